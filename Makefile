@@ -1,0 +1,110 @@
+# make run · make test · make check · make lock · make clean
+#
+# Everything lives in .venv. Its stamp files (.venv/.made, .run, .project, .dev) say what has been
+# installed from which lock file, so that nothing is installed twice.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check lock clean FORCE
+MAKEFLAGS += --no-print-directory
+
+# Which interpreter makes .venv: the first of these that is new enough and has venv.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+
+# Hashes decide what is installed, wherever this machine's pip is set up to fetch from.
+# Twice quiet: errors still show, the warnings of pip about its own configuration do not.
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet --quiet
+# Python compiles what is imported when it is; compiling all of it takes most of the installation.
+INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --no-compile
+
+# Two to four test processes: the suite starts many real processes of its own.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
+	[ "$$n" -gt 2 ] || n=2; [ "$$n" -lt 4 ] || n=4; echo $$n)
+
+help:
+	@echo 'make run     serve; LISTEN=127.0.0.1:9000 ADMIN_LISTEN=127.0.0.1:9001 change the ports'
+	@echo 'make test    everything CI runs: the checks, the tests, the coverage'
+	@echo 'make check   lint, format, types and import layers only'
+	@echo 'make lock    resolve requirements/*.txt again; UPGRADE=1 takes newer versions'
+	@echo 'make clean   remove .venv and what tools left behind; never the journal or smshook.yaml'
+	@echo 'PYTHON=/path/to/python3.11 chooses the interpreter that makes .venv'
+
+# A configuration named by SMSHOOK_CONFIG is its owner's: none is written beside it.
+# exec: signals reach the service, not a shell that waits for it.
+run: .venv/.project
+	@test -e smshook.yaml || test -n "$$SMSHOOK_CONFIG" || { .venv/bin/smshook init >/dev/null && \
+		echo 'wrote smshook.yaml: it holds your secrets'; }
+	@exec .venv/bin/smshook serve $(if $(LISTEN),--listen '$(LISTEN)') \
+		$(if $(ADMIN_LISTEN),--admin-listen '$(ADMIN_LISTEN)')
+
+test: check
+	@.venv/bin/coverage erase
+	@.venv/bin/coverage run -m pytest --quiet -n $(WORKERS) --dist worksteal $(ARGS)
+	@.venv/bin/coverage combine --quiet
+	@.venv/bin/coverage report
+
+check: .venv/.dev
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --check --quiet . || { echo 'run: .venv/bin/ruff format .' >&2; exit 1; }
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+	@echo 'checks: clean'
+
+COMPILE := .venv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	--only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	$(if $(UPGRADE),--upgrade)
+BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+lock: .venv/.dev
+	@$(COMPILE) -o requirements/run.txt pyproject.toml
+	@.venv/bin/python -c '$(BUILD_REQUIRES)' | $(COMPILE) -o requirements/build.txt -
+	@$(COMPILE) --group dev -c requirements/run.txt -c requirements/build.txt \
+		-o requirements/dev.txt pyproject.toml
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A virtual environment holds absolute paths and belongs to one Python: where the folder was moved
+# or that Python was replaced, it is made again.
+HOME_OF_VENV := import os, sys; print(os.getcwd(), sys.version_info[:2])
+MADE_HERE := $(shell test -x .venv/bin/python && \
+	test "$$(cat .venv/.home 2>/dev/null)" = "$$(.venv/bin/python -ISc '$(HOME_OF_VENV)' 2>/dev/null)" && echo yes)
+
+.venv/.made: $(if $(MADE_HERE),,FORCE)
+	@set -e; python=; \
+	for candidate in $(PYTHON); do \
+		if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+		then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		first=$(firstword $(PYTHON)); \
+		version=$$("$$first" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=; \
+		if [ -z "$$version" ]; then \
+			echo "$$first is not there: install Python 3.11 or newer, then run make again" >&2; \
+		elif ! "$$first" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+			echo "$$first $$version is too old: install Python 3.11 or newer, then run make again with PYTHON=/path/to/python3.11" >&2; \
+		else \
+			echo "$$first has no venv: apt install python3-venv, then run make again" >&2; \
+		fi; \
+		exit 1; \
+	fi; \
+	echo "making .venv with $$("$$python" -V)"; \
+	rm -rf .venv; "$$python" -m venv .venv; \
+	.venv/bin/python -ISc '$(HOME_OF_VENV)' > .venv/.home; \
+	touch $@
+
+.venv/.run: .venv/.made requirements/run.txt requirements/build.txt
+	@echo 'installing what smshook needs'
+	@$(INSTALL) -r requirements/run.txt -r requirements/build.txt
+	@touch $@
+
+.venv/.project: .venv/.run pyproject.toml
+	@$(PIP) install --no-build-isolation --no-deps --no-index --editable .
+	@touch $@
+
+.venv/.dev: .venv/.project requirements/dev.txt
+	@echo 'installing what the tests need'
+	@$(INSTALL) -r requirements/dev.txt
+	@touch $@

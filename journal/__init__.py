@@ -1,0 +1,279 @@
+"""The record the stages share: what happened, and what is still owed to whom."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from .event import Attempt, Delivery, Event, State
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A callback as it came, for the record."""
+
+    source: str
+    channel: str
+    #: Which of the source's tokens it came with: its fingerprint.
+    token: str
+    peer: str
+    #: Seconds since the epoch.
+    at: float
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
+    sink: str
+    #: Stored as `sending`, because there is room to hand it over at once.
+    taken: bool
+    #: Seconds until it is due, where it is not taken.
+    wait: float = 0
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """An event, what makes it itself, and what it owes."""
+
+    event: Event
+    #: When it was accepted: its `recordedtime` as seconds since the epoch.
+    at: float
+    #: The event as it will be sent, encoded once.
+    body: bytes
+    #: Each a growing prefix and a keyed hash.
+    keys: tuple[bytes, ...]
+    #: Names of the routes that matched.
+    routes: tuple[str, ...]
+    owed: tuple[Owed, ...]
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the events of one callback, durably."""
+
+    #: In the callback's order; of a duplicate the first one's id.
+    ids: tuple[str, ...]
+    #: Which of them are new.
+    new: tuple[bool, ...]
+    #: What was stored as taken, to be handed over.
+    deliveries: tuple[Delivery, ...]
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    #: False: the same bytes were there already, and are counted.
+    new: bool
+
+
+class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
+    """An authentic callback that was not understood, byte for byte."""
+
+    seq: int
+    id: str
+    source: str
+    reason: str
+    detail: str
+    peer: str
+    at: float
+    #: How often these very bytes came.
+    count: int
+    last_at: float
+    token: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests turned away at the door for one reason, counted."""
+
+    reason: str
+    #: Empty where none of ours was named.
+    source: str
+    peer: str
+    count: int
+    first_at: float
+    last_at: float
+
+
+class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
+    at: float
+    channel: str
+    peer: str
+
+
+class KeptDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    sink: str
+    state: State
+    #: When it is tried next; None where it is not.
+    due_at: float | None
+    attempts: tuple[Attempt, ...]
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with all that is known of it."""
+
+    seq: int
+    body: bytes
+    routes: tuple[str, ...]
+    duplicates: tuple[Duplicate, ...]
+    deliveries: tuple[KeptDelivery, ...]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events a reader asks for. Empty tuples ask for any."""
+
+    type: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    subject: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+    #: E.164.
+    number: tuple[str, ...] = ()
+    request_id: tuple[str, ...] = ()
+    activation_id: tuple[str, ...] = ()
+    rental_id: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    code: bool | None = None
+    #: Seconds since the epoch, on `recordedtime`: since included, until not.
+    since: float | None = None
+    until: float | None = None
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Events in the order of commits, and how far was looked."""
+
+    #: (seq, event as kept).
+    items: tuple[tuple[int, bytes], ...]
+    #: The place to go on from, also where nothing was found.
+    next_seq: int
+    has_more: bool
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    #: Since the journal was made.
+    events: int
+    duplicates: int
+    #: What waits there now.
+    quarantine: int
+    #: By state.
+    deliveries: Mapping[str, int]
+
+
+class TokenUse(msgspec.Struct, frozen=True, kw_only=True):
+    source: str
+    token: str
+    callbacks: int
+    last_at: float
+
+
+class Journal(Protocol):
+    """Where events and what they owe are kept. Every back end passes `contracts/journal.py`.
+
+    Futures are done when what they stand for is durable; cancelling one only stops the waiting.
+    They fail with `Unavailable` (try again later), `Broken` (the process must end) or `Unfit`.
+    """
+
+    #: Another for each journal that was ever made: cursors of one mean nothing to another.
+    identity: str
+
+    @property
+    def waiting(self) -> int:
+        """Operations that are not yet in a transaction."""
+        ...
+
+    @property
+    def broken(self) -> bool:
+        """Nothing can be written until a restart."""
+        ...
+
+    def record(
+        self,
+        arrival: Arrival,
+        plans: Sequence[Planned],
+        *,
+        then: Callable[[Recorded | Exception], None],
+        replaces: str | None = None,
+    ) -> "asyncio.Future[Recorded]":
+        """Keep events and what they owe, all or none; `replaces` leaves quarantine with it."""
+        ...
+
+    def quarantine(
+        self, arrival: Arrival, *, new_id: str, fingerprint: bytes, reason: str, detail: str
+    ) -> "asyncio.Future[Quarantined]":
+        """Keep the bytes, once for each source and fingerprint."""
+        ...
+
+    def dismiss(self, quarantine_id: str) -> "asyncio.Future[bool]":
+        """Drop it from quarantine; False: it was not there."""
+        ...
+
+    def settle(
+        self, delivery: Delivery, attempt: Attempt | None, state: State, *, due_at: float | None
+    ) -> "asyncio.Future[bool]":
+        """Write down how an attempt went; False: the delivery is no longer ours."""
+        ...
+
+    def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
+        """Make due deliveries to that sink ours, oldest first."""
+        ...
+
+    def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
+        """Add to the counts of what was turned away."""
+        ...
+
+    async def next_due(self, sink: str) -> float | None:
+        """When the first pending delivery to that sink is due."""
+        ...
+
+    async def stats(self) -> Stats: ...
+
+    async def owed(self) -> Mapping[str, int]:
+        """How many deliveries each sink's name is still owed."""
+        ...
+
+    async def events(self, wanted: Wanted, *, after: int | None, limit: int, desc: bool) -> Page:
+        """The events a reader asks for, from a place on."""
+        ...
+
+    async def event(self, event_id: str) -> Kept | None: ...
+
+    async def callback(self, event_id: str) -> Arrival | None:
+        """The callback that brought the event, as it came."""
+        ...
+
+    async def quarantined(
+        self, *, after: int | None, limit: int, desc: bool
+    ) -> Sequence[Quarantine]: ...
+
+    async def quarantined_one(self, quarantine_id: str) -> Quarantine | None: ...
+
+    async def rejections(
+        self, *, after: int | None, limit: int, desc: bool
+    ) -> Sequence[tuple[int, Rejection]]: ...
+
+    async def token_uses(self) -> Sequence[TokenUse]: ...
+
+    async def close(self) -> None:
+        """Write what waits, then let go."""
+        ...
+
+
+__all__ = [
+    "Arrival",
+    "Attempt",
+    "Delivery",
+    "Duplicate",
+    "Event",
+    "Journal",
+    "Kept",
+    "KeptDelivery",
+    "Owed",
+    "Page",
+    "Planned",
+    "Quarantine",
+    "Quarantined",
+    "Recorded",
+    "Rejection",
+    "State",
+    "Stats",
+    "TokenUse",
+    "Wanted",
+]

@@ -1,0 +1,97 @@
+"""One process has a journal: the lock beside it, and where its service listens."""
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+#: Bytes of the file: more than two addresses ever are.
+_LENGTH = 1024
+
+
+class Held(Exception):
+    """Another process has the journal."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        super().__init__(
+            f"{path} is in use by process {pid or 'unknown'}; stop it first, or use another journal"
+        )
+        self.pid = pid
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has the journal, and where its service answers."""
+
+    pid: int
+    #: `http://127.0.0.1:8080`; None until it listens.
+    url: str | None = None
+    admin_url: str | None = None
+
+
+class Lock:
+    """Exclusive while the process lives: the kernel lets go of it at kill -9 too."""
+
+    def __init__(self, journal: Path) -> None:
+        self._path = _beside(journal)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if not _locked(self._fd):
+            os.close(self._fd)
+            found = _read(self._path)
+            raise Held(journal, found.pid if found else None)
+        self.tell(Holder(pid=os.getpid()))
+
+    def tell(self, holder: Holder) -> None:
+        """Leave word for the commands that talk to the service."""
+        # One write over what was there: who reads meanwhile must not find half of it.
+        os.pwrite(self._fd, msgspec.json.encode(holder).ljust(_LENGTH), 0)
+
+    def release(self) -> None:
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.release()
+
+
+def holder(journal: Path) -> Holder | None:
+    """Who has that journal now; None where nobody does."""
+    path = _beside(journal)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(path)
+    else:
+        return None  # left behind by one that was killed
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    """Patient for a moment: `holder` has the lock while it looks, and a killed process lingers."""
+    for _ in range(20):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _beside(journal: Path) -> Path:
+    return journal.with_name(journal.name + ".lock")
+
+
+def _read(path: Path) -> Holder | None:
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(path.read_bytes(), type=Holder)
+    return None

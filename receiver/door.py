@@ -1,0 +1,351 @@
+"""The callback door: authenticate, decode, normalize, accept, answer."""
+
+import asyncio
+import re
+import urllib.parse
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from journal.commit import Unavailable, Unfit
+from journal.quantity import Rate
+
+from .decode import decode
+from .proof import Allowed, Peers, Tokens
+from .rate import Bucket
+from .source import Callback, Happening, Malformed, Source
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Respond = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+App = Callable[[Scope, Receive, Respond], Awaitable[None]]
+
+#: Seconds for the whole body, from the first look at it.
+BODY_DEADLINE = 8.0
+#: Seconds after which a provider may try again: of those that retry, none does sooner by itself.
+RETRY_AFTER = 5
+#: Marks a callback that `smshook send` made.
+SAMPLE_HEADER = "smshook-sample"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+log = structlog.get_logger()
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is at the door: proven by token, not yet by address."""
+
+    source: str
+    #: Fingerprint of the token that was used.
+    token: str
+    request_id: str
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    status: str
+    events: tuple[str, ...]
+
+
+class Desk(Protocol):
+    """What stands behind the door: it mints, plans and records."""
+
+    def closed(self) -> bool:
+        """Shutting down, or too many are waiting: nothing is taken."""
+        ...
+
+    def draining(self) -> bool:
+        """Shutting down: connections are not kept."""
+        ...
+
+    async def accept(
+        self, caller: Caller, callback: Callback, happenings: Sequence[Happening]
+    ) -> Accepted:
+        """Returns when nothing can be lost any more."""
+        ...
+
+    async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
+        """Keep the bytes; the id under which they are found."""
+        ...
+
+    def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
+        """Count what was turned away."""
+        ...
+
+    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool: ...
+
+    def request_id(self) -> str: ...
+
+
+class Gate:
+    """One configured source, ready to be asked."""
+
+    def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
+        self.name, self.source = name, source
+        self.tokens = Tokens(source.tokens)
+        self.allowed = Allowed(source.allow_from, source.documented)
+        self._bucket = _bucket(source.rate, ticks)
+
+    def wait(self) -> float:
+        """Seconds until the source's rate allows another callback; 0 takes it."""
+        return self._bucket.take() if self._bucket else 0.0
+
+
+def _bucket(rate: Rate | None, ticks: Callable[[], float]) -> Bucket | None:
+    return None if rate is None else Bucket(rate, ticks)
+
+
+class Turned(Exception):
+    """Turned away: the answer is an error."""
+
+    def __init__(
+        self, status: int, code: str, *, reason: str | None = None, headers: Headers = ()
+    ) -> None:
+        super().__init__(code)
+        self.status, self.code, self.reason, self.headers = status, code, reason, headers
+
+
+class Gone(Exception):
+    """The caller hung up."""
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    method: str
+    #: Name of the source and token as sent, each decoded once; None: the path is not exactly that.
+    path: tuple[bytes, bytes] | None
+    headers: tuple[tuple[str, str], ...]
+    peer: str
+    id: str
+    receive: Receive
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Door:
+    """ASGI: answers `/in/...` itself and hands everything else to what stands behind it.
+
+    It stands in front of the framework because a route there costs half the rate, decodes paths
+    twice and knows no limits (docs/decisions/0001-architecture.md).
+    """
+
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        desk: Desk,
+        *,
+        peers: Peers,
+        max_body: int,
+        behind: App,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._gates: Mapping[bytes, Gate] = {gate.name.encode(): gate for gate in gates}
+        self._nobody = Tokens(())
+        self._desk, self._peers, self._max_body = desk, peers, max_body
+        self._behind, self._now = behind, now
+
+    async def __call__(self, scope: Scope, receive: Receive, respond: Respond) -> None:
+        if scope["type"] != "http" or not _is_ours(scope["raw_path"]):
+            await self._behind(scope, receive, respond)
+            return
+        request = self._request(scope, receive)
+        try:
+            status, headers, body = await self._answer(request)
+        except Turned as exc:
+            status, headers, body = self._turned(request, exc)
+        except Gone:
+            return
+        await self._respond(request, respond, status, headers, body)
+
+    def _request(self, scope: Scope, receive: Receive) -> _Request:
+        headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"])
+        named = next((value for name, value in headers if name == "x-request-id"), "")
+        forwarded = [value for name, value in headers if name == "x-forwarded-for"]
+        client = scope["client"]
+        return _Request(
+            method=scope["method"],
+            path=_path(scope["raw_path"]),
+            headers=headers,
+            peer=self._peers.peer(client[0] if client else "", forwarded),
+            id=named if _REQUEST_ID.fullmatch(named) else self._desk.request_id(),
+            receive=receive,
+        )
+
+    async def _answer(self, request: _Request) -> tuple[int, Headers, bytes]:
+        if request.path is None:
+            raise _not_found("path")
+        if request.method not in ("GET", "HEAD", "POST"):
+            raise Turned(
+                405,
+                "method_not_allowed",
+                reason="method",
+                headers=((b"allow", b"GET, HEAD, POST"),),
+            )
+        gate, token = self._authenticated(request.path)
+        if request.method != "POST":
+            return 200, (), b'{"status":"ready"}'
+        if self._desk.closed():
+            raise _unavailable()
+        wait = gate.wait()
+        if wait:
+            seconds = str(int(wait) + 1).encode()
+            raise Turned(429, "too_many", reason="rate", headers=((b"retry-after", seconds),))
+        body = await self._body(request)
+        caller = Caller(
+            source=gate.name, token=gate.tokens.fingerprint(token), request_id=request.id
+        )
+        callback = Callback(
+            headers=request.headers,
+            body=body,
+            peer=request.peer,
+            received=self._now(),
+            sample=self._desk.is_sample(gate.name, body, request.header(SAMPLE_HEADER)),
+        )
+        try:
+            return 200, (), await self._kept(gate, caller, callback)
+        except Unavailable:
+            raise _unavailable() from None
+
+    def _authenticated(self, path: tuple[bytes, bytes]) -> tuple[Gate, int]:
+        """The same work for a source that is there and one that is not."""
+        name, token = path
+        gate = self._gates.get(name)
+        index = (gate.tokens if gate else self._nobody).which(token)
+        if gate is None or index is None:
+            raise _not_found("token")
+        return gate, index
+
+    async def _body(self, request: _Request) -> bytes:
+        if int(request.header("content-length") or 0) > self._max_body:
+            raise _too_large()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_DEADLINE):
+                while True:
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise Gone
+                    body += message.get("body", b"")
+                    if len(body) > self._max_body:
+                        raise _too_large()
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            raise Turned(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
+
+    async def _kept(self, gate: Gate, caller: Caller, callback: Callback) -> bytes:
+        if not gate.allowed.permits(callback.peer):
+            address = Malformed("address", "the peer is not in allow_from")
+            await self._desk.quarantine(caller, callback, address)
+            raise Turned(403, "address_not_allowed", reason="address")
+        try:
+            accepted = await self._desk.accept(caller, callback, understood(gate, callback))
+        except Malformed as exc:
+            return await self._quarantined(caller, callback, exc)
+        except Unfit:
+            unfit = Malformed("error", "the journal cannot store it")
+            return await self._quarantined(caller, callback, unfit)
+        return msgspec.json.encode(accepted)
+
+    async def _quarantined(self, caller: Caller, callback: Callback, exc: Malformed) -> bytes:
+        try:
+            kept = await self._desk.quarantine(caller, callback, exc)
+        except Unfit:
+            raise _unavailable() from None
+        return msgspec.json.encode({"status": "quarantined", "id": kept, "reason": exc.reason})
+
+    def _turned(self, request: _Request, exc: Turned) -> tuple[int, Headers, bytes]:
+        if exc.reason is not None:
+            name = request.path[0] if request.path else b""
+            # Only our own names are kept: what a stranger calls a source is not.
+            source = name.decode() if name in self._gates else ""
+            self._desk.reject(exc.reason, source, request.peer, request.id)
+        headers = ((b"content-type", b"application/problem+json"), *exc.headers)
+        return exc.status, headers, _problem(exc, request.id)
+
+    async def _respond(
+        self, request: _Request, respond: Respond, status: int, headers: Headers, body: bytes
+    ) -> None:
+        fields = [
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request.id.encode()),
+            (b"cache-control", b"no-store"),
+            *headers,
+        ]
+        if all(name != b"content-type" for name, _ in headers):
+            fields.append((b"content-type", b"application/json"))
+        if self._desk.draining() and _CLOSE[0] not in fields:
+            fields.append(_CLOSE[0])
+        await respond({"type": "http.response.start", "status": status, "headers": fields})
+        await respond({"type": "http.response.body", "body": body})
+
+
+_CLOSE: Headers = ((b"connection", b"close"),)
+
+_TITLES = {
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    429: "Too Many Requests",
+    503: "Service Unavailable",
+}
+
+
+def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:
+    """Its bytes in our words. Raises Malformed, whatever is wrong with them."""
+    try:
+        fields = decode(
+            callback.body,
+            content_encoding=callback.header("content-encoding"),
+            encodings=gate.source.encodings,
+        )
+        return gate.source.normalize(fields, callback)
+    except Malformed:
+        raise
+    except Exception as exc:
+        # A fault of ours must not cost a code: the bytes are kept, and can be read again.
+        where = type(exc).__name__
+        log.error("callback.fault", source=gate.name, error=where)  # noqa: TRY400 - a traceback shows values
+        raise Malformed("error", where) from exc
+
+
+def _is_ours(raw_path: bytes) -> bool:
+    return raw_path == b"/in" or raw_path.startswith(b"/in/")
+
+
+def _path(raw: bytes) -> tuple[bytes, bytes] | None:
+    """Source and token of exactly `/in/{source}/{token}`, with or without one slash behind."""
+    match raw.split(b"/")[2:]:
+        case [source, token] | [source, token, b""] if source and token:
+            return urllib.parse.unquote_to_bytes(source), urllib.parse.unquote_to_bytes(token)
+    return None
+
+
+def _not_found(reason: str) -> Turned:
+    return Turned(404, "not_found", reason=reason)
+
+
+def _too_large() -> Turned:
+    return Turned(413, "too_large", reason="too_large", headers=_CLOSE)
+
+
+def _unavailable() -> Turned:
+    return Turned(503, "unavailable", headers=((b"retry-after", str(RETRY_AFTER).encode()),))
+
+
+def _problem(exc: Turned, request_id: str) -> bytes:
+    """RFC 9457. A 404 is the same bytes for everybody: it must not tell what exists."""
+    problem = {
+        "type": "about:blank",
+        "title": _TITLES[exc.status],
+        "status": exc.status,
+        "code": exc.code,
+    }
+    if exc.status != 404:  # noqa: PLR2004 - Not Found
+        problem["request_id"] = request_id
+    return msgspec.json.encode(problem)

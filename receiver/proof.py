@@ -1,0 +1,171 @@
+"""Who may call: secrets compared by their digests, and addresses behind trusted proxies."""
+
+import hashlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from journal.quantity import Secret
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
+#: `[::1]:443`, `[::1]`, `192.0.2.1:99`, or what has no port. A zone (`%eth0`) is left out: it is
+#: our own machine's word for a link, and in a header any text at all.
+_HOP = re.compile(r"\[([^\]%]*)(?:%[^\]]*)?\](?::\d*)?|([^:\[\]]*):\d*|([^%\[\]]*)(?:%.*)?")
+#: No written address is longer; what is longer is not looked at.
+_LONGEST = 80
+#: How many digests every source is compared with, at least: how many tokens it has, and whether
+#: it exists, takes the same time.
+_COMPARED = 4
+_NOBODY = bytes(32)
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+def digest_of(secret: Secret) -> bytes:
+    """SHA-256 of a configured token or API key: of its UTF-8 bytes, or as written (`sha256:<hex>`).
+
+    Raises ValueError, which does not repeat it, for what cannot be one.
+    """
+    text = secret.reveal()
+    if text.startswith("sha256:"):
+        return _written_digest(text)
+    try:
+        return digest(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("not UTF-8; a secret is ordinary text") from None
+
+
+def _written_digest(text: str) -> bytes:
+    match = _DIGEST.fullmatch(text)
+    if match is None:
+        raise ValueError("not a digest; after sha256: come 64 hexadecimal digits")
+    return bytes.fromhex(match[1])
+
+
+def digest(candidate: bytes) -> bytes:
+    """What is compared in place of a secret that somebody sent."""
+    return hashlib.sha256(candidate).digest()
+
+
+class Tokens:
+    """The tokens of one source. `Tokens(())` lets nobody in, in the same time."""
+
+    __slots__ = ("_count", "_digests")
+
+    def __init__(self, written: Sequence[Secret]) -> None:
+        """Raises ValueError as `digest_of` does, with the token's place in the list."""
+        digests = [_placed(index, secret) for index, secret in enumerate(written)]
+        self._count = len(digests)
+        self._digests = (*digests, *[_NOBODY] * (_COMPARED - len(digests)))
+
+    def which(self, candidate: bytes) -> int | None:
+        """The index of the token that this is. All are compared, whichever it is."""
+        sent = digest(candidate)
+        same = [hmac.compare_digest(sent, known) for known in self._digests]
+        return same.index(True) if any(same[: self._count]) else None
+
+    def fingerprint(self, index: int) -> str:
+        """Tells tokens apart on a screen; nothing can be guessed from it but the token itself."""
+        return hashlib.sha256(b"fingerprint\0" + self._digests[index]).hexdigest()[:12]
+
+
+def _placed(index: int, secret: Secret) -> bytes:
+    try:
+        return digest_of(secret)
+    except ValueError as exc:
+        raise ValueError(f"[{index}]: {exc}") from None
+
+
+class Peers:
+    """Whose X-Forwarded-For is believed."""
+
+    __slots__ = ("_trusted",)
+
+    def __init__(self, trusted: Sequence[str]) -> None:
+        """Raises ValueError for what is neither an address nor a network."""
+        self._trusted = _networks(trusted)
+
+    def peer(self, client: str, forwarded_for: Sequence[str]) -> str:
+        """The address that a request came from.
+
+        `client` is the socket's; `forwarded_for` are the X-Forwarded-For fields in their order.
+        Who is not trusted may write there what it likes: the walk from the right ends with it.
+        """
+        hop = _address(client)
+        if hop is None:
+            return "unknown"
+        said = ",".join(forwarded_for).split(",") if self._trusted else []
+        while said and _within(hop, self._trusted):
+            before = _address(said.pop())
+            if before is None:
+                break
+            hop = before
+        return str(hop)
+
+
+class Allowed:
+    """The addresses that a source's callbacks may come from."""
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, allow_from: Sequence[str], documented: Sequence[str]) -> None:
+        """`documented` in `allow_from` stands for the provider's published addresses.
+
+        Raises ValueError for what is neither, and where the provider publishes none.
+        """
+        if "documented" in allow_from and not documented:
+            raise ValueError("this provider documents no addresses; write them, or leave it empty")
+        written = [entry for entry in allow_from if entry != "documented"]
+        published = documented if "documented" in allow_from else ()
+        self._networks = _networks([*written, *published])
+
+    def permits(self, address: str) -> bool:
+        if not self._networks:
+            return True
+        parsed = _address(address)
+        return parsed is not None and _within(parsed, self._networks)
+
+
+def _networks(written: Iterable[str]) -> tuple[_Network, ...]:
+    return tuple(_network(entry) for entry in written)
+
+
+def _network(written: str) -> _Network:
+    try:
+        network = ipaddress.ip_network(written.strip(), strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{written!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+        ) from None
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        # Addresses are unwrapped before they are compared; so is what they are compared with.
+        low = int(network.network_address) & 0xFFFFFFFF
+        return ipaddress.IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> _Address | None:
+    match = _HOP.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        address = ipaddress.ip_address(next(part for part in match.groups() if part is not None))
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
+
+
+def _address(text: str) -> _Address | None:
+    text = text.strip(" \t")
+    return _parsed(text) if len(text) <= _LONGEST else None
+
+
+def _within(address: _Address, networks: tuple[_Network, ...]) -> bool:
+    return any(address in network for network in networks)

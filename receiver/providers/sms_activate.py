@@ -1,0 +1,236 @@
+"""SMS-Activate's dialect: closed in 2025, spoken on by its successor and its clones.
+
+One webhook for an activation's SMS (set in the profile), another for a rental's (its URL is
+passed with each order). Bodies are JSON; nothing is signed; each wants exactly HTTP 200.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any, ClassVar
+
+import msgspec
+
+from journal.event import Service, SmsReceived
+
+from ..keys import Sent, keys, sent
+from ..reading import Reading, common, service
+from ..sample import code_of
+from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
+from ..texts import find_code, links
+from ..times import Stated, time_from, written, zone
+
+
+def _table(name: str, key: str, value: str) -> dict[str, str]:
+    """Two columns of a table that comes with this package."""
+    with (resources.files(__package__) / "tables" / name).open(encoding="utf-8") as file:
+        return {row[key]: row[value] for row in csv.DictReader(file)}
+
+
+_COUNTRIES = _table("sms_activate_countries.csv", "id", "iso2")
+_SERVICES = _table("sms_activate_services.csv", "code", "name")
+_BOWER_COUNTRIES = _table("smsbower_country_overrides.csv", "smsbower_id", "iso2")
+_RENTAL_URL = "rentals: pass the URL as `{}` with each order"
+
+
+class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
+    """https://sms-activate.ae/api2 "Webhooks"; rentals: https://sms-activate.io/blog/wh-rps."""
+
+    #: Of times that are sent without an offset: an IANA name. The provider does not say which
+    #: it means; its successor's examples are Moscow's.
+    timezone: str = "Europe/Moscow"
+
+    encodings: ClassVar[frozenset[str]] = frozenset({"json"})
+    documented: ClassVar[tuple[str, ...]] = ("188.42.218.183", "142.91.156.119")
+    paste_at: ClassVar[str] = f"profile settings, Webhooks; {_RENTAL_URL.format('url')}"
+    kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
+    #: Its ids of countries -> ISO 3166-1 alpha-2.
+    countries: ClassVar[Mapping[str, str]] = _COUNTRIES
+    #: Its ids of services -> names.
+    services: ClassVar[Mapping[str, str]] = _SERVICES
+    #: The field that holds an id of the message itself, where there is one.
+    message_field: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        zone(self.timezone)
+
+    def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
+        reading = Reading(fields)
+        activation, rental = reading.id("activationId"), reading.id("rentId")
+        if activation is not None:
+            return (self._activation(activation, reading, callback),)
+        if rental is not None:
+            return (self._rent(rental, reading, reading.nested("sms"), callback),)
+        raise Malformed(
+            "identity", "activationId, rentId: a positive number or a short text is expected"
+        )
+
+    def _activation(self, activation: str, reading: Reading, callback: Callback) -> Happening:
+        text, code = reading.text("text"), reading.code("code")
+        if text is None and code is None:
+            raise Malformed("malformed", "text, code: neither was sent")
+        message = reading.id(self.message_field) if self.message_field else None
+        stated, when = self._stated(reading, "receivedAt", callback)
+        return Happening(
+            subject=f"activation/{activation}",
+            time=stated.rfc3339(zone(self.timezone)) if stated else None,
+            keys=self._keys(activation, message, reading, when, callback),
+            data=SmsReceived(
+                from_=reading.sender("phoneFrom", None),
+                country=self._country(reading),
+                service=self._service(reading),
+                text=text,
+                code=code or find_code(text or ""),
+                urls=links(text or ""),
+                activation_id=activation,
+                message_id=message,
+                **common(self, callback, reading, time_from=time_from(stated)),
+            ),
+        )
+
+    def _rent(self, rental: str, reading: Reading, sms: Reading, callback: Callback) -> Happening:
+        text = sms.text("text")
+        if text is None:
+            raise Malformed("malformed", "sms.text: not sent")
+        stated, when = self._stated(sms, "date", callback)
+        return Happening(
+            subject=f"rental/{rental}",
+            time=stated.rfc3339(zone(self.timezone)) if stated else None,
+            keys=keys(
+                *("rent", rental, sms.raw("phoneFrom"), when.text, text),
+                second=when.second,
+                otherwise=(),
+                received=callback.received,
+            ),
+            data=SmsReceived(
+                from_=sms.sender("phoneFrom", None),
+                text=text,
+                code=find_code(text),
+                urls=links(text),
+                rental_id=rental,
+                **common(self, callback, reading, time_from=time_from(stated)),
+            ),
+        )
+
+    def _keys(
+        self,
+        activation: str,
+        message: str | None,
+        reading: Reading,
+        when: Sent,
+        callback: Callback,
+    ) -> tuple[Key, ...]:
+        """An activation may receive the same code twice, so its time counts."""
+        if message is not None:
+            own = self._message_parts(message, reading)
+            return (Key(second=when.second or 0, parts=("act", activation, *own)),)
+        return keys(
+            *("act", activation, when.text, reading.raw("text"), reading.raw("code")),
+            second=when.second,
+            otherwise=(),
+            received=callback.received,
+        )
+
+    def _message_parts(self, message: str, _reading: Reading, /) -> tuple[str, ...]:
+        """What tells a message that has an id of its own from others of its activation."""
+        return ("msg", message)
+
+    def _stated(
+        self, reading: Reading, name: str, callback: Callback
+    ) -> tuple[Stated | None, Sent]:
+        """The time if it makes sense, and as it stands in a key."""
+        text = reading.text(name)
+        stated = written(text) if text is not None else None
+        when = sent(stated, reading.raw(name), callback.received)
+        if stated is not None and stated.makes_sense(zone(self.timezone), callback.received):
+            return stated, when
+        if text is not None:
+            reading.warn(name)
+        return None, when
+
+    def _country(self, reading: Reading) -> str | None:
+        id_ = reading.text("country")
+        country = self.countries.get(id_) if id_ is not None else None
+        if id_ is not None and country is None:
+            reading.warn("country")
+        return country
+
+    def _service(self, reading: Reading) -> Service | None:
+        id_ = reading.text("service")
+        return service(id_, self.services.get(id_ or ""))
+
+    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
+        if encoding not in self.encodings:
+            raise ValueError(f"encoding: {encoding!r} is not json")
+        fields = {"sms": self._sample_sms, "rent": self._sample_rent}[kind](number, now)
+        return Sample(content_type="application/json", body=msgspec.json.encode(fields))
+
+    def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
+        code = code_of(number)
+        return {
+            "activationId": 4_450_751_126 + number,
+            "service": "go",
+            "text": f"G-{code} is your Google verification code.",
+            "code": code,
+            "country": 16,
+            "receivedAt": self._naive(now),
+        }
+
+    def _sample_rent(self, number: int, now: datetime) -> dict[str, Any]:
+        text = f"Код для регистрации в Спортмастер {code_of(number)}"
+        sms = {"phoneFrom": "SPORTMASTER", "text": text, "date": self._naive(now)}
+        return {"rentId": str(26_251_422 + number), "sms": sms}
+
+    def _naive(self, now: datetime) -> str:
+        return f"{now.astimezone(zone(self.timezone)):%Y-%m-%d %H:%M:%S}"
+
+
+class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
+    """https://smsbower.page "Notification via Webhook": three attempts in six minutes."""
+
+    documented: ClassVar[tuple[str, ...]] = ("167.235.198.205",)
+    paste_at: ClassVar[str] = "profile, Notification via Webhook"
+    countries: ClassVar[Mapping[str, str]] = _COUNTRIES | _BOWER_COUNTRIES
+    #: Ids that it uses in another sense than the others.
+    services: ClassVar[Mapping[str, str]] = _SERVICES | {
+        "aws": "AWS",
+        "adf": "BCA Syariah",
+        "aev": "BankKaro",
+    }
+
+
+class SmsOnline(SmsActivate, tag="sms_online", frozen=True, kw_only=True):
+    """https://sms.online/help/api-docs/webhooks: what it cannot deliver it never sends again."""
+
+    documented: ClassVar[tuple[str, ...]] = ()
+    paste_at: ClassVar[str] = f"profile, webhook URL; {_RENTAL_URL.format('uri')}"
+
+
+class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
+    """https://hero-sms.com/docs/v1/openapi.json `sms-incoming`: answers within three seconds."""
+
+    documented: ClassVar[tuple[str, ...]] = ("84.32.223.53", "185.138.88.87")
+    paste_at: ClassVar[str] = "account settings, webhook URLs (up to three; adding one takes 2FA)"
+    countries: ClassVar[Mapping[str, str]] = _COUNTRIES | {"222": "RU"}
+    message_field: ClassVar[str | None] = "id"
+
+    def _message_parts(self, message: str, reading: Reading, /) -> tuple[str, ...]:
+        """Its schema requires `id` without saying of what: hence text and code beside it."""
+        return ("id", message, reading.raw("text"), reading.raw("code"))
+
+    def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
+        fields = super()._sample_sms(number, now)
+        at = f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        return fields | {"id": 70_001 + number, "phoneFrom": "22000", "receivedAt": at}
+
+
+class DaisySms(SmsActivate, tag="daisysms", frozen=True, kw_only=True):
+    """https://daisysms.com/docs/api: an id for each message."""
+
+    documented: ClassVar[tuple[str, ...]] = ()
+    paste_at: ClassVar[str] = "profile, webhook URL"
+    message_field: ClassVar[str | None] = "messageId"
+
+    def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
+        return super()._sample_sms(number, now) | {"messageId": 90_001 + number}

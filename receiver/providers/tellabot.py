@@ -1,0 +1,316 @@
+"""TellABot: https://www.tellabot.com, "API", part "HTTP Callback"."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from journal.event import (
+    NumberAssigned,
+    RentalBilled,
+    RentalRenewalFailed,
+    RentalRenewed,
+    Service,
+    SmsReceived,
+)
+
+from ..keys import keys, sent, windows
+from ..numbers import digits
+from ..reading import Reading, common, service
+from ..sample import code_of
+from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
+from ..texts import find_code, links
+from ..times import FIRST, Stated, epoch, time_from, written
+
+_US = "US"
+#: "server's time zone is America/New_York"
+_NEW_YORK = ZoneInfo("America/New_York")
+#: The sender of the message log's entries that hold the price of a rental.
+_BILLING = "Billing"
+
+
+class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
+    """Its documentation does not name the encoding, so all three are taken. Nothing is signed."""
+
+    encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
+    paste_at: ClassVar[str] = "Account > Profile, HTTP callback URL"
+    kinds: ClassVar[tuple[str, ...]] = (
+        "sms",
+        "rental-sms",
+        "billing",
+        "renewal",
+        "renewal-failed",
+        "assigned",
+    )
+
+    def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
+        reading = Reading(fields)
+        match fields.get("event"), fields.get("status"):
+            case "incoming_message", _:
+                return (self._message(reading, callback),)
+            case "ltr_renewal", "ok":
+                return (self._renewed(reading, callback),)
+            case "ltr_renewal", "error":
+                return (self._renewal_failed(reading, callback),)
+            # Its newer documentation says priority, the older one premium.
+            case "premium_request" | "priority_request", "ok":
+                return (self._assigned(reading, callback),)
+        raise Malformed("unknown_event", "event, status: none that is known here")
+
+    def _message(self, reading: Reading, callback: Callback) -> Happening:
+        billed = reading.raw("from") == _BILLING
+        request, rental = reading.id("id"), reading.id("ltr_id")
+        subject = _subject(request, rental, billed=billed)
+        text, code = reading.text("reply"), reading.code("pin")
+        if not billed and text is None and code is None:
+            raise Malformed("malformed", "reply, pin: neither was sent")
+        to, stated = reading.number("to", _US), _stated(reading, callback.received)
+        type_ = RentalBilled if billed else SmsReceived
+        return Happening(
+            subject=subject,
+            time=stated.rfc3339(_NEW_YORK) if stated else None,
+            keys=_message_keys(reading, callback, to, stated, subject),
+            data=type_(
+                to=to,
+                from_=reading.sender("from", _US),
+                country=_US,
+                service=_service(reading),
+                text=text,
+                code=code or find_code(text or ""),
+                urls=links(text or ""),
+                price=reading.price("price", self.currency),
+                request_id=request,
+                rental_id=rental,
+                first_rental_id=reading.id("first_ltr_id"),
+                **common(self, callback, reading, time_from=time_from(stated)),
+            ),
+        )
+
+    def _renewed(self, reading: Reading, callback: Callback) -> Happening:
+        rental, previous = _identity(reading, "new_ltr_id"), reading.id("previous_ltr_id")
+        return Happening(
+            subject=f"rental/{rental}",
+            time=None,
+            keys=(Key(parts=("renewal", "ok", reading.raw("previous_ltr_id"), rental)),),
+            data=RentalRenewed(
+                to=reading.number("mdn", _US),
+                country=_US,
+                service=_service(reading),
+                price=reading.price("price", self.currency),
+                rental_id=rental,
+                previous_rental_id=previous,
+                expires=_expires(reading),
+                **common(self, callback, reading, time_from="received"),
+            ),
+        )
+
+    def _renewal_failed(self, reading: Reading, callback: Callback) -> Happening:
+        previous, reason = _identity(reading, "previous_ltr_id"), reading.text("message")
+        # "Low balance" again tomorrow is news; again in ten minutes it is a retry.
+        parts = ("renewal", "error", previous, reading.raw("message"))
+        return Happening(
+            subject=f"rental/{previous}",
+            time=None,
+            keys=windows(parts, callback.received),
+            data=RentalRenewalFailed(
+                to=reading.number("mdn", _US),
+                country=_US,
+                service=_service(reading),
+                previous_rental_id=previous,
+                reason=reason,
+                **common(self, callback, reading, time_from="received"),
+            ),
+        )
+
+    def _assigned(self, reading: Reading, callback: Callback) -> Happening:
+        request = _identity(reading, "id")
+        return Happening(
+            subject=f"request/{request}",
+            time=None,
+            keys=(Key(parts=("bid", request)),),
+            data=NumberAssigned(
+                to=reading.number("mdn", _US),
+                country=_US,
+                service=_service(reading),
+                price=reading.price("price", self.currency),
+                request_id=request,
+                **common(self, callback, reading, time_from="received"),
+            ),
+        )
+
+    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
+        return _ENCODERS[encoding](_SAMPLES[kind](number, now), number)
+
+
+def _identity(reading: Reading, name: str) -> str:
+    identity = reading.id(name)
+    if identity is None:
+        raise Malformed("identity", f"{name}: a positive number or a short text is expected")
+    return identity
+
+
+def _subject(request: str | None, rental: str | None, *, billed: bool) -> str:
+    if rental is not None and (billed or request is None):
+        return f"rental/{rental}"
+    if request is not None:
+        return f"request/{request}"
+    raise Malformed("identity", "id, ltr_id: a positive number or a short text is expected")
+
+
+def _stated(reading: Reading, received: datetime) -> Stated | None:
+    """`timestamp`; `date_time` says the same less exactly, and is asked only in its place."""
+    for name, read in (("timestamp", epoch), ("date_time", written)):
+        text = reading.text(name)
+        stated = read(text) if text is not None else None
+        if stated is not None and stated.makes_sense(_NEW_YORK, received):
+            return stated
+        if text is not None:
+            reading.warn(name)
+    return None
+
+
+def _message_keys(
+    reading: Reading, callback: Callback, to: str | None, stated: Stated | None, subject: str
+) -> tuple[Key, ...]:
+    """Service and price may be corrected later, and polled rows of an SMS do not say its request.
+
+    Without a time the request is needed to tell two messages of one text apart.
+    """
+    billed = reading.raw("from") == _BILLING
+    raw = reading.raw("timestamp") or reading.raw("date_time")
+    when = sent(stated, raw, callback.received)
+    return keys(
+        *("billing" if billed else "sms", digits(to) if to else reading.raw("to")),
+        *(reading.raw("from"), when.text, reading.raw("reply")),
+        *((subject,) if billed else ()),
+        second=when.second,
+        otherwise=() if billed else (subject,),
+        received=callback.received,
+    )
+
+
+def _service(reading: Reading) -> Service | None:
+    """Services are sent by name."""
+    name = reading.text("service")
+    return service(name, name)
+
+
+def _expires(reading: Reading) -> str | None:
+    text = reading.text("expires")
+    if text is None:
+        return None
+    stated = written(text)
+    if stated is None or stated.instant(_NEW_YORK) < FIRST:
+        reading.warn("expires")
+        return None
+    return stated.rfc3339(_NEW_YORK)
+
+
+# -- samples --------------------------------------------------------------------------------------
+
+_Sent = Mapping[str, Any]
+
+
+def _mdn(number: int) -> str:
+    """555-0100 to 555-0199 belong to nobody."""
+    return f"1850555{100 + number % 100:04d}"
+
+
+def _sample_sms(number: int, now: datetime) -> _Sent:
+    code = code_of(number)
+    return {
+        "event": "incoming_message",
+        "id": str(10_000_001 + number),
+        "timestamp": str(int(now.timestamp())),
+        "date_time": f"{now.astimezone(_NEW_YORK):%Y-%m-%d %H:%M:%S %Z}",
+        "from": "22000",
+        "to": _mdn(number),
+        "service": "Google",
+        "reply": f"G-{code} is your Google verification code.",
+        "pin": f"G-{code}",
+        "price": 1.25,
+    }
+
+
+def _sample_rental_sms(number: int, now: datetime) -> _Sent:
+    fields = dict(_sample_sms(number, now))
+    del fields["id"]
+    return fields | {"ltr_id": str(2_000_001 + number), "first_ltr_id": "2000001"}
+
+
+def _sample_billing(number: int, now: datetime) -> _Sent:
+    fields = dict(_sample_rental_sms(number, now))
+    del fields["pin"]
+    return fields | {"from": _BILLING, "reply": f"Subscription, period {number}", "price": 9.75}
+
+
+def _sample_renewal(number: int, now: datetime) -> _Sent:
+    return {
+        "event": "ltr_renewal",
+        "status": "ok",
+        "new_ltr_id": str(2_000_002 + number),
+        "previous_ltr_id": str(2_000_001 + number),
+        "mdn": _mdn(number),
+        "service": "Google",
+        "price": 9.75,
+        "expires": f"{now.replace(year=now.year + 1, day=1):%Y-%m-%d} 23:59:59",
+    }
+
+
+def _sample_renewal_failed(number: int, _now: datetime) -> _Sent:
+    return {
+        "event": "ltr_renewal",
+        "status": "error",
+        "message": "Low balance",
+        "previous_ltr_id": str(2_000_001 + number),
+        "mdn": _mdn(number),
+        "service": "Google",
+    }
+
+
+def _sample_assigned(number: int, _now: datetime) -> _Sent:
+    return {
+        "event": "priority_request",
+        "status": "ok",
+        "id": str(10_000_001 + number),
+        "mdn": _mdn(number),
+        "service": "Amazon",
+        "price": 0.75,
+    }
+
+
+_SAMPLES = {
+    "sms": _sample_sms,
+    "rental-sms": _sample_rental_sms,
+    "billing": _sample_billing,
+    "renewal": _sample_renewal,
+    "renewal-failed": _sample_renewal_failed,
+    "assigned": _sample_assigned,
+}
+
+
+def _as_form(fields: _Sent, _number: int) -> Sample:
+    return Sample(content_type="application/x-www-form-urlencoded", body=urlencode(fields).encode())
+
+
+def _as_multipart(fields: _Sent, number: int) -> Sample:
+    """As PHP's curl sends an array of fields."""
+    boundary = f"{'-' * 24}{number:016x}"
+    parts = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    return Sample(
+        content_type=f"multipart/form-data; boundary={boundary}",
+        body=f"{parts}--{boundary}--\r\n".encode(),
+    )
+
+
+def _as_json(fields: _Sent, _number: int) -> Sample:
+    return Sample(content_type="application/json", body=msgspec.json.encode(fields))
+
+
+_ENCODERS = {"form": _as_form, "multipart": _as_multipart, "json": _as_json}

@@ -1,0 +1,113 @@
+"""Takes a callback's fields one by one, and notes those that make no sense."""
+
+import re
+from typing import Any
+
+from journal.event import Price, Service
+
+from .numbers import e164, sender
+from .source import Callback, Fields, Malformed, Number, Source
+from .texts import slug
+
+_LONGEST_ID = 64
+_NOT_POSITIVE = re.compile(r"[+-]?0*(\.0*)?|-[0-9.]+")
+_WHOLE = re.compile(r"[0-9]+")
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+
+
+class Reading:
+    """Absent, null and empty are None without a warning; senseless is None with one."""
+
+    def __init__(self, fields: Fields, warnings: list[str] | None = None) -> None:
+        self._fields = fields
+        self.warnings: list[str] = [] if warnings is None else warnings
+
+    def warn(self, name: str) -> None:
+        self.warnings.append(name)
+
+    def nested(self, name: str) -> "Reading":
+        """The object in that field, noting in the same list. Raises Malformed if it is none."""
+        inner = self._fields.get(name)
+        if not isinstance(inner, dict):
+            raise Malformed("malformed", f"{name}: an object is expected")
+        return Reading(inner, self.warnings)
+
+    def raw(self, name: str) -> str:
+        """As sent, for a key: empty where it is no text."""
+        value = self._fields.get(name)
+        return str(value) if isinstance(value, str) else ""
+
+    def text(self, name: str) -> str | None:
+        """A number in JSON is the text of its digits."""
+        value = self._fields.get(name)
+        if value is None or value == "":
+            return None
+        if isinstance(value, str):
+            return str(value)
+        self.warn(name)
+        return None
+
+    def id(self, name: str) -> str | None:
+        """A positive number or a short text; `0` is how forms say that there is none."""
+        value = self._fields.get(name)
+        if self.text(name) is None:
+            return None
+        if not isinstance(value, str) or not _identifies(value):
+            self.warn(name)
+            return None
+        return str(value)
+
+    def code(self, name: str) -> str | None:
+        text = self.text(name)
+        return text if text and not text.isspace() else None
+
+    def number(self, name: str, region: str | None) -> str | None:
+        """Whom it was sent to: E.164, or None."""
+        text = self.text(name)
+        number = e164(text, region) if text is not None else None
+        if text is not None and number is None:
+            self.warn(name)
+        return number
+
+    def sender(self, name: str, region: str | None) -> str | None:
+        """Who sent it: E.164, a short code or a name."""
+        text = self.text(name)
+        return None if text is None else sender(text, region)
+
+    def price(self, name: str, currency: str | None) -> Price | None:
+        text = self.text(name)
+        if text is None:
+            return None
+        if not _AMOUNT.fullmatch(text):
+            self.warn(name)
+            return None
+        return Price(amount=text, currency=currency)
+
+
+def _identifies(value: str) -> bool:
+    if isinstance(value, Number) and not _WHOLE.fullmatch(value):
+        return False
+    if _NOT_POSITIVE.fullmatch(value):
+        return False
+    return len(value) <= _LONGEST_ID and " " not in value and value.isprintable()
+
+
+def service(id_: str | None, name: str | None) -> Service | None:
+    """`name` is the provider's for that id."""
+    if id_ is None or id_.isspace():
+        return None
+    return Service(id=id_, name=name, key=slug(name or "") or slug(id_) or None)
+
+
+def common(
+    source: Source, callback: Callback, reading: Reading, *, time_from: str
+) -> dict[str, Any]:
+    """What every type of event says. Call it last: reading the other fields may warn."""
+    return {
+        "provider": type(source).__struct_config__.tag,
+        "channel": "callback",
+        "labels": source.labels,
+        "sample": callback.sample,
+        "time_from": time_from,
+        "warnings": tuple(reading.warnings),
+    }

@@ -1,0 +1,119 @@
+"""A source: who may call us, and what their words mean in ours."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+from journal.event import Data
+from journal.quantity import Rate, Secret
+
+#: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
+#: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
+Fields = Mapping[str, object]
+
+
+class Number(str):
+    """A JSON number, as the digits that were sent."""
+
+    __slots__ = ()
+
+
+class Malformed(Exception):
+    """Authentic, but not understood: the callback goes to quarantine with this reason.
+
+    `reason` is one of our words (`malformed`, `identity`, `unknown_event`, `encoding`, `empty`);
+    `detail` names fields, never values.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
+    """The HTTP request as a provider sent it, byte for byte."""
+
+    #: Names in lower case, latin-1 as HTTP has them, in the order they came; no proxy's secrets.
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    #: The address it came from, trusted proxies looked through.
+    peer: str
+    #: When its last byte was here. Aware, UTC.
+    received: datetime
+    #: Proven to be sent by ourselves, as a sample.
+    sample: bool = False
+
+    def header(self, name: str) -> str | None:
+        """The first field of that (lower case) name."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes two callbacks of one source one event.
+
+    It becomes bytes that begin with the provider's time, so that keys grow with time (a random
+    key costs SQLite several times the work), and end in a keyed hash of the parts.
+    """
+
+    #: Of the provider's time as sent, seconds since 2000-01-01; 0 where it said none.
+    second: int = 0
+    parts: tuple[str, ...]
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing a callback tells, in our words; the pipeline makes an event of it."""
+
+    subject: str
+    #: RFC 3339, UTC; None where no time that makes sense was sent (`data.time_from` is `received`).
+    time: str | None
+    data: Data
+    keys: tuple[Key, ...]
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """A callback as this provider would send it, for `smshook send`."""
+
+    content_type: str
+    body: bytes
+
+
+class Source(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="provider", forbid_unknown_fields=True
+):
+    """A configured account of a provider. Subclass, tag, and write `normalize` and `sample`."""
+
+    #: The secret part of the callback URL: the first is current, the rest are still accepted
+    #: while you change it at the provider. A text, or `sha256:` and the hex digest of one.
+    tokens: tuple[Secret, ...] = ()
+    #: Addresses or networks that callbacks may come from, or `documented` for those that the
+    #: provider publishes. Empty: any; the token alone decides.
+    allow_from: tuple[str, ...] = ()
+    #: Copied to `data.labels` of each event, to route and filter by.
+    labels: Mapping[str, str] = {}
+    #: What this account's prices are in, if you know it.
+    currency: str | None = None
+    #: More callbacks than this are answered 429, such as `10/s`. Unset: no limit.
+    rate: Rate | None = None
+
+    #: Which encodings the provider may use: of `form`, `multipart`, `json`.
+    encodings: ClassVar[frozenset[str]]
+    #: The addresses that its documentation says callbacks come from.
+    documented: ClassVar[tuple[str, ...]] = ()
+    #: Where in the provider's settings a callback URL is pasted.
+    paste_at: ClassVar[str]
+    #: What `sample` can make; the first is the default.
+    kinds: ClassVar[tuple[str, ...]]
+
+    def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
+        """Say it in our words. Pure: no clock, no chance, no network.
+
+        Raises Malformed where identity or kind cannot be told; what else makes no sense costs
+        the field and is named in `warnings`.
+        """
+        raise NotImplementedError
+
+    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
+        """A realistic callback of that kind; another `number` gives another message."""
+        raise NotImplementedError

@@ -1,0 +1,77 @@
+"""The HTTP API: what a key may read and steer, and health for everybody."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from litestar import Litestar, Router
+
+from journal import Journal
+from receiver.door import Gate
+
+from ..config import Config
+from ..identity import Identity
+from ..pipeline import Pipeline
+from .events import events
+from .faults import handlers
+from .health import health
+from .keys import Keys, authenticated
+from .listing import Cursors
+from .quarantine import quarantine
+from .rejections import rejections
+from .request_ids import stamp
+from .routes import routes
+from .sources import sources
+from .stats import stats
+
+__all__ = ["create_api", "create_health"]
+
+
+def create_api(
+    *,
+    config: Config,
+    gates: Sequence[Gate],
+    journal: Journal,
+    pipeline: Pipeline,
+    identity: Identity,
+    ready: Callable[[], bool],
+    now: Callable[[], float] = time.time,
+) -> Litestar:
+    """`/v1` and health. Each call has its guard, and all of them the one that asks for a key."""
+    keys = Keys(config.api.keys)
+
+    def cursors(kind: str) -> Cursors:
+        return Cursors(identity, journal.identity, kind)
+
+    v1 = Router(
+        "/v1",
+        guards=[authenticated(keys)],
+        route_handlers=[
+            events(
+                journal=journal, cursors=cursors("events"), routes=tuple(config.routes), now=now
+            ),
+            stats(journal=journal),
+            quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
+            rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
+            sources(journal=journal, cursors=cursors("sources"), gates=gates),
+            routes(table=config.routes, cursors=cursors("routes")),
+        ],
+    )
+    return _app([v1, health(ready)], keys)
+
+
+def create_health(ready: Callable[[], bool]) -> Litestar:
+    """What a listener that is open to the world answers behind the door: health, else 404."""
+    return _app([health(ready)], None)
+
+
+def _app(routers: Sequence[Router], keys: Keys | None) -> Litestar:
+    return Litestar(
+        list(routers),
+        openapi_config=None,
+        exception_handlers=handlers(keys),
+        before_send=[stamp],
+        logging_config=None,
+        # Litestar would read both from the environment; either shows values to callers.
+        debug=False,
+        pdb_on_exception=False,
+    )

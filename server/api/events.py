@@ -1,0 +1,180 @@
+"""Events as they are sent, with what became of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar import Router, get
+from litestar.params import FromPath
+
+from journal import Arrival, Attempt, Journal, Kept, KeptDelivery, Wanted
+
+from .keys import Asking, missing, needs
+from .listing import PAGING, Cursors, Listed
+from .problems import bad_parameter, not_found
+from .query import Readers, any_of, event_type, flag, instant, number, once, read, text
+from .visible import is_visible, shown, visible
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    cursor: str
+    event: msgspec.Raw
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """When and from where the event came again."""
+
+    at: datetime
+    channel: str
+    peer: str
+
+
+class Try(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt, as it is shown."""
+
+    at: datetime
+    outcome: str
+    status: int | None
+    error: str | None
+    took_ms: float
+
+
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery, as it is shown."""
+
+    id: str
+    sink: str
+    state: str
+    attempts: Sequence[Try]
+    next_at: datetime | None
+
+
+class Matched(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a route took the event, when it was accepted."""
+
+    name: str
+    matched: bool
+
+
+class Came(msgspec.Struct, frozen=True, kw_only=True):
+    """The callback as it came; the body in base64."""
+
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    peer: str
+    at: datetime
+
+
+class Whole(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with all that is known of it."""
+
+    event: msgspec.Raw
+    duplicates: Sequence[Copy]
+    deliveries: Sequence[Owed]
+    routes: Sequence[Matched]
+    #: Only where it was asked for; null where it is not kept any more.
+    raw: Came | msgspec.UnsetType | None = msgspec.UNSET
+
+
+def events(
+    *, journal: Journal, cursors: Cursors, routes: Sequence[str], now: Callable[[], float]
+) -> Router:
+    """`routes` are the names of those that are configured."""
+    filters = _filters(now)
+
+    @get("/", guards=[needs("events:read")])
+    async def listed(request: Asking) -> Listed[Item]:
+        values = read(request.scope, {**PAGING, **filters})
+        asked, wanted = cursors.asked(values), _wanted(values, filters)
+        page = await visible(journal, request.auth, wanted, asked)
+        return Listed(
+            data=[
+                Item(cursor=cursors.at(seq), event=shown(request.auth, body))
+                for seq, body in page.items
+            ],
+            next_cursor=cursors.at(page.next_seq),
+            has_more=page.has_more,
+        )
+
+    @get("/{event_id:str}", guards=[needs("events:read")])
+    async def one(request: Asking, event_id: FromPath[str]) -> Whole:
+        raw = read(request.scope, {"raw": once(flag)}).get("raw", False)
+        if raw and not request.auth.may("codes:read"):
+            raise missing("codes:read")
+        kept = await journal.event(event_id)
+        if kept is None or not is_visible(request.auth, kept.body):
+            raise not_found("event")
+        return Whole(
+            event=shown(request.auth, kept.body),
+            duplicates=[
+                Copy(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
+                for copy in kept.duplicates
+            ],
+            deliveries=[_owed(delivery) for delivery in kept.deliveries],
+            routes=_matched(kept, routes),
+            raw=_came(await journal.callback(event_id)) if raw else msgspec.UNSET,
+        )
+
+    return Router("/events", route_handlers=[listed, one])
+
+
+def _filters(now: Callable[[], float]) -> Readers:
+    texts = any_of(text)
+    return {
+        "type": any_of(event_type),
+        "source": texts,
+        "subject": texts,
+        "service": texts,
+        "number": any_of(number),
+        "request_id": texts,
+        "activation_id": texts,
+        "rental_id": texts,
+        "reference": texts,
+        "code": once(flag),
+        "since": once(instant(now)),
+        "until": once(instant(now)),
+    }
+
+
+def _wanted(values: Mapping[str, Any], filters: Readers) -> Wanted:
+    wanted = Wanted(**{name: value for name, value in values.items() if name in filters})
+    if wanted.since is not None and wanted.until is not None and wanted.until < wanted.since:
+        raise bad_parameter("until", "before since: nothing lies between them")
+    return wanted
+
+
+def _matched(kept: Kept, configured: Sequence[str]) -> list[Matched]:
+    """What is configured now, then what was when it matched."""
+    names = dict.fromkeys((*configured, *kept.routes))
+    return [Matched(name=name, matched=name in kept.routes) for name in names]
+
+
+def _owed(delivery: KeptDelivery) -> Owed:
+    return Owed(
+        id=str(delivery.id),
+        sink=delivery.sink,
+        state=delivery.state,
+        attempts=[_try(attempt) for attempt in delivery.attempts],
+        next_at=None if delivery.due_at is None else _utc(delivery.due_at),
+    )
+
+
+def _try(attempt: Attempt) -> Try:
+    return Try(
+        at=_utc(attempt.at),
+        outcome=attempt.outcome,
+        status=attempt.status,
+        error=attempt.error,
+        took_ms=attempt.took_ms,
+    )
+
+
+def _came(arrival: Arrival | None) -> Came | None:
+    if arrival is None:
+        return None
+    return Came(headers=arrival.headers, body=arrival.body, peer=arrival.peer, at=_utc(arrival.at))
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

@@ -1,0 +1,61 @@
+"""Errors as problem documents (RFC 9457), each with a stable code."""
+
+import http
+from collections.abc import Mapping
+
+import msgspec
+from litestar import Response
+
+
+class Problem(Exception):
+    """The answer is an error. `detail` names fields and what would do, never values."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(code)
+        self.status, self.code, self.detail, self.headers = status, code, detail, headers
+
+    def response(self, request_id: str) -> Response[bytes]:
+        document = Document(
+            title=http.HTTPStatus(self.status).phrase,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            request_id=request_id,
+        )
+        return _response(document, self.headers)
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """`application/problem+json`, as the door writes it too."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str | msgspec.UnsetType = msgspec.UNSET
+    request_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def not_found(what: str) -> Problem:
+    """The same whether it is not there or hidden from this key."""
+    return Problem(404, "not_found", f"no such {what}")
+
+
+def bad_parameter(name: str, why: str) -> Problem:
+    return Problem(400, "bad_parameter", f"{name}: {why}")
+
+
+def nowhere() -> Response[bytes]:
+    """Where the API is not: the door's own 404, so that a stranger cannot tell the two apart."""
+    return _response(Document(title="Not Found", status=404, code="not_found"), None)
+
+
+def _response(document: Document, headers: Mapping[str, str] | None) -> Response[bytes]:
+    return Response(
+        msgspec.json.encode(document),
+        status_code=document.status,
+        media_type="application/problem+json",
+        headers=dict(headers or {}),
+    )

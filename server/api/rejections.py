@@ -1,0 +1,46 @@
+"""What was turned away at the door, counted by reason, source and peer."""
+
+from datetime import UTC, datetime
+
+import msgspec
+from litestar import Router, get
+
+from journal import Journal, Rejection
+
+from ..pipeline import Pipeline
+from .keys import Asking, needs
+from .listing import PAGING, Cursors, Listed
+from .query import read
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    reason: str
+    #: Null where none of ours was named.
+    source: str | None
+    peer: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
+    @get("/", guards=[needs("admin", whole=True)])
+    async def listed(request: Asking) -> Listed[Counted]:
+        asked = cursors.asked(read(request.scope, PAGING))
+        # They are counted in memory and written once a second.
+        await pipeline.write_rejections()
+        rows = await journal.rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        return cursors.listed(asked, [(seq, _counted(rejection)) for seq, rejection in rows])
+
+    return Router("/rejections", route_handlers=[listed])
+
+
+def _counted(rejection: Rejection) -> Counted:
+    return Counted(
+        reason=rejection.reason,
+        source=rejection.source or None,
+        peer=rejection.peer,
+        count=rejection.count,
+        first_at=datetime.fromtimestamp(rejection.first_at, UTC),
+        last_at=datetime.fromtimestamp(rejection.last_at, UTC),
+    )

@@ -1,0 +1,31 @@
+"""Routes as they are configured."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Router, get
+
+from routes.table import Route
+
+from .keys import Asking, needs
+from .listing import PAGING, Cursors, Listed
+from .query import read
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """A route with its name."""
+
+    name: str
+    to: Sequence[str]
+    when: Mapping[str, Any] | None
+
+
+def routes(*, table: Mapping[str, Route], cursors: Cursors) -> Router:
+    named = [Named(name=name, to=route.to, when=route.when) for name, route in table.items()]
+
+    @get("/", guards=[needs("events:read", whole=True)])
+    async def listed(request: Asking) -> Listed[Named]:
+        return cursors.sliced(cursors.asked(read(request.scope, PAGING)), named)
+
+    return Router("/routes", route_handlers=[listed])

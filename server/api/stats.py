@@ -1,0 +1,36 @@
+"""How much there is, in counters that the journal keeps: cheap at any size."""
+
+from collections.abc import Mapping
+
+import msgspec
+from litestar import Router, get
+
+from journal import Journal
+
+from .keys import Asking, needs
+from .query import read
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    #: Since the journal was made.
+    events: int
+    duplicates: int
+    #: What waits there now.
+    quarantine: int
+    #: By state.
+    deliveries: Mapping[str, int]
+
+
+def stats(*, journal: Journal) -> Router:
+    @get("/", guards=[needs("events:read", whole=True)])
+    async def counted(request: Asking) -> Counts:
+        read(request.scope, {})
+        counts = await journal.stats()
+        return Counts(
+            events=counts.events,
+            duplicates=counts.duplicates,
+            quarantine=counts.quarantine,
+            deliveries=counts.deliveries,
+        )
+
+    return Router("/stats", route_handlers=[counted])

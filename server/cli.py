@@ -1,0 +1,65 @@
+"""`smshook`: the commands, put together."""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+from .commands.command import Group
+from .commands.reading import events, quarantine, rejections, sources
+from .commands.running import healthcheck, send, serve
+from .commands.setup import check, config, init, migrate, version
+
+
+class Commands(Group):
+    """All of them, as they are typed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click says so
+        return list(self.commands)  # in the order of their use
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click says so
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, command.get_short_help_str(80)) for name, command in _leaves(self)]
+            )
+
+
+def _leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        typed = f"{path}{name}"
+        if isinstance(command, click.Group):
+            yield from _leaves(command, f"{typed} ")
+        else:
+            yield typed, command
+
+
+@click.group(
+    "smshook",
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`smshook COMMAND --help` says more, with an example.",
+)
+def smshook() -> None:
+    """Receive the callbacks of SMS-number providers, keep them, and deliver them."""
+
+
+for _command in (
+    *(init, check, serve, send),
+    *(sources, events, quarantine, rejections),
+    *(config, healthcheck, migrate, version),
+):
+    smshook.add_command(_command)
+
+
+def main() -> None:
+    """What is installed as `smshook`."""
+    if sys.stdout is None:
+        # Started with `>&-`: a file of ours must not become descriptor 1.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another encoding gets `\u2192` for `→`, and no traceback.
+            stream.reconfigure(errors="backslashreplace")
+    smshook(prog_name="smshook")

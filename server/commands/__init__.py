@@ -1,0 +1,1 @@
+"""What `smshook` can be told, one module a subject; `server.cli` puts them together."""

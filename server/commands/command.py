@@ -1,0 +1,171 @@
+"""How a command is declared, how it fails, and what it prints."""
+
+import errno
+import json
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from tabulate import tabulate
+
+from journal.lock import Held
+from journal.sqlite import WrongJournal
+
+from ..client import Garbled, Problem, Unreachable
+from ..config import ConfigError
+from ..reading import nearest
+from ..terminal import plain
+
+_CONFIG = "config"
+_DEFAULT = Path("smshook.yaml")
+
+
+class Failure(click.ClickException):
+    """It failed."""
+
+    exit_code = 1
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(plain(line) for line in lines))
+
+    def show(self, file: Any = None) -> None:
+        """The lines alone: a complaint begins with its place, so that editors find it."""
+        click.echo(self.format_message(), file=file, err=file is None)
+
+
+class Wrong(Failure):
+    """The command line or the configuration is wrong; nothing was started or written."""
+
+    exit_code = 2
+
+
+def _remember(ctx: click.Context, _option: click.Parameter, value: Path | None) -> None:
+    # The one behind the command's name is read last, and wins.
+    if value is not None:
+        ctx.find_root().meta[_CONFIG] = value
+
+
+def config_option() -> click.Option:
+    return click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_remember,
+        metavar="PATH",
+        help="The configuration, else SMSHOOK_CONFIG, else smshook.yaml.",
+    )
+
+
+def config_path() -> Path:
+    """Of the configuration that is meant."""
+    meta = click.get_current_context().find_root().meta
+    return Path(meta.get(_CONFIG) or os.environ.get("SMSHOOK_CONFIG") or _DEFAULT)
+
+
+class Command(click.Command):
+    """Takes `--config` behind its name too, and shows how it is typed."""
+
+    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+        kwargs["epilog"] = f"\b\nExample:\n  smshook {example}"
+        super().__init__(*args, **kwargs)
+        self.params.append(config_option())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as exc:
+            _told(exc)
+            raise
+
+
+class Group(click.Group):
+    """Commands of one subject."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(config_option())
+
+
+def _told(exc: Exception) -> None:
+    """What can be foreseen is said in a line or a few, and gives the exit code."""
+    match exc:
+        case ConfigError():
+            raise Wrong(*exc.complaints) from None
+        case WrongJournal():
+            raise Wrong(str(exc)) from None
+        case Held() | Unreachable() | Garbled():
+            raise Failure(str(exc)) from None
+        case Problem():
+            refuse(exc)
+        case sqlite3.Error():
+            raise Failure(f"the journal cannot be used: {exc}") from None
+        case OSError() if exc.errno != errno.EPIPE:  # whoever read us has enough: no failure
+            raise Failure(": ".join(str(it) for it in (exc.filename, exc.strerror) if it)) from None
+
+
+def refuse(problem: Problem) -> NoReturn:
+    """400 says that the command line makes no sense; every other answer that it failed."""
+    said = f"{problem.status} {problem.code}"
+    line = f"{said}: {problem.detail}" if problem.detail else said
+    if problem.status == 400:  # noqa: PLR2004 - Bad Request
+        raise Wrong(line) from None
+    if problem.status in (401, 403):
+        line += "; another key: --key, or SMSHOOK_API_KEY"
+    raise Failure(line) from None
+
+
+def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:
+    """`no source is named 'tellabto'; sources: tellabot; did you mean 'tellabot'?`."""
+    known = f"{kind}s: {', '.join(names)}" if names else f"there are no {kind}s"
+    return Wrong(f"no {kind} is named {name!r}; {known}{nearest(name, names)}")
+
+
+output_option = click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people, or the API's own data for programs.",
+)
+
+
+def print_json(value: Any) -> None:
+    """ASCII only: no text of a stranger can drive the terminal."""
+    click.echo(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str) -> None:
+    """`none` is said in place of an empty table, to stderr: a program counts lines."""
+    if not rows:
+        click.echo(none, err=True)
+        return
+    cells = [[cell(value) for value in row] for row in rows]
+    # A code is text: `007` must not become 7.
+    click.echo(tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True))
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """One line each, names in one column."""
+    rows = [[name, cell(value)] for name, value in fields.items()]
+    click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
+
+
+def cell(value: Any) -> str:
+    """Any value of the API in one line that a terminal may be shown."""
+    match value:
+        case None:
+            return "-"
+        case str():
+            return plain(value)
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(cell(item) for item in value) or "-"
+        case dict():
+            return plain(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return plain(str(value))

@@ -1,0 +1,189 @@
+"""Commands that run the service, ask whether it is ready, and send it samples."""
+
+import io
+import os
+import random
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import click
+import structlog
+
+from journal.lock import Holder
+from receiver.door import SAMPLE_HEADER
+from receiver.source import Sample, Source
+
+from ..addresses import callback_url
+from ..client import Client, Problem
+from ..config import Config, load
+from ..identity import Identity
+from ..log import LEVELS, configure
+from ..terminal import plain
+from ..welcome import program, welcome
+from .command import Command, Failure, Wrong, config_path, unknown
+from .service import configured, http_url, running
+
+#: Seconds; what looks after containers asks every few.
+_READY_TIMEOUT = 3.0
+#: Samples are told apart by their number.
+_NUMBERS = 100_000_000
+_HINTS = {
+    403: ": allow_from of this source does not name this machine",
+    404: ": the service does not know this source or token; it reads its configuration at start",
+}
+
+
+@click.command(cls=Command, example="serve --listen 127.0.0.1:9000")
+@click.option("--listen", metavar="HOST:PORT", help="Where callbacks come in (server.listen).")
+@click.option("--admin-listen", metavar="HOST:PORT", help="Where the API is (server.admin_listen).")
+@click.option("--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True)
+@click.pass_context
+def serve(ctx: click.Context, listen: str | None, admin_listen: str | None, log_level: str) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    The first ends it in order, within about 8 seconds; a second at once. On a terminal it says
+    where everything is, then one line an event; else it logs JSON.
+    """
+    # The framework takes a third of a second to import, which every other command does without.
+    from ..service import PortTaken  # noqa: PLC0415
+    from ..service import serve as run  # noqa: PLC0415
+
+    flags = {"server.listen": listen, "server.admin_listen": admin_listen}
+    given = {place: text for place, text in flags.items() if text is not None}
+    loaded = load(config_path(), environ=os.environ, flags=given)
+    people = sys.stdout.isatty()
+    out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
+    configure(out, people=people, level=log_level, now=time.time)
+    _warn(loaded.warnings, people=people)
+
+    def started(holder: Holder) -> None:
+        if people:
+            click.echo(_welcome(loaded.config, holder))
+
+    try:
+        code = run(loaded.config, started)
+    except PortTaken as exc:
+        raise Failure(str(exc)) from None
+    ctx.exit(code)
+
+
+def _welcome(config: Config, holder: Holder) -> str:
+    return welcome(config, holder, config_path=config_path(), smshook=program())
+
+
+def _warn(warnings: tuple[str, ...], *, people: bool) -> None:
+    for warning in warnings:
+        if people:
+            click.echo(plain(f"warning: {warning}"), err=True)
+        else:
+            structlog.get_logger().warning("config.warning", warning=warning)
+
+
+@click.command(cls=Command, example="healthcheck")
+@click.option("--url", envvar="SMSHOOK_URL", type=http_url, metavar="URL", show_envvar=True)
+def healthcheck(url: str | None) -> None:
+    """Exit 0 if the service is ready, else 1.
+
+    For containers, whose images have no curl.
+    """
+    with Client(url or str(running(configured()).url), timeout=_READY_TIMEOUT) as client:
+        response = client.send("GET", "/readyz")
+    if not response.is_success:
+        raise Failure(f"not ready: {response.status_code}")
+    click.echo("ready")
+
+
+@click.command(cls=Command, example="send tellabot sms --times 3")
+@click.argument("source")
+@click.argument("kind", required=False)
+@click.option(
+    "--encoding",
+    type=click.Choice(["form", "multipart", "json"]),
+    help="Form, where the provider may; else JSON.",
+)
+@click.option("--times", type=click.IntRange(min=1), default=1, help="So many different ones.")
+@click.option("--duplicate", is_flag=True, help="Each a second time, as a provider's retry.")
+@click.option(
+    "--url",
+    type=http_url,
+    metavar="URL",
+    help="Where callbacks come in; else the service that runs here.",
+)
+def send(
+    source: str,
+    kind: str | None,
+    encoding: str | None,
+    times: int,
+    url: str | None,
+    *,
+    duplicate: bool,
+) -> None:
+    """Send a realistic sample callback, as that provider would.
+
+    SOURCE is a name of the configuration. KIND is, for TellABot, sms, rental-sms, billing,
+    renewal, renewal-failed or assigned; for the SMS-Activate dialect sms or rent. The events
+    are marked: their data.sample is true.
+    """
+    config = configured()
+    kept = config.sources.get(source)
+    if kept is None:
+        raise unknown("source", source, list(config.sources))
+    sampling = _Sampling(kept, _kind(kept, kind), _encoding(kept, encoding))
+    path = callback_url("", source, kept)
+    if path is None:
+        raise Failure(
+            f"the tokens of {source} are configured as sha256 only; sending needs one in clear"
+        )
+    identity = Identity(config.server.secret.reveal(), os.urandom)
+    first = random.randrange(_NUMBERS)
+    understood = True
+    with Client(url or str(running(config).url)) as client:
+        for number in range(first, first + times):
+            sample = sampling.sample(number)
+            signature = identity.sample_signature(source, sample.body)
+            headers = {"content-type": sample.content_type, SAMPLE_HEADER: signature}
+            for _ in range(2 if duplicate else 1):
+                understood &= _say(_sent(client, path, sample.body, headers))
+    if not understood:
+        raise Failure("quarantined: smshook quarantine show ID shows why")
+
+
+class _Sampling(NamedTuple):
+    source: Source
+    kind: str
+    encoding: str
+
+    def sample(self, number: int) -> Sample:
+        return self.source.sample(self.kind, self.encoding, number=number, now=datetime.now(UTC))
+
+
+def _kind(source: Source, kind: str | None) -> str:
+    if kind is not None and kind not in source.kinds:
+        raise unknown("kind", kind, source.kinds)
+    return kind or source.kinds[0]
+
+
+def _encoding(source: Source, encoding: str | None) -> str:
+    if encoding is not None and encoding not in source.encodings:
+        may = ", ".join(sorted(source.encodings))
+        raise Wrong(f"--encoding: this provider may use {may}, not {encoding}")
+    return encoding or ("form" if "form" in source.encodings else "json")
+
+
+def _sent(client: Client, path: str, body: bytes, headers: Mapping[str, str]) -> Any:
+    try:
+        return client.post(path, content=body, headers=headers)
+    except Problem as exc:
+        raise Failure(f"{exc.status} {exc.code}{_HINTS.get(exc.status, '')}") from None
+
+
+def _say(answer: Mapping[str, Any]) -> bool:
+    """Print what the door says; whether it was understood."""
+    if answer["status"] == "quarantined":
+        click.echo(plain(f"quarantined {answer['id']} {answer['reason']}"))
+        return False
+    click.echo(plain(" ".join((answer["status"], *answer["events"]))))
+    return True

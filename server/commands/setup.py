@@ -1,0 +1,100 @@
+"""Commands about the configuration and the journal's file: nothing needs to run."""
+
+import json
+import os
+import platform
+import sqlite3
+from pathlib import Path
+
+import click
+
+from journal.lock import Lock
+from journal.sqlite import migrate as bring_up_to_date
+
+from .. import __version__
+from ..config import load, schema, shown
+from ..starter import NAME
+from ..starter import init as write
+from ..terminal import plain
+from ..welcome import program, with_config
+from .check import forgotten, promises
+from .command import Command, Failure, Group, config_path
+from .service import configured, near
+
+
+@click.command(cls=Command, example="init")
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Write a first smshook.yaml, with fresh tokens and keys.
+
+    Into DIR, which is made if need be; else into this folder. A file that is there stays as it is.
+    """
+    path = folder / NAME
+    if path.exists():
+        raise Failure(f"{path} is there already; nothing was written")
+    try:
+        write(folder)
+    except OSError as exc:
+        raise Failure(f"{path} cannot be written: {exc.strerror}") from None
+    click.echo(f"wrote {plain(str(path))}; start the service with:")
+    click.echo(f"  {with_config(program(), path)} serve")
+
+
+@click.command(cls=Command, example="check")
+def check() -> None:
+    """Validate the configuration, and say what it guarantees.
+
+    For each source who may call, for each route who is owed what, for each sink whether codes
+    reach it in clear. Everything that is wrong is said at once, each with its line.
+    """
+    loaded = load(config_path(), environ=os.environ)
+    for line in promises(loaded.config):
+        click.echo(plain(line))
+    for warning in (*loaded.warnings, *forgotten(loaded.config)):
+        click.echo(plain(f"warning: {warning}"), err=True)
+
+
+@click.group(cls=Group)
+def config() -> None:
+    """The configuration itself."""
+
+
+@config.command(example="config show")
+def show() -> None:
+    """Print the effective configuration, its secrets masked.
+
+    Defaults, file and environment together; what is wrong follows as comments.
+    """
+    path = config_path()
+    if not path.exists():
+        configured()
+    click.echo(shown(path, os.environ), nl=False)
+
+
+@config.command("schema", example="config schema > smshook.schema.json")
+def print_schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    click.echo(json.dumps(schema(), indent=2))
+
+
+@click.command(cls=Command, example="migrate")
+def migrate() -> None:
+    """Bring the journal's schema up to date.
+
+    `serve` does so too when it starts. Refused while a service has the journal.
+    """
+    path = configured().journal.path
+    with Lock(path):
+        steps = bring_up_to_date(path)
+    for step in steps:
+        click.echo(step)
+    if not steps:
+        click.echo(f"{near(path)} is up to date")
+
+
+@click.command(cls=Command, example="version")
+def version() -> None:
+    """Print the versions of smshook, Python and SQLite."""
+    click.echo(f"smshook {__version__}")
+    click.echo(f"Python {platform.python_version()}")
+    click.echo(f"SQLite {sqlite3.sqlite_version}")

@@ -1,0 +1,261 @@
+"""`smshook.yaml`: read once, checked whole, every complaint with its place."""
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from journal.quantity import Secret
+from receiver.proof import digest_of
+from receiver.providers import PROVIDERS
+from receiver.source import Source
+from routes.match import Invalid, compile_when
+from routes.table import Route, compile_table
+from sinks import SINKS
+from sinks.file import File
+from sinks.sink import Sink
+
+from .convert import Choices, Conversion
+from .options import Api, ApiKey, Config, Journal, Options, Server, host_and_port, network
+from .overrides import override
+from .reading import Reading, nearest
+from .schema import schema_of
+from .shown import as_yaml
+from .variables import replace
+from .yaml12 import MAX_BYTES, parse
+from .yaml12 import Path as Place
+
+__all__ = [
+    "Api",
+    "ApiKey",
+    "Config",
+    "ConfigError",
+    "Journal",
+    "Loaded",
+    "Server",
+    "host_and_port",
+    "load",
+    "schema",
+    "shown",
+]
+
+#: What stands for a source or a sink, by its tag.
+CHOICES: Choices = {Source: PROVIDERS, Sink: SINKS}
+
+# Callback URLs are on the internet: a shorter token is found by trying.
+_SHORTEST_TOKEN = 16
+
+
+class ConfigError(Exception):
+    """The configuration cannot be meant; nothing was started or written."""
+
+    def __init__(self, complaints: Iterable[str]) -> None:
+        self.complaints = tuple(complaints)
+        super().__init__("\n".join(self.complaints))
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    config: Config
+    #: What can be meant and probably is not; each with its place.
+    warnings: tuple[str, ...]
+
+
+def load(path: Path, *, environ: Mapping[str, str], flags: Mapping[str, str] = {}) -> Loaded:
+    """Defaults, the file, the environment, `flags` by dotted path (`server.listen`): in this order.
+
+    Raises ConfigError with every complaint.
+    """
+    reading = Reading(str(path))
+    values = _read(reading, path, environ, flags)
+    if reading.complaints:
+        raise ConfigError(reading.told())
+    config = Config(**values, path=path.absolute())
+    return Loaded(config=config, warnings=tuple(_warnings(reading, config)))
+
+
+def shown(path: Path, environ: Mapping[str, str]) -> str:
+    """The effective configuration as YAML, without its secrets; of an invalid file what is read.
+
+    What is wrong follows as comments.
+    """
+    reading = Reading(str(path))
+    read = _read(reading, path, environ, {})
+    complaints = "".join(f"# {complaint}\n" for complaint in reading.told())
+    return (as_yaml(reading, Options, CHOICES) if read else "") + complaints
+
+
+def schema() -> dict[str, Any]:
+    """The file's JSON Schema, for editors."""
+    return schema_of(Options, CHOICES)
+
+
+def _read(
+    reading: Reading, path: Path, environ: Mapping[str, str], flags: Mapping[str, str]
+) -> dict[str, Any]:
+    """What is right in the configuration; what is wrong is in the reading."""
+    if not _parse(reading, path):
+        return {}
+    folder = path.absolute().parent
+    override(reading, Options, CHOICES, environ=environ, flags=flags)
+    replace(reading, environ, folder)
+    values = Conversion(reading, CHOICES).options((), Options, reading.value)
+    values["sinks"] = _absolute(values.get("sinks", {}), folder)
+    values["journal"] = values.get("journal", Journal()).under(folder)
+    _Checks(reading).all(values)
+    return values
+
+
+def _parse(reading: Reading, path: Path) -> bool:
+    """Whether there is something to go on with."""
+    try:
+        with path.open("rb") as file:
+            written = parse(file.read(MAX_BYTES + 1))
+    except FileNotFoundError:
+        reading.complain((), "no such file; `smshook init` writes one")
+        return False
+    except OSError as exc:
+        reading.complain((), f"cannot be read: {exc.strerror}")
+        return False
+    reading.places.update({at: f"{reading.file}:{line}" for at, line in written.lines.items()})
+    for line, at, text in written.complaints:
+        # A path may have two lines: a key given twice.
+        reading.complain_in(f"{reading.file}:{line}", at, text)
+    # An empty file is fine where the environment says all.
+    value = {} if written.value is None else written.value
+    if not isinstance(value, dict):
+        reading.complain((), "expected a mapping, such as `sources:` and `sinks:`")
+        return False
+    reading.value = value
+    return bool(written.lines) or not written.complaints
+
+
+def _absolute(sinks: Mapping[str, Sink], folder: Path) -> dict[str, Sink]:
+    return {
+        name: msgspec.structs.replace(sink, path=os.path.normpath(folder / sink.path))
+        if isinstance(sink, File)
+        else sink
+        for name, sink in sinks.items()
+    }
+
+
+class _Checks:
+    """What one option alone cannot tell."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+
+    def all(self, values: Mapping[str, Any]) -> None:
+        for name, source in values.get("sources", {}).items():
+            self.source(("sources", name), source)
+        self.sinks(values["sinks"])
+        self.routes(values.get("routes", {}))
+        self.keys(values.get("api", Api()).keys)
+        if "server" in values:
+            self.server(values["server"])
+
+    def source(self, path: Place, source: Source) -> None:
+        tokens = (*path, "tokens")
+        if self.reading.fine(tokens) and not source.tokens:
+            self.reading.complain(tokens, "none; a callback URL needs one: `openssl rand -hex 16`")
+        if self.reading.fine(tokens):
+            self.tokens(tokens, source.tokens)
+        if self.reading.fine((*path, "allow_from")):
+            self.allow_from((*path, "allow_from"), source)
+
+    def tokens(self, path: Place, tokens: Iterable[Secret]) -> None:
+        digests: dict[bytes, int] = {}
+        for i, token in enumerate(tokens):
+            text = token.reveal()
+            if not text.startswith("sha256:") and len(text) < _SHORTEST_TOKEN:
+                short = f"shorter than {_SHORTEST_TOKEN} characters, and so to be guessed"
+                self.reading.complain((*path, i), f"{short}; `openssl rand -hex 16`")
+            digest = self.digest((*path, i), token)
+            if digest is not None and digests.setdefault(digest, i) != i:
+                self.reading.complain((*path, i), f"the same as tokens[{digests[digest]}]")
+
+    def digest(self, path: Place, secret: Secret) -> bytes | None:
+        try:
+            return digest_of(secret)
+        except ValueError as exc:
+            self.reading.complain(path, str(exc))
+            return None
+
+    def allow_from(self, path: Place, source: Source) -> None:
+        for i, entry in enumerate(source.allow_from):
+            if entry == "documented":
+                if not source.documented:
+                    text = "this provider documents no addresses; write them, or leave it empty"
+                    self.reading.complain((*path, i), text)
+                continue
+            try:
+                network(entry)
+            except ValueError as exc:
+                self.reading.complain((*path, i), str(exc))
+
+    def sinks(self, sinks: Mapping[str, Sink]) -> None:
+        files: dict[str, str] = {}
+        for name, sink in sinks.items():
+            if isinstance(sink, File) and files.setdefault(sink.path, name) != name:
+                text = f"sinks.{files[sink.path]} writes to this file; two would spoil it"
+                self.reading.complain(("sinks", name, "path"), text)
+
+    def routes(self, routes: Mapping[str, Route]) -> None:
+        # Those that are wrong themselves are there all the same.
+        sinks = self.reading.value.get("sinks")
+        names = list(sinks) if isinstance(sinks, dict) else []
+        for name, route in routes.items():
+            for i, sink in enumerate(route.to):
+                if sink not in names:
+                    self.no_sink(("routes", name, "to", i), sink, names)
+        try:
+            compile_table(routes)
+        except Invalid as exc:
+            self.invalid(exc)
+
+    def no_sink(self, path: Place, sink: str, names: list[str]) -> None:
+        quoted = self.reading.quoted(path, sink)
+        known = f"sinks: {', '.join(names)}" if names else "there are no sinks"
+        self.reading.complain(path, f"no sink is named {quoted}; {known}{nearest(sink, names)}")
+
+    def keys(self, keys: Mapping[str, ApiKey]) -> None:
+        digests: dict[bytes, str] = {}
+        for name, key in keys.items():
+            first = digests.setdefault(digest_of(key.key), name)
+            if first != name:
+                path = ("api", "keys", name, "key")
+                self.reading.complain(path, f"the same as api.keys.{first}.key; whose is it?")
+            try:
+                compile_when(key.when or {}, f"api.keys.{name}.when")
+            except Invalid as exc:
+                self.invalid(exc)
+
+    def invalid(self, invalid: Invalid) -> None:
+        for place, text in invalid.complaints:
+            self.reading.complain_at(place, text)
+
+    def server(self, server: Server) -> None:
+        taken = server.listen == server.admin_listen and host_and_port(server.listen)[1] != 0
+        if taken:
+            self.reading.complain(
+                ("server", "admin_listen"), "the same as server.listen; write `same` for one port"
+            )
+
+
+def _warnings(reading: Reading, config: Config) -> Iterable[str]:
+    try:
+        mode = stat.S_IMODE(config.path.stat().st_mode)
+    except OSError:
+        mode = 0
+    if mode & 0o077:
+        yield reading.warning((), f"others can read it, secrets included; chmod 600 {reading.file}")
+    used = {sink for route in config.routes.values() for sink in route.to}
+    for name in config.sinks:
+        if name not in used:
+            yield reading.warning(("sinks", name), "no route names it: nothing is owed to it")
+    for name, key in config.api.keys.items():
+        if len(key.key.reveal()) < _SHORTEST_TOKEN:
+            path = ("api", "keys", name, "key")
+            yield reading.warning(path, f"shorter than {_SHORTEST_TOKEN} characters: guessable")

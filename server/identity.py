@@ -1,0 +1,91 @@
+"""What is made of the clock, of chance and of the secret: ids, keys, cursors, signatures."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+import uuid
+from collections.abc import Callable
+
+from receiver.source import Key
+
+
+class BadCursor(Exception):
+    """No cursor of ours."""
+
+
+class StaleCursor(Exception):
+    """A cursor of another journal: from before a restore, or from another service."""
+
+
+class Identity:
+    """The secret's many uses, each under a key of its own, so that none tells about another."""
+
+    def __init__(self, secret: str, chance: Callable[[int], bytes]) -> None:
+        def derived(use: str) -> bytes:
+            return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
+
+        self._dedupe, self._body = derived("dedupe key"), derived("quarantine fingerprint")
+        self._cursor, self._sample = derived("cursor"), derived("sample")
+        self._chance = chance
+        #: Kept by the journal, to notice another secret.
+        self.seal = derived("journal seal").hex()
+
+    def event_id(self, at: float) -> str:
+        """A UUIDv7 (RFC 9562, 5.7) of that second; its sub-millisecond bits are time too.
+
+        So ids grow with time, which keeps an index on them cheap.
+        """
+        ms, below = divmod(int(at * 1_000_000), 1000)
+        random = int.from_bytes(self._chance(8)) & ((1 << 62) - 1)
+        value = (ms & ((1 << 48) - 1)) << 80 | 7 << 76 | (below * 4096 // 1000) << 64
+        return str(uuid.UUID(int=value | 2 << 62 | random))
+
+    def dedupe_key(self, key: Key) -> bytes:
+        """20 bytes: the provider's second, big-endian, then a keyed hash of the parts.
+
+        Keyed, because a plain hash of what holds a code is the code.
+        """
+        parts = [part.encode() for part in key.parts]
+        message = b"".join(len(part).to_bytes(4) + part for part in parts)
+        return struct.pack(">I", key.second & 0xFFFFFFFF) + self._hash(self._dedupe, message)
+
+    def fingerprint(self, body: bytes) -> bytes:
+        """What tells quarantined bodies apart."""
+        return self._hash(self._body, body)
+
+    def sample_signature(self, source: str, body: bytes) -> str:
+        """What marks a callback as sent by ourselves."""
+        return hmac.new(self._sample, source.encode() + b"\0" + body, hashlib.sha256).hexdigest()
+
+    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool:
+        if signature is None:
+            return False
+        expected = self.sample_signature(source, body)
+        return hmac.compare_digest(expected.encode(), signature.encode())
+
+    def cursor(self, journal: str, kind: str, seq: int) -> str:
+        """An opaque place in a list of that journal."""
+        place = struct.pack(">16sQ", bytes.fromhex(journal), seq)
+        tag = self._hash(self._cursor, kind.encode() + place)[:8]
+        return base64.urlsafe_b64encode(place + tag).decode()
+
+    def place(self, journal: str, kind: str, cursor: str) -> int:
+        """The place that a cursor names. Raises BadCursor or StaleCursor."""
+        try:
+            raw = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True)
+            owner, seq = struct.unpack(">16sQ", raw[:-8])
+        except (ValueError, binascii.Error, struct.error, UnicodeError) as exc:
+            raise BadCursor from exc
+        if not hmac.compare_digest(
+            self._hash(self._cursor, kind.encode() + raw[:-8])[:8], raw[-8:]
+        ):
+            raise BadCursor
+        if owner.hex() != journal:
+            raise StaleCursor
+        return int(seq)
+
+    @staticmethod
+    def _hash(key: bytes, message: bytes) -> bytes:
+        return hmac.digest(key, message, "sha256")[:16]

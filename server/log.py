@@ -1,0 +1,180 @@
+"""Logs: JSON lines for machines, one readable line a thing for a terminal."""
+
+import contextlib
+import json
+import logging
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import structlog
+
+from .terminal import plain
+
+Fields = MutableMapping[str, Any]
+Render = Callable[[Any, str, Fields], bytes]
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+#: Longer values are cut: a provider's word for a service may be pages long.
+_LONGEST = 200
+#: Accepted events whose delivery a terminal's line still waits for.
+_REMEMBERED = 1000
+
+
+def configure(out: BinaryIO, *, people: bool, level: str, now: Callable[[], float]) -> None:
+    """Set it up, once: everything that logs in this process comes out here.
+
+    `out` is unbuffered: what a reader that has gone did not take must not wait for it, and fail
+    again at exit.
+    """
+    render: Render = Readable(now) if people else json_line
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, _cut, _Stamp(now), render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_args: _Lines(out),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+class _Lines:
+    """Writes whole lines; a reader that has gone away must not stop the service."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._torn = False
+
+    def msg(self, line: bytes) -> None:
+        if not line:
+            return
+        left = memoryview(b"\n" + line if self._torn else line)
+        whole = len(left)
+        with contextlib.suppress(OSError, ValueError):
+            while left and (written := self._out.write(left)):
+                left = left[written:]
+            self._out.flush()
+        if len(left) < whole:
+            # The disk became full in the middle: what comes next begins a line of its own.
+            self._torn = len(left) > 0
+
+    debug = info = warning = error = critical = msg
+
+
+class _Forward(logging.Handler):
+    """What libraries say: where, not what. Their texts may quote a request."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        exc = record.exc_info[1] if record.exc_info else None
+        where = f"{record.name}:{record.lineno}"
+        if exc is not None and exc.__traceback__ is not None:
+            last = traceback.extract_tb(exc.__traceback__)[-1]
+            where = f"{last.filename}:{last.lineno}"
+        log = structlog.get_logger()
+        # A library may have levels of its own; ours are two from here on.
+        complain = log.error if record.levelno >= logging.ERROR else log.warning
+        complain(
+            "library.complained",
+            logger=record.name,
+            error=type(exc).__name__ if exc else None,
+            where=where,
+        )
+
+
+class _Stamp:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def __call__(self, _logger: Any, _method: str, fields: Fields) -> Fields:
+        stamp = datetime.fromtimestamp(self._now(), UTC)
+        return {
+            "ts": stamp.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "level": fields.pop("level"),
+            "event": fields.pop("event"),
+            **fields,
+        }
+
+
+def _cut(_logger: Any, _method: str, fields: Fields) -> Fields:
+    for name, value in fields.items():
+        if isinstance(value, str) and len(value) > _LONGEST:
+            fields[name] = value[:_LONGEST] + "…"
+    return fields
+
+
+def json_line(_logger: Any, _method: str, fields: Fields) -> bytes:
+    """One line of ASCII: no value can end it, forge another, or drive a terminal."""
+    said = {name: value for name, value in fields.items() if value is not None}
+    text = json.dumps(said, separators=(",", ":"), default=_kind)
+    return text.replace("\x7f", "\\u007f").encode() + b"\n"
+
+
+def _kind(value: object) -> str:
+    # A value that JSON does not know might be a secret's holder: its kind is all that is said.
+    return f"<{type(value).__name__}>"
+
+
+class Readable:
+    """`18:42:37 sms.received tellabot Google +1850***4729 → log ok 4 ms`.
+
+    An event's line is written when its delivery was attempted; until then what was said at the
+    door is remembered.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._accepted: OrderedDict[str, str] = OrderedDict()
+
+    def __call__(self, _logger: Any, _method: str, fields: Fields) -> bytes:
+        said = self._said(fields)
+        if said is None:
+            return b""
+        clock = time.strftime("%H:%M:%S", time.localtime(self._now()))
+        mark = {"warning": "! ", "error": "!! "}.get(fields["level"], "")
+        return f"{clock} {mark}{plain(said)}\n".encode(errors="replace")
+
+    def _said(self, fields: Fields) -> str | None:
+        match fields["event"]:
+            case "callback.accepted":
+                return self._remember(fields)
+            case "delivery.attempted":
+                return f"{self._event(fields['event_id'])} → {_outcome(fields, self._now())}"
+            case "callback.duplicate":
+                return f"{self._event(fields['event_id'])} came again: duplicate"
+            case "service.started":
+                return None  # the welcome says more
+        return _others(fields)
+
+    def _remember(self, fields: Fields) -> str | None:
+        words = (fields["type"], fields["source"], fields.get("service"), fields.get("to"))
+        line = " ".join(str(word) for word in words if word)
+        self._accepted[fields["event_id"]] = line
+        if len(self._accepted) > _REMEMBERED:
+            self._accepted.popitem(last=False)
+        return None if fields["sinks"] else f"{line} → no route takes it; kept"
+
+    def _event(self, event_id: str) -> str:
+        return self._accepted.get(event_id, event_id)
+
+
+def _outcome(fields: Mapping[str, Any], now: float) -> str:
+    sink = fields["sink"]
+    if fields["outcome"] == "delivered":
+        again = f", attempt {fields['attempt']}" if fields["attempt"] > 1 else ""
+        return f"{sink} ok {fields['since_ms']:.0f} ms{again}"
+    status = f" {fields['status']}" if fields.get("status") else ""
+    if fields.get("due_at") is None:
+        return f"{sink} {fields['outcome']}: {fields['error']}{status}, given up"
+    wait = max(0, fields["due_at"] - now)
+    return f"{sink} {fields['outcome']}: {fields['error']}{status}, again in {wait:.0f} s"
+
+
+def _others(fields: Mapping[str, Any]) -> str:
+    rest = (
+        f"{name}={value}"
+        for name, value in fields.items()
+        if name not in ("ts", "level", "event", "request_id") and value is not None
+    )
+    return " ".join((str(fields["event"]), *rest))

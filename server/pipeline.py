@@ -1,0 +1,274 @@
+"""The service on one page: callbacks in, deliveries out."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from journal import Arrival, Journal, Planned, Quarantine, Recorded, Rejection
+from journal.commit import Broken, Unavailable
+from journal.event import Event
+from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
+from receiver.source import Callback, Happening, Malformed
+from routes.table import CompiledRoute, plan
+from sinks.worker import Worker
+
+from .identity import Identity
+
+#: Callbacks that may wait for their commit; beyond it the door answers 503 at once.
+MOST_WAITING = 2000
+#: Rejections are told apart by peer until so many are counted in a second.
+MOST_REJECTIONS = 1000
+
+log = structlog.get_logger()
+
+
+class Unknown(Exception):
+    """The source of a quarantined callback is not configured any more."""
+
+
+class Pipeline:
+    """It alone mints ids, reads the clock and knows the secret."""
+
+    def __init__(
+        self,
+        *,
+        gates: Sequence[Gate],
+        routes: Sequence[CompiledRoute],
+        workers: Mapping[str, Worker],
+        journal: Journal,
+        identity: Identity,
+        now: Callable[[], float],
+    ) -> None:
+        self._gates = {gate.name: gate for gate in gates}
+        self._routes, self._workers, self._journal = routes, workers, journal
+        self._identity, self._now = identity, now
+        self._rejections: dict[tuple[str, str, str], Rejection] = {}
+        self._writing_rejections = asyncio.Lock()
+        self._complained = 0.0
+        self._draining = False
+
+    # --- what the door asks ---------------------------------------------------------------
+
+    def closed(self) -> bool:
+        journal = self._journal
+        return self._draining or journal.broken or journal.waiting >= MOST_WAITING
+
+    def draining(self) -> bool:
+        return self._draining
+
+    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool:
+        return self._identity.is_sample(source, body, signature)
+
+    def request_id(self) -> str:
+        return secrets.token_hex(8)
+
+    async def accept(
+        self,
+        caller: Caller,
+        callback: Callback,
+        happenings: Sequence[Happening],
+        *,
+        replaces: str | None = None,
+    ) -> Accepted:
+        """Route, then record. When this returns, nothing can be lost."""
+        # What `recordedtime` says, to its last digit: `since` and `until` compare with this.
+        at = round(self._now(), 6)
+        plans = [self._plan(caller.source, happening, at) for happening in happenings]
+        try:
+            recorded = await self._journal.record(
+                _arrival(caller, callback),
+                plans,
+                then=lambda outcome: self._hand_over(plans, outcome),
+                replaces=replaces,
+            )
+        except Unavailable as exc:
+            self._complain(exc)
+            raise
+        self._say(caller, callback, plans, recorded)
+        status = "accepted" if any(recorded.new) else "duplicate"
+        return Accepted(status=status, events=recorded.ids)
+
+    async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
+        """Keep the bytes of what was not understood."""
+        try:
+            kept = await self._journal.quarantine(
+                _arrival(caller, callback),
+                new_id=self._identity.event_id(self._now()),
+                fingerprint=self._identity.fingerprint(callback.body),
+                reason=malformed.reason,
+                detail=malformed.detail,
+            )
+        except Unavailable as exc:
+            self._complain(exc)
+            raise
+        log.warning(
+            "callback.quarantined",
+            request_id=caller.request_id,
+            source=caller.source,
+            peer=callback.peer,
+            bytes=len(callback.body),
+            reason=malformed.reason,
+            detail=malformed.detail,
+            quarantine_id=kept.id,
+            new=kept.new,
+        )
+        return kept.id
+
+    def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
+        """Count what was turned away; `write_rejections` makes it durable."""
+        log.warning(
+            "callback.rejected", request_id=request_id, source=source, peer=peer, reason=reason
+        )
+        key = (reason, source, peer)
+        if key not in self._rejections and len(self._rejections) >= MOST_REJECTIONS:
+            key = (reason, source, "*")
+        at = self._now()
+        known = self._rejections.get(key)
+        self._rejections[key] = Rejection(
+            reason=reason,
+            source=source,
+            peer=key[2],
+            count=known.count + 1 if known else 1,
+            first_at=known.first_at if known else at,
+            last_at=at,
+        )
+
+    # --- what the server asks -------------------------------------------------------------
+
+    def drain(self) -> None:
+        """From now on the door answers 503."""
+        self._draining = True
+
+    async def write_rejections(self) -> None:
+        """Put what was counted into the journal; what it cannot take is counted on."""
+        # One at a time: who finds nothing to write waits for what is being written.
+        async with self._writing_rejections:
+            rejections, self._rejections = self._rejections, {}
+            if not rejections:
+                return
+            try:
+                await self._journal.reject(tuple(rejections.values()))
+            except Unavailable:
+                self._rejections = rejections | self._rejections
+
+    async def keep_writing_rejections(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            await self.write_rejections()
+
+    async def replay(self, kept: Quarantine, request_id: str) -> Accepted:
+        """Read a quarantined callback again; understood, it leaves quarantine with its events.
+
+        Raises Malformed where it still is not, Unknown where its source is gone.
+        """
+        gate = self._gates.get(kept.source)
+        if gate is None:
+            raise Unknown(kept.source)
+        callback = Callback(
+            headers=kept.headers,
+            body=kept.body,
+            peer=kept.peer,
+            received=datetime.fromtimestamp(kept.at, UTC),
+        )
+        signature = callback.header(SAMPLE_HEADER)
+        if self.is_sample(kept.source, kept.body, signature):
+            callback = msgspec.structs.replace(callback, sample=True)
+        caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
+        return await self.accept(caller, callback, understood(gate, callback), replaces=kept.id)
+
+    # --- down the page --------------------------------------------------------------------
+
+    def _plan(self, source: str, happening: Happening, at: float) -> Planned:
+        """The event that a happening becomes, and whom it is owed to."""
+        recordedtime = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        keys = tuple(self._identity.dedupe_key(key) for key in happening.keys)
+        event = Event(
+            id=self._identity.event_id(at),
+            source=source,
+            type=happening.data.type,
+            subject=happening.subject,
+            time=happening.time or recordedtime,
+            recordedtime=recordedtime,
+            dedupekey=keys[0].hex(),
+            data=happening.data,
+        )
+        owed = plan(self._routes, msgspec.to_builtins(event))
+        return Planned(
+            event=event,
+            at=at,
+            body=msgspec.json.encode(event),
+            keys=keys,
+            routes=owed.routes,
+            owed=tuple(self._workers[sink].owe() for sink in owed.sinks),
+        )
+
+    def _hand_over(self, plans: Sequence[Planned], outcome: Recorded | Exception) -> None:
+        """What was committed goes straight to the sinks, whether its caller still waits or not."""
+        if isinstance(outcome, Exception):
+            new: Sequence[bool] = [False] * len(plans)
+        else:
+            new = outcome.new
+            for delivery in outcome.deliveries:
+                self._workers[delivery.sink].hand(delivery)
+        for planned, is_new in zip(plans, new, strict=True):
+            for owed in planned.owed:
+                worker = self._workers[owed.sink]
+                if not is_new:
+                    worker.forget(owed)
+                elif not owed.taken:
+                    worker.note(planned.at + owed.wait)
+
+    def _say(
+        self, caller: Caller, callback: Callback, plans: Sequence[Planned], recorded: Recorded
+    ) -> None:
+        what = {
+            "request_id": caller.request_id,
+            "source": caller.source,
+            "peer": callback.peer,
+            "bytes": len(callback.body),
+        }
+        for planned, id_, new in zip(plans, recorded.ids, recorded.new, strict=True):
+            if not new:
+                log.info("callback.duplicate", event_id=id_, **what)
+                continue
+            data = planned.event.data
+            service = getattr(data, "service", None)
+            log.info(
+                "callback.accepted",
+                event_id=id_,
+                **what,
+                type=planned.event.type,
+                service=service and (service.name or service.id),
+                to=masked(getattr(data, "to", None)),
+                sinks=[owed.sink for owed in planned.owed],
+            )
+
+    def _complain(self, exc: Unavailable) -> None:
+        """Once a second: a full disk refuses thousands of callbacks a second."""
+        if self._now() - self._complained < 1 and not isinstance(exc, Broken):
+            return
+        self._complained = self._now()
+        log.error("journal.error", error=str(exc))
+
+
+def masked(number: str | None) -> str | None:
+    """A phone number that can be recognized but not called: `+1850***4729`."""
+    if number is None:
+        return None
+    return f"{number[:5]}***{number[-4:]}" if len(number) > 10 else f"***{number[-2:]}"  # noqa: PLR2004 - shorter ones would show too much
+
+
+def _arrival(caller: Caller, callback: Callback) -> Arrival:
+    return Arrival(
+        source=caller.source,
+        channel="callback",
+        token=caller.token,
+        peer=callback.peer,
+        at=callback.received.timestamp(),
+        headers=callback.headers,
+        body=callback.body,
+    )

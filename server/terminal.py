@@ -1,0 +1,16 @@
+"""What a terminal may be shown: nothing in it drives the terminal or reads backwards."""
+
+import unicodedata
+
+#: Categories that move, hide or reorder what stands around them: controls, formats (bidi
+#: overrides, zero widths), surrogates, private use, line and paragraph separators.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+
+def plain(text: str) -> str:
+    r"""The text with everything that is not simply seen written as `\u{202e}`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        f"\\u{{{ord(char):x}}}" if unicodedata.category(char) in _UNSEEN else char for char in text
+    )

@@ -1,0 +1,5 @@
+"""Every sink there is."""
+
+from .file import File
+
+SINKS = (File,)

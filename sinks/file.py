@@ -1,0 +1,397 @@
+"""Append events to a file, one JSON object a line."""
+
+import asyncio
+import errno
+import gzip
+import os
+import queue
+import re
+import shutil
+import stat
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from journal.quantity import Duration, Size
+
+from .sink import Failed, Outgoing, Receipt, Send, Sink
+
+#: Never through a symbolic link: it could point at a file that is not ours to write.
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_MODE = 0o600
+#: A line is an event of 64 KiB or less, escaped; a longer tail was not written by us.
+_LONGEST_LINE = 16 * 1024**2
+_CHUNK = 64 * 1024
+_RECORDED = re.compile(rb'"recordedtime":"([^"]+)"')
+
+_WORDS: Final = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EACCES: "permission",
+    errno.EPERM: "permission",
+    errno.EROFS: "read_only",
+    errno.ENOENT: "missing",
+    errno.ENOTDIR: "missing",
+    errno.ELOOP: "symlink",
+    errno.EISDIR: "not_a_file",
+    errno.ENXIO: "not_a_file",
+}
+
+
+class Rotate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a file is set aside as `PATH.1`, and how many are kept."""
+
+    #: Before it would grow beyond this. Only lines that were written together and are larger
+    #: than this by themselves make a larger file.
+    size: Size = Size(64 * 1024**2)
+    #: When its first event is older than this, at the next event. Unset: by size alone.
+    every: Duration | None = None
+    #: So many beside the current one; `PATH.1` is the newest, what falls off the end is deleted.
+    keep: int = 10
+    #: Keep them as `PATH.1.gz`. Deliveries to this sink wait while one is compressed.
+    compress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size <= 0:
+            raise ValueError("size must be larger than 0")
+        if self.every is not None and self.every <= 0:
+            raise ValueError("every must be longer than 0s")
+        if self.keep < 1:
+            raise ValueError("keep must be 1 or more")
+
+
+class File(Sink, tag="file", frozen=True, kw_only=True):
+    """One JSON object a line; a delivery counts once its line is on disk (fsync).
+
+    A missing folder, a full disk or a wrong owner fails deliveries, which are tried again; it
+    does not keep the service from starting.
+    """
+
+    #: Made with mode 0600 where it is not there; its folder is not made.
+    path: str
+    #: Set the file aside by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows; a
+    #: tool such as logrotate may rename it at any time.
+    rotate: Rotate | None = None
+    #: Lines that may share one fsync.
+    concurrency: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.path or "\0" in self.path:
+            raise ValueError("path must be that of a file, such as events.jsonl")
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Send]:
+        async with appending(self.path, self.rotate) as append:
+
+            async def send(outgoing: Outgoing) -> Receipt:
+                await append(outgoing.body + b"\n")
+                return Receipt()
+
+            yield send
+
+
+@asynccontextmanager
+async def appending(
+    path: str,
+    rotate: Rotate | None = None,
+    *,
+    fsync: Callable[[int], None] = os.fsync,
+    now: Callable[[], float] = time.time,
+) -> AsyncIterator[Callable[[bytes], "asyncio.Future[None]"]]:
+    """Hand back what appends one line and returns a future: done after an fsync.
+
+    Lines that come while one fsync runs share the next. A future that is cancelled only stops
+    waiting; its line is written all the same. Failures are Failed, with one of `disk_full`,
+    `permission`, `read_only`, `missing`, `symlink`, `not_a_file`, `not_lines`, `closed`, `io`.
+    """
+    writer = _Writer(_File(path, rotate, fsync=fsync, now=now), asyncio.get_running_loop())
+    try:
+        yield writer.append
+    finally:
+        await writer.close()
+
+
+class _Writer:
+    """One thread that writes; many callers that wait for it."""
+
+    def __init__(self, file: "_File", loop: asyncio.AbstractEventLoop) -> None:
+        self._file, self._loop = file, loop
+        self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None]
+        self._lines = queue.SimpleQueue()
+        self._closed = False
+        self._ended = loop.create_future()
+        # A daemon: a disk that never answers must not keep the process from ending.
+        threading.Thread(target=self._run, name="file-sink", daemon=True).start()
+
+    def append(self, line: bytes) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self._closed:  # behind the end of the queue nobody would ever answer
+            future.set_exception(Failed("closed"))
+        else:
+            self._lines.put((line, future))
+        return future
+
+    async def close(self) -> None:
+        """Write what was handed over, then end."""
+        self._closed = True
+        self._lines.put(None)
+        await self._ended
+
+    def _run(self) -> None:
+        self._write([])  # mended at once; what is wrong is said to those who send
+        more = True
+        while more:
+            batch, more = self._collect()
+            if batch:
+                error = self._write([line for line, _ in batch])
+                self._tell([future for _, future in batch], error)
+        self._file.close()
+        self._tell([self._ended], None)
+
+    def _collect(self) -> tuple[list[tuple[bytes, asyncio.Future[None]]], bool]:
+        """All that waits, at least one; and whether there may be more."""
+        batch = []
+        item = self._lines.get()
+        while item is not None:
+            batch.append(item)
+            try:
+                item = self._lines.get_nowait()
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    def _write(self, lines: Sequence[bytes]) -> Exception | None:
+        try:
+            self._file.append(lines)
+        except OSError as error:
+            return Failed(_WORDS.get(error.errno or 0, "io"))
+        except Exception as error:  # noqa: BLE001 - a thread that ended would answer nobody
+            return error
+        return None
+
+    def _tell(self, futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_answer, futures, error)
+
+
+def _answer(futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
+    for future in futures:
+        if future.done():  # its caller was cancelled; the others still wait
+            continue
+        if error is None:
+            future.set_result(None)
+        elif isinstance(error, Failed):  # one each: an exception gathers the frames it passes
+            future.set_exception(Failed(error.word))
+        else:
+            future.set_exception(error)
+
+
+class _File:
+    """A file of lines that stays whole, whatever others and the disk do. For one thread."""
+
+    def __init__(
+        self,
+        path: str,
+        rotate: Rotate | None,
+        *,
+        fsync: Callable[[int], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._path, self._rotate = Path(path), rotate
+        self._fsync, self._now = fsync, now
+        self._fd: int | None = None
+        #: When the first event in it came, seconds since the epoch.
+        self._began = 0.0
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """All of them, on disk; or OSError or Failed, and none of them."""
+        data = b"".join(lines)
+        try:
+            fd = self._with_room_for(len(data))
+            self._write(fd, data)
+        except BaseException:
+            self.close()  # the next one opens, and mends, it again
+            raise
+
+    def close(self) -> None:
+        if self._fd is None:
+            return
+        fd, self._fd = self._fd, None
+        with suppress(OSError):  # what was promised is on disk already
+            os.close(fd)
+
+    def _with_room_for(self, coming: int) -> int:
+        fd = self._current()
+        size = os.fstat(fd).st_size
+        if not size:
+            self._began = self._now()
+        elif self._is_full(size + coming):
+            self._set_aside()
+            fd = self._open()
+        return fd
+
+    def _current(self) -> int:
+        """What is at the path counts: others may have renamed or removed what was."""
+        if self._fd is not None and _is_at(self._path, self._fd):
+            return self._fd
+        self.close()
+        return self._open()
+
+    def _open(self) -> int:
+        self._fd = fd = os.open(self._path, _FLAGS, _MODE)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Failed("not_a_file")
+        _mend(fd, self._fsync)
+        self._fsync_folder()
+        self._tidy()
+        self._began = _first_time(fd, self._now())
+        return fd
+
+    def _write(self, fd: int, data: bytes) -> None:
+        size = os.fstat(fd).st_size
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            self._fsync(fd)
+        except BaseException:
+            with suppress(OSError):  # else the half line is cut when it is opened next
+                os.ftruncate(fd, size)
+            raise
+
+    def _is_full(self, size: int) -> bool:
+        if self._rotate is None:
+            return False
+        every = self._rotate.every
+        is_old = every is not None and self._now() - self._began >= every
+        return is_old or size > self._rotate.size
+
+    def _set_aside(self) -> None:
+        """The file becomes `PATH.1`, what has a number gets the next, up to the first gap."""
+        self.close()
+        keep = self._rotate.keep if self._rotate else 1
+        numbers = range(1, keep + 1)
+        free = next((n for n in numbers if not any(p.exists() for p in self._aside(n))), keep)
+        for path in self._aside(free):
+            path.unlink(missing_ok=True)
+        for number in range(free - 1, 0, -1):
+            self._renumber(number)
+        self._path.rename(self._aside(1)[0])
+        self._fsync_folder()
+        self._compress_newest()
+
+    def _aside(self, number: int) -> tuple[Path, Path]:
+        """The name of a file set aside, and the name when it is compressed."""
+        plain = self._path.with_name(f"{self._path.name}.{number}")
+        return plain, plain.with_name(f"{plain.name}.gz")
+
+    def _renumber(self, number: int) -> None:
+        for old, new in zip(self._aside(number), self._aside(number + 1), strict=True):
+            with suppress(FileNotFoundError):
+                old.rename(new)
+
+    def _compress_newest(self) -> None:
+        if self._rotate is None or not self._rotate.compress:
+            return
+        plain, compressed = self._aside(1)
+        with suppress(OSError):  # such as a full disk: it stays as it is, and nothing is lost
+            _gzip(plain, self._unfinished, self._fsync)
+            self._unfinished.rename(compressed)
+            self._fsync_folder()
+            plain.unlink()
+
+    def _tidy(self) -> None:
+        """Finish what a crash interrupted: `.gz` has its name only when it is whole, on disk."""
+        if self._rotate is None:
+            return
+        with suppress(OSError):
+            self._unfinished.unlink(missing_ok=True)
+            for number in range(1, self._rotate.keep + 1):
+                plain, compressed = self._aside(number)
+                if compressed.exists():
+                    plain.unlink(missing_ok=True)
+
+    @property
+    def _unfinished(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.gz.unfinished")
+
+    def _fsync_folder(self) -> None:
+        """A file is only as durable as its name."""
+        fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _mend(fd: int, fsync: Callable[[int], None]) -> None:
+    """End a last line that a power cut left without its newline, or cut off what is left of it.
+
+    Some file systems leave NUL bytes where data was lost.
+    """
+    size = os.fstat(fd).st_size
+    start = _start_of_tail(fd, size)
+    if start == size:
+        return
+    tail = os.pread(fd, size - start, start).rstrip(b"\0")
+    if _is_object(tail):
+        os.ftruncate(fd, start + len(tail))
+        os.write(fd, b"\n")
+    else:
+        os.ftruncate(fd, start)
+    fsync(fd)
+
+
+def _start_of_tail(fd: int, size: int) -> int:
+    """Where what follows the last newline begins. Raises Failed where that is no line of ours."""
+    start = size
+    while start > 0:
+        if size - start >= _LONGEST_LINE:
+            raise Failed("not_lines")
+        chunk_start = max(0, start - _CHUNK)
+        newline = os.pread(fd, start - chunk_start, chunk_start).rfind(b"\n")
+        if newline >= 0:
+            return chunk_start + newline + 1
+        start = chunk_start
+    return 0
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(line), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _first_time(fd: int, now: float) -> float:
+    """When the first event in it was accepted, or `now` where that cannot be told."""
+    found = _RECORDED.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
+    try:
+        began = datetime.fromisoformat(found[1].decode()).timestamp() if found else now
+    except ValueError:
+        return now
+    return min(began, now)
+
+
+def _gzip(source: Path, target: Path, fsync: Callable[[int], None]) -> None:
+    target.unlink(missing_ok=True)
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    with open(fd, "wb") as raw:  # noqa: PTH123 - a Path cannot be opened exclusively with a mode
+        with source.open("rb") as lines, gzip.GzipFile(fileobj=raw, mode="wb", filename="") as out:
+            shutil.copyfileobj(lines, out, _CHUNK)
+        raw.flush()
+        fsync(fd)

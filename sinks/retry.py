@@ -1,0 +1,108 @@
+"""When to try again, and when to give up. Pure: chance and time are arguments."""
+
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from journal.quantity import Duration
+
+#: Close together while somebody may still wait for the code, then for as long as an outage lasts.
+_DEFAULT = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
+#: How much longer than scheduled a wait may be, so that what failed together does not come back
+#: together.
+_SPREAD = 0.2
+#: The longest that a sink's Retry-After is obeyed, in seconds.
+_LONGEST_RETRY_AFTER = 86400.0
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A wait before each attempt, counted from the end of the one before.
+
+    Unset: at once, then 1s, 3s, 5s, 10s, 20s, 30s, 60s, 2m, 5m, 15m, 1h, 3h, 8h and 24h.
+    """
+
+    #: Every wait, the first attempt's included: `[0s, 5s, 1m]` is three attempts.
+    schedule: tuple[Duration, ...] | None = None
+    #: Instead of a schedule: so many attempts in all (15), the first of them at once,
+    attempts: int | None = None
+    #: the second this long after it (1s), each later one after twice the wait before,
+    first_wait: Duration | None = None
+    #: but never longer than this (24h).
+    max_wait: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if self.schedule is not None:
+            self._check_schedule(self.schedule)
+        if self.attempts is not None and self.attempts < 1:
+            raise ValueError("attempts must be 1 or more")
+        for name, value in (("first_wait", self.first_wait), ("max_wait", self.max_wait)):
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be longer than 0s, and finite")
+        if self._first_wait > self._max_wait:
+            raise ValueError("max_wait must not be shorter than first_wait")
+
+    def wait(self, failures: int, chance: Callable[[], float]) -> float | None:
+        """Seconds from the end of the attempt before to the next; None: give up.
+
+        `failures` counts the attempts that failed, 0 before the first; `chance` gives a number
+        of [0, 1).
+        """
+        scheduled = self._scheduled(failures)
+        return None if scheduled is None else scheduled * (1 + _SPREAD * chance())
+
+    def due(
+        self,
+        failures: int,
+        *,
+        ended: float,
+        chance: Callable[[], float],
+        retry_after: float | None = None,
+    ) -> float | None:
+        """When the next attempt is due, on the clock of `ended`; None: give up.
+
+        The later of the schedule and what the sink asked for (RFC 9110, 10.2.3), the latter in
+        seconds from `ended` and at most 24 hours.
+        """
+        wait = self.wait(failures, chance)
+        if wait is None:
+            return None
+        return ended + max(wait, min(retry_after or 0.0, _LONGEST_RETRY_AFTER))
+
+    def _scheduled(self, failures: int) -> float | None:
+        if self._doubles:
+            return self._doubled(failures)
+        waits = _DEFAULT if self.schedule is None else self.schedule
+        return float(waits[failures]) if failures < len(waits) else None
+
+    def _doubled(self, failures: int) -> float | None:
+        if failures >= (len(_DEFAULT) if self.attempts is None else self.attempts):
+            return None
+        if failures == 0:
+            return 0.0
+        doublings = min(failures - 1, 64)  # 2.0**1024 overflows; nobody waits that long
+        return float(min(self._max_wait, self._first_wait * 2.0**doublings))
+
+    @property
+    def _doubles(self) -> bool:
+        return (self.attempts, self.first_wait, self.max_wait) != (None, None, None)
+
+    @property
+    def _first_wait(self) -> float:
+        return min(1.0, self._max_wait) if self.first_wait is None else self.first_wait
+
+    @property
+    def _max_wait(self) -> float:
+        if self.max_wait is not None:
+            return self.max_wait
+        return max(86400.0, self.first_wait or 0.0)
+
+    def _check_schedule(self, schedule: tuple[Duration, ...]) -> None:
+        if self._doubles:
+            raise ValueError(
+                "schedule lists every wait itself; leave attempts, first_wait and max_wait out"
+            )
+        if not schedule:
+            raise ValueError("schedule must list one wait or more, such as [0s, 5s, 1m]")
+        if not all(0 <= wait < math.inf for wait in schedule):
+            raise ValueError("schedule must list waits of 0s or longer, and finite")

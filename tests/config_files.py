@@ -1,0 +1,38 @@
+"""Configurations for tests."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from server.config import ConfigError, load
+
+#: What the variables of `config.example.yaml` stand for.
+ENVIRON = {
+    "TELLABOT_TOKEN": "tellabot-token-0123456789",
+    "HEROSMS_TOKEN": "herosms-token-0123456789",
+    "HOOK_SECRET": "server-secret-0123456789-0123456789",
+    "ADMIN_KEY": "admin-key-0123456789",
+    "DASHBOARD_KEY": "dashboard-key-0123456789",
+}
+SERVER = 'server: {secret: "0123456789abcdef0123456789abcdef"}\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "smshook.yaml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return path
+
+
+def complaints(
+    path: Path, environ: Mapping[str, str] = {}, flags: Mapping[str, str] = {}
+) -> list[str]:
+    """What is wrong with it, without the folder; nothing if nothing is."""
+    return _without(path.parent, lambda: load(path, environ=environ, flags=flags))
+
+
+def _without(folder: Path, call: Callable[[], object]) -> list[str]:
+    try:
+        call()
+    except ConfigError as exc:
+        return [complaint.replace(f"{folder}/", "") for complaint in exc.complaints]
+    return []

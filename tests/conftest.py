@@ -1,0 +1,44 @@
+"""What holds for every test: no network but loopback, and one Hypothesis profile."""
+
+import ipaddress
+import sys
+
+import hypothesis
+
+# Derandomized, so that what was green stays green; without a deadline, because a busy machine is no
+# defect. To search further: pytest --hypothesis-profile=search
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000, print_blob=True)
+hypothesis.settings.load_profile("ci")
+
+
+def is_here(host):
+    """Whether a host, as given to a socket, is this machine by loopback."""
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in {None, "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(name.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_the_network(event, args):
+    """An audit hook: it sees each socket of this process, whichever library opened it.
+
+    A path (a Unix socket) passes. What a test starts as a process of its own is not seen.
+    """
+    if event == "socket.getaddrinfo":
+        host = args[0]
+    elif event in {"socket.connect", "socket.bind", "socket.sendto"}:
+        address = args[1]
+        if not isinstance(address, tuple):
+            return
+        host = address[0]
+    else:
+        return
+    if not is_here(host):
+        raise PermissionError(f"{event} {host}: tests speak with loopback only")
+
+
+sys.addaudithook(refuse_the_network)

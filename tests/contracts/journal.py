@@ -1,0 +1,942 @@
+"""What every journal owes us."""
+
+import asyncio
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from journal import (
+    Arrival,
+    Duplicate,
+    KeptDelivery,
+    Owed,
+    Planned,
+    Quarantined,
+    Recorded,
+    Rejection,
+    Stats,
+    TokenUse,
+    Wanted,
+)
+from journal.commit import Unavailable, Unfit
+from journal.event import Attempt, Delivery, Event, Service, SmsReceived, State
+
+#: Seconds since the epoch.
+NOW = 1_600_000_000.0
+#: Nothing here takes longer, unless it hangs.
+SOON = 30
+
+serial = itertools.count(1)
+
+
+def arrival(**changed):
+    plain = {
+        "source": "tellabot",
+        "channel": "callback",
+        "token": "f00d",
+        "peer": "198.51.100.7",
+        "at": NOW,
+        "headers": (("content-type", "application/json"),),
+        "body": b'{"event":"incoming_message"}',
+    }
+    return Arrival(**{**plain, **changed})
+
+
+def key(number, second=600_000_000):
+    return second.to_bytes(4) + number.to_bytes(16)
+
+
+def planned(*keys, owed=(), at=NOW, source="tellabot", subject=None, **data):
+    """An event nobody has seen; its keys are the numbers given."""
+    number = next(serial)
+    event = Event(
+        id=f"event-{number:06d}",
+        source=source,
+        type="sms.received",
+        subject=subject or f"request/{number}",
+        time="2020-09-13T12:26:40Z",
+        recordedtime="2020-09-13T12:26:40.000000Z",
+        dedupekey=f"{number}",
+        data=SmsReceived(
+            **{"provider": "tellabot", "channel": "callback", "labels": {}, "sample": False}
+            | {"time_from": "provider"}
+            | data
+        ),
+    )
+    return Planned(
+        event=event,
+        at=at,
+        body=msgspec.json.encode(event),
+        keys=tuple(key(name) for name in keys or (10**9 + number,)),
+        routes=("everything",),
+        owed=tuple(owed),
+    )
+
+
+def owed(sink="log", *, taken=False, wait=0.0):
+    return Owed(sink=sink, taken=taken, wait=wait)
+
+
+def attempt(outcome="failed", *, at=NOW, status=500, error="status", took_ms=1.5):
+    return Attempt(at=at, outcome=outcome, status=status, error=error, took_ms=took_ms)
+
+
+def record(journal, *plans, came=None, replaces=None, then=lambda _outcome: None):
+    came = came or arrival(source=plans[0].event.source)
+    return journal.record(came, plans, then=then, replaces=replaces)
+
+
+def ids(plans):
+    return tuple(plan.event.id for plan in plans)
+
+
+async def listed(journal, *, desc=False, after=None, limit=1000, **wanted):
+    """All ids from a place on, however many pages it takes."""
+    found = []
+    while True:
+        page = await journal.events(Wanted(**wanted), after=after, limit=limit, desc=desc)
+        found += [msgspec.json.decode(body)["id"] for _, body in page.items]
+        if not page.has_more:
+            return found
+        after = page.next_seq
+
+
+def keep(journal, body, *, new_id, fingerprint=None, **changed):
+    return journal.quarantine(
+        arrival(body=body, **changed),
+        new_id=new_id,
+        fingerprint=fingerprint or body.ljust(16, b"."),
+        reason="malformed",
+        detail="not JSON",
+    )
+
+
+def stats(*, events=0, duplicates=0, quarantine=0, **deliveries):
+    return Stats(
+        events=events,
+        duplicates=duplicates,
+        quarantine=quarantine,
+        deliveries={state.value: deliveries.get(state.value, 0) for state in State},
+    )
+
+
+class JournalContract:
+    """Subclass it as `TestX`; write the fixture `store`.
+
+    `await store.start(now=…)` opens the journal as the next start of the service does; what was
+    open before is abandoned without a word, as by kill -9.
+    """
+
+    @pytest.fixture
+    async def journal(self, store):
+        return await store.start(now=NOW)
+
+    # --- one promise, one transaction -----------------------------------------------------
+
+    async def test_what_is_recorded_is_there_with_what_it_owes(self, journal):
+        plan = planned(owed=[owed("log", taken=True), owed("crm", wait=5.0)])
+
+        recorded = await record(journal, plan)
+
+        kept = await journal.event(plan.event.id)
+        (log,) = recorded.deliveries
+        crm = kept.deliveries[1].id
+        assert recorded == Recorded(
+            ids=(plan.event.id,),
+            new=(True,),
+            deliveries=(
+                Delivery(
+                    id=log.id,
+                    event_id=plan.event.id,
+                    body=plan.body,
+                    sink="log",
+                    attempts=0,
+                    accepted_at=NOW,
+                ),
+            ),
+        )
+        assert (kept.body, kept.routes, kept.duplicates) == (plan.body, ("everything",), ())
+        assert kept.deliveries == (
+            KeptDelivery(id=log.id, sink="log", state=State.SENDING, due_at=None, attempts=()),
+            KeptDelivery(id=crm, sink="crm", state=State.PENDING, due_at=NOW + 5, attempts=()),
+        )
+        assert await journal.stats() == stats(events=1, pending=1, sending=1)
+
+    async def test_a_callback_answers_all_its_ids_in_its_order_whatever_was_known(self, journal):
+        """Mutant: answering only what is new."""
+        known = planned(1)
+        await record(journal, known)
+        first, copy, last = planned(), planned(1, owed=[owed()]), planned()
+
+        recorded = await record(journal, first, copy, last)
+
+        assert recorded.ids == (first.event.id, known.event.id, last.event.id)
+        assert recorded.new == (True, False, True)
+        assert await journal.stats() == stats(events=3, duplicates=1)
+
+    async def test_what_was_acknowledged_survives_a_crash(self, store, journal):
+        plans = [planned(owed=[owed()]) for _ in range(20)]
+        await asyncio.gather(*(record(journal, plan) for plan in plans))
+
+        journal = await store.start(now=NOW + 1)
+
+        assert await listed(journal) == list(ids(plans))
+        assert await journal.stats() == stats(events=20, pending=20)
+
+    async def test_the_events_of_one_callback_are_kept_together_or_not_at_all(self, journal):
+        """Mutant: row by row instead of callback by callback."""
+        good, unfit = planned(1, owed=[owed(taken=True)]), planned(2)
+        unfit = msgspec.structs.replace(unfit, body=b"\xff")
+
+        with pytest.raises(Unfit):
+            await record(journal, good, unfit)
+
+        assert await listed(journal) == []
+        assert await journal.stats() == stats()
+        assert (await record(journal, planned(1))).new == (True,)
+
+    async def test_one_unfit_callback_does_not_take_its_neighbours(self, journal):
+        plans = [planned() for _ in range(20)]
+        plans[7] = msgspec.structs.replace(plans[7], body=b"\xff")
+
+        answers = await asyncio.gather(
+            *(record(journal, plan) for plan in plans), return_exceptions=True
+        )
+
+        others = [plan for place, plan in enumerate(plans) if place != 7]
+        assert isinstance(answers.pop(7), Unfit)
+        assert [answer.ids for answer in answers] == [ids([plan]) for plan in others]
+        assert await listed(journal) == list(ids(others))
+
+    async def test_then_is_told_the_outcome_once_whether_its_caller_waits_or_not(self, journal):
+        """What was committed must be handed over even where nobody reads the answer."""
+        told = []
+        plan = planned(owed=[owed(taken=True)])
+
+        record(journal, plan, then=told.append).cancel()
+        answer = await record(journal, planned(), then=told.append)
+
+        assert [outcome.ids for outcome in told] == [ids([plan]), answer.ids]
+        assert [delivery.event_id for delivery in told[0].deliveries] == [plan.event.id]
+
+    # --- once -----------------------------------------------------------------------------
+
+    async def test_a_copy_is_a_duplicate_and_owes_nothing(self, journal):
+        first = planned(1, owed=[owed(taken=True)])
+        await record(journal, first)
+
+        recorded = await record(
+            journal,
+            planned(1, owed=[owed(taken=True)]),
+            came=arrival(at=NOW + 9, channel="poll", peer="203.0.113.9"),
+        )
+
+        kept = await journal.event(first.event.id)
+        assert recorded == Recorded(ids=(first.event.id,), new=(False,), deliveries=())
+        assert kept.duplicates == (Duplicate(at=NOW + 9, channel="poll", peer="203.0.113.9"),)
+        assert await journal.stats() == stats(events=1, duplicates=1, sending=1)
+
+    async def test_two_copies_in_one_batch_are_one_event(self, journal):
+        """Mutant: looking only at what is on disk."""
+        first, copy = planned(1), planned(1)
+
+        answers = await asyncio.gather(record(journal, first), record(journal, copy))
+
+        assert [answer.ids for answer in answers] == [(first.event.id,)] * 2
+        assert [answer.new for answer in answers] == [(True,), (False,)]
+
+    async def test_two_copies_in_one_callback_are_one_event(self, journal):
+        first, copy = planned(1), planned(1)
+
+        recorded = await record(journal, first, copy)
+
+        assert (recorded.ids, recorded.new) == ((first.event.id,) * 2, (True, False))
+
+    async def test_fifty_at_once_are_one_event_and_forty_nine_duplicates(self, journal):
+        """Mutant: look-up-then-insert in different transactions."""
+        plans = [planned(1, owed=[owed(taken=True)]) for _ in range(50)]
+
+        answers = await asyncio.gather(*(record(journal, plan) for plan in plans))
+
+        assert len({answer.ids for answer in answers}) == 1
+        assert sorted(answer.new for answer in answers) == [(False,)] * 49 + [(True,)]
+        assert sum(len(answer.deliveries) for answer in answers) == 1
+        assert await journal.stats() == stats(events=1, duplicates=49, sending=1)
+
+    async def test_a_copy_is_known_after_a_crash(self, store, journal):
+        first = planned(1)
+        await record(journal, first)
+
+        journal = await store.start()
+
+        assert (await record(journal, planned(1))).ids == (first.event.id,)
+
+    async def test_one_key_in_two_sources_is_two_events(self, journal):
+        """Mutant: a unique key that leaves out the source."""
+        here, there = planned(1), planned(1, source="herosms")
+
+        answers = [await record(journal, here), await record(journal, there)]
+
+        assert [answer.new for answer in answers] == [(True,), (True,)]
+        assert await listed(journal, source=("herosms",)) == [there.event.id]
+
+    async def test_any_known_key_makes_a_duplicate(self, journal):
+        first = planned(1, 2)
+        await record(journal, first)
+
+        answers = [await record(journal, planned(*keys)) for keys in ((1, 9), (8, 2), (7, 8), (9,))]
+
+        assert {answer.ids for answer in answers} == {(first.event.id,)}
+
+    @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
+    async def test_a_chain_of_copies_stays_one_event(self, journal, together):
+        """Mutant: keys of a duplicate that are dropped split a chain of retries in two."""
+        plans = [planned(number, number + 1) for number in range(10)]
+
+        if together:
+            answers = await asyncio.gather(*(record(journal, plan) for plan in plans))
+        else:
+            answers = [await record(journal, plan) for plan in plans]
+
+        assert [answer.ids for answer in answers] == [ids(plans[:1])] * 10
+        assert (await record(journal, planned(10))).ids == ids(plans[:1])
+
+    @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
+    async def test_a_key_stays_with_the_event_that_had_it_first(self, journal, together):
+        """A copy whose keys name two events is the first one's; the other keeps its own.
+
+        Mutant: remembering within a batch what the unique key did not accept.
+        """
+        first, second = planned(1), planned(2)
+        rest = [planned(1, 2), planned(2)]
+
+        if together:
+            answers = await asyncio.gather(
+                *(record(journal, plan) for plan in [first, second, *rest])
+            )
+        else:
+            answers = [await record(journal, plan) for plan in [first, second, *rest]]
+
+        assert [answer.ids for answer in answers] == [
+            ids([first]),
+            ids([second]),
+            ids([first]),
+            ids([second]),
+        ]
+
+    async def test_a_key_that_is_given_twice_is_one_key(self, journal):
+        recorded = await record(journal, planned(1, 1))
+
+        assert recorded.new == (True,)
+
+    async def test_all_copies_are_counted_and_a_hundred_are_listed(self, journal):
+        first = planned(1)
+        await record(journal, first)
+
+        await asyncio.gather(
+            *(
+                record(journal, planned(1), came=arrival(at=NOW + number))
+                for number in range(1, 131)
+            )
+        )
+
+        kept = await journal.event(first.event.id)
+        assert [copy.at for copy in kept.duplicates] == [NOW + n for n in range(1, 101)]
+        assert (await journal.stats()).duplicates == 130
+
+    # --- quarantine -----------------------------------------------------------------------
+
+    async def test_quarantine_keeps_the_bytes_as_they_came(self, journal):
+        body = bytes(range(256))
+        came = {"at": NOW + 3, "token": "beef", "headers": (("a", "\x00é"), ("a", "2"))}
+
+        kept = await keep(journal, body, new_id="q1", **came)
+
+        one = await journal.quarantined_one("q1")
+        assert kept == Quarantined(id="q1", new=True)
+        assert (one.body, one.headers, one.token) == (body, came["headers"], "beef")
+        assert (one.source, one.reason, one.detail) == ("tellabot", "malformed", "not JSON")
+        assert (one.at, one.last_at, one.count) == (NOW + 3, NOW + 3, 1)
+        assert await journal.quarantined_one("q2") is None
+
+    async def test_the_same_bytes_again_are_counted_under_the_first_id(self, journal):
+        await keep(journal, b"?", new_id="q1")
+
+        again = await asyncio.gather(
+            keep(journal, b"?", new_id="q2", at=NOW + 1),
+            keep(journal, b"?", new_id="q3", at=NOW + 2),
+        )
+
+        one = await journal.quarantined_one("q1")
+        assert again == [Quarantined(id="q1", new=False)] * 2
+        assert (one.count, one.at, one.last_at) == (3, NOW, NOW + 2)
+        assert await journal.stats() == stats(quarantine=1, duplicates=2)
+
+    async def test_the_same_bytes_from_another_source_are_others(self, journal):
+        await keep(journal, b"?", new_id="q1")
+
+        other = await keep(journal, b"?", new_id="q2", source="herosms")
+
+        assert other == Quarantined(id="q2", new=True)
+
+    async def test_quarantine_is_listed_either_way(self, journal):
+        for name in ("q1", "q2", "q3"):
+            await keep(journal, name.encode(), new_id=name)
+
+        up = await journal.quarantined(after=None, limit=2, desc=False)
+        rest = await journal.quarantined(after=up[-1].seq, limit=2, desc=False)
+        down = await journal.quarantined(after=rest[0].seq, limit=9, desc=True)
+
+        assert [one.id for one in up] == ["q1", "q2"]
+        assert [one.id for one in rest] == ["q3"]
+        assert [one.id for one in down] == ["q2", "q1"]
+
+    async def test_what_is_dismissed_is_gone_once(self, journal):
+        await keep(journal, b"?", new_id="q1")
+
+        gone = [await journal.dismiss("q1"), await journal.dismiss("q1")]
+
+        assert gone == [True, False]
+        assert await journal.quarantined_one("q1") is None
+        assert await journal.stats() == stats()
+
+    async def test_what_is_understood_later_leaves_quarantine_with_its_event(self, journal):
+        await keep(journal, b"?", new_id="q1")
+
+        recorded = await record(journal, planned(1), replaces="q1")
+
+        assert recorded.new == (True,)
+        assert await journal.quarantined_one("q1") is None
+        assert await journal.stats() == stats(events=1)
+
+    async def test_it_stays_in_quarantine_where_its_events_cannot_be_kept(self, journal):
+        """Mutant: dismissing in a transaction of its own."""
+        await keep(journal, b"?", new_id="q1")
+        unfit = msgspec.structs.replace(planned(), body=b"\xff")
+
+        with pytest.raises(Unfit):
+            await record(journal, unfit, replaces="q1")
+
+        assert (await journal.quarantined_one("q1")).id == "q1"
+        assert await journal.stats() == stats(quarantine=1)
+
+    # --- deliveries -----------------------------------------------------------------------
+
+    async def test_a_settled_delivery_says_how_it_went(self, journal):
+        plan = planned(owed=[owed(taken=True)])
+        (delivery,) = (await record(journal, plan)).deliveries
+        failure, success = attempt(), attempt("delivered", at=NOW + 7, status=200, error=None)
+
+        ours = [await journal.settle(delivery, failure, State.PENDING, due_at=NOW + 6)]
+        (again,) = await journal.take("log", limit=9, now=NOW + 6)
+        ours += [await journal.settle(again, success, State.DELIVERED, due_at=None)]
+
+        (kept,) = (await journal.event(plan.event.id)).deliveries
+        assert ours == [True, True]
+        assert again == msgspec.structs.replace(delivery, attempts=1)
+        assert kept == KeptDelivery(
+            id=delivery.id,
+            sink="log",
+            state=State.DELIVERED,
+            due_at=None,
+            attempts=(failure, success),
+        )
+        assert await journal.stats() == stats(events=1, delivered=1)
+
+    async def test_it_is_settled_once(self, journal):
+        """Mutant: settling without asking whose it is."""
+        (delivery,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
+        await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
+
+        again = await journal.settle(delivery, attempt(), State.DELIVERED, due_at=None)
+
+        assert again is False
+        assert await journal.stats() == stats(events=1, dead=1)
+
+    async def test_who_took_it_before_is_not_believed(self, journal):
+        """Mutant: a fence that asks for the start only."""
+        (first,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
+        await journal.settle(first, attempt(), State.PENDING, due_at=NOW)
+        (second,) = await journal.take("log", limit=1, now=NOW)
+
+        late = await journal.settle(first, attempt(), State.DEAD, due_at=None)
+
+        assert late is False
+        assert await journal.settle(second, attempt(), State.DELIVERED, due_at=None)
+
+    async def test_it_expires_without_an_attempt(self, journal):
+        plan = planned(owed=[owed(taken=True)])
+        (delivery,) = (await record(journal, plan)).deliveries
+
+        await journal.settle(delivery, None, State.EXPIRED, due_at=None)
+
+        (kept,) = (await journal.event(plan.event.id)).deliveries
+        assert (kept.state, kept.attempts) == (State.EXPIRED, ())
+
+    async def test_an_earlier_start_is_not_believed(self, store, journal):
+        """Mutant: a fence that asks for the state only."""
+        plan = planned(owed=[owed(taken=True)])
+        (delivery,) = (await record(journal, plan)).deliveries
+        later = await store.start(now=NOW + 1)
+        (ours,) = await later.take("log", limit=9, now=NOW + 1)
+
+        late = await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
+
+        assert late is False
+        assert ours == delivery
+        assert await later.settle(ours, attempt(), State.DELIVERED, due_at=None)
+
+    async def test_what_an_earlier_start_had_taken_is_due_at_once(self, store, journal):
+        """Mutant: waiting for a lease that nobody holds any more."""
+        await record(journal, planned(owed=[owed(taken=True), owed("crm", taken=True, wait=0)]))
+        await record(journal, planned(owed=[owed(wait=3600.0)]))
+
+        journal = await store.start(now=NOW + 1)
+
+        assert await journal.next_due("log") == NOW + 1
+        assert len(await journal.take("log", limit=9, now=NOW + 1)) == 1
+        assert await journal.stats() == stats(events=2, pending=2, sending=1)
+
+    async def test_what_is_due_longest_is_taken_first_and_handed_on_in_order(self, journal):
+        waits = [30.0, 10.0, 20.0, 5.0, 5.0, 99.0]
+        plans = [planned(owed=[owed(wait=wait)]) for wait in waits]
+        for plan in plans:
+            await record(journal, plan)
+
+        early = await journal.take("log", limit=3, now=NOW + 30)
+        late = await journal.take("log", limit=3, now=NOW + 30)
+
+        assert [one.event_id for one in early] == [plans[n].event.id for n in (1, 3, 4)]
+        assert [one.event_id for one in late] == [plans[n].event.id for n in (0, 2)]
+        assert await journal.next_due("log") == NOW + 99
+
+    async def test_what_is_taken_is_taken_once_and_for_its_sink_only(self, journal):
+        await record(journal, planned(owed=[owed("log"), owed("crm")]))
+
+        both = await asyncio.gather(
+            journal.take("log", limit=9, now=NOW), journal.take("log", limit=9, now=NOW)
+        )
+
+        assert [len(taken) for taken in both] == [1, 0]
+        assert await journal.next_due("log") is None
+        assert await journal.next_due("crm") == NOW
+
+    async def test_what_is_owed_is_told_by_sink_also_while_it_is_sent(self, journal):
+        await record(journal, planned(owed=[owed("log", taken=True), owed("gone")]))
+        await record(journal, planned(owed=[owed("log"), owed("crm", taken=True)]))
+        (delivery,) = (await record(journal, planned(owed=[owed("done", taken=True)]))).deliveries
+        await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
+
+        assert await journal.owed() == {"log": 2, "gone": 1, "crm": 1}
+
+    # --- reading --------------------------------------------------------------------------
+
+    async def test_events_are_paged_either_way_without_gap_or_repeat(self, journal):
+        plans = [planned() for _ in range(7)]
+        for plan in plans:
+            await record(journal, plan)
+
+        for limit in (1, 3, 7, 8):
+            assert await listed(journal, limit=limit) == list(ids(plans))
+            assert await listed(journal, limit=limit, desc=True) == list(ids(plans))[::-1]
+
+    async def test_the_end_of_a_list_is_where_it_goes_on(self, journal):
+        await record(journal, planned())
+        end = await journal.events(Wanted(), after=None, limit=5, desc=False)
+        later = planned()
+        await record(journal, later)
+
+        page = await journal.events(Wanted(), after=end.next_seq, limit=5, desc=False)
+
+        assert not end.has_more
+        assert [msgspec.json.decode(body)["id"] for _, body in page.items] == [later.event.id]
+
+    async def test_an_empty_journal_has_a_place_to_go_on_from(self, journal):
+        end = await journal.events(Wanted(), after=None, limit=5, desc=False)
+        plan = planned()
+        await record(journal, plan)
+
+        assert (end.items, end.has_more) == ((), False)
+        assert await listed(journal, after=end.next_seq) == [plan.event.id]
+        assert await listed(journal, desc=True, after=1) == []
+
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            {"type": ("sms.received", "call.received"), "source": ("mine",)},
+            {"subject": ("request/5", "rental/8")},
+            {"service": ("go",)},
+            {"service": ("Google,youtube",)},
+            {"service": ("google",)},
+            {"number": ("+18503814729",)},
+            {"request_id": ("5",)},
+            {"rental_id": ("9",)},
+            {"request_id": ("5", "6"), "rental_id": ("8", "9")},
+            {"activation_id": ("7",)},
+            {"reference": ("order-1",)},
+            {"code": True},
+            {"since": NOW + 5, "until": NOW + 6},
+        ],
+        ids="+".join,
+    )
+    async def test_events_are_found_by(self, journal, wanted):
+        """Mutant: an id looked for only in the subject, when an SMS can name two."""
+        second = {"activation_id": "7"} if "activation_id" in wanted else {"rental_id": "9"}
+        plan = planned(
+            source="mine",
+            subject="request/5",
+            at=NOW + 5,
+            request_id="5",
+            **second,
+            reference="order-1",
+            to="+18503814729",
+            code="123456",
+            service=Service(id="go", name="Google,youtube", key="google"),
+        )
+        renewal_failed = planned(subject="rental/9")  # which is not the id of a rental it has
+        for event in (planned(), plan, renewal_failed, planned(at=NOW + 6)):
+            await record(journal, event)
+
+        assert await listed(journal, **wanted) == [plan.event.id]
+        assert await listed(journal, desc=True, limit=1, **wanted) == [plan.event.id]
+
+    async def test_since_is_included_and_until_is_not(self, journal):
+        plans = [planned(at=NOW + second) for second in range(4)]
+        for plan in plans:
+            await record(journal, plan)
+
+        assert await listed(journal, since=NOW + 1, until=NOW + 3) == list(ids(plans[1:3]))
+        assert await listed(journal, code=False, since=NOW + 3) == list(ids(plans[3:]))
+
+    async def test_a_callback_is_kept_as_it_came(self, journal):
+        came = arrival(body=bytes(range(256)), headers=(("x", "1"), ("x", "2")), at=NOW + 0.25)
+        both = [planned(), planned()]
+        await record(journal, *both, came=came)
+
+        assert [await journal.callback(plan.event.id) for plan in both] == [came, came]
+        assert await journal.callback("nobody") is None
+        assert await journal.event("nobody") is None
+
+    async def test_the_uses_of_tokens_are_counted(self, journal):
+        await record(journal, planned(1), came=arrival(token="a", at=NOW + 2))
+        await record(journal, planned(1), came=arrival(token="a", at=NOW + 1))
+        await keep(journal, b"?", new_id="q1", token="b")
+        await record(journal, planned(), came=arrival(token="z"), replaces="q1")
+
+        uses = sorted(await journal.token_uses(), key=lambda use: use.token)
+
+        assert uses == [
+            TokenUse(source="tellabot", token="a", callbacks=2, last_at=NOW + 2),
+            TokenUse(source="tellabot", token="b", callbacks=1, last_at=NOW),
+        ]
+
+    async def test_rejections_are_added_up(self, journal):
+        one = Rejection(
+            reason="token", source="", peer="192.0.2.1", count=3, first_at=NOW, last_at=NOW + 1
+        )
+        more = msgspec.structs.replace(one, count=4, first_at=NOW + 2, last_at=NOW + 5)
+        other = msgspec.structs.replace(one, peer="192.0.2.2")
+
+        await journal.reject([one])
+        await journal.reject([more, other])
+
+        first, second = await journal.rejections(after=None, limit=9, desc=False)
+        assert first[1] == msgspec.structs.replace(one, count=7, last_at=NOW + 5)
+        assert second[1] == other
+        assert await journal.rejections(after=second[0], limit=9, desc=True) == [first]
+
+    async def test_a_flood_of_peers_stays_a_bounded_list_and_a_true_count(self, journal):
+        """Mutant: one row for each of a botnet's addresses."""
+        flood = [
+            Rejection(reason="token", source="", peer=f"peer{n}", count=1, first_at=n, last_at=n)
+            for n in range(10_050)
+        ]
+
+        await journal.reject(flood[:6000])
+        await journal.reject(flood[6000:])
+        await journal.reject(flood[-1:])
+
+        last = await journal.rejections(after=None, limit=1, desc=True)
+        every = await journal.rejections(after=None, limit=20_000, desc=False)
+        assert (last[0][1].peer, last[0][1].count) == ("*", 51)
+        assert len(every) == 10_001
+
+    # --- as a whole -----------------------------------------------------------------------
+
+    async def test_its_identity_stays_and_is_its_own(self, store, journal):
+        """Cursors of one journal mean nothing to another."""
+        again = await store.start()
+
+        assert again.identity == journal.identity
+        assert len(bytes.fromhex(again.identity)) == 16
+
+    async def test_closing_writes_what_waits_and_refuses_what_comes_later(self, store, journal):
+        """Mutant: an operation that comes after the end waits for ever."""
+        plan = planned(owed=[owed(taken=True)])
+        (delivery,) = (await record(journal, plan)).deliveries
+        settled = journal.settle(delivery, attempt(), State.DELIVERED, due_at=None)
+        last = record(journal, planned())
+
+        await journal.close()
+
+        told = []
+        late = record(journal, planned(), then=told.append)
+        async with asyncio.timeout(SOON):
+            with pytest.raises(Unavailable, match="closed"):
+                await late
+            with pytest.raises(Unavailable, match="closed"):
+                await journal.stats()
+        assert [type(outcome) for outcome in told] == [Unavailable]
+        assert (await settled, (await last).new) == (True, (True,))
+        assert await (await store.start()).stats() == stats(events=2, delivered=1)
+
+    async def test_waiting_counts_what_is_not_yet_in_a_transaction(self, journal):
+        futures = [record(journal, planned()) for _ in range(5)]
+
+        waiting = journal.waiting
+        await asyncio.gather(*futures)
+
+        assert (waiting, journal.waiting, journal.broken) == (5, 0, False)
+
+
+class Twin:
+    """A journal in a dict: what the real one must always say."""
+
+    def __init__(self):
+        self.events = []
+        self.keys = {}
+        self.deliveries = {}  # (event id, sink) -> {state, due_at, attempts, start}
+        self.duplicates = 0
+        self.quarantine = {}
+        self.start = 0
+
+    def crash(self, now):
+        self.start += 1
+        for kept in self.deliveries.values():
+            if kept["state"] is State.SENDING:
+                kept.update(state=State.PENDING, due_at=now, start=None)
+
+    def record(self, plans):
+        answers = [self._one(plan) for plan in plans]
+        return tuple(id_ for id_, _ in answers), tuple(new for _, new in answers)
+
+    def _one(self, plan):
+        names = [(plan.event.source, name) for name in plan.keys]
+        known = next((self.keys[name] for name in names if name in self.keys), None)
+        for name in names:
+            self.keys.setdefault(name, known or plan.event.id)
+        if known is not None:
+            self.duplicates += 1
+            return known, False
+        self.events.append(plan.event.id)
+        for one in plan.owed:
+            self.deliveries[plan.event.id, one.sink] = {
+                "state": State.SENDING if one.taken else State.PENDING,
+                "due_at": None if one.taken else plan.at + one.wait,
+                "attempts": 0,
+                "start": self.start if one.taken else None,
+            }
+        return plan.event.id, True
+
+    def take(self, sink, limit, now):
+        due = [
+            name
+            for name, kept in self.deliveries.items()
+            if name[1] == sink and kept["state"] is State.PENDING and kept["due_at"] <= now
+        ]
+        taken = sorted(due, key=lambda name: self.deliveries[name]["due_at"])[:limit]
+        for name in taken:
+            self.deliveries[name].update(state=State.SENDING, due_at=None, start=self.start)
+        return [name for name in due if name in taken]
+
+    def settle(self, delivery, start, state, due_at):
+        kept = self.deliveries[delivery.event_id, delivery.sink]
+        if kept["state"] is not State.SENDING or start != self.start:
+            return False
+        if kept["attempts"] != delivery.attempts:
+            return False
+        kept.update(state=state, due_at=due_at, attempts=kept["attempts"] + 1, start=None)
+        return True
+
+    def stats(self):
+        states = [kept["state"].value for kept in self.deliveries.values()]
+        return stats(
+            events=len(self.events),
+            duplicates=self.duplicates,
+            quarantine=len(self.quarantine),
+            **{state: states.count(state) for state in states},
+        )
+
+
+_SINKS = st.sampled_from(["log", "crm"])
+_KEYS = st.lists(st.integers(0, 9), min_size=1, max_size=3)
+_OWED = st.dictionaries(_SINKS, st.tuples(st.booleans(), st.integers(0, 3)), max_size=2)
+_HAPPENINGS = st.lists(st.tuples(_KEYS, _OWED), min_size=1, max_size=3)
+_SOURCES = st.sampled_from(["tellabot", "herosms"])
+_CALLBACKS = st.lists(st.tuples(_SOURCES, _HAPPENINGS), min_size=1, max_size=4)
+
+
+class JournalHistory(RuleBasedStateMachine):
+    """Any history: what is answered, listed and counted is what a dict says.
+
+    Subclass it, write `make_store` and `unmake_store`, and name `X.TestCase` as `TestX`.
+    """
+
+    taken = Bundle("taken")
+
+    def make_store(self):
+        raise NotImplementedError
+
+    def unmake_store(self, store):
+        raise NotImplementedError
+
+    def run(self, awaitable_of):
+        async def soon():
+            async with asyncio.timeout(SOON):
+                return await awaitable_of()
+
+        return self.runner.run(soon())
+
+    @initialize()
+    def begin(self):
+        self.runner, self.store, self.twin, self.now = (
+            asyncio.Runner(),
+            self.make_store(),
+            Twin(),
+            NOW,
+        )
+        self.start()
+
+    def start(self):
+        self.journal = self.run(lambda: self.store.start(now=self.now))
+        self.twin.crash(self.now)
+
+    def teardown(self):
+        if not hasattr(self, "runner"):
+            return
+        for event_id in self.twin.events:
+            kept = self.run(lambda event_id=event_id: self.journal.event(event_id))
+            for one in kept.deliveries:
+                twin = self.twin.deliveries[event_id, one.sink]
+                assert (one.state, one.due_at) == (twin["state"], twin["due_at"])
+                assert len(one.attempts) == twin["attempts"]
+        self.run(lambda: self.unmake_store(self.store))
+        self.runner.close()
+
+    @rule(target=taken, callbacks=_CALLBACKS)
+    def callbacks_arrive_together(self, callbacks):
+        planned_of = [
+            [
+                planned(
+                    *keys,
+                    source=source,
+                    at=self.now,
+                    owed=[owed(name, taken=t, wait=float(w)) for name, (t, w) in wanted.items()],
+                )
+                for keys, wanted in happenings
+            ]
+            for source, happenings in callbacks
+        ]
+
+        async def all_at_once():
+            return await asyncio.gather(*(record(self.journal, *plans) for plans in planned_of))
+
+        answers = self.run(all_at_once)
+
+        assert [(one.ids, one.new) for one in answers] == [
+            self.twin.record(plans) for plans in planned_of
+        ]
+        return multiple(
+            *((one, self.twin.start) for answer in answers for one in answer.deliveries)
+        )
+
+    @rule(target=taken, sink=_SINKS, limit=st.integers(1, 4))
+    def due_deliveries_are_taken(self, sink, limit):
+        async def take():
+            return await self.journal.take(sink, limit=limit, now=self.now)
+
+        deliveries = self.run(take)
+
+        assert [(one.event_id, one.sink) for one in deliveries] == self.twin.take(
+            sink, limit, self.now
+        )
+        return multiple(*((one, self.twin.start) for one in deliveries))
+
+    @rule(
+        one=taken,
+        state=st.sampled_from([state for state in State if state is not State.SENDING]),
+        wait=st.integers(0, 5),
+    )
+    def a_delivery_is_settled(self, one, state, wait):
+        delivery, start = one
+        due_at = self.now + wait if state is State.PENDING else None
+        journal = self.store.started[start - 1]
+
+        async def settle():
+            return await journal.settle(delivery, attempt(), state, due_at=due_at)
+
+        believed = self.twin.settle(delivery, start, state, due_at)
+
+        assert self.run(settle) is believed
+
+    @rule(body=st.sampled_from([b"a", b"b", b"c"]))
+    def bytes_are_quarantined(self, body):
+        new_id = f"q{next(serial)}"
+
+        async def kept():
+            return await keep(self.journal, body, new_id=new_id)
+
+        answer = self.run(kept)
+
+        known = self.twin.quarantine.get(body)
+        self.twin.duplicates += known is not None
+        self.twin.quarantine[body] = known or new_id
+        assert answer == Quarantined(id=known or new_id, new=known is None)
+
+    @rule(body=st.sampled_from([b"a", b"b", b"c"]), number=st.integers(0, 9))
+    def quarantine_is_replayed(self, body, number):
+        replaced, plan = self.twin.quarantine.pop(body, "gone"), planned(number)
+
+        async def replay():
+            return await record(self.journal, plan, replaces=replaced)
+
+        answer = self.run(replay)
+
+        assert (answer.ids, answer.new) == self.twin.record([plan])
+
+    @rule(body=st.sampled_from([b"a", b"b", b"c"]))
+    def quarantine_is_dismissed(self, body):
+        known = self.twin.quarantine.pop(body, None)
+
+        async def dismiss():
+            return await self.journal.dismiss(known or "gone")
+
+        assert self.run(dismiss) is (known is not None)
+
+    @rule(seconds=st.integers(1, 5))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def it_is_killed_and_started_again(self):
+        self.start()
+
+    @invariant()
+    def what_is_counted_is_what_there_is(self):
+        if hasattr(self, "journal"):
+            assert self.run(self.journal.stats) == self.twin.stats()
+
+    @invariant()
+    def what_is_listed_is_what_was_accepted(self):
+        if hasattr(self, "journal"):
+            assert self.run(lambda: listed(self.journal)) == self.twin.events

@@ -1,0 +1,147 @@
+"""What every sink owes us."""
+
+import asyncio
+import json
+from collections import Counter
+
+import msgspec
+import pytest
+
+from sinks.sink import Failed, Outgoing, Receipt
+
+#: Nothing here takes longer, unless it hangs.
+SOON = 10
+
+
+def outgoing(number=1):
+    """An event of its own for each number: it shows in the id and in the code."""
+    name = f"event-{number:04d}"
+    body = {
+        "specversion": "1.0",
+        "id": name,
+        "source": "tellabot",
+        "type": "sms.received",
+        "subject": f"request/{number}",
+        "time": "2020-09-14T18:42:36Z",
+        "recordedtime": "2020-09-14T18:42:37.123456Z",
+        "dedupekey": name,
+        "datacontenttype": "application/json",
+        "data": {
+            "provider": "tellabot",
+            "channel": "callback",
+            "labels": {},
+            "text": f"Your code is\n{name}",
+            "code": name,
+            "to": "+18503814729",
+        },
+    }
+    return Outgoing(event_id=name, body=msgspec.json.encode(body), attempt=1)
+
+
+class SinkContract:
+    """Subclass it as `TestX`; write the fixtures `sink`, `arrived` and `broken`.
+
+    sink      the configured sink
+    arrived   a function: what is at the destination now, a list of bytes, one an event
+    broken    a function that gives an async context manager: inside it the destination does not
+              work, after it it does again
+    """
+
+    #: What no failure may show: the sink's secrets, beside the event's code and number.
+    secrets: tuple[str, ...] = ()
+
+    def told(self, body):
+        """The event that arrived, as `outgoing` names it; override where bodies are no events."""
+        return json.loads(body)["id"]
+
+    def events(self, arrived):
+        return Counter(self.told(body) for body in arrived())
+
+    async def test_what_is_sent_arrives(self, sink, arrived):
+        async with sink.open() as send:
+            receipt = await send(outgoing(1))
+
+        assert isinstance(receipt, Receipt)
+        assert self.events(arrived) == {"event-0001": 1}
+
+    async def test_opened_again_it_goes_on(self, sink, arrived):
+        for number in (1, 2):
+            async with sink.open() as send:
+                await send(outgoing(number))
+
+        assert self.events(arrived) == {"event-0001": 1, "event-0002": 1}
+
+    async def test_what_is_sent_at_once_does_not_mix_and_arrives_once(self, sink, arrived):
+        async with asyncio.timeout(SOON), sink.open() as send:
+            await asyncio.gather(*(send(outgoing(number)) for number in range(200)))
+
+        assert self.events(arrived) == {f"event-{number:04d}": 1 for number in range(200)}
+
+    async def test_who_is_cancelled_strands_nobody(self, sink, arrived):
+        """Mutant: `set_result` on a cancelled future raises, and its neighbours wait for ever."""
+        async with asyncio.timeout(SOON), sink.open() as send:
+            tasks = [asyncio.create_task(send(outgoing(number))) for number in range(50)]
+            await asyncio.sleep(0)
+            for task in tasks[::3]:
+                task.cancel()
+            others = [task for number, task in enumerate(tasks) if number % 3]
+            await asyncio.gather(*others)
+            await send(outgoing(50))
+
+        events = self.events(arrived)
+        kept = {f"event-{number:04d}" for number in range(51) if number % 3}
+        assert {name: events[name] for name in kept} == dict.fromkeys(kept, 1)
+        assert set(events.values()) == {1}
+
+    async def test_closing_while_it_sends_neither_hangs_nor_loses_what_it_confirmed(
+        self, sink, arrived
+    ):
+        async with asyncio.timeout(SOON):
+            async with sink.open() as send:
+                tasks = [asyncio.create_task(send(outgoing(number))) for number in range(50)]
+                await asyncio.sleep(0)
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+
+        confirmed = {
+            f"event-{number:04d}"
+            for number, answer in enumerate(answers)
+            if isinstance(answer, Receipt)
+        }
+        assert confirmed <= set(self.events(arrived))
+
+    async def test_a_failure_is_a_word_of_ours_without_a_secret(self, sink, broken):
+        secrets = ("event-0001", "Your code", "8503814729", *self.secrets)
+
+        async with asyncio.timeout(SOON), sink.open() as send:
+            await send(outgoing(2))
+            async with broken():
+                with pytest.raises(Failed) as failure:
+                    await send(outgoing(1))
+
+        shown = f"{failure.value!r} {failure.value}"
+        assert failure.value.word.replace("_", "").isalpha()
+        assert [secret for secret in secrets if secret in shown] == []
+
+    async def test_it_opens_while_its_destination_is_broken(self, sink, arrived, broken):
+        """A sink must not keep the service, and with it the door, from starting."""
+        async with asyncio.timeout(SOON):
+            async with broken(), sink.open() as send:
+                with pytest.raises(Failed):
+                    await send(outgoing(1))
+            async with sink.open() as send:
+                await send(outgoing(2))
+
+        assert self.events(arrived)["event-0002"] == 1
+
+    async def test_once_it_is_mended_it_sends_without_being_opened_again(
+        self, sink, arrived, broken
+    ):
+        async with asyncio.timeout(SOON), sink.open() as send:
+            await send(outgoing(1))
+            async with broken():
+                with pytest.raises(Failed):
+                    await send(outgoing(2))
+            await send(outgoing(3))
+
+        events = self.events(arrived)
+        assert (events["event-0001"], events["event-0003"]) == (1, 1)

@@ -1,0 +1,87 @@
+"""What the pages show is what happens."""
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from journal.quantity import Secret
+from receiver.decode import decode
+from receiver.providers import PROVIDERS, TellABot
+from receiver.source import Callback
+from server.config import load
+
+DOCS = Path(__file__).parents[2] / "docs"
+ENVIRONMENT = {
+    name: name * 5 for name in ("ADMIN_KEY", "HEROSMS_TOKEN", "HOOK_SECRET", "TELLABOT_TOKEN")
+}
+#: What a piece of a configuration needs beside it to be whole.
+REST = {
+    "server": 'server: {secret: "${HOOK_SECRET}"}\n',
+    "sinks": "sinks: {log: {type: file, path: events.jsonl}}\n",
+}
+
+
+def blocks(page, language):
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())
+
+
+@pytest.mark.parametrize("block", blocks("configuration.md", "yaml"))
+def test_an_example_of_the_configuration_loads(block, tmp_path):
+    """Mutant: an option renamed in the code, or misspelt on the page."""
+    rest = [text for section, text in REST.items() if f"{section}:\n" not in block]
+    file = tmp_path / "smshook.yaml"
+    file.write_text("".join(rest) + block)
+    file.chmod(0o600)
+
+    loaded = load(file, environ=ENVIRONMENT)
+
+    written = re.findall(r"(?m)^  ([a-z][\w-]*):", block)
+    config = loaded.config
+    named = {*config.sources, *config.sinks, *config.routes}
+    options = {*config.server.__struct_fields__, *config.api.__struct_fields__}
+    assert set(written) <= named | options
+
+
+def test_the_worked_example_becomes_that_event():
+    """Mutant: a field of `sms.received` that the page does not have, or has otherwise."""
+    [form] = [block for block in blocks("events.md", "") if "incoming_message" in block]
+    [shown] = [json.loads(block) for block in blocks("events.md", "json")]
+    source = TellABot(tokens=(Secret("a" * 20),), labels=shown["data"]["labels"], currency="USD")
+    callback = Callback(
+        headers=(),
+        body=form.replace("\n", "").encode(),
+        peer="192.0.2.1",
+        received=datetime.fromisoformat(shown["recordedtime"]),
+    )
+
+    [happening] = source.normalize(
+        decode(callback.body, content_encoding=None, encodings=source.encodings), callback
+    )
+
+    assert shown["data"] == json.loads(msgspec.json.encode(happening.data))
+    assert (shown["type"], shown["subject"], shown["time"]) == (
+        happening.data.type,
+        happening.subject,
+        happening.time,
+    )
+    assert shown["dedupekey"].startswith(f"{happening.keys[0].second:08x}")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda p: p.__struct_config__.tag)
+def test_the_table_of_providers_says_what_the_code_does(provider):
+    """Mutant: an address added to a provider, or the place to paste at, and not to the page."""
+    tag = provider.__struct_config__.tag
+    rows = re.findall(rf"(?m)^\| `{tag}` \|.*$", (DOCS / "providers.md").read_text())
+
+    [[_, _, paste_at, body, addresses, _, _]] = [re.split(r"\s*\|\s*", row) for row in rows]
+
+    names = {"form": "form", "multipart": "multipart", "json": "JSON"}
+    assert provider.paste_at == paste_at
+    assert {names[encoding] for encoding in provider.encodings} == set(
+        re.findall(r"form|multipart|JSON", body)
+    )
+    assert provider.documented == tuple(re.findall(r"[\d.]{7,}", addresses))

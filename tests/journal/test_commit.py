@@ -1,0 +1,519 @@
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import uvloop
+from sqlite_utils import Database
+
+from journal import commit
+from journal.commit import Broken, GroupCommit, Unavailable, Unfit
+
+#: Nothing here takes longer, unless it hangs.
+SOON = 10
+
+
+class Disk:
+    """A writer that is slow when it is told to be, and fails as it is told to."""
+
+    def __init__(self):
+        self.batches = []
+        self.stored = []
+        self.unfit = set()
+        self.failures = []
+        self.flights = 0
+        self.most_flights = 0
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.begun = threading.Event()
+
+    def write(self, ops):
+        self.flights += 1
+        self.most_flights = max(self.most_flights, self.flights)
+        self.begun.set()
+        try:
+            assert self.go_on.wait(SOON)
+            self.batches.append(list(ops))
+            if self.failures:
+                raise self.failures.pop(0)
+            if self.unfit & set(ops):
+                raise Unfit("unfit")
+            self.stored += ops
+            return [f"{op} stored" for op in ops]
+        finally:
+            self.flights -= 1
+
+    async def writing(self):
+        assert await asyncio.to_thread(self.begun.wait, SOON)
+
+
+@pytest.fixture
+def disk():
+    return Disk()
+
+
+@pytest.fixture
+def thread():
+    with ThreadPoolExecutor(1) as thread:
+        yield thread
+
+
+@pytest.fixture
+def broken():
+    """Who was told that it broke."""
+    return []
+
+
+@pytest.fixture
+def commits(disk, thread, broken):
+    return GroupCommit(disk.write, thread=thread, broken=lambda: broken.append("told"))
+
+
+async def soon(awaitable):
+    async with asyncio.timeout(SOON):
+        return await awaitable
+
+
+async def all_of(*futures):
+    return await soon(asyncio.gather(*futures, return_exceptions=True))
+
+
+# Grouping
+
+
+async def test_one_alone_is_written_at_once(commits, disk):
+    answer = await soon(commits.submit("a"))
+
+    assert (answer, disk.batches) == ("a stored", [["a"]])
+
+
+async def test_what_comes_in_one_turn_of_the_loop_shares_a_batch(commits, disk):
+    answers = await all_of(*(commits.submit(op) for op in "abc"))
+
+    assert answers == ["a stored", "b stored", "c stored"]
+    assert disk.batches == [["a", "b", "c"]]
+
+
+async def test_while_one_batch_is_written_the_next_gathers(commits, disk):
+    """Mutant: a flight for each caller, which is an fsync for each caller."""
+    disk.go_on.clear()
+    first = commits.submit("a")
+    await disk.writing()
+
+    rest = [commits.submit(op) for op in range(50)]
+    await asyncio.sleep(0.02)
+    disk.go_on.set()
+    await all_of(first, *rest)
+
+    assert disk.batches == [["a"], list(range(50))]
+    assert disk.most_flights == 1
+
+
+async def test_a_batch_has_an_end_and_the_rest_follows_in_order(disk, thread):
+    commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, most=3)
+
+    await all_of(*(commits.submit(op) for op in range(8)))
+
+    assert disk.batches == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+async def test_what_waits_is_counted(commits, disk):
+    disk.go_on.clear()
+    first = commits.submit("a")
+    await disk.writing()
+    rest = [commits.submit("b"), commits.submit("c", patient=True)]
+
+    waiting = commits.waiting
+    disk.go_on.set()
+    await all_of(first, *rest)
+
+    assert (waiting, commits.waiting) == (2, 0)
+
+
+async def test_a_patient_one_rides_along(commits, disk):
+    patient = commits.submit("settled", patient=True)
+
+    urgent = commits.submit("recorded")
+    await all_of(patient, urgent)
+
+    assert disk.batches == [["settled", "recorded"]]
+
+
+async def test_a_patient_one_goes_alone_when_nobody_comes(disk, thread):
+    commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, patience=0.05)
+    began = time.monotonic()
+
+    await soon(commits.submit("settled", patient=True))
+
+    assert 0.045 <= time.monotonic() - began < 1
+
+
+async def test_patient_ones_behind_a_batch_are_not_forgotten(commits, disk):
+    """Mutant: the end of a batch that looks after urgent ones only."""
+    disk.go_on.clear()
+    first = commits.submit("a")
+    await disk.writing()
+
+    patient = commits.submit("settled", patient=True)
+    disk.go_on.set()
+    await all_of(first, patient)
+
+    assert disk.batches == [["a"], ["settled"]]
+
+
+def test_an_urgent_one_does_not_wait_for_a_patient_ones_time(disk, thread):
+    """Mutant: telling timers by asyncio's class, which uvloop's do not have."""
+
+    async def hurried():
+        commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, patience=SOON * 10)
+        patient = commits.submit("settled", patient=True)
+        await asyncio.sleep(0)
+        return await all_of(patient, commits.submit("recorded"))
+
+    for loop_factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            assert runner.run(hurried()) == ["settled stored", "recorded stored"]
+
+
+async def test_patient_ones_are_not_starved_by_urgent_ones(commits, disk):
+    patient = commits.submit("settled", patient=True)
+
+    async def traffic():
+        while True:
+            await commits.submit("recorded")
+
+    tasks = [asyncio.create_task(traffic()) for _ in range(4)]
+    await soon(patient)
+    for task in tasks:
+        task.cancel()
+    await all_of(*tasks)
+
+    assert "settled" in disk.batches[0]
+
+
+# Cancelled callers: the check is a function, so that mutants can be shown to fail it.
+
+
+async def check_that_cancelling_loses_nothing_and_strands_nobody(commits, disk):
+    """A caller is cancelled before its flush, while it is written, and after."""
+    told = []
+    before, neighbour = commits.submit("before", then=told.append), commits.submit("neighbour")
+    before.cancel()
+    assert await all_of(neighbour) == ["neighbour stored"]
+
+    disk.go_on.clear()
+    disk.begun.clear()
+    during, beside = commits.submit("during", then=told.append), commits.submit("beside")
+    await disk.writing()
+    during.cancel()
+    behind = commits.submit("behind")
+    disk.go_on.set()
+    assert await all_of(beside, behind) == ["beside stored", "behind stored"]
+
+    after = commits.submit("after", then=told.append)
+    await asyncio.wait([after], timeout=SOON)
+    assert not after.cancel()
+    assert await soon(commits.submit("last")) == "last stored"
+
+    assert disk.stored == ["before", "neighbour", "during", "beside", "behind", "after", "last"]
+    assert told == ["before stored", "during stored", "after stored"]
+
+
+async def test_cancelling_loses_nothing_and_strands_nobody(commits, disk):
+    await check_that_cancelling_loses_nothing_and_strands_nobody(commits, disk)
+
+
+def naive_answer(entry, outcome):
+    """What was committed is told to a future that nobody asked whether it is done."""
+    if entry.then is not None:
+        entry.then(outcome)
+    if isinstance(outcome, Exception):
+        entry.future.set_exception(outcome)
+    else:
+        entry.future.set_result(outcome)
+
+
+async def test_the_check_of_cancelling_finds_the_naive_answer(commits, disk, monkeypatch):
+    """The mutant: `set_result` on a cancelled future raises, and its batch waits for ever."""
+    monkeypatch.setattr(commit, "_answer", naive_answer)
+    monkeypatch.setitem(globals(), "SOON", 0.3)
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+
+    with pytest.raises(TimeoutError):
+        await check_that_cancelling_loses_nothing_and_strands_nobody(commits, disk)
+
+
+class File:
+    """SQLite through one connection, slow when it is told to be."""
+
+    def __init__(self, path):
+        self.path = path
+        self.conn = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self.conn.execute("pragma journal_mode = wal")
+        self.conn.execute("create table rows (value text)")
+        self.inserted = threading.Event()
+        self.go_on = threading.Event()
+
+    def insert(self, value):
+        self.conn.execute("insert into rows values (?)", (value,))
+        if value == "slow":
+            self.inserted.set()
+            assert self.go_on.wait(SOON)
+
+    def on_disk(self):
+        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as conn:
+            return [value for (value,) in conn.execute("select value from rows")]
+
+    async def inserting(self):
+        assert await asyncio.to_thread(self.inserted.wait, SOON)
+
+
+@pytest.fixture
+def file(tmp_path):
+    file = File(tmp_path / "rows.db")
+    yield file
+    file.go_on.set()
+    file.conn.close()
+
+
+class Grouped:
+    """As the journal writes: plain transactions in the one thread that has the connection."""
+
+    def __init__(self, file):
+        self._file, self._thread = file, ThreadPoolExecutor(1)
+        self._commits = GroupCommit(self._write, thread=self._thread, broken=lambda: None)
+
+    async def record(self, value):
+        await self._commits.submit(value)
+
+    def _write(self, values):
+        self._file.conn.execute("begin immediate")
+        for value in values:
+            self._file.insert(value)
+        self._file.conn.execute("commit")
+        return values
+
+    def close(self):
+        self._thread.shutdown()
+
+
+class Locked:
+    """The mutant: a lock around a thread, which cancelling its holder releases.
+
+    The thread goes on inside its transaction; the next `atomic()` nests in it as a savepoint and
+    acknowledges rows that nobody has committed.
+    """
+
+    def __init__(self, file):
+        self._file, self._db = file, Database(file.conn, execute_plugins=False)
+        self._writing = asyncio.Lock()
+
+    async def record(self, value):
+        async with self._writing:
+            await asyncio.to_thread(self._write, value)
+
+    def _write(self, value):
+        with self._db.atomic():
+            self._file.insert(value)
+
+    def close(self):
+        """Its threads end with the loop."""
+
+
+async def check_that_what_is_acknowledged_is_on_disk(writer, file):
+    """A caller is cancelled while its row is written; then another is acknowledged."""
+    slow = asyncio.create_task(writer.record("slow"))
+    await file.inserting()
+    slow.cancel()
+    await asyncio.gather(slow, return_exceptions=True)
+
+    quick = asyncio.create_task(writer.record("quick"))
+    await asyncio.wait([quick], timeout=0.2)
+    acknowledged_early = quick.done()
+    on_disk_early = file.on_disk()
+    file.go_on.set()
+    await soon(quick)
+
+    if acknowledged_early:
+        assert "quick" in on_disk_early, "acknowledged and not on disk"
+    assert sorted(file.on_disk()) == ["quick", "slow"]
+
+
+async def test_what_is_acknowledged_is_on_disk_whoever_is_cancelled(file):
+    writer = Grouped(file)
+
+    await check_that_what_is_acknowledged_is_on_disk(writer, file)
+
+    writer.close()
+
+
+async def test_the_check_of_what_is_on_disk_finds_the_lock_that_cancelling_releases(file):
+    with pytest.raises(AssertionError, match="acknowledged and not on disk"):
+        await check_that_what_is_acknowledged_is_on_disk(Locked(file), file)
+
+    file.go_on.set()
+
+
+async def test_a_cancelled_task_is_no_cancelled_operation(commits, disk):
+    """The way a request is cancelled: its task, while it awaits the future."""
+
+    async def caller():
+        return await commits.submit("a")
+
+    task = asyncio.create_task(caller())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await soon(commits.submit("b"))
+
+    assert disk.stored == ["a", "b"]
+
+
+async def test_a_callback_with_a_fault_strands_nobody_and_is_reported(commits):
+    """Mutant: `then` that raises, and the rest of its batch waits for ever."""
+    reported = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
+    fault = ZeroDivisionError("a fault")
+
+    def then(_outcome):
+        raise fault
+
+    answers = await all_of(commits.submit("a", then=then), commits.submit("b"))
+
+    assert (answers, reported) == (["a stored", "b stored"], [fault])
+
+
+# Failures
+
+
+async def test_an_unfit_row_does_not_take_its_neighbours(commits, disk):
+    disk.unfit = {7, 100}
+
+    answers = await all_of(*(commits.submit(op) for op in range(200)))
+
+    bad = {place: answer for place, answer in enumerate(answers) if not isinstance(answer, str)}
+    assert {place: type(answer) for place, answer in bad.items()} == {7: Unfit, 100: Unfit}
+    assert disk.stored == [op for op in range(200) if op not in disk.unfit]
+    # Mutant: one commit for each of the two hundred.
+    assert len(disk.batches) < 40
+
+
+async def test_what_is_unavailable_fails_its_whole_batch_and_the_next_one_works(commits, disk):
+    """Mutant: a full disk that is retried row by row."""
+    disk.failures = [Unavailable("SQLITE_FULL")]
+
+    failed = await all_of(*(commits.submit(op) for op in "abc"))
+    answer = await soon(commits.submit("d"))
+
+    assert [(type(one), str(one)) for one in failed] == [(Unavailable, "SQLITE_FULL")] * 3
+    assert (answer, disk.batches) == ("d stored", [["a", "b", "c"], ["d"]])
+
+
+async def test_what_gathered_behind_a_failed_batch_is_written(commits, disk):
+    disk.failures = [Unavailable("SQLITE_BUSY")]
+    disk.go_on.clear()
+    first = commits.submit("a")
+    await disk.writing()
+    second = commits.submit("b")
+    disk.go_on.set()
+
+    answers = await all_of(first, second)
+
+    assert [str(answer) for answer in answers] == ["SQLITE_BUSY", "b stored"]
+
+
+async def test_any_other_error_is_unavailable_and_says_only_its_name(commits, disk):
+    disk.failures = [KeyError("a value that nobody may see")]
+
+    (failed,) = await all_of(commits.submit("a"))
+
+    assert (type(failed), str(failed)) == (Unavailable, "KeyError")
+
+
+async def test_a_broken_disk_answers_all_and_is_never_written_again(commits, disk, broken):
+    """Mutant: trying again, which "succeeds" after a failed fsync without being on disk."""
+    disk.failures = [Broken("SQLITE_IOERR_FSYNC")]
+    disk.go_on.clear()
+    told = []
+    writing = [commits.submit("a", then=told.append), commits.submit("b")]
+    await disk.writing()
+    waiting = [commits.submit("c", then=told.append), commits.submit("d", patient=True)]
+    disk.go_on.set()
+
+    answers = await all_of(*writing, *waiting)
+    answers += await all_of(commits.submit("e", then=told.append))
+    await soon(commits.close())
+
+    assert [type(answer) for answer in answers] == [Broken] * 5
+    assert [type(outcome) for outcome in told] == [Broken] * 3
+    assert (disk.batches, disk.stored, broken) == ([["a", "b"]], [], ["told"])
+    assert (commits.broken, commits.waiting) == (True, 0)
+
+
+async def test_what_breaks_among_the_unfit_breaks_there(commits, disk, broken):
+    """Mutant: going on with the other half."""
+    disk.failures = [Unfit("unfit"), Broken("SQLITE_CORRUPT")]
+
+    answers = await all_of(*(commits.submit(op) for op in "abcd"))
+
+    assert [type(answer) for answer in answers] == [Broken] * 4
+    assert (disk.batches, broken) == ([["a", "b", "c", "d"], ["a", "b"]], ["told"])
+
+
+# The end
+
+
+async def test_closing_writes_what_waits_patient_or_not(disk, thread):
+    commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, most=2, patience=SOON)
+    futures = [commits.submit(op, patient=True) for op in range(5)]
+
+    await soon(commits.close())
+
+    assert disk.batches == [[0, 1], [2, 3], [4]]
+    assert all(future.done() for future in futures)
+
+
+async def test_closing_waits_for_what_is_being_written(commits, disk):
+    disk.go_on.clear()
+    first = commits.submit("a")
+    await disk.writing()
+    closing = asyncio.create_task(commits.close())
+    await asyncio.sleep(0.01)
+    second = commits.submit("b")
+
+    ended_early = closing.done()
+    disk.go_on.set()
+    await soon(closing)
+
+    assert (ended_early, await first, await second) == (False, "a stored", "b stored")
+
+
+async def test_who_comes_after_the_end_is_told(commits, disk):
+    """Mutant: a future that nobody will ever set."""
+    await commits.close()
+    told = []
+
+    (answer,) = await all_of(commits.submit("late", then=told.append))
+
+    assert (type(answer), told, disk.batches) == (Unavailable, [answer], [])
+
+
+def test_a_loop_that_ends_in_the_middle_leaves_the_thread_in_peace(disk, thread, caplog):
+    """What was not answered was not acknowledged; what was begun is written whole."""
+    disk.go_on.clear()
+
+    async def left_alone():
+        commits = GroupCommit(disk.write, thread=thread, broken=lambda: None)
+        commits.submit("a")
+        await disk.writing()
+        commits.submit("b")
+
+    asyncio.run(left_alone())
+    disk.go_on.set()
+    thread.shutdown()
+
+    assert (disk.stored, caplog.text) == (["a"], "")

@@ -1,0 +1,647 @@
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import pytest
+from contracts.journal import (
+    NOW,
+    JournalContract,
+    JournalHistory,
+    arrival,
+    attempt,
+    listed,
+    owed,
+    planned,
+    record,
+    stats,
+)
+
+from journal import Wanted, sqlite_open, sqlite_read
+from journal.commit import Broken, Unavailable, Unfit
+from journal.event import State
+from journal.sqlite import SQLiteJournal, WrongJournal, has_wal_reset_race, migrate
+from journal.sqlite_write import BatchWriter, Record, Take, judged
+
+ROOT = Path(__file__).parents[2]
+
+
+class Store:
+    """A file, and the starts that had it; those before the last are abandoned, not closed."""
+
+    def __init__(self, path):
+        self.path = path
+        self.started = []
+
+    async def start(self, *, now=NOW, seal="seal"):
+        journal = await SQLiteJournal.open(self.path, seal=seal, now=now, version="0.1.0")
+        self.started.append(journal)
+        return journal
+
+    async def end(self):
+        for journal in self.started:
+            with contextlib.suppress(RuntimeError):  # the test has closed it
+                await journal.close()
+
+
+def recounted(path):
+    """The counters, and what they should be."""
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        kept = dict(conn.execute("select name, value from counters"))
+        true = {
+            "events": conn.execute("select count(*) from events").fetchone()[0],
+            "quarantine": conn.execute("select count(*) from quarantine").fetchone()[0],
+            "duplicates": kept["duplicates"],  # the twin counts those
+        }
+        for state in State:
+            true[f"deliveries.{state}"] = conn.execute(
+                "select count(*) from deliveries where state = ?", (state,)
+            ).fetchone()[0]
+    return kept, true
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "smshook.db"
+
+
+@pytest.fixture
+async def store(path):
+    store = Store(path)
+    yield store
+    await store.end()
+
+
+@pytest.fixture
+async def journal(store):
+    return await store.start()
+
+
+@contextlib.contextmanager
+def shell(path):
+    """What somebody has who looks into the file while the service runs."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as conn:
+        yield conn
+
+
+def schema(path):
+    with shell(path) as conn:
+        return set(conn.execute("select type, name, tbl_name, sql from sqlite_schema"))
+
+
+class TestSQLite(JournalContract):
+    pass
+
+
+class SQLiteHistory(JournalHistory):
+    """Mutants that it finds: `_release_taken` without its counters, `_claim` that drops keys,
+    a settle whose state is not counted, `_keep` that counts a repeat as new."""
+
+    def make_store(self):
+        return Store(Path(tempfile.mkdtemp()) / "smshook.db")
+
+    async def unmake_store(self, store):
+        await store.end()
+        kept, true = recounted(store.path)
+        shutil.rmtree(store.path.parent)
+        assert kept == true
+
+
+TestHistory = SQLiteHistory.TestCase
+TestHistory.settings = hypothesis.settings(max_examples=30, stateful_step_count=25)
+
+
+# The file
+
+
+async def test_nobody_else_may_read_the_file_or_its_log(journal, path):
+    await record(journal, planned())
+
+    modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
+
+    assert modes == dict.fromkeys(["smshook.db", "smshook.db-shm", "smshook.db-wal"], 0o600)
+
+
+async def test_the_connection_that_writes_survives_power_cuts(journal):
+    """Mutant: synchronous = normal, which loses acknowledged commits at a power cut."""
+    pragmas = {
+        name: journal._conn.execute(f"pragma {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "wal_autocheckpoint", "secure_delete")
+    }
+
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "wal_autocheckpoint": 16000,
+        "secure_delete": 1,
+    }
+
+
+async def test_readers_cannot_write(journal):
+    """Mutant: a second connection that can checkpoint, which loses the log in old SQLites."""
+    with pytest.raises(Unavailable, match="SQLITE_READONLY"):
+        await journal._reader.ask(lambda conn: conn.execute("delete from events"))
+
+
+async def test_a_reader_finds_its_file_by_a_relative_path_and_an_odd_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("odd ?#%41.db"))
+    journal = await store.start()
+
+    assert await journal.stats() == stats()
+    await store.end()
+
+
+async def test_nobody_is_left_with_the_file_open_after_the_end(journal, path):
+    await record(journal, planned())
+    await journal.close()
+
+    assert [name for name in open_files() if name.startswith(str(path))] == []
+    assert [one.name for one in path.parent.iterdir()] == ["smshook.db"]
+
+
+def open_files():
+    names = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the one that listed them
+            names.append(str(fd.readlink()))
+    return names
+
+
+async def test_another_secret_is_refused_and_nothing_is_written(store, path):
+    journal = await store.start(seal="one")
+    await record(journal, planned(owed=[owed(taken=True)]))
+    await journal.close()
+    before = path.read_bytes()
+
+    with pytest.raises(WrongJournal, match=r"server\.secret is another"):
+        await store.start(seal="two")
+
+    assert path.read_bytes() == before
+    await store.start(seal="one")
+
+
+async def test_another_secret_does_not_migrate_an_old_journal(store, path, monkeypatch):
+    """Mutant: the seal is looked at after the migration."""
+    await (await store.start(seal="one")).close()
+    with_a_step_more(monkeypatch, "create table more (a)")
+
+    with pytest.raises(WrongJournal):
+        await store.start(seal="two")
+
+    assert "more" not in {name for _, name, _, _ in schema(path)}
+
+
+async def test_a_journal_of_a_newer_version_is_refused_with_what_would_do(store, path):
+    await (await store.start()).close()
+    with shell(path) as conn:
+        conn.execute(
+            "insert into _sqlite_migrations (migration_set, name, applied_at)"
+            " values ('journal', 'm999_of_tomorrow', '2027')"
+        )
+
+    for use in (lambda: migrate(path), lambda: asyncio.run(store.start())):
+        with pytest.raises(WrongJournal, match="step m999_of_tomorrow, of a newer smshook"):
+            await asyncio.to_thread(use)
+
+
+@pytest.mark.parametrize("made", [b"no database, but a letter to somebody\n" * 30, None])
+async def test_a_file_that_is_no_journal_is_refused_in_words(path, store, made):
+    if made is None:
+        path.mkdir()
+        expected = pytest.raises(Unavailable, match="cannot be opened: Is a directory")
+    else:
+        path.write_bytes(made)
+        expected = pytest.raises(WrongJournal, match="is no SQLite database")
+
+    with expected:
+        await store.start()
+
+    assert made is None or path.read_bytes() == made
+
+
+async def test_a_journal_that_somebody_holds_is_refused_in_words(path, store):
+    await (await store.start()).close()
+
+    with shell(path) as conn:
+        conn.execute("begin exclusive")
+        with pytest.raises(Unavailable, match="SQLITE_BUSY"):
+            await store.start()
+
+    assert await (await store.start()).stats() == stats()
+
+
+# The schema
+
+
+def with_a_step_more(monkeypatch, sql, name="m900_more"):
+    scripts = [*sqlite_open._scripts(), (name, sql)]
+    monkeypatch.setattr(sqlite_open, "_scripts", lambda: scripts)
+
+
+def test_migrating_from_the_beginning_equals_creating_afresh(tmp_path, monkeypatch):
+    scripts = sqlite_open._scripts()
+    afresh, step_by_step = tmp_path / "a.db", tmp_path / "b.db"
+
+    migrate(afresh)
+    taken = []
+    for known in range(1, len(scripts) + 1):
+        monkeypatch.setattr(sqlite_open, "_scripts", lambda known=known: scripts[:known])
+        taken += migrate(step_by_step)
+
+    assert taken == [name for name, _ in scripts]
+    assert schema(afresh) == schema(step_by_step)
+    assert migrate(afresh) == []
+
+
+def test_a_step_that_fails_leaves_nothing(path, monkeypatch):
+    """Mutant: sqlite3's executescript, which commits before it begins."""
+    migrate(path)
+    before = schema(path)
+    with_a_step_more(monkeypatch, "create table half (a); insert into nowhere values (1);")
+
+    with pytest.raises(Unavailable):
+        migrate(path)
+
+    assert schema(path) == before
+
+
+KILLED_IN_THE_MIDDLE = """
+import os, pathlib, signal, sys
+from journal import sqlite_open
+from sqlite_utils import Database
+
+scripts = [*sqlite_open._scripts(), ("m900_more", "create table half (a); create table never (a);")]
+sqlite_open._scripts = lambda: scripts
+run = Database.executescript
+def half(db, sql):
+    if "half" not in sql:
+        return run(db, sql)
+    run(db, "create table half (a);")
+    os.kill(os.getpid(), signal.SIGKILL)
+Database.executescript = half
+sqlite_open.migrate(pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_a_migration_that_is_killed_in_the_middle_leaves_nothing(path, monkeypatch):
+    migrate(path)
+    before = schema(path)
+
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_THE_MIDDLE, path], cwd=ROOT, check=False, timeout=60
+    )
+
+    assert killed.returncode == -signal.SIGKILL
+    assert schema(path) == before
+    with_a_step_more(monkeypatch, "create table half (a); create table never (a);")
+    assert migrate(path) == ["m900_more"]
+
+
+# What fails
+
+
+async def test_a_shell_that_holds_the_write_lock_is_outlived(journal, path):
+    with shell(path) as conn:
+        conn.execute("begin immediate")
+        with pytest.raises(Unavailable, match="SQLITE_BUSY"):
+            await record(journal, planned(1))
+        assert await journal.stats() == stats()
+
+    plan = planned(1)
+    assert (await record(journal, plan)).new == (True,)
+    assert not journal.broken
+
+
+async def test_a_full_disk_is_outlived_and_nothing_acknowledged_is_lost(journal, store, path):
+    """Mutants: acknowledging on OperationalError; a rollback left out."""
+    acknowledged, refused = [], 0
+    pages = journal._conn.execute("pragma page_count").fetchone()[0]
+    journal._conn.execute(f"pragma max_page_count = {pages + 10}")
+
+    while not refused:
+        plan = planned(owed=[owed()], text="x" * 3000)
+        try:
+            await record(journal, plan)
+            acknowledged.append(plan.event.id)
+        except Unavailable as exc:
+            assert str(exc) == "SQLITE_FULL"  # noqa: PT017 - how many fit is not known
+            refused += 1
+    with pytest.raises(Unavailable):
+        await asyncio.gather(*(record(journal, planned(text="y" * 90_000)) for _ in range(9)))
+    journal._conn.execute("pragma max_page_count = 100000")
+    healed = planned()
+    await record(journal, healed)
+
+    assert len(acknowledged) > 1
+    assert await listed(journal) == [*acknowledged, healed.event.id]
+    assert recounted(path)[0] == recounted(path)[1]
+    assert await listed(await store.start()) == [*acknowledged, healed.event.id]
+
+
+def failure(name, kind=sqlite3.OperationalError):
+    exc = kind("a text that may quote what it must not")
+    exc.sqlite_errorname = name
+    return exc
+
+
+@pytest.mark.parametrize(
+    ("exc", "verdict"),
+    [
+        (failure("SQLITE_IOERR_FSYNC"), Broken("SQLITE_IOERR_FSYNC")),
+        (failure("SQLITE_IOERR_DIR_FSYNC"), Broken("SQLITE_IOERR_DIR_FSYNC")),
+        (failure("SQLITE_CORRUPT", sqlite3.DatabaseError), Broken("SQLITE_CORRUPT")),
+        (failure("SQLITE_CORRUPT_INDEX", sqlite3.DatabaseError), Broken("SQLITE_CORRUPT_INDEX")),
+        (failure("SQLITE_NOTADB", sqlite3.DatabaseError), Broken("SQLITE_NOTADB")),
+        (failure("SQLITE_FULL"), Unavailable("SQLITE_FULL")),
+        (failure("SQLITE_READONLY"), Unavailable("SQLITE_READONLY")),
+        (failure("SQLITE_BUSY"), Unavailable("SQLITE_BUSY")),
+        (failure("SQLITE_CANTOPEN"), Unavailable("SQLITE_CANTOPEN")),
+        (failure("SQLITE_IOERR_WRITE"), Unavailable("SQLITE_IOERR_WRITE")),
+        (MemoryError(), Unavailable("MemoryError")),
+        (TypeError("a value"), Unavailable("TypeError")),
+        (failure("SQLITE_CONSTRAINT", sqlite3.IntegrityError), Unfit("SQLITE_CONSTRAINT")),
+        (failure("SQLITE_TOOBIG", sqlite3.DataError), Unfit("SQLITE_TOOBIG")),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "a text"), Unfit("UnicodeEncodeError")),
+        (OverflowError("a number"), Unfit("OverflowError")),
+    ],
+    ids=lambda one: getattr(one, "sqlite_errorname", None) or type(one).__name__,
+)
+def test_an_error_is_judged_by_what_must_be_done_and_named_without_its_text(exc, verdict):
+    """Mutant: a failed fsync that is merely Unavailable: the commit after it "succeeds"."""
+    judgement = judged(exc)
+
+    assert (type(judgement), str(judgement)) == (type(verdict), str(verdict))
+
+
+class Failing:
+    """The connection, but for one statement."""
+
+    def __init__(self, conn, failures):
+        self._conn, self.failures = conn, failures
+        self.executed = []
+
+    @property
+    def in_transaction(self):
+        return self._conn.in_transaction
+
+    def execute(self, sql, values=()):
+        self.executed.append(sql)
+        for word, exc in self.failures.items():
+            if sql.startswith(word):
+                raise exc
+        return self._conn.execute(sql, values)
+
+
+@pytest.fixture
+def failing(path):
+    migrate(path)
+    conn = sqlite_open._connect(path)
+    yield Failing(conn, {})
+    conn.close()
+
+
+def test_after_a_failed_fsync_nothing_more_is_executed(failing):
+    """Not even a rollback: what is on disk is not known."""
+    writer = BatchWriter(failing, 1)
+    failing.failures["commit"] = failure("SQLITE_IOERR_FSYNC")
+
+    with pytest.raises(Broken, match="SQLITE_IOERR_FSYNC"):
+        writer.write([Record(arrival(), (planned(),), None)])
+
+    assert failing.executed[-1] == "commit"
+
+
+def test_a_rollback_that_fails_ends_the_process(failing):
+    """Mutant: an open transaction into which the next batch is written, and acknowledged."""
+    writer = BatchWriter(failing, 1)
+    failing.failures |= {"commit": failure("SQLITE_FULL"), "rollback": failure("SQLITE_IOERR")}
+
+    with pytest.raises(Broken, match="SQLITE_IOERR"):
+        writer.write([Record(arrival(), (planned(),), None)])
+
+
+@pytest.mark.parametrize("exc", [failure("SQLITE_FULL"), MemoryError(), TypeError()], ids=repr)
+def test_whatever_fails_no_transaction_stays_open(failing, exc):
+    """Mutant: catching only sqlite3's errors, when SQLITE_NOMEM is a MemoryError."""
+    writer = BatchWriter(failing, 1)
+    failing.failures["insert into events"] = exc
+
+    with pytest.raises(Unavailable):
+        writer.write([Record(arrival(), (planned(),), None)])
+    assert not failing.in_transaction
+    failing.failures.clear()
+    writer.write([Record(arrival(), (planned(),), None)])
+
+    assert failing._conn.execute("select seq from events").fetchall() == [(1,)]
+
+
+def test_a_look_that_finds_nothing_due_writes_nothing(failing):
+    """Mutant: adding 0 to a counter costs an fsync."""
+    BatchWriter(failing, 1).write([Take("log", 10, NOW)])
+
+    assert [sql for sql in failing.executed if "counters" in sql] == []
+
+
+async def test_a_failed_fsync_answers_all_and_writes_no_more(path):
+    told = []
+    journal = await SQLiteJournal.open(
+        path, seal="seal", now=NOW, version="0.1.0", broken=lambda: told.append("broken")
+    )
+    failing = Failing(journal._conn, {"commit": failure("SQLITE_IOERR_FSYNC")})
+    journal._commits._write.__self__._conn = failing
+
+    answers = await asyncio.gather(
+        *(record(journal, planned()) for _ in range(3)), return_exceptions=True
+    )
+    later = await asyncio.gather(record(journal, planned()), return_exceptions=True)
+
+    assert [type(answer) for answer in answers + later] == [Broken] * 4
+    assert (told, journal.broken, failing.executed.count("commit")) == (["broken"], True, 1)
+    await journal.close()
+    # The process would end here, by os._exit; this one has other tests to run.
+    journal._conn.close()
+
+
+async def test_a_reader_whose_file_cannot_be_read_is_unavailable(journal):
+    def bad(conn):
+        conn.execute("select * from nowhere")
+
+    with pytest.raises(Unavailable, match="SQLITE_ERROR"):
+        await journal._reader.ask(bad)
+
+
+async def test_opening_that_is_given_up_leaves_no_thread(path):
+    path.mkdir()
+    before = len(sys._current_frames())
+
+    with pytest.raises(Unavailable, match=os.strerror(errno.EISDIR)):
+        await SQLiteJournal.open(path, seal="seal", now=NOW, version="0.1.0")
+
+    assert len(sys._current_frames()) == before
+
+
+# Its size
+
+
+async def test_a_page_looks_at_so_many_events_and_says_where_to_go_on(store, monkeypatch):
+    """Mutant: a filter without an index that reads the whole journal for one page."""
+    monkeypatch.setattr(sqlite_read, "WINDOW", 3)
+    journal = await store.start()
+    plans = [planned(subject="request/1") for _ in range(10)]
+    plans[8] = planned(subject="request/1", code="1")
+    for plan in plans:
+        await record(journal, plan)
+
+    pages = [await journal.events(Wanted(code=True), after=None, limit=5, desc=False)]
+    while pages[-1].has_more:
+        after = pages[-1].next_seq
+        pages.append(await journal.events(Wanted(code=True), after=after, limit=5, desc=False))
+    down = await journal.events(Wanted(code=True), after=None, limit=5, desc=True)
+    indexed = await journal.events(
+        Wanted(code=True, subject=("request/1",)), after=None, limit=5, desc=False
+    )
+
+    assert [(len(page.items), page.next_seq) for page in pages] == [(0, 3), (0, 6), (1, 9), (0, 10)]
+    assert (len(down.items), down.next_seq, down.has_more) == (1, 8, True)
+    assert (len(indexed.items), indexed.has_more) == (1, False)
+    assert await listed(journal, code=True, desc=True) == [plans[8].event.id]
+
+
+MINE = "select id from deliveries where"
+
+
+@pytest.mark.parametrize(
+    ("question", "index"),
+    [
+        ("select min(due_at) from deliveries where sink = 'a' and state = 'pending'", "_due"),
+        (f"{MINE} sink = 'a' and state = 'pending' and due_at <= 1 order by due_at, id", "_due"),
+        (f"{MINE} state = 'sending'", "_taken"),
+        (f"{MINE} event = 1", "_event"),
+    ],
+)
+def test_what_the_worker_asks_is_answered_by_an_index_without_a_sort(path, question, index):
+    migrate(path)
+    with shell(path) as conn:
+        steps = [row[3] for row in conn.execute(f"explain query plan {question}")]
+
+    assert len(steps) == 1
+    assert f"USING INDEX deliveries{index}" in steps[0].replace("COVERING ", "")
+
+
+@pytest.mark.parametrize(
+    "wanted", [Wanted(request_id=("1", "2")), Wanted(rental_id=("1",), code=True)], ids=str
+)
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_an_event_is_found_by_its_ids_through_an_index(path, wanted, order):
+    migrate(path)
+    condition, values, indexed = sqlite_read._conditions(wanted)
+    with shell(path) as conn:
+        steps = [
+            row[3]
+            for row in conn.execute(
+                "explain query plan select seq, body from events where seq between ? and ?"  # noqa: S608 - our words
+                f" {condition} order by seq {order} limit 5",
+                (1, 10**9, *values),
+            )
+        ]
+
+    assert indexed
+    assert {step for step in steps if "SEARCH" in step or "SCAN" in step} == {
+        "SEARCH events USING INDEX events_subject (subject=?)",
+        "SEARCH events USING INDEX events_also (also=?)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "has_it"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 0), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 0), True),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 52, 0), False),
+        ((4, 0, 0), False),
+    ],
+)
+def test_which_sqlite_can_lose_its_log(version, has_it):
+    assert has_wal_reset_race(version) is has_it
+
+
+# A process that is killed
+
+ACKNOWLEDGES = """
+import asyncio, pathlib, sys
+sys.path.insert(0, "tests")
+from contracts.journal import NOW, owed, planned, record
+from journal.sqlite import SQLiteJournal
+
+async def main():
+    path = pathlib.Path(sys.argv[1])
+    journal = await SQLiteJournal.open(path, seal="seal", now=NOW, version="0")
+    async def client():
+        while True:
+            plan = planned(owed=[owed(taken=True)])
+            await record(journal, plan)
+            print(plan.event.id, flush=True)
+    await asyncio.gather(*(client() for _ in range(8)))
+
+asyncio.run(main())
+"""
+
+
+def acknowledged_until_killed(path):
+    with subprocess.Popen(
+        [sys.executable, "-c", ACKNOWLEDGES, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        acknowledged = [process.stdout.readline().strip() for _ in range(100)]
+        process.kill()
+        return acknowledged + process.stdout.read().split("\n")[:-1]
+
+
+async def test_kill_9_loses_nothing_that_was_acknowledged(store, path):
+    acknowledged = await asyncio.to_thread(acknowledged_until_killed, path)
+
+    journal = await store.start()
+
+    kept = await listed(journal)
+    assert len(kept) == len(set(kept))
+    assert set(acknowledged) <= set(kept)
+    assert await journal.stats() == stats(events=len(kept), pending=len(kept))
+    assert await journal.owed() == {"log": len(kept)}
+
+
+async def test_what_is_asked_does_not_hold_up_what_is_written(journal):
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(conn):
+        conn.execute("begin")
+        conn.execute("select count(*) from events").fetchall()
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
+        conn.execute("rollback")
+
+    asked = asyncio.ensure_future(journal._reader.ask(slow))
+    recorded = await record(journal, planned())
+    (delivery,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
+    settled = await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
+    release.set()
+    await asked
+
+    assert (recorded.new, settled) == ((True,), True)

@@ -1,0 +1,209 @@
+"""A running service for tests: a real process, real sockets, real files."""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+import httpx
+
+from journal import Wanted, lock
+
+TOKEN = "t0ken-of-tellabot-0123456789"
+DIALECT_TOKEN = "t0ken-of-the-dialect-0123456789"
+KEY = "k3y-of-the-admin-0123456789"
+SECRET = "a secret of the tests that is long enough, 0123456789"
+
+CONFIG = f"""
+sources:
+  tellabot: {{provider: tellabot, tokens: ["{TOKEN}"]}}
+  smsactivate: {{provider: sms_activate, tokens: ["{DIALECT_TOKEN}"]}}
+sinks:
+  log: {{type: file, path: events.jsonl}}
+routes:
+  everything: {{to: [log]}}
+server: {{secret: "{SECRET}", listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"}}
+journal: {{url: "sqlite:///smshook.db"}}
+api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
+"""
+
+
+def command():
+    """The installed command, as a user has it."""
+    found = Path(sys.executable).with_name("smshook")
+    return str(found) if found.exists() else shutil.which("smshook")
+
+
+class Live:
+    """One folder with a configuration, and the service that runs on it."""
+
+    def __init__(self, folder, config=CONFIG, *, level="info", program=None):
+        self.folder = Path(folder)
+        self.level, self.program = level, program or [command()]
+        self.process = self.url = self.admin_url = None
+        self.log = self.folder / "stdout.log"
+        self.errors = self.folder / "stderr.log"
+        (self.folder / "smshook.yaml").write_text(config)
+        (self.folder / "smshook.yaml").chmod(0o600)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_exc):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def start(self, *, within=20.0):
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as out, self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*self.program, "serve", "--log-level", self.level],
+                cwd=self.folder,
+                stdout=out,
+                stderr=errors,
+                env=self.environment(),
+            )
+        until = time.monotonic() + within
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise AssertionError(f"exit {self.process.returncode}: {self.errors.read_text()}")
+            holder = lock.holder(self.folder / "smshook.db")
+            if holder is not None and holder.url and self._answers(holder.url):
+                self.url, self.admin_url = holder.url, holder.admin_url
+                return self
+            time.sleep(0.02)
+        raise AssertionError("not ready in time")
+
+    @staticmethod
+    def _answers(url):
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+        return False
+
+    def environment(self):
+        kept = {name: value for name, value in os.environ.items() if "SMSHOOK" not in name}
+        return kept | {"PYTHONUNBUFFERED": "1"}
+
+    def stop(self, *, within=10.0):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(within)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+
+    def run(self, *arguments, check=True):
+        """A command on this folder, as an operator types it."""
+        return subprocess.run(
+            [command(), *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=30,
+            env=self.environment(),
+        )
+
+    # --- talking to it --------------------------------------------------------------------
+
+    def callback_url(self, source="tellabot"):
+        token = TOKEN if source == "tellabot" else DIALECT_TOKEN
+        return f"{self.url}/in/{source}/{token}"
+
+    def post(self, body, *, source="tellabot", headers=None, **named):
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} | (headers or {})
+        return httpx.post(
+            self.callback_url(source), content=body, headers=headers, trust_env=False, **named
+        )
+
+    def api(self, path, *, method="GET", key=KEY, **named):
+        return httpx.request(
+            method,
+            f"{self.admin_url}/v1{path}",
+            headers={"Authorization": f"Bearer {key}"},
+            trust_env=False,
+            timeout=10,
+            **named,
+        )
+
+    def stats(self):
+        return self.api("/stats").json()
+
+    def address(self):
+        parts = urllib.parse.urlsplit(self.url)
+        return parts.hostname, parts.port
+
+    def delivered(self, name="events.jsonl"):
+        """The events in the file sink, whole lines only."""
+        path = self.folder / name
+        if not path.exists():
+            return []
+        return [
+            json.loads(line)
+            for line in path.read_bytes().splitlines(keepends=True)
+            if line.endswith(b"\n")
+        ]
+
+    def logged(self):
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+def sms(number, *, at=None, text=None, to=None, **over):
+    """TellABot's callback of one SMS; another number, another message."""
+    fields = {
+        "event": "incoming_message",
+        "id": str(10_000_000 + number),
+        "timestamp": str(int(time.time()) if at is None else at),
+        "from": "22000",
+        "to": to or f"1850{number % 10_000_000:07d}",
+        "service": "Google",
+        "reply": text or f"G-{number:06d} is your Google verification code.",
+        "pin": f"G-{number:06d}",
+        "price": "1.20",
+    }
+    return urllib.parse.urlencode(fields | over).encode()
+
+
+def eventually(check, *, within=5.0):
+    """Wait until it holds; its value."""
+    until = time.monotonic() + within
+    while True:
+        value = check()
+        if value or time.monotonic() > until:
+            assert value
+            return value
+        time.sleep(0.02)
+
+
+def exchange(address, request, *, timeout=12.0):
+    """Send bytes, read until the end; what came back."""
+    with socket.create_connection(address, timeout) as sock:
+        sock.sendall(request)
+        answer = b""
+        while part := sock.recv(65536):
+            answer += part
+        return answer
+
+
+def encoded(body):
+    return base64.b64encode(body).decode()
+
+
+def any_event():
+    return Wanted()
+
+
+def holder_of(folder):
+    """Who serves there, once it listens."""
+    found = lock.holder(Path(folder) / "smshook.db")
+    return found if found is not None and found.url else None

@@ -1,0 +1,62 @@
+"""A provider that sends as fast as it is answered, and remembers what it was told."""
+
+import asyncio
+import contextlib
+import json
+
+
+class Answer:
+    """What one callback was answered; status None: nothing came back."""
+
+    __slots__ = ("body", "message", "status")
+
+    def __init__(self, message, status=None, body=None):
+        self.message, self.status, self.body = message, status, body
+
+    @property
+    def accepted(self):
+        """The ids it was told are on disk."""
+        known = self.status == 200 and self.body["status"] in ("accepted", "duplicate")
+        return self.body["events"] if known else []
+
+
+async def send(address, path, messages, *, clients=8):
+    """Send each (number, body) of an iterator over kept-alive connections; yields no order."""
+    source, answers = iter(messages), []
+    await asyncio.gather(*(_client(address, path, source, answers) for _ in range(clients)))
+    return answers
+
+
+async def _client(address, path, source, answers):
+    connection = None
+    for number, body in source:
+        answer = Answer(number)
+        answers.append(answer)
+        try:
+            connection = connection or await asyncio.open_connection(*address)
+            kept = await _exchange(*connection, path, body, answer)
+        except (OSError, asyncio.IncompleteReadError, EOFError):
+            kept = False
+        if not kept:
+            if connection is not None:
+                connection[1].close()
+                with contextlib.suppress(OSError):
+                    await connection[1].wait_closed()
+            connection = None
+            await asyncio.sleep(0.005)
+    if connection is not None:
+        connection[1].close()
+        with contextlib.suppress(OSError):
+            await connection[1].wait_closed()
+
+
+async def _exchange(reader, writer, path, body, answer):
+    """One request; whether the connection may be used again."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    fields = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
+    content = await reader.readexactly(int(fields["content-length"]))
+    answer.status, answer.body = int(lines[0].split()[1]), json.loads(content)
+    return fields.get("connection", "") != "close"

@@ -1,0 +1,118 @@
+"""What providers send becomes the events that stand beside it in tests/callbacks."""
+
+from datetime import UTC, datetime
+from itertools import groupby
+
+import msgspec
+import pytest
+from callbacks.recorded import RECORDED, Recorded
+
+from journal.quantity import from_written
+from receiver.decode import decode
+from receiver.providers import PROVIDERS
+from receiver.source import Callback, Happening, Source
+
+BY_TAG = {provider.__struct_config__.tag: provider for provider in PROVIDERS}
+AFTERNOON = datetime(2026, 11, 21, 18, 42, 37, tzinfo=UTC)
+SAMPLES = [
+    pytest.param(provider, kind, encoding, id=f"{tag}-{kind}-{encoding}")
+    for tag, provider in BY_TAG.items()
+    for kind in provider.kinds
+    for encoding in sorted(provider.encodings)
+]
+
+
+def source_of(callback: Recorded) -> Source:
+    configured = {"provider": callback.provider, **callback.options}
+    return msgspec.convert(configured, BY_TAG[callback.provider], dec_hook=from_written)
+
+
+def happenings(
+    source: Source, body: bytes, received: datetime, *, sample: bool = False
+) -> list[Happening]:
+    fields = decode(body, content_encoding=None, encodings=source.encodings)
+    callback = Callback(headers=(), body=body, peer="192.0.2.7", received=received, sample=sample)
+    return list(source.normalize(fields, callback))
+
+
+def said(happening: Happening) -> dict[str, object]:
+    return {
+        "type": happening.data.type,
+        "subject": happening.subject,
+        "time": happening.time,
+        "data": msgspec.json.decode(msgspec.json.encode(happening.data)),
+    }
+
+
+@pytest.mark.parametrize("callback", RECORDED, ids=lambda callback: callback.name)
+def test_a_recorded_callback_becomes_the_events_beside_it(callback):
+    source = source_of(callback)
+
+    became = happenings(source, callback.body, callback.received)
+
+    assert [said(happening) for happening in became] == callback.events
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        pytest.param(list(group), id=name)
+        for name, group in groupby(RECORDED, key=lambda callback: callback.name.split(".")[0])
+    ],
+)
+def test_a_callback_has_the_same_keys_in_every_encoding_its_provider_may_use(callbacks):
+    """Mutant: JSON numbers keyed by their value (1 for "1", 1.2 for 1.20) split the retries."""
+    encodings = {callback.name.split(".")[1] for callback in callbacks}
+    keys = {
+        tuple(happening.keys for happening in happenings(source_of(c), c.body, c.received))
+        for c in callbacks
+    }
+
+    assert encodings == source_of(callbacks[0]).encodings
+    assert len(keys) == 1
+
+
+def test_every_provider_has_a_recorded_callback():
+    assert {callback.provider for callback in RECORDED} == set(BY_TAG)
+
+
+@pytest.mark.parametrize(("provider", "kind", "encoding"), SAMPLES)
+def test_a_sample_is_understood_and_marked(provider, kind, encoding):
+    sample = provider().sample(kind, encoding, number=1, now=AFTERNOON)
+
+    (happening,) = happenings(provider(), sample.body, AFTERNOON, sample=True)
+
+    assert happening.data.warnings == ()
+    assert happening.data.sample is True
+
+
+@pytest.mark.parametrize(("provider", "kind", "encoding"), SAMPLES)
+def test_another_number_gives_a_sample_of_another_message(provider, kind, encoding):
+    """Mutant: samples that ignore `number` are duplicates of the first from the second on."""
+    first, second, again = (
+        happenings(
+            provider(),
+            provider().sample(kind, encoding, number=number, now=AFTERNOON).body,
+            AFTERNOON,
+        )[0]
+        for number in (1, 2, 1)
+    )
+
+    assert set(first.keys).isdisjoint(second.keys)
+    assert first.subject != second.subject
+    assert getattr(first.data, "text", "1") != getattr(second.data, "text", "2")
+    assert again == first
+
+
+@pytest.mark.parametrize(("provider", "kind", "encoding"), SAMPLES)
+def test_a_sample_says_what_it_is(provider, kind, encoding):
+    sample = provider().sample(kind, encoding, number=1, now=AFTERNOON)
+
+    assert (
+        sample.content_type.split(";")[0]
+        == {
+            "form": "application/x-www-form-urlencoded",
+            "multipart": "multipart/form-data",
+            "json": "application/json",
+        }[encoding]
+    )

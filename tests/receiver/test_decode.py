@@ -1,0 +1,356 @@
+"""A callback's body becomes fields, or Malformed: never another exception, never slowly."""
+
+import json
+import time
+from contextlib import suppress
+from urllib.parse import quote_plus, urlencode
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from receiver.decode import decode
+from receiver.source import Malformed, Number
+
+ANY = frozenset({"form", "multipart", "json"})
+JSON = frozenset({"json"})
+SIZE = 65536
+PAIRS = st.dictionaries(st.text(), st.text(), min_size=1, max_size=64).map(
+    lambda fields: list(fields.items())
+)
+
+
+def fields(body, *, encodings=ANY):
+    return decode(body, content_encoding=None, encodings=encodings)
+
+
+def refusal(body, *, encodings=ANY, content_encoding=None):
+    with pytest.raises(Malformed) as refused:
+        decode(body, content_encoding=content_encoding, encodings=encodings)
+    return refused.value.reason
+
+
+def multipart(*parts, end=b"--XbX--\r\n"):
+    """Each part is (its header lines, its content)."""
+    return b"".join(b"--XbX\r\n%s\r\n\r\n%s\r\n" % part for part in parts) + end
+
+
+def part(name, content, *more):
+    disposition = b'Content-Disposition: form-data; name="%s"' % name
+    return b"\r\n".join((disposition, *more)), content
+
+
+# -- what the body is -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"pin":"012345"}', {"pin": "012345"}),
+        (b' \r\n\t{"pin":"012345"}\n', {"pin": "012345"}),
+        (b"pin=012345", {"pin": "012345"}),
+        (b"--pin=012345", {"--pin": "012345"}),
+        (multipart(part(b"pin", b"012345")), {"pin": "012345"}),
+        (b"null", {"null": ""}),
+    ],
+)
+def test_a_body_is_taken_by_what_it_is(body, expected):
+    assert fields(body) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"null", b"42", b"true", b"pin=1", b"/*x*/{}", multipart(part(b"pin", b"1")), b"[]", b"[{}]"],
+)
+def test_a_json_source_takes_objects_only(body):
+    """Mutant: an array is handed on, and `normalize` fails on `.get`: a 500."""
+    assert refusal(body, encodings=JSON) == "malformed"
+
+
+@pytest.mark.parametrize("body", [b'{"a":1}', b"[1]", multipart(part(b"a", b"1"))])
+def test_an_encoding_that_the_provider_does_not_use_is_malformed(body):
+    assert refusal(body, encodings=frozenset({"form"})) == "malformed"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br", "identity, gzip"])
+def test_nothing_is_decompressed(coding):
+    assert refusal(b"pin=1", content_encoding=coding) == "encoding"
+
+
+@pytest.mark.parametrize("coding", [None, "", "identity", " Identity "])
+def test_identity_is_no_coding(coding):
+    assert decode(b"pin=1", content_encoding=coding, encodings=ANY) == {"pin": "1"}
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+def test_nothing_is_empty(body):
+    assert refusal(body) == "empty"
+
+
+# -- forms ----------------------------------------------------------------------------------------
+
+
+@given(PAIRS)
+def test_a_form_is_what_was_encoded(pairs):
+    """Mutant: `+` left as it is; a name split at its last `=`."""
+    body = urlencode(pairs).encode()
+
+    assert list(fields(body).items()) == pairs
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"a=1;b=2", {"a": "1;b=2"}),
+        (b"x=%zz%4&y=%", {"x": "%zz%4", "y": "%"}),
+        (b"x=%C0%AF", {"x": "��"}),
+        (b"x=\xd0\xba\xff", {"x": "к�"}),
+        (b"x=%2541", {"x": "%41"}),
+        (b"x=%2B+%26", {"x": "+ &"}),
+        (b"&a=1&&b=2&", {"a": "1", "b": "2"}),
+        (b"a&b=&c==", {"a": "", "b": "", "c": "="}),
+        (b"x=a%00b", {"x": "a\0b"}),
+    ],
+)
+def test_a_form_is_read_strictly(body, expected):
+    assert fields(body) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"pin=012345&pin=999999",
+        b"pin=1&%70in=1",
+        b"&".join(b"k%d=1" % number for number in range(65)),
+        b"&" * 60_000,
+    ],
+    ids=["twice", "twice, escaped", "65 fields", "ampersands"],
+)
+def test_a_form_that_is_not_clear_is_malformed(body):
+    """Mutant: the last of two pins wins, and another parser believes the first."""
+    assert refusal(body) == "malformed"
+
+
+def test_64_fields_are_enough_for_anyone():
+    body = b"&".join(b"k%d=1" % number for number in range(64))
+
+    assert len(fields(body)) == 64
+
+
+# -- multipart ------------------------------------------------------------------------------------
+
+
+@given(PAIRS)
+def test_parts_are_what_was_encoded(pairs):
+    names = [f"k{number}" for number in range(len(pairs))]
+    parts = [
+        part(name.encode(), value.encode()) for name, (_, value) in zip(names, pairs, strict=True)
+    ]
+
+    expected = {name: value for name, (_, value) in zip(names, pairs, strict=True)}
+    assert fields(multipart(*parts)) == expected
+
+
+def test_the_delimiter_is_the_bodys_first_line():
+    assert fields(b'--"\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n--"--') == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [b"", b"\r\nContent-Type: text/plain", b"\r\nContent-Type: text/plain; charset=UTF-8"],
+)
+def test_a_part_is_utf_8_and_what_is_broken_in_it_is_replaced(charset):
+    head, content = part(b"reply", b"\xd0\xba \xff")
+
+    assert fields(multipart((head + charset, content))) == {"reply": "к �"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        multipart(part(b"a", b"1", b"Content-Type: text/plain; charset=bogus")),
+        multipart(part(b"a", b"1", b"Content-Type: text/plain; charset=latin-1")),
+        multipart(part(b"a", b"MQ==", b"Content-Transfer-Encoding: base64")),
+        multipart((b'Content-Disposition: form-data; name="a"; filename="a.txt"', b"1")),
+        multipart((b'Content-Disposition: form-data; name="a"; filename=""', b"1")),
+        multipart((b"Content-Disposition: form-data; name=\"a\"; filename*=UTF-8''a", b"1")),
+        multipart((b"Content-Disposition: form-data", b"1")),
+        multipart((b'Content-Disposition: attachment; name="a"', b"1")),
+        multipart(part(b"a", b"1"), part(b"a", b"2")),
+        multipart(*(part(b"k%d" % number, b"1") for number in range(65))),
+        multipart(part(b"a", b"1", *(b"X-%d: a" % number for number in range(8)))),
+        multipart(part(b"a" * 1024, b"1")),
+        multipart(part(b"a", b"1"), end=b""),
+        multipart(part(b"a", b"1"), end=b"--XbX"),
+        multipart(part(b"a", b"1"))[:40],
+        b"--\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n----\r\n",
+    ],
+    ids=[
+        "bogus charset",
+        "other charset",
+        "base64",
+        "file",
+        "file without a name",
+        "file, RFC 5987",
+        "no name",
+        "not form-data",
+        "twice",
+        "65 parts",
+        "9 headers",
+        "long header",
+        "no end",
+        "half an end",
+        "truncated",
+        "no boundary",
+    ],
+)
+def test_parts_that_are_not_clear_are_malformed(body):
+    """Mutants: a bogus charset is a LookupError; truncation is not seen, half a code is sent on."""
+    assert refusal(body) == "malformed"
+
+
+# -- JSON -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "digits", ["1.20", "0", "-0", "1E5", "-9223372036854775808", "18446744073709551615", "1e-999"]
+)
+def test_a_number_stays_the_digits_that_were_sent(digits):
+    """Mutant: 1.20 becomes 1.2."""
+    (number,) = fields(b'{"a":%s}' % digits.encode()).values()
+
+    assert (type(number), number) == (Number, digits)
+
+
+def nested(depth, opening="[", closing="]"):
+    """An object of that depth."""
+    return ('{"a":' + opening * (depth - 1) + "1" + closing * (depth - 1) + "}").encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":1,"a":1}',
+        b'{"x":{"a":1,"a":2}}',
+        b'{"a":18446744073709551616}',
+        b'{"a":-9223372036854775809}',
+        b'{"a":' + b"1" * 5000 + b"}",
+        b'{"a":1e999}',
+        b'{"a":NaN}',
+        b'{"a":-Infinity}',
+        b'{"a":"\xff"}',
+        b'\xef\xbb\xbf{"a":1}',
+        '{"a":1}'.encode("utf-16"),
+        b'{"a":"\\ud800 1234"}',
+        b'{"\\udc00":1}',
+        b'{"x":[{"a":"\\uD83D"}]}',
+        b'{"a":"\\ud83d\\u0041"}',
+        nested(33),
+        nested(33, '{"a":', "}"),
+        nested(20_000),
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b'{"activationId":1} x',
+        b'{"broken":',
+        b"{'a':1}",
+        b'{"a":"\n"}',
+        json.dumps(dict.fromkeys(map(str, range(65)))).encode(),
+        b"[]",
+        b"[{}]",
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_json_that_is_not_clear_is_malformed(body):
+    """Mutants: a RecursionError, or a lone surrogate that fails only when the event is written."""
+    assert refusal(body, encodings=JSON) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"a":"\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        (b'{"a":"\\\\ud800"}', {"a": "\\ud800"}),
+        (b'{"a":"a\\u0000b"}', {"a": "a\0b"}),
+        (b'{"a":"%s"}' % (b"[{" * 99), {"a": "[{" * 99}),
+        (b'{"a":"\\"%s"}' % (b"[{" * 99), {"a": '"' + "[{" * 99}),
+        (b'{"__proto__":{"admin":true},"a":[null]}', {"__proto__": {"admin": True}, "a": [None]}),
+        (b"{}", {}),
+    ],
+)
+def test_json_is_read_as_it_is(body, expected):
+    assert fields(body, encodings=JSON) == expected
+
+
+def test_objects_and_arrays_nest_to_a_depth_of_32():
+    (value,) = fields(nested(32)).values()
+
+    for _ in range(31):
+        (value,) = value
+    assert value == "1"
+
+
+# -- all of it ------------------------------------------------------------------------------------
+
+
+@given(
+    st.one_of(
+        st.binary(),
+        st.text(alphabet='{}[]":,\\ud80DcC123eE.-+NaN \n').map(str.encode),
+        st.lists(
+            st.sampled_from(
+                [
+                    *(b"--XbX", b"--", b"\r\n", b"\n", b";", b'"', b"\\", b"name", b"=", b": "),
+                    *(b"Content-Disposition: form-data", b"filename", b"Content-Type: a; charset="),
+                ]
+            )
+        ).map(lambda pieces: b"--XbX\r\nContent-Disposition:" + b"".join(pieces)),
+    ),
+    st.sampled_from([ANY, JSON]),
+)
+@example(b"--X\r\nContent-Disposition: form-data; name=\xff\r\n\r\n\r\n--X--", ANY)
+def test_whatever_comes_is_fields_or_malformed(body, encodings):
+    """Mutant: any exception of a library that is not caught is a 500, and the bytes are lost."""
+    with suppress(Malformed):
+        json.dumps(fields(body, encodings=encodings), ensure_ascii=False).encode()
+
+
+def test_an_error_names_no_values():
+    body = b"pin=%s&pin=2" % quote_plus("804036").encode()
+
+    with pytest.raises(Malformed) as refused:
+        fields(body)
+
+    assert "804036" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"&" * SIZE,
+        b"a=" + b"%" * SIZE,
+        b"a=" + b"%41" * (SIZE // 3),
+        b"a=" + b"\xff" * SIZE,
+        b"[" * SIZE,
+        b'{"a":[' + b"[]," * (SIZE // 3) + b"1]}",
+        b'{"a":[' + b"1," * (SIZE // 2) + b"1]}",
+        b'{"a":"' + b'\\"' * (SIZE // 2),
+        b"{" * 40 + b'"' + b'\\"' * (SIZE // 2),
+        b'{"a":' + b"1" * SIZE + b"}",
+        b'{"a":0.' + b"1" * SIZE + b"}",
+        multipart(*(part(b"k%d" % n, b"", b"X: " + b';a="\\"' * 150) for n in range(60))),
+        multipart(part(b"a", b"\r\n--Xb" * (SIZE // 6))),
+        b"--XbX\r\nContent-Disposition: form-data\r\n" + b" a\r\n" * (SIZE // 4),
+    ],
+    ids=lambda body: repr(body[:16]),
+)
+def test_64_kib_of_anything_take_milliseconds(body):
+    """Mutant: the strings' pattern without `?` looks at an unclosed one again for each quote."""
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        with suppress(Malformed):
+            fields(body)
+        took.append(time.perf_counter() - start)
+
+    # 10 ms at most where this was written; quadratic is seconds. The margin is for busy machines.
+    assert min(took) < 0.1

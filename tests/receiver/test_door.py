@@ -1,0 +1,365 @@
+"""The door over ASGI, with the real pipeline and a real journal behind it."""
+
+import asyncio
+import json
+import secrets
+from datetime import UTC, datetime
+
+import live
+import pytest
+
+from journal.quantity import Rate, Secret
+from journal.sqlite import SQLiteJournal
+from receiver.door import BODY_DEADLINE, Door, Gate
+from receiver.proof import Peers
+from receiver.providers.sms_activate import SmsActivate
+from receiver.providers.tellabot import TellABot
+from server.identity import Identity
+from server.pipeline import MOST_WAITING, Pipeline
+
+TOKEN = b"a-token-of-sixteen-or-more"
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+class Asked:
+    """One request through an ASGI app; what it answered."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+async def ask(app, path, *, method="POST", body=b"", headers=(), peer="127.0.0.1", chunks=None):
+    parts = [body] if chunks is None else list(chunks)
+    messages = [
+        {"type": "http.request", "body": part, "more_body": n < len(parts) - 1}
+        for n, part in enumerate(parts)
+    ]
+    sent = []
+
+    async def receive():
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def respond(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": path,
+        "path": path.decode("latin-1"),
+        "headers": list(headers),
+        "client": (peer, 1234),
+    }
+    await app(scope, receive, respond)
+    if not sent:
+        return None
+    return Asked(sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"])
+
+
+async def behind(_scope, _receive, respond):
+    await respond({"type": "http.response.start", "status": 299, "headers": []})
+    await respond({"type": "http.response.body", "body": b"behind"})
+
+
+SOURCES = {
+    "tellabot": TellABot(tokens=(Secret(TOKEN.decode()), Secret("the-token-before-this-one"))),
+    "limited": TellABot(tokens=(Secret(TOKEN.decode()),), rate=Rate(2, 60)),
+    "listed": TellABot(tokens=(Secret(TOKEN.decode()),), allow_from=("192.0.2.0/24",)),
+    "dialect": SmsActivate(tokens=(Secret(TOKEN.decode()),)),
+}
+
+
+@pytest.fixture
+async def journal(tmp_path):
+    opened = await SQLiteJournal.open(tmp_path / "j.db", seal="s", now=0.0, version="0")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def gates():
+    return [Gate(name, source, lambda: 0.0) for name, source in SOURCES.items()]
+
+
+@pytest.fixture
+def pipeline(gates, journal):
+    return Pipeline(
+        gates=gates,
+        routes=(),
+        workers={},
+        journal=journal,
+        identity=Identity("x" * 32, secrets.token_bytes),
+        now=NOW.timestamp,
+    )
+
+
+@pytest.fixture
+def door(gates, pipeline):
+    return Door(
+        gates,
+        pipeline,
+        peers=Peers(("10.0.0.1",)),
+        max_body=1000,
+        behind=behind,
+        now=lambda: NOW,
+    )
+
+
+def url(source="tellabot", token=TOKEN):
+    return b"/in/" + source.encode() + b"/" + token
+
+
+def sms(number=1, **over):
+    return live.sms(number, at=int(NOW.timestamp()), **over)
+
+
+async def test_a_callback_is_accepted_and_its_copy_is_a_duplicate_of_the_same_event(door):
+    first = await ask(door, url(), body=sms())
+    again = await ask(door, url() + b"/", body=sms())
+
+    assert (first.status, first.json["status"]) == (200, "accepted")
+    assert again.json == {"status": "duplicate", "events": first.json["events"]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/in",
+        b"/in/",
+        b"/in/tellabot",
+        b"/in/tellabot/",
+        b"/in//" + TOKEN,
+        b"/in/tellabot/" + TOKEN + b"//",
+        b"/in/tellabot/x/../" + TOKEN,
+        b"/in/tellabot/x/" + TOKEN,
+        b"/in/tellabot%2F" + TOKEN,
+        url(token=TOKEN[:12]),
+        url(token=TOKEN + b"x"),
+        url(token=TOKEN.swapcase()),
+        url(token=TOKEN + b"%20"),
+        url(token=TOKEN + b"%00"),
+        url(token=TOKEN + b";x=1"),
+        url(token=b"%2561" + TOKEN[1:]),
+        url("nobody"),
+        url("dialect", token=b"the-token-before-this-one"),
+    ],
+)
+async def test_whatever_is_wrong_with_path_or_token_the_404_is_the_same_bytes(door, path, journal):
+    """Mutant: a request id in the problem, or a code of its own for an unknown source."""
+    answer = await ask(door, path, body=sms())
+
+    assert answer.status == 404
+    assert answer.json == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "code": "not_found",
+    }
+    assert answer.headers[b"x-request-id"]
+    assert (await journal.stats()).events == 0
+
+
+async def test_each_segment_is_decoded_once(door):
+    encoded = b"".join(b"%%%02X" % byte for byte in TOKEN)
+
+    assert (await ask(door, url(token=encoded), body=sms())).status == 200
+
+
+async def test_the_token_before_is_accepted_while_it_is_rotated(door, journal, gates):
+    await ask(door, url(token=b"the-token-before-this-one"), body=sms())
+
+    [use] = await journal.token_uses()
+    assert (use.source, use.token) == ("tellabot", gates[0].tokens.fingerprint(1))
+
+
+async def test_other_paths_are_for_what_stands_behind(door):
+    assert (await ask(door, b"/inx/tellabot/" + TOKEN)).status == 299
+    assert (await ask(door, b"/in%2Ftellabot%2F" + TOKEN)).status == 299
+
+
+@pytest.mark.parametrize("token", [TOKEN, b"wrong"])
+async def test_another_method_is_405_whatever_the_token(door, token):
+    answer = await ask(door, url(token=token), method="DELETE")
+
+    assert (answer.status, answer.headers[b"allow"]) == (405, b"GET, HEAD, POST")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_browser_with_the_right_token_is_told_that_it_is_ready(door, method, journal):
+    answer = await ask(door, url(), method=method)
+
+    assert (answer.status, answer.json) == (200, {"status": "ready"})
+    assert (await ask(door, url(token=b"wrong"), method=method)).status == 404
+    assert (await journal.stats()).events == 0
+
+
+async def test_while_it_drains_it_answers_503_and_closes_the_connection(door, pipeline):
+    pipeline.drain()
+
+    answer = await ask(door, url(), body=sms())
+
+    assert (answer.status, answer.headers[b"retry-after"]) == (503, b"5")
+    assert answer.headers[b"connection"] == b"close"
+
+
+async def test_with_too_many_waiting_it_answers_503_at_once(door, journal):
+    """Mutant: no bound, and a stalled disk fills the memory."""
+    waiting = [
+        asyncio.create_task(ask(door, url(), body=sms(n))) for n in range(MOST_WAITING + 600)
+    ]
+    answers = await asyncio.gather(*waiting)
+
+    statuses = {answer.status for answer in answers}
+    assert statuses == {200, 503}
+    assert (await journal.stats()).events == sum(answer.status == 200 for answer in answers)
+
+
+async def test_over_the_rate_it_answers_429_with_the_seconds_to_wait(door):
+    statuses = [(await ask(door, url("limited"), body=sms(n))).status for n in range(3)]
+
+    assert statuses == [200, 200, 429]
+    answer = await ask(door, url("limited"), body=sms(9))
+    assert 1 <= int(answer.headers[b"retry-after"]) <= 31
+
+
+async def test_a_body_over_the_limit_is_413_by_its_length_and_by_what_was_received(door, journal):
+    by_length = await ask(door, url(), headers=[(b"content-length", b"1001")], chunks=[])
+    by_bytes = await ask(door, url(), chunks=[b"a" * 600, b"b" * 401])
+
+    assert (by_length.status, by_bytes.status) == (413, 413)
+    assert (await ask(door, url(), chunks=[b"a" * 600, b"b" * 400])).status == 200
+    assert (await journal.stats()).quarantine == 1
+
+
+async def test_a_body_that_does_not_end_in_time_is_408(door, monkeypatch):
+    async def never():
+        await asyncio.sleep(3600)
+
+    assert BODY_DEADLINE == 8
+    monkeypatch.setattr("receiver.door.BODY_DEADLINE", 0.05)
+    sent = []
+
+    async def respond(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "raw_path": url(),
+        "headers": [],
+        "client": ("127.0.0.1", 1),
+    }
+    await door(scope, never, respond)
+
+    assert sent[0]["status"] == 408
+
+
+async def test_a_caller_that_hangs_up_is_owed_no_answer(door, journal):
+    assert await ask(door, url(), chunks=[]) is None
+
+    assert (await journal.stats()).events == 0
+
+
+async def test_an_address_that_is_not_listed_is_403_and_its_bytes_are_kept(door, journal):
+    refused = await ask(door, url("listed"), body=sms(), peer="198.51.100.7")
+    taken = await ask(door, url("listed"), body=sms(2), peer="192.0.2.9")
+
+    assert (refused.status, refused.json["code"]) == (403, "address_not_allowed")
+    assert taken.status == 200
+    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    assert (kept.reason, kept.body, kept.peer) == ("address", sms(), "198.51.100.7")
+
+
+async def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(door):
+    forwarded = [(b"x-forwarded-for", b"192.0.2.9")]
+
+    spoofed = await ask(door, url("listed"), body=sms(), headers=forwarded)
+    proxied = await ask(door, url("listed"), body=sms(2), headers=forwarded, peer="10.0.0.1")
+
+    assert (spoofed.status, proxied.status) == (403, 200)
+
+
+@pytest.mark.parametrize(
+    ("source", "body", "headers", "reason"),
+    [
+        ("tellabot", b"", [], "empty"),
+        ("tellabot", b"event=balance_low&id=1", [], "unknown_event"),
+        ("tellabot", b"event=incoming_message&reply=x", [], "identity"),
+        ("tellabot", b"pin=1&pin=2", [], "malformed"),
+        ("tellabot", b"\x1f\x8b", [(b"content-encoding", b"gzip")], "encoding"),
+        ("dialect", b'{"broken":', [], "malformed"),
+    ],
+)
+async def test_what_is_not_understood_is_kept_byte_for_byte(
+    door, journal, source, body, headers, reason
+):
+    answer = await ask(door, url(source), body=body, headers=headers)
+    again = await ask(door, url(source), body=body, headers=headers)
+
+    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    assert answer.json == {"status": "quarantined", "id": kept.id, "reason": reason}
+    assert again.json == answer.json
+    assert (kept.body, kept.count, kept.headers) == (
+        body,
+        2,
+        tuple((k.decode(), v.decode()) for k, v in headers),
+    )
+    stats = await journal.stats()
+    assert (stats.events, stats.quarantine, stats.duplicates) == (0, 1, 1)
+
+
+async def test_a_fault_of_ours_costs_no_bytes(door, journal, monkeypatch):
+    """Mutant: without the last except the provider would get a 500 and send the same again."""
+
+    def fault(*_args):
+        raise KeyError("a code that must not be said")
+
+    monkeypatch.setattr(TellABot, "normalize", fault)
+
+    answer = await ask(door, url(), body=sms())
+
+    assert (answer.status, answer.json["reason"]) == (200, "error")
+    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    assert (kept.body, kept.detail) == (sms(), "KeyError")
+
+
+async def test_what_is_turned_away_is_counted_by_reason_source_and_peer(door, pipeline, journal):
+    await ask(door, url(token=b"wrong"), body=sms())
+    await ask(door, url(token=b"wrong"), body=sms())
+    await ask(door, b"/in/a-stranger's-word/x", body=sms(), peer="192.0.2.1")
+    await ask(door, url(), method="PUT")
+    await ask(door, b"/in/x")
+    await pipeline.write_rejections()
+
+    counted = await journal.rejections(after=None, limit=9, desc=False)
+
+    assert [(r.reason, r.source, r.peer, r.count) for _, r in counted] == [
+        ("token", "tellabot", "127.0.0.1", 2),
+        ("token", "", "192.0.2.1", 1),
+        ("method", "tellabot", "127.0.0.1", 1),
+        ("path", "", "127.0.0.1", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [(b"abc-123", True), (b"two words", False), (b"x" * 65, False)]
+)
+async def test_a_request_id_comes_in_and_goes_out_if_it_is_one(door, sent, kept):
+    answer = await ask(door, url(), body=sms(), headers=[(b"x-request-id", sent)])
+
+    assert (answer.headers[b"x-request-id"] == sent) is kept
+
+
+async def test_a_sample_is_one_only_with_our_signature(door, pipeline, journal):
+    signed = pipeline._identity.sample_signature("tellabot", sms()).encode()
+
+    await ask(door, url(), body=sms(), headers=[(b"smshook-sample", signed)])
+    await ask(door, url(), body=sms(2), headers=[(b"smshook-sample", signed)])
+
+    page = await journal.events(live.any_event(), after=None, limit=9, desc=False)
+    samples = [json.loads(body)["data"]["sample"] for _, body in page.items]
+    assert samples == [True, False]

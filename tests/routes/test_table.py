@@ -1,0 +1,91 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routes.match import Invalid
+from routes.table import Plan, Route, compile_table, plan
+
+SMS = {"type": "sms.received", "data": {"code": "1", "country": "US"}}
+
+
+def test_a_sink_that_several_routes_name_is_owed_once_in_the_order_of_the_configuration():
+    """Mutant: a set instead of a dict loses the order, a list owes twice."""
+    table = compile_table(
+        {
+            "b": Route(to=("crm", "log")),
+            "never": Route(to=("team",), when={"data.code": "2"}),
+            "a": Route(to=("log", "team"), when={"data.country": "US"}),
+        }
+    )
+
+    assert plan(table, SMS) == Plan(sinks=("crm", "log", "team"), routes=("b", "a"))
+
+
+@pytest.mark.parametrize(
+    ("type_", "taken"),
+    [
+        ("sms.received", True),
+        ("call.received", True),
+        ("rental.renewed", True),
+        ("number.changed", True),
+        ("order.expired", False),
+        ("smsx.received", False),
+        ("other", False),
+    ],
+)
+def test_a_route_without_when_takes_all_but_orders(type_, taken):
+    table = compile_table({"everything": Route(to=("log",))})
+
+    assert bool(plan(table, {"type": type_}).routes) is taken
+
+
+def test_orders_are_taken_by_who_asks_for_them():
+    table = compile_table({"late": Route(to=("log",), when={"type": {"$startsWith": "order."}})})
+
+    assert plan(table, {"type": "order.expired"}).sinks == ("log",)
+
+
+def test_what_no_route_takes_is_owed_to_nobody():
+    assert plan(compile_table({}), SMS) == Plan(sinks=(), routes=())
+
+
+def test_the_complaints_of_all_routes_come_together_each_with_its_place():
+    routes = {
+        "first": Route(to=("log",), when={"data.cod": 1, "data.code": {"$gtt": 1}}),
+        "fine": Route(to=("log",)),
+        "third": Route(to=("log",), when={"$eq": 1}),
+    }
+
+    with pytest.raises(Invalid) as invalid:
+        compile_table(routes)
+
+    assert [place for place, _ in invalid.value.complaints] == [
+        "routes.first.when.data.cod",
+        "routes.first.when.data.code.$gtt",
+        "routes.third.when.$eq",
+    ]
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(msgspec.ValidationError, match="unknown field `wen`"):
+        msgspec.convert({"to": ["log"], "wen": {}}, Route)
+
+
+@given(
+    matching=st.lists(st.booleans(), max_size=6),
+    to=st.lists(st.lists(st.sampled_from("abcd"), max_size=4), min_size=6, max_size=6),
+)
+def test_the_same_event_has_the_same_plan_made_of_what_matched(matching, to):
+    routes = {
+        f"r{i}": Route(to=tuple(to[i]), when={"data.code": "1" if matches else "2"})
+        for i, matches in enumerate(matching)
+    }
+
+    first, again = (plan(compile_table(routes), SMS) for _ in range(2))
+
+    named = [sink for i, matches in enumerate(matching) if matches for sink in to[i]]
+    assert first == again
+    assert first.routes == tuple(f"r{i}" for i, matches in enumerate(matching) if matches)
+    assert sorted(first.sinks) == sorted(set(named))
+    assert list(first.sinks) == sorted(first.sinks, key=named.index)

@@ -1,0 +1,197 @@
+"""A whole service without sockets: a journal in a file, the door, the API, a sink that fails."""
+
+import asyncio
+import contextlib
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from journal.quantity import Secret
+from journal.sqlite import SQLiteJournal
+from receiver.door import Door, Gate
+from receiver.proof import Peers
+from receiver.providers import HeroSms, TellABot
+from routes.table import Route, compile_table
+from server.api import create_api, create_health
+from server.config import Api, ApiKey, Config, Server
+from server.identity import Identity
+from server.pipeline import Pipeline
+from sinks.file import File
+from sinks.sink import Failed
+from sinks.worker import Clock, Worker
+
+SECRET = "the secret of a service that is only tested"
+TOKENS = {"tellabot": "tellabot-token-01", "herosms": "herosms-token-0001"}
+OLD_TOKEN = "tellabot-token-00"
+#: 2026-09-21T14:13:20.25Z
+BEGIN = 1_790_000_000.25
+
+
+def key(name, *scopes, when=None):
+    return ApiKey(key=Secret(f"{name}-key-0123456789"), scopes=scopes, when=when)
+
+
+KEYS = {
+    "admin": key("admin", "admin"),
+    "reader": key("reader", "events:read"),
+    "coder": key("coder", "codes:read"),
+    "writer": key("writer", "deliveries:write", "subscriptions:write"),
+    "growth": key("growth", "codes:read", when={"data.labels.team": "growth"}),
+    "guesser": key("guesser", "events:read", when={"data.code": {"$startsWith": "77"}}),
+    "boss": key("boss", "admin", when={"data.labels.team": "growth"}),
+}
+
+
+class Service:
+    """What tests ask; `now` is its clock."""
+
+    def __init__(self, config, journal, identity):
+        self.config, self.journal, self.identity = config, journal, identity
+        self.now, self.is_ready, self.sent = BEGIN, True, 0
+        clock = Clock(now=lambda: self.now, ticks=lambda: self.now, chance=lambda: 0.0)
+        self.workers = {n: Worker(n, s, journal, clock) for n, s in config.sinks.items()}
+        self.gates = [Gate(n, source, lambda: self.now) for n, source in config.sources.items()]
+        self.pipeline = Pipeline(
+            gates=self.gates,
+            routes=compile_table(config.routes),
+            workers=self.workers,
+            journal=journal,
+            identity=identity,
+            now=lambda: self.now,
+        )
+        self.api = create_api(
+            config=config,
+            gates=self.gates,
+            journal=journal,
+            pipeline=self.pipeline,
+            identity=identity,
+            ready=lambda: self.is_ready,
+            now=lambda: self.now,
+        )
+        self.public = client(self._door(create_health(lambda: self.is_ready)))
+        self.admin = client(self.api)
+
+    def _door(self, behind):
+        return Door(
+            self.gates,
+            self.pipeline,
+            peers=Peers(()),
+            max_body=65536,
+            behind=behind,
+            now=lambda: datetime.fromtimestamp(self.now, UTC),
+        )
+
+    def behind_the_door(self):
+        """As with `admin_listen: same`."""
+        return client(self._door(self.api))
+
+    async def ask(self, path, key="admin", *, method="GET", headers=(), params=None):
+        """One call; `key` is its name in the configuration, None sends none."""
+        sent = dict(headers)
+        if key is not None:
+            sent["Authorization"] = f"Bearer {self.config.api.keys[key].key.reveal()}"
+        return await self.admin.request(method, path, headers=sent, params=params)
+
+    async def data(self, path, key="admin", **params):
+        answer = await self.ask(path, key, params=params or None)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    async def post(self, body, source="tellabot", *, token=None, headers=()):
+        token = TOKENS[source] if token is None else token
+        path = f"/in/{source}/{token}"
+        return (await self.public.post(path, content=body, headers=dict(headers))).json()
+
+    async def sms(self, **fields):
+        """A message from TellABot, another each time; its event's id."""
+        self.sent += 1
+        sent = {
+            "event": "incoming_message",
+            "id": 10_000_000 + self.sent,
+            "timestamp": 1_789_990_000 + self.sent,
+            "from": "22000",
+            "to": "18503814729",
+            "service": "Google",
+            "reply": f"Your code is {4000 + self.sent}",
+            "pin": str(4000 + self.sent),
+        }
+        answer = await self.post(urlencode(sent | fields))
+        assert answer["status"] == "accepted", answer
+        return answer["events"][0]
+
+    async def hero(self, **fields):
+        """A message from HeroSMS, of no team; its event's id."""
+        self.sent += 1
+        sent = {"activationId": 445_000 + self.sent, "service": "go", "text": f"t {self.sent}"}
+        body = httpx.Request("POST", "http://x", json=sent | fields).content
+        return (await self.post(body, "herosms"))["events"][0]
+
+    async def attempted(self):
+        """Attempt what is owed first, and nothing after it; the sink fails."""
+        sent = asyncio.Event()
+
+        async def send(_outgoing):
+            sent.set()
+            raise Failed("refused", status=503)
+
+        running = asyncio.create_task(self.workers["log"].run(send))
+        await sent.wait()
+        await self.workers["log"].close()
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+def client(app):
+    transport = httpx.ASGITransport(app, client=("192.0.2.7", 1), raise_app_exceptions=True)
+    return httpx.AsyncClient(transport=transport, base_url="http://smshook")
+
+
+def configured(folder):
+    return Config(
+        sources={
+            "tellabot": TellABot(
+                tokens=(Secret(TOKENS["tellabot"]), Secret(OLD_TOKEN)), labels={"team": "growth"}
+            ),
+            "herosms": HeroSms(tokens=(Secret(TOKENS["herosms"]),)),
+        },
+        sinks={"log": File(path=str(folder / "events.jsonl"))},
+        routes={
+            "google": Route(to=("log",), when={"data.service.key": "google"}),
+            "amazon": Route(to=("log",), when={"data.service.key": "amazon"}),
+        },
+        server=Server(secret=Secret(SECRET)),
+        api=Api(keys=KEYS),
+        path=folder / "smshook.yaml",
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, **changed):
+    """The service on the journal of that folder; `changed` options replace those above."""
+    plain = configured(folder)
+    config = Config(**{name: getattr(plain, name) for name in plain.__struct_fields__} | changed)
+    identity = Identity(config.server.secret.reveal(), secrets.token_bytes)
+    journal = await SQLiteJournal.open(
+        folder / "smshook.db", seal=identity.seal, now=BEGIN, version="0"
+    )
+    try:
+        yield Service(config, journal, identity)
+    finally:
+        await journal.close()
+
+
+@pytest.fixture
+def run():
+    """`async with run(folder, sources={...}) as service`."""
+    return running
+
+
+@pytest.fixture
+async def service(tmp_path):
+    async with running(tmp_path) as service:
+        yield service

@@ -1,0 +1,205 @@
+import contextlib
+import sqlite3
+
+import pytest
+import structlog
+
+from server.api import create_health
+
+
+@pytest.fixture(params=["public", "admin"])
+def listener(request, service):
+    return service.public if request.param == "public" else service.admin
+
+
+# Health
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_health_needs_no_key_on_any_listener(listener, method):
+    answers = [
+        await listener.request(method, path)
+        for path in ("/healthz", "/readyz", "/healthz/", "/readyz?x=1")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
+    if method == "GET":
+        assert [answer.json() for answer in answers[:2]] == [{"status": "ok"}, {"status": "ready"}]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_who_is_not_ready_says_when_to_ask_again(service, listener, method):
+    service.is_ready = False
+
+    ready = await listener.request(method, "/readyz")
+    alive = await listener.request(method, "/healthz")
+
+    assert (ready.status_code, ready.headers["retry-after"]) == (503, "5")
+    if method == "GET":
+        assert ready.json() == {"status": "not_ready"}
+    assert alive.status_code == 200
+
+
+async def test_health_takes_no_other_method(listener):
+    answer = await listener.post("/healthz")
+
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+# Where nothing is
+
+
+async def test_where_nothing_is_every_listener_answers_as_the_door_does(service, listener):
+    """Mutant: another field, or a request id, by which a stranger tells them apart."""
+    at_the_door = await service.public.get("/in/nobody/wrong")
+
+    answers = [
+        await listener.request(method, path)
+        for path in ("/", "/metrics", "/schema", "/schema/events", "/console", "/index")
+        for method in ("GET", "POST", "OPTIONS")
+    ]
+
+    assert {told(answer) for answer in answers} == {told(at_the_door)}
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/events", "/v1/stats", "/v1/nothing"])
+async def test_the_api_is_not_on_the_public_listener(service, path):
+    headers = {"Authorization": "Bearer admin-key-0123456789"}
+    nowhere = await service.public.get("/nowhere")
+
+    answers = [await service.public.get(path, headers=sent) for sent in ({}, headers)]
+
+    assert [(answer.status_code, answer.content) for answer in answers] == [
+        (404, nowhere.content)
+    ] * 2
+
+
+async def test_the_api_may_stand_behind_the_door_on_one_listener(service):
+    one = service.behind_the_door()
+    sent = {"Authorization": "Bearer admin-key-0123456789"}
+
+    answers = [
+        await one.get("/in/tellabot/tellabot-token-01"),
+        await one.get("/healthz"),
+        await one.get("/v1/stats", headers=sent),
+        await one.get("/v1/stats"),
+        await one.get("/nothing"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 401, 404]
+
+
+@pytest.mark.parametrize("path", ["/in", "/in/", "/in/tellabot/tellabot-token-01"])
+async def test_the_door_is_not_on_the_admin_listener(service, path):
+    at_the_door = await service.public.get("/in/nobody/wrong")
+
+    answer = await service.ask(path, method="POST")
+
+    assert (answer.status_code, answer.content) == (404, at_the_door.content)
+
+
+def told(answer):
+    """What a stranger sees, its request id aside."""
+    headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+    return answer.status_code, answer.content, tuple(sorted(headers.items()))
+
+
+# Headers of every answer
+
+
+PATHS = ["/v1/events", "/v1/nothing", "/v1/events?limit=0", "/healthz", "/nowhere"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("key", ["admin", None])
+async def test_a_request_id_comes_in_and_goes_out(service, path, key):
+    answer = await service.ask(path, key, headers={"X-Request-Id": "their.id:1"})
+
+    assert answer.headers.get_list("x-request-id") == ["their.id:1"]
+    assert answer.headers.get_list("cache-control") == ["no-store"]
+    if answer.status_code != 200 and path.startswith("/v1"):
+        assert answer.json()["request_id"] == "their.id:1"
+
+
+@pytest.mark.parametrize("sent", [None, "", "two words", "x" * 65, "<b>", 'a"b'])
+async def test_a_request_id_that_is_unfit_for_a_log_is_replaced(service, sent):
+    headers = {} if sent is None else {"X-Request-Id": sent}
+
+    answers = [await service.ask("/v1/stats", headers=headers) for _ in range(2)]
+
+    made = {answer.headers["x-request-id"] for answer in answers}
+    assert len(made) == 2
+    assert all(len(id_) == 16 and int(id_, 16) >= 0 for id_ in made)
+
+
+# What goes wrong
+
+
+async def test_a_journal_that_cannot_be_written_is_said_so(service, tmp_path):
+    """Another process holds the file's lock."""
+    kept = (await service.post(b"event=new"))["id"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)) as held:
+        held.execute("begin immediate")
+        answer = await service.ask(f"/v1/quarantine/{kept}", method="DELETE")
+        held.execute("rollback")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["code"] == "unavailable"
+
+
+async def test_a_journal_that_cannot_be_read_is_said_so(service, tmp_path):
+    """Its table is gone."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as other:
+        other.execute("alter table events rename to others")
+
+    answer = await service.ask("/v1/events")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["code"] == "unavailable"
+
+
+async def test_a_fault_of_ours_is_one_line_without_values(service, tmp_path):
+    """An event that somebody spoiled. Mutant: the exception's text in answer or log."""
+    await service.sms()
+    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as other, other:
+        other.execute("update events set body = '4711'")
+
+    with structlog.testing.capture_logs() as lines:
+        answer = await service.ask("/v1/events", "reader", headers={"X-Request-Id": "mine"})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Internal Server Error",
+        "status": 500,
+        "code": "internal",
+        "detail": "a fault of ours; the log has its request id",
+        "request_id": "mine",
+    }
+    where = lines[0].pop("where")
+    assert lines == [
+        {
+            "event": "api.fault",
+            "log_level": "error",
+            "request_id": "mine",
+            "error": "TypeError",
+        }
+    ]
+    assert where.partition(":")[0].endswith("redact.py")
+
+
+async def test_what_the_framework_refuses_is_a_problem_too(service):
+    answer = await service.ask("/v1/events", headers={"Host": "b<a>d"})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
+async def test_debugging_is_not_to_be_had_by_environment(monkeypatch):
+    monkeypatch.setenv("LITESTAR_DEBUG", "1")
+    monkeypatch.setenv("LITESTAR_PDB", "1")
+
+    app = create_health(lambda: True)
+
+    assert (app.debug, app.pdb_on_exception) == (False, False)

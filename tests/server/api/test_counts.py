@@ -1,0 +1,69 @@
+import asyncio
+
+
+async def test_stats_are_true_the_moment_an_answer_was_given(service):
+    await service.sms()
+    await service.post(b"event=new")
+    await service.post(b"event=new")
+
+    answer = await service.ask("/v1/stats", "reader")
+
+    assert answer.json() == {
+        "events": 1,
+        "duplicates": 1,
+        "quarantine": 1,
+        "deliveries": {"pending": 0, "sending": 1, "delivered": 0, "dead": 0, "expired": 0},
+    }
+
+
+async def test_a_rejection_is_listed_the_moment_it_was_answered(service):
+    await service.post(b"", token="wrong-token-0001")
+    service.now += 2
+    await service.post(b"", token="wrong-token-0002")
+    await service.public.get("/in/nobody/secret-token")
+
+    data = await service.data("/v1/rejections")
+
+    counted = {"reason": "token", "peer": "192.0.2.7"}
+    assert data == [
+        counted
+        | {
+            "source": "tellabot",
+            "count": 2,
+            "first_at": "2026-09-21T14:13:20.250000Z",
+            "last_at": "2026-09-21T14:13:22.250000Z",
+        },
+        counted
+        | {
+            "source": None,
+            "count": 1,
+            "first_at": "2026-09-21T14:13:22.250000Z",
+            "last_at": "2026-09-21T14:13:22.250000Z",
+        },
+    ]
+
+
+async def test_a_rejection_that_is_just_being_written_is_listed_too(service):
+    """Mutant: who finds nothing to write reads before the write of another is done."""
+    await service.post(b"", token="wrong-token-0001")
+    writing = asyncio.create_task(service.pipeline.write_rejections())
+    await asyncio.sleep(0)
+
+    data = await service.data("/v1/rejections")
+
+    await writing
+    assert [item["count"] for item in data] == [1]
+
+
+async def test_rejections_are_listed_in_pages(service):
+    for source in ("tellabot", "herosms", "nobody"):
+        await service.post(b"", source, token="wrong")
+
+    first = (await service.ask("/v1/rejections?limit=2")).json()
+    second = (await service.ask("/v1/rejections", params={"after": first["next_cursor"]})).json()
+    newest = await service.data("/v1/rejections", order="desc", limit=1)
+
+    assert [item["source"] for item in first["data"]] == ["tellabot", "herosms"]
+    assert [item["source"] for item in second["data"]] == [None]
+    assert [first["has_more"], second["has_more"]] == [True, False]
+    assert newest == second["data"]

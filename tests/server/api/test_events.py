@@ -1,0 +1,343 @@
+import asyncio
+import base64
+import json
+
+import pytest
+
+
+def ids(items):
+    return [item["event"]["id"] for item in items]
+
+
+async def test_an_event_is_listed_as_it_is_sent(service):
+    event_id = await service.sms(price="1.20")
+
+    answer = await service.ask("/v1/events")
+
+    kept = await service.journal.event(event_id)
+    listed = answer.json()
+    assert kept.body in answer.content, "spliced, not written anew"
+    assert listed == {
+        "data": [{"cursor": listed["next_cursor"], "event": json.loads(kept.body)}],
+        "next_cursor": listed["next_cursor"],
+        "has_more": False,
+    }
+    assert listed["data"][0]["event"]["data"]["price"]["amount"] == "1.20"
+
+
+async def test_an_event_is_shown_with_what_became_of_it(service):
+    event_id = await service.sms()
+    service.now += 1.5
+    service.sent -= 1
+    again = await service.post(b"", token="wrong-token")
+    sent = dict(
+        event="incoming_message",
+        id=10_000_001,
+        timestamp=1_789_990_001,
+        to="18503814729",
+        reply="Your code is 4001",
+        **{"from": "22000"},
+    )
+    body = "&".join(f"{name}={value}" for name, value in sent.items()).replace(" ", "+")
+    duplicate = await service.post(body)
+    await service.attempted()
+
+    answer = (await service.ask(f"/v1/events/{event_id}")).json()
+
+    assert again["status"] == 404
+    assert duplicate == {"status": "duplicate", "events": [event_id]}
+    assert answer.pop("event")["id"] == event_id
+    assert answer == {
+        "duplicates": [
+            {"at": "2026-09-21T14:13:21.750000Z", "channel": "callback", "peer": "192.0.2.7"}
+        ],
+        "deliveries": [
+            {
+                "id": "1",
+                "sink": "log",
+                "state": "pending",
+                "attempts": [
+                    {
+                        "at": "2026-09-21T14:13:21.750000Z",
+                        "outcome": "failed",
+                        "status": 503,
+                        "error": "refused",
+                        "took_ms": 0.0,
+                    }
+                ],
+                "next_at": "2026-09-21T14:13:22.750000Z",
+            }
+        ],
+        "routes": [{"name": "google", "matched": True}, {"name": "amazon", "matched": False}],
+    }
+
+
+async def test_a_route_that_is_gone_is_still_among_those_that_matched(run, tmp_path):
+    async with run(tmp_path) as service:
+        event_id = await service.sms()
+    async with run(tmp_path, routes={}) as service:
+        answer = (await service.ask(f"/v1/events/{event_id}")).json()
+
+    assert answer["routes"] == [{"name": "google", "matched": True}]
+
+
+async def test_an_event_that_is_not_there_is_not_found(service):
+    answer = await service.ask("/v1/events/01931c5e-0000-7000-8000-000000000000")
+
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert problem == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "code": "not_found",
+        "detail": "no such event",
+        "request_id": answer.headers["x-request-id"],
+    }
+
+
+# The callback as it came
+
+
+async def test_who_may_read_codes_may_read_the_callback_byte_for_byte(service):
+    body = b"event=incoming_message&id=5&from=22000&to=18503814729&reply=caf%E9%FF"
+    (event_id,) = (await service.post(body, headers={"X-Odd": "1"}))["events"]
+
+    raw = (await service.ask(f"/v1/events/{event_id}", "coder", params={"raw": "true"})).json()[
+        "raw"
+    ]
+
+    assert base64.b64decode(raw["body"]) == body
+    assert ["x-odd", "1"] in raw["headers"]
+    assert (raw["peer"], raw["at"]) == ("192.0.2.7", "2026-09-21T14:13:20.250000Z")
+
+
+async def test_the_callback_is_only_shown_where_it_is_asked_for(service):
+    event_id = await service.sms()
+
+    answers = [
+        (await service.ask(f"/v1/events/{event_id}{query}")).json() for query in ("", "?raw=false")
+    ]
+
+    assert ["raw" in answer for answer in answers] == [False, False]
+
+
+async def test_without_codes_the_callback_is_refused_whether_the_event_is_there_or_not(service):
+    event_id = await service.sms()
+
+    there = await service.ask(f"/v1/events/{event_id}?raw=true", "reader")
+    not_there = await service.ask("/v1/events/none?raw=true", "reader")
+
+    assert [there.json()["code"], not_there.json()["code"]] == ["missing_scope"] * 2
+    assert there.json()["detail"] == "the key needs the scope codes:read"
+
+
+# Masks
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/{}"])
+async def test_without_codes_texts_are_masked_and_null_stays_null(service, path):
+    """Mutant: the mask forgotten in the list, or in the single event."""
+    event_id = await service.sms(reply="4711 https://example.com/4711", pin="4711")
+    other_id = await service.hero(text="no number in it")
+
+    answers = {
+        id_: (await service.ask(path.format(id_), "reader")).json() for id_ in (event_id, other_id)
+    }
+
+    masked, without_code = (
+        next(
+            item
+            for item in ([answer] if "event" in answer else answer["data"])
+            if item["event"]["id"] == id_
+        )["event"]["data"]
+        for id_, answer in answers.items()
+    )
+    assert [masked["text"], masked["code"], masked["urls"]] == ["***", "***", ["***"]]
+    assert [without_code[name] for name in ("text", "code", "urls")] == ["***", None, []]
+    assert masked["to"] == "+18503814729"
+    assert "4711" not in json.dumps(answers)
+
+
+async def test_what_is_masked_is_only_that(service):
+    event_id = await service.sms()
+
+    clear = (await service.ask(f"/v1/events/{event_id}", "coder")).json()["event"]
+    masked = (await service.ask(f"/v1/events/{event_id}", "reader")).json()["event"]
+
+    clear["data"] |= {"text": "***", "code": "***"}
+    assert list(masked["data"]) == list(clear["data"])
+    assert masked == clear
+
+
+# Filters
+
+
+FILTERS = {
+    "type=sms.received": "abcd",
+    "type=rental.billed": "",
+    "type=rental.billed&type=sms.received": "abcd",
+    "source=tellabot": "abc",
+    "source=herosms&source=tellabot": "abcd",
+    "source=gone": "",
+    "subject=request/7": "a",
+    "request_id=7": "a",
+    "request_id=7&request_id=8": "ab",
+    "request_id=7&activation_id=9": "",
+    "activation_id=9": "d",
+    "rental_id=3": "c",
+    "reference=order-1": "",
+    "service=Google": "a",
+    "service=google": "ad",
+    "service=go": "d",
+    "service=google&service=amazon": "abd",
+    "number=18503814729": "ac",
+    "number=%2B18503814729": "ac",
+    "number=+18503814729": "ac",
+    "number=18503814729&number=18503814730": "abc",
+    "code=true": "ab",
+    "code=false": "cd",
+    "source=tellabot&code=true&service=amazon": "b",
+}
+
+
+async def test_a_filter_finds_what_it_says(service):
+    named = {
+        await service.sms(id=7): "a",
+        await service.sms(id=8, service="Amazon", to="18503814730"): "b",
+        await service.sms(id="", ltr_id=3, service="", pin="", reply="no code"): "c",
+        await service.hero(activationId=9): "d",
+    }
+
+    found = {query: await service.data(f"/v1/events?{query}") for query in FILTERS}
+
+    assert {q: "".join(named[id_] for id_ in ids(data)) for q, data in found.items()} == FILTERS
+
+
+TIMES = {
+    "since=2026-09-21T14:13:30.123457Z": "bc",
+    "since=2026-09-21T14:13:30.123458Z": "c",
+    "until=2026-09-21T14:13:30.123457Z": "a",
+    "until=2026-09-21T14:13:30.123458Z": "ab",
+    "since=2026-09-21T16:13:30.123457%2B02:00": "bc",
+    "since=2026-09-21T16:13:30.123457+02:00": "bc",
+    "since=2026-09-21T09:13:31-05:00": "c",
+    "since=2026-09-21t14:13:31z": "c",
+    "since=2026-09-21 14:13:31Z": "c",
+    "since=15s": "bc",
+    "since=1h": "abc",
+    "until=15s": "a",
+    "since=10m&until=5s": "ab",
+    "since=200ms": "",
+}
+
+
+async def test_since_is_included_and_until_is_not(service):
+    """They compare with `recordedtime`, to its last digit.
+
+    Mutant: the journal is given the clock's own digits, which are rounded in `recordedtime`.
+    """
+    named = {await service.sms(): "a"}
+    service.now = 1_790_000_010.1234567
+    named[await service.sms()] = "b"
+    service.now = 1_790_000_020.0
+    named[await service.sms()] = "c"
+    service.now = 1_790_000_021.0
+
+    found = {query: await service.data(f"/v1/events?{query}") for query in TIMES}
+
+    assert {q: "".join(named[id_] for id_ in ids(data)) for q, data in found.items()} == TIMES
+
+
+# Pages
+
+
+async def pages(service, key="admin", *, meanwhile=None, **params):
+    """All pages, each asked for with the cursor of the one before."""
+    found = []
+    while True:
+        answer = (await service.ask("/v1/events", key, params=params)).json()
+        found.append(ids(answer["data"]))
+        params["after"] = answer["next_cursor"]
+        if not answer["has_more"]:
+            return found
+        if meanwhile is not None:
+            await meanwhile()
+
+
+async def test_pages_are_asked_for_until_there_are_no_more(service):
+    made = [await service.sms() for _ in range(5)]
+
+    ascending = await pages(service, limit=2)
+    descending = await pages(service, limit=2, order="desc")
+
+    assert ascending == [made[0:2], made[2:4], made[4:]]
+    assert descending == [made[:2:-1], made[2:0:-1], made[:1]]
+
+
+async def test_a_page_that_is_exactly_full_is_the_last(service):
+    made = [await service.sms() for _ in range(4)]
+
+    assert await pages(service, limit=4) == [made]
+    assert await pages(service, limit=2, order="desc") == [made[:1:-1], made[1::-1]]
+
+
+async def test_in_ascending_order_events_that_come_meanwhile_are_read_too(service):
+    made = [await service.sms() for _ in range(4)]
+
+    async def two_more():
+        if len(made) < 8:
+            made.extend([await service.sms() for _ in range(2)])
+
+    found = await pages(service, limit=2, meanwhile=two_more)
+
+    assert [id_ for page in found for id_ in page] == made
+
+
+async def test_in_descending_order_events_that_come_meanwhile_disturb_nothing(service):
+    made = [await service.sms() for _ in range(5)]
+
+    found = await pages(service, limit=2, order="desc", meanwhile=service.sms)
+
+    assert [id_ for page in found for id_ in page] == made[::-1]
+
+
+async def test_the_last_cursor_goes_on_where_new_events_come(service):
+    empty = (await service.ask("/v1/events")).json()
+    first = await service.sms()
+    one = (await service.ask("/v1/events", params={"after": empty["next_cursor"]})).json()
+    none = (await service.ask("/v1/events", params={"after": one["next_cursor"]})).json()
+    second = await service.sms()
+    new = (await service.ask("/v1/events", params={"after": none["next_cursor"]})).json()
+
+    assert [ids(page["data"]) for page in (empty, one, none, new)] == [[], [first], [], [second]]
+    assert {page["has_more"] for page in (empty, one, none, new)} == {False}
+
+
+async def test_an_items_cursor_is_a_place_to_go_on_from_in_both_directions(service):
+    made = [await service.sms() for _ in range(3)]
+    middle = (await service.data("/v1/events"))[1]["cursor"]
+
+    after = await service.data("/v1/events", after=middle)
+    before = await service.data("/v1/events", after=middle, order="desc")
+
+    assert [ids(after), ids(before)] == [[made[2]], [made[0]]]
+
+
+async def test_a_cursor_survives_a_restart(run, tmp_path):
+    async with run(tmp_path) as service:
+        await service.sms()
+        cursor = (await service.data("/v1/events"))[0]["cursor"]
+    async with run(tmp_path) as service:
+        second = await service.sms(id=99, timestamp=1_789_999_999)
+        found = await service.data("/v1/events", after=cursor)
+
+    assert ids(found) == [second]
+
+
+async def test_a_hundred_events_are_a_page_where_no_limit_is_given(service):
+    await asyncio.gather(*(service.sms() for _ in range(101)))
+
+    answer = (await service.ask("/v1/events")).json()
+
+    assert (len(answer["data"]), answer["has_more"]) == (100, True)

@@ -1,0 +1,275 @@
+import asyncio
+from hashlib import sha256
+
+import pytest
+
+from journal import Wanted
+from journal.quantity import Secret
+from server.api.keys import Keys
+from server.api.listing import Asked
+from server.api.visible import visible
+from server.config import Api, ApiKey
+
+GROWTH = b"Bearer growth-key-0123456789"
+
+CALLS = [
+    ("GET", "/v1/events"),
+    ("GET", "/v1/events/none"),
+    ("GET", "/v1/stats"),
+    ("GET", "/v1/quarantine"),
+    ("GET", "/v1/quarantine/none"),
+    ("POST", "/v1/quarantine/none/replay"),
+    ("DELETE", "/v1/quarantine/none"),
+    ("GET", "/v1/rejections"),
+    ("GET", "/v1/sources"),
+    ("GET", "/v1/routes"),
+]
+#: Paths that are none, wrong methods, and calls of later steps.
+NO_CALLS = [
+    ("GET", "/v1"),
+    ("GET", "/v1/"),
+    ("GET", "/v1/nothing"),
+    ("GET", "/v1/deliveries"),
+    ("GET", "/v1/sinks"),
+    ("GET", "/v1/me"),
+    ("POST", "/v1/events"),
+    ("PUT", "/v1/stats"),
+    ("PATCH", "/v1/events"),
+    ("OPTIONS", "/v1/events"),
+]
+ADMINS = ("/v1/quarantine", "/v1/rejections")
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong-key-0123456789",
+        "Bearer admin-key-012345678",
+        "Bearer admin-key-0123456789x",
+        "Basic admin-key-0123456789",
+        "admin-key-0123456789",
+    ],
+)
+async def test_nobody_without_a_key_hears_anything(service, authorization):
+    """Not even which calls there are. Mutant: a call outside of the guarded router."""
+    headers = {"X-Request-Id": "same"}
+    headers |= {} if authorization is None else {"Authorization": authorization}
+
+    answers = [
+        await service.ask(path, None, method=method, headers=headers)
+        for method, path in CALLS + NO_CALLS
+    ]
+
+    heard = {
+        (answer.status_code, answer.headers["www-authenticate"], answer.text) for answer in answers
+    }
+    assert len(heard) == 1
+    (status, challenge, text), *_ = heard
+    assert (status, challenge) == (401, "Bearer")
+    assert '"code":"unauthorized"' in text
+    assert "key-0123" not in text
+
+
+async def test_two_headers_with_keys_are_none(service):
+    answer = await service.admin.get(
+        "/v1/stats", headers=[("Authorization", "Bearer admin-key-0123456789")] * 2
+    )
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("written", ["Bearer  ", "bearer ", "BEARER "])
+async def test_a_key_is_taken_however_the_scheme_is_written(service, written):
+    answer = await service.ask(
+        "/v1/stats", None, headers={"Authorization": f"{written}admin-key-0123456789"}
+    )
+
+    assert answer.status_code == 200
+
+
+async def test_a_key_may_be_configured_as_its_digest(run, tmp_path):
+    """And the digest itself opens nothing."""
+    digest = f"sha256:{sha256(b'in-clear-elsewhere').hexdigest()}"
+    keys = {"hidden": ApiKey(key=Secret(digest), scopes=("admin",))}
+    async with run(tmp_path, api=Api(keys=keys)) as service:
+        answers = [
+            (
+                await service.ask("/v1/stats", None, headers={"Authorization": f"Bearer {sent}"})
+            ).status_code
+            for sent in ("in-clear-elsewhere", digest)
+        ]
+
+    assert answers == [200, 401]
+
+
+async def test_without_keys_nobody_is_let_in(run, tmp_path):
+    async with run(tmp_path, api=Api()) as service:
+        answer = await service.ask("/v1/stats", None, headers={"Authorization": "Bearer "})
+
+    assert answer.status_code == 401
+
+
+async def test_a_key_needs_the_scope_of_the_call(service):
+    """Mutant: a call whose guard is forgotten, or asks for another scope."""
+    statuses = {
+        (method, path): {
+            name: (await service.ask(path, name, method=method)).status_code
+            for name in ("admin", "reader", "coder", "writer")
+        }
+        for method, path in CALLS
+    }
+
+    assert statuses == {call: expected(*call) for call in CALLS}
+
+
+def expected(_method, path):
+    found = 404 if "none" in path else 200
+    reads = 403 if path.startswith(ADMINS) else found
+    return {"admin": found, "reader": reads, "coder": reads, "writer": 403}
+
+
+async def test_a_missing_scope_is_named(service):
+    answer = await service.ask("/v1/stats", "writer")
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
+    assert answer.json()["detail"] == "the key needs the scope events:read"
+
+
+async def test_admin_reads_codes(service):
+    event_id = await service.sms(pin="4711")
+
+    answer = await service.ask(f"/v1/events/{event_id}?raw=true")
+
+    assert answer.json()["event"]["data"]["code"] == "4711"
+
+
+async def test_what_is_no_call_says_so_to_who_has_a_key(service):
+    """Steps to come answer 404; a method to come, 405."""
+    answers = {
+        (method, path): await service.ask(path, "writer", method=method)
+        for method, path in NO_CALLS
+    }
+
+    assert {
+        call: (answer.status_code, answer.json()["code"])
+        for call, answer in answers.items()
+        if answer.content
+    } == {
+        (method, path): (404, "not_found") if method == "GET" else (405, "method_not_allowed")
+        for method, path in NO_CALLS
+        if method != "OPTIONS"
+    }
+    assert {
+        answer.headers.get("allow") for (method, _), answer in answers.items() if method != "GET"
+    } == {"GET, OPTIONS"}
+
+
+# Keys that see some events only
+
+
+async def test_a_key_sees_what_its_condition_holds_for(service):
+    """Mutant: `when` asked of the list only, or of the single event only."""
+    mine, other = await service.sms(), await service.hero()
+
+    listed = await service.data("/v1/events", "growth")
+    statuses = [
+        (await service.ask(f"/v1/events/{id_}", "growth")).status_code for id_ in (mine, other)
+    ]
+
+    assert [item["event"]["id"] for item in listed] == [mine]
+    assert statuses == [200, 404]
+
+
+async def test_an_event_that_is_hidden_is_answered_like_one_that_is_not_there(service):
+    hidden = await service.hero()
+
+    answers = [
+        await service.ask(f"/v1/events/{id_}{query}", "growth", headers={"X-Request-Id": "same"})
+        for id_ in (hidden, "01931c5e-0000-7000-8000-000000000000")
+        for query in ("", "?raw=true")
+    ]
+
+    assert {(answer.status_code, answer.content) for answer in answers} == {
+        (404, answers[0].content)
+    }
+
+
+async def test_a_condition_is_asked_before_anything_is_masked(service):
+    seen, _hidden = await service.sms(pin="7712"), await service.sms(pin="8812")
+
+    listed = await service.data("/v1/events", "guesser")
+
+    assert [(item["event"]["id"], item["event"]["data"]["code"]) for item in listed] == [
+        (seen, "***")
+    ]
+
+
+async def test_what_tells_of_all_events_is_refused_to_keys_that_see_some(service):
+    answers = [
+        await service.ask(path, "boss", method=method)
+        for method, path in CALLS
+        if not path.startswith("/v1/events")
+    ]
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {
+        (403, "key_filtered")
+    }
+
+
+def pages(service, *, desc, limit, **bounds):
+    """All pages that the key `growth` sees, as the places of their events."""
+    access = Keys(service.config.api.keys).access([(b"authorization", GROWTH)])
+
+    async def rest(after):
+        asked = Asked(limit=limit, desc=desc, after=after)
+        page = await visible(service.journal, access, Wanted(), asked, **bounds)
+        found = [seq for seq, _ in page.items]
+        return [found, *(await rest(page.next_seq) if page.has_more else [])]
+
+    return rest(None)
+
+
+@pytest.mark.parametrize("desc", [False, True])
+async def test_pages_pass_over_what_is_hidden(service, desc):
+    """Also where the journal is read in several pieces, and a page ends inside one."""
+    mine = [3, 4, 5, 10, 11]
+    for place in range(1, 15):
+        await (service.sms() if place in mine else service.hero())
+
+    found = {
+        (limit, at_once): await pages(service, desc=desc, limit=limit, at_once=at_once)
+        for limit in (1, 2, 3, 5, 10)
+        for at_once in (1, 3, 4, 14, 100)
+    }
+
+    mine = mine[::-1] if desc else mine
+    assert found == {
+        (limit, at_once): [mine[i : i + limit] for i in range(0, 5, limit)]
+        for limit, at_once in found
+    }
+
+
+@pytest.mark.parametrize("desc", [False, True])
+async def test_a_page_looks_so_far_and_says_where_to_go_on(service, desc):
+    """Mutant: no bound; a key that sees one event of a million reads them all at once."""
+    for place in range(1, 11):
+        await (service.sms() if place in {1, 10} else service.hero())
+
+    found = await pages(service, desc=desc, limit=100, at_once=2, most=4)
+
+    assert found == ([[10], [], [1]] if desc else [[1], [], [10]])
+
+
+async def test_new_events_are_found_after_a_page_that_hid_all(service):
+    await service.hero()
+    cursor = (await service.ask("/v1/events", "growth")).json()["next_cursor"]
+    await asyncio.gather(service.hero(), service.hero())
+    mine = await service.sms()
+
+    found = await service.data("/v1/events", "growth", after=cursor)
+
+    assert [item["event"]["id"] for item in found] == [mine]

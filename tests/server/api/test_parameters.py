@@ -1,0 +1,220 @@
+import contextlib
+import string
+from datetime import datetime, timedelta, timezone
+from urllib.parse import quote
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from server.api.problems import Problem
+from server.api.query import instant, limit, number, once, read
+
+LISTS = ["events", "quarantine", "rejections", "sources", "routes"]
+CALLS = [
+    *[("GET", f"/v1/{name}") for name in LISTS],
+    ("GET", "/v1/events/none"),
+    ("GET", "/v1/stats"),
+    ("GET", "/v1/quarantine/none"),
+    ("POST", "/v1/quarantine/none/replay"),
+    ("DELETE", "/v1/quarantine/none"),
+]
+
+
+@pytest.mark.parametrize("query", ["limt=5", "event_type=sms.received", "wait", "=1", "Limit=1"])
+async def test_a_parameter_that_no_call_knows_is_refused_by_name(service, query):
+    """Mutant: a call that never reads its parameters."""
+    answers = [
+        (await service.ask(f"{path}?{query}", method=method)).json() for method, path in CALLS
+    ]
+
+    refused = f"{query.partition('=')[0]}: no such parameter"
+    found = {
+        (answer["status"], answer["code"], answer["detail"].partition(";")[0]) for answer in answers
+    }
+    assert found == {(400, "bad_parameter", refused)}
+
+
+async def test_the_nearest_parameter_is_suggested(service):
+    answer = await service.ask("/v1/rejections?limt=5")
+
+    assert answer.json()["detail"] == (
+        "limt: no such parameter; did you mean limit?; there are limit, order, after"
+    )
+
+
+#: What is said of it, by query.
+SENSELESS = {
+    "limit=0": "limit: write a number from 1 to 1000",
+    "limit=1001": "limit: write a number from 1 to 1000",
+    "limit=-1": "limit: write a number from 1 to 1000",
+    "limit=ten": "limit: write a number from 1 to 1000",
+    "limit=1.0": "limit: write a number from 1 to 1000",
+    "limit=%D9%A1": "limit: write a number from 1 to 1000",
+    "limit=": "limit: write a number from 1 to 1000",
+    "limit=5&limit=5": "limit: given more than once; it takes one value",
+    "order=up": "order: write asc or desc",
+    "order=ASC": "order: write asc or desc",
+    "order=asc&order=desc": "order: given more than once; it takes one value",
+    "after=": "after: empty; write a value, or leave it out",
+    "after=x": "after: no cursor of this list; use a next_cursor as it came",
+    "after=%00": "after: no cursor of this list; use a next_cursor as it came",
+    "after=x&after=x": "after: given more than once; it takes one value",
+}
+TIME = "write a time such as 2020-09-14T18:42:36Z, or how long ago: 200ms, 30s, 10m, 7d"
+NO_TIMES = (
+    "",
+    "yesterday",
+    "10",
+    "-10m",
+    "10 m",
+    "1600108956",
+    "2020-09-14",
+    "2020-09-14T18:42:36",
+    "2020-09-14T18:42Z",
+    "2020-02-30T18:42:36Z",
+    "2020-09-14T24:42:36Z",
+    "2020-09-14T18:42:36%2B99:00",
+    "2020-09-14T18:42:36Z ",
+    "%D9%A2020-09-14T18:42:36Z",
+    "9" * 400 + "d",
+)
+SENSELESS_OF_EVENTS = {
+    "code=yes": "code: write true or false",
+    "code=": "code: write true or false",
+    "code=true&code=true": "code: given more than once; it takes one value",
+    "type=sms": "type: write a whole type, such as sms.received",
+    "type=sms.*": "type: write a whole type, such as sms.received",
+    "type=sms.received,call.received": "type: write a whole type, such as sms.received",
+    "number=twelve": "number: write a number with its country's code, such as 18503814729",
+    "number=": "number: write a number with its country's code, such as 18503814729",
+    "source=": "source: empty; write a value, or leave it out",
+    "source=tellabot&source=": "source: empty; write a value, or leave it out",
+    **{f"{name}={text}": f"{name}: {TIME}" for name in ("since", "until") for text in NO_TIMES},
+    "since=5m&since=6m": "since: given more than once; it takes one value",
+    "since=5m&until=10m": "until: before since: nothing lies between them",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_every_list_refuses_what_makes_no_sense(service, name):
+    assert await said(service, name, SENSELESS) == SENSELESS
+
+
+async def test_events_refuse_what_makes_no_sense(service):
+    assert await said(service, "events", SENSELESS_OF_EVENTS) == SENSELESS_OF_EVENTS
+
+
+async def said(service, name, queries):
+    answers = {query: await service.ask(f"/v1/{name}?{query}") for query in queries}
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers.values()} == {
+        (400, "bad_parameter")
+    }
+    return {query: answer.json()["detail"] for query, answer in answers.items()}
+
+
+async def test_raw_is_true_or_false_once(service):
+    queries = {
+        "raw=1": "raw: write true or false",
+        "raw=": "raw: write true or false",
+        "raw=true&raw=true": "raw: given more than once; it takes one value",
+    }
+
+    assert await said(service, "events/none", queries) == queries
+
+
+@pytest.mark.parametrize("query", [b"source=%FF", b"source=\xff", b"%FF=1", b"a=&" * 1001])
+async def test_a_query_that_cannot_be_read_is_refused(query):
+    with pytest.raises(Problem) as caught:
+        read({"query_string": query}, {})
+
+    assert (caught.value.status, caught.value.code) == (400, "bad_parameter")
+
+
+async def test_what_was_sent_is_not_repeated(service):
+    """A key in the wrong place must not come out in somebody's log of answers."""
+    answers = [
+        await service.ask(f"/v1/{name}?{query}")
+        for name in LISTS
+        for query in ("limit=pa55word", "after=pa55word", "order=pa55word", "key=pa55word")
+    ]
+
+    assert {answer.status_code for answer in answers} == {400}
+    assert not any("pa55word" in answer.text for answer in answers)
+
+
+# Cursors
+
+
+@pytest.fixture
+async def cursor(service):
+    await service.sms()
+    return (await service.ask("/v1/events")).json()["next_cursor"]
+
+
+async def test_a_cursor_with_any_character_changed_is_refused(service, cursor):
+    """Mutant: base64's other spellings of the same bytes are taken."""
+    alphabet = f"{string.ascii_letters}{string.digits}-_="
+    changed = [
+        cursor[:i] + other + cursor[i + 1 :]
+        for i in range(len(cursor))
+        for other in (alphabet if i >= len(cursor) - 2 else "A-")
+        if other != cursor[i]
+    ]
+    changed += [cursor[:-1], cursor[1:], f"{cursor}=", f"{cursor}A", f"{cursor}\n", cursor * 2]
+
+    statuses = {(await service.ask("/v1/events", params={"after": c})).status_code for c in changed}
+
+    assert statuses == {400}
+
+
+@pytest.mark.parametrize("name", ["quarantine", "rejections", "sources", "routes"])
+async def test_a_cursor_of_another_list_is_refused(service, cursor, name):
+    answer = await service.ask(f"/v1/{name}", params={"after": cursor})
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_cursor_of_another_journal_is_gone(run, tmp_path, name):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    async with run(tmp_path / "one") as service:
+        cursor = (await service.ask(f"/v1/{name}")).json()["next_cursor"]
+    async with run(tmp_path / "two") as service:
+        answer = await service.ask(f"/v1/{name}", params={"after": cursor})
+
+    assert (answer.status_code, answer.json()["code"]) == (410, "cursor_gone")
+
+
+# What is read, as functions
+
+
+@hypothesis.given(st.integers())
+def test_a_limit_is_from_1_to_1000(written):
+    if 1 <= written <= 1000:
+        assert limit(str(written)) == written
+    else:
+        with pytest.raises(ValueError, match="from 1 to 1000"):
+            limit(str(written))
+
+
+@hypothesis.given(
+    st.datetimes(
+        timezones=st.builds(timezone, st.integers(-839, 839).map(lambda m: timedelta(minutes=m)))
+    )
+)
+@hypothesis.example(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+def test_a_time_is_read_as_exactly_as_it_is_written(at):
+    """Mutant: an OverflowError for the first hours of year 1, read in UTC."""
+    assert instant(lambda: 0.0)(at.isoformat()) == at.timestamp()
+
+
+@hypothesis.given(st.text())
+def test_whatever_is_written_is_read_or_refused(written):
+    """Nothing but Problem is raised, and of times only those that are finite."""
+    readers = {"since": once(instant(lambda: 1.79e9)), "number": once(number)}
+
+    for name in readers:
+        with contextlib.suppress(Problem):
+            read({"query_string": f"{name}={quote(written)}".encode()}, readers)

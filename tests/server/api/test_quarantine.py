@@ -1,0 +1,144 @@
+import base64
+from urllib.parse import urlencode
+
+import pytest
+import structlog
+
+UNKNOWN = b"event=new_kind&id=7&reply=4711"
+UNDERSTOOD = urlencode(
+    {"event": "incoming_message", "id": 7, "from": "22000", "to": "18503814729", "reply": "a 4711"}
+).encode()
+
+
+@pytest.fixture
+async def kept(service):
+    """The id of a callback that is not understood."""
+    return (await service.post(UNKNOWN, headers={"X-Odd": "1"}))["id"]
+
+
+async def refused_once(service):
+    """A callback that came from an address that is not allowed, but would be understood."""
+    gate = service.gates[0]
+    allowed, gate.allowed = gate.allowed, type(gate.allowed)(("198.51.100.1",), ())
+    await service.post(UNDERSTOOD)
+    gate.allowed = allowed
+    return (await service.data("/v1/quarantine"))[0]["id"]
+
+
+def listed(id_, **changed):
+    return {
+        "id": id_,
+        "source": "tellabot",
+        "reason": "unknown_event",
+        "detail": "event, status: none that is known here",
+        "peer": "192.0.2.7",
+        "at": "2026-09-21T14:13:20.250000Z",
+        "count": 1,
+        "last_at": "2026-09-21T14:13:20.250000Z",
+    } | changed
+
+
+async def test_the_list_tells_what_came_and_not_what_was_in_it(service, kept):
+    service.now += 1
+    await service.post(UNKNOWN)
+
+    answer = await service.ask("/v1/quarantine")
+
+    assert answer.json()["data"] == [listed(kept, count=2, last_at="2026-09-21T14:13:21.250000Z")]
+    assert "4711" not in answer.text
+
+
+async def test_one_is_shown_byte_for_byte(service, kept):
+    answer = (await service.ask(f"/v1/quarantine/{kept}")).json()
+
+    assert base64.b64decode(answer.pop("body")) == UNKNOWN
+    assert ["x-odd", "1"] in answer.pop("headers")
+    assert answer == listed(kept)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_pages_of_quarantine_lead_to_its_end(service, order):
+    made = [(await service.post(b"event=kind_%d" % n))["id"] for n in range(5)]
+
+    found, params = [], {"limit": 2, "order": order}
+    while True:
+        answer = (await service.ask("/v1/quarantine", params=params)).json()
+        found.append([item["id"] for item in answer["data"]])
+        params["after"] = answer["next_cursor"]
+        if not answer["has_more"]:
+            break
+
+    made = made if order == "asc" else made[::-1]
+    assert found == [made[:2], made[2:4], made[4:]]
+
+
+async def test_what_is_understood_now_leaves_quarantine_as_an_event(service):
+    kept = await refused_once(service)
+
+    answer = await service.ask(f"/v1/quarantine/{kept}/replay", method="POST")
+
+    events = await service.data("/v1/events")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "accepted", "events": [events[0]["event"]["id"]]},
+    )
+    assert await service.data("/v1/quarantine") == []
+
+
+async def test_a_replay_is_logged_under_its_own_request_id(service):
+    kept = await refused_once(service)
+
+    with structlog.testing.capture_logs() as lines:
+        headers = {"X-Request-Id": "mine"}
+        await service.ask(f"/v1/quarantine/{kept}/replay", method="POST", headers=headers)
+
+    assert [(line["event"], line["request_id"]) for line in lines] == [
+        ("callback.accepted", "mine")
+    ]
+
+
+async def test_what_came_as_an_event_meanwhile_is_a_duplicate(service):
+    kept = await refused_once(service)
+    (event_id,) = (await service.post(UNDERSTOOD))["events"]
+
+    answer = await service.ask(f"/v1/quarantine/{kept}/replay", method="POST")
+
+    assert answer.json() == {"status": "duplicate", "events": [event_id]}
+    assert await service.data("/v1/quarantine") == []
+
+
+async def test_what_is_still_not_understood_stays(service, kept):
+    answer = await service.ask(f"/v1/quarantine/{kept}/replay", method="POST")
+
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "quarantined", "id": kept, "reason": "unknown_event"},
+    )
+    assert await service.data("/v1/quarantine") == [listed(kept)]
+
+
+async def test_a_callback_whose_source_is_gone_waits_for_it(run, tmp_path):
+    async with run(tmp_path) as service:
+        kept = (await service.post(UNKNOWN))["id"]
+    async with run(tmp_path, sources={}) as service:
+        answer = await service.ask(f"/v1/quarantine/{kept}/replay", method="POST")
+        left = await service.data("/v1/quarantine")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "source_gone")
+    assert left == [listed(kept)]
+
+
+async def test_what_is_dropped_is_gone(service, kept):
+    first = await service.ask(f"/v1/quarantine/{kept}", method="DELETE")
+    second = await service.ask(f"/v1/quarantine/{kept}", method="DELETE")
+
+    assert (first.status_code, first.content) == (204, b"")
+    assert (second.status_code, second.json()["code"]) == (404, "not_found")
+    assert (await service.ask("/v1/stats")).json()["quarantine"] == 0
+
+
+@pytest.mark.parametrize(("method", "below"), [("GET", ""), ("DELETE", ""), ("POST", "/replay")])
+async def test_what_is_not_there_is_not_found(service, method, below):
+    answer = await service.ask(f"/v1/quarantine/none{below}", method=method)
+
+    assert (answer.status_code, answer.json()["detail"]) == (404, "no such callback in quarantine")

@@ -1,0 +1,472 @@
+"""`smshook.yaml` becomes a Config, or every complaint with its place."""
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import get_args, get_origin
+
+import pytest
+import yaml
+from config_files import ENVIRON, SERVER, complaints, written
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import fields
+
+from journal.quantity import Secret
+from receiver.providers import HeroSms, TellABot
+from routes.match import Invalid, compile_when
+from routes.table import Route
+from server.config import CHOICES, Api, ApiKey, ConfigError, Journal, Server, load, shown
+from server.convert import shape, tag_field_of, wanted
+from server.options import Options, host_and_port
+from sinks.file import File, Rotate
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
+DIGEST = "sha256:" + "0a" * 32
+
+
+def test_a_file_becomes_a_configuration(tmp_path):
+    """The paths of it are absolute; what it does not say is at its default."""
+    path = written(
+        tmp_path,
+        """\
+sources:
+  tellabot: {provider: tellabot, tokens: ["${TELLABOT_TOKEN}"], labels: {team: growth}}
+  herosms: {provider: herosms, tokens: ["${HEROSMS_TOKEN}"], timezone: Europe/Kyiv}
+sinks:
+  log: {type: file, path: out/events.jsonl, redact: codes}
+routes:
+  google-codes: {when: {data.service.key: google}, to: [log]}
+server: {secret: "${HOOK_SECRET}", public_url: "https://hooks.example.com/sms/"}
+api:
+  keys:
+    admin: {key: "${ADMIN_KEY}", scopes: [admin]}
+""",
+    )
+
+    loaded = load(path, environ=ENVIRON)
+
+    assert loaded.warnings == ()
+    assert {name: getattr(loaded.config, name) for name in loaded.config.__struct_fields__} == {
+        "sources": {
+            "tellabot": TellABot(
+                tokens=(Secret("tellabot-token-0123456789"),), labels={"team": "growth"}
+            ),
+            "herosms": HeroSms(
+                tokens=(Secret("herosms-token-0123456789"),), timezone="Europe/Kyiv"
+            ),
+        },
+        "sinks": {"log": File(path=f"{tmp_path}/out/events.jsonl", redact="codes")},
+        "routes": {"google-codes": Route(when={"data.service.key": "google"}, to=("log",))},
+        "server": Server(
+            secret=Secret("server-secret-0123456789-0123456789"),
+            public_url="https://hooks.example.com/sms",
+        ),
+        "journal": Journal(url=f"sqlite:///{tmp_path}/smshook.db"),
+        "api": Api(
+            keys={"admin": ApiKey(key=Secret("admin-key-0123456789"), scopes=("admin",))}
+        ),
+        "path": path,
+    }  # fmt: skip
+    assert loaded.config.folder == tmp_path
+
+
+@pytest.mark.parametrize("written_", ["", "routes:\nsinks:\nsources:\napi:\n  keys:\njournal:\n"])
+def test_only_the_servers_secret_is_required(tmp_path, written_):
+    """Mutant: a section whose entries are all commented out is null, and crashes or complains."""
+    config = load(written(tmp_path, SERVER + written_), environ={}).config
+
+    assert (config.sources, config.sinks, config.routes, config.api) == ({}, {}, {}, Api())
+
+
+def test_every_complaint_is_told_at_once_each_with_its_line_and_what_would_do(tmp_path):
+    """Mutant: msgspec converts the whole, stops at the first and calls it `$.sinks[...]`."""
+    path = written(
+        tmp_path,
+        """\
+sources:
+  Main: {provider: tellabot, tokens: [0123456789abcdef]}
+  a: {provider: tellabott, tokens: [0123456789abcdef]}
+  b:
+    provider: herosms
+    tokens: [short, 0123456789abcdef, 0123456789abcdef, 12345678901234567890, sha256:00]
+    allow_from: [documented, 10.0.0.1/8, somewhere]
+    rate: 5
+    labels: {team: 5}
+  c: {tokens: 0123456789abcdef}
+  d: {provider: daisysms, allow_from: [documented]}
+sinks:
+  log: {type: fiel, path: x}
+  one: {type: file, path: x, redact: codse, timeout: 0s}
+  two: {type: file, path: y, concurrency: "${MANY}", rotate: {keep: 0}, redcat: codes}
+  three: {type: file, path: z}
+  four: {type: file, path: ./z}
+routes:
+  r: {to: [lgo, three, four], when: {data.code: {$near: 1}}}
+  s: {when: 5}
+server:
+  listen: 8080
+  admin_listen: "127.0.0.1"
+  public_url: https://hooks.example.com/?x=1
+  trusted_proxies: [documented]
+  max_body: 0B
+  secret: too short
+journal: {url: "postgresql://user:pass@host/db"}
+api:
+  keys:
+    a: {key: 0123456789abcdea, scopes: [root]}
+    b: {key: 0123456789abcdeb, scopes: []}
+    c: {key: 0123456789abcdef, scopes: [admin]}
+    d: {key: 0123456789abcdef, scopes: [admin], when: {data.code: {$near: 1}}}
+extra: 1
+""",
+    )
+    known = "daisysms, herosms, sms_activate, sms_online, smsbower, tellabot"
+    with pytest.raises(Invalid) as invalid:
+        compile_when({"data.code": {"$near": 1}}, "")
+    ((_, near),) = invalid.value.complaints
+
+    assert complaints(path, {"MANY": "many"}) == [
+        f"smshook.yaml:{complaint}"
+        for complaint in (
+            "2: sources.Main: a name is up to 63 of a-z 0-9 _ - and begins with a letter or digit",
+            f"3: sources.a.provider: 'tellabott' is not one of {known}",
+            "6: sources.b.tokens[3]: not a text; a secret is written in quotes or as ${NAME}",
+            (
+                "7: sources.b.allow_from[2]: neither an address nor a network; write 192.0.2.7, "
+                "192.0.2.0/24 or 2001:db8::/32"
+            ),
+            "8: sources.b.rate: not a rate; write 10/s, 100/m or 1000/h",
+            "9: sources.b.labels.team: expected text, got a whole number",
+            f"10: sources.c.provider: required; one of {known}",
+            "11: sources.d.tokens: none; a callback URL needs one: `openssl rand -hex 16`",
+            (
+                "11: sources.d.allow_from[0]: this provider documents no addresses; write them, or "
+                "leave it empty"
+            ),
+            "13: sinks.log.type: 'fiel' is not one of file",
+            "14: sinks.one.timeout: must be longer than 0s",
+            (
+                "14: sinks.one.redact: 'codse' is not one of codes, people; paths are written as a "
+                "list, such as [data.price]"
+            ),
+            "15: sinks.two.redcat: unknown option; did you mean 'redact'?",
+            "15: sinks.two.concurrency: expected a whole number, got text",
+            "15: sinks.two.rotate.keep: must be 1 or more",
+            "17: sinks.four.path: sinks.three writes to this file; two would spoil it",
+            (
+                "19: routes.r.to[0]: no sink is named 'lgo'; sinks: log, one, two, three, four; "
+                "did you mean 'log'?"
+            ),
+            f"19: routes.r.when.data.code.$near: {near}",
+            "20: routes.s.to: required, and missing",
+            "20: routes.s.when: expected a mapping, got a whole number",
+            "22: server.listen: expected text, got a whole number",
+            "23: server.admin_listen: write host:port, such as 127.0.0.1:8080 or [::1]:8080",
+            (
+                "24: server.public_url: write http:// or https://, a host and maybe a path, and "
+                "nothing after it"
+            ),
+            (
+                "25: server.trusted_proxies[0]: neither an address nor a network; write 192.0.2.7, "
+                "192.0.2.0/24 or 2001:db8::/32"
+            ),
+            "26: server.max_body: write more than 0, such as 64KiB",
+            (
+                "27: server.secret: shorter than 32 bytes, and so to be guessed; "
+                "`openssl rand -hex 32`"
+            ),
+            "28: journal.url: not yet: PostgreSQL comes later; write sqlite:///smshook.db",
+            (
+                "31: api.keys.a.scopes[0]: 'root' is not one of events:read, codes:read, "
+                "deliveries:write, subscriptions:write, admin"
+            ),
+            "32: api.keys.b.scopes: names no scope, and so opens nothing; leave the key out",
+            "34: api.keys.d.key: the same as api.keys.c.key; whose is it?",
+            f"34: api.keys.d.when.data.code.$near: {near}",
+            "35: extra: unknown option",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "smshook.yaml: server.secret: required, and missing"),
+        ("# nothing", "smshook.yaml: server.secret: required, and missing"),
+        ("[a]", "smshook.yaml: expected a mapping, such as `sources:` and `sinks:`"),
+        ("a: b: c", "smshook.yaml:1: not YAML: mapping values are not allowed here"),
+        (SERVER + "sinks: {a: null}", "smshook.yaml:2: sinks.a: expected a mapping, got nothing"),
+        (SERVER + "sources: []", "smshook.yaml:2: sources: expected a mapping, got a list"),
+        (SERVER + SERVER, "smshook.yaml:2: server: given twice, in line 1 too; remove one"),
+        (SERVER + "routes: {a: {to: log}}",
+         "smshook.yaml:2: routes.a.to: expected a list, got text"),
+        (SERVER + "routes: {a: {to: [log]}}",
+         "smshook.yaml:2: routes.a.to[0]: no sink is named 'log'; there are no sinks"),
+        (SERVER + "sinks: {a: {type: file}}",
+         "smshook.yaml:2: sinks.a.path: required, and missing"),
+        (SERVER + "sinks: {a: {type: [file], path: x}}",
+         "smshook.yaml:2: sinks.a.type: what is written there is not one of file"),
+        (SERVER + "sinks: {a: {type: file, path: x, timeout: 30}}",
+         "smshook.yaml:2: sinks.a.timeout: not a duration; write 200ms, 30s, 5m, 3h or 7d"),
+        (SERVER + "sinks: {a: {type: file, path: x, redact: 5}}",
+         "smshook.yaml:2: sinks.a.redact: expected text or a list, got a whole number"),
+        (SERVER + "sinks: {a: {type: file, path: ''}}",
+         "smshook.yaml:2: sinks.a.path: must be that of a file, such as events.jsonl"),
+        (SERVER + 'api: {keys: {"a\\nb": {key: 0123456789abcdef, scopes: [admin]}}}',
+         ("smshook.yaml:2: api.keys.'a\\nb': a name is up to 63 of a-z 0-9 _ - and begins with "
+         "a letter or digit")),
+        (SERVER + "server.listen: x",
+         "smshook.yaml:2: server.listen: unknown option; did you mean 'server'?"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_one_clear_complaint(tmp_path, text, complaint):
+    assert complaints(written(tmp_path, text)) == [complaint]
+
+
+def test_a_file_that_cannot_be_read_is_one_clear_complaint(tmp_path):
+    assert complaints(tmp_path / "smshook.yaml") == [
+        "smshook.yaml: no such file; `smshook init` writes one"
+    ]
+    assert complaints(tmp_path) == [f"{tmp_path.name}: cannot be read: Is a directory"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_an_address_to_listen_on_is_taken_apart(listen, address):
+    assert host_and_port(listen) == address
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["", ":8080", "8080", "localhost", "::1:8080", "[::g]:1", "256.1.1.1:1", "a:65536", "a b:1"],
+)
+def test_what_is_no_address_to_listen_on_is_refused(listen):
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1:8080"):
+        host_and_port(listen)
+
+
+@pytest.mark.parametrize(
+    ("listens", "right"),
+    [
+        ("listen: 'a:1', admin_listen: same", True),
+        ("listen: 'a:0', admin_listen: 'a:0'", True),
+        ("listen: same", False),
+        ("listen: 'a:1', admin_listen: 'a:1'", False),
+    ],
+)
+def test_one_port_for_both_is_said_with_same(tmp_path, listens, right):
+    path = written(tmp_path, SERVER.replace("{", f"{{{listens}, "))
+
+    assert (complaints(path) == []) is right
+
+
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("http://a", True),
+        ("https://a.b:8443/c/d", True),
+        ("ftp://a", False),
+        ("https://", False),
+        ("https://a:x", False),
+        ("https://a/?b", False),
+        ("https://a/#b", False),
+        ("https://user:pass@a", False),
+        ("a.example.com", False),
+    ],
+)
+def test_a_public_url_has_a_host_and_nothing_after_its_path(tmp_path, url, right):
+    path = written(tmp_path, SERVER.replace("{", f"{{public_url: '{url}', "))
+
+    assert (complaints(path) == []) is right
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///a.db", "{folder}/a.db"),
+        ("sqlite:///b/a.db", "{folder}/b/a.db"),
+        ("sqlite:////var/a.db", "/var/a.db"),
+    ],
+)
+def test_the_journal_is_beside_the_file_or_at_an_absolute_path(tmp_path, url, path):
+    journal = load(
+        written(tmp_path, f"{SERVER}journal: {{url: '{url}'}}"), environ={}
+    ).config.journal
+
+    assert journal.path == Path(path.format(folder=tmp_path))
+    assert journal.url == f"sqlite:///{journal.path}"
+
+
+@pytest.mark.parametrize("url", ["a.db", "sqlite://a.db", "sqlite:///", "sqlite:///a/", "mysql://"])
+def test_another_journal_is_refused(tmp_path, url):
+    assert complaints(written(tmp_path, f"{SERVER}journal: {{url: '{url}'}}")) == [
+        "smshook.yaml:2: journal.url: write sqlite:///smshook.db, or sqlite:////var/lib/smshook.db"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "found"),
+    [
+        (["0123456789abcdef", DIGEST], []),
+        (["0123456789abcde"], [("[0]: shorter than 16 characters, and so to be guessed; "
+                               "`openssl rand -hex 16`")]),
+        ([DIGEST, "0123456789abcdef", DIGEST], ["[2]: the same as tokens[0]"]),
+        (["0123456789abcdef", "0123456789abcdef"], ["[1]: the same as tokens[0]"]),
+        # The digest of the text is the text.
+        (["0123456789abcdef",
+          "sha256:9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f"],
+         ["[1]: the same as tokens[0]"]),
+        (["sha256:0a"], ["[0]: not a digest; after sha256: come 64 hexadecimal digits"]),
+        ([], [": none; a callback URL needs one: `openssl rand -hex 16`"]),
+    ],
+)  # fmt: skip
+def test_a_token_is_hard_to_guess_and_no_other_is_the_same(tmp_path, tokens, found):
+    source = f"{{provider: tellabot, tokens: {json.dumps(tokens)}}}"
+
+    path = written(tmp_path, f"{SERVER}sources: {{a: {source}}}")
+
+    assert complaints(path) == [f"smshook.yaml:2: sources.a.tokens{text}" for text in found]
+
+
+def test_addresses_may_be_the_documented_ones_where_there_are_some(tmp_path):
+    source = "{provider: herosms, tokens: [0123456789abcdef], allow_from: [documented, '::1']}"
+
+    path = written(tmp_path, f"{SERVER}sources: {{a: {source}}}")
+
+    assert load(path, environ={}).config.sources["a"].allow_from == ("documented", "::1")
+
+
+def test_what_is_probably_not_meant_is_a_warning(tmp_path):
+    path = written(
+        tmp_path,
+        SERVER
+        + "sinks:\n  a: {type: file, path: a}\n  b: {type: file, path: b}\n"
+        + "routes: {r: {to: [a]}}\n"
+        + "api: {keys: {k: {key: short, scopes: [admin]}}}\n",
+    )
+    path.chmod(0o640)
+
+    assert load(path, environ={}).warnings == (
+        f"{path}: others can read it, secrets included; chmod 600 {path}",
+        f"{path}:4: sinks.b: no route names it: nothing is owed to it",
+        f"{path}:6: api.keys.k.key: shorter than 16 characters: guessable",
+    )
+
+
+def test_the_example_loads_and_says_nothing_but_that_it_is_readable():
+    loaded = load(EXAMPLE, environ=ENVIRON)
+
+    assert [re.sub(".*: ", "", warning) for warning in loaded.warnings] in (
+        [],
+        [f"others can read it, secrets included; chmod 600 {EXAMPLE}"],
+    )
+
+
+def _options(type_: type) -> set[tuple[str, ...]]:
+    """Every option below it: ("sources", "*", "tokens"), whatever the provider."""
+    found = set()
+    for field in fields(type_):
+        found.add((field.encode_name,))
+        for inner in wanted(field.type).types:
+            named = get_origin(inner) is not None
+            of = get_args(inner)[-1] if named else inner
+            for struct in CHOICES.get(of, (of,)) if shape(of) is dict else ():
+                below = _options(struct) | ({(tag_field_of(of),)} if of in CHOICES else set())
+                found |= {(field.encode_name, *"*" * named, *option) for option in below}
+    return found
+
+
+def _said(value: object, path: tuple[str, ...] = ()):
+    """Every path of the example, with `*` for names."""
+    if path in {("sources",), ("sinks",), ("routes",), ("api", "keys")}:
+        for item in value.values():
+            yield from _said(item, (*path, "*"))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield (*path, key)
+            yield from _said(item, (*path, key))
+
+
+def test_the_example_holds_every_option():
+    """Mutant: an option is added, or taken out of the example."""
+    options = _options(Options)
+
+    assert {("sources", "*", "timezone"), ("sinks", "*", "retry", "attempts")} < options
+    assert options - set(_said(yaml.safe_load(EXAMPLE.read_text()))) == set()
+
+
+def test_the_options_of_the_example_are_at_their_defaults():
+    """But for those that have none, and `rotate`, whose options are shown, too."""
+    config = load(EXAMPLE, environ=ENVIRON).config
+
+    assert config.sources == {
+        "tellabot": TellABot(tokens=(Secret("tellabot-token-0123456789"),)),
+        "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
+    }
+    assert config.sinks == {"log": File(path=str(EXAMPLE.parent / "events.jsonl"), rotate=Rotate())}
+    assert config.routes["everything"] == Route(to=("log",))
+    assert config.server == Server(secret=Secret("server-secret-0123456789-0123456789"))
+    assert config.journal == Journal().under(EXAMPLE.parent)
+
+
+TREE = yaml.safe_load(EXAMPLE.read_text())
+SECRET = "zq-secret-zq-secret-zq-secret-zq-secret"
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["${NOPE}", "${", "documented", "file", "tellabot", "null", SECRET]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner,
+                                                                max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+def _places(value: object, path: tuple = ()):
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else ()
+    for key, item in [*items, *(enumerate(value) if isinstance(value, list) else ())]:
+        yield from _places(item, (*path, key))
+
+
+def _with(tree: object, path: tuple, value: object) -> object:
+    changed = copy.deepcopy(tree)
+    holder = changed
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    return changed
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(place=st.sampled_from(list(_places(TREE))), value=ANYTHING, unknown=st.booleans())
+def test_whatever_stands_anywhere_is_taken_or_complained_of_without_a_secret(
+    tmp_path, place, value, unknown
+):
+    """Every token and key is one text here; wherever else it stands, it is not repeated.
+
+    Mutants: a message of msgspec's or of a Struct's own check as it is; `'…' is not one of` for
+    any text; unknown options shown by `shown`.
+    """
+    environ = dict.fromkeys(ENVIRON, SECRET) | {
+        "ADMIN_KEY": SECRET[1:],
+        "DASHBOARD_KEY": SECRET[2:],
+    }
+    if unknown:
+        place = (*place[:-1], "unheard-of") if isinstance(place[-1], str) else place
+    path = written(tmp_path, yaml.safe_dump(_with(TREE, place, value)))
+
+    told = shown(path, environ)
+    try:
+        told += repr(load(path, environ=environ))
+    except ConfigError as exc:
+        told += repr(exc)
+
+    assert SECRET[2:] not in told

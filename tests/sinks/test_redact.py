@@ -1,0 +1,127 @@
+import copy
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinks.redact import compile_redact, mask, masked_paths
+from sinks.sink import Sink
+
+EVENT = {
+    "specversion": "1.0",
+    "id": "1",
+    "source": "tellabot",
+    "type": "sms.received",
+    "data": {
+        "labels": {"team": "growth"},
+        "to": "+18503814729",
+        "from": None,
+        "service": {"id": "Google", "name": "Google", "key": "google"},
+        "text": "G-804036 is your code, see https://example.com/é",
+        "code": "G-804036",
+        "urls": ["https://example.com/é", "https://example.com/2"],
+        "warnings": [],
+        "sample": False,
+    },
+}
+AS_LIST = "paths are written as a list, such as [data.price]"
+BODY = msgspec.json.encode(EVENT)
+
+
+def masked(option):
+    return msgspec.json.decode(compile_redact(option)(BODY))["data"]
+
+
+def test_codes_are_text_code_and_urls_and_nothing_else():
+    expected = EVENT["data"] | {"text": "***", "code": "***", "urls": ["***"]}
+
+    assert masked("codes") == expected
+
+
+def test_people_are_codes_and_both_numbers():
+    expected = EVENT["data"] | {
+        "text": "***",
+        "code": "***",
+        "urls": ["***"],
+        "to": "***",
+        "from": None,
+    }
+
+    assert masked("people") == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "changed"),
+    [
+        ("data.from", {}),
+        ("data.warnings", {}),
+        ("data.price.amount", {}),
+        ("data.text.below", {}),
+        ("data.labels.team", {"labels": {"team": "***"}}),
+        ("data.labels.other", {}),
+        ("data.service", {"service": "***"}),
+        ("data.service.name", {"service": {"id": "Google", "name": "***", "key": "google"}}),
+        ("data.sample", {"sample": "***"}),
+    ],
+)
+def test_a_path_masks_what_is_there_and_only_that(path, changed):
+    """Null and an empty list stay: what was not said is no secret, and a reader needs to know."""
+    assert masked((path,)) == EVENT["data"] | changed
+
+
+def test_an_attribute_can_be_masked():
+    event = mask({"id": "1", "subject": "request/1"}, masked_paths(("subject",)))
+
+    assert event == {"id": "1", "subject": "***"}
+
+
+@given(option=st.sampled_from(["codes", "people", ("data.labels.team", "data.labels"), ()]))
+def test_keys_keep_their_order_and_what_was_given_is_unchanged(option):
+    before = copy.deepcopy(EVENT)
+
+    after = mask(EVENT, masked_paths(option))
+
+    assert EVENT == before
+    assert (list(after), list(after["data"])) == (list(before), list(before["data"]))
+
+
+def test_bytes_are_as_compact_as_they_were():
+    redact = compile_redact(("data.sample",))
+
+    assert redact(BODY) == BODY.replace(b'"sample":false', b'"sample":"***"')
+
+
+@pytest.mark.parametrize("option", [None, ()])
+def test_without_anything_to_mask_there_is_nothing_to_do(option):
+    assert compile_redact(option) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        (
+            "code",
+            f"redact: 'code' is not one of codes, people; {AS_LIST}",
+        ),
+        (("data.cod",), "redact: no event has 'data.cod'; did you mean data.code?"),
+        (("code",), "redact: no event has 'code'; did you mean data.code?"),
+        (("",), None),
+        (("data.text.",), "redact: 'data.text.' has a dot too many"),
+        (("id",), "redact: id cannot be masked, receivers need it; leave it out"),
+        (("source",), "redact: source cannot be masked, receivers need it; leave it out"),
+        (("type",), "redact: type cannot be masked, receivers need it; leave it out"),
+        (("specversion",), "redact: specversion cannot be masked, receivers need it; leave it out"),
+    ],
+)
+def test_a_wrong_option_says_what_would_do(option, complaint):
+    """Mutant: a path that no event has is ignored, and the secret leaves in clear."""
+    with pytest.raises(ValueError, match=r"redact: ") as error:
+        compile_redact(option)
+
+    assert complaint in {None, str(error.value)}
+
+
+def test_a_sink_with_a_wrong_option_cannot_be_configured():
+    with pytest.raises(ValueError, match=r"redact: no event has 'data.cod'"):
+        Sink(redact=("data.cod",))

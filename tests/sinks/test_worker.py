@@ -1,0 +1,600 @@
+import asyncio
+import contextlib
+import itertools
+import json
+import sqlite3
+import time
+from collections import Counter
+
+import pytest
+import structlog
+from contracts.journal import NOW, planned, record, stats
+
+from journal import KeptDelivery
+from journal.commit import Broken, Unavailable
+from journal.event import Attempt, State
+from journal.quantity import Duration
+from journal.sqlite import SQLiteJournal
+from sinks import worker as module
+from sinks.retry import Retry
+from sinks.sink import Failed, Receipt, Refused, Sink
+from sinks.worker import Clock, Worker, real_clock
+
+#: Nothing here takes longer, unless it hangs.
+SOON = 30
+
+
+class Hands:
+    """A clock that is put forward by hand."""
+
+    def __init__(self):
+        self.at = NOW
+
+    def now(self):
+        return self.at
+
+
+class Destination:
+    """A sink's other end: it answers as `answers` says, then always by a receipt."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.arrived = []
+        self.bodies = []
+        self.attempts = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.inside = 0
+        self.most_inside = 0
+
+    async def send(self, outgoing):
+        self.arrived.append(outgoing.event_id)
+        self.bodies.append(json.loads(outgoing.body))
+        self.attempts.append(outgoing.attempt)
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        try:
+            await self.open.wait()
+        finally:
+            self.inside -= 1
+        answer = self.answers.pop(0) if self.answers else Receipt(status=200)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Watched:
+    """The journal, and what it was asked; `failures` are raised in its place."""
+
+    def __init__(self, journal):
+        self._journal = journal
+        self.asked = []
+        self.failures = {}
+
+    def __getattr__(self, name):
+        method = getattr(self._journal, name)
+
+        def asked(*args, **kwargs):
+            self.asked.append(name)
+            if self.failures.get(name):
+                raise self.failures[name].pop(0)
+            return method(*args, **kwargs)
+
+        return asked
+
+
+class World:
+    """A journal, a clock, and workers that are running."""
+
+    def __init__(self, path):
+        self.path, self.hands = path, Hands()
+        ticks = itertools.count()
+        self.clock = Clock(now=self.hands.now, ticks=lambda: float(next(ticks)), chance=lambda: 0.0)
+        self.journals, self.tasks = [], []
+
+    async def start(self):
+        self.journal = await SQLiteJournal.open(
+            self.path, seal="seal", now=self.hands.at, version="0.1.0"
+        )
+        self.journals.append(self.journal)
+        return self.journal
+
+    def run(self, destination, *, journal=None, name="log", **options):
+        worker = Worker(name, Sink(**options), journal or self.journal, self.clock)
+        self.go(worker, destination)
+        return worker
+
+    def go(self, worker, destination):
+        self.tasks.append(asyncio.create_task(worker.run(destination.send)))
+        return self.tasks[-1]
+
+    async def accept(self, worker, *keys, **said):
+        """As the pipeline does: plan, record, hand over."""
+        one = worker.owe()
+        plan = planned(*keys, owed=[one], at=self.hands.at, **said)
+
+        def then(outcome):
+            if isinstance(outcome, Exception) or not outcome.new[0]:
+                worker.forget(one)
+            elif not one.taken:
+                worker.note(plan.at + one.wait)
+            for delivery in getattr(outcome, "deliveries", ()):
+                worker.hand(delivery)
+
+        await record(self.journal, plan, then=then)
+        return plan.event.id
+
+    async def delivery(self, event_id):
+        (kept,) = (await self.journal.event(event_id)).deliveries
+        return kept
+
+    async def until(self, **expected):
+        """Wait until so many deliveries are in these states, and no others are."""
+        async with asyncio.timeout(SOON):
+            while True:
+                found = await self.journal.stats()
+                if {name: n for name, n in found.deliveries.items() if n} == expected:
+                    return
+                await asyncio.sleep(0.005)
+
+    async def end(self):
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for journal in self.journals:
+            await journal.close()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    """A clock that is put forward by hand wakes nobody: look at it often."""
+    monkeypatch.setattr(module, "LONGEST_SLEEP", 0.01)
+    monkeypatch.setattr(module, "PAUSE", 0.01)
+
+
+@pytest.fixture
+async def world(tmp_path):
+    world = World(tmp_path / "smshook.db")
+    await world.start()
+    yield world
+    await world.end()
+
+
+async def until(condition):
+    async with asyncio.timeout(SOON):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.001)
+
+
+# Handing over
+
+
+async def test_what_was_just_committed_is_sent_without_asking_the_journal(world):
+    """Mutant: a worker that polls."""
+    journal, destination = Watched(world.journal), Destination()
+    worker = world.run(destination, journal=journal)
+    await until(lambda: "next_due" in journal.asked and worker._next_due is None)
+    journal.asked.clear()
+
+    event_id = await world.accept(worker)
+    await world.until(delivered=1)
+
+    assert destination.arrived == [event_id]
+    assert destination.attempts == [1]
+    assert set(journal.asked) == {"settle"}
+    assert (await world.delivery(event_id)) == KeptDelivery(
+        id=1,
+        sink="log",
+        state=State.DELIVERED,
+        due_at=None,
+        attempts=(Attempt(at=NOW, outcome="delivered", status=200, took_ms=1000.0),),
+    )
+
+
+async def test_what_there_is_no_room_for_stays_pending_and_is_read_when_there_is(
+    world, monkeypatch
+):
+    monkeypatch.setattr(module, "CAPACITY", 3)
+    destination = Destination()
+    destination.open.clear()
+    worker = world.run(destination, concurrency=2)
+    await until(lambda: worker._next_due is None)
+
+    accepted = [await world.accept(worker) for _ in range(10)]
+    await world.until(sending=3, pending=7)
+    await asyncio.sleep(0.05)
+    await world.until(sending=3, pending=7)
+    destination.open.set()
+    await world.until(delivered=10)
+
+    assert Counter(destination.arrived) == dict.fromkeys(accepted, 1)
+    assert destination.most_inside == 2
+
+
+async def test_ten_thousand_events_through_a_queue_of_a_thousand_arrive_once_each(world):
+    destination = Destination()
+    worker = world.run(destination)
+
+    accepted = await asyncio.gather(*(world.accept(worker) for _ in range(10_000)))
+    await world.until(delivered=10_000)
+    await until(lambda: worker._held == 0)
+
+    assert Counter(destination.arrived) == dict.fromkeys(accepted, 1)
+    assert module.CAPACITY == 1000
+
+
+async def test_a_duplicate_gives_its_place_back(world, monkeypatch):
+    """Mutant: a place that is kept for what was never recorded, until there are none."""
+    monkeypatch.setattr(module, "CAPACITY", 3)
+    destination = Destination()
+    worker = world.run(destination)
+
+    for _ in range(10):
+        await world.accept(worker, 1)
+    await world.until(delivered=1)
+    await until(lambda: worker._next_due is None)
+
+    assert worker._held == 0
+    assert worker.owe().taken
+
+
+async def test_what_the_journal_could_not_take_gives_its_place_back(world):
+    destination = Destination()
+    worker = world.run(destination)
+    await until(lambda: worker._next_due is None)
+
+    with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as shell:
+        shell.execute("begin immediate")
+        with pytest.raises(Unavailable):
+            await world.accept(worker)
+
+    assert worker._held == 0
+
+
+async def test_a_caller_that_is_cancelled_does_not_keep_the_event_from_its_sink(world):
+    """Mutant: handing over where the caller waits, instead of where it was committed."""
+    destination = Destination()
+    worker = world.run(destination)
+
+    caller = asyncio.create_task(world.accept(worker))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await world.until(delivered=1)
+    await until(lambda: worker._held == 0)
+
+    assert len(destination.arrived) == 1
+
+
+async def test_a_sink_that_hangs_holds_up_no_other(world):
+    """Mutant: one queue for all sinks."""
+    stuck, works = Destination(), Destination()
+    stuck.open.clear()
+    slow = world.run(stuck, name="slow")
+    quick = world.run(works, name="quick")
+
+    for _ in range(20):
+        await world.accept(slow)
+        await world.accept(quick)
+    await world.until(sending=20, delivered=20)
+
+    assert len(works.arrived) == 20
+
+
+async def test_a_sink_sees_what_it_may_see(world):
+    destination = Destination()
+    worker = world.run(destination, redact="codes")
+
+    await world.accept(worker, code="123456", to="+18503814729")
+    await world.until(delivered=1)
+
+    data = destination.bodies[0]["data"]
+    assert (data["code"], data["to"]) == ("***", "+18503814729")
+
+
+# Trying again
+
+
+async def test_a_failed_delivery_is_tried_again_when_it_falls_due(world):
+    destination = Destination(Failed("refused"), Failed("http", status=503, retry_after=90.0))
+    worker = world.run(destination)
+
+    event_id = await world.accept(worker)
+    await world.until(pending=1)
+    waiting = [(await world.delivery(event_id)).due_at]
+    await asyncio.sleep(0.03)
+    before_due = len(destination.arrived)
+    world.hands.at += 1
+    await until(lambda: len(destination.arrived) == 2)
+    await world.until(pending=1)
+    waiting.append((await world.delivery(event_id)).due_at)
+    world.hands.at += 90
+    await world.until(delivered=1)
+
+    kept = await world.delivery(event_id)
+    assert (waiting, before_due) == ([NOW + 1, NOW + 91], 1)
+    assert destination.attempts == [1, 2, 3]
+    assert [(one.at, one.outcome, one.status, one.error) for one in kept.attempts] == [
+        (NOW, "failed", None, "refused"),
+        (NOW + 1, "failed", 503, "http"),
+        (NOW + 91, "delivered", 200, None),
+    ]
+
+
+async def test_a_refused_delivery_is_dead_at_once(world):
+    destination = Destination(Refused("gone", status=410))
+    worker = world.run(destination)
+
+    with structlog.testing.capture_logs() as logs:
+        event_id = await world.accept(worker)
+        await world.until(dead=1)
+        await until(lambda: worker._held == 0)
+
+    kept = await world.delivery(event_id)
+    assert [(one.outcome, one.status, one.error) for one in kept.attempts] == [
+        ("refused", 410, "gone")
+    ]
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("delivery.attempted", "info"),
+        ("delivery.dead", "warning"),
+    ]
+    assert (logs[0]["attempt"], logs[0]["state"], logs[0]["delivery_id"]) == (1, "dead", "1")
+
+
+async def test_the_failure_of_the_fifteenth_attempt_is_the_last(world):
+    destination = Destination(*[Failed("refused") for _ in range(15)])
+    worker = world.run(destination)
+
+    event_id = await world.accept(worker)
+    for _ in range(14):
+        await world.until(pending=1)
+        world.hands.at = (await world.delivery(event_id)).due_at
+    await world.until(dead=1)
+
+    kept = await world.delivery(event_id)
+    waits = [later.at - one.at for one, later in itertools.pairwise(kept.attempts)]
+    assert waits == [1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400]
+    assert destination.attempts == list(range(1, 16))
+
+
+async def test_an_attempt_that_takes_too_long_has_failed(world):
+    destination = Destination()
+    destination.open.clear()
+    worker = world.run(destination, timeout=Duration(0.05), retry=Retry(attempts=1))
+
+    event_id = await world.accept(worker)
+    await world.until(dead=1)
+
+    kept = await world.delivery(event_id)
+    assert [(one.outcome, one.error) for one in kept.attempts] == [("failed", "timeout")]
+    assert destination.inside == 0
+
+
+@pytest.mark.parametrize(
+    ("nonsense", "recorded"),
+    [
+        (ValueError("+18503814729"), ("failed", None, "fault")),
+        (ExceptionGroup("several", [ValueError("+18503814729")]), ("failed", None, "fault")),
+        (asyncio.CancelledError(), ("failed", None, "fault")),
+        (TimeoutError(), ("failed", None, "fault")),
+        (None, ("failed", None, "fault")),
+        ("202 Accepted", ("failed", None, "fault")),
+        (Failed("\ud800"), ("failed", None, "fault")),
+        (Failed("http", status=2**70), ("failed", None, "fault")),
+        (Refused("http", status="410 Gone"), ("refused", None, "fault")),
+        (Receipt(status=2**70), ("delivered", None, "fault")),
+        (Failed("http", status=503, retry_after="soon"), ("failed", 503, "http")),
+        (Failed("http", status=503, retry_after=float("nan")), ("failed", 503, "http")),
+    ],
+    ids=lambda one: ascii(one)[:40] if not isinstance(one, tuple) else "",
+)
+async def test_a_sink_that_answers_nonsense_stops_nobody(world, nonsense, recorded):
+    """Mutants: a CancelledError of the sink's own that ends one of its eight senders for good;
+    a word that cannot be stored and leaves its delivery `sending` and its place taken."""
+    destination = Destination(nonsense)
+    worker = world.run(destination, concurrency=1, retry=Retry(attempts=1))
+
+    with structlog.testing.capture_logs() as logs:
+        event_id = await world.accept(worker)
+        sound = await world.accept(worker)
+        await until(lambda: destination.arrived == [event_id, sound] and worker._held == 0)
+
+    (attempt,) = (await world.delivery(event_id)).attempts
+    assert (attempt.outcome, attempt.status, attempt.error) == recorded
+    assert (await world.delivery(sound)).state is State.DELIVERED
+    assert "8503814729" not in str(logs)
+
+
+async def test_what_is_not_delivered_in_time_expires(world):
+    destination = Destination(Failed("refused"))
+    worker = world.run(
+        destination, expire_after=Duration(60), retry=Retry(first_wait=Duration(3600))
+    )
+
+    with structlog.testing.capture_logs() as logs:
+        event_id = await world.accept(worker)
+        await world.until(pending=1)
+        due_at = (await world.delivery(event_id)).due_at
+        world.hands.at += 60
+        await world.until(expired=1)
+        await until(lambda: worker._held == 0)
+
+    # Mutant: it expires when it would have been tried next, an hour later.
+    assert due_at == NOW + 60
+    assert destination.attempts == [1]
+    assert len((await world.delivery(event_id)).attempts) == 1
+    assert [line["event"] for line in logs] == ["delivery.attempted", "delivery.expired"]
+
+
+async def test_what_expired_before_it_was_sent_is_not_sent(world):
+    await world.accept(Worker("log", Sink(), world.journal, world.clock))
+    world.hands.at += 61
+    await world.start()
+
+    destination = Destination()
+    world.run(destination, expire_after=Duration(60))
+    await world.until(expired=1)
+
+    assert destination.arrived == []
+
+
+async def test_a_first_wait_is_waited_for(world):
+    destination = Destination()
+    worker = world.run(destination, retry=Retry(schedule=(Duration(5), Duration(5))))
+
+    event_id = await world.accept(worker)
+    await asyncio.sleep(0.03)
+    early = (destination.arrived, (await world.delivery(event_id)).due_at)
+    world.hands.at += 5
+    await world.until(delivered=1)
+
+    assert early == ([event_id], NOW + 5) or early == ([], NOW + 5)
+    assert destination.attempts == [1]
+
+
+# A journal that cannot
+
+
+async def test_an_outcome_is_written_however_long_the_journal_cannot(world):
+    """Mutant: a settle that is tried once, and a second delivery at the next start."""
+    destination = Destination()
+    worker = world.run(destination)
+    destination.open.clear()
+    event_id = await world.accept(worker)
+    await until(lambda: destination.arrived == [event_id])
+
+    with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as shell:
+        shell.execute("begin immediate")
+        destination.open.set()
+        await asyncio.sleep(1.2)
+        assert (await world.delivery(event_id)).state is State.SENDING
+    await world.until(delivered=1)
+
+    assert destination.arrived == [event_id]
+    assert len((await world.delivery(event_id)).attempts) == 1
+
+
+@pytest.mark.parametrize("question", ["take", "next_due"])
+async def test_what_is_owed_is_found_though_the_journal_could_not_say_so_once(world, question):
+    """Mutant: forgetting what is due before it is known again, or dying of the error."""
+    await world.accept(Worker("log", Sink(), world.journal, world.clock))
+    journal, destination = Watched(await world.start()), Destination()
+    world.hands.at -= 1  # not due yet: asking is the only way to know of it
+    journal.failures[question] = [Unavailable("SQLITE_IOERR_READ")]
+
+    worker = world.run(destination, journal=journal)
+    await until(lambda: journal.failures == {question: []})
+    world.hands.at += 1
+    await world.until(delivered=1)
+    await until(lambda: worker._held == 0)
+
+    assert len(destination.arrived) == 1
+
+
+async def test_a_broken_journal_ends_what_would_write_to_it(world):
+    destination = Destination()
+    journal = Watched(world.journal)
+    journal.failures = {"settle": [Broken("SQLITE_IOERR_FSYNC")]}
+    worker = world.run(destination, journal=journal)
+    await until(lambda: worker._next_due is None)
+
+    await world.accept(worker)
+    await until(lambda: destination.arrived)
+    async with asyncio.timeout(SOON):
+        await worker.close()
+
+    await world.until(sending=1)
+    assert journal.asked.count("settle") == 1
+
+
+async def test_a_feeder_whose_journal_broke_asks_no_more(world):
+    journal = Watched(world.journal)
+    journal.failures = {"take": [Broken("SQLITE_CORRUPT")]}
+
+    world.run(Destination(), journal=journal)
+    await asyncio.sleep(0.05)
+
+    assert journal.asked == ["take"]
+
+
+# The end, and the next start
+
+
+async def test_closing_settles_what_is_being_sent_and_leaves_the_rest_to_the_next_start(world):
+    """Mutants: waiting for the whole queue; sending what nobody waits for any more."""
+    destination = Destination()
+    destination.open.clear()
+    worker = world.run(destination, concurrency=2)
+    accepted = [await world.accept(worker) for _ in range(5)]
+    await until(lambda: len(destination.arrived) == 2)
+
+    closing = asyncio.create_task(worker.close())
+    await asyncio.sleep(0.02)
+    ended_early, owed_late = closing.done(), worker.owe()
+    destination.open.set()
+    async with asyncio.timeout(SOON):
+        await closing
+    await world.until(delivered=2, sending=3)
+
+    assert (ended_early, owed_late.taken) == (False, False)
+    assert destination.arrived == accepted[:2]
+    await world.end()
+    await world.start()
+    rest = Destination()
+    world.run(rest)
+    await world.until(delivered=5)
+    assert sorted(rest.arrived) == accepted[2:]
+    assert rest.attempts == [1, 1, 1]
+
+
+async def test_closing_a_worker_with_nothing_to_do_takes_no_time(world):
+    worker = world.run(Destination())
+
+    async with asyncio.timeout(1):
+        await worker.close()
+
+
+async def test_an_earlier_start_that_comes_late_is_not_believed(world):
+    """At least once: it was sent twice, and what is kept is what its owner says."""
+    late, ours = Destination(Failed("refused")), Destination()
+    late.open.clear()
+    worker = world.run(late, name="log")
+    event_id = await world.accept(worker)
+    await until(lambda: late.arrived)
+
+    await world.start()
+    world.run(ours, name="log")
+    await world.until(delivered=1)
+    late.open.set()
+    await until(lambda: worker._busy == 0)
+
+    assert ours.arrived == late.arrived == [event_id]
+    assert [one.outcome for one in (await world.delivery(event_id)).attempts] == ["delivered"]
+    assert await world.journal.stats() == stats(events=1, delivered=1)
+
+
+async def test_a_sink_that_is_opened_again_is_sent_what_it_was_being_sent(world):
+    """Mutant: what is in a sender's hands when it is cancelled is nobody's until a restart."""
+    destination = Destination()
+    destination.open.clear()
+    worker = Worker("log", Sink(concurrency=2), world.journal, world.clock)
+    running = world.go(worker, destination)
+    accepted = [await world.accept(worker) for _ in range(3)]
+    await until(lambda: len(destination.arrived) == 2)
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    destination.open.set()
+    world.go(worker, destination)
+    await world.until(delivered=3)
+    await until(lambda: worker._held == 0)
+
+    assert Counter(destination.arrived) == Counter(accepted + accepted[:2])
+    assert set(destination.attempts) == {1}
+
+
+def test_the_clocks_of_this_machine_are_those():
+    clock = real_clock(lambda: 0.5)
+
+    assert abs(clock.now() - time.time()) < 5
+    assert 0 <= time.monotonic() - clock.ticks() < 5
+    assert clock.chance() == 0.5

@@ -1,0 +1,281 @@
+"""What no tool checks: the promises that the files of this repository make about each other."""
+
+import ast
+import importlib.metadata
+import importlib.util
+import re
+import socket
+import tomllib
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+PROJECT = tomllib.loads(PYPROJECT)
+PACKAGES = ["journal", "receiver", "routes", "server", "sinks"]
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("build", "run", "dev")}
+
+#: What older versions of these were found guilty of; their advisories were last read on READ_ON.
+READ_ON = date(2026, 11, 21)
+MINIMUM = {
+    "h11": "0.16",  # CVE-2025-43859
+    "litestar": "2.25",  # CVE-2025-59152, CVE-2026-25479, CVE-2026-25480, CVE-2026-48060
+    "multipart": "1.3.1",  # CVE-2026-28356
+    "uvicorn": "0.54",  # what the tests of slow clients and of shutdown were made with
+}
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def declared(requirements):
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
+
+
+def everything_declared():
+    return [
+        *PROJECT["build-system"]["requires"],
+        *PROJECT["project"]["dependencies"],
+        *PROJECT["dependency-groups"]["dev"],
+    ]
+
+
+def locked(name):
+    """Distribution -> version, as a lock file pins them."""
+    pins = re.findall(r"(?m)^([A-Za-z0-9._-]+)==(\S+)", LOCKS[name].read_text())
+    return {canonicalize_name(name): Version(version) for name, version in pins}
+
+
+# Packages
+
+
+def test_a_package_in_the_tree_is_one_that_every_tool_watches():
+    """Mutant: a folder of modules that import-linter, mypy, coverage or the wheel leave out."""
+    in_the_tree = sorted({path.parent.name for path in ROOT.glob("[!.]*/*.py")} - {"tests"})
+    tool = PROJECT["tool"]
+
+    watched = {
+        "coverage": sorted(tool["coverage"]["run"]["source"]),
+        "import-linter": sorted(tool["importlinter"]["root_packages"]),
+        "mypy": sorted(tool["mypy"]["packages"]),
+        "wheel": sorted(tool["hatch"]["build"]["targets"]["wheel"]["packages"]),
+    }
+
+    assert PACKAGES == in_the_tree
+    assert dict.fromkeys(watched, PACKAGES) == watched
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_top_level_name_is_ours_alone(package):
+    """Our package names are plain words; nobody else may install them beside us."""
+    owners = importlib.metadata.packages_distributions().get(package, [])
+    spec = importlib.util.find_spec(package)
+
+    assert set(owners) <= {"smshook"}
+    assert spec is not None
+    assert ROOT / package == Path(spec.origin).parent
+
+
+# Modules
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_says_in_its_first_line_what_it_is_for(path):
+    source = path.read_text()
+
+    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+    assert not source or len(first.split()) > 2
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_has_an_open_end(path):
+    open_ends = re.compile(r"\b([T]ODO|[F]IXME|[X]XX)\b|[p]ragma: no cover")
+
+    found = [
+        (number, line.strip())
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if open_ends.search(line)
+    ]
+
+    assert [] == found
+
+
+# Refusals
+
+
+def test_each_refusal_of_a_rule_says_why():
+    """Mutant: a code added to an `ignore` list without its reason."""
+    section = PYPROJECT.partition("[tool.ruff.lint]")[2].partition("[tool.ruff.lint.pylint]")[0]
+    refusals = re.findall(r'(?m)^  "([A-Z]+[0-9]*)",?(.*)$', section)
+    ruff = PROJECT["tool"]["ruff"]["lint"]
+    ignored = ruff["ignore"] + [
+        code for codes in ruff["per-file-ignores"].values() for code in codes
+    ]
+
+    assert sorted(ignored) == sorted(code for code, _ in refusals), "one refusal a line"
+    assert [] == [code for code, reason in refusals if not re.fullmatch(r" +# \S.{3,}", reason)]
+
+
+# Dependencies
+
+
+@pytest.mark.parametrize("name", MINIMUM)
+def test_no_dependency_is_older_than_its_last_known_hole(name):
+    """A table instead of an audit service: where none is reachable, those report all well.
+
+    Mutant: an older version in a lock file, or installed in its place.
+    """
+    age = (datetime.now(UTC).date() - READ_ON).days
+    advice = f"; the table is {age} days old: read the advisories again" if age > 90 else ""
+
+    found = {"installed": Version(importlib.metadata.version(name)), "locked": locked("run")[name]}
+
+    assert all(version >= Version(MINIMUM[name]) for version in found.values()), (
+        f"{name} must be {MINIMUM[name]} or newer, found {found}{advice}"
+    )
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_file_pins_by_hash_and_says_nothing_of_where_from(name):
+    text = LOCKS[name].read_text()
+    entries = re.split(r"(?m)^(?=\w)", text.replace("\\\n", ""))[1:]
+
+    unpinned = [entry for entry in entries if not re.match(r"\S+==\S+ .*--hash=sha256:", entry)]
+    places = re.findall(r"(?m)://|^-.*|(?<=\s)/\S+| @ \S+", text)
+
+    assert entries
+    assert [] == unpinned
+    assert [] == places
+
+
+def test_the_lock_files_hold_what_is_declared():
+    """Mutant: a dependency added to pyproject.toml without `make lock`."""
+    asked = {
+        "build": PROJECT["build-system"]["requires"],
+        "run": PROJECT["project"]["dependencies"],
+        "dev": PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"],
+    }
+
+    missing = [
+        (lock, text)
+        for lock, requirements in asked.items()
+        for text in requirements
+        if not satisfied(Requirement(text), locked(lock))
+    ]
+
+    assert [] == missing
+
+
+def satisfied(requirement, pins):
+    version = pins.get(canonicalize_name(requirement.name))
+    return version is not None and version in requirement.specifier
+
+
+def test_what_is_tested_is_what_runs():
+    build, run, dev = (locked(name) for name in ("build", "run", "dev"))
+
+    assert run == {name: dev.get(name) for name in run}
+    assert {name: build[name] for name in build.keys() & dev} == {
+        name: dev[name] for name in build.keys() & dev
+    }
+
+
+def test_each_dependency_has_its_reason_and_each_reason_its_dependency():
+    reasons = (ROOT / "docs/decisions/0002-dependencies.md").read_text()
+
+    explained = set(re.findall(r"(?m)^\* \*\*([\w.-]+)\*\*", reasons))
+
+    assert declared(everything_declared()) == explained
+
+
+# Documents
+
+
+def glossary():
+    """Word -> the words that are not used for it, from the table of the glossary."""
+    rows = re.findall(
+        r"(?m)^\| \*\*(.+?)\*\* \| .+? \| (.*?) ?\|$", (ROOT / "docs/glossary.md").read_text()
+    )
+    return {word: re.findall(r"`(\w+)`", instead) for word, instead in rows}
+
+
+def test_the_glossary_has_one_row_a_word_in_order():
+    words = list(glossary())
+
+    assert sorted(set(words), key=str.lower) == words
+    assert {"attempt", "callback", "delivery", "event", "journal", "route", "sink"} <= set(words)
+
+
+def test_classes_and_modules_are_named_in_the_words_of_the_glossary():
+    """Mutant: a class `Endpoint`, a module `adapter.py`."""
+    other_words = {word for instead in glossary().values() for word in instead}
+    named = [
+        (name_of(path), name)
+        for path in MODULES
+        for name in [
+            path.stem,
+            *(
+                node.name
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ClassDef)
+            ),
+        ]
+    ]
+
+    found = [
+        (path, name)
+        for path, name in named
+        if other_words & {part.lower() for part in re.findall(r"[A-Z]?[a-z0-9]+", name)}
+    ]
+
+    assert [] == found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_link_in_a_document_leads_somewhere(path):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text())
+
+    lost = [
+        f"{target}#{anchor}"
+        for target, anchor in links
+        if not leads_somewhere(path.parent / target if target else path, anchor)
+    ]
+
+    assert [] == lost
+
+
+def leads_somewhere(file, anchor):
+    if not file.exists():
+        return False
+    if not anchor:
+        return True
+    headings = re.findall(r"(?m)^#+ (.+)$", file.read_text())
+    return anchor in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+# The tests themselves
+
+
+@pytest.mark.parametrize(
+    "reach",
+    [
+        lambda: socket.create_connection(("192.0.2.1", 80), timeout=0.1),
+        lambda: socket.getaddrinfo("example.com", 80),
+        lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 9)),
+        lambda: socket.socket().bind(("0.0.0.0", 0)),  # noqa: S104 - this is what is refused
+    ],
+    ids=["connect", "look up", "send", "listen"],
+)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_test_that_reaches_beyond_loopback_is_stopped(reach):
+    with pytest.raises(PermissionError, match="loopback only"):
+        reach()
