@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -17,6 +17,9 @@ from .sink import Failed, Outgoing, Receipt, Refused, Send, Sink
 
 #: Deliveries of one sink that are held in memory; what is owed beyond waits in the journal.
 CAPACITY = 1000
+#: How many are read from the journal at once: it keeps places for them while it asks, and what is
+#: accepted meanwhile needs places too.
+TAKEN_AT_ONCE = 100
 #: Seconds between looks at the journal where it could not answer, and at the clock: a wall clock
 #: that jumps must not leave what is due asleep.
 PAUSE = 1.0
@@ -54,7 +57,7 @@ class Worker:
         self._sink, self._journal, self._clock = sink, journal, clock
         self._redact = compile_redact(sink.redact)
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
-        #: In the queue, being sent or being settled, and what a batch may still bring.
+        #: Places: in the queue, being sent or settled, and kept for what a batch may still bring.
         self._held = 0
         self._busy = 0  # being sent, or sent and not settled
         self._idle = asyncio.Event()
@@ -135,22 +138,23 @@ class Worker:
         return CAPACITY - self._held
 
     async def _take(self) -> None:
-        room = self._room()
-        self._held += room  # of the events that arrive meanwhile
-        try:
-            taken = await self._journal.take(self.name, limit=room, now=self._clock.now())
-        except BaseException:
-            self._held -= room
-            raise
-        self._held -= room - len(taken)
-        for delivery in taken:
-            self._queue.put_nowait(delivery)
-        if len(taken) < room:
+        limit = min(self._room(), TAKEN_AT_ONCE)
+        self._held += limit
+        taking = self._journal.take(self.name, limit=limit, now=self._clock.now())
+        # Whoever is cancelled here, what was taken is ours to send.
+        taking.add_done_callback(lambda done: self._taken(done, limit))
+        if len(await asyncio.shield(taking)) < limit:
             # Forget first: what is noted while the journal is asked must not be overwritten.
             self._next_due = None
             due_at = await self._journal.next_due(self.name)
             if due_at is not None:
                 self.note(due_at)
+
+    def _taken(self, done: "asyncio.Future[Sequence[Delivery]]", limit: int) -> None:
+        taken = () if done.exception() else done.result()
+        self._held -= limit - len(taken)
+        for delivery in taken:
+            self._queue.put_nowait(delivery)
 
     async def _send_all(self, send: Send) -> None:
         while True:

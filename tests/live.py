@@ -55,7 +55,8 @@ class Live:
         (self.folder / "smshook.yaml").chmod(0o600)
 
     def __enter__(self):
-        return self.start()
+        running = self.process is not None and self.process.poll() is None
+        return self if running else self.start()
 
     def __exit__(self, *_exc):
         if self.process is not None and self.process.poll() is None:

@@ -108,7 +108,7 @@ def turned_away(service):
 
 def asked_of_the_api(service):
     yield service.api("/events", key="wr0ng-canary-key")
-    yield service.api(f"/events?number={NUMBER}&{TEXT}=1")
+    yield service.api(f"/events?number={NUMBER}&nmber={CODE}")
     yield service.api(f"/events?since={CODE}x")
     yield service.api(f"/events?after={live.TOKEN}")
     yield service.api(f"/events/{TEXT}")

@@ -22,7 +22,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     event: msgspec.Raw
 
 
-class Copy(msgspec.Struct, frozen=True, kw_only=True):
+class ShownDuplicate(msgspec.Struct, frozen=True, kw_only=True):
     """When and from where the event came again."""
 
     at: datetime
@@ -30,7 +30,7 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
 
 
-class Try(msgspec.Struct, frozen=True, kw_only=True):
+class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt, as it is shown."""
 
     at: datetime
@@ -40,24 +40,24 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: float
 
 
-class Owed(msgspec.Struct, frozen=True, kw_only=True):
+class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery, as it is shown."""
 
     id: str
     sink: str
     state: str
-    attempts: Sequence[Try]
+    attempts: Sequence[ShownAttempt]
     next_at: datetime | None
 
 
-class Matched(msgspec.Struct, frozen=True, kw_only=True):
+class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a route took the event, when it was accepted."""
 
     name: str
     matched: bool
 
 
-class Came(msgspec.Struct, frozen=True, kw_only=True):
+class ShownCallback(msgspec.Struct, frozen=True, kw_only=True):
     """The callback as it came; the body in base64."""
 
     headers: Sequence[tuple[str, str]]
@@ -70,11 +70,11 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     """An event with all that is known of it."""
 
     event: msgspec.Raw
-    duplicates: Sequence[Copy]
-    deliveries: Sequence[Owed]
-    routes: Sequence[Matched]
+    duplicates: Sequence[ShownDuplicate]
+    deliveries: Sequence[ShownDelivery]
+    routes: Sequence[ShownRoute]
     #: Only where it was asked for; null where it is not kept any more.
-    raw: Came | msgspec.UnsetType | None = msgspec.UNSET
+    raw: ShownCallback | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def events(
@@ -108,12 +108,12 @@ def events(
         return Whole(
             event=shown(request.auth, kept.body),
             duplicates=[
-                Copy(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
+                ShownDuplicate(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
-            deliveries=[_owed(delivery) for delivery in kept.deliveries],
-            routes=_matched(kept, routes),
-            raw=_came(await journal.callback(event_id)) if raw else msgspec.UNSET,
+            deliveries=[_delivery(delivery) for delivery in kept.deliveries],
+            routes=_routes(kept, routes),
+            raw=_callback(await journal.callback(event_id)) if raw else msgspec.UNSET,
         )
 
     return Router("/events", route_handlers=[listed, one])
@@ -144,24 +144,24 @@ def _wanted(values: Mapping[str, Any], filters: Readers) -> Wanted:
     return wanted
 
 
-def _matched(kept: Kept, configured: Sequence[str]) -> list[Matched]:
+def _routes(kept: Kept, configured: Sequence[str]) -> list[ShownRoute]:
     """What is configured now, then what was when it matched."""
     names = dict.fromkeys((*configured, *kept.routes))
-    return [Matched(name=name, matched=name in kept.routes) for name in names]
+    return [ShownRoute(name=name, matched=name in kept.routes) for name in names]
 
 
-def _owed(delivery: KeptDelivery) -> Owed:
-    return Owed(
+def _delivery(delivery: KeptDelivery) -> ShownDelivery:
+    return ShownDelivery(
         id=str(delivery.id),
         sink=delivery.sink,
         state=delivery.state,
-        attempts=[_try(attempt) for attempt in delivery.attempts],
+        attempts=[_attempt(attempt) for attempt in delivery.attempts],
         next_at=None if delivery.due_at is None else _utc(delivery.due_at),
     )
 
 
-def _try(attempt: Attempt) -> Try:
-    return Try(
+def _attempt(attempt: Attempt) -> ShownAttempt:
+    return ShownAttempt(
         at=_utc(attempt.at),
         outcome=attempt.outcome,
         status=attempt.status,
@@ -170,10 +170,12 @@ def _try(attempt: Attempt) -> Try:
     )
 
 
-def _came(arrival: Arrival | None) -> Came | None:
+def _callback(arrival: Arrival | None) -> ShownCallback | None:
     if arrival is None:
         return None
-    return Came(headers=arrival.headers, body=arrival.body, peer=arrival.peer, at=_utc(arrival.at))
+    return ShownCallback(
+        headers=arrival.headers, body=arrival.body, peer=arrival.peer, at=_utc(arrival.at)
+    )
 
 
 def _utc(at: float) -> datetime:

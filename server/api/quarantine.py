@@ -34,7 +34,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime
 
 
-class Callback(Entry, frozen=True, kw_only=True):
+class WithBytes(Entry, frozen=True, kw_only=True):
     """As it came; the body in base64."""
 
     headers: Sequence[tuple[str, str]]
@@ -57,11 +57,11 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         return cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
 
     @get("/{quarantine_id:str}")
-    async def one(request: Asking, quarantine_id: FromPath[str]) -> Callback:
+    async def one(request: Asking, quarantine_id: FromPath[str]) -> WithBytes:
         read(request.scope, {})
         kept = await _kept(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
-        return Callback(**known, headers=kept.headers, body=kept.body)
+        return WithBytes(**known, headers=kept.headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
     async def replay(request: Asking, quarantine_id: FromPath[str]) -> Accepted | StillThere:

@@ -13,7 +13,7 @@ from .listing import PAGING, Cursors, Listed
 from .query import read
 
 
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
+class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     #: Null where none of ours was named.
     source: str | None
@@ -25,18 +25,18 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
 def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
     @get("/", guards=[needs("admin", whole=True)])
-    async def listed(request: Asking) -> Listed[Counted]:
+    async def listed(request: Asking) -> Listed[ShownRejection]:
         asked = cursors.asked(read(request.scope, PAGING))
         # They are counted in memory and written once a second.
         await pipeline.write_rejections()
         rows = await journal.rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
-        return cursors.listed(asked, [(seq, _counted(rejection)) for seq, rejection in rows])
+        return cursors.listed(asked, [(seq, _rejection(rejection)) for seq, rejection in rows])
 
     return Router("/rejections", route_handlers=[listed])
 
 
-def _counted(rejection: Rejection) -> Counted:
-    return Counted(
+def _rejection(rejection: Rejection) -> ShownRejection:
+    return ShownRejection(
         reason=rejection.reason,
         source=rejection.source or None,
         peer=rejection.peer,

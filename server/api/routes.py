@@ -13,7 +13,7 @@ from .listing import PAGING, Cursors, Listed
 from .query import read
 
 
-class Named(msgspec.Struct, frozen=True, kw_only=True):
+class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
     """A route with its name."""
 
     name: str
@@ -22,10 +22,10 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def routes(*, table: Mapping[str, Route], cursors: Cursors) -> Router:
-    named = [Named(name=name, to=route.to, when=route.when) for name, route in table.items()]
+    named = [ShownRoute(name=name, to=route.to, when=route.when) for name, route in table.items()]
 
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> Listed[Named]:
+    async def listed(request: Asking) -> Listed[ShownRoute]:
         return cursors.sliced(cursors.asked(read(request.scope, PAGING)), named)
 
     return Router("/routes", route_handlers=[listed])

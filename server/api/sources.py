@@ -14,7 +14,7 @@ from .listing import PAGING, Cursors, Listed
 from .query import read
 
 
-class Token(msgspec.Struct, frozen=True, kw_only=True):
+class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
     """Tells whether the provider uses the new one already."""
 
     fingerprint: str
@@ -22,7 +22,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     """A source, as it is shown."""
 
     name: str
@@ -31,31 +31,31 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     labels: Mapping[str, str]
     last_callback_at: datetime | None
-    tokens: Sequence[Token]
+    tokens: Sequence[ShownToken]
 
 
 def sources(*, journal: Journal, cursors: Cursors, gates: Sequence[Gate]) -> Router:
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> Listed[Account]:
+    async def listed(request: Asking) -> Listed[ShownSource]:
         asked = cursors.asked(read(request.scope, PAGING))
         used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
-        return cursors.sliced(asked, [_account(gate, used) for gate in gates])
+        return cursors.sliced(asked, [_source(gate, used) for gate in gates])
 
     return Router("/sources", route_handlers=[listed])
 
 
-def _account(gate: Gate, used: Mapping[tuple[str, str], float]) -> Account:
+def _source(gate: Gate, used: Mapping[tuple[str, str], float]) -> ShownSource:
     # Also with tokens that are not configured any more.
     last_at = _latest(at for (source, _), at in used.items() if source == gate.name)
     fingerprints = [gate.tokens.fingerprint(i) for i in range(len(gate.source.tokens))]
-    return Account(
+    return ShownSource(
         name=gate.name,
         provider=str(gate.source.__struct_config__.tag),
         state="waiting" if last_at is None else "receiving",
         labels=gate.source.labels,
         last_callback_at=last_at,
         tokens=[
-            Token(
+            ShownToken(
                 fingerprint=fingerprint,
                 current=i == 0,
                 last_used_at=_latest(

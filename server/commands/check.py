@@ -13,6 +13,7 @@ from sinks.redact import CODES, masked_paths
 from sinks.sink import Sink
 
 from ..config import Config
+from ..shown import plain as written
 
 #: Attempts that are added up; a schedule of more is not read to its end.
 _ADDED = 1000
@@ -62,11 +63,7 @@ def _owed(path: Path) -> Mapping[str, int]:
 def _source(source: Source) -> str:
     tokens = "1 token" if len(source.tokens) == 1 else f"{len(source.tokens)} tokens"
     tag = source.__struct_config__.tag
-    rate = (
-        f", at most {source.rate.count / source.rate.per:g} callbacks a second"
-        if source.rate
-        else ""
-    )
+    rate = f", at most {written(source.rate)}" if source.rate else ""
     return f"{tag}; {tokens}, {_addresses(source)}{rate}"
 
 

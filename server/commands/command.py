@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +10,7 @@ from typing import Any, NoReturn
 import click
 from tabulate import tabulate
 
+from journal.commit import Unavailable
 from journal.lock import Held
 from journal.sqlite import WrongJournal
 
@@ -98,12 +98,10 @@ def _told(exc: Exception) -> None:
             raise Wrong(*exc.complaints) from None
         case WrongJournal():
             raise Wrong(str(exc)) from None
-        case Held() | Unreachable() | Garbled():
+        case Held() | Unavailable() | Unreachable() | Garbled():
             raise Failure(str(exc)) from None
         case Problem():
             refuse(exc)
-        case sqlite3.Error():
-            raise Failure(f"the journal cannot be used: {exc}") from None
         case OSError() if exc.errno != errno.EPIPE:  # whoever read us has enough: no failure
             raise Failure(": ".join(str(it) for it in (exc.filename, exc.strerror) if it)) from None
 

@@ -35,6 +35,13 @@ _FILTERS = ("type", "source", "subject", "service", "number")
 _IDS = ("request-id", "activation-id", "rental-id", "reference")
 
 
+def _segment(text: str) -> str:
+    """An id as one segment of a path."""
+    if not text.strip("."):
+        raise click.BadParameter("write an id, as the list shows it")
+    return quote(text, safe="")
+
+
 def _filters(command: Any) -> Any:
     for name in reversed((*_FILTERS, *_IDS)):
         command = click.option(f"--{name}", multiple=True, metavar="TEXT")(command)
@@ -103,7 +110,7 @@ def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 @events.command("show", example="events show 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
-@click.argument("event_id", metavar="ID")
+@click.argument("event_id", metavar="ID", type=_segment)
 @click.option("--raw", is_flag=True, help="Also the callback as it came; needs codes:read.")
 @output_option
 @connection_options
@@ -114,7 +121,7 @@ def show_event(url: str | None, key: str | None, output: str, event_id: str, *, 
     """
     scope, params = ("codes:read", {"raw": "true"}) if raw else ("events:read", {})
     with connect(url, key, scope) as client:
-        whole = client.get(f"/v1/events/{quote(event_id, safe='')}", params)
+        whole = client.get(f"/v1/events/{event_id}", params)
     if output == "json":
         print_json(whole)
         return
@@ -249,7 +256,7 @@ def list_quarantine(url: str | None, key: str | None, output: str, limit: int) -
     print_table(headers, rows, none="nothing in quarantine")
 
 
-_id_argument = click.argument("quarantine_id", metavar="ID")
+_id_argument = click.argument("quarantine_id", metavar="ID", type=_segment)
 
 
 @quarantine.command("show", example="quarantine show 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
@@ -296,7 +303,7 @@ def delete(url: str | None, key: str | None, quarantine_id: str, *, yes: bool) -
 
 
 def _quarantined(quarantine_id: str) -> str:
-    return f"/v1/quarantine/{quote(quarantine_id, safe='')}"
+    return f"/v1/quarantine/{quarantine_id}"
 
 
 @click.command(cls=Command, example="rejections")

@@ -32,13 +32,12 @@ server: {{secret: "{SECRET}"}}
 api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 """
 
-STEP_ONE = """\
-init check serve send
-sources list, sources url
-events list, events show
-quarantine list, quarantine show, quarantine replay, quarantine delete, rejections
-config show, config schema, healthcheck, migrate, version
-"""
+STEP_ONE = [
+    *("init", "check", "serve", "send"),
+    *("sources list", "sources url", "events list", "events show"),
+    *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
+    *("rejections", "config show", "config schema", "healthcheck", "migrate", "version"),
+]
 
 
 def commands(group=smshook, path=()):
@@ -53,7 +52,7 @@ def commands(group=smshook, path=()):
 COMMANDS = dict(commands())
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """An empty one, which is the current one; nothing of smshook in the environment."""
     for name in os.environ:
@@ -91,13 +90,7 @@ def test_the_help_lists_the_commands_of_this_step_and_no_others():
 
     names = re.findall(r"(?m)^  (\S+(?: \S+)*)  ", listed)
 
-    assert sorted(names) == sorted(
-        re.split(
-            r"[ ,]*\n|, ",
-            STEP_ONE.strip().replace("init check serve send", "init, check, serve, send"),
-        )
-    )
-    assert names == list(COMMANDS)
+    assert names == STEP_ONE
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -162,7 +155,7 @@ def test_a_variable_names_it_too_and_the_command_line_wins(folder):
 
 WRONG = CONFIG.replace("type: file", "type: fiel").replace("to: [log]", "to: [lgo]")
 COMPLAINTS = """\
-smshook.yaml:5: sinks.log.type: 'fiel' is not one of file; did you mean 'file'?
+smshook.yaml:5: sinks.log.type: 'fiel' is not one of file
 smshook.yaml:7: routes.everything.to[0]: no sink is named 'lgo'; sinks: log; did you mean 'log'?
 """
 
@@ -193,7 +186,7 @@ def test_every_complaint_is_told_with_its_place_and_nothing_is_written(folder, a
     assert [path.name for path in folder.iterdir()] == ["smshook.yaml"]
 
 
-def test_a_missing_configuration_says_what_writes_one(folder):
+def test_a_missing_configuration_says_what_writes_one():
     result = run("check")
 
     assert told(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
@@ -236,8 +229,10 @@ def test_init_writes_a_configuration_that_is_right_and_for_its_owner_alone(folde
     path = folder / "deep/down/smshook.yaml"
     assert told(result) == (
         0,
-        "wrote deep/down/smshook.yaml; start the service with:\n"
-        "  smshook --config deep/down/smshook.yaml serve\n",
+        """\
+wrote deep/down/smshook.yaml; start the service with:
+  smshook --config deep/down/smshook.yaml serve
+""",
         "",
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -278,7 +273,7 @@ def test_the_shown_configuration_is_masked_also_where_it_is_wrong(folder):
     ]
 
 
-def test_there_is_nothing_to_show_where_there_is_no_file(folder):
+def test_there_is_nothing_to_show_where_there_is_no_file():
     result = run("config", "show")
 
     assert told(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
@@ -305,7 +300,8 @@ def test_the_version_names_what_bugs_depend_on():
 # migrate
 
 
-def test_migrate_says_which_steps_it_took(configured):
+@pytest.mark.usefixtures("configured")
+def test_migrate_says_which_steps_it_took():
     first, second = run("migrate"), run("migrate")
 
     assert (first.exit_code, first.stderr) == (0, "")
@@ -313,11 +309,10 @@ def test_migrate_says_which_steps_it_took(configured):
     assert told(second) == (0, "smshook.db is up to date\n", "")
 
 
-@pytest.mark.parametrize("arguments", [("migrate",), ("serve",)], ids=" ".join)
-def test_who_has_the_journal_is_named_by_its_process(configured, arguments):
+def test_who_has_the_journal_is_named_by_its_process(configured):
     """Mutant: a second writer beside the first."""
     with Lock(configured / "smshook.db"):
-        result = run(*arguments)
+        result = run("migrate")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"is in use by process {os.getpid()};" in result.stderr
@@ -328,14 +323,14 @@ def test_a_file_that_is_no_journal_is_refused_in_a_line(configured):
 
     result = run("migrate")
 
-    assert told(result) == (1, "", "the journal cannot be used: file is not a database\n")
+    said = f"{configured}/smshook.db is no SQLite database; name another file\n"
+    assert told(result) == (2, "", said)
 
 
-@pytest.mark.parametrize("command", ["migrate", "serve"])
-def test_a_journal_whose_folder_is_missing_is_told_in_a_line(folder, command):
+def test_a_journal_whose_folder_is_missing_is_told_in_a_line(folder):
     write(folder, CONFIG + 'journal: {url: "sqlite:///missing/smshook.db"}\n')
 
-    result = run(command)
+    result = run("migrate")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"{folder}/missing/smshook.db.lock: No such file or directory\n"
@@ -358,7 +353,8 @@ TALKING = [
 
 
 @pytest.mark.parametrize("arguments", TALKING, ids=" ".join)
-def test_a_service_that_does_not_run_is_told_with_what_starts_it(configured, arguments):
+@pytest.mark.usefixtures("configured")
+def test_a_service_that_does_not_run_is_told_with_what_starts_it(arguments):
     result = run(*arguments)
 
     assert told(result) == (
@@ -387,7 +383,7 @@ def test_a_process_that_has_the_journal_and_does_not_listen_is_told_apart(config
     )
 
 
-def test_nobody_at_the_address_is_a_failure_that_names_no_password(folder):
+def test_nobody_at_the_address_is_a_failure_that_names_no_password():
     url = "http://user:pass-0123456789@127.0.0.1:9"
 
     result = run("events", "list", "--url", url, "--key", KEY)
@@ -396,7 +392,7 @@ def test_nobody_at_the_address_is_a_failure_that_names_no_password(folder):
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8081", "ftp://host", "http://", "http://a:b:c"])
-def test_an_address_that_is_none_is_a_wrong_command_line(folder, url):
+def test_an_address_that_is_none_is_a_wrong_command_line(url):
     result = run("healthcheck", "--url", url)
 
     assert result.exit_code == 2
@@ -418,11 +414,10 @@ def test_without_a_key_in_clear_the_variable_is_named(folder):
 
     result = run("events", "list")
 
-    assert told(result) == (
-        2,
-        "",
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
         "no key of the configuration is in clear and has the scope events:read; "
-        "put one into SMSHOOK_API_KEY\n",
+        "put one into SMSHOOK_API_KEY\n"
     )
 
 
@@ -454,7 +449,7 @@ def test_a_scope_that_brings_another_opens_what_that_one_opens(folder, scope):
     assert (result.exit_code, "not running" in result.stderr) == (1, True)
 
 
-def test_a_key_that_no_header_may_hold_is_not_repeated(folder):
+def test_a_key_that_no_header_may_hold_is_not_repeated():
     """Mutant: the HTTP library's own words, which quote the header."""
     key = "k3y-with-a-line\nbreak"
 
@@ -470,7 +465,8 @@ def test_a_key_that_no_header_may_hold_is_not_repeated(folder):
 # sources url
 
 
-def test_the_url_is_whole_while_the_service_is_stopped(configured):
+@pytest.mark.usefixtures("configured")
+def test_the_url_is_whole_while_the_service_is_stopped():
     result = run("sources", "url", "tellabot")
 
     assert told(result) == (0, f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n", "")
@@ -545,7 +541,8 @@ def test_any_free_port_is_not_known_before_the_service_runs(folder):
         ),
     ],
 )
-def test_a_sample_that_cannot_be_made_is_a_wrong_command_line(configured, arguments, said):
+@pytest.mark.usefixtures("configured")
+def test_a_sample_that_cannot_be_made_is_a_wrong_command_line(arguments, said):
     result = run("send", *arguments)
 
     assert told(result) == (2, "", f"{said}\n")

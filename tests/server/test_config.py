@@ -217,12 +217,26 @@ extra: 1
         (SERVER + 'api: {keys: {"a\\nb": {key: 0123456789abcdef, scopes: [admin]}}}',
          ("smshook.yaml:2: api.keys.'a\\nb': a name is up to 63 of a-z 0-9 _ - and begins with "
          "a letter or digit")),
+        (SERVER + "journal: {url: '${NOPE}'}",
+         "smshook.yaml:2: journal.url: NOPE is not set in the environment; set it, or ${NOPE:-…}"),
         (SERVER + "server.listen: x",
          "smshook.yaml:2: server.listen: unknown option; did you mean 'server'?"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_one_clear_complaint(tmp_path, text, complaint):
     assert complaints(written(tmp_path, text)) == [complaint]
+
+
+@pytest.mark.parametrize("text", ["'${VALUE}'", "['${VALUE}']"])
+def test_a_complaint_repeats_no_value_that_came_from_the_environment(tmp_path, text):
+    """Mutant: the message of the sink's own check as it is."""
+    path = written(tmp_path, f"{SERVER}sinks: {{a: {{type: file, path: x, redact: {text}}}}}")
+
+    (complaint,) = complaints(path, {"VALUE": "s3cret"})
+
+    assert complaint.startswith("smshook.yaml:2: sinks.a.redact: ")
+    assert "what is written there" in complaint
+    assert "s3cret" not in complaint
 
 
 def test_a_file_that_cannot_be_read_is_one_clear_complaint(tmp_path):

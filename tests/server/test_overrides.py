@@ -9,6 +9,7 @@ from server.config import load
 FILE = f"""\
 sources:
   main-account: {{provider: tellabot, tokens: [0123456789abcdef]}}
+  a: {{provider: tellabot, tokens: [0123456789abcdef]}}
   a_b: {{provider: tellabot, tokens: [0123456789abcdef]}}
   a__b: {{provider: herosms, tokens: [0123456789abcdef]}}
 sinks:
