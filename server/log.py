@@ -31,10 +31,11 @@ def configure(out: BinaryIO, *, people: bool, level: str, now: Callable[[], floa
     again at exit.
     """
     render: Render = Readable(now) if people else json_line
+    lines = _Lines(out)
     structlog.configure(
         processors=[structlog.processors.add_log_level, _cut, _Stamp(now), render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_args: _Lines(out),
+        logger_factory=lambda *_args: lines,
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)

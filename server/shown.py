@@ -56,7 +56,7 @@ class _Showing:
         value = typed(self.reading, path, option, value)
         if value is None:
             return None
-        if path in self.reading.hidden or Secret in types:
+        if Secret in types:
             return self.masked(value)
         one = next((each for each in types if isinstance(value, shape(each))), types[0])
         if shape(one) is dict and isinstance(value, dict):

@@ -1,9 +1,9 @@
 """What `serve` says first on a terminal: where everything is, and what to type next."""
 
-import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from journal.lock import Holder
@@ -24,7 +24,7 @@ def welcome(config: Config, holder: Holder, *, config_path: Path, smshook: str) 
         f"  API  {holder.admin_url}\n",
         _callback_urls(config, begin),
     ]
-    if config.server.public_url is None:
+    if config.sources and config.server.public_url is None:
         parts.append(_tunnel(local))
     parts.append(_next(config, with_config(smshook, config_path)))
     return "\n".join(parts)
@@ -56,24 +56,20 @@ def _next(config: Config, smshook: str) -> str:
     return f"  A first event, in another terminal:\n    {smshook} send {ready[0]}\n"
 
 
-def program(argv0: str = sys.argv[0], found: str | None = None) -> str:
-    """What to type to call this program again: `smshook`, or its path where that is needed.
-
-    `found` is what a shell finds as `smshook`, for tests.
-    """
-    name = Path(argv0).name
-    if name != "smshook":
-        return "smshook"
-    found = found or shutil.which(name)
-    if found is not None and os.path.realpath(found) == os.path.realpath(argv0):
-        return name
+def program(argv0: str = sys.argv[0], which: Callable[[str], str | None] = shutil.which) -> str:
+    """What to type to call this program again: `smshook`, or its path where that is needed."""
     path = Path(argv0)
-    if path.is_relative_to(Path.cwd()):
-        path = path.relative_to(Path.cwd())
-    return shlex.quote(str(path))
+    if path.name != "smshook":
+        return "smshook"
+    found = which("smshook")
+    if found is not None and Path(found).resolve() == path.resolve():
+        return "smshook"
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def with_config(smshook: str, path: Path) -> str:
+    """The same with `--config`, where another terminal would find another configuration."""
     if path == Path(_DEFAULT_FILE):
         return smshook
     return f"{smshook} --config {shlex.quote(str(path))}"

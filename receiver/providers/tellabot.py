@@ -175,16 +175,17 @@ def _stated(reading: Reading, received: datetime) -> Stated | None:
 def _message_keys(
     reading: Reading, callback: Callback, to: str | None, stated: Stated | None, subject: str
 ) -> tuple[Key, ...]:
-    """Service and price may be corrected later, and polled rows of an SMS do not say its request.
+    """Service, pin and price may be corrected later, and polled rows do not say the request.
 
-    Without a time the request is needed to tell two messages of one text apart.
+    Where no text was sent the pin stands in its place. Without a time the request is needed to
+    tell two messages of one text apart.
     """
     billed = reading.raw("from") == _BILLING
     raw = reading.raw("timestamp") or reading.raw("date_time")
     when = sent(stated, raw, callback.received)
     return keys(
         *("billing" if billed else "sms", digits(to) if to else reading.raw("to")),
-        *(reading.raw("from"), when.text, reading.raw("reply")),
+        *(reading.raw("from"), when.text, reading.raw("reply") or reading.raw("pin")),
         *((subject,) if billed else ()),
         second=when.second,
         otherwise=() if billed else (subject,),

@@ -522,6 +522,28 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer():
     assert size > 20_000_000
 
 
+async def test_an_answer_that_once_waited_for_its_reader_may_take_its_time():
+    """Mutant: the stall, armed once and not lifted, ends an answer that is well under way."""
+    read = asyncio.Event()
+
+    async def pausing(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a" * 20_000_000, "more_body": True})
+        await read.wait()
+        await asyncio.sleep(0.8)
+        await send({"type": "http.response.body", "body": b"end"})
+
+    async with Door(pausing, stall=0.5) as door, door.call() as (reader, writer):
+        writer.write(get(b"Host: h\r\nConnection: close\r\n"))
+        size = 0
+        while size < 20_000_000:
+            size += len(await reader.read(1_000_000))
+        read.set()
+        rest = await asyncio.wait_for(reader.read(), 5)
+
+    assert rest.endswith(b"3\r\nend\r\n0\r\n\r\n")
+
+
 # A body that nobody reads
 
 
@@ -807,8 +829,10 @@ async def test_an_app_that_does_not_let_itself_be_cancelled_does_not_hold_the_en
         writer.write(REQUEST)
         assert await door.has_open_connections(1)
 
-        await asyncio.wait_for(door.listener.finish(0.1), 5)
-        release.set()
+        try:
+            await asyncio.wait_for(door.listener.finish(0.1), 5)
+        finally:
+            release.set()
 
 
 async def test_after_all_that_is_broken_the_end_comes_at_once():

@@ -343,6 +343,14 @@ def test_another_message_has_another_key(name):
     assert set(keys(SMS)).isdisjoint(keys({**SMS, name: "1700000000"}))
 
 
+def test_two_pins_without_a_text_are_two_messages():
+    """A late code is a lost code; with a text, a pin recognized later is no second message."""
+    silent = {**SMS, "reply": ""}
+
+    assert keys({**silent, "pin": "1234"}) != keys({**silent, "pin": "5678"})
+    assert keys({**SMS, "pin": "1234"}) == keys({**SMS, "pin": ""})
+
+
 def test_where_there_is_no_timestamp_the_date_stands_in_the_key():
     dated = {**SMS, "timestamp": "", "date_time": "2020-09-14 14:42:36"}
 

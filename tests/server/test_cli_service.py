@@ -455,3 +455,27 @@ def test_no_stdout_at_all_is_no_failure(service):
     )
 
     assert (listing.returncode, listing.stderr) == (0, b"")
+
+
+def test_check_warns_of_what_is_owed_to_a_name_that_is_no_sink_any_more(tmp_path):
+    """While the service runs: it reads without the lock. Mutant: a check of the file alone."""
+    failing = CONFIG.replace("path: events.jsonl", "path: missing/events.jsonl, redact: codes")
+    with live.Live(tmp_path, failing) as service:
+        service.run("send", "tellabot", "--times", "2")
+        live.eventually(lambda: service.stats()["deliveries"]["pending"] == 2)
+        (tmp_path / "renamed.yaml").write_text(
+            failing.replace("log:", "renamed:").replace("[log]", "[renamed]")
+        )
+        (tmp_path / "renamed.yaml").chmod(0o600)
+
+        named = service.run("check")
+        forgotten = service.run("check", "--config", "renamed.yaml")
+
+    assert (named.returncode, named.stderr) == (0, "")
+    assert (forgotten.returncode, forgotten.stderr) == (
+        0,
+        (
+            "warning: smshook.db: 2 deliveries are owed to 'log', which is no sink any more; "
+            "they wait until a sink has that name\n"
+        ),
+    )

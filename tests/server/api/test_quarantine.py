@@ -72,6 +72,19 @@ async def test_pages_of_quarantine_lead_to_its_end(service, order):
     assert found == [made[:2], made[2:4], made[4:]]
 
 
+@pytest.mark.usefixtures("kept")
+async def test_the_last_cursor_of_quarantine_goes_on_where_more_come(service):
+    """Mutant: an empty page begins again at the first."""
+    end = (await service.ask("/v1/quarantine")).json()["next_cursor"]
+    empty = (await service.ask("/v1/quarantine", params={"after": end})).json()
+    more = (await service.post(b"event=other"))["id"]
+
+    found = await service.data("/v1/quarantine", after=empty["next_cursor"])
+
+    assert empty == {"data": [], "next_cursor": end, "has_more": False}
+    assert [item["id"] for item in found] == [more]
+
+
 async def test_what_is_understood_now_leaves_quarantine_as_an_event(service):
     kept = await refused_once(service)
 

@@ -1,5 +1,6 @@
 import pytest
 
+from journal.quantity import Secret
 from receiver.providers import TellABot
 
 
@@ -56,6 +57,19 @@ async def test_what_came_with_a_token_that_is_gone_still_came(run, tmp_path):
         "receiving",
         [None],
     )
+
+
+async def test_one_token_of_two_sources_is_used_by_each_for_itself(run, tmp_path):
+    token = Secret("the-token-of-both-1")
+    both = {name: TellABot(tokens=(token,)) for name in ("one", "two")}
+    async with run(tmp_path, sources=both) as service:
+        await service.post(b"event=new", "one", token=token.reveal())
+        data = await service.data("/v1/sources")
+
+    assert [(source["state"], source["tokens"][0]["last_used_at"]) for source in data] == [
+        ("receiving", "2026-09-21T14:13:20.250000Z"),
+        ("waiting", None),
+    ]
 
 
 async def test_tokens_are_not_shown(service):

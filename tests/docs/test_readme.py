@@ -1,0 +1,83 @@
+"""The README is true: its commands run, and what it shows is what comes."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import live
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def blocks(language):
+    return [text for name, text in BLOCKS if name == language]
+
+
+@pytest.fixture
+def started(tmp_path):
+    """What `make run` does in a fresh clone, with any free ports: init, then serve."""
+    subprocess.run([live.command(), "init"], cwd=tmp_path, check=True, capture_output=True)
+    ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    service = subprocess.Popen(
+        [live.command(), "serve", *ports], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    try:
+        live.eventually(lambda: live.holder_of(tmp_path), within=20)
+        (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        (tmp_path / ".venv" / "bin" / "smshook").symlink_to(live.command())
+        yield tmp_path
+    finally:
+        service.terminate()
+        service.wait(15)
+
+
+def typed(command, folder):
+    run = subprocess.run(
+        ["bash", "-euc", command], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return run.stdout
+
+
+def test_the_two_commands_are_the_ones_the_makefile_and_the_command_line_know():
+    assert blocks("sh")[:2] == ["make run\n", ".venv/bin/smshook send tellabot\n"]
+    makefile = README.with_name("Makefile").read_text()
+    assert re.search(r"^run:", makefile, re.MULTILINE)
+    assert "smshook init" in makefile
+
+
+def test_what_the_readme_shows_is_what_comes(started):
+    _, send, curl, listing = blocks("sh")
+    answered, shown = (json.loads(block) for block in blocks("json"))
+    folder = started
+
+    answer = json.loads(typed(curl, folder))
+    again = json.loads(typed(curl, folder))
+    [line] = live.eventually(lambda: (folder / "events.jsonl").read_text().splitlines())
+    event = json.loads(line)
+
+    assert set(answer) == set(answered)
+    assert (answer["status"], again) == (
+        "accepted",
+        {"status": "duplicate", "events": answer["events"]},
+    )
+    assert event["id"] == answer["events"][0]
+    minted = ("id", "recordedtime", "dedupekey")
+    assert {k: v for k, v in event.items() if k not in minted} == {
+        k: v for k, v in shown.items() if k not in minted
+    }
+    assert list(event) == list(shown)
+    assert list(event["data"]) == list(shown["data"])
+    assert [len(event[name]) for name in minted] == [len(shown[name]) for name in minted]
+    assert "+18503814729" in typed(listing, folder)
+    typed(send, folder)
+    live.eventually(lambda: len((folder / "events.jsonl").read_text().splitlines()) == 2)
+
+
+def test_every_page_it_points_to_is_there():
+    targets = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+
+    assert targets
+    assert [t for t in targets if not (README.parent / t).exists()] == []

@@ -1,0 +1,193 @@
+"""How a service begins and ends, as a process."""
+
+import os
+import signal
+import socket
+import subprocess
+
+import httpx
+import live
+import pytest
+
+from journal import lock
+
+
+def serve(folder, *arguments, config=live.CONFIG):
+    """`serve` that is expected to end by itself."""
+    (folder / "smshook.yaml").write_text(config)
+    (folder / "smshook.yaml").chmod(0o600)
+    environment = {name: value for name, value in os.environ.items() if "SMSHOOK" not in name}
+    ended = subprocess.run(
+        [live.command(), "serve", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=30,
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.fixture
+def service(tmp_path):
+    with live.Live(tmp_path / "first") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    return tmp_path / "second"
+
+
+@pytest.fixture
+def taken():
+    """An address on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--admin-listen"])
+def test_a_port_that_is_taken_is_named(folders, taken, flag):
+    """Mutant: a retry, another port, or a traceback."""
+    ended = serve(folders, flag, taken)
+
+    assert ended == (1, "", f"cannot listen on {taken}: Address already in use\n")
+    assert lock.holder(folders / "smshook.db") is None
+    assert not (folders / "smshook.db").exists()
+
+
+def test_a_name_that_is_no_host_is_named(folders):
+    code, out, errors = serve(folders, "--listen", "no-such-host.invalid:0")
+
+    assert (code, out) == (1, "")
+    assert errors.startswith("cannot listen on no-such-host.invalid:0: ")
+    assert errors.count("\n") == 1
+
+
+def test_a_second_process_on_one_journal_is_refused_and_the_first_serves_on(service):
+    """Mutant: two writers, or a lock that the second takes away."""
+    code, out, errors = serve(service.folder)
+
+    assert (code, out) == (1, "")
+    assert errors == (
+        f"{service.folder}/smshook.db is in use by process {service.process.pid}; "
+        "stop it first, or use another journal\n"
+    )
+    assert service.post(live.sms(1)).json()["status"] == "accepted"
+
+
+def test_migrate_is_refused_while_a_service_has_the_journal(service):
+    result = service.run("migrate", check=False)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"process {service.process.pid};" in result.stderr
+
+
+def test_another_secret_than_the_journals_is_a_wrong_configuration(service):
+    """Mutant: a start that takes every retry for a new event."""
+    assert service.stop() == 0
+
+    code, out, errors = serve(service.folder, config=live.CONFIG.replace(live.SECRET, "x" * 32))
+
+    assert (code, out) == (2, "")
+    assert "server.secret is another than the journal was made with" in errors
+    assert "x" * 32 not in errors
+
+
+def test_a_journal_whose_folder_is_missing_is_told_in_a_line(folders):
+    config = live.CONFIG.replace("sqlite:///", "sqlite:///missing/")
+
+    ended = serve(folders, config=config)
+
+    missing = f"{folders}/missing/smshook.db.lock: No such file or directory\n"
+    assert ended == (1, "", missing)
+
+
+def test_warnings_of_the_configuration_are_log_lines(tmp_path):
+    with live.Live(tmp_path / "first") as service:
+        service.stop()
+        (service.folder / "smshook.yaml").chmod(0o644)
+        service.start()
+
+    said = [line for line in service.logged() if line["event"] == "config.warning"]
+    assert [line["warning"] for line in said] == [
+        "smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml"
+    ]
+    assert service.errors.read_text() == ""
+
+
+def test_the_commands_find_it_wherever_it_was_told_to_listen(tmp_path):
+    """Mutant: addresses taken from the configuration."""
+    elsewhere = live.CONFIG.replace(' listen: "127.0.0.1:0"', ' listen: "127.0.0.1:1"')
+    config = elsewhere.replace('admin_listen: "127.0.0.1:0"', 'admin_listen: "127.0.0.1:2"')
+    service = live.Live(tmp_path / "first", config)
+    flags = ("serve", "--listen", "127.0.0.1:0", "--admin-listen", "same")
+    process = subprocess.Popen(
+        [live.command(), *flags],
+        cwd=service.folder,
+        stdout=subprocess.DEVNULL,
+        env=service.environment(),
+    )
+    try:
+        holder = live.eventually(lambda: live.holder_of(service.folder), within=20)
+        sent = service.run("send", "tellabot").stdout
+        listed = service.run("events", "list").stdout
+    finally:
+        process.kill()
+        process.wait(10)
+
+    assert holder.url == holder.admin_url
+    assert sent.split()[1] in listed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_ends_it_with_0_and_the_lock_says_so(service, number):
+    service.process.send_signal(number)
+
+    live.eventually(lambda: ready(service.url) == 503)
+    assert service.process.wait(10) == 0
+    assert lock.holder(service.folder / "smshook.db") is None
+    events = [line["event"] for line in service.logged()]
+    assert events[-1] == "service.stopping"
+
+
+def ready(url):
+    return httpx.get(f"{url}/readyz", trust_env=False).status_code
+
+
+@pytest.mark.parametrize(("signals", "code"), [(1, 0), (2, 1)])
+def test_a_reader_of_the_logs_that_has_gone_does_not_change_how_it_ends(tmp_path, signals, code):
+    """Mutant: buffered logs, which fail once more at exit: 120 instead of 0."""
+    with live.Live(tmp_path / "first") as service:
+        service.stop()
+        reading, writing = os.pipe()
+        environment = service.environment()
+        environment.pop("PYTHONUNBUFFERED")
+        process = subprocess.Popen(
+            [live.command(), "serve"],
+            cwd=service.folder,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        os.close(writing)
+        os.close(reading)
+        live.eventually(lambda: live.holder_of(service.folder), within=20)
+        service.run("send", "tellabot", "--times", "3")
+        for _ in range(signals):
+            process.send_signal(signal.SIGTERM)
+            live.eventually(lambda: process.poll() is not None or draining(service.folder))
+        _, errors = process.communicate(timeout=10)
+
+    assert (process.returncode, errors) == (code, b"")
+
+
+def draining(folder):
+    found = live.holder_of(folder)
+    try:
+        return found is None or ready(found.url) == 503
+    except httpx.HTTPError:
+        return True
