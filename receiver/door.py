@@ -3,7 +3,7 @@
 import asyncio
 import re
 import urllib.parse
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -31,7 +31,8 @@ RETRY_AFTER = 5
 #: Marks a callback that `smshook send` made.
 SAMPLE_HEADER = "smshook-sample"
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+#: What a caller may have written into our logs.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 log = structlog.get_logger()
 
@@ -162,7 +163,6 @@ class Door:
 
     def _request(self, scope: Scope, receive: Receive) -> _Request:
         headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"])
-        named = next((value for name, value in headers if name == "x-request-id"), "")
         forwarded = [value for name, value in headers if name == "x-forwarded-for"]
         client = scope["client"]
         return _Request(
@@ -170,7 +170,7 @@ class Door:
             path=_path(scope["raw_path"]),
             headers=headers,
             peer=self._peers.peer(client[0] if client else "", forwarded),
-            id=named if _REQUEST_ID.fullmatch(named) else self._desk.request_id(),
+            id=callers_request_id(scope["headers"]) or self._desk.request_id(),
             receive=receive,
         )
 
@@ -312,6 +312,12 @@ def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:
         where = type(exc).__name__
         log.error("callback.fault", source=gate.name, error=where)  # noqa: TRY400 - a traceback shows values
         raise Malformed("error", where) from exc
+
+
+def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Its `X-Request-Id`, if it is fit for a log."""
+    named = next((value for name, value in headers if name == b"x-request-id"), b"")
+    return named.decode() if _REQUEST_ID.fullmatch(named) else None
 
 
 def _is_ours(raw_path: bytes) -> bool:

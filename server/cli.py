@@ -16,9 +16,6 @@ from .commands.setup import check, config, init, migrate, version
 class Commands(Group):
     """All of them, as they are typed."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click says so
-        return list(self.commands)  # in the order of their use
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click says so
         with formatter.section("Commands"):
             formatter.write_dl(

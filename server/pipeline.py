@@ -123,18 +123,23 @@ class Pipeline:
         log.warning(
             "callback.rejected", request_id=request_id, source=source, peer=peer, reason=reason
         )
-        key = (reason, source, peer)
-        if key not in self._rejections and len(self._rejections) >= MOST_REJECTIONS:
-            key = (reason, source, "*")
         at = self._now()
+        self._count(
+            Rejection(reason=reason, source=source, peer=peer, count=1, first_at=at, last_at=at)
+        )
+
+    def _count(self, more: Rejection) -> None:
+        key = (more.reason, more.source, more.peer)
+        if key not in self._rejections and len(self._rejections) >= MOST_REJECTIONS:
+            key = (more.reason, more.source, "*")
         known = self._rejections.get(key)
         self._rejections[key] = Rejection(
-            reason=reason,
-            source=source,
+            reason=more.reason,
+            source=more.source,
             peer=key[2],
-            count=known.count + 1 if known else 1,
-            first_at=known.first_at if known else at,
-            last_at=at,
+            count=more.count + (known.count if known else 0),
+            first_at=min(more.first_at, known.first_at) if known else more.first_at,
+            last_at=max(more.last_at, known.last_at) if known else more.last_at,
         )
 
     # --- what the server asks -------------------------------------------------------------
@@ -153,7 +158,8 @@ class Pipeline:
             try:
                 await self._journal.reject(tuple(rejections.values()))
             except Unavailable:
-                self._rejections = rejections | self._rejections
+                for rejection in rejections.values():
+                    self._count(rejection)
 
     async def keep_writing_rejections(self) -> None:
         while True:

@@ -27,7 +27,7 @@ def test_under_load_every_accepted_callback_was_answered_and_it_ends_with_0(tmp_
         stored = {event["id"] for event in service.delivered()}
     assert code == 0
     assert told == stored
-    assert len(told) > 100
+    assert len(told) > 20
     assert {a.status for a in answers} <= {200, 503, None}
     assert 503 in {a.status for a in answers}
 

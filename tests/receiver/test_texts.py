@@ -142,9 +142,9 @@ def test_64_kib_of_anything_take_milliseconds(unit):
     text = unit * (65536 // len(unit))
     took = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.thread_time()
         find_code(text), links(text), slug(text)
-        took.append(time.perf_counter() - start)
+        took.append(time.thread_time() - start)
 
     # 20 ms at most where this was written; quadratic is seconds.
     assert min(took) < 0.15

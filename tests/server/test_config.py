@@ -101,7 +101,7 @@ sinks:
   one: {type: file, path: x, redact: codse, timeout: 0s}
   two: {type: file, path: y, concurrency: "${MANY}", rotate: {keep: 0}, redcat: codes}
   three: {type: file, path: z}
-  four: {type: file, path: ./z}
+  four: {type: file, path: x/../z}
 routes:
   r: {to: [lgo, three, four], when: {data.code: {$near: 1}}}
   s: {when: 5}

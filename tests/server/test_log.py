@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from journal.quantity import Secret
@@ -90,6 +90,8 @@ def test_a_line_is_json_with_time_level_and_name_first():
 
 
 @given(st.dictionaries(st.sampled_from(WORDS), st.text(), min_size=1))
+@example({"reason": "\x7f\x1b[2J\x9b\u2028\n"})
+@example({"reason": "x" * 201})
 def test_any_text_is_one_line_of_ascii_that_reads_back(fields):
     """Mutant: `ensure_ascii=False`, or a line that is cut at a line separator."""
     line = logged(("warning", "callback.rejected", fields))

@@ -212,8 +212,10 @@ async def test_rejections_that_the_journal_could_not_take_are_counted_on(
     pipeline.reject("token", "tellabot", "192.0.2.1", "r")
     with contextlib.closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
         other.execute("begin immediate")
-        await pipeline.write_rejections()
-    pipeline.reject("token", "tellabot", "192.0.2.1", "r")
+        writing = asyncio.create_task(pipeline.write_rejections())
+        await asyncio.sleep(0.1)
+        pipeline.reject("token", "tellabot", "192.0.2.1", "r")
+        await writing
 
     await pipeline.write_rejections()
 

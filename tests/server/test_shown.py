@@ -19,7 +19,7 @@ sources:
   a:
     provider: tellabot
     tokens: ["${TELLABOT_TOKEN}", 0123456789abcdef]
-    labels: {team: "${file:team}", pasted: "x ${TELLABOT_TOKEN}", plain: "NO"}
+    labels: {team: "${file:team}", pasted: "x ${ADMIN_KEY}", plain: "NO"}
 sinks:
   log: {type: file, path: events.jsonl, retry: {first_wait: 1500ms}}
 routes:
