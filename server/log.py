@@ -109,7 +109,7 @@ def json_line(_logger: Any, _method: str, fields: Fields) -> bytes:
     """One line of ASCII: no value can end it, forge another, or drive a terminal."""
     said = {name: value for name, value in fields.items() if value is not None}
     text = json.dumps(said, separators=(",", ":"), default=_kind)
-    return text.replace("\x7f", "\\u007f").encode() + b"\n"
+    return text.encode() + b"\n"
 
 
 def _kind(value: object) -> str:

@@ -134,7 +134,7 @@ output_option = click.option(
 
 def print_json(value: Any) -> None:
     """ASCII only: no text of a stranger can drive the terminal."""
-    click.echo(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
+    click.echo(json.dumps(value, indent=2))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str) -> None:

@@ -1,0 +1,21 @@
+"""Every provider, against the one contract of sources."""
+
+import pytest
+from contracts.source import SourceContract
+
+from receiver.providers import PROVIDERS
+
+
+@pytest.fixture(params=PROVIDERS, ids=lambda provider: provider.__struct_config__.tag)
+def source(request):
+    return request.param()
+
+
+class TestEverySource(SourceContract):
+    pass
+
+
+def test_tags_are_names_of_their_own():
+    tags = [provider.__struct_config__.tag for provider in PROVIDERS]
+
+    assert len(set(tags)) == len(tags)
