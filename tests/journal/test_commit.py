@@ -478,18 +478,21 @@ async def test_closing_writes_what_waits_patient_or_not(disk, thread):
 
 
 async def test_closing_waits_for_what_is_being_written(commits, disk):
+    """Mutant: a second flight beside the one that is under way."""
     disk.go_on.clear()
-    first = commits.submit("a")
+    futures = [commits.submit("a")]
     await disk.writing()
+    futures += [commits.submit("b")]
     closing = asyncio.create_task(commits.close())
     await asyncio.sleep(0.01)
-    second = commits.submit("b")
+    futures += [commits.submit("c")]
 
     ended_early = closing.done()
     disk.go_on.set()
     await soon(closing)
 
-    assert (ended_early, await first, await second) == (False, "a stored", "b stored")
+    assert (ended_early, disk.batches) == (False, [["a"], ["b", "c"]])
+    assert await all_of(*futures) == ["a stored", "b stored", "c stored"]
 
 
 async def test_who_comes_after_the_end_is_told(commits, disk):

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -5,7 +6,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -98,25 +98,14 @@ def test_who_looks_keeps_nobody_from_starting(path):
     """Mutant: trying once, while `holder` has the lock to look at it."""
     with Lock(path):
         pass
-    looking = threading.Event()
-    looking.set()
+    looking = os.open(path.with_name("smshook.db.lock"), os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    looked = threading.Timer(0.05, os.close, [looking])
+    looked.start()
 
-    def look():
-        while looking.is_set():
-            holder(path)
-            time.sleep(0)
-
-    threads = [threading.Thread(target=look) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(100):
-            with Lock(path):
-                pass
-    finally:
-        looking.clear()
-        for thread in threads:
-            thread.join()
+    with Lock(path):
+        assert holder(path) == Holder(pid=os.getpid())
+    looked.join()
 
 
 def test_who_looks_never_finds_half_of_it(path):

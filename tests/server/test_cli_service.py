@@ -185,7 +185,7 @@ def test_an_order_and_a_cursor_are_the_apis_own():
 
 
 def test_filters_are_the_apis_own_and_may_repeat():
-    [first], [second] = sent("tellabot", "billing"), sent("smsactivate", "rent")
+    [first], [second] = sent("tellabot", "rental-sms"), sent("smsactivate", "rent")
     subjects = [seen(id_)["event"]["subject"] for id_ in (first, second)]
 
     both = printed("events", "list", "--subject", subjects[0], "--subject", subjects[1])

@@ -5,6 +5,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -384,6 +385,7 @@ async def test_an_attempt_that_takes_too_long_has_failed(world):
         (TimeoutError(), ("failed", None, "fault")),
         (None, ("failed", None, "fault")),
         ("202 Accepted", ("failed", None, "fault")),
+        (SimpleNamespace(status=500), ("failed", None, "fault")),
         (Failed("\ud800"), ("failed", None, "fault")),
         (Failed("http", status=2**70), ("failed", None, "fault")),
         (Refused("http", status="410 Gone"), ("refused", None, "fault")),
@@ -395,9 +397,10 @@ async def test_an_attempt_that_takes_too_long_has_failed(world):
 )
 async def test_a_sink_that_answers_nonsense_stops_nobody(world, nonsense, recorded):
     """Mutants: a CancelledError of the sink's own that ends one of its eight senders for good;
-    a word that cannot be stored and leaves its delivery `sending` and its place taken."""
+    a library's response taken for a receipt; a word that cannot be stored and leaves its delivery
+    `sending` and its place taken."""
     destination = Destination(nonsense)
-    worker = await world.run(destination, concurrency=1, retry=Retry(attempts=1))
+    worker = await world.run(destination, concurrency=1)
 
     with structlog.testing.capture_logs() as logs:
         event_id = await world.accept(worker)
