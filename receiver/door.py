@@ -245,9 +245,10 @@ class Door:
             accepted = await self._desk.accept(caller, callback, understood(gate, callback))
         except Malformed as exc:
             return await self._quarantined(caller, callback, exc)
-        except Unfit:
-            unfit = Malformed("error", "the journal cannot store it")
-            return await self._quarantined(caller, callback, unfit)
+        except Unavailable:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the bytes are kept
+            return await self._quarantined(caller, callback, _fault(gate, exc))
         return msgspec.json.encode(accepted)
 
     async def _quarantined(self, caller: Caller, callback: Callback, exc: Malformed) -> bytes:
@@ -308,10 +309,14 @@ def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:
     except Malformed:
         raise
     except Exception as exc:
-        # A fault of ours must not cost a code: the bytes are kept, and can be read again.
-        where = type(exc).__name__
-        log.error("callback.fault", source=gate.name, error=where)  # noqa: TRY400 - a traceback shows values
-        raise Malformed("error", where) from exc
+        raise _fault(gate, exc) from exc
+
+
+def _fault(gate: Gate, exc: Exception) -> Malformed:
+    """A fault of ours must not cost a code: the bytes are kept, and can be read again."""
+    what = type(exc).__name__
+    log.error("callback.fault", source=gate.name, error=what)
+    return Malformed("error", what)
 
 
 def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -13,7 +14,7 @@ from journal.commit import Broken, Unavailable
 from journal.event import Event
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
 from receiver.source import Callback, Happening, Malformed
-from routes.table import CompiledRoute, plan
+from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
 
 from .identity import Identity
@@ -28,6 +29,13 @@ log = structlog.get_logger()
 
 class Unknown(Exception):
     """The source of a quarantined callback is not configured any more."""
+
+
+class _Draft(NamedTuple):
+    event: Event
+    body: bytes
+    keys: tuple[bytes, ...]
+    plan: Plan
 
 
 class Pipeline:
@@ -77,7 +85,9 @@ class Pipeline:
         """Route, then record. When this returns, nothing can be lost."""
         # What `recordedtime` says, to its last digit: `since` and `until` compare with this.
         at = round(self._now(), 6)
-        plans = [self._plan(caller.source, happening, at) for happening in happenings]
+        drafts = [self._draft(caller.source, happening, at) for happening in happenings]
+        # All drafts first: from here on places in queues are kept, and nothing may fail.
+        plans = [self._plan(draft, at) for draft in drafts]
         try:
             recorded = await self._journal.record(
                 _arrival(caller, callback),
@@ -188,8 +198,8 @@ class Pipeline:
 
     # --- down the page --------------------------------------------------------------------
 
-    def _plan(self, source: str, happening: Happening, at: float) -> Planned:
-        """The event that a happening becomes, and whom it is owed to."""
+    def _draft(self, source: str, happening: Happening, at: float) -> _Draft:
+        """The event that a happening becomes, and which routes and sinks are for it."""
         recordedtime = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         keys = tuple(self._identity.dedupe_key(key) for key in happening.keys)
         event = Event(
@@ -202,14 +212,18 @@ class Pipeline:
             dedupekey=keys[0].hex(),
             data=happening.data,
         )
-        owed = plan(self._routes, msgspec.to_builtins(event))
+        body = msgspec.json.encode(event)
+        return _Draft(event, body, keys, plan(self._routes, msgspec.to_builtins(event)))
+
+    def _plan(self, draft: _Draft, at: float) -> Planned:
+        """What the event owes, with a place kept in the queue of each sink that has room."""
         return Planned(
-            event=event,
+            event=draft.event,
             at=at,
-            body=msgspec.json.encode(event),
-            keys=keys,
-            routes=owed.routes,
-            owed=tuple(self._workers[sink].owe() for sink in owed.sinks),
+            body=draft.body,
+            keys=draft.keys,
+            routes=draft.plan.routes,
+            owed=tuple(self._workers[sink].owe() for sink in draft.plan.sinks),
         )
 
     def _hand_over(self, plans: Sequence[Planned], outcome: Recorded | Exception) -> None:

@@ -245,7 +245,11 @@ def _sample_rental_sms(number: int, now: datetime) -> _Sent:
 def _sample_billing(number: int, now: datetime) -> _Sent:
     fields = dict(_sample_rental_sms(number, now))
     del fields["pin"]
-    return fields | {"from": _BILLING, "reply": f"Subscription, period {number % 1000}", "price": 9.75}
+    return fields | {
+        "from": _BILLING,
+        "reply": f"Subscription, period {number % 1000}",
+        "price": 9.75,
+    }
 
 
 def _sample_renewal(number: int, now: datetime) -> _Sent:

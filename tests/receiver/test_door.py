@@ -327,6 +327,20 @@ async def test_a_fault_of_ours_costs_no_bytes(door, journal, monkeypatch):
     assert (kept.body, kept.detail) == (sms(), "KeyError")
 
 
+async def test_a_fault_behind_the_door_costs_no_bytes_either(door, journal, monkeypatch):
+    """Mutant: only Malformed caught, and a route that raises is a 500 and a lost code."""
+
+    def fault(*_args):
+        raise RecursionError
+
+    monkeypatch.setattr("server.pipeline.plan", fault)
+
+    answer = await ask(door, url(), body=sms())
+
+    assert (answer.status, answer.json["reason"]) == (200, "error")
+    assert (await journal.stats()).quarantine == 1
+
+
 async def test_what_is_turned_away_is_counted_by_reason_source_and_peer(door, pipeline, journal):
     await ask(door, url(token=b"wrong"), body=sms())
     await ask(door, url(token=b"wrong"), body=sms())
