@@ -215,6 +215,14 @@ class Journal(Protocol):
         """Make due deliveries to that sink ours, oldest first."""
         ...
 
+    def probe(self, sink: str) -> "asyncio.Future[Sequence[Delivery]]":
+        """Make the oldest delivery that failed at that sink ours, due or not: one, or none."""
+        ...
+
+    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
+        """Make so many of those that failed at that sink due now; how many they were."""
+        ...
+
     def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
         """Add to the counts of what was turned away."""
         ...

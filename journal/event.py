@@ -160,6 +160,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     #: When the event was accepted, seconds since the epoch.
     accepted_at: float
+    #: When it is due by its schedule, where it was taken before that: a probe.
+    due_at: float | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

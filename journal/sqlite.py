@@ -28,8 +28,10 @@ from .sqlite_read import Reader
 from .sqlite_write import (
     BatchWriter,
     Dismiss,
+    Hasten,
     Keep,
     Op,
+    Probe,
     Record,
     Reject,
     Result,
@@ -132,6 +134,12 @@ class SQLiteJournal:
         return cast(
             "asyncio.Future[Sequence[Delivery]]", self._commits.submit(Take(sink, limit, now))
         )
+
+    def probe(self, sink: str) -> "asyncio.Future[Sequence[Delivery]]":
+        return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(Probe(sink)))
+
+    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
+        return cast("asyncio.Future[int]", self._commits.submit(Hasten(sink, limit, now)))
 
     def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
         return cast("asyncio.Future[None]", self._commits.submit(Reject(tuple(rejections))))

@@ -3,7 +3,8 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -53,12 +54,22 @@ class Take(msgspec.Struct, frozen=True):
     now: float
 
 
+class Probe(msgspec.Struct, frozen=True):
+    sink: str
+
+
+class Hasten(msgspec.Struct, frozen=True):
+    sink: str
+    limit: int
+    now: float
+
+
 class Reject(msgspec.Struct, frozen=True):
     rejections: tuple[Rejection, ...]
 
 
-Op = Record | Keep | Dismiss | Settle | Take | Reject
-Result = Recorded | Quarantined | bool | tuple[Delivery, ...] | None
+Op = Record | Keep | Dismiss | Settle | Take | Probe | Hasten | Reject
+Result = Recorded | Quarantined | bool | int | tuple[Delivery, ...] | None
 
 
 class BatchWriter:
@@ -127,26 +138,12 @@ class _Batch:
         self._counts: Counter[str] = Counter()
         self._uses: dict[tuple[str, str], list[float]] = {}
         self._new_keys: dict[tuple[str, bytes], tuple[int, str]] = {}
-        self._copies: Counter[int] = Counter()
         self._rows: dict[str, list[tuple[object, ...]]] = {
             table: [] for table in ("callbacks", "events", "keys", "deliveries")
         }
 
     def apply(self, op: Op) -> Result:
-        match op:
-            case Record():
-                return self._record(op)
-            case Settle():
-                return self._settle(op)
-            case Take():
-                return self._take(op)
-            case Keep():
-                return self._keep(op)
-            case Dismiss():
-                return self._dismiss(op.id)
-            case Reject():
-                self._reject(op.rejections)
-                return None
+        return _VERBS[type(op)](self, op)
 
     def flush(self) -> None:
         for table, rows in self._rows.items():
@@ -166,7 +163,7 @@ class _Batch:
 
     # --- events ---------------------------------------------------------------------------
 
-    def _record(self, op: Record) -> Recorded:
+    def record(self, op: Record) -> Recorded:
         ids: list[str] = []
         new: list[bool] = []
         deliveries: list[Delivery] = []
@@ -184,7 +181,7 @@ class _Batch:
         if op.replaces is None:
             self._used(op.arrival)
         else:
-            self._dismiss(op.replaces)
+            self.dismiss(Dismiss(op.replaces))
         return Recorded(ids=tuple(ids), new=tuple(new), deliveries=tuple(deliveries))
 
     def _known(self, plan: Planned) -> tuple[int, str] | None:
@@ -295,7 +292,7 @@ class _Batch:
 
     # --- deliveries -----------------------------------------------------------------------
 
-    def _settle(self, op: Settle) -> bool:
+    def settle(self, op: Settle) -> bool:
         """Fenced by owner and attempts: only who took it last is believed."""
         attempts = op.delivery.attempts + (op.attempt is not None)
         changed = self._conn.execute(
@@ -332,18 +329,31 @@ class _Batch:
             ),
         )
 
-    def _take(self, op: Take) -> tuple[Delivery, ...]:
+    def take(self, op: Take) -> tuple[Delivery, ...]:
+        due = "sink = ? and state = 'pending' and due_at <= ? order by due_at, id limit ?"
+        return self._make_ours(op.sink, due, (op.sink, op.now, op.limit))
+
+    def probe(self, op: Probe) -> tuple[Delivery, ...]:
+        failed = "sink = ? and state = 'pending' and attempts > 0 order by id limit 1"
+        due_at = self._conn.execute(
+            f"select due_at from deliveries where {failed}",  # noqa: S608 - our words
+            (op.sink,),
+        ).fetchone()
+        return tuple(
+            msgspec.structs.replace(delivery, due_at=due_at[0])
+            for delivery in self._make_ours(op.sink, failed, (op.sink,))
+        )
+
+    def _make_ours(self, sink: str, which: str, values: Sequence[object]) -> tuple[Delivery, ...]:
         rows = self._conn.execute(
-            """
+            f"""
             update deliveries set state = 'sending', owner = ?, due_at = null
-            where id in (select id from deliveries
-                         where sink = ? and state = 'pending' and due_at <= ?
-                         order by due_at, id limit ?)
+            where id in (select id from deliveries where {which})
             returning id, attempts, accepted_at,
                       (select id from events where seq = deliveries.event),
                       (select body from events where seq = deliveries.event)
-            """,
-            (self._start, op.sink, op.now, op.limit),
+            """,  # noqa: S608 - our words
+            (self._start, *values),
         ).fetchall()
         self._counts["deliveries.pending"] -= len(rows)
         self._counts["deliveries.sending"] += len(rows)
@@ -352,16 +362,26 @@ class _Batch:
                 id=id_,
                 event_id=event_id,
                 body=body.encode(),
-                sink=op.sink,
+                sink=sink,
                 attempts=attempts,
                 accepted_at=accepted_at,
             )
             for id_, attempts, accepted_at, event_id, body in sorted(rows)
         )
 
+    def hasten(self, op: Hasten) -> int:
+        return self._conn.execute(
+            """
+            update deliveries set due_at = ? where id in (
+              select id from deliveries
+              where sink = ? and state = 'pending' and due_at > ? and attempts > 0 limit ?)
+            """,
+            (op.now, op.sink, op.now, op.limit),
+        ).rowcount
+
     # --- what is no event -----------------------------------------------------------------
 
-    def _keep(self, op: Keep) -> Quarantined:
+    def keep(self, op: Keep) -> Quarantined:
         self._used(op.arrival)
         arrival = op.arrival
         (id_,) = self._conn.execute(
@@ -391,14 +411,14 @@ class _Batch:
         self._counts["quarantine" if new else "duplicates"] += 1
         return Quarantined(id=id_, new=new)
 
-    def _dismiss(self, id_: str) -> bool:
-        gone = self._conn.execute("delete from quarantine where id = ?", (id_,)).rowcount
+    def dismiss(self, op: Dismiss) -> bool:
+        gone = self._conn.execute("delete from quarantine where id = ?", (op.id,)).rowcount
         self._counts["quarantine"] -= gone
         return bool(gone)
 
-    def _reject(self, rejections: Sequence[Rejection]) -> None:
+    def reject(self, op: Reject) -> None:
         (kept,) = self._conn.execute("select count(*) from rejections").fetchone()
-        for rejection in rejections:
+        for rejection in op.rejections:
             if self._count_again(rejection, rejection.peer):
                 continue
             peer = rejection.peer if kept < REJECTIONS_KEPT else "*"
@@ -426,6 +446,19 @@ class _Batch:
                 (rejection.count, rejection.last_at, rejection.reason, rejection.source, peer),
             ).rowcount
         )
+
+
+#: What a batch does for each kind of operation.
+_VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
+    Record: _Batch.record,
+    Settle: _Batch.settle,
+    Take: _Batch.take,
+    Probe: _Batch.probe,
+    Hasten: _Batch.hasten,
+    Keep: _Batch.keep,
+    Dismiss: _Batch.dismiss,
+    Reject: _Batch.reject,
+}
 
 
 def other_subject(event: Event) -> str | None:

@@ -24,6 +24,12 @@ TAKEN_AT_ONCE = 100
 #: that jumps must not leave what is due asleep.
 PAUSE = 1.0
 LONGEST_SLEEP = 30.0
+#: A sink at which all fails is tried so often, and for so long, whatever the schedules say: most
+#: outages are restarts, and somebody waits for the code.
+PROBE_EVERY = 2.0
+PROBE_FOR = 60.0
+#: Deliveries whose time is moved in one transaction.
+HASTENED_AT_ONCE = 1000
 
 log = structlog.get_logger()
 
@@ -49,6 +55,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     due_at: float | None = None
 
 
+def _is_failure(outcome: Outcome) -> bool:
+    """A refusal and an expiry say nothing of the sink."""
+    return outcome.state in (State.PENDING, State.DEAD) and (
+        outcome.attempt is None or outcome.attempt.outcome == "failed"
+    )
+
+
 class Worker:
     """Delivers to one sink; a slow one fills nobody's queue but its own."""
 
@@ -66,6 +79,12 @@ class Worker:
         self._awake = asyncio.Event()
         self._settling: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
         self._closing = False
+        #: On the clock that only goes forward: since when nothing succeeded.
+        self._failing_since: float | None = None
+        #: Something in the journal may be waiting because of failures.
+        self._held_up = False
+        #: Until then the sink has asked to be left alone.
+        self._quiet_until = 0.0
 
     # --- handing over ---------------------------------------------------------------------
 
@@ -96,6 +115,7 @@ class Worker:
         """Deliver until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._feed())
+            tasks.create_task(self._probe())
             for _ in range(self._sink.concurrency):
                 tasks.create_task(self._send_all(send))
 
@@ -137,6 +157,28 @@ class Worker:
     def _room(self) -> int:
         return CAPACITY - self._held
 
+    async def _probe(self) -> None:
+        """Try a sink that is down with its oldest delivery, before its schedule says so."""
+        while True:
+            await asyncio.sleep(PROBE_EVERY)
+            if self._busy or self._closing or not self._room() or not self._failed_lately():
+                continue
+            self._held += 1
+            probing = self._journal.probe(self.name)
+            probing.add_done_callback(lambda done: self._taken(done, 1))
+            try:
+                await asyncio.shield(probing)
+            except Broken:
+                return
+            except Unavailable:
+                continue
+
+    def _failed_lately(self) -> bool:
+        since = self._failing_since
+        if since is None or self._clock.now() < self._quiet_until:
+            return False
+        return self._clock.ticks() - since < PROBE_FOR
+
     async def _take(self) -> None:
         limit = min(self._room(), TAKEN_AT_ONCE)
         self._held += limit
@@ -148,6 +190,7 @@ class Worker:
             self._next_due = None
             due_at = await self._journal.next_due(self.name)
             if due_at is not None:
+                self._held_up = True
                 self.note(due_at)
 
     def _taken(self, done: "asyncio.Future[Sequence[Delivery]]", limit: int) -> None:
@@ -231,12 +274,19 @@ class Worker:
         took_ms = round((self._clock.ticks() - began) * 1000, 3)
         return Attempt(at=at, outcome=outcome, status=status, error=error, took_ms=took_ms)
 
-    def _again(self, delivery: Delivery, attempt: Attempt, retry_after: float | None) -> Outcome:
+    def _again(self, delivery: Delivery, attempt: Attempt, asked: float | None) -> Outcome:
+        retry_after = asked if isinstance(asked, int | float) else None
+        ended = self._clock.now()
+        if retry_after is not None:
+            self._quiet_until = ended + retry_after
+        if delivery.due_at is not None:
+            # A probe that failed is no attempt: it must not use the schedule up.
+            return Outcome(state=State.PENDING, attempt=None, due_at=delivery.due_at)
         due_at = self._sink.retry.due(
             delivery.attempts + 1,
-            ended=self._clock.now(),
+            ended=ended,
             chance=self._clock.chance,
-            retry_after=retry_after if isinstance(retry_after, int | float) else None,
+            retry_after=retry_after,
         )
         if due_at is None:
             return Outcome(state=State.DEAD, attempt=attempt)
@@ -269,6 +319,31 @@ class Worker:
         if outcome.due_at is not None:
             self.note(outcome.due_at)
         self._say(delivery, outcome)
+        await self._learn(outcome)
+
+    async def _learn(self, outcome: Outcome) -> None:
+        """What an outcome tells of the sink as a whole."""
+        if outcome.state is State.DELIVERED:
+            self._failing_since = None
+            if self._held_up:
+                self._held_up = False
+                await self._hasten()
+        elif _is_failure(outcome):
+            self._held_up = True
+            if self._failing_since is None:
+                self._failing_since = self._clock.ticks()
+
+    async def _hasten(self) -> None:
+        """It is up: what waits because it was not is due now."""
+        moved = HASTENED_AT_ONCE
+        try:
+            while moved == HASTENED_AT_ONCE:
+                now = self._clock.now()
+                moved = await self._journal.hasten(self.name, limit=HASTENED_AT_ONCE, now=now)
+                if moved:
+                    self.note(now)
+        except Unavailable:
+            self._held_up = True
 
     def _say(self, delivery: Delivery, outcome: Outcome) -> None:
         what = {"event_id": delivery.event_id, "sink": self.name, "delivery_id": str(delivery.id)}

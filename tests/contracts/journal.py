@@ -491,6 +491,35 @@ class JournalContract:
         assert ours == delivery
         assert await later.settle(ours, attempt(), State.DELIVERED, due_at=None)
 
+    async def test_a_probe_is_the_oldest_that_failed_due_or_not(self, journal):
+        """Mutants: the one that is due first, which is another after each failure; one that was
+        never tried, and has a wait of its own."""
+        await record(journal, planned(owed=[owed(wait=5.0)]))
+        plans = [planned(owed=[owed(taken=True)]) for _ in range(3)]
+        taken = [(await record(journal, plan)).deliveries[0] for plan in plans]
+        await journal.settle(taken[1], attempt(), State.PENDING, due_at=NOW + 90)
+        await journal.settle(taken[2], attempt(), State.PENDING, due_at=NOW + 10)
+
+        (probe,) = await journal.probe("log")
+
+        assert probe == msgspec.structs.replace(taken[1], attempts=1, due_at=NOW + 90)
+        assert await journal.settle(probe, None, State.PENDING, due_at=probe.due_at)
+        assert await journal.probe("crm") == ()
+        assert await journal.stats() == stats(events=4, pending=3, sending=1)
+
+    async def test_what_failed_is_made_due_so_many_at_a_time(self, journal):
+        plans = [planned(owed=[owed(taken=True)]) for _ in range(3)]
+        for plan in plans:
+            (delivery,) = (await record(journal, plan)).deliveries
+            await journal.settle(delivery, attempt(), State.PENDING, due_at=NOW + 3600)
+        await record(journal, planned(owed=[owed(wait=60.0)]))
+
+        moved = [await journal.hasten("log", limit=2, now=NOW + 1) for _ in range(3)]
+
+        assert moved == [2, 1, 0]
+        due = await journal.take("log", limit=9, now=NOW + 1)
+        assert [one.event_id for one in due] == [plan.event.id for plan in plans]
+
     async def test_what_an_earlier_start_had_taken_is_due_at_once(self, store, journal):
         """Mutant: waiting for a lease that nobody holds any more."""
         await record(journal, planned(owed=[owed(taken=True), owed("crm", taken=True, wait=0)]))

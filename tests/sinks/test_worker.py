@@ -160,6 +160,7 @@ def _impatient(monkeypatch):
     """A clock that is put forward by hand wakes nobody: look at it often."""
     monkeypatch.setattr(module, "LONGEST_SLEEP", 0.01)
     monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr(module, "PROBE_EVERY", 3600.0)
 
 
 @pytest.fixture
@@ -326,6 +327,91 @@ async def test_a_failed_delivery_is_tried_again_when_it_falls_due(world):
     ]
 
 
+async def test_a_success_makes_due_now_what_waits_because_of_failures(world):
+    """Mutant: each waits its own schedule out, after an hour's outage another hour."""
+    down = [Failed("refused")] * 3
+    destination = Destination(*down)
+    worker = await world.run(destination, concurrency=1, retry=Retry(first_wait=Duration(3600)))
+    waiting = [await world.accept(worker) for _ in range(3)]
+    await world.until(pending=3)
+
+    last = await world.accept(worker)
+    await world.until(delivered=4)
+
+    assert destination.arrived == [*waiting, last, *waiting]
+    assert world.hands.at == NOW
+
+
+async def test_a_sink_that_is_down_is_tried_with_its_oldest_delivery_before_it_is_due(
+    world, monkeypatch
+):
+    """A probe that fails is no attempt. Mutant: probes that count make it dead in half a minute."""
+    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(module, "PROBE_FOR", 3600.0)
+    destination = Destination(*[Failed("refused")] * 25)
+    worker = await world.run(destination, concurrency=1, retry=Retry(first_wait=Duration(3600)))
+
+    first, second = await world.accept(worker), await world.accept(worker)
+    await world.until(delivered=2)
+
+    assert destination.arrived == [first, second, *[first] * 24, second]
+    kept = await world.delivery(first)
+    assert [one.outcome for one in kept.attempts] == ["failed", "delivered"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "lasts"), [(Failed("refused"), 0), (Failed("http", status=503, retry_after=60), 60)]
+)
+async def test_it_is_not_tried_for_longer_than_that_nor_before_it_wants_to_be(
+    world, monkeypatch, failure, lasts
+):
+    """Mutants: probing for ever; probing a sink that said when to come again."""
+    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(module, "PROBE_FOR", lasts)
+    destination = Destination(failure, Receipt())
+    worker = await world.run(destination, retry=Retry(first_wait=Duration(3600)))
+
+    await world.accept(worker)
+    await world.until(pending=1)
+    await asyncio.sleep(0.1)
+
+    assert destination.attempts == [1]
+
+
+async def test_probing_goes_on_when_the_journal_could_not_once_and_ends_when_it_broke(
+    world, monkeypatch
+):
+    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    journal = Watched(world.journal)
+    journal.failures = {"probe": [Unavailable("busy"), Broken("io")]}
+    destination = Destination(*[Failed("refused")] * 9)
+    worker = await world.run(destination, journal=journal, retry=Retry(first_wait=Duration(3600)))
+
+    await world.accept(worker)
+    await until(lambda: journal.asked.count("probe") == 2)
+    await asyncio.sleep(0.1)
+
+    assert (journal.asked.count("probe"), worker._held) == (2, 0)
+
+
+async def test_what_could_not_be_made_due_is_at_the_next_success(world):
+    journal = Watched(world.journal)
+    journal.failures = {"hasten": [Unavailable("busy")]}
+    destination = Destination(Failed("refused"))
+    worker = await world.run(
+        destination, journal=journal, concurrency=1, retry=Retry(first_wait=Duration(3600))
+    )
+    await world.accept(worker)
+    await world.until(pending=1)
+
+    await world.accept(worker)
+    await world.until(pending=1, delivered=1)
+    await world.accept(worker)
+    await world.until(delivered=3)
+
+    assert journal.asked.count("hasten") == 2
+
+
 async def test_a_refused_delivery_is_dead_at_once(world):
     destination = Destination(Refused("gone", status=410))
     worker = await world.run(destination)
@@ -405,9 +491,10 @@ async def test_a_sink_that_answers_nonsense_stops_nobody(world, nonsense, record
     with structlog.testing.capture_logs() as logs:
         event_id = await world.accept(worker)
         sound = await world.accept(worker)
-        await until(lambda: destination.arrived == [event_id, sound] and worker._held == 0)
+        # The second's success makes the first, where it failed, due again.
+        await until(lambda: destination.arrived[:2] == [event_id, sound] and worker._held == 0)
 
-    (attempt,) = (await world.delivery(event_id)).attempts
+    attempt = (await world.delivery(event_id)).attempts[0]
     assert (attempt.outcome, attempt.status, attempt.error) == recorded
     assert (await world.delivery(sound)).state is State.DELIVERED
     assert "8503814729" not in str(logs)
