@@ -184,6 +184,15 @@ class Journal(Protocol):
         """Nothing can be written until a restart."""
         ...
 
+    @property
+    def working(self) -> bool:
+        """Whether the last that was to be written could be."""
+        ...
+
+    def touch(self) -> "asyncio.Future[None]":
+        """Write something that changes nothing, to learn whether it can be."""
+        ...
+
     def record(
         self,
         arrival: Arrival,

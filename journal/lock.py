@@ -88,6 +88,7 @@ def _locked(fd: int) -> bool:
 
 
 def _beside(journal: Path) -> Path:
+    journal = journal.resolve()  # a link to it is the same journal
     return journal.with_name(journal.name + ".lock")
 
 

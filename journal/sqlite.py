@@ -37,6 +37,7 @@ from .sqlite_write import (
     Result,
     Settle,
     Take,
+    Touch,
 )
 
 __all__ = ["SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
@@ -98,6 +99,13 @@ class SQLiteJournal:
     @property
     def broken(self) -> bool:
         return self._commits.broken
+
+    @property
+    def working(self) -> bool:
+        return self._commits.working
+
+    def touch(self) -> "asyncio.Future[None]":
+        return cast("asyncio.Future[None]", self._commits.submit(Touch()))
 
     # --- writing --------------------------------------------------------------------------
 

@@ -259,11 +259,14 @@ class Door:
         return msgspec.json.encode({"status": "quarantined", "id": kept, "reason": exc.reason})
 
     def _turned(self, request: _Request, exc: Turned) -> tuple[int, Headers, bytes]:
+        name = request.path[0] if request.path else b""
+        # Only our own names are kept: what a stranger calls a source is not.
+        source = name.decode() if name in self._gates else ""
         if exc.reason is not None:
-            name = request.path[0] if request.path else b""
-            # Only our own names are kept: what a stranger calls a source is not.
-            source = name.decode() if name in self._gates else ""
             self._desk.reject(exc.reason, source, request.peer, request.id)
+        else:
+            what = {"request_id": request.id, "source": source or None, "peer": request.peer}
+            log.warning("callback.unavailable", **what)
         headers = ((b"content-type", b"application/problem+json"), *exc.headers)
         return exc.status, headers, _problem(exc, request.id)
 
@@ -302,7 +305,7 @@ def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:
     try:
         fields = decode(
             callback.body,
-            content_encoding=callback.header("content-encoding"),
+            content_encoding=callback.joined("content-encoding"),
             encodings=gate.source.encodings,
         )
         return gate.source.normalize(fields, callback)
@@ -326,7 +329,9 @@ def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def _is_ours(raw_path: bytes) -> bool:
-    return raw_path == b"/in" or raw_path.startswith(b"/in/")
+    """`/in` and what is below it, each segment decoded once: `/%69n` too, `/in%2F` not."""
+    first = raw_path[1:].partition(b"/")[0]
+    return first == b"in" or (b"%" in first and urllib.parse.unquote_to_bytes(first) == b"in")
 
 
 def _path(raw: bytes) -> tuple[bytes, bytes] | None:

@@ -1,6 +1,6 @@
 """What makes two callbacks one event: the provider's time as sent, and what it said."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -8,6 +8,8 @@ from .source import Key
 from .times import FIRST, Stated
 
 _WINDOW = 7200
+#: What four bytes hold: February 2136.
+_LAST = 2**32 - 1
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -21,11 +23,14 @@ class Sent(msgspec.Struct, frozen=True):
     text: str
 
 
-def sent(stated: Stated | None, raw: str, received: datetime) -> Sent:
-    """`raw` is what stood in the field, for where it makes no sense."""
-    if stated is None or not stated.makes_sense(UTC, received):
+def sent(stated: Stated | None, raw: str) -> Sent:
+    """`raw` is what stood in the field, for where it makes no sense.
+
+    Whether it does is not asked of our clock: a retry must not make more sense than the first.
+    """
+    second = -1 if stated is None else int((stated.clock - FIRST).total_seconds())
+    if stated is None or not 0 <= second <= _LAST:
         return Sent(second=None, text=raw)
-    second = int((stated.clock - FIRST).total_seconds())
     # An offset may be written one way today and another tomorrow; the second stays.
     if stated.zoned:
         return Sent(second=second, text=str(int(stated.clock.timestamp())))

@@ -31,8 +31,10 @@ def e164(text: str, region: str | None) -> str | None:
         return None
     if region is not None:
         return _possible(text, region)
-    international = digits(text)
-    return _possible("+" + international, None) if len(international) >= SHORTEST else None
+    international = "+" + digits(text)
+    number = _possible(international, None) if len(international) > SHORTEST else None
+    # A zero that only some country dials is dropped: `88005553535` is Russian, not `+8805553535`.
+    return number if number == international else None
 
 
 def _possible(text: str, region: str | None) -> str | None:

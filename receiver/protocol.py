@@ -503,6 +503,9 @@ class Listener(uvicorn.Server):
         await self._cut()
 
     async def _quiet(self) -> None:
+        # While anything is in flight, connections stay open: who still asks on one is answered.
+        while self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks)
         while self.server_state.connections or self.server_state.tasks:
             # Again each time: the kernel had accepted some that we are told of only now.
             for connection in list(self.server_state.connections):

@@ -12,7 +12,8 @@ from .texts import slug
 _LONGEST_ID = 64
 _NOT_POSITIVE = re.compile(r"[+-]?0*(\.0*)?|-[0-9.]+")
 _WHOLE = re.compile(r"[0-9]+")
-_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+#: As many decimals as PHP prints of a float.
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 
 
 class Reading:

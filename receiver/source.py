@@ -49,6 +49,10 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
         """The first field of that (lower case) name."""
         return next((value for key, value in self.headers if key == name), None)
 
+    def joined(self, name: str) -> str:
+        """All fields of that (lower case) name, as one (RFC 9110, 5.3)."""
+        return ", ".join(value for key, value in self.headers if key == name)
+
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     """What makes two callbacks of one source one event.
@@ -57,7 +61,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     key costs SQLite several times the work), and end in a keyed hash of the parts.
     """
 
-    #: Of the provider's time as sent, seconds since 2000-01-01; 0 where it said none.
+    #: Of the provider's time as sent, seconds since 2000-01-01; 0 where it said none. Where an id
+    #: alone decides, that number: it grows too.
     second: int = 0
     parts: tuple[str, ...]
 

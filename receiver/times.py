@@ -17,7 +17,7 @@ _WRITTEN = re.compile(
 )
 #: Hours from UTC. EST and EDT are TellABot's; they tell autumn's doubled hour.
 _NAMED = {"Z": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4}
-_EPOCH = re.compile(r"[0-9]{1,11}")
+_EPOCH = re.compile(r"([0-9]{1,11})(\.[0-9]{1,12})?")
 _TO_THE_SECOND = len("2020-09-14T18:42:36")
 #: The largest offset that is in use anywhere is 14 hours.
 _LARGEST_OFFSET = timedelta(hours=15)
@@ -58,10 +58,12 @@ def time_from(stated: Stated | None) -> str:
 
 
 def epoch(text: str) -> Stated | None:
-    """`1600108956`, seconds since 1970; None for anything but ASCII digits."""
-    if not _EPOCH.fullmatch(text):
+    """`1600108956`, `1600108956.25`: seconds since 1970; None for anything but ASCII digits."""
+    match = _EPOCH.fullmatch(text)
+    if match is None:
         return None
-    return Stated(datetime.fromtimestamp(int(text), UTC), zoned=True)
+    clock = datetime.fromtimestamp(int(match[1]), UTC)
+    return Stated(clock, zoned=True, fraction=match[2] or "")
 
 
 def written(text: str) -> Stated | None:

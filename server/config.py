@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,27 @@ from receiver.proof import digest_of
 from receiver.providers import PROVIDERS
 from receiver.source import Source
 from routes.match import Invalid, compile_when
-from routes.table import Route, compile_table
+from routes.table import Route
 from sinks import SINKS
 from sinks.file import File
 from sinks.sink import Sink
 
 from .convert import Choices, Conversion
-from .options import Api, ApiKey, Config, Journal, Options, Server, host_and_port, network
+from .event_types import unknown_types
+from .files import Files, missing_folders
+from .options import (
+    Api,
+    ApiKey,
+    Config,
+    Journal,
+    Options,
+    Server,
+    hard_to_guess,
+    host_and_port,
+    network,
+)
 from .overrides import override
-from .reading import Reading, nearest
+from .reading import Reading, dotted, nearest
 from .schema import schema_of
 from .shown import as_yaml
 from .variables import replace
@@ -44,9 +56,6 @@ __all__ = [
 
 #: What stands for a source or a sink, by its tag.
 CHOICES: Choices = {Source: PROVIDERS, Sink: SINKS}
-
-# Callback URLs are on the internet: a shorter token is found by trying.
-_SHORTEST_TOKEN = 16
 
 
 class ConfigError(Exception):
@@ -101,10 +110,12 @@ def _read(
     folder = path.absolute().parent
     override(reading, Options, CHOICES, environ=environ, flags=flags)
     replace(reading, environ, folder)
-    values = Conversion(reading, CHOICES).options((), Options, reading.value)
+    conversion = Conversion(reading, CHOICES)
+    values = conversion.options((), Options, reading.value)
     values["sinks"] = _absolute(values.get("sinks", {}), folder)
     values["journal"] = values.get("journal", Journal()).under(folder)
-    _Checks(reading).all(values)
+    _Checks(reading).all(values, conversion.untagged)
+    Files(reading, path.absolute(), values["journal"], values["sinks"]).check()
     return values
 
 
@@ -147,12 +158,16 @@ class _Checks:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
 
-    def all(self, values: Mapping[str, Any]) -> None:
+    def all(self, values: Mapping[str, Any], untagged: Mapping[Place, msgspec.Struct]) -> None:
         for name, source in values.get("sources", {}).items():
             self.source(("sources", name), source)
-        self.sinks(values["sinks"])
+        for path, some in untagged.items():
+            if isinstance(some, Source):
+                self.source(path, some)
         self.routes(values.get("routes", {}))
         self.keys(values.get("api", Api()).keys)
+        for path in _filters(self.reading):
+            self.when(path)
         if "server" in values:
             self.server(values["server"])
 
@@ -168,10 +183,10 @@ class _Checks:
     def tokens(self, path: Place, tokens: Iterable[Secret]) -> None:
         digests: dict[bytes, int] = {}
         for i, token in enumerate(tokens):
-            text = token.reveal()
-            if not text.startswith("sha256:") and len(text) < _SHORTEST_TOKEN:
-                short = f"shorter than {_SHORTEST_TOKEN} characters, and so to be guessed"
-                self.reading.complain((*path, i), f"{short}; `openssl rand -hex 16`")
+            try:
+                hard_to_guess(token)
+            except ValueError as exc:
+                self.reading.complain((*path, i), str(exc))
             digest = self.digest((*path, i), token)
             if digest is not None and digests.setdefault(digest, i) != i:
                 self.reading.complain((*path, i), f"the same as tokens[{digests[digest]}]")
@@ -186,7 +201,8 @@ class _Checks:
     def allow_from(self, path: Place, source: Source) -> None:
         for i, entry in enumerate(source.allow_from):
             if entry == "documented":
-                if not source.documented:
+                # Of a provider that is not known nobody knows what it documents.
+                if not source.documented and type(source) is not Source:
                     text = "this provider documents no addresses; write them, or leave it empty"
                     self.reading.complain((*path, i), text)
                 continue
@@ -194,13 +210,6 @@ class _Checks:
                 network(entry)
             except ValueError as exc:
                 self.reading.complain((*path, i), str(exc))
-
-    def sinks(self, sinks: Mapping[str, Sink]) -> None:
-        files: dict[str, str] = {}
-        for name, sink in sinks.items():
-            if isinstance(sink, File) and files.setdefault(sink.path, name) != name:
-                text = f"sinks.{files[sink.path]} writes to this file; two would spoil it"
-                self.reading.complain(("sinks", name, "path"), text)
 
     def routes(self, routes: Mapping[str, Route]) -> None:
         # Those that are wrong themselves are there all the same.
@@ -210,10 +219,6 @@ class _Checks:
             for i, sink in enumerate(route.to):
                 if sink not in names:
                     self.no_sink(("routes", name, "to", i), sink, names)
-        try:
-            compile_table(routes)
-        except Invalid as exc:
-            self.invalid(exc)
 
     def no_sink(self, path: Place, sink: str, names: list[str]) -> None:
         quoted = self.reading.quoted(path, sink)
@@ -227,14 +232,13 @@ class _Checks:
             if first != name:
                 path = ("api", "keys", name, "key")
                 self.reading.complain(path, f"the same as api.keys.{first}.key; whose is it?")
-            try:
-                compile_when(key.when or {}, f"api.keys.{name}.when")
-            except Invalid as exc:
-                self.invalid(exc)
 
-    def invalid(self, invalid: Invalid) -> None:
-        for place, text in invalid.complaints:
-            self.reading.complain_at(place, text)
+    def when(self, path: Place) -> None:
+        try:
+            compile_when(self.reading.at(path), dotted(path))
+        except Invalid as exc:
+            for place, text in exc.complaints:
+                self.reading.complain_at(place, text)
 
     def server(self, server: Server) -> None:
         taken = server.listen == server.admin_listen and host_and_port(server.listen)[1] != 0
@@ -251,11 +255,23 @@ def _warnings(reading: Reading, config: Config) -> Iterable[str]:
         mode = 0
     if mode & 0o077:
         yield reading.warning((), f"others can read it, secrets included; chmod 600 {reading.file}")
+    yield from missing_folders(reading, config.sinks)
     used = {sink for route in config.routes.values() for sink in route.to}
     for name in config.sinks:
         if name not in used:
             yield reading.warning(("sinks", name), "no route names it: nothing is owed to it")
-    for name, key in config.api.keys.items():
-        if len(key.key.reveal()) < _SHORTEST_TOKEN:
-            path = ("api", "keys", name, "key")
-            yield reading.warning(path, f"shorter than {_SHORTEST_TOKEN} characters: guessable")
+    for name, route in config.routes.items():
+        if not route.to:
+            yield reading.warning(("routes", name, "to"), "empty: its events are owed to nobody")
+    for path in _filters(reading):
+        yield from unknown_types(reading, path)
+
+
+def _filters(reading: Reading) -> Iterator[Place]:
+    """Where a `when` is written, whether what stands around it is right or not."""
+    for section in (("routes",), ("api", "keys")):
+        named = reading.at(section)
+        for name in named if isinstance(named, dict) else ():
+            path = (*section, name, "when")
+            if isinstance(reading.at(path), dict):
+                yield path

@@ -5,7 +5,7 @@ msgspec alone stops at the first error, and calls its place `$.sinks[...]`. The 
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
@@ -96,6 +96,9 @@ class Conversion:
 
     def __init__(self, reading: Reading, choices: Choices) -> None:
         self.reading, self.choices = reading, choices
+        #: What is common to all of a kind, of those whose kind is not known: the `Sink` in a sink
+        #: of type `fiel`.
+        self.untagged: dict[Path, msgspec.Struct] = {}
 
     def value(self, path: Path, type_: Any, value: Any) -> Any:
         """The converted value, without what is wrong in it; UNSET if nothing of it is right."""
@@ -106,7 +109,7 @@ class Conversion:
         if value is None and optional:
             return None
         one = next((each for each in types if isinstance(value, shape(each))), types[0])
-        converted = self._one(path, one, value, types)
+        converted = self._one(path, one, value, option)
         return self._checked(path, checks, converted) if self.reading.fine(path) else converted
 
     def _checked(self, path: Path, checks: Iterable[Check], value: Any) -> Any:
@@ -118,19 +121,19 @@ class Conversion:
                 return UNSET
         return value
 
-    def _one(self, path: Path, type_: Any, value: Any, types: tuple[Any, ...]) -> Any:
+    def _one(self, path: Path, type_: Any, value: Any, option: Wanted) -> Any:
         expected = shape(type_)
         if expected is object:
             return value
         if expected not in (dict, list):
-            return self._scalar(path, type_, value, types)
+            return self._scalar(path, type_, value, option)
         if expected is dict and isinstance(value, dict):
             return self._mapping(path, type_, value)
         if expected is list and isinstance(value, list):
             return self._items(path, type_, value)
-        return self._unexpected(path, types, value)
+        return self._unexpected(path, option, value)
 
-    def _scalar(self, path: Path, type_: Any, value: Any, types: tuple[Any, ...]) -> Any:
+    def _scalar(self, path: Path, type_: Any, value: Any, option: Wanted) -> Any:
         if type_ in WRITTEN:
             return self._written(path, type_, value)
         if get_origin(type_) is Literal:
@@ -138,11 +141,14 @@ class Conversion:
         try:
             return msgspec.convert(value, type_)
         except msgspec.ValidationError:
-            return self._unexpected(path, types, value)
+            return self._unexpected(path, option, value)
 
-    def _unexpected(self, path: Path, types: tuple[Any, ...], value: Any) -> UnsetType:
-        expected = " or ".join(dict.fromkeys(_word(shape(each)) for each in types))
-        self.reading.complain(path, f"expected {expected}, got {_word(type(value))}")
+    def _unexpected(self, path: Path, option: Wanted, value: Any) -> UnsetType:
+        expected = " or ".join(dict.fromkeys(_word(shape(each)) for each in option.types))
+        # Where any text will do; `listen: 8080` in quotes is as wrong.
+        quotable = option.types == (str,) and not option.checks and isinstance(value, int | float)
+        quotes = "; write it in quotes" if quotable else ""
+        self.reading.complain(path, f"expected {expected}, got {_word(type(value))}{quotes}")
         return UNSET
 
     def _written(self, path: Path, type_: type, value: Any) -> Any:
@@ -190,17 +196,37 @@ class Conversion:
         if tag_field not in value:
             known = ", ".join(sorted(types))
             self.reading.complain((*path, tag_field), f"required; one of {known}")
-            return UNSET
+            return self._untagged(path, base, rest)
         tag = value[tag_field]
         if self.choice((*path, tag_field), sorted(types), tag) is UNSET:
-            return UNSET
+            return self._untagged(path, base, rest)
         return self.struct(path, types[tag], rest)
+
+    def _untagged(
+        self, path: Path, base: type[msgspec.Struct], value: Mapping[str, Any]
+    ) -> UnsetType:
+        """Complain of what is wrong whichever it is."""
+        common = {field.encode_name for field in fields(base)}
+        struct = self.struct(path, base, {key: value[key] for key in value if key in common})
+        if struct is not UNSET:
+            self.untagged[path] = struct
+        return UNSET
 
     def struct(self, path: Path, type_: type[msgspec.Struct], value: Mapping[str, Any]) -> Any:
         """The Struct; UNSET if an option that it needs is wrong or missing."""
         values = self.options(path, type_, value)
         if any(field.required and field.name not in values for field in fields(type_)):
+            self._common(path, type_, values)
             return UNSET
+        return self._built(path, type_, values)
+
+    def _common(self, path: Path, type_: type[msgspec.Struct], values: Mapping[str, Any]) -> None:
+        """Complain of what its base refuses, where it cannot itself be made."""
+        for base in (base for base in type_.__mro__[1:] if base in self.choices):
+            common = {field.name for field in fields(base)} & set(values)
+            self._built(path, base, {name: values[name] for name in common})
+
+    def _built(self, path: Path, type_: type[msgspec.Struct], values: Mapping[str, Any]) -> Any:
         try:
             return type_(**values)
         except ValueError as exc:
@@ -221,16 +247,44 @@ class Conversion:
         always = _refused(type_, needed)
         if always is not None or not any(wrong.values()):
             one = [*path, *needed] if len(needed) == 1 and always is not None else path
-            self._refuse(tuple(one), always or whole)
+            self._refuse(tuple(one), always or whole, tuple(one))
+            if always is not None:
+                self._common(path, type_, values)
             return
-        for key, text in wrong.items():
-            if text is not None:
-                self._refuse((*path, key), text)
+        for field in fields(type_):
+            text = wrong.get(field.encode_name)
+            if text is None:
+                continue
+            option = (*path, field.encode_name)
+            items = dict(self._refused_items(option, type_, needed, field, values[field.name]))
+            for i, told in items.items():
+                self._refuse((*option, i), told, option)
+            if not items:
+                self._refuse(option, text, option)
 
-    def _refuse(self, path: Path, text: str) -> None:
+    def _refused_items(
+        self,
+        path: Path,
+        type_: type[msgspec.Struct],
+        needed: Mapping[str, Any],
+        field: FieldInfo,
+        value: Any,
+    ) -> Iterator[tuple[int, str]]:
+        """Which items of a list are refused one at a time, by their place in what was written."""
+        written = self.reading.at(path)
+        if not isinstance(value, tuple) or not isinstance(written, list):
+            return
+        # What is no item of the list any more was complained of.
+        places = (i for i in range(len(written)) if self.reading.fine((*path, i)))
+        for i, item in list(zip(places, value, strict=False)):
+            text = _refused(type_, {**needed, field.name: (item,)})
+            if text is not None:
+                yield i, text
+
+    def _refuse(self, path: Path, text: str, option: Path) -> None:
         # Where it is, is said before it.
-        for start in range(len(path)):
-            text = re.sub(rf"^{re.escape(dotted(path[start:]))}:? ", "", text)
+        for start in range(len(option)):
+            text = re.sub(rf"^{re.escape(dotted(option[start:]))}:? ", "", text)
         self.reading.complain(path, self.reading.untold(path, text))
 
     def options(

@@ -19,6 +19,8 @@ from .convert import Check
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
 _SHORTEST_SECRET = 32
+# Callback URLs are on the internet: a shorter token is found by trying.
+_SHORTEST_TOKEN = 16
 _SQLITE = "sqlite:///"
 
 
@@ -88,8 +90,27 @@ def _server_secret(secret: Secret) -> Secret:
     return secret
 
 
-def _hashable(secret: Secret) -> Secret:
+def _api_key(secret: Secret) -> Secret:
     digest_of(secret)
+    text = secret.reveal()
+    if text.startswith("sha256:"):
+        return secret
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(
+            "has a blank, a control or a character beyond ASCII, which no HTTP header holds; "
+            "`openssl rand -hex 16`"
+        )
+    return hard_to_guess(secret)
+
+
+def hard_to_guess(secret: Secret) -> Secret:
+    """A token or API key. Raises ValueError for one that is found by trying."""
+    text = secret.reveal()
+    if not text.startswith("sha256:") and len(text) < _SHORTEST_TOKEN:
+        raise ValueError(
+            f"shorter than {_SHORTEST_TOKEN} characters, and so to be guessed; "
+            "`openssl rand -hex 16`"
+        )
     return secret
 
 
@@ -149,9 +170,9 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may use the API, and for what."""
 
-    #: What is sent as `Authorization: Bearer`; or `sha256:` and the hex digest of it, so that
-    #: this file opens nothing. (Commands then need `SMSHOOK_API_KEY`.)
-    key: Annotated[Secret, Check(_hashable)]
+    #: What is sent as `Authorization: Bearer`, 16 characters or more; or `sha256:` and the hex
+    #: digest of it, so that this file opens nothing. (Commands then need `SMSHOOK_API_KEY`.)
+    key: Annotated[Secret, Check(_api_key)]
     #: Of `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write`
     #: (retry, replay, pause), `subscriptions:write` and `admin` (all): as little as will do.
     scopes: Annotated[tuple[Scope, ...], Check(_scopes)]

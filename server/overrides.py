@@ -71,16 +71,26 @@ class _Overriding:
         if rest.endswith("__"):
             raise _Unknown("names no option after its last __")
         known = self.below(at)
-        # The longest first: a source may be named `main__2`.
-        for key in sorted(known, key=len, reverse=True):
-            if f"{rest}__".startswith(f"{_upper(key)}__"):
-                return self.spot(_Spot((*at.path, key), known[key]), rest[len(key) + 2 :])
+        # The longest: a source may be named `main__2`.
+        meant = [key for key in known if f"{rest}__".startswith(f"{_upper(key)}__")]
+        if meant:
+            key = self.one(at, max(map(len, meant)), meant, rest)
+            return self.spot(_Spot((*at.path, key), known[key]), rest[len(key) + 2 :])
         name, _, deeper = rest.partition("__")
         of = _named(at.types)
         if not of or not name:
             near = nearest(name.lower(), known)
             raise _Unknown(f"no such option: {dotted((*at.path, name.lower()))}{near}")
         return self.spot(_Spot((*at.path, name.lower()), of), deeper)
+
+    def one(self, at: _Spot, size: int, keys: Iterable[str], rest: str) -> str:
+        """Of those of the same length the one that is spelt so: `MY_X` is `my_x`, then `my-x`."""
+        same = [key for key in keys if len(key) == size]
+        exact = rest[:size].lower()
+        if len(same) > 1 and exact not in same:
+            names = " or ".join(dotted((*at.path, key)) for key in same)
+            raise _Unknown(f"may be {names}; write it in the file, or rename one")
+        return exact if exact in same else same[0]
 
     def below(self, at: _Spot) -> dict[str, tuple[Any, ...]]:
         """The keys that exist, or could, below: options of Structs, names in the file."""

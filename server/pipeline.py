@@ -1,6 +1,7 @@
 """The service on one page: callbacks in, deliveries out."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -131,7 +132,11 @@ class Pipeline:
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count what was turned away; `write_rejections` makes it durable."""
         log.warning(
-            "callback.rejected", request_id=request_id, source=source, peer=peer, reason=reason
+            "callback.rejected",
+            request_id=request_id,
+            source=source or None,
+            peer=peer,
+            reason=reason,
         )
         at = self._now()
         self._count(
@@ -171,10 +176,16 @@ class Pipeline:
                 for rejection in rejections.values():
                     self._count(rejection)
 
-    async def keep_writing_rejections(self) -> None:
+    async def keep_watch(self) -> None:
+        """Each second: what was turned away is written, and a journal that failed is tried."""
         while True:
             await asyncio.sleep(1)
             await self.write_rejections()
+            if not self._journal.working and not self._journal.broken:
+                # Without this it would be called unready until the next callback, which may be
+                # sent elsewhere because it is.
+                with contextlib.suppress(Unavailable):
+                    await self._journal.touch()
 
     async def replay(self, kept: Quarantine, request_id: str) -> Accepted:
         """Read a quarantined callback again; understood, it leaves quarantine with its events.

@@ -71,7 +71,7 @@ class Service:
         self._identity = identity
 
     def ready(self) -> bool:
-        return not self.pipeline.draining() and not self.journal.broken
+        return self.journal.working and not (self.pipeline.draining() or self.journal.broken)
 
     def public(self) -> App:
         """`/in` and health; with `admin_listen: same` the API too."""
@@ -142,12 +142,13 @@ async def _run(
     workers = {name: Worker(name, sink, journal, clock) for name, sink in config.sinks.items()}
     service = Service(config, journal, identity, workers)
     async with _delivering(config.sinks, workers):
-        counting = asyncio.create_task(service.pipeline.keep_writing_rejections())
+        counting = asyncio.create_task(service.pipeline.keep_watch())
         listeners = await _listening(service, sockets)
         holder = _holder(sockets)
         lock.tell(holder)
         _say_started(config, holder)
         started(holder)
+        _warn_of_old_sqlite()
         await stop.wait()
         code = await _stop(service, listeners)
         counting.cancel()
@@ -264,6 +265,9 @@ def _say_started(config: Config, holder: Holder) -> None:
         sinks=list(config.sinks),
         journal=Path(config.journal.path).name,
     )
+
+
+def _warn_of_old_sqlite() -> None:
     if has_wal_reset_race(sqlite3.sqlite_version_info):
         # One connection writes and checkpoints here, which the race needs two of.
         log.warning("journal.sqlite_old", version=sqlite3.sqlite_version)

@@ -19,10 +19,10 @@ _MAX_VALUES = 100_000
 
 _TAG = "tag:yaml.org,2002:"
 # The core schema, without what looks like a number and is a phone number, a time or a PIN:
-# `07`, `+18503814729`, `12:30` and `NO` stay text.
+# `07`, `+18503814729`, `12:30` and `NO` stay text, and so does `True`.
 _SCALARS = (
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
-    ("bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
+    ("bool", re.compile(r"true|false"), list("tf")),
     ("int", re.compile(r"-?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+"), list("-0123456789")),
     (
         "float",
@@ -189,7 +189,7 @@ def _finite(text: str) -> float:
 
 _READ = {
     "null": lambda _: None,
-    "bool": lambda text: text[0] in "tT",
+    "bool": lambda text: text == "true",
     "int": lambda text: int(text, 0),  # base 0 reads 0x and 0o
     "float": _finite,
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from journal.quantity import Duration, Size
 
@@ -29,6 +30,12 @@ _MODE = 0o600
 _LONGEST_LINE = 16 * 1024**2
 _CHUNK = 64 * 1024
 _RECORDED = re.compile(rb'"recordedtime":"([^"]+)"')
+#: What follows the name of a file set aside, or of one on its way there.
+_NUMBERED = re.compile(r"([1-9][0-9]*)(?:\.gz)?|gz\.unfinished")
+#: Bits of a mode by which somebody else may read.
+_OTHERS_READ = 0o044
+
+log = structlog.get_logger()
 
 _WORDS: Final = {
     errno.ENOSPC: "disk_full",
@@ -73,7 +80,8 @@ class File(Sink, tag="file", frozen=True, kw_only=True):
     does not keep the service from starting.
     """
 
-    #: Made with mode 0600 where it is not there; its folder is not made.
+    #: Made with mode 0600 where it is not there; its folder is not made, and a file that is there
+    #: keeps its mode.
     path: str
     #: Set the file aside by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows; a
     #: tool such as logrotate may rename it at any time.
@@ -83,8 +91,16 @@ class File(Sink, tag="file", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.path or "\0" in self.path:
+        if "\0" in self.path or self.path.rpartition("/")[2] in ("", ".", ".."):
             raise ValueError("path must be that of a file, such as events.jsonl")
+
+    def sets_aside(self, name: str) -> bool:
+        """Whether it makes a file of that name in its folder, when it rotates."""
+        begin = f"{Path(self.path).name}."
+        if self.rotate is None or not name.startswith(begin):
+            return False
+        number = _NUMBERED.fullmatch(name, len(begin))
+        return bool(number) and (number[1] is None or int(number[1]) <= self.rotate.keep)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
@@ -209,6 +225,7 @@ class _File:
         self._fd: int | None = None
         #: When the first event in it came, seconds since the epoch.
         self._began = 0.0
+        self._warned = False
 
     def append(self, lines: Sequence[bytes]) -> None:
         """All of them, on disk; or OSError or Failed, and none of them."""
@@ -248,11 +265,21 @@ class _File:
         self._fd = fd = os.open(self._path, _FLAGS, _MODE)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise Failed("not_a_file")
-        _mend(fd, self._fsync)
+        self._warn_of_readers(fd)
+        cut = _mend(fd, self._fsync)
+        if cut:
+            log.warning("sink.mended", path=str(self._path), bytes=cut)
         self._fsync_folder()
         self._tidy()
         self._began = _first_time(fd, self._now())
         return fd
+
+    def _warn_of_readers(self, fd: int) -> None:
+        """Once. Its mode stays: whoever opened it to others may have meant it."""
+        if self._warned or not os.fstat(fd).st_mode & _OTHERS_READ:
+            return
+        self._warned = True
+        log.warning("sink.readable_by_others", path=str(self._path))
 
     def _write(self, fd: int, data: bytes) -> None:
         size = os.fstat(fd).st_size
@@ -338,22 +365,22 @@ def _is_at(path: Path, fd: int) -> bool:
         return False
 
 
-def _mend(fd: int, fsync: Callable[[int], None]) -> None:
+def _mend(fd: int, fsync: Callable[[int], None]) -> int:
     """End a last line that a power cut left without its newline, or cut off what is left of it.
 
-    Some file systems leave NUL bytes where data was lost.
+    Some file systems leave NUL bytes where data was lost. How many bytes were cut off.
     """
     size = os.fstat(fd).st_size
     start = _start_of_tail(fd, size)
     if start == size:
-        return
+        return 0
     tail = os.pread(fd, size - start, start).rstrip(b"\0")
-    if _is_object(tail):
-        os.ftruncate(fd, start + len(tail))
+    end = start + len(tail) if _is_object(tail) else start
+    os.ftruncate(fd, end)
+    if end > start:
         os.write(fd, b"\n")
-    else:
-        os.ftruncate(fd, start)
     fsync(fd)
+    return size - end
 
 
 def _start_of_tail(fd: int, size: int) -> int:

@@ -75,6 +75,8 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
             raise ValueError("timeout must be longer than 0s")
         if not 1 <= self.concurrency <= _MOST_AT_ONCE:
             raise ValueError(f"concurrency is from 1 to {_MOST_AT_ONCE}")
+        if self.expire_after is not None and self.expire_after <= 0:
+            raise ValueError("expire_after must be longer than 0s; leave it out for never")
         compile_redact(self.redact)  # a wrong word or path is an error of the configuration
 
     def open(self) -> AbstractAsyncContextManager[Send]:

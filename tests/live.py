@@ -59,8 +59,9 @@ class Live:
         return self if running else self.start()
 
     def __exit__(self, *_exc):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
     def start(self, *, within=20.0):
@@ -72,6 +73,7 @@ class Live:
                 stdout=out,
                 stderr=errors,
                 env=self.environment(),
+                start_new_session=True,  # what wraps the product must not outlive it, nor it that
             )
         until = time.monotonic() + within
         while time.monotonic() < until:

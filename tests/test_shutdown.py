@@ -74,6 +74,29 @@ def test_a_second_signal_ends_it_at_once_with_1(stopping):
     assert stopping.process.wait(2) == 1
 
 
+def test_who_still_asks_on_an_open_connection_is_answered_while_something_is_in_flight(tmp_path):
+    """Mutant: idle connections cut as soon as no new ones are taken."""
+    with (
+        live.Live(tmp_path) as service,
+        socket.create_connection(service.address(), 10) as slow,
+        socket.create_connection(service.address(), 10) as idle,
+    ):
+        target = service.callback_url().removeprefix(service.url)
+        body = live.sms(1)
+        head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        slow.sendall(head.encode() + body[:10])
+        idle.sendall(f"HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert idle.recv(4096).startswith(b"HTTP/1.1 200 ")
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        idle.sendall(head.encode() + body)
+
+        assert idle.recv(4096).startswith(b"HTTP/1.1 503 ")
+        slow.sendall(body[10:])
+        assert slow.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert service.process.wait(10) == 0
+
+
 def test_a_client_that_never_ends_its_request_does_not_keep_it(tmp_path):
     with live.Live(tmp_path) as service, socket.create_connection(service.address()) as client:
         client.sendall(b"POST /in/tellabot/")

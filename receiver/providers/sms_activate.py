@@ -19,7 +19,7 @@ from ..reading import Reading, common, service
 from ..sample import code_of
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import find_code, links
-from ..times import Stated, time_from, written, zone
+from ..times import Stated, epoch, time_from, written, zone
 
 
 def _table(name: str, key: str, value: str) -> dict[str, str]:
@@ -123,8 +123,7 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     ) -> tuple[Key, ...]:
         """An activation may receive the same code twice, so its time counts."""
         if message is not None:
-            own = self._message_parts(message, reading)
-            return (Key(second=when.second or 0, parts=("act", activation, *own)),)
+            return (self._message_key(activation, message, reading, when),)
         return keys(
             *("act", activation, when.text, reading.raw("text"), reading.raw("code")),
             second=when.second,
@@ -132,17 +131,18 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
             received=callback.received,
         )
 
-    def _message_parts(self, message: str, _reading: Reading, /) -> tuple[str, ...]:
-        """What tells a message that has an id of its own from others of its activation."""
-        return ("msg", message)
+    def _message_key(self, activation: str, message: str, _reading: Reading, _when: Sent, /) -> Key:
+        """An id of its own tells a message from others, whatever else is said of it."""
+        grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
+        return Key(second=grows, parts=("act", activation, "msg", message))
 
     def _stated(
         self, reading: Reading, name: str, callback: Callback
     ) -> tuple[Stated | None, Sent]:
         """The time if it makes sense, and as it stands in a key."""
         text = reading.text(name)
-        stated = written(text) if text is not None else None
-        when = sent(stated, reading.raw(name), callback.received)
+        stated = written(text) or epoch(text) if text is not None else None
+        when = sent(stated, reading.raw(name))
         if stated is not None and stated.makes_sense(zone(self.timezone), callback.received):
             return stated, when
         if text is not None:
@@ -215,9 +215,10 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | {"222": "RU"}
     message_field: ClassVar[str | None] = "id"
 
-    def _message_parts(self, message: str, reading: Reading, /) -> tuple[str, ...]:
-        """Its schema requires `id` without saying of what: hence text and code beside it."""
-        return ("id", message, reading.raw("text"), reading.raw("code"))
+    def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
+        """Its schema requires `id` without saying of what: hence time, text and code beside it."""
+        parts = ("act", activation, "id", message, reading.raw("text"), reading.raw("code"))
+        return Key(second=when.second or 0, parts=parts)
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
         fields = super()._sample_sms(number, now)

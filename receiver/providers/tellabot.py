@@ -17,7 +17,7 @@ from journal.event import (
     SmsReceived,
 )
 
-from ..keys import keys, sent, windows
+from ..keys import Sent, keys, sent, windows
 from ..numbers import digits
 from ..reading import Reading, common, service
 from ..sample import code_of
@@ -30,6 +30,8 @@ _US = "US"
 _NEW_YORK = ZoneInfo("America/New_York")
 #: The sender of the message log's entries that hold the price of a rental.
 _BILLING = "Billing"
+#: `date_time` says the same less exactly, and is asked only in the other's place.
+_TIMES = (("timestamp", epoch), ("date_time", written))
 
 
 class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
@@ -72,7 +74,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         return Happening(
             subject=subject,
             time=stated.rfc3339(_NEW_YORK) if stated else None,
-            keys=_message_keys(reading, callback, to, stated, subject),
+            keys=_message_keys(reading, callback, to, subject),
             data=type_(
                 to=to,
                 from_=reading.sender("from", _US),
@@ -161,8 +163,7 @@ def _subject(request: str | None, rental: str | None, *, billed: bool) -> str:
 
 
 def _stated(reading: Reading, received: datetime) -> Stated | None:
-    """`timestamp`; `date_time` says the same less exactly, and is asked only in its place."""
-    for name, read in (("timestamp", epoch), ("date_time", written)):
+    for name, read in _TIMES:
         text = reading.text(name)
         stated = read(text) if text is not None else None
         if stated is not None and stated.makes_sense(_NEW_YORK, received):
@@ -172,8 +173,15 @@ def _stated(reading: Reading, received: datetime) -> Stated | None:
     return None
 
 
+def _sent(reading: Reading) -> Sent:
+    """The first time that can stand in a key, else what stood in the first field."""
+    found = [sent(read(raw), raw) for name, read in _TIMES if (raw := reading.raw(name))]
+    timed = (one for one in found if one.second is not None)
+    return next(timed, found[0] if found else Sent(second=None, text=""))
+
+
 def _message_keys(
-    reading: Reading, callback: Callback, to: str | None, stated: Stated | None, subject: str
+    reading: Reading, callback: Callback, to: str | None, subject: str
 ) -> tuple[Key, ...]:
     """Service, pin and price may be corrected later, and polled rows do not say the request.
 
@@ -181,8 +189,7 @@ def _message_keys(
     tell two messages of one text apart.
     """
     billed = reading.raw("from") == _BILLING
-    raw = reading.raw("timestamp") or reading.raw("date_time")
-    when = sent(stated, raw, callback.received)
+    when = _sent(reading)
     return keys(
         *("billing" if billed else "sms", digits(to) if to else reading.raw("to")),
         *(reading.raw("from"), when.text, reading.raw("reply") or reading.raw("pin")),

@@ -1,5 +1,6 @@
 """Events as they are sent, with what became of them."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,8 @@ from .listing import PAGING, Cursors, Listed
 from .problems import bad_parameter, not_found
 from .query import Readers, any_of, event_type, flag, instant, number, once, read, text
 from .visible import is_visible, shown, visible
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +102,8 @@ def events(
 
     @get("/{event_id:str}", guards=[needs("events:read")])
     async def one(request: Asking, event_id: FromPath[str]) -> Whole:
+        if not _ID.fullmatch(event_id):
+            raise not_found("event")  # calls of a later version are none of this one's events
         raw = read(request.scope, {"raw": once(flag)}).get("raw", False)
         if raw and not request.auth.may("codes:read"):
             raise missing("codes:read")

@@ -152,3 +152,16 @@ def test_a_link_is_not_followed(path, tmp_path):
         Lock(path)
 
     assert precious.read_text() == "precious"
+
+
+def test_a_link_to_the_journal_is_the_same_journal(path, other, tmp_path):
+    """Mutant: a lock beside the link, and two services write to one file."""
+    path.touch()
+    link = tmp_path / "elsewhere"
+    link.mkdir()
+    (link / "smshook.db").symlink_to(path)
+
+    with pytest.raises(Held):
+        Lock(link / "smshook.db")
+
+    assert holder(link / "smshook.db").pid == other.pid

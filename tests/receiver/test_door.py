@@ -167,6 +167,7 @@ async def test_each_segment_is_decoded_once(door):
     encoded = b"".join(b"%%%02X" % byte for byte in TOKEN)
 
     assert (await ask(door, url(token=encoded), body=sms())).status == 200
+    assert (await ask(door, b"/%69n/tellabot/" + TOKEN, body=sms())).status == 200
 
 
 async def test_the_token_before_is_accepted_while_it_is_rotated(door, journal, gates):
@@ -291,6 +292,11 @@ async def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(door):
         ("tellabot", b"event=incoming_message&reply=x", [], "identity"),
         ("tellabot", b"pin=1&pin=2", [], "malformed"),
         ("tellabot", b"\x1f\x8b", [(b"content-encoding", b"gzip")], "encoding"),
+        (
+            *("tellabot", b"\x1f\x8b"),
+            [(b"content-encoding", b"identity"), (b"content-encoding", b"gzip")],
+            "encoding",
+        ),
         ("dialect", b'{"broken":', [], "malformed"),
     ],
 )

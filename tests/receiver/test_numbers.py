@@ -52,6 +52,7 @@ def test_the_rule_for_us_numbers_spares_the_library(monkeypatch):
         ("79991234567", None, "+79991234567"),
         ("+7 999 123-45-67", None, "+79991234567"),
         ("7999123", None, None),
+        ("88005553535", None, None),  # a Russian domestic one; +880 is another country
         ("00000000000", None, None),
         ("1850-GOOGLE-1", "US", None),
         ("8503814729 ext. 3", "US", None),

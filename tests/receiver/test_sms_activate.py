@@ -232,7 +232,7 @@ def test_links_are_found_in_the_text():
         (None, None, "received", ()),
         ("0000-00-00 00:00:00", None, "received", ("receivedAt",)),
         ("2030-01-01 12:00:00", None, "received", ("receivedAt",)),
-        (Number("1600108956"), None, "received", ("receivedAt",)),
+        (Number("1600108956"), "2020-09-14T18:42:36Z", "provider", ()),
         ({}, None, "received", ("receivedAt",)),
     ],
 )
@@ -299,7 +299,7 @@ def test_another_message_has_another_key(other):
     assert set(keys(SMS)).isdisjoint(keys({**SMS, **other}))
 
 
-@pytest.mark.parametrize("received_at", ["", None, "0000-00-00 00:00:00", "2030-01-01 12:00:00"])
+@pytest.mark.parametrize("received_at", ["", None, "0000-00-00 00:00:00", "2200-01-01 12:00:00"])
 @pytest.mark.parametrize("fields", [SMS, RENT])
 def test_a_message_without_a_time_is_known_for_an_hour(fields, received_at):
     timeless = {**SMS, "receivedAt": received_at}
@@ -321,13 +321,21 @@ def test_the_key_of_a_rentals_sms_is_all_that_its_polled_row_says():
 
 
 def test_daisysms_knows_its_messages_by_their_id():
-    """Mutant: text in the key: a retry whose text is null meanwhile is a second event."""
+    """Mutants: text in the key: a retry whose text is null meanwhile is a second event; time."""
     message = {**SMS, "messageId": Number("987")}
-    expected = (Key(second=SECOND, parts=("act", "123456", "msg", "987")),)
+    expected = (Key(second=987, parts=("act", "123456", "msg", "987")),)
 
     assert keys(message, source=DaisySms()) == expected
     assert keys({**message, "text": None}, source=DaisySms()) == expected
+    assert keys({**message, "receivedAt": "2023-01-01 12:00:01"}, source=DaisySms()) == expected
     assert data(message, source=DaisySms()).message_id == "987"
+
+
+@pytest.mark.parametrize(("id_", "second"), [(str(2**32 + 5), 5), ("a1", 0), ("٣", 0)])
+def test_keys_of_messages_with_ids_grow_with_their_ids(id_, second):
+    (key,) = keys({**SMS, "messageId": id_}, source=DaisySms())
+
+    assert key.second == second
 
 
 def test_herosms_id_counts_beside_text_and_code():
@@ -342,7 +350,7 @@ def test_herosms_id_counts_beside_text_and_code():
 def test_an_id_of_the_message_makes_a_time_needless(profile, name):
     (key,) = keys({**SMS, name: "5", "receivedAt": ""}, source=profile())
 
-    assert key.second == 0
+    assert "5" in key.parts
 
 
 @pytest.mark.parametrize(("profile", "name"), [(DaisySms, "messageId"), (HeroSms, "id")])
@@ -353,6 +361,14 @@ def test_without_an_id_of_the_message_its_time_counts(profile, name, nothing):
 
 def test_other_profiles_know_no_id_of_a_message():
     assert data({**SMS, "id": "1", "messageId": "2"}).message_id is None
+
+
+def test_a_time_too_far_ahead_makes_no_sense_but_keeps_its_key():
+    """The bound moves with our clock. Mutant: asking it for the key splits a chain of retries."""
+    ahead = {**SMS, "receivedAt": "2026-11-25T12:00:00Z"}
+
+    assert happening(ahead).time is None
+    assert keys(ahead) == keys(ahead, received=RECEIVED + timedelta(days=3))
 
 
 # -- what a profile says --------------------------------------------------------------------------

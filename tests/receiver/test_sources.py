@@ -4,6 +4,7 @@ import pytest
 from contracts.source import SourceContract
 
 from receiver.providers import PROVIDERS
+from receiver.providers.sms_activate import DaisySms
 
 
 @pytest.fixture(params=PROVIDERS, ids=lambda provider: provider.__struct_config__.tag)
@@ -12,7 +13,8 @@ def source(request):
 
 
 class TestEverySource(SourceContract):
-    pass
+    def knows_messages_by_id(self, source):
+        return isinstance(source, DaisySms)
 
 
 def test_tags_are_names_of_their_own():

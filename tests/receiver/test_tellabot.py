@@ -198,6 +198,7 @@ def test_a_receiver_that_is_no_number_is_null(to):
         ("1.20", Price(amount="1.20", currency="USD")),
         (Number("1.20"), Price(amount="1.20", currency="USD")),
         ("0", Price(amount="0", currency="USD")),
+        ("0.34999999999999998", Price(amount="0.34999999999999998", currency="USD")),
     ],
 )
 def test_a_price_is_the_digits_that_were_sent(price, expected):
@@ -349,6 +350,24 @@ def test_two_pins_without_a_text_are_two_messages():
 
     assert keys({**silent, "pin": "1234"}) != keys({**silent, "pin": "5678"})
     assert keys({**SMS, "pin": "1234"}) == keys({**SMS, "pin": ""})
+
+
+def test_a_timestamp_too_far_ahead_makes_no_sense_but_keeps_its_key():
+    """The bound moves with our clock. Mutant: asking it for the key splits a chain of retries."""
+    ahead = {**SMS, "timestamp": str(int(RECEIVED.timestamp()) + 4 * 86400)}
+
+    assert happening(ahead).time is None
+    assert keys(ahead) == keys(ahead, received=RECEIVED + timedelta(days=3))
+
+
+def test_a_timestamp_may_have_a_fraction_and_is_the_same_second_in_a_key():
+    whole = str(int(RECEIVED.timestamp()))
+
+    said = happening({**SMS, "timestamp": f"{whole}.250"})
+
+    assert said.time == "2026-11-21T12:00:00.250Z"
+    assert said.keys == keys({**SMS, "timestamp": Number(f"{whole}.0")})
+    assert said.keys == keys({**SMS, "timestamp": whole})
 
 
 def test_where_there_is_no_timestamp_the_date_stands_in_the_key():

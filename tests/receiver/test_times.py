@@ -71,7 +71,7 @@ def test_an_epoch_is_seconds_in_ascii_digits():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-1", "1e9", "1600108956.5", " 1600108956", "٤", "9" * 20, "9" * 5000]
+    "text", ["", "-1", "1e9", "1600108956.", " 1600108956", "٤", "9" * 20, "9" * 5000]
 )
 def test_what_is_no_epoch_is_none(text):
     """Mutants: `int` takes any script's digits, blanks and underscores; 20 of them overflow."""
@@ -134,7 +134,8 @@ def test_a_zone_that_is_none_is_refused_with_what_would_do(name):
         ("2026-02-16T09:36:59.000Z", Sent(second=824549819, text="1771234619")),
         ("2023-01-01 12:00:00", Sent(second=725889600, text="2023-01-01 12:00:00")),
         ("2023-01-01T12:00:00", Sent(second=725889600, text="2023-01-01 12:00:00")),
-        ("2099-01-01T12:00:00", Sent(second=None, text="2099-01-01T12:00:00")),
+        ("2136-02-07T06:28:15Z", Sent(second=2**32 - 1, text="5241652095")),
+        ("2136-02-07T06:28:16Z", Sent(second=None, text="2136-02-07T06:28:16Z")),
         ("1999-12-31 12:00:00", Sent(second=None, text="1999-12-31 12:00:00")),
         ("yesterday", Sent(second=None, text="yesterday")),
         ("", Sent(second=None, text="")),
@@ -142,7 +143,7 @@ def test_a_zone_that_is_none_is_refused_with_what_would_do(name):
 )
 def test_in_a_key_a_time_stands_as_sent(text, expected):
     """Mutant: a naive time goes through a zone; correcting `timezone` makes a retry an event."""
-    assert sent(written(text), text, RECEIVED) == expected
+    assert sent(written(text), text) == expected
 
 
 def test_what_has_a_time_has_one_key():

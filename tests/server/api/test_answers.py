@@ -190,6 +190,14 @@ async def test_a_fault_of_ours_is_one_line_without_values(service, tmp_path):
     assert where.partition(":")[0].endswith("redact.py")
 
 
+@pytest.mark.parametrize("call", ["events/wait?timeout=1", "events/stream?after=start"])
+async def test_a_call_of_a_later_version_is_none_whatever_its_parameters(service, call):
+    """Mutant: taken for an event's id, its parameters are refused: 400 says that it is there."""
+    answer = await service.ask(f"/v1/{call}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
 async def test_what_the_framework_refuses_is_a_problem_too(service):
     answer = await service.ask("/v1/events", headers={"Host": "b<a>d"})
 

@@ -115,7 +115,9 @@ async def test_without_codes_the_callback_is_refused_whether_the_event_is_there_
     event_id = await service.sms()
 
     there = await service.ask(f"/v1/events/{event_id}?raw=true", "reader")
-    not_there = await service.ask("/v1/events/none?raw=true", "reader")
+    not_there = await service.ask(
+        "/v1/events/00000000-0000-7000-8000-000000000000?raw=true", "reader"
+    )
 
     assert [there.json()["code"], not_there.json()["code"]] == ["missing_scope"] * 2
     assert there.json()["detail"] == "the key needs the scope codes:read"

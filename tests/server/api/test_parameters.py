@@ -13,7 +13,7 @@ from server.api.query import any_of, instant, limit, number, once, read
 LISTS = ["events", "quarantine", "rejections", "sources", "routes"]
 CALLS = [
     *[("GET", f"/v1/{name}") for name in LISTS],
-    ("GET", "/v1/events/none"),
+    ("GET", "/v1/events/00000000-0000-7000-8000-000000000000"),
     ("GET", "/v1/stats"),
     ("GET", "/v1/quarantine/none"),
     ("POST", "/v1/quarantine/none/replay"),
@@ -120,7 +120,7 @@ async def test_raw_is_true_or_false_once(service):
         "raw=true&raw=true": "raw: given more than once; it takes one value",
     }
 
-    assert await said(service, "events/none", queries) == queries
+    assert await said(service, "events/00000000-0000-7000-8000-000000000000", queries) == queries
 
 
 @pytest.mark.parametrize("query", [b"a=%FF", b"a=\xff", b"%FF=1", b"a=&" * 1001])
