@@ -162,6 +162,11 @@ class DoorProtocol(HttpToolsProtocol):
         self._lasting = False
         super().shutdown()
 
+    def end_with_answer(self) -> None:
+        """End once what is being answered is answered; where that is nothing, stay."""
+        if self._busy():
+            self.shutdown()
+
     def abort(self) -> None:
         """End now, and let the app know."""
         self._forsake(self._running)
@@ -503,9 +508,12 @@ class Listener(uvicorn.Server):
         await self._cut()
 
     async def _quiet(self) -> None:
-        # While anything is in flight, connections stay open: who still asks on one is answered.
+        # While anything is in flight, idle connections stay: who still asks on one is answered.
         while self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks)
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, DoorProtocol):
+                    connection.end_with_answer()
+            await asyncio.wait(self.server_state.tasks, timeout=0.02)
         while self.server_state.connections or self.server_state.tasks:
             # Again each time: the kernel had accepted some that we are told of only now.
             for connection in list(self.server_state.connections):
