@@ -1,10 +1,11 @@
 """`smshook.yaml`: read once, checked whole, every complaint with its place."""
 
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -49,6 +50,7 @@ __all__ = [
     "Loaded",
     "Server",
     "host_and_port",
+    "journal_of",
     "load",
     "schema",
     "shown",
@@ -56,6 +58,11 @@ __all__ = [
 
 #: What stands for a source or a sink, by its tag.
 CHOICES: Choices = {Source: PROVIDERS, Sink: SINKS}
+
+
+_T = TypeVar("_T")
+
+_JOURNAL_URL = re.compile(r"(?m)^[^#\n]*\burl: *[\"']?(sqlite:///[^\s\"'#,}]+)")
 
 
 class ConfigError(Exception):
@@ -94,6 +101,34 @@ def shown(path: Path, environ: Mapping[str, str]) -> str:
     read = _read(reading, path, environ, {})
     complaints = "".join(f"# {complaint}\n" for complaint in reading.told())
     return (as_yaml(reading, Options, CHOICES) if read else "") + complaints
+
+
+def journal_of(path: Path, environ: Mapping[str, str]) -> Path:
+    """Where the journal is, whatever else is wrong: as far as can be told, else the default."""
+    reading = Reading(str(path))
+    folder = path.absolute().parent
+    if not _parse(reading, path):
+        reading.value = _journal_in(path)
+    override(reading, Options, CHOICES, environ=environ, flags={})
+    replace(reading, environ, folder)
+    # A service that runs began with a right one: what is wrong now, it does not use.
+    written = {"journal": reading.at(("journal",)) or {}}
+    options = Conversion(reading, CHOICES).options((), _JournalOnly, written)
+    journal: Journal = options.get("journal", Journal())
+    return journal.under(folder).path
+
+
+class _JournalOnly(msgspec.Struct, frozen=True):
+    journal: Journal = Journal()
+
+
+def _journal_in(path: Path) -> dict[str, Any]:
+    """What a file that is no YAML seems to say of it."""
+    try:
+        found = _JOURNAL_URL.search(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return {}
+    return {"journal": {"url": found[1]}} if found else {}
 
 
 def schema() -> dict[str, Any]:
@@ -175,14 +210,19 @@ class _Checks:
         tokens = (*path, "tokens")
         if self.reading.fine(tokens) and not source.tokens:
             self.reading.complain(tokens, "none; a callback URL needs one: `openssl rand -hex 16`")
-        if self.reading.fine(tokens):
-            self.tokens(tokens, source.tokens)
-        if self.reading.fine((*path, "allow_from")):
-            self.allow_from((*path, "allow_from"), source)
+        self.tokens(tokens, source.tokens)
+        self.allow_from((*path, "allow_from"), source)
 
-    def tokens(self, path: Place, tokens: Iterable[Secret]) -> None:
+    def placed(self, path: Place, items: Sequence[_T]) -> list[tuple[int, _T]]:
+        """The items with their places in what was written: what is wrong there is left out."""
+        written = self.reading.at(path)
+        size = len(written) if isinstance(written, list) else len(items)
+        fine = (i for i in range(size) if self.reading.fine((*path, i)))
+        return list(zip(fine, items, strict=False))
+
+    def tokens(self, path: Place, tokens: Sequence[Secret]) -> None:
         digests: dict[bytes, int] = {}
-        for i, token in enumerate(tokens):
+        for i, token in self.placed(path, tokens):
             try:
                 hard_to_guess(token)
             except ValueError as exc:
@@ -199,7 +239,7 @@ class _Checks:
             return None
 
     def allow_from(self, path: Place, source: Source) -> None:
-        for i, entry in enumerate(source.allow_from):
+        for i, entry in self.placed(path, source.allow_from):
             if entry == "documented":
                 # Of a provider that is not known nobody knows what it documents.
                 if not source.documented and type(source) is not Source:
@@ -216,9 +256,10 @@ class _Checks:
         sinks = self.reading.value.get("sinks")
         names = list(sinks) if isinstance(sinks, dict) else []
         for name, route in routes.items():
-            for i, sink in enumerate(route.to):
+            to = ("routes", name, "to")
+            for i, sink in self.placed(to, route.to):
                 if sink not in names:
-                    self.no_sink(("routes", name, "to", i), sink, names)
+                    self.no_sink((*to, i), sink, names)
 
     def no_sink(self, path: Place, sink: str, names: list[str]) -> None:
         quoted = self.reading.quoted(path, sink)
@@ -234,11 +275,14 @@ class _Checks:
                 self.reading.complain(path, f"the same as api.keys.{first}.key; whose is it?")
 
     def when(self, path: Place) -> None:
+        # A variable that is not set left a null, which an operator may not take.
+        before = {complaint.place for complaint in self.reading.complaints}
         try:
             compile_when(self.reading.at(path), dotted(path))
         except Invalid as exc:
             for place, text in exc.complaints:
-                self.reading.complain_at(place, text)
+                if place not in before:
+                    self.reading.complain_at(place, text)
 
     def server(self, server: Server) -> None:
         taken = server.listen == server.admin_listen and host_and_port(server.listen)[1] != 0

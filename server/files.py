@@ -1,5 +1,6 @@
 """The files that a configuration names: no two of them are one, and their folders are there."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Files:
     ) -> None:
         self.reading, self.journal = reading, journal
         self.files = {name: sink for name, sink in sinks.items() if isinstance(sink, File)}
-        self.kept = {config: "is this file, the configuration"}
+        self.kept = {config: "is this configuration"}
         if reading.fine(("journal",)):
             self.kept[journal.path] = "is the journal"
             beside = [journal.path.with_name(f"{journal.path.name}{end}") for end in _BESIDE]
@@ -37,25 +38,25 @@ class Files:
 
     def journal_itself(self) -> None:
         path = self.journal.path
-        if path.is_dir():
+        if _is_folder(path):
             self.reading.complain(("journal", "url"), "is a folder; name a file in it")
-        elif not path.parent.is_dir():
+        elif not _is_folder(path.parent):
             text = f"there is no folder {path.parent}; make it (mkdir -p), or name another"
             self.reading.complain(("journal", "url"), text)
 
     def complaint(self, name: str, sink: File) -> str | None:
         path = Path(sink.path)
-        if path.is_dir():
+        if _is_folder(path):
             return "is a folder; name a file in it, such as events.jsonl"
         for other, what in self.kept.items():
             if _is_same(path, other):
-                return f"{what}; name another"
+                return f"{what}; name another file"
             if _sets_aside(sink, other):
-                return f"when it rotates, its {other.name} {what}; name another"
-        return self.shared(name, sink, path)
+                return f"it sets files aside as {other.name}, which {what}; name another file"
+        return self.shared(name, path)
 
-    def shared(self, name: str, sink: File, path: Path) -> str | None:
-        """Said once of two: of the later one, unless only the earlier one's path is in the way."""
+    def shared(self, name: str, path: Path) -> str | None:
+        """Of two that write to one file the later one is complained of."""
         earlier = True
         for other, its in self.files.items():
             if other == name:
@@ -63,23 +64,26 @@ class Files:
             elif earlier and _is_same(path, Path(its.path)):
                 return f"sinks.{other} writes to this file; two would spoil it"
             elif _sets_aside(its, path):
-                return f"sinks.{other} sets files aside under this name; name another"
-            elif earlier and _share_a_name(sink, its):
-                return f"sinks.{other} sets files aside under names of this one's; name another"
+                return f"sinks.{other} sets files aside under this name; name another file"
         return None
 
 
 def missing_folders(reading: Reading, sinks: Mapping[str, Sink]) -> Iterator[str]:
     """Warnings: the service starts without them, and delivers when they are there."""
     for name, sink in sinks.items():
-        if isinstance(sink, File) and not Path(sink.path).parent.is_dir():
+        if isinstance(sink, File) and not _is_folder(Path(sink.path).parent):
             text = f"there is no folder {Path(sink.path).parent}: deliveries wait until you make it"
             yield reading.warning(("sinks", name, "path"), text)
 
 
+def _is_folder(path: Path) -> bool:
+    # Path.is_dir raises where a name is too long, or may not be looked at.
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _is_same(path: Path, other: Path) -> bool:
     """By name with links followed, or, where both are there, by what they are."""
-    if path.resolve() == other.resolve():
+    if os.path.realpath(path) == os.path.realpath(other):
         return True
     try:
         return path.samefile(other)

@@ -146,7 +146,8 @@ class Readable:
                 return f"{self._event(fields['event_id'])} came again: duplicate"
             case "service.started":
                 return None  # the welcome says more
-        return _others(fields)
+        words = _WORDS.get(fields["event"])
+        return words(fields) if words else _others(fields)
 
     def _remember(self, fields: Fields) -> str | None:
         words = (fields["type"], fields["source"], fields.get("service"), fields.get("to"))
@@ -166,10 +167,49 @@ def _outcome(fields: Mapping[str, Any], now: float) -> str:
         again = f", attempt {fields['attempt']}" if fields["attempt"] > 1 else ""
         return f"{sink} ok {fields['since_ms']:.0f} ms{again}"
     status = f" {fields['status']}" if fields.get("status") else ""
+    why = _WHY.get(fields["error"], fields["error"])
     if fields.get("due_at") is None:
-        return f"{sink} {fields['outcome']}: {fields['error']}{status}, given up"
-    wait = max(0, fields["due_at"] - now)
-    return f"{sink} {fields['outcome']}: {fields['error']}{status}, again in {wait:.0f} s"
+        return f"{sink} {fields['outcome']}: {why}{status}, given up"
+    wait = _seconds(max(0, fields["due_at"] - now))
+    return f"{sink} {fields['outcome']}: {why}{status}, again in {wait}"
+
+
+def _seconds(wait: float) -> str:
+    """`0.2 s`; whole ones from 1 s on."""
+    return f"{wait:.0f} s" if round(wait, 1) >= 1 else f"{wait:.1f} s"
+
+
+def _quarantined(fields: Mapping[str, Any]) -> str:
+    source, reason = fields.get("source"), fields.get("reason")
+    what = f"was not understood ({reason})"
+    if reason == "address":
+        what = f"came from {fields.get('peer')}, which allow_from does not name; it is kept"
+    show = f"smshook quarantine show {fields.get('quarantine_id')}"
+    return f"{source}: a callback {what}; {show}"
+
+
+def _rejected(fields: Mapping[str, Any]) -> str:
+    who = ", ".join(str(it) for it in (fields.get("source"), fields.get("peer")) if it)
+    return f"turned away: {fields.get('reason')}" + (f" ({who})" if who else "")
+
+
+#: Warnings that people see, in words.
+_WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "callback.quarantined": _quarantined,
+    "callback.rejected": _rejected,
+    "journal.sqlite_old": lambda fields: (
+        f"SQLite {fields.get('version')} is old; safe here, see docs/operations.md"
+    ),
+    "sink.readable_by_others": lambda fields: (
+        f"others can read {fields.get('path')}; chmod 600 keeps it to you"
+    ),
+    "sink.mended": lambda fields: (
+        f"{fields.get('path')}: a last line that was cut short is taken off"
+        f" ({fields.get('bytes')} bytes); what was in it is sent again"
+    ),
+}
+#: Our words for errors that need more of them.
+_WHY = {"missing": "its folder is missing"}
 
 
 def _others(fields: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from .yaml12 import Path
 
 _PLAIN = re.compile(r"[\w$-][\w$.-]*")
 # Longer than any word of ours, or it may be a token in the wrong place.
-_TELLABLE = re.compile(r"[\w.:*-]{1,20}")
+_TELLABLE = re.compile(r"[\w.:*-]{0,20}")
 _UNTOLD = "what is written there"
 
 

@@ -105,12 +105,16 @@ def starter(chance: Callable[[int], str] = secrets.token_urlsafe) -> str:
 
 
 def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
-    """Write it into `folder`, for its owner alone.
+    """Write it into `folder`, under its usual name, as `write` does."""
+    return write(folder / NAME, chance)
+
+
+def write(path: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
+    """Write it there, for its owner alone; the folder is made if need be.
 
     Raises FileExistsError if there is one, and leaves it alone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = starter(chance)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -11,6 +11,8 @@ def plain(text: str) -> str:
     r"""The text with everything that is not simply seen written as `\u{202e}`."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        f"\\u{{{ord(char):x}}}" if unicodedata.category(char) in _UNSEEN else char for char in text
-    )
+    return "".join(f"\\u{{{ord(char):x}}}" if is_unseen(char) else char for char in text)
+
+
+def is_unseen(char: str) -> bool:
+    return unicodedata.category(char) in _UNSEEN

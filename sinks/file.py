@@ -100,7 +100,9 @@ class File(Sink, tag="file", frozen=True, kw_only=True):
         if self.rotate is None or not name.startswith(begin):
             return False
         number = _NUMBERED.fullmatch(name, len(begin))
-        return bool(number) and (number[1] is None or int(number[1]) <= self.rotate.keep)
+        if number is None:
+            return False
+        return number[1] is None or int(number[1]) <= self.rotate.keep
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:

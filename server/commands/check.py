@@ -98,14 +98,18 @@ def _patience(sink: Sink) -> str:
     waits = [sink.retry.wait(failures, lambda: 0.0) for failures in range(_ADDED)]
     scheduled = [wait for wait in waits if wait is not None]
     longest = sum(scheduled)
+    expires = sink.expire_after
+    if expires is not None and expires <= longest:
+        return f"tried again until it expires, {_about(expires)} after acceptance"
     if len(scheduled) == 1:
         said = "tried once, then dead"
     elif len(scheduled) == _ADDED:
         said = f"tried again for {_about(longest)} or more"
     else:
         said = f"tried again for about {_about(longest)}, then dead"
-    if sink.expire_after is not None:
-        said += f"; expired {_about(sink.expire_after)} after acceptance"
+    if expires is not None:
+        # As when the service was stopped meanwhile.
+        said += f"; expired where {_about(expires)} pass before that"
     return said
 
 

@@ -3,7 +3,8 @@
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,10 +18,12 @@ from journal.sqlite import WrongJournal
 from ..client import Garbled, Problem, Unreachable
 from ..config import ConfigError
 from ..reading import nearest
-from ..terminal import plain
+from ..terminal import is_unseen, plain
 
 _CONFIG = "config"
 _DEFAULT = Path("smshook.yaml")
+#: Characters of a cell in a list.
+_LONGEST_CELL = 60
 
 
 class Failure(click.ClickException):
@@ -61,8 +64,13 @@ def config_option() -> click.Option:
 
 def config_path() -> Path:
     """Of the configuration that is meant."""
-    meta = click.get_current_context().find_root().meta
-    return Path(meta.get(_CONFIG) or os.environ.get("SMSHOOK_CONFIG") or _DEFAULT)
+    return Path(typed_config() or os.environ.get("SMSHOOK_CONFIG") or _DEFAULT)
+
+
+def typed_config() -> Path | None:
+    """What `--config` says."""
+    path: Path | None = click.get_current_context().find_root().meta.get(_CONFIG)
+    return path
 
 
 class Command(click.Command):
@@ -133,18 +141,51 @@ output_option = click.option(
 
 
 def print_json(value: Any) -> None:
-    """ASCII only: no text of a stranger can drive the terminal."""
-    click.echo(json.dumps(value, indent=2))
+    """As it is read, but for what could drive the terminal: that is escaped."""
+    text = _json(value, is_unseen)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # On a terminal of another encoding it would become `\xe9`, which is no JSON.
+        text = _json(value, lambda char: is_unseen(char) or not char.isascii())
+    click.echo(text)
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str) -> None:
-    """`none` is said in place of an empty table, to stderr: a program counts lines."""
+def _json(value: Any, is_escaped: Callable[[str], bool]) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # The line ends of the layout stay; those of texts are escaped by now.
+    return "".join(_escape(char) if char != "\n" and is_escaped(char) else char for char in text)
+
+
+def _escape(char: str) -> str:
+    r"""`\u001b`; two of them for what 16 bits do not hold."""
+    # A surrogate may be alone.
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def print_table(
+    headers: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str, whole: bool = False
+) -> None:
+    """`none` is said in place of an empty table, to stderr: a program counts lines.
+
+    Long cells are cut, unless the `whole` is asked for: one long word makes every line long.
+    """
     if not rows:
         click.echo(none, err=True)
         return
-    cells = [[cell(value) for value in row] for row in rows]
+    show = cell if whole else _short
+    cells = [[show(value) for value in row] for row in rows]
     # A code is text: `007` must not become 7.
     click.echo(tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        # Each by itself: the last use of a second token is what a rotation waits for.
+        return ", ".join(_short(item) for item in value) or "-"
+    text = cell(value)
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:

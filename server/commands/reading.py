@@ -79,12 +79,15 @@ def list_events(
     has the scope codes:read, else masked.
     """
     asked = {name: value for name, value in filters.items() if value}
+    newest = order is None and after is None
+    place = {"order": order or ("desc" if newest else "asc")} | ({"after": after} if after else {})
     with connect(url, key, "events:read") as client:
-        if order is None and after is None:
-            items = _newest(client, "/v1/events", asked, limit)
-        else:
-            place = {"order": order or "asc"} | ({"after": after} if after else {})
-            items = list(client.pages("/v1/events", {**asked, **place}, limit=limit))
+        found, more = _up_to(client, "/v1/events", {**asked, **place}, limit)
+    if more:
+        order = "--order desc " if place["order"] == "desc" else ""
+        cursor = plain(found[-1]["cursor"])
+        click.echo(f"{limit} of more; --limit, {order}--after {cursor}", err=True)
+    items = found[::-1] if newest else found
     if output == "json":
         print_json(items)
         return
@@ -96,8 +99,18 @@ def _newest(
     client: Client, path: str, params: Mapping[str, Any], limit: int
 ) -> Sequence[Mapping[str, Any]]:
     """The last so many, in the order of the list."""
-    items = list(client.pages(path, {**params, "order": "desc"}, limit=limit))
+    items, more = _up_to(client, path, {**params, "order": "desc"}, limit)
+    if more:
+        click.echo(f"{limit} of more; --limit", err=True)
     return items[::-1]
+
+
+def _up_to(
+    client: Client, path: str, params: Mapping[str, Any], limit: int
+) -> tuple[Sequence[Any], bool]:
+    """So many, and whether there are more: one beyond them was found."""
+    items = list(client.pages(path, params, limit=limit + 1))
+    return items[:limit], len(items) > limit
 
 
 def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -155,7 +168,8 @@ def _attempts(deliveries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, 
 def _print_section(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         click.echo(f"\n{title}")
-        print_table(list(rows[0]), [list(row.values()) for row in rows], none="")
+        table = [list(row.values()) for row in rows]
+        print_table(list(rows[0]), table, none="", whole=True)
 
 
 def _print_callback(came: Mapping[str, Any] | None) -> None:

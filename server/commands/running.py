@@ -18,7 +18,7 @@ from receiver.source import Sample, Source
 
 from ..addresses import callback_url
 from ..client import Client, Problem
-from ..config import Config, load
+from ..config import Config, journal_of, load
 from ..identity import Identity
 from ..log import LEVELS, configure
 from ..terminal import plain
@@ -66,8 +66,16 @@ def serve(ctx: click.Context, listen: str | None, admin_listen: str | None, log_
     try:
         code = run(loaded.config, started)
     except PortTaken as exc:
-        raise Failure(str(exc)) from None
+        raise Failure(_taken(str(exc), loaded.config)) from None
     ctx.exit(code)
+
+
+def _taken(said: str, config: Config) -> str:
+    """What would do, beside what is wrong."""
+    admin = said.startswith(f"cannot listen on {config.server.admin_listen}:")
+    option, variable = ("--admin-listen", "ADMIN_LISTEN") if admin else ("--listen", "LISTEN")
+    free = "127.0.0.1:9001" if admin else "127.0.0.1:9000"
+    return f"{said}; choose another: {option} {free}, or make run {variable}={free}"
 
 
 def _welcome(config: Config, holder: Holder) -> str:
@@ -87,9 +95,11 @@ def _warn(warnings: tuple[str, ...], *, people: bool) -> None:
 def healthcheck(url: str | None) -> None:
     """Exit 0 if the service is ready, else 1.
 
-    For containers, whose images have no curl.
+    For containers, whose images have no curl. Of the configuration only the journal is looked up:
+    one that was broken since the start does not make the service ill.
     """
-    with Client(url or str(running(configured()).url), timeout=_READY_TIMEOUT) as client:
+    where = url or str(running(journal_of(config_path(), os.environ)).url)
+    with Client(where, timeout=_READY_TIMEOUT) as client:
         response = client.send("GET", "/readyz")
     if not response.is_success:
         raise Failure(f"not ready: {response.status_code}")
@@ -140,7 +150,7 @@ def send(
     identity = Identity(config.server.secret.reveal(), os.urandom)
     first = random.randrange(_NUMBERS)
     understood = True
-    with Client(url or str(running(config).url)) as client:
+    with Client(url or str(running(config.journal.path).url)) as client:
         for number in range(first, first + times):
             sample = sampling.sample(number)
             signature = identity.sample_signature(source, sample.body)

@@ -66,9 +66,14 @@ def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False
         raise Wrong("the API key has a character that no HTTP header may hold")
     if url is not None and key is not None:
         return Client(url, key)
+    if url is not None and not config_path().exists():
+        raise Wrong(
+            f"which key? there is no {config_path()} to take one from; "
+            "put one into SMSHOOK_API_KEY, or give --key"
+        )
     config = configured()
     key = key or _key(config, scope, whole=whole)
-    return Client(url or str(running(config).admin_url), key)
+    return Client(url or str(running(config.journal.path).admin_url), key)
 
 
 def _key(config: Config, scope: str, *, whole: bool) -> str:
@@ -89,10 +94,10 @@ def _opens(scopes: tuple[str, ...], scope: str) -> bool:
     return any(has in (scope, "admin") or scope in _BRINGS.get(has, ()) for has in scopes)
 
 
-def running(config: Config) -> Holder:
-    """The service that runs here, wherever it was told to listen."""
-    found = holder(config.journal.path)
-    name = near(config.journal.path)
+def running(journal: Path) -> Holder:
+    """The service that has the journal, wherever it was told to listen."""
+    found = holder(journal)
+    name = near(journal)
     if found is None:
         start = f"{with_config(program(), config_path())} serve"
         raise Failure(

@@ -1,6 +1,5 @@
 """Commands about the configuration and the journal's file: nothing needs to run."""
 
-import json
 import os
 import platform
 import sqlite3
@@ -13,27 +12,30 @@ from journal.sqlite import migrate as bring_up_to_date
 
 from .. import __version__
 from ..config import load, schema, shown
-from ..starter import NAME
-from ..starter import init as write
+from ..starter import NAME, write
 from ..terminal import plain
 from ..welcome import program, with_config
 from .check import forgotten, promises
-from .command import Command, Failure, Group, config_path
+from .command import Command, Failure, Group, Wrong, config_path, print_json, typed_config
 from .service import configured, near
 
 
 @click.command(cls=Command, example="init")
-@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+def init(folder: Path | None) -> None:
     """Write a first smshook.yaml, with fresh tokens and keys.
 
-    Into DIR, which is made if need be; else into this folder. A file that is there stays as it is.
+    Into DIR, which is made if need be; or to the file that --config or SMSHOOK_CONFIG names; else
+    into this folder. A file that is there stays as it is.
     """
-    path = folder / NAME
-    if path.exists():
+    if folder is not None and typed_config() is not None:
+        raise Wrong("DIR and --config both say where: write one of them")
+    path = config_path() if folder is None else folder / NAME
+    # Also a link to nowhere: what it points at is not asked for.
+    if os.path.lexists(path):
         raise Failure(f"{path} is there already; nothing was written")
     try:
-        write(folder)
+        write(path)
     except OSError as exc:
         raise Failure(f"{path} cannot be written: {exc.strerror}") from None
     click.echo(f"wrote {plain(str(path))}; start the service with:")
@@ -74,7 +76,7 @@ def show() -> None:
 @config.command("schema", example="config schema > smshook.schema.json")
 def print_schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
-    click.echo(json.dumps(schema(), indent=2))
+    print_json(schema())
 
 
 @click.command(cls=Command, example="migrate")

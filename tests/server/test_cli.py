@@ -1,6 +1,8 @@
 """What the commands say and exit with, where no service needs to run."""
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import platform
@@ -12,10 +14,14 @@ import stat
 import click
 import pytest
 from click.testing import CliRunner
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from journal.lock import Lock
 from server import __version__
 from server.cli import smshook
+from server.commands.command import print_json, print_table
+from server.terminal import plain
 
 TOKEN = "t0ken-of-tellabot-0123456789"
 KEY = "k3y-of-the-admin-0123456789"
@@ -171,7 +177,6 @@ smshook.yaml:7: routes.everything.to[0]: no sink is named 'lgo'; sinks: log; did
         ("events", "list"),
         ("quarantine", "list"),
         ("rejections",),
-        ("healthcheck",),
         ("migrate",),
     ],
     ids=" ".join,
@@ -255,6 +260,44 @@ def test_init_where_no_folder_can_be(folder):
     ]
 
 
+@pytest.mark.parametrize("by", ["--config", "SMSHOOK_CONFIG"])
+def test_init_writes_the_file_that_is_named(folder, by):
+    """Mutant: smshook.yaml here, whatever was asked for."""
+    name = "etc/my hooks.yaml"
+    arguments = ("--config", name) if by == "--config" else ()
+    variables = {"SMSHOOK_CONFIG": name} if by == "SMSHOOK_CONFIG" else {}
+
+    first, second = (run("init", *arguments, **variables) for _ in range(2))
+
+    assert told(first) == (
+        0,
+        f"wrote {name}; start the service with:\n  smshook --config '{name}' serve\n",
+        "",
+    )
+    assert told(second) == (1, "", f"{name} is there already; nothing was written\n")
+    assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir()] == ["etc"]
+    assert run("check", "--config", name).exit_code == 0
+
+
+def test_init_into_a_folder_and_to_a_file_at_once_is_a_wrong_command_line(folder):
+    """The command line wins over the variable, which is not on it."""
+    both = run("init", "etc", "--config", "a.yaml")
+    typed = run("init", "etc", SMSHOOK_CONFIG="a.yaml")
+
+    assert told(both) == (2, "", "DIR and --config both say where: write one of them\n")
+    assert typed.exit_code == 0
+    assert [path.name for path in folder.glob("**/*")] == ["etc", "smshook.yaml"]
+
+
+def test_init_does_not_write_through_a_link_that_leads_nowhere(folder):
+    (folder / "smshook.yaml").symlink_to("elsewhere")
+
+    result = run("init")
+
+    assert told(result) == (1, "", "smshook.yaml is there already; nothing was written\n")
+
+
 # config, version
 
 
@@ -325,13 +368,56 @@ def test_a_file_that_is_no_journal_is_refused_in_a_line(configured):
     assert told(result) == (2, "", said)
 
 
-def test_a_journal_whose_folder_is_missing_is_told_in_a_line(folder):
+@pytest.mark.parametrize("command", ["migrate", "serve", "check"])
+def test_a_journal_whose_folder_is_missing_is_told_with_what_would_do(folder, command):
     write(folder, CONFIG + 'journal: {url: "sqlite:///missing/smshook.db"}\n')
 
-    result = run("migrate")
+    result = run(command)
 
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"{folder}/missing/smshook.db.lock: No such file or directory\n"
+    assert told(result) == (
+        2,
+        "",
+        (
+            f"smshook.yaml:10: journal.url: there is no folder {folder}/missing; "
+            "make it (mkdir -p), or name another\n"
+        ),
+    )
+
+
+# What is printed
+
+
+class Ascii(io.StringIO):
+    encoding = "ascii"
+
+
+@given(st.text())
+@example("\x1b]0;owned\x07\x7f\x9b\u202e\U000e0001\udc80 é → 😀\n")
+def test_json_is_as_it_is_read_and_drives_no_terminal(text):
+    """Mutants: `\\u00e9` for é; DEL, which JSON leaves as it is; `\\u{202e}`, which is no JSON."""
+    whole, narrow = io.StringIO(), Ascii()
+    for out in (whole, narrow):
+        with contextlib.redirect_stdout(out):
+            print_json({"a": [text]})
+
+    assert json.loads(whole.getvalue()) == json.loads(narrow.getvalue()) == {"a": [text]}
+    seen = whole.getvalue().replace("\n", "")
+    assert plain(seen) == seen
+    assert narrow.getvalue().isascii()
+    assert [char for char in "é→😀" if char in text and char not in seen] == []
+
+
+def test_a_long_cell_of_a_list_is_cut_and_not_one_of_a_single_thing(capsys):
+    rows = [["x" * 60, "y" * 61, ["z" * 40, "z" * 40]]]
+
+    print_table(("a", "b", "c"), rows, none="")
+    cut = capsys.readouterr().out
+    print_table(("a", "b", "c"), rows, none="", whole=True)
+    whole = capsys.readouterr().out
+
+    tokens = f"{'z' * 40}, {'z' * 40}"  # each last use is seen
+    assert cut.splitlines()[1].split("  ") == ["x" * 60, "y" * 59 + "…", tokens]
+    assert whole.splitlines()[1].split("  ") == ["x" * 60, "y" * 61, tokens]
 
 
 # Talking to a service that is not there
@@ -387,6 +473,42 @@ def test_nobody_at_the_address_is_a_failure_that_names_no_password():
     result = run("events", "list", "--url", url, "--key", KEY)
 
     assert told(result) == (1, "", "cannot connect to http://127.0.0.1:9\n")
+
+
+@pytest.mark.parametrize("text", [WRONG, "a: b: c", None], ids=["wrong", "no yaml", "none"])
+def test_the_healthcheck_does_not_depend_on_the_configuration(folder, text):
+    """Mutant: exit 2, for which a container's keeper has no meaning."""
+    if text is not None:
+        write(folder, text)
+
+    alone = run("healthcheck")
+    with Lock(folder / "smshook.db"):
+        held = run("healthcheck")
+
+    assert told(alone) == (
+        1,
+        "",
+        "smshook is not running here (no process has smshook.db); start it with: smshook serve\n",
+    )
+    assert told(held) == (
+        1,
+        "",
+        f"process {os.getpid()} has smshook.db and does not listen (yet?); try again\n",
+    )
+
+
+def test_with_an_address_alone_and_no_configuration_the_key_is_asked_for():
+    """Mutant: `no such file`, which says nothing of the key."""
+    result = run("events", "list", "--url", "http://127.0.0.1:9")
+
+    assert told(result) == (
+        2,
+        "",
+        (
+            "which key? there is no smshook.yaml to take one from; "
+            "put one into SMSHOOK_API_KEY, or give --key\n"
+        ),
+    )
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8081", "ftp://host", "http://", "http://a:b:c"])

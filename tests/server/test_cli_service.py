@@ -135,15 +135,43 @@ def test_a_sample_that_the_door_turns_away_is_a_failure_with_its_reason(service,
 
 
 def test_events_are_listed_for_people_the_newest_last():
-    ids = sent("tellabot", "--times", "3")
+    ids = sent("tellabot", "--times", "4")[1:]
 
-    table = printed("events", "list", "--limit", "3")
+    result = run("events", "list", "--limit", "3")
 
+    table = result.stdout
+    assert result.exit_code == 0
     assert table.splitlines()[0].split() == [
         *("recorded", "type", "source", "service", "to", "code", "id"),
     ]
     assert [row[-1] for row in rows(table)] == ids
     assert {tuple(row[1:4]) for row in rows(table)} == {("sms.received", "tellabot", "Google")}
+
+
+def test_more_than_was_listed_is_told_with_where_to_go_on():
+    """Mutant: silence, and whoever counts lines believes there are no others."""
+    first, second, third = (sent("tellabot", "rental-sms", "--duplicate")[0] for _ in range(3))
+    subjects = [word for id_ in (first, second, third) for word in ("--subject", subject_of(id_))]
+
+    newest = run("events", "list", *subjects, "--limit", "2")
+    every = run("events", "list", *subjects, "--limit", "3", "--output", "json")
+    said = re.fullmatch(r"2 of more; --limit, --order desc --after (\S+)\n", newest.stderr)
+    older = run("events", "list", *subjects, "--order", "desc", "--after", said[1])
+    oldest = run("events", "list", *subjects, "--order", "asc", "--limit", "1")
+    said = re.fullmatch(r"1 of more; --limit, --after (\S+)\n", oldest.stderr)
+    later = run("events", "list", *subjects, "--after", said[1])
+
+    assert [[row[-1] for row in rows(it.stdout)] for it in (newest, older, oldest, later)] == [
+        [second, third],
+        [first],
+        [first],
+        [second, third],
+    ]
+    assert every.stderr == older.stderr == later.stderr == ""
+
+
+def subject_of(event_id):
+    return seen(event_id)["event"]["subject"]
 
 
 def test_events_are_listed_for_programs_as_the_api_has_them(service):
@@ -370,6 +398,53 @@ def test_a_proxy_of_the_environment_is_not_told_the_key(monkeypatch):
     assert run("events", "list").exit_code == 0
 
 
+@pytest.mark.parametrize("text", ["a: b: c", "sources: [nonsense]\n", None])
+def test_a_service_whose_configuration_was_broken_meanwhile_is_ready(service, text):
+    """Mutant: a valid configuration asked for; its keeper would kill it."""
+    path = service.folder / "smshook.yaml"
+    whole = path.read_text()
+    try:
+        path.unlink() if text is None else path.write_text(text)
+
+        assert printed("healthcheck") == "ready\n"
+    finally:
+        path.write_text(whole)
+        path.chmod(0o600)
+
+
+def test_a_token_that_no_path_may_hold_as_it_is_works_as_the_url_has_it(tmp_path):
+    """Mutant: printed as it is written."""
+    token = "a/b?c#d%2Fe é+ 0123456789"
+    with live.Live(tmp_path, live.CONFIG.replace(live.TOKEN, token, 1)) as service:
+        sending = service.run("send", "tellabot")
+        url = service.run("sources", "url", "tellabot").stdout.strip()
+
+    assert sending.stdout.startswith("accepted ")
+    assert url.endswith("/in/tellabot/a%2Fb%3Fc%23d%252Fe%20%C3%A9%2B%200123456789")
+
+
+def test_a_port_that_is_taken_is_told_with_what_chooses_another(service):
+    """Mutant: `Address already in use` alone."""
+    other = service.folder / "other"
+    other.mkdir()
+    (other / "smshook.yaml").write_text(live.CONFIG)
+    (other / "smshook.yaml").chmod(0o600)
+    taken, admin = (url.partition("://")[2] for url in (service.url, service.admin_url))
+    config, free = ("--config", str(other / "smshook.yaml")), "127.0.0.1:0"
+
+    one = service.run("serve", *config, "--listen", taken, "--admin-listen", free, check=False)
+    two = service.run("serve", *config, "--listen", free, "--admin-listen", admin, check=False)
+
+    assert (one.returncode, two.returncode) == (1, 1)
+    assert one.stderr == (
+        f"cannot listen on {taken}: Address already in use; "
+        "choose another: --listen 127.0.0.1:9000, or make run LISTEN=127.0.0.1:9000\n"
+    )
+    assert two.stderr.endswith(
+        "choose another: --admin-listen 127.0.0.1:9001, or make run ADMIN_LISTEN=127.0.0.1:9001\n"
+    )
+
+
 def test_a_service_that_runs_is_ready():
     assert printed("healthcheck") == "ready\n"
 
@@ -471,10 +546,15 @@ def test_check_warns_of_what_is_owed_to_a_name_that_is_no_sink_any_more(tmp_path
         named = service.run("check")
         forgotten = service.run("check", "--config", "renamed.yaml")
 
-    assert (named.returncode, named.stderr) == (0, "")
+    no_folder = (
+        f"warning: {{}}.yaml:6: sinks.{{}}.path: there is no folder {tmp_path}/missing: "
+        "deliveries wait until you make it\n"
+    )
+    assert (named.returncode, named.stderr) == (0, no_folder.format("smshook", "log"))
     assert (forgotten.returncode, forgotten.stderr) == (
         0,
-        (
+        no_folder.format("renamed", "renamed")
+        + (
             "warning: smshook.db: 2 deliveries are owed to 'log', which is no sink any more; "
             "they wait until a sink has that name\n"
         ),

@@ -17,8 +17,19 @@ from journal.quantity import Secret
 from receiver.providers import HeroSms, TellABot
 from routes.match import Invalid, compile_when
 from routes.table import Route
-from server.config import CHOICES, Api, ApiKey, ConfigError, Journal, Server, load, shown
+from server.config import (
+    CHOICES,
+    Api,
+    ApiKey,
+    ConfigError,
+    Journal,
+    Server,
+    journal_of,
+    load,
+    shown,
+)
 from server.convert import shape, tag_field_of, wanted
+from server.event_types import known_types
 from server.options import Options, host_and_port
 from sinks.file import File, Rotate
 
@@ -28,6 +39,7 @@ DIGEST = "sha256:" + "0a" * 32
 
 def test_a_file_becomes_a_configuration(tmp_path):
     """The paths of it are absolute; what it does not say is at its default."""
+    (tmp_path / "out").mkdir()
     path = written(
         tmp_path,
         """\
@@ -134,12 +146,19 @@ extra: 1
             f"3: sources.a.provider: 'tellabott' is not one of {known}",
             "6: sources.b.tokens[3]: not a text; a secret is written in quotes or as ${NAME}",
             (
+                "6: sources.b.tokens[0]: shorter than 16 characters, and so to be guessed; "
+                "`openssl rand -hex 16`"
+            ),
+            "6: sources.b.tokens[2]: the same as tokens[1]",
+            "6: sources.b.tokens[4]: not a digest; after sha256: come 64 hexadecimal digits",
+            (
                 "7: sources.b.allow_from[2]: neither an address nor a network; write 192.0.2.7, "
                 "192.0.2.0/24 or 2001:db8::/32"
             ),
             "8: sources.b.rate: not a rate; write 10/s, 100/m or 1000/h",
-            "9: sources.b.labels.team: expected text, got a whole number",
+            "9: sources.b.labels.team: expected text, got a whole number; write it in quotes",
             f"10: sources.c.provider: required; one of {known}",
+            "10: sources.c.tokens: expected a list, got text",
             "11: sources.d.tokens: none; a callback URL needs one: `openssl rand -hex 16`",
             (
                 "11: sources.d.allow_from[0]: this provider documents no addresses; write them, or "
@@ -227,14 +246,14 @@ def test_what_cannot_be_meant_is_one_clear_complaint(tmp_path, text, complaint):
     assert complaints(written(tmp_path, text)) == [complaint]
 
 
-@pytest.mark.parametrize("text", ["'${VALUE}'", "['${VALUE}']"])
-def test_a_complaint_repeats_no_value_that_came_from_the_environment(tmp_path, text):
+@pytest.mark.parametrize(("text", "place"), [("'${VALUE}'", ""), ("['${VALUE}']", "[0]")])
+def test_a_complaint_repeats_no_value_that_came_from_the_environment(tmp_path, text, place):
     """Mutant: the message of the sink's own check as it is."""
     path = written(tmp_path, f"{SERVER}sinks: {{a: {{type: file, path: x, redact: {text}}}}}")
 
     (complaint,) = complaints(path, {"VALUE": "s3cret"})
 
-    assert complaint.startswith("smshook.yaml:2: sinks.a.redact: ")
+    assert complaint.startswith(f"smshook.yaml:2: sinks.a.redact{place}: ")
     assert "what is written there" in complaint
     assert "s3cret" not in complaint
 
@@ -311,6 +330,7 @@ def test_a_public_url_has_a_host_and_nothing_after_its_path(tmp_path, url, right
     ],
 )
 def test_the_journal_is_beside_the_file_or_at_an_absolute_path(tmp_path, url, path):
+    (tmp_path / "b").mkdir()
     journal = load(
         written(tmp_path, f"{SERVER}journal: {{url: '{url}'}}"), environ={}
     ).config.journal
@@ -362,17 +382,281 @@ def test_what_is_probably_not_meant_is_a_warning(tmp_path):
     path = written(
         tmp_path,
         SERVER
-        + "sinks:\n  a: {type: file, path: a}\n  b: {type: file, path: b}\n"
-        + "routes: {r: {to: [a]}}\n"
-        + "api: {keys: {k: {key: short, scopes: [admin]}}}\n",
+        + "sinks:\n  a: {type: file, path: a}\n  b: {type: file, path: later/b}\n"
+        + "routes:\n  r: {to: [a, a]}\n  s: {to: []}\n",
     )
     path.chmod(0o640)
 
     assert load(path, environ={}).warnings == (
         f"{path}: others can read it, secrets included; chmod 600 {path}",
+        (
+            f"{path}:4: sinks.b.path: there is no folder {tmp_path}/later: deliveries wait until "
+            "you make it"
+        ),
         f"{path}:4: sinks.b: no route names it: nothing is owed to it",
-        f"{path}:6: api.keys.k.key: shorter than 16 characters: guessable",
+        f"{path}:7: routes.s.to: empty: its events are owed to nobody",
     )
+
+
+def warned(path):
+    return [text.removeprefix(f"{path}:") for text in load(path, environ={}).warnings]
+
+
+def test_a_type_that_no_event_has_is_a_warning_with_the_nearest_name(tmp_path):
+    """Types are only ever added. Mutant: an error, or plain values alone."""
+    path = written(
+        tmp_path,
+        SERVER
+        + """\
+sinks: {a: {type: file, path: a}}
+routes:
+  a: {to: [a], when: {type: sms.recieved}}
+  b: {to: [a], when: {type: [sms.received, rental.bild]}}
+  c: {to: [a], when: {type: {$eq: fax.received, $in: [call.recived], $regex: x}}}
+  d: {to: [a], when: {$or: [{type: {$not: order.expird}}, {$not: {type: nonsense}}]}}
+  e: {to: [a], when: {type: {$or: [numbr.changed, {$in: sms}]}, data.to: sms.recieved}}
+  f: {to: [a], when: {type: [call.received, number.changed, order.expired, rental.renewed]}}
+api: {keys: {k: {key: 0123456789abcdef, scopes: [admin], when: {type: number.asigned}}}}
+""",
+    )
+    known = ", ".join(known_types())
+
+    def unknown(place, written, near):
+        return f"{place}: no event of this version has the type '{written}'; {near}"
+
+    assert {"sms.received", "rental.billed", "number.assigned", "call.received"} <= {*known_types()}
+    assert warned(path) == [
+        unknown("4: routes.a.when.type", "sms.recieved", "did you mean 'sms.received'?"),
+        unknown("5: routes.b.when.type[1]", "rental.bild", "did you mean 'rental.billed'?"),
+        unknown("6: routes.c.when.type.$eq", "fax.received", "did you mean 'call.received'?"),
+        unknown("6: routes.c.when.type.$in[0]", "call.recived", "did you mean 'call.received'?"),
+        unknown("7: routes.d.when.$or[0].type.$not", "order.expird", (
+            "did you mean 'order.expired'?")),
+        unknown("7: routes.d.when.$or[1].$not.type", "nonsense", f"types: {known}"),
+        unknown("8: routes.e.when.type.$or[0]", "numbr.changed", "did you mean 'number.changed'?"),
+        unknown("10: api.keys.k.when.type", "number.asigned", "did you mean 'number.assigned'?"),
+    ]  # fmt: skip
+
+
+# Files
+
+
+def of_sinks(folder, *options, journal="smshook.db"):
+    sinks = "".join(
+        f"  {name}: {{type: file, {text}}}\n" for name, text in zip("abc", options, strict=False)
+    )
+    url = f'journal: {{url: "sqlite:///{journal}"}}\n'
+    return complaints(written(folder, f"{SERVER}{url}sinks:\n{sinks}"))
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("smshook.db", "is the journal; name another file"),
+        ("x/../smshook.db", "is the journal; name another file"),
+        ("link/smshook.db", "is the journal; name another file"),
+        ("smshook.db-wal", "is part of the journal; name another file"),
+        ("smshook.db-shm", "is part of the journal; name another file"),
+        ("smshook.db.lock", "is part of the journal; name another file"),
+        ("smshook.yaml", "is this configuration; name another file"),
+        ("alias", "is this configuration; name another file"),
+        ("hard", "is this configuration; name another file"),
+        ("foo/", "must be that of a file, such as events.jsonl"),
+        (".", "must be that of a file, such as events.jsonl"),
+        ("a/..", "must be that of a file, such as events.jsonl"),
+        ("link", "is a folder; name a file in it, such as events.jsonl"),
+    ],
+)
+def test_a_file_sink_writes_to_no_file_of_ours_and_to_no_folder(tmp_path, path, complaint):
+    """Mutants: paths compared as they are written; links not followed; the journal's path alone.
+
+    The journal would be spoilt: all events and all that is owed.
+    """
+    (tmp_path / "link").symlink_to(".")
+    (tmp_path / "alias").symlink_to("smshook.yaml")
+    (tmp_path / "smshook.yaml").touch()
+    (tmp_path / "hard").hardlink_to(tmp_path / "smshook.yaml")
+
+    assert of_sinks(tmp_path, f"path: {path}") == [f"smshook.yaml:4: sinks.a.path: {complaint}"]
+
+
+def test_a_file_sink_sets_nothing_aside_under_a_name_of_ours(tmp_path):
+    found = of_sinks(tmp_path, "path: e.jsonl, rotate: {keep: 3}", journal="e.jsonl.3")
+
+    [complaint] = found
+    assert complaint == (
+        "smshook.yaml:4: sinks.a.path: it sets files aside as e.jsonl.3, which is the journal; "
+        "name another file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        *((name, True) for name in ("e.jsonl.1", "link/e.jsonl.3", "e.jsonl.2.gz")),
+        ("e.jsonl.gz.unfinished", True),
+        *((name, False) for name in ("e.jsonl.4", "e.jsonl.01", "e.jsonl.0", "e.jsonl.1.bz2")),
+        *((name, False) for name in ("f.jsonl.1", "other/e.jsonl.1", "e.jsonl1")),
+    ],
+)
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_name_that_another_file_sink_sets_aside_under_is_taken(tmp_path, name, taken, earlier):
+    """Mutant: rotation renames the other sink's file away, or deletes it."""
+    (tmp_path / "link").symlink_to(".")
+    (tmp_path / "other").mkdir()
+    rotating = "path: e.jsonl, rotate: {keep: 3}"
+    pair = (f"path: {name}", rotating) if earlier else (rotating, f"path: {name}")
+
+    line, one, other = (4, "a", "b") if earlier else (5, "b", "a")
+    complaint = f"sinks.{other} sets files aside under this name; name another file"
+    assert (
+        of_sinks(tmp_path, *pair) == [f"smshook.yaml:{line}: sinks.{one}.path: {complaint}"] * taken
+    )
+
+
+def test_two_file_sinks_are_told_apart_by_their_files_not_by_their_paths(tmp_path):
+    (tmp_path / "link").symlink_to(".")
+
+    found = of_sinks(tmp_path, "path: e.jsonl", "path: link/e.jsonl", "path: e.jsonl.1")
+
+    assert found == [
+        "smshook.yaml:5: sinks.b.path: sinks.a writes to this file; two would spoil it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("later/a.db", "there is no folder {}/later; make it (mkdir -p), or name another"),
+        ("here", "is a folder; name a file in it"),
+    ],
+)
+def test_a_journal_that_cannot_be_made_is_a_complaint_that_says_what_would_do(
+    tmp_path, url, complaint
+):
+    (tmp_path / "here").mkdir()
+
+    assert of_sinks(tmp_path, journal=url) == [
+        f"smshook.yaml:2: journal.url: {complaint.format(tmp_path)}".replace(f"{tmp_path}/", "")
+    ]
+
+
+# All at once
+
+
+def test_each_bad_path_of_a_list_is_told_with_its_place(tmp_path):
+    """Mutant: the first alone; or the places of what is left when the number is taken out."""
+    path = written(
+        tmp_path,
+        f'{SERVER}sinks: {{a: {{type: file, path: x, redact: [5, data.nope, data.to, text, ""]}}}}',
+    )
+
+    assert [text.partition("; ")[0] for text in complaints(path)] == [
+        f"smshook.yaml:2: sinks.a.redact[{complaint}"
+        for complaint in (
+            "0]: expected text, got a whole number",
+            "1]: no event has 'data.nope'",
+            "3]: no event has 'text'",
+            "4]: no event has ''",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("sources: {a: {provider: nope, tokens: [short], allow_from: [documented, x], rate: 5}}",
+         ["provider", "tokens[0]", "allow_from[1]", "rate"]),
+        ("sources: {a: {allow_from: [5, x]}}",
+         ["provider", "tokens", "allow_from[0]", "allow_from[1]"]),
+        ("sinks: {a: {type: nope, url: x, timeout: 0s, redact: [x], retry: {attempts: 0}}}",
+         ["type", "timeout", "redact[0]", "retry.attempts"]),
+        ("sinks: {a: {type: file, concurrency: 0, redact: nope, expire_after: 0s}}",
+         ["path", "concurrency", "redact", "expire_after"]),
+        ("sinks: {a: {type: file, path: x/, concurrency: 0, rotate: {keep: 0}}}",
+         ["path", "concurrency", "rotate.keep"]),
+        ("api: {keys: {a: {key: short, scopes: [root], when: {nope: 1}}}}",
+         ["key", "scopes[0]", "when.nope"]),
+        ("routes: {a: {to: 5, when: {nope: 1}}}", ["to", "when.nope"]),
+        ("routes: {a: {to: [5, b], when: {nope: 1, data.to: {$gt: '${NOPE}'}}}}",
+         ["to[0]", "to[1]", "when.nope", "when.data.to.$gt"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_hides_nothing_that_stands_beside_it(tmp_path, text, places):
+    """Mutant: what is not known, or not whole, is given up with all that is in it."""
+    found = complaints(written(tmp_path, SERVER + text))
+
+    told = [re.match(r"smshook.yaml:2: (?:\w+\.|api\.\w+\.)a\.(\S+):", it) for it in found]
+    assert sorted(match[1] for match in told) == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [("5", "a whole number"), ("true", "true or false"), ("1.5", "a number")]
+)
+def test_a_text_that_looks_like_something_else_is_to_be_quoted(tmp_path, value, kind):
+    source = f"{{provider: tellabot, tokens: [0123456789abcdef], labels: {{team: {value}}}}}"
+
+    assert complaints(written(tmp_path, f"{SERVER}sources: {{a: {source}}}")) == [
+        f"smshook.yaml:2: sources.a.labels.team: expected text, got {kind}; write it in quotes"
+    ]
+
+
+@pytest.mark.parametrize("value", ["True", "TRUE", "False", "FALSE", "yes"])
+def test_only_true_and_false_are_booleans_in_the_file_and_in_the_environment(tmp_path, value):
+    """Mutant: `True` taken for true in one of them."""
+    sink = "sinks: {a: {type: file, path: x, rotate: {compress: %s}}}"
+    place = "sinks.a.rotate.compress: expected true or false, got text"
+    right, wrong = (written(tmp_path, SERVER + sink % text) for text in ("true", value))
+    name = "SMSHOOK_SINKS__A__ROTATE__COMPRESS"
+
+    assert complaints(wrong) == [f"smshook.yaml:2: {place}"]
+    right.write_text(SERVER + sink % "true")
+    assert complaints(right, {name: value}) == [f"{name}: {place}"]
+    assert complaints(right, {name: "false"}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [
+        ("0123456789abcde", "shorter than 16 characters, and so to be guessed"),
+        *(
+            (key, "has a blank, a control or a character beyond ASCII, which no HTTP header holds")
+            for key in ("0123456789 abcdef", r"0123456789abcdef\n", "0123456789abcdefé", "short é")
+        ),
+    ],
+)
+def test_an_api_key_is_hard_to_guess_and_fits_in_a_header(tmp_path, key, complaint):
+    """Mutant: taken as it is, and no request that bears it can ever be made."""
+    path = written(tmp_path, f'{SERVER}api: {{keys: {{a: {{key: "{key}", scopes: [admin]}}}}}}')
+
+    assert complaints(path) == [
+        f"smshook.yaml:2: api.keys.a.key: {complaint}; `openssl rand -hex 16`"
+    ]
+
+
+# Where the journal is, of a file that is wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "journal"),
+    [
+        (None, {}, "smshook.db"),
+        ("", {}, "smshook.db"),
+        ("a: b: c", {}, "smshook.db"),
+        ("server: nonsense\njournal: {url: 'sqlite:///b.db', x: y}", {}, "b.db"),
+        ("journal: {url: 'sqlite:///${N}.db'}", {"N": "c"}, "c.db"),
+        ("journal: {url: 'sqlite:///${N}.db'}", {}, "smshook.db"),
+        ("journal: {url: nonsense}", {}, "smshook.db"),
+        ("journal: [nonsense]", {}, "smshook.db"),
+        ("a: b: c", {"SMSHOOK_JOURNAL__URL": "sqlite:///d.db", "SMSHOOK_NO__NO": "x"}, "d.db"),
+        ("a: b: c\njournal:\n  # url: sqlite:///e.db\n  url: 'sqlite:///f.db'", {}, "f.db"),
+    ],
+)
+def test_the_journal_is_found_whatever_else_is_wrong(tmp_path, text, environ, journal):
+    """Mutant: a healthcheck that kills a healthy service because its file was edited."""
+    path = tmp_path / "smshook.yaml" if text is None else written(tmp_path, text)
+
+    assert journal_of(path, environ) == tmp_path / journal
 
 
 def test_the_example_loads_and_says_nothing_but_that_it_is_readable():

@@ -185,12 +185,47 @@ def test_an_event_is_one_line_when_its_delivery_was_attempted():
             "sms.received tellabot Google +1850***4729 came again: duplicate",
         ),
         (
-            [("warning", "callback.rejected", {"reason": "token", "request_id": "5f"})],
-            "! callback.rejected reason=token",
+            [attempted(outcome="failed", error="missing", due_at=AT + 0.2)],
+            f"{ID} → log failed: its folder is missing, again in 0.2 s",
         ),
+        ([attempted(outcome="failed", error="io", due_at=AT + 0.96)],
+         f"{ID} → log failed: io, again in 1 s"),
+        (
+            [("warning", "callback.rejected", {"reason": "token", "request_id": "5f"})],
+            "! turned away: token",
+        ),
+        (
+            [("warning", "callback.rejected", {"reason": "token", "source": "tellabot",
+                                               "peer": "127.0.0.1"})],
+            "! turned away: token (tellabot, 127.0.0.1)",
+        ),
+        (
+            [("warning", "callback.rejected", {"reason": "path", "source": "", "peer": "::1"})],
+            "! turned away: path (::1)",
+        ),
+        (
+            [("warning", "callback.quarantined", {
+                "source": "tellabot", "peer": "::1", "bytes": 3, "reason": "unknown_event",
+                "detail": "event", "quarantine_id": ID, "new": True})],
+            ("! tellabot: a callback was not understood (unknown_event); "
+            f"smshook quarantine show {ID}"),
+        ),
+        (
+            [("warning", "callback.quarantined", {
+                "source": "tellabot", "peer": "::1", "reason": "address", "quarantine_id": ID})],
+            ("! tellabot: a callback came from ::1, which allow_from does not name; it is kept; "
+            f"smshook quarantine show {ID}"),
+        ),
+        ([("warning", "journal.sqlite_old", {"version": "3.40.1"})],
+         "! SQLite 3.40.1 is old; safe here, see docs/operations.md"),
+        ([("warning", "sink.readable_by_others", {"path": "/e.jsonl"})],
+         "! others can read /e.jsonl; chmod 600 keeps it to you"),
+        ([("warning", "sink.mended", {"path": "/e.jsonl", "bytes": 9})],
+         ("! /e.jsonl: a last line that was cut short is taken off (9 bytes); "
+         "what was in it is sent again")),
         ([("error", "journal.error", {"error": "full"})], "!! journal.error error=full"),
     ],
-)
+)  # fmt: skip
 def test_what_else_happens_is_one_line_too(things, line):
     assert logged(*things, people=True).decode() == f"18:42:37 {line}\n"
 

@@ -124,6 +124,36 @@ def test_a_complaint_of_an_override_names_the_variable(path, name, text, complai
     assert complaints(path, {f"SMSHOOK_{name}": text}) == [f"SMSHOOK_{name}: {complaint}"]
 
 
+TWINS = """\
+sinks:
+  my-x: {type: file, path: hyphen}
+  my_x: {type: file, path: underscore}
+  a-b-c: {type: file, path: a}
+  a-b_c: {type: file, path: b}
+"""
+
+
+def test_a_name_that_is_spelt_so_wins_over_one_with_a_hyphen(tmp_path):
+    """Mutant: whichever stands first in the file."""
+    path = written(tmp_path, SERVER + TWINS)
+
+    config = load(path, environ={"SMSHOOK_SINKS__MY_X__PATH": "changed"}).config
+
+    paths = {name: sink.path for name, sink in config.sinks.items()}
+    assert (paths["my_x"], paths["my-x"]) == (f"{tmp_path}/changed", f"{tmp_path}/hyphen")
+
+
+def test_a_name_that_two_may_be_meant_by_is_complained_of(tmp_path):
+    path = written(tmp_path, SERVER + TWINS)
+
+    assert complaints(path, {"SMSHOOK_SINKS__A_B_C__PATH": "changed"}) == [
+        (
+            "SMSHOOK_SINKS__A_B_C__PATH: may be sinks.a-b-c or sinks.a-b_c; "
+            "write it in the file, or rename one"
+        )
+    ]
+
+
 def test_a_complaint_of_a_flag_says_that_it_is_one(path):
     assert complaints(path, flags={"server.listen": "x"}) == [
         "command line: server.listen: write host:port, such as 127.0.0.1:8080 or [::1]:8080"

@@ -55,7 +55,9 @@ def test_a_port_that_is_taken_is_named(folders, taken, flag):
     """Mutant: a retry, another port, or a traceback."""
     ended = serve(folders, flag, taken)
 
-    assert ended == (1, "", f"cannot listen on {taken}: Address already in use\n")
+    code, out, errors = ended
+    assert (code, out) == (1, "")
+    assert errors.startswith(f"cannot listen on {taken}: Address already in use; ")
     assert lock.holder(folders / "smshook.db") is None
     assert not (folders / "smshook.db").exists()
 
@@ -112,8 +114,9 @@ def test_a_journal_whose_folder_is_missing_is_told_in_a_line(folders):
 
     ended = serve(folders, config=config)
 
-    missing = f"{folders}/missing/smshook.db.lock: No such file or directory\n"
-    assert ended == (1, "", missing)
+    code, out, errors = ended
+    assert (code, out) == (2, "")
+    assert f"journal.url: there is no folder {folders}/missing; make it " in errors
 
 
 def test_warnings_of_the_configuration_are_log_lines(tmp_path):

@@ -11,7 +11,7 @@ from journal.quantity import Secret
 from receiver.providers import HeroSms, TellABot
 from routes.table import Route
 from server.config import Api, ApiKey, Journal, Server, load
-from server.starter import init, starter
+from server.starter import init, starter, write
 from sinks.file import File, Rotate
 
 
@@ -93,6 +93,14 @@ def test_a_file_that_is_there_is_left_alone(tmp_path):
         init(tmp_path)
 
     assert path.read_text() == "mine"
+
+
+def test_it_is_written_under_the_name_that_is_asked_for(tmp_path):
+    path = write(tmp_path / "etc" / "hooks.yaml", _counting())
+
+    assert path == tmp_path / "etc" / "hooks.yaml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert complaints(path) == []
 
 
 def test_half_a_file_is_not_left_behind(tmp_path):

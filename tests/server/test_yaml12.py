@@ -15,7 +15,7 @@ from server.yaml12 import MAX_BYTES, parse
     ("written", "value"),
     [
         ("true", True),
-        ("False", False),
+        ("false", False),
         ("NULL", None),
         ("~", None),
         ("", None),
@@ -40,6 +40,10 @@ def test_the_scalars_of_yaml_1_2_are_read(written, value):
     [
         "NO",
         "no",
+        "True",
+        "TRUE",
+        "False",
+        "FALSE",
         "yes",
         "on",
         "off",
@@ -133,6 +137,7 @@ def test_a_key_given_twice_is_told_with_both_lines():
         ("<<: {a: 1}", (1, (), "`<<` does not merge here; write the options out")),
         ("a: &a\n- *a", (1, ("a", 0), "an alias that holds itself")),
         ("a: !!int x", (1, ("a",), "a text that is tagged as int")),
+        ("a: !!bool True", (1, ("a",), "a text that is tagged as bool")),
         ("a: !x y", (1, ("a",), "a YAML tag that means nothing here; leave it out")),
         ("a: !!set {b}", (1, ("a",), "a YAML tag that means nothing here; leave it out")),
         ("a: " + "9" * 5000, (1, ("a",), "a number beyond all bounds; text is quoted")),

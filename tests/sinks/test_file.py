@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
 import pytest
+import structlog
 from contracts.sink import SOON, SinkContract, outgoing
 
 from journal.quantity import Duration, Size, from_written
@@ -322,6 +323,51 @@ async def test_a_file_without_lines_is_somebody_elses_and_left_alone(sink, path)
     assert (word, path.stat().st_size) == ("not_lines", 17 * 1024**2)
 
 
+async def test_what_is_cut_off_is_logged_with_its_size_alone(sink, path):
+    """Mutant: silence; or the half line, which holds a message."""
+    path.write_bytes(WHOLE + b'{"id":"s3cret')
+    path.chmod(0o600)
+
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(2):
+            async with sink.open() as send:
+                await send(outgoing())
+
+    assert logged == [
+        {"event": "sink.mended", "log_level": "warning", "path": str(path), "bytes": 13}
+    ]
+
+
+async def test_a_last_line_that_lacks_its_end_alone_is_no_news(sink, path):
+    path.write_bytes(WHOLE.rstrip())
+    path.chmod(0o600)
+
+    with structlog.testing.capture_logs() as logged:
+        async with sink.open():
+            pass
+
+    assert (logged, path.read_bytes()) == ([], WHOLE)
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o644, 1), (0o604, 1), (0o640, 1), (0o600, 0)])
+async def test_a_file_that_others_can_read_is_warned_of_once_and_left_so(sink, path, mode, told):
+    """Mutants: at each time it is opened; its mode changed, which somebody may rely on."""
+    path.touch()
+    path.chmod(mode)
+
+    with structlog.testing.capture_logs() as logged:
+        async with sink.open() as send:
+            await send(outgoing(1))
+            path.rename(path.with_name("yesterday"))
+            path.touch()
+            path.chmod(mode)
+            await send(outgoing(2))
+
+    warning = {"event": "sink.readable_by_others", "log_level": "warning", "path": str(path)}
+    assert logged == [warning] * told
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
 # ---- a full disk
 
 
@@ -539,6 +585,10 @@ async def test_a_rotation_that_fails_loses_nothing_and_is_tried_again(path):
     [
         ({"path": ""}, "path must be that of a file"),
         ({"path": "a\0b"}, "path must be that of a file"),
+        ({"path": "a/"}, "path must be that of a file"),
+        ({"path": "a/.."}, "path must be that of a file"),
+        ({"path": "."}, "path must be that of a file"),
+        ({"path": "a", "expire_after": "0s"}, "expire_after must be longer than 0s"),
         ({"path": "a", "rotate": {"size": 0}}, "size must be larger than 0"),
         ({"path": "a", "rotate": {"every": "0s"}}, "every must be longer than 0s"),
         ({"path": "a", "rotate": {"keep": 0}}, "keep must be 1 or more"),
