@@ -61,8 +61,6 @@ class GroupCommit(Generic[Op, Result]):
         self._hurried = False  # the timer does not wait for anybody's patience
         self._closed = False
         self.broken = False
-        #: Whether the last batch could be written.
-        self.working = True
 
     @property
     def waiting(self) -> int:
@@ -160,7 +158,6 @@ class GroupCommit(Generic[Op, Result]):
         assert self._writing is not None  # noqa: S101 - set by _flush, and there is one flight
         self._writing.set_result(None)
         self._writing = None
-        self.working = not isinstance(outcomes[-1], Unavailable)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _answer(entry, outcome)
         fatal = _fatal(outcomes)

@@ -57,8 +57,9 @@ class SQLiteJournal:
         broken: Callable[[], None],
     ) -> None:
         self._conn, self._thread, self._reader = conn, thread, Reader(path)
+        self._writer = BatchWriter(conn, start)
         self._commits: GroupCommit[Op, Result] = GroupCommit(
-            BatchWriter(conn, start).write, thread=thread, broken=broken
+            self._writer.write, thread=thread, broken=broken
         )
         self.identity = identity
 
@@ -102,7 +103,7 @@ class SQLiteJournal:
 
     @property
     def working(self) -> bool:
-        return self._commits.working
+        return self._writer.working
 
     def touch(self) -> "asyncio.Future[None]":
         return cast("asyncio.Future[None]", self._commits.submit(Touch()))

@@ -81,6 +81,8 @@ class BatchWriter:
 
     def __init__(self, conn: sqlite3.Connection, start: int) -> None:
         self._conn, self._start = conn, start
+        #: Whether the last that was to be written could be.
+        self.working = True
         self._last_seq = self._last("events")
         self._last_callback = self._last("callbacks")
         self._last_delivery = self._last("deliveries")
@@ -90,6 +92,7 @@ class BatchWriter:
         batch = _Batch(
             self._conn, self._start, self._last_seq, self._last_callback, self._last_delivery
         )
+        before = self._conn.total_changes
         try:
             self._conn.execute("begin immediate")
             results = [batch.apply(op) for op in ops]
@@ -98,9 +101,12 @@ class BatchWriter:
         except Exception as exc:
             # Whatever it is, MemoryError too: an open transaction would fail the next batch.
             verdict = judged(exc)
+            self.working = isinstance(verdict, Unfit) and self.working
             if not isinstance(verdict, Broken):
                 self._rollback()
             raise verdict from exc
+        # A look that found nothing is committed on a full disk too.
+        self.working = self.working or self._conn.total_changes > before
         self._last_seq, self._last_callback = batch.seq, batch.callback
         self._last_delivery = batch.delivery
         return results

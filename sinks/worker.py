@@ -55,13 +55,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     due_at: float | None = None
 
 
-def _is_failure(outcome: Outcome) -> bool:
-    """A refusal and an expiry say nothing of the sink."""
-    return outcome.state in (State.PENDING, State.DEAD) and (
-        outcome.attempt is None or outcome.attempt.outcome == "failed"
-    )
-
-
 class Worker:
     """Delivers to one sink; a slow one fills nobody's queue but its own."""
 
@@ -365,6 +358,13 @@ class Worker:
             log.warning("delivery.dead", **what, attempt=delivery.attempts + 1)
         elif outcome.state is State.EXPIRED:
             log.warning("delivery.expired", **what, attempt=delivery.attempts)
+
+
+def _is_failure(outcome: Outcome) -> bool:
+    """A refusal and an expiry say nothing of the sink."""
+    return outcome.state in (State.PENDING, State.DEAD) and (
+        outcome.attempt is None or outcome.attempt.outcome == "failed"
+    )
 
 
 def _confirmed(receipt: object) -> int | None:

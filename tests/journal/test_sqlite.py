@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
+import msgspec
 import pytest
 from contracts.journal import (
     NOW,
@@ -351,6 +352,27 @@ async def test_a_full_disk_is_outlived_and_nothing_acknowledged_is_lost(journal,
     assert await listed(await store.start()) == [*acknowledged, healed.event.id]
 
 
+async def test_it_works_again_when_something_was_written_again(journal):
+    """Mutants: a look that finds nothing, which a full disk allows, is taken for a recovery;
+    one row that cannot be stored is taken for a failure."""
+    with pytest.raises(Unfit):
+        await record(journal, msgspec.structs.replace(planned(), body=b"\xff"))
+    told = [journal.working]
+    pages = journal._conn.execute("pragma page_count").fetchone()[0]
+    journal._conn.execute(f"pragma max_page_count = {pages}")
+
+    with pytest.raises(Unavailable):
+        await record(journal, planned(text="x" * 90_000))
+    told.append(journal.working)
+    assert await journal.take("log", limit=9, now=NOW) == ()
+    assert await journal.dismiss("nothing") is False
+    told.append(journal.working)
+    await journal.touch()
+    told.append(journal.working)
+
+    assert told == [True, False, False, True]
+
+
 def failure(name, kind=sqlite3.OperationalError):
     exc = kind("a text that may quote what it must not")
     exc.sqlite_errorname = name
@@ -396,6 +418,10 @@ class Failing:
     @property
     def in_transaction(self):
         return self._conn.in_transaction
+
+    @property
+    def total_changes(self):
+        return self._conn.total_changes
 
     def execute(self, sql, values=()):
         self.executed.append(sql)

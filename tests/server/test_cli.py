@@ -55,17 +55,8 @@ def commands(group=smshook, path=()):
             yield " ".join((*path, name)), command
 
 
+pytestmark = pytest.mark.usefixtures("folder")
 COMMANDS = dict(commands())
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty one, which is the current one; nothing of smshook in the environment."""
-    for name in os.environ:
-        if name.startswith("SMSHOOK"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

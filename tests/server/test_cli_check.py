@@ -1,7 +1,5 @@
 """What `check` says that a configuration guarantees."""
 
-import os
-
 import pytest
 from click.testing import CliRunner
 from config_files import SERVER, written
@@ -12,16 +10,8 @@ from server.config import load
 from server.starter import init
 
 SINKS = "sinks: {log: {type: file, path: events.jsonl%s}}\n"
+pytestmark = pytest.mark.usefixtures("folder")
 ROUTES = "routes: {everything: {to: [log]}}\n"
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    for name in os.environ:
-        if name.startswith("SMSHOOK"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def check(folder, text):
