@@ -1,6 +1,5 @@
 """`smshook.yaml`: read once, checked whole, every complaint with its place."""
 
-import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from receiver.source import Source
 from routes.match import Invalid, compile_when
 from routes.table import Route
 from sinks import SINKS
-from sinks.file import File
 from sinks.sink import Sink
 
 from .convert import Choices, Conversion
@@ -147,7 +145,8 @@ def _read(
     replace(reading, environ, folder)
     conversion = Conversion(reading, CHOICES)
     values = conversion.options((), Options, reading.value)
-    values["sinks"] = _absolute(values.get("sinks", {}), folder)
+    sinks = values.get("sinks", {})
+    values["sinks"] = {name: sink.under(folder) for name, sink in sinks.items()}
     values["journal"] = values.get("journal", Journal()).under(folder)
     _Checks(reading).all(values, conversion.untagged)
     Files(reading, path.absolute(), values["journal"], values["sinks"]).check()
@@ -176,15 +175,6 @@ def _parse(reading: Reading, path: Path) -> bool:
         return False
     reading.value = value
     return bool(written.lines) or not written.complaints
-
-
-def _absolute(sinks: Mapping[str, Sink], folder: Path) -> dict[str, Sink]:
-    return {
-        name: msgspec.structs.replace(sink, path=os.path.normpath(folder / sink.path))
-        if isinstance(sink, File)
-        else sink
-        for name, sink in sinks.items()
-    }
 
 
 class _Checks:

@@ -94,6 +94,13 @@ class File(Sink, tag="file", frozen=True, kw_only=True):
         if "\0" in self.path or self.path.rpartition("/")[2] in ("", ".", ".."):
             raise ValueError("path must be that of a file, such as events.jsonl")
 
+    def under(self, folder: Path) -> "File":
+        return msgspec.structs.replace(self, path=os.path.normpath(folder / self.path))
+
+    def place(self, folder: Path) -> str:
+        path = Path(self.path)
+        return f"file {path.relative_to(folder) if path.is_relative_to(folder) else path}"
+
     def sets_aside(self, name: str) -> bool:
         """Whether it makes a file of that name in its folder, when it rotates."""
         begin = f"{Path(self.path).name}."

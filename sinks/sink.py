@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import msgspec
 
-from journal.quantity import Duration
+from journal.path import parse
+from journal.quantity import Duration, Rate
 
 from .redact import compile_redact
 from .retry import Retry
@@ -22,6 +24,10 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     #: 1 for the first attempt.
     attempt: int
+    #: When this attempt begins, seconds since the epoch.
+    at: float
+    #: Somebody asked for it again, after it was owed at acceptance.
+    replay: bool = False
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +35,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The sink's own status, such as an HTTP status.
     status: int | None = None
+    #: How its answer begins, for people: kept, and never logged. It may repeat what was sent.
+    answer: bytes = b""
 
 
 class Failed(Exception):
@@ -38,21 +46,42 @@ class Failed(Exception):
     """
 
     def __init__(
-        self, word: str, *, status: int | None = None, retry_after: float | None = None
+        self,
+        word: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        answer: bytes = b"",
     ) -> None:
         super().__init__(word)
         self.word, self.status, self.retry_after = word, status, retry_after
+        self.answer = answer
 
 
 class Refused(Exception):
     """The sink will never take this event: trying again cannot help."""
 
-    def __init__(self, word: str, *, status: int | None = None) -> None:
+    def __init__(self, word: str, *, status: int | None = None, answer: bytes = b"") -> None:
         super().__init__(word)
-        self.word, self.status = word, status
+        self.word, self.status, self.answer = word, status, answer
 
 
 Send = Callable[[Outgoing], Awaitable[Receipt]]
+
+
+class PauseAfter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a sink at which all fails is left alone, and how it is found to be back."""
+
+    #: Nothing succeeded for this long.
+    failing_for: Duration
+    #: One delivery is tried so often; its success resumes the sink.
+    probe_every: Duration = Duration(60)
+
+    def __post_init__(self) -> None:
+        if self.failing_for <= 0:
+            raise ValueError("failing_for must be longer than 0s")
+        if self.probe_every <= 0:
+            raise ValueError("probe_every must be longer than 0s")
 
 
 class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
@@ -62,10 +91,19 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
     timeout: Duration = Duration(30)
     #: Attempts at the same time.
     concurrency: int = 8
+    #: Attempts a second, a minute or an hour, such as `10/s`: what comes faster waits its turn.
+    #: Unset: as fast as the sink takes them.
+    rate: Rate | None = None
+    #: A path such as `data.to`: events that have the same there are delivered one at a time, in
+    #: the order of acceptance; one that waits holds those behind it. Unset: no order.
+    ordered_by: str | None = None
     #: When to try again, and when to give up.
     retry: Retry = Retry()
     #: What is not delivered this long after it was accepted expires. Unset: never.
     expire_after: Duration | None = None
+    #: Leave a sink alone at which all fails, such as `{failing_for: 1h}`: what it is owed is kept,
+    #: one delivery is tried now and then, and its success resumes the sink. Unset: never.
+    pause_after: PauseAfter | None = None
     #: What this sink must not see: `codes` (text, code, urls), `people` (those, and both numbers),
     #: or paths such as `data.price`. Unset: it sees all, codes in clear.
     redact: str | tuple[str, ...] | None = None
@@ -77,6 +115,8 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
             raise ValueError(f"concurrency is from 1 to {_MOST_AT_ONCE}")
         if self.expire_after is not None and self.expire_after <= 0:
             raise ValueError("expire_after must be longer than 0s; leave it out for never")
+        if self.ordered_by is not None:
+            _check_path("ordered_by", self.ordered_by)
         compile_redact(self.redact)  # a wrong word or path is an error of the configuration
 
     def open(self) -> AbstractAsyncContextManager[Send]:
@@ -86,3 +126,22 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         will, and Failed (or anything else) when it might later. It may be called concurrently.
         """
         raise NotImplementedError
+
+    def under(self, _folder: Path) -> "Sink":
+        """The same with the paths among its options made absolute: they are relative to it."""
+        return self
+
+    def place(self, _folder: Path) -> str:
+        """Where events go, in a few words and without a secret: `http crm.example.com`."""
+        return str(self.__struct_config__.tag)
+
+    def request(self, outgoing: Outgoing) -> str:
+        """What is sent, for people who test the sink; the sink's own secrets are masked."""
+        return outgoing.body.decode()
+
+
+def _check_path(option: str, text: str) -> None:
+    try:
+        parse(text)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None

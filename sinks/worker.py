@@ -246,7 +246,10 @@ class Worker:
         try:
             body = delivery.body if self._redact is None else self._redact(delivery.body)
             outgoing = Outgoing(
-                event_id=delivery.event_id, body=body, attempt=delivery.attempts + 1
+                event_id=delivery.event_id,
+                body=body,
+                attempt=delivery.attempts + 1,
+                at=self._clock.now(),
             )
             async with deadline:
                 return _confirmed(await send(outgoing))

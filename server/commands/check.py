@@ -8,7 +8,6 @@ from pathlib import Path
 from journal import sqlite_read
 from receiver.source import Source
 from routes.table import Route
-from sinks.file import File
 from sinks.redact import CODES, masked_paths
 from sinks.sink import Sink
 
@@ -122,15 +121,7 @@ def _about(seconds: float) -> str:
 
 
 def _sink(sink: Sink, folder: Path) -> str:
-    return f"{_where(sink, folder)}; {_codes(sink)}"
-
-
-def _where(sink: Sink, folder: Path) -> str:
-    tag = str(sink.__struct_config__.tag)
-    if not isinstance(sink, File):
-        return tag
-    path = Path(sink.path)
-    return f"{tag} {path.relative_to(folder) if path.is_relative_to(folder) else path}"
+    return f"{sink.place(folder)}; {_codes(sink)}"
 
 
 def _codes(sink: Sink) -> str:

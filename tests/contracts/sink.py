@@ -35,7 +35,7 @@ def outgoing(number=1):
             "to": "+18503814729",
         },
     }
-    return Outgoing(event_id=name, body=msgspec.json.encode(body), attempt=1)
+    return Outgoing(event_id=name, body=msgspec.json.encode(body), attempt=1, at=1_600_108_957.0)
 
 
 class SinkContract:

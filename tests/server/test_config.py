@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import fields
 
-from journal.quantity import Secret
+from journal.quantity import Duration, Secret
 from receiver.providers import HeroSms, TellABot
 from routes.match import Invalid, compile_when
 from routes.table import Route
@@ -32,6 +32,7 @@ from server.convert import shape, tag_field_of, wanted
 from server.event_types import known_types
 from server.options import Options, host_and_port
 from sinks.file import File, Rotate
+from sinks.sink import PauseAfter
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 DIGEST = "sha256:" + "0a" * 32
@@ -702,14 +703,17 @@ def test_the_example_holds_every_option():
 
 
 def test_the_options_of_the_example_are_at_their_defaults():
-    """But for those that have none, and `rotate`, whose options are shown, too."""
+    """But for those that have none, and two whose own options are shown."""
     config = load(EXAMPLE, environ=ENVIRON).config
 
     assert config.sources == {
         "tellabot": TellABot(tokens=(Secret("tellabot-token-0123456789"),)),
         "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
     }
-    assert config.sinks == {"log": File(path=str(EXAMPLE.parent / "events.jsonl"), rotate=Rotate())}
+    file = {"path": str(EXAMPLE.parent / "events.jsonl"), "rotate": Rotate()}
+    assert config.sinks == {
+        "log": File(**file, pause_after=PauseAfter(failing_for=Duration(3600))),
+    }
     assert config.routes["everything"] == Route(to=("log",))
     assert config.server == Server(secret=Secret("server-secret-0123456789-0123456789"))
     assert config.journal == Journal().under(EXAMPLE.parent)
