@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from .event import Attempt, Delivery, Event, State
+
+T = TypeVar("T")
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True):
     taken: bool
     #: Seconds until it is due, where it is not taken.
     wait: float = 0
+    #: What it is ordered by; None: it waits for no other.
+    ordering: str | None = None
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +57,16 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...]
     #: Which of them are new.
     new: tuple[bool, ...]
-    #: What was stored as taken, to be handed over.
+    #: What was stored as taken, to be handed over. Not what waits for another of its order.
+    deliveries: tuple[Delivery, ...]
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """New deliveries of an event that was there."""
+
+    #: One for each sink, in the order they were asked for.
+    ids: tuple[int, ...]
+    #: Those that were stored as taken, to be handed over.
     deliveries: tuple[Delivery, ...]
 
 
@@ -101,9 +114,13 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
 
 class KeptDelivery(msgspec.Struct, frozen=True, kw_only=True):
     id: int
+    event_id: str
     sink: str
     state: State
-    #: When it is tried next; None where it is not.
+    replay: bool
+    #: When the event was accepted, or this delivery asked for again.
+    accepted_at: float
+    #: When it is tried next; None where it is not, or waits for another of its order.
     due_at: float | None
     attempts: tuple[Attempt, ...]
 
@@ -137,11 +154,20 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None = None
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Events in the order of commits, and how far was looked."""
+class WantedDeliveries(msgspec.Struct, frozen=True, kw_only=True):
+    """Which deliveries a reader asks for. Empty tuples ask for any."""
 
-    #: (seq, event as kept).
-    items: tuple[tuple[int, bytes], ...]
+    state: tuple[State, ...] = ()
+    sink: tuple[str, ...] = ()
+    #: Ids of events.
+    event: tuple[str, ...] = ()
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Rows in the order of commits, and how far was looked."""
+
+    #: (place, row).
+    items: tuple[tuple[int, T], ...]
     #: The place to go on from, also where nothing was found.
     next_seq: int
     has_more: bool
@@ -155,6 +181,21 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: int
     #: By state.
     deliveries: Mapping[str, int]
+
+
+class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a sink's name, configured or not. Times are seconds since the epoch."""
+
+    name: str
+    #: By whom it is paused: `operator`, or `failing`: by itself.
+    paused: str | None = None
+    paused_at: float | None = None
+    #: Since when nothing succeeded there; None: the last attempt did, or there was none.
+    failing_since: float | None = None
+    last_success_at: float | None = None
+    last_error_at: float | None = None
+    last_error: str | None = None
+    last_status: int | None = None
 
 
 class TokenUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +273,37 @@ class Journal(Protocol):
         """Make so many of those that failed at that sink due now; how many they were."""
         ...
 
+    def replay(
+        self,
+        event_id: str,
+        owed: Sequence[Owed],
+        *,
+        at: float,
+        then: Callable[[Replayed | Exception | None], None],
+    ) -> "asyncio.Future[Replayed | None]":
+        """Owe a kept event to these sinks once more; None: there is no such event."""
+        ...
+
+    def retry(self, delivery_id: int, *, now: float) -> "asyncio.Future[State | None]":
+        """Make it due now, its schedule from the start; its state then.
+
+        `delivered` and `sending` are left as they are; None: there is no such delivery.
+        """
+        ...
+
+    def pause(self, sink: str, *, by: str, at: float) -> "asyncio.Future[None]":
+        """Write down that the sink is left alone, whatever is started when."""
+        ...
+
+    def resume(self, sink: str) -> "asyncio.Future[None]": ...
+
+    def arrange(self, sink: str, *, ordered_by: str | None) -> "asyncio.Future[int]":
+        """Put what is owed to the sink in order, where it was in another; how much that was.
+
+        Before anything is taken: what is being sent is left out.
+        """
+        ...
+
     def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
         """Add to the counts of what was turned away."""
         ...
@@ -246,11 +318,25 @@ class Journal(Protocol):
         """How many deliveries each sink's name is still owed."""
         ...
 
-    async def events(self, wanted: Wanted, *, after: int | None, limit: int, desc: bool) -> Page:
+    async def events(
+        self, wanted: Wanted, *, after: int | None, limit: int, desc: bool
+    ) -> Page[bytes]:
         """The events a reader asks for, from a place on."""
         ...
 
     async def event(self, event_id: str) -> Kept | None: ...
+
+    async def deliveries(
+        self, wanted: WantedDeliveries, *, after: int | None, limit: int, desc: bool
+    ) -> Page[KeptDelivery]:
+        """The deliveries a reader asks for, from a place on: their ids are their places."""
+        ...
+
+    async def delivery(self, delivery_id: int) -> KeptDelivery | None: ...
+
+    async def sinks(self) -> Mapping[str, SinkRecord]:
+        """By name, also those that are not configured any more."""
+        ...
 
     async def callback(self, event_id: str) -> Arrival | None:
         """The callback that brought the event, as it came."""
@@ -289,8 +375,11 @@ __all__ = [
     "Quarantined",
     "Recorded",
     "Rejection",
+    "Replayed",
+    "SinkRecord",
     "State",
     "Stats",
     "TokenUse",
     "Wanted",
+    "WantedDeliveries",
 ]

@@ -138,7 +138,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class State(enum.StrEnum):
     """Where a delivery stands.
 
-    sending -> delivered | pending | dead | expired; pending -> sending
+    sending -> delivered | pending | dead | expired; pending -> sending;
+    dead, expired -> pending where a person asks for a retry
     """
 
     PENDING = "pending"  # to be attempted at `due_at`
@@ -158,10 +159,21 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     sink: str
     #: Attempts made so far, the coming one excluded.
     attempts: int
-    #: When the event was accepted, seconds since the epoch.
+    #: How many of them its schedule does not count: a person's retry began it anew.
+    begun: int = 0
+    #: When the event was accepted, or this delivery asked for again: seconds since the epoch.
     accepted_at: float
     #: When it is due by its schedule, where it was taken before that: a probe.
     due_at: float | None = None
+    #: Of deliveries of one sink that have the same here, one is sent at a time; None: no order.
+    ordering: str | None = None
+    #: Asked for by somebody, after it was owed at acceptance.
+    replay: bool = False
+
+    @property
+    def failures(self) -> int:
+        """Attempts that its schedule counts, all of them failed."""
+        return self.attempts - self.begun
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,3 +189,5 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     #: Milliseconds.
     took_ms: float
+    #: How the sink's answer begins; it may repeat what was sent.
+    answer: bytes | None = None

@@ -48,6 +48,15 @@ def value_at(event: object, path: Path) -> object:
     return value
 
 
+def order_at(event: object, path: Path) -> str:
+    """What events are ordered by: the JSON of what is at the path; missing is a value of its own.
+
+    Not null's: an event that has no such field waits for no event whose field is null.
+    """
+    value = value_at(event, path)
+    return "" if value is MISSING else msgspec.json.encode(value, order="sorted").decode()
+
+
 def data_fields() -> tuple[str, ...]:
     """What any type of event can have in `data`, as it is sent."""
     return tuple(dict.fromkeys(_fields(Data)))

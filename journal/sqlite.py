@@ -10,35 +10,29 @@ from typing import cast
 from . import (
     Arrival,
     Kept,
+    KeptDelivery,
+    Owed,
     Page,
     Planned,
     Quarantine,
     Quarantined,
     Recorded,
     Rejection,
+    Replayed,
+    SinkRecord,
     Stats,
     TokenUse,
     Wanted,
+    WantedDeliveries,
+    sqlite_deliveries,
     sqlite_read,
 )
 from .commit import GroupCommit
 from .event import Attempt, Delivery, State
 from .sqlite_open import WrongJournal, begin, errors_named, has_wal_reset_race, migrate
+from .sqlite_outbox import Arrange, Hasten, Pause, Probe, Replay, Resume, Retry, Settle, Take
 from .sqlite_read import Reader
-from .sqlite_write import (
-    BatchWriter,
-    Dismiss,
-    Hasten,
-    Keep,
-    Op,
-    Probe,
-    Record,
-    Reject,
-    Result,
-    Settle,
-    Take,
-    Touch,
-)
+from .sqlite_write import BatchWriter, Dismiss, Keep, Op, Record, Reject, Result, Touch
 
 __all__ = ["SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
 
@@ -150,27 +144,70 @@ class SQLiteJournal:
     def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
         return cast("asyncio.Future[int]", self._commits.submit(Hasten(sink, limit, now)))
 
+    def replay(
+        self,
+        event_id: str,
+        owed: Sequence[Owed],
+        *,
+        at: float,
+        then: Callable[[Replayed | Exception | None], None],
+    ) -> "asyncio.Future[Replayed | None]":
+        future = self._commits.submit(
+            Replay(event_id, tuple(owed), at),
+            then=cast("Callable[[Result | Exception], None]", then),
+        )
+        return cast("asyncio.Future[Replayed | None]", future)
+
+    def retry(self, delivery_id: int, *, now: float) -> "asyncio.Future[State | None]":
+        return cast("asyncio.Future[State | None]", self._commits.submit(Retry(delivery_id, now)))
+
+    def pause(self, sink: str, *, by: str, at: float) -> "asyncio.Future[None]":
+        return cast("asyncio.Future[None]", self._commits.submit(Pause(sink, by, at)))
+
+    def resume(self, sink: str) -> "asyncio.Future[None]":
+        return cast("asyncio.Future[None]", self._commits.submit(Resume(sink)))
+
+    def arrange(self, sink: str, *, ordered_by: str | None) -> "asyncio.Future[int]":
+        return cast("asyncio.Future[int]", self._commits.submit(Arrange(sink, ordered_by)))
+
     def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
         return cast("asyncio.Future[None]", self._commits.submit(Reject(tuple(rejections))))
 
     # --- reading --------------------------------------------------------------------------
 
     async def next_due(self, sink: str) -> float | None:
-        return await self._reader.ask(lambda conn: sqlite_read.next_due(conn, sink))
+        return await self._reader.ask(lambda conn: sqlite_deliveries.next_due(conn, sink))
 
     async def stats(self) -> Stats:
         return await self._reader.ask(sqlite_read.stats)
 
     async def owed(self) -> Mapping[str, int]:
-        return await self._reader.ask(sqlite_read.owed)
+        return await self._reader.ask(sqlite_deliveries.owed)
 
-    async def events(self, wanted: Wanted, *, after: int | None, limit: int, desc: bool) -> Page:
+    async def events(
+        self, wanted: Wanted, *, after: int | None, limit: int, desc: bool
+    ) -> Page[bytes]:
         return await self._reader.ask(
             lambda conn: sqlite_read.events(conn, wanted, after=after, limit=limit, desc=desc)
         )
 
     async def event(self, event_id: str) -> Kept | None:
         return await self._reader.ask(lambda conn: sqlite_read.event(conn, event_id))
+
+    async def deliveries(
+        self, wanted: WantedDeliveries, *, after: int | None, limit: int, desc: bool
+    ) -> Page[KeptDelivery]:
+        return await self._reader.ask(
+            lambda conn: sqlite_deliveries.deliveries(
+                conn, wanted, after=after, limit=limit, desc=desc
+            )
+        )
+
+    async def delivery(self, delivery_id: int) -> KeptDelivery | None:
+        return await self._reader.ask(lambda conn: sqlite_deliveries.delivery(conn, delivery_id))
+
+    async def sinks(self) -> Mapping[str, SinkRecord]:
+        return await self._reader.ask(sqlite_deliveries.sinks)
 
     async def callback(self, event_id: str) -> Arrival | None:
         return await self._reader.ask(lambda conn: sqlite_read.callback(conn, event_id))

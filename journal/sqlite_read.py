@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,6 @@ from . import (
     Arrival,
     Duplicate,
     Kept,
-    KeptDelivery,
     Page,
     Quarantine,
     Rejection,
@@ -22,17 +21,12 @@ from . import (
     Wanted,
 )
 from .commit import Unavailable
-from .event import SUBJECTS, Attempt, State
+from .event import SUBJECTS, State
+from .sqlite_deliveries import of_event
+from .sqlite_pages import Condition, Sought, any_of, page
 from .sqlite_write import error_name
 
 T = TypeVar("T")
-#: SQL and its values.
-Condition = tuple[str, tuple[object, ...]]
-
-#: Events looked at for one page, where no index helps: a page is quick at any size, and empty
-#: pages say where to go on.
-WINDOW = 50_000
-
 _QUARANTINE = "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body"
 
 
@@ -85,63 +79,25 @@ def stats(conn: sqlite3.Connection) -> Stats:
     )
 
 
-def owed(conn: sqlite3.Connection) -> Mapping[str, int]:
-    # Two questions, because each of the partial indexes answers one.
-    return dict(
-        conn.execute(
-            "select sink, count(*) from ("
-            " select sink from deliveries where state = 'pending'"
-            " union all select sink from deliveries where state = 'sending') group by sink"
-        )
+def events(
+    conn: sqlite3.Connection, wanted: Wanted, *, after: int | None, limit: int, desc: bool
+) -> Page[bytes]:
+    conditions, indexed = _conditions(wanted)
+    sought = Sought("events", "seq", "body", conditions, indexed)
+    return page(
+        conn, sought, lambda row: bytes(row[0].encode()), after=after, limit=limit, desc=desc
     )
 
 
-def next_due(conn: sqlite3.Connection, sink: str) -> float | None:
-    (due_at,) = conn.execute(
-        "select min(due_at) from deliveries where sink = ? and state = 'pending'", (sink,)
-    ).fetchone()
-    return None if due_at is None else float(due_at)
-
-
-def events(
-    conn: sqlite3.Connection, wanted: Wanted, *, after: int | None, limit: int, desc: bool
-) -> Page:
-    """One page, found by looking at WINDOW events at the most unless an index leads to them."""
-    (newest,) = conn.execute("select coalesce(max(seq), 0) from events").fetchone()
-    where, values, indexed = _conditions(wanted)
-    begin = (newest + 1 if desc else 0) if after is None else after
-    first, last = _window(begin, newest, desc=desc, whole=indexed)
-    rows = conn.execute(
-        f"select seq, body from events where seq between ? and ? {where}"  # noqa: S608 - our words
-        f" order by seq {'desc' if desc else 'asc'} limit ?",
-        (first, last, *values, limit + 1),
-    ).fetchall()
-    items = tuple((seq, body.encode()) for seq, body in rows[:limit])
-    if len(rows) > limit:
-        return Page(items=items, next_seq=items[-1][0], has_more=True)
-    looked_at = first if desc else last
-    if desc:
-        return Page(items=items, next_seq=max(looked_at, 1), has_more=looked_at > 1)
-    return Page(items=items, next_seq=max(looked_at, begin), has_more=looked_at < newest)
-
-
-def _window(begin: int, newest: int, *, desc: bool, whole: bool) -> tuple[int, int]:
-    if desc:
-        last = min(begin - 1, newest)
-        return (1 if whole else max(1, last - WINDOW + 1)), last
-    first = begin + 1
-    return first, (newest if whole else min(newest, first + WINDOW - 1))
-
-
-def _conditions(wanted: Wanted) -> tuple[str, list[object], bool]:
-    """SQL, its values, and whether an index leads to what is wanted."""
+def _conditions(wanted: Wanted) -> tuple[list[Condition], bool]:
+    """And whether an index leads to what is wanted."""
     parts = [
-        *_any_of(("type",), wanted.type),
-        *_any_of(("source",), wanted.source),
-        *_any_of(("subject",), wanted.subject),
-        *_any_of((_data("to"),), wanted.number),
-        *_any_of(tuple(_data(f"service.{name}") for name in ("id", "name", "key")), wanted.service),
-        *_any_of((_data("reference"),), wanted.reference),
+        *any_of(("type",), wanted.type),
+        *any_of(("source",), wanted.source),
+        *any_of(("subject",), wanted.subject),
+        *any_of((_data("to"),), wanted.number),
+        *any_of(tuple(_data(f"service.{name}") for name in ("id", "name", "key")), wanted.service),
+        *any_of((_data("reference"),), wanted.reference),
     ]
     named = list(_named(wanted))
     if wanted.code is not None:
@@ -151,25 +107,15 @@ def _conditions(wanted: Wanted) -> tuple[str, list[object], bool]:
     if wanted.until is not None:
         parts.append(("recorded_at < ?", (wanted.until,)))
     parts += named
-    sql = "".join(f" and {part}" for part, _ in parts)
-    values = [value for _, given in parts for value in given]
-    return sql, values, bool(wanted.subject or named) or not parts
+    return parts, bool(wanted.subject or named) or not parts
 
 
 def _named(wanted: Wanted) -> Iterator[Condition]:
     """What was asked for by an id: subjects are indexed, ids are not."""
     for kind, name in SUBJECTS.items():
         ids = getattr(wanted, name)
-        yield from _any_of((_data(name),), ids)
-        yield from _any_of(("subject", "also"), tuple(f"{kind}/{id_}" for id_ in ids))
-
-
-def _any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:
-    """One of these is one of those; where nothing is asked for, no condition."""
-    if allowed:
-        slots = ", ".join("?" * len(allowed))
-        either = " or ".join(f"{expression} in ({slots})" for expression in expressions)
-        yield f"({either})", tuple(allowed) * len(expressions)
+        yield from any_of((_data(name),), ids)
+        yield from any_of(("subject", "also"), tuple(f"{kind}/{id_}" for id_ in ids))
 
 
 def _data(path: str) -> str:
@@ -191,30 +137,7 @@ def event(conn: sqlite3.Connection, event_id: str) -> Kept | None:
                 "select at, channel, peer from duplicates where event = ? order by n", (seq,)
             )
         ),
-        deliveries=_deliveries(conn, seq),
-    )
-
-
-def _deliveries(conn: sqlite3.Connection, seq: int) -> tuple[KeptDelivery, ...]:
-    rows = conn.execute(
-        "select id, sink, state, due_at from deliveries where event = ? order by id", (seq,)
-    ).fetchall()
-    return tuple(
-        KeptDelivery(
-            id=id_, sink=sink, state=State(state), due_at=due_at, attempts=_attempts(conn, id_)
-        )
-        for id_, sink, state, due_at in rows
-    )
-
-
-def _attempts(conn: sqlite3.Connection, delivery: int) -> tuple[Attempt, ...]:
-    return tuple(
-        Attempt(at=at, outcome=outcome, status=status, error=error, took_ms=took_ms)
-        for at, outcome, status, error, took_ms in conn.execute(
-            "select at, outcome, status, error, took_ms from attempts"
-            " where delivery = ? order by n",
-            (delivery,),
-        )
+        deliveries=of_event(conn, seq),
     )
 
 

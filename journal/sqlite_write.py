@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
-from . import Arrival, Owed, Planned, Quarantined, Recorded, Rejection
+from . import Arrival, Planned, Quarantined, Recorded, Rejection
 from .commit import Broken, Unavailable, Unfit
-from .event import SUBJECTS, Attempt, Delivery, Event, State
+from .event import SUBJECTS, Delivery, Event
+from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
+from .sqlite_rows import insert
 
 #: Copies are all counted; when and from where is kept of so many.
 DUPLICATES_KEPT = 100
@@ -41,29 +43,6 @@ class Dismiss(msgspec.Struct, frozen=True):
     id: str
 
 
-class Settle(msgspec.Struct, frozen=True):
-    delivery: Delivery
-    attempt: Attempt | None
-    state: State
-    due_at: float | None
-
-
-class Take(msgspec.Struct, frozen=True):
-    sink: str
-    limit: int
-    now: float
-
-
-class Probe(msgspec.Struct, frozen=True):
-    sink: str
-
-
-class Hasten(msgspec.Struct, frozen=True):
-    sink: str
-    limit: int
-    now: float
-
-
 class Touch(msgspec.Struct, frozen=True):
     pass
 
@@ -72,8 +51,8 @@ class Reject(msgspec.Struct, frozen=True):
     rejections: tuple[Rejection, ...]
 
 
-Op = Record | Keep | Dismiss | Settle | Take | Probe | Hasten | Touch | Reject
-Result = Recorded | Quarantined | bool | int | tuple[Delivery, ...] | None
+Op = Record | Keep | Dismiss | Touch | Reject | OutboxOp
+Result = Recorded | Quarantined | OutboxResult
 
 
 class BatchWriter:
@@ -108,7 +87,7 @@ class BatchWriter:
         # A look that found nothing is committed on a full disk too.
         self.working = self.working or self._conn.total_changes > before
         self._last_seq, self._last_callback = batch.seq, batch.callback
-        self._last_delivery = batch.delivery
+        self._last_delivery = batch.outbox.last_id
         return results
 
     def _rollback(self) -> None:
@@ -143,21 +122,25 @@ class _Batch:
     def __init__(
         self, conn: sqlite3.Connection, start: int, seq: int, callback: int, delivery: int
     ) -> None:
-        self._conn, self._start = conn, start
-        self.seq, self.callback, self.delivery = seq, callback, delivery
+        self._conn = conn
+        self.seq, self.callback = seq, callback
         self._counts: Counter[str] = Counter()
+        self.outbox = Outbox(conn, start, delivery, self._counts)
         self._uses: dict[tuple[str, str], list[float]] = {}
         self._new_keys: dict[tuple[str, bytes], tuple[int, str]] = {}
         self._rows: dict[str, list[tuple[object, ...]]] = {
-            table: [] for table in ("callbacks", "events", "keys", "deliveries")
+            table: [] for table in ("callbacks", "events", "keys")
         }
 
     def apply(self, op: Op) -> Result:
+        if isinstance(op, OutboxOp):
+            return self.outbox.apply(op)
         return _VERBS[type(op)](self, op)
 
     def flush(self) -> None:
         for table, rows in self._rows.items():
-            _insert(self._conn, table, rows)
+            insert(self._conn, table, rows)
+        self.outbox.flush()
         for name, change in self._counts.items():
             if change:  # else a look that found nothing would cost an fsync
                 self._conn.execute(
@@ -246,27 +229,9 @@ class _Batch:
             )
         )
         self._counts["events"] += 1
-        return [delivery for owed in plan.owed if (delivery := self._owe(plan, owed))]
-
-    def _owe(self, plan: Planned, owed: Owed) -> Delivery | None:
-        """Make the delivery a row; one that is taken is handed back."""
-        self.delivery += 1
-        state = State.SENDING if owed.taken else State.PENDING
-        due_at, owner = (None, self._start) if owed.taken else (plan.at + owed.wait, None)
-        self._rows["deliveries"].append(
-            (self.delivery, self.seq, owed.sink, state, 0, due_at, owner, plan.at)
-        )
-        self._counts[f"deliveries.{state}"] += 1
-        if not owed.taken:
-            return None
-        return Delivery(
-            id=self.delivery,
-            event_id=plan.event.id,
-            body=plan.body,
-            sink=owed.sink,
-            attempts=0,
-            accepted_at=plan.at,
-        )
+        return self.outbox.owe(
+            Owing(seq=self.seq, event_id=event.id, body=plan.body, at=plan.at), plan.owed
+        )[1]
 
     def _callback(self, arrival: Arrival) -> int:
         self.callback += 1
@@ -299,95 +264,6 @@ class _Batch:
         use = self._uses.setdefault((arrival.source, arrival.token), [0, 0.0])
         use[0] += 1
         use[1] = max(use[1], arrival.at)
-
-    # --- deliveries -----------------------------------------------------------------------
-
-    def settle(self, op: Settle) -> bool:
-        """Fenced by owner and attempts: only who took it last is believed."""
-        attempts = op.delivery.attempts + (op.attempt is not None)
-        changed = self._conn.execute(
-            "update deliveries set state = ?, attempts = ?, due_at = ?, owner = null"
-            " where id = ? and owner = ? and attempts = ? and state = 'sending'",
-            (
-                op.state,
-                attempts,
-                op.due_at,
-                op.delivery.id,
-                self._start,
-                op.delivery.attempts,
-            ),
-        ).rowcount
-        if not changed:
-            return False
-        if op.attempt is not None:
-            self._attempt(op.delivery.id, attempts, op.attempt)
-        self._counts["deliveries.sending"] -= 1
-        self._counts[f"deliveries.{op.state}"] += 1
-        return True
-
-    def _attempt(self, delivery: int, n: int, attempt: Attempt) -> None:
-        self._conn.execute(
-            "insert into attempts values (?, ?, ?, ?, ?, ?, ?)",
-            (
-                delivery,
-                n,
-                attempt.at,
-                attempt.outcome,
-                attempt.status,
-                attempt.error,
-                attempt.took_ms,
-            ),
-        )
-
-    def take(self, op: Take) -> tuple[Delivery, ...]:
-        due = "sink = ? and state = 'pending' and due_at <= ? order by due_at, id limit ?"
-        return self._make_ours(op.sink, due, (op.sink, op.now, op.limit))
-
-    def probe(self, op: Probe) -> tuple[Delivery, ...]:
-        failed = "sink = ? and state = 'pending' and attempts > 0 order by id limit 1"
-        due_at = self._conn.execute(
-            f"select due_at from deliveries where {failed}",  # noqa: S608 - our words
-            (op.sink,),
-        ).fetchone()
-        return tuple(
-            msgspec.structs.replace(delivery, due_at=due_at[0])
-            for delivery in self._make_ours(op.sink, failed, (op.sink,))
-        )
-
-    def _make_ours(self, sink: str, which: str, values: Sequence[object]) -> tuple[Delivery, ...]:
-        rows = self._conn.execute(
-            f"""
-            update deliveries set state = 'sending', owner = ?, due_at = null
-            where id in (select id from deliveries where {which})
-            returning id, attempts, accepted_at,
-                      (select id from events where seq = deliveries.event),
-                      (select body from events where seq = deliveries.event)
-            """,  # noqa: S608 - our words
-            (self._start, *values),
-        ).fetchall()
-        self._counts["deliveries.pending"] -= len(rows)
-        self._counts["deliveries.sending"] += len(rows)
-        return tuple(
-            Delivery(
-                id=id_,
-                event_id=event_id,
-                body=body.encode(),
-                sink=sink,
-                attempts=attempts,
-                accepted_at=accepted_at,
-            )
-            for id_, attempts, accepted_at, event_id, body in sorted(rows)
-        )
-
-    def hasten(self, op: Hasten) -> int:
-        return self._conn.execute(
-            """
-            update deliveries set due_at = ? where id in (
-              select id from deliveries
-              where sink = ? and state = 'pending' and due_at > ? and attempts > 0 limit ?)
-            """,
-            (op.now, op.sink, op.now, op.limit),
-        ).rowcount
 
     # --- what is no event -----------------------------------------------------------------
 
@@ -465,10 +341,6 @@ class _Batch:
 #: What a batch does for each kind of operation.
 _VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
     Record: _Batch.record,
-    Settle: _Batch.settle,
-    Take: _Batch.take,
-    Probe: _Batch.probe,
-    Hasten: _Batch.hasten,
     Keep: _Batch.keep,
     Dismiss: _Batch.dismiss,
     Touch: _Batch.touch,
@@ -484,17 +356,3 @@ def other_subject(event: Event) -> str | None:
         if (id_ := getattr(event.data, name, None)) is not None
     )
     return next((subject for subject in subjects if subject != event.subject), None)
-
-
-def _insert(conn: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Several rows a statement: executemany is a fifth slower. Few shapes, so they stay cached."""
-    done = 0
-    for shape in (64, 16, 4, 1):
-        while len(rows) - done >= shape:
-            part = rows[done : done + shape]
-            one = f"({', '.join('?' * len(part[0]))})"
-            conn.execute(
-                f"insert into {table} values {', '.join([one] * shape)}",  # noqa: S608 - our names
-                [value for row in part for value in row],
-            )
-            done += shape

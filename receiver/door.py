@@ -12,10 +12,10 @@ import structlog
 
 from journal.commit import Unavailable, Unfit
 from journal.quantity import Rate
+from journal.rate import Bucket
 
 from .decode import decode
 from .proof import Allowed, Peers, Tokens
-from .rate import Bucket
 from .source import Callback, Happening, Malformed, Source
 
 Scope = MutableMapping[str, Any]

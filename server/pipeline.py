@@ -18,6 +18,7 @@ from receiver.source import Callback, Happening, Malformed
 from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
 
+from .handover import forget, hand_over
 from .identity import Identity
 
 #: Callbacks that may wait for their commit; beyond it the door answers 503 at once.
@@ -34,6 +35,8 @@ class Unknown(Exception):
 
 class _Draft(NamedTuple):
     event: Event
+    #: The same as plain JSON values.
+    fields: Mapping[str, object]
     body: bytes
     keys: tuple[bytes, ...]
     plan: Plan
@@ -224,7 +227,8 @@ class Pipeline:
             data=happening.data,
         )
         body = msgspec.json.encode(event)
-        return _Draft(event, body, keys, plan(self._routes, msgspec.to_builtins(event)))
+        fields = msgspec.to_builtins(event)
+        return _Draft(event, fields, body, keys, plan(self._routes, fields))
 
     def _plan(self, draft: _Draft, at: float) -> Planned:
         """What the event owes, with a place kept in the queue of each sink that has room."""
@@ -234,24 +238,20 @@ class Pipeline:
             body=draft.body,
             keys=draft.keys,
             routes=draft.plan.routes,
-            owed=tuple(self._workers[sink].owe() for sink in draft.plan.sinks),
+            owed=tuple(self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks),
         )
 
     def _hand_over(self, plans: Sequence[Planned], outcome: Recorded | Exception) -> None:
         """What was committed goes straight to the sinks, whether its caller still waits or not."""
-        if isinstance(outcome, Exception):
-            new: Sequence[bool] = [False] * len(plans)
-        else:
-            new = outcome.new
-            for delivery in outcome.deliveries:
-                self._workers[delivery.sink].hand(delivery)
+        recorded = None if isinstance(outcome, Exception) else outcome
+        new = recorded.new if recorded else [False] * len(plans)
         for planned, is_new in zip(plans, new, strict=True):
-            for owed in planned.owed:
-                worker = self._workers[owed.sink]
-                if not is_new:
-                    worker.forget(owed)
-                elif not owed.taken:
-                    worker.note(planned.at + owed.wait)
+            if recorded is None or not is_new:
+                forget(self._workers, planned.owed)
+                continue
+            id_ = planned.event.id
+            taken = [one for one in recorded.deliveries if one.event_id == id_]
+            hand_over(self._workers, planned.owed, taken, at=planned.at)
 
     def _say(
         self, caller: Caller, callback: Callback, plans: Sequence[Planned], recorded: Recorded

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import structlog
 import uvloop
 
@@ -25,8 +26,10 @@ from receiver.door import App, Door, Gate
 from receiver.proof import Peers
 from receiver.protocol import Listener, door_protocol
 from routes.table import compile_table
+from sinks.attempt import Clock, real_clock
+from sinks.health import Pause
 from sinks.sink import Sink
-from sinks.worker import Clock, Worker
+from sinks.worker import Worker
 
 from . import __version__
 from .addresses import url_at
@@ -138,8 +141,7 @@ async def _run(
         version=__version__,
         broken=stop.set,
     )
-    clock = Clock(now=time.time, ticks=time.monotonic, chance=random.random)
-    workers = {name: Worker(name, sink, journal, clock) for name, sink in config.sinks.items()}
+    workers = await _workers(config.sinks, journal, real_clock(random.random))
     service = Service(config, journal, identity, workers)
     async with _delivering(config.sinks, workers):
         counting = asyncio.create_task(service.pipeline.keep_watch())
@@ -156,6 +158,21 @@ async def _run(
         await service.pipeline.write_rejections()
         await journal.close()
     return code
+
+
+async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) -> dict[str, Worker]:
+    """As the journal knows them: paused ones stay so, and what is owed is in the order of now."""
+    records = await journal.sinks()
+    workers = {}
+    for name, sink in sinks.items():
+        record = records.get(name)
+        await journal.arrange(name, ordered_by=sink.ordered_by)
+        if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
+            # Nothing would ever resume it.
+            await journal.resume(name)
+            record = msgspec.structs.replace(record, paused=None)
+        workers[name] = Worker(name, sink, journal, clock, record)
+    return workers
 
 
 def _on_signals(stop: asyncio.Event) -> None:

@@ -13,7 +13,7 @@ _DEFAULT = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400
 #: together.
 _SPREAD = 0.2
 #: The longest that a sink's Retry-After is obeyed, in seconds.
-_LONGEST_RETRY_AFTER = 86400.0
+LONGEST_RETRY_AFTER = 86400.0
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,7 +67,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         wait = self.wait(failures, chance)
         if wait is None:
             return None
-        return ended + max(wait, min(retry_after or 0.0, _LONGEST_RETRY_AFTER))
+        return ended + max(wait, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
 
     def _scheduled(self, failures: int) -> float | None:
         if self._doubles:

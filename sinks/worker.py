@@ -2,18 +2,21 @@
 
 import asyncio
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
 
-from journal import Journal, Owed
+from journal import Journal, Owed, SinkRecord
 from journal.commit import Broken, Unavailable, Unfit
 from journal.event import Attempt, Delivery, State
+from journal.path import order_at, parse
+from journal.rate import Bucket
 
-from .redact import compile_redact
-from .sink import Failed, Outgoing, Receipt, Refused, Send, Sink
+from .attempt import Attempts, Clock, Tried
+from .health import PROBE_EVERY, Health, Pause
+from .retry import LONGEST_RETRY_AFTER
+from .sink import Send, Sink
 
 #: Deliveries of one sink that are held in memory; what is owed beyond waits in the journal.
 CAPACITY = 1000
@@ -24,44 +27,55 @@ TAKEN_AT_ONCE = 100
 #: that jumps must not leave what is due asleep.
 PAUSE = 1.0
 LONGEST_SLEEP = 30.0
-#: A sink at which all fails is tried so often, and for so long, whatever the schedules say: most
-#: outages are restarts, and somebody waits for the code.
-PROBE_EVERY = 2.0
-PROBE_FOR = 60.0
 #: Deliveries whose time is moved in one transaction.
 HASTENED_AT_ONCE = 1000
+#: The status of a sink that is asked too often (RFC 6585, 4): it means whatever is sent to it.
+_TOO_MANY = 429
 
 log = structlog.get_logger()
-
-
-class Clock(msgspec.Struct, frozen=True, kw_only=True):
-    """Time and chance, as arguments."""
-
-    #: Seconds since the epoch.
-    now: Callable[[], float]
-    #: Seconds that only go forward.
-    ticks: Callable[[], float]
-    #: A number of [0, 1).
-    chance: Callable[[], float]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What an attempt makes of its delivery."""
 
     state: State
-    #: None: it expired without one.
-    attempt: Attempt | None
+    #: None: there was none, or one that does not count.
+    attempt: Attempt | None = None
     #: When it is tried again.
     due_at: float | None = None
+    #: It was not sent: what becomes of it says nothing of the sink.
+    unsent: bool = False
+
+
+class Tested(msgspec.Struct, frozen=True, kw_only=True):
+    """A sample that was sent to a sink, and is kept nowhere."""
+
+    #: What was sent, for people; the sink's own secrets are masked.
+    request: str
+    attempt: Attempt
 
 
 class Worker:
-    """Delivers to one sink; a slow one fills nobody's queue but its own."""
+    """Delivers to one sink; a slow one fills nobody's queue but its own.
 
-    def __init__(self, name: str, sink: Sink, journal: Journal, clock: Clock) -> None:
+    `record` is what the journal knows of the sink's name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        journal: Journal,
+        clock: Clock,
+        record: SinkRecord | None = None,
+    ) -> None:
         self.name = name
         self._sink, self._journal, self._clock = sink, journal, clock
-        self._redact = compile_redact(sink.redact)
+        self._attempts = Attempts(name, sink, clock)
+        self._health = _health(sink, clock, record)
+        self._order = None if sink.ordered_by is None else parse(sink.ordered_by)
+        self._bucket = None if sink.rate is None else Bucket(sink.rate, clock.ticks)
+        self._pace = asyncio.Lock()  # whoever waits for the rate waits in a line
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         #: Places: in the queue, being sent or settled, and kept for what a batch may still bring.
         self._held = 0
@@ -72,24 +86,38 @@ class Worker:
         self._awake = asyncio.Event()
         self._settling: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
         self._closing = False
-        #: On the clock that only goes forward: since when nothing succeeded.
-        self._failing_since: float | None = None
         #: Something in the journal may be waiting because of failures.
         self._held_up = False
-        #: Until then the sink has asked to be left alone.
-        self._quiet_until = 0.0
+        #: While the sink is open.
+        self._send: Send | None = None
+
+    @property
+    def paused(self) -> Pause | None:
+        return self._health.paused
+
+    @property
+    def is_failing(self) -> bool:
+        """Nothing succeeded since its last failure."""
+        return self._health.is_failing
 
     # --- handing over ---------------------------------------------------------------------
 
-    def owe(self) -> Owed:
-        """What a new event owes this sink; where it is `taken` a place in the queue is kept."""
+    def owe(self, event: Mapping[str, object]) -> Owed:
+        """What a new event owes this sink; where it is `taken` a place in the queue is kept.
+
+        `event` as plain JSON values. The journal may know that it has to wait for another, and
+        then does not hand it over.
+        """
         wait = self._sink.retry.wait(0, self._clock.chance) or 0.0
-        taken = not wait and not self._closing and self._held < CAPACITY
+        wait = max(wait, self._health.throttled_for)
+        open_ = not (self._closing or self._health.paused)
+        taken = not wait and open_ and self._held < CAPACITY
         self._held += taken
-        return Owed(sink=self.name, taken=taken, wait=wait)
+        ordering = None if self._order is None else order_at(event, self._order)
+        return Owed(sink=self.name, taken=taken, wait=wait, ordering=ordering)
 
     def forget(self, owed: Owed) -> None:
-        """It was not recorded: a duplicate, or the journal could not."""
+        """It is not handed over: a duplicate, or one that waits for another, or not recorded."""
         self._held -= owed.taken
 
     def hand(self, delivery: Delivery) -> None:
@@ -102,15 +130,48 @@ class Worker:
             self._next_due = due_at
             self._awake.set()
 
+    # --- steering -------------------------------------------------------------------------
+
+    async def pause(self, by: Pause) -> None:
+        """Begin no attempt until `resume`; what is owed is kept. Raises Unavailable."""
+        await self._journal.pause(self.name, by=by, at=self._clock.now())
+        self._health.paused = by
+        self._give_back_all()
+        log.warning("sink.paused", sink=self.name, reason=by.value)
+
+    async def resume(self) -> None:
+        """Raises Unavailable."""
+        await self._journal.resume(self.name)
+        self._health.paused = None
+        self.note(self._clock.now())
+        self._awake.set()
+        log.info("sink.resumed", sink=self.name)
+
+    async def test(self, event_id: str, body: bytes) -> Tested:
+        """Send an event that is in no journal, paused or not: one attempt, kept nowhere."""
+        outgoing = self._attempts.outgoing(
+            event_id, body, number=1, replay=False, at=self._clock.now()
+        )
+        request = self._sink.request(outgoing)
+        if self._send is None:
+            attempt = Attempt(at=outgoing.at, outcome="failed", error="closed", took_ms=0.0)
+            return Tested(request=request, attempt=attempt)
+        tried = await self._attempts.make(self._send, event_id, body, number=1, replay=False)
+        return Tested(request=request, attempt=tried.attempt)
+
     # --- running --------------------------------------------------------------------------
 
     async def run(self, send: Send) -> None:
         """Deliver until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._feed())
-            tasks.create_task(self._probe())
-            for _ in range(self._sink.concurrency):
-                tasks.create_task(self._send_all(send))
+        self._send = send
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._feed())
+                tasks.create_task(self._probe())
+                for _ in range(self._sink.concurrency):
+                    tasks.create_task(self._send_all(send))
+        finally:
+            self._send = None
 
     async def close(self) -> None:
         """Begin nothing new; return when what is being sent is settled.
@@ -133,7 +194,7 @@ class Worker:
                 self._next_due = 0.0  # what it would have told is not known
 
     async def _until_due(self) -> None:
-        while self._closing or not self._room() or self._wait() > 0:
+        while self._is_shut() or not self._room() or self._wait() > 0:
             self._awake.clear()
             try:
                 async with asyncio.timeout(min(self._wait(), LONGEST_SLEEP) or PAUSE):
@@ -141,36 +202,46 @@ class Worker:
             except TimeoutError:
                 continue
 
+    def _is_shut(self) -> bool:
+        return self._closing or self._health.paused is not None
+
     def _wait(self) -> float:
         """Seconds until something is due; where nothing is known to be, a long time."""
         if self._next_due is None:
             return LONGEST_SLEEP
-        return max(0.0, self._next_due - self._clock.now())
+        return max(0.0, self._next_due - self._clock.now(), self._health.throttled_for)
 
     def _room(self) -> int:
         return CAPACITY - self._held
 
     async def _probe(self) -> None:
         """Try a sink that is down with its oldest delivery, before its schedule says so."""
+        pause_after = self._sink.pause_after
+        every = min(PROBE_EVERY, pause_after.probe_every) if pause_after else PROBE_EVERY
         while True:
-            await asyncio.sleep(PROBE_EVERY)
-            if self._busy or self._closing or not self._room() or not self._failed_lately():
+            await asyncio.sleep(every)
+            has_slot = self._busy < self._sink.concurrency and self._room() and not self._closing
+            if not has_slot or not self._health.takes_probe():
                 continue
-            self._held += 1
-            probing = self._journal.probe(self.name)
-            probing.add_done_callback(lambda done: self._taken(done, 1))
             try:
-                await asyncio.shield(probing)
+                await self._take_probe()
             except Broken:
                 return
             except Unavailable:
                 continue
 
-    def _failed_lately(self) -> bool:
-        since = self._failing_since
-        if since is None or self._clock.now() < self._quiet_until:
-            return False
-        return self._clock.ticks() - since < PROBE_FOR
+    async def _take_probe(self) -> None:
+        self._held += 1
+        probing = self._journal.probe(self.name)
+        probing.add_done_callback(lambda done: self._taken(done, 1))
+        if await asyncio.shield(probing) or not self._health.paused:
+            return
+        # Nothing that failed is left: what came since will do.
+        self._held += 1
+        now = self._clock.now()
+        taking = self._journal.take(self.name, limit=1, now=now)
+        taking.add_done_callback(lambda done: self._taken(done, 1, probe_of=now))
+        await asyncio.shield(taking)
 
     async def _take(self) -> None:
         limit = min(self._room(), TAKEN_AT_ONCE)
@@ -186,32 +257,69 @@ class Worker:
                 self._held_up = True
                 self.note(due_at)
 
-    def _taken(self, done: "asyncio.Future[Sequence[Delivery]]", limit: int) -> None:
+    def _taken(
+        self,
+        done: "asyncio.Future[Sequence[Delivery]]",
+        limit: int,
+        probe_of: float | None = None,
+    ) -> None:
+        """`probe_of`: when it was due, where it is tried although the sink is paused."""
         taken = () if done.exception() else done.result()
         self._held -= limit - len(taken)
         for delivery in taken:
+            if probe_of is not None:
+                delivery = msgspec.structs.replace(delivery, due_at=probe_of)  # noqa: PLW2901 - the same one
             self._queue.put_nowait(delivery)
+
+    # --- sending --------------------------------------------------------------------------
 
     async def _send_all(self, send: Send) -> None:
         while True:
             delivery = await self._queue.get()
+            try:
+                await self._its_turn()
+            except BaseException:
+                self._queue.put_nowait(delivery)  # for when the sink is opened again
+                raise
             if self._closing:
+                continue
+            if self._has_to_wait(delivery):
+                self._give_back(delivery)
                 continue
             self._begin()
             try:
                 outcome = await self._attempt(delivery, send)
             except BaseException:
-                self._queue.put_nowait(delivery)  # for when the sink is opened again
+                self._queue.put_nowait(delivery)
                 self._end()
                 raise
             # The next one is sent while this one's outcome waits for its commit.
-            task = asyncio.create_task(self._settle(delivery, outcome))
-            self._settling.add(task)
-            task.add_done_callback(self._settled)
+            self._settle_soon(delivery, outcome)
 
-    def _settled(self, task: "asyncio.Task[None]") -> None:
-        self._settling.discard(task)
-        self._end()
+    async def _its_turn(self) -> None:
+        """Wait for the rate."""
+        if self._bucket is None:
+            return
+        async with self._pace:
+            while wait := self._bucket.take():  # noqa: ASYNC110 - time has no event
+                await asyncio.sleep(wait)
+
+    def _has_to_wait(self, delivery: Delivery) -> bool:
+        if self._health.throttled_for:
+            return True
+        is_probe = delivery.due_at is not None
+        return self._health.paused is Pause.OPERATOR or bool(self._health.paused and not is_probe)
+
+    def _give_back_all(self) -> None:
+        while not self._queue.empty():
+            self._give_back(self._queue.get_nowait())
+
+    def _give_back(self, delivery: Delivery) -> None:
+        """It is pending again, and due when the sink may be sent to."""
+        due_at = self._clock.now() + self._health.throttled_for
+        due_at = min(max(due_at, delivery.due_at or 0.0), self._expires_at(delivery))
+        self._begin()
+        self._settle_soon(delivery, Outcome(state=State.PENDING, due_at=due_at, unsent=True))
 
     def _begin(self) -> None:
         self._busy += 1
@@ -223,76 +331,62 @@ class Worker:
             self._idle.set()
 
     async def _attempt(self, delivery: Delivery, send: Send) -> Outcome:
-        at, began = self._clock.now(), self._clock.ticks()
-        if at >= self._expires_at(delivery):
-            return Outcome(state=State.EXPIRED, attempt=None)
-        try:
-            status = await self._send(delivery, send)
-        except Refused as exc:
-            attempt = self._attempted(at, began, "refused", exc.status, exc.word)
-            return Outcome(state=State.DEAD, attempt=attempt)
-        except Failed as exc:
-            attempt = self._attempted(at, began, "failed", exc.status, exc.word)
-            return self._again(delivery, attempt, exc.retry_after)
-        attempt = self._attempted(at, began, "delivered", status, None)
-        return Outcome(state=State.DELIVERED, attempt=attempt)
+        if self._clock.now() >= self._expires_at(delivery):
+            return Outcome(state=State.EXPIRED, unsent=True)
+        tried = await self._attempts.make(
+            send,
+            delivery.event_id,
+            delivery.body,
+            number=delivery.attempts + 1,
+            replay=delivery.replay,
+        )
+        match tried.attempt.outcome:
+            case "delivered":
+                return Outcome(state=State.DELIVERED, attempt=tried.attempt)
+            case "refused":
+                return Outcome(state=State.DEAD, attempt=tried.attempt)
+        return self._again(delivery, tried)
 
-    async def _send(self, delivery: Delivery, send: Send) -> int | None:
-        """One attempt: the receipt's status.
-
-        Whatever goes wrong in a sink is Failed or Refused from here on.
-        """
-        deadline = asyncio.timeout(self._sink.timeout)
-        try:
-            body = delivery.body if self._redact is None else self._redact(delivery.body)
-            outgoing = Outgoing(
-                event_id=delivery.event_id,
-                body=body,
-                attempt=delivery.attempts + 1,
-                at=self._clock.now(),
-            )
-            async with deadline:
-                return _confirmed(await send(outgoing))
-        except (Failed, Refused):
-            raise
-        except (Exception, asyncio.CancelledError) as exc:
-            if _is_told_to_stop(exc):
-                raise
-            if deadline.expired():
-                raise Failed("timeout") from exc
-            # A sink with a fault is one sink with a fault: the worker goes on.
-            log.error("sink.fault", sink=self.name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
-            raise Failed("fault") from exc
-
-    def _attempted(
-        self, at: float, began: float, outcome: str, status: int | None, error: str | None
-    ) -> Attempt:
-        took_ms = round((self._clock.ticks() - began) * 1000, 3)
-        return Attempt(at=at, outcome=outcome, status=status, error=error, took_ms=took_ms)
-
-    def _again(self, delivery: Delivery, attempt: Attempt, asked: float | None) -> Outcome:
-        retry_after = asked if isinstance(asked, int | float) else None
+    def _again(self, delivery: Delivery, tried: Tried) -> Outcome:
         ended = self._clock.now()
-        if retry_after is not None:
-            self._quiet_until = ended + retry_after
+        if tried.retry_after is not None:
+            self._obey(tried.retry_after, tried.attempt.status)
         if delivery.due_at is not None:
             # A probe that failed is no attempt: it must not use the schedule up.
-            return Outcome(state=State.PENDING, attempt=None, due_at=delivery.due_at)
+            return Outcome(state=State.PENDING, due_at=delivery.due_at)
         due_at = self._sink.retry.due(
-            delivery.attempts + 1,
+            delivery.failures + 1,
             ended=ended,
             chance=self._clock.chance,
-            retry_after=retry_after,
+            retry_after=tried.retry_after,
         )
         if due_at is None:
-            return Outcome(state=State.DEAD, attempt=attempt)
+            return Outcome(state=State.DEAD, attempt=tried.attempt)
         # It expires when it is to, not when it would be tried next.
         due_at = min(due_at, self._expires_at(delivery))
-        return Outcome(state=State.PENDING, attempt=attempt, due_at=due_at)
+        return Outcome(state=State.PENDING, attempt=tried.attempt, due_at=due_at)
+
+    def _obey(self, retry_after: float, status: int | None) -> None:
+        """Too many means too many of ours, not this one."""
+        everything = status == _TOO_MANY
+        self._health.asked_to_wait(min(retry_after, LONGEST_RETRY_AFTER), everything=everything)
+        if everything:
+            self._give_back_all()
 
     def _expires_at(self, delivery: Delivery) -> float:
         after = self._sink.expire_after
         return math.inf if after is None else delivery.accepted_at + after
+
+    # --- settling -------------------------------------------------------------------------
+
+    def _settle_soon(self, delivery: Delivery, outcome: Outcome) -> None:
+        task = asyncio.create_task(self._settle(delivery, outcome))
+        self._settling.add(task)
+        task.add_done_callback(self._settled)
+
+    def _settled(self, task: "asyncio.Task[None]") -> None:
+        self._settling.discard(task)
+        self._end()
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """Write the outcome down, however long the journal cannot; then say it."""
@@ -314,20 +408,39 @@ class Worker:
         self._awake.set()
         if outcome.due_at is not None:
             self.note(outcome.due_at)
+        elif delivery.ordering is not None:
+            self.note(self._clock.now())  # the next of its order has its turn
         self._say(delivery, outcome)
-        await self._learn(outcome)
+        if not outcome.unsent:
+            await self._learn(outcome)
 
     async def _learn(self, outcome: Outcome) -> None:
         """What an outcome tells of the sink as a whole."""
         if outcome.state is State.DELIVERED:
-            self._failing_since = None
-            if self._held_up:
-                self._held_up = False
-                await self._hasten()
-        elif _is_failure(outcome):
+            self._health.succeeded()
+            await self._is_up()
+        elif outcome.attempt is None or outcome.attempt.outcome == "failed":
             self._held_up = True
-            if self._failing_since is None:
-                self._failing_since = self._clock.ticks()
+            self._health.failed()
+            if self._health.is_up_for_pause:
+                await self._pause_by_itself()
+
+    async def _is_up(self) -> None:
+        """What waits because it was not is due now."""
+        if self._health.paused is Pause.FAILING:
+            try:
+                await self.resume()
+            except Unavailable:
+                return  # the next success tries again
+        if self._held_up:
+            self._held_up = False
+            await self._hasten()
+
+    async def _pause_by_itself(self) -> None:
+        try:
+            await self.pause(Pause.FAILING)
+        except Unavailable:
+            return  # the next failure tries again
 
     async def _hasten(self) -> None:
         """It is up: what waits because it was not is due now."""
@@ -363,24 +476,17 @@ class Worker:
             log.warning("delivery.expired", **what, attempt=delivery.attempts)
 
 
-def _is_failure(outcome: Outcome) -> bool:
-    """A refusal and an expiry say nothing of the sink."""
-    return outcome.state in (State.PENDING, State.DEAD) and (
-        outcome.attempt is None or outcome.attempt.outcome == "failed"
+def _health(sink: Sink, clock: Clock, record: SinkRecord | None) -> Health:
+    """As it was when the service ended."""
+    if record is None:
+        return Health(clock.ticks, sink.pause_after)
+    since = record.failing_since
+    return Health(
+        clock.ticks,
+        sink.pause_after,
+        failing_for=None if since is None else max(0.0, clock.now() - since),
+        paused=None if record.paused is None else Pause(record.paused),
     )
-
-
-def _confirmed(receipt: object) -> int | None:
-    """Success is shown: a sink that returns something else has not said that it has the event."""
-    if not isinstance(receipt, Receipt):
-        raise TypeError("a sink returned no Receipt")
-    return receipt.status
-
-
-def _is_told_to_stop(exc: BaseException) -> bool:
-    """Whether this task is being cancelled; a sink may let a CancelledError of its own escape."""
-    task = asyncio.current_task()
-    return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _plain(outcome: Outcome) -> Outcome:
@@ -389,8 +495,3 @@ def _plain(outcome: Outcome) -> Outcome:
         return outcome
     attempt = msgspec.structs.replace(outcome.attempt, status=None, error="fault")
     return msgspec.structs.replace(outcome, attempt=attempt)
-
-
-def real_clock(chance: Callable[[], float]) -> Clock:
-    """The clocks of this machine."""
-    return Clock(now=time.time, ticks=time.monotonic, chance=chance)

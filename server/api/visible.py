@@ -24,7 +24,7 @@ async def visible(
     *,
     at_once: int = AT_ONCE,
     most: int = MOST,
-) -> Page:
+) -> Page[bytes]:
     """A page of what the key may see; what it may not is passed over as if it were not there."""
     if access.sees is None:
         return await journal.events(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)

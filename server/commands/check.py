@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from journal import sqlite_read
+from journal import sqlite_deliveries
 from receiver.source import Source
 from routes.table import Route
 from sinks.redact import CODES, masked_paths
@@ -54,7 +54,7 @@ def _owed(path: Path) -> Mapping[str, int]:
     """Read without the lock and without writing: the service may be running."""
     conn = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
     try:
-        return sqlite_read.owed(conn)
+        return sqlite_deliveries.owed(conn)
     finally:
         conn.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 
 import msgspec
 import pytest
@@ -24,9 +25,11 @@ from journal import (
     Quarantined,
     Recorded,
     Rejection,
+    SinkRecord,
     Stats,
     TokenUse,
     Wanted,
+    WantedDeliveries,
 )
 from journal.commit import Unavailable, Unfit
 from journal.event import Attempt, Delivery, Event, Service, SmsReceived, State
@@ -83,12 +86,20 @@ def planned(*keys, owed=(), at=NOW, source="tellabot", subject=None, **data):
     )
 
 
-def owed(sink="log", *, taken=False, wait=0.0):
-    return Owed(sink=sink, taken=taken, wait=wait)
+def owed(sink="log", *, taken=False, wait=0.0, ordering=None):
+    return Owed(sink=sink, taken=taken, wait=wait, ordering=ordering)
 
 
-def attempt(outcome="failed", *, at=NOW, status=500, error="status", took_ms=1.5):
-    return Attempt(at=at, outcome=outcome, status=status, error=error, took_ms=took_ms)
+def kept_delivery(plan, **said):
+    """As it is read: what was planned, and what became of it."""
+    plain = {"event_id": plan.event.id, "sink": "log", "replay": False, "accepted_at": plan.at}
+    return KeptDelivery(**{**plain, "due_at": None, "attempts": (), **said})
+
+
+def attempt(outcome="failed", *, at=NOW, status=500, error="status", took_ms=1.5, answer=None):
+    return Attempt(
+        at=at, outcome=outcome, status=status, error=error, took_ms=took_ms, answer=answer
+    )
 
 
 def record(journal, *plans, came=None, replaces=None, then=lambda _outcome: None):
@@ -167,8 +178,8 @@ class JournalContract:
         )
         assert (kept.body, kept.routes, kept.duplicates) == (plan.body, ("everything",), ())
         assert kept.deliveries == (
-            KeptDelivery(id=log.id, sink="log", state=State.SENDING, due_at=None, attempts=()),
-            KeptDelivery(id=crm, sink="crm", state=State.PENDING, due_at=NOW + 5, attempts=()),
+            kept_delivery(plan, id=log.id, state=State.SENDING),
+            kept_delivery(plan, id=crm, sink="crm", state=State.PENDING, due_at=NOW + 5),
         )
         assert await journal.stats() == stats(events=1, pending=1, sending=1)
 
@@ -430,7 +441,8 @@ class JournalContract:
     async def test_a_settled_delivery_says_how_it_went(self, journal):
         plan = planned(owed=[owed(taken=True)])
         (delivery,) = (await record(journal, plan)).deliveries
-        failure, success = attempt(), attempt("delivered", at=NOW + 7, status=200, error=None)
+        failure = attempt(answer=b"not \xff now")
+        success = attempt("delivered", at=NOW + 7, status=200, error=None)
 
         ours = [await journal.settle(delivery, failure, State.PENDING, due_at=NOW + 6)]
         (again,) = await journal.take("log", limit=9, now=NOW + 6)
@@ -439,13 +451,10 @@ class JournalContract:
         (kept,) = (await journal.event(plan.event.id)).deliveries
         assert ours == [True, True]
         assert again == msgspec.structs.replace(delivery, attempts=1)
-        assert kept == KeptDelivery(
-            id=delivery.id,
-            sink="log",
-            state=State.DELIVERED,
-            due_at=None,
-            attempts=(failure, success),
+        assert kept == kept_delivery(
+            plan, id=delivery.id, state=State.DELIVERED, attempts=(failure, success)
         )
+        assert await journal.delivery(delivery.id) == kept
         assert await journal.stats() == stats(events=1, delivered=1)
 
     async def test_it_is_settled_once(self, journal):
@@ -530,6 +539,239 @@ class JournalContract:
         assert await journal.next_due("log") == NOW + 1
         assert len(await journal.take("log", limit=9, now=NOW + 1)) == 1
         assert await journal.stats() == stats(events=2, pending=2, sending=1)
+
+    # --- order ----------------------------------------------------------------------------
+
+    async def test_of_one_value_one_is_sent_at_a_time_in_the_order_of_acceptance(self, journal):
+        """Mutants: handing over without asking who is ahead; asking for what is sent only."""
+        alike = [planned(owed=[owed(taken=True, ordering='"a"')]) for _ in range(3)]
+        other = planned(owed=[owed(taken=True, ordering='"b"')])
+
+        first = (await record(journal, alike[0])).deliveries
+        behind = await asyncio.gather(*(record(journal, plan) for plan in (*alike[1:], other)))
+        held = await journal.take("log", limit=9, now=NOW)
+        await journal.settle(first[0], attempt(), State.PENDING, due_at=NOW + 5)
+        early = await journal.take("log", limit=9, now=NOW + 4)
+        (again,) = await journal.take("log", limit=9, now=NOW + 5)
+        await journal.settle(again, attempt("delivered"), State.DELIVERED, due_at=None)
+        (second,) = await journal.take("log", limit=9, now=NOW + 5)
+
+        assert [len(one.deliveries) for one in behind] == [0, 0, 1]
+        assert (held, early) == ((), ())
+        assert [one.event_id for one in (again, second)] == [p.event.id for p in alike[:2]]
+        assert await journal.stats() == stats(events=4, pending=1, sending=2, delivered=1)
+
+    @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD, State.EXPIRED])
+    async def test_whatever_ends_a_delivery_lets_the_next_of_its_order_go(self, journal, state):
+        """In one batch too. Mutant: rows that are inserted at the batch's end, and not found."""
+        first, second = (planned(owed=[owed(taken=True, ordering="")]) for _ in range(2))
+        (delivery,) = (await record(journal, first)).deliveries
+
+        recorded, _ = await asyncio.gather(
+            record(journal, second),
+            journal.settle(delivery, attempt(), state, due_at=None),
+        )
+
+        taken = (*recorded.deliveries, *await journal.take("log", limit=9, now=NOW))
+        assert [one.event_id for one in taken] == [second.event.id]
+
+    async def test_another_order_is_put_in_what_is_owed_already(self, store, journal):
+        plans = [planned(to=to, owed=[owed()]) for to in ("+11", "+12", "+11", None)]
+        for plan in plans:
+            await record(journal, plan)
+
+        arranged = [await journal.arrange("log", ordered_by="data.to") for _ in range(2)]
+        journal = await store.start(now=NOW)
+        arranged.append(await journal.arrange("log", ordered_by="data.to"))
+        heads = await journal.take("log", limit=9, now=NOW)
+        journal = await store.start(now=NOW)
+        await journal.arrange("log", ordered_by=None)
+        unordered = await journal.take("log", limit=9, now=NOW)
+
+        assert arranged == [4, 0, 0]
+        assert [one.event_id for one in heads] == [plans[i].event.id for i in (0, 1, 3)]
+        assert [one.ordering for one in heads] == ['"+11"', '"+12"', "null"]
+        assert [one.event_id for one in unordered] == list(ids(plans))
+
+    # --- sending again --------------------------------------------------------------------
+
+    async def test_a_replay_is_a_new_delivery_of_the_same_event_to_each_sink(self, journal):
+        plan = planned(owed=[owed("log", taken=True)])
+        await record(journal, plan)
+        told = []
+
+        again = [owed("log", taken=True), owed("crm")]
+        replayed = await journal.replay(plan.event.id, again, at=NOW + 9, then=told.append)
+        nothing = await journal.replay("no-such-event", again, at=NOW, then=told.append)
+
+        first, *made = (await journal.event(plan.event.id)).deliveries
+        assert [one.replay for one in (first, *made)] == [False, True, True]
+        assert replayed.ids == tuple(one.id for one in made)
+        assert replayed.deliveries == (
+            Delivery(
+                id=made[0].id,
+                event_id=plan.event.id,
+                body=plan.body,
+                sink="log",
+                attempts=0,
+                accepted_at=NOW + 9,
+                replay=True,
+            ),
+        )
+        assert (nothing, told) == (None, [replayed, None])
+        assert [one.replay for one in await journal.take("crm", limit=9, now=NOW + 9)] == [True]
+
+    @pytest.mark.parametrize("state", [State.DEAD, State.EXPIRED, State.PENDING])
+    async def test_a_retry_is_the_same_delivery_with_its_schedule_from_the_start(
+        self, journal, state
+    ):
+        plan = planned(owed=[owed(taken=True)])
+        (delivery,) = (await record(journal, plan)).deliveries
+        due_at = NOW + 3600 if state is State.PENDING else None
+        await journal.settle(delivery, attempt(), state, due_at=due_at)
+
+        answer = await journal.retry(delivery.id, now=NOW + 60)
+        (again,) = await journal.take("log", limit=9, now=NOW + 60)
+
+        assert answer is State.PENDING
+        assert (again.id, again.attempts, again.failures) == (delivery.id, 1, 0)
+        assert again.accepted_at == NOW + 60
+        await journal.settle(again, attempt("delivered"), State.DELIVERED, due_at=None)
+        assert len((await journal.delivery(delivery.id)).attempts) == 2
+        assert await journal.stats() == stats(events=1, delivered=1)
+
+    async def test_what_is_sent_or_delivered_is_not_retried(self, journal):
+        """Mutant: a retry that does not look, and sends what another has in hand."""
+        (delivery,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
+
+        answers = [await journal.retry(delivery.id, now=NOW)]
+        await journal.settle(delivery, attempt("delivered"), State.DELIVERED, due_at=None)
+        answers += [await journal.retry(delivery.id, now=NOW), await journal.retry(99, now=NOW)]
+
+        assert answers == [State.SENDING, State.DELIVERED, None]
+        assert await journal.stats() == stats(events=1, delivered=1)
+
+    async def test_a_retry_goes_ahead_of_those_accepted_later(self, journal):
+        """But not beside the one that is being sent. Mutant: due, because it is the first."""
+        await journal.arrange("log", ordered_by="data.to")
+        first, second = (planned(owed=[owed(taken=True, ordering="null")]) for _ in range(2))
+        (delivery,) = (await record(journal, first)).deliveries
+        await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
+        (sent,) = (await record(journal, second)).deliveries
+
+        for _ in range(2):
+            await journal.retry(delivery.id, now=NOW)
+        beside = await journal.take("log", limit=9, now=NOW)
+        await journal.settle(sent, attempt(), State.PENDING, due_at=NOW)
+        await journal.retry(delivery.id, now=NOW)
+        ahead = await journal.take("log", limit=9, now=NOW)
+
+        assert sent.event_id == second.event.id
+        assert beside == ()
+        assert [one.event_id for one in ahead] == [first.event.id]
+
+    # --- sinks ----------------------------------------------------------------------------
+
+    async def test_how_a_sink_fares_is_kept_with_its_deliveries(self, store, journal):
+        plans = [planned(owed=[owed(taken=True)]) for _ in range(4)]
+        one, two, three, four = [(await record(journal, p)).deliveries[0] for p in plans]
+
+        def settle(delivery, outcome, at, error="status"):
+            made = attempt(outcome, at=NOW + at, error=error, status=at)
+            return journal.settle(delivery, made, State.DEAD, due_at=None)
+
+        await settle(one, "failed", 1)
+        await settle(two, "failed", 2, "tls")
+        failing = await journal.sinks()
+        await settle(three, "delivered", 3, None)
+        await settle(four, "refused", 4, "gone")
+        journal = await store.start(now=NOW)
+
+        assert failing == {
+            "log": SinkRecord(
+                name="log",
+                failing_since=NOW + 1,
+                last_error_at=NOW + 2,
+                last_error="tls",
+                last_status=2,
+            )
+        }
+        assert await journal.sinks() == {
+            "log": SinkRecord(
+                name="log",
+                last_success_at=NOW + 3,
+                last_error_at=NOW + 4,
+                last_error="gone",
+                last_status=4,
+            )
+        }
+
+    async def test_a_batch_that_succeeds_and_then_fails_has_failed_since_then(self, journal):
+        """Mutants: the first failure of all counts; a success in the batch hides what follows."""
+        plans = [planned(owed=[owed(taken=True)]) for _ in range(3)]
+        taken = [(await record(journal, p)).deliveries[0] for p in plans]
+
+        await asyncio.gather(
+            *(
+                journal.settle(one, attempt(outcome, at=NOW + at), State.DEAD, due_at=None)
+                for at, (one, outcome) in enumerate(
+                    zip(taken, ("failed", "delivered", "failed"), strict=True)
+                )
+            )
+        )
+
+        log = (await journal.sinks())["log"]
+        assert (log.failing_since, log.last_success_at) == (NOW + 2, NOW + 1)
+
+    async def test_a_pause_survives_a_start_and_a_resume_too(self, store, journal):
+        await journal.pause("log", by="operator", at=NOW)
+        await journal.pause("crm", by="failing", at=NOW)
+        await journal.resume("crm")
+
+        journal = await store.start(now=NOW + 1)
+
+        sinks = await journal.sinks()
+        assert (sinks["log"].paused, sinks["log"].paused_at) == ("operator", NOW)
+        assert sinks["crm"] == SinkRecord(name="crm")
+
+    # --- lists of deliveries --------------------------------------------------------------
+
+    async def test_deliveries_are_found_by_state_sink_and_event(self, journal):
+        plans = [planned(owed=[owed("log", taken=True), owed("crm")]) for _ in range(3)]
+        first = (await record(journal, plans[0])).deliveries[0]
+        for plan in plans[1:]:
+            await record(journal, plan)
+        await journal.settle(first, attempt(), State.DEAD, due_at=None)
+
+        async def found(**wanted):
+            page = await journal.deliveries(
+                WantedDeliveries(**wanted), after=None, limit=9, desc=False
+            )
+            return [(kept.sink, kept.event_id) for _, kept in page.items]
+
+        everything = [(sink, plan.event.id) for plan in plans for sink in ("log", "crm")]
+        assert await found() == everything
+        assert await found(state=(State.DEAD,)) == everything[:1]
+        assert await found(state=(State.DEAD, State.SENDING), sink=("log",)) == everything[::2]
+        assert await found(sink=("crm",)) == everything[1::2]
+        assert await found(event=(plans[1].event.id, "none")) == everything[2:4]
+
+    async def test_deliveries_are_paged_either_way_without_gap_or_repeat(self, journal):
+        for _ in range(5):
+            await record(journal, planned(owed=[owed()]))
+
+        async def walked(desc):
+            places, after = [], None
+            while True:
+                page = await journal.deliveries(WantedDeliveries(), after=after, limit=2, desc=desc)
+                places += [place for place, _ in page.items]
+                if not page.has_more:
+                    return places
+                after = page.next_seq
+
+        up = await walked(desc=False)
+        assert len(set(up)) == 5
+        assert await walked(desc=True) == up[::-1]
 
     async def test_what_is_due_longest_is_taken_first_and_handed_on_in_order(self, journal):
         waits = [30.0, 10.0, 20.0, 5.0, 5.0, 99.0]
@@ -738,15 +980,17 @@ class Twin:
 
     def __init__(self):
         self.events = []
+        self.to = {}
         self.keys = {}
-        self.deliveries = {}  # (event id, sink) -> {state, due_at, attempts, start}
+        #: One dict each, in the order of their ids, which count from 1.
+        self.deliveries = []
         self.duplicates = 0
         self.quarantine = {}
         self.start = 0
 
     def crash(self, now):
         self.start += 1
-        for kept in self.deliveries.values():
+        for kept in self.deliveries:
             if kept["state"] is State.SENDING:
                 kept.update(state=State.PENDING, due_at=now, start=None)
 
@@ -763,37 +1007,95 @@ class Twin:
             self.duplicates += 1
             return known, False
         self.events.append(plan.event.id)
-        for one in plan.owed:
-            self.deliveries[plan.event.id, one.sink] = {
-                "state": State.SENDING if one.taken else State.PENDING,
-                "due_at": None if one.taken else plan.at + one.wait,
-                "attempts": 0,
-                "start": self.start if one.taken else None,
-            }
+        self.to[plan.event.id] = plan.event.data.to
+        self.owe(plan.event.id, plan.owed, plan.at)
         return plan.event.id, True
+
+    def owe(self, event_id, owed, at):
+        for one in owed:
+            held = bool(self._unfinished(one.sink, one.ordering))
+            taken = one.taken and not held
+            self.deliveries.append(
+                {
+                    "event_id": event_id,
+                    "sink": one.sink,
+                    "ordering": one.ordering,
+                    "state": State.SENDING if taken else State.PENDING,
+                    "due_at": None if taken or held else at + one.wait,
+                    "accepted_at": at,
+                    "attempts": 0,
+                    "start": self.start if taken else None,
+                }
+            )
+
+    def _unfinished(self, sink, ordering):
+        if ordering is None:
+            return []
+        return [
+            kept
+            for kept in self.deliveries
+            if (kept["sink"], kept["ordering"]) == (sink, ordering)
+            and kept["state"] in (State.PENDING, State.SENDING)
+        ]
+
+    def _advance(self, sink, ordering):
+        for first in self._unfinished(sink, ordering)[:1]:
+            if first["state"] is State.PENDING and first["due_at"] is None:
+                first["due_at"] = first["accepted_at"]
 
     def take(self, sink, limit, now):
         due = [
-            name
-            for name, kept in self.deliveries.items()
-            if name[1] == sink and kept["state"] is State.PENDING and kept["due_at"] <= now
+            kept
+            for kept in self.deliveries
+            if kept["sink"] == sink
+            and kept["state"] is State.PENDING
+            and kept["due_at"] is not None
+            and kept["due_at"] <= now
         ]
-        taken = sorted(due, key=lambda name: self.deliveries[name]["due_at"])[:limit]
-        for name in taken:
-            self.deliveries[name].update(state=State.SENDING, due_at=None, start=self.start)
-        return [name for name in due if name in taken]
+        taken = sorted(due, key=lambda kept: kept["due_at"])[:limit]
+        for kept in taken:
+            kept.update(state=State.SENDING, due_at=None, start=self.start)
+        return [self.deliveries.index(kept) + 1 for kept in due if kept in taken]
 
     def settle(self, delivery, start, state, due_at):
-        kept = self.deliveries[delivery.event_id, delivery.sink]
+        kept = self.deliveries[delivery.id - 1]
         if kept["state"] is not State.SENDING or start != self.start:
             return False
         if kept["attempts"] != delivery.attempts:
             return False
         kept.update(state=state, due_at=due_at, attempts=kept["attempts"] + 1, start=None)
+        if state is not State.PENDING:
+            self._advance(kept["sink"], kept["ordering"])
         return True
 
+    def retry(self, number, now):
+        if number > len(self.deliveries):
+            return None
+        kept = self.deliveries[number - 1]
+        if kept["state"] in (State.SENDING, State.DELIVERED):
+            return kept["state"]
+        kept.update(state=State.PENDING, due_at=now, accepted_at=now)
+        members = self._unfinished(kept["sink"], kept["ordering"])
+        busy = any(one["state"] is State.SENDING for one in members)
+        pending = [one for one in members if one["state"] is State.PENDING]
+        for one in pending if busy else pending[1:]:
+            one["due_at"] = None
+        if not busy:
+            self._advance(kept["sink"], kept["ordering"])
+        return State.PENDING
+
+    def lines(self):
+        """Of each sink and value that is ordered: how many are sent or due."""
+        lines = {}
+        for kept in self.deliveries:
+            name = (kept["sink"], kept["ordering"])
+            if kept["ordering"] is not None and kept["state"] in (State.PENDING, State.SENDING):
+                goes = kept["state"] is State.SENDING or kept["due_at"] is not None
+                lines[name] = lines.get(name, 0) + goes
+        return lines
+
     def stats(self):
-        states = [kept["state"].value for kept in self.deliveries.values()]
+        states = [kept["state"].value for kept in self.deliveries]
         return stats(
             events=len(self.events),
             duplicates=self.duplicates,
@@ -805,7 +1107,8 @@ class Twin:
 _SINKS = st.sampled_from(["log", "crm"])
 _KEYS = st.lists(st.integers(0, 9), min_size=1, max_size=3)
 _OWED = st.dictionaries(_SINKS, st.tuples(st.booleans(), st.integers(0, 3)), max_size=2)
-_HAPPENINGS = st.lists(st.tuples(_KEYS, _OWED), min_size=1, max_size=3)
+_TO = st.sampled_from(["+11", "+12", None])
+_HAPPENINGS = st.lists(st.tuples(_KEYS, _OWED, _TO), min_size=1, max_size=3)
 _SOURCES = st.sampled_from(["tellabot", "herosms"])
 _CALLBACKS = st.lists(st.tuples(_SOURCES, _HAPPENINGS), min_size=1, max_size=4)
 
@@ -840,6 +1143,17 @@ class JournalHistory(RuleBasedStateMachine):
             NOW,
         )
         self.start()
+        # One sink is ordered, the other is not.
+        self.run(self.arrange)
+
+    async def arrange(self):
+        await self.journal.arrange("crm", ordered_by="data.to")
+
+    def owed(self, wanted, to):
+        return [
+            owed(name, taken=t, wait=float(w), ordering=json.dumps(to) if name == "crm" else None)
+            for name, (t, w) in wanted.items()
+        ]
 
     def start(self):
         self.journal = self.run(lambda: self.store.start(now=self.now))
@@ -848,12 +1162,11 @@ class JournalHistory(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "runner"):
             return
-        for event_id in self.twin.events:
-            kept = self.run(lambda event_id=event_id: self.journal.event(event_id))
-            for one in kept.deliveries:
-                twin = self.twin.deliveries[event_id, one.sink]
-                assert (one.state, one.due_at) == (twin["state"], twin["due_at"])
-                assert len(one.attempts) == twin["attempts"]
+        for number, twin in enumerate(self.twin.deliveries, start=1):
+            one = self.run(lambda number=number: self.journal.delivery(number))
+            assert (one.event_id, one.sink) == (twin["event_id"], twin["sink"])
+            assert (one.state, one.due_at) == (twin["state"], twin["due_at"])
+            assert len(one.attempts) == twin["attempts"]
         self.run(lambda: self.unmake_store(self.store))
         self.runner.close()
 
@@ -865,9 +1178,10 @@ class JournalHistory(RuleBasedStateMachine):
                     *keys,
                     source=source,
                     at=self.now,
-                    owed=[owed(name, taken=t, wait=float(w)) for name, (t, w) in wanted.items()],
+                    to=to,
+                    owed=self.owed(wanted, to),
                 )
-                for keys, wanted in happenings
+                for keys, wanted, to in happenings
             ]
             for source, happenings in callbacks
         ]
@@ -891,9 +1205,7 @@ class JournalHistory(RuleBasedStateMachine):
 
         deliveries = self.run(take)
 
-        assert [(one.event_id, one.sink) for one in deliveries] == self.twin.take(
-            sink, limit, self.now
-        )
+        assert [one.id for one in deliveries] == self.twin.take(sink, limit, self.now)
         return multiple(*((one, self.twin.start) for one in deliveries))
 
     @rule(
@@ -912,6 +1224,33 @@ class JournalHistory(RuleBasedStateMachine):
         believed = self.twin.settle(delivery, start, state, due_at)
 
         assert self.run(settle) is believed
+
+    @rule(target=taken, number=st.integers(0, 9), wanted=_OWED)
+    def an_event_is_replayed(self, number, wanted):
+        event_id = (*self.twin.events, "none")[min(number, len(self.twin.events))]
+        again = self.owed(wanted, self.twin.to.get(event_id))
+
+        async def replay():
+            return await self.journal.replay(
+                event_id, again, at=self.now, then=lambda _outcome: None
+            )
+
+        answer = self.run(replay)
+
+        if event_id not in self.twin.to:
+            assert answer is None
+            return multiple()
+        before = len(self.twin.deliveries)
+        self.twin.owe(event_id, again, self.now)
+        assert answer.ids == tuple(range(before + 1, len(self.twin.deliveries) + 1))
+        return multiple(*((one, self.twin.start) for one in answer.deliveries))
+
+    @rule(number=st.integers(1, 12))
+    def a_delivery_is_retried(self, number):
+        async def retry():
+            return await self.journal.retry(number, now=self.now)
+
+        assert self.run(retry) is self.twin.retry(number, self.now)
 
     @rule(body=st.sampled_from([b"a", b"b", b"c"]))
     def bytes_are_quarantined(self, body):
@@ -959,6 +1298,12 @@ class JournalHistory(RuleBasedStateMachine):
     def what_is_counted_is_what_there_is(self):
         if hasattr(self, "journal"):
             assert self.run(self.journal.stats) == self.twin.stats()
+
+    @invariant()
+    def of_what_is_ordered_one_of_each_value_goes(self):
+        """Never two, or they overtake each other; never none, or they wait for ever."""
+        if hasattr(self, "twin"):
+            assert set(self.twin.lines().values()) <= {1}
 
     @invariant()
     def what_is_listed_is_what_was_accepted(self):

@@ -27,11 +27,12 @@ from contracts.journal import (
     stats,
 )
 
-from journal import Wanted, sqlite_open, sqlite_read
+from journal import Wanted, sqlite_deliveries, sqlite_open, sqlite_pages, sqlite_read
 from journal.commit import Broken, Unavailable, Unfit
 from journal.event import State
 from journal.sqlite import SQLiteJournal, WrongJournal, has_wal_reset_race, migrate
-from journal.sqlite_write import BatchWriter, Record, Take, judged
+from journal.sqlite_outbox import Take
+from journal.sqlite_write import BatchWriter, Record, judged
 
 ROOT = Path(__file__).parents[2]
 
@@ -524,7 +525,7 @@ async def test_opening_that_is_given_up_leaves_no_thread(path):
 
 async def test_a_page_looks_at_so_many_events_and_says_where_to_go_on(store, monkeypatch):
     """Mutant: a filter without an index that reads the whole journal for one page."""
-    monkeypatch.setattr(sqlite_read, "WINDOW", 3)
+    monkeypatch.setattr(sqlite_pages, "WINDOW", 3)
     journal = await store.start()
     plans = [planned(subject="request/1") for _ in range(10)]
     plans[8] = planned(subject="request/1", code="1")
@@ -556,6 +557,14 @@ MINE = "select id from deliveries where"
         (f"{MINE} sink = 'a' and state = 'pending' and due_at <= 1 order by due_at, id", "_due"),
         (f"{MINE} state = 'sending'", "_taken"),
         (f"{MINE} event = 1", "_event"),
+        (
+            f"{MINE} sink = 'a' and state = 'pending' and attempts > 0 order by id limit 1",
+            "_failed",
+        ),
+        (
+            f"{MINE} sink = 'a' and ordering = 'x' and state in ('pending', 'sending') order by id",
+            "_ordered",
+        ),
     ],
 )
 def test_what_the_worker_asks_is_answered_by_an_index_without_a_sort(path, question, index):
@@ -567,18 +576,38 @@ def test_what_the_worker_asks_is_answered_by_an_index_without_a_sort(path, quest
     assert f"USING INDEX deliveries{index}" in steps[0].replace("COVERING ", "")
 
 
+@pytest.mark.parametrize("state", [state for state in State if state is not State.DELIVERED])
+def test_what_is_not_delivered_is_found_through_an_index(path, state):
+    """Mutant: a list of states, for which SQLite walks all that was ever delivered."""
+    migrate(path)
+    condition, _ = sqlite_deliveries._among_few((state,))
+    with shell(path) as conn:
+        steps = [
+            row[3]
+            for row in conn.execute(
+                f"explain query plan {MINE} +id between 1 and 9 and {condition} order by id limit 5"
+            )
+        ]
+
+    indexes = {State.PENDING: "_due", State.SENDING: "_taken"}
+    assert [step for step in steps if "SCAN" in step and "INDEX" not in step] == []
+    assert any(f"INDEX deliveries{indexes.get(state, '_given_up')}" in step for step in steps)
+
+
 @pytest.mark.parametrize(
     "wanted", [Wanted(request_id=("1", "2")), Wanted(rental_id=("1",), code=True)], ids=str
 )
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_an_event_is_found_by_its_ids_through_an_index(path, wanted, order):
     migrate(path)
-    condition, values, indexed = sqlite_read._conditions(wanted)
+    conditions, indexed = sqlite_read._conditions(wanted)
+    condition = "".join(f" and {sql}" for sql, _ in conditions)
+    values = [value for _, given in conditions for value in given]
     with shell(path) as conn:
         steps = [
             row[3]
             for row in conn.execute(
-                "explain query plan select seq, body from events where seq between ? and ?"  # noqa: S608 - our words
+                "explain query plan select seq, body from events where +seq between ? and ?"  # noqa: S608 - our words
                 f" {condition} order by seq {order} limit 5",
                 (1, 10**9, *values),
             )

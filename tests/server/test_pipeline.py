@@ -23,8 +23,9 @@ from receiver.source import Callback, Malformed
 from routes.table import Route, compile_table
 from server.identity import Identity
 from server.pipeline import Pipeline, Unknown, masked
+from sinks.attempt import Clock
 from sinks.file import File
-from sinks.worker import CAPACITY, Clock, Worker
+from sinks.worker import CAPACITY, Worker
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 CALLER = Caller(source="tellabot", token="fingerprint", request_id="r1")
@@ -121,7 +122,7 @@ async def test_what_the_queue_has_no_room_for_is_owed_in_the_journal(
     pipeline, journal, gate, worker
 ):
     for number in range(CAPACITY):
-        worker.owe()
+        worker.owe({})
         assert worker._held == number + 1
 
     await pipeline.accept(CALLER, sms(), understood(gate, sms()))

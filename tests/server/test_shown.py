@@ -52,12 +52,15 @@ sinks:
     type: file
     timeout: 30s
     concurrency: 3
+    rate: null
+    ordered_by: null
     retry:
       schedule: null
       attempts: null
       first_wait: 1500ms
       max_wait: null
     expire_after: null
+    pause_after: null
     redact: null
     path: events.jsonl
     rotate: null

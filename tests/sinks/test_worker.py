@@ -16,10 +16,13 @@ from journal.commit import Broken, Unavailable
 from journal.event import Attempt, State
 from journal.quantity import Duration
 from journal.sqlite import SQLiteJournal
+from server.handover import forget, hand_over
+from sinks import health
 from sinks import worker as module
+from sinks.attempt import Clock, real_clock
 from sinks.retry import Retry
 from sinks.sink import Failed, Receipt, Refused, Sink
-from sinks.worker import Clock, Worker, real_clock
+from sinks.worker import Worker
 
 #: Nothing here takes longer, unless it hangs.
 SOON = 30
@@ -119,16 +122,15 @@ class World:
 
     async def accept(self, worker, *keys, **said):
         """As the pipeline does: plan, record, hand over."""
-        one = worker.owe()
+        one = worker.owe({"data": said})
         plan = planned(*keys, owed=[one], at=self.hands.at, **said)
+        workers = {worker.name: worker}
 
         def then(outcome):
             if isinstance(outcome, Exception) or not outcome.new[0]:
-                worker.forget(one)
-            elif not one.taken:
-                worker.note(plan.at + one.wait)
-            for delivery in getattr(outcome, "deliveries", ()):
-                worker.hand(delivery)
+                forget(workers, [one])
+            else:
+                hand_over(workers, [one], outcome.deliveries, at=plan.at)
 
         await record(self.journal, plan, then=then)
         return plan.event.id
@@ -194,7 +196,10 @@ async def test_what_was_just_committed_is_sent_without_asking_the_journal(world)
     assert set(journal.asked) == {"settle"}
     assert (await world.delivery(event_id)) == KeptDelivery(
         id=1,
+        event_id=event_id,
         sink="log",
+        replay=False,
+        accepted_at=NOW,
         state=State.DELIVERED,
         due_at=None,
         attempts=(Attempt(at=NOW, outcome="delivered", status=200, took_ms=1000.0),),
@@ -243,7 +248,7 @@ async def test_a_duplicate_gives_its_place_back(world, monkeypatch):
     await until(lambda: worker._next_due is None)
 
     assert worker._held == 0
-    assert worker.owe().taken
+    assert worker.owe({}).taken
 
 
 async def test_what_the_journal_could_not_take_gives_its_place_back(world):
@@ -347,7 +352,7 @@ async def test_a_sink_that_is_down_is_tried_with_its_oldest_delivery_before_it_i
 ):
     """A probe that fails is no attempt. Mutant: probes that count make it dead in half a minute."""
     monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
-    monkeypatch.setattr(module, "PROBE_FOR", 3600.0)
+    monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
     destination = Destination(*[Failed("refused")] * 25)
     worker = await world.run(destination, concurrency=1, retry=Retry(first_wait=Duration(3600)))
 
@@ -367,7 +372,7 @@ async def test_it_is_not_tried_for_longer_than_that_nor_before_it_wants_to_be(
 ):
     """Mutants: probing for ever; probing a sink that said when to come again."""
     monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
-    monkeypatch.setattr(module, "PROBE_FOR", lasts)
+    monkeypatch.setattr(health, "PROBE_FOR", lasts)
     destination = Destination(failure, Receipt())
     worker = await world.run(destination, retry=Retry(first_wait=Duration(3600)))
 
@@ -624,7 +629,7 @@ async def test_closing_settles_what_is_being_sent_and_leaves_the_rest_to_the_nex
 
     closing = asyncio.create_task(worker.close())
     await asyncio.sleep(0.02)
-    ended_early, owed_late = closing.done(), worker.owe()
+    ended_early, owed_late = closing.done(), worker.owe({})
     destination.open.set()
     async with asyncio.timeout(SOON):
         await closing

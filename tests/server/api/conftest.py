@@ -20,9 +20,10 @@ from server.api import create_api, create_health
 from server.config import Api, ApiKey, Config, Server
 from server.identity import Identity
 from server.pipeline import Pipeline
+from sinks.attempt import Clock
 from sinks.file import File
 from sinks.sink import Failed
-from sinks.worker import Clock, Worker
+from sinks.worker import Worker
 
 SECRET = "the secret of a service that is only tested"
 TOKENS = {"tellabot": "tellabot-token-01", "herosms": "herosms-token-0001"}

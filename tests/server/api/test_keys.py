@@ -3,7 +3,7 @@ from hashlib import sha256
 
 import pytest
 
-from journal import Wanted, sqlite_read
+from journal import Wanted, sqlite_pages
 from journal.quantity import Secret
 from server.api.keys import Keys
 from server.api.listing import Asked
@@ -270,7 +270,7 @@ async def test_a_page_asks_the_journal_no_further_than_it_looked_by_itself(servi
 
     Mutant: 25 looks a page, each at 50,000 events.
     """
-    monkeypatch.setattr(sqlite_read, "WINDOW", 2)
+    monkeypatch.setattr(sqlite_pages, "WINDOW", 2)
     for _ in range(5):
         await service.sms(pin="", reply="no code")
 

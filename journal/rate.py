@@ -1,8 +1,8 @@
-"""How often a source may call: a token bucket, kept as the one time at which it would be full."""
+"""How often something may be done: a token bucket, kept as the time at which it is full."""
 
 from collections.abc import Callable
 
-from journal.quantity import Rate
+from .quantity import Rate
 
 #: Seconds that are forgiven, so that who waits as long as it was told is let in.
 _ROUNDING = 1e-6

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.quantity import Rate
-from receiver.rate import Bucket
+from journal.rate import Bucket
 
 
 class Clock:

@@ -1,0 +1,415 @@
+"""What a batch writes of deliveries: what is owed, taken, settled and sent again."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from . import Owed, Replayed
+from .event import Attempt, Delivery, State
+from .path import order_at, parse
+from .sqlite_rows import insert
+
+#: The part of an order that is not over, as the partial index has it.
+_UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
+
+
+class Settle(msgspec.Struct, frozen=True):
+    delivery: Delivery
+    attempt: Attempt | None
+    state: State
+    due_at: float | None
+
+
+class Take(msgspec.Struct, frozen=True):
+    sink: str
+    limit: int
+    now: float
+
+
+class Probe(msgspec.Struct, frozen=True):
+    sink: str
+
+
+class Hasten(msgspec.Struct, frozen=True):
+    sink: str
+    limit: int
+    now: float
+
+
+class Replay(msgspec.Struct, frozen=True):
+    event_id: str
+    owed: tuple[Owed, ...]
+    at: float
+
+
+class Retry(msgspec.Struct, frozen=True):
+    delivery: int
+    now: float
+
+
+class Pause(msgspec.Struct, frozen=True):
+    sink: str
+    by: str
+    at: float
+
+
+class Resume(msgspec.Struct, frozen=True):
+    sink: str
+
+
+class Arrange(msgspec.Struct, frozen=True):
+    sink: str
+    ordered_by: str | None
+
+
+OutboxOp = Settle | Take | Probe | Hasten | Replay | Retry | Pause | Resume | Arrange
+OutboxResult = bool | int | State | Replayed | tuple[Delivery, ...] | None
+
+
+class Owing(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that deliveries are made of."""
+
+    seq: int
+    event_id: str
+    body: bytes
+    #: Seconds since the epoch.
+    at: float
+    replay: bool = False
+
+
+class _Results:
+    """How the attempts of one batch at one sink went."""
+
+    __slots__ = ("error_at", "failing_since", "last_error", "status", "succeeded", "success_at")
+
+    def __init__(self) -> None:
+        self.success_at: float | None = None
+        self.error_at: float | None = None
+        self.last_error: str | None = None
+        self.status: int | None = None
+        self.failing_since: float | None = None
+        #: Something did, in this batch: an older `failing_since` is over.
+        self.succeeded = False
+
+    def add(self, attempt: Attempt) -> None:
+        if attempt.outcome == "delivered":
+            self.success_at, self.failing_since, self.succeeded = attempt.at, None, True
+            return
+        self.error_at, self.last_error, self.status = attempt.at, attempt.error, attempt.status
+        if attempt.outcome == "failed" and self.failing_since is None:
+            self.failing_since = attempt.at
+
+
+class Outbox:
+    """The deliveries in one transaction; what is not ordered is inserted at its end."""
+
+    def __init__(
+        self, conn: sqlite3.Connection, start: int, last_id: int, counts: Counter[str]
+    ) -> None:
+        self._conn, self._start, self._counts = conn, start, counts
+        self.last_id = last_id
+        self._rows: list[tuple[object, ...]] = []
+        self._results: dict[str, _Results] = {}
+
+    def apply(self, op: OutboxOp) -> OutboxResult:
+        return _VERBS[type(op)](self, op)
+
+    def flush(self) -> None:
+        insert(self._conn, "deliveries", self._rows)
+        for sink, results in self._results.items():
+            self._conn.execute(
+                """
+                insert into sinks (name, failing_since, last_success_at, last_error_at, last_error,
+                                   last_status)
+                values (?, ?, ?, ?, ?, ?)
+                on conflict do update set
+                  failing_since = case when ? then excluded.failing_since
+                                  else coalesce(failing_since, excluded.failing_since) end,
+                  last_success_at = coalesce(excluded.last_success_at, last_success_at),
+                  last_error = iif(excluded.last_error_at is null, last_error, excluded.last_error),
+                  last_status =
+                    iif(excluded.last_error_at is null, last_status, excluded.last_status),
+                  last_error_at = coalesce(excluded.last_error_at, last_error_at)
+                """,
+                (
+                    sink,
+                    results.failing_since,
+                    results.success_at,
+                    results.error_at,
+                    results.last_error,
+                    results.status,
+                    results.succeeded,
+                ),
+            )
+
+    # --- what is owed ---------------------------------------------------------------------
+
+    def owe(self, event: Owing, owed: Sequence[Owed]) -> tuple[list[int], list[Delivery]]:
+        """Make deliveries rows: all their ids, and those that are handed over."""
+        ids: list[int] = []
+        handed: list[Delivery] = []
+        for one in owed:
+            delivery = self._owe(event, one)
+            ids.append(self.last_id)
+            if delivery is not None:
+                handed.append(delivery)
+        return ids, handed
+
+    def _owe(self, event: Owing, owed: Owed) -> Delivery | None:
+        """One that is taken is handed back."""
+        self.last_id += 1
+        held = owed.ordering is not None and self._is_unfinished(owed.sink, owed.ordering)
+        taken = owed.taken and not held
+        state = State.SENDING if taken else State.PENDING
+        due_at = None if taken or held else event.at + owed.wait
+        row = (
+            *(self.last_id, event.seq, owed.sink, state, 0, due_at),
+            *(self._start if taken else None, event.at, owed.ordering, event.replay, 0),
+        )
+        if owed.ordering is None:
+            self._rows.append(row)
+        else:  # at once: what is settled in this batch must find who waits for it
+            insert(self._conn, "deliveries", [row])
+        self._counts[f"deliveries.{state}"] += 1
+        if not taken:
+            return None
+        return Delivery(
+            id=self.last_id,
+            event_id=event.event_id,
+            body=event.body,
+            sink=owed.sink,
+            attempts=0,
+            accepted_at=event.at,
+            ordering=owed.ordering,
+            replay=event.replay,
+        )
+
+    def _is_unfinished(self, sink: str, ordering: str) -> bool:
+        found = self._conn.execute(
+            f"select 1 from deliveries where {_UNFINISHED} limit 1",  # noqa: S608 - our words
+            (sink, ordering),
+        )
+        return found.fetchone() is not None
+
+    # --- what becomes of it ---------------------------------------------------------------
+
+    def settle(self, op: Settle) -> bool:
+        """Fenced by owner and attempts: only who took it last is believed."""
+        delivery = op.delivery
+        attempts = delivery.attempts + (op.attempt is not None)
+        changed = self._conn.execute(
+            "update deliveries set state = ?, attempts = ?, due_at = ?, owner = null"
+            " where id = ? and owner = ? and attempts = ? and state = 'sending'",
+            (op.state, attempts, op.due_at, delivery.id, self._start, delivery.attempts),
+        ).rowcount
+        if not changed:
+            return False
+        if op.attempt is not None:
+            self._attempt(delivery, attempts, op.attempt)
+        self._counts["deliveries.sending"] -= 1
+        self._counts[f"deliveries.{op.state}"] += 1
+        if delivery.ordering is not None and op.state is not State.PENDING:
+            self._advance(delivery.sink, delivery.ordering)
+        return True
+
+    def _attempt(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
+        self._results.setdefault(delivery.sink, _Results()).add(attempt)
+        self._conn.execute(
+            "insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                delivery.id,
+                n,
+                attempt.at,
+                attempt.outcome,
+                attempt.status,
+                attempt.error,
+                attempt.took_ms,
+                attempt.answer,
+            ),
+        )
+
+    def _advance(self, sink: str, ordering: str) -> None:
+        """The first of those that waited for their turn has it: it was due when it was accepted."""
+        self._conn.execute(
+            f"""
+            update deliveries set due_at = accepted_at where state = 'pending' and due_at is null
+              and id = (select id from deliveries where {_UNFINISHED} order by id limit 1)
+            """,  # noqa: S608 - our words
+            (sink, ordering),
+        )
+
+    def take(self, op: Take) -> tuple[Delivery, ...]:
+        due = "sink = ? and state = 'pending' and due_at <= ? order by due_at, id limit ?"
+        return self._make_ours(op.sink, due, (op.sink, op.now, op.limit))
+
+    def probe(self, op: Probe) -> tuple[Delivery, ...]:
+        failed = (
+            "sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
+            " order by id limit 1"
+        )
+        due_at = self._conn.execute(
+            f"select due_at from deliveries where {failed}",  # noqa: S608 - our words
+            (op.sink,),
+        ).fetchone()
+        return tuple(
+            msgspec.structs.replace(delivery, due_at=due_at[0])
+            for delivery in self._make_ours(op.sink, failed, (op.sink,))
+        )
+
+    def _make_ours(self, sink: str, which: str, values: Sequence[object]) -> tuple[Delivery, ...]:
+        rows = self._conn.execute(
+            f"""
+            update deliveries set state = 'sending', owner = ?, due_at = null
+            where id in (select id from deliveries where {which})
+            returning id, attempts, begun, accepted_at, ordering, replay,
+                      (select id from events where seq = deliveries.event),
+                      (select body from events where seq = deliveries.event)
+            """,  # noqa: S608 - our words
+            (self._start, *values),
+        ).fetchall()
+        self._counts["deliveries.pending"] -= len(rows)
+        self._counts["deliveries.sending"] += len(rows)
+        return tuple(
+            Delivery(
+                id=id_,
+                event_id=event_id,
+                body=body.encode(),
+                sink=sink,
+                attempts=attempts,
+                begun=begun,
+                accepted_at=accepted_at,
+                ordering=ordering,
+                replay=bool(replay),
+            )
+            for id_, attempts, begun, accepted_at, ordering, replay, event_id, body in sorted(rows)
+        )
+
+    def hasten(self, op: Hasten) -> int:
+        return self._conn.execute(
+            """
+            update deliveries set due_at = ? where id in (
+              select id from deliveries
+              where sink = ? and state = 'pending' and due_at > ? and attempts > 0 limit ?)
+            """,
+            (op.now, op.sink, op.now, op.limit),
+        ).rowcount
+
+    # --- what a person asks for -----------------------------------------------------------
+
+    def replay(self, op: Replay) -> Replayed | None:
+        event = self._conn.execute(
+            "select seq, body from events where id = ?", (op.event_id,)
+        ).fetchone()
+        if event is None:
+            return None
+        seq, body = event
+        owing = Owing(seq=seq, event_id=op.event_id, body=body.encode(), at=op.at, replay=True)
+        ids, handed = self.owe(owing, op.owed)
+        return Replayed(ids=tuple(ids), deliveries=tuple(handed))
+
+    def retry(self, op: Retry) -> State | None:
+        row = self._conn.execute(
+            "select state, sink, events.body from deliveries"
+            " join events on events.seq = deliveries.event where deliveries.id = ?",
+            (op.delivery,),
+        ).fetchone()
+        if row is None:
+            return None
+        state, sink, body = State(row[0]), row[1], row[2]
+        if state in (State.DELIVERED, State.SENDING):
+            return state
+        # What is over keeps no order: the sink's may be another by now.
+        ordering = self._ordering(sink, body)
+        self._conn.execute(
+            "update deliveries set state = 'pending', due_at = ?, begun = attempts,"
+            " accepted_at = ?, ordering = ? where id = ?",
+            (op.now, op.now, ordering, op.delivery),
+        )
+        self._counts[f"deliveries.{state}"] -= 1
+        self._counts["deliveries.pending"] += 1
+        if ordering is not None:
+            self._line_up(sink, ordering)
+        return State.PENDING
+
+    def _ordering(self, sink: str, body: str) -> str | None:
+        row = self._conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
+        if row is None or row[0] is None:
+            return None
+        return order_at(msgspec.json.decode(body), parse(row[0]))
+
+    def _line_up(self, sink: str, ordering: str) -> None:
+        """Only the first is due, and none while one of them is being sent."""
+        first, *others = self._conn.execute(
+            f"select id, state from deliveries where {_UNFINISHED} order by id",  # noqa: S608 - our words
+            (sink, ordering),
+        ).fetchall()
+        busy = any(state == State.SENDING for _, state in (first, *others))
+        held = [id_ for id_, state in (first, *others) if state == State.PENDING]
+        for id_ in held if busy else held[1:]:
+            self._conn.execute("update deliveries set due_at = null where id = ?", (id_,))
+        if not busy:
+            self._advance(sink, ordering)
+
+    # --- sinks ----------------------------------------------------------------------------
+
+    def pause(self, op: Pause) -> None:
+        self._conn.execute(
+            "insert into sinks (name, paused, paused_at) values (?, ?, ?)"
+            " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at",
+            (op.sink, op.by, op.at),
+        )
+
+    def resume(self, op: Resume) -> None:
+        self._conn.execute(
+            "update sinks set paused = null, paused_at = null where name = ?", (op.sink,)
+        )
+
+    def arrange(self, op: Arrange) -> int:
+        """What is owed is owed with the options of now: another order is put in at once."""
+        known = self._conn.execute(
+            "select ordered_by from sinks where name = ?", (op.sink,)
+        ).fetchone()
+        if (known or (None,))[0] == op.ordered_by:
+            return 0
+        self._conn.execute(
+            "insert into sinks (name, ordered_by) values (?, ?)"
+            " on conflict do update set ordered_by = excluded.ordered_by",
+            (op.sink, op.ordered_by),
+        )
+        path = None if op.ordered_by is None else parse(op.ordered_by)
+        rows = self._conn.execute(
+            "select deliveries.id, due_at, deliveries.accepted_at, events.body from deliveries"
+            " join events on events.seq = deliveries.event"
+            " where sink = ? and state = 'pending' order by deliveries.id",
+            (op.sink,),
+        )
+        seen: set[str] = set()
+        changes: list[tuple[str | None, float | None, int]] = []
+        for id_, due_at, accepted_at, body in rows:
+            ordering = None if path is None else order_at(msgspec.json.decode(body), path)
+            behind = ordering is not None and ordering in seen
+            due = None if behind else (accepted_at if due_at is None else due_at)
+            changes.append((ordering, due, id_))
+            if ordering is not None:
+                seen.add(ordering)
+        self._conn.executemany(
+            "update deliveries set ordering = ?, due_at = ? where id = ?", changes
+        )
+        return len(changes)
+
+
+#: What is done for each kind of operation.
+_VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
+    Settle: Outbox.settle,
+    Take: Outbox.take,
+    Probe: Outbox.probe,
+    Hasten: Outbox.hasten,
+    Replay: Outbox.replay,
+    Retry: Outbox.retry,
+    Pause: Outbox.pause,
+    Resume: Outbox.resume,
+    Arrange: Outbox.arrange,
+}

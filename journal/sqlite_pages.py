@@ -1,0 +1,76 @@
+"""Pages of a large table, in the order of its key, each found in bounded time."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from . import Page
+
+T = TypeVar("T")
+#: SQL and its values.
+Condition = tuple[str, tuple[object, ...]]
+
+#: Rows looked at for one page, where no index helps: a page is quick at any size, and empty pages
+#: say where to go on.
+WINDOW = 50_000
+
+
+class Sought(NamedTuple):
+    """What is looked for: words of ours but for the values."""
+
+    table: str
+    #: The growing whole number that is its key.
+    place: str
+    columns: str
+    conditions: Sequence[Condition]
+    #: An index leads to what is wanted: the table need not be walked.
+    indexed: bool
+
+
+def page(
+    conn: sqlite3.Connection,
+    sought: Sought,
+    read: Callable[[Sequence[Any]], T],
+    *,
+    after: int | None,
+    limit: int,
+    desc: bool,
+) -> Page[T]:
+    """One page, found by looking at WINDOW rows at the most unless an index leads to them."""
+    place = sought.place
+    (newest,) = conn.execute(f"select coalesce(max({place}), 0) from {sought.table}").fetchone()  # noqa: S608 - our words
+    begin = (newest + 1 if desc else 0) if after is None else after
+    first, last = _window(begin, newest, desc=desc, whole=sought.indexed)
+    where = "".join(f" and {sql}" for sql, _ in sought.conditions)
+    values = [value for _, given in sought.conditions for value in given]
+    # A plus keeps SQLite from walking the table by its key where an index leads to a few rows.
+    key = f"+{place}" if sought.indexed and sought.conditions else place
+    rows = conn.execute(
+        f"select {place}, {sought.columns} from {sought.table}"  # noqa: S608 - our words
+        f" where {key} between ? and ?{where}"
+        f" order by {place} {'desc' if desc else 'asc'} limit ?",
+        (first, last, *values, limit + 1),
+    ).fetchall()
+    items = tuple((at, read(row)) for at, *row in rows[:limit])
+    if len(rows) > limit:
+        return Page(items=items, next_seq=items[-1][0], has_more=True)
+    looked_at = first if desc else last
+    if desc:
+        return Page(items=items, next_seq=max(looked_at, 1), has_more=looked_at > 1)
+    return Page(items=items, next_seq=max(looked_at, begin), has_more=looked_at < newest)
+
+
+def _window(begin: int, newest: int, *, desc: bool, whole: bool) -> tuple[int, int]:
+    if desc:
+        last = min(begin - 1, newest)
+        return (1 if whole else max(1, last - WINDOW + 1)), last
+    first = begin + 1
+    return first, (newest if whole else min(newest, first + WINDOW - 1))
+
+
+def any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:
+    """One of these is one of those; where nothing is asked for, no condition."""
+    if allowed:
+        slots = ", ".join("?" * len(allowed))
+        either = " or ".join(f"{expression} in ({slots})" for expression in expressions)
+        yield f"({either})", tuple(allowed) * len(expressions)

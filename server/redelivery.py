@@ -1,0 +1,64 @@
+"""Sending again what was accepted, because a person asks."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from journal import Journal, Kept, Replayed
+from journal.event import State
+from sinks.worker import Worker
+
+from .handover import forget, hand_over
+
+
+class UnknownSinks(Exception):
+    """Some of those that were named are not configured."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = tuple(names)
+
+
+class Redelivery:
+    """Makes new deliveries of old events, and old deliveries due."""
+
+    def __init__(
+        self, journal: Journal, workers: Mapping[str, Worker], now: Callable[[], float]
+    ) -> None:
+        self._journal, self._workers, self._now = journal, workers, now
+
+    async def replay(self, kept: Kept, sinks: Sequence[str] | None) -> tuple[int, ...]:
+        """Owe the event once more to each of these; their deliveries' ids.
+
+        None: to those that it was owed to at acceptance and that are still configured. Raises
+        UnknownSinks, and makes nothing.
+        """
+        names = self._owed_first(kept) if sinks is None else list(dict.fromkeys(sinks))
+        unknown = [name for name in names if name not in self._workers]
+        if unknown:
+            raise UnknownSinks(unknown)
+        event = msgspec.json.decode(kept.body)
+        owed = [self._workers[name].owe(event) for name in names]
+        at = self._now()
+
+        def then(outcome: Replayed | Exception | None) -> None:
+            if isinstance(outcome, Replayed):
+                hand_over(self._workers, owed, outcome.deliveries, at=at)
+            else:
+                forget(self._workers, owed)
+
+        replayed = await self._journal.replay(event["id"], owed, at=at, then=then)
+        return replayed.ids if replayed else ()
+
+    def _owed_first(self, kept: Kept) -> list[str]:
+        first = (delivery.sink for delivery in kept.deliveries if not delivery.replay)
+        return [name for name in dict.fromkeys(first) if name in self._workers]
+
+    async def retry(self, delivery_id: int, sink: str) -> State | None:
+        """Its state then: `pending` where it is due now, else what kept it; None: there is none."""
+        now = self._now()
+        state = await self._journal.retry(delivery_id, now=now)
+        worker = self._workers.get(sink)
+        if state is State.PENDING and worker is not None:
+            worker.note(now)
+        return state

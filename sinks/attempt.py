@@ -1,0 +1,118 @@
+"""One attempt at a sink, and what became of it in our words."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from journal.event import Attempt
+
+from .redact import compile_redact
+from .sink import Failed, Outgoing, Receipt, Refused, Send, Sink
+
+#: Bytes of an answer that are kept.
+_ANSWER = 1024
+
+log = structlog.get_logger()
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """Time and chance, as arguments."""
+
+    #: Seconds since the epoch.
+    now: Callable[[], float]
+    #: Seconds that only go forward.
+    ticks: Callable[[], float]
+    #: A number of [0, 1).
+    chance: Callable[[], float]
+
+
+def real_clock(chance: Callable[[], float]) -> Clock:
+    """The clocks of this machine."""
+    return Clock(now=time.time, ticks=time.monotonic, chance=chance)
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    attempt: Attempt
+    #: Seconds that the sink asked to be left alone.
+    retry_after: float | None = None
+
+
+class Attempts:
+    """Makes attempts at one sink, each with its deadline: whatever a sink does is told as Tried."""
+
+    def __init__(self, name: str, sink: Sink, clock: Clock) -> None:
+        self._name, self._sink, self._clock = name, sink, clock
+        self._redact = compile_redact(sink.redact)
+
+    async def make(
+        self, send: Send, event_id: str, body: bytes, *, number: int, replay: bool
+    ) -> Tried:
+        """`number` is 1 for the first attempt; `body` the event as kept."""
+        at, began = self._clock.now(), self._clock.ticks()
+        try:
+            receipt = await self._sent(send, event_id, body, number, replay=replay, at=at)
+        except Refused as exc:
+            return Tried(attempt=self._ended(at, began, "refused", exc))
+        except Failed as exc:
+            asked = exc.retry_after
+            return Tried(
+                attempt=self._ended(at, began, "failed", exc),
+                retry_after=asked if isinstance(asked, int | float) else None,
+            )
+        return Tried(attempt=self._ended(at, began, "delivered", receipt))
+
+    def outgoing(
+        self, event_id: str, body: bytes, *, number: int, replay: bool, at: float
+    ) -> Outgoing:
+        """What the sink may see of the event."""
+        seen = body if self._redact is None else self._redact(body)
+        return Outgoing(event_id=event_id, body=seen, attempt=number, at=at, replay=replay)
+
+    async def _sent(
+        self, send: Send, event_id: str, body: bytes, number: int, *, replay: bool, at: float
+    ) -> Receipt:
+        """Whatever goes wrong in a sink is Failed or Refused from here on."""
+        deadline = asyncio.timeout(self._sink.timeout)
+        try:
+            outgoing = self.outgoing(event_id, body, number=number, replay=replay, at=at)
+            async with deadline:
+                return _confirmed(await send(outgoing))
+        except (Failed, Refused):
+            raise
+        except (Exception, asyncio.CancelledError) as exc:
+            if _is_told_to_stop(exc):
+                raise
+            if deadline.expired():
+                raise Failed("timeout") from exc
+            # A sink with a fault is one sink with a fault: the worker goes on.
+            log.error("sink.fault", sink=self._name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
+            raise Failed("fault") from exc
+
+    def _ended(
+        self, at: float, began: float, outcome: str, told: Receipt | Failed | Refused
+    ) -> Attempt:
+        took_ms = round((self._clock.ticks() - began) * 1000, 3)
+        return Attempt(
+            at=at,
+            outcome=outcome,
+            status=told.status,
+            error=None if isinstance(told, Receipt) else told.word,
+            took_ms=took_ms,
+            answer=told.answer[:_ANSWER] or None,
+        )
+
+
+def _confirmed(receipt: object) -> Receipt:
+    """Success is shown: a sink that returns something else has not said that it has the event."""
+    if not isinstance(receipt, Receipt):
+        raise TypeError("a sink returned no Receipt")
+    return receipt
+
+
+def _is_told_to_stop(exc: BaseException) -> bool:
+    """Whether this task is being cancelled; a sink may let a CancelledError of its own escape."""
+    task = asyncio.current_task()
+    return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
