@@ -2,16 +2,21 @@
 
 import re
 import runpy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 import msgspec
 import pytest
 
 from journal.event import Data, Event
+from journal.quantity import Duration, Secret
 from receiver.providers import PROVIDERS
 from server.cli import smshook
+from server.config import CHOICES
 from sinks import SINKS
+from sinks.sink import Sink
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 GENERATOR = runpy.run_path(str(REFERENCE / "generate.py"))
@@ -49,6 +54,47 @@ def test_every_provider_and_sink_is_there():
 
 def tag(struct):
     return struct.__struct_config__.tag
+
+
+class Rotate(msgspec.Struct, frozen=True, kw_only=True):
+    """Another one than that of a file."""
+
+    #: When.
+    every: Duration
+
+
+class Pigeon(Sink, tag="pigeon", frozen=True, kw_only=True):
+    """Takes a while."""
+
+    #: To where | whom.
+    loft: Secret
+    #: Its keys.
+    keys: Mapping[str, Secret] = {}
+    #: At what time.
+    hours: tuple[Literal["day", "night"], ...] = ("day",)
+    #: Words, or a whole letter.
+    letter: str | Mapping[str, Any] | None = None
+    #: When another one flies.
+    rotate: Rotate | None = None
+
+
+def test_a_new_sink_is_there_by_itself(monkeypatch):
+    """Mutant: a list of sinks in the generator, or one heading for two kinds of `rotate`."""
+    monkeypatch.setitem(CHOICES, Sink, (*SINKS, Pigeon))
+
+    page = GENERATOR["pages"]()["options.md"]
+
+    head = "| option | type | default | what it is |\n| --- | --- | --- | --- |\n"
+    assert page.partition("### type: pigeon\n")[2].partition("\n## routes")[0] == (
+        f"\nTakes a while.\n\n{head}"
+        "| `loft` | secret text | required | To where \\| whom. |\n"
+        "| `keys` | mapping of secret text | `{}` | Its keys. |\n"
+        "| `hours` | list of `day`, `night` | `[day]` | At what time. |\n"
+        "| `letter` | text or mapping | `null` | Words, or a whole letter. |\n"
+        "| `rotate` | [mapping](#sinksnamerotate-of-pigeon) | `null` | When another one flies. |\n"
+        "\n### sinks.NAME.rotate of pigeon\n\nAnother one than that of a file.\n\n"
+        f"{head}| `every` | duration | required | When. |\n"
+    )
 
 
 def test_every_command_is_there_as_it_is_typed():
