@@ -30,16 +30,18 @@ _SAID = 10
 _HEADERS = ("route", "matches", "sinks", "first clause that fails", "wanted", "saw")
 
 
-class _Read(NamedTuple):
-    event: Mapping[str, Any]
-    #: The routes that took it when it was accepted; None where nobody says.
-    accepted: Sequence[str] | None = None
-
-
-class _Judged(NamedTuple):
+class _Answer(NamedTuple):
     route: CompiledRoute
     #: None: it takes the event.
     finding: Finding | None
+
+
+class _Judged(NamedTuple):
+    event: Mapping[str, Any]
+    #: Of each route, in the order of the configuration.
+    answers: Sequence[_Answer]
+    #: The routes that took it when it was accepted; None where nobody says.
+    accepted: Sequence[str] | None
 
 
 @click.group(cls=Group)
@@ -60,43 +62,52 @@ def judge(url: str | None, key: str | None, output: str, event: str) -> None:
     accepted is said too, if it was others.
     """
     table = compile_table(configured().routes)
-    read = [_fetched(url, key, event)] if _ID.fullmatch(event) else list(_from_file(event))
-    judged = [_judged(table, each.event) for each in read]
-    if output == "json":
-        print_json([_as_data(*pair) for pair in zip(read, judged, strict=True)])
+    if _ID.fullmatch(event):
+        judged = [_judged(table, *_fetched(url, key, event))]
     else:
-        _print(read, judged)
-    _warn_of_masks(each.event for each in read)
+        judged = [_judged(table, each, None) for each in _from_file(event)]
+    if output == "json":
+        print_json([_as_data(each) for each in judged])
+    else:
+        _print(judged)
+    _warn_of_masks(each.event for each in judged)
 
 
-def _judged(table: Sequence[CompiledRoute], event: Mapping[str, Any]) -> Sequence[_Judged]:
-    return [_Judged(route, explain(route.when, event)) for route in table]
+def _judged(
+    table: Sequence[CompiledRoute], event: Mapping[str, Any], accepted: Sequence[str] | None
+) -> _Judged:
+    answers = [_Answer(route, explain(route.when, event)) for route in table]
+    return _Judged(event, answers, accepted)
 
 
 # Reading
 
 
-def _fetched(url: str | None, key: str | None, event_id: str) -> _Read:
+def _fetched(
+    url: str | None, key: str | None, event_id: str
+) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """The event, and the routes that took it."""
     with connect(url, key, "codes:read") as client:
         whole = client.get(f"/v1/events/{event_id.lower()}")
-    accepted = [route["name"] for route in whole["routes"] if route["matched"]]
-    return _Read(whole["event"], accepted)
+    return whole["event"], [route["name"] for route in whole["routes"] if route["matched"]]
 
 
-def _from_file(name: str) -> Iterator[_Read]:
+def _from_file(name: str) -> Sequence[Mapping[str, Any]]:
     place, text = _text(name)
     complaints: list[str] = []
+    found: list[Mapping[str, Any]] = []
     for number, value in _values(text, place, complaints):
         for event in _events(value):
             if _is_event(event):
-                yield _Read(event)
+                found.append(event)
             else:
                 complaints.append(f"{place}:{number}: not an event: it needs a type and data")
     if complaints:
         more = len(complaints) - _SAID
         raise Failure(*complaints[:_SAID], *([f"and {more} more"] if more > 0 else []))
-    if not text.strip():
-        raise Failure(f"{place}: empty, there is no event in it")
+    if not found:
+        raise Failure(f"{place}: there is no event in it")
+    return found
 
 
 def _text(name: str) -> tuple[str, str]:
@@ -159,10 +170,10 @@ def _is_event(value: Any) -> bool:
 # Saying
 
 
-def _as_data(read: _Read, judged: Sequence[_Judged]) -> Mapping[str, Any]:
+def _as_data(judged: _Judged) -> Mapping[str, Any]:
     return {
-        "id": read.event.get("id"),
-        "type": read.event["type"],
+        "id": judged.event.get("id"),
+        "type": judged.event["type"],
         "routes": [
             {
                 "name": route.name,
@@ -170,9 +181,9 @@ def _as_data(read: _Read, judged: Sequence[_Judged]) -> Mapping[str, Any]:
                 "sinks": list(route.to),
                 "fails": None if finding is None else _finding_as_data(finding),
             }
-            for route, finding in judged
+            for route, finding in judged.answers
         ],
-        "matched_when_accepted": read.accepted,
+        "matched_when_accepted": judged.accepted,
     }
 
 
@@ -188,29 +199,26 @@ def _finding_as_data(finding: Finding) -> Mapping[str, Any]:
     }
 
 
-def _print(read: Sequence[_Read], judged: Sequence[Sequence[_Judged]]) -> None:
-    rows = [
-        (each.event.get("id"), *row)
-        for each, routes_of_it in zip(read, judged, strict=True)
-        for row in _rows(routes_of_it)
-    ]
-    if len(read) > 1:
+def _print(judged: Sequence[_Judged]) -> None:
+    rows = [(each.event.get("id"), *row) for each in judged for row in _rows(each.answers)]
+    if len(judged) > 1:
         print_table(("event", *_HEADERS), rows, none="no routes")
     else:
         print_table(_HEADERS, [row[1:] for row in rows], none="no routes")
-    for each, routes_of_it in zip(read, judged, strict=True):
-        _print_accepted(each.accepted, routes_of_it)
+    for each in judged:
+        _print_accepted(each)
 
 
-def _print_accepted(accepted: Sequence[str] | None, judged: Sequence[_Judged]) -> None:
-    now = {route.name for route, finding in judged if finding is None}
-    if accepted is not None and set(accepted) != now:
+def _print_accepted(judged: _Judged) -> None:
+    """Where it was others than now."""
+    now = {route.name for route, finding in judged.answers if finding is None}
+    if judged.accepted is not None and set(judged.accepted) != now:
         click.echo()
-        click.echo(plain(f"matched when it was accepted: {', '.join(accepted) or 'none'}"))
+        click.echo(plain(f"matched when it was accepted: {', '.join(judged.accepted) or 'none'}"))
 
 
-def _rows(judged: Sequence[_Judged]) -> Iterator[tuple[Any, ...]]:
-    for route, finding in judged:
+def _rows(answers: Sequence[_Answer]) -> Iterator[tuple[Any, ...]]:
+    for route, finding in answers:
         if finding is None:
             yield (route.name, True, route.to, None, None, None)
             continue

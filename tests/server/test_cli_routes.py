@@ -240,8 +240,9 @@ def test_a_file_that_is_not_there_is_a_wrong_command_line():
 @pytest.mark.parametrize(
     ("written", "complaints"),
     [
-        ("", ["events: empty, there is no event in it"]),
-        (" \n\n", ["events: empty, there is no event in it"]),
+        ("", ["events: there is no event in it"]),
+        (" \n\n", ["events: there is no event in it"]),
+        ("[]", ["events: there is no event in it"]),
         ("type: sms\n", ["events:1: not JSON: Expecting value"]),
         ('{\n "type": "x",\n', [
             "events:3: not JSON: Expecting property name enclosed in double quotes",
