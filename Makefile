@@ -1,11 +1,11 @@
-# make run · make test · make check · make lock · make clean
+# make run · make test · make check · make docs · make lock · make clean
 #
 # Everything lives in .venv. Its stamp files (.venv/.made, .run, .project, .dev) say what has been
 # installed from which lock file, so that nothing is installed twice.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lock clean FORCE
+.PHONY: help run test check docs lock clean FORCE
 MAKEFLAGS += --no-print-directory
 
 # Which interpreter makes .venv: the first of these that is new enough and has venv.
@@ -25,6 +25,7 @@ help:
 	@echo 'make run     serve; LISTEN=127.0.0.1:9000 ADMIN_LISTEN=127.0.0.1:9001 change the ports'
 	@echo 'make test    everything CI runs: the checks, the tests, the coverage'
 	@echo 'make check   lint, format, types and import layers only'
+	@echo 'make docs    make docs/reference again, from the code'
 	@echo 'make lock    resolve requirements/*.txt again; UPGRADE=1 takes newer versions'
 	@echo 'make clean   remove .venv and what tools left behind; never the journal or smshook.yaml'
 	@echo 'PYTHON=/path/to/python3.11 chooses the interpreter that makes .venv'
@@ -47,8 +48,12 @@ check: .venv/.dev
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet . || { echo 'run: .venv/bin/ruff format .' >&2; exit 1; }
 	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/mypy --no-error-summary docs/reference/generate.py
 	@.venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 	@echo 'checks: clean'
+
+docs: .venv/.dev
+	@.venv/bin/python docs/reference/generate.py
 
 COMPILE := .venv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \

@@ -10,8 +10,11 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
-from journal.path import MISSING, parse, value_at
+import msgspec
+
+from journal.path import MISSING, Path, parse, value_at
 
 #: Over an event as plain JSON values: dict, list, str, int, float, bool and None.
 Predicate = Callable[[Mapping[str, object]], bool]
@@ -35,8 +38,29 @@ class Invalid(Exception):
         self.complaints = tuple(complaints)
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A filter, or a part of one, compiled."""
+
+    #: Where it is written: `routes.google.when.data.price.amount.$gte`.
+    place: str
+    #: What is written there.
+    wanted: object
+    #: Over the whole event, or over what is at `path`, as the part that it is in says.
+    holds: Callable[[Any], bool]
+    #: The parts that decide, and how: `$and`, `$or` or `$not`; None: this one itself.
+    join: str | None = None
+    parts: tuple["Part", ...] = ()
+    #: Its parts are asked about what the event has there, not about the event.
+    path: Path | None = None
+
+
 def compile_when(when: Mapping[str, object], where: str) -> Predicate:
     """Raises Invalid; its places begin with `where`, its texts name no value of the filter."""
+    return compile_filter(when, where).holds
+
+
+def compile_filter(when: Mapping[str, object], where: str) -> Part:
+    """The same with what it is made of, so that its answer can be explained."""
     complaints: list[tuple[str, str]] = []
 
     def complain(place: str, text: str) -> None:
@@ -44,38 +68,66 @@ def compile_when(when: Mapping[str, object], where: str) -> Predicate:
 
     if _is_deeper(when, _DEEPEST):
         raise Invalid([(where, f"nested more than {_DEEPEST} deep")])
-    predicate = _filter(when, where, complain)
+    compiled = _filter(when, where, complain)
     if complaints:
         raise Invalid(complaints)
-    return predicate
+    return compiled
 
 
-def _filter(written: object, place: str, complain: _Complain) -> Predicate:
+def _filter(written: object, place: str, complain: _Complain) -> Part:
     if not isinstance(written, Mapping):
         complain(place, "not a filter; write paths and conditions, such as data.code: {$ne: null}")
-        return _never
+        return _nothing(place)
     clauses = [_clause(key, given, f"{place}.{key}", complain) for key, given in written.items()]
-    return lambda event: all(clause(event) for clause in clauses)
+    return _joined("$and", clauses, place, written)
 
 
-def _clause(key: object, given: object, place: str, complain: _Complain) -> Predicate:
+def _clause(key: object, given: object, place: str, complain: _Complain) -> Part:
     if key == "$not":
-        inner = _filter(given, place, complain)
-        return lambda event: not inner(event)
+        return _joined("$not", [_filter(given, place, complain)], place, given)
     if key in _JOINS:
         filters = [_filter(part, at, complain) for part, at in _parts(given, place, complain)]
-        join = _JOINS[key]
-        return lambda event: join(one(event) for one in filters)
+        return _joined(str(key), filters, place, given)
     if not isinstance(key, str) or key.startswith("$"):
         complain(place, _no_path(key))
-        return _never
+        return _nothing(place)
     condition = _condition(given, place, key, complain)
     try:
         path = parse(key)
     except ValueError as error:
         complain(place, str(error))
-        return _never
-    return lambda event: condition(value_at(event, path))
+        return _nothing(place)
+    return _at(path, condition)
+
+
+def _at(path: Path, condition: Part) -> Part:
+    holds = condition.holds
+    return Part(
+        place=condition.place,
+        wanted=condition.wanted,
+        holds=lambda event: holds(value_at(event, path)),
+        join="$and",
+        parts=(condition,),
+        path=path,
+    )
+
+
+def _joined(join: str, parts: Sequence[Part], place: str, wanted: object) -> Part:
+    """`$not` has one part."""
+    # The bare functions: an event passes here more often than it is explained.
+    tests = [part.holds for part in parts]
+    holds = _negated(tests[0]) if join == "$not" else _any_or_all(_JOINS[join], tests)
+    return Part(place=place, wanted=wanted, holds=holds, join=join, parts=tuple(parts))
+
+
+def _negated(test: _Condition) -> _Condition:
+    return lambda value: not test(value)
+
+
+def _any_or_all(join: Callable[[Iterator[bool]], bool], tests: Sequence[_Condition]) -> _Condition:
+    if len(tests) == 1:
+        return tests[0]
+    return lambda value: join(test(value) for test in tests)
 
 
 def _no_path(key: object) -> str:
@@ -86,47 +138,45 @@ def _no_path(key: object) -> str:
     return _no_operator(key, ("$and", "$or", "$not"))
 
 
-def _condition(given: object, place: str, path: str, complain: _Complain) -> _Condition:
+def _condition(given: object, place: str, path: str, complain: _Complain) -> Part:
     if isinstance(given, Mapping):
         return _operators(given, place, path, complain)
-    if isinstance(given, list | tuple):
-        return _in(given, place, complain)
-    return _some(_equal(given, place, complain))
+    compiled = _in if isinstance(given, list | tuple) else _plain
+    return Part(place=place, wanted=given, holds=compiled(given, place, complain))
 
 
-def _operators(
-    given: Mapping[object, object], place: str, path: str, complain: _Complain
-) -> _Condition:
+def _operators(given: Mapping[object, object], place: str, path: str, complain: _Complain) -> Part:
     if not given:
         complain(place, f"names no operator; operators: {', '.join(_ALL)}")
     conditions = [
         _operator(key, operand, f"{place}.{key}", path, complain) for key, operand in given.items()
     ]
-    return lambda value: all(condition(value) for condition in conditions)
+    return _joined("$and", conditions, place, given)
 
 
-def _operator(
-    key: object, operand: object, place: str, path: str, complain: _Complain
-) -> _Condition:
+def _operator(key: object, operand: object, place: str, path: str, complain: _Complain) -> Part:
     if key == "$not":
-        inner = _condition(operand, place, path, complain)
-        return lambda value: not inner(value)
+        return _joined("$not", [_condition(operand, place, path, complain)], place, operand)
     if key in _JOINS:
         parts = _parts(operand, place, complain)
         conditions = [_condition(part, at, path, complain) for part, at in parts]
-        join = _JOINS[key]
-        return lambda value: join(one(value) for one in conditions)
+        return _joined(str(key), conditions, place, operand)
     if key in _OPERATORS:
-        return _OPERATORS[str(key)](operand, place, complain)
+        compiled = _OPERATORS[key]
+        return Part(place=place, wanted=operand, holds=compiled(operand, place, complain))
     text = _no_operator(str(key), _ALL)
     below = "" if str(key).startswith("$") else f"; for a field below it write {path}.{key}: ..."
     complain(place, text + below)
-    return _never
+    return _nothing(place)
+
+
+def _plain(wanted: object, place: str, complain: _Complain) -> _Condition:
+    return _some(_equal(wanted, place, complain))
 
 
 def _eq(operand: object, place: str, complain: _Complain) -> _Condition:
     if not isinstance(operand, list | tuple):
-        return _some(_equal(operand, place, complain))
+        return _plain(operand, place, complain)
     tests = [_equal(item, f"{place}[{i}]", complain) for i, item in enumerate(operand)]
 
     def same_list(value: object) -> bool:
@@ -267,6 +317,11 @@ def _no_operator(key: str, operators: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(key, operators, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     return f"{key!r} is no operator; operators: {', '.join(operators)}{hint}"
+
+
+def _nothing(place: str) -> Part:
+    """In place of what is no filter, and was complained of."""
+    return Part(place=place, wanted=None, holds=_never)
 
 
 def _never(_: object) -> bool:

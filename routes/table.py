@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from .match import Invalid, Predicate, compile_when
+from .match import Invalid, Part, Predicate, compile_filter
 
 #: What a route without `when` takes: all that tells of something new. An order that expired
 #: tells that nothing came, so it is asked for by name.
@@ -26,6 +26,8 @@ class CompiledRoute(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     to: tuple[str, ...]
     matches: Predicate
+    #: What `matches` is made of, to explain its answer.
+    when: Part
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,11 +45,12 @@ def compile_table(routes: Mapping[str, Route]) -> tuple[CompiledRoute, ...]:
     complaints: list[tuple[str, str]] = []
     for name, route in routes.items():
         try:
-            matches = _predicate(name, route)
+            when = _when(name, route)
         except Invalid as invalid:
             complaints.extend(invalid.complaints)
         else:
-            table.append(CompiledRoute(name=name, to=route.to, matches=matches))
+            matches = when.holds
+            table.append(CompiledRoute(name=name, to=route.to, matches=matches, when=when))
     if complaints:
         raise Invalid(complaints)
     return tuple(table)
@@ -60,10 +63,28 @@ def plan(table: Sequence[CompiledRoute], event: Mapping[str, object]) -> Plan:
     return Plan(sinks=tuple(sinks), routes=tuple(route.name for route in matched))
 
 
-def _predicate(name: str, route: Route) -> Predicate:
+def _when(name: str, route: Route) -> Part:
+    place = f"routes.{name}.when"
     if route.when is None:
-        return _unasked
-    return compile_when(route.when, f"routes.{name}.when")
+        return _unwritten(place)
+    return compile_filter(route.when, place)
+
+
+def _unwritten(place: str) -> Part:
+    """In place of a `when`: a condition on the type."""
+    condition = Part(
+        place=f"{place}.type",
+        wanted=[f"{beginning}*" for beginning in _UNASKED],
+        holds=lambda type_: str(type_).startswith(_UNASKED),
+    )
+    return Part(
+        place=place,
+        wanted=None,
+        holds=_unasked,
+        join="$and",
+        parts=(condition,),
+        path=("type",),
+    )
 
 
 def _unasked(event: Mapping[str, object]) -> bool:

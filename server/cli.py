@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from .commands.command import Group
+from .commands.judging import routes
 from .commands.reading import events, quarantine, rejections, sources
 from .commands.running import healthcheck, send, serve
 from .commands.setup import check, config, init, migrate, version
@@ -44,7 +45,7 @@ def smshook() -> None:
 
 for _command in (
     *(init, check, serve, send),
-    *(sources, events, quarantine, rejections),
+    *(sources, events, routes, quarantine, rejections),
     *(config, healthcheck, migrate, version),
 ):
     smshook.add_command(_command)

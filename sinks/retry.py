@@ -24,11 +24,13 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     #: Every wait, the first attempt's included: `[0s, 5s, 1m]` is three attempts.
     schedule: tuple[Duration, ...] | None = None
-    #: Instead of a schedule: so many attempts in all (15), the first of them at once,
+    #: Instead of a schedule, waits that double: so many attempts in all, the first of them at once.
+    #: Unset: 15.
     attempts: int | None = None
-    #: the second this long after it (1s), each later one after twice the wait before,
+    #: Of waits that double: from the first attempt to the second. Each later wait is twice the one
+    #: before. Unset: 1s.
     first_wait: Duration | None = None
-    #: but never longer than this (24h).
+    #: Of waits that double: none is longer than this. Unset: 24h.
     max_wait: Duration | None = None
 
     def __post_init__(self) -> None:

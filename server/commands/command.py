@@ -136,7 +136,7 @@ output_option = click.option(
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="For people, or the API's own data for programs.",
+    help="For people, or JSON for programs.",
 )
 
 

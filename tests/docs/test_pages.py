@@ -7,11 +7,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from journal.quantity import Secret
 from receiver.decode import decode
 from receiver.providers import PROVIDERS, TellABot
 from receiver.source import Callback
+from server.cli import smshook
 from server.config import load
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -69,6 +71,22 @@ def test_the_worked_example_becomes_that_event():
         happening.time,
     )
     assert shown["dedupekey"].startswith(f"{happening.keys[0].second:08x}")
+
+
+def test_the_routes_that_are_tried_are_judged_as_the_page_says(tmp_path):
+    """Mutant: a column more or a word changed in what is printed, and not on the page."""
+    [routes] = [block for block in blocks("configuration.md", "yaml") if "dear:" in block][1:]
+    page = (DOCS / "configuration.md").read_text()
+    [shown] = re.findall(r"(?ms)^it says\n\n```\n(.*?)^```$", page)
+    [event] = blocks("events.md", "json")
+    config, file = tmp_path / "smshook.yaml", tmp_path / "event.json"
+    config.write_text("".join(REST.values()).replace("${HOOK_SECRET}", "a" * 32) + routes)
+    config.chmod(0o600)
+    file.write_text(event)
+
+    result = CliRunner().invoke(smshook, ["routes", "test", str(file), "--config", str(config)])
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, shown, "")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda p: p.__struct_config__.tag)

@@ -40,7 +40,7 @@ api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 
 STEP_ONE = [
     *("init", "check", "serve", "send"),
-    *("sources list", "sources url", "events list", "events show"),
+    *("sources list", "sources url", "events list", "events show", "routes test"),
     *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
     *("rejections", "config show", "config schema", "healthcheck", "migrate", "version"),
 ]

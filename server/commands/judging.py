@@ -1,0 +1,270 @@
+"""Which routes take an event, and which clause of the others does not."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import click
+from msgspec import UNSET
+
+from journal.path import MISSING
+from routes.explain import Finding, explain
+from routes.table import CompiledRoute, compile_table
+from sinks.redact import MASK
+
+from ..terminal import plain
+from .command import (
+    Failure,
+    Group,
+    Wrong,
+    output_option,
+    print_json,
+    print_table,
+)
+from .service import configured, connect, connection_options
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+#: Complaints that are said, each of another line: a file of something else has thousands.
+_SAID = 10
+_HEADERS = ("route", "matches", "sinks", "first clause that fails", "wanted", "saw")
+
+
+class _Answer(NamedTuple):
+    route: CompiledRoute
+    #: None: it takes the event.
+    finding: Finding | None
+
+
+class _Judged(NamedTuple):
+    event: Mapping[str, Any]
+    #: Of each route, in the order of the configuration.
+    answers: Sequence[_Answer]
+    #: The routes that took it when it was accepted; None where nobody says.
+    accepted: Sequence[str] | None
+
+
+@click.group(cls=Group)
+def routes() -> None:
+    """Which events go where."""
+
+
+@routes.command("test", example="routes test events.jsonl")
+@click.argument("event", metavar="FILE|ID")
+@output_option
+@connection_options
+def judge(url: str | None, key: str | None, output: str, event: str) -> None:
+    """Say which routes take an event, and why others do not.
+
+    The routes are those that the configuration has now: try them before a restart. FILE holds an
+    event, or one a line as a file sink writes them; `-` is stdin. The event with an ID is read
+    from the running service, with a key that has codes:read; which routes took it when it was
+    accepted is said too, if it was others.
+    """
+    table = compile_table(configured().routes)
+    if _ID.fullmatch(event):
+        judged = [_judged(table, *_fetched(url, key, event))]
+    else:
+        judged = [_judged(table, each, None) for each in _from_file(event)]
+    if output == "json":
+        print_json([_as_data(each) for each in judged])
+    else:
+        _print(judged)
+    _warn_of_masks(each.event for each in judged)
+
+
+def _judged(
+    table: Sequence[CompiledRoute], event: Mapping[str, Any], accepted: Sequence[str] | None
+) -> _Judged:
+    answers = [_Answer(route, explain(route.when, event)) for route in table]
+    return _Judged(event, answers, accepted)
+
+
+# Reading
+
+
+def _fetched(
+    url: str | None, key: str | None, event_id: str
+) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """The event, and the routes that took it."""
+    with connect(url, key, "codes:read") as client:
+        whole = client.get(f"/v1/events/{event_id.lower()}")
+    return whole["event"], [route["name"] for route in whole["routes"] if route["matched"]]
+
+
+def _from_file(name: str) -> Sequence[Mapping[str, Any]]:
+    place, text = _text(name)
+    complaints: list[str] = []
+    found: list[Mapping[str, Any]] = []
+    for number, value in _values(text, place, complaints):
+        for event in _events(value):
+            if _is_event(event):
+                found.append(event)
+            else:
+                complaints.append(f"{place}:{number}: not an event: it needs a type and data")
+    if complaints:
+        more = len(complaints) - _SAID
+        raise Failure(*complaints[:_SAID], *([f"and {more} more"] if more > 0 else []))
+    if not found:
+        raise Failure(f"{place}: there is no event in it")
+    return found
+
+
+def _text(name: str) -> tuple[str, str]:
+    """What complaints call it, and what is in it."""
+    try:
+        with click.open_file(name, "rb") as file:
+            return "stdin" if name == "-" else name, file.read().decode(errors="replace")
+    except FileNotFoundError:
+        raise Wrong(
+            f"{name}: no such file; write a file of events, `-`, or an event's id"
+        ) from None
+
+
+def _values(text: str, place: str, complaints: list[str]) -> Iterator[tuple[int, Any]]:
+    """JSON values with the lines that they begin in: one a line, or one in all."""
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    # Of one value on several lines, the first is none by itself.
+    if not lines or not _is_json(lines[0][1]):
+        lines = [(1, text)] if lines else []
+    for number, line in lines:
+        try:
+            yield number, json.loads(line, parse_constant=_refuse)
+        except json.JSONDecodeError as exc:
+            complaints.append(f"{place}:{number + exc.lineno - 1}: not JSON: {exc.msg}")
+        except (ValueError, RecursionError):
+            complaints.append(f"{place}:{number}: not JSON that an event could be")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _events(value: Any) -> Iterator[Any]:
+    """An event, a list of them, or what `events list` and `events show` print as JSON."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _events(item)
+    elif isinstance(value, dict) and "type" not in value and "event" in value:
+        yield value["event"]
+    else:
+        yield value
+
+
+def _is_event(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("type"), str)
+        and isinstance(value.get("data"), dict)
+    )
+
+
+# Saying
+
+
+def _as_data(judged: _Judged) -> Mapping[str, Any]:
+    return {
+        "id": judged.event.get("id"),
+        "type": judged.event["type"],
+        "routes": [
+            {
+                "name": route.name,
+                "matches": finding is None,
+                "sinks": list(route.to),
+                "fails": None if finding is None else _finding_as_data(finding),
+            }
+            for route, finding in judged.answers
+        ],
+        "matched_when_accepted": judged.accepted,
+    }
+
+
+def _finding_as_data(finding: Finding) -> Mapping[str, Any]:
+    seen = finding.saw is not UNSET and finding.saw is not MISSING
+    return {
+        "clause": finding.clause,
+        "holds": finding.holds,
+        "wanted": finding.wanted,
+        "saw": finding.saw if seen else None,
+        "missing": finding.saw is MISSING,
+        "below": [_finding_as_data(each) for each in finding.below],
+    }
+
+
+def _print(judged: Sequence[_Judged]) -> None:
+    rows = [(each.event.get("id"), *row) for each in judged for row in _rows(each.answers)]
+    if len(judged) > 1:
+        print_table(("event", *_HEADERS), rows, none="no routes")
+    else:
+        print_table(_HEADERS, [row[1:] for row in rows], none="no routes")
+    for each in judged:
+        _print_accepted(each)
+
+
+def _print_accepted(judged: _Judged) -> None:
+    """Where it was others than now."""
+    now = {route.name for route, finding in judged.answers if finding is None}
+    if judged.accepted is not None and set(judged.accepted) != now:
+        click.echo()
+        click.echo(plain(f"matched when it was accepted: {', '.join(judged.accepted) or 'none'}"))
+
+
+def _rows(answers: Sequence[_Answer]) -> Iterator[tuple[Any, ...]]:
+    for route, finding in answers:
+        if finding is None:
+            yield (route.name, True, route.to, None, None, None)
+            continue
+        first, *below = _clauses(finding)
+        yield (route.name, False, route.to, *first)
+        for clause in below:
+            yield ("", "", "", *clause)
+
+
+def _clauses(finding: Finding) -> Iterator[tuple[str, str, str]]:
+    """It, and what is below it: each with what was wanted and seen."""
+    yield finding.clause, _written(finding.wanted), _saw(finding)
+    for each in finding.below:
+        yield from _clauses(each)
+
+
+def _saw(finding: Finding) -> str:
+    if finding.saw is MISSING:
+        return "nothing there"
+    if finding.saw is not UNSET:
+        return _written(finding.saw)
+    if any(not each.holds for each in finding.below):
+        return "none holds" if len(finding.below) > 1 else "does not hold"
+    return "holds"
+
+
+def _written(value: Any) -> str:
+    """As JSON: `"7"` is not `7`, and no value is a word of ours."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _warn_of_masks(events: Iterable[Mapping[str, Any]]) -> None:
+    masked = dict.fromkeys(path for event in events for path in _masked(event, ""))
+    if masked:
+        click.echo(
+            plain(
+                f"warning: {', '.join(masked)}: masked, so that conditions on them are misjudged; "
+                "`smshook routes test ID` with a key that has codes:read sees them in clear"
+            ),
+            err=True,
+        )
+
+
+def _masked(value: Any, path: str) -> Iterator[str]:
+    if value in (MASK, [MASK]):
+        yield path
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _masked(item, f"{path}.{name}" if path else name)

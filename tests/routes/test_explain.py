@@ -1,0 +1,287 @@
+"""Why a filter does not take an event."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from journal.path import MISSING
+from routes.explain import Finding, explain
+from routes.match import compile_filter, compile_when
+from routes.table import Route, compile_table
+
+EVENT = {
+    "type": "sms.received",
+    "data": {
+        "to": "+18503814729",
+        "from": "22000",
+        "country": "US",
+        "service": {"id": "Google", "name": "Google", "key": "google"},
+        "price": {"amount": "1.20", "currency": None},
+        "code": "G-804036",
+        "urls": ["https://a.example/1", "https://b.example/2"],
+    },
+}
+
+
+def found(when, event=EVENT):
+    return explain(compile_filter(when, "routes.r.when"), event)
+
+
+def fails(clause, wanted, saw):
+    return Finding(clause=clause, holds=False, wanted=wanted, saw=saw)
+
+
+def holds(clause, wanted, saw):
+    return Finding(clause=clause, holds=True, wanted=wanted, saw=saw)
+
+
+# The clause and what it saw
+
+
+@pytest.mark.parametrize(
+    ("when", "finding"),
+    [
+        ({"data.country": "GB"}, fails("data.country", "GB", "US")),
+        ({"data.country": ["GB", "FR"]}, fails("data.country", ["GB", "FR"], "US")),
+        (
+            {"data.price.amount": {"$gte": 1.5}},
+            fails("data.price.amount.$gte", 1.5, "1.20"),
+        ),
+        (
+            {"data.service.key": {"$startsWith": "whats"}},
+            fails("data.service.key.$startsWith", "whats", "google"),
+        ),
+        ({"data.price.currency": "USD"}, fails("data.price.currency", "USD", None)),
+        (
+            {"data.urls": {"$endsWith": "/3"}},
+            fails("data.urls.$endsWith", "/3", ["https://a.example/1", "https://b.example/2"]),
+        ),
+        ({"data.request_id": "1"}, fails("data.request_id", "1", MISSING)),
+        ({"data.code.x": {"$exists": True}}, fails("data.code.x.$exists", True, MISSING)),
+        ({"data.code": {"$not": "G-804036"}}, fails("data.code.$not", "G-804036", "G-804036")),
+    ],
+    ids=str,
+)
+def test_a_clause_that_fails_is_named_with_what_it_wanted_and_what_it_saw(when, finding):
+    """Mutant: a missing path told as null."""
+    assert found(when) == finding
+
+
+def test_what_matches_has_nothing_to_explain():
+    assert found({}) is None
+    assert found({"data.country": "US", "data.code": {"$ne": None}}) is None
+
+
+def test_the_first_that_fails_is_told_in_the_order_they_are_written():
+    """Mutant: the last one, or all of them."""
+    when = {
+        "data.country": "US",
+        "data.price.amount": {"$gte": 1, "$lt": 1.1},
+        "data.code": "another",
+    }
+
+    assert found(when) == fails("data.price.amount.$lt", 1.1, "1.20")
+
+
+# Joined
+
+
+def test_of_a_conjunction_the_first_that_fails_inside_is_told():
+    when = {"$and": [{"data.country": "US"}, {"data.code": "1", "data.to": "2"}]}
+
+    assert found(when) == fails("$and[1].data.code", "1", "G-804036")
+
+
+def test_of_a_disjunction_each_branch_is_told_with_its_first_that_fails():
+    """Mutant: the last branch alone."""
+    branches = [
+        {"data.country": "GB"},
+        {"data.country": "US", "data.code": "1", "data.to": "2"},
+    ]
+
+    assert found({"$or": branches}) == Finding(
+        clause="$or",
+        holds=False,
+        wanted=branches,
+        below=(
+            fails("$or[0].data.country", "GB", "US"),
+            fails("$or[1].data.code", "1", "G-804036"),
+        ),
+    )
+
+
+def test_of_a_disjunction_in_a_condition_each_is_told():
+    either = ["GB", {"$startsWith": "F"}]
+
+    assert found({"data.country": {"$or": either}}) == Finding(
+        clause="data.country.$or",
+        holds=False,
+        wanted=either,
+        below=(
+            fails("data.country.$or[0]", "GB", "US"),
+            fails("data.country.$or[1].$startsWith", "F", "US"),
+        ),
+    )
+
+
+def test_of_a_negation_what_holds_in_it_is_told():
+    """Mutant: its first clause alone, where it takes both to hold."""
+    inner = {"data.country": "US", "data.from": {"$regex": "^[0-9]{1,7}$"}}
+
+    assert found({"$not": inner}) == Finding(
+        clause="$not",
+        holds=False,
+        wanted=inner,
+        below=(
+            holds("$not.data.country", "US", "US"),
+            holds("$not.data.from.$regex", "^[0-9]{1,7}$", "22000"),
+        ),
+    )
+
+
+def test_of_a_negated_disjunction_the_branch_that_holds_is_told():
+    inner = {"$or": [{"data.country": "GB"}, {"data.country": "US"}]}
+
+    assert found({"$not": inner}) == Finding(
+        clause="$not",
+        holds=False,
+        wanted=inner,
+        below=(holds("$not.$or[1].data.country", "US", "US"),),
+    )
+
+
+def test_a_negation_of_a_negation_tells_what_fails():
+    inner = {"$not": {"data.country": "GB"}}
+
+    assert found({"$not": inner}) == Finding(
+        clause="$not",
+        holds=False,
+        wanted=inner,
+        below=(
+            Finding(
+                clause="$not.$not",
+                holds=True,
+                wanted={"data.country": "GB"},
+                below=(fails("$not.$not.data.country", "GB", "US"),),
+            ),
+        ),
+    )
+
+
+# Routes
+
+
+def test_a_route_without_a_filter_fails_on_the_type():
+    [route] = compile_table({"everything": Route(to=("log",))})
+
+    taken = explain(route.when, {"type": "rental.renewed"})
+    left = explain(route.when, {"type": "order.expired"})
+
+    assert taken is None
+    assert left == fails("type", ["sms.*", "call.*", "rental.*", "number.*"], "order.expired")
+
+
+# It agrees with what decides
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US", "ab"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
+    max_leaves=4,
+)
+PATHS = st.sampled_from(["type", "data.code", "data.service", "data.service.a", "data.urls"])
+VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US"])
+BOUNDS = st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US"])
+TEXTS = st.sampled_from(["", "1", "U", "S"])
+LISTS = st.lists(VALUES, min_size=1, max_size=3)
+OPERATORS = {
+    **dict.fromkeys(("$eq", "$ne"), VALUES | LISTS),
+    **dict.fromkeys(("$gt", "$gte", "$lt", "$lte"), BOUNDS),
+    **dict.fromkeys(("$in", "$nin"), LISTS | TEXTS),
+    **dict.fromkeys(("$startsWith", "$endsWith", "$regex"), TEXTS),
+    "$exists": st.booleans(),
+}
+
+
+def joined(inner):
+    """The joins of a filter or of a condition, as further keys of a mapping."""
+    several = st.lists(inner, min_size=1, max_size=3)
+    return {"$and": several, "$or": several, "$not": inner}
+
+
+def some_of(keys):
+    """A mapping with one to three of these keys."""
+    names = st.lists(st.sampled_from(sorted(keys)), min_size=1, max_size=3, unique=True)
+    return names.flatmap(
+        lambda chosen: st.fixed_dictionaries({name: keys[name] for name in chosen})
+    )
+
+
+CONDITIONS = st.recursive(
+    VALUES | LISTS | some_of(OPERATORS),
+    lambda inner: some_of({**OPERATORS, **joined(inner)}),
+    max_leaves=4,
+)
+FILTERS = st.recursive(
+    st.dictionaries(PATHS, CONDITIONS, max_size=3),
+    lambda inner: st.builds(
+        lambda clauses, joins: {**clauses, **joins},
+        st.dictionaries(PATHS, CONDITIONS, max_size=2),
+        some_of(joined(inner)),
+    ),
+    max_leaves=6,
+)
+EVENTS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["sms.received", "US", "1"])},
+    optional={
+        "data": st.dictionaries(st.sampled_from(["code", "service", "urls"]), JSON, max_size=3)
+    },
+)
+
+
+@given(when=FILTERS, event=EVENTS)
+@example(when={"$not": {}}, event={"type": "x"})
+@example(when={"$not": {"$not": {}}}, event={"type": "x"})
+def test_there_is_something_to_explain_exactly_where_the_filter_does_not_match(when, event):
+    """Mutant: `$or` decided by its first branch; `$not` that forgets to turn its answer."""
+    matches = compile_when(when, "when")(event)
+
+    finding = found(when, event)
+
+    assert (finding is None) is matches
+    assert finding is None or (finding.clause != "" and not finding.holds)
+
+
+@given(when=FILTERS, event=EVENTS)
+def test_what_is_told_can_be_found_in_the_filter(when, event):
+    """Mutant: places counted from the configuration's root, or an operand of a neighbour."""
+    finding = found(when, event)
+
+    for each in every(finding):
+        assert at(when, each.clause) == each.wanted
+
+
+def every(finding):
+    if finding is not None:
+        yield finding
+        for below in finding.below:
+            yield from every(below)
+
+
+def at(written, place):
+    """What is written at a place; a key may hold dots."""
+    while place:
+        if place[0] == "[":
+            index, _, place = place[1:].partition("]")
+            written, place = written[int(index)], place.removeprefix(".")
+            continue
+        key = max((key for key in written if place.startswith(key)), key=len)
+        written, place = written[key], place[len(key) :].removeprefix(".")
+    return written
+
+
+@given(type_=st.sampled_from(["sms.x", "call.x", "order.x", "smsx", "", None, 5]) | st.text())
+def test_a_route_without_a_filter_agrees_too(type_):
+    [route] = compile_table({"everything": Route(to=("log",))})
+    event = {"type": type_}
+
+    assert (explain(route.when, event) is None) is route.matches(event)
