@@ -56,7 +56,7 @@ class Proxy:
 
     def __init__(self, folder, upstream, *, prefix=False, edit=lambda snippet: snippet):
         self.folder, self.upstream = Path(folder), upstream
-        self.port = free_port()
+        self.port, self.plain_port = free_port(), free_port()
         self.process = None
         certificate = authority().issue_cert(HOST)
         certificate.private_key_pem.write_to_path(self.folder / "privkey.pem")
@@ -209,6 +209,7 @@ class Caddy(Proxy):
         options = (
             "{\n\tadmin off\n\tskip_install_trust\n"
             f"\tstorage file_system {self.folder}\n\thttps_port {self.port}\n"
+            f"\thttp_port {self.plain_port}\n"
         )
         certificate = f"\ttls {self.folder}/fullchain.pem {self.folder}/privkey.pem\n"
         changes = {

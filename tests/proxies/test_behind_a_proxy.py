@@ -108,8 +108,10 @@ def peer_in_the_log(service, event_id):
     ids=str,
 )
 def test_the_peer_is_who_called_the_proxy_whatever_it_claims(service, proxy, claimed):
-    """Mutants: `X-Forwarded-For $http_x_forwarded_for`, no such line; `header_up X-Forwarded-For
-    {http.request.header.X-Forwarded-For}`; `trusted_proxies: [127.0.0.0/8]`, which is everybody."""
+    """Mutants: nginx with `X-Forwarded-For $http_x_forwarded_for`, or without that line; Caddy with
+    `header_up X-Forwarded-For {http.request.header.X-Forwarded-For}`; `trusted_proxies: []`, or
+    `[127.0.0.0/8]`, which is everybody here.
+    """
     headers = [*FORM, *(("X-Forwarded-For", said) for said in claimed)]
 
     event_id = accepted(proxy.ask("POST", PATH, a_message(), headers))
@@ -200,13 +202,27 @@ def test_with_or_without_a_slash_behind_a_callback_is_taken(proxy):
 def test_a_path_that_is_not_exactly_that_is_404_and_never_a_redirect(proxy, method, path):
     """As it came, the path reaches smshook: no slash is merged, nothing decoded on the way.
 
-    Mutants: `proxy_pass http://smshook/in/`; without `location = /in`; `handle_path`, `uri
-    strip_prefix` and `rewrite` in their place.
+    Mutants: `proxy_pass http://smshook/in/`; without `location = /in`; `uri strip_prefix /x`.
     """
     answer = proxy.ask(method, path, a_message() if method == "POST" else None)
 
     assert answer.status == 404
     assert "Location" not in answer.headers
+
+
+def test_without_tls_nothing_is_redirected(proxy):
+    """A browser would follow, and say that all is well; the token would have been in clear.
+
+    Mutant: without `auto_https disable_redirects`, Caddy listens there and answers 308.
+    """
+    request = f"GET {PATH} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
+
+    answer = live.exchange(proxy.address(), request)
+
+    assert answer.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    assert b"location:" not in answer.lower()
+    with pytest.raises(ConnectionRefusedError):
+        live.exchange(("127.0.0.1", proxy.plain_port), request)
 
 
 def test_a_token_in_characters_that_a_url_cannot_hold_is_printed_as_it_arrives(service):
@@ -221,14 +237,14 @@ AROUND = ["{}", "/in/..{}", "/in/%2e%2e{}", "/in/x/../..{}", "/{}", "/in{}", "/i
 
 @pytest.mark.parametrize("path", [around.format(i) for i in INSIDE for around in AROUND])
 def test_nothing_but_callbacks_can_be_reached_from_outside(proxy, path):
-    """Mutants: `location /` in place of `location /in/`; `handle` without a path."""
+    """Mutants: `proxy_pass http://smshook/`; `location /` and `handle *` that reach smshook."""
     answer = proxy.ask("GET", path, headers=[("Authorization", f"Bearer {live.KEY}")])
 
     assert (answer.status, answer.headers.get("Location")) == (404, None)
 
 
 def test_with_the_api_on_the_same_port_only_the_proxy_is_before_it_and_holds(kind, tmp_path):
-    """Mutants: as above, and `proxy_pass http://smshook/`, which resolves the dots."""
+    """Mutants: as above."""
     (tmp_path / "proxy").mkdir()
     key = [("Authorization", f"Bearer {live.KEY}")]
     with (
@@ -242,7 +258,9 @@ def test_with_the_api_on_the_same_port_only_the_proxy_is_before_it_and_holds(kin
 
 
 def test_under_a_path_of_another_name_the_prefix_is_all_that_is_taken_away(kind, tmp_path):
-    """Mutants: `proxy_pass http://smshook/in/` decodes `%2F`; `handle_path` merges slashes."""
+    """Mutants: `proxy_pass http://smshook/in/` decodes `%2F`, `handle_path` merges slashes; without
+    `location = /hooks/in` nginx redirects.
+    """
     (tmp_path / "proxy").mkdir()
     with (
         live.Live(tmp_path, config(kind.page, options=1)) as service,
@@ -299,7 +317,7 @@ FORMED = b"event=incoming_message&id=%d&reply=a+b%%41%%zz%%e2%%82%%ac\xff\x00;%%
     ],
 )
 def test_a_body_arrives_byte_for_byte(service, proxy, content_type, template, chunked):
-    """Mutant: a filter in the proxy, such as `gunzip` or `sub_filter`, is seen by one byte."""
+    """Mutant: `proxy_set_body "$request_body "`, one byte more."""
     body = template % secrets.randbelow(2**40)
     headers = [("Content-Type", content_type)]
     if chunked:
@@ -329,7 +347,9 @@ def test_what_says_it_is_compressed_is_quarantined_as_it_came(service, proxy, en
 @pytest.mark.parametrize("size", [64 * 1024 + 1, 200_000, 1_000_000])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_body_over_the_limit_gets_the_words_of_smshook(service, proxy, size, chunked):
-    """Mutant: `client_max_body_size 64k`, whose 413 is HTML and is counted nowhere."""
+    """Mutants: `client_max_body_size 64k`, whose 413 is HTML and is counted nowhere; Caddy's
+    `request_body` with `max_size 64KB`.
+    """
     before = too_large(service)
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, b"x" * size) if chunked else b"x" * size
     headers = [*FORM, ("Transfer-Encoding", "chunked")] if chunked else FORM
@@ -372,8 +392,7 @@ def sending(proxy, messages, *, clients=32):
 
 
 def test_of_two_thousand_on_kept_connections_each_is_one_event(kind, tmp_path):
-    """Mutants: a desk that answers every hundredth without recording it; a proxy that sends every
-    hundredth twice (`mirror`)."""
+    """Mutant: a proxy that sends each of them twice (`mirror`)."""
     (tmp_path / "proxy").mkdir()
     numbers = range(2_000)
     with (
@@ -439,8 +458,8 @@ def restart(service, end):
 def test_no_log_of_the_proxy_holds_a_token(kind, tmp_path):
     """Whatever happens: a wrong path, no smshook behind it, a caller that hangs up, broken HTTP.
 
-    Mutants: nginx's `combined` format, or one with `$http_referer`; `error_log … error`; Caddy's
-    log without the filter, or the filter at the site only.
+    Mutants: nginx's `combined` format, or one with `$http_referer`; `error_log … error`; bodies
+    in files; Caddy's log with the path, or with the referrer.
     """
     (tmp_path / "proxy").mkdir()
     body = a_message()
