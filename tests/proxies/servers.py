@@ -58,7 +58,7 @@ class Proxy:
         self.folder, self.upstream = Path(folder), upstream
         self.port, self.plain_port = free_port(), free_port()
         self.process = None
-        certificate = authority().issue_cert(HOST)
+        certificate = authority().issue_cert(HOST, "localhost")
         certificate.private_key_pem.write_to_path(self.folder / "privkey.pem")
         for part in certificate.cert_chain_pems:
             part.write_to_path(self.folder / "fullchain.pem", append=True)
@@ -214,7 +214,9 @@ class Caddy(Proxy):
         certificate = f"\ttls {self.folder}/fullchain.pem {self.folder}/privkey.pem\n"
         changes = {
             r"(?m)\A(#.*\n)\{\n": rf"\1{options}",
-            rf"(?m)^{re.escape(HOST)} \{{\n": f"{HOST} {{\n\tbind 127.0.0.1\n{certificate}",
+            rf"(?m)^{re.escape(HOST)} \{{\n": (
+                f"{HOST}, localhost {{\n\tbind 127.0.0.1\n{certificate}"
+            ),
             r"127\.0\.0\.1:8080": self.upstream,
         }
         (self.folder / "Caddyfile").write_text(replaced(snippet, changes))
