@@ -1,5 +1,6 @@
 """What the pages show is what happens."""
 
+import base64
 import json
 import re
 from datetime import datetime
@@ -15,15 +16,29 @@ from receiver.providers import PROVIDERS, TellABot
 from receiver.source import Callback
 from server.cli import smshook
 from server.config import load
+from sinks import SINKS
 
 DOCS = Path(__file__).parents[2] / "docs"
-ENVIRONMENT = {
-    name: name * 5 for name in ("ADMIN_KEY", "HEROSMS_TOKEN", "HOOK_SECRET", "TELLABOT_TOKEN")
+SECRETS = ("ADMIN_KEY", "HEROSMS_TOKEN", "HOOK_SECRET", "TELLABOT_TOKEN", "TELLABOT_TOKEN_OLD")
+ENVIRONMENT = {name: name * 5 for name in SECRETS} | {
+    "CRM_SECRET": "whsec_" + base64.b64encode(bytes(range(32))).decode(),
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.example/services/T0/B0/x",
 }
 #: What a piece of a configuration needs beside it to be whole.
 REST = {
     "server": 'server: {secret: "${HOOK_SECRET}"}\n',
     "sinks": "sinks: {log: {type: file, path: events.jsonl}}\n",
+}
+CONFIGURED = [
+    "configuration.md",
+    "getting-started.md",
+    *sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "how-to").glob("*.md")),
+]
+#: Examples with a sink of a type that is not here yet.
+WAITING = {
+    ("getting-started.md", "http"),
+    ("getting-started.md", "slack"),
+    ("how-to/replay-after-an-outage.md", "http"),
 }
 
 
@@ -31,10 +46,33 @@ def blocks(page, language):
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())
 
 
-@pytest.mark.parametrize("block", blocks("configuration.md", "yaml"))
+def sink_types(block):
+    return set(re.findall(r"\btype: (file|http|slack)\b", block))
+
+
+EXAMPLES = [
+    pytest.param(block, id=f"{page}: {number}")
+    for page in CONFIGURED
+    for number, block in enumerate(blocks(page, "yaml"), start=1)
+    if not any((page, kind) in WAITING for kind in sink_types(block))
+]
+
+
+@pytest.mark.parametrize("waiting", sorted(WAITING), ids=": ".join)
+def test_an_example_waits_only_for_a_sink_that_is_not_here(waiting):
+    """Once the sink is there, its line is taken out of WAITING, and the example is loaded."""
+    page, kind = waiting
+
+    assert any(kind in sink_types(block) for block in blocks(page, "yaml"))
+    assert kind not in {sink.__struct_config__.tag for sink in SINKS}
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
 def test_an_example_of_the_configuration_loads(block, tmp_path):
     """Mutant: an option renamed in the code, or misspelt on the page."""
     rest = [text for section, text in REST.items() if f"{section}:\n" not in block]
+    if "secret:" not in block:
+        block = block.replace("server:\n", 'server:\n  secret: "${HOOK_SECRET}"\n')
     file = tmp_path / "smshook.yaml"
     file.write_text("".join(rest) + block)
     file.chmod(0o600)

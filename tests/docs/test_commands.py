@@ -1,0 +1,153 @@
+"""Every `smshook …` that a page shows is a command of this version, with its options."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from server.cli import smshook
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+#: Shown already, and not yet there.
+COMING = {
+    "deliveries list",
+    "deliveries retry",
+    "deliveries show",
+    "events replay",
+    "routes test",
+    "sinks list",
+    "sinks pause",
+    "sinks resume",
+    "sinks test",
+}
+
+_BLOCK = re.compile(r"(?ms)^ *```(\w*)\n(.*?)^ *```$")
+#: Where a command ends: a pipe, a comment, the end of `$(…)`, of a line or of the code.
+_COMMAND = re.compile(r"(?:(?<=^)|(?<=[\s(/`]))smshook +([^\n|)\"`;&#>]+)", re.MULTILINE)
+
+
+def typed(text):
+    """The commands in blocks that a reader pastes."""
+    for language, block in _BLOCK.findall(text):
+        if language in {"", "sh"}:
+            lines = re.sub(r"(?m)^ *Usage: .*$|(?<=\s)#.*$", "", block.replace("\\\n", " "))
+            yield from _commands(lines)
+
+
+def mentioned(text):
+    """Those in the middle of a sentence, where a name alone will do."""
+    for span in re.findall(r"`([^`]+)`", _BLOCK.sub("", text)):
+        yield from _commands(span.replace("\n", " "))
+
+
+def _commands(code):
+    found = (" ".join(command.split()) for command in _COMMAND.findall(code))
+    return (command for command in found if not command.startswith("COMMAND "))
+
+
+def found(kind):
+    return sorted({(page, command) for page in PAGES for command in kind(page.read_text())})
+
+
+TYPED, MENTIONED = found(typed), found(mentioned)
+
+
+def here(commands):
+    return [
+        pytest.param(page, command, id=f"{page.relative_to(ROOT)}: {command}")
+        for page, command in commands
+        if name_of(command) not in COMING
+    ]
+
+
+def name_of(command):
+    return " ".join(command.split()[:2])
+
+
+def resolve(command):
+    """The click command that is meant, and its arguments; a click.UsageError if there is none."""
+    arguments, meant = shlex.split(command), smshook
+    if arguments[0] == "--config":
+        arguments = arguments[2:]
+    context = click.Context(smshook, info_name="smshook")
+    while isinstance(meant, click.Group) and not arguments[0].startswith("-"):
+        _, meant, arguments = meant.resolve_command(context, arguments)
+        if isinstance(meant, click.Group) and not arguments:
+            raise click.UsageError(f"{command} is a group of commands")
+    return meant, arguments
+
+
+def parse(command):
+    """As the command line does, without doing it; a click.UsageError says what is wrong."""
+    meant, arguments = resolve(command)
+    root = click.Context(smshook, info_name="smshook")
+    try:
+        meant.make_context(command, [*arguments], parent=root).close()
+    except click.exceptions.Exit:
+        assert {"-h", "--help"} & set(arguments)
+
+
+@pytest.mark.parametrize(("page", "command"), here(TYPED))
+def test_a_command_that_a_page_has_typed_is_one(page, command):
+    """Mutants: a command misspelt, an option that is not there, an argument too many or too few."""
+    try:
+        parse(command)
+    except click.UsageError as exc:
+        pytest.fail(f"{page.relative_to(ROOT)}: smshook {command}: {exc.format_message()}")
+
+
+@pytest.mark.parametrize(("page", "command"), here(MENTIONED))
+def test_a_command_that_a_page_mentions_is_one(page, command):
+    """Mutants: as above."""
+    try:
+        parse(command)
+    except click.MissingParameter:
+        assert name_of(command) == command
+    except click.UsageError as exc:
+        pytest.fail(f"{page.relative_to(ROOT)}: smshook {command}: {exc.format_message()}")
+
+
+@pytest.mark.parametrize("name", sorted(COMING))
+def test_what_is_coming_is_shown_and_not_there_yet(name):
+    """Once it is there, its name is taken out of COMING, and the pages are held to it."""
+    assert name in {name_of(command) for _, command in [*TYPED, *MENTIONED]}
+    with pytest.raises(click.UsageError):
+        resolve(name)
+
+
+def test_what_is_looked_for_is_found():
+    page = """Say `smshook check`, or
+    ```
+    curl -i "$(.venv/bin/smshook sources url NAME)"   # smshook is not a command here
+    smshook events list --output json \\
+      | jq . | xargs -n 1 smshook events show
+    Usage: smshook [OPTIONS]
+    smshook.yaml:14: no
+    ```
+    """
+
+    assert list(mentioned(page)) == ["check"]
+    assert list(typed(page)) == [
+        *("sources url NAME", "events list --output json", "events show"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "chekc",
+        "events",
+        "events lsit",
+        "events list --limt 3",
+        "check x",
+        "send",
+        "events show a b",
+    ],
+)
+def test_what_is_no_command_is_told(command):
+    with pytest.raises(click.UsageError):
+        parse(command)

@@ -1,0 +1,228 @@
+"""The real nginx and Caddy, run from the snippets on their pages.
+
+Replaced are ports, places and certificates, nothing else; what a page says and a user cannot
+paste is no snippet. Each server runs from a folder of its own, as a child of the test.
+"""
+
+import contextlib
+import functools
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+HOST = "hooks.example.com"
+#: Who calls, as the proxy sees it; the proxy itself speaks from 127.0.0.1.
+CALLER = "127.0.0.2"
+
+
+def blocks(page, language):
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (HOW_TO / page).read_text())
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@functools.cache
+def authority():
+    return trustme.CA()
+
+
+def replaced(text, changes):
+    """Each pattern is there: what is tested is what the page says."""
+    for pattern, replacement in changes.items():
+        text, count = re.subn(pattern, replacement, text)
+        assert count, f"not on the page: {pattern}"
+    return text
+
+
+class Proxy:
+    """A proxy in front of the callback listener at `upstream` (`host:port`)."""
+
+    program = page = None
+
+    def __init__(self, folder, upstream, *, prefix=False, edit=lambda snippet: snippet):
+        self.folder, self.upstream = Path(folder), upstream
+        self.port, self.plain_port = free_port(), free_port()
+        self.process = None
+        certificate = authority().issue_cert(HOST, "localhost")
+        certificate.private_key_pem.write_to_path(self.folder / "privkey.pem")
+        for part in certificate.cert_chain_pems:
+            part.write_to_path(self.folder / "fullchain.pem", append=True)
+        (self.folder / "privkey.pem").chmod(0o644)  # a worker of nginx is nobody
+        snippet = self.prefixed() if prefix else self.snippet()
+        self.write(edit(snippet))
+
+    def __enter__(self):
+        with (self.folder / "output.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd=self.folder,
+                stdout=output,
+                stderr=output,
+                env=self.environment(),
+                start_new_session=True,
+            )
+        until = time.monotonic() + 20
+        while True:
+            with (
+                contextlib.suppress(ConnectionRefusedError),
+                socket.create_connection(self.address()),
+            ):
+                return self
+            assert self.process.poll() is None, self.written().decode()
+            assert time.monotonic() < until, self.written().decode()
+            time.sleep(0.02)
+
+    def __exit__(self, *_exc):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def environment(self):
+        """Nothing of it ends up in a home folder."""
+        here = str(self.folder)
+        return os.environ | {"HOME": here, "XDG_CONFIG_HOME": here, "XDG_DATA_HOME": here}
+
+    def executable(self):
+        """Where it is; a test that needs it is skipped only where nobody promised it."""
+        found = shutil.which(self.program, path=f"{os.environ['PATH']}:/usr/sbin")
+        if found is None and os.environ.get("CI") == "true":
+            pytest.fail(f"{self.program} is not installed: see .ci/run")
+        return found or pytest.skip(f"{self.program} is not installed")
+
+    def written(self):
+        """All its logs."""
+        return b"".join(path.read_bytes() for path in sorted(self.folder.glob("*.log")))
+
+    # --- talking to it --------------------------------------------------------------------
+
+    def address(self):
+        return "127.0.0.1", self.port
+
+    def tls(self):
+        context = ssl.create_default_context()
+        authority().configure_trust(context)
+        return context
+
+    def ask(self, method, path, body=None, headers=()):
+        """One request with its path as written; status, fields and body of the answer."""
+        connection = http.client.HTTPSConnection(*self.address(), timeout=15)
+        connection.sock = self.connect()
+        with contextlib.closing(connection):
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            connection.putheader("Host", HOST)
+            for field in headers:
+                connection.putheader(*field)
+            if body is not None and "Transfer-Encoding" not in dict(headers):
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+
+    def connect(self):
+        plain = socket.create_connection(self.address(), 15, source_address=(CALLER, 0))
+        return self.tls().wrap_socket(plain, server_hostname=HOST)
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+
+class Nginx(Proxy):
+    program, page = "nginx", "behind-nginx.md"
+
+    #: What Debian's nginx.conf says around conf.d, without its places.
+    AROUND = """
+    daemon off;
+    {user}
+    pid nginx.pid;
+    worker_processes 2;
+    events {{ worker_connections 768; }}
+    http {{
+        client_body_temp_path body;
+        proxy_temp_path proxy;
+        fastcgi_temp_path fastcgi;
+        uwsgi_temp_path uwsgi;
+        scgi_temp_path scgi;
+        access_log access.log;
+        error_log error.log;
+        include smshook.conf;
+    }}
+    """
+
+    def snippet(self):
+        return blocks(self.page, "nginx")[0]
+
+    def prefixed(self):
+        """The page's words: the map above `server`, the locations in place of the two."""
+        whole, mapping, locations = blocks(self.page, "nginx")
+        above, server, rest = whole.partition("server {\n    listen")
+        inner = re.compile(r"(?s)    location = /in .*?    location /in/ .*?\n    }\n")
+        assert inner.search(rest)
+        return above + mapping + server + inner.sub(lambda _: locations, rest)
+
+    def write(self, snippet):
+        user = "user root;" if os.geteuid() == 0 else ""
+        (self.folder / "nginx.conf").write_text(self.AROUND.format(user=user))
+        changes = {
+            r"listen 443 ssl": f"listen 127.0.0.1:{self.port} ssl",
+            r"listen \[::\]:443 ssl": f"listen 127.0.0.3:{self.port} ssl",
+            r"/etc/letsencrypt/live/[^/]+": str(self.folder),
+            r"/var/log/nginx": str(self.folder),
+            r"127\.0\.0\.1:8080": self.upstream,
+        }
+        (self.folder / "smshook.conf").write_text(replaced(snippet, changes))
+
+    def command(self):
+        folder = str(self.folder)
+        return [self.executable(), "-p", folder, "-c", "nginx.conf", "-e", f"{folder}/start.log"]
+
+
+class Caddy(Proxy):
+    program, page = "caddy", "behind-caddy.md"
+
+    def snippet(self):
+        return blocks(self.page, "caddyfile")[0]
+
+    def prefixed(self):
+        whole, handle = blocks(self.page, "caddyfile")
+        inner = re.compile(r"(?s)\thandle /in/\* \{\n.*?\n\t\}\n")
+        assert inner.search(whole)
+        return inner.sub(lambda _: handle, whole)
+
+    def write(self, snippet):
+        options = (
+            "{\n\tadmin off\n\tskip_install_trust\n"
+            f"\tstorage file_system {self.folder}\n\thttps_port {self.port}\n"
+            f"\thttp_port {self.plain_port}\n"
+        )
+        certificate = f"\ttls {self.folder}/fullchain.pem {self.folder}/privkey.pem\n"
+        changes = {
+            r"(?m)\A(#.*\n)\{\n": rf"\1{options}",
+            rf"(?m)^{re.escape(HOST)} \{{\n": (
+                f"{HOST}, localhost {{\n\tbind 127.0.0.1\n{certificate}"
+            ),
+            r"127\.0\.0\.1:8080": self.upstream,
+        }
+        (self.folder / "Caddyfile").write_text(replaced(snippet, changes))
+
+    def command(self):
+        return [self.executable(), "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
+
+
+PROXIES = [Nginx, Caddy]
