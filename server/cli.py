@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from .commands.command import Group
+from .commands.delivering import deliveries, sinks
 from .commands.judging import routes
 from .commands.reading import events, quarantine, rejections, sources
 from .commands.running import healthcheck, send, serve
@@ -45,7 +46,7 @@ def smshook() -> None:
 
 for _command in (
     *(init, check, serve, send),
-    *(sources, events, routes, quarantine, rejections),
+    *(sources, events, routes, deliveries, sinks, quarantine, rejections),
     *(config, healthcheck, migrate, version),
 ):
     smshook.add_command(_command)

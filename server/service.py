@@ -93,6 +93,7 @@ class Service:
         api = create_api(
             config=self.config,
             gates=self.gates,
+            workers=self.workers,
             journal=self.journal,
             pipeline=self.pipeline,
             identity=self._identity,

@@ -1,16 +1,19 @@
 """The HTTP API: what a key may read and steer, and health for everybody."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from litestar import Litestar, Router
 
 from journal import Journal
 from receiver.door import Gate
+from sinks.worker import Worker
 
 from ..config import Config
 from ..identity import Identity
 from ..pipeline import Pipeline
+from ..redelivery import Redelivery
+from .deliveries import deliveries
 from .events import events
 from .faults import handlers
 from .health import health
@@ -20,6 +23,7 @@ from .quarantine import quarantine
 from .rejections import rejections
 from .request_ids import stamp
 from .routes import routes
+from .sinks import sinks
 from .sources import sources
 from .stats import stats
 
@@ -30,6 +34,7 @@ def create_api(
     *,
     config: Config,
     gates: Sequence[Gate],
+    workers: Mapping[str, Worker],
     journal: Journal,
     pipeline: Pipeline,
     identity: Identity,
@@ -38,6 +43,7 @@ def create_api(
 ) -> Litestar:
     """`/v1` and health. Each call has its guard, and all of them the one that asks for a key."""
     keys = Keys(config.api.keys)
+    redelivery = Redelivery(journal, workers, now)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal.identity, kind)
@@ -47,7 +53,19 @@ def create_api(
         guards=[authenticated(keys)],
         route_handlers=[
             events(
-                journal=journal, cursors=cursors("events"), routes=tuple(config.routes), now=now
+                journal=journal,
+                cursors=cursors("events"),
+                routes=tuple(config.routes),
+                redelivery=redelivery,
+                now=now,
+            ),
+            deliveries(journal=journal, cursors=cursors("deliveries"), redelivery=redelivery),
+            sinks(
+                configured=config.sinks,
+                workers=workers,
+                journal=journal,
+                cursors=cursors("sinks"),
+                sample=pipeline.sample,
             ),
             stats(journal=journal),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),

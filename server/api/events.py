@@ -6,17 +6,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from litestar import Router, get
+from litestar import Router, get, post
 from litestar.params import FromPath
 
-from journal import Arrival, Attempt, Journal, Kept, KeptDelivery, Wanted
+from journal import Arrival, Journal, Kept, Wanted
 
+from ..redelivery import Redelivery, UnknownSinks
+from .deliveries import ShownDelivery, shown_delivery
 from .keys import Asking, missing, needs
 from .listing import PAGING, Cursors, Listed
-from .problems import bad_parameter, not_found
+from .problems import Problem, bad_parameter, not_found
 from .query import Readers, any_of, event_type, flag, instant, number, once, read, text
 from .visible import is_visible, shown, visible
 
+#: Of names that we do not know, so much and so many are said back.
+_NAMED = 40
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -31,26 +35,6 @@ class ShownDuplicate(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     channel: str
     peer: str
-
-
-class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt, as it is shown."""
-
-    at: datetime
-    outcome: str
-    status: int | None
-    error: str | None
-    took_ms: float
-
-
-class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery, as it is shown."""
-
-    id: str
-    sink: str
-    state: str
-    attempts: Sequence[ShownAttempt]
-    next_at: datetime | None
 
 
 class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,8 +64,26 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     raw: ShownCallback | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """To whom an event is owed once more."""
+
+    #: Missing: those that it was owed to at acceptance and that are still configured.
+    sinks: Sequence[str] | None = None
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """The ids of the new deliveries, one a sink."""
+
+    deliveries: Sequence[str]
+
+
 def events(
-    *, journal: Journal, cursors: Cursors, routes: Sequence[str], now: Callable[[], float]
+    *,
+    journal: Journal,
+    cursors: Cursors,
+    routes: Sequence[str],
+    redelivery: Redelivery,
+    now: Callable[[], float],
 ) -> Router:
     """`routes` are the names of those that are configured."""
     filters = _filters(now)
@@ -116,12 +118,37 @@ def events(
                 ShownDuplicate(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
-            deliveries=[_delivery(delivery) for delivery in kept.deliveries],
+            deliveries=[shown_delivery(delivery) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
             raw=_callback(await journal.callback(event_id)) if raw else msgspec.UNSET,
         )
 
-    return Router("/events", route_handlers=[listed, one])
+    @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
+    async def replay(request: Asking, event_id: FromPath[str]) -> Replayed:
+        read(request.scope, {})
+        wanted = _replay(await request.body())
+        kept = await journal.event(event_id)
+        if kept is None or not is_visible(request.auth, kept.body):
+            raise not_found("event")
+        try:
+            ids = await redelivery.replay(kept, wanted.sinks)
+        except UnknownSinks as exc:
+            quoted = ", ".join(repr(name[:_NAMED]) for name in exc.names[:_NAMED])
+            raise Problem(422, "unknown_sink", f"sinks: none is named {quoted}") from None
+        return Replayed(deliveries=[str(id_) for id_ in ids])
+
+    return Router("/events", route_handlers=[listed, one, replay])
+
+
+def _replay(body: bytes) -> Replay:
+    try:
+        wanted = msgspec.json.decode(body, type=Replay) if body.strip() else Replay()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        text = 'write {"sinks": ["NAME"]}, or nothing for those it was owed to at acceptance'
+        raise Problem(400, "bad_body", text) from None
+    if wanted.sinks is not None and not wanted.sinks:
+        raise Problem(400, "bad_body", "sinks: names none; leave it out for those it was owed to")
+    return wanted
 
 
 def _filters(now: Callable[[], float]) -> Readers:
@@ -153,26 +180,6 @@ def _routes(kept: Kept, configured: Sequence[str]) -> list[ShownRoute]:
     """What is configured now, then what was when it matched."""
     names = dict.fromkeys((*configured, *kept.routes))
     return [ShownRoute(name=name, matched=name in kept.routes) for name in names]
-
-
-def _delivery(delivery: KeptDelivery) -> ShownDelivery:
-    return ShownDelivery(
-        id=str(delivery.id),
-        sink=delivery.sink,
-        state=delivery.state,
-        attempts=[_attempt(attempt) for attempt in delivery.attempts],
-        next_at=None if delivery.due_at is None else _utc(delivery.due_at),
-    )
-
-
-def _attempt(attempt: Attempt) -> ShownAttempt:
-    return ShownAttempt(
-        at=_utc(attempt.at),
-        outcome=attempt.outcome,
-        status=attempt.status,
-        error=attempt.error,
-        took_ms=attempt.took_ms,
-    )
 
 
 def _callback(arrival: Arrival | None) -> ShownCallback | None:

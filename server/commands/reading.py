@@ -4,12 +4,10 @@ import base64
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from ..addresses import callback_url
-from ..client import Client
 from ..terminal import plain
 from .command import (
     Command,
@@ -21,25 +19,11 @@ from .command import (
     print_table,
     unknown,
 )
+from .listing import limit_option, newest, second, segment, up_to
 from .service import answers, configured, connect, connection_options
-
-_limit = click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="At most so many.",
-)
 
 _FILTERS = ("type", "source", "subject", "service", "number")
 _IDS = ("request-id", "activation-id", "rental-id", "reference")
-
-
-def _segment(text: str) -> str:
-    """An id as one segment of a path."""
-    if not text.strip("."):
-        raise click.BadParameter("write an id, as the list shows it")
-    return quote(text, safe="")
 
 
 def _filters(command: Any) -> Any:
@@ -60,7 +44,7 @@ def events() -> None:
 @click.option("--until", metavar="TIME")
 @click.option("--order", type=click.Choice(["asc", "desc"]), help="From the oldest, or the newest.")
 @click.option("--after", metavar="CURSOR", help="Go on from there.")
-@_limit
+@limit_option
 @output_option
 @connection_options
 def list_events(
@@ -79,15 +63,15 @@ def list_events(
     has the scope codes:read, else masked.
     """
     asked = {name: value for name, value in filters.items() if value}
-    newest = order is None and after is None
-    place = {"order": order or ("desc" if newest else "asc")} | ({"after": after} if after else {})
+    latest = order is None and after is None
+    place = {"order": order or ("desc" if latest else "asc")} | ({"after": after} if after else {})
     with connect(url, key, "events:read") as client:
-        found, more = _up_to(client, "/v1/events", {**asked, **place}, limit)
+        found, more = up_to(client, "/v1/events", {**asked, **place}, limit)
     if more:
         order = "--order desc " if place["order"] == "desc" else ""
         cursor = plain(found[-1]["cursor"])
         click.echo(f"{limit} of more; --limit, {order}--after {cursor}", err=True)
-    items = found[::-1] if newest else found
+    items = found[::-1] if latest else found
     if output == "json":
         print_json(items)
         return
@@ -95,35 +79,17 @@ def list_events(
     print_table(headers, [_event_row(item["event"]) for item in items], none="no events")
 
 
-def _newest(
-    client: Client, path: str, params: Mapping[str, Any], limit: int
-) -> Sequence[Mapping[str, Any]]:
-    """The last so many, in the order of the list."""
-    items, more = _up_to(client, path, {**params, "order": "desc"}, limit)
-    if more:
-        click.echo(f"{limit} of more; --limit", err=True)
-    return items[::-1]
-
-
-def _up_to(
-    client: Client, path: str, params: Mapping[str, Any], limit: int
-) -> tuple[Sequence[Any], bool]:
-    """So many, and whether there are more: one beyond them was found."""
-    items = list(client.pages(path, params, limit=limit + 1))
-    return items[:limit], len(items) > limit
-
-
 def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
     data = event["data"]
     service = data.get("service") or {}
     name = service.get("name") or service.get("id")
-    recorded = _second(event["recordedtime"])
+    recorded = second(event["recordedtime"])
     words = (event["type"], event["source"], name, data.get("to"), data.get("code"))
     return (recorded, *words, event["id"])
 
 
 @events.command("show", example="events show 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
-@click.argument("event_id", metavar="ID", type=_segment)
+@click.argument("event_id", metavar="ID", type=segment)
 @click.option("--raw", is_flag=True, help="Also the callback as it came; needs codes:read.")
 @output_option
 @connection_options
@@ -194,7 +160,7 @@ def sources() -> None:
 
 
 @sources.command("list", example="sources list")
-@_limit
+@limit_option
 @output_option
 @connection_options
 def list_sources(url: str | None, key: str | None, output: str, limit: int) -> None:
@@ -216,17 +182,11 @@ def _source_row(source: Mapping[str, Any]) -> tuple[Any, ...]:
     tokens = [
         f"{token['fingerprint']} ({_used(token['last_used_at'])})" for token in source["tokens"]
     ]
-    return (source["name"], source["provider"], source["state"], last and _second(last), tokens)
+    return (source["name"], source["provider"], source["state"], last and second(last), tokens)
 
 
 def _used(at: str | None) -> str:
-    return f"used {_second(at)}" if at else "not used"
-
-
-def _second(at: str) -> str:
-    """Without its fraction: `2026-09-14T18:42:37Z`."""
-    whole, dot, _ = at.partition(".")
-    return f"{whole}Z" if dot else at
+    return f"used {second(at)}" if at else "not used"
 
 
 @sources.command("url", example="sources url tellabot")
@@ -255,22 +215,22 @@ def quarantine() -> None:
 
 
 @quarantine.command("list", example="quarantine list --output json")
-@_limit
+@limit_option
 @output_option
 @connection_options
 def list_quarantine(url: str | None, key: str | None, output: str, limit: int) -> None:
     """List what waits in quarantine, and why."""
     with connect(url, key, "admin", whole=True) as client:
-        items = _newest(client, "/v1/quarantine", {}, limit)
+        items = newest(client, "/v1/quarantine", {}, limit)
     if output == "json":
         print_json(items)
         return
     headers = ("at", "source", "reason", "detail", "peer", "count", "id")
-    rows = [(_second(item["at"]), *(item[name] for name in headers[1:])) for item in items]
+    rows = [(second(item["at"]), *(item[name] for name in headers[1:])) for item in items]
     print_table(headers, rows, none="nothing in quarantine")
 
 
-_id_argument = click.argument("quarantine_id", metavar="ID", type=_segment)
+_id_argument = click.argument("quarantine_id", metavar="ID", type=segment)
 
 
 @quarantine.command("show", example="quarantine show 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
@@ -321,7 +281,7 @@ def _quarantined(quarantine_id: str) -> str:
 
 
 @click.command(cls=Command, example="rejections")
-@_limit
+@limit_option
 @output_option
 @connection_options
 def rejections(url: str | None, key: str | None, output: str, limit: int) -> None:
@@ -330,13 +290,13 @@ def rejections(url: str | None, key: str | None, output: str, limit: int) -> Non
     Counted by reason, source and peer.
     """
     with connect(url, key, "admin", whole=True) as client:
-        items = _newest(client, "/v1/rejections", {}, limit)
+        items = newest(client, "/v1/rejections", {}, limit)
     if output == "json":
         print_json(items)
         return
     headers = ("reason", "source", "peer", "count", "first_at", "last_at")
     rows = [
-        (*(item[name] for name in headers[:4]), _second(item["first_at"]), _second(item["last_at"]))
+        (*(item[name] for name in headers[:4]), second(item["first_at"]), second(item["last_at"]))
         for item in items
     ]
     print_table(headers, rows, none="nothing was turned away")

@@ -12,19 +12,6 @@ from server.cli import smshook
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
-#: Shown already, and not yet there.
-COMING = {
-    "deliveries list",
-    "deliveries retry",
-    "deliveries show",
-    "events replay",
-    "routes test",
-    "sinks list",
-    "sinks pause",
-    "sinks resume",
-    "sinks test",
-}
-
 _BLOCK = re.compile(r"(?ms)^ *```(\w*)\n(.*?)^ *```$")
 #: Where a command ends: a pipe, a comment, the end of `$(…)`, of a line or of the code.
 _COMMAND = re.compile(r"(?:(?<=^)|(?<=[\s(/`]))smshook +([^\n|)\"`;&#>]+)", re.MULTILINE)
@@ -60,7 +47,6 @@ def here(commands):
     return [
         pytest.param(page, command, id=f"{page.relative_to(ROOT)}: {command}")
         for page, command in commands
-        if name_of(command) not in COMING
     ]
 
 
@@ -109,14 +95,6 @@ def test_a_command_that_a_page_mentions_is_one(page, command):
         assert name_of(command) == command
     except click.UsageError as exc:
         pytest.fail(f"{page.relative_to(ROOT)}: smshook {command}: {exc.format_message()}")
-
-
-@pytest.mark.parametrize("name", sorted(COMING))
-def test_what_is_coming_is_shown_and_not_there_yet(name):
-    """Once it is there, its name is taken out of COMING, and the pages are held to it."""
-    assert name in {name_of(command) for _, command in [*TYPED, *MENTIONED]}
-    with pytest.raises(click.UsageError):
-        resolve(name)
 
 
 def test_what_is_looked_for_is_found():

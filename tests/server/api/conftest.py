@@ -67,6 +67,7 @@ class Service:
         self.api = create_api(
             config=config,
             gates=self.gates,
+            workers=self.workers,
             journal=journal,
             pipeline=self.pipeline,
             identity=identity,

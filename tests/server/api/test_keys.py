@@ -30,8 +30,6 @@ NO_CALLS = [
     ("GET", "/v1"),
     ("GET", "/v1/"),
     ("GET", "/v1/nothing"),
-    ("GET", "/v1/deliveries"),
-    ("GET", "/v1/sinks"),
     ("GET", "/v1/me"),
     ("POST", "/v1/events"),
     ("PUT", "/v1/stats"),

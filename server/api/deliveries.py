@@ -1,0 +1,168 @@
+"""What is owed and what became of it; the same delivery again."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar import Router, get, post
+from litestar.params import FromPath
+
+from journal import Attempt, Journal, KeptDelivery, WantedDeliveries
+from journal.event import State
+
+from ..redelivery import Redelivery
+from .keys import Access, Asking, needs
+from .listing import PAGING, Cursors, Listed
+from .problems import Problem, not_found
+from .query import any_of, read, text
+
+#: What a reader sees who may not see codes: an answer may repeat what was sent.
+_MASK = "***"
+#: SQLite's largest whole number; ids beyond it are none.
+_MOST_DIGITS = 18
+
+
+class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt, as it is shown."""
+
+    at: datetime
+    outcome: str
+    status: int | None
+    error: str | None
+    took_ms: float
+
+
+class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery, as it is shown with its event."""
+
+    id: str
+    sink: str
+    state: str
+    attempts: Sequence[ShownAttempt]
+    #: Null also where it waits for another of its order.
+    next_at: datetime | None
+
+
+class WithAnswer(ShownAttempt, frozen=True, kw_only=True):
+    """And how the sink's answer begins, for those who may see codes."""
+
+    answer: str | None
+
+
+class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery by itself."""
+
+    id: str
+    #: The event's id.
+    event: str
+    sink: str
+    state: str
+    #: Asked for by somebody, after it was owed at acceptance.
+    replay: bool
+    attempts: Sequence[WithAnswer]
+    next_at: datetime | None
+    #: When the event was accepted, or this delivery asked for again.
+    accepted_at: datetime
+
+
+def deliveries(*, journal: Journal, cursors: Cursors, redelivery: Redelivery) -> Router:
+    @get("/", guards=[needs("events:read", whole=True)])
+    async def listed(request: Asking) -> Listed[WholeDelivery]:
+        filters = {"state": any_of(_state), "sink": any_of(text), "event": any_of(text)}
+        values = read(request.scope, {**PAGING, **filters})
+        asked = cursors.asked(values)
+        wanted = WantedDeliveries(**{name: values[name] for name in filters if name in values})
+        page = await journal.deliveries(
+            wanted, after=asked.after, limit=asked.limit, desc=asked.desc
+        )
+        return Listed(
+            data=[_whole(kept, request.auth) for _, kept in page.items],
+            next_cursor=cursors.at(page.next_seq),
+            has_more=page.has_more,
+        )
+
+    @get("/{delivery_id:str}", guards=[needs("events:read", whole=True)])
+    async def one(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
+        read(request.scope, {})
+        return _whole(await _kept(journal, delivery_id), request.auth)
+
+    @post(
+        "/{delivery_id:str}/retry",
+        status_code=200,
+        guards=[needs("deliveries:write", whole=True)],
+    )
+    async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
+        read(request.scope, {})
+        kept = await _kept(journal, delivery_id)
+        state = await redelivery.retry(kept.id, kept.sink)
+        if state is State.DELIVERED:
+            text = "the sink has it; POST /v1/events/ID/replay makes a new delivery"
+            raise Problem(409, "already_delivered", text)
+        if state is State.SENDING:
+            raise Problem(409, "being_sent", "it is being sent just now; look again in a moment")
+        return _whole(await _kept(journal, delivery_id), request.auth)
+
+    return Router("/deliveries", route_handlers=[listed, one, retry])
+
+
+def shown_delivery(kept: KeptDelivery) -> ShownDelivery:
+    return ShownDelivery(
+        id=str(kept.id),
+        sink=kept.sink,
+        state=kept.state,
+        attempts=[ShownAttempt(**_attempt(attempt)) for attempt in kept.attempts],
+        next_at=utc(kept.due_at),
+    )
+
+
+def utc(at: float | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC)
+
+
+def shown_answer(answer: bytes | None, access: Access) -> str | None:
+    if answer is None:
+        return None
+    return answer.decode(errors="replace") if access.may("codes:read") else _MASK
+
+
+async def _kept(journal: Journal, delivery_id: str) -> KeptDelivery:
+    kept = None
+    if delivery_id.isascii() and delivery_id.isdecimal() and len(delivery_id) <= _MOST_DIGITS:
+        kept = await journal.delivery(int(delivery_id))
+    if kept is None:
+        raise not_found("delivery")
+    return kept
+
+
+def _whole(kept: KeptDelivery, access: Access) -> WholeDelivery:
+    return WholeDelivery(
+        id=str(kept.id),
+        event=kept.event_id,
+        sink=kept.sink,
+        state=kept.state,
+        replay=kept.replay,
+        attempts=[
+            WithAnswer(**_attempt(attempt), answer=shown_answer(attempt.answer, access))
+            for attempt in kept.attempts
+        ],
+        next_at=utc(kept.due_at),
+        accepted_at=datetime.fromtimestamp(kept.accepted_at, UTC),
+    )
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "at": datetime.fromtimestamp(attempt.at, UTC),
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "error": attempt.error,
+        "took_ms": attempt.took_ms,
+    }
+
+
+def _state(written: str) -> State:
+    try:
+        return State(written)
+    except ValueError:
+        raise ValueError(f"write one of {', '.join(State)}") from None

@@ -1,0 +1,151 @@
+"""Sinks as they are configured, with how they fare; testing, pausing and resuming them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from litestar import Router, get, post
+from litestar.params import FromPath
+
+from journal import Journal, SinkRecord
+from sinks.health import Pause
+from sinks.sink import Sink
+from sinks.worker import Worker
+
+from ..pipeline import Unknown
+from .deliveries import shown_answer, utc
+from .keys import Asking, needs
+from .listing import PAGING, Cursors, Listed
+from .problems import Problem, not_found
+from .query import read
+
+
+class ShownError(msgspec.Struct, frozen=True, kw_only=True):
+    """The last attempt that failed or was refused."""
+
+    at: datetime
+    error: str | None
+    status: int | None
+
+
+class ShownSink(msgspec.Struct, frozen=True, kw_only=True):
+    """A sink, as it is shown."""
+
+    name: str
+    #: Null where none of that name is configured: what it is owed waits.
+    type: str | None
+    #: `active`, `failing` (nothing succeeded since its last failure), `paused`, or `gone`.
+    state: str
+    #: `operator`, or `failing`: by its own `pause_after`.
+    paused_by: str | None
+    paused_at: datetime | None
+    #: Deliveries that are pending or being sent.
+    owed: int
+    failing_since: datetime | None
+    last_success_at: datetime | None
+    last_error: ShownError | None
+
+
+class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
+    """How a sample fared that was sent to a sink."""
+
+    outcome: str
+    status: int | None
+    error: str | None
+    took_ms: float
+    #: As it was sent; the sink's own secrets are masked.
+    request: str
+    #: How its answer begins, for those who may see codes.
+    answer: str | None
+
+
+def sinks(
+    *,
+    configured: Mapping[str, Sink],
+    workers: Mapping[str, Worker],
+    journal: Journal,
+    cursors: Cursors,
+    sample: Callable[[], tuple[str, bytes]],
+) -> Router:
+    """`sample` makes an event that is recorded nowhere: its id and its body."""
+
+    async def shown(names: Sequence[str] | None = None) -> list[ShownSink]:
+        records, owed = await journal.sinks(), await journal.owed()
+        gone = [name for name in owed if name not in configured]
+        return [
+            _sink(
+                records.get(name) or SinkRecord(name=name),
+                configured.get(name),
+                workers.get(name),
+                owed.get(name, 0),
+            )
+            for name in names or (*configured, *gone)
+        ]
+
+    @get("/", guards=[needs("events:read", whole=True)])
+    async def listed(request: Asking) -> Listed[ShownSink]:
+        asked = cursors.asked(read(request.scope, PAGING))
+        return cursors.sliced(asked, await shown())
+
+    @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    async def test(request: Asking, name: FromPath[str]) -> ShownTest:
+        read(request.scope, {})
+        worker = _known(name)
+        try:
+            tested = await worker.test(*sample())
+        except Unknown:
+            text = "a sample is what a source brings, and there is none; configure one"
+            raise Problem(409, "no_source", text) from None
+        attempt = tested.attempt
+        return ShownTest(
+            outcome=attempt.outcome,
+            status=attempt.status,
+            error=attempt.error,
+            took_ms=attempt.took_ms,
+            request=tested.request,
+            answer=shown_answer(attempt.answer, request.auth),
+        )
+
+    @post("/{name:str}/pause", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    async def pause(request: Asking, name: FromPath[str]) -> ShownSink:
+        read(request.scope, {})
+        await _known(name).pause(Pause.OPERATOR)
+        return (await shown([name]))[0]
+
+    @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    async def resume(request: Asking, name: FromPath[str]) -> ShownSink:
+        read(request.scope, {})
+        await _known(name).resume()
+        return (await shown([name]))[0]
+
+    def _known(name: str) -> Worker:
+        if name not in workers:
+            raise not_found("sink")
+        return workers[name]
+
+    return Router("/sinks", route_handlers=[listed, test, pause, resume])
+
+
+def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:
+    error_at = utc(record.last_error_at)
+    return ShownSink(
+        name=record.name,
+        type=None if sink is None else str(sink.__struct_config__.tag),
+        state=_state(worker),
+        paused_by=record.paused,
+        paused_at=utc(record.paused_at),
+        owed=owed,
+        failing_since=utc(record.failing_since),
+        last_success_at=utc(record.last_success_at),
+        last_error=None
+        if error_at is None
+        else ShownError(at=error_at, error=record.last_error, status=record.last_status),
+    )
+
+
+def _state(worker: Worker | None) -> str:
+    if worker is None:
+        return "gone"
+    if worker.paused:
+        return "paused"
+    return "failing" if worker.is_failing else "active"
