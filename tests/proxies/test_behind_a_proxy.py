@@ -391,8 +391,8 @@ def test_who_waits_to_be_asked_for_the_body_is_asked(proxy):
         sock.sendall(body)
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
 
-    assert asked == b"HTTP/1.1 100 Continue\r\n\r\n"
-    # Caddy hands on that smshook asks, too: a further 1xx, as HTTP allows.
+    # Of Caddy two: its own, and that of smshook, which it hands on. HTTP allows any number.
+    assert asked.startswith(b"HTTP/1.1 100 Continue\r\n")
     final = answer[answer.rindex(b"HTTP/1.1 ") :]
     assert final.startswith(b"HTTP/1.1 200 ")
     assert b'"status":"accepted"' in final
