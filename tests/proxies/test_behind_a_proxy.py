@@ -136,10 +136,7 @@ def test_an_address_list_sees_the_caller(service, proxy):
 
 
 def test_without_trusted_proxies_it_is_as_the_page_says(kind, tmp_path):
-    """The peer is the proxy's; with an address list, quarantine says `address`; all is kept.
-
-    Mutant: X-Forwarded-For believed from anybody.
-    """
+    """The peer is the proxy's; with an address list, quarantine says `address`; all is kept."""
     body = a_message()
     (tmp_path / "proxy").mkdir()
     with (

@@ -1,7 +1,6 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import sqlite3
 import time
 from collections import Counter
@@ -9,152 +8,19 @@ from types import SimpleNamespace
 
 import pytest
 import structlog
-from contracts.journal import NOW, planned, record, stats
+from contracts.journal import NOW, stats
+from worlds import SOON, Destination, Watched, World, until
 
 from journal import KeptDelivery
 from journal.commit import Broken, Unavailable
 from journal.event import Attempt, State
 from journal.quantity import Duration
-from journal.sqlite import SQLiteJournal
-from server.handover import forget, hand_over
 from sinks import health
 from sinks import worker as module
-from sinks.attempt import Clock, real_clock
+from sinks.attempt import real_clock
 from sinks.retry import Retry
 from sinks.sink import Failed, Receipt, Refused, Sink
 from sinks.worker import Worker
-
-#: Nothing here takes longer, unless it hangs.
-SOON = 30
-
-
-class Hands:
-    """A clock that is put forward by hand."""
-
-    def __init__(self):
-        self.at = NOW
-
-    def now(self):
-        return self.at
-
-
-class Destination:
-    """A sink's other end: it answers as `answers` says, then always by a receipt."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.arrived = []
-        self.bodies = []
-        self.attempts = []
-        self.open = asyncio.Event()
-        self.open.set()
-        self.inside = 0
-        self.most_inside = 0
-
-    async def send(self, outgoing):
-        self.arrived.append(outgoing.event_id)
-        self.bodies.append(json.loads(outgoing.body))
-        self.attempts.append(outgoing.attempt)
-        self.inside += 1
-        self.most_inside = max(self.most_inside, self.inside)
-        try:
-            await self.open.wait()
-        finally:
-            self.inside -= 1
-        answer = self.answers.pop(0) if self.answers else Receipt(status=200)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-
-class Watched:
-    """The journal, and what it was asked; `failures` are raised in its place."""
-
-    def __init__(self, journal):
-        self._journal = journal
-        self.asked = []
-        self.failures = {}
-
-    def __getattr__(self, name):
-        method = getattr(self._journal, name)
-
-        def asked(*args, **kwargs):
-            self.asked.append(name)
-            if self.failures.get(name):
-                failed = asyncio.get_running_loop().create_future()
-                failed.set_exception(self.failures[name].pop(0))
-                return failed
-            return method(*args, **kwargs)
-
-        return asked
-
-
-class World:
-    """A journal, a clock, and workers that are running."""
-
-    def __init__(self, path):
-        self.path, self.hands = path, Hands()
-        ticks = itertools.count()
-        self.clock = Clock(now=self.hands.now, ticks=lambda: float(next(ticks)), chance=lambda: 0.0)
-        self.journals, self.tasks = [], []
-
-    async def start(self):
-        self.journal = await SQLiteJournal.open(
-            self.path, seal="seal", now=self.hands.at, version="0.1.0"
-        )
-        self.journals.append(self.journal)
-        return self.journal
-
-    async def run(self, destination, *, journal=None, name="log", **options):
-        """A worker that knows already that nothing is owed to it."""
-        worker = self.begin(destination, journal=journal, name=name, **options)
-        await until(lambda: worker._next_due is None)
-        return worker
-
-    def begin(self, destination, *, journal=None, name="log", **options):
-        worker = Worker(name, Sink(**options), journal or self.journal, self.clock)
-        self.go(worker, destination)
-        return worker
-
-    def go(self, worker, destination):
-        self.tasks.append(asyncio.create_task(worker.run(destination.send)))
-        return self.tasks[-1]
-
-    async def accept(self, worker, *keys, **said):
-        """As the pipeline does: plan, record, hand over."""
-        one = worker.owe({"data": said})
-        plan = planned(*keys, owed=[one], at=self.hands.at, **said)
-        workers = {worker.name: worker}
-
-        def then(outcome):
-            if isinstance(outcome, Exception) or not outcome.new[0]:
-                forget(workers, [one])
-            else:
-                hand_over(workers, [one], outcome.deliveries, at=plan.at)
-
-        await record(self.journal, plan, then=then)
-        return plan.event.id
-
-    async def delivery(self, event_id):
-        (kept,) = (await self.journal.event(event_id)).deliveries
-        return kept
-
-    async def until(self, **expected):
-        """Wait until so many deliveries are in these states, and no others are."""
-        async with asyncio.timeout(SOON):
-            while True:
-                found = await self.journal.stats()
-                if {name: n for name, n in found.deliveries.items() if n} == expected:
-                    return
-                await asyncio.sleep(0.005)
-
-    async def end(self):
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        for journal in self.journals:
-            await journal.close()
-        self.tasks, self.journals = [], []
 
 
 @pytest.fixture(autouse=True)
@@ -171,12 +37,6 @@ async def world(tmp_path):
     await world.start()
     yield world
     await world.end()
-
-
-async def until(condition):
-    async with asyncio.timeout(SOON):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.001)
 
 
 # Handing over
@@ -696,3 +556,183 @@ def test_the_clocks_of_this_machine_are_those():
     clock = real_clock(lambda: 0.5)
 
     assert (clock.now, clock.ticks, clock.chance()) == (time.time, time.monotonic, 0.5)
+
+
+# Order, pace, pauses
+
+
+async def test_of_one_value_one_is_sent_at_a_time_and_a_failure_holds_those_behind_it(world):
+    """Mutants: what is next is not looked for; another that has the same value overtakes."""
+    destination = Destination(Failed("refused"))
+    worker = await world.run(
+        destination, ordered_by="data.to", retry=Retry(schedule=(Duration(0), Duration(60)))
+    )
+
+    first = [await world.accept(worker, to="+11") for _ in range(3)]
+    other = await world.accept(worker, to="+12")
+    await world.until(pending=3, delivered=1)
+    before = list(destination.arrived)
+    world.hands.at += 60
+    await world.until(delivered=4)
+
+    assert before == [first[0], other]
+    assert destination.arrived[2:] == first
+    await until(lambda: worker._held == 0)
+
+
+async def test_what_is_ordered_arrives_in_order_however_many_go_at_once(world):
+    destination = Destination(*([Failed("refused")] * 5))
+    worker = await world.run(
+        destination,
+        ordered_by="data.to",
+        retry=Retry(schedule=(Duration(0), Duration(0), Duration(0), Duration(0))),
+    )
+
+    accepted = {f"+1{n}": [] for n in range(5)}
+    for _ in range(40):
+        for to, ids in accepted.items():
+            ids.append(await world.accept(worker, to=to))
+    await world.until(delivered=200)
+
+    arrived = {to: [] for to in accepted}
+    for body in destination.bodies:
+        arrived[body["data"]["to"]].append(body["id"])
+    assert {to: list(dict.fromkeys(ids)) for to, ids in arrived.items()} == accepted
+    assert sum(map(len, arrived.values())) == 205
+
+
+async def test_the_order_survives_a_start_in_the_middle(world):
+    """The journal knows it, not the queue."""
+    destination = Destination()
+    destination.open.clear()
+    worker = await world.run(destination, ordered_by="data.to")
+    await world.journal.arrange("log", ordered_by="data.to")
+    accepted = [await world.accept(worker, to="+11") for _ in range(5)]
+    await until(lambda: destination.arrived)
+
+    await world.end()
+    await world.start()
+    rest = Destination()
+    world.begin(rest, ordered_by="data.to")
+    await world.until(delivered=5)
+
+    assert rest.arrived == accepted
+    assert rest.most_inside == 1
+
+
+async def test_a_paused_sink_keeps_what_it_is_owed_and_gives_back_what_it_holds(world):
+    """Mutants: what is in the queue goes out all the same; what comes is taken all the same."""
+    destination = Destination()
+    destination.open.clear()
+    worker = await world.run(destination, concurrency=1)
+    accepted = [await world.accept(worker) for _ in range(3)]
+    await until(lambda: destination.arrived)
+
+    with structlog.testing.capture_logs() as logs:
+        await worker.pause(health.Pause.OPERATOR)
+        accepted.append(await world.accept(worker))
+        destination.open.set()
+        await world.until(pending=3, delivered=1)
+        await asyncio.sleep(0.05)
+        arrived = list(destination.arrived)
+        await worker.resume()
+        await world.until(delivered=4)
+
+    assert arrived == accepted[:1]
+    assert destination.arrived == accepted
+    assert destination.attempts == [1] * 4
+    steered = [line for line in logs if line["event"].startswith("sink.")]
+    assert [(line["event"], line["sink"], line.get("reason")) for line in steered] == [
+        ("sink.paused", "log", "operator"),
+        ("sink.resumed", "log", None),
+    ]
+    await until(lambda: worker._held == 0)
+
+
+async def test_a_sink_that_was_paused_is_paused_after_a_start(world):
+    destination = Destination()
+    worker = await world.run(destination)
+    await worker.pause(health.Pause.OPERATOR)
+    await world.accept(worker)
+    await world.end()
+
+    await world.start()
+    record = (await world.journal.sinks())["log"]
+    again = Worker("log", Sink(), world.journal, world.clock, record)
+    world.go(again, destination)
+    await asyncio.sleep(0.05)
+    held = list(destination.arrived)
+    await again.resume()
+    await world.until(delivered=1)
+
+    assert (held, again.paused) == ([], None)
+
+
+async def test_a_retry_begins_the_schedule_anew_and_goes_on_counting_attempts(world):
+    """Mutant: the schedule goes on where it was, and the first failure is the last."""
+    destination = Destination(*[Failed("refused")] * 3)
+    worker = await world.run(destination, retry=Retry(schedule=(Duration(0), Duration(5))))
+    event_id = await world.accept(worker)
+    await world.until(pending=1)
+    world.hands.at += 5
+    await world.until(dead=1)
+
+    await world.journal.retry(1, now=world.hands.at)
+    worker.note(world.hands.at)
+    await until(lambda: len(destination.attempts) == 3)
+    await world.until(pending=1)
+    world.hands.at += 5
+    await world.until(delivered=1)
+
+    assert destination.attempts == [1, 2, 3, 4]
+    assert len((await world.delivery(event_id)).attempts) == 4
+
+
+async def test_a_slot_that_hangs_does_not_keep_a_probe_from_a_free_one(world, monkeypatch):
+    """Mutant: no probe while anything is sent: a sink that hung is found up a timeout later."""
+    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(health, "PROBE_FOR", 1e9)
+    destination = Destination(Failed("refused"))
+    worker = await world.run(destination, concurrency=2, retry=Retry(first_wait=Duration(3600)))
+    await world.accept(worker)
+    await world.until(pending=1)
+
+    destination.open.clear()
+    await world.accept(worker)
+
+    await until(lambda: destination.inside == 2)
+    destination.open.set()
+    await world.until(delivered=2)
+    assert worker.is_failing is False
+
+
+async def test_a_test_is_one_attempt_that_is_kept_nowhere(world):
+    destination = Destination(Receipt(status=200, answer=b"thanks"), Failed("tls", status=None))
+    worker = Worker("log", Sink(redact="codes"), world.journal, world.clock)
+
+    closed = await worker.test("an-id", b'{"id":"an-id","data":{"code":"4711"}}')
+    world.go(worker, destination)
+    await until(lambda: worker._next_due is None)
+    await worker.pause(health.Pause.OPERATOR)
+    tested = [
+        await worker.test("an-id", b'{"id":"an-id","data":{"code":"4711"}}') for _ in range(2)
+    ]
+
+    assert (closed.attempt.outcome, closed.attempt.error) == ("failed", "closed")
+    assert [(one.attempt.outcome, one.attempt.error) for one in tested] == [
+        ("delivered", None),
+        ("failed", "tls"),
+    ]
+    assert tested[0].attempt.answer == b"thanks"
+    assert "4711" not in tested[0].request
+    assert await world.journal.stats() == stats()
+
+
+async def test_an_answer_is_kept_to_its_first_kibibyte(world):
+    destination = Destination(Failed("status", status=500, answer=b"x" * 9999))
+    worker = await world.run(destination, retry=Retry(schedule=(Duration(0),)))
+
+    event_id = await world.accept(worker)
+    await world.until(dead=1)
+
+    assert (await world.delivery(event_id)).attempts[0].answer == b"x" * 1024

@@ -1,0 +1,258 @@
+"""A day of deliveries, in seconds: every time in it is as it is written."""
+
+import asyncio
+import itertools
+import random
+import sqlite3
+
+import pytest
+from contracts.journal import NOW
+from virtual import VirtualLoop
+from worlds import World
+
+from journal.event import State
+from journal.quantity import Duration, Rate
+from sinks.attempt import Clock
+from sinks.retry import Retry
+from sinks.sink import Failed, PauseAfter, Receipt, Sink
+from sinks.worker import Worker
+
+MINUTE, HOUR = 60.0, 3600.0
+DAY = 24 * HOUR
+#: The waits of the contract, section 6.
+SCHEDULE = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
+
+
+class Day(World):
+    """Both clocks are the loop's."""
+
+    def __init__(self, path, loop):
+        super().__init__(path)
+        self.loop, self.hands = loop, self
+        chance = random.Random(7).random  # the same day each time
+        self.clock = Clock(now=self.now, ticks=loop.time, chance=chance)
+
+    def now(self):
+        return NOW + self.loop.time()
+
+    @property
+    def at(self):
+        return self.now()
+
+    def worker(self, name, **options):
+        return Worker(name, Sink(**options), self.journal, self.clock)
+
+
+class Answers:
+    """A destination that answers by the hour; it remembers when it was asked, and for what."""
+
+    def __init__(self, day, answer):
+        self.day, self.answer = day, answer
+        self.asked = []
+
+    async def send(self, outgoing):
+        at = self.day.loop.time()
+        self.asked.append((at, outgoing.event_id))
+        return self.answer(at)
+
+    @property
+    def times(self):
+        return [at for at, _ in self.asked]
+
+
+def fails(_at):
+    raise Failed("refused")
+
+
+def down_until(end, answer=fails):
+    return lambda at: answer(at) if at < end else Receipt(status=200)
+
+
+@pytest.fixture
+def live(tmp_path):
+    """`live(coroutine function)`: it is run in a day of its own."""
+
+    def run(story):
+        loop = VirtualLoop()
+        day = Day(tmp_path / "smshook.db", loop)
+
+        async def lived():
+            await day.start()
+            try:
+                return await story(day)
+            finally:
+                await day.end()
+
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(lived())
+
+    return run
+
+
+async def kept(day, event_id):
+    [delivery] = (await day.journal.event(event_id)).deliveries
+    return delivery
+
+
+def gaps(attempts):
+    """Seconds from the end of each attempt to the next; attempts take no time here."""
+    return [b.at - a.at for a, b in itertools.pairwise(attempts)]
+
+
+def test_the_schedule_is_kept_to_its_end_and_no_probe_uses_it_up(live):
+    """Mutants: a probe that is counted; a wait that is shorter than it is written."""
+
+    async def story(day):
+        worker = day.worker("log")
+        day.go(worker, Answers(day, fails))
+        event_id = await day.accept(worker)
+        await asyncio.sleep(sum(SCHEDULE) * 1.2 + 60)
+        return await kept(day, event_id)
+
+    delivery = live(story)
+
+    assert (delivery.state, len(delivery.attempts)) == (State.DEAD, 15)
+    for gap, wait in zip(gaps(delivery.attempts), SCHEDULE[1:], strict=True):
+        assert wait <= gap <= wait * 1.2 + 0.1
+
+
+def test_what_failed_together_does_not_come_back_together(live):
+    """Mutant: no jitter."""
+
+    async def story(day):
+        worker = day.worker("log", retry=Retry(schedule=(Duration(0), Duration(HOUR))))
+        day.go(worker, Answers(day, fails))
+        ids = [await day.accept(worker) for _ in range(100)]
+        await asyncio.sleep(2 * HOUR)
+        return [await kept(day, event_id) for event_id in ids]
+
+    seconds = [gaps(delivery.attempts)[0] for delivery in live(story)]
+
+    assert min(seconds) >= HOUR
+    assert max(seconds) <= HOUR * 1.2 + 0.1
+    assert max(seconds) - min(seconds) > HOUR * 0.15
+    assert len({round(wait) for wait in seconds}) > 80
+
+
+def test_retry_after_is_obeyed_where_it_is_later_than_the_schedule(live):
+    """Mutants: the schedule alone; a probe before the time that the sink itself named."""
+
+    def busy(_at):
+        raise Failed("status", status=503, retry_after=10 * MINUTE)
+
+    async def story(day):
+        worker, there = day.worker("log"), Answers(day, down_until(5 * MINUTE, busy))
+        day.go(worker, there)
+        await day.accept(worker)
+        await asyncio.sleep(HOUR)
+        return there.times
+
+    first, second = live(story)
+
+    assert first < 1
+    assert second - first == pytest.approx(10 * MINUTE, abs=0.1)
+
+
+def test_too_many_holds_everything_for_that_sink_and_nothing_is_lost(live):
+    """Mutant: each delivery has to hear it by itself."""
+
+    def too_many(_at):
+        raise Failed("status", status=429, retry_after=30.0)
+
+    async def story(day):
+        worker = day.worker("log", concurrency=1)
+        there = Answers(day, down_until(20, too_many))
+        day.go(worker, there)
+        ids = [await day.accept(worker) for _ in range(20)]
+        await asyncio.sleep(10)
+        ids.append(await day.accept(worker))
+        await asyncio.sleep(10 * MINUTE)
+        return there.asked, ids, (await day.journal.stats()).deliveries["delivered"]
+
+    asked, ids, delivered = live(story)
+
+    assert [at for at, _ in asked if at < 29] == [asked[0][0]]
+    assert all(30 <= at < 32 for at, _ in asked[1:])
+    assert {event_id for _, event_id in asked} == set(ids)
+    assert (len(asked), delivered) == (22, 21)
+
+
+def test_what_is_of_no_use_any_more_expires_when_it_is_to(live):
+    """Mutant: it is found out at the next attempt, hours later."""
+
+    async def story(day):
+        worker = day.worker("log", expire_after=Duration(15 * MINUTE))
+        day.go(worker, Answers(day, down_until(HOUR)))
+        early = await day.accept(worker)
+        await asyncio.sleep(15 * MINUTE - 1)
+        before = (await kept(day, early)).state
+        await asyncio.sleep(2)
+        after = (await kept(day, early)).state
+        await asyncio.sleep(HOUR)
+        late = await day.accept(worker)
+        await asyncio.sleep(1)
+        return before, after, (await kept(day, late)).state
+
+    assert live(story) == (State.PENDING, State.EXPIRED, State.DELIVERED)
+
+
+def test_a_sink_that_fails_for_an_hour_is_paused_and_resumes_by_a_probe(live):
+    """Mutants: paused for ever; a probe each 2 s; attempts go on beside the probes."""
+
+    async def story(day):
+        worker = day.worker("log", pause_after=PauseAfter(failing_for=Duration(HOUR)))
+        there = Answers(day, down_until(5 * HOUR))
+        day.go(worker, there)
+        ids = [await day.accept(worker) for _ in range(5)]
+        await asyncio.sleep(4.5 * HOUR)
+        paused = (await day.journal.sinks())["log"].paused, worker.paused
+        ids.append(await day.accept(worker))
+        probes = [at for at in there.times if 4 * HOUR <= at < 4.4 * HOUR]
+        await asyncio.sleep(0.5 * HOUR + 2 * MINUTE)
+        delivered = (await day.journal.stats()).deliveries["delivered"]
+        return paused, probes, delivered, worker.paused, len(ids)
+
+    paused, probes, delivered, still, owed = live(story)
+
+    assert paused == ("failing", "failing")
+    assert all(59 <= b - a <= 63 for a, b in itertools.pairwise(probes))
+    assert (delivered, still) == (owed, None)
+
+
+def test_a_sink_that_is_down_for_a_day_gets_everything_and_delays_no_other(live):
+    """At its rate. Mutants: one queue for all; what came back is sent as fast as it will go."""
+
+    async def story(day):
+        down, up = Answers(day, down_until(DAY)), Answers(day, lambda _at: Receipt(status=200))
+        a = day.worker("a", rate=Rate(2, 1), retry=Retry(schedule=(Duration(0), *_HOURS)))
+        b = day.worker("b")
+        day.go(a, down)
+        day.go(b, up)
+        accepted = {}
+        for _ in range(300):
+            await day.accept(a)
+            accepted[await day.accept(b)] = day.loop.time()
+            await asyncio.sleep(DAY / 300)
+        await asyncio.sleep(2 * HOUR)
+        states = dict(_states(day.path))
+        return down, up, accepted, states
+
+    down, up, accepted, states = live(story)
+
+    late = [at - accepted[event_id] for at, event_id in up.asked]
+    assert states == {("a", "delivered"): 300, ("b", "delivered"): 300}
+    assert (len(late), max(late) < 1) == (300, True)
+    after = sorted(at for at in down.times if at >= DAY)
+    # Two at once, then two a second: of any twelve in a row the last is five seconds later.
+    assert len(after) > 200
+    assert all(b - a >= 4.99 for a, b in zip(after, after[11:], strict=False))
+
+
+_HOURS = tuple(Duration(wait) for wait in (MINUTE, HOUR, 3 * HOUR, 8 * HOUR, DAY, DAY))
+
+
+def _states(path):
+    with sqlite3.connect(path) as conn:
+        rows = conn.execute("select sink, state, count(*) from deliveries group by 1, 2").fetchall()
+    conn.close()
+    return [((sink, state), count) for sink, state, count in rows]

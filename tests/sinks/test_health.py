@@ -1,0 +1,129 @@
+"""Pure: a clock is put forward by hand."""
+
+import math
+
+import pytest
+
+from journal.quantity import Duration
+from sinks.health import Health, Pause
+from sinks.sink import PauseAfter
+
+
+class Hands:
+    def __init__(self):
+        self.at = 1000.0
+
+    def __call__(self):
+        return self.at
+
+
+@pytest.fixture
+def hands():
+    return Hands()
+
+
+def test_a_sink_that_works_is_not_probed(hands):
+    health = Health(hands, None)
+
+    assert (health.takes_probe(), health.is_failing) == (False, False)
+
+
+def test_a_sink_that_fails_is_probed_for_a_minute_and_not_for_an_hour(hands):
+    """Mutants: counted from the last failure, which never ends; never."""
+    health = Health(hands, None)
+
+    taken = []
+    for _ in range(4):
+        health.failed()
+        taken.append(health.takes_probe())
+        hands.at += 30
+
+    assert taken == [True, True, False, False]
+    health.succeeded()
+    health.failed()
+    assert health.takes_probe()
+
+
+def test_what_failed_before_a_start_is_probed_for_a_minute_after_it(hands):
+    health = Health(hands, None, failing_for=86400.0)
+
+    taken = [health.takes_probe()]
+    hands.at += 61
+    taken.append(health.takes_probe())
+
+    assert (health.is_failing, taken) == (True, [True, False])
+
+
+def test_a_sink_that_asked_for_quiet_is_not_probed(hands):
+    health = Health(hands, None)
+    health.failed()
+    health.asked_to_wait(10, everything=False)
+
+    quiet = health.takes_probe()
+    hands.at += 10
+
+    assert (quiet, health.takes_probe(), health.throttled_for) == (False, True, 0.0)
+
+
+def test_a_shorter_wish_does_not_end_a_longer_one(hands):
+    """Mutant: the last answer of several wins."""
+    health = Health(hands, None)
+    health.asked_to_wait(30, everything=True)
+    health.asked_to_wait(1, everything=True)
+
+    assert health.throttled_for == 30
+    hands.at += 31
+    assert health.throttled_for == 0.0
+
+
+def test_it_is_up_for_a_pause_when_nothing_succeeded_for_so_long(hands):
+    health = Health(hands, PauseAfter(failing_for=Duration(3600)))
+    health.failed()
+
+    hands.at += 3599
+    early = health.is_up_for_pause
+    hands.at += 1
+
+    assert (early, health.is_up_for_pause) == (False, True)
+    health.paused = Pause.FAILING
+    assert health.is_up_for_pause is False
+
+
+def test_it_is_up_for_a_pause_also_where_it_failed_before_the_start(hands):
+    health = Health(hands, PauseAfter(failing_for=Duration(3600)), failing_for=7200.0)
+
+    assert health.is_up_for_pause
+
+
+def test_a_sink_that_paused_itself_is_probed_as_often_as_it_says(hands):
+    every = PauseAfter(failing_for=Duration(1), probe_every=Duration(60))
+    health = Health(hands, every, paused=Pause.FAILING, failing_for=math.inf)
+
+    taken = []
+    for _ in range(5):
+        taken.append(health.takes_probe())
+        hands.at += 30
+
+    assert taken == [True, False, True, False, True]
+
+
+def test_what_the_operator_paused_is_not_probed(hands):
+    every = PauseAfter(failing_for=Duration(1))
+    health = Health(hands, every, paused=Pause.OPERATOR, failing_for=9.0)
+
+    assert health.takes_probe() is False
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"failing_for": Duration(0)}, "failing_for must be longer than 0s"),
+        (
+            {"failing_for": Duration(1), "probe_every": Duration(0)},
+            "probe_every must be longer than 0s",
+        ),
+    ],
+)
+def test_a_pause_without_a_time_is_refused(options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        PauseAfter(**options)

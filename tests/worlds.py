@@ -1,0 +1,151 @@
+"""A worker on a real journal, with a clock and a destination that tests hold in their hands."""
+
+import asyncio
+import itertools
+import json
+
+from contracts.journal import NOW, planned, record
+
+from journal.sqlite import SQLiteJournal
+from server.handover import forget, hand_over
+from sinks.attempt import Clock
+from sinks.sink import Receipt, Sink
+from sinks.worker import Worker
+
+#: Nothing here takes longer, unless it hangs.
+SOON = 30
+
+
+class Hands:
+    """A clock that is put forward by hand."""
+
+    def __init__(self):
+        self.at = NOW
+
+    def now(self):
+        return self.at
+
+
+class Destination:
+    """A sink's other end: it answers as `answers` says, then always by a receipt."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.arrived = []
+        self.bodies = []
+        self.attempts = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.inside = 0
+        self.most_inside = 0
+
+    async def send(self, outgoing):
+        self.arrived.append(outgoing.event_id)
+        self.bodies.append(json.loads(outgoing.body))
+        self.attempts.append(outgoing.attempt)
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        try:
+            await self.open.wait()
+        finally:
+            self.inside -= 1
+        answer = self.answers.pop(0) if self.answers else Receipt(status=200)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Watched:
+    """The journal, and what it was asked; `failures` are raised in its place."""
+
+    def __init__(self, journal):
+        self._journal = journal
+        self.asked = []
+        self.failures = {}
+
+    def __getattr__(self, name):
+        method = getattr(self._journal, name)
+
+        def asked(*args, **kwargs):
+            self.asked.append(name)
+            if self.failures.get(name):
+                failed = asyncio.get_running_loop().create_future()
+                failed.set_exception(self.failures[name].pop(0))
+                return failed
+            return method(*args, **kwargs)
+
+        return asked
+
+
+class World:
+    """A journal, a clock, and workers that are running."""
+
+    def __init__(self, path):
+        self.path, self.hands = path, Hands()
+        ticks = itertools.count()
+        self.clock = Clock(now=self.hands.now, ticks=lambda: float(next(ticks)), chance=lambda: 0.0)
+        self.journals, self.tasks = [], []
+
+    async def start(self):
+        self.journal = await SQLiteJournal.open(
+            self.path, seal="seal", now=self.hands.at, version="0.1.0"
+        )
+        self.journals.append(self.journal)
+        return self.journal
+
+    async def run(self, destination, *, journal=None, name="log", **options):
+        """A worker that knows already that nothing is owed to it."""
+        worker = self.begin(destination, journal=journal, name=name, **options)
+        await until(lambda: worker._next_due is None)
+        return worker
+
+    def begin(self, destination, *, journal=None, name="log", **options):
+        worker = Worker(name, Sink(**options), journal or self.journal, self.clock)
+        self.go(worker, destination)
+        return worker
+
+    def go(self, worker, destination):
+        self.tasks.append(asyncio.create_task(worker.run(destination.send)))
+        return self.tasks[-1]
+
+    async def accept(self, worker, *keys, **said):
+        """As the pipeline does: plan, record, hand over."""
+        one = worker.owe({"data": said})
+        plan = planned(*keys, owed=[one], at=self.hands.at, **said)
+        workers = {worker.name: worker}
+
+        def then(outcome):
+            if isinstance(outcome, Exception) or not outcome.new[0]:
+                forget(workers, [one])
+            else:
+                hand_over(workers, [one], outcome.deliveries, at=plan.at)
+
+        await record(self.journal, plan, then=then)
+        return plan.event.id
+
+    async def delivery(self, event_id):
+        (kept,) = (await self.journal.event(event_id)).deliveries
+        return kept
+
+    async def until(self, **expected):
+        """Wait until so many deliveries are in these states, and no others are."""
+        async with asyncio.timeout(SOON):
+            while True:
+                found = await self.journal.stats()
+                if {name: n for name, n in found.deliveries.items() if n} == expected:
+                    return
+                await asyncio.sleep(0.005)
+
+    async def end(self):
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for journal in self.journals:
+            await journal.close()
+        self.tasks, self.journals = [], []
+
+
+async def until(condition):
+    async with asyncio.timeout(SOON):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.001)
