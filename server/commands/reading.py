@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import click
 
+from journal.plain import plain
+
 from ..addresses import callback_url
 from ..client import Client
-from ..terminal import plain
 from .command import (
     Command,
     Failure,

@@ -18,10 +18,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from journal.lock import Lock
+from journal.plain import plain
 from server import __version__
 from server.cli import smshook
 from server.commands.command import print_json, print_table
-from server.terminal import plain
 
 TOKEN = "t0ken-of-tellabot-0123456789"
 KEY = "k3y-of-the-admin-0123456789"
