@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import structlog
 
-from .terminal import plain
+from journal.plain import plain
 
 Fields = MutableMapping[str, Any]
 Render = Callable[[Any, str, Fields], bytes]

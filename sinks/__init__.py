@@ -1,5 +1,6 @@
 """Every sink there is."""
 
 from .file import File
+from .http import Http
 
-SINKS = (File,)
+SINKS = (File, Http)

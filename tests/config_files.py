@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from server.config import ConfigError, load
+from server.convert import tag_of
+from sinks import SINKS
 
 #: What the variables of `config.example.yaml` stand for.
 ENVIRON = {
@@ -12,7 +14,11 @@ ENVIRON = {
     "HOOK_SECRET": "server-secret-0123456789-0123456789",
     "ADMIN_KEY": "admin-key-0123456789",
     "DASHBOARD_KEY": "dashboard-key-0123456789",
+    "CRM_SECRET": "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3",
+    "CRM_KEY": "crm-key-0123456789",
 }
+#: As complaints list them.
+SINK_TYPES = ", ".join(sorted(map(tag_of, SINKS)))
 SERVER = 'server: {secret: "0123456789abcdef0123456789abcdef"}\n'
 
 

@@ -13,12 +13,12 @@ from tabulate import tabulate
 
 from journal.commit import Unavailable
 from journal.lock import Held
+from journal.plain import is_unseen, plain
 from journal.sqlite import WrongJournal
 
 from ..client import Garbled, Problem, Unreachable
 from ..config import ConfigError
 from ..reading import nearest
-from ..terminal import is_unseen, plain
 
 _CONFIG = "config"
 _DEFAULT = Path("smshook.yaml")

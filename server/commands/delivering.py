@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from journal.plain import plain
+
 from ..client import Problem
-from ..terminal import plain
 from .command import (
     Failure,
     Group,

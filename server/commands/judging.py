@@ -9,11 +9,11 @@ import click
 from msgspec import UNSET
 
 from journal.path import MISSING
+from journal.plain import plain
 from routes.explain import Finding, explain
 from routes.table import CompiledRoute, compile_table
 from sinks.redact import MASK
 
-from ..terminal import plain
 from .command import (
     Failure,
     Group,

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from journal.plain import plain
+
 from ..addresses import callback_url
-from ..terminal import plain
 from .command import (
     Command,
     Failure,

@@ -13,6 +13,7 @@ import click
 import structlog
 
 from journal.lock import Holder
+from journal.plain import plain
 from receiver.door import SAMPLE_HEADER
 from receiver.source import Sample, Source
 
@@ -21,7 +22,6 @@ from ..client import Client, Problem
 from ..config import Config, journal_of, load
 from ..identity import Identity
 from ..log import LEVELS, configure
-from ..terminal import plain
 from ..welcome import program, welcome
 from .command import Command, Failure, Wrong, config_path, unknown
 from .service import configured, http_url, running

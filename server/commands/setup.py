@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from journal.lock import Lock
+from journal.plain import plain
 from journal.sqlite import migrate as bring_up_to_date
 
 from .. import __version__
 from ..config import load, schema, shown
 from ..starter import NAME, write
-from ..terminal import plain
 from ..welcome import program, with_config
 from .check import forgotten, promises
 from .command import Command, Failure, Group, Wrong, config_path, print_json, typed_config

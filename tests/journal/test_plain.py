@@ -1,4 +1,4 @@
-"""Nothing that a stranger wrote drives a terminal."""
+"""Nothing that a stranger wrote drives a terminal, hides or reads backwards."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.terminal import plain
+from journal.plain import plain, plain_lines
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,18 @@ def test_what_is_shown_moves_and_hides_nothing(text):
     categories = {unicodedata.category(char) for char in shown}
     assert categories.isdisjoint({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
     assert plain(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Your code is\n1234", "Your code is\n1234"),
+        ("a\r\nb\n\nc\n", "a\nb\n\nc\n"),
+        ("a\rb", r"a\u{d}b"),
+        ("a\u2028b\x85c\x0bd", r"a\u{2028}b\u{85}c\u{b}d"),
+        ("a\u202e\nb", "a\\u{202e}\nb"),
+    ],
+)
+def test_where_lines_may_be_shown_they_stay_and_all_else_is_written_out(text, shown):
+    """Mutant: `splitlines`, which takes separators that nobody sees for newlines."""
+    assert plain_lines(text) == shown

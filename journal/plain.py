@@ -1,4 +1,4 @@
-"""What a terminal may be shown: nothing in it drives the terminal or reads backwards."""
+"""What people may be shown: nothing in it drives a terminal, hides or reads backwards."""
 
 import unicodedata
 
@@ -12,6 +12,11 @@ def plain(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(f"\\u{{{ord(char):x}}}" if is_unseen(char) else char for char in text)
+
+
+def plain_lines(text: str) -> str:
+    r"""The same, but its newlines stay; CR LF is one."""
+    return "\n".join(plain(line) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 def is_unseen(char: str) -> bool:

@@ -1,0 +1,288 @@
+"""The way out over HTTP, and the only module that knows pyreqwest (decision 7)."""
+
+import asyncio
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import msgspec
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
+from pyreqwest.http import Url
+from pyreqwest.proxy import ProxyBuilder
+from pyreqwest.request import StreamRequest
+from pyreqwest.response import Response
+
+from .sink import Failed, Receipt, Refused
+
+#: Of an answer's body; what follows is not read, and its connection is dropped.
+_MOST_READ = 64 * 1024
+_KEPT = 1024
+#: Seconds for the body behind a complete header: it is for the record only, and must neither hold
+#: a slot nor make a failure of what was delivered.
+BODY_PATIENCE = 2.0
+#: Seconds before the caller's own deadline at which a body is left alone.
+_MARGIN = 0.1
+_GONE = 410
+#: The statuses with which RFC 9110 gives Retry-After a meaning for us.
+_ASKS_TO_WAIT = frozenset({429, 503})
+#: 30 million years; a longer number is nonsense, and costs time to read.
+_MOST_DIGITS = 15
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Certificates of one's own, as PEM files. They may come later than the service starts."""
+
+    #: Of an authority that is trusted beside the system's.
+    ca_file: str | None = None
+    #: The certificate (and its chain) shown to a server that asks for one.
+    cert_file: str | None = None
+    #: Its key, without a passphrase.
+    key_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: give both")
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back."""
+
+    status: int
+    #: The first 1 KiB of the body.
+    beginning: bytes
+    #: The header Retry-After as it was sent.
+    retry_after: str | None
+
+
+#: Headers, body.
+Post = Callable[[Mapping[str, str], bytes], Awaitable[Answer]]
+
+
+def check_url(text: str) -> None:
+    """Raises ValueError, which does not repeat it, for what no request can be sent to."""
+    if not _URL.fullmatch(text) or not text.isprintable():
+        raise ValueError(_NO_URL)
+    try:
+        Url(text)
+    except ValueError:
+        raise ValueError(_NO_URL) from None
+
+
+#: The parser alone also takes `http:host`, and drops blanks and newlines.
+_URL = re.compile(r"https?://[^/?#\\\s]\S*", re.IGNORECASE)
+_NO_URL = "not a URL to send to; write http:// or https://, a host, and a path if it has one"
+
+
+def host_of(text: str) -> str:
+    """Of a URL that was checked, without its secrets: `crm.example.com`, `[::1]:8443`."""
+    url = Url(text)
+    return f"{url.host_str}:{url.port}" if url.port else str(url.host_str)
+
+
+def masked_url(text: str) -> str:
+    """`https://crm.example.com/***`: what stands before and behind the host may be a secret."""
+    url = Url(text)
+    return f"{url.scheme}://{host_of(text)}{'/' if _is_bare(url) else '/***'}"
+
+
+def _is_bare(url: Url) -> bool:
+    return url.path in ("", "/") and not url.query_string
+
+
+@asynccontextmanager
+async def posting(
+    url: str,
+    *,
+    tls: Tls | None = None,
+    proxy: str | None = None,
+    connections: int,
+    within: float = 30.0,
+) -> AsyncIterator[Post]:
+    """Hand back what POSTs to `url` and returns the answer, whatever its status.
+
+    It raises Failed with one word: `refused` (or not reachable), `timeout`, `tls`, `dns`,
+    `protocol` (all else: a reset, broken or oversized HTTP). Redirects are answers. `connections`
+    are kept open between posts. `within` is the deadline of each, in seconds: give the caller's
+    own, because to cancel one only ends the waiting, and its connection lives on until then.
+    """
+    way = _Way(url, tls=tls, proxy=proxy, connections=connections, within=within)
+    try:
+        yield way.post
+    finally:
+        await way.close()
+
+
+def confirmed(answer: Answer, *, now: float) -> Receipt:
+    """Raises Refused("gone") for 410, and Failed("status") for all else that is not 2xx."""
+    if 200 <= answer.status <= 299:  # noqa: PLR2004 - RFC 9110, 15.3
+        return Receipt(status=answer.status, answer=answer.beginning)
+    if answer.status == _GONE:
+        raise Refused("gone", status=answer.status, answer=answer.beginning)
+    raise Failed(
+        "status",
+        status=answer.status,
+        answer=answer.beginning,
+        retry_after=_seconds(answer, now),
+    )
+
+
+class _Way:
+    """A client that is made when it is first needed, and anew after its certificates failed."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: Tls | None,
+        proxy: str | None,
+        connections: int,
+        within: float,
+    ) -> None:
+        self._url, self._tls, self._proxy = url, tls, proxy
+        self._connections, self._within = connections, within
+        self._client: Client | None = None
+        self._closed = False
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        began = time.monotonic()
+        if self._closed:
+            raise Failed("protocol")
+        if self._client is None:
+            self._client = self._build()
+        try:
+            request = (
+                self._client.post(self._url)
+                .headers(dict(headers))
+                .body_bytes(body)
+                # A task of Python that is cancelled leaves the one in Rust as it is: this ends it.
+                .timeout(timedelta(seconds=self._within))
+                # 0: else the answer is here only when so much of its body is, or all.
+                .streamed_read_buffer_limit(0)
+                .build_streamed()
+            )
+            return await self._answer(request, began)
+        except (PyreqwestError, ValueError) as error:  # a header that is none is a ValueError
+            word = _word(error)
+        if word == "tls":
+            self._client = None  # the files may be others by the next attempt
+        # Behind the handler: a failure must not carry the library's, which holds the whole URL.
+        raise Failed(word)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._client is not None:
+            await self._client.close()
+
+    def _build(self) -> Client:
+        builder = (
+            ClientBuilder()
+            .http1_only()
+            .http1_lower_case_headers()
+            .user_agent("smshook")
+            .follow_redirects(enable=False)
+            .referer(enable=False)
+            # Each by itself: without gzip alone the others are still offered, and a small answer
+            # could be unpacked into a large one.
+            .gzip(enable=False)
+            .deflate(enable=False)
+            .brotli(enable=False)
+            .zstd(enable=False)
+            .pool_max_idle_per_host(self._connections)
+            .no_proxy()  # none from the environment
+        )
+        if self._proxy is not None:
+            builder = builder.proxy(ProxyBuilder.all(self._proxy))
+        if self._tls is None:
+            return builder.build()
+        with suppress(OSError, ValueError):  # ssl.SSLError is an OSError
+            return _with_certificates(builder, self._tls).build()
+        raise Failed("tls")
+
+    async def _answer(self, request: StreamRequest, began: float) -> Answer:
+        async with request as response:
+            return Answer(
+                status=response.status,
+                beginning=await self._beginning(response, began),
+                retry_after=_retry_after(response),
+            )
+
+    async def _beginning(self, response: Response, began: float) -> bytes:
+        """Of the body, as far as it comes soon; an end that is missing is no failure."""
+        left = began + self._within - _MARGIN - time.monotonic()
+        if left <= 0:
+            return b""
+        body = bytearray()
+        with suppress(TimeoutError, PyreqwestError):
+            async with asyncio.timeout(min(BODY_PATIENCE, left)):
+                # To its end, where that is near: only then is the connection used again.
+                while len(body) < _MOST_READ and (chunk := await response.body_reader.read_chunk()):
+                    body += bytes(chunk)
+        return bytes(body[:_KEPT])
+
+
+def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
+    """Raises OSError or ValueError where a file is missing or is not what it should be."""
+    if tls.ca_file is not None:
+        authorities = Path(tls.ca_file).read_bytes()
+        # pyreqwest takes anything for a certificate and trusts none of it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=authorities.decode())
+        builder = builder.add_root_certificate_pem(authorities)
+    if tls.cert_file is not None and tls.key_file is not None:
+        pem = Path(tls.key_file).read_bytes() + b"\n" + Path(tls.cert_file).read_bytes()
+        builder = builder.identity_pem(pem)
+    return builder
+
+
+def _word(error: Exception) -> str:
+    """What pyreqwest says, in a word of ours.
+
+    Its classes do not tell enough: a refusal, an unknown name, a bad certificate and a reset
+    before the answer are all ConnectError. Its causes do, from the outside in: what was asked
+    (with the URL), the phase, the layer, the error. Tried with 0.15, all of them in
+    tests/sinks/test_outbound.py.
+    """
+    if isinstance(error, RequestTimeoutError):
+        return "timeout"
+    details = getattr(error, "details", None) or {}
+    said = [cause["message"] for cause in details.get("causes") or ()][1:]
+    if "dns error" in said:
+        return "dns"
+    if "tcp connect error" in said:
+        timed_out = any("os error 110" in text for text in said)
+        return "timeout" if timed_out else "refused"
+    if any(text.startswith(_TLS) for text in said):
+        return "tls"
+    return "protocol"
+
+
+#: How errors of the TLS layer begin: before a certificate is believed, and (TLS 1.3) when a server
+#: that wanted ours ends what seemed to be established.
+_TLS = ("invalid peer certificate", "received fatal alert", "received corrupt message")
+
+
+def _retry_after(response: Response) -> str | None:
+    try:
+        return response.get_header("retry-after")
+    except ValueError:  # bytes that are no text
+        return None
+
+
+def _seconds(answer: Answer, now: float) -> float | None:
+    """How long to wait, by RFC 9110, 10.2.3: seconds, or a date. What makes no sense is None."""
+    text = (answer.retry_after or "").strip()
+    if answer.status not in _ASKS_TO_WAIT or not text.isascii():
+        return None
+    if text.removeprefix("-").isdigit():
+        return max(0.0, float(text)) if len(text) <= _MOST_DIGITS else None
+    try:
+        until = parsedate_to_datetime(text)
+        aware = until if until.tzinfo else until.replace(tzinfo=UTC)
+        return max(0.0, aware.timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,155 @@
+"""Texts and JSON bodies of the user's own, with `{data.code}` where an event's values go. Pure.
+
+Placeholders are dotted paths and nothing else: values only, never code. What is put in is not
+looked at again, so a text that holds `{data.code}` stays as it is.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from journal.path import MISSING, Path, parse, value_at
+
+#: Takes an event as plain JSON values.
+FillText = Callable[[Mapping[str, object]], str]
+FillJson = Callable[[Mapping[str, object]], object]
+
+_DEEPEST = 32
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_BRACES: Final = {"{{": "{", "}}": "}"}
+_LONE: Final = {
+    "{": "this { is not closed; write {{",
+    "}": "this } closes nothing; write }}",
+}
+_PLACEHOLDER = re.compile(r"\{[^{}]+\}")
+#: Of format strings: a path has none of them, and what they would do is not done.
+_FORMATS = frozenset("!:[]()")
+#: What the encoder can write.
+_SMALLEST, _GREATEST = -(2**63), 2**64 - 1
+
+
+def compile_text(template: str) -> FillText:
+    """A template -> what makes a text of an event.
+
+    `{{` and `}}` are braces. Null and what is missing become nothing, true and false those words,
+    the parts of a list are joined by ", ", an object becomes compact JSON.
+
+    Raises ValueError, which says at which character what would do.
+    """
+    return _filled(tuple(_parts(template)))
+
+
+def compile_json(template: object) -> FillJson:
+    """The same for JSON: placeholders stand in its strings, its keys are literal.
+
+    A string that is one placeholder and nothing else becomes the value, of whatever type; missing
+    is null. Inside other text a value is put in as text.
+
+    Raises ValueError, which says at which place (`json.blocks[0].text`) what would do.
+    """
+    return _json(template, "json", _DEEPEST)
+
+
+def _filled(parts: Sequence[str | Path]) -> FillText:
+    return lambda event: "".join(
+        part if isinstance(part, str) else _as_text(value_at(event, part)) for part in parts
+    )
+
+
+def _json(template: object, place: str, deeper: int) -> FillJson:
+    if isinstance(template, str):
+        return _string(template, place)
+    if isinstance(template, Mapping | list | tuple) and not deeper:
+        raise ValueError(f"{place}: nested more than {_DEEPEST} deep")
+    if isinstance(template, Mapping):
+        return _object(template, place, deeper - 1)
+    if isinstance(template, list | tuple):
+        return _list(template, place, deeper - 1)
+    if not _is_scalar(template):
+        raise ValueError(f"{place}: is nothing that JSON can hold; write it as a text, in quotes")
+    return lambda _event: template
+
+
+def _object(template: Mapping[object, object], place: str, deeper: int) -> FillJson:
+    fills = {
+        _key(key, place): _json(below, f"{place}.{key}", deeper) for key, below in template.items()
+    }
+    return lambda event: {key: fill(event) for key, fill in fills.items()}
+
+
+def _list(template: list[object] | tuple[object, ...], place: str, deeper: int) -> FillJson:
+    fills = [_json(below, f"{place}[{at}]", deeper) for at, below in enumerate(template)]
+    return lambda event: [fill(event) for fill in fills]
+
+
+def _key(key: object, place: str) -> str:
+    if not isinstance(key, str):
+        raise ValueError(f"{place}: a key is a text; write it in quotes")  # noqa: TRY004 - msgspec reports these
+    if _PLACEHOLDER.search(key):
+        raise ValueError(f"{place}: keys are literal; placeholders stand in values")
+    return key
+
+
+def _string(template: str, place: str) -> FillJson:
+    try:
+        parts = tuple(_parts(template))
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    if len(parts) == 1 and not isinstance(parts[0], str):
+        path = parts[0]
+        return lambda event: _or_null(value_at(event, path))
+    return _filled(parts)
+
+
+def _is_scalar(value: object) -> bool:
+    if value is None or isinstance(value, bool):
+        return True
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and _SMALLEST <= value <= _GREATEST
+
+
+def _or_null(value: object) -> object:
+    return None if value is MISSING else value
+
+
+def _parts(template: str) -> Iterator[str | Path]:
+    """Literal texts, and paths between them."""
+    end = 0
+    for token in _TOKEN.finditer(template):
+        if token.start() > end:
+            yield template[end : token.start()]
+        yield _BRACES.get(token[0]) or _path(token)
+        end = token.end()
+    if end < len(template):
+        yield template[end:]
+
+
+def _path(token: re.Match[str]) -> Path:
+    """Of a placeholder."""
+    at = f"character {token.start() + 1}"
+    if token[1] is None:
+        raise ValueError(f"{at}: {_LONE[token[0]]} for a brace, {{data.code}} for a value")
+    if not token[1]:
+        raise ValueError(
+            f"{at}: {{}} names nothing; write a path of the event, such as {{data.code}}"
+        )
+    if _FORMATS & set(token[1]):
+        raise ValueError(f"{at}: a placeholder is a path and nothing else, such as {{data.code}}")
+    try:
+        return parse(token[1])
+    except ValueError as error:
+        raise ValueError(f"{at}: {error}") from None
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or value is MISSING:
+        return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_as_text, value))
+    return msgspec.json.encode(value).decode()
