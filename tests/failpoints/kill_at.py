@@ -1,0 +1,83 @@
+"""The product, killed by itself (kill -9) when a delivery comes to the step that is named.
+
+`kill_at.py STEP [MUTANT]` and then what the command takes. The steps of a delivery, in their order:
+
+recorded   event and delivery are on disk, nothing was handed over
+begun      an attempt is about to be made
+sent       the sink has confirmed it, nobody knows
+settling   its outcome is in an open transaction
+settled    its outcome is on disk, nothing was said of it
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from journal.event import State
+from journal.sqlite_outbox import Settle
+from journal.sqlite_write import BatchWriter, _Batch
+from server.cli import main
+from sinks.attempt import Attempts
+from sinks.worker import Worker
+
+
+def die(*_args, **_kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+make, flush, write = Attempts.make, _Batch.flush, BatchWriter.write
+
+
+async def die_after(self, *args, **kwargs):
+    await make(self, *args, **kwargs)
+    die()
+
+
+def die_with_an_outcome(self):
+    flush(self)
+    if self.settles:
+        die()
+
+
+def die_with_an_outcome_on_disk(self, ops):
+    results = write(self, ops)
+    if any(isinstance(op, Settle) for op in ops):
+        die()
+    return results
+
+
+def note_what_is_settled(self, op, apply=_Batch.apply):
+    self.settles = getattr(self, "settles", False) or isinstance(op, Settle)
+    return apply(self, op)
+
+
+def settle_before_it_sends(worker):
+    """The mutant: it is written down as delivered, then it is sent."""
+    send_all = worker._attempt
+
+    async def attempt(self, delivery, send):
+        await self._journal.settle(delivery, None, State.DELIVERED, due_at=None)
+        return await send_all(self, delivery, send)
+
+    worker._attempt = attempt
+
+
+STEPS = {
+    "recorded": lambda: setattr(Worker, "hand", die),
+    "begun": lambda: setattr(Attempts, "make", die),
+    "sent": lambda: setattr(Attempts, "make", die_after),
+    "settling": lambda: (
+        setattr(_Batch, "settles", False),
+        setattr(_Batch, "apply", note_what_is_settled),
+        setattr(_Batch, "flush", die_with_an_outcome),
+    ),
+    "settled": lambda: setattr(BatchWriter, "write", die_with_an_outcome_on_disk),
+}
+
+if Path(sys.argv[0]).name == "kill_at.py":
+    STEPS[sys.argv.pop(1)]()
+    if sys.argv[1] == "settle_first":
+        settle_before_it_sends(Worker)
+        del sys.argv[1]
+    main()
