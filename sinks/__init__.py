@@ -1,5 +1,6 @@
 """Every sink there is."""
 
 from .file import File
+from .slack import Slack
 
-SINKS = (File,)
+SINKS = (File, Slack)

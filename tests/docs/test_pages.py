@@ -19,7 +19,7 @@ from server.config import load
 DOCS = Path(__file__).parents[2] / "docs"
 ENVIRONMENT = {
     name: name * 5 for name in ("ADMIN_KEY", "HEROSMS_TOKEN", "HOOK_SECRET", "TELLABOT_TOKEN")
-}
+} | {"SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/secret"}
 #: What a piece of a configuration needs beside it to be whole.
 REST = {
     "server": 'server: {secret: "${HOOK_SECRET}"}\n',
@@ -31,7 +31,10 @@ def blocks(page, language):
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())
 
 
-@pytest.mark.parametrize("block", blocks("configuration.md", "yaml"))
+PAGES = ["configuration.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir())]
+
+
+@pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "yaml")])
 def test_an_example_of_the_configuration_loads(block, tmp_path):
     """Mutant: an option renamed in the code, or misspelt on the page."""
     rest = [text for section, text in REST.items() if f"{section}:\n" not in block]

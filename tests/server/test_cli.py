@@ -152,7 +152,7 @@ def test_a_variable_names_it_too_and_the_command_line_wins(folder):
 
 WRONG = CONFIG.replace("type: file", "type: fiel").replace("to: [log]", "to: [lgo]")
 COMPLAINTS = """\
-smshook.yaml:5: sinks.log.type: 'fiel' is not one of file
+smshook.yaml:5: sinks.log.type: 'fiel' is not one of file, slack
 smshook.yaml:7: routes.everything.to[0]: no sink is named 'lgo'; sinks: log; did you mean 'log'?
 """
 

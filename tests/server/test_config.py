@@ -32,7 +32,9 @@ from server.convert import shape, tag_field_of, wanted
 from server.event_types import known_types
 from server.options import Options, host_and_port
 from sinks.file import File, Rotate
+from sinks.outbound import Tls
 from sinks.sink import PauseAfter
+from sinks.slack import Slack
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 DIGEST = "sha256:" + "0a" * 32
@@ -165,7 +167,7 @@ extra: 1
                 "11: sources.d.allow_from[0]: this provider documents no addresses; write them, or "
                 "leave it empty"
             ),
-            "13: sinks.log.type: 'fiel' is not one of file",
+            "13: sinks.log.type: 'fiel' is not one of file, slack",
             "14: sinks.one.timeout: must be longer than 0s",
             (
                 "14: sinks.one.redact: 'codse' is not one of codes, people; paths are written as a "
@@ -227,7 +229,7 @@ extra: 1
         (SERVER + "sinks: {a: {type: file}}",
          "smshook.yaml:2: sinks.a.path: required, and missing"),
         (SERVER + "sinks: {a: {type: [file], path: x}}",
-         "smshook.yaml:2: sinks.a.type: what is written there is not one of file"),
+         "smshook.yaml:2: sinks.a.type: what is written there is not one of file, slack"),
         (SERVER + "sinks: {a: {type: file, path: x, timeout: 30}}",
          "smshook.yaml:2: sinks.a.timeout: not a duration; write 200ms, 30s, 5m, 3h or 7d"),
         (SERVER + "sinks: {a: {type: file, path: x, redact: 5}}",
@@ -713,6 +715,7 @@ def test_the_options_of_the_example_are_at_their_defaults():
     file = {"path": str(EXAMPLE.parent / "events.jsonl"), "rotate": Rotate()}
     assert config.sinks == {
         "log": File(**file, pause_after=PauseAfter(failing_for=Duration(3600))),
+        "team": Slack(url=Secret(ENVIRON["SLACK_WEBHOOK_URL"]), tls=Tls()),
     }
     assert config.routes["everything"] == Route(to=("log",))
     assert config.server == Server(secret=Secret("server-secret-0123456789-0123456789"))

@@ -125,7 +125,7 @@ journal:
 api:
   keys: {}
 # smshook.yaml:1: sources: expected a mapping, got a list
-# smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of file
+# smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of file, slack
 # smshook.yaml:2: sinks.b: expected a mapping, got nothing
 # smshook.yaml:3: routes.r.to: expected a list, got text
 # smshook.yaml:3: routes.r.when: expected a mapping, got a list
