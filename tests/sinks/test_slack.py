@@ -5,12 +5,14 @@ import json
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import awkward
 import msgspec
 import pytest
 from contracts.sink import SinkContract, outgoing
 from endpoint import endpoint, reply, reset
-from slack_rules import faults, plain_texts
+from slack_rules import faults, plain_texts, without_plain_texts
 
+from journal.plain import plain, plain_lines
 from journal.quantity import Rate, Secret, from_written
 from sinks.outbound import Tls
 from sinks.sink import Failed, Receipt, Refused
@@ -207,3 +209,64 @@ def test_options_that_cannot_be_meant_are_errors_without_the_secret(options, com
 
 def test_its_url_is_in_no_repr():
     assert "B0" not in repr(Slack(url=Secret("https://hooks.slack.com/services/T0/B0/secret")))
+
+
+# What strangers write
+
+
+async def sent(slack, event, message=None):
+    """The payload that arrives."""
+    async with Slack(url=Secret(slack.url + PATH), message=message).open() as send:
+        await send(awkward.outgoing(event))
+    return json.loads(slack.requests.pop().body)
+
+
+def cut(text, limit):
+    """None of the list is written with more than the Basic Multilingual Plane."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def test_the_list_has_the_cases_that_are_meant():
+    names = [case["name"] for case in awkward.CASES]
+
+    assert len([name for name in names if name.startswith("slack-")]) == 5
+    assert {"template-jinja", "bidi-override", "zero-width", "very-long-service"} < set(names)
+
+
+@pytest.mark.parametrize("case", awkward.CASES, ids=lambda case: case["name"])
+async def test_what_a_stranger_wrote_stands_in_plain_text_and_nowhere_else(slack, case):
+    """Mutants: a `mrkdwn` section; the service in the text of the notification."""
+    event = awkward.event_of(case)
+
+    payload = await sent(slack, event)
+
+    texts = plain_texts(payload)
+    assert texts[1] == cut(plain_lines(event["data"]["text"]), 3000)
+    assert texts[2] == cut("Service\n" + plain(event["data"]["service"]["name"]), 2000)
+    assert faults(payload) == []
+    expected = await sent(slack, awkward.harmless(event))
+    assert without_plain_texts(payload) == without_plain_texts(expected)
+
+
+@pytest.mark.parametrize("case", awkward.CASES, ids=lambda case: case["name"])
+@pytest.mark.parametrize(
+    "message", ["{data.text}", "{data.service.name}: {data.code} {data.text}", "{{}} {data}"]
+)
+async def test_so_it_does_in_a_message_of_ones_own(slack, case, message):
+    """Mutant: a value that is filled in once more: `template-jinja` has braces."""
+    event = awkward.event_of(case)
+    data = event["data"]
+
+    payload = await sent(slack, event, message)
+
+    filled = {
+        "{data.text}": data["text"],
+        "{data.service.name}: {data.code} {data.text}": (
+            f"{data['service']['name']}: {data['code']} {data['text']}"
+        ),
+        "{{}} {data}": "{} " + msgspec.json.encode(data).decode(),
+    }
+    assert plain_texts(payload) == [cut(plain_lines(filled[message]), 3000)]
+    assert faults(payload) == []
+    expected = await sent(slack, awkward.harmless(event), message)
+    assert without_plain_texts(payload) == without_plain_texts(expected)
