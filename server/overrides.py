@@ -118,7 +118,10 @@ class _Overriding:
     def read(self, spot: _Spot, text: str) -> Any:
         """The text; the list or mapping in it where the option is one."""
         shapes = {shape(type_) for type_ in spot.types}
-        if not shapes & {dict, list} or (str in shapes and not text.startswith(("[", "{"))):
+        # Where both will do, a text that begins like JSON is meant to be JSON.
+        if not shapes & {dict, list, object} or (
+            shapes & {str, object} and not text.startswith(("[", "{"))
+        ):
             return text
         try:
             return json.loads(text, object_pairs_hook=_once)

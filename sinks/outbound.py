@@ -1,6 +1,8 @@
 """The way out over HTTP, and the only module that knows pyreqwest (decision 7)."""
 
 import asyncio
+import os
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -48,6 +50,12 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together: give both")
 
+    def under(self, folder: Path) -> "Tls":
+        """The same with its paths made absolute: they are relative to it."""
+        paths = {name: getattr(self, name) for name in self.__struct_fields__}
+        below = {name: os.path.normpath(folder / path) for name, path in paths.items() if path}
+        return msgspec.structs.replace(self, **below)
+
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What came back."""
@@ -65,15 +73,33 @@ Post = Callable[[Mapping[str, str], bytes], Awaitable[Answer]]
 
 def check_url(text: str) -> None:
     """Raises ValueError, which does not repeat it, for what no request can be sent to."""
+    if not _URL.fullmatch(text) or not text.isprintable():
+        raise ValueError(_NO_URL)
     try:
-        url = Url(text)
+        Url(text)
     except ValueError:
         raise ValueError(_NO_URL) from None
-    if url.scheme not in ("http", "https") or not url.host_str:
-        raise ValueError(_NO_URL)
 
 
-_NO_URL = "not a URL that can be sent to; write http:// or https://, a host, and a path"
+#: The parser alone also takes `http:host`, and drops blanks and newlines.
+_URL = re.compile(r"https?://[^/?#\\\s]\S*", re.IGNORECASE)
+_NO_URL = "not a URL to send to; write http:// or https://, a host, and a path if it has one"
+
+
+def host_of(text: str) -> str:
+    """Of a URL that was checked, without its secrets: `crm.example.com`, `[::1]:8443`."""
+    url = Url(text)
+    return f"{url.host_str}:{url.port}" if url.port else str(url.host_str)
+
+
+def masked_url(text: str) -> str:
+    """`https://crm.example.com/***`: what stands before and behind the host may be a secret."""
+    url = Url(text)
+    return f"{url.scheme}://{host_of(text)}{'/' if _is_bare(url) else '/***'}"
+
+
+def _is_bare(url: Url) -> bool:
+    return url.path in ("", "/") and not url.query_string
 
 
 @asynccontextmanager
@@ -148,7 +174,7 @@ class _Way:
                 .build_streamed()
             )
             return await self._answer(request, began)
-        except PyreqwestError as error:
+        except (PyreqwestError, ValueError) as error:  # a header that is none is a ValueError
             word = _word(error)
         if word == "tls":
             self._client = None  # the files may be others by the next attempt
@@ -220,7 +246,7 @@ def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
     return builder
 
 
-def _word(error: PyreqwestError) -> str:
+def _word(error: Exception) -> str:
     """What pyreqwest says, in a word of ours.
 
     Its classes do not tell enough: a refusal, an unknown name, a bad certificate and a reset

@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from journal.quantity import Rate, Secret
 
 from .block_kit import compile_payload
-from .outbound import Tls, check_url, confirmed, posting
+from .outbound import Tls, check_url, confirmed, host_of, masked_url, posting
 from .sink import Outgoing, Receipt, Send, Sink
 
 _HEADERS: Final = {"content-type": "application/json"}
@@ -41,9 +40,9 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check("url", _check_url, self.url.reveal())
+        _check("url", check_url, self.url.reveal())
         if self.proxy is not None:
-            _check("proxy", _check_url, self.proxy.reveal())
+            _check("proxy", check_url, self.proxy.reveal())
         if self.message is not None:
             _check("message", compile_payload, self.message)
 
@@ -66,18 +65,18 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
             yield send
 
     def under(self, folder: Path) -> "Slack":
-        tls = None if self.tls is None else _under(self.tls, folder)
-        return msgspec.structs.replace(self, tls=tls)
+        if self.tls is None:
+            return self
+        return msgspec.structs.replace(self, tls=self.tls.under(folder))
 
     def place(self, _folder: Path) -> str:
-        return f"slack {urlsplit(self.url.reveal()).hostname}"
+        return f"slack {host_of(self.url.reveal())}"
 
     def request(self, outgoing: Outgoing) -> str:
-        url = urlsplit(self.url.reveal())
         event = msgspec.json.decode(outgoing.body, type=dict[str, object])
         payload = msgspec.json.encode(compile_payload(self.message)(event))
         shown = msgspec.json.format(payload, indent=2).decode()
-        return f"POST {url.scheme}://{url.hostname}/***\n\n{shown}"
+        return f"POST {masked_url(self.url.reveal())}\n\n{shown}"
 
 
 def _check(option: str, check: Callable[[str], object], text: str) -> None:
@@ -85,15 +84,3 @@ def _check(option: str, check: Callable[[str], object], text: str) -> None:
         check(text)
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from None
-
-
-def _check_url(text: str) -> None:
-    check_url(text)
-    if not urlsplit(text).hostname:  # a browser takes what follows `https:///` for one
-        raise ValueError("names no host; write https://hooks.slack.com/services/...")
-
-
-def _under(tls: Tls, folder: Path) -> Tls:
-    paths = {name: getattr(tls, name) for name in tls.__struct_fields__}
-    absolute = {name: str(folder / path) for name, path in paths.items() if path is not None}
-    return msgspec.structs.replace(tls, **absolute)

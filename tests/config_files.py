@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from server.config import ConfigError, load
+from server.convert import tag_of
+from sinks import SINKS
 
 #: What the variables of `config.example.yaml` stand for.
 ENVIRON = {
@@ -13,7 +15,11 @@ ENVIRON = {
     "ADMIN_KEY": "admin-key-0123456789",
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0000/B0000/slack-0123456789",
     "DASHBOARD_KEY": "dashboard-key-0123456789",
+    "CRM_SECRET": "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3",
+    "CRM_KEY": "crm-key-0123456789",
 }
+#: As complaints list them.
+SINK_TYPES = ", ".join(sorted(map(tag_of, SINKS)))
 SERVER = 'server: {secret: "0123456789abcdef0123456789abcdef"}\n'
 
 

@@ -13,6 +13,7 @@ An answer is a function of the request and its connection, so that it may be as 
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from dataclasses import dataclass, field
 
@@ -76,6 +77,35 @@ async def reset(_request, connection):
     connection.reset()
 
 
+async def forward(request, connection):
+    """As a proxy does for CONNECT: what comes is passed on, both ways, until one side ends."""
+    host, _, port = request.target.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    connection.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+    try:
+        await asyncio.gather(_pass(connection.reader, writer), _pass(reader, connection.writer))
+    finally:
+        writer.close()
+
+
+async def _pass(reader, writer):
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def server_tls(authority, *names, clients=None):
+    """Of a server with a certificate of that trustme.CA; `clients` is whose it demands."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names or ("localhost",)).configure_cert(context)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        clients.configure_trust(context)
+    return context
+
+
 @dataclass
 class Endpoint:
     """What is at `url`: `requests` came, `open` connections are there now."""
@@ -87,6 +117,8 @@ class Endpoint:
     answers: list = field(default_factory=list)
     #: What is answered when nothing else was told.
     usual: object = field(default_factory=reply)
+    #: Said to each connection before it has said anything.
+    greeting: bytes = b""
     connections: int = 0
     open: int = 0
     inside: int = 0
@@ -106,6 +138,7 @@ class Endpoint:
         self.connections += 1
         self.open += 1
         try:
+            writer.write(self.greeting)
             await self._talk(Connection(reader, writer))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client, or the test, has ended

@@ -38,6 +38,7 @@ _WORDS: Mapping[Any, str] = {
     int: "whole number",
     float: "number",
     bool: "`true` or `false`",
+    Any: "anything",
 }
 _SEE = "see there"
 _OF = " of "

@@ -7,7 +7,8 @@ from collections import Counter
 import msgspec
 import pytest
 
-from sinks.sink import Failed, Outgoing, Receipt
+from journal.quantity import Duration
+from sinks.sink import Failed, Outgoing, Receipt, Refused
 
 #: Nothing here takes longer, unless it hangs.
 SOON = 10
@@ -45,7 +46,20 @@ class SinkContract:
     arrived   a function: what is at the destination now, a list of bytes, one an event
     broken    a function that gives an async context manager: inside it the destination does not
               work, after it it does again
+
+    Where the destination can be so, two more, each a function that gives a context manager:
+
+    slow      inside it the destination takes what it is sent and does not answer
+    refusing  inside it the destination says that it will never take it
     """
+
+    @pytest.fixture
+    def slow(self):
+        pytest.skip("nothing but its disk could be slow")
+
+    @pytest.fixture
+    def refusing(self):
+        pytest.skip("it refuses nothing")
 
     #: What no failure may show: the sink's secrets, beside the event's code and number.
     secrets: tuple[str, ...] = ()
@@ -145,3 +159,38 @@ class SinkContract:
 
         events = self.events(arrived)
         assert (events["event-0001"], events["event-0003"]) == (1, 1)
+
+    async def test_slow_is_cut_off_by_its_timeout_and_leaves_room_for_the_next(
+        self, sink, arrived, slow
+    ):
+        sink = msgspec.structs.replace(sink, timeout=Duration(0.5), concurrency=1)
+
+        async with asyncio.timeout(SOON), sink.open() as send:
+            with slow(), pytest.raises((TimeoutError, Failed)) as failure:
+                async with asyncio.timeout(sink.timeout):
+                    await send(outgoing(1))
+            await send(outgoing(2))
+
+        assert getattr(failure.value, "word", "timeout") == "timeout"
+        assert self.events(arrived)["event-0002"] == 1
+
+    async def test_a_refusal_is_told_from_a_failure_without_a_secret(self, sink, refusing):
+        secrets = ("event-0001", "Your code", "8503814729", *self.secrets)
+
+        async with asyncio.timeout(SOON), sink.open() as send:
+            with refusing(), pytest.raises(Refused) as refusal:
+                await send(outgoing(1))
+
+        shown = f"{refusal.value!r} {refusal.value}"
+        assert refusal.value.word.replace("_", "").isalpha()
+        assert [secret for secret in secrets if secret in shown] == []
+
+    async def test_closing_while_it_is_slow_does_not_hang(self, sink, slow):
+        async with asyncio.timeout(SOON):
+            with slow():
+                async with sink.open() as send:
+                    task = asyncio.create_task(send(outgoing(1)))
+                    await asyncio.sleep(0.1)
+                [answer] = await asyncio.gather(task, return_exceptions=True)
+
+        assert not isinstance(answer, Receipt)

@@ -3,11 +3,11 @@
 import json
 import re
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
+from pages import DOCS, ENVIRONMENT, REST, blocks
 
 from journal.quantity import Secret
 from receiver.decode import decode
@@ -15,21 +15,6 @@ from receiver.providers import PROVIDERS, TellABot
 from receiver.source import Callback
 from server.cli import smshook
 from server.config import load
-
-DOCS = Path(__file__).parents[2] / "docs"
-ENVIRONMENT = {
-    name: name * 5 for name in ("ADMIN_KEY", "HEROSMS_TOKEN", "HOOK_SECRET", "TELLABOT_TOKEN")
-} | {"SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/secret"}
-#: What a piece of a configuration needs beside it to be whole.
-REST = {
-    "server": 'server: {secret: "${HOOK_SECRET}"}\n',
-    "sinks": "sinks: {log: {type: file, path: events.jsonl}}\n",
-}
-
-
-def blocks(page, language):
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())
-
 
 PAGES = ["configuration.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir())]
 

@@ -14,6 +14,7 @@ import stat
 import click
 import pytest
 from click.testing import CliRunner
+from config_files import SINK_TYPES
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -151,8 +152,8 @@ def test_a_variable_names_it_too_and_the_command_line_wins(folder):
 # A configuration that is wrong
 
 WRONG = CONFIG.replace("type: file", "type: fiel").replace("to: [log]", "to: [lgo]")
-COMPLAINTS = """\
-smshook.yaml:5: sinks.log.type: 'fiel' is not one of file, slack
+COMPLAINTS = f"""\
+smshook.yaml:5: sinks.log.type: 'fiel' is not one of {SINK_TYPES}
 smshook.yaml:7: routes.everything.to[0]: no sink is named 'lgo'; sinks: log; did you mean 'log'?
 """
 

@@ -8,7 +8,7 @@ from typing import get_args, get_origin
 
 import pytest
 import yaml
-from config_files import ENVIRON, SERVER, complaints, written
+from config_files import ENVIRON, SERVER, SINK_TYPES, complaints, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import fields
@@ -32,6 +32,7 @@ from server.convert import shape, tag_field_of, wanted
 from server.event_types import known_types
 from server.options import Options, host_and_port
 from sinks.file import File, Rotate
+from sinks.http import Http
 from sinks.outbound import Tls
 from sinks.sink import PauseAfter
 from sinks.slack import Slack
@@ -167,7 +168,7 @@ extra: 1
                 "11: sources.d.allow_from[0]: this provider documents no addresses; write them, or "
                 "leave it empty"
             ),
-            "13: sinks.log.type: 'fiel' is not one of file, slack",
+            f"13: sinks.log.type: 'fiel' is not one of {SINK_TYPES}",
             "14: sinks.one.timeout: must be longer than 0s",
             (
                 "14: sinks.one.redact: 'codse' is not one of codes, people; paths are written as a "
@@ -229,7 +230,22 @@ extra: 1
         (SERVER + "sinks: {a: {type: file}}",
          "smshook.yaml:2: sinks.a.path: required, and missing"),
         (SERVER + "sinks: {a: {type: [file], path: x}}",
-         "smshook.yaml:2: sinks.a.type: what is written there is not one of file, slack"),
+         f"smshook.yaml:2: sinks.a.type: what is written there is not one of {SINK_TYPES}"),
+        (SERVER + "sinks: {a: {type: http, url: 'crm.example.com'}}",
+         ("smshook.yaml:2: sinks.a.url: not a URL to send to; write http:// or https://, a host, "
+         "and a path if it has one")),
+        (SERVER + "sinks: {a: {type: http, url: 'http://h', secrets: [whsec_x]}}",
+         ("smshook.yaml:2: sinks.a.secrets[0]: not whsec_ and base64 of 24 to 64 bytes: "
+         "echo whsec_$(openssl rand -base64 32)")),
+        (SERVER + "sinks: {a: {type: http, url: 'http://h', json: {a: ['{data.cod}']}}}",
+         ("smshook.yaml:2: sinks.a.json: a[0]: character 1: no event has 'data.cod'; did you mean "
+         "data.code?")),
+        (SERVER + "sinks: {a: {type: http, url: 'http://h', json: {a: b}, format: standard}}",
+         "smshook.yaml:2: sinks.a: json and format exclude each other; leave one out"),
+        (SERVER + "sinks: {a: {type: http, url: 'http://h', headers: {Host: b}}}",
+         "smshook.yaml:2: sinks.a.headers: Host is written by smshook itself; leave it out"),
+        (SERVER + "sinks: {a: {type: http, url: 'http://h', tls: {cert_file: b}}}",
+         "smshook.yaml:2: sinks.a.tls.cert_file: and key_file go together: give both"),
         (SERVER + "sinks: {a: {type: file, path: x, timeout: 30}}",
          "smshook.yaml:2: sinks.a.timeout: not a duration; write 200ms, 30s, 5m, 3h or 7d"),
         (SERVER + "sinks: {a: {type: file, path: x, redact: 5}}",
@@ -705,7 +721,7 @@ def test_the_example_holds_every_option():
 
 
 def test_the_options_of_the_example_are_at_their_defaults():
-    """But for those that have none, and two whose own options are shown."""
+    """But for those that have none, or are set to show their own options or what for."""
     config = load(EXAMPLE, environ=ENVIRON).config
 
     assert config.sources == {
@@ -715,6 +731,13 @@ def test_the_options_of_the_example_are_at_their_defaults():
     file = {"path": str(EXAMPLE.parent / "events.jsonl"), "rotate": Rotate()}
     assert config.sinks == {
         "log": File(**file, pause_after=PauseAfter(failing_for=Duration(3600))),
+        "crm": Http(
+            url=Secret("https://crm.example.com/hooks/sms"),
+            secrets=(Secret(ENVIRON["CRM_SECRET"]),),
+            headers={"Authorization": Secret(f"Bearer {ENVIRON['CRM_KEY']}")},
+            tls=Tls(),
+            expire_after=Duration(900),
+        ),
         "team": Slack(url=Secret(ENVIRON["SLACK_WEBHOOK_URL"]), tls=Tls()),
     }
     assert config.routes["everything"] == Route(to=("log",))

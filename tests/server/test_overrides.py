@@ -5,7 +5,9 @@ from config_files import SERVER, complaints, written
 
 from journal.quantity import Rate, Secret
 from server.config import load
+from sinks.outbound import Tls
 
+WHSEC = "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3"
 FILE = f"""\
 sources:
   main-account: {{provider: tellabot, tokens: [0123456789abcdef]}}
@@ -14,6 +16,7 @@ sources:
   a__b: {{provider: herosms, tokens: [0123456789abcdef]}}
 sinks:
   log: {{type: file, path: events.jsonl}}
+  out: {{type: http, url: "http://127.0.0.1/"}}
 routes:
   all: {{to: [log]}}
 {SERVER}"""
@@ -45,6 +48,18 @@ def path(tmp_path):
         ("SOURCES__A_B__LABELS", '{"T": "1"}', lambda c: c.sources["a_b"].labels, {"T": "1"}),
         ("SOURCES__A_B__LABELS__T", "1", lambda c: c.sources["a_b"].labels, {"t": "1"}),
         ("ROUTES__ALL__WHEN", '{"data.to": 1}', lambda c: c.routes["all"].when, {"data.to": 1}),
+        ("SINKS__OUT__HEADERS", '{"X-A": "b"}',
+         lambda c: c.sinks["out"].headers, {"X-A": Secret("b")}),
+        ("SINKS__OUT__HEADERS__X", "b", lambda c: c.sinks["out"].headers, {"x": Secret("b")}),
+        ("SINKS__OUT__SECRETS", f'["{WHSEC}"]',
+         lambda c: c.sinks["out"].secrets, (Secret(WHSEC),)),
+        ("SINKS__OUT__JSON", '{"a": "{data.code}"}',
+         lambda c: c.sinks["out"].json, {"a": "{data.code}"}),
+        ("SINKS__OUT__JSON", "is {data.code}",
+         lambda c: c.sinks["out"].json, "is {data.code}"),
+        ("SINKS__OUT__TLS__CA_FILE", "/a.pem",
+         lambda c: c.sinks["out"].tls, Tls(ca_file="/a.pem")),
+        ("SINKS__OUT__PROXY", "http://p", lambda c: c.sinks["out"].proxy, Secret("http://p")),
         ("API__KEYS__NEW__KEY", "k" * 20, lambda c: c.api.keys["new"].key, Secret("k" * 20)),
     ],
 )  # fmt: skip
@@ -117,7 +132,7 @@ def test_other_variables_are_free(path):
         ("SERVER__TRUSTED_PROXIES", "{}", "server.trusted_proxies: expected a list, got a mapping"),
         ("SINKS__NEW__TYPE", "file", "sinks.new.path: required, and missing"),
         ("ROUTES__ALL__TO", '["lgo"]',
-         "routes.all.to[0]: no sink is named 'lgo'; sinks: log; did you mean 'log'?"),
+         "routes.all.to[0]: no sink is named 'lgo'; sinks: log, out; did you mean 'log'?"),
     ],
 )  # fmt: skip
 def test_a_complaint_of_an_override_names_the_variable(path, name, text, complaint):

@@ -1,12 +1,15 @@
 """The effective configuration for people: complete, and without its secrets."""
 
 import pytest
-from config_files import ENVIRON, SERVER, written
+import yaml
+from config_files import ENVIRON, SERVER, SINK_TYPES, written
 
 from journal.quantity import Duration, Rate, Size
 from server.config import load, shown
 from server.shown import plain
+from sinks.http import Http
 from sinks.retry import Retry
+from sinks.sink import Sink
 
 
 def test_the_effective_configuration_is_shown_with_its_defaults_and_without_its_secrets(tmp_path):
@@ -52,12 +55,15 @@ sinks:
     type: file
     timeout: 30s
     concurrency: 3
+    rate: null
+    ordered_by: null
     retry:
       schedule: null
       attempts: null
       first_wait: 1500ms
       max_wait: null
     expire_after: null
+    pause_after: null
     redact: null
     path: events.jsonl
     rotate: null
@@ -88,6 +94,33 @@ api:
     )
 
 
+def test_what_an_http_sink_keeps_secret_is_masked(tmp_path):
+    """Mutant: `url: str`, `headers: Mapping[str, str]`."""
+    path = written(
+        tmp_path,
+        SERVER
+        + "sinks: {a: {type: http, url: 'https://u:canary1@h/canary2', secrets: ['${CRM_SECRET}'], "
+        "headers: {Authorization: canary3}, proxy: 'http://u:canary4@p', json: {t: '{data.code}'}, "
+        "tls: {ca_file: ca.pem}}}\n",
+    )
+
+    text = shown(path, ENVIRON)
+
+    [sink] = yaml.safe_load(text)["sinks"].values()
+    assert "canary" not in text
+    assert {
+        name: sink[name] for name in Http.__struct_fields__ if name not in Sink.__struct_fields__
+    } == {
+        "url": "***",
+        "secrets": ["***"],
+        "format": "json",
+        "json": {"t": "{data.code}"},
+        "headers": {"Authorization": "***"},
+        "tls": {"ca_file": "ca.pem", "cert_file": None, "key_file": None},
+        "proxy": "***",
+    }
+
+
 def test_of_an_invalid_file_what_can_be_read_is_shown_and_then_what_is_wrong(tmp_path):
     """What is unknown or wrong is masked: a token may have been written in its place."""
     path = written(
@@ -102,7 +135,7 @@ def test_of_an_invalid_file_what_can_be_read_is_shown_and_then_what_is_wrong(tmp
 
     assert (
         text.replace(str(path), "smshook.yaml")
-        == """\
+        == f"""\
 sources: '***'
 sinks:
   a:
@@ -123,9 +156,9 @@ server:
 journal:
   url: sqlite:///smshook.db
 api:
-  keys: {}
+  keys: {{}}
 # smshook.yaml:1: sources: expected a mapping, got a list
-# smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of file, slack
+# smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of {SINK_TYPES}
 # smshook.yaml:2: sinks.b: expected a mapping, got nothing
 # smshook.yaml:3: routes.r.to: expected a list, got text
 # smshook.yaml:3: routes.r.when: expected a mapping, got a list

@@ -1,7 +1,9 @@
 import asyncio
+import traceback
 
 import pytest
-from endpoint import endpoint, hang, reply, reset
+import trustme
+from endpoint import endpoint, forward, hang, reply, reset, server_tls
 
 from sinks.outbound import Answer, Tls, confirmed, posting
 from sinks.sink import Failed, Receipt, Refused
@@ -98,16 +100,244 @@ async def test_there_is_no_such_name():
     assert (await failure_of(f"http://{'a' * 64}.example/")).word == "dns"
 
 
+@pytest.fixture
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def files(tmp_path, authority):
+    """The authority's certificate, and one of a client with its key."""
+    client = authority.issue_cert("client@example.com")
+    pems = {
+        "ca.pem": authority.cert_pem.bytes(),
+        "cert.pem": b"".join(pem.bytes() for pem in client.cert_chain_pems),
+        "key.pem": client.private_key_pem.bytes(),
+    }
+    for name, pem in pems.items():
+        (tmp_path / name).write_bytes(pem)
+    return tmp_path
+
+
+def tls_of(folder, *, client=False):
+    shown = {"cert_file": f"{folder}/cert.pem", "key_file": f"{folder}/key.pem"} if client else {}
+    return Tls(ca_file=f"{folder}/ca.pem", **shown)
+
+
+async def posted(end, **options):
+    async with asyncio.timeout(SOON), posting(f"{end.url}/hook", connections=1, **options) as post:
+        return (await post({}, b"body")).status
+
+
+async def test_an_authority_of_ones_own_is_trusted(authority, files):
+    async with endpoint(tls=server_tls(authority)) as end:
+        assert await posted(end, tls=tls_of(files)) == 200
+
+
+async def test_one_of_several_in_a_file_is_enough(authority, files):
+    ca = files / "ca.pem"
+    ca.write_bytes(trustme.CA().cert_pem.bytes() + ca.read_bytes())
+
+    async with endpoint(tls=server_tls(authority)) as end:
+        assert await posted(end, tls=tls_of(files)) == 200
+
+
+async def test_an_unknown_authority_is_not(authority):
+    """Mutant: `danger_accept_invalid_certs`."""
+    async with endpoint(tls=server_tls(authority)) as end:
+        assert (await failure_of(end.url)).word == "tls"
+
+
+async def test_a_certificate_for_another_name_is_not_taken(authority, files):
+    async with endpoint(tls=server_tls(authority, "other.example")) as end:
+        assert (await failure_of(end.url, tls=tls_of(files))).word == "tls"
+
+
+async def test_a_client_shows_its_certificate_where_it_is_asked(authority, files):
+    async with endpoint(tls=server_tls(authority, clients=authority)) as end:
+        assert await posted(end, tls=tls_of(files, client=True)) == 200
+        assert (await failure_of(end.url, tls=tls_of(files))).word in ("tls", "protocol")
+
+
+async def test_plain_http_where_tls_is_expected_and_tls_where_it_is_not(authority):
+    async with endpoint() as plain, endpoint(tls=server_tls(authority)) as tls:
+        plain.greeting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+        expects_tls = await failure_of(plain.url.replace("http:", "https:"))
+        expects_none = await failure_of(tls.url.replace("https:", "http:"))
+
+    assert (expects_tls.word, expects_none.word) == ("tls", "protocol")
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "cert.pem", "key.pem"])
+@pytest.mark.parametrize("wrong", [None, b"", b"no certificate", b"\xff"])
+async def test_a_file_that_is_wrong_fails_what_is_sent_until_it_is_right(
+    authority, files, name, wrong
+):
+    """Mutants: files read when it opens; a client that was made once is kept."""
+    file = files / name
+    right = file.read_bytes()
+    file.unlink()
+    if wrong is not None:
+        file.write_bytes(wrong)
+
+    async with (
+        asyncio.timeout(SOON),
+        endpoint(tls=server_tls(authority, clients=authority)) as end,
+        posting(end.url, tls=tls_of(files, client=True), connections=1) as post,
+    ):
+        with pytest.raises(Failed) as failure:
+            await post({}, b"body")
+        file.write_bytes(right)
+        answer = await post({}, b"body")
+
+    assert (failure.value.word, answer.status) == ("tls", 200)
+
+
+async def test_another_authority_is_found_in_its_file_when_the_one_before_is_refused(
+    authority, files
+):
+    ca = files / "ca.pem"
+    right = ca.read_bytes()
+    ca.write_bytes(trustme.CA().cert_pem.bytes())
+
+    async with (
+        endpoint(tls=server_tls(authority)) as end,
+        posting(end.url, tls=tls_of(files), connections=1) as post,
+    ):
+        with pytest.raises(Failed) as failure:
+            await post({}, b"body")
+        ca.write_bytes(right)
+        answer = await post({}, b"body")
+
+    assert (failure.value.word, answer.status) == ("tls", 200)
+
+
+def test_a_certificate_comes_with_its_key():
+    with pytest.raises(ValueError) as refusal:
+        Tls(cert_file="cert.pem")
+
+    assert str(refusal.value) == "cert_file and key_file go together: give both"
+
+
+async def test_a_proxy_is_asked_to_send_it_on():
+    there = "http://h.example/a?b"
+    async with (
+        endpoint() as proxy,
+        posting(there, proxy=proxy.url, connections=1) as post,
+    ):
+        await post({}, b"body")
+
+    [request] = proxy.requests
+    assert (request.target, request.body) == (there, b"body")
+
+
+async def test_a_proxy_only_passes_on_what_is_for_a_tls_server(authority, files):
+    async with endpoint() as proxy, endpoint(tls=server_tls(authority)) as end:
+        proxy.says(forward)
+        status = await posted(end, tls=tls_of(files), proxy=proxy.url)
+
+    assert status == 200
+    assert [(each.method, each.target) for each in proxy.requests] == [
+        ("CONNECT", f"localhost:{end.port}")
+    ]
+    assert [each.target for each in end.requests] == ["/hook"]
+
+
+async def test_a_proxy_that_refuses_is_no_answer_of_the_destination():
+    async with endpoint() as proxy:
+        proxy.says(reply(407, b"canary"))
+        failure = await failure_of("https://h.example/", proxy=proxy.url)
+
+    assert failure.word == "protocol"
+
+
+async def test_a_proxy_that_is_not_there():
+    async with endpoint() as proxy:
+        pass
+
+    assert (await failure_of("http://h.example/", proxy=proxy.url)).word == "refused"
+
+
+async def test_the_environment_names_no_proxy(monkeypatch):
+    """Mutant: without `no_proxy()` everything goes wherever HTTP_PROXY says."""
+    async with endpoint() as proxy, endpoint() as end:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        status = await posted(end)
+
+    assert (status, len(end.requests), proxy.requests) == (200, 1, [])
+
+
+async def test_the_environment_does_not_go_around_the_proxy(monkeypatch):
+    async with endpoint() as proxy:
+        monkeypatch.setenv("NO_PROXY", "*")
+        async with posting("http://127.0.0.1:1/", proxy=proxy.url, connections=1) as post:
+            answer = await post({}, b"body")
+
+    assert (answer.status, len(proxy.requests)) == (200, 1)
+
+
 @pytest.mark.parametrize(
-    ("tls", "word"),
+    "answer",
     [
-        (Tls(ca_file="/nowhere/ca.pem"), "tls"),
-        (Tls(cert_file="/nowhere/cert.pem", key_file="/nowhere/key.pem"), "tls"),
+        reset,
+        hang,
+        reply(200, headers={"X": "\0"}),
+        reply(200, headers={"Content-Length": "canary"}),
     ],
 )
-async def test_certificates_that_are_not_there_fail_what_is_sent_and_not_the_opening(tls, word):
+async def test_a_failure_holds_nothing_of_what_was_sent_or_where_to(answer):
+    """Mutants: `raise … from error`, or in the handler: the library's error has the whole URL."""
     async with endpoint() as end:
-        assert (await failure_of(end.url, tls=tls)).word == word
+        end.says(answer)
+        address = f"http://user:canary@127.0.0.1:{end.port}/canary?canary"
+        async with posting(address, connections=1, within=0.3) as post:
+            with pytest.raises(Failed) as failure:
+                await post({"x": "canary"}, b"canary")
+
+    told = "".join(traceback.format_exception(failure.value, chain=True))
+    assert "canary" not in f"{failure.value!r} {failure.value} {told.partition('Failed:')[2]}"
+    assert (failure.value.__cause__, failure.value.__context__) == (None, None)
+    assert failure.value.answer == b""
+
+
+async def test_headers_that_are_none_fail_without_being_repeated():
+    async with endpoint() as end, posting(end.url, connections=1) as post:
+        with pytest.raises(Failed) as failure:
+            await post({"x": "canary\n"}, b"body")
+
+    assert (repr(failure.value), failure.value.__context__) == ("Failed('protocol')", None)
+
+
+async def test_what_is_sent_after_the_end_fails():
+    async with endpoint() as end:
+        async with posting(end.url, connections=1) as post:
+            pass
+        with pytest.raises(Failed):
+            await post({}, b"body")
+
+    assert end.requests == []
+
+
+async def test_a_connection_is_used_again():
+    """Mutant: an answer that is not read to its end, and so a handshake for each delivery."""
+    async with endpoint() as end, posting(end.url, connections=1) as post:
+        for _ in range(5):
+            await post({}, b"body")
+
+    assert (len(end.requests), end.connections) == (5, 1)
+
+
+@pytest.mark.parametrize("value", ["\xff\xfe", "caf\xe9"])
+async def test_a_retry_after_that_is_no_text_is_none(value):
+    async with endpoint() as end, posting(end.url, connections=1) as post:
+        end.says(reply(503, headers={"Retry-After": value}))
+        answer = await post({}, b"body")
+
+    with pytest.raises(Failed) as failure:
+        confirmed(answer, now=NOW)
+    assert failure.value.retry_after is None
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 299])
