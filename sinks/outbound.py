@@ -1,6 +1,7 @@
 """The way out over HTTP, and the only module that knows pyreqwest (decision 7)."""
 
 import asyncio
+import os
 import re
 import ssl
 import time
@@ -49,6 +50,12 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together: give both")
+
+    def under(self, folder: Path) -> "Tls":
+        """The same with its paths made absolute: they are relative to it."""
+        paths = {name: getattr(self, name) for name in self.__struct_fields__}
+        below = {name: os.path.normpath(folder / path) for name, path in paths.items() if path}
+        return msgspec.structs.replace(self, **below)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,12 +4,12 @@ import json
 import re
 import time
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 from endpoint import endpoint
+from pages import DOCS, ENVIRONMENT, REST, blocks
 
 from journal.quantity import Secret
 from receiver.decode import decode
@@ -20,28 +20,11 @@ from server.config import load
 from sinks.http import Http
 from sinks.sink import Outgoing
 
-DOCS = Path(__file__).parents[2] / "docs"
-WHSEC = "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3"
-ENVIRONMENT = {
-    name: name * 5
-    for name in (
-        "ADMIN_KEY", "CRM_KEY", "HEROSMS_TOKEN", "HOOK_SECRET", "TELEGRAM_TOKEN", "TELLABOT_TOKEN"
-    )
-} | {"CRM_SECRET": WHSEC}  # fmt: skip
-#: What a piece of a configuration needs beside it to be whole.
-REST = {
-    "server": 'server: {secret: "${HOOK_SECRET}"}\n',
-    "sinks": "sinks: {log: {type: file, path: events.jsonl}}\n",
-}
+WHSEC = ENVIRONMENT["CRM_SECRET"]
+PAGES = ["configuration.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir())]
 
 
-def blocks(page, language):
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())
-
-
-@pytest.mark.parametrize(
-    "block", [*blocks("configuration.md", "yaml"), *blocks("how-to/http.md", "yaml")]
-)
+@pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "yaml")])
 def test_an_example_of_the_configuration_loads(block, tmp_path):
     """Mutant: an option renamed in the code, or misspelt on the page."""
     rest = [text for section, text in REST.items() if f"{section}:\n" not in block]
