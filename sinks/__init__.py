@@ -2,5 +2,6 @@
 
 from .file import File
 from .http import Http
+from .slack import Slack
 
-SINKS = (File, Http)
+SINKS = (File, Http, Slack)

@@ -1,6 +1,5 @@
 """POST events to a URL."""
 
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -77,8 +76,7 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
     def under(self, folder: Path) -> "Http":
         if self.tls is None:
             return self
-        files = {name: _below(folder, getattr(self.tls, name)) for name in Tls.__struct_fields__}
-        return msgspec.structs.replace(self, tls=Tls(**files))
+        return msgspec.structs.replace(self, tls=self.tls.under(folder))
 
     def place(self, _folder: Path) -> str:
         return f"http {host_of(self.url.reveal())}"
@@ -160,10 +158,6 @@ def _filled(template: object) -> _Body:
 
 def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _below(folder: Path, path: str | None) -> str | None:
-    return None if path is None else os.path.normpath(folder / path)
 
 
 def _check(option: str, url: Secret) -> None:

@@ -35,6 +35,7 @@ from sinks.file import File, Rotate
 from sinks.http import Http
 from sinks.outbound import Tls
 from sinks.sink import PauseAfter
+from sinks.slack import Slack
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 DIGEST = "sha256:" + "0a" * 32
@@ -737,6 +738,7 @@ def test_the_options_of_the_example_are_at_their_defaults():
             tls=Tls(),
             expire_after=Duration(900),
         ),
+        "team": Slack(url=Secret(ENVIRON["SLACK_WEBHOOK_URL"]), tls=Tls()),
     }
     assert config.routes["everything"] == Route(to=("log",))
     assert config.server == Server(secret=Secret("server-secret-0123456789-0123456789"))

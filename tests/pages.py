@@ -1,0 +1,30 @@
+"""The pages of the documentation, and what their examples need to be whole."""
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parents[1] / "docs"
+ENVIRONMENT = {
+    name: name * 5 for name in ("ADMIN_KEY", "HEROSMS_TOKEN", "HOOK_SECRET", "TELLABOT_TOKEN")
+} | {
+    "CRM_KEY": "crm-key-0123456789",
+    "TELLABOT_TOKEN_OLD": "old-token-of-tellabot-0123456789",
+    "CRM_SECRET": "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3",
+    "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/1/secret",
+    "NTFY_TOKEN": "tk_secret",
+    "NTFY_TOPIC": "sms-3f1c0d6a9b5e",
+    "PAGERDUTY_ROUTING_KEY": "0123456789abcdef0123456789abcdef",
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/secret",
+    "TEAMS_WORKFLOW_URL": "https://x.logic.azure.com/workflows/1/paths/invoke?sig=secret",
+    "TELEGRAM_BOT_TOKEN": "123456789:AA-secret",
+    "TELEGRAM_CHAT_ID": "-1001234567890",
+}
+#: What a piece of a configuration needs beside it to be whole.
+REST = {
+    "server": 'server: {secret: "${HOOK_SECRET}"}\n',
+    "sinks": "sinks: {log: {type: file, path: events.jsonl}}\n",
+}
+
+
+def blocks(page, language):
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())
