@@ -5,11 +5,12 @@ import os
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from pyreqwest.client import Client, ClientBuilder
@@ -173,7 +174,7 @@ class _Way:
                 .streamed_read_buffer_limit(0)
                 .build_streamed()
             )
-            return await self._answer(request, began)
+            return await _cancellable(self._answer(request, began))
         except (PyreqwestError, ValueError) as error:  # a header that is none is a ValueError
             word = _word(error)
         if word == "tls":
@@ -221,16 +222,41 @@ class _Way:
 
     async def _beginning(self, response: Response, began: float) -> bytes:
         """Of the body, as far as it comes soon; an end that is missing is no failure."""
-        left = began + self._within - _MARGIN - time.monotonic()
-        if left <= 0:
-            return b""
+        now = time.monotonic()
+        until = min(now + BODY_PATIENCE, began + self._within - _MARGIN)
         body = bytearray()
         with suppress(TimeoutError, PyreqwestError):
-            async with asyncio.timeout(min(BODY_PATIENCE, left)):
-                # To its end, where that is near: only then is the connection used again.
-                while len(body) < _MOST_READ and (chunk := await response.body_reader.read_chunk()):
+            async with asyncio.timeout(until - now):
+                # To its end, where that is near: only then is the connection used again. By the
+                # clock, too: a chunk that comes as it is cancelled makes it forget that.
+                while len(body) < _MOST_READ and time.monotonic() < until:
+                    chunk = await response.body_reader.read_chunk()
+                    if chunk is None:
+                        break
                     body += bytes(chunk)
         return bytes(body[:_KEPT])
+
+
+async def _cancellable(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """The same, but whoever is cancelled here is cancelled.
+
+    An await of pyreqwest whose value comes at that moment gives the value, and the cancellation is
+    lost: a worker that is told to stop would go on.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(_look_at)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    return task.result()
+
+
+def _look_at(task: asyncio.Task[Answer]) -> None:
+    """An exception that nobody takes any more is no fault."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:

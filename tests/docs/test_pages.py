@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 from datetime import datetime
 
 import msgspec
 import pytest
 from click.testing import CliRunner
-from pages import DOCS, ENVIRONMENT, REST, blocks
+from endpoint import endpoint
+from pages import DOCS, ENVIRONMENT, REST, WHSEC, blocks
 
 from journal.quantity import Secret
 from receiver.decode import decode
@@ -15,6 +17,8 @@ from receiver.providers import PROVIDERS, TellABot
 from receiver.source import Callback
 from server.cli import smshook
 from server.config import load
+from sinks.http import Http
+from sinks.sink import Outgoing
 
 PAGES = ["configuration.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir())]
 
@@ -34,6 +38,28 @@ def test_an_example_of_the_configuration_loads(block, tmp_path):
     named = {*config.sources, *config.sinks, *config.routes}
     options = {*config.server.__struct_fields__, *config.api.__struct_fields__}
     assert set(written) <= named | options
+
+
+async def test_the_signature_is_verified_as_the_page_says():
+    """Mutants: on the page, another order of what is signed, or the time left out."""
+    [code] = blocks("how-to/http.md", "python")
+    page = {}
+    exec(code, page)  # noqa: S102 - it is what the page tells people to run
+    other = "whsec_b3RoZXItc2VjcmV0LTAxMjM0NTY3ODktMDEyMzQ1Njc="
+    event = Outgoing(event_id="event-1", body=b'{"a":"\xc3\xa9"}', attempt=1, at=time.time())
+    late = msgspec.structs.replace(event, at=event.at - 3600)
+
+    async with endpoint() as end:
+        sink = Http(url=Secret(end.url), secrets=(Secret(other), Secret(WHSEC)))
+        async with sink.open() as send:
+            await send(event)
+            await send(late)
+    first, second = end.requests
+
+    assert page["is_ours"](WHSEC, first.headers, first.body)
+    assert page["is_ours"](other, first.headers, first.body)
+    assert not page["is_ours"](WHSEC, first.headers, first.body + b" ")
+    assert not page["is_ours"](WHSEC, second.headers, second.body)
 
 
 def test_the_worked_example_becomes_that_event():

@@ -71,6 +71,24 @@ async def test_whose_deadline_passes_drops_its_connection():
     assert answer.status == 200
 
 
+async def test_who_is_cancelled_as_the_answer_comes_is_cancelled():
+    """Mutant: an await of pyreqwest without a task of its own loses the cancellation, and a worker
+    that is told to stop goes on for ever.
+    """
+    async with (
+        asyncio.timeout(SOON),
+        endpoint() as end,
+        posting(end.url, connections=1) as post,
+    ):
+        await post({}, b"body")
+        for step in range(300):
+            task = asyncio.create_task(post({}, b"body"))
+            await asyncio.sleep(step % 30 / 10_000)
+            if task.cancel():
+                await asyncio.wait({task})
+                assert task.cancelled()
+
+
 async def test_a_deadline_that_passed_is_a_timeout():
     async with endpoint() as end:
         end.says(hang)
