@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from endpoint import endpoint
-from pages import DOCS, ENVIRONMENT, REST, blocks
+from pages import DOCS, ENVIRONMENT, REST, WHSEC, blocks
 
 from journal.quantity import Secret
 from receiver.decode import decode
@@ -20,7 +20,6 @@ from server.config import load
 from sinks.http import Http
 from sinks.sink import Outgoing
 
-WHSEC = ENVIRONMENT["CRM_SECRET"]
 PAGES = [
     "configuration.md",
     "getting-started.md",
