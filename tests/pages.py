@@ -6,7 +6,9 @@ import shlex
 
 def commands(page):
     """Each command of the blocks without a language, its continued lines joined."""
-    blocks = re.findall(r"(?ms)^```\n(.*?)^```$", page)
+    # All of them, else the end of one with a language would begin one without.
+    fenced = re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", page)
+    blocks = [text for language, text in fenced if not language]
     return [
         re.sub(r"\s*\\\n\s*", " ", line)
         for block in blocks

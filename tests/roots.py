@@ -57,8 +57,7 @@ class Namespaces:
             text=True,
         )
         assert "ready\n" == self._outer.stdout.readline()
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text()
-        self.pid = int(children)
+        self.pid = descendants(self._outer.pid)[0]
 
     def __enter__(self):
         return self
@@ -292,17 +291,16 @@ class Container:
         return self
 
     def __exit__(self, *_exc):
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.communicate()
+        # All of them: what is left would hold the pipes open that are read to their end here.
+        for pid in reversed([self.process.pid, *descendants(self.process.pid)]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.communicate(timeout=20)
 
     @property
     def pid(self):
         """Of what is process 1 in there: the child of unshare, which is the child of nsenter."""
-        pid = self.process.pid
-        for _ in range(2):
-            pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
-        return pid
+        return descendants(self.process.pid)[1]
 
     def exec(self, *command, given=""):
         """Another command in it, like `docker exec`: its exit code and what it prints."""
@@ -327,6 +325,15 @@ class Container:
     def wait(self, timeout=20):
         out, errors = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, errors
+
+
+def descendants(pid):
+    """Of a process that still is; children before their own."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [found for child in children for found in (int(child), *descendants(child))]
 
 
 def mirror():

@@ -65,9 +65,9 @@ def empty_volume(folder):
 def test_the_image_is_built_and_serves_as_its_pages_say(namespaces, volume, tmp_path):
     """One test, for the root takes a minute or two to make.
 
-    Mutants: `--no-deps` install of the project without its .sql files (not ready); `install
-    --owner` left out (the volume cannot be written); PATH without the environment (no such
-    command); python3 left out of the final stage; LISTEN of the image misspelt.
+    Mutants, of the image when it is made: PATH without the environment; SMSHOOK_CONFIG on the
+    read-only root; a shell as process 1, which keeps the signal to itself; root as its user; a
+    health check of another port.
     """
     files = dockerfile.context(ROOT, (ROOT / ".dockerignore").read_text())
     stages = dockerfile.read((ROOT / "Dockerfile").read_text())
@@ -85,9 +85,7 @@ def test_the_image_is_built_and_serves_as_its_pages_say(namespaces, volume, tmp_
 
 
 def holds_what_runs_and_nothing_else(image):
-    """Mutants: build.txt installed in the second environment; `--no-compile` given; a package of
-    ours not copied; `rm` of the lists left out.
-    """
+    """Mutants: no .sql; a file that is not compiled; one in /etc; a cache in /root."""
     ours, base = (image.builder.ns.seen(layer) for layer in image.layers[:2])
     written, below = files_of(ours), files_of(base)
     [packages] = (ours / "opt/smshook/lib").glob("python3.*/site-packages")
@@ -136,7 +134,7 @@ def pinned():
 
 
 def belongs_to_a_user_that_is_not_root(image):
-    """All but the volume is root's: what runs cannot change itself."""
+    """All but the volume is root's: what runs cannot change itself. Mutant: root's volume."""
     ours = image.builder.ns.seen(image.upper)
     [place] = image.volumes
     folder = (ours / place.removeprefix("/")).stat()
@@ -158,8 +156,9 @@ def says_what_to_do_without_a_configuration(image, volume):
 
 def writes_a_first_configuration(image, volume):
     """By the first command of the page."""
-    [command] = [line for line in pages.commands(PAGE) if line.startswith("docker run --rm -v")]
-    arguments = command.partition(f" smshook:{image.volumes[0]} smshook ")[2].split()
+    start = f"docker run --rm -v smshook:{image.volumes[0]} smshook "
+    [command] = [line for line in pages.commands(PAGE) if line.startswith(start)]
+    arguments = command.removeprefix(start).split()
     with roots.Container(image, volume, arguments=arguments) as container:
         code, said, complaints = container.wait()
 

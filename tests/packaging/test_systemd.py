@@ -118,7 +118,7 @@ def test_the_service_asks_the_kernel_for_nothing_that_the_unit_refuses(tmp_path)
         assert 200 == service.post(live.sms(1)).status_code
         live.eventually(service.delivered)
         assert "ready\n" == service.run("healthcheck").stdout
-        [traced] = children(service.process.pid)
+        traced = roots.descendants(service.process.pid)[0]
         subprocess.run(["kill", "-TERM", str(traced)], check=True)
         assert 0 == service.process.wait(20)
 
@@ -127,10 +127,6 @@ def test_the_service_asks_the_kernel_for_nothing_that_the_unit_refuses(tmp_path)
     # SQLite keeps a file's owner where it runs as root, as it does here and not there.
     assert {"openat", "fdatasync", "accept4"} <= used
     assert set() == used - allowed() - {"fchown"}
-
-
-def children(pid):
-    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def allowed():
