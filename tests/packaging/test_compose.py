@@ -1,0 +1,97 @@
+"""`compose.yaml` is what a user copies: it is valid, and as closed as its page says."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import dockerfile
+import pytest
+import roots
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "compose.yaml").read_text()
+[SERVICE] = yaml.safe_load(TEXT)["services"].values()
+IMAGE = dockerfile.read((ROOT / "Dockerfile").read_text())[-1]
+
+
+def with_all_options():
+    """As if each `#` in the first column, below the words at the top, were taken away."""
+    top, rest = TEXT.split("\n\n", 1)
+    return f"{top}\n\n{re.sub('(?m)^#', '', rest)}"
+
+
+@pytest.mark.parametrize("text", [TEXT, with_all_options()], ids=["as it is", "all options"])
+def test_compose_takes_it(text, tmp_path):
+    """By Debian's docker-compose, which needs no engine to check a file.
+
+    Mutants: `cap_dropp`; `tmpfs: {}`; a blank less before an option.
+    """
+    roots.require(roots.missing("docker-compose"))
+    (tmp_path / "compose.yaml").write_text(text)
+    for name in ("smshook.env", "tellabot_token.txt", "smshook.yaml"):
+        (tmp_path / name).touch()
+
+    done = subprocess.run(
+        ["docker-compose", "--file", tmp_path / "compose.yaml", "config", "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_each_option_is_one_that_is_not_there_yet():
+    """A key given twice would hide what it was before. Mutant: a second `volumes:`."""
+    lines = re.findall(r"(?m)^ {4}([a-z_]+):", with_all_options())
+
+    assert sorted(set(lines)) == sorted(lines)
+
+
+def test_the_container_is_closed():
+    """Mutant: any of these lines taken out."""
+    asked = {
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "restart": "unless-stopped",
+        "stop_grace_period": "15s",
+    }
+
+    assert asked == {name: SERVICE.get(name) for name in asked}
+    assert {"privileged", "network_mode", "user", "cap_add", "init"} & set(SERVICE) == set()
+    assert SERVICE["mem_limit"]
+    assert SERVICE["pids_limit"]
+
+
+def test_ports_are_those_of_the_image_and_open_to_this_host_alone():
+    """Mutant: `8081:8081`, by which the API is on the internet."""
+    [exposed] = IMAGE.all("EXPOSE")
+
+    assert [f"127.0.0.1:{port}:{port}" for port in exposed.words()] == SERVICE["ports"]
+
+
+def test_the_volume_is_the_image_s_and_has_a_name():
+    [volume] = IMAGE.all("VOLUME")
+    [place] = volume.words()
+
+    assert [f"data:{place}"] == SERVICE["volumes"]
+    assert {"data": None} == yaml.safe_load(TEXT)["volumes"]
+
+
+def test_health_is_asked_as_the_image_does():
+    [check] = IMAGE.all("HEALTHCHECK")
+    names = {"interval": "--interval", "timeout": "--timeout", "retries": "--retries"}
+
+    asked = SERVICE["healthcheck"]
+
+    assert ["CMD", *dockerfile.parsed(check.text).words()] == asked["test"]
+    assert {f"{option}={asked[name]}" for name, option in names.items()} <= set(check.options)
+    assert f"--start-period={asked['start_period']}" in check.options
+
+
+def test_the_image_has_the_version_of_the_project():
+    [version] = [one.pairs()["VERSION"] for one in IMAGE.all("ARG") if "VERSION" in one.pairs()]
+
+    assert f"smshook:{version}" == SERVICE["image"]

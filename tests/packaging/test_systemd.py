@@ -1,0 +1,170 @@
+"""The unit is valid, closed, and not too closed for what it starts."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import live
+import pytest
+import roots
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "packaging" / "smshook.service"
+#: Of 10; the default of a unit without any of it is 9.6.
+EXPOSURE = 1.5
+
+#: Starts a command after prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN), which it inherits.
+DENIED = (
+    sys.executable,
+    "-c",
+    """
+import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    sys.exit(77)
+os.execv(sys.argv[1], sys.argv[1:])
+""",
+)
+
+
+@pytest.fixture(autouse=True)
+def tools():
+    roots.require(roots.missing("systemd-analyze", "strace"))
+
+
+def options(section):
+    """Name -> values, in order; a name may be there several times."""
+    lines = UNIT.read_text().partition(f"[{section}]\n")[2].partition("\n[")[0].splitlines()
+    found = {}
+    for line in lines:
+        if line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def test_systemd_takes_the_unit(tmp_path):
+    """In a root of its own, where there is what it starts. Mutant: `RestartSecs=1`."""
+    command = options("Service")["ExecStart"][0].split()[0]
+    unit = tmp_path / "etc/systemd/system/smshook.service"
+    program = tmp_path / command.removeprefix("/")
+    for path in (unit, program):
+        path.parent.mkdir(parents=True)
+    shutil.copy(UNIT, unit)
+    program.touch(mode=0o755)
+    text = unit.read_text().replace(command, str(program))
+    unit.write_text(text)
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_it_is_as_closed_as_systemd_can_tell():
+    """Mutants: `ProtectSystem=strict`, `CapabilityBoundingSet=` taken out."""
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}", UNIT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
+    closed = {
+        "NoNewPrivileges": ["yes"],
+        "PrivateTmp": ["yes"],
+        "ProtectHome": ["yes"],
+        "ProtectSystem": ["strict"],
+        "UMask": ["0077"],
+    }
+    assert closed == {name: options("Service").get(name) for name in closed}
+
+
+def test_it_is_started_again_after_a_failure_and_not_after_a_wrong_configuration():
+    service = options("Service")
+
+    assert ["on-failure"] == service["Restart"]
+    assert ["1"] == service["RestartSec"]
+    assert ["2"] == service["RestartPreventExitStatus"]
+    assert ["0"] == options("Unit")["StartLimitIntervalSec"]
+    assert 9 < int(service["TimeoutStopSec"][0])
+    assert ["SIGTERM"] == service["KillSignal"]
+    assert ["0"] == service["LimitCORE"]
+
+
+def test_the_configuration_is_in_the_folder_that_it_may_write():
+    service = options("Service")
+    folder = f"/var/lib/{service['StateDirectory'][0]}"
+
+    assert [folder] == service["WorkingDirectory"]
+    assert [f"SMSHOOK_CONFIG={folder}/smshook.yaml"] == service["Environment"]
+    assert [f"-{folder}/smshook.yaml"] == service["ReadOnlyPaths"]
+
+
+def test_the_service_asks_the_kernel_for_nothing_that_the_unit_refuses(tmp_path):
+    """From its start over a callback and its delivery to its end.
+
+    Mutant: `~@network-io` added to SystemCallFilter.
+    """
+    trace = tmp_path / "calls"
+    program = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", str(trace), live.command()]
+    with live.Live(tmp_path, program=program) as service:
+        assert 200 == service.post(live.sms(1)).status_code
+        live.eventually(service.delivered)
+        assert "ready\n" == service.run("healthcheck").stdout
+        traced = roots.descendants(service.process.pid)[0]
+        subprocess.run(["kill", "-TERM", str(traced)], check=True)
+        assert 0 == service.process.wait(20)
+
+    used = set(re.findall(r"(?m)^\d+ +([a-z_0-9]+)\(", trace.read_text()))
+
+    # SQLite keeps a file's owner where it runs as root, as it does here and not there.
+    assert {"openat", "fdatasync", "accept4"} <= used
+    assert set() == used - allowed() - {"fchown"}
+
+
+def allowed():
+    """The system calls that the unit's filters leave."""
+    [first, second] = options("Service")["SystemCallFilter"]
+    assert not first.startswith("~")
+    assert second.startswith("~")
+    refused = {call for name in second.removeprefix("~").split() for call in calls(name)}
+    return {call for name in first.split() for call in calls(name)} - refused
+
+
+def calls(name):
+    """Of one of systemd's sets, the sets in it included."""
+    listed = subprocess.run(
+        ["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True
+    )
+    found = set()
+    for word in re.findall(r"(?m)^ +([@\w-]+)$", listed.stdout):
+        found |= calls(word) if word.startswith("@") else {word}
+    return found
+
+
+def test_the_service_runs_without_memory_that_is_writable_and_executable(tmp_path):
+    """`MemoryDenyWriteExecute`: no library compiles while it runs.
+
+    Mutant: a service that maps a page so is refused, as the last line shows.
+    """
+    if 0 != subprocess.run([*DENIED, "/bin/true"], check=False).returncode:
+        pytest.skip("the kernel is older than 6.3: it cannot refuse such memory to a process")
+
+    with live.Live(tmp_path, program=[*DENIED, live.command()]) as service:
+        answer = service.post(live.sms(1))
+        live.eventually(service.delivered)
+        ended = service.stop()
+
+    assert (200, 0) == (answer.status_code, ended)
+    mapping = "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)"
+    denied = subprocess.run(
+        [*DENIED, sys.executable, "-c", mapping], capture_output=True, text=True, check=False
+    )
+    assert "PermissionError" in denied.stderr
