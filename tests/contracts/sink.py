@@ -163,7 +163,7 @@ class SinkContract:
     async def test_slow_is_cut_off_by_its_timeout_and_leaves_room_for_the_next(
         self, sink, arrived, slow
     ):
-        sink = msgspec.structs.replace(sink, timeout=Duration(0.5), concurrency=1)
+        sink = msgspec.structs.replace(sink, timeout=Duration(1.5), concurrency=1)
 
         async with asyncio.timeout(SOON), sink.open() as send:
             with slow(), pytest.raises((TimeoutError, Failed)) as failure:
