@@ -4,19 +4,11 @@ import re
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
-WHSEC = "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3"
 ENVIRONMENT = {
-    name: name * 5
-    for name in (
-        "ADMIN_KEY",
-        "CRM_KEY",
-        "HEROSMS_TOKEN",
-        "HOOK_SECRET",
-        "TELEGRAM_TOKEN",
-        "TELLABOT_TOKEN",
-    )
+    name: name * 5 for name in ("ADMIN_KEY", "HEROSMS_TOKEN", "HOOK_SECRET", "TELLABOT_TOKEN")
 } | {
-    "CRM_SECRET": WHSEC,
+    "CRM_KEY": "crm-key-0123456789",
+    "CRM_SECRET": "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/1/secret",
     "NTFY_TOKEN": "tk_secret",
     "NTFY_TOPIC": "sms-3f1c0d6a9b5e",

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from endpoint import endpoint
-from pages import DOCS, ENVIRONMENT, REST, WHSEC, blocks
+from pages import DOCS, ENVIRONMENT, REST, blocks
 
 from journal.quantity import Secret
 from receiver.decode import decode
@@ -20,6 +20,7 @@ from server.config import load
 from sinks.http import Http
 from sinks.sink import Outgoing
 
+WHSEC = ENVIRONMENT["CRM_SECRET"]
 PAGES = ["configuration.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir())]
 
 
