@@ -1,5 +1,6 @@
 """What is owed and what became of it; the same delivery again."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +20,8 @@ from .query import any_of, read, text
 
 #: What a reader sees who may not see codes: an answer may repeat what was sent.
 _MASK = "***"
-#: SQLite's largest whole number; ids beyond it are none.
-_MOST_DIGITS = 18
+#: As we write them; SQLite's largest whole number has a digit more.
+_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +129,7 @@ def shown_answer(answer: bytes | None, access: Access) -> str | None:
 
 async def _kept(journal: Journal, delivery_id: str) -> KeptDelivery:
     kept = None
-    if delivery_id.isascii() and delivery_id.isdecimal() and len(delivery_id) <= _MOST_DIGITS:
+    if _ID.fullmatch(delivery_id):
         kept = await journal.delivery(int(delivery_id))
     if kept is None:
         raise not_found("delivery")

@@ -140,11 +140,11 @@ def replay(
         answer = client.post(f"/v1/events/{event_id}/replay", json=body)
     if output == "json":
         print_json(answer)
-        return
+    else:
+        for delivery_id in answer["deliveries"]:
+            click.echo(plain(f"delivery {delivery_id}"))
     if not answer["deliveries"]:
         raise Failure("it was owed to no sink that is configured; name one with --sink")
-    for delivery_id in answer["deliveries"]:
-        click.echo(plain(f"delivery {delivery_id}"))
 
 
 @click.group(cls=Group)

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from journal import WantedDeliveries
+from journal.event import State
 from journal.quantity import Secret
 from journal.sqlite import SQLiteJournal
 from receiver.door import Door, Gate
@@ -91,12 +93,12 @@ class Service:
         """As with `admin_listen: same`."""
         return client(self._door(self.api))
 
-    async def ask(self, path, key="admin", *, method="GET", headers=(), params=None):
+    async def ask(self, path, key="admin", *, method="GET", headers=(), **sent_with):
         """One call; `key` is its name in the configuration, None sends none."""
         sent = dict(headers)
         if key is not None:
             sent["Authorization"] = f"Bearer {self.config.api.keys[key].key.reveal()}"
-        return await self.admin.request(method, path, headers=sent, params=params)
+        return await self.admin.request(method, path, headers=sent, **sent_with)
 
     async def data(self, path, key="admin", **params):
         answer = await self.ask(path, key, params=params or None)
@@ -132,6 +134,35 @@ class Service:
         body = httpx.Request("POST", "http://x", json=sent | fields).content
         return (await self.post(body, "herosms"))["events"][0]
 
+    @contextlib.asynccontextmanager
+    async def delivering(self, send, sink="log"):
+        """While that sink is open, by `send`."""
+        running = asyncio.create_task(self.workers[sink].run(send))
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def settled(self, send, sink="log"):
+        """What that sink is being sent is sent by `send`; when it is written down."""
+        sending = WantedDeliveries(sink=(sink,), state=(State.SENDING,))
+
+        async def is_settled():
+            return not (await self._deliveries(sending)).items
+
+        async with self.delivering(send, sink):
+            await until(is_settled)
+
+    async def became(self, delivery_id, state):
+        async def is_so():
+            return (await self.journal.delivery(int(delivery_id))).state == state
+
+        await until(is_so)
+
+    def _deliveries(self, wanted):
+        return self.journal.deliveries(wanted, after=None, limit=1, desc=False)
+
     async def attempted(self):
         """Attempt what is owed first, and nothing after it; the sink fails."""
         sent = asyncio.Event()
@@ -146,6 +177,12 @@ class Service:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+async def until(check):
+    async with asyncio.timeout(5):
+        while not await check():  # noqa: ASYNC110 - what is on disk has no event
+            await asyncio.sleep(0.01)
 
 
 def client(app):

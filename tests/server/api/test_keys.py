@@ -16,6 +16,14 @@ GROWTH = b"Bearer growth-key-0123456789"
 CALLS = [
     ("GET", "/v1/events"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000"),
+    ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/replay"),
+    ("GET", "/v1/deliveries"),
+    ("GET", "/v1/deliveries/none"),
+    ("POST", "/v1/deliveries/none/retry"),
+    ("GET", "/v1/sinks"),
+    ("POST", "/v1/sinks/none/test"),
+    ("POST", "/v1/sinks/none/pause"),
+    ("POST", "/v1/sinks/none/resume"),
     ("GET", "/v1/stats"),
     ("GET", "/v1/quarantine"),
     ("GET", "/v1/quarantine/none"),
@@ -37,6 +45,7 @@ NO_CALLS = [
     ("OPTIONS", "/v1/events"),
 ]
 ADMINS = ("/v1/quarantine", "/v1/rejections")
+WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
 
 
 @pytest.mark.parametrize(
@@ -125,17 +134,30 @@ async def test_a_key_needs_the_scope_of_the_call(service):
     assert statuses == {call: expected(*call) for call in CALLS}
 
 
-def expected(_method, path):
+def expected(method, path):
     found = 404 if "none" in path or "/events/" in path else 200
+    if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
+        return {"admin": found, "reader": 403, "coder": 403, "writer": found}
     reads = 403 if path.startswith(ADMINS) else found
     return {"admin": found, "reader": reads, "coder": reads, "writer": 403}
 
 
-async def test_a_missing_scope_is_named(service):
-    answer = await service.ask("/v1/stats", "writer")
+@pytest.mark.parametrize(
+    ("call", "key", "scope"),
+    [
+        (("GET", "/v1/stats"), "writer", "events:read"),
+        (("GET", "/v1/deliveries"), "writer", "events:read"),
+        (("POST", "/v1/deliveries/1/retry"), "coder", "deliveries:write"),
+        (("POST", "/v1/sinks/log/pause"), "reader", "deliveries:write"),
+    ],
+)
+async def test_a_missing_scope_is_named(service, call, key, scope):
+    method, path = call
+
+    answer = await service.ask(path, key, method=method)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
-    assert answer.json()["detail"] == "the key needs the scope events:read"
+    assert answer.json()["detail"] == f"the key needs the scope {scope}"
 
 
 async def test_admin_reads_codes(service):

@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from server.api.problems import Problem
 from server.api.query import any_of, instant, limit, number, once, read
 
-LISTS = ["events", "quarantine", "rejections", "sources", "routes"]
+LISTS = ["events", "deliveries", "sinks", "quarantine", "rejections", "sources", "routes"]
 CALLS = [
     *[("GET", f"/v1/{name}") for name in LISTS],
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000"),
+    ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/replay"),
+    ("GET", "/v1/deliveries/none"),
+    ("POST", "/v1/deliveries/none/retry"),
+    *[("POST", f"/v1/sinks/none/{verb}") for verb in ("test", "pause", "resume")],
     ("GET", "/v1/stats"),
     ("GET", "/v1/quarantine/none"),
     ("POST", "/v1/quarantine/none/replay"),
@@ -105,6 +109,20 @@ async def test_events_refuse_what_makes_no_sense(service):
     assert await said(service, "events", SENSELESS_OF_EVENTS) == SENSELESS_OF_EVENTS
 
 
+async def test_deliveries_refuse_what_makes_no_sense(service):
+    states = "state: write one of pending, sending, delivered, dead, expired"
+    queries = {
+        "state=": states,
+        "state=DEAD": states,
+        "state=dead,expired": states,
+        "state=dead&state=gone": states,
+        "sink=": "sink: empty; write a value, or leave it out",
+        "event=": "event: empty; write a value, or leave it out",
+    }
+
+    assert await said(service, "deliveries", queries) == queries
+
+
 async def said(service, name, queries):
     answers = {query: await service.ask(f"/v1/{name}?{query}") for query in queries}
     assert {(answer.status_code, answer.json()["code"]) for answer in answers.values()} == {
@@ -168,7 +186,7 @@ async def test_a_cursor_with_any_character_changed_is_refused(service, cursor):
     assert statuses == {400}
 
 
-@pytest.mark.parametrize("name", ["quarantine", "rejections", "sources", "routes"])
+@pytest.mark.parametrize("name", LISTS[1:])
 async def test_a_cursor_of_another_list_is_refused(service, cursor, name):
     answer = await service.ask(f"/v1/{name}", params={"after": cursor})
 

@@ -1,0 +1,449 @@
+import json
+import re
+
+import pytest
+
+from journal.quantity import Duration
+from routes.table import Route
+from sinks.file import File
+from sinks.sink import Failed, Receipt, Refused
+
+#: What a sink answers that repeats what it was sent.
+ANSWER = b"no place for 4711\xff"
+
+
+async def takes(_outgoing):
+    return Receipt(status=200)
+
+
+async def fails(_outgoing):
+    raise Failed("timeout")
+
+
+async def refuses(_outgoing):
+    raise Refused("gone", status=410, answer=ANSWER)
+
+
+@pytest.fixture
+async def service(run, tmp_path):
+    """With two sinks, of which `crm` forgets what is old."""
+    sinks = {
+        "log": File(path=str(tmp_path / "events.jsonl")),
+        "crm": File(path=str(tmp_path / "crm.jsonl"), expire_after=Duration(60)),
+    }
+    async with run(tmp_path, sinks=sinks, routes={"all": Route(to=("log", "crm"))}) as service:
+        yield service
+
+
+async def every_state(service):
+    """Deliveries in each state there is; the id of its event by each one's id."""
+    first = await service.sms()
+    await service.settled(refuses, "log")
+    second = await service.sms()
+    await service.settled(takes, "log")
+    service.now += 60
+    await service.settled(takes, "crm")  # too late for both
+    third = await service.sms()
+    await service.settled(fails, "log")
+    await service.settled(takes, "crm")
+    fourth = await service.sms()  # nobody sends it
+    events = [event for event in (first, second, third, fourth) for _sink in ("log", "crm")]
+    return dict(zip(STATES, events, strict=True))
+
+
+STATES = {
+    "1": "dead",
+    "2": "expired",
+    "3": "delivered",
+    "4": "expired",
+    "5": "pending",
+    "6": "delivered",
+    "7": "sending",
+    "8": "sending",
+}
+
+
+async def shown(service, id_, key="admin"):
+    answer = await service.ask(f"/v1/deliveries/{id_}", key)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def retried(service, id_):
+    return service.ask(f"/v1/deliveries/{id_}/retry", "writer", method="POST")
+
+
+async def replayed(service, event_id, body=None, key="writer"):
+    content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    return await service.ask(f"/v1/events/{event_id}/replay", key, method="POST", content=content)
+
+
+# Looking
+
+
+async def test_a_delivery_is_shown_with_its_event_and_every_attempt(service):
+    event_id = await service.sms()
+    await service.settled(fails)
+    service.now += 0.5
+    async with service.delivering(refuses):
+        await retried(service, "1")
+        await service.became("1", "dead")
+
+    delivery = await shown(service, "1")
+
+    assert delivery == {
+        "id": "1",
+        "event": event_id,
+        "sink": "log",
+        "state": "dead",
+        "replay": False,
+        "attempts": [
+            {
+                "at": "2026-09-21T14:13:20.250000Z",
+                "outcome": "failed",
+                "status": None,
+                "error": "timeout",
+                "took_ms": 0.0,
+                "answer": None,
+            },
+            {
+                "at": "2026-09-21T14:13:20.750000Z",
+                "outcome": "refused",
+                "status": 410,
+                "error": "gone",
+                "took_ms": 0.0,
+                "answer": "no place for 4711\ufffd",
+            },
+        ],
+        "next_at": None,
+        "accepted_at": "2026-09-21T14:13:20.750000Z",
+    }
+    assert await service.data("/v1/deliveries", sink="log") == [delivery]
+
+
+@pytest.mark.parametrize("path", ["/v1/deliveries", "/v1/deliveries/1"])
+async def test_an_answer_is_shown_to_who_may_see_codes(service, path):
+    """It may repeat the message. Mutant: masked in the list only, or an empty one masked too."""
+    await service.sms()
+    await service.settled(refuses, "log")
+    await service.settled(fails, "crm")
+
+    answers = {key: (await service.ask(path, key)).json() for key in ("reader", "coder", "admin")}
+
+    told = {
+        key: [
+            attempt["answer"]
+            for delivery in answer.get("data", [answer])
+            for attempt in delivery["attempts"]
+        ]
+        for key, answer in answers.items()
+    }
+    clear = "no place for 4711\ufffd"
+    expected = {"reader": ["***", None], "coder": [clear, None], "admin": [clear, None]}
+    assert told == {key: value[: len(told["reader"])] for key, value in expected.items()}
+    assert "4711" not in json.dumps(answers["reader"])
+
+
+FILTERS = {
+    "": "12345678",
+    "state=pending": "5",
+    "state=sending": "78",
+    "state=delivered": "36",
+    "state=dead": "1",
+    "state=expired": "24",
+    "state=dead&state=expired": "124",
+    "state=delivered&state=dead": "136",
+    "state=dead&state=dead": "1",
+    "sink=crm": "2468",
+    "sink=log&sink=crm": "12345678",
+    "sink=gone": "",
+    "event={1}": "12",
+    "event={1}&event={5}": "1256",
+    "event=none": "",
+    "event={5}&sink=crm": "6",
+    "event={5}&sink=crm&state=dead": "",
+    "sink=log&state=pending&state=dead": "15",
+}
+
+
+async def test_a_filter_finds_what_it_says(service):
+    """Mutants: only the last of several values; two filters that are `or`."""
+    events = await every_state(service)
+    queries = {query: re.sub("{(.)}", lambda id_: events[id_[1]], query) for query in FILTERS}
+
+    found = {query: await service.data(f"/v1/deliveries?{q}") for query, q in queries.items()}
+
+    assert {d["id"]: d["state"] for d in found[""]} == STATES
+    assert {d["id"]: d["event"] for d in found[""]} == events
+    assert {query: "".join(d["id"] for d in data) for query, data in found.items()} == FILTERS
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("query", ["", "&sink=log", "&state=delivered&state=expired"])
+async def test_pages_go_both_ways(service, order, query):
+    """Mutant: a page that begins with the last of the one before."""
+    await every_state(service)
+    everything = [d["id"] for d in await service.data(f"/v1/deliveries?order={order}{query}")]
+
+    found, after = [], ""
+    while True:
+        page = (await service.ask(f"/v1/deliveries?limit=3&order={order}{query}{after}")).json()
+        found.append([d["id"] for d in page["data"]])
+        after = f"&after={page['next_cursor']}"
+        if not page["has_more"]:
+            break
+
+    assert found == [everything[i : i + 3] for i in range(0, len(everything), 3)]
+    assert everything == sorted(everything, reverse=order == "desc")
+    await service.sms()
+    later = await service.data(f"/v1/deliveries?order={order}{query}{after}")
+    news = {"": ["9", "10"], "&sink=log": ["9"]}.get(query, []) if order == "asc" else []
+    assert [d["id"] for d in later] == news
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "abc",
+        "0",
+        "-1",
+        "01",
+        "1.0",
+        "+1",
+        "%D9%A1",
+        "9",
+        "999999999999999999",
+        "9999999999999999999999",
+        "9" * 5000,
+    ],
+)
+async def test_an_id_that_is_none_is_not_found(service, id_):
+    """Mutant: whatever is a number to Python, or none to SQLite, is asked for."""
+    await service.sms()
+
+    answers = [
+        await service.ask(f"/v1/deliveries/{id_}"),
+        await service.ask(f"/v1/deliveries/{id_}/retry", method="POST"),
+    ]
+
+    assert [(a.status_code, a.json()["code"], a.json()["detail"]) for a in answers] == [
+        (404, "not_found", "no such delivery")
+    ] * 2
+
+
+# The same delivery again
+
+
+@pytest.mark.parametrize(
+    "id_", [i for i, s in STATES.items() if s in ("pending", "dead", "expired")]
+)
+async def test_what_is_not_delivered_is_due_now(service, id_):
+    """Mutant: a retry that leaves what is pending at its time, or what is expired alone."""
+    await every_state(service)
+    service.now += 0.5
+    before = await shown(service, id_)
+
+    answer = await retried(service, id_)
+
+    now = "2026-09-21T14:14:20.750000Z"
+    assert answer.status_code == 200
+    assert answer.json() == before | {
+        "state": "pending",
+        "next_at": now,
+        "accepted_at": now,
+        "attempts": [
+            attempt | {"answer": attempt["answer"] and "***"} for attempt in before["attempts"]
+        ],
+    }
+    assert (await shown(service, id_))["state"] == "pending"
+
+
+async def test_what_is_retried_is_sent_at_once(service):
+    """A worker that sleeps is woken. Mutant: `note` forgotten, and it sleeps on."""
+    await service.sms()
+    await service.settled(refuses)
+
+    async with service.delivering(takes):
+        await retried(service, "1")
+        await service.became("1", "delivered")
+
+    attempts = (await shown(service, "1"))["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["refused", "delivered"]
+
+
+@pytest.mark.parametrize(
+    ("id_", "code"),
+    [
+        ("3", "already_delivered"),
+        ("6", "already_delivered"),
+        ("7", "being_sent"),
+        ("8", "being_sent"),
+    ],
+)
+async def test_what_is_delivered_or_being_sent_stays_as_it_is(service, id_, code):
+    """Mutant: it is answered 409 and made due all the same."""
+    await every_state(service)
+    before = await service.data("/v1/deliveries")
+    stats = (await service.ask("/v1/stats")).json()
+
+    answer = await retried(service, id_)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, code)
+    assert await service.data("/v1/deliveries") == before
+    assert (await service.ask("/v1/stats")).json() == stats
+
+
+async def test_what_is_owed_to_a_sink_that_is_gone_can_be_made_due(run, tmp_path):
+    """It waits for the name. Mutant: a worker that is not there is woken."""
+    async with run(tmp_path) as service:
+        await service.sms()
+        await service.settled(refuses)
+    async with run(tmp_path, sinks={}, routes={}) as service:
+        answer = await retried(service, "1")
+
+    assert (answer.status_code, answer.json()["state"]) == (200, "pending")
+
+
+# The same event again
+
+
+async def test_a_replay_makes_a_delivery_for_each_sink_that_was_owed_it(service):
+    """At acceptance: not once more for each replay. Mutant: of all its deliveries so far."""
+    event_id = await service.sms()
+    service.now += 5
+
+    answers = [await replayed(service, event_id, body) for body in (None, {}, {"sinks": None})]
+
+    assert [(a.status_code, a.json()) for a in answers] == [
+        (200, {"deliveries": ["3", "4"]}),
+        (200, {"deliveries": ["5", "6"]}),
+        (200, {"deliveries": ["7", "8"]}),
+    ]
+    made = [await shown(service, id_) for id_ in "345678"]
+    assert [(d["sink"], d["event"], d["replay"], d["accepted_at"]) for d in made] == [
+        (sink, event_id, True, "2026-09-21T14:13:25.250000Z") for sink in ("log", "crm") * 3
+    ]
+
+
+async def test_a_replay_is_sent_at_once_with_the_id_of_the_event(service):
+    sent = []
+
+    async def send(outgoing):
+        sent.append((outgoing.event_id, outgoing.attempt, outgoing.replay))
+        return Receipt()
+
+    event_id = await service.sms()
+    await service.settled(send)
+    await replayed(service, event_id, {"sinks": ["log"]})
+    await service.settled(send)
+
+    assert sent == [(event_id, 1, False), (event_id, 1, True)]
+    assert (await shown(service, "1"))["state"] == "delivered"
+
+
+async def test_the_sinks_of_a_replay_may_be_named(run, tmp_path):
+    """Also one that the event was never owed to; twice the same is one. Mutant: two deliveries."""
+    names = ("log", "new")
+    sinks = {name: File(path=str(tmp_path / name)) for name in names}
+    async with run(tmp_path, sinks=sinks) as service:
+        event_id = await service.sms()
+        answer = await replayed(service, event_id, {"sinks": ["new", "log", "new"]})
+        made = await service.data("/v1/deliveries")
+
+    assert answer.json() == {"deliveries": ["2", "3"]}
+    assert [(d["id"], d["sink"], d["replay"]) for d in made] == [
+        ("1", "log", False),
+        ("2", "new", True),
+        ("3", "log", True),
+    ]
+
+
+async def test_a_replay_leaves_out_sinks_that_are_gone(run, tmp_path):
+    """Mutants: it is refused for them; it is owed to a name that nobody has."""
+    async with run(tmp_path) as service:
+        event_id = await service.sms()
+    async with run(tmp_path, sinks={"new": File(path="new.jsonl")}, routes={}) as service:
+        missing = await replayed(service, event_id)
+        named = await replayed(service, event_id, {"sinks": ["log"]})
+        stats = (await service.ask("/v1/stats")).json()["deliveries"]
+
+    assert (missing.status_code, missing.json()) == (200, {"deliveries": []})
+    assert (named.status_code, named.json()["code"]) == (422, "unknown_sink")
+    assert sum(stats.values()) == 1
+
+
+async def test_an_event_that_no_route_took_is_replayed_to_sinks_that_are_named(run, tmp_path):
+    async with run(tmp_path, routes={}) as service:
+        event_id = await service.sms()
+        answers = [await replayed(service, event_id, body) for body in (None, {"sinks": ["log"]})]
+
+    assert [answer.json() for answer in answers] == [{"deliveries": []}, {"deliveries": ["1"]}]
+
+
+async def test_an_unknown_sink_is_named_and_nothing_is_made(service):
+    """Mutant: those before it are owed the event."""
+    event_id = await service.sms()
+    stats = (await service.ask("/v1/stats")).json()
+
+    answer = await replayed(service, event_id, {"sinks": ["log", "crn", "x" * 100, "crm"]})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_sink")
+    assert answer.json()["detail"] == f"sinks: none is named 'crn', '{'x' * 40}'"
+    assert (await service.ask("/v1/stats")).json() == stats
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"null",
+        b"[]",
+        b'"log"',
+        b"sinks=log",
+        b'{"sinks": "log"}',
+        b'{"sinks": [1]}',
+        b'{"sinks": {}}',
+        b'{"sinks": []}',
+        b'{"sink": ["log"]}',
+        b'{"sinks": ["log"], "dry_run": true}',
+        b'{"sinks": ["\\ud800"]}',
+        b'{"sinks": ["\xff"]}',
+        b"[" * 100_000,
+    ],
+)
+async def test_a_body_that_makes_no_sense_makes_nothing(service, body):
+    """Mutants: an unknown field is passed over; an empty list is all."""
+    event_id = await service.sms()
+    stats = (await service.ask("/v1/stats")).json()
+
+    answer = await replayed(service, event_id, body)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
+    assert "sinks" in answer.json()["detail"]
+    assert (await service.ask("/v1/stats")).json() == stats
+
+
+@pytest.mark.parametrize("event_id", ["none", "1", "01931c5e-0000-7000-8000-000000000000"])
+async def test_an_event_that_is_not_there_is_not_replayed(service, event_id):
+    answer = await replayed(service, event_id)
+
+    assert (answer.status_code, answer.json()["detail"]) == (404, "no such event")
+
+
+async def test_an_event_that_a_key_does_not_see_is_not_replayed_by_it(run, tmp_path):
+    """And is answered like one that is not there. Mutant: only looked at, not asked of the key."""
+    async with run(tmp_path) as service:
+        seen, hidden = await service.sms(), await service.hero()
+        answers = {
+            id_: await service.ask(f"/v1/events/{id_}/replay", "boss", method="POST")
+            for id_ in (seen, hidden)
+        }
+        made = await service.data("/v1/deliveries")
+
+    assert [answer.status_code for answer in answers.values()] == [200, 404]
+    assert answers[hidden].json()["detail"] == "no such event"
+    assert [(d["event"], d["replay"]) for d in made] == [
+        (seen, False),
+        (hidden, False),
+        (seen, True),
+    ]

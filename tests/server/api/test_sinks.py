@@ -1,0 +1,364 @@
+import asyncio
+import json
+
+import pytest
+
+from routes.table import Route
+from sinks.file import File
+from sinks.sink import Failed, PauseAfter, Receipt, Refused
+
+IDLE = {
+    "name": "log",
+    "type": "file",
+    "state": "active",
+    "paused_by": None,
+    "paused_at": None,
+    "owed": 0,
+    "failing_since": None,
+    "last_success_at": None,
+    "last_error": None,
+}
+
+
+class Sent(list):
+    """A sink that takes what it is sent, and shows it."""
+
+    async def __call__(self, outgoing):
+        self.append(outgoing)
+        return Receipt(status=200, answer=b"thanks for 4711")
+
+    @property
+    def ids(self):
+        return [outgoing.event_id for outgoing in self]
+
+
+async def fails(_outgoing):
+    raise Failed("refused", status=503, answer=b"not now, 4711")
+
+
+async def refuses(_outgoing):
+    raise Refused("gone", status=410)
+
+
+async def sinks(service):
+    return {sink["name"]: sink for sink in await service.data("/v1/sinks")}
+
+
+def steered(service, verb, name="log", key="writer"):
+    return service.ask(f"/v1/sinks/{name}/{verb}", key, method="POST")
+
+
+async def stats(service):
+    return (await service.ask("/v1/stats")).json()
+
+
+# How they fare
+
+
+async def test_sinks_are_listed_as_they_are_configured(run, tmp_path):
+    configured = {name: File(path=str(tmp_path / name)) for name in ("log", "crm", "a")}
+    async with run(tmp_path, sinks=configured, routes={}) as service:
+        listed = await service.data("/v1/sinks")
+
+    assert listed == [IDLE | {"name": name} for name in ("log", "crm", "a")]
+
+
+async def test_a_sink_says_when_it_took_something_and_what_it_is_owed(service):
+    await service.sms()
+    await service.settled(Sent())
+    service.now += 1
+    await service.sms()
+
+    assert await sinks(service) == {
+        "log": IDLE | {"owed": 1, "last_success_at": "2026-09-21T14:13:20.250000Z"}
+    }
+
+
+async def test_a_sink_that_fails_says_since_when_and_how(service):
+    """Mutants: `owed` without what waits; the last error of any sink."""
+    await service.sms()
+    await service.settled(fails)
+    service.now += 0.25
+    await service.sms()
+    await service.settled(fails)
+
+    assert await sinks(service) == {
+        "log": IDLE
+        | {
+            "state": "failing",
+            "owed": 2,
+            "failing_since": "2026-09-21T14:13:20.250000Z",
+            "last_error": {"at": "2026-09-21T14:13:20.500000Z", "error": "refused", "status": 503},
+        }
+    }
+
+
+async def test_a_success_ends_the_failing_and_keeps_the_last_error(service):
+    await service.sms()
+    await service.settled(fails)
+    service.now += 0.25
+    await service.sms()
+    await service.settled(Sent())
+
+    shown = (await sinks(service))["log"]
+
+    assert (shown["state"], shown["failing_since"]) == ("active", None)
+    assert shown["last_success_at"] == "2026-09-21T14:13:20.500000Z"
+    assert shown["last_error"]["at"] == "2026-09-21T14:13:20.250000Z"
+
+
+async def test_a_refusal_is_an_error_of_the_event_and_no_failing(service):
+    await service.sms()
+    await service.settled(refuses)
+
+    shown = (await sinks(service))["log"]
+
+    assert (shown["state"], shown["owed"], shown["failing_since"]) == ("active", 0, None)
+    assert shown["last_error"]["error"] == "gone"
+
+
+async def test_a_name_that_is_no_sink_any_more_is_gone_while_it_is_owed_something(run, tmp_path):
+    """Behind those that are configured. Mutants: it is left out; it is shown for ever."""
+    async with run(tmp_path) as service:
+        await service.sms()
+        await service.settled(fails)
+        await steered(service, "pause")
+    async with run(tmp_path, sinks={"new": File(path="new.jsonl")}, routes={}) as service:
+        shown = await service.data("/v1/sinks")
+        steering = [
+            await steered(service, verb, key="admin") for verb in ("test", "pause", "resume")
+        ]
+
+    new, gone = shown
+    assert new == IDLE | {"name": "new"}
+    assert gone == IDLE | {
+        "type": None,
+        "state": "gone",
+        "paused_by": "operator",
+        "paused_at": "2026-09-21T14:13:20.250000Z",
+        "owed": 1,
+        "failing_since": "2026-09-21T14:13:20.250000Z",
+        "last_error": {"at": "2026-09-21T14:13:20.250000Z", "error": "refused", "status": 503},
+    }
+    assert [(a.status_code, a.json()["detail"]) for a in steering] == [(404, "no such sink")] * 3
+    async with run(tmp_path) as service:
+        await service.settled(Sent())
+    async with run(tmp_path, sinks={}, routes={}) as service:
+        left = await service.data("/v1/sinks")
+    assert [sink["name"] for sink in left] == ["log"]
+
+
+async def test_sinks_are_listed_in_pages(run, tmp_path):
+    names = [f"s{number}" for number in range(5)]
+    configured = {name: File(path=name) for name in names}
+    async with run(tmp_path, sinks=configured, routes={}) as service:
+        first = (await service.ask("/v1/sinks?limit=2")).json()
+        after = {"after": first["next_cursor"], "limit": 2}
+        second = await service.data("/v1/sinks", **after)
+        backwards = await service.data("/v1/sinks", order="desc", limit=2)
+
+    found = [[sink["name"] for sink in page] for page in (first["data"], second, backwards)]
+    assert found == [["s0", "s1"], ["s2", "s3"], ["s4", "s3"]]
+    assert first["has_more"] is True
+
+
+@pytest.mark.parametrize("verb", ["test", "pause", "resume"])
+@pytest.mark.parametrize("name", ["nobody", "LOG", "log%20", "log%00", "a" * 5000])
+async def test_a_name_that_no_sink_has_is_not_found(service, verb, name):
+    """Mutant: a pause written down for whatever name."""
+    answer = await steered(service, verb, name, "admin")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert await service.journal.sinks() == {}
+
+
+# A sample to one sink
+
+
+async def test_a_test_sends_a_sample_and_shows_request_and_answer(service):
+    sent = Sent()
+
+    async with service.delivering(sent):
+        answer = await steered(service, "test", key="admin")
+
+    [outgoing] = sent
+    event = json.loads(outgoing.body)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "outcome": "delivered",
+        "status": 200,
+        "error": None,
+        "took_ms": 0.0,
+        "request": outgoing.body.decode(),
+        "answer": "thanks for 4711",
+    }
+    assert (event["id"], event["source"]) == (outgoing.event_id, "tellabot")
+    assert event["data"]["sample"] is True
+    assert (outgoing.attempt, outgoing.replay) == (1, False)
+
+
+@pytest.mark.parametrize("send", [Sent(), fails, refuses], ids=["taken", "failed", "refused"])
+async def test_a_test_is_recorded_nowhere(service, send):
+    """Neither event nor delivery, nor for or against the sink. Mutant: it goes by the pipeline."""
+    before = await stats(service), await sinks(service)
+
+    async with service.delivering(send):
+        await steered(service, "test")
+
+    assert (await stats(service), await sinks(service)) == before
+    assert await service.data("/v1/events") == []
+
+
+async def test_a_test_that_fails_says_how(service):
+    async with service.delivering(fails):
+        answer = (await steered(service, "test", key="admin")).json()
+
+    del answer["request"]
+    assert answer == {
+        "outcome": "failed",
+        "status": 503,
+        "error": "refused",
+        "took_ms": 0.0,
+        "answer": "not now, 4711",
+    }
+
+
+async def test_an_answer_to_a_test_is_masked_for_who_may_not_see_codes(service):
+    """Mutant: shown to whoever may test."""
+    async with service.delivering(Sent()):
+        answer = (await steered(service, "test", key="writer")).json()
+
+    assert answer["answer"] == "***"
+
+
+async def test_a_test_is_redacted_as_events_are(run, tmp_path):
+    """Mutant: the sample as it is."""
+    sent, masking = Sent(), File(path="x", redact="people")
+    async with run(tmp_path, sinks={"log": masking}) as service, service.delivering(sent):
+        answer = (await steered(service, "test")).json()
+
+    data = json.loads(answer["request"])["data"]
+    assert {data[name] for name in ("to", "from", "text", "code")} == {"***"}
+    assert sent[0].body.decode() == answer["request"]
+
+
+async def test_a_paused_sink_can_be_tested_and_stays_paused(service):
+    sent = Sent()
+    async with service.delivering(sent):
+        await steered(service, "pause")
+        event_id = await service.sms()
+        answer = (await steered(service, "test")).json()
+
+    assert answer["outcome"] == "delivered"
+    assert len(sent) == 1
+    assert event_id not in sent.ids
+    assert (await sinks(service))["log"]["state"] == "paused"
+
+
+async def test_a_sink_that_is_not_open_cannot_take_a_sample(service):
+    answer = (await steered(service, "test")).json()
+
+    assert (answer["outcome"], answer["error"]) == ("failed", "closed")
+
+
+async def test_without_a_source_there_is_no_sample(run, tmp_path):
+    async with run(tmp_path, sources={}) as service:
+        answer = await steered(service, "test")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_source")
+
+
+# Pausing
+
+
+async def test_a_paused_sink_is_sent_nothing_and_owed_all(service):
+    """What was taken and not begun is given back. Mutants: either is sent all the same."""
+    begun = await service.sms()
+
+    answer = await steered(service, "pause")
+    await service.became("1", "pending")
+    sent = Sent()
+    async with service.delivering(sent):
+        while_paused = await service.sms()
+        await asyncio.sleep(0.1)
+        held = await service.data("/v1/deliveries")
+        shown = await sinks(service)
+        unsent = list(sent)
+        resumed = await steered(service, "resume")
+        await service.became("1", "delivered")
+        await service.became("2", "delivered")
+
+    paused = {
+        "state": "paused",
+        "paused_by": "operator",
+        "paused_at": "2026-09-21T14:13:20.250000Z",
+    }
+    assert answer.json() == IDLE | paused | {"owed": 1}
+    assert [(d["state"], d["attempts"]) for d in held] == [("pending", []), ("pending", [])]
+    assert shown == {"log": IDLE | paused | {"owed": 2}}
+    assert unsent == []
+    assert resumed.json() == IDLE | {"owed": 2}
+    assert sorted(sent.ids) == sorted([begun, while_paused])
+
+
+async def test_pausing_and_resuming_twice_changes_nothing_more(service):
+    answers = [
+        await steered(service, verb) for verb in ("resume", "pause", "pause", "resume", "resume")
+    ]
+
+    assert [(a.status_code, a.json()["state"]) for a in answers] == [
+        (200, "active"),
+        (200, "paused"),
+        (200, "paused"),
+        (200, "active"),
+        (200, "active"),
+    ]
+
+
+async def test_a_paused_sink_holds_up_no_other(run, tmp_path):
+    configured = {name: File(path=str(tmp_path / name)) for name in ("log", "crm")}
+    routes = {"all": Route(to=("log", "crm"))}
+    async with run(tmp_path, sinks=configured, routes=routes) as service:
+        await steered(service, "pause")
+        await service.sms()
+        await service.settled(Sent(), "crm")
+        shown = await sinks(service)
+
+    assert {name: (sink["state"], sink["owed"]) for name, sink in shown.items()} == {
+        "log": ("paused", 1),
+        "crm": ("active", 0),
+    }
+
+
+async def test_what_is_asked_for_again_waits_while_the_sink_is_paused(service):
+    """Mutant: a retry or a replay goes past the pause."""
+    event_id, sent = await service.sms(), Sent()
+    await service.settled(refuses)
+    await steered(service, "pause")
+    async with service.delivering(sent):
+        retried = await service.ask("/v1/deliveries/1/retry", method="POST")
+        replayed = await service.ask(f"/v1/events/{event_id}/replay", method="POST")
+        await asyncio.sleep(0.1)
+        unsent = list(sent)
+        await steered(service, "resume")
+        await service.became("1", "delivered")
+        await service.became("2", "delivered")
+
+    assert (retried.json()["state"], replayed.json()) == ("pending", {"deliveries": ["2"]})
+    assert unsent == []
+    assert sent.ids == [event_id, event_id]
+
+
+async def test_a_sink_that_paused_itself_says_so_and_an_operator_may_resume_it(run, tmp_path):
+    log = File(path="x", pause_after=PauseAfter(failing_for=60))
+    async with run(tmp_path, sinks={"log": log}) as service:
+        await service.sms()
+        await service.settled(fails)
+        service.now += 60
+        await service.sms()
+        await service.settled(fails)
+        paused = (await sinks(service))["log"]
+        resumed = (await steered(service, "resume")).json()
+
+    assert (paused["state"], paused["paused_by"]) == ("paused", "failing")
+    assert (resumed["state"], resumed["paused_by"]) == ("failing", None)

@@ -1,0 +1,489 @@
+"""What is owed, looked at and steered by the commands: a real process, a sink that fails."""
+
+import http.server
+import json
+import os
+import re
+import threading
+
+import live
+import pytest
+from click.testing import CliRunner
+
+from server.cli import smshook
+
+READER, WRITER = "reader-key-0123456789", "writer-key-0123456789"
+KEYS = (
+    f'{{reader: {{key: "{READER}", scopes: ["events:read"]}}, '
+    f'seeing: {{key: "seeing-key-0123456789", scopes: ["deliveries:write"], '
+    "when: {source: tellabot}}, "
+    f'writer: {{key: "{WRITER}", scopes: ["deliveries:write"]}}}}'
+)
+#: `lost` has no folder, and gives up at once; `spare` is owed nothing by itself.
+SINKS = (
+    "sinks:\n"
+    "  log: {type: file, path: events.jsonl}\n"
+    "  lost: {type: file, path: missing/lost.jsonl, retry: {attempts: 1}}\n"
+    "  spare: {type: file, path: spare.jsonl}\n"
+    "  held: {type: file, path: held.jsonl, redact: people}\n"
+    "routes: {everything: {to: [log]}, activations: {to: [lost], when: {source: smsactivate}}}\n"
+)
+CONFIG = "".join(
+    (
+        live.CONFIG.partition("sinks:")[0],
+        SINKS,
+        f"server:{live.CONFIG.partition('server:')[2].partition('api:')[0]}",
+        f"api: {{keys: {KEYS}}}\n",
+    )
+)
+ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """One for all: each test looks for what it sent itself."""
+    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def here(service, monkeypatch):
+    for name in os.environ:
+        if name.startswith("SMSHOOK"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(service.folder)
+
+
+def run(*arguments, **environment):
+    return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment)
+
+
+def printed(*arguments, **environment):
+    """What a command prints that must succeed."""
+    result = run(*arguments, **environment)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def read(*arguments):
+    return json.loads(printed(*arguments, "--output", "json"))
+
+
+def sent(*arguments):
+    """The ids of the events that `send` made."""
+    return re.findall(ID, printed("send", *arguments))
+
+
+def rows(text):
+    """A table's cells, without its header."""
+    return [re.split(r"  +", line) for line in text.splitlines()[1:]]
+
+
+def owed(event_id, sink):
+    """The newest delivery of that event to that sink."""
+    return read("deliveries", "list", "--event", event_id, "--sink", sink)[-1]
+
+
+def ended(event_id, sink, state):
+    """Its delivery, once it is in that state."""
+    live.eventually(lambda: owed(event_id, sink)["state"] == state)
+    return owed(event_id, sink)
+
+
+def dead(*arguments):
+    [event_id] = sent("smsactivate", *arguments)
+    return event_id, ended(event_id, "lost", "dead")
+
+
+# deliveries list, show
+
+
+def test_deliveries_are_listed_for_people_the_newest_last():
+    """Mutant: the oldest so many."""
+    events = sent("tellabot", "--times", "4")
+    for event_id in events:
+        ended(event_id, "log", "delivered")
+
+    result = run("deliveries", "list", "--sink", "log", "--limit", "3")
+
+    header = re.split(r"  +", result.stdout.splitlines()[0].rstrip())
+    assert header == ["id", "sink", "state", "attempts", "last", "next attempt", "event"]
+    assert [row[1:] for row in rows(result.stdout)] == [
+        ["log", "delivered", "1", "delivered", "-", event_id] for event_id in events[1:]
+    ]
+    assert (result.exit_code, result.stderr) == (0, "3 of more; --limit\n")
+
+
+def test_deliveries_are_listed_as_the_api_has_them(service):
+    event_id, _ = dead()
+
+    listed = read("deliveries", "list", "--event", event_id)
+
+    answer = service.api("/deliveries", key=READER, params={"event": event_id}).json()
+    assert listed == answer["data"]
+    assert [item["sink"] for item in listed] == ["log", "lost"]
+
+
+def test_filters_of_deliveries_may_repeat():
+    """Mutant: the last of them alone."""
+    (one, _), (two, _) = dead(), dead()
+    ended(one, "log", "delivered")
+    of_both = ("--event", one, "--event", two)
+
+    both = rows(printed("deliveries", "list", *of_both, "--state", "dead", "--state", "expired"))
+    of_sinks = rows(
+        printed("deliveries", "list", "--event", one, "--sink", "log", "--sink", "lost")
+    )
+    none = run("deliveries", "list", "--sink", "nobody")
+
+    assert [row[-1] for row in both] == [one, two]
+    assert [row[4] for row in both] == ["failed missing"] * 2
+    assert [row[1:3] for row in of_sinks] == [["log", "delivered"], ["lost", "dead"]]
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no deliveries\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deliveries", "list", "--state", "done"),
+        ("deliveries", "list", "--limit", "0"),
+        ("deliveries", "list", "--sink", ""),
+        ("deliveries", "retry"),
+        ("deliveries", "retry", ".."),
+        ("deliveries", "show", ""),
+        ("events", "replay"),
+        ("events", "replay", "."),
+        ("sinks", "pause"),
+        ("sinks", "test", ".."),
+        ("sinks", "list", "--output", "yaml"),
+    ],
+    ids=" ".join,
+)
+def test_a_senseless_command_line_is_told_as_one(arguments):
+    """Mutant: `..` in a path, which asks another call."""
+    result = run(*arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr
+
+
+def test_a_delivery_is_shown_with_its_attempts(service):
+    event_id, delivery = dead()
+
+    text = printed("deliveries", "show", delivery["id"])
+
+    fields, _, attempts = text.partition("\n\n")
+    assert dict(re.split(r"  +", line) for line in fields.splitlines()) == {
+        "id": delivery["id"],
+        "event": event_id,
+        "sink": "lost",
+        "state": "dead",
+        "replay": "no",
+        "next_at": "-",
+        "accepted_at": delivery["accepted_at"],
+    }
+    [row] = rows(attempts)
+    assert row[1:4] == ["failed", "-", "missing"]
+    whole = service.api(f"/deliveries/{delivery['id']}", key=READER).json()
+    assert read("deliveries", "show", delivery["id"]) == whole == delivery
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deliveries", "show", "abc"),
+        ("deliveries", "show", "9999999999999999999999"),
+        ("deliveries", "show", "../stats"),
+        ("deliveries", "retry", "999999999"),
+        ("events", "replay", "01931c5e-0000-7000-8000-000000000000"),
+        ("sinks", "test", "nobody"),
+        ("sinks", "pause", "nobody"),
+        ("sinks", "resume", "a b/c?d#e"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_there_is_a_failure(arguments):
+    """Mutant: an id put into the path as it is."""
+    result = run(*arguments)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "404 not_found: no such " in result.stderr
+
+
+# deliveries retry, events replay
+
+
+def test_what_is_dead_is_sent_again_once_it_is_retried(service):
+    """Several at once, whatever became of the one before. Mutant: it ends with the first."""
+    (one, first), (two, second) = dead(), dead()
+    ended(one, "log", "delivered")
+    delivered = owed(one, "log")["id"]
+    (service.folder / "missing").mkdir()
+    try:
+        result = run("deliveries", "retry", first["id"], delivered, "99999", second["id"])
+        again = [ended(event_id, "lost", "delivered") for event_id in (one, two)]
+    finally:
+        for path in (service.folder / "missing").iterdir():
+            path.unlink()
+        (service.folder / "missing").rmdir()
+
+    assert result.exit_code == 1
+    assert result.stdout == (
+        f"{first['id']} to lost is pending\n{second['id']} to lost is pending\n"
+    )
+    assert result.stderr == (
+        f"{delivered}: 409 already_delivered: the sink has it; "
+        "POST /v1/events/ID/replay makes a new delivery\n"
+        "99999: 404 not_found: no such delivery\n"
+    )
+    assert [delivery["id"] for delivery in again] == [first["id"], second["id"]]
+    assert [len(delivery["attempts"]) for delivery in again] == [2, 2]
+
+
+def test_an_event_is_replayed_to_those_it_was_owed_to_or_to_those_named(service):
+    """Mutant: `--sink` given twice, and the last alone taken."""
+    [event_id] = sent("tellabot")
+    ended(event_id, "log", "delivered")
+
+    [line] = printed("events", "replay", event_id).splitlines()
+    named = read(
+        "events", "replay", event_id, "--sink", "spare", "--sink", "log", "--sink", "spare"
+    )
+
+    made = read("deliveries", "list", "--event", event_id)
+    assert [(item["sink"], item["replay"]) for item in made] == [
+        ("log", False),
+        ("log", True),
+        ("spare", True),
+        ("log", True),
+    ]
+    assert line == f"delivery {made[1]['id']}"
+    assert named == {"deliveries": [made[2]["id"], made[3]["id"]]}
+    live.eventually(lambda: [event["id"] for event in service.delivered()].count(event_id) == 3)
+
+
+def test_a_replay_to_a_name_that_is_no_sink_is_a_failure_and_makes_nothing():
+    [event_id] = sent("tellabot")
+
+    result = run("events", "replay", event_id, "--sink", "log", "--sink", "lgo")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "422 unknown_sink: sinks: none is named 'lgo'\n"
+    assert len(read("deliveries", "list", "--event", event_id)) == 1
+
+
+# sinks
+
+
+def test_sinks_are_listed_with_how_they_fare():
+    event_id, _ = dead()
+    ended(event_id, "log", "delivered")
+
+    listed = {row[0]: row[1:] for row in rows(printed("sinks", "list"))}
+
+    assert list(listed) == ["log", "lost", "spare", "held"]
+    assert listed["log"][:3] == ["file", "active", "0"]
+    assert re.fullmatch(TIME, listed["log"][3])
+    assert listed["lost"][:2] == ["file", "failing"]
+    assert re.fullmatch(f"{TIME} missing", listed["lost"][-1])
+    assert [sink["name"] for sink in read("sinks", "list", "--limit", "2")] == ["log", "lost"]
+
+
+def test_a_test_shows_what_was_sent_and_how_it_went(service):
+    """Mutants: the sample is an event; it goes to another sink."""
+    before = service.api("/stats", key=READER).json()
+
+    text = printed("sinks", "test", "held")
+
+    [line] = (service.folder / "held.jsonl").read_text().splitlines()
+    request, told = text.splitlines()
+    assert request == f"> {line}"
+    assert json.loads(line)["data"]["sample"] is True
+    assert json.loads(line)["data"]["text"] == "***"
+    assert re.fullmatch(r"delivered, \d+ ms", told)
+    assert service.api("/stats", key=READER).json() == before
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_test_that_is_not_taken_is_a_failure(output):
+    """Whatever is printed. Mutant: JSON is always well."""
+    result = run("sinks", "test", "lost", "--output", output)
+
+    assert (result.exit_code, result.stderr) == (1, "lost: failed missing\n")
+    if output == "json":
+        assert json.loads(result.stdout)["error"] == "missing"
+    else:
+        assert result.stdout.splitlines()[-1].startswith("failed missing, ")
+
+
+def test_a_sink_is_paused_and_resumed(service):
+    paused = printed("sinks", "pause", "spare")
+    [event_id] = sent("tellabot")
+    printed("events", "replay", event_id, "--sink", "spare")
+    listed = {row[0]: row[1:4] for row in rows(printed("sinks", "list"))}
+    held = owed(event_id, "spare")
+    resumed = printed("sinks", "resume", "spare")
+
+    assert paused == "spare is paused, owed 0\n"
+    assert listed["spare"] == ["file", "paused (operator)", "1"]
+    assert (held["state"], held["attempts"]) == ("pending", [])
+    assert resumed == "spare is active, owed 1\n"
+    assert ended(event_id, "spare", "delivered")["id"] == held["id"]
+    assert event_id in [event["id"] for event in service.delivered("spare.jsonl")]
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deliveries", "retry", "1"),
+        ("events", "replay", "01931c5e-0000-7000-8000-000000000000"),
+        ("sinks", "test", "log"),
+        ("sinks", "pause", "log"),
+        ("sinks", "resume", "log"),
+    ],
+    ids=" ".join,
+)
+def test_a_key_that_may_not_is_a_failure_that_names_the_scope(arguments):
+    result = run(*arguments, "--key", READER)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "403 missing_scope: the key needs the scope deliveries:write; "
+        "another key: --key, or SMSHOOK_API_KEY\n"
+    )
+
+
+def test_without_a_key_that_may_the_configuration_is_wrong(service, tmp_path):
+    """One with a `when` is not enough for what tells of all. Mutant: it is tried, and 403."""
+    (tmp_path / "smshook.yaml").write_text(
+        CONFIG.replace(f', writer: {{key: "{WRITER}"', ', other: {key: "sha256:' + "0" * 64 + '"')
+    )
+    (tmp_path / "smshook.yaml").chmod(0o600)
+    config = ("--config", str(tmp_path / "smshook.yaml"))
+
+    pausing = run("sinks", "pause", "log", *config, "--url", service.admin_url)
+    [event_id] = sent("tellabot")
+    replaying = run("events", "replay", event_id, *config, "--url", service.admin_url)
+
+    assert (pausing.exit_code, pausing.stdout) == (2, "")
+    assert pausing.stderr == (
+        "no key of the configuration is in clear and has the scope deliveries:write; "
+        "put one into SMSHOOK_API_KEY\n"
+    )
+    assert replaying.exit_code == 0
+
+
+# What must not drive the terminal
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\r\n\x85forged line\u2028"
+ATTEMPT = {
+    "at": HOSTILE,
+    "outcome": HOSTILE,
+    "status": 500,
+    "error": HOSTILE,
+    "took_ms": 1.5,
+    "answer": HOSTILE,
+}
+DELIVERY = {
+    "id": HOSTILE,
+    "event": HOSTILE,
+    "sink": HOSTILE,
+    "state": HOSTILE,
+    "replay": False,
+    "attempts": [ATTEMPT],
+    "next_at": HOSTILE,
+    "accepted_at": HOSTILE,
+}
+SINK = {
+    "name": HOSTILE,
+    "type": HOSTILE,
+    "state": "paused",
+    "paused_by": HOSTILE,
+    "owed": 1,
+    "last_success_at": HOSTILE,
+    "last_error": {"at": HOSTILE, "error": HOSTILE, "status": 500},
+}
+PROBLEM = {"code": HOSTILE, "detail": HOSTILE}
+ANSWERS = {
+    "/v1/deliveries": {"data": [DELIVERY], "next_cursor": "x", "has_more": False},
+    "/v1/deliveries/1": DELIVERY,
+    "/v1/deliveries/1/retry": DELIVERY,
+    "/v1/events/1/replay": {"deliveries": [HOSTILE]},
+    "/v1/events/none/replay": {"deliveries": []},
+    "/v1/sinks": {"data": [SINK], "next_cursor": "x", "has_more": False},
+    "/v1/sinks/a/test": ATTEMPT | {"request": HOSTILE},
+    "/v1/sinks/a/pause": SINK,
+}
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    """An API whose every text would drive a terminal."""
+
+    def do_GET(self):
+        answer = ANSWERS.get(self.path.partition("?")[0])
+        self.send_response(200 if answer else 409)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer or PROBLEM).encode())
+
+    def do_POST(self):
+        self.do_GET()
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def hostile():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deliveries", "list"),
+        ("deliveries", "list", "--output", "json"),
+        ("deliveries", "show", "1"),
+        ("deliveries", "show", "1", "--output", "json"),
+        ("deliveries", "retry", "1", "2"),
+        ("events", "replay", "1"),
+        ("events", "replay", "1", "--output", "json"),
+        ("events", "replay", "2"),
+        ("sinks", "list"),
+        ("sinks", "list", "--output", "json"),
+        ("sinks", "test", "a"),
+        ("sinks", "test", "a", "--output", "json"),
+        ("sinks", "pause", "a"),
+        ("sinks", "resume", "a"),
+    ],
+    ids=" ".join,
+)
+def test_what_would_drive_the_terminal_is_shown_and_not_obeyed(hostile, arguments):
+    """Mutants: an answer, an error or a state printed as it is."""
+    result = run(*arguments, "--url", hostile, "--key", live.KEY)
+
+    text = result.stdout + result.stderr
+    assert "owned" in text
+    assert [line for line in text.split("\n") if not line.isprintable()] == []
+    assert not any(line.startswith("forged line") for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("output", "printed_"), [("table", ""), ("json", '{\n  "deliveries": []\n}\n')]
+)
+def test_a_replay_to_nobody_is_a_failure_whatever_is_printed(hostile, output, printed_):
+    """Of an event that no route took, say. Mutant: JSON is always well."""
+    connection = ("--url", hostile, "--key", live.KEY)
+
+    result = run("events", "replay", "none", "--output", output, *connection)
+
+    assert (result.exit_code, result.stdout) == (1, printed_)
+    assert result.stderr == "it was owed to no sink that is configured; name one with --sink\n"

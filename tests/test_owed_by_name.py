@@ -1,0 +1,191 @@
+"""What is owed to a sink's name: a real process, paused, ended, and started with another file."""
+
+import json
+
+import live
+import pytest
+
+#: Nothing is delivered while there is no such folder.
+FAILING = live.CONFIG.replace("path: events.jsonl", "path: missing/events.jsonl")
+
+
+def configure(service, config):
+    (service.folder / "smshook.yaml").write_text(config)
+
+
+def started_with(service, config):
+    """Ended in order, and started again with another configuration."""
+    assert service.stop() == 0
+    configure(service, config)
+    service.start()
+
+
+def accepted(service, number, **fields):
+    [event_id] = service.post(live.sms(number, **fields)).json()["events"]
+    return event_id
+
+
+def sinks(service):
+    return {sink["name"]: sink for sink in service.api("/sinks").json()["data"]}
+
+
+def states(service):
+    return {name: (sink["state"], sink["owed"]) for name, sink in sinks(service).items()}
+
+
+def ids(events):
+    return [event["id"] for event in events]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_paused_sink_stays_paused_over_a_restart(tmp_path, end):
+    """What it is owed from before and after arrives once it is resumed, once each.
+
+    Mutants: the pause is kept in memory; it is forgotten at a start; what is owed from before
+    the start is not taken after a resume.
+    """
+    with live.Live(tmp_path) as service:
+        service.run("sinks", "pause", "log")
+        before = [accepted(service, number) for number in range(3)]
+        paused_at = sinks(service)["log"]["paused_at"]
+
+        getattr(service, end)()
+        service.start()
+        shown = sinks(service)["log"]
+        after = accepted(service, 3)
+        owed, arrived = service.stats()["deliveries"], service.delivered()
+        tested = json.loads(service.run("sinks", "test", "log", "--output", "json").stdout)
+        resumed = service.run("sinks", "resume", "log").stdout
+        live.eventually(lambda: service.stats()["deliveries"]["delivered"] == 4)
+
+        assert (shown["state"], shown["paused_by"], shown["owed"]) == ("paused", "operator", 3)
+        assert shown["paused_at"] == paused_at
+        assert (owed["pending"], owed["sending"], owed["delivered"]) == (4, 0, 0)
+        assert arrived == []
+        assert resumed == "log is active, owed 4\n"
+        sample = json.loads(tested["request"])["id"]
+        assert sorted(ids(service.delivered())) == sorted([*before, after, sample])
+
+
+def test_a_resumed_sink_stays_so_over_a_restart(tmp_path):
+    with live.Live(tmp_path) as service:
+        service.run("sinks", "pause", "log")
+        service.run("sinks", "resume", "log")
+
+        service.kill()
+        service.start()
+        event_id = accepted(service, 1)
+        live.eventually(service.delivered)
+
+        assert ids(service.delivered()) == [event_id]
+
+
+def test_a_sink_that_paused_itself_resumes_itself_after_a_restart(tmp_path):
+    """And one whose `pause_after` was taken away meanwhile is not left alone for ever.
+
+    Mutant: a pause by itself that nobody would ever end.
+    """
+    pausing = FAILING.replace(
+        ".jsonl}", ".jsonl, pause_after: {failing_for: 50ms, probe_every: 100ms}}"
+    )
+    with live.Live(tmp_path, pausing) as service:
+        first = accepted(service, 1)
+        live.eventually(lambda: states(service)["log"][0] == "failing")
+        second = accepted(service, 2)
+        live.eventually(lambda: sinks(service)["log"]["paused_by"] == "failing")
+
+        service.kill()
+        service.start()
+        still = sinks(service)["log"]["paused_by"]
+        started_with(service, FAILING)
+        without = sinks(service)["log"]
+        started_with(service, pausing)
+        (tmp_path / "missing").mkdir()
+        live.eventually(lambda: states(service)["log"] == ("active", 0), within=15)
+
+        assert still == "failing"
+        assert (without["state"], without["paused_by"]) == ("failing", None)
+        assert sorted(ids(service.delivered("missing/events.jsonl"))) == sorted([first, second])
+
+
+@pytest.mark.parametrize("change", ["renamed", "removed"])
+def test_what_is_owed_to_a_name_that_is_no_sink_waits_for_one_that_is(tmp_path, change):
+    """And goes out with the options of then: another path, other masks, an order.
+
+    Mutants: it goes to the sink that was renamed; it goes out as it was to when it was accepted;
+    the order of then is only that of what comes then.
+    """
+    other = {
+        "renamed": FAILING.replace(
+            "log: {type: file, path: missing/", "kept: {type: file, path: "
+        ).replace("[log]", "[kept]"),
+        "removed": FAILING.replace("  log: {type: file, path: missing/events.jsonl}\n", "")
+        .replace("sinks:\n", "sinks: {}\n")
+        .replace("routes:\n  everything: {to: [log]}\n", "routes: {}\n"),
+    }[change]
+    back = live.CONFIG.replace(
+        "path: events.jsonl", "path: back.jsonl, redact: codes, ordered_by: data.to"
+    )
+    with live.Live(tmp_path, FAILING) as service:
+        owed = [accepted(service, number, to="18503814729") for number in range(1, 6)]
+        live.eventually(lambda: sinks(service)["log"]["last_error"])
+
+        started_with(service, other)
+        (tmp_path / "missing").mkdir()
+        new = accepted(service, 6, to="18503814729")
+        shown = sinks(service)
+        unknown = service.run("sinks", "pause", "log", check=False)
+        checked = service.run("check")
+        replayed = service.run("events", "replay", owed[0], "--sink", "log", check=False)
+        started_with(service, back)
+        live.eventually(lambda: states(service)["log"][1] == 0, within=20)
+
+        configured = {"renamed": ["kept"], "removed": []}[change]
+        assert list(shown) == [*configured, "log"]
+        log = shown["log"]
+        assert (log["state"], log["type"], log["owed"]) == ("gone", None, 5)
+        assert log["last_error"]["error"] == "missing"
+        assert (unknown.returncode, unknown.stderr) == (1, "404 not_found: no such sink\n")
+        assert checked.stderr == (
+            "warning: smshook.db: 5 deliveries are owed to 'log', which is no sink any more; "
+            "they wait until a sink has that name\n"
+        )
+        assert replayed.stderr == "422 unknown_sink: sinks: none is named 'log'\n"
+        assert ids(service.delivered()) == ([new] if change == "renamed" else [])
+        assert list((tmp_path / "missing").iterdir()) == []
+        arrived = service.delivered("back.jsonl")
+        assert ids(arrived) == owed
+        assert {event["data"]["text"] for event in arrived} == {"***"}
+        assert states(service) == {"log": ("active", 0)}
+
+
+def test_a_sink_that_is_changed_is_sent_what_it_is_owed_as_it_is_now(tmp_path):
+    """Mutant: options kept with the delivery."""
+    with live.Live(tmp_path, FAILING) as service:
+        owed = [accepted(service, number) for number in range(1, 4)]
+        live.eventually(lambda: service.stats()["deliveries"]["pending"] == 3)
+
+        service.kill()
+        configure(service, FAILING.replace("missing/events.jsonl", "new.jsonl, redact: people"))
+        service.start()
+        live.eventually(lambda: states(service)["log"][1] == 0, within=20)
+
+        arrived = service.delivered("new.jsonl")
+        assert sorted(ids(arrived)) == sorted(owed)
+        assert {event["data"]["to"] for event in arrived} == {"***"}
+
+
+def test_what_is_late_is_judged_by_the_options_of_now(tmp_path):
+    """A sink that was gone and now forgets what is old."""
+    with live.Live(tmp_path, FAILING) as service:
+        event_id = accepted(service, 1)
+        live.eventually(lambda: sinks(service)["log"]["last_error"])
+
+        started_with(
+            service, FAILING.replace("missing/events.jsonl", "new.jsonl, expire_after: 10ms")
+        )
+        live.eventually(lambda: service.stats()["deliveries"]["expired"] == 1, within=20)
+        [delivery] = service.api("/deliveries", params={"event": event_id}).json()["data"]
+
+        assert delivery["state"] == "expired"
+        assert service.delivered("new.jsonl") == []
