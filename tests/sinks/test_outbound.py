@@ -1,4 +1,6 @@
 import asyncio
+import os
+import sys
 import traceback
 
 import pytest
@@ -416,3 +418,36 @@ def test_retry_after_means_something_on_429_and_503_only():
         confirmed(answered(500, "7"), now=NOW)
 
     assert failure.value.retry_after is None
+
+
+WITHOUT_AUTHORITIES = """
+import asyncio, sys
+from sinks.outbound import posting
+from sinks.sink import Failed
+
+async def words():
+    for url in sys.argv[1:]:
+        async with posting(url, connections=1) as post:
+            try:
+                print((await post({}, b"x")).status)
+            except Failed as failure:
+                print(failure.word)
+
+asyncio.run(words())
+"""
+
+
+async def test_a_system_without_authorities_can_still_send_where_there_is_nothing_to_verify():
+    """As in a slim image. Mutant: a client that cannot be made is a fault, whatever the URL."""
+    nowhere = {"SSL_CERT_FILE": "/nowhere", "SSL_CERT_DIR": "/nowhere"}
+
+    async with endpoint() as end:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", WITHOUT_AUTHORITIES, f"{end.url}/a"),
+            f"https://127.0.0.1:{end.port}/b",
+            env=os.environ | nowhere,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+
+    assert out.decode().split() == ["200", "tls"]
