@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from .event import Data, Event
+from .event import Data, Event, Price, Service
 
 Path = tuple[str, ...]
 
@@ -19,6 +19,11 @@ class Missing(enum.Enum):
 #: What is at a path that an event does not have. Null is something else: it is there.
 MISSING: Final = Missing.MISSING
 
+#: What is below those that have something below them. Labels are the configuration's own.
+_NESTED: Final = {
+    name: tuple(field.encode_name for field in msgspec.structs.fields(kind))
+    for name, kind in (("service", Service), ("price", Price))
+}
 ATTRIBUTES: Final = tuple(field.encode_name for field in msgspec.structs.fields(Event))
 
 
@@ -77,7 +82,17 @@ def _below_data(text: str, below: str) -> Path:
     names = tuple(below.split("."))
     if not all(names):
         raise ValueError(f"{text!r} has a dot too many")
+    if rest:
+        _check_nested(text, first, names[1])
     return names
+
+
+def _check_nested(text: str, first: str, name: str) -> None:
+    known = _NESTED.get(first, (name,))
+    if name not in known:
+        found = difflib.get_close_matches(name, known, n=1)
+        near = f"did you mean data.{first}.{found[0]}?" if found else f"write {', '.join(known)}"
+        raise ValueError(f"no event has {text!r}; {near}")
 
 
 def _unknown(text: str) -> str:

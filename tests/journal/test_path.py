@@ -30,6 +30,8 @@ def test_a_path_is_its_names(text, names):
         ("service.key", "no event has 'service.key'; did you mean data.service.key?"),
         ("tpye", "no event has 'tpye'; did you mean type?"),
         ("source.name", "source is a text, there is nothing below it; write source"),
+        ("data.service.nmae", "no event has 'data.service.nmae'; did you mean data.service.name?"),
+        ("data.price.digits", "no event has 'data.price.digits'; write amount, currency"),
         ("data.service..key", "'data.service..key' has a dot too many"),
         ("data.service.", "'data.service.' has a dot too many"),
         ("data.labels.", "'data.labels.' has a dot too many"),

@@ -188,7 +188,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
     max_leaves=4,
 )
-PATHS = st.sampled_from(["type", "data.code", "data.service", "data.service.a", "data.urls"])
+PATHS = st.sampled_from(["type", "data.code", "data.service", "data.service.id", "data.urls"])
 VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US"])
 BOUNDS = st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US"])
 TEXTS = st.sampled_from(["", "1", "U", "S"])
