@@ -342,19 +342,25 @@ async def test_a_replay_is_sent_at_once_with_the_id_of_the_event(service):
 
 
 async def test_the_sinks_of_a_replay_may_be_named(run, tmp_path):
-    """Also one that the event was never owed to; twice the same is one. Mutant: two deliveries."""
+    """Also one that the event was never owed to; twice the same is one.
+
+    Mutants: two deliveries; who was sent a replay was owed the event at acceptance.
+    """
     names = ("log", "new")
     sinks = {name: File(path=str(tmp_path / name)) for name in names}
     async with run(tmp_path, sinks=sinks) as service:
         event_id = await service.sms()
         answer = await replayed(service, event_id, {"sinks": ["new", "log", "new"]})
+        unnamed = await replayed(service, event_id)
         made = await service.data("/v1/deliveries")
 
     assert answer.json() == {"deliveries": ["2", "3"]}
+    assert unnamed.json() == {"deliveries": ["4"]}
     assert [(d["id"], d["sink"], d["replay"]) for d in made] == [
         ("1", "log", False),
         ("2", "new", True),
         ("3", "log", True),
+        ("4", "log", True),
     ]
 
 

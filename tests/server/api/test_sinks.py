@@ -118,7 +118,7 @@ async def test_a_refusal_is_an_error_of_the_event_and_no_failing(service):
 
 
 async def test_a_name_that_is_no_sink_any_more_is_gone_while_it_is_owed_something(run, tmp_path):
-    """Behind those that are configured. Mutants: it is left out; it is shown for ever."""
+    """Behind those that are configured. Mutants: it is left out; another is steered instead."""
     async with run(tmp_path) as service:
         await service.sms()
         await service.settled(fails)
@@ -141,11 +141,18 @@ async def test_a_name_that_is_no_sink_any_more_is_gone_while_it_is_owed_somethin
         "last_error": {"at": "2026-09-21T14:13:20.250000Z", "error": "refused", "status": 503},
     }
     assert [(a.status_code, a.json()["detail"]) for a in steering] == [(404, "no such sink")] * 3
+
+
+async def test_a_name_that_is_owed_nothing_any_more_is_no_sink(run, tmp_path):
+    """Mutant: whatever was ever paused, or failed, is listed."""
     async with run(tmp_path) as service:
+        await service.sms()
         await service.settled(Sent())
+        await steered(service, "pause")
     async with run(tmp_path, sinks={}, routes={}) as service:
-        left = await service.data("/v1/sinks")
-    assert [sink["name"] for sink in left] == ["log"]
+        shown = await sinks(service)
+
+    assert shown == {}
 
 
 async def test_sinks_are_listed_in_pages(run, tmp_path):
