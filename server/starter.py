@@ -51,11 +51,21 @@ sinks:
     #timeout: 30s
     # Lines that may share one fsync.
     #concurrency: 64
+    # No more attempts than this, where the other side wants it so: 10/s
+    #rate: null
+    # One at a time, in the order of acceptance, for each value of a path: data.to
+    #ordered_by: null
     # Other waits before the attempts ({schedule: [0s, 5s, 1m]}), or doubling ones ({attempts: 10,
     # first_wait: 1s, max_wait: 1h}). Unset: fifteen attempts over a day and a half.
     #retry: {}
     # What is not delivered this long after it was accepted is not delivered any more: 15m
     #expire_after: null
+    # Leave it alone after this long without a success: {failing_for: 1h}. It resumes by itself.
+    #pause_after: null
+  # A service of your own, by signed POST. Then name it in a route:
+  # crm: {type: http, url: "https://crm.example.com/hooks/sms", secrets: ["${CRM_SECRET}"]}
+  # A Slack channel, by an incoming webhook:
+  # team: {type: slack, url: "${SLACK_WEBHOOK_URL}", message: "{data.service.name}: {data.code}"}
 
 # Which events go where. All routes are looked at; an event that none takes is kept.
 routes:

@@ -185,7 +185,9 @@ def test_a_route_without_a_filter_fails_on_the_type():
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US", "ab"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "a"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "a"]), inner)
+    ),
     max_leaves=4,
 )
 PATHS = st.sampled_from(["type", "data.code", "data.service", "data.service.id", "data.urls"])
