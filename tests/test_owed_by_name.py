@@ -101,7 +101,7 @@ def test_a_sink_that_paused_itself_resumes_itself_after_a_restart(tmp_path):
         without = sinks(service)["log"]
         started_with(service, pausing)
         (tmp_path / "missing").mkdir()
-        live.eventually(lambda: states(service)["log"] == ("active", 0), within=15)
+        live.eventually(lambda: states(service)["log"] == ("active", 0), within=30)
 
         assert still == "failing"
         assert (without["state"], without["paused_by"]) == ("failing", None)
