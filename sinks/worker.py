@@ -87,7 +87,7 @@ class Worker:
         self._settling: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
         self._closing = False
         #: Something in the journal may be waiting because of failures.
-        self._held_up = False
+        self._held_up = self._health.is_failing
         #: While the sink is open.
         self._send: Send | None = None
 

@@ -101,7 +101,7 @@ def test_a_sink_that_paused_itself_resumes_itself_after_a_restart(tmp_path):
         without = sinks(service)["log"]
         started_with(service, pausing)
         (tmp_path / "missing").mkdir()
-        live.eventually(lambda: states(service)["log"] == ("active", 0), within=15)
+        live.eventually(lambda: states(service)["log"] == ("active", 0), within=30)
 
         assert still == "failing"
         assert (without["state"], without["paused_by"]) == ("failing", None)
@@ -112,8 +112,7 @@ def test_a_sink_that_paused_itself_resumes_itself_after_a_restart(tmp_path):
 def test_what_is_owed_to_a_name_that_is_no_sink_waits_for_one_that_is(tmp_path, change):
     """And goes out with the options of then: another path, other masks, an order.
 
-    Mutants: it goes to the sink that was renamed; it goes out as it was to when it was accepted;
-    the order of then is only that of what comes then.
+    Mutants: it goes to the sink that was renamed; it goes out as it was to when it was accepted.
     """
     other = {
         "renamed": FAILING.replace(
@@ -173,6 +172,19 @@ def test_a_sink_that_is_changed_is_sent_what_it_is_owed_as_it_is_now(tmp_path):
         arrived = service.delivered("new.jsonl")
         assert sorted(ids(arrived)) == sorted(owed)
         assert {event["data"]["to"] for event in arrived} == {"***"}
+
+
+def test_an_order_that_a_sink_is_given_later_is_that_of_what_it_is_owed_already(tmp_path):
+    """All wait for the first. Mutant: put in order is only what comes from then on."""
+    with live.Live(tmp_path, FAILING) as service:
+        for number in range(1, 4):
+            accepted(service, number, to="18503814729")
+        live.eventually(lambda: service.stats()["deliveries"]["pending"] == 3)
+
+        started_with(service, FAILING.replace(".jsonl}", ".jsonl, ordered_by: data.to}"))
+        held = service.api("/deliveries", params={"sink": "log"}).json()["data"][1:]
+
+        assert [(item["state"], item["next_at"]) for item in held] == [("pending", None)] * 2
 
 
 def test_what_is_late_is_judged_by_the_options_of_now(tmp_path):
