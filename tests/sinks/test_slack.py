@@ -8,8 +8,9 @@ from pathlib import Path
 import awkward
 import msgspec
 import pytest
+import trustme
 from contracts.sink import SinkContract, outgoing
-from endpoint import endpoint, hang, reply, reset
+from endpoint import endpoint, hang, reply, reset, server_tls
 from slack_rules import faults, plain_texts, without_plain_texts
 
 from journal.plain import plain, plain_lines
@@ -287,3 +288,34 @@ async def test_so_it_does_in_a_message_of_ones_own(slack, case, message):
     assert faults(payload) == []
     expected = await sent(slack, awkward.harmless(event), message)
     assert without_plain_texts(payload) == without_plain_texts(expected)
+
+
+async def test_it_leaves_through_the_proxy_that_it_names(slack):
+    """Mutant: the option is read, and not handed on."""
+    async with endpoint() as proxy:
+        proxy.usual = judged
+        sink = Slack(url=Secret("http://slack.invalid" + PATH), proxy=Secret(proxy.url))
+        async with asyncio.timeout(SOON), sink.open() as send:
+            await send(outgoing(1))
+
+    assert [request.target for request in proxy.requests] == [f"http://slack.invalid{PATH}"]
+    assert slack.requests == []
+
+
+async def test_it_trusts_the_authority_that_it_names(tmp_path):
+    """As where a proxy opens TLS. Mutant: the option is read, and not handed on."""
+    authority = trustme.CA()
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+
+    async with endpoint(tls=server_tls(authority, "localhost")) as end:
+        end.usual = judged
+        own = Slack(url=Secret(end.url + PATH), tls=Tls(ca_file=str(file)))
+        async with asyncio.timeout(SOON), own.open() as send:
+            receipt = await send(outgoing(1))
+        stranger = Slack(url=Secret(end.url + PATH))
+        async with asyncio.timeout(SOON), stranger.open() as send:
+            with pytest.raises(Failed) as failure:
+                await send(outgoing(2))
+
+    assert (receipt.status, failure.value.word) == (200, "tls")
