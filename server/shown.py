@@ -15,6 +15,8 @@ from .reading import Reading
 from .yaml12 import RESOLVERS, Path
 
 _MASK = "***"
+#: Beside the newline, which is always quoted.
+_LINE_ENDS = frozenset("\x85\u2028\u2029")
 # A shorter text is found in many others by chance.
 _SHORTEST = 8
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -140,5 +142,12 @@ class _Dumper(yaml.SafeDumper):
     """Quotes what either YAML, 1.1 or 1.2, would read as something else than text."""
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Unquoted, or in single quotes, what YAML takes for the end of a line is read as a blank.
+    style = '"' if _LINE_ENDS & set(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 for _tag, _pattern, _first in RESOLVERS:
     _Dumper.add_implicit_resolver(_tag, _pattern, _first)

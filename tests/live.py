@@ -45,9 +45,10 @@ def command():
 class Live:
     """One folder with a configuration, and the service that runs on it."""
 
-    def __init__(self, folder, config=CONFIG, *, level="info", program=None):
+    def __init__(self, folder, config=CONFIG, *, level="info", program=None, covered=True):
         self.folder = Path(folder)
         self.level, self.program = level, program or [command()]
+        self.covered = covered
         self.process = self.url = self.admin_url = None
         self.log = self.folder / "stdout.log"
         self.errors = self.folder / "stderr.log"
@@ -93,7 +94,12 @@ class Live:
         return False
 
     def environment(self):
-        kept = {name: value for name, value in os.environ.items() if "SMSHOOK" not in name}
+        foreign = ("SMSHOOK",) if self.covered else ("SMSHOOK", "COVERAGE")
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not any(word in name for word in foreign)
+        }
         return kept | {"PYTHONUNBUFFERED": "1"}
 
     def stop(self, *, within=10.0):

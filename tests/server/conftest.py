@@ -1,15 +1,11 @@
 """Where commands are typed in tests."""
 
-import os
-
 import pytest
+from prompt import be_in
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty one, which is the current one; nothing of smshook in the environment."""
-    for name in os.environ:
-        if name.startswith("SMSHOOK"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    be_in(tmp_path, monkeypatch)
     return tmp_path

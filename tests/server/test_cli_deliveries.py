@@ -2,15 +2,12 @@
 
 import http.server
 import json
-import os
 import re
 import threading
 
 import live
 import pytest
-from click.testing import CliRunner
-
-from server.cli import smshook
+from prompt import be_in, printed, run, sent
 
 READER, WRITER = "reader-key-0123456789", "writer-key-0123456789"
 KEYS = (
@@ -36,7 +33,6 @@ CONFIG = "".join(
         f"api: {{keys: {KEYS}}}\n",
     )
 )
-ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
@@ -49,30 +45,11 @@ def service(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def here(service, monkeypatch):
-    for name in os.environ:
-        if name.startswith("SMSHOOK"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(service.folder)
-
-
-def run(*arguments, **environment):
-    return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment)
-
-
-def printed(*arguments, **environment):
-    """What a command prints that must succeed."""
-    result = run(*arguments, **environment)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return result.stdout
+    be_in(service.folder, monkeypatch)
 
 
 def read(*arguments):
     return json.loads(printed(*arguments, "--output", "json"))
-
-
-def sent(*arguments):
-    """The ids of the events that `send` made."""
-    return re.findall(ID, printed("send", *arguments))
 
 
 def rows(text):

@@ -10,9 +10,8 @@ import time
 
 import live
 import pytest
-from click.testing import CliRunner
+from prompt import ID, be_in, printed, run, sent
 
-from server.cli import smshook
 from server.client import Client
 
 READER, DECODER = "reader-key-0123456789", "decoder-key-0123456789"
@@ -22,7 +21,6 @@ KEYS = (
     f'admin: {{key: "{live.KEY}", scopes: [admin]}}}}'
 )
 CONFIG = live.CONFIG.partition("api:")[0] + f"api: {{keys: {KEYS}}}\n"
-ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 @pytest.fixture(scope="module")
@@ -34,26 +32,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def here(service, monkeypatch):
-    for name in os.environ:
-        if name.startswith("SMSHOOK"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(service.folder)
-
-
-def run(*arguments, **environment):
-    return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment)
-
-
-def printed(*arguments, **environment):
-    """What a command prints that must succeed."""
-    result = run(*arguments, **environment)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return result.stdout
-
-
-def sent(*arguments):
-    """The ids of the events that `send` made."""
-    return re.findall(ID, printed("send", *arguments))
+    be_in(service.folder, monkeypatch)
 
 
 def rows(text):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.shown import _Dumper
@@ -73,6 +73,7 @@ def test_what_yaml_1_1_would_change_stays_what_it_looks_like(written):
     assert parse(f"a: {written}".encode()).value == {"a": written}
 
 
+@example({"\x85": None})
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text("01e+-.:xoNTny~<= \n'\"#{[&*!%@é$"),

@@ -18,10 +18,11 @@ from journal.event import State
 from journal.quantity import Duration, Secret
 from journal.sqlite import SQLiteJournal
 from sinks import outbound
+from sinks.attempt import real_clock
 from sinks.http import Http
 from sinks.outbound import Tls
 from sinks.retry import Retry
-from sinks.worker import Worker, real_clock
+from sinks.worker import Worker
 
 #: Nothing here takes longer, unless it hangs.
 SOON = 20

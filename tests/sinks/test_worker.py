@@ -691,17 +691,24 @@ async def test_a_slot_that_hangs_does_not_keep_a_probe_from_a_free_one(world, mo
     """Mutant: no probe while anything is sent: a sink that hung is found up a timeout later."""
     monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 1e9)
-    destination = Destination(Failed("refused"))
-    worker = await world.run(destination, concurrency=2, retry=Retry(first_wait=Duration(3600)))
-    await world.accept(worker)
-    await world.until(pending=1)
+    arrived, up = [], asyncio.Event()
 
-    destination.open.clear()
-    await world.accept(worker)
+    async def send(outgoing):
+        arrived.append(outgoing.event_id)
+        if len(arrived) == 1:
+            raise Failed("refused")
+        await up.wait()
+        return Receipt()
 
-    await until(lambda: destination.inside == 2)
-    destination.open.set()
+    worker = await world.run(
+        SimpleNamespace(send=send), concurrency=2, retry=Retry(first_wait=Duration(3600))
+    )
+    accepted = await asyncio.gather(world.accept(worker), world.accept(worker))
+    await until(lambda: len(arrived) == 3)
+    up.set()
     await world.until(delivered=2)
+
+    assert arrived == [*accepted, accepted[0]]
     assert worker.is_failing is False
 
 
