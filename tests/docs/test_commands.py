@@ -16,6 +16,13 @@ _BLOCK = re.compile(r"(?ms)^ *```(\w*)\n(.*?)^ *```$")
 #: Where a command ends: a pipe, a comment, the end of `$(…)`, of a line or of the code.
 _COMMAND = re.compile(r"(?:(?<=^)|(?<=[\s(/`]))smshook +([^\n|)\"`;&#>]+)", re.MULTILINE)
 
+#: What runs a command of ours somewhere else: in a container, as another user.
+_ELSEWHERE = re.compile(r"docker (?:compose )?exec smshook |runuser -u smshook -- (?:env \S+ )?")
+#: Commands for which smshook is the name of a user, an image, a container or a unit.
+_NAMESAKES = re.compile(
+    r"(?m)^ *(?:docker|useradd|install|ln|journalctl|systemctl|systemd-analyze|cat|sh)\b.*$"
+)
+
 
 def typed(text):
     """The commands in blocks that a reader pastes."""
@@ -32,6 +39,7 @@ def mentioned(text):
 
 
 def _commands(code):
+    code = _NAMESAKES.sub("", _ELSEWHERE.sub("", code))
     found = (" ".join(command.split()) for command in _COMMAND.findall(code))
     return (command for command in found if not command.startswith("COMMAND "))
 

@@ -47,7 +47,7 @@ class Running:
 
     async def owe(self):
         """One more event; its id."""
-        owed = self.worker.owe()
+        owed = self.worker.owe({})
         plan = planned(owed=[owed], at=time.time())
 
         def then(outcome):
