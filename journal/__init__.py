@@ -256,21 +256,36 @@ class Journal(Protocol):
         ...
 
     def settle(
-        self, delivery: Delivery, attempt: Attempt | None, state: State, *, due_at: float | None
+        self,
+        delivery: Delivery,
+        attempt: Attempt | None,
+        state: State,
+        *,
+        due_at: float | None,
+        asked: bool = False,
     ) -> "asyncio.Future[bool]":
-        """Write down how an attempt went; False: the delivery is no longer ours."""
+        """Write down how an attempt went; False: the delivery is no longer ours.
+
+        `asked`: the sink named the time itself, and no success brings it forward.
+        """
         ...
 
     def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
         """Make due deliveries to that sink ours, oldest first."""
         ...
 
-    def probe(self, sink: str) -> "asyncio.Future[Sequence[Delivery]]":
-        """Make the oldest delivery that failed at that sink ours, due or not: one, or none."""
+    def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
+        """Make the oldest delivery that failed at that sink ours, due or not: one, or none.
+
+        `after`: the oldest of those with a later id.
+        """
         ...
 
     def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
-        """Make so many of those that failed at that sink due now; how many they were."""
+        """Make so many of those that failed at that sink due now, each once; how many they were.
+
+        They are taken as probes: before their time.
+        """
         ...
 
     def replay(
@@ -291,11 +306,16 @@ class Journal(Protocol):
         """
         ...
 
-    def pause(self, sink: str, *, by: str, at: float) -> "asyncio.Future[None]":
-        """Write down that the sink is left alone, whatever is started when."""
+    def pause(self, sink: str, *, by: str, at: float) -> "asyncio.Future[bool]":
+        """Write down that the sink is left alone, whatever is started when.
+
+        False: it is already, and `by` the operator it stays.
+        """
         ...
 
-    def resume(self, sink: str) -> "asyncio.Future[None]": ...
+    def resume(self, sink: str, *, by: str | None = None) -> "asyncio.Future[bool]":
+        """Only where it is paused, and by `by` if that is given; False: it is not."""
+        ...
 
     def arrange(self, sink: str, *, ordered_by: str | None) -> "asyncio.Future[int]":
         """Put what is owed to the sink in order, where it was in another; how much that was.

@@ -128,9 +128,15 @@ class SQLiteJournal:
         return cast("asyncio.Future[bool]", self._commits.submit(Dismiss(quarantine_id)))
 
     def settle(
-        self, delivery: Delivery, attempt: Attempt | None, state: State, *, due_at: float | None
+        self,
+        delivery: Delivery,
+        attempt: Attempt | None,
+        state: State,
+        *,
+        due_at: float | None,
+        asked: bool = False,
     ) -> "asyncio.Future[bool]":
-        op = Settle(delivery, attempt, state, due_at)
+        op = Settle(delivery, attempt, state, due_at, asked)
         return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True))
 
     def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
@@ -138,8 +144,8 @@ class SQLiteJournal:
             "asyncio.Future[Sequence[Delivery]]", self._commits.submit(Take(sink, limit, now))
         )
 
-    def probe(self, sink: str) -> "asyncio.Future[Sequence[Delivery]]":
-        return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(Probe(sink)))
+    def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
+        return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(Probe(sink, after)))
 
     def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
         return cast("asyncio.Future[int]", self._commits.submit(Hasten(sink, limit, now)))
@@ -161,11 +167,11 @@ class SQLiteJournal:
     def retry(self, delivery_id: int, *, now: float) -> "asyncio.Future[State | None]":
         return cast("asyncio.Future[State | None]", self._commits.submit(Retry(delivery_id, now)))
 
-    def pause(self, sink: str, *, by: str, at: float) -> "asyncio.Future[None]":
-        return cast("asyncio.Future[None]", self._commits.submit(Pause(sink, by, at)))
+    def pause(self, sink: str, *, by: str, at: float) -> "asyncio.Future[bool]":
+        return cast("asyncio.Future[bool]", self._commits.submit(Pause(sink, by, at)))
 
-    def resume(self, sink: str) -> "asyncio.Future[None]":
-        return cast("asyncio.Future[None]", self._commits.submit(Resume(sink)))
+    def resume(self, sink: str, *, by: str | None = None) -> "asyncio.Future[bool]":
+        return cast("asyncio.Future[bool]", self._commits.submit(Resume(sink, by)))
 
     def arrange(self, sink: str, *, ordered_by: str | None) -> "asyncio.Future[int]":
         return cast("asyncio.Future[int]", self._commits.submit(Arrange(sink, ordered_by)))

@@ -1,5 +1,7 @@
 """What a batch writes of deliveries: what is owed, taken, settled and sent again."""
 
+import math
+import operator
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +23,8 @@ class Settle(msgspec.Struct, frozen=True):
     attempt: Attempt | None
     state: State
     due_at: float | None
+    #: The sink named the time itself: no success brings it forward.
+    asked: bool = False
 
 
 class Take(msgspec.Struct, frozen=True):
@@ -31,6 +35,8 @@ class Take(msgspec.Struct, frozen=True):
 
 class Probe(msgspec.Struct, frozen=True):
     sink: str
+    #: The last that was tried so, where another is to be.
+    after: int = 0
 
 
 class Hasten(msgspec.Struct, frozen=True):
@@ -58,6 +64,8 @@ class Pause(msgspec.Struct, frozen=True):
 
 class Resume(msgspec.Struct, frozen=True):
     sink: str
+    #: Only where it is paused by that.
+    by: str | None = None
 
 
 class Arrange(msgspec.Struct, frozen=True):
@@ -167,7 +175,7 @@ class Outbox:
         due_at = None if taken or held else event.at + owed.wait
         row = (
             *(self.last_id, event.seq, owed.sink, state, 0, due_at),
-            *(self._start if taken else None, event.at, owed.ordering, event.replay, 0),
+            *(self._start if taken else None, event.at, owed.ordering, event.replay, 0, None),
         )
         if owed.ordering is None:
             self._rows.append(row)
@@ -201,9 +209,12 @@ class Outbox:
         delivery = op.delivery
         attempts = delivery.attempts + (op.attempt is not None)
         changed = self._conn.execute(
-            "update deliveries set state = ?, attempts = ?, due_at = ?, owner = null"
-            " where id = ? and owner = ? and attempts = ? and state = 'sending'",
-            (op.state, attempts, op.due_at, delivery.id, self._start, delivery.attempts),
+            "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
+            " owner = null where id = ? and owner = ? and attempts = ? and state = 'sending'",
+            (
+                *(op.state, attempts, op.due_at, op.due_at if op.asked else None),
+                *(delivery.id, self._start, delivery.attempts),
+            ),
         ).rowcount
         if not changed:
             return False
@@ -243,28 +254,32 @@ class Outbox:
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
         due = "sink = ? and state = 'pending' and due_at <= ? order by due_at, id limit ?"
-        return self._make_ours(op.sink, due, (op.sink, op.now, op.limit))
+        return self._make_ours(op.sink, due, (op.sink, op.now, op.limit), now=op.now)
 
     def probe(self, op: Probe) -> tuple[Delivery, ...]:
         failed = (
             "sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
-            " order by id limit 1"
+            " and id > ? order by id limit 1"
         )
+        values = (op.sink, op.after)
         due_at = self._conn.execute(
-            f"select due_at from deliveries where {failed}",  # noqa: S608 - our words
-            (op.sink,),
+            f"select coalesce(scheduled_at, due_at) from deliveries where {failed}",  # noqa: S608 - our words
+            values,
         ).fetchone()
         return tuple(
             msgspec.structs.replace(delivery, due_at=due_at[0])
-            for delivery in self._make_ours(op.sink, failed, (op.sink,))
+            for delivery in self._make_ours(op.sink, failed, values)
         )
 
-    def _make_ours(self, sink: str, which: str, values: Sequence[object]) -> tuple[Delivery, ...]:
+    def _make_ours(
+        self, sink: str, which: str, values: Sequence[object], *, now: float = math.inf
+    ) -> tuple[Delivery, ...]:
+        """What is taken before its time, `now`, is a probe, and says when that is."""
         rows = self._conn.execute(
             f"""
             update deliveries set state = 'sending', owner = ?, due_at = null
             where id in (select id from deliveries where {which})
-            returning id, attempts, begun, accepted_at, ordering, replay,
+            returning id, attempts, begun, accepted_at, ordering, replay, scheduled_at,
                       (select id from events where seq = deliveries.event),
                       (select body from events where seq = deliveries.event)
             """,  # noqa: S608 - our words
@@ -272,27 +287,15 @@ class Outbox:
         ).fetchall()
         self._counts["deliveries.pending"] -= len(rows)
         self._counts["deliveries.sending"] += len(rows)
-        return tuple(
-            Delivery(
-                id=id_,
-                event_id=event_id,
-                body=body.encode(),
-                sink=sink,
-                attempts=attempts,
-                begun=begun,
-                accepted_at=accepted_at,
-                ordering=ordering,
-                replay=bool(replay),
-            )
-            for id_, attempts, begun, accepted_at, ordering, replay, event_id, body in sorted(rows)
-        )
+        return tuple(_delivery(sink, row, now) for row in sorted(rows, key=operator.itemgetter(0)))
 
     def hasten(self, op: Hasten) -> int:
         return self._conn.execute(
             """
-            update deliveries set due_at = ? where id in (
+            update deliveries set scheduled_at = due_at, due_at = ? where id in (
               select id from deliveries
-              where sink = ? and state = 'pending' and due_at > ? and attempts > 0 limit ?)
+              where sink = ? and state = 'pending' and due_at > ? and attempts > 0
+                and scheduled_at is null limit ?)
             """,
             (op.now, op.sink, op.now, op.limit),
         ).rowcount
@@ -324,7 +327,8 @@ class Outbox:
         # What is over keeps no order: the sink's may be another by now.
         ordering = self._ordering(sink, body)
         self._conn.execute(
-            "update deliveries set state = 'pending', due_at = ?, begun = attempts,"
+            "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
+            " begun = attempts,"
             " accepted_at = ?, ordering = ? where id = ?",
             (op.now, op.now, ordering, op.delivery),
         )
@@ -355,17 +359,24 @@ class Outbox:
 
     # --- sinks ----------------------------------------------------------------------------
 
-    def pause(self, op: Pause) -> None:
-        self._conn.execute(
+    def pause(self, op: Pause) -> bool:
+        """What the operator paused is not made the sink's own."""
+        changed = self._conn.execute(
             "insert into sinks (name, paused, paused_at) values (?, ?, ?)"
-            " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at",
+            " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at"
+            " where paused is null or excluded.paused = 'operator'",
             (op.sink, op.by, op.at),
-        )
+        ).rowcount
+        return bool(changed)
 
-    def resume(self, op: Resume) -> None:
-        self._conn.execute(
-            "update sinks set paused = null, paused_at = null where name = ?", (op.sink,)
-        )
+    def resume(self, op: Resume) -> bool:
+        """It begins anew: how long it failed before says nothing any more."""
+        changed = self._conn.execute(
+            "update sinks set paused = null, paused_at = null, failing_since = null"
+            " where name = ? and paused is not null and (? is null or paused = ?)",
+            (op.sink, op.by, op.by),
+        ).rowcount
+        return bool(changed)
 
     def arrange(self, op: Arrange) -> int:
         """What is owed is owed with the options of now: another order is put in at once."""
@@ -399,6 +410,22 @@ class Outbox:
             "update deliveries set ordering = ?, due_at = ? where id = ?", changes
         )
         return len(changes)
+
+
+def _delivery(sink: str, row: Sequence[Any], now: float) -> Delivery:
+    id_, attempts, begun, accepted_at, ordering, replay, scheduled_at, event_id, body = row
+    return Delivery(
+        id=id_,
+        event_id=event_id,
+        body=body.encode(),
+        sink=sink,
+        attempts=attempts,
+        begun=begun,
+        accepted_at=accepted_at,
+        ordering=ordering,
+        replay=bool(replay),
+        due_at=scheduled_at if scheduled_at is not None and scheduled_at > now else None,
+    )
 
 
 #: What is done for each kind of operation.

@@ -138,8 +138,7 @@ class _Batch:
         return _VERBS[type(op)](self, op)
 
     def flush(self) -> None:
-        for table, rows in self._rows.items():
-            insert(self._conn, table, rows)
+        self._flush_rows()
         self.outbox.flush()
         for name, change in self._counts.items():
             if change:  # else a look that found nothing would cost an fsync
@@ -153,6 +152,11 @@ class _Batch:
                 " last_at = max(last_at, excluded.last_at)",
                 (source, token, int(count), at),
             )
+
+    def _flush_rows(self) -> None:
+        for table, rows in self._rows.items():
+            insert(self._conn, table, rows)
+            rows.clear()
 
     # --- events ---------------------------------------------------------------------------
 
@@ -229,6 +233,8 @@ class _Batch:
             )
         )
         self._counts["events"] += 1
+        if any(owed.ordering is not None for owed in plan.owed):
+            self._flush_rows()  # its deliveries are rows at once, and may be taken in this batch
         return self.outbox.owe(
             Owing(seq=self.seq, event_id=event.id, body=plan.body, at=plan.at), plan.owed
         )[1]

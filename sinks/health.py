@@ -45,8 +45,15 @@ class Health:
         self._throttled_until = -math.inf
         self.paused = paused
 
-    def succeeded(self) -> None:
-        self._failing_since = None
+    def succeeded(self) -> float:
+        """Seconds for which nothing had; 0.0: the one before did, too."""
+        since, self._failing_since = self._failing_since, None
+        return 0.0 if since is None else self._ticks() - since
+
+    def begin_anew(self) -> None:
+        """Resumed: what was before, a wish to be left alone too, says nothing any more."""
+        self.paused = self._failing_since = None
+        self._quiet_until = self._throttled_until = -math.inf
 
     def failed(self) -> None:
         if self._failing_since is None:

@@ -27,6 +27,9 @@ TAKEN_AT_ONCE = 100
 #: that jumps must not leave what is due asleep.
 PAUSE = 1.0
 LONGEST_SLEEP = 30.0
+#: Seconds without a success that make an outage: where others succeed, a delivery that fails has
+#: itself to blame.
+OUTAGE = 1.0
 #: Deliveries whose time is moved in one transaction.
 HASTENED_AT_ONCE = 1000
 #: The status of a sink that is asked too often (RFC 6585, 4): it means whatever is sent to it.
@@ -45,6 +48,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     due_at: float | None = None
     #: It was not sent: what becomes of it says nothing of the sink.
     unsent: bool = False
+    #: The sink named `due_at` itself.
+    asked: bool = False
 
 
 class Tested(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +93,10 @@ class Worker:
         self._closing = False
         #: Something in the journal may be waiting because of failures.
         self._held_up = self._health.is_failing
+        #: It had an outage, and is up: what waited is to be made due.
+        self._outage_over = False
+        #: The delivery that a paused sink was last tried with.
+        self._probed = 0
         #: While the sink is open.
         self._send: Send | None = None
 
@@ -109,8 +118,7 @@ class Worker:
         then does not hand it over.
         """
         wait = self._sink.retry.wait(0, self._clock.chance) or 0.0
-        wait = max(wait, self._health.throttled_for)
-        open_ = not (self._closing or self._health.paused)
+        open_ = not (self._is_shut() or self._health.throttled_for)
         taken = not wait and open_ and self._held < CAPACITY
         self._held += taken
         ordering = None if self._order is None else order_at(event, self._order)
@@ -134,15 +142,18 @@ class Worker:
 
     async def pause(self, by: Pause) -> None:
         """Begin no attempt until `resume`; what is owed is kept. Raises Unavailable."""
-        await self._journal.pause(self.name, by=by, at=self._clock.now())
+        if not await self._journal.pause(self.name, by=by, at=self._clock.now()):
+            return
         self._health.paused = by
         self._give_back_all()
         log.warning("sink.paused", sink=self.name, reason=by.value)
 
-    async def resume(self) -> None:
-        """Raises Unavailable."""
-        await self._journal.resume(self.name)
-        self._health.paused = None
+    async def resume(self, by: Pause | None = None) -> None:
+        """`by`: only where it was paused by that. Raises Unavailable."""
+        changed = await self._journal.resume(self.name, by=by)
+        if by is not None and not changed:
+            return
+        self._health.begin_anew()
         self.note(self._clock.now())
         self._awake.set()
         log.info("sink.resumed", sink=self.name)
@@ -164,6 +175,7 @@ class Worker:
     async def run(self, send: Send) -> None:
         """Deliver until cancelled."""
         self._send = send
+        self._next_due = 0.0  # who was cut off while it asked the journal has not heard
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._feed())
@@ -232,11 +244,15 @@ class Worker:
 
     async def _take_probe(self) -> None:
         self._held += 1
-        probing = self._journal.probe(self.name)
+        # A sink that is paused is not tried with one delivery for ever: it may be that one's fault.
+        after = self._probed if self._health.paused else 0
+        probing = self._journal.probe(self.name, after=after)
         probing.add_done_callback(lambda done: self._taken(done, 1))
-        if await asyncio.shield(probing) or not self._health.paused:
+        found = await asyncio.shield(probing)
+        self._probed = found[0].id if found else 0
+        if found or not self._health.paused:
             return
-        # Nothing that failed is left: what came since will do.
+        # All that failed had their turn: now one that came since.
         self._held += 1
         now = self._clock.now()
         taking = self._journal.take(self.name, limit=1, now=now)
@@ -276,6 +292,10 @@ class Worker:
     async def _send_all(self, send: Send) -> None:
         while True:
             delivery = await self._queue.get()
+            if self._clock.now() >= self._expires_at(delivery) and not self._closing:
+                self._begin()  # before it takes a turn that another needs
+                self._settle_soon(delivery, Outcome(state=State.EXPIRED, unsent=True))
+                continue
             try:
                 await self._its_turn()
             except BaseException:
@@ -315,9 +335,9 @@ class Worker:
             self._give_back(self._queue.get_nowait())
 
     def _give_back(self, delivery: Delivery) -> None:
-        """It is pending again, and due when the sink may be sent to."""
-        due_at = self._clock.now() + self._health.throttled_for
-        due_at = min(max(due_at, delivery.due_at or 0.0), self._expires_at(delivery))
+        """It is pending again, and as due as it was."""
+        due_at = self._clock.now() if delivery.due_at is None else delivery.due_at
+        due_at = min(due_at, self._expires_at(delivery))
         self._begin()
         self._settle_soon(delivery, Outcome(state=State.PENDING, due_at=due_at, unsent=True))
 
@@ -364,7 +384,8 @@ class Worker:
             return Outcome(state=State.DEAD, attempt=tried.attempt)
         # It expires when it is to, not when it would be tried next.
         due_at = min(due_at, self._expires_at(delivery))
-        return Outcome(state=State.PENDING, attempt=tried.attempt, due_at=due_at)
+        asked = tried.retry_after is not None
+        return Outcome(state=State.PENDING, attempt=tried.attempt, due_at=due_at, asked=asked)
 
     def _obey(self, retry_after: float, status: int | None) -> None:
         """Too many means too many of ours, not this one."""
@@ -393,7 +414,11 @@ class Worker:
         while True:
             try:
                 await self._journal.settle(
-                    delivery, outcome.attempt, outcome.state, due_at=outcome.due_at
+                    delivery,
+                    outcome.attempt,
+                    outcome.state,
+                    due_at=outcome.due_at,
+                    asked=outcome.asked,
                 )
             except Broken:
                 return
@@ -417,23 +442,23 @@ class Worker:
     async def _learn(self, outcome: Outcome) -> None:
         """What an outcome tells of the sink as a whole."""
         if outcome.state is State.DELIVERED:
-            self._health.succeeded()
-            await self._is_up()
+            await self._is_up(self._health.succeeded())
         elif outcome.attempt is None or outcome.attempt.outcome == "failed":
             self._held_up = True
             self._health.failed()
             if self._health.is_up_for_pause:
                 await self._pause_by_itself()
 
-    async def _is_up(self) -> None:
+    async def _is_up(self, outage: float) -> None:
         """What waits because it was not is due now."""
         if self._health.paused is Pause.FAILING:
             try:
-                await self.resume()
+                await self.resume(by=Pause.FAILING)
             except Unavailable:
                 return  # the next success tries again
-        if self._held_up:
-            self._held_up = False
+        self._outage_over = self._outage_over or outage >= OUTAGE
+        if self._held_up and self._outage_over:
+            self._held_up = self._outage_over = False
             await self._hasten()
 
     async def _pause_by_itself(self) -> None:
@@ -452,7 +477,7 @@ class Worker:
                 if moved:
                     self.note(now)
         except Unavailable:
-            self._held_up = True
+            self._held_up = self._outage_over = True
 
     def _say(self, delivery: Delivery, outcome: Outcome) -> None:
         what = {"event_id": delivery.event_id, "sink": self.name, "delivery_id": str(delivery.id)}

@@ -5,6 +5,9 @@ alter table deliveries add column ordering text;                        -- JSON;
 alter table deliveries add column replay integer not null default 0;
 -- Attempts made before its schedule last began: a person's retry begins it anew.
 alter table deliveries add column begun integer not null default 0;
+-- When it is due by its schedule or by the sink's own word, where `due_at` may be brought forward
+-- by a success (it is not, where both are the same).
+alter table deliveries add column scheduled_at real;
 
 create index deliveries_ordered on deliveries (sink, ordering, id)
   where ordering is not null and state in ('pending', 'sending');

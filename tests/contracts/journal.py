@@ -575,6 +575,16 @@ class JournalContract:
         taken = (*recorded.deliveries, *await journal.take("log", limit=9, now=NOW))
         assert [one.event_id for one in taken] == [second.event.id]
 
+    async def test_what_is_ordered_can_be_taken_in_the_batch_that_records_it(self, journal):
+        """Mutant: its event is a row only at the end, and the whole batch fails."""
+        plan = planned(owed=[owed(ordering="")])
+
+        _, taken = await asyncio.gather(
+            record(journal, plan), journal.take("log", limit=9, now=NOW)
+        )
+
+        assert [one.body for one in taken] == [plan.body]
+
     async def test_another_order_is_put_in_what_is_owed_already(self, store, journal):
         plans = [planned(to=to, owed=[owed()]) for to in ("+11", "+12", "+11", None)]
         for plan in plans:

@@ -14,12 +14,12 @@ from worlds import SOON, Destination, Watched, World, until
 from journal import KeptDelivery
 from journal.commit import Broken, Unavailable
 from journal.event import Attempt, State
-from journal.quantity import Duration
+from journal.quantity import Duration, Rate
 from sinks import health
 from sinks import worker as module
-from sinks.attempt import real_clock
+from sinks.attempt import Clock, real_clock
 from sinks.retry import Retry
-from sinks.sink import Failed, Receipt, Refused, Sink
+from sinks.sink import Failed, PauseAfter, Receipt, Refused, Sink
 from sinks.worker import Worker
 
 
@@ -742,3 +742,119 @@ async def test_an_answer_is_kept_to_its_first_kibibyte(world):
     await world.until(dead=1)
 
     assert (await world.delivery(event_id)).attempts[0].answer == b"x" * 1024
+
+
+async def test_an_event_that_fails_among_others_that_do_not_keeps_to_its_schedule(world):
+    """It has itself to blame. Mutants: each success makes it due; each such attempt counts."""
+    ticks = SimpleNamespace(at=0.0)
+    world.clock = Clock(now=world.hands.now, ticks=lambda: ticks.at, chance=lambda: 0.0)
+    arrived = []
+
+    async def send(outgoing):
+        arrived.append(outgoing.event_id)
+        if outgoing.event_id == arrived[0]:
+            raise Failed("status", status=404)
+        return Receipt()
+
+    worker = await world.run(SimpleNamespace(send=send))
+    bad = await world.accept(worker)
+    await world.until(pending=1)
+    for number in range(20):
+        await world.accept(worker)
+        await world.until(pending=1, delivered=number + 1)
+
+    assert arrived.count(bad) == 1
+    assert len((await world.delivery(bad)).attempts) == 1
+
+
+async def test_what_a_success_brings_forward_and_fails_again_keeps_its_place(world):
+    """Mutant: it counts, and what fails by its own fault is dead after fifteen successes."""
+    bad = []
+
+    async def send(outgoing):
+        bad.append(outgoing.event_id)
+        if outgoing.event_id == bad[0]:
+            raise Failed("status", status=400)
+        return Receipt()
+
+    worker = await world.run(SimpleNamespace(send=send), retry=Retry(first_wait=Duration(3600)))
+    event_id = await world.accept(worker)  # each look at this clock is a second later
+    await world.until(pending=1)
+    due_at = (await world.delivery(event_id)).due_at
+    await world.accept(worker)
+    await until(lambda: bad.count(event_id) == 2)
+    await world.until(pending=1, delivered=1)
+
+    kept = await world.delivery(event_id)
+    assert (len(kept.attempts), kept.due_at) == (1, due_at)
+
+
+async def test_a_time_that_the_sink_named_is_not_brought_forward(world):
+    """Mutant: Retry-After holds until the next success only."""
+    destination = Destination(Failed("status", status=503, retry_after=60.0))
+    worker = await world.run(destination)
+
+    await world.accept(worker)
+    await world.until(pending=1)
+    for _ in range(3):
+        await world.accept(worker)
+    await world.until(pending=1, delivered=3)
+    await asyncio.sleep(0.05)
+
+    assert len(destination.arrived) == 4
+
+
+async def test_one_bad_event_does_not_keep_a_sink_that_paused_itself_from_resuming(
+    world, monkeypatch
+):
+    """Mutant: it is always the oldest that is tried."""
+    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    arrived, up = [], asyncio.Event()
+
+    async def send(outgoing):
+        arrived.append(outgoing.event_id)
+        if outgoing.event_id == arrived[0] or not up.is_set():
+            raise Failed("status", status=400)
+        return Receipt()
+
+    pause = PauseAfter(failing_for=Duration(1), probe_every=Duration(0.01))
+    worker = await world.run(
+        SimpleNamespace(send=send), pause_after=pause, retry=Retry(first_wait=Duration(3600))
+    )
+    await world.accept(worker)
+    await until(lambda: worker.paused)
+    for _ in range(3):
+        await world.accept(worker)
+    up.set()
+    await world.until(pending=1, delivered=3)
+
+    assert set(arrived[-3:]) != {arrived[0]}
+
+
+async def test_what_the_operator_paused_only_the_operator_resumes(world):
+    """Mutants: a success after it, or a failure, that makes it the sink's own."""
+    worker = await world.run(Destination())
+    await worker.pause(health.Pause.OPERATOR)
+
+    await worker.pause(health.Pause.FAILING)
+    await worker.resume(by=health.Pause.FAILING)
+
+    assert worker.paused is health.Pause.OPERATOR
+    assert (await world.journal.sinks())["log"].paused == "operator"
+
+
+async def test_what_is_of_no_use_any_more_takes_nobodys_turn(world):
+    """Mutant: the rate is waited for, and then it is found to have expired."""
+    slow = Rate(1, 3600)
+    destination = Destination()
+    worker = await world.run(destination, rate=slow, expire_after=Duration(60))
+    await worker.pause(health.Pause.OPERATOR)
+    for _ in range(3):
+        await world.accept(worker)
+    await world.until(pending=3)
+    world.hands.at += 61
+    fresh = await world.accept(worker)
+    await worker.resume()
+
+    await world.until(expired=3, delivered=1)
+    assert destination.arrived == [fresh]
