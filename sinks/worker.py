@@ -27,9 +27,10 @@ TAKEN_AT_ONCE = 100
 #: that jumps must not leave what is due asleep.
 PAUSE = 1.0
 LONGEST_SLEEP = 30.0
-#: Seconds without a success that make an outage: where others succeed, a delivery that fails has
-#: itself to blame.
-OUTAGE = 1.0
+#: Seconds between two times that a success brings forward what failed: longer and longer, up to
+#: the last, while others succeed and something fails all the same. That has itself to blame.
+HASTEN_EVERY = 1.0
+HASTEN_SELDOM = 60.0
 #: Deliveries whose time is moved in one transaction.
 HASTENED_AT_ONCE = 1000
 #: The status of a sink that is asked too often (RFC 6585, 4): it means whatever is sent to it.
@@ -93,8 +94,7 @@ class Worker:
         self._closing = False
         #: Something in the journal may be waiting because of failures.
         self._held_up = self._health.is_failing
-        #: It had an outage, and is up: what waited is to be made due.
-        self._outage_over = False
+        self._hastened_at, self._hasten_every = -math.inf, HASTEN_EVERY
         #: The delivery that a paused sink was last tried with.
         self._probed = 0
         #: While the sink is open.
@@ -456,9 +456,12 @@ class Worker:
                 await self.resume(by=Pause.FAILING)
             except Unavailable:
                 return  # the next success tries again
-        self._outage_over = self._outage_over or outage >= OUTAGE
-        if self._held_up and self._outage_over:
-            self._held_up = self._outage_over = False
+        now = self._clock.ticks()
+        if outage >= HASTEN_EVERY:
+            self._hasten_every = HASTEN_EVERY  # it was down, not only one of its deliveries
+        if self._held_up and now - self._hastened_at >= self._hasten_every:
+            self._held_up, self._hastened_at = False, now
+            self._hasten_every = min(2 * self._hasten_every, HASTEN_SELDOM)
             await self._hasten()
 
     async def _pause_by_itself(self) -> None:
@@ -477,7 +480,7 @@ class Worker:
                 if moved:
                     self.note(now)
         except Unavailable:
-            self._held_up = self._outage_over = True
+            self._held_up, self._hastened_at = True, -math.inf
 
     def _say(self, delivery: Delivery, outcome: Outcome) -> None:
         what = {"event_id": delivery.event_id, "sink": self.name, "delivery_id": str(delivery.id)}
