@@ -357,6 +357,7 @@ async def test_what_is_asked_for_again_waits_while_the_sink_is_paused(service):
 
 
 async def test_a_sink_that_paused_itself_says_so_and_an_operator_may_resume_it(run, tmp_path):
+    """It begins anew. Mutant: its next failure pauses it again, for how long it failed before."""
     log = File(path="x", pause_after=PauseAfter(failing_for=60))
     async with run(tmp_path, sinks={"log": log}) as service:
         await service.sms()
@@ -368,4 +369,8 @@ async def test_a_sink_that_paused_itself_says_so_and_an_operator_may_resume_it(r
         resumed = (await steered(service, "resume")).json()
 
     assert (paused["state"], paused["paused_by"]) == ("paused", "failing")
-    assert (resumed["state"], resumed["paused_by"]) == ("failing", None)
+    assert (resumed["state"], resumed["failing_since"], resumed["paused_by"]) == (
+        "active",
+        None,
+        None,
+    )
