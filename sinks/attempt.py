@@ -10,10 +10,7 @@ import structlog
 from journal.event import Attempt
 
 from .redact import compile_redact
-from .sink import Failed, Outgoing, Receipt, Refused, Send, Sink
-
-#: Bytes of an answer that are kept.
-_ANSWER = 1024
+from .sink import ANSWER_KEPT, Failed, Outgoing, Receipt, Refused, Send, Sink
 
 log = structlog.get_logger()
 
@@ -101,7 +98,7 @@ class Attempts:
             status=told.status,
             error=None if isinstance(told, Receipt) else told.word,
             took_ms=took_ms,
-            answer=told.answer[:_ANSWER] or None,
+            answer=told.answer[:ANSWER_KEPT] or None,
         )
 
 

@@ -12,7 +12,7 @@ from journal.quantity import Secret
 
 from .outbound import Tls, check_url, confirmed, host_of, masked_url, posting
 from .signature import key_of, signing
-from .sink import Outgoing, Receipt, Send, Sink
+from .sink import Outgoing, Receipt, Send, Sink, checked
 from .template import compile_json
 
 _JSON = "application/json"
@@ -62,11 +62,11 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check("url", self.url)
+        checked("url", check_url, self.url.reveal())
         if self.proxy is not None:
-            _check("proxy", self.proxy)
+            checked("proxy", check_url, self.proxy.reveal())
         for secret in self.secrets:
-            _check_secret(secret)
+            checked("secrets", key_of, secret)
         _check_headers(self.headers)
         if self.json is not None:
             _check_json(self.json)
@@ -158,20 +158,6 @@ def _filled(template: object) -> _Body:
 
 def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _check(option: str, url: Secret) -> None:
-    try:
-        check_url(url.reveal())
-    except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
-
-
-def _check_secret(secret: Secret) -> None:
-    try:
-        key_of(secret)
-    except ValueError as error:
-        raise ValueError(f"secrets: {error}") from None
 
 
 def _check_json(template: object) -> None:

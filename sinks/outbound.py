@@ -20,11 +20,10 @@ from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
-from .sink import Failed, Receipt, Refused
+from .sink import ANSWER_KEPT, Failed, Receipt, Refused
 
 #: Of an answer's body; what follows is not read, and its connection is dropped.
 _MOST_READ = 64 * 1024
-_KEPT = 1024
 #: Seconds for the body behind a complete header: it is for the record only, and must neither hold
 #: a slot nor make a failure of what was delivered.
 BODY_PATIENCE = 2.0
@@ -244,7 +243,7 @@ class _Way:
                     if chunk is None:
                         break
                     body += bytes(chunk)
-        return bytes(body[:_KEPT])
+        return bytes(body[:ANSWER_KEPT])
 
 
 async def _cancellable(work: Coroutine[Any, Any, Answer]) -> Answer:

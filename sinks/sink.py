@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -12,6 +13,10 @@ from journal.quantity import Duration, Rate
 from .redact import compile_redact
 from .retry import Retry
 
+T = TypeVar("T")
+
+#: Bytes of an answer that are kept.
+ANSWER_KEPT: Final = 1024
 #: Attempts at one time; beyond it files and sockets run out before a sink gets faster.
 _MOST_AT_ONCE = 1000
 
@@ -116,7 +121,7 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         if self.expire_after is not None and self.expire_after <= 0:
             raise ValueError("expire_after must be longer than 0s; leave it out for never")
         if self.ordered_by is not None:
-            _check_path("ordered_by", self.ordered_by)
+            checked("ordered_by", parse, self.ordered_by)
         compile_redact(self.redact)  # a wrong word or path is an error of the configuration
 
     def open(self) -> AbstractAsyncContextManager[Send]:
@@ -140,8 +145,9 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         return outgoing.body.decode()
 
 
-def _check_path(option: str, text: str) -> None:
+def checked(option: str, check: Callable[[T], object], value: T) -> None:
+    """What `check` complains of by a ValueError, with the option's name before it."""
     try:
-        parse(text)
+        check(value)
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from None

@@ -1,6 +1,6 @@
 """Post events to a Slack channel through an incoming webhook."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from journal.quantity import Rate, Secret
 
 from .block_kit import compile_payload
 from .outbound import Tls, check_url, confirmed, host_of, masked_url, posting
-from .sink import Outgoing, Receipt, Send, Sink
+from .sink import Outgoing, Receipt, Send, Sink, checked
 
 _HEADERS: Final = {"content-type": "application/json"}
 
@@ -40,11 +40,11 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check("url", check_url, self.url.reveal())
+        checked("url", check_url, self.url.reveal())
         if self.proxy is not None:
-            _check("proxy", check_url, self.proxy.reveal())
+            checked("proxy", check_url, self.proxy.reveal())
         if self.message is not None:
-            _check("message", compile_payload, self.message)
+            checked("message", compile_payload, self.message)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
@@ -77,10 +77,3 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
         payload = msgspec.json.encode(compile_payload(self.message)(event))
         shown = msgspec.json.format(payload, indent=2).decode()
         return f"POST {masked_url(self.url.reveal())}\n\n{shown}"
-
-
-def _check(option: str, check: Callable[[str], object], text: str) -> None:
-    try:
-        check(text)
-    except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
