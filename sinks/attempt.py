@@ -33,6 +33,8 @@ def real_clock(chance: Callable[[], float]) -> Clock:
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
+    #: By the clock that only goes forward.
+    began: float
     #: Seconds that the sink asked to be left alone.
     retry_after: float | None = None
 
@@ -52,14 +54,15 @@ class Attempts:
         try:
             receipt = await self._sent(send, event_id, body, number, replay=replay, at=at)
         except Refused as exc:
-            return Tried(attempt=self._ended(at, began, "refused", exc))
+            return Tried(attempt=self._ended(at, began, "refused", exc), began=began)
         except Failed as exc:
             asked = exc.retry_after
             return Tried(
                 attempt=self._ended(at, began, "failed", exc),
+                began=began,
                 retry_after=asked if isinstance(asked, int | float) else None,
             )
-        return Tried(attempt=self._ended(at, began, "delivered", receipt))
+        return Tried(attempt=self._ended(at, began, "delivered", receipt), began=began)
 
     def outgoing(
         self, event_id: str, body: bytes, *, number: int, replay: bool, at: float

@@ -39,6 +39,8 @@ class Health:
         #: What failed after an outage of days is an outage of its own: it is probed anew.
         self._probing_since = -math.inf if failing_for is None else ticks()
         self._probed_at = -math.inf
+        #: When its last outage ended.
+        self._back_at = -math.inf
         #: Until then the sink has asked to be left alone.
         self._quiet_until = -math.inf
         #: Until then it has asked so of everything: there were too many.
@@ -48,7 +50,14 @@ class Health:
     def succeeded(self) -> float:
         """Seconds for which nothing had; 0.0: the one before did, too."""
         since, self._failing_since = self._failing_since, None
-        return 0.0 if since is None else self._ticks() - since
+        if since is None:
+            return 0.0
+        self._back_at = self._ticks()
+        return self._back_at - since
+
+    def is_back_since(self, began: float) -> bool:
+        """Whether an outage ended after that: what began before and failed says nothing of now."""
+        return began < self._back_at
 
     def begin_anew(self) -> None:
         """Resumed: what was before, a wish to be left alone too, says nothing any more."""

@@ -45,6 +45,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     #: None: there was none, or one that does not count.
     attempt: Attempt | None = None
+    #: When that attempt began, by the clock that only goes forward.
+    began: float = math.inf
     #: When it is tried again.
     due_at: float | None = None
     #: It was not sent: what becomes of it says nothing of the sink.
@@ -385,7 +387,13 @@ class Worker:
         # It expires when it is to, not when it would be tried next.
         due_at = min(due_at, self._expires_at(delivery))
         asked = tried.retry_after is not None
-        return Outcome(state=State.PENDING, attempt=tried.attempt, due_at=due_at, asked=asked)
+        return Outcome(
+            state=State.PENDING,
+            attempt=tried.attempt,
+            began=tried.began,
+            due_at=due_at,
+            asked=asked,
+        )
 
     def _obey(self, retry_after: float, status: int | None) -> None:
         """Too many means too many of ours, not this one."""
@@ -446,6 +454,8 @@ class Worker:
         elif outcome.attempt is None or outcome.attempt.outcome == "failed":
             self._held_up = True
             self._health.failed()
+            if self._health.is_back_since(outcome.began):
+                await self._hasten()  # the success that ended the outage came too early for it
             if self._health.is_up_for_pause:
                 await self._pause_by_itself()
 

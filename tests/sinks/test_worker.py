@@ -207,6 +207,36 @@ async def test_a_success_makes_due_now_what_waits_because_of_failures(world):
     assert world.hands.at == NOW
 
 
+async def test_what_hung_in_an_outage_and_failed_after_it_does_not_wait_for_another_success(world):
+    """Mutant: only a success brings forward, and whoever fails after the last one waits."""
+    fails, delivered = asyncio.Event(), []
+    events = []
+
+    async def send(outgoing):
+        events.append(outgoing.event_id)
+        if len(events) == 1:
+            raise Failed("refused")
+        if len(events) == 2:
+            await fails.wait()
+            raise Failed("timeout")
+        delivered.append(outgoing.event_id)
+        return Receipt()
+
+    worker = await world.run(SimpleNamespace(send=send), retry=Retry(first_wait=Duration(3600)))
+    first = await world.accept(worker)
+    await world.until(pending=1)
+    hung = await world.accept(worker)
+    await until(lambda: len(events) == 2)
+    last = await world.accept(worker)
+    await until(lambda: delivered == [last, first])
+    await world.until(delivered=2, sending=1)
+    fails.set()
+    await world.until(delivered=3)
+
+    assert delivered == [last, first, hung]
+    assert world.hands.at == NOW
+
+
 async def test_a_sink_that_is_down_is_tried_with_its_oldest_delivery_before_it_is_due(
     world, monkeypatch
 ):
