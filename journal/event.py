@@ -2,9 +2,12 @@
 
 import enum
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import msgspec
+
+_TO_THE_DIGIT = len("2026-09-08T10:15:30.000000")
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +156,12 @@ SUBJECTS: Mapping[str, str] = {
     "activation": "activation_id",
     "rental": "rental_id",
 }
+
+
+def rfc3339(at: float) -> str:
+    """Of seconds since the epoch: `2026-09-08T10:15:30.000000Z`."""
+    # Half the cost of `strftime`.
+    return f"{datetime.fromtimestamp(at, UTC).isoformat(timespec='microseconds')[:_TO_THE_DIGIT]}Z"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

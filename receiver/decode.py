@@ -51,13 +51,12 @@ def encoding_of(body: bytes) -> str:
 
 def _collected(pairs: Iterable[tuple[str, object]]) -> Fields:
     """A name given twice is refused: whoever guesses which one counts can be made to guess."""
-    fields: dict[str, object] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise Malformed("malformed", "a field is given twice")
-        if len(fields) == MAX_FIELDS:
-            raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
-        fields[name] = value
+    given = list(pairs)
+    fields: dict[str, object] = dict(given)
+    if len(fields) != len(given):
+        raise Malformed("malformed", "a field is given twice")
+    if len(fields) > MAX_FIELDS:
+        raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
     return fields
 
 
@@ -71,18 +70,18 @@ def _form(body: bytes) -> Fields:
     # limit leaves room for the empty pairs that clumsy senders produce.
     if body.count(b"&") >= 2 * MAX_FIELDS:
         raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
-    return _collected(_pair(pair) for pair in body.split(b"&") if pair)
+    pairs = [pair.partition(b"=") for pair in body.replace(b"+", b" ").split(b"&") if pair]
+    texts = [
+        (_unescaped(part) if b"%" in part else part).decode("utf-8", "replace")
+        for name, _, value in pairs
+        for part in (name, value)
+    ]
+    return _collected(zip(texts[::2], texts[1::2], strict=True))
 
 
-def _pair(pair: bytes) -> tuple[str, str]:
-    name, _, value = pair.partition(b"=")
-    return _unescaped(name), _unescaped(value)
-
-
-def _unescaped(escaped: bytes) -> str:
+def _unescaped(escaped: bytes) -> bytes:
     # The standard library's `unquote_to_bytes` takes 20 ms for 64 KiB of `%`, this a tenth of it.
-    plain = _ESCAPE.sub(lambda escape: unhexlify(escape[1]), escaped.replace(b"+", b" "))
-    return plain.decode("utf-8", "replace")
+    return _ESCAPE.sub(lambda escape: unhexlify(escape[1]), escaped)
 
 
 # -- multipart/form-data --------------------------------------------------------------------------

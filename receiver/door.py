@@ -123,7 +123,10 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     receive: Receive
 
     def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
 
 class Door:
@@ -162,7 +165,7 @@ class Door:
         await self._respond(request, respond, status, headers, body)
 
     def _request(self, scope: Scope, receive: Receive) -> _Request:
-        headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"])
+        headers = tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]])
         forwarded = [value for name, value in headers if name == "x-forwarded-for"]
         client = scope["client"]
         return _Request(
@@ -279,7 +282,7 @@ class Door:
             (b"cache-control", b"no-store"),
             *headers,
         ]
-        if all(name != b"content-type" for name, _ in headers):
+        if b"content-type" not in dict(headers):
             fields.append((b"content-type", b"application/json"))
         if self._desk.draining() and _CLOSE[0] not in fields:
             fields.append(_CLOSE[0])
@@ -324,8 +327,10 @@ def _fault(gate: Gate, exc: Exception) -> Malformed:
 
 def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """Its `X-Request-Id`, if it is fit for a log."""
-    named = next((value for name, value in headers if name == b"x-request-id"), b"")
-    return named.decode() if _REQUEST_ID.fullmatch(named) else None
+    for name, value in headers:
+        if name == b"x-request-id":
+            return value.decode() if _REQUEST_ID.fullmatch(value) else None
+    return None
 
 
 def _is_ours(raw_path: bytes) -> bool:
@@ -338,8 +343,12 @@ def _path(raw: bytes) -> tuple[bytes, bytes] | None:
     """Source and token of exactly `/in/{source}/{token}`, with or without one slash behind."""
     match raw.split(b"/")[2:]:
         case [source, token] | [source, token, b""] if source and token:
-            return urllib.parse.unquote_to_bytes(source), urllib.parse.unquote_to_bytes(token)
+            return _unescaped(source), _unescaped(token)
     return None
+
+
+def _unescaped(segment: bytes) -> bytes:
+    return urllib.parse.unquote_to_bytes(segment) if b"%" in segment else segment
 
 
 def _not_found(reason: str) -> Turned:

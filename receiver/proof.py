@@ -54,13 +54,16 @@ def digest(candidate: bytes) -> bytes:
 class Tokens:
     """The tokens of one source. `Tokens(())` lets nobody in, in the same time."""
 
-    __slots__ = ("_count", "_digests")
+    __slots__ = ("_count", "_digests", "_fingerprints")
 
     def __init__(self, written: Sequence[Secret]) -> None:
         """Raises ValueError as `digest_of` does, with the token's place in the list."""
         digests = [_placed(index, secret) for index, secret in enumerate(written)]
         self._count = len(digests)
         self._digests = (*digests, *[_NOBODY] * (_COMPARED - len(digests)))
+        self._fingerprints = [
+            hashlib.sha256(b"fingerprint\0" + known).hexdigest()[:12] for known in digests
+        ]
 
     def which(self, candidate: bytes) -> int | None:
         """The index of the token that this is. All are compared, whichever it is."""
@@ -70,7 +73,7 @@ class Tokens:
 
     def fingerprint(self, index: int) -> str:
         """Tells tokens apart on a screen; nothing can be guessed from it but the token itself."""
-        return hashlib.sha256(b"fingerprint\0" + self._digests[index]).hexdigest()[:12]
+        return self._fingerprints[index]
 
 
 def _placed(index: int, secret: Secret) -> bytes:
@@ -95,10 +98,12 @@ class Peers:
         `client` is the socket's; `forwarded_for` are the X-Forwarded-For fields in their order.
         Who is not trusted may write there what it likes: the walk from the right ends with it.
         """
+        if not self._trusted:
+            return _shown(client)
         hop = _address(client)
         if hop is None:
             return "unknown"
-        said = ",".join(forwarded_for).split(",") if self._trusted else []
+        said = ",".join(forwarded_for).split(",")
         while said and _within(hop, self._trusted):
             before = _address(said.pop())
             if before is None:
@@ -160,6 +165,12 @@ def _parsed(text: str) -> _Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return address.ipv4_mapped
     return address
+
+
+@lru_cache(maxsize=1024)
+def _shown(client: str) -> str:
+    """Of a socket's address: writing one takes as long as reading it."""
+    return str(_address(client) or "unknown")
 
 
 def _address(text: str) -> _Address | None:

@@ -47,11 +47,14 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
     def header(self, name: str) -> str | None:
         """The first field of that (lower case) name."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
     def joined(self, name: str) -> str:
         """All fields of that (lower case) name, as one (RFC 9110, 5.3)."""
-        return ", ".join(value for key, value in self.headers if key == name)
+        return ", ".join([value for key, value in self.headers if key == name])
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

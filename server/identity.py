@@ -5,7 +5,6 @@ import binascii
 import hashlib
 import hmac
 import struct
-import uuid
 from collections.abc import Callable
 
 from receiver.source import Key
@@ -40,7 +39,8 @@ class Identity:
         ms, below = divmod(int(at * 1_000_000), 1000)
         random = int.from_bytes(self._chance(8)) & ((1 << 62) - 1)
         value = (ms & ((1 << 48) - 1)) << 80 | 7 << 76 | (below * 4096 // 1000) << 64
-        return str(uuid.UUID(int=value | 2 << 62 | random))
+        text = f"{value | 2 << 62 | random:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def dedupe_key(self, key: Key) -> bytes:
         """20 bytes: the provider's second, big-endian, then a keyed hash of the parts.

@@ -7,11 +7,11 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping
-from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import structlog
 
+from journal.event import rfc3339
 from journal.plain import plain
 
 Fields = MutableMapping[str, Any]
@@ -33,7 +33,7 @@ def configure(out: BinaryIO, *, people: bool, level: str, now: Callable[[], floa
     render: Render = Readable(now) if people else json_line
     lines = _Lines(out)
     structlog.configure(
-        processors=[structlog.processors.add_log_level, _cut, _Stamp(now), render],
+        processors=[structlog.processors.add_log_level, _Stamp(now), render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_args: lines,
         cache_logger_on_first_use=False,
@@ -89,32 +89,32 @@ class _Stamp:
         self._now = now
 
     def __call__(self, _logger: Any, _method: str, fields: Fields) -> Fields:
-        stamp = datetime.fromtimestamp(self._now(), UTC)
-        return {
-            "ts": stamp.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        said = {
+            "ts": rfc3339(self._now()),
             "level": fields.pop("level"),
             "event": fields.pop("event"),
-            **fields,
         }
+        for name, value in fields.items():
+            said[name] = _cut(value) if type(value) is str and len(value) > _LONGEST else value
+        return said
 
 
-def _cut(_logger: Any, _method: str, fields: Fields) -> Fields:
-    for name, value in fields.items():
-        if isinstance(value, str) and len(value) > _LONGEST:
-            fields[name] = value[:_LONGEST] + "…"
-    return fields
+def _cut(text: str) -> str:
+    return text[:_LONGEST] + "…"
 
 
 def json_line(_logger: Any, _method: str, fields: Fields) -> bytes:
     """One line of ASCII: no value can end it, forge another, or drive a terminal."""
     said = {name: value for name, value in fields.items() if value is not None}
-    text = json.dumps(said, separators=(",", ":"), default=_kind)
-    return text.encode() + b"\n"
+    return _encode(said).encode() + b"\n"
 
 
 def _kind(value: object) -> str:
     # A value that JSON does not know might be a secret's holder: its kind is all that is said.
     return f"<{type(value).__name__}>"
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=_kind).encode
 
 
 class Readable:

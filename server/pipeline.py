@@ -12,7 +12,7 @@ import structlog
 
 from journal import Arrival, Journal, Planned, Quarantine, Recorded, Rejection
 from journal.commit import Broken, Unavailable
-from journal.event import Event
+from journal.event import Event, rfc3339
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
 from receiver.source import Callback, Happening, Malformed
 from routes.table import CompiledRoute, Plan, plan
@@ -64,6 +64,7 @@ class Pipeline:
         self._writing_rejections = asyncio.Lock()
         self._complained = 0.0
         self._draining = False
+        self._log = log.bind()  # once: looking it up costs as much as writing a line
 
     # --- what the door asks ---------------------------------------------------------------
 
@@ -121,7 +122,7 @@ class Pipeline:
         except Unavailable as exc:
             self._complain(exc)
             raise
-        log.warning(
+        self._log.warning(
             "callback.quarantined",
             request_id=caller.request_id,
             source=caller.source,
@@ -136,7 +137,7 @@ class Pipeline:
 
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count what was turned away; `write_rejections` makes it durable."""
-        log.warning(
+        self._log.warning(
             "callback.rejected",
             request_id=request_id,
             source=source or None,
@@ -234,7 +235,7 @@ class Pipeline:
 
     def _draft(self, source: str, happening: Happening, at: float) -> _Draft:
         """The event that a happening becomes, and which routes and sinks are for it."""
-        recordedtime = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        recordedtime = rfc3339(at)
         keys = tuple(self._identity.dedupe_key(key) for key in happening.keys)
         event = Event(
             id=self._identity.event_id(at),
@@ -284,11 +285,11 @@ class Pipeline:
         }
         for planned, id_, new in zip(plans, recorded.ids, recorded.new, strict=True):
             if not new:
-                log.info("callback.duplicate", event_id=id_, **what)
+                self._log.info("callback.duplicate", event_id=id_, **what)
                 continue
             data = planned.event.data
             service = getattr(data, "service", None)
-            log.info(
+            self._log.info(
                 "callback.accepted",
                 event_id=id_,
                 **what,
@@ -303,7 +304,7 @@ class Pipeline:
         if self._now() - self._complained < 1 and not isinstance(exc, Broken):
             return
         self._complained = self._now()
-        log.error("journal.error", error=str(exc))
+        self._log.error("journal.error", error=str(exc))
 
 
 def masked(number: str | None) -> str | None:

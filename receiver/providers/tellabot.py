@@ -175,9 +175,16 @@ def _stated(reading: Reading, received: datetime) -> Stated | None:
 
 def _sent(reading: Reading) -> Sent:
     """The first time that can stand in a key, else what stood in the first field."""
-    found = [sent(read(raw), raw) for name, read in _TIMES if (raw := reading.raw(name))]
-    timed = (one for one in found if one.second is not None)
-    return next(timed, found[0] if found else Sent(second=None, text=""))
+    untimed = None
+    for name, read in _TIMES:
+        raw = reading.raw(name)
+        if not raw:
+            continue
+        one = sent(read(raw), raw)
+        if one.second is not None:
+            return one
+        untimed = untimed or one
+    return untimed or Sent(second=None, text="")
 
 
 def _message_keys(
