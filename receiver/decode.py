@@ -70,18 +70,19 @@ def _form(body: bytes) -> Fields:
     # limit leaves room for the empty pairs that clumsy senders produce.
     if body.count(b"&") >= 2 * MAX_FIELDS:
         raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
-    pairs = [pair.partition(b"=") for pair in body.replace(b"+", b" ").split(b"&") if pair]
-    texts = [
-        (_unescaped(part) if b"%" in part else part).decode("utf-8", "replace")
-        for name, _, value in pairs
-        for part in (name, value)
-    ]
-    return _collected(zip(texts[::2], texts[1::2], strict=True))
+    text = body.replace(b"+", b" ").decode("utf-8", "replace")
+    pairs = [pair.partition("=") for pair in text.split("&") if pair]
+    if b"%" not in body:
+        return _collected([(name, value) for name, _, value in pairs])
+    return _collected([(_unescaped(name), _unescaped(value)) for name, _, value in pairs])
 
 
-def _unescaped(escaped: bytes) -> bytes:
+def _unescaped(text: str) -> str:
+    if "%" not in text:
+        return text
     # The standard library's `unquote_to_bytes` takes 20 ms for 64 KiB of `%`, this a tenth of it.
-    return _ESCAPE.sub(lambda escape: unhexlify(escape[1]), escaped)
+    plain = _ESCAPE.sub(lambda escape: unhexlify(escape[1]), text.encode())
+    return plain.decode("utf-8", "replace")
 
 
 # -- multipart/form-data --------------------------------------------------------------------------

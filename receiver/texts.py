@@ -38,6 +38,8 @@ def _with_before(text: str, start: int, end: int) -> tuple[int, int]:
 
 def links(text: str) -> tuple[str, ...]:
     """The http and https links in it, without the punctuation that ends a sentence."""
+    if "://" not in text:
+        return ()
     stripped = (_without_punctuation(match[0]) for match in _LINK.finditer(text))
     return tuple(link for link in stripped if not link.endswith("://"))
 

@@ -48,7 +48,7 @@ class Identity:
         Keyed, because a plain hash of what holds a code is the code.
         """
         parts = [part.encode() for part in key.parts]
-        message = b"".join(len(part).to_bytes(4) + part for part in parts)
+        message = b"".join([len(part).to_bytes(4) + part for part in parts])
         return struct.pack(">I", key.second & 0xFFFFFFFF) + self._hash(self._dedupe, message)
 
     def fingerprint(self, body: bytes) -> bytes:

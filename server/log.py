@@ -33,7 +33,7 @@ def configure(out: BinaryIO, *, people: bool, level: str, now: Callable[[], floa
     render: Render = Readable(now) if people else json_line
     lines = _Lines(out)
     structlog.configure(
-        processors=[structlog.processors.add_log_level, _Stamp(now), render],
+        processors=[_Stamp(now), render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_args: lines,
         cache_logger_on_first_use=False,
@@ -88,12 +88,8 @@ class _Stamp:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
 
-    def __call__(self, _logger: Any, _method: str, fields: Fields) -> Fields:
-        said = {
-            "ts": rfc3339(self._now()),
-            "level": fields.pop("level"),
-            "event": fields.pop("event"),
-        }
+    def __call__(self, _logger: Any, method: str, fields: Fields) -> Fields:
+        said = {"ts": rfc3339(self._now()), "level": method, "event": fields.pop("event")}
         for name, value in fields.items():
             said[name] = _cut(value) if type(value) is str and len(value) > _LONGEST else value
         return said

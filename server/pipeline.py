@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -79,7 +80,7 @@ class Pipeline:
         return self._identity.is_sample(source, body, signature)
 
     def request_id(self) -> str:
-        return secrets.token_hex(8)
+        return os.urandom(8).hex()
 
     async def accept(
         self,

@@ -5,7 +5,6 @@ import contextlib
 import os
 import random
 import resource
-import secrets
 import signal
 import socket
 import sqlite3
@@ -134,7 +133,7 @@ async def _run(
 ) -> int:
     stop = asyncio.Event()
     _on_signals(stop)
-    identity = Identity(config.server.secret.reveal(), secrets.token_bytes)
+    identity = Identity(config.server.secret.reveal(), os.urandom)
     journal = await SQLiteJournal.open(
         config.journal.path,
         seal=identity.seal,
