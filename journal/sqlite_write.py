@@ -4,7 +4,8 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 import msgspec
 
@@ -12,7 +13,7 @@ from . import Arrival, Planned, Quarantined, Recorded, Rejection
 from .commit import Broken, Unavailable, Unfit
 from .event import SUBJECTS, Delivery, Event
 from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
-from .sqlite_rows import insert
+from .sqlite_rows import insert, owners
 
 #: Copies are all counted; when and from where is kept of so many.
 DUPLICATES_KEPT = 100
@@ -74,6 +75,7 @@ class BatchWriter:
         before = self._conn.total_changes
         try:
             self._conn.execute("begin immediate")
+            batch.look_up(ops)
             results = [batch.apply(op) for op in ops]
             batch.flush()
             self._conn.execute("commit")
@@ -103,6 +105,11 @@ class BatchWriter:
         return int((row.fetchone() or (0,))[0])
 
 
+@lru_cache(maxsize=1024)
+def _names(routes: tuple[str, ...]) -> str:
+    return json.dumps(routes)
+
+
 def judged(exc: Exception) -> Exception:
     """Which of the three it is: this row's fault, not this time, or never again."""
     if isinstance(exc, sqlite3.IntegrityError | sqlite3.DataError | UnicodeError | OverflowError):
@@ -127,15 +134,26 @@ class _Batch:
         self._counts: Counter[str] = Counter()
         self.outbox = Outbox(conn, start, delivery, self._counts)
         self._uses: dict[tuple[str, str], list[float]] = {}
-        self._new_keys: dict[tuple[str, bytes], tuple[int, str]] = {}
+        #: The events that have a key, as (seq, id): those that had it before, and the new ones.
+        self._owners: dict[tuple[str, bytes], tuple[int, str]] = {}
         self._rows: dict[str, list[tuple[object, ...]]] = {
             table: [] for table in ("callbacks", "events", "keys")
         }
 
+    def look_up(self, ops: Sequence[Op]) -> None:
+        """Which keys of the batch are known; must come before anything is applied."""
+        keys = {
+            (plan.event.source, key)
+            for op in ops
+            if isinstance(op, Record)
+            for plan in op.plans
+            for key in plan.keys
+        }
+        self._owners = owners(self._conn, list(keys))
+
     def apply(self, op: Op) -> Result:
-        if isinstance(op, OutboxOp):
-            return self.outbox.apply(op)
-        return _VERBS[type(op)](self, op)
+        verb = _VERBS.get(type(op))
+        return self.outbox.apply(cast("OutboxOp", op)) if verb is None else verb(self, op)
 
     def flush(self) -> None:
         self._flush_rows()
@@ -184,16 +202,9 @@ class _Batch:
     def _known(self, plan: Planned) -> tuple[int, str] | None:
         """The event that has one of these keys already, as (seq, id)."""
         for key in plan.keys:
-            found = (
-                self._new_keys.get((plan.event.source, key))
-                or self._conn.execute(
-                    "select events.seq, events.id from keys join events on events.seq = keys.event"
-                    " where keys.source = ? and keys.key = ?",
-                    (plan.event.source, key),
-                ).fetchone()
-            )
+            found = self._owners.get((plan.event.source, key))
             if found is not None:
-                return int(found[0]), str(found[1])
+                return found
         return None
 
     def _claim(self, plan: Planned, owner: tuple[int, str]) -> None:
@@ -202,21 +213,15 @@ class _Batch:
             return  # it is how the event was found
         for key in plan.keys:
             name = (plan.event.source, key)
-            if name not in self._new_keys and self._insert_key(name, owner[0]):
-                self._new_keys[name] = owner
-
-    def _insert_key(self, name: tuple[str, bytes], event: int) -> bool:
-        """False: it is another event's already, and stays that."""
-        inserted = self._conn.execute(
-            "insert into keys values (?, ?, ?) on conflict do nothing", (*name, event)
-        )
-        return bool(inserted.rowcount)
+            if name not in self._owners:  # else it is another event's already, and stays that
+                self._owners[name] = owner
+                self._rows["keys"].append((*name, owner[0]))
 
     def _event(self, plan: Planned, callback: int) -> list[Delivery]:
         event = plan.event
         self.seq += 1
         for key in dict.fromkeys(plan.keys):
-            self._new_keys[event.source, key] = (self.seq, event.id)
+            self._owners[event.source, key] = (self.seq, event.id)
             self._rows["keys"].append((event.source, key, self.seq))
         self._rows["events"].append(
             (
@@ -228,7 +233,7 @@ class _Batch:
                 other_subject(event),
                 plan.at,
                 callback,
-                json.dumps(plan.routes),
+                _names(plan.routes),
                 plan.body.decode(),
             )
         )
@@ -249,7 +254,7 @@ class _Batch:
                 arrival.token,
                 arrival.peer,
                 arrival.at,
-                json.dumps(arrival.headers),
+                msgspec.json.encode(arrival.headers).decode(),
                 arrival.body,
             )
         )
