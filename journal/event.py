@@ -3,11 +3,12 @@
 import enum
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import ClassVar
 
 import msgspec
 
-_TO_THE_DIGIT = len("2026-09-08T10:15:30.000000")
+_TO_THE_SECOND = len("2026-09-08T10:15:30")
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,8 +161,13 @@ SUBJECTS: Mapping[str, str] = {
 
 def rfc3339(at: float) -> str:
     """Of seconds since the epoch: `2026-09-08T10:15:30.000000Z`."""
-    # Half the cost of `strftime`.
-    return f"{datetime.fromtimestamp(at, UTC).isoformat(timespec='microseconds')[:_TO_THE_DIGIT]}Z"
+    second, microsecond = divmod(round(at * 1_000_000), 1_000_000)
+    return f"{_to_the_second(second)}.{microsecond:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _to_the_second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()[:_TO_THE_SECOND]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

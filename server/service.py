@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import resource
@@ -44,6 +45,9 @@ TOLD = 1.0
 GRACE = 8.0
 #: Seconds for the answers of a service whose journal failed.
 LAST_WORDS = 0.5
+#: Objects made and not freed until the young ones are looked through, and how often that until the
+#: older ones are.
+COLLECTED_AFTER = (20_000, 20, 20)
 #: Seconds until a sink that failed as a whole is opened again.
 REOPEN = 1.0
 
@@ -151,6 +155,7 @@ async def _run(
         _say_started(config, holder)
         started(holder)
         _warn_of_old_sqlite()
+        _spare_the_collector()
         await stop.wait()
         code = await _stop(service, listeners)
         counting.cancel()
@@ -173,6 +178,16 @@ async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) ->
             record = msgspec.structs.replace(record, paused=None)
         workers[name] = Worker(name, sink, journal, clock, record)
     return workers
+
+
+def _spare_the_collector() -> None:
+    """What a start leaves in memory stays: to look through it again takes a tenth of each event.
+
+    What is made since is looked through seldom: hardly anything here refers to itself.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
 
 
 def _on_signals(stop: asyncio.Event) -> None:
