@@ -15,6 +15,7 @@ from journal.quantity import Rate
 from journal.rate import Bucket
 
 from .decode import decode
+from .exchange import EXCHANGE, Exchange
 from .proof import Allowed, Peers, Tokens
 from .source import Callback, Happening, Malformed, Source
 
@@ -121,6 +122,8 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
     id: str
     receive: Receive
+    #: Where the server has it.
+    exchange: Exchange | None
 
     def header(self, name: str) -> str | None:
         for key, value in self.headers:
@@ -175,6 +178,7 @@ class Door:
             peer=self._peers.peer(client[0] if client else "", forwarded),
             id=callers_request_id(scope["headers"]) or self._desk.request_id(),
             receive=receive,
+            exchange=scope.get("extensions", {}).get(EXCHANGE),
         )
 
     async def _answer(self, request: _Request) -> tuple[int, Headers, bytes]:
@@ -224,6 +228,11 @@ class Door:
     async def _body(self, request: _Request) -> bytes:
         if int(request.header("content-length") or 0) > self._max_body:
             raise _too_large()
+        at_once = request.exchange.body() if request.exchange else None
+        if at_once is not None:
+            if len(at_once) > self._max_body:
+                raise _too_large()
+            return at_once
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_DEADLINE):
@@ -286,6 +295,8 @@ class Door:
             fields.append((b"content-type", b"application/json"))
         if self._desk.draining() and _CLOSE[0] not in fields:
             fields.append(_CLOSE[0])
+        if request.exchange is not None and request.exchange.answer(status, fields, body):
+            return
         await respond({"type": "http.response.start", "status": status, "headers": fields})
         await respond({"type": "http.response.body", "body": body})
 

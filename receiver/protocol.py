@@ -22,6 +22,8 @@ import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from .exchange import EXCHANGE, Exchange
+
 #: Told of each request that was turned away here: its status, and the socket's address.
 Rejected = Callable[[int, str], None]
 
@@ -285,8 +287,12 @@ class DoorProtocol(HttpToolsProtocol):
         if self._fields > self.max_fields or self._fields_size > self.max_fields_size:
             self._broken(431)
         # uvicorn would add trailers, which come after the body, to the fields the app has read.
-        if self._in_head:
-            super().on_header(name, value)
+        if not self._in_head:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if not self._is_well_framed():
@@ -295,6 +301,7 @@ class DoorProtocol(HttpToolsProtocol):
             return
         self._steps += 1
         super().on_headers_complete()
+        self.scope["extensions"] = {EXCHANGE: Exchange(self.cycle)}  # type: ignore[dict-item]
         self._in_head = self._begun = False
         self._due = None
         # An answer that comes before the body is the last: an unread body is not swallowed.
