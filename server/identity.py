@@ -4,10 +4,33 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 import struct
 from collections.abc import Callable
 
+from journal.keyed import keyed
 from receiver.source import Key
+
+#: Bytes of a keyed hash.
+_HASH = 16
+#: Bytes of chance that are fetched at once.
+_FETCHED = 4096
+
+
+class Chance:
+    """Bytes that nobody can guess, fetched from the system many at a time.
+
+    Each fetch lets the interpreter's other threads go first, and that costs more than it does.
+    """
+
+    def __init__(self, fetch: Callable[[int], bytes] = os.urandom) -> None:
+        self._fetch, self._left = fetch, memoryview(b"")
+
+    def __call__(self, size: int) -> bytes:
+        if len(self._left) < size:
+            self._left = memoryview(self._fetch(max(size, _FETCHED)))
+        taken, self._left = self._left[:size], self._left[size:]
+        return bytes(taken)
 
 
 class BadCursor(Exception):
@@ -25,8 +48,11 @@ class Identity:
         def derived(use: str) -> bytes:
             return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
 
-        self._dedupe, self._body = derived("dedupe key"), derived("quarantine fingerprint")
-        self._cursor, self._sample = derived("cursor"), derived("sample")
+        self._dedupe, self._body = (
+            keyed(derived("dedupe key")),
+            keyed(derived("quarantine fingerprint")),
+        )
+        self._cursor, self._sample = keyed(derived("cursor")), derived("sample")
         self._chance = chance
         #: Kept by the journal, to notice another secret.
         self.seal = derived("journal seal").hex()
@@ -42,6 +68,9 @@ class Identity:
         text = f"{value | 2 << 62 | random:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
+    def request_id(self) -> str:
+        return self._chance(8).hex()
+
     def dedupe_key(self, key: Key) -> bytes:
         """20 bytes: the provider's second, big-endian, then a keyed hash of the parts.
 
@@ -49,11 +78,11 @@ class Identity:
         """
         parts = [part.encode() for part in key.parts]
         message = b"".join([len(part).to_bytes(4) + part for part in parts])
-        return struct.pack(">I", key.second & 0xFFFFFFFF) + self._hash(self._dedupe, message)
+        return struct.pack(">I", key.second & 0xFFFFFFFF) + self._dedupe(message)[:_HASH]
 
     def fingerprint(self, body: bytes) -> bytes:
         """What tells quarantined bodies apart."""
-        return self._hash(self._body, body)
+        return self._body(body)[:_HASH]
 
     def sample_signature(self, source: str, body: bytes) -> str:
         """What marks a callback as sent by ourselves."""
@@ -68,7 +97,7 @@ class Identity:
     def cursor(self, journal: str, kind: str, seq: int) -> str:
         """An opaque place in a list of that journal."""
         place = struct.pack(">16sQ", bytes.fromhex(journal), seq)
-        tag = self._hash(self._cursor, kind.encode() + place)[:8]
+        tag = self._cursor(kind.encode() + place)[:8]
         return base64.urlsafe_b64encode(place + tag).decode()
 
     def place(self, journal: str, kind: str, cursor: str) -> int:
@@ -85,7 +114,3 @@ class Identity:
         if owner.hex() != journal:
             raise StaleCursor
         return int(seq)
-
-    @staticmethod
-    def _hash(key: bytes, message: bytes) -> bytes:
-        return hmac.digest(key, message, "sha256")[:16]

@@ -1,5 +1,6 @@
 """Logs: JSON lines for machines, one readable line a thing for a terminal."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -32,6 +33,7 @@ def configure(out: BinaryIO, *, people: bool, level: str, now: Callable[[], floa
     """
     render: Render = Readable(now) if people else json_line
     lines = _Lines(out)
+    _lines[:] = [lines]
     structlog.configure(
         processors=[_Stamp(now), render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -41,17 +43,46 @@ def configure(out: BinaryIO, *, people: bool, level: str, now: Callable[[], floa
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
 
 
+def write_out() -> None:
+    """What was said must be written now: the process is about to end."""
+    for lines in _lines:
+        lines.write_out()
+
+
 class _Lines:
-    """Writes whole lines; a reader that has gone away must not stop the service."""
+    """Writes whole lines; a reader that has gone away must not stop the service.
+
+    What is said in one turn of the event loop is written at its end, at once: each write lets the
+    interpreter's other threads go first.
+    """
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self._torn = False
+        self._said: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # that will write it out
 
     def msg(self, line: bytes) -> None:
         if not line:
             return
-        left = memoryview(b"\n" + line if self._torn else line)
+        self._said.append(line)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.write_out()
+            return
+        if loop is not self._loop:
+            self._loop = loop
+            loop.call_soon(self.write_out)
+
+    def write_out(self) -> None:
+        self._loop = None
+        said, self._said = self._said, []
+        if said:
+            self._write(b"".join(said))
+
+    def _write(self, lines: bytes) -> None:
+        left = memoryview(b"\n" + lines if self._torn else lines)
         whole = len(left)
         with contextlib.suppress(OSError, ValueError):
             while left and (written := self._out.write(left)):
@@ -62,6 +93,10 @@ class _Lines:
             self._torn = len(left) > 0
 
     debug = info = warning = error = critical = msg
+
+
+#: The one that is set up.
+_lines: list[_Lines] = []
 
 
 class _Forward(logging.Handler):

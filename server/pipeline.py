@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -80,7 +79,7 @@ class Pipeline:
         return self._identity.is_sample(source, body, signature)
 
     def request_id(self) -> str:
-        return os.urandom(8).hex()
+        return self._identity.request_id()
 
     async def accept(
         self,

@@ -35,7 +35,8 @@ from . import __version__
 from .addresses import url_at
 from .api import create_api, create_health
 from .config import Config, host_and_port
-from .identity import Identity
+from .identity import Chance, Identity
+from .log import write_out
 from .pipeline import Pipeline
 
 #: Seconds in which the door still answers, with 503, after the first signal: who was told of this
@@ -123,6 +124,7 @@ def serve(config: Config, started: Callable[[Holder], None]) -> int:
 
 def _leave(code: int) -> None:
     """End without tidying up: closing a journal that failed would write to it."""
+    write_out()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # whoever read it has gone
             stream.flush()
@@ -137,7 +139,7 @@ async def _run(
 ) -> int:
     stop = asyncio.Event()
     _on_signals(stop)
-    identity = Identity(config.server.secret.reveal(), os.urandom)
+    identity = Identity(config.server.secret.reveal(), Chance())
     journal = await SQLiteJournal.open(
         config.journal.path,
         seal=identity.seal,

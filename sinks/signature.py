@@ -5,10 +5,9 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Callable, Iterable
 
+from journal.keyed import keyed
 from journal.quantity import Secret
 
 _PREFIX = "whsec_"
@@ -28,11 +27,11 @@ def signing(secrets: Iterable[Secret]) -> Sign:
 
     Raises ValueError for what is no secret, as `key_of` does.
     """
-    keys = tuple(key_of(secret) for secret in secrets)
+    hashes = [keyed(key_of(secret)) for secret in secrets]
 
     def sign(event_id: str, timestamp: int, body: bytes) -> str:
         signed = f"{event_id}.{timestamp}.".encode() + body
-        return " ".join(f"v1,{_signature(key, signed)}" for key in keys)
+        return " ".join([f"v1,{base64.b64encode(hash_(signed)).decode()}" for hash_ in hashes])
 
     return sign
 
@@ -47,7 +46,3 @@ def key_of(secret: Secret) -> bytes:
     if not text.startswith(_PREFIX) or not _SHORTEST <= len(key) <= _LONGEST:
         raise ValueError(_WRONG)
     return key
-
-
-def _signature(key: bytes, signed: bytes) -> str:
-    return base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
