@@ -5,12 +5,11 @@ import os
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from pyreqwest.client import Client, ClientBuilder
@@ -179,9 +178,12 @@ class _Way:
                 .streamed_read_buffer_limit(0)
                 .build_streamed()
             )
-            return await _cancellable(self._answer(request, began))
+            answer = await self._answer(request, began)
         except (PyreqwestError, ValueError) as error:  # a header that is none is a ValueError
             word = _word(error)
+        else:
+            _heed_cancellation()
+            return answer
         if word == "tls":
             self._client = None  # the files may be others by the next attempt
         # Behind the handler: a failure must not carry the library's, which holds the whole URL.
@@ -226,7 +228,7 @@ class _Way:
             return Answer(
                 status=response.status,
                 beginning=await self._beginning(response, began),
-                retry_after=_retry_after(response),
+                retry_after=_header(response, "retry-after"),
             )
 
     async def _beginning(self, response: Response, began: float) -> bytes:
@@ -238,7 +240,8 @@ class _Way:
             async with asyncio.timeout(until - now):
                 # To its end, where that is near: only then is the connection used again. By the
                 # clock, too: a chunk that comes as it is cancelled makes it forget that.
-                while len(body) < _MOST_READ and time.monotonic() < until:
+                end = _length(response)
+                while len(body) < end and time.monotonic() < until:
                     chunk = await response.body_reader.read_chunk()
                     if chunk is None:
                         break
@@ -246,26 +249,14 @@ class _Way:
         return bytes(body[:ANSWER_KEPT])
 
 
-async def _cancellable(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """The same, but whoever is cancelled here is cancelled.
+def _heed_cancellation() -> None:
+    """An await of pyreqwest whose value comes as it is cancelled gives the value, and forgets that.
 
-    An await of pyreqwest whose value comes at that moment gives the value, and the cancellation is
-    lost: a worker that is told to stop would go on.
+    A worker that is told to stop would go on.
     """
-    task = asyncio.create_task(work)
-    task.add_done_callback(_look_at)
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    return task.result()
-
-
-def _look_at(task: asyncio.Task[Answer]) -> None:
-    """An exception that nobody takes any more is no fault."""
-    if not task.cancelled():
-        task.exception()
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
@@ -308,9 +299,15 @@ def _word(error: Exception) -> str:
 _TLS = ("invalid peer certificate", "received fatal alert", "received corrupt message")
 
 
-def _retry_after(response: Response) -> str | None:
+def _length(response: Response) -> int:
+    """How much of the body is read: what it says it has, but not without end."""
+    said = _header(response, "content-length") or ""
+    return min(int(said), _MOST_READ) if said.isascii() and said.isdigit() else _MOST_READ
+
+
+def _header(response: Response, name: str) -> str | None:
     try:
-        return response.get_header("retry-after")
+        return response.get_header(name)
     except ValueError:  # bytes that are no text
         return None
 
