@@ -21,7 +21,7 @@ CALLBACKS = {
     ),
     "sms_activate": (
         "application/json",
-        '{"activationId":1,"service":"go","text":"G-1","code":"1","receivedAt":"2026-11-26 16:17:01"}',
+        '{"activationId":1,"service":"go","text":"G-1","code":"1","receivedAt":"2026-11-26 16:17"}',
     ),
 }
 
