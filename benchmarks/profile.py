@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,25 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     disk_microseconds: float
 
 
+def taken(pid: int, accepted: Callable[[], int], *, seconds: float) -> Profile:
+    """The profile of a process that somebody else keeps under load for twice `seconds`.
+
+    `accepted` says how many events were accepted so far. What an event costs is measured first,
+    undisturbed; then the profiler, which halts the process at each sample, says where.
+    """
+    before, first = used(pid), accepted()
+    time.sleep(seconds)
+    after, undisturbed = used(pid), accepted()
+    seen = recorded(pid, seconds=seconds)
+    return profile(
+        seen,
+        before,
+        after,
+        events=undisturbed - first,
+        while_sampled=accepted() - undisturbed,
+    )
+
+
 def recorded(pid: int, *, seconds: float) -> list[Sample]:
     """What py-spy sees of a process; native frames too, or waiting could not be told from work."""
     with tempfile.TemporaryDirectory(prefix="smshook-profile-") as folder:
@@ -79,20 +99,19 @@ def used(pid: int) -> Usage:
 
 
 def profile(
-    seen: Sequence[Sample], before: Usage, after: Usage, *, events: int, seconds: float
+    seen: Sequence[Sample], before: Usage, after: Usage, *, events: int, while_sampled: int
 ) -> Profile:
-    """Share out the processor time between two looks among the stages.
+    """Share out the processor time between two looks, of so many events, among the stages.
 
     Each thread's own time is shared out by its own samples: the profiler samples threads that wait
-    for a lock or the disk as well, and would make them as costly as one that works. `seconds` is
-    for how long was sampled.
+    for a lock or the disk as well, and would make them as costly as one that works.
     """
-    if events <= 0:
+    if events <= 0 or while_sampled <= 0:
         raise ProfileFailed("no event was accepted while it was recorded; is there any load?")
     spent = dict.fromkeys(stages.STAGES, 0.0)
-    for thread, time in _between(before, after).items():
+    for thread, spell in _between(before, after).items():
         for stage, share in _shares(thread, seen, after.names.get(thread, "")).items():
-            spent[stage] += time * share
+            spent[stage] += spell * share
     # The kernel counts the whole in ticks and the threads in nanoseconds: the whole is what is
     # shared out, the threads say in which proportion.
     whole, of_threads = after.whole - before.whole, sum(spent.values())
@@ -104,10 +123,10 @@ def profile(
         samples=sum(one.seen for one in seen if not stages.waits(one)),
         microseconds=each,
         rows=tuple(
-            Row(stage=stage, microseconds=each * time / of_threads, share=time / of_threads)
-            for stage, time in spent.items()
+            Row(stage=stage, microseconds=each * spell / of_threads, share=spell / of_threads)
+            for stage, spell in spent.items()
         ),
-        disk_microseconds=_disk(seen, seconds) * 1e6 / events,
+        disk_microseconds=_disk(seen) * 1e6 / while_sampled,
     )
 
 
@@ -121,7 +140,7 @@ def values(name: str, found: Profile) -> Iterator[tuple[str, float]]:
 
 def _between(before: Usage, after: Usage) -> dict[int, float]:
     return {
-        thread: time - before.threads.get(thread, 0.0) for thread, time in after.threads.items()
+        thread: spell - before.threads.get(thread, 0.0) for thread, spell in after.threads.items()
     }
 
 
@@ -137,10 +156,9 @@ def _shares(thread: int, seen: Sequence[Sample], name: str) -> Mapping[str, floa
     return {stages.stage_of_thread(called) or "other": 1.0}
 
 
-def _disk(seen: Sequence[Sample], sampled: float) -> float:
+def _disk(seen: Sequence[Sample]) -> float:
     """Seconds for which the writing thread stood before the disk."""
-    waits = sum(one.seen for one in seen if stages.waits_for_disk(one))
-    return min(waits / RATE, sampled)
+    return sum(one.seen for one in seen if stages.waits_for_disk(one)) / RATE
 
 
 def _tasks(pid: int) -> list[Path]:

@@ -1,7 +1,11 @@
 """The table of stages sums to what the process used, whatever the profiler saw."""
 
+import itertools
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -40,7 +44,9 @@ def rows(found):
 def test_each_threads_time_is_shared_out_by_its_own_samples():
     seen = [loop(DOOR, seen=30), loop(WORKER, seen=10), writer(SQLITE, seen=1000)]
 
-    found = profiles.profile(seen, NOTHING, used(2.0, t1=1.6, t2=0.4), events=1000, seconds=5)
+    found = profiles.profile(
+        seen, NOTHING, used(2.0, t1=1.6, t2=0.4), events=1000, while_sampled=1000
+    )
 
     expected = {"door": 1200.0, "worker": 400.0, "journal, writing thread": 400.0}
     assert rows(found) == pytest.approx(expected)
@@ -56,7 +62,9 @@ def test_who_waits_costs_nothing_and_waiting_for_the_disk_is_told():
         writer(DISK, seen=100),
     ]
 
-    found = profiles.profile(seen, NOTHING, used(2.0, t1=1.0, t2=1.0), events=500, seconds=5)
+    found = profiles.profile(
+        seen, NOTHING, used(2.0, t1=1.0, t2=1.0), events=500, while_sampled=500
+    )
 
     assert rows(found) == pytest.approx({"door": 2000.0, "journal, writing thread": 2000.0})
     assert found.disk_microseconds == pytest.approx(100 / profiles.RATE * 1e6 / 500)
@@ -70,7 +78,7 @@ def test_a_thread_that_was_never_seen_at_work_goes_by_its_name():
         names={1: "smshook", 3: "tokio-runtime-w", 4: "strange"},
     )
 
-    found = profiles.profile([loop(DOOR, seen=1)], NOTHING, after, events=1, seconds=1)
+    found = profiles.profile([loop(DOOR, seen=1)], NOTHING, after, events=1, while_sampled=1)
 
     expected = {"door": 500_000.0, "outbound HTTP": 250_000.0, "other": 250_000.0}
     assert rows(found) == pytest.approx(expected)
@@ -86,7 +94,7 @@ def test_the_rows_always_sum_to_the_whole(stacks, whole, of_loop, events):
     seen = [loop(frame, seen=times) for frame, times in stacks]
 
     found = profiles.profile(
-        seen, NOTHING, used(whole, t1=of_loop, t2=1.0), events=events, seconds=1
+        seen, NOTHING, used(whole, t1=of_loop, t2=1.0), events=events, while_sampled=events
     )
 
     assert [row.stage for row in found.rows] == list(STAGES)
@@ -98,7 +106,11 @@ def test_the_rows_always_sum_to_the_whole(stacks, whole, of_loop, events):
 def test_a_profile_of_nothing_is_refused(events, whole, said):
     with pytest.raises(ProfileFailed, match=said):
         profiles.profile(
-            [loop(DOOR, seen=1)], NOTHING, used(whole, t1=whole), events=events, seconds=1
+            [loop(DOOR, seen=1)],
+            NOTHING,
+            used(whole, t1=whole),
+            events=events,
+            while_sampled=events,
         )
 
 
@@ -115,7 +127,9 @@ def test_what_this_process_uses_is_read_from_the_kernel():
 
 
 def test_the_figures_carry_the_whole_beside_the_stages():
-    found = profiles.profile([loop(DOOR, seen=1)], NOTHING, used(1.0, t1=1.0), events=10, seconds=1)
+    found = profiles.profile(
+        [loop(DOOR, seen=1)], NOTHING, used(1.0, t1=1.0), events=10, while_sampled=10
+    )
 
     figures = dict(profiles.values("accept", found))
 
@@ -126,3 +140,19 @@ def test_the_figures_carry_the_whole_beside_the_stages():
         "accept.whole",
         "accept.waiting for the disk",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path(sys.executable).with_name("py-spy").exists(), reason="py-spy is the benchmark's"
+)
+def test_a_running_process_is_profiled_whole():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            found = profiles.taken(busy.pid, itertools.count(0, 1000).__next__, seconds=1.0)
+        finally:
+            busy.kill()
+
+    assert found.events == 1000
+    assert rows(found) == pytest.approx({"other": found.microseconds})
+    assert found.samples > 0
