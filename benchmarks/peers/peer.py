@@ -120,8 +120,8 @@ def started(
     folder: Path,
     environment: Mapping[str, str],
     ready: Callable[[], bool],
-) -> Iterator[None]:
-    """Keep a process running; at the end nothing that it started is left.
+) -> Iterator[int]:
+    """Keep a process running, and give its pid; at the end nothing that it started is left.
 
     What it prints is in `folder/output.log`. Raises NotMeasured where it does not come up.
     """
@@ -138,7 +138,7 @@ def started(
         )
     try:
         _wait(process, ready, log)
-        yield
+        yield process.pid
     finally:
         _end(process)
 

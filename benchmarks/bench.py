@@ -1,0 +1,239 @@
+"""What cases are made of: the floor, the product and a load, all of them real processes."""
+
+import contextlib
+import json
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from .peers.peer import free_port, listens, started
+
+Form = Literal["tellabot", "herosms"]
+
+_CALLBACKS = Path(__file__).with_name("callbacks.lua")
+_REQUESTS = re.compile(r"(\d+) requests in")
+_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_SMSHOOK = str(Path(sys.executable).with_name("smshook"))
+
+#: What the product is started with. Nothing here is faster than the default, or less safe.
+_CONFIG = """\
+server:
+  secret: {secret}
+  listen: 127.0.0.1:{port}
+  admin_listen: 127.0.0.1:{admin_port}
+journal: {{url: "sqlite:///smshook.db"}}
+api: {{keys: {{bench: {{key: {key}, scopes: [admin]}}}}}}
+sources:
+  tellabot: {{provider: tellabot, tokens: [{token}]}}
+  herosms: {{provider: herosms, tokens: [{token}]}}
+sinks:
+{sinks}
+routes:
+{routes}
+"""
+
+
+class Failed(Exception):
+    """A case did not measure what it says; why."""
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a load of callbacks was answered."""
+
+    #: With 2xx.
+    answered: int
+    #: A second.
+    rate: float
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run works, and how long it looks at each thing."""
+
+    #: On the disk that is measured.
+    folder: Path
+    #: What is kept between runs: peers that are installed, journals of millions of events.
+    cache: Path
+    quick: bool
+    #: Of each load.
+    seconds: float
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder on the disk that is measured."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+    @contextlib.contextmanager
+    def floor(self) -> Iterator[str]:
+        """The bare ASGI app; its url."""
+        port = free_port()
+        words = (sys.executable, "-m", "benchmarks.floor", str(port))
+        with (
+            self.scratch() as folder,
+            started(words, folder=folder, environment=_here(), ready=lambda: listens(port)),
+        ):
+            yield f"http://127.0.0.1:{port}/in/tellabot/{secrets.token_hex(20)}"
+
+    @contextlib.contextmanager
+    def product(
+        self,
+        *,
+        sinks: str,
+        routes: str,
+        folder: Path | None = None,
+        command: Sequence[str] = (_SMSHOOK,),
+    ) -> Iterator["Product"]:
+        """`smshook serve` on a configuration with these sinks and routes, as YAML.
+
+        In `folder`, where it is to find a journal, else in an empty one.
+        """
+        with contextlib.ExitStack() as stack:
+            home = folder or stack.enter_context(self.scratch())
+            product = _configured(home, sinks, routes)
+            pid = stack.enter_context(
+                started(
+                    (*command, "serve"), folder=home, environment=_here(), ready=product.is_ready
+                )
+            )
+            yield msgspec.structs.replace(product, pid=pid)
+
+    def load(
+        self,
+        url: str,
+        *,
+        connections: int,
+        form: Form = "tellabot",
+        first: int = 0,
+        each: int = 1,
+        among: int = 64,
+        seconds: float | None = None,
+    ) -> Load:
+        """Callbacks from one thread of wrk, as fast as they are answered. Raises Failed.
+
+        From number `first` on, each `each` times among so many others; 0: `among` of them for ever.
+        """
+        server, _, path = url.removeprefix("http://").partition("/")
+        words = (
+            *("wrk", "--threads", "1", "--connections", str(connections)),
+            *("--duration", f"{seconds or self.seconds:.0f}s", "--script", str(_CALLBACKS)),
+            *(f"http://{server}", "--", f"/{path}", form, str(first), str(each), str(among)),
+        )
+        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - the words are ours
+        return _told(done.stdout + done.stderr)
+
+
+class Product(msgspec.Struct, frozen=True, kw_only=True):
+    """A running smshook."""
+
+    folder: Path
+    port: int
+    admin_port: int
+    token: str
+    key: str
+    pid: int = 0
+
+    def callback(self, source: Form = "tellabot") -> str:
+        """The url that its callbacks go to."""
+        return f"http://127.0.0.1:{self.port}/in/{source}/{self.token}"
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self._get(f"http://127.0.0.1:{self.port}/readyz"))
+        return False
+
+    def ask(self, path: str) -> Any:
+        """What the API answers."""
+        return json.loads(self._get(f"http://127.0.0.1:{self.admin_port}{path}"))
+
+    def stats(self) -> dict[str, Any]:
+        """`/v1/stats`."""
+        found: dict[str, Any] = self.ask("/v1/stats")
+        return found
+
+    def check(self, load: Load, *, connections: int, before: int = 0) -> int:
+        """The events that it accepted since it had `before`. Raises Failed.
+
+        They are what the load counted, and what was under way when it ended.
+        """
+        accepted = int(self.stats()["events"]) - before
+        if not load.answered <= accepted <= load.answered + connections:
+            raise Failed(f"{load.answered} callbacks were answered, {accepted} events are there")
+        return accepted
+
+    def await_delivered(self, deliveries: int, *, within: float = 120.0) -> float:
+        """When so many are, by `time.monotonic`. Raises Failed."""
+        until = time.monotonic() + within
+        while (now := time.monotonic()) < until:
+            if int(self.stats()["deliveries"]["delivered"]) >= deliveries:
+                return now
+            time.sleep(0.02)
+        raise Failed(f"{deliveries} deliveries were not made within {within:.0f} s")
+
+    def _get(self, url: str) -> bytes:
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.key}"})  # noqa: S310 - http, ours
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - http, ours
+            body: bytes = answer.read()
+        return body
+
+
+def _configured(folder: Path, sinks: str, routes: str) -> Product:
+    product = Product(
+        folder=folder,
+        port=free_port(),
+        admin_port=free_port(),
+        token=secrets.token_hex(20),
+        key=secrets.token_hex(20),
+    )
+    text = _CONFIG.format(
+        secret=_secret_of(folder),
+        port=product.port,
+        admin_port=product.admin_port,
+        key=product.key,
+        token=product.token,
+        sinks=_indented(sinks),
+        routes=_indented(routes),
+    )
+    config = folder / "smshook.yaml"
+    config.touch(mode=0o600)
+    config.write_text(text)
+    return product
+
+
+def _secret_of(folder: Path) -> str:
+    """Stays with the folder: a journal knows the secret that it was made with."""
+    kept = folder / "secret"
+    if not kept.exists():
+        kept.write_text(secrets.token_hex(32))
+    return kept.read_text()
+
+
+def _indented(yaml: str) -> str:
+    return "".join(f"  {line}\n" for line in yaml.strip().splitlines())
+
+
+def _here() -> dict[str, str]:
+    """Processes of this package are started elsewhere, and find it here."""
+    return {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def _told(output: str) -> Load:
+    requests, rate = _REQUESTS.search(output), _RATE.search(output)
+    if requests is None or rate is None:
+        raise Failed(f"wrk said: {output.strip() or 'nothing'}")
+    if "Socket errors" in output or "Non-2xx" in output:
+        errors = [line.strip() for line in output.splitlines() if "rrors" in line or "Non-" in line]
+        raise Failed(f"not all were answered with 2xx: {'; '.join(errors)}")
+    return Load(answered=int(requests[1]), rate=float(rate[1]))

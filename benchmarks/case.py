@@ -1,0 +1,49 @@
+"""What is measured: one case, one repetition of it, and what is wanted of the figures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from .bench import Bench
+
+Points = Sequence[tuple[float, float]]
+
+
+class NotMeasured(Exception):
+    """It cannot be measured on this machine, or in this kind of run; why, and what would do."""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What one repetition found."""
+
+    #: By the name of the figure.
+    values: Mapping[str, float] = {}
+    #: By the name of the series.
+    series: Mapping[str, Points] = {}
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to measure. `run` raises bench.Failed or NotMeasured."""
+
+    name: str
+    #: One sentence for the report.
+    what: str
+    unit: str = "1/s"
+    run: Callable[[Bench], Measured]
+    #: At the end of a run and once: it takes minutes, and its figure is compared with no other.
+    once: bool = False
+    #: Also in a quick run.
+    quick: bool = True
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A goal, before anything is measured: of one figure, or of its ratio to another."""
+
+    name: str
+    what: str
+    figure: str
+    over: str | None = None
+    bound: Literal["at least", "at most"]
+    wanted: float
+    unit: str = ""

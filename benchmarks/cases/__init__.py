@@ -1,0 +1,1 @@
+"""All cases, in the order in which each repetition takes them."""

@@ -1,0 +1,107 @@
+"""How many callbacks a second are answered, durable, beside a server that does nothing."""
+
+import sys
+from functools import partial
+
+from ..bench import Bench, Form
+from ..case import Case, Measured
+
+#: Nothing listens there, and no event is ever owed to it: only acceptance is measured.
+IDLE = "idle: {type: http, url: 'http://127.0.0.1:9/'}"
+_ROUTES = (
+    "rentals: {to: [idle], when: {type: rental.billed}}",
+    "whatsapp: {to: [idle], when: {type: sms.received, data.service.key: whatsapp}}",
+    "elsewhere: {to: [idle], when: {type: sms.received, data.country: [GB, DE, PL]}}",
+)
+_ONE_TRANSACTION = (sys.executable, "-m", "benchmarks.one_transaction")
+
+
+def routes(count: int) -> str:
+    """That match none of the callbacks."""
+    return "\n".join(_ROUTES[:count])
+
+
+def _floor(bench: Bench, *, connections: int) -> Measured:
+    with bench.floor() as url:
+        rate = bench.load(url, connections=connections).rate
+    return Measured(values={f"noop/{connections}": rate})
+
+
+def _accept(bench: Bench, *, form: Form, connections: int, count: int) -> Measured:
+    with bench.product(sinks=IDLE, routes=routes(count)) as product:
+        load = bench.load(product.callback(form), connections=connections, form=form)
+        product.check(load, connections=connections)
+    return Measured(values={f"accept/{form}/{connections}/{count}": load.rate})
+
+
+def _one_transaction(bench: Bench) -> Measured:
+    with bench.product(sinks=IDLE, routes=routes(1), command=_ONE_TRANSACTION) as product:
+        load = bench.load(product.callback(), connections=64)
+        product.check(load, connections=64)
+    return Measured(values={"one-transaction/64": load.rate})
+
+
+def _duplicates(bench: Bench) -> Measured:
+    """A thousand callbacks over and over, all of them known."""
+    with bench.product(sinks=IDLE, routes=routes(1)) as product:
+        url = product.callback()
+        bench.load(url, connections=64, each=0, among=1000, seconds=1)
+        known = int(product.stats()["events"])
+        load = bench.load(url, connections=64, each=0, among=known)
+    return Measured(values={"duplicates": load.rate})
+
+
+def _storm(bench: Bench) -> Measured:
+    """A provider that sends each callback eight times."""
+    with bench.product(sinks=IDLE, routes=routes(1)) as product:
+        load = bench.load(product.callback(), connections=64, each=8)
+        stats = product.stats()
+    copies = int(stats["duplicates"]) / int(stats["events"])
+    return Measured(values={"retry-storm": load.rate, "retry-storm/copies": copies})
+
+
+def _case(form: Form, connections: int, count: int) -> Case:
+    words = {"tellabot": "TellABot's form", "herosms": "HeroSMS' JSON"}[form]
+    plural = "" if count == 1 else "s"
+    return Case(
+        name=f"accept/{form}/{connections}/{count}",
+        what=f"{words} accepted and durable, {connections} connections, {count} route{plural}",
+        run=partial(_accept, form=form, connections=connections, count=count),
+        quick=(form, connections, count) == ("tellabot", 64, 1),
+    )
+
+
+CASES = (
+    Case(
+        name="noop/64",
+        what="a bare ASGI app on the same server, 64 connections",
+        run=partial(_floor, connections=64),
+    ),
+    Case(
+        name="noop/256",
+        what="the same, 256 connections",
+        run=partial(_floor, connections=256),
+        quick=False,
+    ),
+    *(
+        _case(form, connections, count)
+        for form in ("tellabot", "herosms")
+        for connections in (64, 256)
+        for count in (1, 3)
+    ),
+    Case(
+        name="one-transaction/64",
+        what="TellABot's form, a transaction for each request, 64 connections, 1 route",
+        run=_one_transaction,
+    ),
+    Case(
+        name="duplicates",
+        what="a thousand known callbacks over and over, 64 connections",
+        run=_duplicates,
+    ),
+    Case(
+        name="retry-storm",
+        what="each callback eight times, among 64 others, 64 connections",
+        run=_storm,
+    ),
+)
