@@ -1,0 +1,40 @@
+"""What people would pick instead, at the same work in the same run."""
+
+from functools import partial
+
+from ..bench import Bench
+from ..case import Case, Measured, NotMeasured
+from ..peers import PEERS, Peer
+from ..peers import NotMeasured as NotInstalled
+from ..peers.rate import forwarded
+from ..receiver import receiving
+from .delivering import CONNECTIONS
+
+
+def _peer(bench: Bench, *, peer: Peer) -> Measured:
+    try:
+        home = peer.install(bench.cache / "peers")
+        with (
+            bench.scratch() as folder,
+            receiving() as receiver,
+            peer.running(home, folder=folder, receiver=receiver.url) as url,
+        ):
+            form = "herosms" if peer.form == "sms_activate" else "tellabot"
+
+            def load() -> int:
+                return bench.load(url, connections=CONNECTIONS, form=form).answered
+
+            return Measured(values={f"peer/{peer.name}": forwarded(load, receiver).rate})
+    except NotInstalled as exc:
+        raise NotMeasured(str(exc)) from exc
+
+
+CASES = tuple(
+    Case(
+        name=f"peer/{peer.name}",
+        what=f"{peer.name}: in and out to one receiver. {peer.durability}",
+        run=partial(_peer, peer=peer),
+        quick=not peer.name.startswith("webhook"),
+    )
+    for peer in PEERS
+)

@@ -1,0 +1,65 @@
+"""Where the time of one event goes."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..bench import Bench, Product
+from ..case import Case, Measured
+from ..profile import taken, values
+from .accepting import IDLE, routes
+from .delivering import CONNECTIONS, piped
+
+#: Seconds that are looked at; so long again it is undisturbed.
+_SECONDS, _QUICK_SECONDS = 10, 3
+
+
+@contextmanager
+def _under_load(bench: Bench, product: Product, seconds: int) -> Iterator[None]:
+    load = threading.Thread(
+        target=bench.load,
+        args=(product.callback(),),
+        kwargs={"connections": CONNECTIONS, "seconds": 2 * seconds + 4},
+    )
+    load.start()
+    try:
+        yield
+    finally:
+        load.join()
+
+
+def _profile(bench: Bench, product: Product, name: str) -> Measured:
+    seconds = _QUICK_SECONDS if bench.quick else _SECONDS
+    with _under_load(bench, product, seconds):
+        found = taken(product.pid, lambda: int(product.stats()["events"]), seconds=seconds)
+    return Measured(values=dict(values(name, found)))
+
+
+def _accepting(bench: Bench) -> Measured:
+    with bench.product(sinks=IDLE, routes=routes(1)) as product:
+        return _profile(bench, product, "profile/accept")
+
+
+def _delivering(bench: Bench) -> Measured:
+    with piped(bench) as (product, _):
+        return _profile(bench, product, "profile/pipeline")
+
+
+CASES = (
+    Case(
+        name="profile/accept",
+        what="where the time of one event goes, accepted only",
+        unit="µs",
+        run=_accepting,
+        once=True,
+        quick=False,
+    ),
+    Case(
+        name="profile/pipeline",
+        what="where the time of one event goes, through one http sink",
+        unit="µs",
+        run=_delivering,
+        once=True,
+        quick=False,
+    ),
+)
