@@ -1,0 +1,159 @@
+"""Each peer that is on this machine does the work that it is measured at."""
+
+import http.server
+import json
+import os
+import threading
+import time
+import urllib.parse
+from pathlib import Path
+
+import httpx
+import pytest
+from live import eventually
+
+from benchmarks.peers import PEERS, NotMeasured, peer
+
+CALLBACKS = {
+    "tellabot": (
+        "application/x-www-form-urlencoded",
+        "event=incoming_message&id=1&timestamp=1600108956&from=22000&to=18503814729&reply=G-1",
+    ),
+    "sms_activate": (
+        "application/json",
+        '{"activationId":1,"service":"go","text":"G-1","code":"1","receivedAt":"2026-11-26 16:17"}',
+    ),
+}
+
+
+@pytest.fixture
+def receiver():
+    """Where peers forward to: its URL, and the bodies that arrived."""
+    arrived = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            arrived.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_words):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", arrived
+        server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("one", PEERS, ids=lambda one: one.name)
+def test_a_peer_accepts_a_callback_and_forwards_it(one, receiver, tmp_path):
+    url, arrived = receiver
+    home = _home(one)
+    kind, body = CALLBACKS[one.form]
+
+    with one.running(home, folder=tmp_path, receiver=url) as callbacks:
+        answers = [
+            httpx.post(callbacks, content=body, headers={"Content-Type": kind}, trust_env=False)
+            for _ in range(2)
+        ]
+        eventually(lambda: arrived)
+        time.sleep(0.3)  # a copy would have come by then
+
+    assert [answer.status_code // 100 for answer in answers] == [2, 2]
+    assert len(arrived) == (2 if one.name == "webhook" else 1)  # it does not know copies
+    assert b"G-1" in urllib.parse.unquote_to_bytes(arrived[0])
+    assert one.version[0].isdigit()
+
+
+def test_nothing_that_a_peer_started_is_left(tmp_path):
+    script = "sleep 60 & echo $! > child; echo ready > ready; wait"
+
+    with peer.started(
+        ("sh", "-c", script),
+        folder=tmp_path,
+        environment={},
+        ready=(tmp_path / "ready").exists,
+    ):
+        child = int((tmp_path / "child").read_text())
+        os.kill(child, 0)
+
+    eventually(lambda: _is_gone(child))
+
+
+def test_a_peer_that_ends_at_its_start_is_not_measured_and_says_its_last_word(tmp_path):
+    with (
+        pytest.raises(NotMeasured, match="ended with 3 at its start: no such flow"),
+        peer.started(
+            ("sh", "-c", "echo no such flow; exit 3"),
+            folder=tmp_path,
+            environment={},
+            ready=lambda: False,
+        ),
+    ):
+        pytest.fail("it never was ready")
+
+
+def test_a_missing_program_is_named_with_the_package_that_has_it():
+    with pytest.raises(NotMeasured, match=r"^no-such-program is not there: apt install nothing$"):
+        peer.program("no-such-program", package="nothing")
+
+
+def test_what_cannot_be_installed_is_not_measured(tmp_path):
+    with pytest.raises(NotMeasured, match=r"^sh -c .*: no network$"):
+        peer.command("sh", "-c", "echo no network >&2; exit 1", folder=tmp_path)
+
+
+def test_a_home_is_made_again_when_its_lock_file_changed(tmp_path):
+    lock, home, made = tmp_path / "lock", tmp_path / "home", []
+
+    for text in ("one", "one", "two"):
+        lock.write_text(text)
+        peer.made_from(lock, home, lambda text=text: made.append(text))
+
+    assert made == ["one", "two"]
+
+
+def test_a_home_whose_making_failed_is_not_taken_for_one(tmp_path):
+    lock, home = tmp_path / "lock", tmp_path / "home"
+    lock.write_text("one")
+
+    def fail():
+        raise NotMeasured("no network")
+
+    for _ in range(2):
+        with pytest.raises(NotMeasured):
+            peer.made_from(lock, home, fail)
+
+
+def test_the_lock_file_of_npm_names_no_registry():
+    lock = Path("benchmarks/peers/node_red/package-lock.json")
+
+    packages = json.loads(lock.read_bytes())["packages"]
+    own = packages.pop("")
+    # What is in a bundle is covered by the bundle's hash.
+    fetched = [one for one in packages.values() if not one.get("inBundle")]
+
+    assert own["dependencies"].keys() == {"node-red"}
+    assert not [one for one in packages.values() if "resolved" in one]
+    assert not [one for one in fetched if "integrity" not in one]
+
+
+def _home(one):
+    """Only what the benchmark has installed before: tests fetch nothing."""
+    cache = Path(".bench-cache/peers")
+    if one.name != "webhook" and not (cache / one.name.split()[0].lower()).exists():
+        pytest.skip(f"{one.name} is not installed")
+    try:
+        return one.install(cache.absolute())
+    except NotMeasured as exc:
+        pytest.skip(str(exc))
+
+
+def _is_gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
