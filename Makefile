@@ -1,11 +1,11 @@
-# make run · make test · make check · make docs · make lock · make clean
+# make run · make test · make check · make bench · make docs · make lock · make clean
 #
-# Everything lives in .venv. Its stamp files (.venv/.made, .run, .project, .dev) say what has been
+# Everything lives in .venv. Its stamp files (.venv/.made, .run, .project, .dev, .bench) say what has been
 # installed from which lock file, so that nothing is installed twice.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check docs lock clean FORCE
+.PHONY: help run test check bench wrk docs lock clean FORCE
 MAKEFLAGS += --no-print-directory
 
 # Which interpreter makes .venv: the first of these that is new enough and has venv.
@@ -25,6 +25,7 @@ help:
 	@echo 'make run     serve; LISTEN=127.0.0.1:9000 ADMIN_LISTEN=127.0.0.1:9001 change the ports'
 	@echo 'make test    everything CI runs: the checks, the tests, the coverage'
 	@echo 'make check   lint, format, types and import layers only'
+	@echo 'make bench   measure speed, memory and growth; QUICK=1 in two minutes, ONLY=NAME only that'
 	@echo 'make docs    make docs/reference again, from the code'
 	@echo 'make lock    resolve requirements/*.txt again; UPGRADE=1 takes newer versions'
 	@echo 'make clean   remove .venv and what tools left behind; never the journal or smshook.yaml'
@@ -52,6 +53,13 @@ check: .venv/.dev
 	@.venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 	@echo 'checks: clean'
 
+bench: wrk .venv/.bench
+	@.venv/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)')
+
+# Asked for before anything is installed.
+wrk:
+	@command -v wrk >/dev/null || { echo 'wrk is not there: apt install wrk, then run make bench again' >&2; exit 1; }
+
 docs: .venv/.dev
 	@.venv/bin/python docs/reference/generate.py
 
@@ -65,6 +73,7 @@ lock: .venv/.dev
 	@.venv/bin/python -c '$(BUILD_REQUIRES)' | $(COMPILE) -o requirements/build.txt -
 	@$(COMPILE) --group dev -c requirements/run.txt -c requirements/build.txt \
 		-o requirements/dev.txt pyproject.toml
+	@$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean:
 	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
@@ -112,4 +121,9 @@ MADE_HERE := $(shell test -x .venv/bin/python && \
 .venv/.dev: .venv/.project requirements/dev.txt
 	@echo 'installing what the tests need'
 	@$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+.venv/.bench: .venv/.project requirements/bench.txt
+	@echo 'installing what the benchmark needs'
+	@$(INSTALL) -r requirements/bench.txt
 	@touch $@

@@ -18,9 +18,13 @@ ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(PYPROJECT)
 PACKAGES = ["journal", "receiver", "routes", "server", "sinks"]
+#: Beside the product: checked as it is, but neither packed nor counted by the coverage, and it
+#: calls what others made by their names.
+BENCHMARKS = "benchmarks"
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+ALL_MODULES = [*MODULES, *sorted((ROOT / BENCHMARKS).rglob("*.py"))]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("build", "run", "dev")}
+LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("build", "run", "dev", "bench")}
 
 #: What older versions of these were found guilty of; their advisories were last read on READ_ON.
 READ_ON = date(2026, 11, 21)
@@ -45,6 +49,7 @@ def everything_declared():
         *PROJECT["build-system"]["requires"],
         *PROJECT["project"]["dependencies"],
         *PROJECT["dependency-groups"]["dev"],
+        *PROJECT["dependency-groups"]["bench"],
     ]
 
 
@@ -69,8 +74,8 @@ def test_a_package_in_the_tree_is_one_that_every_tool_watches():
         "wheel": sorted(tool["hatch"]["build"]["targets"]["wheel"]["packages"]),
     }
 
-    assert PACKAGES == in_the_tree
-    assert dict.fromkeys(watched, PACKAGES) == watched
+    assert sorted([*PACKAGES, BENCHMARKS]) == in_the_tree
+    assert dict.fromkeys(watched, PACKAGES) | {"mypy": in_the_tree} == watched
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -87,7 +92,7 @@ def test_a_top_level_name_is_ours_alone(package):
 # Modules
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", ALL_MODULES, ids=name_of)
 def test_a_module_says_in_its_first_line_what_it_is_for(path):
     source = path.read_text()
 
@@ -96,7 +101,7 @@ def test_a_module_says_in_its_first_line_what_it_is_for(path):
     assert not source or len(first.split()) > 2
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", ALL_MODULES, ids=name_of)
 def test_no_module_has_an_open_end(path):
     open_ends = re.compile(r"\b([T]ODO|[F]IXME|[X]XX)\b|[p]ragma: no cover")
 
@@ -163,6 +168,7 @@ def test_the_lock_files_hold_what_is_declared():
         "build": PROJECT["build-system"]["requires"],
         "run": PROJECT["project"]["dependencies"],
         "dev": PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"],
+        "bench": PROJECT["dependency-groups"]["bench"],
     }
 
     missing = [
@@ -181,9 +187,12 @@ def satisfied(requirement, pins):
 
 
 def test_what_is_tested_is_what_runs():
-    build, run, dev = (locked(name) for name in ("build", "run", "dev"))
+    build, run, dev, bench = (locked(name) for name in ("build", "run", "dev", "bench"))
 
     assert run == {name: dev.get(name) for name in run}
+    assert {name: dev[name] for name in dev.keys() & bench} == {
+        name: bench[name] for name in dev.keys() & bench
+    }
     assert {name: build[name] for name in build.keys() & dev} == {
         name: dev[name] for name in build.keys() & dev
     }
