@@ -30,11 +30,21 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     #: One sentence for the report.
     what: str
     unit: str = "1/s"
+    #: Of figures that are in other units than that: by how their names begin.
+    units: Mapping[str, str] = {}
+    #: What the series are drawn on: x and y.
+    axes: tuple[str, str] = ("", "")
     run: Callable[[Bench], Measured]
     #: At the end of a run and once: it takes minutes, and its figure is compared with no other.
     once: bool = False
     #: Also in a quick run.
     quick: bool = True
+
+    def unit_of(self, figure: str) -> str:
+        """The unit of one of its figures."""
+        return next(
+            (unit for name, unit in self.units.items() if figure.startswith(name)), self.unit
+        )
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -131,11 +131,11 @@ def profile(
 
 
 def values(name: str, found: Profile) -> Iterator[tuple[str, float]]:
-    """The table as figures: `name.STAGE`, in microseconds an event, and their sum."""
+    """The table as figures: `name/STAGE`, in microseconds an event, and their sum."""
     for row in found.rows:
-        yield f"{name}.{row.stage}", row.microseconds
-    yield f"{name}.whole", found.microseconds
-    yield f"{name}.waiting for the disk", found.disk_microseconds
+        yield f"{name}/{row.stage}", row.microseconds
+    yield f"{name}/whole", found.microseconds
+    yield f"{name}/waiting for the disk", found.disk_microseconds
 
 
 def _between(before: Usage, after: Usage) -> dict[int, float]:

@@ -133,12 +133,12 @@ def test_the_figures_carry_the_whole_beside_the_stages():
 
     figures = dict(profiles.values("accept", found))
 
-    assert figures["accept.door"] == pytest.approx(100_000.0)
-    assert figures["accept.whole"] == pytest.approx(100_000.0)
+    assert figures["accept/door"] == pytest.approx(100_000.0)
+    assert figures["accept/whole"] == pytest.approx(100_000.0)
     assert figures.keys() == {
-        *(f"accept.{stage}" for stage in STAGES),
-        "accept.whole",
-        "accept.waiting for the disk",
+        *(f"accept/{stage}" for stage in STAGES),
+        "accept/whole",
+        "accept/waiting for the disk",
     }
 
 

@@ -1,0 +1,65 @@
+"""`python -m benchmarks`: measure, write the results down, and make the pages of them."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from . import report
+from .bench import Bench, Failed
+from .case import Case
+from .cases import CASES
+from .run import Run, say
+
+_HERE = Path(__file__).parent
+_FULL, _QUICK = _HERE / "results" / "full.json", _HERE / "results" / "quick.json"
+
+
+def main() -> int:
+    """Exit 1 where a case did not measure what it says."""
+    asked = _arguments()
+    bench = _bench(quick=asked.quick)
+    run = Run(bench, say)
+    try:
+        run.take(_chosen(asked), repetitions=asked.repeats or (3 if asked.quick else 5))
+    except Failed as exc:
+        say(f"failed: {exc}")
+        return 1
+    document = msgspec.json.format(msgspec.json.encode(run.results()), indent=1)
+    if asked.output == "json":
+        sys.stdout.buffer.write(document + b"\n")
+        return 0
+    # Some cases alone are a look, not a run: the results that are kept hold all.
+    path = _QUICK if asked.quick or asked.only else _FULL
+    path.write_bytes(document + b"\n")
+    say(f"wrote {path.relative_to(_HERE.parent)}")
+    report.write(path)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under two minutes, less exact")
+    parser.add_argument("--repeats", type=int, help="5, or 3 of a quick run")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="beginnings of names")
+    parser.add_argument("--output", choices=["files", "json"], default="files")
+    return parser.parse_args()
+
+
+def _chosen(asked: argparse.Namespace) -> list[Case]:
+    if asked.only:
+        return [case for case in CASES if case.name.startswith(tuple(asked.only))]
+    return [case for case in CASES if case.quick or not asked.quick]
+
+
+def _bench(*, quick: bool) -> Bench:
+    cache = Path(os.environ.get("SMSHOOK_BENCH_CACHE", _HERE.parent / ".bench-cache"))
+    folder = cache / "work"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Bench(folder=folder, cache=cache, quick=quick, seconds=1.0 if quick else 6.0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

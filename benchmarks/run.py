@@ -1,0 +1,89 @@
+"""One run: every case in each repetition, so that all of them meet the same machine."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from server import __version__
+
+from . import machine
+from .bench import Bench, Failed
+from .case import Case, Measured, NotMeasured
+from .goals import GOALS, reached
+from .results import Figure, NotMeasured as Missing, Results, Series
+
+Say = Callable[[str], None]
+
+
+class Run:
+    """Gathers what the cases find."""
+
+    def __init__(self, bench: Bench, say: Say) -> None:
+        self._bench, self._say = bench, say
+        self._values: dict[str, list[float]] = {}
+        self._cases: dict[str, Case] = {}
+        self._series: dict[str, Series] = {}
+        self._missing: dict[str, str] = {}
+
+    def take(self, cases: Sequence[Case], *, repetitions: int) -> None:
+        """All that repeat, in turn; then those that are run once."""
+        repeated = [case for case in cases if not case.once]
+        once = [case for case in cases if case.once]
+        whole = repetitions * len(repeated) + len(once)
+        order = [*repeated * repetitions, *once]
+        for number, case in enumerate(order, start=1):
+            if case.name not in self._missing:
+                self._one(case, f"[{number}/{whole}]")
+
+    def results(self) -> Results:
+        figures = tuple(
+            Figure(
+                name=name,
+                unit=self._cases[name].unit_of(name),
+                what=self._cases[name].what,
+                values=tuple(values),
+            )
+            for name, values in self._values.items()
+        )
+        named = {figure.name: figure for figure in figures}
+        return Results(
+            made_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            version=__version__,
+            commit=machine.commit(),
+            quick=self._bench.quick,
+            machine=machine.described(self._bench.folder),
+            versions=machine.versions(),
+            figures=figures,
+            series=tuple(self._series.values()),
+            goals=tuple(reached(GOALS, named)),
+            not_measured=tuple(Missing(name=name, why=why) for name, why in self._missing.items()),
+        )
+
+    def _one(self, case: Case, place: str) -> None:
+        began = time.monotonic()
+        try:
+            measured = case.run(self._bench)
+        except NotMeasured as exc:
+            self._missing[case.name] = str(exc)
+            self._say(f"{place} {case.name}: not measured: {exc}")
+            return
+        except Failed as exc:
+            raise Failed(f"{case.name}: {exc}") from exc
+        self._keep(case, measured)
+        said = ", ".join(f"{name} {value:,.4g}" for name, value in measured.values.items())
+        self._say(f"{place} {said} ({time.monotonic() - began:.0f} s)")
+
+    def _keep(self, case: Case, measured: Measured) -> None:
+        for name, value in measured.values.items():
+            self._cases[name] = case
+            self._values.setdefault(name, []).append(value)
+        for name, points in measured.series.items():
+            x, y = case.axes
+            self._series[name] = Series(name=name, x=x, y=y, points=tuple(points))
+
+
+def say(line: str) -> None:
+    """Progress is for whoever waits; results go to stdout."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
