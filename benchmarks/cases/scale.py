@@ -83,6 +83,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
                     median, p99 = statistics.median(took), statistics.quantiles(took, n=100)[98]
                     values[f"reading/{size}/{question}/median"] = median
                     values[f"reading/{size}/{question}/p99"] = p99
+                search = f"/events?number={quote(_middle(product, events)['event']['data']['to'])}"
+                took_ms = _timed(lambda: _find(product, search)) * 1000  # noqa: B023 - called here
+                values[f"reading/{size}/a number, page by page until it is found"] = took_ms
         return Measured(values=values)
 
 
@@ -219,9 +222,9 @@ def _repeat(product: Product, second: int, *, until: int) -> None:
 
 def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
     """One of each kind, about the middle of the journal: neither end is warmer than it."""
-    middle = prefill.FIRST_REQUEST + events // 2
-    found = product.get(f"/events?request_id={middle}")["data"][0]
+    found = _middle(product, events)
     event, cursor = found["event"], quote(found["cursor"])
+    request = event["data"]["request_id"]
     number, at = quote(event["data"]["to"]), quote(event["recordedtime"])
     yield from (
         ("events, first page", "/events"),
@@ -229,10 +232,10 @@ def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
         ("events, page in the middle", f"/events?after={cursor}"),
         ("event by id", f"/events/{event['id']}"),
         ("event with its callback", f"/events/{event['id']}?raw=true"),
-        ("events by request", f"/events?request_id={middle}"),
+        ("events by request", f"/events?request_id={request}"),
         ("events by activation", "/events?activation_id=1"),
         ("events by rental", "/events?rental_id=1"),
-        ("events by subject", f"/events?subject=request/{middle}"),
+        ("events by subject", f"/events?subject=request/{request}"),
         ("events by number", f"/events?order=desc&number={number}"),
         ("events by type", "/events?type=sms.received"),
         ("events by type, none", "/events?type=rental.renewed"),
@@ -253,6 +256,21 @@ def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
         ("deliveries of a sink, none", "/deliveries?sink=nobody"),
         ("stats", "/stats"),
     )
+
+
+def _middle(product: Product, events: int) -> Any:
+    """The item of the event in the middle."""
+    request = prefill.FIRST_REQUEST + events // 2
+    return product.get(f"/events?request_id={request}")["data"][0]
+
+
+def _find(product: Product, search: str) -> None:
+    """Follow the cursors of pages until one has something."""
+    page = product.get(search)
+    while not page["data"]:
+        if not page["has_more"]:
+            raise Disagrees(f"{search}: nothing is found, though it is there")
+        page = product.get(f"{search}&after={quote(page['next_cursor'])}")
 
 
 def _ask(product: Product, path: str, times: int) -> list[float]:
