@@ -560,7 +560,7 @@ async def test_a_page_looks_at_so_many_events_and_says_where_to_go_on(store, mon
 )
 @hypothesis.settings(max_examples=60, deadline=None)
 async def test_whatever_the_clock_did_a_time_is_found_whole(ages, restarts, since, until, desc):
-    """Mutants: disorder that is not noted; a start that forgets it; no room around either end."""
+    """Mutants: disorder that is not noted; what is before it passed over."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite_pages, "WINDOW", 4)
         store = Store(Path(folder) / "smshook.db")
@@ -597,6 +597,32 @@ async def walked(journal, wanted, *, desc):
             return found
         assert page.next_seq != after
         after = page.next_seq
+
+
+@pytest.mark.parametrize(
+    ("times", "restart_before", "asked", "places"),
+    [
+        ((0, 100, 50, 51, 52), None, {"since": 90}, [2]),
+        ((0, 100, 50), None, {"until": 60}, [1, 3]),
+        ((150, 100, 75, 76, 77), 2, {"since": 140}, [1]),
+    ],
+    ids=["since", "until", "a start"],
+)
+async def test_a_clock_that_is_corrected_a_little_hides_nothing(
+    store, times, restart_before, asked, places
+):
+    """Mutants: no room around `since` or `until`; a start that takes the last for the newest."""
+    journal = await store.start()
+    for n, at in enumerate(times):
+        if n == restart_before:
+            await journal.close()
+            journal = await store.start()
+        await record(journal, planned(at=NOW + at))
+    wanted = Wanted(**{name: NOW + at for name, at in asked.items()})
+
+    page = await journal.events(wanted, after=None, limit=9, desc=False)
+
+    assert [seq for seq, _ in page.items] == places
 
 
 @pytest.mark.parametrize("desc", [False, True])
