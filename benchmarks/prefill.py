@@ -34,8 +34,9 @@ EVERY = 3
 SINCE_THE_LAST = 3600
 #: Subjects count from here, as many digits as TellABot's requests have today.
 FIRST_REQUEST = 10_000_001
-#: A kept journal is made again when runs have added more than this part to it.
-MOST_GROWTH = 0.02
+#: A kept journal is made again when runs have added more than this part to it: five repetitions
+#: add less than that to a million events, and hardly anything to ten.
+MOST_GROWTH = 0.1
 #: Bytes an event, with room to spare: asked of the disk before the filling begins.
 ROOM_PER_EVENT = 3000
 #: Rows of each table that are written together.
