@@ -54,7 +54,7 @@ check: .venv/.dev
 	@echo 'checks: clean'
 
 bench: wrk .venv/.bench
-	@.venv/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)')
+	@.venv/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 # Asked for before anything is installed.
 wrk:

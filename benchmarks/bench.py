@@ -20,6 +20,8 @@ from .peers.peer import free_port, listens, started
 
 Form = Literal["tellabot", "herosms"]
 
+#: Of the checkout: processes of this package are started elsewhere, and find it here.
+ROOT = Path(__file__).parents[1]
 _CALLBACKS = Path(__file__).with_name("callbacks.lua")
 _REQUESTS = re.compile(r"(\d+) requests in")
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
@@ -225,8 +227,7 @@ def _indented(yaml: str) -> str:
 
 
 def _here() -> dict[str, str]:
-    """Processes of this package are started elsewhere, and find it here."""
-    return {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return {"PYTHONPATH": str(ROOT)}
 
 
 def _told(output: str) -> Load:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from . import Page
+from .sqlite_times import Span
 
 T = TypeVar("T")
 #: SQL and its values.
@@ -25,6 +26,8 @@ class Sought(NamedTuple):
     conditions: Sequence[Condition]
     #: An index leads to what is wanted: the table need not be walked.
     indexed: bool
+    #: Bounds it further, of (the newest place): where a condition is on a time.
+    within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
 
 
 def page(
@@ -40,7 +43,8 @@ def page(
     place = sought.place
     (newest,) = conn.execute(f"select coalesce(max({place}), 0) from {sought.table}").fetchone()  # noqa: S608 - our words
     begin = (newest + 1 if desc else 0) if after is None else after
-    first, last = _window(begin, newest, desc=desc, whole=sought.indexed)
+    span = sought.within(newest)
+    first, last = _window(begin, span, desc=desc, whole=sought.indexed)
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
     values = [value for _, given in sought.conditions for value in given]
     # A plus keeps SQLite from walking the table by its key where an index leads to a few rows.
@@ -54,18 +58,17 @@ def page(
     items = tuple((at, read(row)) for at, *row in rows[:limit])
     if len(rows) > limit:
         return Page(items=items, next_seq=items[-1][0], has_more=True)
-    looked_at = first if desc else last
     if desc:
-        return Page(items=items, next_seq=max(looked_at, 1), has_more=looked_at > 1)
-    return Page(items=items, next_seq=max(looked_at, begin), has_more=looked_at < newest)
+        return Page(items=items, next_seq=max(min(first, begin), 1), has_more=first > span.lowest)
+    return Page(items=items, next_seq=max(last, begin), has_more=last < span.last)
 
 
-def _window(begin: int, newest: int, *, desc: bool, whole: bool) -> tuple[int, int]:
+def _window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int]:
     if desc:
-        last = min(begin - 1, newest)
-        return (1 if whole else max(1, last - WINDOW + 1)), last
-    first = begin + 1
-    return first, (newest if whole else min(newest, first + WINDOW - 1))
+        last = min(begin - 1, span.last)
+        return (span.lowest if whole else max(span.lowest, last - WINDOW + 1)), last
+    first = span.after(begin) + 1
+    return first, (span.last if whole else min(span.last, first + WINDOW - 1))
 
 
 def any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:

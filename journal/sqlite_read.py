@@ -24,6 +24,7 @@ from .commit import Unavailable
 from .event import SUBJECTS, State
 from .sqlite_deliveries import of_event
 from .sqlite_pages import Condition, Sought, any_of, page
+from .sqlite_times import span
 from .sqlite_write import error_name
 
 T = TypeVar("T")
@@ -83,7 +84,10 @@ def events(
     conn: sqlite3.Connection, wanted: Wanted, *, after: int | None, limit: int, desc: bool
 ) -> Page[bytes]:
     conditions, indexed = _conditions(wanted)
-    sought = Sought("events", "seq", "body", conditions, indexed)
+    sought = Sought(
+        *("events", "seq", "body", conditions, indexed),
+        within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
+    )
     return page(
         conn, sought, lambda row: bytes(row[0].encode()), after=after, limit=limit, desc=desc
     )

@@ -14,6 +14,7 @@ from .commit import Broken, Unavailable, Unfit
 from .event import SUBJECTS, Delivery, Event
 from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
 from .sqlite_rows import insert, owners
+from .sqlite_times import TOLERATED, newest_possible, note_disorder
 
 #: Copies are all counted; when and from where is kept of so many.
 DUPLICATES_KEPT = 100
@@ -66,11 +67,17 @@ class BatchWriter:
         self._last_seq = self._last("events")
         self._last_callback = self._last("callbacks")
         self._last_delivery = self._last("deliveries")
+        self._newest = newest_possible(conn)
 
     def write(self, ops: Sequence[Op]) -> list[Result]:
         """One result an operation, durable; or an exception of `commit`, and nothing stored."""
         batch = _Batch(
-            self._conn, self._start, self._last_seq, self._last_callback, self._last_delivery
+            self._conn,
+            self._start,
+            self._last_seq,
+            self._last_callback,
+            self._last_delivery,
+            self._newest,
         )
         before = self._conn.total_changes
         try:
@@ -89,7 +96,7 @@ class BatchWriter:
         # A look that found nothing is committed on a full disk too.
         self.working = self.working or self._conn.total_changes > before
         self._last_seq, self._last_callback = batch.seq, batch.callback
-        self._last_delivery = batch.outbox.last_id
+        self._last_delivery, self._newest = batch.outbox.last_id, batch.newest
         return results
 
     def _rollback(self) -> None:
@@ -127,10 +134,20 @@ class _Batch:
     """One transaction: rows gather and are inserted together, counters are changed once."""
 
     def __init__(
-        self, conn: sqlite3.Connection, start: int, seq: int, callback: int, delivery: int
+        self,
+        conn: sqlite3.Connection,
+        start: int,
+        seq: int,
+        callback: int,
+        delivery: int,
+        newest: float,
     ) -> None:
         self._conn = conn
         self.seq, self.callback = seq, callback
+        #: No event so far was recorded later.
+        self.newest = newest
+        #: The last that is older than one before it by more than is tolerated.
+        self._disorder = 0
         self._counts: Counter[str] = Counter()
         self.outbox = Outbox(conn, start, delivery, self._counts)
         self._uses: dict[tuple[str, str], list[float]] = {}
@@ -157,6 +174,8 @@ class _Batch:
 
     def flush(self) -> None:
         self._flush_rows()
+        if self._disorder:
+            note_disorder(self._conn, self._disorder)
         self.outbox.flush()
         for name, change in self._counts.items():
             if change:  # else a look that found nothing would cost an fsync
@@ -220,6 +239,9 @@ class _Batch:
     def _event(self, plan: Planned, callback: int) -> list[Delivery]:
         event = plan.event
         self.seq += 1
+        if plan.at < self.newest - TOLERATED:
+            self._disorder = self.seq
+        self.newest = max(self.newest, plan.at)
         for key in dict.fromkeys(plan.keys):
             self._owners[event.source, key] = (self.seq, event.id)
             self._rows["keys"].append((event.source, key, self.seq))

@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
 import errno
+import json
+import math
 import os
 import shutil
 import signal
@@ -545,6 +547,115 @@ async def test_a_page_looks_at_so_many_events_and_says_where_to_go_on(store, mon
     assert (len(down.items), down.next_seq, down.has_more) == (1, 8, True)
     assert (len(indexed.items), indexed.has_more) == (1, False)
     assert await listed(journal, code=True, desc=True) == [plans[8].event.id]
+
+
+@hypothesis.given(
+    ages=hypothesis.strategies.lists(
+        hypothesis.strategies.sampled_from([0, 1, 2, 30, 59, 61, 200, 900]), min_size=1, max_size=25
+    ),
+    restarts=hypothesis.strategies.sets(hypothesis.strategies.integers(0, 24), max_size=3),
+    since=hypothesis.strategies.none() | hypothesis.strategies.integers(-900, 250),
+    until=hypothesis.strategies.none() | hypothesis.strategies.integers(-900, 250),
+    desc=hypothesis.strategies.booleans(),
+)
+@hypothesis.settings(max_examples=60, deadline=None)
+async def test_whatever_the_clock_did_a_time_is_found_whole(ages, restarts, since, until, desc):
+    """Mutants: disorder that is not noted; what is before it passed over."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite_pages, "WINDOW", 4)
+        store = Store(Path(folder) / "smshook.db")
+        journal, kept = await store.start(), []
+        for n, age in enumerate(ages):
+            if n in restarts:
+                await journal.close()
+                journal = await store.start()
+            plan = planned(at=NOW + 10 * n - age)
+            await record(journal, plan)
+            kept.append(plan)
+        asked = {
+            name: NOW + at for name, at in (("since", since), ("until", until)) if at is not None
+        }
+
+        found = await walked(journal, Wanted(**asked), desc=desc)
+        await store.end()
+
+    inside = [
+        plan.event.id
+        for plan in kept
+        if asked.get("since", 0) <= plan.at < asked.get("until", math.inf)
+    ]
+    assert found == (inside[::-1] if desc else inside)
+
+
+async def walked(journal, wanted, *, desc):
+    """The ids on all pages, as who follows the cursors gets them."""
+    found, after = [], None
+    while True:
+        page = await journal.events(wanted, after=after, limit=3, desc=desc)
+        found += [json.loads(body)["id"] for _, body in page.items]
+        if not page.has_more:
+            return found
+        assert page.next_seq != after
+        after = page.next_seq
+
+
+@pytest.mark.parametrize(
+    ("times", "restart_before", "asked", "places"),
+    [
+        ((0, 100, 50, 51, 52), None, {"since": 90}, [2]),
+        ((0, 100, 50), None, {"until": 60}, [1, 3]),
+        ((150, 100, 75, 76, 77), 2, {"since": 140}, [1]),
+    ],
+    ids=["since", "until", "a start"],
+)
+async def test_a_clock_that_is_corrected_a_little_hides_nothing(
+    store, times, restart_before, asked, places
+):
+    """Mutants: no room around `since` or `until`; a start that takes the last for the newest."""
+    journal = await store.start()
+    for n, at in enumerate(times):
+        if n == restart_before:
+            await journal.close()
+            journal = await store.start()
+        await record(journal, planned(at=NOW + at))
+    wanted = Wanted(**{name: NOW + at for name, at in asked.items()})
+
+    page = await journal.events(wanted, after=None, limit=9, desc=False)
+
+    assert [seq for seq, _ in page.items] == places
+
+
+@pytest.mark.parametrize("desc", [False, True])
+async def test_what_is_not_of_that_time_is_passed_over(store, monkeypatch, desc):
+    """Mutant: hundreds of empty pages before the first event of the last hour of a year."""
+    monkeypatch.setattr(sqlite_pages, "WINDOW", 3)
+    journal = await store.start()
+    plans = [planned(at=NOW + 3600 * n) for n in range(40)]
+    for plan in plans:
+        await record(journal, plan)
+    wanted = Wanted(since=NOW + 3600 * 20, until=NOW + 3600 * 21)
+
+    page = await journal.events(wanted, after=None, limit=5, desc=desc)
+
+    assert [seq for seq, _ in page.items] == [21]
+    assert not page.has_more
+
+
+async def test_the_order_of_what_an_older_version_wrote_is_not_trusted(path, store):
+    """Mutant: a journal from before the watch, whose clock may have been set back."""
+    journal = await store.start()
+    plans = [planned(at=NOW + at) for at in (9000, 0, 1)]
+    for plan in plans:
+        await record(journal, plan)
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        conn.execute("delete from meta where name = 'unordered_until'")
+        conn.execute("delete from _sqlite_migrations where name like 'm003%'")
+        conn.commit()
+
+    journal = await store.start()
+
+    assert await listed(journal, since=NOW + 5000) == [plans[0].event.id]
 
 
 MINE = "select id from deliveries where"

@@ -1,0 +1,84 @@
+"""A small run that was never made: for tests of what is written about runs."""
+
+from benchmarks.results import Figure, Goal, NotMeasured, Results, Series
+
+_RATES = {
+    "noop/64": ("a bare ASGI app on the same server, 64 connections", (20_000, 25_000, 22_000)),
+    "accept/tellabot/64/1": ("TellABot's form, durable", (9_000, 11_000, 11_000)),
+    "pipeline/http": ("whole pipeline through one HTTP sink", (5_000, 5_000, 5_500)),
+    "peer/mq-bridge-sqlite": ("mq-bridge", (10_000, 12_500, 11_000)),
+    "peer/node-red": ("Node-RED", (500, 600, 550)),
+    "scale/empty": ("on an empty journal", (5_000, 5_100, 5_200)),
+}
+_STAGES = {
+    "door": 10.04,
+    "decode": 20.04,
+    "other": 30.04,
+    "a stage of tomorrow": 40.04,
+    "whole": 100.16,
+    "waiting for the disk": 25.0,
+}
+
+
+def example():
+    return Results(
+        made_at="2026-11-26T12:00:00Z",
+        version="0.1.0",
+        commit="0123abc",
+        quick=False,
+        machine={"processor": "a loom", "cores": "2"},
+        versions={"python": "3.11.7"},
+        figures=(
+            *(
+                Figure(name=name, unit="1/s", what=what, values=tuple(map(float, values)))
+                for name, (what, values) in _RATES.items()
+            ),
+            Figure(name="fdatasync", unit="ms", what="the disk", values=(0.5, 0.75)),
+            Figure(name="bytes/kept/tellabot", unit="B", what="kept an event", values=(610.0,)),
+            Figure(name="read/10m/a page/p50", unit="ms", what="a page", values=(1.25,)),
+            *(
+                Figure(name=f"profile/pipeline/{stage}", unit="µs", what=stage, values=(spell,))
+                for stage, spell in _STAGES.items()
+            ),
+        ),
+        series=(
+            Series(
+                name="latency/half/answer",
+                x="percentile",
+                y="ms",
+                points=((0, 0.5), (50, 1.0), (99, 4.0), (99.9, 9.0), (100, 20.0)),
+            ),
+            Series(
+                name="latency/half/through",
+                x="percentile",
+                y="ms",
+                points=((0, 0.8), (50, 2.0), (99, 8.0), (99.9, 18.0)),
+            ),
+            Series(
+                name="growth",
+                x="events in the journal",
+                y="events a second",
+                points=((0, 5100), (1e6, 5000), (1e7, 4900)),
+            ),
+            Series(name="memory", x="s", y="MB", points=((0, 90.0), (300, 95.0), (600, 95.5))),
+        ),
+        goals=(
+            Goal(
+                name="accept",
+                what="accept / bare",
+                bound="at least",
+                wanted=0.4,
+                unit="",
+                values=(0.45, 0.44, 0.5),
+            ),
+            Goal(
+                name="answers",
+                what="p99 of answers",
+                bound="at most",
+                wanted=10,
+                unit="ms",
+                values=(12.0, 9.0, 11.0),
+            ),
+        ),
+        not_measured=(NotMeasured(name="peer/webhook", why="webhook is not there"),),
+    )
