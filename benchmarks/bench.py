@@ -33,7 +33,7 @@ server:
   secret: {secret}
   listen: 127.0.0.1:{port}
   admin_listen: 127.0.0.1:{admin_port}
-journal: {{url: "sqlite:///smshook.db"}}
+journal: {{url: "sqlite:///{journal}"}}
 api: {{keys: {{bench: {{key: {key}, scopes: [admin]}}}}}}
 sources:
   tellabot: {{provider: tellabot, tokens: [{token}]}}
@@ -95,22 +95,21 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         *,
         sinks: str,
         routes: str,
-        folder: Path | None = None,
+        journal: Path | None = None,
         command: Sequence[str] = (_SMSHOOK,),
     ) -> Iterator["Product"]:
         """`smshook serve` on a configuration with these sinks and routes, as YAML.
 
-        In `folder`, where it is to find a journal, else in an empty one.
+        On an empty journal, unless another is named.
         """
-        with contextlib.ExitStack() as stack:
-            home = folder or stack.enter_context(self.scratch())
-            product = _configured(home, sinks, routes)
-            pid = stack.enter_context(
-                started(
-                    (*command, "serve"), folder=home, environment=_here(), ready=product.is_ready
-                )
-            )
-            yield msgspec.structs.replace(product, pid=pid)
+        with self.scratch() as folder:
+            product = _configured(folder, sinks, routes, journal or folder / "smshook.db")
+            began = time.monotonic()
+            with started(
+                (*command, "serve"), folder=folder, environment=_here(), ready=product.is_ready
+            ) as pid:
+                took = time.monotonic() - began
+                yield msgspec.structs.replace(product, pid=pid, ready_after=took)
 
     def load(
         self,
@@ -141,11 +140,14 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     """A running smshook."""
 
     folder: Path
+    journal: Path
     port: int
     admin_port: int
     token: str
     key: str
     pid: int = 0
+    #: Seconds from its start.
+    ready_after: float = 0.0
 
     def callback(self, source: Form = "tellabot") -> str:
         """The url that its callbacks go to."""
@@ -157,13 +159,20 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         return False
 
     def ask(self, path: str) -> Any:
-        """What the API answers."""
-        return json.loads(self._get(f"http://127.0.0.1:{self.admin_port}{path}"))
+        """What the API answers to a path below `/v1`."""
+        return json.loads(self._get(f"http://127.0.0.1:{self.admin_port}/v1{path}"))
 
     def stats(self) -> dict[str, Any]:
         """`/v1/stats`."""
-        found: dict[str, Any] = self.ask("/v1/stats")
+        found: dict[str, Any] = self.ask("/stats")
         return found
+
+    def memory(self) -> float:
+        """Megabytes of it that are in memory now."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024 / 1e6
+        raise Failed(f"/proc/{self.pid}/status has no VmRSS")
 
     def check(self, load: Load, *, connections: int, before: int = 0) -> int:
         """The events that it accepted since it had `before`. Raises Failed.
@@ -184,6 +193,16 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
             time.sleep(0.02)
         raise Failed(f"{deliveries} deliveries were not made within {within:.0f} s")
 
+    def await_settled(self, *, within: float = 120.0) -> None:
+        """Nothing is owed any more. Raises Failed."""
+        until = time.monotonic() + within
+        while time.monotonic() < until:
+            owed = self.stats()["deliveries"]
+            if not owed["pending"] + owed["sending"]:
+                return
+            time.sleep(0.02)
+        raise Failed(f"deliveries were still owed after {within:.0f} s")
+
     def _get(self, url: str) -> bytes:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.key}"})  # noqa: S310 - http, ours
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - http, ours
@@ -191,16 +210,18 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         return body
 
 
-def _configured(folder: Path, sinks: str, routes: str) -> Product:
+def _configured(folder: Path, sinks: str, routes: str, journal: Path) -> Product:
     product = Product(
         folder=folder,
+        journal=journal,
         port=free_port(),
         admin_port=free_port(),
         token=secrets.token_hex(20),
         key=secrets.token_hex(20),
     )
     text = _CONFIG.format(
-        secret=_secret_of(folder),
+        secret=secrets.token_hex(32),
+        journal=journal.absolute(),
         port=product.port,
         admin_port=product.admin_port,
         key=product.key,
@@ -212,14 +233,6 @@ def _configured(folder: Path, sinks: str, routes: str) -> Product:
     config.touch(mode=0o600)
     config.write_text(text)
     return product
-
-
-def _secret_of(folder: Path) -> str:
-    """Stays with the folder: a journal knows the secret that it was made with."""
-    kept = folder / "secret"
-    if not kept.exists():
-        kept.write_text(secrets.token_hex(32))
-    return kept.read_text()
 
 
 def _indented(yaml: str) -> str:

@@ -1,6 +1,6 @@
 """The floor: a bare ASGI app that reads a request and answers two bytes, on the product's server.
 
-    python -m benchmarks.floor PORT
+python -m benchmarks.floor PORT
 """
 
 import sys

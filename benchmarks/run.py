@@ -11,7 +11,8 @@ from . import machine
 from .bench import Bench, Failed
 from .case import Case, Measured, NotMeasured
 from .goals import GOALS, reached
-from .results import Figure, NotMeasured as Missing, Results, Series
+from .results import Figure, Results, Series
+from .results import NotMeasured as Missing
 
 Say = Callable[[str], None]
 

@@ -2,13 +2,21 @@
 
 from functools import partial
 
-from ..bench import Bench
+from ..bench import Bench, Form
 from ..case import Case, Measured, NotMeasured
 from ..peers import PEERS, Peer
 from ..peers import NotMeasured as NotInstalled
 from ..peers.rate import forwarded
 from ..receiver import receiving
 from .delivering import CONNECTIONS
+
+#: What their figures are called.
+_FIGURES = {
+    "mq-bridge": "mq-bridge-sqlite",
+    "mq-bridge (spool)": "mq-bridge-spool",
+    "Node-RED": "node-red",
+    "webhook": "webhook",
+}
 
 
 def _peer(bench: Bench, *, peer: Peer) -> Measured:
@@ -19,19 +27,23 @@ def _peer(bench: Bench, *, peer: Peer) -> Measured:
             receiving() as receiver,
             peer.running(home, folder=folder, receiver=receiver.url) as url,
         ):
-            form = "herosms" if peer.form == "sms_activate" else "tellabot"
+            form: Form = "herosms" if peer.form == "sms_activate" else "tellabot"
 
             def load() -> int:
                 return bench.load(url, connections=CONNECTIONS, form=form).answered
 
-            return Measured(values={f"peer/{peer.name}": forwarded(load, receiver).rate})
+            return Measured(values={_figure(peer): forwarded(load, receiver).rate})
     except NotInstalled as exc:
         raise NotMeasured(str(exc)) from exc
 
 
+def _figure(peer: Peer) -> str:
+    return f"peer/{_FIGURES[peer.name]}"
+
+
 CASES = tuple(
     Case(
-        name=f"peer/{peer.name}",
+        name=_figure(peer),
         what=f"{peer.name}: in and out to one receiver. {peer.durability}",
         run=partial(_peer, peer=peer),
         quick=not peer.name.startswith("webhook"),

@@ -1,234 +1,123 @@
-"""What it costs that the journal is large."""
+"""What it costs that a journal is large."""
 
+import contextlib
 import resource
-import sqlite3
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from .. import prefill
-from ..case import Case, Measured
-from ..load import send
-from ..product import Product, running
-from ..receiver import Receiver, answering, hanging
+from ..bench import Bench, Failed, Form, Product
+from ..case import Case, Measured, NotMeasured
+from ..receiver import receiving
+from .accepting import IDLE, routes
+from .delivering import http, settled, to
 
-#: Sizes by the names that figures have.
-SIZES: Mapping[str, int] = {"1m": 1_000_000, "10m": 10_000_000}
+_MILLION, _TEN_MILLION = 1_000_000, 10_000_000
 #: Deliveries that are owed when the service starts.
-OWED = 100_000
-#: Events whose copies come again and again, and how many copies come.
-DISTINCT, COPIES = 1000, 100_000
-#: Times that each question is asked.
-ASKED, ASKED_QUICK = 100, 20
-#: Seconds of load, and of unmeasured load before it.
-SECONDS, SECONDS_QUICK, WARM_UP = 8, 2, 1
-#: Seconds that a backlog may take.
-DRAIN_WITHIN = 60.0
+_OWED = 100_000
+#: Events whose copies come again and again.
+_DISTINCT = 1000
+#: Times that each question is asked, after one that is not counted.
+_ASKED = 100
+#: Seconds for which memory is watched.
+_WATCHED = 5.0
 
 
-class Disagrees(Exception):
-    """The service counts other than the load generator or the receiver."""
-
-
-class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
-    name: str = "pipeline-by-size"
-    what: str = "Accepted, delivered and settled a second, on journals of several sizes."
-    once: bool = False
-
-    def run(self, folder: Path, *, quick: bool) -> Measured:
-        seconds = SECONDS_QUICK if quick else SECONDS
-        sizes = {"empty": 0, **_sizes(quick=quick)}
-        values = {}
-        for size, events in sizes.items():
-            values[f"pipeline/{size}"] = _pipeline(folder / size, events, seconds)
-        series = [(float(sizes[size]), values[f"pipeline/{size}"]) for size in sizes]
-        return Measured(values=values, series={"pipeline by events": series})
-
-
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    name: str = "start"
-    what: str = "From exec to ready, with 100,000 deliveries owed to a sink that hangs."
-    once: bool = True
-
-    def run(self, folder: Path, *, quick: bool) -> Measured:
-        values = {}
-        for size, events in _sizes(quick=quick).items():
-            journal = prefill.journal(events)
-            prefill.owe(journal, OWED)
-            try:
-                with _on(folder / size, hanging, journal) as (product, _):
-                    values[f"start/{size}/seconds"] = product.ready_after
-                    values[f"start/{size}/memory"] = max(_watched(product.memory, seconds=5))
-            finally:
-                prefill.settle(journal)
-        return Measured(values=values)
-
-
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    name: str = "reading"
-    what: str = "The API's lists, filters and lookups on a large journal: median and p99, in ms."
-    once: bool = True
-
-    def run(self, folder: Path, *, quick: bool) -> Measured:
-        values = {}
-        for size, events in _sizes(quick=quick).items():
-            with _on(folder / size, answering, prefill.journal(events)) as (product, _):
-                for question, path in _questions(product, events):
-                    took = _ask(product, path, ASKED_QUICK if quick else ASKED)
-                    median, p99 = statistics.median(took), statistics.quantiles(took, n=100)[98]
-                    values[f"reading/{size}/{question}/median"] = median
-                    values[f"reading/{size}/{question}/p99"] = p99
-                search = f"/events?number={quote(_middle(product, events)['event']['data']['to'])}"
-                took_ms = _timed(lambda: _find(product, search)) * 1000  # noqa: B023 - called here
-                values[f"reading/{size}/a number, page by page until it is found"] = took_ms
-        return Measured(values=values)
-
-
-class Bytes(msgspec.Struct, frozen=True, kw_only=True):
-    name: str = "bytes"
-    what: str = "Bytes kept and written to disk for one event, its delivery and its checkpoint."
-    once: bool = True
-
-    def run(self, folder: Path, *, quick: bool) -> Measured:
-        values = {}
-        for form in (prefill.SOURCE, "herosms"):
-            before = _written_by_children()
-            with _on(folder / form, answering) as (product, receiver):
-                _deliver(product, receiver, SECONDS_QUICK if quick else SECONDS, form)
-                events, journal, log = product.get("/stats")["events"], product.journal, product.log
-            # It has ended, and so checkpointed.
-            written = _written_by_children() - before - log.stat().st_size
-            values[f"bytes/{form}/kept"] = journal.stat().st_size / events
-            values[f"bytes/{form}/written"] = written / events
-        return Measured(values=values)
-
-
-class Duplicates(msgspec.Struct, frozen=True, kw_only=True):
-    name: str = "duplicates"
-    what: str = "What copies of a thousand events add to the journal: 100,000, and as many again."
-    once: bool = True
-
-    def run(self, folder: Path, *, quick: bool) -> Measured:
-        copies = COPIES // 10 if quick else COPIES
-        values: dict[str, float] = {}
-        with _on(folder, answering) as (product, receiver):
-            second = int(time.time())
-            for part in ("first", "further"):
-                before, bytes_ = _duplicates(product), _size(product.journal)
-                _repeat(product, second, until=before + copies)
-                values[f"duplicates/{part}/copies"] = _duplicates(product) - before
-                values[f"duplicates/{part}/bytes"] = _size(product.journal) - bytes_
-                values[f"duplicates/{part}/rows"] = _rows(product.journal, "duplicates")
-            time.sleep(1)  # what the first of them owe has left by then
-            events = _rows(product.journal, "events")
-            if not events == receiver.count == DISTINCT:
-                raise Disagrees(f"{events} events of {DISTINCT}, {receiver.count} delivered")
-        return Measured(values=values)
-
-
-CASES: Sequence[Case] = (Pipeline(), Start(), Reading(), Bytes(), Duplicates())
-
-
-def _sizes(*, quick: bool) -> Mapping[str, int]:
-    """Those that are to be measured: a quick run takes of the largest what is kept."""
-    return {
-        name: events
-        for name, events in SIZES.items()
-        if not quick or events == SIZES["1m"] or prefill.is_kept(events)
-    }
-
-
-@contextmanager
-def _on(
-    folder: Path,
-    sink: Callable[[], AbstractContextManager[Receiver]],
-    journal: Path | None = None,
-) -> Iterator[tuple[Product, Receiver]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with sink() as receiver, running(folder, sink_url=receiver.url, journal=journal) as product:
-        yield product, receiver
-
-
-# --- load ---------------------------------------------------------------------------------------
-
-
-def _pipeline(folder: Path, events: int, seconds: float) -> float:
+@contextlib.contextmanager
+def _filled(bench: Bench, events: int, path: str = "") -> Iterator[Product]:
+    """The product on a journal of so many events, with the http sink that they went to."""
+    if bench.quick and events and not prefill.is_kept(events):
+        raise NotMeasured(f"no journal of {events:,} events is kept: a whole run makes one")
     journal = prefill.journal(events) if events else None
-    with _on(folder, answering, journal) as (product, receiver):
-        _deliver(product, receiver, WARM_UP, prefill.SOURCE)
-        return _deliver(product, receiver, seconds, prefill.SOURCE)
-
-
-def _deliver(product: Product, receiver: Receiver, seconds: float, form: str) -> float:
-    """Events a second until the last of them had arrived: a backlog counts."""
-    before, arrived, began = product.get("/stats")["events"], receiver.count, time.monotonic()
-    sent = send(product.callback_urls[form], form=form, seconds=seconds)
-    _await_delivered(product, receiver, began)
-    events = product.get("/stats")["events"] - before
-    # wrk counts no answer that was under way when it ended.
-    if not sent.answered <= events <= sent.answered + _UNDER_WAY or (
-        receiver.count - arrived != events
+    with (
+        receiving() as receiver,
+        bench.product(
+            sinks=http({prefill.SINK: f"{receiver.url}{path}"}),
+            routes=to(prefill.SINK),
+            journal=journal,
+        ) as product,
     ):
-        raise Disagrees(
-            f"wrk counted {sent.answered} answers, the service {events} events,"
-            f" the receiver {receiver.count - arrived}"
-        )
-    return float(events / (receiver.last - began))
+        yield product
 
 
-#: Callbacks that may be under way when the load ends: one a connection.
-_UNDER_WAY = 64
+def _pipeline(bench: Bench, *, name: str, events: int) -> Measured:
+    with _filled(bench, events) as product:
+        # What is asked of a file for the first time comes from the disk: that is not its size.
+        bench.load(product.callback(), connections=64, seconds=1)
+        product.await_settled()
+        rate = settled(bench, product, sinks=1)
+    return Measured(values={name: rate})
 
 
-def _await_delivered(product: Product, receiver: Receiver, since: float) -> None:
-    until = time.monotonic() + DRAIN_WITHIN
-    while time.monotonic() < until:
-        owed = product.get("/stats")["deliveries"]
-        if receiver.last > since and not owed["pending"] + owed["sending"]:
-            return
-        time.sleep(0.05)
-    raise Disagrees(f"{owed} still owed {DRAIN_WITHIN:.0f} s after the load")
+def _start(bench: Bench) -> Measured:
+    """The sink hangs, so that what is owed stays."""
+    if bench.quick and not prefill.is_kept(_TEN_MILLION):
+        raise NotMeasured("no journal of 10,000,000 events is kept: a whole run makes one")
+    journal = prefill.journal(_TEN_MILLION)
+    prefill.owe(journal, _OWED)
+    try:
+        with _filled(bench, _TEN_MILLION, "hang") as product:
+            most = max(_watched(product.memory, seconds=_WATCHED))
+            return Measured(values={"start/10m": product.ready_after, "memory/owed": most})
+    finally:
+        prefill.settle(journal)
 
 
-def _duplicates(product: Product) -> int:
-    return int(product.get("/stats")["duplicates"])
+def _reading(bench: Bench) -> Measured:
+    values = {}
+    with _filled(bench, _TEN_MILLION) as product:
+        for question, path in _questions(product, _TEN_MILLION):
+            took = _ask(product, path)
+            values[f"read/10m/{question}/p50"] = statistics.median(took)
+            values[f"read/10m/{question}/p99"] = statistics.quantiles(took, n=100)[98]
+    return Measured(values=values)
 
 
-def _size(journal: Path) -> int:
-    """Bytes of the file and of what its log has for it."""
-    return _read(journal, "select page_count * page_size from pragma_page_count, pragma_page_size")
+def _bytes(bench: Bench, *, form: Form) -> Measured:
+    """Of an event, its callback, its delivery and its attempt; the checkpoint included."""
+    before = _written_by_children()
+    with bench.scratch() as folder:
+        journal = folder / "smshook.db"
+        with (
+            receiving() as receiver,
+            bench.product(
+                sinks=http({"app": receiver.url}), routes=to("app"), journal=journal
+            ) as product,
+        ):
+            bench.load(product.callback(form), connections=64, form=form)
+            product.await_settled()
+            events = int(product.stats()["events"])
+            log = (product.folder / "output.log").stat().st_size
+        # It has ended, and so checkpointed.
+        written = _written_by_children() - before - log
+        kept = journal.stat().st_size
+    return Measured(
+        values={f"bytes/kept/{form}": kept / events, f"bytes/written/{form}": written / events}
+    )
 
 
-def _rows(journal: Path, table: str) -> int:
-    return _read(journal, f"select count(*) from {table}")  # noqa: S608 - words of ours
+def _copies(bench: Bench) -> Measured:
+    """What copies add once a hundred of each event are known: of those, when and from where."""
+    with bench.scratch() as folder:
+        journal = folder / "smshook.db"
+        rows = [_repeated(bench, journal, until=until) for until in (150, 300)]
+        (first, size), (second, grown) = rows
+    more = second - first
+    return Measured(values={"duplicates/copies": more, "duplicates/bytes": (grown - size) / more})
 
 
-def _read(journal: Path, question: str) -> int:
-    with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)) as conn:
-        return int(conn.execute(question).fetchone()[0])
-
-
-def _written_by_children() -> int:
-    """Bytes that processes which have ended caused to be written to disk."""
-    # What /proc/PID/io calls write_bytes, in blocks of 512, of the last checkpoint too.
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock * 512
-
-
-def _repeat(product: Product, second: int, *, until: int) -> None:
-    while _duplicates(product) < until:
-        send(
-            product.callback_urls[prefill.SOURCE],
-            form=prefill.SOURCE,
-            seconds=2,
-            distinct=DISTINCT,
-            second=second,
-        )
+def _repeated(bench: Bench, journal: Any, *, until: int) -> tuple[int, int]:
+    """Copies so far and the journal's bytes, once each event came so many times."""
+    with bench.product(sinks=IDLE, routes=routes(1), journal=journal) as product:
+        while (stats := product.stats())["duplicates"] < until * _DISTINCT:
+            bench.load(product.callback(), connections=64, each=0, among=_DISTINCT, seconds=2)
+    if stats["events"] != _DISTINCT:
+        raise Failed(f"{stats['events']} events of {_DISTINCT} callbacks")
+    return int(stats["duplicates"]), journal.stat().st_size
 
 
 # --- questions ----------------------------------------------------------------------------------
@@ -275,22 +164,22 @@ def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
 def _middle(product: Product, events: int) -> Any:
     """The item of the event in the middle."""
     request = prefill.FIRST_REQUEST + events // 2
-    return product.get(f"/events?request_id={request}")["data"][0]
+    return product.ask(f"/events?request_id={request}")["data"][0]
 
 
 def _find(product: Product, search: str) -> None:
     """Follow the cursors of pages until one has something."""
-    page = product.get(search)
+    page = product.ask(search)
     while not page["data"]:
         if not page["has_more"]:
-            raise Disagrees(f"{search}: nothing is found, though it is there")
-        page = product.get(f"{search}&after={quote(page['next_cursor'])}")
+            raise Failed(f"{search}: nothing is found, though it is there")
+        page = product.ask(f"{search}&after={quote(page['next_cursor'])}")
 
 
-def _ask(product: Product, path: str, times: int) -> list[float]:
+def _ask(product: Product, path: str) -> list[float]:
     """Milliseconds of each answer, the connection and the client included."""
-    product.get(path)
-    return [_timed(lambda: product.get(path)) * 1000 for _ in range(times)]
+    product.ask(path)
+    return [_timed(lambda: product.ask(path)) * 1000 for _ in range(_ASKED)]
 
 
 def _timed(do: Callable[[], Any]) -> float:
@@ -299,8 +188,68 @@ def _timed(do: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _watched(value: Callable[[], int], *, seconds: float) -> Iterator[float]:
+def _watched(value: Callable[[], float], *, seconds: float) -> Iterator[float]:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        yield float(value())
+        yield value()
         time.sleep(0.1)
+
+
+def _written_by_children() -> int:
+    """Bytes that processes which have ended caused to be written to disk."""
+    # What /proc/PID/io calls write_bytes, in blocks of 512, of the last checkpoint too.
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock * 512
+
+
+CASES = (
+    *(
+        Case(
+            name=f"scale/{size}",
+            what=f"in, durable, out and settled on a journal of {words}",
+            run=partial(_pipeline, name=f"scale/{size}", events=events),
+            quick=False,
+        )
+        for size, words, events in (
+            ("empty", "no events", 0),
+            ("1m", "a million events", _MILLION),
+            ("10m", "ten million events", _TEN_MILLION),
+        )
+    ),
+    Case(
+        name="start",
+        what="from exec to ready with ten million events and 100,000 deliveries owed",
+        unit="s",
+        units={"memory/": "MB"},
+        run=_start,
+        once=True,
+        quick=False,
+    ),
+    Case(
+        name="read",
+        what="the API's lists, filters and lookups at ten million events",
+        unit="ms",
+        run=_reading,
+        once=True,
+        quick=False,
+    ),
+    *(
+        Case(
+            name=f"bytes/{form}",
+            what=f"bytes of one event of {words}: kept, and written to disk",
+            unit="B",
+            run=partial(_bytes, form=form),
+            once=True,
+            quick=False,
+        )
+        for form, words in (("tellabot", "TellABot"), ("herosms", "HeroSMS"))
+    ),
+    Case(
+        name="copies",
+        what="what further copies of a thousand known callbacks add to the journal",
+        unit="B",
+        units={"duplicates/copies": ""},
+        run=_copies,
+        once=True,
+        quick=False,
+    ),
+)

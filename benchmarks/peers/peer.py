@@ -152,7 +152,7 @@ def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path
             raise NotMeasured(f"it ended with {process.returncode} at its start: {last}")
         if time.monotonic() > until:
             raise NotMeasured(f"it was not ready within {READY_WITHIN:.0f} s: {last}")
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
