@@ -1,11 +1,12 @@
 """All cases, in the order in which each repetition takes them."""
 
-from . import accepting, beside, delivering, profiled, scale
+from . import accepting, beside, delivering, latency, profiled, scale
 
 CASES = (
     *accepting.CASES,
     *delivering.CASES,
     *beside.CASES,
+    *latency.CASES,
     *scale.CASES,
     *profiled.CASES,
 )

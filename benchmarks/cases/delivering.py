@@ -33,11 +33,11 @@ def settled(bench: Bench, product: Product, *, sinks: int, first: int = 0) -> fl
 
 
 @contextlib.contextmanager
-def piped(bench: Bench) -> Iterator[tuple[Product, Receiver]]:
-    """The product with one http sink, and what receives there."""
+def piped(bench: Bench, path: str = "") -> Iterator[tuple[Product, Receiver]]:
+    """The product with one http sink, and what receives there, at that path of its."""
     with (
         receiving() as receiver,
-        bench.product(sinks=http({"app": receiver.url}), routes=to("app")) as product,
+        bench.product(sinks=http({"app": f"{receiver.url}{path}"}), routes=to("app")) as product,
     ):
         yield product, receiver
 

@@ -23,6 +23,7 @@ _OWED = 100_000
 _DISTINCT = 1000
 #: Times that each question is asked, after one that is not counted.
 _ASKED = 100
+_FORMS: tuple[tuple[Form, str], ...] = (("tellabot", "TellABot"), ("herosms", "HeroSMS"))
 #: Seconds for which memory is watched.
 _WATCHED = 5.0
 
@@ -241,7 +242,7 @@ CASES = (
             once=True,
             quick=False,
         )
-        for form, words in (("tellabot", "TellABot"), ("herosms", "HeroSMS"))
+        for form, words in _FORMS
     ),
     Case(
         name="copies",

@@ -1,0 +1,147 @@
+"""How long a callback takes to be answered, and how long its event to arrive."""
+
+from collections.abc import Mapping, Sequence
+
+from .. import machine
+from ..bench import Bench, Failed, Product
+from ..case import Case, Measured
+from ..memory import watched
+from ..openloop import Told, offered, percentile
+from ..receiver import Receiver
+from .delivering import CONNECTIONS, piped, settled
+
+_PERCENTILES = (50, 90, 99, 99.9)
+#: A second: nobody waits for anybody.
+_IDLE = 10
+#: What the capacity is measured with begins elsewhere than what is offered after it.
+_ELSEWHERE = 5_000_000
+#: Of the distribution that is drawn.
+_DRAWN = (*range(99), 99, 99.5, 99.9)
+
+
+def _through(told: Told, arrivals: Mapping[str, float]) -> list[float]:
+    """Milliseconds from when each callback was due until its event was there, in order."""
+    missing = [one.request_id for one in told.sent if one.request_id not in arrivals]
+    if missing:
+        raise Failed(f"{len(missing)} events of {len(told.sent)} did not arrive")
+    return sorted((arrivals[one.request_id] - one.due) * 1000 for one in told.sent)
+
+
+def _percentiles(name: str, ordered: list[float]) -> dict[str, float]:
+    return {f"{name}/p{wanted:g}": percentile(ordered, wanted) for wanted in _PERCENTILES}
+
+
+def _drawn(ordered: list[float]) -> Sequence[tuple[float, float]]:
+    return [(wanted, percentile(ordered, wanted)) for wanted in _DRAWN]
+
+
+def _offered(
+    product: Product, receiver: Receiver, *, rate: float, seconds: float
+) -> tuple[list[float], list[float]]:
+    """Answers and events, milliseconds in order."""
+    told = offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE)
+    product.await_settled()
+    return told.latencies, _through(told, receiver.arrivals())
+
+
+def _idle(bench: Bench) -> Measured:
+    disk = machine.fdatasync(bench.folder)
+    with piped(bench, "timed") as (product, receiver):
+        seconds = 5 if bench.quick else 30
+        _, through = _offered(product, receiver, rate=_IDLE, seconds=seconds)
+    return Measured(values={"fdatasync": disk, **_percentiles("latency/idle", through)})
+
+
+def _half(bench: Bench) -> Measured:
+    with piped(bench, "timed") as (product, receiver):
+        capacity = settled(bench, product, sinks=1)
+        answers, through = _offered(
+            product, receiver, rate=capacity / 2, seconds=4 if bench.quick else 20
+        )
+    return Measured(
+        values={
+            "latency/half/rate": capacity / 2,
+            **_percentiles("latency/half/answer", answers),
+            **_percentiles("latency/half/through", through),
+        },
+        series={
+            "latency/half/answer": _drawn(answers),
+            "latency/half/through": _drawn(through),
+        },
+    )
+
+
+def _storm(bench: Bench) -> Measured:
+    """Each callback eight times: what is a copy is answered as soon as what is not."""
+    with piped(bench, "timed") as (product, receiver):
+        capacity = settled(bench, product, sinks=1)
+        before = receiver.count
+        told = offered(
+            product.callback(),
+            rate=capacity / 2,
+            seconds=4 if bench.quick else 20,
+            each=8,
+            first=_ELSEWHERE,
+        )
+        product.await_settled()
+        distinct = len({one.request_id for one in told.sent})
+        if receiver.count - before != distinct:
+            raise Failed(f"{distinct} events, {receiver.count - before} were delivered")
+    return Measured(values=_percentiles("latency/storm/answer", told.latencies))
+
+
+def _memory(bench: Bench) -> Measured:
+    with piped(bench) as (product, _):
+        capacity = settled(bench, product, sinks=1)
+        seconds = 20 if bench.quick else 600
+        memory = watched(
+            product.memory,
+            lambda: offered(
+                product.callback(), rate=capacity / 2, seconds=seconds, first=_ELSEWHERE
+            ),
+        )
+    return Measured(
+        values={
+            "memory/slope": memory.slope,
+            "memory/most": memory.most,
+            "memory/rate": capacity / 2,
+        },
+        series={"memory": memory.points},
+    )
+
+
+_MS = ("percentile", "milliseconds")
+
+CASES = (
+    Case(
+        name="latency/idle",
+        what="in to out at ten callbacks a second, beside one fdatasync of the same disk",
+        unit="ms",
+        run=_idle,
+    ),
+    Case(
+        name="latency/half",
+        what=f"at half of what {CONNECTIONS} connections get through: answers, and in to out",
+        unit="ms",
+        units={"latency/half/rate": "1/s"},
+        axes=_MS,
+        run=_half,
+    ),
+    Case(
+        name="latency/storm",
+        what="answers at half the capacity while each callback comes eight times",
+        unit="ms",
+        run=_storm,
+        quick=False,
+    ),
+    Case(
+        name="memory",
+        what="resident memory over ten minutes at half the capacity",
+        unit="MB",
+        units={"memory/slope": "KB/min", "memory/rate": "1/s"},
+        axes=("seconds", "megabytes"),
+        run=_memory,
+        once=True,
+        quick=False,
+    ),
+)

@@ -1,0 +1,54 @@
+"""Whether memory grows while a process works."""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+#: Seconds between two looks.
+_EVERY = 1.0
+
+
+class Memory(msgspec.Struct, frozen=True):
+    #: Seconds since the beginning, and megabytes.
+    points: tuple[tuple[float, float], ...]
+
+    @property
+    def most(self) -> float:
+        """Megabytes."""
+        return max(megabytes for _, megabytes in self.points)
+
+    @property
+    def slope(self) -> float:
+        """Kilobytes a minute over the second half, by least squares: the first half fills caches."""
+        return slope(self.points[len(self.points) // 2 :]) * 1000 * 60
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Of the line that fits best."""
+    x, y = zip(*points, strict=True)
+    return statistics.linear_regression(x, y).slope
+
+
+def watched(megabytes: Callable[[], float], work: Callable[[], object]) -> Memory:
+    """What `megabytes` says each second while `work` is done."""
+    failures: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as exc:  # noqa: BLE001 - it is raised again below
+            failures.append(exc)
+
+    working = threading.Thread(target=do)
+    began = time.monotonic()
+    points = [(0.0, megabytes())]
+    working.start()
+    while working.is_alive():
+        working.join(_EVERY)
+        points.append((time.monotonic() - began, megabytes()))
+    if failures:
+        raise failures[0]
+    return Memory(tuple(points))

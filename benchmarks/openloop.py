@@ -1,0 +1,245 @@
+"""Load on a schedule that was fixed before: what waits for a slow answer is counted as waiting.
+
+python -m benchmarks.openloop URL RATE SECONDS EACH FIRST
+
+A closed loop sends its next request when the last was answered, so that while a server stands still
+it sends none, and the pause is one slow answer among many (coordinated omission). Here a latency is
+counted from when its request should have been sent.
+"""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+import msgspec
+import uvloop
+
+from .bench import ROOT, Failed
+
+#: At most so many requests are under way; others wait, and their latency grows.
+CONNECTIONS = 128
+#: Seconds after the last request in which answers still count.
+PATIENCE = 30.0
+#: Milliseconds: a generator that is later than this, at the 99th percentile, measures itself.
+LATE = 5.0
+#: Others between two copies of one callback.
+_AMONG = 64
+_TEXT = (
+    "event=incoming_message&id={id}&timestamp={now}&from=22000&to=1850{number:07d}&service=Google"
+    "&reply=G-{code:06d}+is+your+Google+verification+code.&pin=G-{code:06d}&price=1.25"
+)
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """One request that was answered with 2xx."""
+
+    request_id: str
+    #: When it was to be sent, by the clock of `time.monotonic`.
+    due: float
+    #: From then until its answer was there.
+    milliseconds: float
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """How a load went."""
+
+    sent: tuple[Sent, ...]
+    #: How often each other answer, or none, was had.
+    errors: dict[str, int]
+    #: Milliseconds by which requests left later than they should have though a connection was
+    #: free, the 99th percentile.
+    late: float
+
+    @property
+    def latencies(self) -> list[float]:
+        """Milliseconds, in order."""
+        return sorted(one.milliseconds for one in self.sent)
+
+
+def callbacks(each: int, first: int) -> Iterator[tuple[str, bytes]]:
+    """Request ids and forms as TellABot sends them, each `each` times, among others."""
+    block = first
+    while True:
+        now = int(time.time())
+        made = [_callback(block + number, now) for number in range(_AMONG)]
+        for _ in range(each):
+            yield from made
+        block += _AMONG
+
+
+def _callback(number: int, now: int) -> tuple[str, bytes]:
+    request_id = str(10_000_001 + number)
+    text = _TEXT.format(
+        id=request_id, now=now, number=number % 10_000_000, code=number * 7919 % 1_000_000
+    )
+    return request_id, text.encode()
+
+
+class Connection(asyncio.Protocol):
+    """Sends one request at a time, and tells the load of its answer."""
+
+    def __init__(self, load: "Load") -> None:
+        self._load = load
+        self._parser = httptools.HttpResponseParser(self)
+        self._under_way: tuple[str, float] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._under_way is not None:
+            self._load.failed(type(exc).__name__ if exc else "closed")
+        self._load.lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def send(self, request_id: str, due: float, request: bytes) -> None:
+        self._under_way = request_id, due
+        self._transport.write(request)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        if self._under_way is None:
+            return  # an answer that nobody asked for
+        request_id, due = self._under_way
+        self._under_way = None
+        status = self._parser.get_status_code()
+        if status // 100 == 2:  # noqa: PLR2004 - the class of success
+            self._load.answered(request_id, due)
+        else:
+            self._load.failed(str(status))
+        self._load.free(self)
+
+
+class Load:
+    """One load: what is due is sent on a free connection, or waits for one."""
+
+    def __init__(self, url: str, *, rate: float, seconds: float, each: int, first: int) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = str(parts.hostname), int(parts.port or 80)
+        self._head = (
+            f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: provider/1.0\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: "
+        ).encode()
+        self._rate, self._whole = rate, round(rate * seconds)
+        self._callbacks = callbacks(each, first)
+        self._idle: deque[Connection] = deque()
+        self._waiting: deque[tuple[str, float, bytes]] = deque()
+        self._sent: list[Sent] = []
+        self._errors: Counter[str] = Counter()
+        self._late: list[float] = []
+        self._ended = asyncio.Event()
+
+    async def run(self) -> Told:
+        self._loop = asyncio.get_running_loop()
+        for _ in range(min(CONNECTIONS, self._whole)):
+            self._idle.append(await self._connected())
+        began = time.monotonic()
+        for number in range(self._whole):
+            due = began + number / self._rate
+            wait = due - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            request_id, body = next(self._callbacks)
+            self._waiting.append((request_id, due, body))
+            if self._idle:
+                self._late.append((time.monotonic() - due) * 1000)
+            self._send_what_waits()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._ended.wait()
+        except TimeoutError:
+            self._errors["no answer"] += self._whole - self._done
+        return Told(
+            sent=tuple(self._sent),
+            errors=dict(self._errors),
+            late=percentile(sorted(self._late), 99),
+        )
+
+    # What connections tell
+
+    def answered(self, request_id: str, due: float) -> None:
+        self._sent.append(Sent(request_id, due, (time.monotonic() - due) * 1000))
+
+    def failed(self, why: str) -> None:
+        self._errors[why] += 1
+
+    def free(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        self._send_what_waits()
+        self._end_if_done()
+
+    def lost(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._end_if_done()
+        self._reconnecting = self._loop.create_task(self._reconnect())
+
+    async def _reconnect(self) -> None:
+        try:
+            self.free(await self._connected())
+        except OSError:
+            return  # what waits has no answer in the end
+
+    # What it does
+
+    @property
+    def _done(self) -> int:
+        return len(self._sent) + sum(self._errors.values())
+
+    def _end_if_done(self) -> None:
+        if self._done >= self._whole:
+            self._ended.set()
+
+    def _send_what_waits(self) -> None:
+        while self._waiting and self._idle:
+            request_id, due, body = self._waiting.popleft()
+            request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+            self._idle.popleft().send(request_id, due, request)
+
+    async def _connected(self) -> Connection:
+        connecting = self._loop.create_connection(lambda: Connection(self), self._host, self._port)
+        return (await connecting)[1]
+
+
+def percentile(ordered: list[float], wanted: float) -> float:
+    """Of values in order, by nearest rank; 0.0 of none."""
+    if not ordered:
+        return 0.0
+    return ordered[min(len(ordered) - 1, int(len(ordered) * wanted / 100))]
+
+
+def offered(url: str, *, rate: float, seconds: float, each: int = 1, first: int = 0) -> Told:
+    """Such a load, from a process of its own. Raises Failed where it says nothing of the server."""
+    words = [str(word) for word in (url, rate, seconds, each, first)]
+    done = subprocess.run(  # noqa: S603 - the words are ours
+        [sys.executable, "-m", "benchmarks.openloop", *words],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Failed(f"the open loop ended: {done.stderr.decode()[-300:]}")
+    told = msgspec.json.decode(done.stdout, type=Told)
+    if told.errors:
+        raise Failed(f"at {rate:.0f}/s not all were answered with 2xx: {told.errors}")
+    if told.late > LATE:
+        raise Failed(f"the open loop was {told.late:.1f} ms late at {rate:.0f}/s: offer less")
+    return told
+
+
+async def _main() -> None:
+    url, rate, seconds, each, first = sys.argv[1:]
+    load = Load(url, rate=float(rate), seconds=float(seconds), each=int(each), first=int(first))
+    sys.stdout.buffer.write(msgspec.json.encode(await load.run()))
+
+
+if __name__ == "__main__":
+    uvloop.run(_main())
