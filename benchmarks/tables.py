@@ -166,9 +166,15 @@ def _goal(goal: Goal) -> tuple[str, ...]:
 
 def _figure(name: str, figure: Figure | None, results: Results) -> tuple[str, ...]:
     if figure is None:
-        why = next((one.why for one in results.not_measured if one.name == name), "")
-        return (f"`{name}`", why or _NONE, MISSING, _NONE)
+        return (f"`{name}`", _why(name, results), MISSING, _NONE)
     return _named(figure)
+
+
+def _why(name: str, results: Results) -> str:
+    """Of the figure, or of all that begin so."""
+    return next(
+        (one.why for one in results.not_measured if f"{name}/".startswith(f"{one.name}/")), _NONE
+    )
 
 
 def _named(figure: Figure) -> tuple[str, ...]:

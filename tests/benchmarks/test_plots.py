@@ -8,6 +8,7 @@ from measured import example
 from msgspec.structs import replace
 
 from benchmarks.plots import PLOTS, plots
+from benchmarks.results import Series
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,13 @@ def test_a_bar_has_its_name_and_its_median(drawn):
     assert {"22,000", "11,000", "5,000", "550"} <= words
     assert {"Node-RED", "mq-bridge (SQLite)", "smshook, to one HTTP sink"} <= words
     assert "webhook" not in words
+
+
+def test_a_curve_of_its_own_is_drawn_where_a_run_has_one():
+    curve = Series(name="growth", x="events", y="1/s", points=((0, 5.0), (1e5, 4.0)))
+    run = replace(example(), series=(*example().series, curve))
+
+    assert {"events", "1/s", "100,000"} <= texts(plots(run)["growth"])
 
 
 def test_axes_are_named_with_their_units(drawn):

@@ -52,7 +52,7 @@ def test_a_whole_run_becomes_a_report_a_page_and_the_plots_of_what_was_measured(
         "docs/performance/throughput.svg",
     }
     assert first - written(tmp_path) == {
-        f"docs/performance/{name}.svg" for name in ("growth", "latency", "memory")
+        f"docs/performance/{name}.svg" for name in ("latency", "memory")
     }
 
 

@@ -111,8 +111,11 @@ def test_a_question_has_its_row():
 
 
 def test_what_is_missing_says_why_where_that_is_known():
-    assert tables.figures(example(), ["peer/webhook", "noop/256"]).splitlines()[2:] == [
+    assert tables.figures(example(), ["peer/webhook", "start/10m", "noop/256"]).splitlines()[
+        2:
+    ] == [
         "| `peer/webhook` | webhook is not there | not measured | - |",
+        "| `start/10m` | no journal is kept | not measured | - |",
         "| `noop/256` | - | not measured | - |",
     ]
 

@@ -40,7 +40,7 @@ def test_a_placeholder_becomes_what_was_measured(placeholder, text):
     [
         ("{median pipeline/file}", "not measured"),
         ("{spread memory/most}", "not measured"),
-        ("{ratio scale/10m scale/empty}", "not measured"),
+        ("{ratio scale/1m scale/empty}", "not measured"),
         ("{speed peer/webhook pipeline/http}", "not measured beside"),
         ("{day retry-storm}", "not measured"),
         ("{million bytes/written/tellabot}", "not measured"),
@@ -55,7 +55,7 @@ def test_what_this_run_lacks_says_so(placeholder, text):
 
 def test_the_plot_of_what_was_not_measured_is_not_shown():
     """Mutant: an image that leads nowhere."""
-    page = filled("{plot growth}", replace(example(), series=()))
+    page = filled("{plot growth}", replace(example(), figures=()))
 
     assert page.endswith("in the journal: not measured.")
 
