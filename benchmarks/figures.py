@@ -15,9 +15,11 @@ _NAMES = frozenset(
         "pipeline/http-3",
         "pipeline/file",
         "duplicates",
+        "duplicates/copies",
         "duplicates/rows",
         "duplicates/bytes",
         "retry-storm",
+        "retry-storm/copies",
         "hanging/without",
         "hanging/with",
         "peer/mq-bridge-sqlite",
@@ -38,8 +40,11 @@ _NAMES = frozenset(
         "memory/owed",
         "memory/slope",
         "memory/most",
-        "bytes/kept/tellabot",
-        "bytes/written/tellabot",
+        *(
+            f"bytes/{what}/{provider}"
+            for what in ("kept", "written")
+            for provider in ("tellabot", "herosms")
+        ),
     }
 )
 #: Of each query and of each stage of an event's way.

@@ -43,18 +43,18 @@ def main() -> int:
     return 0
 
 
-def write(run: Path) -> None:
+def write(run: Path, *, root: Path = _ROOT) -> None:
     """The report of a run beside it, and for a whole one the page for users and its plots."""
     results = read(run)
     run.with_suffix(".md").write_text(report(results), encoding="utf-8")
     if run.name != FULL.name:
         return
     made = files(results)
-    for old in kept(_ROOT) - made.keys():
-        (_ROOT / old).unlink()
+    for old in kept(root) - made.keys():
+        (root / old).unlink()
     for path, text in made.items():
-        (_ROOT / path).parent.mkdir(exist_ok=True)
-        (_ROOT / path).write_text(text, encoding="utf-8")
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
 
 
 def files(results: Results) -> Mapping[Path, str]:

@@ -54,7 +54,7 @@ def goals_met(results: Results) -> str:
 def figures(results: Results, names: Iterable[str]) -> str:
     """Those that are asked for, in this order; what is missing says so."""
     rows = [_figure(name, results.figure(name), results) for name in names]
-    return table(("what", "median", "low to high"), rows)
+    return table(("figure", "what", "median", "low to high"), rows)
 
 
 def rates(results: Results, chosen: Iterable[Figure]) -> str:
@@ -116,12 +116,18 @@ def stages(results: Results, name: str) -> Mapping[str, float]:
 
 
 def part(results: Results, name: str, wanted: Iterable[str]) -> str:
-    """The share of some stages of a profile."""
+    """The share of some stages of a profile; `other` is also what no stage of today is."""
     parts = stages(results, name)
     whole = sum(parts.values())
     if not whole:
         return MISSING
-    return percent(sum(parts.get(stage, 0.0) for stage in wanted) / whole)
+    asked = set(wanted)
+    found = [
+        spell
+        for stage, spell in parts.items()
+        if stage in asked or (stage not in STAGES and "other" in asked)
+    ]
+    return percent(sum(found) / whole)
 
 
 def reads(results: Results) -> str:
@@ -160,9 +166,15 @@ def _goal(goal: Goal) -> tuple[str, ...]:
 
 def _figure(name: str, figure: Figure | None, results: Results) -> tuple[str, ...]:
     if figure is None:
-        why = next((one.why for one in results.not_measured if one.name == name), "")
-        return (f"`{name}`", MISSING, why or _NONE)
-    return (figure.what, quantity(figure.median, figure.unit), spread(figure.values))
+        return (f"`{name}`", _why(name, results), MISSING, _NONE)
+    return _named(figure)
+
+
+def _why(name: str, results: Results) -> str:
+    """Of the figure, or of all that begin so."""
+    return next(
+        (one.why for one in results.not_measured if f"{name}/".startswith(f"{one.name}/")), _NONE
+    )
 
 
 def _named(figure: Figure) -> tuple[str, ...]:

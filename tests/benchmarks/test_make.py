@@ -1,0 +1,41 @@
+"""What `make bench` says, and what it starts."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def make(*words, **kwargs):
+    return subprocess.run(
+        [shutil.which("make"), *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **kwargs,
+    )
+
+
+def test_where_there_is_no_load_generator_it_says_what_would_do(tmp_path):
+    """Before anything is installed or measured. Mutant: Python's traceback at the first load."""
+    (tmp_path / "sh").symlink_to(shutil.which("sh"))
+
+    done = make("bench", env={**os.environ, "PATH": str(tmp_path)})
+
+    said = "wrk is not there: apt install wrk, then run make bench again\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(said)
+
+
+def test_what_is_asked_of_make_is_asked_of_the_benchmark():
+    """Mutants: QUICK=1 that measures for an hour; only the first of several names."""
+    plain, quick = make("-n", "bench"), make("-n", "bench", "QUICK=1", "ONLY=noop pipeline/http")
+
+    assert plain.stdout.splitlines()[-1].split() == [".venv/bin/python", "-m", "benchmarks"]
+    assert quick.stdout.splitlines()[-1].endswith(
+        "python -m benchmarks --quick --only noop pipeline/http"
+    )
