@@ -22,12 +22,12 @@ class Memory(msgspec.Struct, frozen=True):
 
     @property
     def slope(self) -> float:
-        """Kilobytes a minute over the second half, by least squares: the first half fills caches."""
+        """Kilobytes a minute over the second half: the first half fills caches."""
         return slope(self.points[len(self.points) // 2 :]) * 1000 * 60
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Of the line that fits best."""
+    """Of the line that fits best, by least squares."""
     x, y = zip(*points, strict=True)
     return statistics.linear_regression(x, y).slope
 

@@ -26,6 +26,8 @@ class Run:
         self._cases: dict[str, Case] = {}
         self._series: dict[str, Series] = {}
         self._missing: dict[str, str] = {}
+        #: A case did not measure what it says.
+        self.failed = False
 
     def take(self, cases: Sequence[Case], *, repetitions: int) -> None:
         """All that repeat, in turn; then those that are run once."""
@@ -69,11 +71,21 @@ class Run:
             self._missing[case.name] = str(exc)
             self._say(f"{place} {case.name}: not measured: {exc}")
             return
-        except Failed as exc:
-            raise Failed(f"{case.name}: {exc}") from exc
+        except Exception as exc:  # noqa: BLE001 - an hour's run must not be lost to one case
+            why = str(exc) if isinstance(exc, Failed) else f"{type(exc).__name__}: {exc}"
+            self.failed = True
+            self._forget(case, why)
+            self._say(f"{place} {case.name}: failed: {why}")
+            return
         self._keep(case, measured)
         said = ", ".join(f"{name} {value:,.4g}" for name, value in measured.values.items())
         self._say(f"{place} {said} ({time.monotonic() - began:.0f} s)")
+
+    def _forget(self, case: Case, why: str) -> None:
+        """What it measured before counts no more: its figures would be of other repetitions."""
+        self._missing[case.name] = f"failed: {why}"
+        for name in [name for name, of in self._cases.items() if of is case]:
+            del self._cases[name], self._values[name]
 
     def _keep(self, case: Case, measured: Measured) -> None:
         for name, value in measured.values.items():
