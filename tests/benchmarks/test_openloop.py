@@ -1,0 +1,179 @@
+"""A load on a schedule: what a server's pause costs is counted, and so is the load's own fault."""
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from benchmarks import openloop
+from benchmarks.bench import Failed
+from receiver.decode import decode
+from receiver.providers.tellabot import TellABot
+from receiver.source import Callback
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+LAST = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+BUSY = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"
+
+
+class Server(asyncio.Protocol):
+    """Says what the test has it say to the request of each number; nothing at all: it hangs up."""
+
+    def __init__(self, said, numbers, open_ones):
+        self.said, self.numbers, self.open_ones = said, numbers, open_ones
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.open_ones.add(transport)
+
+    def connection_lost(self, _exc):
+        self.open_ones.discard(self.transport)
+
+    def data_received(self, data):
+        for _ in range(data.count(b"POST ")):
+            answer = self.said(next(self.numbers))
+            self.transport.write(answer)
+            if answer in (b"", LAST):
+                self.transport.close()
+                return
+
+
+@contextlib.contextmanager
+def serving(said):
+    """Its URL."""
+    loop = asyncio.new_event_loop()
+    numbers, open_ones = itertools.count(), set()
+    listening = loop.create_server(
+        lambda: Server(said, numbers, open_ones), "127.0.0.1", 0, backlog=256
+    )
+    server = loop.run_until_complete(listening)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in/tellabot/token"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        for transport in open_ones:
+            transport.abort()
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+
+
+def test_all_that_was_due_while_a_server_stood_still_had_waited():
+    """Mutant: with latencies from when a request was really sent, only those that were under way
+    when the server stopped had waited, one for each connection, and 90 of 100 had not."""
+
+    def stalls_once(number):
+        if number == 300:
+            time.sleep(1.0)
+        return OK
+
+    with serving(stalls_once) as url:
+        told = openloop.offered(url, rate=600, seconds=3)
+
+    waited = [one for one in told.latencies if one > 100]
+    assert len(told.sent) == 1800
+    assert 500 < len(waited) < 900  # of the 600 that were due, all but the last tenth of a second
+    assert openloop.percentile(told.latencies, 90) > 400
+    assert openloop.percentile(told.latencies, 50) < 100
+
+
+def test_nothing_is_sent_before_it_is_due_nor_counted_from_another_time():
+    """Mutant: a timer of whole milliseconds fired early, and answers came before their request."""
+    with serving(lambda _: OK) as url:
+        told = openloop.offered(url, rate=50, seconds=1)
+
+    assert min(told.latencies) > 0
+    due = sorted(one.due for one in told.sent)
+    apart = [after - before for before, after in itertools.pairwise(due)]
+    assert apart == pytest.approx([0.02] * 49)
+
+
+def test_a_load_that_is_late_by_itself_says_so():
+    """Mutant: counted of requests alone that found a free connection, only the first were."""
+    with serving(lambda _: OK) as url, pytest.raises(Failed, match="ms late"):
+        openloop.offered(url, rate=200_000, seconds=0.1)
+
+
+def test_a_server_that_closes_after_each_answer_is_asked_on_another_connection():
+    """Mutant: what waited was sent on a connection that was about to end, and had no answer."""
+
+    def stalls_once(number):
+        if number == 30:
+            time.sleep(0.5)
+        return LAST
+
+    with serving(stalls_once) as url:
+        told = loaded(url, rate=500, seconds=1)
+
+    assert (len(told.sent), told.errors) == (500, {})
+
+
+def test_requests_without_a_good_answer_are_counted_by_what_they_got():
+    answers = {3: BUSY, 5: BUSY, 7: b""}
+
+    with serving(lambda number: answers.get(number, OK)) as url:
+        told = loaded(url, rate=100, seconds=0.2)
+
+    assert told.errors == {"429": 2, "closed": 1}
+    assert len(told.sent) == 17
+
+
+def test_a_load_with_errors_is_no_measurement():
+    with (
+        serving(lambda _: BUSY) as url,
+        pytest.raises(Failed, match=r"not all were answered with 2xx: {'429': 10}"),
+    ):
+        openloop.offered(url, rate=100, seconds=0.1)
+
+
+def test_each_callback_is_another_message_that_the_product_reads():
+    now = datetime.now(UTC)
+    made = list(itertools.islice(openloop.callbacks(each=1, first=0), 1000))
+
+    events = [_read(body, now) for _, body in made]
+
+    assert [event.data.request_id for event in events] == [name for name, _ in made]
+    for said in ("request_id", "to", "code"):
+        assert len({getattr(event.data, said) for event in events}) == 1000
+    ids = [int(name) for name, _ in made]
+    assert ids == sorted(ids)
+
+
+def test_copies_come_among_others():
+    made = list(itertools.islice(openloop.callbacks(each=8, first=0), 1024))
+
+    assert set(Counter(made).values()) == {8}
+    assert all(one != other for one, other in itertools.pairwise(made))
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(50, 5.0), (90, 9.0), (99, 10.0), (1, 1.0)])
+def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(wanted, found):
+    assert openloop.percentile([float(number) for number in range(1, 11)], wanted) == found
+
+
+def test_of_nothing_a_percentile_is_zero():
+    assert openloop.percentile([], 50) == 0.0
+
+
+def loaded(url, *, rate, seconds):
+    """What came of it, whatever it was."""
+
+    async def load():
+        return await openloop.Load(url, rate=rate, seconds=seconds, each=1, first=0).run()
+
+    return asyncio.run(load())
+
+
+def _read(body, now):
+    fields = decode(body, content_encoding=None, encodings=TellABot.encodings)
+    callback = Callback(headers=(), body=body, peer="192.0.2.7", received=now)
+    (event,) = TellABot().normalize(fields, callback)
+    return event
