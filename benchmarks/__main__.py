@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -54,7 +55,13 @@ def _bench(*, quick: bool) -> Bench:
     cache = Path(os.environ.get("SMSHOOK_BENCH_CACHE", _HERE.parent / ".bench-cache"))
     folder = cache / "work"
     folder.mkdir(parents=True, exist_ok=True)
-    return Bench(folder=folder, cache=cache, quick=quick, seconds=1.0 if quick else 4.0)
+    return Bench(
+        folder=folder,
+        cache=cache,
+        quick=quick,
+        seconds=1.0 if quick else 4.0,
+        secret=secrets.token_hex(32),
+    )
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     quick: bool
     #: Of each load.
     seconds: float
+    #: Of every product that is started: a journal knows the one that it was made with.
+    secret: str
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -103,7 +105,9 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         On an empty journal, unless another is named.
         """
         with self.scratch() as folder:
-            product = _configured(folder, sinks, routes, journal or folder / "smshook.db")
+            product = _configured(
+                folder, sinks, routes, journal or folder / "smshook.db", self.secret
+            )
             began = time.monotonic()
             with started(
                 (*command, "serve"), folder=folder, environment=_here(), ready=product.is_ready
@@ -210,7 +214,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         return body
 
 
-def _configured(folder: Path, sinks: str, routes: str, journal: Path) -> Product:
+def _configured(folder: Path, sinks: str, routes: str, journal: Path, secret: str) -> Product:
     product = Product(
         folder=folder,
         journal=journal,
@@ -220,7 +224,7 @@ def _configured(folder: Path, sinks: str, routes: str, journal: Path) -> Product
         key=secrets.token_hex(20),
     )
     text = _CONFIG.format(
-        secret=secrets.token_hex(32),
+        secret=secret,
         journal=journal.absolute(),
         port=product.port,
         admin_port=product.admin_port,

@@ -75,7 +75,7 @@ def _system() -> str:
 
 
 def _file_system(folder: Path) -> str:
-    return _first_line("stat", "--file-system", "--format", "%T", str(folder))
+    return _first_line("findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(folder))
 
 
 def _first_line(*words: str) -> str:

@@ -38,7 +38,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def goals(results: Results) -> str:
     """Met or missed is judged by the median of the repetitions."""
-    head = ("goal", "wanted", "median", "", "each repetition")
+    head = ("goal", "what", "wanted", "median", "", "each repetition")
     return table(head, [_goal(one) for one in results.goals])
 
 
@@ -46,9 +46,9 @@ def goals_met(results: Results) -> str:
     """How many, in words that are true of any number."""
     if not results.goals:
         return "No goal was measured."
-    missed = [one.what for one in results.goals if not one.met]
+    missed = [f"`{one.name}`" for one in results.goals if not one.met]
     count = f"{len(results.goals) - len(missed)} of {len(results.goals)} goals are met"
-    return f"{count}; missed: {'; '.join(missed)}." if missed else f"{count}."
+    return f"{count}; missed: {', '.join(missed)}." if missed else f"{count}."
 
 
 def figures(results: Results, names: Iterable[str]) -> str:
@@ -150,12 +150,13 @@ def pairs(chosen: Mapping[str, str]) -> str:
 
 def not_measured(results: Results) -> str:
     if not results.not_measured:
-        return "Nothing was left out."
+        return "All that was asked for was measured."
     return table(("", "why"), [(f"`{one.name}`", one.why) for one in results.not_measured])
 
 
 def _goal(goal: Goal) -> tuple[str, ...]:
     return (
+        f"`{goal.name}`",
         goal.what,
         f"{goal.bound} {goal.wanted:,g} {goal.unit}".rstrip(),
         quantity(goal.median, goal.unit),

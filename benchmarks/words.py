@@ -22,7 +22,7 @@ def quantity(value: float, unit: str) -> str:
 
 def spread(values: Sequence[float]) -> str:
     """From the lowest to the highest; nothing can be said of a single one."""
-    return f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else "one value"
+    return f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else "once"
 
 
 def percent(share: float) -> str:

@@ -102,6 +102,7 @@ CASES = (
     Case(
         name="retry-storm",
         what="each callback eight times, among 64 others, 64 connections",
+        units={"retry-storm/copies": "copies"},
         run=_storm,
     ),
 )

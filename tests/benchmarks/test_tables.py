@@ -61,8 +61,8 @@ def test_a_goal_is_met_by_the_median(bound, values, met):
 
 def test_goals_show_each_repetition_and_whether_they_are_met():
     assert tables.goals(example()).splitlines()[2:] == [
-        "| accept / bare | at least 0.4 | 0.450 | met | 0.450, 0.440, 0.500 |",
-        "| p99 of answers | at most 10 ms | 11.0 ms | **missed** | 12.0, 9.00, 11.0 |",
+        "| `accept` | accept / bare | at least 0.4 | 0.450 | met | 0.450, 0.440, 0.500 |",
+        "| `answers` | p99 of answers | at most 10 ms | 11.0 ms | **missed** | 12.0, 9.00, 11.0 |",
     ]
 
 
@@ -147,7 +147,7 @@ def test_a_rate_and_a_time_have_their_unit():
     assert quantity(1.5, "ms") == "1.50 ms"
     assert quantity(1.5, "") == "1.50"
     assert spread([2.0, 1.0]) == "1.00 to 2.00"
-    assert spread([2.0]) == "one value"
+    assert spread([2.0]) == "once"
 
 
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=20))

@@ -14,7 +14,7 @@ from benchmarks.template import UnknownPlaceholder, filled
         ("{version}", "0.1.0"),
         ("{commit}", "0123abc"),
         ("{kind}", "a whole run"),
-        ("{goals met}", "1 of 2 goals are met; missed: p99 of answers."),
+        ("{goals met}", "1 of 2 goals are met; missed: `answers`."),
         ("{median pipeline/http}", "5,000/s"),
         ("{median fdatasync}", "0.625 ms"),
         ("{spread pipeline/http}", "5,000 to 5,500"),
@@ -83,5 +83,5 @@ def test_a_placeholder_that_no_run_has_is_an_error(placeholder, complaint):
 def test_a_figure_that_only_this_run_has_can_be_named():
     assert filled("{median read/10m/tomorrow/p50}", example()) == "not measured"
     assert filled("{group read/10m}", example()).endswith(
-        "| `read/10m/a page/p50` | a page | 1.25 ms | one value |"
+        "| `read/10m/a page/p50` | a page | 1.25 ms | once |"
     )
