@@ -219,7 +219,7 @@ class Load:
             await asyncio.sleep(wait + _TICK if wait > 0 else 0)
             return
         while wait > 0:
-            await asyncio.sleep(wait)
+            await asyncio.sleep(max(0, wait - _TICK))
             wait = due - time.monotonic()
 
     @property
