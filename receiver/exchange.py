@@ -4,6 +4,7 @@ Nearly every callback comes in one segment. To await its body under a deadline, 
 messages whose every field is looked through again, takes as long as the bare server does.
 """
 
+import weakref
 from collections.abc import Sequence
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -15,15 +16,16 @@ EXCHANGE = "smshook.exchange"
 class Exchange:
     """What an app may ask beside `receive` and `send`, and instead of them."""
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_found",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+        # Weak, since the cycle holds the scope that holds this: else only the collector frees them.
+        self._found = weakref.ref(cycle)
 
     def body(self) -> bytes | None:
         """All of it; None where it has to be waited for, by `receive`."""
-        cycle = self._cycle
-        if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+        cycle = self._found()
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
             return None
         body, cycle.body = bytes(cycle.body), bytearray()
         cycle.message_event.clear()
@@ -34,11 +36,11 @@ class Exchange:
 
         The fields are ours: they have a length, and none is looked through.
         """
-        cycle = self._cycle
+        cycle = self._found()
+        if cycle is None or cycle.disconnected:
+            return True
         if cycle.flow.write_paused or cycle.response_started or cycle.scope["method"] == "HEAD":
             return False
-        if cycle.disconnected:
-            return True
         lines = [b"%s: %s\r\n" % field for field in fields]
         if (b"connection", b"close") in fields:
             cycle.keep_alive = False

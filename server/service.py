@@ -48,7 +48,7 @@ GRACE = 8.0
 LAST_WORDS = 0.5
 #: Objects made and not freed until the young ones are looked through, and how often that until the
 #: older ones are.
-COLLECTED_AFTER = (20_000, 20, 20)
+COLLECTED_AFTER = (5_000, 20, 20)
 #: Seconds until a sink that failed as a whole is opened again.
 REOPEN = 1.0
 
