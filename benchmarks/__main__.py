@@ -59,6 +59,7 @@ def _bench(*, quick: bool) -> Bench:
         folder=folder,
         cache=cache,
         quick=quick,
+        python=cache / "venv" / "bin" / "python",
         seconds=1.0 if quick else 4.0,
         secret=secrets.token_hex(32),
     )

@@ -6,11 +6,10 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +24,6 @@ ROOT = Path(__file__).parents[1]
 _CALLBACKS = Path(__file__).with_name("callbacks.lua")
 _REQUESTS = re.compile(r"(\d+) requests in")
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
-_SMSHOOK = str(Path(sys.executable).with_name("smshook"))
 
 #: What the product is started with. Nothing here is faster than the default, or less safe.
 _CONFIG = """\
@@ -66,6 +64,9 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     #: What is kept between runs: peers that are installed, journals of millions of events.
     cache: Path
     quick: bool
+    #: Of an environment that has what the product needs and nothing else: what the plots need
+    #: would be imported where it is found, and weigh on the product.
+    python: Path
     #: Of each load.
     seconds: float
     #: Of every product that is started: a journal knows the one that it was made with.
@@ -84,7 +85,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     def floor(self) -> Iterator[str]:
         """The bare ASGI app; its url."""
         port = free_port()
-        words = (sys.executable, "-m", "benchmarks.floor", str(port))
+        words = (self.python, "-m", "benchmarks.floor", str(port))
         with (
             self.scratch() as folder,
             started(words, folder=folder, environment=_here(), ready=lambda: listens(port)),
@@ -98,12 +99,13 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         sinks: str,
         routes: str,
         journal: Path | None = None,
-        command: Sequence[str] = (_SMSHOOK,),
+        module: str | None = None,
     ) -> Iterator["Product"]:
         """`smshook serve` on a configuration with these sinks and routes, as YAML.
 
-        On an empty journal, unless another is named.
+        On an empty journal, unless another is named. A `module` of ours starts it another way.
         """
+        command = (self.python, "-m", module) if module else (self.python.with_name("smshook"),)
         with self.scratch() as folder:
             product = _configured(
                 folder, sinks, routes, journal or folder / "smshook.db", self.secret

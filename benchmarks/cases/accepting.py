@@ -1,6 +1,5 @@
 """How many callbacks a second are answered, durable, beside a server that does nothing."""
 
-import sys
 from functools import partial
 
 from ..bench import Bench, Form
@@ -13,7 +12,6 @@ _ROUTES = (
     "whatsapp: {to: [idle], when: {type: sms.received, data.service.key: whatsapp}}",
     "elsewhere: {to: [idle], when: {type: sms.received, data.country: [GB, DE, PL]}}",
 )
-_ONE_TRANSACTION = (sys.executable, "-m", "benchmarks.one_transaction")
 
 
 def routes(count: int) -> str:
@@ -35,7 +33,9 @@ def _accept(bench: Bench, *, form: Form, connections: int, count: int) -> Measur
 
 
 def _one_transaction(bench: Bench) -> Measured:
-    with bench.product(sinks=IDLE, routes=routes(1), command=_ONE_TRANSACTION) as product:
+    with bench.product(
+        sinks=IDLE, routes=routes(1), module="benchmarks.one_transaction"
+    ) as product:
         load = bench.load(product.callback(), connections=64)
         product.check(load, connections=64)
     return Measured(values={"one-transaction/64": load.rate})
