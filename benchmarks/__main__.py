@@ -60,7 +60,7 @@ def _bench(*, quick: bool) -> Bench:
         cache=cache,
         quick=quick,
         python=cache / "venv" / "bin" / "python",
-        seconds=1.0 if quick else 4.0,
+        seconds=1.0 if quick else 3.0,
         secret=secrets.token_hex(32),
     )
 

@@ -47,7 +47,7 @@ def _offered(
 def _idle(bench: Bench) -> Measured:
     disk = machine.fdatasync(bench.folder)
     with piped(bench, "timed") as (product, receiver):
-        seconds = 5 if bench.quick else 20
+        seconds = 5 if bench.quick else 15
         _, through = _offered(product, receiver, rate=_IDLE, seconds=seconds)
     return Measured(values={"fdatasync": disk, **_percentiles("latency/idle", through)})
 
@@ -56,7 +56,7 @@ def _half(bench: Bench) -> Measured:
     with piped(bench, "timed") as (product, receiver):
         capacity = settled(bench, product, sinks=1)
         answers, through = _offered(
-            product, receiver, rate=capacity / 2, seconds=4 if bench.quick else 15
+            product, receiver, rate=capacity / 2, seconds=4 if bench.quick else 10
         )
     return Measured(
         values={
