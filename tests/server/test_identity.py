@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.source import Key
-from server.identity import BadCursor, Identity, StaleCursor
+from server.identity import BadCursor, Chance, Identity, StaleCursor
 
 SECRET = "a secret of thirty-two bytes or more"
 JOURNAL, ANOTHER = "00112233445566778899aabbccddeeff", "ff" * 16
@@ -179,3 +179,32 @@ def test_a_cursor_fits_into_a_url_as_it_is(identity):
     assert set(cursor.rstrip("=")) <= set(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     )
+
+
+# Chance
+
+
+def test_chance_is_fetched_in_bulk_and_never_given_twice():
+    """Mutants: the same bytes to everybody; a fetch for each id."""
+    fetched = []
+
+    def fetch(size):
+        fetched.append(size)
+        return b"".join(number.to_bytes(8) for number in range(size // 8))
+
+    chance = Chance(fetch)
+    got = [chance(8) for _ in range(512)]
+    again = chance(8)
+
+    assert len(set(got)) == 512
+    assert (fetched, again) == ([4096, 4096], bytes(8))
+
+
+def test_more_chance_than_is_fetched_at_once_is_had_whole():
+    assert len(Chance()(10_000)) == 10_000
+
+
+def test_two_requests_have_two_ids():
+    identity = Identity(SECRET, Chance())
+
+    assert len({identity.request_id() for _ in range(1000)}) == 1000

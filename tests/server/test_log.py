@@ -1,5 +1,6 @@
 """Logs are an interface: one line a thing, whatever strangers sent."""
 
+import asyncio
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from journal.quantity import Secret
-from server.log import configure
+from server.log import configure, write_out
 
 AT = 1_600_108_957.25
 ID = "01931c5e-7b2a-7c3d-9e4f-0123456789ab"
@@ -300,3 +301,68 @@ def test_a_line_that_was_torn_does_not_spoil_the_next():
     half, *whole = out.getvalue().splitlines()
     assert half == b'{"ts":"2020-09-14T18'
     assert [json.loads(line)["event"] for line in whole] == ["delivery.dead", "sink.paused"]
+
+
+# When it is written
+
+
+class Counting(io.BytesIO):
+    writes = 0
+
+    def write(self, data):
+        self.writes += 1
+        return super().write(data)
+
+
+async def test_what_is_said_in_one_turn_is_written_together_at_its_end():
+    """Mutants: each line a write of its own; lines that wait for the next thing to be said."""
+    out = Counting()
+    log = logging_to(out)
+
+    for number in range(3):
+        log.info("service.stopping", pid=number)
+    before = out.writes
+    await asyncio.sleep(0)
+
+    said = [json.loads(line)["pid"] for line in out.getvalue().splitlines()]
+    assert (before, out.writes, said) == (0, 1, [0, 1, 2])
+    log.info("service.stopping", pid=3)
+    await asyncio.sleep(0)
+    assert out.writes == 2
+
+
+async def test_what_was_said_before_the_process_ends_at_once_is_written():
+    """`os._exit` runs no callback of the loop. Mutant: the line that says why is lost."""
+    out = Counting()
+    logging_to(out).error("journal.error", error="SQLITE_IOERR_FSYNC")
+
+    write_out()
+
+    assert b"SQLITE_IOERR_FSYNC" in out.getvalue()
+
+
+def test_without_a_loop_a_line_is_written_at_once():
+    out = Counting()
+    logging_to(out).info("service.stopping")
+
+    assert out.writes == 1
+
+
+class Ended:
+    """A loop that runs nothing any more."""
+
+    def call_soon(self, _callback):
+        pass
+
+
+def test_a_line_that_a_loop_never_wrote_comes_with_the_next(monkeypatch):
+    """Mutant: a loop that has ended is waited for."""
+    out = Counting()
+    log = logging_to(out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "get_running_loop", Ended)
+        log.info("service.stopping", pid=1)
+    log.info("service.stopping", pid=2)
+
+    assert [json.loads(line)["pid"] for line in out.getvalue().splitlines()] == [1, 2]
