@@ -120,6 +120,7 @@ class Outbox:
         self._conn, self._start, self._counts = conn, start, counts
         self.last_id = last_id
         self._rows: list[tuple[object, ...]] = []
+        self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = {}
 
     def apply(self, op: OutboxOp) -> OutboxResult:
@@ -127,6 +128,7 @@ class Outbox:
 
     def flush(self) -> None:
         insert(self._conn, "deliveries", self._rows)
+        insert(self._conn, "attempts", self._attempts)
         for sink, results in self._results.items():
             self._conn.execute(
                 """
@@ -228,8 +230,7 @@ class Outbox:
 
     def _attempt(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
         self._results.setdefault(delivery.sink, _Results()).add(attempt)
-        self._conn.execute(
-            "insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?)",
+        self._attempts.append(
             (
                 delivery.id,
                 n,
@@ -239,7 +240,7 @@ class Outbox:
                 attempt.error,
                 attempt.took_ms,
                 attempt.answer,
-            ),
+            )
         )
 
     def _advance(self, sink: str, ordering: str) -> None:
