@@ -11,7 +11,7 @@ _SHAPES = (1, 4, 16, 64)
 
 def insert(conn: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
     """Rows whose first value is not null. One by one, or by executemany, is slower."""
-    for part in _parts(rows, filler=(None,) * len(rows[0]) if rows else ()):
+    for part in _parts(rows):
         sql = _insertion(table, len(part[0]), len(part))
         conn.execute(sql, [value for row in part for value in row])
 
@@ -22,17 +22,18 @@ def owners(
     """The events, as (seq, id), of those keys, as (source, key), that are known."""
     return {
         (source, key): (seq, id_)
-        for part in _parts(keys, filler=(None, None))
+        for part in _parts(keys)
         for source, key, seq, id_ in conn.execute(
             _search(len(part)), [value for one in part for value in one]
         )
     }
 
 
-def _parts(rows: Sequence[Row], *, filler: Row) -> Iterator[Sequence[Row]]:
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     for begin in range(0, len(rows), _SHAPES[-1]):
         part = rows[begin : begin + _SHAPES[-1]]
         shape = next(shape for shape in _SHAPES if shape >= len(part))
+        filler = (None,) * len(part[0])
         yield [*part, *[filler] * (shape - len(part))]
 
 

@@ -50,6 +50,6 @@ def _possible(text: str, region: str | None) -> str | None:
 
 def sender(text: str, region: str | None) -> str:
     """Who sent it: E.164, or as sent for short codes and names."""
-    if len(text) < SHORTEST or len(digits(text)) < SHORTEST:
+    if len(digits(text)) < SHORTEST:
         return text
     return e164(text, region) or text

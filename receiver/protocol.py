@@ -287,12 +287,8 @@ class DoorProtocol(HttpToolsProtocol):
         if self._fields > self.max_fields or self._fields_size > self.max_fields_size:
             self._broken(431)
         # uvicorn would add trailers, which come after the body, to the fields the app has read.
-        if not self._in_head:
-            return
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if not self._is_well_framed():

@@ -130,7 +130,7 @@ def started(
         process = subprocess.Popen(  # noqa: S603 - the words are ours
             words,
             cwd=folder,
-            env=os.environ | environment,
+            env={**_foreign_to_us(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -141,6 +141,11 @@ def started(
         yield process.pid
     finally:
         _end(process)
+
+
+def _foreign_to_us() -> dict[str, str]:
+    """Without the settings of who runs this: they name a configuration and a journal of theirs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SMSHOOK")}
 
 
 def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:

@@ -354,3 +354,14 @@ def test_64_kib_of_anything_take_milliseconds(body):
 
     # 10 ms at most where this was written; quadratic is seconds. The margin is for busy machines.
     assert min(took) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [(b"a=\xc3%A9", "\u00e9"), (b"a=\xc3", "\ufffd"), ("a=\u00e9%20".encode(), "\u00e9 ")],
+)
+def test_bytes_and_escapes_of_one_character_belong_together(sent, read):
+    """Mutant: what is no UTF-8 by itself is replaced before escapes are read."""
+    fields = decode(sent, content_encoding=None, encodings=frozenset({"form"}))
+
+    assert fields == {"a": read}
