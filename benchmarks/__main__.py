@@ -1,14 +1,13 @@
 """`python -m benchmarks`: measure, write the results down, and make the pages of them."""
 
 import argparse
-import os
 import secrets
 import sys
 from pathlib import Path
 
 import msgspec
 
-from . import report
+from . import prefill, report
 from .bench import Bench
 from .case import Case
 from .cases import CASES
@@ -28,8 +27,8 @@ def main() -> int:
     if asked.output == "json":
         sys.stdout.buffer.write(document + b"\n")
         return int(run.failed)
-    # Some cases alone are a look, not a run: the results that are kept hold all.
-    path = _QUICK if asked.quick or asked.only else _FULL
+    # Some cases alone, or a few turns, are a look: the results that are kept are of a whole run.
+    path = _QUICK if asked.quick or asked.only or asked.repeats else _FULL
     path.write_bytes(document + b"\n")
     say(f"wrote {path.relative_to(_HERE.parent)}")
     report.write(path)
@@ -47,12 +46,16 @@ def _arguments() -> argparse.Namespace:
 
 def _chosen(asked: argparse.Namespace) -> list[Case]:
     if asked.only:
-        return [case for case in CASES if case.name.startswith(tuple(asked.only))]
+        chosen = [case for case in CASES if case.name.startswith(tuple(asked.only))]
+        if not chosen:
+            names = ", ".join(case.name for case in CASES)
+            raise SystemExit(f"--only: no case begins with {' or '.join(asked.only)}; have {names}")
+        return chosen
     return [case for case in CASES if case.quick or not asked.quick]
 
 
 def _bench(*, quick: bool) -> Bench:
-    cache = Path(os.environ.get("SMSHOOK_BENCH_CACHE", _HERE.parent / ".bench-cache"))
+    cache = prefill.cache()
     folder = cache / "work"
     folder.mkdir(parents=True, exist_ok=True)
     return Bench(

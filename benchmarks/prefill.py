@@ -86,7 +86,7 @@ class _Row(NamedTuple):
 def cache() -> Path:
     """Where journals are kept: SMSHOOK_BENCH_CACHE, or .bench-cache in the checkout."""
     named = os.environ.get("SMSHOOK_BENCH_CACHE")
-    return Path(named) if named else Path(__file__).parent.parent / ".bench-cache"
+    return Path(named).absolute() if named else Path(__file__).parents[1] / ".bench-cache"
 
 
 def is_kept(events: int) -> bool:

@@ -157,3 +157,19 @@ def _is_gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+def test_a_process_knows_nothing_of_the_settings_of_who_runs_it(tmp_path, monkeypatch):
+    """Mutant: a benchmark that serves its user's own configuration, on the user's own journal."""
+    monkeypatch.setenv("SMSHOOK_CONFIG", "/etc/smshook.yaml")
+
+    log = tmp_path / "output.log"
+
+    def ready():
+        return "OURS" in log.read_text()
+
+    with peer.started(["env"], folder=tmp_path, environment={"OURS": "1"}, ready=ready):
+        said = log.read_text().splitlines()
+
+    assert "OURS=1" in said
+    assert not [line for line in said if line.startswith("SMSHOOK")]
