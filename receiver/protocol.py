@@ -58,6 +58,10 @@ class _Broken(Exception):
     """Stops the parser; why is in the protocol."""
 
 
+def _nothing() -> None:
+    """Nobody is there to be closed any more."""
+
+
 class _Line(asyncio.Transport):
     """The transport as request cycles see it: `close` is the protocol's."""
 
@@ -72,6 +76,10 @@ class _Line(asyncio.Transport):
 
     def close(self) -> None:
         self._close()
+
+    def let_go(self) -> None:
+        """The connection is over: nothing here leads back to its protocol."""
+        self._close = _nothing
 
     def is_closing(self) -> bool:
         return self.closing or self._wire.is_closing()
@@ -148,6 +156,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._due = None
         if self._timer is not None:
             self._timer.cancel()
+        # Else it waits for the collector, and most callbacks come on a connection of their own.
+        self._line.let_go()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """True keeps the connection open for the answer to a client that has said all it will.

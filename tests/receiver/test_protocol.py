@@ -911,3 +911,25 @@ async def test_a_request_leaves_nothing_for_the_collector():
             gc.enable()
 
     assert len(left) <= 2
+
+
+@pytest.mark.parametrize("closes", ["client", "door"])
+async def test_a_connection_that_ends_leaves_nothing_for_the_collector(closes):
+    """Mutant: `let_go` left out: all fifty stay."""
+    last = b"Connection: close\r\nHost"
+    request = REQUEST if closes == "client" else REQUEST.replace(b"Host", last)
+    async with Door(App()) as door:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                async with door.call() as (reader, writer):
+                    writer.write(request)
+                    await reader.readuntil(b"pin=1")
+            assert await door.has_open_connections(0)
+            await asyncio.sleep(0)
+            left = [one for one in gc.get_objects() if isinstance(one, DoorProtocol)]
+        finally:
+            gc.enable()
+
+    assert len(left) <= 2
