@@ -12,7 +12,7 @@ import msgspec
 from . import Owed, Replayed
 from .event import Attempt, Delivery, State
 from .path import order_at, parse
-from .sqlite_rows import insert
+from .sqlite_rows import deliver, insert
 
 #: The part of an order that is not over, as the partial index has it.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
@@ -122,6 +122,17 @@ class Outbox:
         self._rows: list[tuple[object, ...]] = []
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = {}
+        #: Ids of what a settling of this batch made delivered, until its operation is applied.
+        self._delivered: set[int] = set()
+
+    def deliver(self, ops: Sequence[object]) -> None:
+        """Settle what was delivered, in one statement; must come before anything is applied."""
+        alike: dict[int, list[int]] = {}
+        for op in ops:
+            if isinstance(op, Settle) and _is_usual(op):
+                alike.setdefault(op.delivery.attempts, []).append(op.delivery.id)
+        for attempts, ids in alike.items():
+            self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
 
     def apply(self, op: OutboxOp) -> OutboxResult:
         return _VERBS[type(op)](self, op)
@@ -210,15 +221,7 @@ class Outbox:
         """Fenced by owner and attempts: only who took it last is believed."""
         delivery = op.delivery
         attempts = delivery.attempts + (op.attempt is not None)
-        changed = self._conn.execute(
-            "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
-            " owner = null where id = ? and owner = ? and attempts = ? and state = 'sending'",
-            (
-                *(op.state, attempts, op.due_at, op.due_at if op.asked else None),
-                *(delivery.id, self._start, delivery.attempts),
-            ),
-        ).rowcount
-        if not changed:
+        if not (self._was_delivered(delivery) if _is_usual(op) else self._settle(op, attempts)):
             return False
         if op.attempt is not None:
             self._attempt(delivery, attempts, op.attempt)
@@ -227,6 +230,24 @@ class Outbox:
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
         return True
+
+    def _was_delivered(self, delivery: Delivery) -> bool:
+        """By this batch; once, however often it is settled."""
+        if delivery.id not in self._delivered:
+            return False
+        self._delivered.remove(delivery.id)
+        return True
+
+    def _settle(self, op: Settle, attempts: int) -> bool:
+        changed = self._conn.execute(
+            "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
+            " owner = null where id = ? and owner = ? and attempts = ? and state = 'sending'",
+            (
+                *(op.state, attempts, op.due_at, op.due_at if op.asked else None),
+                *(op.delivery.id, self._start, op.delivery.attempts),
+            ),
+        ).rowcount
+        return bool(changed)
 
     def _attempt(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
         self._results.setdefault(delivery.sink, _Results()).add(attempt)
@@ -411,6 +432,11 @@ class Outbox:
             "update deliveries set ordering = ?, due_at = ? where id = ?", changes
         )
         return len(changes)
+
+
+def _is_usual(op: Settle) -> bool:
+    """It arrived, and nothing waits for it: dozens of these are settled at once."""
+    return op.state is State.DELIVERED and op.attempt is not None and op.delivery.ordering is None
 
 
 def _delivery(sink: str, row: Sequence[Any], now: float) -> Delivery:

@@ -1,7 +1,7 @@
 """Many rows, one statement: each lets another thread go on, and then has to wait for it."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 Row = Sequence[object]
@@ -29,6 +29,24 @@ def owners(
     }
 
 
+def deliver(conn: sqlite3.Connection, ids: Sequence[int], *, owner: int, attempts: int) -> set[int]:
+    """Deliveries that were taken by that start, and tried so often, are delivered; which were."""
+    return {
+        id_
+        for part in _parts([(one,) for one in ids])
+        for (id_,) in conn.execute(
+            _delivery(len(part)), [attempts + 1, *(id_ for (id_,) in part), owner, attempts]
+        )
+    }
+
+
+def add(conn: sqlite3.Connection, changes: Mapping[str, int]) -> None:
+    """Add to the counters of those names."""
+    if changes:
+        cases = [value for change in changes.items() for value in change]
+        conn.execute(_counting(len(changes)), [*cases, *changes])
+
+
 def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     for begin in range(0, len(rows), _SHAPES[-1]):
         part = rows[begin : begin + _SHAPES[-1]]
@@ -52,6 +70,24 @@ def _search(shape: int) -> str:
         select keys.source, keys.key, events.seq, events.id
         from wanted cross join keys on keys.source = wanted.source and keys.key = wanted.key
         join events on events.seq = keys.event
+    """  # noqa: S608 - question marks
+
+
+@cache
+def _delivery(shape: int) -> str:
+    return f"""
+        update deliveries set state = 'delivered', attempts = ?, due_at = null,
+                              scheduled_at = null, owner = null
+        where id in ({", ".join("?" * shape)}) and owner = ? and attempts = ? and state = 'sending'
+        returning id
+    """  # noqa: S608 - question marks
+
+
+@cache
+def _counting(size: int) -> str:
+    return f"""
+        update counters set value = value + case name {" ".join(["when ? then ?"] * size)} end
+        where name in ({", ".join("?" * size)})
     """  # noqa: S608 - question marks
 
 

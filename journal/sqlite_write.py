@@ -13,7 +13,7 @@ from . import Arrival, Planned, Quarantined, Recorded, Rejection
 from .commit import Broken, Unavailable, Unfit
 from .event import SUBJECTS, Delivery, Event
 from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
-from .sqlite_rows import insert, owners
+from .sqlite_rows import add, insert, owners
 from .sqlite_times import TOLERATED, newest_possible, note_disorder
 
 #: Copies are all counted; when and from where is kept of so many.
@@ -158,7 +158,7 @@ class _Batch:
         }
 
     def look_up(self, ops: Sequence[Op]) -> None:
-        """Which keys of the batch are known; must come before anything is applied."""
+        """What is asked for all at once; must come before anything is applied."""
         keys = {
             (plan.event.source, key)
             for op in ops
@@ -167,6 +167,7 @@ class _Batch:
             for key in plan.keys
         }
         self._owners = owners(self._conn, list(keys))
+        self.outbox.deliver(ops)
 
     def apply(self, op: Op) -> Result:
         verb = _VERBS.get(type(op))
@@ -177,11 +178,8 @@ class _Batch:
         if self._disorder:
             note_disorder(self._conn, self._disorder)
         self.outbox.flush()
-        for name, change in self._counts.items():
-            if change:  # else a look that found nothing would cost an fsync
-                self._conn.execute(
-                    "update counters set value = value + ? where name = ?", (change, name)
-                )
+        # Without what changes nothing: a look that found nothing would cost an fsync.
+        add(self._conn, {name: change for name, change in self._counts.items() if change})
         for (source, token), (count, at) in self._uses.items():
             self._conn.execute(
                 "insert into token_uses values (?, ?, ?, ?) on conflict do update set"
