@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,9 @@ ROOT = Path(__file__).parents[1]
 _CALLBACKS = Path(__file__).with_name("callbacks.lua")
 _REQUESTS = re.compile(r"(\d+) requests in")
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+
+#: Seconds between two looks at what the product has done.
+_LOOK_EVERY = 0.02
 
 #: What the product is started with. Nothing here is faster than the default, or less safe.
 _CONFIG = """\
@@ -192,22 +195,28 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
     def await_delivered(self, deliveries: int, *, within: float = 120.0) -> float:
         """When so many are, by `time.monotonic`. Raises Failed."""
-        until = time.monotonic() + within
-        while (now := time.monotonic()) < until:
-            if int(self.stats()["deliveries"]["delivered"]) >= deliveries:
-                return now
-            time.sleep(0.02)
-        raise Failed(f"{deliveries} deliveries were not made within {within:.0f} s")
+        return self._await(
+            lambda counts: counts["delivered"] >= deliveries,
+            f"{deliveries} deliveries were not made",
+            within,
+        )
 
     def await_settled(self, *, within: float = 120.0) -> None:
         """Nothing is owed any more. Raises Failed."""
+        self._await(
+            lambda counts: not counts["pending"] + counts["sending"],
+            "deliveries were still owed",
+            within,
+        )
+
+    def _await(self, done: Callable[[Mapping[str, int]], bool], else_: str, within: float) -> float:
+        """When the counts of deliveries were such, by `time.monotonic`. Raises Failed."""
         until = time.monotonic() + within
-        while time.monotonic() < until:
-            owed = self.stats()["deliveries"]
-            if not owed["pending"] + owed["sending"]:
-                return
-            time.sleep(0.02)
-        raise Failed(f"deliveries were still owed after {within:.0f} s")
+        while (now := time.monotonic()) < until:
+            if done(self.stats()["deliveries"]):
+                return now
+            time.sleep(_LOOK_EVERY)
+        raise Failed(f"{else_} within {within:.0f} s")
 
     def _get(self, url: str) -> bytes:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.key}"})  # noqa: S310 - http, ours

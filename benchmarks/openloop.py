@@ -22,6 +22,7 @@ import msgspec
 import uvloop
 
 from .bench import ROOT, Failed
+from .percentiles import percentile
 
 #: At most so many requests are under way, or what is due in a second where that is less; others
 #: wait, and their latency grows.
@@ -242,13 +243,6 @@ class Load:
         connection = (await connecting)[1]
         self._open.add(connection)
         return connection
-
-
-def percentile(ordered: list[float], wanted: float) -> float:
-    """Of values in order, by nearest rank; 0.0 of none."""
-    if not ordered:
-        return 0.0
-    return ordered[max(0, math.ceil(len(ordered) * wanted / 100) - 1)]
 
 
 def offered(url: str, *, rate: float, seconds: float, each: int = 1, first: int = 0) -> Told:

@@ -6,7 +6,8 @@ from .. import machine
 from ..bench import Bench, Failed, Product
 from ..case import Case, Measured
 from ..memory import watched
-from ..openloop import Told, offered, percentile
+from ..openloop import Told, offered
+from ..percentiles import percentile
 from ..receiver import Receiver
 from .delivering import CONNECTIONS, piped, settled
 

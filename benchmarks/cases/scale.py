@@ -2,7 +2,6 @@
 
 import contextlib
 import resource
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,6 +11,7 @@ from urllib.parse import quote
 from .. import prefill
 from ..bench import Bench, Failed, Form, Product
 from ..case import Case, Measured, NotMeasured
+from ..percentiles import percentile
 from ..receiver import receiving
 from .accepting import IDLE, routes
 from .delivering import http, settled, to
@@ -75,8 +75,8 @@ def _reading(bench: Bench) -> Measured:
     with _filled(bench, _TEN_MILLION) as product:
         for question, path in _questions(product, _TEN_MILLION):
             took = _ask(product, path)
-            values[f"read/10m/{question}/p50"] = statistics.median(took)
-            values[f"read/10m/{question}/p99"] = statistics.quantiles(took, n=100)[98]
+            for wanted in (50, 99):
+                values[f"read/10m/{question}/p{wanted}"] = percentile(took, wanted)
     return Measured(values=values)
 
 
@@ -180,13 +180,13 @@ def _find(product: Product, search: str) -> None:
 
 
 def _ask(product: Product, path: str) -> list[float]:
-    """Milliseconds of each answer, the connection and the client included."""
+    """Milliseconds of each answer, the connection and the client included, in order."""
     product.ask(path)
     took: list[float] = []
     until = time.monotonic() + _ASKING
     while len(took) < _ASKED_AT_LEAST or (len(took) < _ASKED and time.monotonic() < until):
         took.append(_timed(lambda: product.ask(path)) * 1000)
-    return took
+    return sorted(took)
 
 
 def _timed(do: Callable[[], Any]) -> float:

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import openloop
 from benchmarks.bench import Failed
+from benchmarks.percentiles import percentile
 from receiver.decode import decode
 from receiver.providers.tellabot import TellABot
 from receiver.source import Callback
@@ -89,8 +90,8 @@ def test_all_that_was_due_while_a_server_stood_still_had_waited():
     waited = [one for one in told.latencies if one > 100]
     assert len(told.sent) == 1800
     assert 500 < len(waited) < 900  # of the 600 that were due, all but the last tenth of a second
-    assert openloop.percentile(told.latencies, 90) > 400
-    assert openloop.percentile(told.latencies, 50) < 100
+    assert percentile(told.latencies, 90) > 400
+    assert percentile(told.latencies, 50) < 100
 
 
 @pytest.mark.usefixtures("patient")
@@ -161,15 +162,6 @@ def test_copies_come_among_others():
 
     assert set(Counter(made).values()) == {8}
     assert all(one != other for one, other in itertools.pairwise(made))
-
-
-@pytest.mark.parametrize(("wanted", "found"), [(50, 5.0), (90, 9.0), (99, 10.0), (1, 1.0)])
-def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(wanted, found):
-    assert openloop.percentile([float(number) for number in range(1, 11)], wanted) == found
-
-
-def test_of_nothing_a_percentile_is_zero():
-    assert openloop.percentile([], 50) == 0.0
 
 
 def loaded(url, *, rate, seconds):
