@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import prefill, report
+from . import machine, prefill, report, tables
 from .bench import Bench
 from .case import Case
 from .cases import CASES
@@ -21,9 +21,11 @@ def main() -> int:
     """Exit 1 where a case did not measure what it says."""
     asked = _arguments()
     bench = _bench(quick=asked.quick)
-    run = Run(bench, say)
+    run = Run(bench, say, commit=machine.commit())
     run.take(_chosen(asked), repetitions=asked.repeats or (3 if asked.quick else 5))
-    document = msgspec.json.format(msgspec.json.encode(run.results()), indent=1)
+    results = run.results()
+    say(tables.goals_met(results))
+    document = msgspec.json.format(msgspec.json.encode(results), indent=1)
     if asked.output == "json":
         sys.stdout.buffer.write(document + b"\n")
         return int(run.failed)

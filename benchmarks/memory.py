@@ -1,11 +1,13 @@
 """Whether memory grows while a process works."""
 
 import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 
 import msgspec
+
+from .meanwhile import meanwhile
 
 #: Seconds between two looks.
 _EVERY = 1.0
@@ -34,21 +36,10 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 def watched(megabytes: Callable[[], float], work: Callable[[], object]) -> Memory:
     """What `megabytes` says each second while `work` is done."""
-    failures: list[BaseException] = []
-
-    def do() -> None:
-        try:
-            work()
-        except BaseException as exc:  # noqa: BLE001 - it is raised again below
-            failures.append(exc)
-
-    working = threading.Thread(target=do)
     began = time.monotonic()
     points = [(0.0, megabytes())]
-    working.start()
-    while working.is_alive():
-        working.join(_EVERY)
-        points.append((time.monotonic() - began, megabytes()))
-    if failures:
-        raise failures[0]
+    with meanwhile(work) as working:
+        while not working.done():
+            wait([working], _EVERY)
+            points.append((time.monotonic() - began, megabytes()))
     return Memory(tuple(points))

@@ -22,6 +22,7 @@ import msgspec
 import uvloop
 
 from .bench import ROOT, Failed
+from .percentiles import percentile
 
 #: At most so many requests are under way, or what is due in a second where that is less; others
 #: wait, and their latency grows.
@@ -30,6 +31,11 @@ CONNECTIONS = 128
 PATIENCE = 30.0
 #: Milliseconds: a generator that is later than this, at the 99th percentile, measures itself.
 LATE = 5.0
+#: Seconds after which an idle connection is replaced. Servers hang up on those that have been idle
+#: for five, the product among them, and what is sent in that very moment has no answer.
+IDLE = 4.0
+#: The part of it after which it may be replaced.
+_NEARLY = 0.75
 #: Seconds that a timer of the loop may be wrong.
 _TICK = 0.001
 #: Requests a second up to which there is time to turn the loop until exactly then.
@@ -94,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._load = load
         self._parser = httptools.HttpResponseParser(self)
         self._under_way: tuple[str, float] | None = None
+        #: By the clock of `time.monotonic`.
+        self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -143,7 +151,8 @@ class Load:
         self._rate, self._whole = rate, round(rate * seconds)
         self._callbacks = callbacks(each, first)
         self._open: set[Connection] = set()
-        self._idle: list[Connection] = []
+        #: The one that was busy last is at the right.
+        self._idle: deque[Connection] = deque()
         self._waiting: deque[tuple[str, float, bytes]] = deque()
         self._sent: list[Sent] = []
         self._errors: Counter[str] = Counter()
@@ -154,7 +163,7 @@ class Load:
     async def run(self) -> Told:
         self._loop = asyncio.get_running_loop()
         for _ in range(min(CONNECTIONS, math.ceil(self._rate))):
-            self._idle.append(await self._connected())
+            self.free(await self._connected())
         began = time.monotonic()
         for number in range(self._whole):
             due = began + number / self._rate
@@ -186,6 +195,7 @@ class Load:
         self._errors[why] += 1
 
     def free(self, connection: Connection) -> None:
+        connection.idle_since = time.monotonic()
         self._idle.append(connection)
         self._send_what_waits()
         self._end_if_done()
@@ -231,24 +241,28 @@ class Load:
             self._ended.set()
 
     def _send_what_waits(self) -> None:
+        self._replace_idle()
         while self._waiting and self._idle:
             request_id, due, body = self._waiting.popleft()
             request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
-            # The one that was busy last: a server hangs up on those that have long been idle.
             self._idle.pop().send(request_id, due, request)
+
+    def _replace_idle(self) -> None:
+        """As careful clients do: before a server hangs up on them.
+
+        Each time one whose time has nearly come, or all that were opened together would come
+        together again; but none beyond its time is left.
+        """
+        limit = _NEARLY * IDLE
+        while self._idle and time.monotonic() - self._idle[0].idle_since > limit:
+            self._idle.popleft().close()  # when it is lost, another takes its place
+            limit = IDLE
 
     async def _connected(self) -> Connection:
         connecting = self._loop.create_connection(lambda: Connection(self), self._host, self._port)
         connection = (await connecting)[1]
         self._open.add(connection)
         return connection
-
-
-def percentile(ordered: list[float], wanted: float) -> float:
-    """Of values in order, by nearest rank; 0.0 of none."""
-    if not ordered:
-        return 0.0
-    return ordered[max(0, math.ceil(len(ordered) * wanted / 100) - 1)]
 
 
 def offered(url: str, *, rate: float, seconds: float, each: int = 1, first: int = 0) -> Told:

@@ -4,7 +4,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from . import tables
+from .goals import GOALS, judged
 from .plots import PLOTS, plots
 from .results import Figure, Results, read
 from .template import filled
@@ -22,11 +25,17 @@ _READING = (
 #: Sections of the report of a run, and how the names of their figures begin.
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Accepting": ("noop/", "accept/", "one-transaction/", "duplicates", "retry-storm"),
+    "The load generator": ("generator/",),
     "The whole pipeline": ("pipeline/", "hanging/"),
     "Latency": ("latency/", "fdatasync"),
     "A large journal": ("scale/", "start/", "read/"),
     "Memory": ("memory/",),
     "Bytes": ("bytes/",),
+}
+#: What is said below the titles of some.
+_WORDS: Mapping[str, str] = {
+    "The load generator": "Shares are of one core. As long as wrk takes less than all of its core"
+    " and a second thread of it makes no more of the rate, what it loads is measured and not it.",
 }
 #: They have tables of their own.
 _APART = ("peer/", "profile/")
@@ -45,7 +54,7 @@ def main() -> int:
 
 def write(run: Path, *, root: Path = _ROOT) -> None:
     """The report of a run beside it, and for a whole one the page for users and its plots."""
-    results = read(run)
+    results = of(run)
     run.with_suffix(".md").write_text(report(results), encoding="utf-8")
     if run.name != FULL.name:
         return
@@ -55,6 +64,13 @@ def write(run: Path, *, root: Path = _ROOT) -> None:
     for path, text in made.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
+
+
+def of(run: Path) -> Results:
+    """A run that is kept, by what is wanted today: goals that came after it are judged as well."""
+    results = read(run)
+    named = {figure.name: figure for figure in results.figures}
+    return replace(results, goals=tuple(judged(GOALS, named)))
 
 
 def files(results: Results) -> Mapping[Path, str]:
@@ -95,7 +111,8 @@ def report(results: Results) -> str:
 
 def _sections(results: Results) -> Iterable[str]:
     for title, begins in _SECTIONS.items():
-        yield f"## {title}\n\n{_tables(results, _begins(results, begins))}"
+        words = f"{_WORDS[title]}\n\n" if title in _WORDS else ""
+        yield f"## {title}\n\n{words}{_tables(results, _begins(results, begins))}"
     named = tuple(begin for begins in _SECTIONS.values() for begin in begins) + _APART
     rest = [one for one in results.figures if not one.name.startswith(named)]
     if rest:

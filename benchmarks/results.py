@@ -47,15 +47,21 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     bound: Literal["at least", "at most"]
     wanted: float
     unit: str
-    #: One a repetition.
+    #: One a repetition; none where it was not measured.
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
+        """Of a goal that was measured."""
         return statistics.median(self.values)
 
     @property
-    def met(self) -> bool:
+    def verdict(self) -> Literal["met", "missed", "not measured"]:
+        if not self.values:
+            return "not measured"
+        return "met" if self._met() else "missed"
+
+    def _met(self) -> bool:
         if self.bound == "at least":
             return self.median >= self.wanted
         return self.median <= self.wanted

@@ -10,7 +10,8 @@ from server import __version__
 from . import machine
 from .bench import Bench, Failed
 from .case import Case, Measured, NotMeasured
-from .goals import GOALS, reached
+from .goals import GOALS, judged
+from .progress import Progress
 from .results import Figure, Results, Series
 from .results import NotMeasured as Missing
 
@@ -20,12 +21,14 @@ Say = Callable[[str], None]
 class Run:
     """Gathers what the cases find."""
 
-    def __init__(self, bench: Bench, say: Say) -> None:
-        self._bench, self._say = bench, say
+    def __init__(self, bench: Bench, say: Say, *, commit: str) -> None:
+        """`commit` is what was checked out before the first step: it may be another at the end."""
+        self._bench, self._say, self._commit = bench, say, commit
         self._values: dict[str, list[float]] = {}
         self._cases: dict[str, Case] = {}
         self._series: dict[str, Series] = {}
         self._missing: dict[str, str] = {}
+        self._versions = machine.versions()
         #: A case did not measure what it says.
         self.failed = False
 
@@ -33,18 +36,20 @@ class Run:
         """All that repeat, in turn; then those that are run once."""
         repeated = [case for case in cases if not case.once]
         once = [case for case in cases if case.once]
-        whole = repetitions * len(repeated) + len(once)
         order = [*repeated * repetitions, *once]
-        for number, case in enumerate(order, start=1):
+        progress = Progress(order)
+        for case in order:
+            began, place = time.monotonic(), progress.place
             if case.name not in self._missing:
-                self._one(case, f"[{number}/{whole}]")
+                self._one(case, place)
+            progress.took(time.monotonic() - began)
 
     def results(self) -> Results:
         figures = tuple(
             Figure(
                 name=name,
                 unit=self._cases[name].unit_of(name),
-                what=self._cases[name].what,
+                what=self._cases[name].what_of(name),
                 values=tuple(values),
             )
             for name, values in self._values.items()
@@ -53,20 +58,20 @@ class Run:
         return Results(
             made_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             version=__version__,
-            commit=machine.commit(),
+            commit=self._commit,
             quick=self._bench.quick,
             machine=machine.described(self._bench.folder),
-            versions=machine.versions(),
+            versions=self._versions,
             figures=figures,
             series=tuple(self._series.values()),
-            goals=tuple(reached(GOALS, named)),
+            goals=tuple(judged(GOALS, named)),
             not_measured=tuple(Missing(name=name, why=why) for name, why in self._missing.items()),
         )
 
     def _one(self, case: Case, place: str) -> None:
         began = time.monotonic()
         try:
-            measured = case.run(self._bench)
+            measured = _own(case, case.run(self._bench))
         except NotMeasured as exc:
             self._missing[case.name] = str(exc)
             self._say(f"{place} {case.name}: not measured: {exc}")
@@ -91,9 +96,18 @@ class Run:
         for name, value in measured.values.items():
             self._cases[name] = case
             self._values.setdefault(name, []).append(value)
+        self._versions.update(measured.versions)
         for name, points in measured.series.items():
             x, y = case.axes
             self._series[name] = Series(name=name, x=x, y=y, points=tuple(points))
+
+
+def _own(case: Case, measured: Measured) -> Measured:
+    """What pages and goals name is what cases say that they find. Raises Failed."""
+    for name in measured.values:
+        if not case.finds(name):
+            raise Failed(f"{name} is not among its figures: {', '.join(case.named)}")
+    return measured
 
 
 def say(line: str) -> None:

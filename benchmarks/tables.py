@@ -44,11 +44,14 @@ def goals(results: Results) -> str:
 
 def goals_met(results: Results) -> str:
     """How many, in words that are true of any number."""
-    if not results.goals:
+    verdicts = [one.verdict for one in results.goals]
+    if not verdicts or set(verdicts) == {MISSING}:
         return "No goal was measured."
-    missed = [f"`{one.name}`" for one in results.goals if not one.met]
-    count = f"{len(results.goals) - len(missed)} of {len(results.goals)} goals are met"
-    return f"{count}; missed: {', '.join(missed)}." if missed else f"{count}."
+    said = f"{verdicts.count('met')} of {len(verdicts)} goals are met"
+    if MISSING in verdicts:
+        said += f", {verdicts.count(MISSING)} {MISSING}"
+    missed = [f"`{one.name}`" for one in results.goals if one.verdict == "missed"]
+    return f"{said}; missed: {', '.join(missed)}." if missed else f"{said}."
 
 
 def figures(results: Results, names: Iterable[str]) -> str:
@@ -155,12 +158,15 @@ def not_measured(results: Results) -> str:
 
 
 def _goal(goal: Goal) -> tuple[str, ...]:
+    wanted = f"{goal.bound} {goal.wanted:,g} {goal.unit}".rstrip()
+    if not goal.values:
+        return (f"`{goal.name}`", goal.what, wanted, _NONE, MISSING, _NONE)
     return (
         f"`{goal.name}`",
         goal.what,
-        f"{goal.bound} {goal.wanted:,g} {goal.unit}".rstrip(),
+        wanted,
         quantity(goal.median, goal.unit),
-        "met" if goal.met else "**missed**",
+        "**missed**" if goal.verdict == "missed" else goal.verdict,
         ", ".join(map(number, goal.values)),
     )
 

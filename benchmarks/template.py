@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 
 from . import tables, words
 from .figures import known
+from .goals import GOALS
 from .plots import PLOTS
 from .ratios import ratio
 from .results import Figure, Results
 from .stages import STAGES
 
+_ROOM = re.compile(r"\n{3,}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -23,7 +25,9 @@ class UnknownPlaceholder(Exception):
 
 def filled(template: str, results: Results) -> str:
     """The page. Raises UnknownPlaceholder."""
-    return _PLACEHOLDER.sub(lambda found: _value(found[1], results), template)
+    page = _PLACEHOLDER.sub(lambda found: _value(found[1], results), template)
+    # What was left out leaves no more room than there is between two paragraphs.
+    return _ROOM.sub("\n\n", page)
 
 
 def _value(placeholder: str, results: Results) -> str:
@@ -85,6 +89,21 @@ def _million(name: str, results: Results) -> str:
     return words.quantity(figure.median * 1e6 / 1e9, "GB") if figure else words.MISSING
 
 
+def _goal(name: str, results: Results) -> str:
+    """`{goal A}`, after "is": whether it was met."""
+    found = results.goal(name)
+    if found is None and name not in {one.name for one in GOALS}:
+        raise UnknownPlaceholder(f"no run has a goal {name!r}")
+    return found.verdict if found else words.MISSING
+
+
+def _missed(names_and_text: str, results: Results) -> str:
+    """`{missed A B: text}`: the text where one of these goals was missed, else nothing."""
+    names, _, text = names_and_text.partition(":")
+    verdicts = [_goal(name, results) for name in names.split()]
+    return text.removeprefix(" ") if "missed" in verdicts else ""
+
+
 def _part(wanted: str, results: Results) -> str:
     """`{part profile/pipeline: decode + log}`: the share of these stages."""
     name, _, stages = wanted.partition(": ")
@@ -141,9 +160,11 @@ _WHOLE: Mapping[str, Callable[[Results], str]] = {
 _OF: Mapping[str, Callable[[str, Results], str]] = {
     "day": _day,
     "figures": _figures,
+    "goal": _goal,
     "group": _group,
     "median": _median,
     "million": _million,
+    "missed": _missed,
     "part": _part,
     "plot": _plot,
     "ratio": _ratio,

@@ -1,9 +1,10 @@
 """All cases, in the order in which each repetition takes them."""
 
-from . import accepting, beside, delivering, latency, profiled, scale
+from . import accepting, beside, delivering, generator, latency, profiled, scale
 
 CASES = (
     *accepting.CASES,
+    *generator.CASES,
     *delivering.CASES,
     *beside.CASES,
     *latency.CASES,

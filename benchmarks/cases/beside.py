@@ -32,7 +32,8 @@ def _peer(bench: Bench, *, peer: Peer) -> Measured:
             def load() -> int:
                 return bench.load(url, connections=CONNECTIONS, form=form).answered
 
-            return Measured(values={_figure(peer): forwarded(load, receiver).rate})
+            rate = forwarded(load, receiver).rate
+            return Measured(values={_figure(peer): rate}, versions={peer.name: peer.version})
     except NotInstalled as exc:
         raise NotMeasured(str(exc)) from exc
 
@@ -45,6 +46,7 @@ CASES = tuple(
     Case(
         name=_figure(peer),
         what=f"{peer.name}: in and out to one receiver. {peer.durability}",
+        seconds=9,
         run=partial(_peer, peer=peer),
         quick=not peer.name.startswith("webhook"),
     )

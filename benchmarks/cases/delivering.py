@@ -5,11 +5,17 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
+import msgspec
+
 from ..bench import Bench, Product
 from ..case import Case, Measured
 from ..receiver import Receiver, receiving
 
 CONNECTIONS = 64
+#: How far deliveries lag behind a load that leaves nothing undone.
+_LAG = "pipeline/lag"
+#: What is received there is never answered.
+HANGS = "hang"
 
 
 def http(receivers: dict[str, str]) -> str:
@@ -22,14 +28,25 @@ def to(*sinks: str) -> str:
     return f"everything: {{to: [{', '.join(sinks)}]}}"
 
 
-def settled(bench: Bench, product: Product, *, sinks: int, first: int = 0) -> float:
-    """Events a second, from the first request until the last delivery is settled."""
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """A load that went through."""
+
+    #: Events a second, from the first request until the last delivery was settled.
+    rate: float
+    #: Seconds from the load's end until then.
+    lag: float
+
+
+def settled(bench: Bench, product: Product, *, sinks: int, first: int = 0) -> Settled:
+    """A load, and all that it owes delivered. `sinks` of them deliver."""
     before = product.stats()
     began = time.monotonic()
     load = bench.load(product.callback(), connections=CONNECTIONS, first=first)
+    ended = time.monotonic()
     events = product.check(load, connections=CONNECTIONS, before=int(before["events"]))
     delivered = int(before["deliveries"]["delivered"])
-    return events / (product.await_delivered(delivered + sinks * events) - began)
+    last = product.await_delivered(delivered + sinks * events)
+    return Settled(rate=events / (last - began), lag=max(0.0, last - ended))
 
 
 @contextlib.contextmanager
@@ -42,28 +59,39 @@ def piped(bench: Bench, path: str = "") -> Iterator[tuple[Product, Receiver]]:
         yield product, receiver
 
 
-def _http(bench: Bench, *, name: str, sinks: int) -> Measured:
-    names = [f"app-{number}" for number in range(sinks)]
+def _one(bench: Bench) -> Measured:
+    with piped(bench) as (product, _):
+        found = settled(bench, product, sinks=1)
+    return Measured(values={"pipeline/http": found.rate, _LAG: found.lag})
+
+
+def _three(bench: Bench) -> Measured:
+    names = ("app-1", "app-2", "app-3")
     with contextlib.ExitStack() as stack:
         urls = {one: stack.enter_context(receiving()).url for one in names}
         product = stack.enter_context(bench.product(sinks=http(urls), routes=to(*names)))
-        return Measured(values={name: settled(bench, product, sinks=sinks)})
+        return Measured(values={"pipeline/http-3": settled(bench, product, sinks=3).rate})
 
 
 def _file(bench: Bench) -> Measured:
     sinks = "log: {type: file, path: events.jsonl}"
     with bench.product(sinks=sinks, routes=to("log")) as product:
-        return Measured(values={"pipeline/file": settled(bench, product, sinks=1)})
+        return Measured(values={"pipeline/file": settled(bench, product, sinks=1).rate})
 
 
-def _hanging(bench: Bench, *, hangs: bool) -> Measured:
-    """Two sinks; the second takes each request and never answers it."""
-    name = "hanging/with" if hangs else "hanging/without"
+@contextlib.contextmanager
+def two(bench: Bench, *, second: str) -> Iterator[Product]:
+    """The product with two http sinks, of which the second is received at that path."""
     with receiving() as works, receiving() as other:
-        urls = {"works": works.url, "other": f"{other.url}hang" if hangs else other.url}
+        urls = {"works": works.url, "other": f"{other.url}{second}"}
         with bench.product(sinks=http(urls), routes=to("works", "other")) as product:
-            load = bench.load(product.callback(), connections=CONNECTIONS)
-            product.check(load, connections=CONNECTIONS)
+            yield product
+
+
+def _hanging(bench: Bench, *, name: str, second: str) -> Measured:
+    with two(bench, second=second) as product:
+        load = bench.load(product.callback(), connections=CONNECTIONS)
+        product.check(load, connections=CONNECTIONS)
     return Measured(values={name: load.rate})
 
 
@@ -71,12 +99,16 @@ CASES = (
     Case(
         name="pipeline/http",
         what="in, durable, out through one http sink and settled",
-        run=partial(_http, name="pipeline/http", sinks=1),
+        whats={_LAG: "from the end of that load until its last delivery was settled"},
+        units={_LAG: "s"},
+        figures=("pipeline/http", _LAG),
+        run=_one,
     ),
     Case(
         name="pipeline/http-3",
         what="the same through three http sinks",
-        run=partial(_http, name="pipeline/http-3", sinks=3),
+        seconds=7,
+        run=_three,
         quick=False,
     ),
     Case(
@@ -88,11 +120,11 @@ CASES = (
     Case(
         name="hanging/without",
         what="accepted while two http sinks work",
-        run=partial(_hanging, hangs=False),
+        run=partial(_hanging, name="hanging/without", second=""),
     ),
     Case(
         name="hanging/with",
         what="accepted while one of two http sinks never answers",
-        run=partial(_hanging, hangs=True),
+        run=partial(_hanging, name="hanging/with", second=HANGS),
     ),
 )

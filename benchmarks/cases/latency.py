@@ -6,9 +6,10 @@ from .. import machine
 from ..bench import Bench, Failed, Product
 from ..case import Case, Measured
 from ..memory import watched
-from ..openloop import Told, offered, percentile
+from ..openloop import Told, offered
+from ..percentiles import percentile
 from ..receiver import Receiver
-from .delivering import CONNECTIONS, piped, settled
+from .delivering import CONNECTIONS, HANGS, piped, settled, two
 
 _PERCENTILES = (50, 90, 99, 99.9)
 #: A second: nobody waits for anybody.
@@ -28,7 +29,12 @@ def _through(told: Told, arrivals: Mapping[str, float]) -> list[float]:
 
 
 def _percentiles(name: str, ordered: list[float]) -> dict[str, float]:
-    return {f"{name}/p{wanted:g}": percentile(ordered, wanted) for wanted in _PERCENTILES}
+    found = [percentile(ordered, wanted) for wanted in _PERCENTILES]
+    return dict(zip(_named(name), found, strict=True))
+
+
+def _named(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}/p{wanted:g}" for wanted in _PERCENTILES)
 
 
 def _drawn(ordered: list[float]) -> Sequence[tuple[float, float]]:
@@ -47,14 +53,14 @@ def _offered(
 def _idle(bench: Bench) -> Measured:
     disk = machine.fdatasync(bench.folder)
     with piped(bench, "timed") as (product, receiver):
-        seconds = 5 if bench.quick else 15
+        seconds = 5 if bench.quick else 10
         _, through = _offered(product, receiver, rate=_IDLE, seconds=seconds)
     return Measured(values={"fdatasync": disk, **_percentiles("latency/idle", through)})
 
 
 def _half(bench: Bench) -> Measured:
     with piped(bench, "timed") as (product, receiver):
-        capacity = settled(bench, product, sinks=1)
+        capacity = settled(bench, product, sinks=1).rate
         answers, through = _offered(
             product, receiver, rate=capacity / 2, seconds=4 if bench.quick else 10
         )
@@ -74,25 +80,46 @@ def _half(bench: Bench) -> Measured:
 def _storm(bench: Bench) -> Measured:
     """Each callback eight times: what is a copy is answered as soon as what is not."""
     with piped(bench, "timed") as (product, receiver):
-        capacity = settled(bench, product, sinks=1)
-        before = receiver.count
+        capacity = settled(bench, product, sinks=1).rate
+        delivered, before = receiver.count, product.at_rest()
         told = offered(
             product.callback(),
             rate=capacity / 2,
-            seconds=4 if bench.quick else 15,
+            seconds=4 if bench.quick else 10,
             each=8,
             first=_ELSEWHERE,
         )
         product.await_settled()
         distinct = len({one.request_id for one in told.sent})
-        if receiver.count - before != distinct:
-            raise Failed(f"{distinct} events, {receiver.count - before} were delivered")
+        grown = product.check_copies(len(told.sent), before=before, under_way=0)
+        if (grown.events, receiver.count - delivered) != (distinct, distinct):
+            raise Failed(
+                f"{distinct} callbacks became {grown.events} events, of which"
+                f" {receiver.count - delivered} were delivered"
+            )
     return Measured(values=_percentiles("latency/storm/answer", told.latencies))
+
+
+def _hanging(bench: Bench) -> Measured:
+    """One of two sinks takes each request and never answers it: the other's capacity counts."""
+    with two(bench, second=HANGS) as product:
+        capacity = settled(bench, product, sinks=1).rate
+        before = product.at_rest()
+        told = offered(
+            product.callback(),
+            rate=capacity / 2,
+            seconds=4 if bench.quick else 10,
+            first=_ELSEWHERE,
+        )
+        grown = product.check_copies(len(told.sent), before=before, under_way=0)
+    if grown.duplicates:
+        raise Failed(f"{grown.duplicates} duplicates of callbacks that were sent once")
+    return Measured(values=_percentiles("latency/hanging/answer", told.latencies))
 
 
 def _memory(bench: Bench) -> Measured:
     with piped(bench) as (product, _):
-        capacity = settled(bench, product, sinks=1)
+        capacity = settled(bench, product, sinks=1).rate
         seconds = 20 if bench.quick else 600
         memory = watched(
             product.memory,
@@ -116,7 +143,10 @@ CASES = (
     Case(
         name="latency/idle",
         what="in to out at ten callbacks a second, beside one fdatasync of the same disk",
+        whats={"fdatasync": "one page appended to a file of the same disk, and synced"},
         unit="ms",
+        figures=("fdatasync", *_named("latency/idle")),
+        seconds=13,
         run=_idle,
     ),
     Case(
@@ -124,14 +154,32 @@ CASES = (
         what=f"at half of what {CONNECTIONS} connections get through: answers, and in to out",
         unit="ms",
         units={"latency/half/rate": "1/s"},
+        figures=(
+            "latency/half/rate",
+            *_named("latency/half/answer"),
+            *_named("latency/half/through"),
+        ),
         axes=_MS,
+        seconds=17,
         run=_half,
     ),
     Case(
         name="latency/storm",
         what="answers at half the capacity while each callback comes eight times",
         unit="ms",
+        figures=_named("latency/storm/answer"),
+        seconds=17,
         run=_storm,
+        once=True,
+        quick=False,
+    ),
+    Case(
+        name="latency/hanging",
+        what="answers at half the capacity while one of two http sinks never answers",
+        unit="ms",
+        figures=_named("latency/hanging/answer"),
+        seconds=17,
+        run=_hanging,
         once=True,
         quick=False,
     ),
@@ -140,7 +188,9 @@ CASES = (
         what="resident memory over ten minutes at half the capacity",
         unit="MB",
         units={"memory/slope": "KB/min", "memory/rate": "1/s"},
+        figures=("memory/slope", "memory/most", "memory/rate"),
         axes=("seconds", "megabytes"),
+        seconds=612,
         run=_memory,
         once=True,
         quick=False,

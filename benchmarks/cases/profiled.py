@@ -1,11 +1,8 @@
 """Where the time of one event goes."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from ..bench import Bench, Product
+from ..bench import Bench, Load, Product
 from ..case import Case, Measured
+from ..meanwhile import meanwhile
 from ..profile import taken, values
 from .accepting import IDLE, routes
 from .delivering import CONNECTIONS, piped
@@ -14,23 +11,13 @@ from .delivering import CONNECTIONS, piped
 _SECONDS, _QUICK_SECONDS = 10, 3
 
 
-@contextmanager
-def _under_load(bench: Bench, product: Product, seconds: int) -> Iterator[None]:
-    load = threading.Thread(
-        target=bench.load,
-        args=(product.callback(),),
-        kwargs={"connections": CONNECTIONS, "seconds": 2 * seconds + 4},
-    )
-    load.start()
-    try:
-        yield
-    finally:
-        load.join()
-
-
 def _profile(bench: Bench, product: Product, name: str) -> Measured:
     seconds = _QUICK_SECONDS if bench.quick else _SECONDS
-    with _under_load(bench, product, seconds):
+
+    def load() -> Load:
+        return bench.load(product.callback(), connections=CONNECTIONS, seconds=2 * seconds + 4)
+
+    with meanwhile(load):
         found = taken(product.pid, lambda: int(product.stats()["events"]), seconds=seconds)
     return Measured(values=dict(values(name, found)))
 
@@ -50,6 +37,8 @@ CASES = (
         name="profile/accept",
         what="where the time of one event goes, accepted only",
         unit="µs",
+        figures=("profile/accept/",),
+        seconds=35,
         run=_accepting,
         once=True,
         quick=False,
@@ -58,6 +47,8 @@ CASES = (
         name="profile/pipeline",
         what="where the time of one event goes, through one http sink",
         unit="µs",
+        figures=("profile/pipeline/",),
+        seconds=35,
         run=_delivering,
         once=True,
         quick=False,

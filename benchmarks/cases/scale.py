@@ -2,7 +2,6 @@
 
 import contextlib
 import resource
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,17 +11,18 @@ from urllib.parse import quote
 from .. import prefill
 from ..bench import Bench, Failed, Form, Product
 from ..case import Case, Measured, NotMeasured
+from ..percentiles import percentile
 from ..receiver import receiving
 from .accepting import IDLE, routes
-from .delivering import http, settled, to
+from .delivering import HANGS, http, settled, to
 
 _MILLION, _TEN_MILLION = 1_000_000, 10_000_000
 #: Deliveries that are owed when the service starts.
 _OWED = 100_000
-#: Events whose copies come again and again.
-_DISTINCT = 1000
+#: Events whose copies come again and again, and when they are counted: after so many of each.
+_DISTINCT, _COUNTED_AT = 200, (150, 300)
 #: Times that each question is asked, after one that is not counted; fewer of what takes long.
-_ASKED, _ASKED_AT_LEAST, _ASKING = 100, 3, 5.0
+_ASKED, _ASKED_AT_LEAST, _ASKING = 100, 3, 3.0
 _FORMS: tuple[tuple[Form, str], ...] = (("tellabot", "TellABot"), ("herosms", "HeroSMS"))
 #: Where a second load begins: within one second, the same number would be the same callback.
 _AFTER_THE_FIRST = 5_000_000
@@ -52,7 +52,7 @@ def _pipeline(bench: Bench, *, name: str, events: int) -> Measured:
         # What is asked of a file for the first time comes from the disk: that is not its size.
         bench.load(product.callback(), connections=64, seconds=1)
         product.await_settled()
-        rate = settled(bench, product, sinks=1, first=_AFTER_THE_FIRST)
+        rate = settled(bench, product, sinks=1, first=_AFTER_THE_FIRST).rate
     return Measured(values={name: rate})
 
 
@@ -63,7 +63,7 @@ def _start(bench: Bench) -> Measured:
     journal = prefill.journal(_TEN_MILLION)
     prefill.owe(journal, _OWED)
     try:
-        with _filled(bench, _TEN_MILLION, "hang") as product:
+        with _filled(bench, _TEN_MILLION, HANGS) as product:
             most = max(_watched(product.memory, seconds=_WATCHED))
             return Measured(values={"start/10m": product.ready_after, "memory/owed": most})
     finally:
@@ -75,8 +75,8 @@ def _reading(bench: Bench) -> Measured:
     with _filled(bench, _TEN_MILLION) as product:
         for question, path in _questions(product, _TEN_MILLION):
             took = _ask(product, path)
-            values[f"read/10m/{question}/p50"] = statistics.median(took)
-            values[f"read/10m/{question}/p99"] = statistics.quantiles(took, n=100)[98]
+            for wanted in (50, 99):
+                values[f"read/10m/{question}/p{wanted}"] = percentile(took, wanted)
     return Measured(values=values)
 
 
@@ -107,7 +107,7 @@ def _copies(bench: Bench) -> Measured:
     """What copies add once a hundred of each event are known: of those, when and from where."""
     with bench.scratch() as folder:
         journal = folder / "smshook.db"
-        rows = [_repeated(bench, journal, until=until) for until in (150, 300)]
+        rows = [_repeated(bench, journal, until=until) for until in _COUNTED_AT]
         (first, size), (second, grown) = rows
     more = second - first
     return Measured(values={"duplicates/copies": more, "duplicates/bytes": (grown - size) / more})
@@ -180,13 +180,13 @@ def _find(product: Product, search: str) -> None:
 
 
 def _ask(product: Product, path: str) -> list[float]:
-    """Milliseconds of each answer, the connection and the client included."""
+    """Milliseconds of each answer, the connection and the client included, in order."""
     product.ask(path)
     took: list[float] = []
     until = time.monotonic() + _ASKING
     while len(took) < _ASKED_AT_LEAST or (len(took) < _ASKED and time.monotonic() < until):
         took.append(_timed(lambda: product.ask(path)) * 1000)
-    return took
+    return sorted(took)
 
 
 def _timed(do: Callable[[], Any]) -> float:
@@ -213,6 +213,7 @@ CASES = (
         Case(
             name=f"scale/{size}",
             what=f"in, durable, out and settled on a journal of {words}",
+            seconds=9,
             run=partial(_pipeline, name=f"scale/{size}", events=events),
             quick=False,
         )
@@ -226,7 +227,10 @@ CASES = (
         name="start",
         what="from exec to ready with ten million events and 100,000 deliveries owed",
         unit="s",
+        whats={"memory/": "resident memory after that, while the sink hangs"},
         units={"memory/": "MB"},
+        figures=("start/10m", "memory/owed"),
+        seconds=40,
         run=_start,
         once=True,
         quick=False,
@@ -235,6 +239,8 @@ CASES = (
         name="read",
         what="the API's lists, filters and lookups at ten million events",
         unit="ms",
+        figures=("read/10m/",),
+        seconds=40,
         run=_reading,
         once=True,
         quick=False,
@@ -244,6 +250,8 @@ CASES = (
             name=f"bytes/{form}",
             what=f"bytes of one event of {words}: kept, and written to disk",
             unit="B",
+            figures=(f"bytes/kept/{form}", f"bytes/written/{form}"),
+            seconds=8,
             run=partial(_bytes, form=form),
             once=True,
             quick=False,
@@ -252,9 +260,11 @@ CASES = (
     ),
     Case(
         name="copies",
-        what="what further copies of a thousand known callbacks add to the journal",
+        what="what further copies of two hundred known callbacks add to the journal",
         unit="B",
         units={"duplicates/copies": ""},
+        figures=("duplicates/copies", "duplicates/bytes"),
+        seconds=25,
         run=_copies,
         once=True,
         quick=False,

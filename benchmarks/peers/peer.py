@@ -20,8 +20,10 @@ Form = Literal["tellabot", "sms_activate"]
 INSTALL_WITHIN = 300.0
 #: Seconds until a peer answers. Node-RED takes some on a small machine.
 READY_WITHIN = 30.0
-#: Seconds between SIGTERM and SIGKILL.
+#: Seconds that each of the signals that end a process may take to do so.
 STOP_WITHIN = 5.0
+#: How a process is ended that has something to finish, and one that has not.
+POLITELY, AT_ONCE = (signal.SIGTERM, signal.SIGKILL), (signal.SIGKILL,)
 
 #: Written beside what was installed: from which lock file it was.
 _STAMP = ".installed"
@@ -120,6 +122,7 @@ def started(
     folder: Path,
     environment: Mapping[str, str],
     ready: Callable[[], bool],
+    ended: Sequence[signal.Signals] = POLITELY,
 ) -> Iterator[int]:
     """Keep a process running, and give its pid; at the end nothing that it started is left.
 
@@ -140,7 +143,7 @@ def started(
         _wait(process, ready, log)
         yield process.pid
     finally:
-        _end(process)
+        _end(process, ended)
 
 
 def _foreign_to_us() -> dict[str, str]:
@@ -160,8 +163,9 @@ def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path
         time.sleep(0.01)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for word in (signal.SIGTERM, signal.SIGKILL):
+def _end(process: subprocess.Popen[bytes], words: Sequence[signal.Signals]) -> None:
+    # The last is for what it started and left behind: it may have ended by itself.
+    for word in words:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, word)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import openloop
 from benchmarks.bench import Failed
+from benchmarks.percentiles import percentile
 from receiver.decode import decode
 from receiver.providers.tellabot import TellABot
 from receiver.source import Callback
@@ -25,17 +26,23 @@ BUSY = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"
 class Server(asyncio.Protocol):
     """Says what the test has it say to the request of each number; nothing at all: it hangs up."""
 
-    def __init__(self, said, numbers, open_ones):
+    def __init__(self, said, numbers, open_ones, hangs_up_after):
         self.said, self.numbers, self.open_ones = said, numbers, open_ones
+        self.hangs_up_after = hangs_up_after
 
     def connection_made(self, transport):
         self.transport = transport
         self.open_ones.add(transport)
+        self.idle_since = time.monotonic()
 
     def connection_lost(self, _exc):
         self.open_ones.discard(self.transport)
 
     def data_received(self, data):
+        if time.monotonic() - self.idle_since > self.hangs_up_after:
+            self.transport.abort()
+            return
+        self.idle_since = time.monotonic()
         for _ in range(data.count(b"POST ")):
             answer = self.said(next(self.numbers))
             self.transport.write(answer)
@@ -45,12 +52,12 @@ class Server(asyncio.Protocol):
 
 
 @contextlib.contextmanager
-def serving(said):
-    """Its URL."""
+def serving(said, hangs_up_after=math.inf):
+    """Its URL. What was idle for so many seconds is hung up on, just when more comes."""
     loop = asyncio.new_event_loop()
     numbers, open_ones = itertools.count(), set()
     listening = loop.create_server(
-        lambda: Server(said, numbers, open_ones), "127.0.0.1", 0, backlog=256
+        lambda: Server(said, numbers, open_ones, hangs_up_after), "127.0.0.1", 0, backlog=256
     )
     server = loop.run_until_complete(listening)
     thread = threading.Thread(target=loop.run_forever)
@@ -89,8 +96,8 @@ def test_all_that_was_due_while_a_server_stood_still_had_waited():
     waited = [one for one in told.latencies if one > 100]
     assert len(told.sent) == 1800
     assert 500 < len(waited) < 900  # of the 600 that were due, all but the last tenth of a second
-    assert openloop.percentile(told.latencies, 90) > 400
-    assert openloop.percentile(told.latencies, 50) < 100
+    assert percentile(told.latencies, 90) > 400
+    assert percentile(told.latencies, 50) < 100
 
 
 @pytest.mark.usefixtures("patient")
@@ -123,6 +130,19 @@ def test_a_server_that_closes_after_each_answer_is_asked_on_another_connection()
         told = loaded(url, rate=500, seconds=1)
 
     assert (len(told.sent), told.errors) == (500, {})
+
+
+def test_what_was_idle_for_long_is_replaced_and_not_sent_on(monkeypatch):
+    """A server hangs up on it in that very moment.
+
+    Mutant: reused, so that each request after the first was "closed".
+    """
+    monkeypatch.setattr(openloop, "IDLE", 0.2)
+
+    with serving(lambda _: OK, hangs_up_after=0.4) as url:
+        told = loaded(url, rate=1.25, seconds=4)
+
+    assert (len(told.sent), told.errors) == (5, {})
 
 
 def test_requests_without_a_good_answer_are_counted_by_what_they_got():
@@ -161,15 +181,6 @@ def test_copies_come_among_others():
 
     assert set(Counter(made).values()) == {8}
     assert all(one != other for one, other in itertools.pairwise(made))
-
-
-@pytest.mark.parametrize(("wanted", "found"), [(50, 5.0), (90, 9.0), (99, 10.0), (1, 1.0)])
-def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(wanted, found):
-    assert openloop.percentile([float(number) for number in range(1, 11)], wanted) == found
-
-
-def test_of_nothing_a_percentile_is_zero():
-    assert openloop.percentile([], 50) == 0.0
 
 
 def loaded(url, *, rate, seconds):

@@ -68,7 +68,8 @@ def test_a_peer_accepts_a_callback_and_forwards_it(one, receiver, tmp_path):
     assert one.version[0].isdigit()
 
 
-def test_nothing_that_a_peer_started_is_left(tmp_path):
+@pytest.mark.parametrize("ended", [peer.POLITELY, peer.AT_ONCE])
+def test_nothing_that_a_peer_started_is_left(tmp_path, ended):
     script = "sleep 60 & echo $! > child; echo ready > ready; wait"
 
     with peer.started(
@@ -76,6 +77,7 @@ def test_nothing_that_a_peer_started_is_left(tmp_path):
         folder=tmp_path,
         environment={},
         ready=(tmp_path / "ready").exists,
+        ended=ended,
     ):
         child = int((tmp_path / "child").read_text())
         os.kill(child, 0)

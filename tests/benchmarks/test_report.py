@@ -10,6 +10,7 @@ from measured import example
 from msgspec.structs import replace
 
 from benchmarks import report, results
+from benchmarks.goals import GOALS
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "benchmarks" / "performance.template.md"
@@ -22,7 +23,7 @@ def test_the_pages_and_plots_are_what_the_generator_makes_of_the_committed_run()
     plot, and `python -m benchmarks.report` not run; pages without the run that they are of.
     """
     run = ROOT / report.FULL
-    wanted = report.files(results.read(run)) if run.exists() else {}
+    wanted = report.files(report.of(run)) if run.exists() else {}
 
     committed = {path: (ROOT / path).read_text(encoding="utf-8") for path in report.kept(ROOT)}
 
@@ -103,6 +104,28 @@ def test_a_run_that_measured_nothing_has_pages_that_say_so():
     page = made[Path("docs/performance.md")]
     assert page.count("not measured") > 30
     assert "No goal was measured." in page
+
+
+def test_what_was_tried_for_a_goal_is_told_where_it_was_missed_only():
+    """Mutants: an excuse beside a goal that is met; memory that is called flat whatever it was."""
+    accept = example().goals[0]
+    goals = [replace(accept, name=one.name, bound=one.bound, wanted=0.0) for one in GOALS]
+    met = tuple(replace(one, bound="at least") for one in goals)
+    missed = tuple(replace(one, bound="at most") for one in goals)
+    unknown = tuple(replace(one, values=()) for one in goals)
+
+    pages = [
+        report.files(replace(example(), goals=judged))[Path("docs/performance.md")]
+        for judged in (met, missed, unknown)
+    ]
+
+    assert ["was tried:" in page for page in pages] == [False, True, False]
+    assert ["Plan for this growth" in page for page in pages] == [False, True, False]
+    assert [re.findall(r"`memory-flat`, which was ([^;]+);", page) for page in pages] == [
+        ["met"],
+        ["missed"],
+        ["not measured"],
+    ]
 
 
 def test_the_words_of_the_page_hold_no_figure():

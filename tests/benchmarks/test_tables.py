@@ -44,19 +44,20 @@ def test_there_is_no_ratio_to_nothing(base):
 
 
 @pytest.mark.parametrize(
-    ("bound", "values", "met"),
+    ("bound", "values", "verdict"),
     [
-        ("at least", (1.0, 2.0, 3.0), True),
-        ("at least", (1.0, 1.9, 3.0), False),
-        ("at most", (1.0, 2.0, 3.0), True),
-        ("at most", (1.0, 2.1, 3.0), False),
+        ("at least", (1.0, 2.0, 3.0), "met"),
+        ("at least", (1.0, 1.9, 3.0), "missed"),
+        ("at most", (1.0, 2.0, 3.0), "met"),
+        ("at most", (1.0, 2.1, 3.0), "missed"),
+        ("at most", (), "not measured"),
     ],
 )
-def test_a_goal_is_met_by_the_median(bound, values, met):
+def test_a_goal_is_met_by_the_median(bound, values, verdict):
     """Mutants: by the best of the repetitions; a bound that is not met by what it names."""
     goal = Goal(name="g", what="", bound=bound, wanted=2.0, unit="", values=values)
 
-    assert goal.met == met
+    assert goal.verdict == verdict
 
 
 def test_goals_show_each_repetition_and_whether_they_are_met():
@@ -70,6 +71,20 @@ def test_goals_that_are_all_met_leave_no_word_of_missing():
     [accept, _] = example().goals
 
     assert tables.goals_met(replace(example(), goals=(accept,))) == "1 of 1 goals are met."
+
+
+def test_goals_that_were_not_measured_are_counted_and_have_their_row():
+    """Mutant: 1 of 2 goals met, where three are wanted."""
+    accept, answers = example().goals
+    unknown = replace(accept, name="unknown", values=())
+    run = replace(example(), goals=(accept, unknown, answers))
+
+    said = "1 of 3 goals are met, 1 not measured; missed: `answers`."
+    assert tables.goals_met(run) == said
+    assert tables.goals(run).splitlines()[3:4] == [
+        "| `unknown` | accept / bare | at least 0.4 | - | not measured | - |"
+    ]
+    assert tables.goals_met(replace(run, goals=(unknown,))) == "No goal was measured."
 
 
 def test_the_rows_of_a_profile_sum_to_the_whole():

@@ -23,6 +23,11 @@ from benchmarks.template import UnknownPlaceholder, filled
         ("{day pipeline/http}", "432 million"),
         ("{million bytes/kept/tellabot}", "0.610 GB"),
         ("{part profile/pipeline: door + decode}", "30.0 %"),
+        ("{goal accept}", "met"),
+        ("{goal answers}", "missed"),
+        ("{missed answers: slow}", "slow"),
+        ("{missed accept answers:\n* slow}", "\n* slow"),
+        ("{missed accept: slow}", ""),
         ("{part profile/pipeline: other}", "70.0 %"),
         (
             "{plot memory}",
@@ -45,12 +50,18 @@ def test_a_placeholder_becomes_what_was_measured(placeholder, text):
         ("{day retry-storm}", "not measured"),
         ("{million bytes/written/tellabot}", "not measured"),
         ("{part profile/accept: door}", "not measured"),
+        ("{goal memory-flat}", "not measured"),
+        ("{missed memory-flat: it grew}", ""),
         ("{table profile/accept}", "Not measured."),
         ("{group bytes/written}", "Not measured."),
     ],
 )
 def test_what_this_run_lacks_says_so(placeholder, text):
     assert filled(placeholder, example()) == text
+
+
+def test_what_is_left_out_leaves_no_gap():
+    assert filled("a\n\n{missed accept: slow}\n\nb", example()) == "a\n\nb"
 
 
 def test_the_plot_of_what_was_not_measured_is_not_shown():
@@ -69,6 +80,8 @@ def test_the_plot_of_what_was_not_measured_is_not_shown():
         ("{median}", "no run has a figure ''"),
         ("{ratio noop/64}", "no run has a figure ''"),
         ("{figures noop/64 noop/65}", "no run has a figure 'noop/65'"),
+        ("{goal memory}", "no run has a goal 'memory'"),
+        ("{missed accept memory: slow}", "no run has a goal 'memory'"),
         ("{table gaols}", "not one of goals, peers"),
         ("{plot throughputs}", "not one of throughput, latency"),
         ("{part profile/pipeline: door + window}", "no stage is window"),
