@@ -24,6 +24,7 @@ _READING = (
 )
 #: Sections of the report of a run, and how the names of their figures begin.
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "The machine": ("bare/", "machine/"),
     "Accepting": ("noop/", "accept/", "one-transaction/", "duplicates", "retry-storm"),
     "The load generator": ("generator/",),
     "The whole pipeline": ("pipeline/", "hanging/"),

@@ -1,8 +1,9 @@
 """All cases, in the order in which each repetition takes them."""
 
-from . import accepting, beside, delivering, generator, latency, profiled, scale
+from . import accepting, bare, beside, delivering, generator, latency, profiled, scale
 
 CASES = (
+    *bare.CASES,
     *accepting.CASES,
     *generator.CASES,
     *delivering.CASES,
