@@ -11,7 +11,7 @@ _IDLE, _BUSY = 10, 900
 
 
 def _answers(bench: Bench) -> Measured:
-    with bench.floor() as url:
+    with bench.floor() as (url, _):
         idle = offered(url, rate=_IDLE, seconds=4 if bench.quick else 10).latencies
         busy = offered(url, rate=_BUSY, seconds=3 if bench.quick else 8).latencies
     return Measured(
