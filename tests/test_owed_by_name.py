@@ -90,7 +90,8 @@ def test_a_sink_that_paused_itself_resumes_itself_after_a_restart(tmp_path):
     )
     with live.Live(tmp_path, pausing) as service:
         first = accepted(service, 1)
-        live.eventually(lambda: states(service)["log"][0] == "failing")
+        # It pauses a moment later, and a busy machine may not look in between.
+        live.eventually(lambda: states(service)["log"][0] in ("failing", "paused"))
         second = accepted(service, 2)
         live.eventually(lambda: sinks(service)["log"]["paused_by"] == "failing")
 
