@@ -129,7 +129,7 @@ class Outbox:
         """Settle what was delivered, in one statement; must come before anything is applied."""
         alike: dict[int, list[int]] = {}
         for op in ops:
-            if isinstance(op, Settle) and _is_usual(op):
+            if isinstance(op, Settle) and _is_delivered(op):
                 alike.setdefault(op.delivery.attempts, []).append(op.delivery.id)
         for attempts, ids in alike.items():
             self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
@@ -221,7 +221,7 @@ class Outbox:
         """Fenced by owner and attempts: only who took it last is believed."""
         delivery = op.delivery
         attempts = delivery.attempts + (op.attempt is not None)
-        if not (self._was_delivered(delivery) if _is_usual(op) else self._settle(op, attempts)):
+        if not (self._was_delivered(delivery) if _is_delivered(op) else self._settle(op, attempts)):
             return False
         if op.attempt is not None:
             self._attempt(delivery, attempts, op.attempt)
@@ -434,9 +434,9 @@ class Outbox:
         return len(changes)
 
 
-def _is_usual(op: Settle) -> bool:
-    """It arrived, and nothing waits for it: dozens of these are settled at once."""
-    return op.state is State.DELIVERED and op.attempt is not None and op.delivery.ordering is None
+def _is_delivered(op: Settle) -> bool:
+    """Dozens of these are settled at once."""
+    return op.state is State.DELIVERED and op.attempt is not None
 
 
 def _delivery(sink: str, row: Sequence[Any], now: float) -> Delivery:

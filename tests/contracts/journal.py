@@ -467,13 +467,39 @@ class JournalContract:
         assert again is False
         assert await journal.stats() == stats(events=1, dead=1)
 
-    async def test_who_took_it_before_is_not_believed(self, journal):
+    async def test_what_is_delivered_at_once_is_settled_each_by_itself(self, journal):
+        """More than a statement holds, of the first attempt and of the second.
+
+        Mutant: all are settled as if they had been tried as often as the first of them.
+        """
+        deliveries = [
+            (await record(journal, planned(owed=[owed(taken=True)]))).deliveries[0]
+            for _ in range(70)
+        ]
+        for delivery in deliveries[::2]:
+            await journal.settle(delivery, attempt(), State.PENDING, due_at=NOW)
+        again = await journal.take("log", limit=70, now=NOW)
+
+        believed = await asyncio.gather(
+            *(
+                journal.settle(delivery, attempt(), State.DELIVERED, due_at=None)
+                for delivery in [*deliveries[1::2], *again, deliveries[0]]
+            )
+        )
+
+        assert believed == [*[True] * 70, False]
+        assert await journal.stats() == stats(events=70, delivered=70)
+        kept = [len((await journal.delivery(one.id)).attempts) for one in deliveries]
+        assert kept == [2, 1] * 35
+
+    @pytest.mark.parametrize("state", [State.DEAD, State.DELIVERED])
+    async def test_who_took_it_before_is_not_believed(self, journal, state):
         """Mutant: a fence that asks for the start only."""
         (first,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
         await journal.settle(first, attempt(), State.PENDING, due_at=NOW)
         (second,) = await journal.take("log", limit=1, now=NOW)
 
-        late = await journal.settle(first, attempt(), State.DEAD, due_at=None)
+        late = await journal.settle(first, attempt(), state, due_at=None)
 
         assert late is False
         assert await journal.settle(second, attempt(), State.DELIVERED, due_at=None)
@@ -487,14 +513,15 @@ class JournalContract:
         (kept,) = (await journal.event(plan.event.id)).deliveries
         assert (kept.state, kept.attempts) == (State.EXPIRED, ())
 
-    async def test_an_earlier_start_is_not_believed(self, store, journal):
+    @pytest.mark.parametrize("state", [State.DEAD, State.DELIVERED])
+    async def test_an_earlier_start_is_not_believed(self, store, journal, state):
         """Mutant: a fence that asks for the state only."""
         plan = planned(owed=[owed(taken=True)])
         (delivery,) = (await record(journal, plan)).deliveries
         later = await store.start(now=NOW + 1)
         (ours,) = await later.take("log", limit=9, now=NOW + 1)
 
-        late = await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
+        late = await journal.settle(delivery, attempt(), state, due_at=None)
 
         assert late is False
         assert ours == delivery

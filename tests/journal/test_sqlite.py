@@ -33,7 +33,7 @@ from journal import Wanted, sqlite_deliveries, sqlite_open, sqlite_pages, sqlite
 from journal.commit import Broken, Unavailable, Unfit
 from journal.event import State
 from journal.sqlite import SQLiteJournal, WrongJournal, has_wal_reset_race, migrate
-from journal.sqlite_outbox import Take
+from journal.sqlite_outbox import Settle, Take
 from journal.sqlite_write import BatchWriter, Record, judged
 
 ROOT = Path(__file__).parents[2]
@@ -482,6 +482,15 @@ def test_a_look_that_finds_nothing_due_writes_nothing(failing):
     BatchWriter(failing, 1).write([Take("log", 10, NOW)])
 
     assert [sql for sql in failing.executed if "counters" in sql] == []
+
+
+def test_a_delivery_is_settled_once_in_a_batch_and_fails_no_neighbour(failing):
+    """Mutant: what was delivered stays in the list of what is to be told so."""
+    writer = BatchWriter(failing, 1)
+    [recorded] = writer.write([Record(arrival(), (planned(owed=[owed(taken=True)]),), None)])
+    settle = Settle(recorded.deliveries[0], attempt(), State.DELIVERED, None)
+
+    assert writer.write([settle, settle]) == [True, False]
 
 
 async def test_a_failed_fsync_answers_all_and_writes_no_more(path):
