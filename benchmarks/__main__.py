@@ -5,9 +5,7 @@ import secrets
 import sys
 from pathlib import Path
 
-import msgspec
-
-from . import machine, prefill, report, tables
+from . import machine, prefill, report, results, tables
 from .bench import Bench
 from .case import Case
 from .cases import CASES
@@ -23,15 +21,14 @@ def main() -> int:
     bench = _bench(quick=asked.quick)
     run = Run(bench, say, commit=machine.commit())
     run.take(_chosen(asked), repetitions=asked.repeats or (3 if asked.quick else 5))
-    results = run.results()
-    say(tables.goals_met(results))
-    document = msgspec.json.format(msgspec.json.encode(results), indent=1)
+    found = run.results()
+    say(tables.goals_met(found))
     if asked.output == "json":
-        sys.stdout.buffer.write(document + b"\n")
+        sys.stdout.buffer.write(results.document(found))
         return int(run.failed)
     # Some cases alone, or a few turns, are a look: the results that are kept are of a whole run.
     path = _QUICK if asked.quick or asked.only or asked.repeats else _FULL
-    path.write_bytes(document + b"\n")
+    results.write(path, found)
     say(f"wrote {path.relative_to(_HERE.parent)}")
     report.write(path)
     return int(run.failed)

@@ -108,6 +108,10 @@ def read(file: Path) -> Results:
     return msgspec.json.decode(file.read_bytes(), type=Results)
 
 
+def document(results: Results) -> bytes:
+    """JSON, with a line for each value's place, so that two runs can be compared by eye."""
+    return msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
+
+
 def write(file: Path, results: Results) -> None:
-    """With a line for each value's place, so that two runs can be compared by eye."""
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+    file.write_bytes(document(results))

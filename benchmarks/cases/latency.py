@@ -1,6 +1,6 @@
 """How long a callback takes to be answered, and how long its event to arrive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .. import machine
 from ..bench import Bench, Failed, Product
@@ -20,8 +20,10 @@ _ELSEWHERE = 5_000_000
 _DRAWN = (*range(99), 99, 99.5, 99.9)
 
 
-def _through(told: Told, arrivals: Mapping[str, float]) -> list[float]:
+def _through(told: Told, product: Product, receiver: Receiver) -> list[float]:
     """Milliseconds from when each callback was due until its event was there, in order."""
+    product.await_settled()
+    arrivals = receiver.arrivals()
     missing = [one.request_id for one in told.sent if one.request_id not in arrivals]
     if missing:
         raise Failed(f"{len(missing)} events of {len(told.sent)} did not arrive")
@@ -41,29 +43,31 @@ def _drawn(ordered: list[float]) -> Sequence[tuple[float, float]]:
     return [(wanted, percentile(ordered, wanted)) for wanted in _DRAWN]
 
 
-def _offered(
-    product: Product, receiver: Receiver, *, rate: float, seconds: float
-) -> tuple[list[float], list[float]]:
-    """Answers and events, milliseconds in order."""
-    told = offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE)
-    product.await_settled()
-    return told.latencies, _through(told, receiver.arrivals())
+def _at_half(bench: Bench, product: Product, capacity: float, *, each: int = 1) -> Told:
+    """What half of that many events a second are answered."""
+    return offered(
+        product.callback(),
+        rate=capacity / 2,
+        seconds=4 if bench.quick else 10,
+        each=each,
+        first=_ELSEWHERE,
+    )
 
 
 def _idle(bench: Bench) -> Measured:
     disk = machine.fdatasync(bench.folder)
     with piped(bench, "timed") as (product, receiver):
         seconds = 5 if bench.quick else 10
-        _, through = _offered(product, receiver, rate=_IDLE, seconds=seconds)
+        told = offered(product.callback(), rate=_IDLE, seconds=seconds, first=_ELSEWHERE)
+        through = _through(told, product, receiver)
     return Measured(values={"fdatasync": disk, **_percentiles("latency/idle", through)})
 
 
 def _half(bench: Bench) -> Measured:
     with piped(bench, "timed") as (product, receiver):
         capacity = settled(bench, product, sinks=1).rate
-        answers, through = _offered(
-            product, receiver, rate=capacity / 2, seconds=4 if bench.quick else 10
-        )
+        told = _at_half(bench, product, capacity)
+        answers, through = told.latencies, _through(told, product, receiver)
     return Measured(
         values={
             "latency/half/rate": capacity / 2,
@@ -82,13 +86,7 @@ def _storm(bench: Bench) -> Measured:
     with piped(bench, "timed") as (product, receiver):
         capacity = settled(bench, product, sinks=1).rate
         delivered, before = receiver.count, product.at_rest()
-        told = offered(
-            product.callback(),
-            rate=capacity / 2,
-            seconds=4 if bench.quick else 10,
-            each=8,
-            first=_ELSEWHERE,
-        )
+        told = _at_half(bench, product, capacity, each=8)
         product.await_settled()
         distinct = len({one.request_id for one in told.sent})
         grown = product.check_copies(len(told.sent), before=before, under_way=0)
@@ -105,12 +103,7 @@ def _hanging(bench: Bench) -> Measured:
     with two(bench, second=HANGS) as product:
         capacity = settled(bench, product, sinks=1).rate
         before = product.at_rest()
-        told = offered(
-            product.callback(),
-            rate=capacity / 2,
-            seconds=4 if bench.quick else 10,
-            first=_ELSEWHERE,
-        )
+        told = _at_half(bench, product, capacity)
         grown = product.check_copies(len(told.sent), before=before, under_way=0)
     if grown.duplicates:
         raise Failed(f"{grown.duplicates} duplicates of callbacks that were sent once")
