@@ -12,6 +12,8 @@ _ROUTES = (
     "whatsapp: {to: [idle], when: {type: sms.received, data.service.key: whatsapp}}",
     "elsewhere: {to: [idle], when: {type: sms.received, data.country: [GB, DE, PL]}}",
 )
+#: Callbacks that come over and over.
+_KNOWN = 1000
 #: Copies that the last 64 callbacks may lack when a load ends, and what was under way.
 _UNDER_WAY = 64 * 8
 
@@ -47,9 +49,10 @@ def _duplicates(bench: Bench) -> Measured:
     """A thousand callbacks over and over, all of them known."""
     with bench.product(sinks=IDLE, routes=routes(1)) as product:
         url = product.callback()
-        bench.load(url, connections=64, each=0, among=1000, seconds=1)
-        before = product.at_rest()
-        load = bench.load(url, connections=64, each=0, among=before["events"])
+        # A load that ends cuts off what is under way: which callbacks that was is not known.
+        while (before := product.at_rest())["events"] < _KNOWN:
+            bench.load(url, connections=64, each=0, among=_KNOWN, seconds=1)
+        load = bench.load(url, connections=64, each=0, among=_KNOWN)
         grown = product.check_copies(load.answered, before=before, under_way=64)
     if grown.events:
         raise Failed(f"{grown.events} events came of callbacks that were known")
