@@ -29,6 +29,7 @@ def bench(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("patient")
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not there: apt install wrk")
 @pytest.mark.parametrize(
     "name",

@@ -74,12 +74,6 @@ def serving(said, hangs_up_after=math.inf):
         loop.close()
 
 
-@pytest.fixture
-def patient(monkeypatch):
-    """How late a load is on a busy machine is not what is tested."""
-    monkeypatch.setattr(openloop, "LATE", math.inf)
-
-
 @pytest.mark.usefixtures("patient")
 def test_all_that_was_due_while_a_server_stood_still_had_waited():
     """Mutant: with latencies from when a request was really sent, only those that were under way
