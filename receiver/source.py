@@ -114,6 +114,17 @@ class Source(
     #: What `sample` can make; the first is the default.
     kinds: ClassVar[tuple[str, ...]]
 
+    def sends_by_get(self) -> bool:
+        """Whether the query of a GET is a callback; its body is then that query."""
+        return False
+
+    def verify(self, callback: Callback, target: str) -> bool:  # noqa: ARG002 - for those that sign
+        """Whether it is signed as this provider signs, over its bytes as they came.
+
+        `target` is the path and the query as sent; it holds the token.
+        """
+        return True
+
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         """Say it in our words. Pure: no clock, no chance, no network.
 
