@@ -25,6 +25,8 @@ _PLACE = re.compile(r"\{([^{}]*)\}")
 _BODY = "{body}"
 #: Seconds that a signed time may differ from ours (Standard Webhooks leave it to the receiver).
 TOLERANCE = 300
+#: A name in another script stands in a URL as `xn--…`.
+_PRINTED = re.compile(r"[!-~]+")
 _UNIX = re.compile(r"[0-9]{1,11}")
 #: Of a form that is looked through before anything is known of it.
 _MOST_FIELDS = 256
@@ -180,7 +182,12 @@ def _is_beginning(url: str) -> bool:
     except ValueError:
         return False
     plain = not (parts.query or parts.fragment or parts.username)
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and plain and " " not in url
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.netloc)
+        and plain
+        and _PRINTED.fullmatch(url) is not None
+    )
 
 
 def _of_twilio(url: str, callback: Callback) -> bytes | None:

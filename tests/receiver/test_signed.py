@@ -176,7 +176,9 @@ def test_of_json_twilio_signs_the_hash_in_the_url():
     assert not TWILIO.verifies(came(BODY + b" ", x_twilio_signature=signature), target)
 
 
-@pytest.mark.parametrize("url", ["", "hooks.example.com", "ftp://x", "https://x?a=1", "https://[x"])
+@pytest.mark.parametrize(
+    "url", ["", "hooks.example.com", "ftp://x", "https://x?a=1", "https://ж.example", "https://[x"]
+)
 def test_what_is_no_beginning_of_a_url_is_refused(url):
     with pytest.raises(ValueError, match="url"):
         Twilio(auth_tokens=(Secret(KEY),), url=url)
