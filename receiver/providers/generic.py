@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 import phonenumbers
@@ -239,14 +239,11 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         yield paths.event, next((name for name, of in self.types.items() if of == _SMS), "")
 
 
-class _Mapped(msgspec.Struct, frozen=True):
+class _Mapped(NamedTuple):
     """What stands at the paths of one callback; where there is no path, nothing does."""
 
     paths: Paths
     reading: Reading
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.paths, self.reading))
 
     def text(self, path: str | None) -> str | None:
         return None if path is None else self.reading.text(path)
