@@ -18,6 +18,7 @@ from .decode import decode
 from .exchange import EXCHANGE, Exchange
 from .proof import Allowed, Peers, Tokens
 from .source import Callback, Happening, Malformed, Source
+from .watch import Watch
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -85,8 +86,16 @@ class Desk(Protocol):
 class Gate:
     """One configured source, ready to be asked."""
 
-    def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, source: Source, ticks: Callable[[], float], *, since: float = 0.0
+    ) -> None:
+        """`since`: when we began to listen, in seconds since the epoch."""
         self.name, self.source = name, source
+        self.watch = Watch(
+            since=since,
+            timezone=getattr(source, "timezone", None),
+            expect_every=source.expect_every,
+        )
         self.tokens = Tokens(source.tokens)
         self.allowed = Allowed(source.allow_from, source.documented)
         self._bucket = _bucket(source.rate, ticks)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from journal.event import Data
-from journal.quantity import Rate, Secret
+from journal.quantity import Duration, Rate, Secret
 
 #: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
 #: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
@@ -104,6 +104,9 @@ class Source(
     currency: str | None = None
     #: More callbacks than this are answered 429, such as `10/s`. Unset: no limit.
     rate: Rate | None = None
+    #: Where nothing comes for so long, the source is reported as silent: in the log and in
+    #: `/v1/sources`. Set it where you know how often something must come.
+    expect_every: Duration | None = None
 
     #: Which encodings the provider may use: of `form`, `multipart`, `json`.
     encodings: ClassVar[frozenset[str]]

@@ -105,6 +105,8 @@ class Pipeline:
         except Unavailable as exc:
             self._complain(exc)
             raise
+        if any(recorded.new):
+            self._gates[caller.source].watch.heard(callback, happenings)
         self._say(caller, callback, plans, recorded)
         status = "accepted" if any(recorded.new) else "duplicate"
         return Accepted(status=status, events=recorded.ids)

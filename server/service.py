@@ -38,6 +38,7 @@ from .config import Config, host_and_port
 from .identity import Chance, Identity
 from .log import write_out
 from .pipeline import Pipeline
+from .watching import Watching
 
 #: Seconds in which the door still answers, with 503, after the first signal: who was told of this
 #: address a moment ago hears that it may try again.
@@ -66,7 +67,10 @@ class Service:
         self, config: Config, journal: Journal, identity: Identity, workers: Mapping[str, Worker]
     ) -> None:
         self.config, self.journal, self.workers = config, journal, workers
-        self.gates = [Gate(name, source, time.monotonic) for name, source in config.sources.items()]
+        self.gates = [
+            Gate(name, source, time.monotonic, since=time.time())
+            for name, source in config.sources.items()
+        ]
         self.pipeline = Pipeline(
             gates=self.gates,
             routes=compile_table(config.routes),
@@ -150,7 +154,10 @@ async def _run(
     workers = await _workers(config.sinks, journal, real_clock(random.random))
     service = Service(config, journal, identity, workers)
     async with _delivering(config.sinks, workers):
-        counting = asyncio.create_task(service.pipeline.keep_watch())
+        watching = [
+            asyncio.create_task(service.pipeline.keep_watch()),
+            asyncio.create_task(Watching(service.gates, time.time).run()),
+        ]
         listeners = await _listening(service, sockets)
         holder = _holder(sockets)
         lock.tell(holder)
@@ -160,7 +167,8 @@ async def _run(
         _spare_the_collector()
         await stop.wait()
         code = await _stop(service, listeners)
-        counting.cancel()
+        for task in watching:
+            task.cancel()
     if code == 0:
         await service.pipeline.write_rejections()
         await journal.close()

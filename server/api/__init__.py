@@ -70,7 +70,7 @@ def create_api(
             stats(journal=journal),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
             rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
-            sources(journal=journal, cursors=cursors("sources"), gates=gates),
+            sources(journal=journal, cursors=cursors("sources"), gates=gates, now=now),
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )
