@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from .event import Attempt, Delivery, Event, State
+from .twins import Twin
 
 T = TypeVar("T")
 
@@ -45,6 +46,9 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     #: Each a growing prefix and a keyed hash.
     keys: tuple[bytes, ...]
+    #: How it is told apart from what came the other way, by callback or by poll; None: by its keys
+    #: alone.
+    twin: Twin | None = None
     #: Names of the routes that matched.
     routes: tuple[str, ...]
     owed: tuple[Owed, ...]
@@ -400,6 +404,7 @@ __all__ = [
     "State",
     "Stats",
     "TokenUse",
+    "Twin",
     "Wanted",
     "WantedDeliveries",
 ]

@@ -15,6 +15,7 @@ from .event import SUBJECTS, Delivery, Event
 from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
 from .sqlite_rows import add, insert, owners
 from .sqlite_times import TOLERATED, newest_possible, note_disorder
+from .sqlite_twins import claim, note
 
 #: Copies are all counted; when and from where is kept of so many.
 DUPLICATES_KEPT = 100
@@ -201,7 +202,7 @@ class _Batch:
         deliveries: list[Delivery] = []
         callback: int | None = None
         for plan in op.plans:
-            known = self._known(plan)
+            known = self._known(plan) or self._twin(plan)
             if known is None:
                 callback = callback or self._callback(op.arrival)
                 deliveries += self._event(plan, callback)
@@ -224,10 +225,14 @@ class _Batch:
                 return found
         return None
 
+    def _twin(self, plan: Planned) -> tuple[int, str] | None:
+        """The event that came the other way, as (seq, id)."""
+        if plan.twin is None:
+            return None
+        return claim(self._conn, plan.event, plan.twin)
+
     def _claim(self, plan: Planned, owner: tuple[int, str]) -> None:
         """All keys of a copy are the event's from now on: a chain of retries stays one."""
-        if len(plan.keys) == 1:
-            return  # it is how the event was found
         for key in plan.keys:
             name = (plan.event.source, key)
             if name not in self._owners:  # else it is another event's already, and stays that
@@ -258,7 +263,10 @@ class _Batch:
             )
         )
         self._counts["events"] += 1
-        if any(owed.ordering is not None for owed in plan.owed):
+        if plan.twin is not None:
+            self._flush_rows()
+            note(self._conn, self.seq, plan.twin)
+        elif any(owed.ordering is not None for owed in plan.owed):
             self._flush_rows()  # its deliveries are rows at once, and may be taken in this batch
         return self.outbox.owe(
             Owing(seq=self.seq, event_id=event.id, body=plan.body, at=plan.at), plan.owed

@@ -1,0 +1,88 @@
+"""Pairs what came two ways, in the transaction that would store it a second time."""
+
+import sqlite3
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from .event import Event
+from .twins import Candidate, Twin, match
+
+#: What a stored event may gain from its twin, where it has none of its own.
+_GAINED = ("to", "from", "country", "service", "price", "text", "code")
+_CALLBACK, _UNTIMED = "callback", "received"
+
+
+class _Data(msgspec.Struct, frozen=True):
+    channel: str
+    time_from: str
+    text: str | None = None
+    code: str | None = None
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    time: str
+    data: _Data
+
+
+_stored = msgspec.json.Decoder(_Stored)
+
+
+def claim(conn: sqlite3.Connection, event: Event, twin: Twin) -> tuple[int, str] | None:
+    """The stored event, as (seq, id), that this one is a copy of: of that way there is no other.
+
+    What the copy knows and the stored one does not is added to it. None: there is none.
+    """
+    found = match(twin, _candidates(conn, event, twin.form))
+    if found is None:
+        return None
+    note(conn, found.seq, twin)
+    _add(conn, found.seq, event)
+    return found.seq, found.id
+
+
+def note(conn: sqlite3.Connection, seq: int, twin: Twin) -> None:
+    """A copy of that event came this way."""
+    conn.execute(
+        "insert into twins (event, form, second) values (?, ?, ?)", (seq, twin.form, twin.second)
+    )
+
+
+def _candidates(conn: sqlite3.Connection, event: Event, form: str) -> list[Candidate]:
+    rows = conn.execute(
+        "select seq, id, body, (select min(second) from twins where event = seq) from events"
+        " where subject = ? and source = ? and type = ?"
+        " and not exists (select 1 from twins where event = seq and form = ?)",
+        (event.subject, event.source, event.type, form),
+    )
+    decoded = [(seq, id_, _stored.decode(body), second) for seq, id_, body, second in rows]
+    return [
+        Candidate(seq=seq, id=id_, twin=_twin(stored, second))
+        for seq, id_, stored, second in decoded
+        # Of a callback that came before there was anything to pair it with, nothing was noted.
+        if not stored.data.channel == form == _CALLBACK
+    ]
+
+
+def _twin(stored: _Stored, second: float | None) -> Twin:
+    """`second` is what a copy said: an event that was told without a time has its from then on."""
+    if stored.data.time_from != _UNTIMED:
+        second = datetime.fromisoformat(stored.time).timestamp()
+    data = stored.data
+    return Twin(form=data.channel, text=data.text, code=data.code, second=second)
+
+
+def _add(conn: sqlite3.Connection, seq: int, event: Event) -> None:
+    (body,) = conn.execute("select body from events where seq = ?", (seq,)).fetchone()
+    kept: dict[str, Any] = msgspec.json.decode(body)
+    known = msgspec.to_builtins(event.data)
+    gained = {
+        name: known[name]
+        for name in _GAINED
+        if name in kept["data"] and kept["data"][name] is None and known.get(name) is not None
+    }
+    if gained:
+        kept["data"] |= gained
+        changed = msgspec.json.encode(kept).decode()
+        conn.execute("update events set body = ? where seq = ?", (changed, seq))
