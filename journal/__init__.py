@@ -151,6 +151,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     request_id: tuple[str, ...] = ()
     activation_id: tuple[str, ...] = ()
     rental_id: tuple[str, ...] = ()
+    telephone_id: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
     code: bool | None = None
     #: Seconds since the epoch, on `recordedtime`: since included, until not.
@@ -330,6 +331,14 @@ class Journal(Protocol):
 
     def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
         """Add to the counts of what was turned away."""
+        ...
+
+    def note(self, moment: str, at: float) -> "asyncio.Future[None]":
+        """Write down when something was last so; no earlier time takes its place."""
+        ...
+
+    async def moment(self, name: str) -> float | None:
+        """When it last was; None: never."""
         ...
 
     async def next_due(self, sink: str) -> float | None:

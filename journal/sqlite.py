@@ -32,7 +32,7 @@ from .event import Attempt, Delivery, State
 from .sqlite_open import WrongJournal, begin, errors_named, has_wal_reset_race, migrate
 from .sqlite_outbox import Arrange, Hasten, Pause, Probe, Replay, Resume, Retry, Settle, Take
 from .sqlite_read import Reader
-from .sqlite_write import BatchWriter, Dismiss, Keep, Op, Record, Reject, Result, Touch
+from .sqlite_write import BatchWriter, Dismiss, Keep, Note, Op, Record, Reject, Result, Touch
 
 __all__ = ["SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
 
@@ -180,6 +180,12 @@ class SQLiteJournal:
         return cast("asyncio.Future[None]", self._commits.submit(Reject(tuple(rejections))))
 
     # --- reading --------------------------------------------------------------------------
+
+    def note(self, moment: str, at: float) -> "asyncio.Future[None]":
+        return cast("asyncio.Future[None]", self._commits.submit(Note(moment, at)))
+
+    async def moment(self, name: str) -> float | None:
+        return await self._reader.ask(lambda conn: sqlite_read.moment(conn, name))
 
     async def next_due(self, sink: str) -> float | None:
         return await self._reader.ask(lambda conn: sqlite_deliveries.next_due(conn, sink))

@@ -212,6 +212,11 @@ def rejections(
     ]
 
 
+def moment(conn: sqlite3.Connection, name: str) -> float | None:
+    row = conn.execute("select at from moments where name = ?", (name,)).fetchone()
+    return None if row is None else float(row[0])
+
+
 def token_uses(conn: sqlite3.Connection) -> list[TokenUse]:
     return [
         TokenUse(source=source, token=token, callbacks=callbacks, last_at=last_at)

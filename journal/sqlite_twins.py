@@ -11,6 +11,8 @@ from .twins import Candidate, Twin, match
 
 #: What a stored event may gain from its twin, where it has none of its own.
 _GAINED = ("to", "from", "country", "service", "price", "text", "code")
+#: A callback does not say that its code was spoken.
+_ALIKE = {"sms.received": "call.received", "call.received": "sms.received"}
 _CALLBACK, _UNTIMED = "callback", "received"
 
 
@@ -37,24 +39,30 @@ def claim(conn: sqlite3.Connection, event: Event, twin: Twin) -> tuple[int, str]
     found = match(twin, _candidates(conn, event, twin.form))
     if found is None:
         return None
-    note(conn, found.seq, twin)
-    _add(conn, found.seq, event)
+    gain(conn, found.seq, event, twin)
     return found.seq, found.id
 
 
+def gain(conn: sqlite3.Connection, seq: int, event: Event, twin: Twin) -> None:
+    """The stored event has another copy, and what that knows besides."""
+    note(conn, seq, twin)
+    _add(conn, seq, event)
+
+
 def note(conn: sqlite3.Connection, seq: int, twin: Twin) -> None:
-    """A copy of that event came this way."""
+    """A copy of that event came this way; another of the same way has the same key."""
     conn.execute(
-        "insert into twins (event, form, second) values (?, ?, ?)", (seq, twin.form, twin.second)
+        "insert into twins (event, form, second) values (?, ?, ?) on conflict do nothing",
+        (seq, twin.form, twin.second),
     )
 
 
 def _candidates(conn: sqlite3.Connection, event: Event, form: str) -> list[Candidate]:
     rows = conn.execute(
         "select seq, id, body, (select min(second) from twins where event = seq) from events"
-        " where subject = ? and source = ? and type = ?"
+        " where subject = ? and source = ? and type in (?, ?)"
         " and not exists (select 1 from twins where event = seq and form = ?)",
-        (event.subject, event.source, event.type, form),
+        (event.subject, event.source, event.type, _ALIKE.get(event.type, event.type), form),
     )
     decoded = [(seq, id_, _stored.decode(body), second) for seq, id_, body, second in rows]
     return [

@@ -15,8 +15,10 @@ from .event import SUBJECTS, Delivery, Event
 from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
 from .sqlite_rows import add, insert, owners
 from .sqlite_times import TOLERATED, newest_possible, note_disorder
-from .sqlite_twins import claim, note
+from .sqlite_twins import claim, gain, note
 
+#: The channel of what was asked for.
+_POLL = "poll"
 #: Copies are all counted; when and from where is kept of so many.
 DUPLICATES_KEPT = 100
 #: Of all peers together; what comes beyond is counted under the peer `*`.
@@ -54,7 +56,12 @@ class Reject(msgspec.Struct, frozen=True):
     rejections: tuple[Rejection, ...]
 
 
-Op = Record | Keep | Dismiss | Touch | Reject | OutboxOp
+class Note(msgspec.Struct, frozen=True):
+    moment: str
+    at: float
+
+
+Op = Note | Record | Keep | Dismiss | Touch | Reject | OutboxOp
 Result = Recorded | Quarantined | OutboxResult
 
 
@@ -207,8 +214,8 @@ class _Batch:
                 callback = callback or self._callback(op.arrival)
                 deliveries += self._event(plan, callback)
             else:
-                self._duplicate(known[0], op.arrival)
                 self._claim(plan, known)
+                self._duplicate(known[0], op.arrival)
             ids.append(plan.event.id if known is None else known[1])
             new.append(known is None)
         if op.replaces is None:
@@ -222,6 +229,9 @@ class _Batch:
         for key in plan.keys:
             found = self._owners.get((plan.event.source, key))
             if found is not None:
+                if plan.twin is not None:
+                    self._flush_rows()
+                    gain(self._conn, found[0], plan.event, plan.twin)
                 return found
         return None
 
@@ -229,6 +239,7 @@ class _Batch:
         """The event that came the other way, as (seq, id)."""
         if plan.twin is None:
             return None
+        self._flush_rows()  # it may have come in this very batch
         return claim(self._conn, plan.event, plan.twin)
 
     def _claim(self, plan: Planned, owner: tuple[int, str]) -> None:
@@ -289,6 +300,8 @@ class _Batch:
         return self.callback
 
     def _duplicate(self, event: int, arrival: Arrival) -> None:
+        if arrival.channel == _POLL and self._polled(event):
+            return  # each poll tells it again
         self._counts["duplicates"] += 1
         (kept,) = self._conn.execute(
             "select count(*) from duplicates where event = ?", (event,)
@@ -299,7 +312,20 @@ class _Batch:
                 (event, kept + 1, arrival.at, arrival.channel, arrival.peer),
             )
 
+    def _polled(self, event: int) -> bool:
+        """It came by a poll, too, or by nothing else."""
+        self._flush_rows()
+        (polled,) = self._conn.execute(
+            "select exists(select 1 from duplicates where event = :event and channel = :poll)"
+            " or exists(select 1 from events join callbacks on callbacks.id = events.callback"
+            " where events.seq = :event and callbacks.channel = :poll)",
+            {"event": event, "poll": _POLL},
+        ).fetchone()
+        return bool(polled)
+
     def _used(self, arrival: Arrival) -> None:
+        if arrival.channel == _POLL:
+            return  # nobody called
         use = self._uses.setdefault((arrival.source, arrival.token), [0, 0.0])
         use[0] += 1
         use[1] = max(use[1], arrival.at)
@@ -367,6 +393,12 @@ class _Batch:
                 ),
             )
 
+    def note(self, op: Note) -> None:
+        self._conn.execute(
+            "insert into moments values (?, ?) on conflict do update set at = max(at, excluded.at)",
+            (op.moment, op.at),
+        )
+
     def _count_again(self, rejection: Rejection, peer: str) -> bool:
         return bool(
             self._conn.execute(
@@ -384,6 +416,7 @@ _VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
     Dismiss: _Batch.dismiss,
     Touch: _Batch.touch,
     Reject: _Batch.reject,
+    Note: _Batch.note,
 }
 
 

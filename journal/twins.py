@@ -1,7 +1,7 @@
-"""One message that comes two ways, by callback and by poll: which stored event a copy belongs to. Pure.
+"""One message that comes two ways, by callback and by poll: which event a copy belongs to. Pure.
 
-Polled rows often say less than callbacks do: no time, or no text. So one key cannot be made of both,
-and what is alike is looked for among the events of one order.
+Polled rows often say less than callbacks do: no time, or no text. So one key cannot be made of
+both, and what is alike is looked for among the events of one order.
 """
 
 from collections.abc import Callable, Iterable

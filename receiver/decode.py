@@ -147,20 +147,26 @@ _STEP[ord("]")] = _STEP[ord("}")] = -1
 _LONGEST_INTEGER = 21
 
 
-def _json(body: bytes) -> Fields:
+def json_value(body: bytes) -> object:
+    """Whatever JSON says, numbers as their digits. Raises Malformed, as `decode` does."""
     _check_depth(body)
     try:
-        fields = _DECODER.decode(body.decode("utf-8"))
+        value: object = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise Malformed("malformed", "body: not UTF-8") from None
     except json.JSONDecodeError:
         raise Malformed("malformed", "body: not JSON") from None
+    if b"\\u" in body:
+        _check_surrogates(value)
+    return value
+
+
+def _json(body: bytes) -> Fields:
+    fields = json_value(body)
     if not isinstance(fields, dict):
         raise Malformed("malformed", "body: an object is expected")
     if len(fields) > MAX_FIELDS:
         raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
-    if b"\\u" in body:
-        _check_surrogates(fields)
     return fields
 
 
@@ -173,10 +179,10 @@ def _check_depth(body: bytes) -> None:
         raise Malformed("malformed", f"body: nested deeper than {MAX_DEPTH}")
 
 
-def _check_surrogates(fields: Fields) -> None:
+def _check_surrogates(value: object) -> None:
     """Half a character can be escaped in JSON, and then be written nowhere."""
     try:
-        json.dumps(fields, ensure_ascii=False).encode("utf-8")
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise Malformed("malformed", "body: a lone surrogate") from None
 

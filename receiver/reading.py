@@ -106,7 +106,7 @@ def common(
     """What every type of event says. Call it last: reading the other fields may warn."""
     return {
         "provider": type(source).__struct_config__.tag,
-        "channel": "callback",
+        "channel": callback.channel,
         "labels": source.labels,
         "sample": callback.sample,
         "time_from": time_from,

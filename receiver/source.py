@@ -6,8 +6,11 @@ from typing import ClassVar
 
 import msgspec
 
+from journal import Twin
 from journal.event import Data
 from journal.quantity import Duration, Rate, Secret
+
+from .polling import Asking, Backfill, Known, Poll, Polled
 
 #: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
 #: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
@@ -44,6 +47,8 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     received: datetime
     #: Proven to be sent by ourselves, as a sample.
     sample: bool = False
+    #: `poll` where it is what a provider answered when it was asked.
+    channel: str = "callback"
 
     def header(self, name: str) -> str | None:
         """The first field of that (lower case) name."""
@@ -78,6 +83,8 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
     time: str | None
     data: Data
     keys: tuple[Key, ...]
+    #: How a copy that comes another way is known, where keys cannot tell; None: keys can.
+    twin: Twin | None = None
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,9 +114,14 @@ class Source(
     #: Where nothing comes for so long, the source is reported as silent: in the log and in
     #: `/v1/sources`. Set it where you know how often something must come.
     expect_every: Duration | None = None
+    #: Ask the provider, read-only, for what was missed. Unset: it is not asked.
+    backfill: Backfill | None = None
 
     #: Which encodings the provider may use: of `form`, `multipart`, `json`.
+    #: None of them: it calls nobody, and is only asked.
     encodings: ClassVar[frozenset[str]]
+    #: How it is asked where `backfill` does not say.
+    polled: ClassVar[Polled]
     #: The addresses that its documentation says callbacks come from.
     documented: ClassVar[tuple[str, ...]] = ()
     #: Where in the provider's settings a callback URL is pasted.
@@ -128,11 +140,29 @@ class Source(
         """
         return True
 
+    @property
+    def calls_nobody(self) -> bool:
+        """It has no callbacks: asking is the only way in."""
+        return not getattr(type(self), "encodings", True)
+
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         """Say it in our words. Pure: no clock, no chance, no network.
 
         Raises Malformed where identity or kind cannot be told; what else makes no sense costs
         the field and is named in `warnings`.
+        """
+        raise NotImplementedError
+
+    def asking(self) -> Asking:
+        """How it is asked: what `backfill` says, and its defaults. Raises ValueError without."""
+        if self.backfill is None:
+            raise ValueError("backfill: not configured")
+        return self.polled.asking(self.backfill)
+
+    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
+        """What to ask it, and what it had to tell. Pure: no clock, no chance, no network.
+
+        `since` is how far back to look, and a hint: what is brought again is a duplicate.
         """
         raise NotImplementedError
 

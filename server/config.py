@@ -198,7 +198,10 @@ class _Checks:
 
     def source(self, path: Place, source: Source) -> None:
         tokens = (*path, "tokens")
-        if self.reading.fine(tokens) and not source.tokens:
+        backfill = (*path, "backfill")
+        if source.calls_nobody and source.backfill is None and self.reading.fine(backfill):
+            self.reading.complain(backfill, "none; it sends no callbacks: ask it")
+        if self.reading.fine(tokens) and not source.tokens and not source.calls_nobody:
             self.reading.complain(tokens, "none; a callback URL needs one: `openssl rand -hex 16`")
         self.tokens(tokens, source.tokens)
         self.allow_from((*path, "allow_from"), source)

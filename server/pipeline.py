@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from journal import Arrival, Journal, Planned, Quarantine, Recorded, Rejection
+from journal import Arrival, Journal, Planned, Quarantine, Recorded, Rejection, Twin
 from journal.commit import Broken, Unavailable
 from journal.event import Event, rfc3339
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
@@ -41,6 +41,7 @@ class _Draft(NamedTuple):
     fields: Mapping[str, object]
     body: bytes
     keys: tuple[bytes, ...]
+    twin: Twin | None
     plan: Plan
 
 
@@ -251,7 +252,7 @@ class Pipeline:
         )
         body = msgspec.json.encode(event)
         fields = msgspec.to_builtins(event)
-        return _Draft(event, fields, body, keys, plan(self._routes, fields))
+        return _Draft(event, fields, body, keys, happening.twin, plan(self._routes, fields))
 
     def _plan(self, draft: _Draft, at: float) -> Planned:
         """What the event owes, with a place kept in the queue of each sink that has room."""
@@ -260,6 +261,7 @@ class Pipeline:
             at=at,
             body=draft.body,
             keys=draft.keys,
+            twin=draft.twin,
             routes=draft.plan.routes,
             owed=tuple(self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks),
         )
@@ -319,7 +321,7 @@ def masked(number: str | None) -> str | None:
 def _arrival(caller: Caller, callback: Callback) -> Arrival:
     return Arrival(
         source=caller.source,
-        channel="callback",
+        channel=callback.channel,
         token=caller.token,
         peer=callback.peer,
         at=callback.received.timestamp(),

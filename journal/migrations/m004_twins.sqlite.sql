@@ -6,3 +6,9 @@ create table twins (
   second real,                        -- when the provider said that it was, this way
   primary key (event, form)
 ) strict, without rowid;
+
+-- When something was last so: `alive`, or `backfilled/tellabot`.
+create table moments (
+  name text primary key,
+  at   real not null
+) strict, without rowid;

@@ -1,10 +1,11 @@
-"""The providers whose callbacks are understood."""
+"""The providers whose callbacks, and answers, are understood."""
 
 from .generic import Generic
 from .sms_activate import DaisySms, HeroSms, SmsActivate, SmsBower, SmsOnline
+from .smspins import SmsPins
 from .tellabot import TellABot
 
-PROVIDERS = (TellABot, HeroSms, SmsActivate, SmsBower, SmsOnline, DaisySms, Generic)
+PROVIDERS = (TellABot, HeroSms, SmsActivate, SmsBower, SmsOnline, DaisySms, SmsPins, Generic)
 
 __all__ = [
     "PROVIDERS",
@@ -14,5 +15,6 @@ __all__ = [
     "SmsActivate",
     "SmsBower",
     "SmsOnline",
+    "SmsPins",
     "TellABot",
 ]

@@ -12,14 +12,17 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from journal import Twin
 from journal.event import Service, SmsReceived
 
 from ..keys import Sent, keys, sent
+from ..polling import Known, Poll, Polled
 from ..reading import Reading, common, service
 from ..sample import code_of
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import find_code, links
 from ..times import Stated, epoch, time_from, written, zone
+from .sms_activate_poll import poll
 
 
 def _table(name: str, key: str, value: str) -> dict[str, str]:
@@ -31,7 +34,22 @@ def _table(name: str, key: str, value: str) -> dict[str, str]:
 _COUNTRIES = _table("sms_activate_countries.csv", "id", "iso2")
 _SERVICES = _table("sms_activate_services.csv", "code", "name")
 _BOWER_COUNTRIES = _table("smsbower_country_overrides.csv", "smsbower_id", "iso2")
+#: The actions that only read, where a provider has all of them.
+_ALL = frozenset(
+    {
+        "getActiveActivations",
+        "getHistory",
+        "getRentList",
+        "getRentStatus",
+        "getStatus",
+        "getStatusV2",
+    }
+)
 _RENTAL_URL = "rentals: pass the URL as `{}` with each order"
+
+
+def _polled(host: str) -> Polled:
+    return Polled(api_url=f"{host}/stubs/handler_api.php", every=120.0, min_interval=1.0)
 
 
 class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
@@ -52,8 +70,19 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     #: The field that holds an id of the message itself, where there is one.
     message_field: ClassVar[str | None] = None
 
+    #: The actions by which it can be asked.
+    commands: ClassVar[frozenset[str]] = _ALL
+    #: Whether its list of active activations comes in pages.
+    pages: ClassVar[bool] = False
+    #: What the size of a page of its history is called.
+    page_size: ClassVar[str] = "limit"
+    polled: ClassVar[Polled] = _polled("https://api.sms-activate.ae")
+
     def __post_init__(self) -> None:
         zone(self.timezone)
+
+    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
+        return poll(self, known, since=since, now=now)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         reading = Reading(fields)
@@ -71,17 +100,19 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         if text is None and code is None:
             raise Malformed("malformed", "text, code: neither was sent")
         message = reading.id(self.message_field) if self.message_field else None
-        stated, when = self._stated(reading, "receivedAt", callback)
+        stated, when = self.stated(reading, "receivedAt", callback)
+        code = code or find_code(text or "")
         return Happening(
             subject=f"activation/{activation}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
             keys=self._keys(activation, message, reading, when, callback),
+            twin=self.twin(text, code, stated),
             data=SmsReceived(
                 from_=reading.sender("phoneFrom", None),
-                country=self._country(reading),
-                service=self._service(reading),
+                country=self.country(reading),
+                service=self.service(reading),
                 text=text,
-                code=code or find_code(text or ""),
+                code=code,
                 urls=links(text or ""),
                 activation_id=activation,
                 message_id=message,
@@ -93,7 +124,7 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         text = sms.text("text")
         if text is None:
             raise Malformed("malformed", "sms.text: not sent")
-        stated, when = self._stated(sms, "date", callback)
+        stated, when = self.stated(sms, "date", callback)
         return Happening(
             subject=f"rental/{rental}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
@@ -136,9 +167,7 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
         return Key(second=grows, parts=("act", activation, "msg", message))
 
-    def _stated(
-        self, reading: Reading, name: str, callback: Callback
-    ) -> tuple[Stated | None, Sent]:
+    def stated(self, reading: Reading, name: str, callback: Callback) -> tuple[Stated | None, Sent]:
         """The time if it makes sense, and as it stands in a key."""
         text = reading.text(name)
         stated = written(text) or epoch(text) if text is not None else None
@@ -149,14 +178,28 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
             reading.warn(name)
         return None, when
 
-    def _country(self, reading: Reading) -> str | None:
+    def twin(
+        self,
+        text: str | None,
+        code: str | None,
+        stated: Stated | None,
+        *,
+        form: str = "callback",
+    ) -> Twin | None:
+        """None where nothing is polled: all comes one way."""
+        if self.backfill is None:
+            return None
+        at = None if stated is None else stated.instant(zone(self.timezone))
+        return Twin(form=form, text=text, code=code, second=at.timestamp() if at else None)
+
+    def country(self, reading: Reading) -> str | None:
         id_ = reading.text("country")
         country = self.countries.get(id_) if id_ is not None else None
         if id_ is not None and country is None:
             reading.warn("country")
         return country
 
-    def _service(self, reading: Reading) -> Service | None:
+    def service(self, reading: Reading) -> Service | None:
         id_ = reading.text("service")
         return service(id_, self.services.get(id_ or ""))
 
@@ -190,6 +233,8 @@ class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
     """https://smsbower.page "Notification via Webhook": three attempts in six minutes."""
 
     documented: ClassVar[tuple[str, ...]] = ("167.235.198.205",)
+    commands: ClassVar[frozenset[str]] = frozenset({"getStatus"})
+    polled: ClassVar[Polled] = _polled("https://smsbower.page")
     paste_at: ClassVar[str] = "profile, Notification via Webhook"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | _BOWER_COUNTRIES
     #: Ids that it uses in another sense than the others.
@@ -205,6 +250,9 @@ class SmsOnline(SmsActivate, tag="sms_online", frozen=True, kw_only=True):
 
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = f"profile, webhook URL; {_RENTAL_URL.format('uri')}"
+    #: https://sms.online/help/api-docs.
+    commands: ClassVar[frozenset[str]] = frozenset({"getActiveActivations", "getStatus"})
+    polled: ClassVar[Polled] = _polled("https://api.sms.online")
 
 
 class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
@@ -214,6 +262,11 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     paste_at: ClassVar[str] = "account settings, webhook URLs (up to three; adding one takes 2FA)"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | {"222": "RU"}
     message_field: ClassVar[str | None] = "id"
+    #: Its specification has none of the actions for rentals.
+    commands: ClassVar[frozenset[str]] = _ALL - {"getRentList", "getRentStatus"}
+    pages: ClassVar[bool] = True
+    page_size: ClassVar[str] = "size"
+    polled: ClassVar[Polled] = _polled("https://hero-sms.com")
 
     def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
         """Its schema requires `id` without saying of what: hence time, text and code beside it."""
@@ -232,6 +285,8 @@ class DaisySms(SmsActivate, tag="daisysms", frozen=True, kw_only=True):
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = "profile, webhook URL"
     message_field: ClassVar[str | None] = "messageId"
+    commands: ClassVar[frozenset[str]] = frozenset({"getStatus"})
+    polled: ClassVar[Polled] = _polled("https://daisysms.com")
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
         return super()._sample_sms(number, now) | {"messageId": 90_001 + number}

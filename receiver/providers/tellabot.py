@@ -16,11 +16,13 @@ from journal.event import (
 
 from ..keys import Sent, keys, sent, windows
 from ..numbers import digits
+from ..polling import Known, Poll, Polled
 from ..reading import Reading, common, service
 from ..sample import code_of, encoded
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import find_code, links
 from ..times import FIRST, Stated, epoch, time_from, written
+from .tellabot_poll import poll
 
 _US = "US"
 #: "server's time zone is America/New_York"
@@ -36,6 +38,12 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
 
     encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
     paste_at: ClassVar[str] = "Account > Profile, HTTP callback URL"
+    polled: ClassVar[Polled] = Polled(
+        api_url="https://www.tellabot.com/sims/api_command.php",
+        every=300.0,
+        # "Wait at least 15 seconds between `request_status` calls"; of the others it does not say.
+        min_interval=15.0,
+    )
     kinds: ClassVar[tuple[str, ...]] = (
         "sms",
         "rental-sms",
@@ -44,6 +52,13 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         "renewal-failed",
         "assigned",
     )
+
+    def __post_init__(self) -> None:
+        if self.backfill is not None and not self.backfill.user:
+            raise ValueError("backfill: user: TellABot wants the user name or email with the key")
+
+    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:  # noqa: ARG002 - two days, whatever is asked for
+        return poll(self, known, now=now)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         reading = Reading(fields)
@@ -62,7 +77,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
     def _message(self, reading: Reading, callback: Callback) -> Happening:
         billed = reading.raw("from") == _BILLING
         request, rental = reading.id("id"), reading.id("ltr_id")
-        subject = _subject(request, rental, billed=billed)
+        subject = _subject(request, rental, _number(reading, callback), billed=billed)
         text, code = reading.text("reply"), reading.code("pin")
         if not billed and text is None and code is None:
             raise Malformed("malformed", "reply, pin: neither was sent")
@@ -151,11 +166,20 @@ def _identity(reading: Reading, name: str) -> str:
     return identity
 
 
-def _subject(request: str | None, rental: str | None, *, billed: bool) -> str:
+def _number(reading: Reading, callback: Callback) -> str | None:
+    """Of a polled message whose order is known by its number alone."""
+    return reading.text("number") if callback.channel == "poll" else None
+
+
+def _subject(
+    request: str | None, rental: str | None, number: str | None = None, *, billed: bool
+) -> str:
     if rental is not None and (billed or request is None):
         return f"rental/{rental}"
     if request is not None:
         return f"request/{request}"
+    if number is not None:
+        return f"number/{number}"
     raise Malformed("identity", "id, ltr_id: a positive number or a short text is expected")
 
 

@@ -161,7 +161,9 @@ FORMS = {
 #: The next message comes to the provider; one of those so far is called back, or again; all of them
 #: are polled.
 steps = st.lists(
-    st.just("next") | st.integers(0, 4) | st.sampled_from([form for form in FORMS if form != "callback"]),
+    st.just("next")
+    | st.integers(0, 4)
+    | st.sampled_from([form for form in FORMS if form != "callback"]),
     max_size=16,
 )
 #: Seconds since the message before, and what it says.
@@ -175,19 +177,22 @@ def rows(messages, form):
         timed, texted = FORMS[form]
         alike = (form, second if timed else None, text)
         seen[alike] = seen.get(alike, 0) + 1
-        yield n, copy(
-            abs(hash((*alike, seen[alike]))) % 2**60,
-            form=form,
-            second=second if timed else None,
-            text=f"text {text}" if texted else None,
-            code=f"code {text}",
+        yield (
+            n,
+            copy(
+                abs(hash((*alike, seen[alike]))) % 2**60,
+                form=form,
+                second=second if timed else None,
+                text=f"text {text}" if texted else None,
+                code=f"code {text}",
+            ),
         )
 
 
 @hypothesis.given(messages, steps)
 @hypothesis.settings(deadline=None)
 def test_no_message_is_lost_doubled_or_merged(gaps, steps):
-    """Mutants: ways are not told apart; an untimed event stays untimed; any of the rules left out."""
+    """Mutants: ways are not told apart; an untimed event stays untimed; a rule left out."""
     seconds = itertools.accumulate([gap for gap, _ in gaps], initial=1000)
     coming = list(zip(itertools.islice(seconds, 1, None), [text for _, text in gaps], strict=True))
     come = 1

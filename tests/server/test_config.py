@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import fields
 
 from journal.quantity import Duration, Secret
+from receiver.polling import Backfill
 from receiver.providers import Generic, HeroSms, TellABot
 from receiver.providers.generic import Paths
 from receiver.signed import Basic, Hmac, Twilio
@@ -229,6 +230,14 @@ extra: 1
          "smshook.yaml:2: routes.a.to: expected a list, got text"),
         (SERVER + "routes: {a: {to: [log]}}",
          "smshook.yaml:2: routes.a.to[0]: no sink is named 'log'; there are no sinks"),
+        (SERVER + "sources: {a: {provider: smspins}}",
+         "smshook.yaml:2: sources.a.backfill: none; it sends no callbacks: ask it"),
+        (SERVER + "sources: {a: {provider: smspins, backfill: {every: 30s}}}",
+         "smshook.yaml:2: sources.a.backfill.api_key: required, and missing"),
+        (SERVER + "sources: {a: {provider: tellabot, tokens: [t0ken-of-16-characters], "
+         "backfill: {api_key: k}}}",
+         ("smshook.yaml:2: sources.a.backfill: user: TellABot wants the user name or email with "
+         "the key")),
         (SERVER + "sinks: {a: {type: file}}",
          "smshook.yaml:2: sinks.a.path: required, and missing"),
         (SERVER + "sinks: {a: {type: [file], path: x}}",
@@ -734,7 +743,12 @@ def test_the_options_of_the_example_are_at_their_defaults():
     config = load(EXAMPLE, environ=ENVIRON).config
 
     assert config.sources == {
-        "tellabot": TellABot(tokens=(Secret("tellabot-token-0123456789"),)),
+        "tellabot": TellABot(
+            tokens=(Secret("tellabot-token-0123456789"),),
+            backfill=Backfill(
+                user="me@example.com", api_key=Secret("the key that TellABot gave you")
+            ),
+        ),
         "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
         "other": Generic(
             tokens=(Secret(ENVIRON["OTHER_TOKEN"]),),

@@ -1,0 +1,183 @@
+"""How a provider is asked for what was missed: what to ask, and what came of it; no network here.
+
+    poll = source.poll(known, since=…, now=…)      a generator
+    poll yields Ask    -> is sent what `ask.read` made of the answer, or None where it failed
+    poll yields Found  -> a happening, to be accepted as one that came by a callback
+    poll yields Notice -> something a person should know
+
+Whoever drives it (`backfill.py`) keeps the pace, reads answers, and stops it where going on makes
+no sense.
+"""
+
+import re
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from journal.quantity import Duration, Secret
+
+if TYPE_CHECKING:  # a source says how it is polled: at run time that would be a circle
+    from .source import Callback, Happening
+
+#: All that is ever sent: commands that read. None that buys, rents, cancels, finishes, requests or
+#: answers is in here, and an `Ask` of any other cannot be made.
+READ_ONLY = frozenset(
+    {
+        # TellABot
+        "read_sms",
+        "request_status",
+        # SMS-Activate's dialect
+        "getActiveActivations",
+        "getHistory",
+        "getRentList",
+        "getRentStatus",
+        "getStatus",
+        "getStatusV2",
+        # SMSPins
+        "bulk_sms/telephones",
+        "bulk_sms/smses_by_tid",
+        "bulk_sms/status",
+        "nc/requests",
+    }
+)
+
+_URL = re.compile(r"https?://[^/?#\\\s]+(/[^?#\s]*)?", re.IGNORECASE)
+_ID = re.compile(r"[^\s/?#&%]{1,64}")
+
+
+class BadKey(Exception):
+    """The provider does not know our key, or has locked the account: stop, and say so."""
+
+
+class Busy(Exception):
+    """Not now: asked too often, or the provider is unwell. Back off."""
+
+    def __init__(self, word: str, retry_after: float | None = None) -> None:
+        super().__init__(word)
+        #: Seconds, as the provider asked for.
+        self.word, self.retry_after = word, retry_after
+
+
+class Unreadable(Exception):
+    """The answer was not understood. Says of which command, never what it said."""
+
+    def __init__(self, command: str, detail: str) -> None:
+        super().__init__(f"{command}: {detail}")
+        self.command, self.detail = command, detail
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider answered."""
+
+    status: int
+    #: Names in lower case.
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer(status={self.status}, {len(self.body)} bytes)"
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One GET. Made by `Asking.ask`."""
+
+    #: One of READ_ONLY.
+    command: str
+    #: The whole of it: the key stands in its path or in its query.
+    url: Secret
+    #: What the answer says. Raises BadKey, Busy or Unreadable.
+    read: Callable[[Answer], Any]
+
+    def __post_init__(self) -> None:
+        if self.command not in READ_ONLY:
+            raise ValueError(f"{self.command}: not one of the commands that only read")
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A happening that an answer tells, with what it was read from."""
+
+    happening: "Happening"
+    #: Its row as if it had been sent to us: body, `received`, and the channel `poll`.
+    callback: "Callback"
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """Something a person should know; the poll goes on."""
+
+    #: A word of ours: `auto_check_off`, `unreadable_row`.
+    word: str
+    #: What of, such as `telephone/23354` or a command.
+    about: str
+
+
+#: Is sent what `Ask.read` gave, None where that failed and after all else.
+Poll: TypeAlias = Generator[Ask | Found | Notice, Any, None]
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """An order to look after: one of its ids, and what else is known."""
+
+    request_id: str | None = None
+    activation_id: str | None = None
+    rental_id: str | None = None
+    #: E.164.
+    number: str | None = None
+    #: As the provider calls it.
+    service: str | None = None
+
+    def __post_init__(self) -> None:
+        for id_ in (self.request_id, self.activation_id, self.rental_id, self.number):
+            if id_ is not None and not _ID.fullmatch(id_):
+                raise ValueError("an order's id: up to 64 characters, no blank, none of / ? # & %")
+
+
+class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the provider is asked for what was missed. Only commands that read are ever sent."""
+
+    #: The user name or email that the key belongs to. TellABot wants it, the others do not.
+    user: str | None = None
+    #: The provider's API key.
+    api_key: Secret
+    #: How often it is asked, besides at start and after a gap. Unset: 5m for TellABot, 30s for
+    #: SMSPins, 2m else.
+    every: Duration | None = None
+    #: At least so long between two calls. Unset: 15s for TellABot, as it asks for, 1s else.
+    min_interval: Duration | None = None
+    #: Where its API is, without a query. Unset: the provider's own.
+    api_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.api_url is not None and not _URL.fullmatch(self.api_url):
+            raise ValueError("api_url: not a URL; write https://, a host and a path, no query")
+
+
+class Polled(msgspec.Struct, frozen=True, kw_only=True):
+    """How a provider is asked if its source does not say."""
+
+    api_url: str
+    every: float
+    min_interval: float
+
+    def asking(self, backfill: Backfill) -> "Asking":
+        return Asking(
+            api_url=backfill.api_url or self.api_url,
+            user=backfill.user,
+            api_key=backfill.api_key,
+            every=self.every if backfill.every is None else backfill.every,
+            min_interval=(
+                self.min_interval if backfill.min_interval is None else backfill.min_interval
+            ),
+        )
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """How one source is asked."""
+
+    api_url: str
+    user: str | None
+    api_key: Secret
+    #: Seconds.
+    every: float
+    #: Seconds.
+    min_interval: float

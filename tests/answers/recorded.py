@@ -1,0 +1,105 @@
+"""The recorded answers, read: see README.md beside this file."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from journal.quantity import Secret
+from receiver.polling import Answer, Ask, Backfill, BadKey, Busy, Found, Known, Notice, Unreadable
+from receiver.providers import PROVIDERS
+
+HERE = Path(__file__).parent
+BY_TAG = {provider.__struct_config__.tag: provider for provider in PROVIDERS}
+KEY = "k3y-of-an-account-0123456789"
+
+
+class Round(NamedTuple):
+    #: `tellabot/read_sms`
+    name: str
+    provider: str
+    since: datetime
+    now: datetime
+    known: list[Known]
+    #: Command, what its URL ends in, and the body that answers it.
+    answers: list[tuple[str, str, bytes]]
+    #: `type`, `subject`, `time` and `data` of each event.
+    events: list[dict[str, Any]]
+    notices: list[str]
+
+
+def recorded(path: Path) -> Round:
+    told = json.loads(path.read_text())
+    return Round(
+        name=f"{path.parent.name}/{path.name.split('.')[0]}",
+        provider=path.parent.name,
+        since=datetime.fromisoformat(told["since"]),
+        now=datetime.fromisoformat(told["now"]),
+        known=[Known(**known) for known in told["known"]],
+        answers=[
+            (command, what, (path.parent / file).read_bytes())
+            for command, what, file in told["answers"]
+        ],
+        events=told["events"],
+        notices=told["notices"],
+    )
+
+
+RECORDED = [recorded(path) for path in sorted(HERE.glob("*/*.round.json"))]
+
+
+def source_of(provider, **options):
+    """Configured to be asked."""
+    user = {"user": "test"} if provider == "tellabot" else {}
+    backfill = Backfill(api_key=Secret(KEY), **user, **options)
+    return BY_TAG[provider](backfill=backfill)
+
+
+def shown(ask: Ask) -> str:
+    """What of a URL tells one call from another: all but key, user and command."""
+    parts = urlsplit(ask.url.reveal())
+    plain = [
+        f"{name}={value}"
+        for name, value in parse_qsl(parts.query)
+        if name not in ("api_key", "user", "cmd", "action")
+    ]
+    after = parts.path.partition(f"{KEY}/{ask.command}/")[2]
+    return after or "&".join(plain)
+
+
+def driven(poll, answer):
+    """Run a poll. `answer(ask)` gives an Answer; returns what came, and what was asked."""
+    came, asked, sent = [], [], None
+    while True:
+        try:
+            step = poll.send(sent)
+        except StopIteration:
+            return came, asked
+        sent = None
+        if isinstance(step, Ask):
+            asked.append(step)
+            try:
+                sent = step.read(answer(step))
+            except (BadKey, Busy, Unreadable) as exc:
+                came.append(exc)
+        else:
+            assert isinstance(step, Found | Notice)
+            came.append(step)
+
+
+def ok(body, status=200, **headers):
+    body = body if isinstance(body, bytes) else body.encode()
+    return Answer(status=status, headers={"content-type": "text/html", **headers}, body=body)
+
+
+def said(found: Found) -> dict[str, Any]:
+    happening = found.happening
+    return {
+        "type": happening.data.type,
+        "subject": happening.subject,
+        "time": happening.time,
+        "data": json.loads(msgspec.json.encode(happening.data)),
+    }
