@@ -120,8 +120,8 @@ class Source(
     #: Which encodings the provider may use: of `form`, `multipart`, `json`.
     #: None of them: it calls nobody, and is only asked.
     encodings: ClassVar[frozenset[str]]
-    #: How it is asked where `backfill` does not say.
-    polled: ClassVar[Polled]
+    #: How it is asked where `backfill` does not say; None: it cannot be asked.
+    polled: ClassVar[Polled | None] = None
     #: The addresses that its documentation says callbacks come from.
     documented: ClassVar[tuple[str, ...]] = ()
     #: Where in the provider's settings a callback URL is pasted.
@@ -155,8 +155,8 @@ class Source(
 
     def asking(self) -> Asking:
         """How it is asked: what `backfill` says, and its defaults. Raises ValueError without."""
-        if self.backfill is None:
-            raise ValueError("backfill: not configured")
+        if self.backfill is None or self.polled is None:
+            raise ValueError("backfill: not configured, or this provider cannot be asked")
         return self.polled.asking(self.backfill)
 
     def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:

@@ -201,6 +201,8 @@ class _Checks:
         backfill = (*path, "backfill")
         if source.calls_nobody and source.backfill is None and self.reading.fine(backfill):
             self.reading.complain(backfill, "none; it sends no callbacks: ask it")
+        if source.backfill is not None and source.polled is None:
+            self.reading.complain(backfill, "this provider cannot be asked; leave it out")
         if self.reading.fine(tokens) and not source.tokens and not source.calls_nobody:
             self.reading.complain(tokens, "none; a callback URL needs one: `openssl rand -hex 16`")
         self.tokens(tokens, source.tokens)

@@ -76,7 +76,7 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     pages: ClassVar[bool] = False
     #: What the size of a page of its history is called.
     page_size: ClassVar[str] = "limit"
-    polled: ClassVar[Polled] = _polled("https://api.sms-activate.ae")
+    polled: ClassVar[Polled | None] = _polled("https://api.sms-activate.ae")
 
     def __post_init__(self) -> None:
         zone(self.timezone)
@@ -234,7 +234,7 @@ class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
 
     documented: ClassVar[tuple[str, ...]] = ("167.235.198.205",)
     commands: ClassVar[frozenset[str]] = frozenset({"getStatus"})
-    polled: ClassVar[Polled] = _polled("https://smsbower.page")
+    polled: ClassVar[Polled | None] = _polled("https://smsbower.page")
     paste_at: ClassVar[str] = "profile, Notification via Webhook"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | _BOWER_COUNTRIES
     #: Ids that it uses in another sense than the others.
@@ -252,7 +252,7 @@ class SmsOnline(SmsActivate, tag="sms_online", frozen=True, kw_only=True):
     paste_at: ClassVar[str] = f"profile, webhook URL; {_RENTAL_URL.format('uri')}"
     #: https://sms.online/help/api-docs.
     commands: ClassVar[frozenset[str]] = frozenset({"getActiveActivations", "getStatus"})
-    polled: ClassVar[Polled] = _polled("https://api.sms.online")
+    polled: ClassVar[Polled | None] = _polled("https://api.sms.online")
 
 
 class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
@@ -266,7 +266,7 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     commands: ClassVar[frozenset[str]] = _ALL - {"getRentList", "getRentStatus"}
     pages: ClassVar[bool] = True
     page_size: ClassVar[str] = "size"
-    polled: ClassVar[Polled] = _polled("https://hero-sms.com")
+    polled: ClassVar[Polled | None] = _polled("https://hero-sms.com")
 
     def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
         """Its schema requires `id` without saying of what: hence time, text and code beside it."""
@@ -286,7 +286,7 @@ class DaisySms(SmsActivate, tag="daisysms", frozen=True, kw_only=True):
     paste_at: ClassVar[str] = "profile, webhook URL"
     message_field: ClassVar[str | None] = "messageId"
     commands: ClassVar[frozenset[str]] = frozenset({"getStatus"})
-    polled: ClassVar[Polled] = _polled("https://daisysms.com")
+    polled: ClassVar[Polled | None] = _polled("https://daisysms.com")
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
         return super()._sample_sms(number, now) | {"messageId": 90_001 + number}

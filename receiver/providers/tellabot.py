@@ -38,7 +38,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
 
     encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
     paste_at: ClassVar[str] = "Account > Profile, HTTP callback URL"
-    polled: ClassVar[Polled] = Polled(
+    polled: ClassVar[Polled | None] = Polled(
         api_url="https://www.tellabot.com/sims/api_command.php",
         every=300.0,
         # "Wait at least 15 seconds between `request_status` calls"; of the others it does not say.
