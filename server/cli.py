@@ -11,6 +11,7 @@ from .commands.command import Group
 from .commands.delivering import deliveries, sinks
 from .commands.judging import routes
 from .commands.reading import events, quarantine, rejections, sources
+from .commands.rehearsing import simulate
 from .commands.running import healthcheck, send, serve
 from .commands.setup import check, config, init, migrate, version
 
@@ -45,7 +46,7 @@ def smshook() -> None:
 
 
 for _command in (
-    *(init, check, serve, send),
+    *(init, check, serve, send, simulate),
     *(sources, events, routes, deliveries, sinks, quarantine, rejections),
     *(config, healthcheck, migrate, version),
 ):
