@@ -16,11 +16,15 @@ from receiver.door import SAMPLE_HEADER
 from rehearsal import SIMULATED
 
 from ..addresses import url_at
-from ..config import host_and_port
+from ..config import Config, host_and_port
 from ..identity import Identity
 from .command import Command, Failure, Wrong, config_path, output_option, print_json
 from .service import configured, http_url
 
+#: What a simulated provider wants to be given: no secret.
+API_KEY = "rehearsal"
+#: The headers that a body gets beside its own.
+Signed = Callable[[bytes], Mapping[str, str]]
 #: `/in/NAME/TOKEN`, as the door has it.
 _CALLBACK = re.compile(r"/in/([a-z0-9][a-z0-9_-]*)/[^/]+/?")
 
@@ -45,7 +49,7 @@ _CALLBACK = re.compile(r"/in/([a-z0-9][a-z0-9_-]*)/[^/]+/?")
     show_default=True,
     help="60: between two attempts a minute is a second.",
 )
-@click.option("--key", default="rehearsal", show_default=True, help="Its API key.")
+@click.option("--key", default=API_KEY, show_default=True, help="Its API key.")
 @output_option
 def simulate(
     provider: str, callback: str | None, listen: str, speed: float, key: str, output: str
@@ -63,7 +67,7 @@ def simulate(
     setting = Setting(
         provider=provider, key=key, callback=callback, speed=speed, signed=_signing(callback)
     )
-    with _bound(listen) as sock:
+    with bound(listen) as sock:
         told = _Told(provider, url_at(*sock.getsockname()[:2]), key, callback, speed)
         asyncio.run(_run(simulated(setting, sock), lambda: told.print(output)))
 
@@ -81,13 +85,17 @@ class _Told(NamedTuple):
         retries = schedule.said if schedule else "it sends no callbacks"
         if output == "json":
             said = self._asdict() | {"callback": callback, "retries": retries}
-            print_json(said | {"page": f"{self.url}/rehearsal/"})
+            print_json(said | {"page": f"{self.url}/rehearsal/", "api_url": self._api_url()})
             return
         click.echo(f"{self.provider} is simulated at {self.url}; Ctrl-C stops it.")
         click.echo(f"  page       {self.url}/rehearsal/")
+        click.echo(f"  API        {self._api_url()}")
         click.echo(f"  API key    {self.key}")
         click.echo(f"  callbacks  {callback or 'nowhere: give --callback'}")
         click.echo(f"  retries    {retries}; {self.speed:g} times as fast")
+
+    def _api_url(self) -> str:
+        return self.url + SIMULATED[self.provider].path
 
 
 async def _run(running: AbstractAsyncContextManager[Any], started: Callable[[], None]) -> None:
@@ -100,14 +108,17 @@ async def _run(running: AbstractAsyncContextManager[Any], started: Callable[[], 
         await stop.wait()
 
 
-def _signing(callback: str | None) -> Callable[[bytes], Mapping[str, str]]:
+def _signing(callback: str | None) -> Signed:
     """Marks samples, where the configuration here knows the source that they go to."""
     match = _CALLBACK.search(httpx.URL(callback).path) if callback else None
     if match is None or not config_path().exists():
         return lambda _body: {}
     config, source = configured(), match[1]
-    if source not in config.sources:
-        return lambda _body: {}
+    return signing(config, source) if source in config.sources else lambda _body: {}
+
+
+def signing(config: Config, source: str) -> Signed:
+    """The header by which the service knows what is sent to that source as a sample."""
     identity = Identity(config.server.secret.reveal(), os.urandom)
     return lambda body: {SAMPLE_HEADER: identity.sample_signature(source, body)}
 
@@ -119,20 +130,21 @@ def _without_token(callback: str) -> str:
     return f"{url.scheme}://{url.netloc.decode()}" + (f"/in/{match[1]}/***" if match else "")
 
 
-def _bound(listen: str) -> socket.socket:
-    """Raises Wrong and Failure."""
+def bound(listen: str, option: str = "--listen") -> socket.socket:
+    """Raises Wrong and Failure, which name the option."""
     try:
         host, port = host_and_port(listen)
     except ValueError as exc:
-        raise Wrong(f"--listen: {exc}") from None
+        raise Wrong(f"{option}: {exc}") from None
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         sock.listen()
+        sock.setblocking(False)
     except OSError as exc:
         sock.close()
         raise Failure(
-            f"cannot listen on {listen}: {exc.strerror}; choose another: --listen 127.0.0.1:8091"
+            f"cannot listen on {listen}: {exc.strerror}; choose another: {option} 127.0.0.1:8091"
         ) from None
     return sock

@@ -4,10 +4,14 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import subprocess
 from datetime import datetime
 
+import live
 import pytest
+from developing import Developing
+from live import eventually
 from pages import DOCS, blocks
 from rehearsing import running
 
@@ -27,7 +31,7 @@ def printed(text):
 
 async def test_what_is_typed_there_works():
     """Mutant: a field or a path renamed in the code and not on the page."""
-    script, fault = blocks("rehearsal.md", "sh")
+    _, script, fault = blocks("rehearsal.md", "sh")
 
     async with running("tellabot") as (simulation, client):
         simulation.account.key = "rehearsal"
@@ -45,6 +49,20 @@ async def test_what_is_typed_there_works():
     )
     wanted = {"fault": "rate_limit", "times": 3, "command": None, "seconds": 20}
     assert json.loads(failing) == wanted
+
+
+def test_what_is_typed_beside_dev_shows_the_event(tmp_path):
+    """Mutant: an address of the page that is not the code's."""
+    [script, *_] = blocks("rehearsal.md", "sh")
+
+    sending, listing = script.split("smshook ")
+    with Developing(tmp_path, "--output", "json") as dev:
+        printed(sending.replace("http://127.0.0.1:8090/", dev.said["page"]))
+        typed = f"cd {shlex.quote(str(tmp_path))}\n{live.command()} {listing}"
+        listed = eventually(lambda: dev.events() and printed(typed))
+
+    [row] = listed.splitlines()[1:]
+    assert re.search(r"sms\.received +tellabot +Google +\+18505550\d{3} +4711 ", row)
 
 
 def test_the_page_names_every_fault_and_every_provider():

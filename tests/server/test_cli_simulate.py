@@ -88,6 +88,7 @@ def test_it_says_where_it_is_and_not_the_token(service):
         "speed": 60.0,
         "retries": "2 more times: after 1 minute, then after 5 minutes",
         "page": f"{where}/rehearsal/",
+        "api_url": f"{where}/stubs/handler_api.php",
     }
 
 
