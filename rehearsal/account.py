@@ -110,14 +110,17 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Account:
     """Orders and what they received, what was asked, and what shall go wrong."""
 
-    def __init__(self, *, key: str, now: Callable[[], datetime], chance: Random) -> None:
+    def __init__(
+        self, *, key: str, now: Callable[[], datetime], chance: Random, skipped: int = 0
+    ) -> None:
+        """`skipped`: so many ids of orders and messages are not given again."""
         self.key, self.now, self.chance = key, now, chance
         self.orders: dict[str, Order] = {}
         self.messages: list[Message] = []
         self.changes: list[Change] = []
         self.asked: list[Asked] = []
         self.faults: list[Fault] = []
-        self._serial = 0
+        self._skipped = self._serial = skipped
 
     def add(self, order: Order) -> Order:
         self.orders[order.id] = order
@@ -142,7 +145,8 @@ class Account:
         return self._serial
 
     def order_id(self, first: int) -> str:
-        """The next free from `first` on."""
+        """The next free from `first` on, but for what is skipped."""
+        first += _STEP * self._skipped
         while str(first) in self.orders:
             first += _STEP
         return str(first)

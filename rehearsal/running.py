@@ -38,6 +38,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     callback: str | None = None
     #: 60: what takes a minute takes a second, between attempts; the answer's timeout stays.
     speed: float = 1.0
+    #: So many ids are not given again: a receiver may know them from an earlier run.
+    skipped: int = 0
     #: The headers that a body gets beside its own, by which a receiver knows a sample.
     signed: Callable[[bytes], Mapping[str, str]] = _unsigned
 
@@ -83,7 +85,7 @@ async def _served(app: App, sock: socket.socket) -> AsyncIterator[None]:
 
 def _simulation(setting: Setting, client: httpx.AsyncClient) -> Simulation:
     chance = random.Random()
-    account = Account(key=setting.key, now=_now, chance=chance)
+    account = Account(key=setting.key, now=_now, chance=chance, skipped=setting.skipped)
     provider = SIMULATED[setting.provider](account)
     if provider.schedule is None:
         return Simulation(provider, None, url=None, sleep=asyncio.sleep)

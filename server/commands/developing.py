@@ -24,7 +24,7 @@ from ..log import configure
 from ..starter import NAME
 from ..welcome import program
 from .command import Command, Failure, Wrong, output_option, print_json, typed_config
-from .rehearsing import API_KEY, bound, signing
+from .rehearsing import API_KEY, bound, signing, skipped
 
 #: All that is written is in there: one folder to look into, to keep out of a repository and to
 #: delete. It stays, so that the key and the cursors of a downstream service outlive a restart.
@@ -162,6 +162,7 @@ class _Beside:
                 key=API_KEY,
                 callback=callback_url(begin, name, source),
                 speed=self._speed,
+                skipped=skipped(),
                 signed=signing(self._config, name),
             )
             for name, source in self._config.sources.items()

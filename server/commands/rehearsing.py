@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ from .service import configured, http_url
 API_KEY = "rehearsal"
 #: The headers that a body gets beside its own.
 Signed = Callable[[bytes], Mapping[str, str]]
+#: 2026 in UTC: ids are to be short.
+_BEGAN = 1_767_225_600
 #: `/in/NAME/TOKEN`, as the door has it.
 _CALLBACK = re.compile(r"/in/([a-z0-9][a-z0-9_-]*)/[^/]+/?")
 
@@ -65,7 +68,12 @@ def simulate(
     from rehearsal.running import Setting, simulated  # noqa: PLC0415
 
     setting = Setting(
-        provider=provider, key=key, callback=callback, speed=speed, signed=_signing(callback)
+        provider=provider,
+        key=key,
+        callback=callback,
+        speed=speed,
+        skipped=skipped(),
+        signed=_signing(callback),
     )
     with bound(listen) as sock:
         told = _Told(provider, url_at(*sock.getsockname()[:2]), key, callback, speed)
@@ -121,6 +129,11 @@ def signing(config: Config, source: str) -> Signed:
     """The header by which the service knows what is sent to that source as a sample."""
     identity = Identity(config.server.secret.reveal(), os.urandom)
     return lambda body: {SAMPLE_HEADER: identity.sample_signature(source, body)}
+
+
+def skipped() -> int:
+    """More than at any earlier run: a message with the id of one of then would be a duplicate."""
+    return int(time.time()) - _BEGAN
 
 
 def _without_token(callback: str) -> str:
