@@ -18,6 +18,8 @@ Fate = Literal[
     "duplicate",
     "out_of_order",
 ]
+#: Of a number's change, in SMSPins' words.
+ChangeStatus = Literal["PENDING", "ACQUIRED", "STARTED", "SUCCESS", "FAILED", "CANCELED"]
 #: Of those that a clock can be moved by.
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -75,13 +77,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """SMSPins: a number that was changed for another."""
+    """SMSPins: a number that was changed for another, or was to be."""
 
     id: str
     order_id: str
     before: str
-    after: str
+    #: None where there is none (yet).
+    after: str | None
     at: datetime
+    status: ChangeStatus = "SUCCESS"
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ import msgspec
 from .account import Fault
 from .answer import JSON, Answer, Request, json_answer, see
 from .page import BEGIN, page, script, style
-from .simulation import Impossible, NewMessage, NewOrder, Renewal, Simulation, Unknown
+from .simulation import Impossible, NewMessage, NewOrder, NumberChange, Renewal, Simulation, Unknown
 
 
 def control(simulation: Simulation, request: Request) -> Answer:
@@ -48,6 +48,11 @@ def _shown(simulation: Simulation, what: str) -> Answer:
 def _told(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
     if parts == ["faults"]:
         return _failing(simulation, request)
+    happenings: dict[str, tuple[type, Callable[[str, Any], Any]]] = {
+        "messages": (NewMessage, simulation.receive),
+        "renewal": (Renewal, simulation.renew),
+        "change": (NumberChange, simulation.keep_number),
+    }
     body = request.body or b"{}"
     match request.method, parts:
         case "POST", ["orders"]:
@@ -56,12 +61,10 @@ def _told(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
         case "POST", ["orders", order_id]:
             changes = msgspec.json.decode(body, type=dict[str, Any])
             return json_answer(simulation.change(order_id, changes))
-        case "POST", ["orders", order_id, "messages"]:
-            message = msgspec.json.decode(body, type=NewMessage)
-            return json_answer(simulation.receive(order_id, message), 201)
-        case "POST", ["orders", order_id, "renewal"]:
-            renewal = msgspec.json.decode(body, type=Renewal)
-            return json_answer(simulation.renew(order_id, renewal), 201)
+        case "POST", ["orders", order_id, what] if what in happenings:
+            wanted, happen = happenings[what]
+            told: Any = msgspec.json.decode(body, type=wanted)
+            return json_answer(happen(order_id, told), 201)
     return _no_such()
 
 

@@ -4,12 +4,12 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from .account import Asked, Change, Message, Order, Seconds
+from .account import Asked, Change, ChangeStatus, Message, Order, Seconds
 from .answer import Answer, Request, Sent
 from .provider import Simulated
 from .sender import Callback, Sender
@@ -78,6 +78,12 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     #: Why it is not renewed, such as `Low balance`; null: it is.
     error: str | None = None
+
+
+class NumberChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SMSPins: asked for, and not done; what is done is another `number` of the order."""
+
+    status: Literal["PENDING", "ACQUIRED", "STARTED", "FAILED", "CANCELED"] = "FAILED"
 
 
 class Simulation:
@@ -181,17 +187,28 @@ class Simulation:
 
     def _renumbered(self, before: Order, after: Order) -> None:
         if before.number:
-            self.account.changes.append(
-                Change(
-                    id=str(_FIRST_CHANGE + len(self.account.changes)),
-                    order_id=before.id,
-                    before=before.number,
-                    after=after.number,
-                    at=self.account.now(),
-                )
-            )
+            self._changed(before, after.number, "SUCCESS")
         else:
             self._tell(after, self.provider.assigned(after))
+
+    def keep_number(self, order_id: str, change: NumberChange) -> Change:
+        """Its number was to be changed, and is not. Raises Unknown and Impossible."""
+        order = self._order(order_id)
+        if order.kind != "telephone":
+            raise Impossible("only a telephone's number is changed")
+        return self._changed(order, None, change.status)
+
+    def _changed(self, order: Order, after: str | None, status: ChangeStatus) -> Change:
+        change = Change(
+            id=str(_FIRST_CHANGE + len(self.account.changes)),
+            order_id=order.id,
+            before=order.number,
+            after=after,
+            at=self.account.now(),
+            status=status,
+        )
+        self.account.changes.append(change)
+        return change
 
     def renew(self, order_id: str, renewal: Renewal) -> Order:
         """A rental goes on under another id, or does not. Raises Unknown and Impossible."""

@@ -153,10 +153,10 @@ def _change(change: Change) -> dict[str, Any]:
         "request_id": change.id,
         "last_telephone": change.before,
         "telephone": change.after,
-        "status": "SUCCESS",
+        "status": change.status,
         "updated_at": _written(change.at),
         "submitted_at": _written(change.at),
-        "canceled_at": None,
+        "canceled_at": _written(change.at) if change.status == "CANCELED" else None,
     }
 
 

@@ -304,6 +304,7 @@ async def test_a_rental_that_is_renewed_or_not_is_told():
         ("POST", "orders/1", {"price": 1}, 400),
         ("POST", "orders/2", {}, 404),
         ("POST", "orders/2/messages", {}, 404),
+        ("POST", "orders/1/change", {}, 400),
         ("POST", "orders/1", {"status": "gone"}, 400),
         ("POST", "orders", {"id": "1"}, 400),
         ("POST", "faults", {"fault": "none"}, 400),

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rehearsing import Desk
 
+from rehearsal.simulation import NumberChange
+
 #: 13:21:19 in New York.
 NOW = datetime(2018, 2, 26, 18, 21, 19, tzinfo=UTC)
 
@@ -113,6 +115,23 @@ async def test_number_changes_of_two_days_are_listed(desk):
     }
     assert answer == {"success": True, "message": None, "data": [row]}
     assert later == {"success": True, "message": None, "data": []}
+
+
+async def test_a_number_change_that_is_not_done_is_listed_with_its_status(desk):
+    """Mutant: every change is a success."""
+    order = desk.order(number="2121231234")
+
+    for status in ("FAILED", "CANCELED", "PENDING"):
+        desk.simulation.keep_number(order.id, NumberChange(status=status))
+    answer = await desk.smspins("nc/requests")
+
+    listed = [(row["status"], row["telephone"], row["canceled_at"]) for row in answer["data"]]
+    assert listed == [
+        ("PENDING", None, None),
+        ("CANCELED", None, "2018-02-26 13:21:19"),
+        ("FAILED", None, None),
+    ]
+    assert desk.account.orders[order.id].number == "2121231234"
 
 
 async def test_its_json_can_be_as_python_prints_it(desk):
