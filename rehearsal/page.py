@@ -27,7 +27,7 @@ _HTML = """<!doctype html>
 <link rel="stylesheet" href="page.css">
 <script src="page.js" defer></script>
 <h1>{name}, simulated</h1>
-<p><button data-post="orders">Take a number</button>
+<p>{kinds}
 <label>Text: <input id="text" placeholder="made up if empty"></label>
 <p id="said" role="status"></p>
 <h2>Numbers</h2>
@@ -59,7 +59,7 @@ for (const button of document.querySelectorAll("[data-post]")) {
     const answer = await fetch(button.dataset.post, {
       method: "POST",
       headers: {"Content-Type": "application/json"},
-      body: JSON.stringify(ordering || !text.value ? {} : {text: text.value}),
+      body: JSON.stringify(ordering ? {kind: button.dataset.kind} : {text: text.value || null}),
     });
     if (answer.ok) {
       location.reload();
@@ -79,6 +79,10 @@ def page(simulation: Simulation) -> Answer:
     account = simulation.account
     text = _HTML.format(
         name=escape(simulation.provider.name),
+        kinds="\n".join(
+            f'<button data-post="orders" data-kind="{escape(kind)}">Take: {escape(kind)}</button>'
+            for kind in simulation.provider.kinds
+        ),
         orders="\n".join(_order(order) for order in reversed(account.orders.values())),
         messages="\n".join(_message(message) for message in reversed(account.messages)),
     )

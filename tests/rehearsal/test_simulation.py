@@ -367,6 +367,7 @@ async def test_the_page_shows_numbers_and_messages_and_runs_nothing_of_them():
     assert awkward not in page.text
     assert page.text.count("&lt;script&gt;alert(&#x27;&amp;&quot;&#x27;)&lt;/script&gt;") == 4
     assert '<button data-post="orders/%22%3E%3Cb%3E/messages">' in page.text
+    assert re.findall('data-kind="(.*?)"', page.text) == ["request", "rental"]
     assert re.findall("<script[^>]*>", page.text) == ['<script src="page.js" defer>']
     assert page.headers["content-security-policy"] == POLICY
     assert "://" not in page.text + script.text + style.text
