@@ -240,7 +240,7 @@ class SmsActivate(Simulated):
 
     def _history_row(self, order: Order) -> dict[str, Any]:
         """Its `sms` is a list written as a text."""
-        texts = [message.text for message in self.account.received(order.id)]
+        texts = [it.text for it in self.account.received(order.id) if not it.is_call]
         return {
             "id": _number(order.id),
             "date": _naive(order.made_at),

@@ -131,15 +131,16 @@ def _write(path: Path, text: str) -> None:
 
 
 def _fresh() -> str:
-    """A source for each provider that calls, each with a token of its own."""
-    sources = [
-        f'  {name}: {{provider: {name}, tokens: ["{secrets.token_urlsafe(16)}"]}}'
-        for name, simulated in SIMULATED.items()
-        if simulated.schedule is not None
-    ]
     return _TEXT.format(
-        sources="\n".join(sources), secret=secrets.token_urlsafe(32), key=secrets.token_urlsafe(16)
+        sources="\n".join(_source(name) for name, it in SIMULATED.items() if it.schedule),
+        secret=secrets.token_urlsafe(32),
+        key=secrets.token_urlsafe(16),
     )
+
+
+def _source(provider: str) -> str:
+    """One that calls, under its own name and with a token of its own."""
+    return f'  {provider}: {{provider: {provider}, tokens: ["{secrets.token_urlsafe(16)}"]}}'
 
 
 class _Beside:

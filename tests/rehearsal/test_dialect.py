@@ -172,9 +172,11 @@ async def test_herosms_lists_all_messages_while_the_activation_is_active():
     assert (ended.status, json.loads(ended.body)["title"]) == (409, "ACTIVATION_NOT_ACTIVE")
 
 
-async def test_history_has_a_list_that_is_written_as_a_text(desk):
+async def test_history_has_a_list_of_sms_that_is_written_as_a_text(desk):
+    """Mutant: a call among them."""
     order = activation(desk, id="635468024", number="79918529716", price=100)
     desk.message(order, text="Your sms code")
+    desk.message(order, text="voice text", is_call=True)
     row = {
         "id": 635468024,
         "date": "2023-01-01 15:00:00",
