@@ -33,6 +33,7 @@ RUN python3 -m venv /opt/build \
 COPY LICENSE README.md pyproject.toml ./
 COPY journal journal/
 COPY receiver receiver/
+COPY rehearsal rehearsal/
 COPY routes routes/
 COPY server server/
 COPY sinks sinks/

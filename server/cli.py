@@ -9,8 +9,10 @@ import click
 
 from .commands.command import Group
 from .commands.delivering import deliveries, sinks
+from .commands.developing import dev
 from .commands.judging import routes
 from .commands.reading import events, quarantine, rejections, sources
+from .commands.rehearsing import simulate
 from .commands.running import healthcheck, send, serve
 from .commands.setup import check, config, init, migrate, version
 
@@ -45,7 +47,7 @@ def smshook() -> None:
 
 
 for _command in (
-    *(init, check, serve, send),
+    *(init, check, serve, send, simulate, dev),
     *(sources, events, routes, deliveries, sinks, quarantine, rejections),
     *(config, healthcheck, migrate, version),
 ):

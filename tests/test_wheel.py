@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ["journal", "receiver", "routes", "server", "sinks"]
+PACKAGES = ["journal", "receiver", "rehearsal", "routes", "server", "sinks"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -1,0 +1,205 @@
+"""The command that runs the service and simulated providers together, with nothing configured."""
+
+import asyncio
+import io
+import os
+import secrets
+import shlex
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from journal.lock import Holder
+from journal.plain import plain
+from rehearsal import SIMULATED
+
+from ..addresses import callback_url, first_clear, url_at
+from ..config import Config, Loaded, load
+from ..convert import tag_of
+from ..log import configure
+from ..starter import NAME
+from ..welcome import program
+from .command import Command, Failure, Wrong, output_option, print_json, typed_config
+from .rehearsing import API_KEY, bound, signing, skipped
+
+#: All that is written is in there: one folder to look into, to keep out of a repository and to
+#: delete. It stays, so that the key and the cursors of a downstream service outlive a restart.
+_FOLDER = Path(".smshook-dev")
+#: What begins so configures a service in earnest, whose journal and sinks are none of ours.
+_OURS = "SMSHOOK_"
+_TEXT = """\
+# Written by `smshook dev`, and read at its start: change it as you like. Delete the folder to
+# begin anew.
+sources:
+{sources}
+sinks:
+  log: {{type: file, path: events.jsonl}}
+  # Your own service. Then name it in the route: {{to: [log, mine]}}
+  # mine: {{type: http, url: "http://127.0.0.1:3000/hooks/sms"}}
+routes:
+  everything: {{to: [log]}}
+server: {{secret: "{secret}"}}
+journal: {{url: "sqlite:///smshook-dev.db"}}
+api: {{keys: {{admin: {{key: "{key}", scopes: [admin]}}}}}}
+"""
+
+
+@click.command(cls=Command, example="dev")
+@click.option("--listen", metavar="HOST:PORT", help="Where callbacks come in.")
+@click.option("--admin-listen", metavar="HOST:PORT", help="Where the API is.")
+@click.option(
+    "--providers-listen",
+    default="127.0.0.1:8090",
+    metavar="HOST:PORT",
+    show_default=True,
+    help="Where the simulated providers are, and their pages.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="60: between two attempts of a provider a minute is a second.",
+)
+@output_option
+@click.pass_context
+def dev(
+    ctx: click.Context,
+    listen: str | None,
+    admin_listen: str | None,
+    providers_listen: str,
+    speed: float,
+    output: str,
+) -> None:
+    """Run the service and simulated providers, with nothing configured.
+
+    A place to write and test what reads the events: no account, no number, no money. Numbers are
+    taken and messages sent on a page. All that is written is in .smshook-dev, which you may
+    delete; its smshook.yaml is read again at the next start. Runs until Ctrl-C.
+    """
+    # The framework takes a third of a second to import, which every other command does without.
+    from ..service import PortTaken, serve  # noqa: PLC0415
+
+    if typed_config() is not None:
+        raise Wrong(
+            f"--config: dev has a configuration of its own, {_FOLDER / NAME}; "
+            "with another, run serve and simulate"
+        )
+    flags = {"server.listen": listen, "server.admin_listen": admin_listen}
+    loaded = _loaded({place: text for place, text in flags.items() if text is not None})
+    for warning in loaded.warnings:
+        click.echo(plain(f"warning: {warning}"), err=True)
+    config = loaded.config
+    people = output == "table"
+    with bound(providers_listen, "--providers-listen") as sock:
+        out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
+        configure(out, people=people, level="info", now=time.time)
+        beside = _Beside(config, sock, speed)
+
+        def started(holder: Holder) -> None:
+            beside.start(holder)
+            _Told.of(config, holder, sock).print(people=people)
+
+        try:
+            code = serve(config, started)
+        except PortTaken as exc:
+            raise Failure(f"{exc}; choose another: --listen, --admin-listen") from None
+    ctx.exit(code)
+
+
+def _loaded(flags: dict[str, str]) -> Loaded:
+    """Raises ConfigError."""
+    _FOLDER.mkdir(mode=0o700, exist_ok=True)
+    _write(_FOLDER / ".gitignore", "*\n")
+    _write(_FOLDER / NAME, _fresh())
+    environ = {name: text for name, text in os.environ.items() if not name.startswith(_OURS)}
+    return load(_FOLDER / NAME, environ=environ, flags=flags)
+
+
+def _write(path: Path, text: str) -> None:
+    """What is there stays as it is."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _fresh() -> str:
+    return _TEXT.format(
+        sources="\n".join(_source(name) for name, it in SIMULATED.items() if it.schedule),
+        secret=secrets.token_urlsafe(32),
+        key=secrets.token_urlsafe(16),
+    )
+
+
+def _source(provider: str) -> str:
+    """One that calls, under its own name and with a token of its own."""
+    return f'  {provider}: {{provider: {provider}, tokens: ["{secrets.token_urlsafe(16)}"]}}'
+
+
+class _Beside:
+    """For each source whose provider can be simulated, one that calls it, on the service's loop."""
+
+    def __init__(self, config: Config, sock: socket.socket, speed: float) -> None:
+        self._config, self._sock, self._speed = config, sock, speed
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, holder: Holder) -> None:
+        """Until the loop ends, which cancels what runs on it."""
+        self._task = asyncio.create_task(self._run(holder.url or ""))
+
+    async def _run(self, begin: str) -> None:
+        from rehearsal.running import Setting, all_simulated  # noqa: PLC0415
+
+        settings = {
+            name: Setting(
+                provider=tag_of(type(source)),
+                key=API_KEY,
+                callback=callback_url(begin, name, source),
+                speed=self._speed,
+                skipped=skipped(),
+                signed=signing(self._config, name),
+            )
+            for name, source in self._config.sources.items()
+            if tag_of(type(source)) in SIMULATED
+        }
+        async with all_simulated(settings, self._sock):
+            await asyncio.Event().wait()
+
+
+class _Told(NamedTuple):
+    page: str
+    api: str
+    key: str | None
+    curl: str
+
+    @classmethod
+    def of(cls, config: Config, holder: Holder, sock: socket.socket) -> "_Told":
+        key = first_clear(key.key.reveal() for key in config.api.keys.values())
+        api = holder.admin_url or ""
+        header = shlex.quote(f"Authorization: Bearer {key or 'YOUR_KEY'}")
+        curl = f"curl -s -H {header} {api}/v1/events"
+        return cls(f"{url_at(*sock.getsockname()[:2])}/", api, key, curl)
+
+    def print(self, *, people: bool) -> None:
+        fields: dict[str, Any] = self._asdict()
+        if not people:
+            print_json(fields | {"folder": str(_FOLDER)})
+            return
+        lines = (
+            f"Runs until Ctrl-C. All it writes is in {_FOLDER}, which you may delete.\n",
+            f"  Take a number, send it a message:  {self.page}",
+            f"  API:                               {self.api}",
+            f"  Its key:                           {self.key or '(none in clear)'}",
+            "\n  The events, in another terminal:",
+            f"    {self.curl}",
+            f"    {program()} --config {_FOLDER / NAME} events list\n",
+        )
+        for line in lines:
+            click.echo("\n".join(plain(part) for part in line.split("\n")))

@@ -1,0 +1,63 @@
+"""`smshook dev` as a process, for tests."""
+
+import json
+import os
+import signal
+import subprocess
+
+import httpx
+import live
+
+ANYWHERE = "127.0.0.1:0"
+PORTS = ("--listen", ANYWHERE, "--admin-listen", ANYWHERE, "--providers-listen", ANYWHERE)
+#: Without what configures a service in earnest.
+ENVIRONMENT = {name: text for name, text in os.environ.items() if "SMSHOOK" not in name} | {
+    "PYTHONUNBUFFERED": "1"
+}
+
+
+class Developing:
+    """The command in that folder, and what it says at its start."""
+
+    def __init__(self, folder, *arguments, environment=None):
+        self.process = subprocess.Popen(
+            [live.command(), "dev", *PORTS, *arguments],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT | (environment or {}),
+        )
+        self.json = "json" in arguments
+
+    def __enter__(self):
+        self.text = ""
+        last = "}\n" if self.json else "events list"
+        for line in self.process.stdout:
+            self.text += line
+            if (line == last) if self.json else (last in line):
+                break
+        self.said = json.loads(self.text) if self.json else None
+        return self
+
+    def __exit__(self, *_exc):
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(15) == 0
+        self.rest = self.process.stdout.read()
+        self.process.stdout.close()
+        assert self.process.stderr.read() == ""
+        self.process.stderr.close()
+
+    def post(self, path, **body):
+        answer = httpx.post(f"{self.said['page']}{path}", json=body, trust_env=False)
+        assert answer.status_code == 201
+        return answer.json()
+
+    def events(self):
+        """As somebody gets them who pastes the line that was printed."""
+        answer = httpx.get(
+            f"{self.said['api']}/v1/events",
+            headers={"Authorization": f"Bearer {self.said['key']}"},
+            trust_env=False,
+        )
+        return [item["event"] for item in answer.json()["data"]]

@@ -1,0 +1,119 @@
+"""`smshook simulate`: a real process beside a real service."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import httpx
+import live
+import pytest
+from live import eventually
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with live.Live(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+class Simulated:
+    """The command, and what it says at its start."""
+
+    def __init__(self, service, *arguments):
+        self.process = subprocess.Popen(
+            [live.command(), "simulate", *arguments, "--output", "json"],
+            cwd=service.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=service.environment(),
+        )
+
+    def __enter__(self):
+        text = ""
+        for line in self.process.stdout:
+            text += line
+            if line == "}\n":
+                break
+        self.said = json.loads(text)
+        return self
+
+    def __exit__(self, *_exc):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(10) == 0
+        self.process.stdout.close()
+        assert self.process.stderr.read() == ""
+        self.process.stderr.close()
+
+    def post(self, path, **body):
+        answer = httpx.post(f"{self.said['page']}{path}", json=body, trust_env=False)
+        assert answer.status_code == 201
+        return answer.json()
+
+
+@pytest.mark.parametrize(
+    ("provider", "source"), [("tellabot",) * 2, ("sms_activate", "smsactivate")]
+)
+def test_a_message_becomes_an_event_that_is_marked_as_a_sample(service, provider, source):
+    """Mutant: a signature for another source."""
+    url = service.callback_url(source)
+
+    with Simulated(service, provider, "--callback", url, "--listen", "127.0.0.1:0") as it:
+        order = it.post("orders")
+        it.post(f"orders/{order['id']}/messages", text="a code: 4711", code="4711")
+
+        def arrived():
+            events = [event for event in service.delivered() if event["source"] == source]
+            return [(event["data"]["text"], event["data"]["sample"]) for event in events]
+
+        assert eventually(arrived) == [("a code: 4711", True)]
+
+
+def test_it_says_where_it_is_and_not_the_token(service):
+    url = service.callback_url()
+
+    with Simulated(
+        *(service, "smsbower", "--callback", url, "--listen", "127.0.0.1:0", "--speed", "60")
+    ) as it:
+        said = dict(it.said)
+
+    where = said.pop("url")
+    assert where.startswith("http://127.0.0.1:")
+    assert said == {
+        "provider": "smsbower",
+        "key": "rehearsal",
+        "callback": f"{service.url}/in/tellabot/***",
+        "speed": 60.0,
+        "retries": "2 more times: after 1 minute, then after 5 minutes",
+        "page": f"{where}/rehearsal/",
+        "api_url": f"{where}/stubs/handler_api.php",
+    }
+
+
+def test_a_port_that_is_taken_is_named(service):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        listen = f"127.0.0.1:{sock.getsockname()[1]}"
+
+        done = service.run("simulate", "tellabot", "--listen", listen, check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"cannot listen on {listen}: {os.strerror(98)}; choose another: --listen 127.0.0.1:8091\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("tellabot", "--listen", "here"), "--listen: write host:port, such as 127.0.0.1:8080"),
+        (("tellabto",), "'tellabto' is not one of"),
+        (("tellabot", "--speed", "0"), "Invalid value for '--speed'"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_starts_nothing(service, arguments, complaint):
+    done = service.run("simulate", *arguments, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert complaint in done.stderr
