@@ -147,6 +147,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     request_id: tuple[str, ...] = ()
     activation_id: tuple[str, ...] = ()
     rental_id: tuple[str, ...] = ()
+    telephone_id: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
     code: bool | None = None
     #: Seconds since the epoch, on `recordedtime`: since included, until not.

@@ -41,9 +41,9 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     #: `callback`, or `poll` for what a backfill brought.
     channel: str
-    #: The `labels` of the source, as they were configured then.
+    #: The `labels` of the source, as they were configured then; an order's own go over them.
     labels: Mapping[str, str]
-    #: What a downstream service calls the order that the number was taken with. Not yet: null.
+    #: What a downstream service calls the order that this belongs to. Null without such an order.
     reference: str | None = None
     #: Sent by `smshook send`, proven by its signature.
     sample: bool
@@ -76,7 +76,7 @@ class SmsReceived(Data, frozen=True, kw_only=True):
     urls: tuple[str, ...] = ()
     #: What it cost.
     price: Price | None = None
-    #: TellABot's id of the request that the number was taken with.
+    #: TellABot's id of the request that the number was taken with; SMSPins' of its check for SMS.
     request_id: str | None = None
     #: The SMS-Activate dialect's id of the activation.
     activation_id: str | None = None
@@ -84,10 +84,16 @@ class SmsReceived(Data, frozen=True, kw_only=True):
     rental_id: str | None = None
     #: The id that this rental began with, before it was renewed.
     first_rental_id: str | None = None
-    #: The provider's id of the number itself. Not yet: null.
+    #: SMSPins' id of the number itself, which stays when the number is changed.
     telephone_id: str | None = None
     #: The provider's id of this message, where it has one.
     message_id: str | None = None
+
+
+class CallReceived(SmsReceived, frozen=True, kw_only=True):
+    """A call came, and was read out: `text` is its transcript. Its fields are those of an SMS."""
+
+    type: ClassVar[str] = "call.received"
 
 
 class RentalBilled(SmsReceived, frozen=True, kw_only=True):
@@ -151,11 +157,46 @@ class NumberAssigned(Data, frozen=True, kw_only=True):
     request_id: str | None = None
 
 
+class NumberChanged(Data, frozen=True, kw_only=True):
+    """A number that is kept was exchanged for another."""
+
+    type: ClassVar[str] = "number.changed"
+
+    #: The new number, in E.164.
+    to: str | None = None
+    #: The number until then, in E.164.
+    previous_to: str | None = None
+    #: Of the number, ISO 3166-1 alpha-2.
+    country: str | None = None
+    #: The provider's id of the number itself, which stays; null where it is not listed any more.
+    telephone_id: str | None = None
+
+
+class OrderExpired(Data, frozen=True, kw_only=True):
+    """An order ended, and no SMS had come."""
+
+    type: ClassVar[str] = "order.expired"
+
+    #: The number that was taken, in E.164.
+    to: str | None = None
+    #: Of the number, ISO 3166-1 alpha-2.
+    country: str | None = None
+    #: What the number was taken for.
+    service: Service | None = None
+    #: TellABot's id of the request.
+    request_id: str | None = None
+    #: The SMS-Activate dialect's id of the activation.
+    activation_id: str | None = None
+    #: The provider's id of the rental.
+    rental_id: str | None = None
+
+
 #: The kinds of subjects that an event's ids also name: `request/10000001` is request_id 10000001.
 SUBJECTS: Mapping[str, str] = {
     "request": "request_id",
     "activation": "activation_id",
     "rental": "rental_id",
+    "telephone": "telephone_id",
 }
 
 

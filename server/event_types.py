@@ -8,12 +8,9 @@ from journal.event import Data
 from .reading import Reading, nearest
 from .yaml12 import Path
 
-#: Those that are promised and not made yet.
-_COMING = ("call.received", "number.changed", "order.expired")
-
 
 def known_types() -> tuple[str, ...]:
-    return (*_types(Data), *_COMING)
+    return tuple(_types(Data))
 
 
 def _types(kind: type[Data]) -> Iterator[str]:
