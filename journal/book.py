@@ -36,6 +36,9 @@ class Book:
     def get(self, order_id: str) -> Order | None:
         return self._orders.get(order_id)
 
+    def of_source(self, source: str) -> list[Order]:
+        return [order for order in self._orders.values() if order.source == source]
+
     def find(self, source: str, told: Told) -> Order | None:
         """The order that an event of that source belongs to."""
         if not self._orders:

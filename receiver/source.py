@@ -109,6 +109,9 @@ class Source(
     encodings: ClassVar[frozenset[str]]
     #: The addresses that its documentation says callbacks come from.
     documented: ClassVar[tuple[str, ...]] = ()
+    #: Where numbers that are written without `+` are at home, and all of its numbers if it is one
+    #: country's: ISO 3166-1 alpha-2.
+    region: ClassVar[str | None] = None
     #: Where in the provider's settings a callback URL is pasted.
     paste_at: ClassVar[str]
     #: What `sample` can make; the first is the default.
@@ -125,3 +128,7 @@ class Source(
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         """A realistic callback of that kind; another `number` gives another message."""
         raise NotImplementedError
+
+    def service_name(self, id_: str) -> str | None:  # noqa: ARG002 - providers with a table look
+        """What the provider calls the service that it has under that id."""
+        return None

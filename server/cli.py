@@ -10,6 +10,7 @@ import click
 from .commands.command import Group
 from .commands.delivering import deliveries, sinks
 from .commands.judging import routes
+from .commands.ordering import orders
 from .commands.reading import events, quarantine, rejections, sources
 from .commands.running import healthcheck, send, serve
 from .commands.setup import check, config, init, migrate, version
@@ -46,7 +47,7 @@ def smshook() -> None:
 
 for _command in (
     *(init, check, serve, send),
-    *(sources, events, routes, deliveries, sinks, quarantine, rejections),
+    *(sources, events, routes, orders, deliveries, sinks, quarantine, rejections),
     *(config, healthcheck, migrate, version),
 ):
     smshook.add_command(_command)

@@ -20,6 +20,7 @@ import structlog
 import uvloop
 
 from journal import Journal
+from journal.book import Book
 from journal.lock import Holder, Lock
 from journal.sqlite import SQLiteJournal, has_wal_reset_race
 from receiver.door import App, Door, Gate
@@ -37,6 +38,7 @@ from .api import create_api, create_health
 from .config import Config, host_and_port
 from .identity import Chance, Identity
 from .log import write_out
+from .orders import Orders
 from .pipeline import Pipeline
 
 #: Seconds in which the door still answers, with 503, after the first signal: who was told of this
@@ -67,6 +69,7 @@ class Service:
     ) -> None:
         self.config, self.journal, self.workers = config, journal, workers
         self.gates = [Gate(name, source, time.monotonic) for name, source in config.sources.items()]
+        book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
             routes=compile_table(config.routes),
@@ -74,7 +77,9 @@ class Service:
             journal=journal,
             identity=identity,
             now=time.time,
+            book=book,
         )
+        self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=time.time)
         self._identity = identity
 
     def ready(self) -> bool:
@@ -100,6 +105,7 @@ class Service:
             workers=self.workers,
             journal=self.journal,
             pipeline=self.pipeline,
+            orders=self.orders,
             identity=self._identity,
             ready=self.ready,
         )
@@ -149,8 +155,10 @@ async def _run(
     )
     workers = await _workers(config.sinks, journal, real_clock(random.random))
     service = Service(config, journal, identity, workers)
+    await service.orders.load()
     async with _delivering(config.sinks, workers):
         counting = asyncio.create_task(service.pipeline.keep_watch())
+        ending = asyncio.create_task(service.orders.watch())
         listeners = await _listening(service, sockets)
         holder = _holder(sockets)
         lock.tell(holder)
@@ -161,6 +169,7 @@ async def _run(
         await stop.wait()
         code = await _stop(service, listeners)
         counting.cancel()
+        ending.cancel()
     if code == 0:
         await service.pipeline.write_rejections()
         await journal.close()

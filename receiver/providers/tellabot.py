@@ -37,6 +37,7 @@ _TIMES = (("timestamp", epoch), ("date_time", written))
 class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
     """Its documentation does not name the encoding, so all three are taken. Nothing is signed."""
 
+    region: ClassVar[str | None] = _US
     encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
     paste_at: ClassVar[str] = "Account > Profile, HTTP callback URL"
     kinds: ClassVar[tuple[str, ...]] = (
@@ -142,6 +143,9 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 **common(self, callback, reading, time_from="received"),
             ),
         )
+
+    def service_name(self, id_: str) -> str | None:
+        return id_
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         return _ENCODERS[encoding](_SAMPLES[kind](number, now), number)
