@@ -17,7 +17,7 @@ from .order import (
 
 
 class Book:
-    """Kept by the one process that has the journal; about a kilobyte an order.
+    """Kept by the one process that has the journal; about 1.5 kilobytes an order.
 
     Those that ended are kept as long as a backfill may still bring their SMS.
     """

@@ -104,7 +104,7 @@ class Told(NamedTuple):
     #: (kind, id), the likeliest first.
     names: tuple[tuple[str, str], ...]
     number: str | None
-    #: When it happened: as the provider said, if with its zone, else when it was accepted.
+    #: When it came to its number: as the provider said, with its zone, else when it was accepted.
     at: float
 
 
@@ -133,8 +133,10 @@ def _told(get: Callable[[str], str | None], time: str | None, at: float) -> Told
         for kind, fields in NAMES.items()
         if n < len(fields) and (id_ := get(fields[n])) is not None
     ]
-    happened = datetime.fromisoformat(time).timestamp() if time else at
-    return Told(names=tuple(names), number=get("to"), at=happened)
+    number = get("to")
+    # By an id it is found whenever it was.
+    happened = datetime.fromisoformat(time).timestamp() if time and number else at
+    return Told(names=tuple(names), number=number, at=happened)
 
 
 def is_named(order: Order, told: Told) -> bool:

@@ -25,7 +25,7 @@ from .sqlite_pages import Condition, Sought, any_of, page
 
 #: The newest events that are looked through for a number, which no index leads to; of an id, which
 #: one does, the newest so many. Bounded, because the thread that writes looks.
-LOOKED_THROUGH = 20_000
+LOOKED_THROUGH = 5_000
 FOUND_MOST = 1_000
 #: Of its events, so many are shown with an order, the newest.
 SHOWN = 100

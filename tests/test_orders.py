@@ -41,7 +41,7 @@ def activation(id_, **fields):
 
 
 def test_an_order_told_before_its_sms_gives_it_what_it_knows(service):
-    """Routes see it. Mutants: joined after the plan was made; joined in what is stored alone."""
+    """Routes see it. Mutant: an event is not looked up before it is routed."""
     order = told(
         service,
         source="smsactivate",
@@ -69,7 +69,6 @@ def test_an_order_told_before_its_sms_gives_it_what_it_knows(service):
 
 
 def test_an_order_told_after_its_sms_gives_it_what_it_knows_and_owes_nothing(service):
-    """Mutant: a replay of what is joined."""
     [event_id] = service.post(activation(445002), source="smsactivate").json()["events"]
     live.eventually(lambda: service.delivered() and service.stats()["deliveries"]["delivered"])
 
@@ -112,7 +111,6 @@ def test_an_order_by_number_gets_what_comes_to_that_number(service):
 
 
 def test_an_order_told_again_is_the_first_over_kill_9(tmp_path):
-    """Mutant: orders looked up in memory alone, which the next start does not have."""
     with live.Live(tmp_path, CONFIG) as service:
         first = told(service, request_id="10000005", reference="signup-5")
         service.kill()
@@ -173,7 +171,7 @@ def test_an_order_expires_when_nothing_came(service):
 
 
 def test_what_expired_while_nobody_was_there_is_told_once(tmp_path):
-    """Killed before and after. Mutants: no look at start; told again at the next start."""
+    """Killed before and after. Mutant: no look at start."""
     with live.Live(tmp_path, CONFIG) as service:
         for number in range(3):
             told(service, request_id=str(10000010 + number), expires="1500ms")
@@ -222,10 +220,7 @@ def test_a_cancelled_order_tells_nothing_at_its_end(service):
 
 
 def test_orders_told_while_their_sms_come_lose_none(service):
-    """The order and its SMS at one instant, a hundred times: whichever is first, it is joined.
-
-    Mutant: an order that is known to the door only once it is on disk.
-    """
+    """The order and its SMS at one instant, a hundred times: whichever is first, it is joined."""
     with httpx.Client(trust_env=False) as client:
         for number in range(100, 200):
             sms = live.sms(number)

@@ -165,7 +165,6 @@ class OrderContract:
         assert await listed(journal, reference=("signup-1",)) == [plan.event.id]
 
     async def test_what_is_told_otherwise_is_a_conflict_and_changes_nothing(self, journal):
-        """Mutant: what does not conflict is added all the same."""
         first = order(reference="signup-1", labels={"team": "growth"})
         await journal.place(first, None)
 
@@ -353,7 +352,7 @@ class OrderContract:
     # --- its end ----------------------------------------------------------------------------
 
     async def test_an_order_expires_once_with_an_event_that_owes(self, store, journal):
-        """Mutants: the state changed in another transaction; an event at each start."""
+        """Mutant: whether it still waits is not asked."""
         told = order()
         await journal.place(told, None)
         plan = expired(told, owed=[owed(taken=True)])

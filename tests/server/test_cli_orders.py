@@ -39,7 +39,7 @@ def fields(text):
 
 
 def test_an_order_is_told_with_all_that_there_is_to_it():
-    """Mutants: an option that is not sent, or under another name."""
+    """Mutant: an option that is not sent."""
     order = read(
         *("orders", "add", "tellabot", "--request-id", "10000001", "--number", "+18503814729"),
         *("--service", "Google", "--country", "US", "--price", "1.20", "--currency", "USD"),

@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -240,6 +241,34 @@ async def test_an_order_that_could_not_be_kept_is_not_joined_to_what_comes(servi
 
     assert answer.status_code == 503
     assert (await event(service, event_id))["data"]["reference"] is None
+
+
+@pytest.mark.parametrize("first", ["order", "sms"])
+async def test_an_sms_that_comes_while_its_order_is_being_kept_is_its(service, tmp_path, first):
+    """Whichever is being written. Mutant: the door knows an order only once it is on disk."""
+
+    async def telling():
+        return await tell(service, request_id="10000001", reference="signup-1")
+
+    async def coming():
+        return await service.sms(id="10000001")
+
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
+    ) as other:
+        other.execute("begin immediate")
+        calls = [telling, coming] if first == "order" else [coming, telling]
+        running = []
+        for call in calls:
+            running.append(asyncio.create_task(call()))
+            await asyncio.sleep(0.05)
+        other.execute("rollback")
+    await asyncio.gather(*running)
+
+    [order] = await service.data("/v1/orders")
+    assert order["state"] == "received"
+    [item] = await service.data("/v1/events")
+    assert item["event"]["data"]["reference"] == "signup-1"
 
 
 # What it does
