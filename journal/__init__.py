@@ -46,11 +46,11 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     #: Each a growing prefix and a keyed hash.
     keys: tuple[bytes, ...]
-    #: The id of the order that it belongs to.
-    order: str | None = None
     #: Names of the routes that matched.
     routes: tuple[str, ...]
     owed: tuple[Owed, ...]
+    #: The id of the order that it belongs to.
+    order: str | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):

@@ -268,9 +268,9 @@ class _Batch:
                 event.data.reference,
             )
         )
-        self._counts["events"] += 1
         if plan.order is not None:
             link(self._conn, plan.order, self.seq, event.type)
+        self._counts["events"] += 1
         if any(owed.ordering is not None for owed in plan.owed):
             self._flush_rows()  # its deliveries are rows at once, and may be taken in this batch
         return self.outbox.owe(
