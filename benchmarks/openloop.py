@@ -178,8 +178,7 @@ class Load:
         except TimeoutError:
             self._errors["no answer"] += self._whole - self._done
             self._ended.set()
-        for connection in self._open:
-            connection.close()
+        await self._close()
         return Told(
             sent=tuple(self._sent),
             errors=dict(self._errors),
@@ -257,6 +256,14 @@ class Load:
         while self._idle and time.monotonic() - self._idle[0].idle_since > limit:
             self._idle.popleft().close()  # when it is lost, another takes its place
             limit = IDLE
+
+    async def _close(self) -> None:
+        """Also who is still connecting, and would come after the others were closed."""
+        for task in self._reconnecting:
+            task.cancel()
+        await asyncio.gather(*self._reconnecting, return_exceptions=True)
+        for connection in self._open:
+            connection.close()
 
     async def _connected(self) -> Connection:
         connecting = self._loop.create_connection(lambda: Connection(self), self._host, self._port)

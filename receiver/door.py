@@ -18,6 +18,7 @@ from .decode import decode
 from .exchange import EXCHANGE, Exchange
 from .proof import Allowed, Peers, Tokens
 from .source import Callback, Happening, Malformed, Source
+from .watch import Watch
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -85,8 +86,16 @@ class Desk(Protocol):
 class Gate:
     """One configured source, ready to be asked."""
 
-    def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, source: Source, ticks: Callable[[], float], *, since: float = 0.0
+    ) -> None:
+        """`since`: when we began to listen, in seconds since the epoch."""
         self.name, self.source = name, source
+        self.watch = Watch(
+            since=since,
+            timezone=getattr(source, "timezone", None),
+            expect_every=source.expect_every,
+        )
         self.tokens = Tokens(source.tokens)
         self.allowed = Allowed(source.allow_from, source.documented)
         self._bucket = _bucket(source.rate, ticks)
@@ -121,6 +130,10 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...]
     peer: str
     id: str
+    #: Path and query as sent: the token is in it.
+    target: str
+    #: Without its `?`.
+    query: bytes
     receive: Receive
     #: Where the server has it.
     exchange: Exchange | None
@@ -170,13 +183,16 @@ class Door:
     def _request(self, scope: Scope, receive: Receive) -> _Request:
         headers = tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]])
         forwarded = [value for name, value in headers if name == "x-forwarded-for"]
-        client = scope["client"]
+        client, query = scope["client"], scope.get("query_string", b"")
+        target = scope["raw_path"] + (b"?" + query if query else b"")
         return _Request(
             method=scope["method"],
             path=_path(scope["raw_path"]),
             headers=headers,
             peer=self._peers.peer(client[0] if client else "", forwarded),
             id=callers_request_id(scope["headers"]) or self._desk.request_id(),
+            target=target.decode("latin-1"),
+            query=query,
             receive=receive,
             exchange=scope.get("extensions", {}).get(EXCHANGE),
         )
@@ -192,7 +208,7 @@ class Door:
                 headers=((b"allow", b"GET, HEAD, POST"),),
             )
         gate, token = self._authenticated(request.path)
-        if request.method != "POST":
+        if request.method != "POST" and not _is_callback(request, gate.source):
             return 200, (), b'{"status":"ready"}'
         if self._desk.closed():
             raise _unavailable()
@@ -200,7 +216,7 @@ class Door:
         if wait:
             seconds = str(int(wait) + 1).encode()
             raise Turned(429, "too_many", reason="rate", headers=((b"retry-after", seconds),))
-        body = await self._body(request)
+        body = await self._body(request) if request.method == "POST" else self._query(request)
         caller = Caller(
             source=gate.name, token=gate.tokens.fingerprint(token), request_id=request.id
         )
@@ -212,7 +228,7 @@ class Door:
             sample=self._desk.is_sample(gate.name, body, request.header(SAMPLE_HEADER)),
         )
         try:
-            return 200, (), await self._kept(gate, caller, callback)
+            return 200, (), await self._kept(gate, caller, callback, request.target)
         except Unavailable:
             raise _unavailable() from None
 
@@ -224,6 +240,11 @@ class Door:
         if gate is None or index is None:
             raise _not_found("token")
         return gate, index
+
+    def _query(self, request: _Request) -> bytes:
+        if len(request.query) > self._max_body:
+            raise _too_large()
+        return request.query
 
     async def _body(self, request: _Request) -> bytes:
         if int(request.header("content-length") or 0) > self._max_body:
@@ -248,11 +269,16 @@ class Door:
         except TimeoutError:
             raise Turned(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
 
-    async def _kept(self, gate: Gate, caller: Caller, callback: Callback) -> bytes:
+    async def _kept(self, gate: Gate, caller: Caller, callback: Callback, target: str) -> bytes:
+        authentic = _is_authentic(gate, callback, target)
         if not gate.allowed.permits(callback.peer):
-            address = Malformed("address", "the peer is not in allow_from")
-            await self._desk.quarantine(caller, callback, address)
+            # What is in quarantine can be read again, and nobody would ask its signature then.
+            if authentic:
+                address = Malformed("address", "the peer is not in allow_from")
+                await self._desk.quarantine(caller, callback, address)
             raise Turned(403, "address_not_allowed", reason="address")
+        if not authentic:
+            raise _not_found("signature")
         try:
             accepted = await self._desk.accept(caller, callback, understood(gate, callback))
         except Malformed as exc:
@@ -312,6 +338,16 @@ _TITLES = {
     429: "Too Many Requests",
     503: "Service Unavailable",
 }
+
+
+def _is_callback(request: _Request, source: Source) -> bool:
+    """A GET without a query is somebody who looks whether the URL is right."""
+    return request.method == "GET" and bool(request.query) and source.sends_by_get()
+
+
+def _is_authentic(gate: Gate, callback: Callback, target: str) -> bool:
+    """A sample of ours is proven by our own signature: we have not the provider's secret."""
+    return callback.sample or gate.source.verify(callback, target)
 
 
 def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:

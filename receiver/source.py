@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from journal.event import Data
-from journal.quantity import Rate, Secret
+from journal.quantity import Duration, Rate, Secret
 
 #: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
 #: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
@@ -104,18 +104,31 @@ class Source(
     currency: str | None = None
     #: More callbacks than this are answered 429, such as `10/s`. Unset: no limit.
     rate: Rate | None = None
+    #: Where nothing comes for so long, the source is reported as silent: in the log and in
+    #: `/v1/sources`. Set it where you know how often something must come.
+    expect_every: Duration | None = None
 
     #: Which encodings the provider may use: of `form`, `multipart`, `json`.
     encodings: ClassVar[frozenset[str]]
     #: The addresses that its documentation says callbacks come from.
     documented: ClassVar[tuple[str, ...]] = ()
-    #: Where numbers that are written without `+` are at home, and all of its numbers if it is one
-    #: country's: ISO 3166-1 alpha-2.
-    region: ClassVar[str | None] = None
+    #: Of all its numbers, if they are of one: ISO 3166-1 alpha-2.
+    country: ClassVar[str | None] = None
     #: Where in the provider's settings a callback URL is pasted.
     paste_at: ClassVar[str]
     #: What `sample` can make; the first is the default.
     kinds: ClassVar[tuple[str, ...]]
+
+    def sends_by_get(self) -> bool:
+        """Whether the query of a GET is a callback; its body is then that query."""
+        return False
+
+    def verify(self, callback: Callback, target: str) -> bool:  # noqa: ARG002 - for those that sign
+        """Whether it is signed as this provider signs, over its bytes as they came.
+
+        `target` is the path and the query as sent; it holds the token.
+        """
+        return True
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         """Say it in our words. Pure: no clock, no chance, no network.
@@ -128,6 +141,11 @@ class Source(
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         """A realistic callback of that kind; another `number` gives another message."""
         raise NotImplementedError
+
+    @property
+    def home(self) -> str | None:
+        """Where numbers that it writes without `+` are at home; None: they are international."""
+        return self.country
 
     def service_name(self, id_: str) -> str | None:  # noqa: ARG002 - providers with a table look
         """What the provider calls the service that it has under that id."""

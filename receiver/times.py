@@ -18,6 +18,10 @@ _WRITTEN = re.compile(
 #: Hours from UTC. EST and EDT are TellABot's; they tell autumn's doubled hour.
 _NAMED = {"Z": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4}
 _EPOCH = re.compile(r"([0-9]{1,11})(\.[0-9]{1,12})?")
+_MILLISECONDS = re.compile(r"([0-9]{9,11})([0-9]{3})")
+#: SMSPool's `2026-11-21 07:05:09pm`.
+_OF_TWELVE = re.compile(r"(.{10} )([0-9]{2})(:[0-9]{2}:[0-9]{2}) ?([ap])m", re.IGNORECASE)
+_NOON = 12
 _TO_THE_SECOND = len("2020-09-14T18:42:36")
 #: The largest offset that is in use anywhere is 14 hours.
 _LARGEST_OFFSET = timedelta(hours=15)
@@ -77,6 +81,23 @@ def written(text: str) -> Stated | None:
     except ValueError:
         return None
     return _zoned(clock, match[7] or "", match)
+
+
+def any_written(text: str) -> Stated | None:
+    """As `written` and `epoch`, or milliseconds since 1970, or `2026-11-21 07:05:09pm`."""
+    if (match := _MILLISECONDS.fullmatch(text)) is not None:
+        return epoch(f"{match[1]}.{match[2]}")
+    if (match := _OF_TWELVE.fullmatch(text)) is not None:
+        hour = _hour_of_day(int(match[2]), match[4].lower())
+        return None if hour is None else written(f"{match[1]}{hour:02d}{match[3]}")
+    return written(text) or epoch(text)
+
+
+def _hour_of_day(hour: int, half: str) -> int | None:
+    """Of 12am to 11pm; 13pm, which some clocks show, is one o'clock, too."""
+    if hour > _NOON:
+        return hour if half == "p" else None
+    return hour % _NOON + (_NOON if half == "p" else 0)
 
 
 def _zoned(clock: datetime, fraction: str, match: re.Match[str]) -> Stated | None:

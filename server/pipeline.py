@@ -113,6 +113,8 @@ class Pipeline:
         except Unavailable as exc:
             self._complain(exc)
             raise
+        if any(recorded.new):
+            self._gates[caller.source].watch.heard(callback, happenings)
         self._say(caller, callback, plans, recorded)
         status = "accepted" if any(recorded.new) else "duplicate"
         return Accepted(status=status, events=recorded.ids)
@@ -363,7 +365,7 @@ def _end_of(order: Order, gate: Gate | None) -> Happening:
             sample=False,
             time_from="received",
             to=order.number,
-            country=order.country or (source.region if source else None),
+            country=order.country or (source.country if source else None),
             service=service(id_, name),
             **named,
         ),

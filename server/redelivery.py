@@ -1,10 +1,11 @@
 """Sending again what was accepted, because a person asks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from journal import Journal, Kept, Replayed
+from journal import Journal, Kept, KeptDelivery, Replayed
 from journal.event import State
 from sinks.worker import Worker
 
@@ -17,6 +18,15 @@ class UnknownSinks(Exception):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(", ".join(names))
         self.names = tuple(names)
+
+
+class Retried(NamedTuple):
+    """What became of a delivery that somebody wants sent again."""
+
+    #: `pending` where it is due now, else what kept it; None: there is none.
+    state: State | None
+    #: As it was then.
+    kept: KeptDelivery | None
 
 
 class Redelivery:
@@ -54,11 +64,14 @@ class Redelivery:
         first = (delivery.sink for delivery in kept.deliveries if not delivery.replay)
         return [name for name in dict.fromkeys(first) if name in self._workers]
 
-    async def retry(self, delivery_id: int, sink: str) -> State | None:
-        """Its state then: `pending` where it is due now, else what kept it; None: there is none."""
+    async def retry(self, delivery_id: int, sink: str) -> Retried:
+        """Make it due now, where it is neither delivered nor being sent."""
         now = self._now()
         state = await self._journal.retry(delivery_id, now=now)
-        worker = self._workers.get(sink)
-        if state is State.PENDING and worker is not None:
-            worker.note(now)
-        return state
+        # Read before its worker hears of it: a moment later it is being sent, or has been.
+        try:
+            return Retried(state, await self._journal.delivery(delivery_id))
+        finally:
+            worker = self._workers.get(sink)
+            if state is State.PENDING and worker is not None:
+                worker.note(now)

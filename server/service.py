@@ -40,6 +40,7 @@ from .identity import Chance, Identity
 from .log import write_out
 from .orders import Orders
 from .pipeline import Pipeline
+from .watching import Watching
 
 #: Seconds in which the door still answers, with 503, after the first signal: who was told of this
 #: address a moment ago hears that it may try again.
@@ -68,7 +69,10 @@ class Service:
         self, config: Config, journal: Journal, identity: Identity, workers: Mapping[str, Worker]
     ) -> None:
         self.config, self.journal, self.workers = config, journal, workers
-        self.gates = [Gate(name, source, time.monotonic) for name, source in config.sources.items()]
+        self.gates = [
+            Gate(name, source, time.monotonic, since=time.time())
+            for name, source in config.sources.items()
+        ]
         book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
@@ -157,8 +161,11 @@ async def _run(
     service = Service(config, journal, identity, workers)
     await service.orders.load()
     async with _delivering(config.sinks, workers):
-        counting = asyncio.create_task(service.pipeline.keep_watch())
-        ending = asyncio.create_task(service.orders.watch())
+        watching = [
+            asyncio.create_task(service.pipeline.keep_watch()),
+            asyncio.create_task(Watching(service.gates, time.time).run()),
+            asyncio.create_task(service.orders.watch()),
+        ]
         listeners = await _listening(service, sockets)
         holder = _holder(sockets)
         lock.tell(holder)
@@ -168,8 +175,8 @@ async def _run(
         _spare_the_collector()
         await stop.wait()
         code = await _stop(service, listeners)
-        counting.cancel()
-        ending.cancel()
+        for task in watching:
+            task.cancel()
     if code == 0:
         await service.pipeline.write_rejections()
         await journal.close()

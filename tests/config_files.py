@@ -11,6 +11,11 @@ from sinks import SINKS
 ENVIRON = {
     "TELLABOT_TOKEN": "tellabot-token-0123456789",
     "HEROSMS_TOKEN": "herosms-token-0123456789",
+    "OTHER_TOKEN": "other-token-0123456789",
+    "OTHER_SECRET": "other-secret-0123456789",
+    "OTHER_PASSWORD": "other-password-0123456789",
+    "OTHER_WHSEC": "whsec_b3RoZXItc2VjcmV0LTAxMjM0NTY3ODktMDEyMzQ1Njc=",
+    "TWILIO_AUTH_TOKEN": "twilio-token-0123456789",
     "HOOK_SECRET": "server-secret-0123456789-0123456789",
     "ADMIN_KEY": "admin-key-0123456789",
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0000/B0000/slack-0123456789",

@@ -12,9 +12,17 @@ ENVIRONMENT = {
         "CRM_KEY",
         "HEROSMS_TOKEN",
         "HOOK_SECRET",
+        "ONLINESIM_TOKEN",
+        "PHONE_SIGNING_KEY",
+        "PHONE_TOKEN",
+        "SMSPOOL_TOKEN",
         "TELEGRAM_TOKEN",
         "TELLABOT_TOKEN",
         "TELLABOT_TOKEN_OLD",
+        "TEXTVERIFIED_SECRET",
+        "TEXTVERIFIED_TOKEN",
+        "TWILIO_AUTH_TOKEN",
+        "TWILIO_TOKEN",
     )
 } | {
     "CRM_SECRET": WHSEC,

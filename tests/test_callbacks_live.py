@@ -55,6 +55,7 @@ def test_a_recorded_request_becomes_its_event(service, recorded):
 def test_every_provider_has_requests_here():
     assert PROVIDERS == [
         "daisysms",
+        "generic",
         "herosms",
         "sms_activate",
         "sms_online",

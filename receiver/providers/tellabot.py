@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
-
-import msgspec
 
 from journal.event import (
     NumberAssigned,
@@ -20,7 +17,7 @@ from journal.event import (
 from ..keys import Sent, keys, sent, windows
 from ..numbers import digits
 from ..reading import Reading, common, service
-from ..sample import code_of
+from ..sample import code_of, encoded
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import find_code, links
 from ..times import FIRST, Stated, epoch, time_from, written
@@ -37,7 +34,7 @@ _TIMES = (("timestamp", epoch), ("date_time", written))
 class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
     """Its documentation does not name the encoding, so all three are taken. Nothing is signed."""
 
-    region: ClassVar[str | None] = _US
+    country: ClassVar[str | None] = _US
     encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
     paste_at: ClassVar[str] = "Account > Profile, HTTP callback URL"
     kinds: ClassVar[tuple[str, ...]] = (
@@ -148,7 +145,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         return id_
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
-        return _ENCODERS[encoding](_SAMPLES[kind](number, now), number)
+        return encoded(_SAMPLES[kind](number, now), encoding, number=number)
 
 
 def _identity(reading: Reading, name: str) -> str:
@@ -313,27 +310,3 @@ _SAMPLES = {
     "renewal-failed": _sample_renewal_failed,
     "assigned": _sample_assigned,
 }
-
-
-def _as_form(fields: _Sent, _number: int) -> Sample:
-    return Sample(content_type="application/x-www-form-urlencoded", body=urlencode(fields).encode())
-
-
-def _as_multipart(fields: _Sent, number: int) -> Sample:
-    """As PHP's curl sends an array of fields."""
-    boundary = f"{'-' * 24}{number:016x}"
-    parts = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-        for name, value in fields.items()
-    )
-    return Sample(
-        content_type=f"multipart/form-data; boundary={boundary}",
-        body=f"{parts}--{boundary}--\r\n".encode(),
-    )
-
-
-def _as_json(fields: _Sent, _number: int) -> Sample:
-    return Sample(content_type="application/json", body=msgspec.json.encode(fields))
-
-
-_ENCODERS = {"form": _as_form, "multipart": _as_multipart, "json": _as_json}

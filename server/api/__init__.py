@@ -80,7 +80,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
             stats(journal=journal),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
             rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
-            sources(journal=journal, cursors=cursors("sources"), gates=gates),
+            sources(journal=journal, cursors=cursors("sources"), gates=gates, now=now),
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )

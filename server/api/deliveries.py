@@ -96,13 +96,15 @@ def deliveries(*, journal: Journal, cursors: Cursors, redelivery: Redelivery) ->
     async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, {})
         kept = await _kept(journal, delivery_id)
-        state = await redelivery.retry(kept.id, kept.sink)
+        state, then = await redelivery.retry(kept.id, kept.sink)
         if state is State.DELIVERED:
             text = "the sink has it; POST /v1/events/ID/replay makes a new delivery"
             raise Problem(409, "already_delivered", text)
         if state is State.SENDING:
             raise Problem(409, "being_sent", "it is being sent just now; look again in a moment")
-        return _whole(await _kept(journal, delivery_id), request.auth)
+        if then is None:
+            raise not_found("delivery")
+        return _whole(then, request.auth)
 
     return Router("/deliveries", route_handlers=[listed, one, retry])
 

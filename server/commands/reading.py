@@ -167,15 +167,19 @@ def sources() -> None:
 def list_sources(url: str | None, key: str | None, output: str, limit: int) -> None:
     """List the sources, and whether callbacks come.
 
-    Their tokens are shown by fingerprints, the current one first, with their last use.
+    The clock is how many seconds after the time that they say messages arrive, at least. Tokens are
+    shown by fingerprints, the current one first, with their last use.
     """
     with connect(url, key, "events:read", whole=True) as client:
         items = list(client.pages("/v1/sources", {}, limit=limit))
     if output == "json":
         print_json(items)
         return
-    headers = ("name", "provider", "state", "last callback", "tokens")
+    headers = ("name", "provider", "state", "last callback", "clock", "tokens")
     print_table(headers, [_source_row(item) for item in items], none="no sources")
+    for item in items:
+        if item["clock"]["warning"]:
+            click.echo(plain(f"warning: {item['name']}: {item['clock']['warning']}"), err=True)
 
 
 def _source_row(source: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -183,7 +187,10 @@ def _source_row(source: Mapping[str, Any]) -> tuple[Any, ...]:
     tokens = [
         f"{token['fingerprint']} ({_used(token['last_used_at'])})" for token in source["tokens"]
     ]
-    return (source["name"], source["provider"], source["state"], last and second(last), tokens)
+    offset = source["clock"]["offset"]
+    clock = None if offset is None else f"{offset:+.0f} s"
+    name, provider, state = source["name"], source["provider"], source["state"]
+    return (name, provider, state, last and second(last), clock, tokens)
 
 
 def _used(at: str | None) -> str:

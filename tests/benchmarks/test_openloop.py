@@ -177,6 +177,33 @@ def test_copies_come_among_others():
     assert all(one != other for one, other in itertools.pairwise(made))
 
 
+class Reconnecting(openloop.Load):
+    """One whose second and later connections are slow to come."""
+
+    async def _connected(self):
+        if self._open:
+            await asyncio.sleep(0.6)
+        return await super()._connected()
+
+
+def test_who_is_still_connecting_at_the_end_is_not_left_open():
+    """Mutant: the open ones alone closed: one came later, and the server kept it."""
+    kept = set()
+
+    async def load():
+        load = Reconnecting(url, rate=2, seconds=1.0, each=1, first=0)
+        told = await load.run()
+        await asyncio.sleep(0.5)
+        kept.update(c for c in load._open if not c._transport.is_closing())
+        return told
+
+    answers = {0: LAST}
+    with serving(lambda number: answers.get(number, OK)) as url:
+        told = asyncio.run(load())
+
+    assert (len(told.sent), kept) == (2, set())
+
+
 def loaded(url, *, rate, seconds):
     """What came of it, whatever it was."""
 

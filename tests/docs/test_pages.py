@@ -24,6 +24,7 @@ PAGES = [
     "configuration.md",
     "getting-started.md",
     "orders.md",
+    "providers-generic.md",
     *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir()),
 ]
 

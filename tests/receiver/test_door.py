@@ -1,6 +1,7 @@
 """The door over ASGI, with the real pipeline and a real journal behind it."""
 
 import asyncio
+import hmac
 import json
 import secrets
 from datetime import UTC, datetime
@@ -12,8 +13,10 @@ from journal.quantity import Rate, Secret
 from journal.sqlite import SQLiteJournal
 from receiver.door import BODY_DEADLINE, Door, Gate
 from receiver.proof import Peers
+from receiver.providers.generic import Generic
 from receiver.providers.sms_activate import SmsActivate
 from receiver.providers.tellabot import TellABot
+from receiver.signed import Hmac
 from server.identity import Identity
 from server.pipeline import MOST_WAITING, Pipeline
 
@@ -46,10 +49,12 @@ async def ask(app, path, *, method="POST", body=b"", headers=(), peer="127.0.0.1
     async def respond(message):
         sent.append(message)
 
+    path, _, query = path.partition(b"?")
     scope = {
         "type": "http",
         "method": method,
         "raw_path": path,
+        "query_string": query,
         "path": path.decode("latin-1"),
         "headers": list(headers),
         "client": (peer, 1234),
@@ -69,6 +74,12 @@ SOURCES = {
     "tellabot": TellABot(tokens=(Secret(TOKEN.decode()), Secret("the-token-before-this-one"))),
     "limited": TellABot(tokens=(Secret(TOKEN.decode()),), rate=Rate(2, 60)),
     "listed": TellABot(tokens=(Secret(TOKEN.decode()),), allow_from=("192.0.2.0/24",)),
+    "signs": Generic(
+        tokens=(Secret(TOKEN.decode()),),
+        allow_from=("127.0.0.1",),
+        methods=("GET",),
+        hmac=Hmac(secrets=(Secret("of-the-provider"),)),
+    ),
     "dialect": SmsActivate(tokens=(Secret(TOKEN.decode()),)),
 }
 
@@ -383,3 +394,61 @@ async def test_a_sample_is_one_only_with_our_signature(door, pipeline, journal):
     page = await journal.events(live.any_event(), after=None, limit=9, desc=False)
     samples = [json.loads(body)["data"]["sample"] for _, body in page.items]
     assert samples == [True, False]
+
+
+# What a provider signs
+
+
+def signed(body):
+    signature = hmac.digest(b"of-the-provider", body, "sha256").hex().encode()
+    return {"body": body, "headers": [(b"x-signature", signature)]}
+
+
+async def test_a_bad_signature_is_the_404_of_a_wrong_token_and_nothing_is_kept(door, journal):
+    """Mutants: an answer of its own; decoded first, and what is no JSON is in quarantine."""
+    wrong = await ask(door, url("signs", token=b"wrong"), body=b"id=1&text=1234")
+    answers = [
+        await ask(door, url("signs"), body=body, headers=headers)
+        for body in (b"id=1&text=1234", b"{", b"")
+        for headers in ([], [(b"x-signature", b"00")], signed(b"another")["headers"])
+    ]
+    good = await ask(door, url("signs"), **signed(b"id=1&text=1234"))
+
+    assert {(answer.status, answer.body) for answer in answers} == {(404, wrong.body)}
+    assert (good.status, good.json["status"]) == (200, "accepted")
+    assert (await journal.stats()).quarantine == 0
+
+
+async def test_from_an_address_that_is_not_listed_only_what_is_signed_is_kept(door, journal):
+    """What is in quarantine is read again without a signature. Mutant: it is asked after that."""
+    peer = "198.51.100.7"
+
+    forged = await ask(door, url("signs"), body=b"id=1&text=1234", peer=peer)
+    kept = (await journal.stats()).quarantine
+    genuine = await ask(door, url("signs"), **signed(b"id=1&text=1234"), peer=peer)
+
+    assert (forged.status, genuine.status) == (403, 403)
+    assert (kept, (await journal.stats()).quarantine) == (0, 1)
+
+
+async def test_the_query_of_a_get_is_a_callback_where_the_source_says_so(door, journal):
+    """Mutants: a HEAD is one, too; the query is not asked its signature."""
+    query = b"id=1&text=1234"
+    target = url("signs") + b"?" + query
+    headers = signed(query)["headers"]
+
+    accepted = await ask(door, target, method="GET", headers=headers)
+    again = await ask(door, url("signs"), **signed(query))
+    looked = [
+        await ask(door, url("signs"), method="GET"),
+        await ask(door, target, method="HEAD", headers=headers),
+        await ask(door, url() + b"?" + query, method="GET"),
+    ]
+    forged = await ask(door, target, method="GET")
+    large = await ask(door, url("signs") + b"?" + b"a" * 1001, method="GET")
+
+    assert accepted.json["status"] == "accepted"
+    assert again.json == {"status": "duplicate", "events": accepted.json["events"]}
+    assert [answer.json for answer in looked] == [{"status": "ready"}] * 3
+    assert (forged.status, large.status) == (404, 413)
+    assert (await journal.stats()).events == 1

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from msgspec.structs import fields
 
 from journal.quantity import Duration, Secret
-from receiver.providers import HeroSms, TellABot
+from receiver.providers import Generic, HeroSms, TellABot
+from receiver.providers.generic import Paths
+from receiver.signed import Basic, Hmac, Twilio
 from routes.match import Invalid, compile_when
 from routes.table import Route
 from server.config import (
@@ -138,7 +140,7 @@ api:
 extra: 1
 """,
     )
-    known = "daisysms, herosms, sms_activate, sms_online, smsbower, tellabot"
+    known = "daisysms, generic, herosms, sms_activate, sms_online, smsbower, tellabot"
     with pytest.raises(Invalid) as invalid:
         compile_when({"data.code": {"$near": 1}}, "")
     ((_, near),) = invalid.value.complaints
@@ -586,6 +588,13 @@ def test_each_bad_path_of_a_list_is_told_with_its_place(tmp_path):
     [
         ("sources: {a: {provider: nope, tokens: [short], allow_from: [documented, x], rate: 5}}",
          ["provider", "tokens[0]", "allow_from[1]", "rate"]),
+        (("sources: {a: {provider: generic, tokens: [0123456789abcdef], timezone: Mars,"
+         " fields: {text: a..b, txt: a}, subject: order, region: XX, methods: [PUT],"
+         " types: {a: sms.sent}, hmac: {secrets: [], algorithm: md5, signed: x}, standard: [x],"
+         " basic: {user: 'a:b'}, twilio: {auth_tokens: [x], url: x}}}"),
+         ["timezone", "fields.txt", "fields.text", "subject", "region", "methods[0]", "types.a",
+          "hmac.secrets", "hmac.algorithm", "standard[0]", "basic.password",
+          "twilio"]),
         ("sources: {a: {allow_from: [5, x]}}",
          ["provider", "tokens", "allow_from[0]", "allow_from[1]"]),
         ("sinks: {a: {type: nope, url: x, timeout: 0s, redact: [x], retry: {attempts: 0}}}",
@@ -727,6 +736,17 @@ def test_the_options_of_the_example_are_at_their_defaults():
     assert config.sources == {
         "tellabot": TellABot(tokens=(Secret("tellabot-token-0123456789"),)),
         "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
+        "other": Generic(
+            tokens=(Secret(ENVIRON["OTHER_TOKEN"]),),
+            fields=Paths(event="event"),
+            types={"sms_received": "sms.received", "number_ready": "number.assigned"},
+            hmac=Hmac(secrets=(Secret(ENVIRON["OTHER_SECRET"]),)),
+            standard=(Secret(ENVIRON["OTHER_WHSEC"]),),
+            basic=Basic(user="other", password=Secret(ENVIRON["OTHER_PASSWORD"])),
+            twilio=Twilio(
+                auth_tokens=(Secret(ENVIRON["TWILIO_AUTH_TOKEN"]),), url="https://hooks.example.com"
+            ),
+        ),
     }
     file = {"path": str(EXAMPLE.parent / "events.jsonl"), "rotate": Rotate()}
     assert config.sinks == {

@@ -51,7 +51,7 @@ def test_a_source_has_the_options_of_its_provider():
     }
     assert options["herosms"] - options["tellabot"] == {"timezone"}
     assert options["tellabot"] == {
-        "provider", "tokens", "allow_from", "labels", "currency", "rate",
+        "provider", "tokens", "allow_from", "labels", "currency", "rate", "expect_every",
     }  # fmt: skip
 
 

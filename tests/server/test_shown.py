@@ -50,6 +50,7 @@ sources:
       plain: 'NO'
     currency: null
     rate: null
+    expect_every: null
 sinks:
   log:
     type: file

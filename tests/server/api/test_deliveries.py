@@ -1,3 +1,4 @@
+import asyncio
 import json
 import re
 
@@ -256,6 +257,24 @@ async def test_what_is_not_delivered_is_due_now(service, id_):
         ],
     }
     assert (await shown(service, id_))["state"] == "pending"
+
+
+async def test_what_is_retried_is_shown_as_it_was_before_its_sink_heard_of_it(service, monkeypatch):
+    """Mutant: with the worker told first, what was asked to be retried was `delivered` by then."""
+    await service.sms()
+    await service.settled(refuses)
+    read = service.journal.delivery
+
+    async def read_late(delivery_id):
+        await asyncio.sleep(0.1)
+        return await read(delivery_id)
+
+    monkeypatch.setattr(service.journal, "delivery", read_late)
+    async with service.delivering(takes):
+        answer = await retried(service, "1")
+        await service.became("1", "delivered")
+
+    assert answer.json()["state"] == "pending"
 
 
 async def test_what_is_retried_is_sent_at_once(service):

@@ -1,7 +1,20 @@
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
 import pytest
 
-from journal.quantity import Secret
+from journal.quantity import Duration, Secret
 from receiver.providers import TellABot
+
+SMS = {
+    "event": "incoming_message",
+    "id": 10_000_001,
+    "timestamp": 1_789_990_000,
+    "from": "22000",
+    "to": "18503814729",
+    "service": "Google",
+    "reply": "Your code is 4001",
+}
 
 
 def fingerprints(service, source=0):
@@ -20,6 +33,8 @@ async def test_a_source_waits_until_its_first_callback(service):
         "state": "waiting",
         "labels": {"team": "growth"},
         "last_callback_at": None,
+        "silent_since": None,
+        "clock": {"offset": None, "measured": 0, "timezone": None, "warning": None},
         "tokens": [
             {"fingerprint": first, "current": True, "last_used_at": None},
             {"fingerprint": second, "current": False, "last_used_at": None},
@@ -100,3 +115,48 @@ async def test_what_is_configured_is_a_list_like_any_other(service, name, names,
     found = [item["name"] for item in first["data"] + second["data"] + rest]
     assert found == (names if order == "asc" else names[::-1])
     assert [first["has_more"], second["has_more"]] == [True, False]
+
+
+async def test_a_source_from_which_nothing_comes_for_longer_than_expected_is_silent(run, tmp_path):
+    """Mutant: with the last callback forgotten, it was silent from the start on."""
+    expecting = {
+        "tellabot": TellABot(
+            tokens=(Secret("the-token-of-one-01"),), expect_every=Duration(60), labels={}
+        )
+    }
+    async with run(tmp_path, sources=expecting) as service:
+        service.now += 50
+        await service.post(urlencode(SMS).encode(), token="the-token-of-one-01")
+        service.now += 60
+        (heard,) = await service.data("/v1/sources")
+        service.now += 1
+        (silent,) = await service.data("/v1/sources")
+
+    assert (heard["state"], heard["silent_since"]) == ("receiving", None)
+    assert (silent["state"], silent["silent_since"]) == ("silent", "2026-09-21T14:14:10.250000Z")
+
+
+async def test_a_source_tells_how_its_clock_goes_beside_ours(service):
+    """Mutant: the greatest offset shown, which a retry has."""
+    for late in (2.25, 3600.25, 1.75):
+        service.now += 10_000
+        await service.sms(timestamp=int(service.now - late))
+
+    source = (await service.data("/v1/sources"))[0]
+
+    assert source["clock"] == {"offset": 2.25, "measured": 3, "timezone": None, "warning": None}
+
+
+async def test_a_timezone_that_cannot_be_right_is_warned_of(service):
+    for number in range(5):
+        service.now += 60
+        shown = datetime.fromtimestamp(service.now - 1, UTC) + timedelta(hours=8)
+        await service.hero(receivedAt=f"{shown:%Y-%m-%d %H:%M:%S}", text=f"code {number}")
+
+    source = (await service.data("/v1/sources"))[1]
+
+    assert source["clock"]["timezone"] == "Europe/Moscow"
+    assert source["clock"]["warning"] == (
+        "timezone: Europe/Moscow cannot be right: its times are 5 h ahead of their arrival; "
+        "its clock shows UTC+08:00"
+    )

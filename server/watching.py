@@ -1,0 +1,54 @@
+"""Looks after sources: says once what a person should know of each."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from receiver.door import Gate
+from receiver.watch import WrongZone
+
+#: Seconds from one look to the next.
+EVERY = 1.0
+
+log = structlog.get_logger()
+
+
+class Watching:
+    """Silence and wrong time zones are logged when they begin, not as long as they last."""
+
+    def __init__(self, gates: Sequence[Gate], now: Callable[[], float]) -> None:
+        self._gates, self._now = gates, now
+        self._silent: set[str] = set()
+        self._wrong: dict[str, WrongZone] = {}
+
+    async def run(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(EVERY)
+
+    def look(self) -> None:
+        now = self._now()
+        for gate in self._gates:
+            self._look_for_silence(gate, now)
+            self._look_at_zone(gate, now)
+
+    def _look_for_silence(self, gate: Gate, now: float) -> None:
+        since = gate.watch.silent_since(now)
+        if since is None:
+            self._silent.discard(gate.name)
+        elif gate.name not in self._silent:
+            self._silent.add(gate.name)
+            log.warning(
+                "source.silent",
+                source=gate.name,
+                seconds=round(now - since),
+                expect_every=gate.source.expect_every,
+            )
+
+    def _look_at_zone(self, gate: Gate, now: float) -> None:
+        wrong = gate.watch.wrong_zone(now)
+        if wrong is None or self._wrong.get(gate.name) == wrong:
+            return
+        self._wrong[gate.name] = wrong
+        log.warning("source.timezone", source=gate.name, detail=str(wrong))

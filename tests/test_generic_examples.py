@@ -1,0 +1,323 @@
+"""The worked examples of the generic provider, through the real door: signed, copied, forged."""
+
+import base64
+import hmac
+import json
+from urllib.parse import urlencode
+
+import httpx
+import live
+import pytest
+from pages import blocks
+
+from server.yaml12 import parse
+
+SECRET = "s3cret-of-the-provider-0123456789"
+TOKEN = "t0ken-of-the-generic-0123456789"
+EXAMPLES = {
+    name: options
+    for block in blocks("providers-generic.md", "yaml")
+    for name, options in parse(block.encode()).value["sources"].items()
+}
+NOTHING = {
+    "provider": "generic",
+    "channel": "callback",
+    "labels": {},
+    "reference": None,
+    "sample": False,
+    "warnings": [],
+    "country": None,
+    "service": None,
+    "urls": [],
+    "price": None,
+    "request_id": None,
+    "activation_id": None,
+    "rental_id": None,
+    "first_rental_id": None,
+    "telephone_id": None,
+    "message_id": None,
+}
+
+
+def config():
+    told = json.dumps(EXAMPLES, ensure_ascii=False)
+    for name in ("TEXTVERIFIED_SECRET", "TWILIO_AUTH_TOKEN", "PHONE_SIGNING_KEY"):
+        told = told.replace(f"${{{name}}}", SECRET)
+    for name in ("TEXTVERIFIED", "SMSPOOL", "ONLINESIM", "TWILIO", "PHONE"):
+        told = told.replace(f"${{{name}_TOKEN}}", TOKEN)
+    assert "${" not in told
+    return f"sources: {told}\n{live.CONFIG[live.CONFIG.index('sinks:') :]}"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with live.Live(tmp_path_factory.mktemp("generic"), config()) as running:
+        yield running
+
+
+def call(service, source, *, body=b"", query="", headers=None, method="POST"):
+    url = f"{service.url}/in/{source}/{TOKEN}{query}"
+    return httpx.request(method, url, content=body or None, headers=headers or {})
+
+
+def event_of(service, answer):
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["status"] == "accepted", answer.text
+    [id_] = answer.json()["events"]
+    event = service.api(f"/events/{id_}").json()["event"]
+    return event["type"], event["subject"], event["time"], event["data"]
+
+
+def signed(algorithm, message):
+    return hmac.digest(SECRET.encode(), message, algorithm)
+
+
+def textverified(*, upper=False, attempt=1):
+    sms = {
+        "from": "22000",
+        "to": "8503814729",
+        "createdAt": "2026-11-21T12:00:00.5Z",
+        "smsContent": "Your code is 804036",
+        "parsedCode": "804036",
+        "encrypted": False,
+        "reservationId": "lr_01J",
+    }
+    fields = {
+        "attempt": attempt,
+        "occurredAt": "2026-11-21T12:00:01Z",
+        "event": "v2.sms.received",
+        "id": "whe_7",
+        "idempotencyKey": f"whe_7:{attempt}",
+        "data": sms,
+    }
+    if upper:
+        fields = {name[0].upper() + name[1:]: value for name, value in fields.items()}
+        fields["Data"] = {name[0].upper() + name[1:]: value for name, value in sms.items()}
+    body = json.dumps(fields).encode()
+    signature = base64.b64encode(signed("sha512", body)).decode()
+    return body, {"X-Webhook-Signature": f"HMAC-SHA512={signature}"}
+
+
+def test_textverified_is_understood_in_either_case_and_its_retry_is_a_duplicate(service):
+    """Mutants: `idempotencyKey` as the id; names compared as they are written."""
+    body, headers = textverified()
+    upper, upper_headers = textverified(upper=True, attempt=2)
+
+    told = event_of(service, call(service, "textverified", body=body, headers=headers))
+    again = call(service, "textverified", body=upper, headers=upper_headers)
+
+    assert told == (
+        "sms.received",
+        "activation/lr_01J",
+        "2026-11-21T12:00:00.5Z",
+        {
+            **NOTHING,
+            "time_from": "provider",
+            "to": "+18503814729",
+            "from": "22000",
+            "text": "Your code is 804036",
+            "code": "804036",
+            "activation_id": "lr_01J",
+            "message_id": "whe_7",
+        },
+    )
+    assert again.json()["status"] == "duplicate"
+
+
+def test_a_body_that_was_written_anew_has_no_signature_any_more(service):
+    """Over the bytes as they came. Mutant: verifying what `json.dumps` makes of them."""
+    body, headers = textverified(attempt=3)
+
+    forged = call(service, "textverified", body=body.replace(b": ", b":"), headers=headers)
+    nobody = httpx.post(f"{service.url}/in/nobody/{TOKEN}", content=body)
+    unread = call(service, "textverified", body=b"\x00not JSON at all", headers=headers)
+
+    assert (forged.status_code, forged.content) == (404, nobody.content)
+    assert (unread.status_code, unread.content) == (404, nobody.content)
+    counted = [
+        count
+        for count in service.api("/rejections").json()["data"]
+        if (count["reason"], count["source"]) == ("signature", "textverified")
+    ]
+    assert len(counted) == 1
+    kept = service.api("/quarantine").json()["data"]
+    assert [entry for entry in kept if entry["source"] == "textverified"] == []
+
+
+def test_smspools_clock_has_twelve_hours(service):
+    fields = {
+        "orderid": "ABCD1234",
+        "sms": "804036",
+        "full_sms": "Your code is 804036",
+        "timestamp": "2026-11-21 07:05:09pm",
+    }
+
+    told = event_of(service, call(service, "smspool", body=json.dumps(fields).encode()))
+
+    assert told == (
+        "sms.received",
+        "activation/ABCD1234",
+        "2026-11-21T19:05:09Z",
+        {
+            **NOTHING,
+            "time_from": "timezone",
+            "to": None,
+            "from": None,
+            "text": "Your code is 804036",
+            "code": "804036",
+            "activation_id": "ABCD1234",
+        },
+    )
+
+
+def test_onlinesim_calls_by_get_and_its_code_is_the_id_of_the_sms(service):
+    """Mutant: `code` as the code: people type in an id."""
+    fields = {
+        "user_id": 1,
+        "country_code": 7,
+        "number": "+79991234567",
+        "sender": "Google",
+        "message": "Ваш код 804036",
+        "time_start": "2026-11-21 12:00:00",
+        "time_left": 600,
+        "operation_id": 555,
+        "webhook_type": "receiving_sms",
+        "code": 99001,
+    }
+    query = "?" + urlencode(fields)
+
+    first = call(service, "onlinesim", query=query, method="GET")
+    told = event_of(service, first)
+    again = call(service, "onlinesim", query=query, method="GET")
+    posted = call(service, "onlinesim", body=urlencode(fields).encode())
+
+    assert (told[0], told[1]) == ("sms.received", "activation/555")
+    assert told[3] == {
+        **NOTHING,
+        "time_from": "received",
+        "to": "+79991234567",
+        "from": "Google",
+        "text": "Ваш код 804036",
+        "code": "804036",
+        "activation_id": "555",
+        "message_id": "99001",
+    }
+    duplicate = {"status": "duplicate", "events": first.json()["events"]}
+    assert (again.json(), posted.json()) == (duplicate, duplicate)
+
+
+def twilio(text, *, begin="https://hooks.example.com"):
+    fields = {
+        "MessageSid": "SM0123456789abcdef",
+        "From": "+14155550100",
+        "To": "+18503814729",
+        "Body": text,
+        "NumMedia": "0",
+        "ToCountry": "US",
+        "ToState": "",
+    }
+    joined = "".join(f"{name}{fields[name]}" for name in sorted(fields))
+    message = f"{begin}/in/twilio/{TOKEN}{joined}".encode()
+    signature = base64.b64encode(signed("sha1", message)).decode()
+    return urlencode(fields).encode(), {
+        "X-Twilio-Signature": signature,
+        "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
+    }
+
+
+def test_twilios_signature_is_over_the_url_and_every_parameter(service):
+    """Mutants: empty parameters left out; parameters of other scripts refused."""
+    body, headers = twilio("Код: 804036 & more")
+
+    elsewhere = call(service, "twilio", body=body, headers=twilio("", begin="http://x.example")[1])
+    changed = call(service, "twilio", body=body.replace(b"804036", b"804037"), headers=headers)
+    told = event_of(service, call(service, "twilio", body=body, headers=headers))
+
+    assert (elsewhere.status_code, changed.status_code) == (404, 404)
+    assert (told[0], told[1]) == ("sms.received", "request/SM0123456789abcdef")
+    assert told[3] == {
+        **NOTHING,
+        "time_from": "received",
+        "to": "+18503814729",
+        "from": "+14155550100",
+        "country": "US",
+        "text": "Код: 804036 & more",
+        "code": "804036",
+        "request_id": "SM0123456789abcdef",
+        "message_id": "SM0123456789abcdef",
+    }
+
+
+def phone(event="sms:received", at="1795435200"):
+    fields = {
+        "deviceId": "ffffffffceb0b1db0000018e937c815b",
+        "event": event,
+        "id": "Ey6ECgOkVVFjz3CL48B8C",
+        "payload": {
+            "messageId": "abc123",
+            "message": "Your code is 804036",
+            "phoneNumber": "6505551212",
+            "simNumber": 1,
+            "receivedAt": "2026-11-21T15:46:11.000+07:00",
+        },
+        "webhookId": "w1",
+    }
+    body = json.dumps(fields).encode()
+    signature = signed("sha256", body + b"1795435200").hex()
+    return body, {"X-Signature": signature, "X-Timestamp": at}
+
+
+def test_a_phone_signs_its_body_with_the_time(service):
+    """Mutant: the header that is signed with the body left out of what is hashed."""
+    body, headers = phone()
+
+    changed = call(service, "phone", body=body, headers=phone(at="1795435201")[1])
+    told = event_of(service, call(service, "phone", body=body, headers=headers))
+
+    assert changed.status_code == 404
+    assert told == (
+        "sms.received",
+        "telephone/ffffffffceb0b1db0000018e937c815b",
+        "2026-11-21T08:46:11.000Z",
+        {
+            **NOTHING,
+            "time_from": "provider",
+            "to": None,
+            "from": "+16505551212",
+            "text": "Your code is 804036",
+            "code": "804036",
+            "telephone_id": "ffffffffceb0b1db0000018e937c815b",
+        },
+    )
+
+
+def test_what_a_phone_tells_of_other_things_waits_in_quarantine(service):
+    body, headers = phone(event="sms:sent")
+
+    answer = call(service, "phone", body=body, headers=headers).json()
+
+    assert (answer["status"], answer["reason"]) == ("quarantined", "unknown_event")
+
+
+@pytest.mark.parametrize("source", sorted(EXAMPLES))
+def test_a_browser_is_told_that_it_is_ready(service, source):
+    """Mutant: a GET without a query is a callback that nobody understands."""
+    answers = [call(service, source, method=method) for method in ("GET", "HEAD")]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == {"status": "ready"}
+
+
+def test_a_query_is_no_callback_where_only_posts_are(service):
+    assert call(service, "smspool", query="?orderid=1&sms=1", method="GET").json() == {
+        "status": "ready"
+    }
+
+
+@pytest.mark.parametrize("source", sorted(EXAMPLES))
+def test_a_sample_of_ours_needs_no_signature_of_the_provider(service, source):
+    """Mutant: `smshook send` is turned away by every source that verifies."""
+    sent = service.run("send", source, "--encoding", "json")
+
+    assert sent.returncode == 0, sent.stderr
+    assert "accepted" in sent.stdout
