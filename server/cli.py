@@ -47,7 +47,8 @@ def smshook() -> None:
 
 for _command in (
     *(init, check, serve, send),
-    *(sources, events, routes, orders, deliveries, sinks, quarantine, rejections),
+    *(sources, events, routes, deliveries, sinks, quarantine, rejections),
+    orders,
     *(config, healthcheck, migrate, version),
 ):
     smshook.add_command(_command)

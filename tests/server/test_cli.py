@@ -42,11 +42,12 @@ api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 UP_TO_STEP_TWO = [
     *("init", "check", "serve", "send"),
     *("sources list", "sources url", "events list", "events show", "events replay", "routes test"),
-    *("orders list", "orders show", "orders add", "orders cancel"),
     *("deliveries list", "deliveries show", "deliveries retry"),
     *("sinks list", "sinks test", "sinks pause", "sinks resume"),
     *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
-    *("rejections", "config show", "config schema", "healthcheck", "migrate", "version"),
+    "rejections",
+    *("orders list", "orders show", "orders add", "orders cancel"),
+    *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 
 

@@ -5,6 +5,8 @@ import sqlite3
 
 import pytest
 
+from journal.quantity import Secret
+from receiver.providers import Generic
 from routes.table import Route
 
 END = "2026-09-23T14:13:20.250000Z"  # two days
@@ -96,6 +98,15 @@ async def test_what_is_told_is_kept_in_our_words(service, said, kept):
     order = await told(service, **said)
 
     assert {name: order[name] for name in kept} == kept
+
+
+async def test_a_number_is_read_as_its_source_s_are(run, tmp_path):
+    """Mutant: as an international one, whatever the source says."""
+    sources = {"mine": Generic(tokens=(Secret("generic-token-0123456789"),), region="GB")}
+    async with run(tmp_path, sources=sources) as service:
+        order = await told(service, source="mine", number="07700 900123")
+
+    assert order["number"] == "+447700900123"
 
 
 async def test_a_price_keeps_its_digits(service):
