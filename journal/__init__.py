@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from .event import Attempt, Delivery, Event, State
+from .order import Order, OrderState
 from .twins import Twin
 
 T = TypeVar("T")
@@ -52,6 +53,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     #: Names of the routes that matched.
     routes: tuple[str, ...]
     owed: tuple[Owed, ...]
+    #: The id of the order that it belongs to.
+    order: str | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +169,36 @@ class WantedDeliveries(msgspec.Struct, frozen=True, kw_only=True):
     sink: tuple[str, ...] = ()
     #: Ids of events.
     event: tuple[str, ...] = ()
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an order that was told."""
+
+    order: Order
+    #: False: it was there already.
+    new: bool
+    #: What is told otherwise than before: nothing was changed.
+    conflicts: tuple[str, ...]
+
+
+class KeptOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order with its events, as they would be sent: the newest of many, oldest first."""
+
+    order: Order
+    events: tuple[bytes, ...]
+
+
+class WantedOrders(msgspec.Struct, frozen=True, kw_only=True):
+    """Which orders a reader asks for. Empty tuples ask for any."""
+
+    state: tuple[OrderState, ...] = ()
+    source: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    #: E.164.
+    number: tuple[str, ...] = ()
+    request_id: tuple[str, ...] = ()
+    activation_id: tuple[str, ...] = ()
+    rental_id: tuple[str, ...] = ()
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -329,6 +362,33 @@ class Journal(Protocol):
         """
         ...
 
+    def place(
+        self,
+        order: Order,
+        end: float | None,
+        *,
+        then: Callable[[Placed | Exception], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[Placed]":
+        """Keep an order, once for each source and id; events that came before it are joined to it.
+
+        `end` is its `expires_at` where that was asked for. What is operated on before it is joined
+        too, however soon.
+        """
+        ...
+
+    def cancel(self, order_id: str, *, at: float) -> "asyncio.Future[Order | None]":
+        """Nothing more is expected of it: the order as it is then; None: there is none."""
+        ...
+
+    def expire(
+        self, planned: Planned, *, then: Callable[[Recorded | Exception | None], None]
+    ) -> "asyncio.Future[Recorded | None]":
+        """End an order that still waits and whose time is up, and keep the event that says so.
+
+        None: it does not wait any more, or its time is not up, and nothing was kept.
+        """
+        ...
+
     def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
         """Add to the counts of what was turned away."""
         ...
@@ -371,8 +431,20 @@ class Journal(Protocol):
         """By name, also those that are not configured any more."""
         ...
 
+    async def orders(
+        self, wanted: WantedOrders, *, after: int | None, limit: int, desc: bool
+    ) -> Page[Order]:
+        """The orders a reader asks for, from a place on, as they were made."""
+        ...
+
+    async def order(self, order_id: str) -> KeptOrder | None: ...
+
+    async def open_orders(self, *, since: float) -> Sequence[Order]:
+        """Those that end after `since`, and all that still wait."""
+        ...
+
     async def callback(self, event_id: str) -> Arrival | None:
-        """The callback that brought the event, as it came."""
+        """The callback that brought the event, as it came; None: none did, or it is not kept."""
         ...
 
     async def quarantined(
@@ -401,8 +473,12 @@ __all__ = [
     "Journal",
     "Kept",
     "KeptDelivery",
+    "KeptOrder",
+    "Order",
+    "OrderState",
     "Owed",
     "Page",
+    "Placed",
     "Planned",
     "Quarantine",
     "Quarantined",
@@ -416,4 +492,5 @@ __all__ = [
     "Twin",
     "Wanted",
     "WantedDeliveries",
+    "WantedOrders",
 ]

@@ -41,9 +41,9 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     #: `callback`, or `poll` for what a backfill brought.
     channel: str
-    #: The `labels` of the source, as they were configured then.
+    #: The `labels` of the source, as they were configured then; an order's own go over them.
     labels: Mapping[str, str]
-    #: What a downstream service calls the order that the number was taken with. Not yet: null.
+    #: What a downstream service calls the order that this belongs to. Null without such an order.
     reference: str | None = None
     #: Sent by `smshook send`, proven by its signature.
     sample: bool

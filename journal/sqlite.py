@@ -11,8 +11,11 @@ from . import (
     Arrival,
     Kept,
     KeptDelivery,
+    KeptOrder,
+    Order,
     Owed,
     Page,
+    Placed,
     Planned,
     Quarantine,
     Quarantined,
@@ -24,12 +27,15 @@ from . import (
     TokenUse,
     Wanted,
     WantedDeliveries,
+    WantedOrders,
     sqlite_deliveries,
+    sqlite_orders,
     sqlite_read,
 )
 from .commit import GroupCommit
 from .event import Attempt, Delivery, State
 from .sqlite_open import WrongJournal, begin, errors_named, has_wal_reset_race, migrate
+from .sqlite_orders import Cancel, Expire, Place
 from .sqlite_outbox import Arrange, Hasten, Pause, Probe, Replay, Resume, Retry, Settle, Take
 from .sqlite_read import Reader
 from .sqlite_write import BatchWriter, Dismiss, Keep, Note, Op, Record, Reject, Result, Touch
@@ -176,6 +182,29 @@ class SQLiteJournal:
     def arrange(self, sink: str, *, ordered_by: str | None) -> "asyncio.Future[int]":
         return cast("asyncio.Future[int]", self._commits.submit(Arrange(sink, ordered_by)))
 
+    def place(
+        self,
+        order: Order,
+        end: float | None,
+        *,
+        then: Callable[[Placed | Exception], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[Placed]":
+        future = self._commits.submit(
+            Place(order, end), then=cast("Callable[[Result | Exception], None]", then)
+        )
+        return cast("asyncio.Future[Placed]", future)
+
+    def cancel(self, order_id: str, *, at: float) -> "asyncio.Future[Order | None]":
+        return cast("asyncio.Future[Order | None]", self._commits.submit(Cancel(order_id, at)))
+
+    def expire(
+        self, planned: Planned, *, then: Callable[[Recorded | Exception | None], None]
+    ) -> "asyncio.Future[Recorded | None]":
+        future = self._commits.submit(
+            Expire(planned), then=cast("Callable[[Result | Exception], None]", then)
+        )
+        return cast("asyncio.Future[Recorded | None]", future)
+
     def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
         return cast("asyncio.Future[None]", self._commits.submit(Reject(tuple(rejections))))
 
@@ -220,6 +249,19 @@ class SQLiteJournal:
 
     async def sinks(self) -> Mapping[str, SinkRecord]:
         return await self._reader.ask(sqlite_deliveries.sinks)
+
+    async def orders(
+        self, wanted: WantedOrders, *, after: int | None, limit: int, desc: bool
+    ) -> Page[Order]:
+        return await self._reader.ask(
+            lambda conn: sqlite_orders.orders(conn, wanted, after=after, limit=limit, desc=desc)
+        )
+
+    async def order(self, order_id: str) -> KeptOrder | None:
+        return await self._reader.ask(lambda conn: sqlite_orders.order(conn, order_id))
+
+    async def open_orders(self, *, since: float) -> Sequence[Order]:
+        return await self._reader.ask(lambda conn: sqlite_orders.open_orders(conn, since=since))
 
     async def callback(self, event_id: str) -> Arrival | None:
         return await self._reader.ask(lambda conn: sqlite_read.callback(conn, event_id))

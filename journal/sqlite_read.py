@@ -25,7 +25,7 @@ from .event import SUBJECTS, State
 from .sqlite_deliveries import of_event
 from .sqlite_pages import Condition, Sought, any_of, page
 from .sqlite_times import span
-from .sqlite_write import error_name
+from .sqlite_write import NO_CALLBACK, error_name
 
 T = TypeVar("T")
 _QUARANTINE = "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body"
@@ -101,7 +101,7 @@ def _conditions(wanted: Wanted) -> tuple[list[Condition], bool]:
         *any_of(("subject",), wanted.subject),
         *any_of((_data("to"),), wanted.number),
         *any_of(tuple(_data(f"service.{name}") for name in ("id", "name", "key")), wanted.service),
-        *any_of((_data("reference"),), wanted.reference),
+        *any_of(("reference",), wanted.reference),
     ]
     named = list(_named(wanted))
     if wanted.code is not None:
@@ -111,7 +111,7 @@ def _conditions(wanted: Wanted) -> tuple[list[Condition], bool]:
     if wanted.until is not None:
         parts.append(("recorded_at < ?", (wanted.until,)))
     parts += named
-    return parts, bool(wanted.subject or named) or not parts
+    return parts, bool(wanted.subject or wanted.reference or named) or not parts
 
 
 def _named(wanted: Wanted) -> Iterator[Condition]:
@@ -148,8 +148,9 @@ def event(conn: sqlite3.Connection, event_id: str) -> Kept | None:
 def callback(conn: sqlite3.Connection, event_id: str) -> Arrival | None:
     row = conn.execute(
         "select c.source, c.channel, c.token, c.peer, c.at, c.headers, c.body from events"
-        " join callbacks c on c.id = events.callback where events.id = ?",
-        (event_id,),
+        " join callbacks c on c.id = events.callback"
+        " where events.id = ? and c.channel <> ?",
+        (event_id, NO_CALLBACK),
     ).fetchone()
     if row is None:
         return None

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import msgspec
 
-from . import Arrival, Planned, Quarantined, Recorded, Rejection
+from . import Arrival, Order, Placed, Planned, Quarantined, Recorded, Rejection
 from .commit import Broken, Unavailable, Unfit
 from .event import SUBJECTS, Delivery, Event
+from .sqlite_orders import Cancel, Expire, Place, cancel, expire, join, link, place
 from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
 from .sqlite_rows import add, insert, owners
 from .sqlite_times import TOLERATED, newest_possible, note_disorder
@@ -21,6 +22,8 @@ from .sqlite_twins import claim, gain, note
 _POLL = "poll"
 #: Copies are all counted; when and from where is kept of so many.
 DUPLICATES_KEPT = 100
+#: The channel of what stands in place of a callback, where an event was brought by none.
+NO_CALLBACK = "none"
 #: Of all peers together; what comes beyond is counted under the peer `*`.
 REJECTIONS_KEPT = 10_000
 
@@ -61,8 +64,8 @@ class Note(msgspec.Struct, frozen=True):
     at: float
 
 
-Op = Note | Record | Keep | Dismiss | Touch | Reject | OutboxOp
-Result = Recorded | Quarantined | OutboxResult
+Op = Note | Record | Keep | Dismiss | Touch | Reject | Place | Cancel | Expire | OutboxOp
+Result = Recorded | Quarantined | Placed | Order | OutboxResult
 
 
 class BatchWriter:
@@ -216,6 +219,7 @@ class _Batch:
             else:
                 self._claim(plan, known)
                 self._duplicate(known[0], op.arrival)
+                self._join(plan, known[0])
             ids.append(plan.event.id if known is None else known[1])
             new.append(known is None)
         if op.replaces is None:
@@ -250,6 +254,12 @@ class _Batch:
                 self._owners[name] = owner
                 self._rows["keys"].append((*name, owner[0]))
 
+    def _join(self, plan: Planned, event: int) -> None:
+        """A copy may say whose it is where the first did not."""
+        if plan.order is not None:
+            self._flush_rows()
+            join(self._conn, plan.order, event)
+
     def _event(self, plan: Planned, callback: int) -> list[Delivery]:
         event = plan.event
         self.seq += 1
@@ -271,8 +281,11 @@ class _Batch:
                 callback,
                 _names(plan.routes),
                 plan.body.decode(),
+                event.data.reference,
             )
         )
+        if plan.order is not None:
+            link(self._conn, plan.order, self.seq, event.type)
         self._counts["events"] += 1
         if plan.twin is not None:
             self._flush_rows()
@@ -329,6 +342,22 @@ class _Batch:
         use = self._uses.setdefault((arrival.source, arrival.token), [0, 0.0])
         use[0] += 1
         use[1] = max(use[1], arrival.at)
+
+    # --- orders ---------------------------------------------------------------------------
+
+    def place(self, op: Place) -> Placed:
+        self._flush_rows()  # what came before it may be of this batch
+        return place(self._conn, op)
+
+    def cancel(self, op: Cancel) -> Order | None:
+        return cancel(self._conn, op)
+
+    def expire(self, op: Expire) -> Recorded | None:
+        if not expire(self._conn, op):
+            return None
+        callback = self._callback(_no_callback(op.plan))
+        deliveries = self._event(op.plan, callback)
+        return Recorded(ids=(op.plan.event.id,), new=(True,), deliveries=tuple(deliveries))
 
     # --- what is no event -----------------------------------------------------------------
 
@@ -415,9 +444,25 @@ _VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
     Keep: _Batch.keep,
     Dismiss: _Batch.dismiss,
     Touch: _Batch.touch,
+    Place: _Batch.place,
+    Cancel: _Batch.cancel,
+    Expire: _Batch.expire,
     Reject: _Batch.reject,
     Note: _Batch.note,
 }
+
+
+def _no_callback(plan: Planned) -> Arrival:
+    """In place of the callback that brought an event which none did."""
+    return Arrival(
+        source=plan.event.source,
+        channel=NO_CALLBACK,
+        token="",
+        peer="",
+        at=plan.at,
+        headers=(),
+        body=b"",
+    )
 
 
 def other_subject(event: Event) -> str | None:

@@ -124,6 +124,8 @@ class Source(
     polled: ClassVar[Polled | None] = None
     #: The addresses that its documentation says callbacks come from.
     documented: ClassVar[tuple[str, ...]] = ()
+    #: Of all its numbers, if they are of one: ISO 3166-1 alpha-2.
+    country: ClassVar[str | None] = None
     #: Where in the provider's settings a callback URL is pasted.
     paste_at: ClassVar[str]
     #: What `sample` can make; the first is the default.
@@ -169,3 +171,12 @@ class Source(
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         """A realistic callback of that kind; another `number` gives another message."""
         raise NotImplementedError
+
+    @property
+    def home(self) -> str | None:
+        """Where numbers that it writes without `+` are at home; None: they are international."""
+        return self.country
+
+    def service_name(self, id_: str) -> str | None:  # noqa: ARG002 - providers with a table look
+        """What the provider calls the service that it has under that id."""
+        return None

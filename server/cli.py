@@ -11,6 +11,7 @@ from .commands.command import Group
 from .commands.delivering import deliveries, sinks
 from .commands.developing import dev
 from .commands.judging import routes
+from .commands.ordering import orders
 from .commands.reading import events, quarantine, rejections, sources
 from .commands.rehearsing import simulate
 from .commands.running import healthcheck, send, serve
@@ -49,6 +50,7 @@ def smshook() -> None:
 for _command in (
     *(init, check, serve, send, simulate, dev),
     *(sources, events, routes, deliveries, sinks, quarantine, rejections),
+    orders,
     *(config, healthcheck, migrate, version),
 ):
     smshook.add_command(_command)

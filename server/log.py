@@ -169,7 +169,7 @@ class Readable:
 
     def _said(self, fields: Fields) -> str | None:
         match fields["event"]:
-            case "callback.accepted":
+            case "callback.accepted" | "order.expired":
                 return self._remember(fields)
             case "delivery.attempted":
                 return f"{self._event(fields['event_id'])} → {_outcome(fields, self._now())}"

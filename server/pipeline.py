@@ -5,16 +5,19 @@ import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
-from journal import Arrival, Journal, Planned, Quarantine, Recorded, Rejection, Twin
+from journal import Arrival, Journal, Order, Planned, Quarantine, Recorded, Rejection, Twin
+from journal.book import Book
 from journal.commit import Broken, Unavailable
-from journal.event import Event, rfc3339
+from journal.event import Event, OrderExpired, rfc3339
+from journal.order import AWAITED, BY_NUMBER, joined, told_by
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
-from receiver.source import Callback, Happening, Malformed
+from receiver.reading import service
+from receiver.source import Callback, Happening, Key, Malformed
 from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
 
@@ -41,8 +44,11 @@ class _Draft(NamedTuple):
     fields: Mapping[str, object]
     body: bytes
     keys: tuple[bytes, ...]
+    #: How it is told apart from what came another way.
     twin: Twin | None
     plan: Plan
+    #: Of the order that it belongs to.
+    order: str | None
 
 
 class Pipeline:
@@ -57,7 +63,10 @@ class Pipeline:
         journal: Journal,
         identity: Identity,
         now: Callable[[], float],
+        book: Book | None = None,
     ) -> None:
+        #: The orders that events may belong to.
+        self._book = Book() if book is None else book
         self._gates = {gate.name: gate for gate in gates}
         self._routes, self._workers, self._journal = routes, workers, journal
         self._identity, self._now = identity, now
@@ -93,7 +102,7 @@ class Pipeline:
         """Route, then record. When this returns, nothing can be lost."""
         # What `recordedtime` says, to its last digit: `since` and `until` compare with this.
         at = round(self._now(), 6)
-        drafts = [self._draft(caller.source, happening, at) for happening in happenings]
+        drafts = [self._joined(caller.source, happening, at) for happening in happenings]
         # All drafts first: from here on places in queues are kept, and nothing may fail.
         plans = [self._plan(draft, at) for draft in drafts]
         try:
@@ -106,11 +115,33 @@ class Pipeline:
         except Unavailable as exc:
             self._complain(exc)
             raise
-        if any(recorded.new):
+        if any(recorded.new) and callback.channel == "callback":
             self._gates[caller.source].watch.heard(callback, happenings)
         self._say(caller, callback, plans, recorded)
         status = "accepted" if any(recorded.new) else "duplicate"
         return Accepted(status=status, events=recorded.ids)
+
+    async def expire(self, order: Order) -> bool:
+        """Say that it ended and nothing came; False: something did, or it ends otherwise."""
+        at = round(self._now(), 6)
+        gate = self._gates.get(order.source)  # it may be configured no more
+        planned = self._plan(self._draft(order.source, _end_of(order, gate), at, order.id), at)
+
+        def then(outcome: Recorded | Exception | None) -> None:
+            if isinstance(outcome, Recorded):
+                self._hand_over([planned], outcome)
+            else:
+                forget(self._workers, planned.owed)
+
+        try:
+            recorded = await self._journal.expire(planned, then=then)
+        except Unavailable as exc:
+            self._complain(exc)
+            raise
+        if recorded is None:
+            return False
+        self._log.info("order.expired", source=order.source, order_id=order.id, **_said(planned))
+        return True
 
     async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
         """Keep the bytes of what was not understood."""
@@ -236,7 +267,21 @@ class Pipeline:
 
     # --- down the page --------------------------------------------------------------------
 
-    def _draft(self, source: str, happening: Happening, at: float) -> _Draft:
+    def _joined(self, source: str, happening: Happening, at: float) -> _Draft:
+        """With what its order knows, which routes may ask for."""
+        if not self._book:
+            return self._draft(source, happening, at)
+        told = told_by(happening.data, time=happening.time, at=at)
+        order = self._book.find(source, told)
+        if order is None:
+            return self._draft(source, happening, at)
+        data = joined(happening.data, order)
+        happening = msgspec.structs.replace(happening, data=data)
+        return self._draft(source, happening, at, order.id)
+
+    def _draft(
+        self, source: str, happening: Happening, at: float, order: str | None = None
+    ) -> _Draft:
         """The event that a happening becomes, and which routes and sinks are for it."""
         recordedtime = rfc3339(at)
         keys = tuple(self._identity.dedupe_key(key) for key in happening.keys)
@@ -252,7 +297,7 @@ class Pipeline:
         )
         body = msgspec.json.encode(event)
         fields = msgspec.to_builtins(event)
-        return _Draft(event, fields, body, keys, happening.twin, plan(self._routes, fields))
+        return _Draft(event, fields, body, keys, happening.twin, plan(self._routes, fields), order)
 
     def _plan(self, draft: _Draft, at: float) -> Planned:
         """What the event owes, with a place kept in the queue of each sink that has room."""
@@ -262,6 +307,7 @@ class Pipeline:
             body=draft.body,
             keys=draft.keys,
             twin=draft.twin,
+            order=draft.order,
             routes=draft.plan.routes,
             owed=tuple(self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks),
         )
@@ -274,6 +320,8 @@ class Pipeline:
             if recorded is None or not is_new:
                 forget(self._workers, planned.owed)
                 continue
+            if planned.order is not None and planned.event.type in AWAITED:
+                self._book.received(planned.order)
             id_ = planned.event.id
             taken = [one for one in recorded.deliveries if one.event_id == id_]
             hand_over(self._workers, planned.owed, taken, at=planned.at)
@@ -291,17 +339,7 @@ class Pipeline:
             if not new:
                 self._log.info("callback.duplicate", event_id=id_, **what)
                 continue
-            data = planned.event.data
-            service = getattr(data, "service", None)
-            self._log.info(
-                "callback.accepted",
-                event_id=id_,
-                **what,
-                type=planned.event.type,
-                service=service and (service.name or service.id),
-                to=masked(getattr(data, "to", None)),
-                sinks=[owed.sink for owed in planned.owed],
-            )
+            self._log.info("callback.accepted", **_said(planned), **what)
 
     def _complain(self, exc: Unavailable) -> None:
         """Once a second: a full disk refuses thousands of callbacks a second."""
@@ -309,6 +347,45 @@ class Pipeline:
             return
         self._complained = self._now()
         self._log.error("journal.error", error=str(exc))
+
+
+def _end_of(order: Order, gate: Gate | None) -> Happening:
+    """What there is to tell of an order that ended, by its source if that is configured."""
+    source = gate and gate.source
+    id_ = order.service
+    named: Mapping[str, Any] = {} if order.kind == BY_NUMBER else {order.kind: order.name}
+    name = source.service_name(id_) if source and id_ else None
+    return Happening(
+        subject=order.subject,
+        time=None,
+        # An order ends once: the journal sees to that, and the key only tells it from others.
+        keys=(Key(parts=("order.expired", order.id)),),
+        data=OrderExpired(
+            provider=order.provider,
+            channel="callback",
+            labels={**(source.labels if source else {}), **order.labels},
+            reference=order.reference,
+            sample=False,
+            time_from="received",
+            to=order.number,
+            country=order.country or (source.country if source else None),
+            service=service(id_, name),
+            **named,
+        ),
+    )
+
+
+def _said(planned: Planned) -> Mapping[str, object]:
+    """What the log says of an event that is new."""
+    data = planned.event.data
+    service = getattr(data, "service", None)
+    return {
+        "event_id": planned.event.id,
+        "type": planned.event.type,
+        "service": service and (service.name or service.id),
+        "to": masked(getattr(data, "to", None)),
+        "sinks": [owed.sink for owed in planned.owed],
+    }
 
 
 def masked(number: str | None) -> str | None:

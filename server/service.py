@@ -20,6 +20,7 @@ import structlog
 import uvloop
 
 from journal import Journal
+from journal.book import Book
 from journal.lock import Holder, Lock
 from journal.sqlite import SQLiteJournal, has_wal_reset_race
 from receiver.door import App, Door, Gate
@@ -37,6 +38,7 @@ from .api import create_api, create_health
 from .config import Config, host_and_port
 from .identity import Chance, Identity
 from .log import write_out
+from .orders import Orders
 from .pipeline import Pipeline
 from .watching import Watching
 
@@ -71,6 +73,7 @@ class Service:
             Gate(name, source, time.monotonic, since=time.time())
             for name, source in config.sources.items()
         ]
+        book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
             routes=compile_table(config.routes),
@@ -78,7 +81,9 @@ class Service:
             journal=journal,
             identity=identity,
             now=time.time,
+            book=book,
         )
+        self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=time.time)
         self._identity = identity
 
     def ready(self) -> bool:
@@ -104,6 +109,7 @@ class Service:
             workers=self.workers,
             journal=self.journal,
             pipeline=self.pipeline,
+            orders=self.orders,
             identity=self._identity,
             ready=self.ready,
         )
@@ -153,10 +159,12 @@ async def _run(
     )
     workers = await _workers(config.sinks, journal, real_clock(random.random))
     service = Service(config, journal, identity, workers)
+    await service.orders.load()
     async with _delivering(config.sinks, workers):
         watching = [
             asyncio.create_task(service.pipeline.keep_watch()),
             asyncio.create_task(Watching(service.gates, time.time).run()),
+            asyncio.create_task(service.orders.watch()),
         ]
         listeners = await _listening(service, sockets)
         holder = _holder(sockets)

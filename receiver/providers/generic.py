@@ -216,6 +216,10 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             mapped.reading.warn(path)
         return None, when
 
+    @property
+    def home(self) -> str | None:
+        return self.region
+
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         if kind not in self.kinds:
             raise ValueError(f"kind: {kind!r} is not sms")

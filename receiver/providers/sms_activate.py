@@ -201,7 +201,10 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
 
     def service(self, reading: Reading) -> Service | None:
         id_ = reading.text("service")
-        return service(id_, self.services.get(id_ or ""))
+        return service(id_, self.service_name(id_ or ""))
+
+    def service_name(self, id_: str) -> str | None:
+        return self.services.get(id_)
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         if encoding not in self.encodings:

@@ -36,6 +36,7 @@ _TIMES = (("timestamp", epoch), ("date_time", written))
 class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
     """Its documentation does not name the encoding, so all three are taken. Nothing is signed."""
 
+    country: ClassVar[str | None] = _US
     encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
     paste_at: ClassVar[str] = "Account > Profile, HTTP callback URL"
     polled: ClassVar[Polled | None] = Polled(
@@ -154,6 +155,9 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 **common(self, callback, reading, time_from="received"),
             ),
         )
+
+    def service_name(self, id_: str) -> str | None:
+        return id_
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         return encoded(_SAMPLES[kind](number, now), encoding, number=number)

@@ -11,6 +11,7 @@ from sinks.worker import Worker
 
 from ..config import Config
 from ..identity import Identity
+from ..orders import Orders
 from ..pipeline import Pipeline
 from ..redelivery import Redelivery
 from .deliveries import deliveries
@@ -19,6 +20,8 @@ from .faults import handlers
 from .health import health
 from .keys import Keys, authenticated
 from .listing import Cursors
+from .order_body import OrderReading
+from .orders import orders as order_calls
 from .quarantine import quarantine
 from .rejections import rejections
 from .request_ids import stamp
@@ -30,13 +33,14 @@ from .stats import stats
 __all__ = ["create_api", "create_health"]
 
 
-def create_api(
+def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     *,
     config: Config,
     gates: Sequence[Gate],
     workers: Mapping[str, Worker],
     journal: Journal,
     pipeline: Pipeline,
+    orders: Orders,
     identity: Identity,
     ready: Callable[[], bool],
     now: Callable[[], float] = time.time,
@@ -66,6 +70,12 @@ def create_api(
                 journal=journal,
                 cursors=cursors("sinks"),
                 sample=pipeline.sample,
+            ),
+            order_calls(
+                orders=orders,
+                journal=journal,
+                cursors=cursors("orders"),
+                reading=OrderReading(gates, identity, now),
             ),
             stats(journal=journal),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),

@@ -101,9 +101,9 @@ def instant(now: Callable[[], float]) -> Callable[[str], float]:
     """`2020-09-14T18:42:36Z`, or `10m`: that long ago. In seconds since the epoch."""
 
     def convert(written: str) -> float:
-        match = _RFC3339.fullmatch(written)
         try:
-            at = _seconds(match) if match else now() - duration(written)
+            at = rfc3339(written)
+            at = now() - duration(written) if at is None else at
         except ValueError:
             at = math.inf
         if not math.isfinite(at):
@@ -115,7 +115,11 @@ def instant(now: Callable[[], float]) -> Callable[[str], float]:
     return convert
 
 
-def _seconds(match: re.Match[str]) -> float:
+def rfc3339(written: str) -> float | None:
+    """Seconds since the epoch; None for what is not written like that, ValueError for no time."""
+    match = _RFC3339.fullmatch(written)
+    if match is None:
+        return None
     date, clock, utc, sign, offset = match.groups()
     zone = "+00:00" if utc else f"{'-' if sign == '-' else '+'}{offset}"
     return datetime.fromisoformat(f"{date}T{clock}{zone}").timestamp()

@@ -92,7 +92,7 @@ def test_a_journal_is_made_once_and_again_when_it_has_grown(kept_in):
     with contextlib.closing(sqlite3.connect(path)) as conn:
         conn.execute(
             "insert into events select seq + 1000, id || seq, source, type, subject, also,"
-            " recorded_at, callback, routes, body from events limit 1"
+            " recorded_at, callback, routes, body, reference from events limit 1"
         )
         conn.commit()
 

@@ -23,6 +23,7 @@ from sinks.sink import Outgoing
 PAGES = [
     "configuration.md",
     "getting-started.md",
+    "orders.md",
     "providers-generic.md",
     *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir()),
 ]

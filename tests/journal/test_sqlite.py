@@ -28,6 +28,7 @@ from contracts.journal import (
     record,
     stats,
 )
+from contracts.orders import OrderContract
 
 from journal import Wanted, sqlite_deliveries, sqlite_open, sqlite_pages, sqlite_read
 from journal.commit import Broken, Unavailable, Unfit
@@ -103,6 +104,10 @@ def schema(path):
 
 
 class TestSQLite(JournalContract):
+    pass
+
+
+class TestOrders(OrderContract):
     pass
 
 

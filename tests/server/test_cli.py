@@ -45,7 +45,9 @@ UP_TO_STEP_TWO = [
     *("deliveries list", "deliveries show", "deliveries retry"),
     *("sinks list", "sinks test", "sinks pause", "sinks resume"),
     *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
-    *("rejections", "config show", "config schema", "healthcheck", "migrate", "version"),
+    "rejections",
+    *("orders list", "orders show", "orders add", "orders cancel"),
+    *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 
 

@@ -165,6 +165,15 @@ def test_an_event_is_one_line_when_its_delivery_was_attempted():
     assert lines == "18:42:37 sms.received tellabot Google +1850***4729 → log ok 4 ms\n"
 
 
+def test_an_order_that_expired_is_one_line_too():
+    """Mutant: only what came by a callback is remembered."""
+    expired = ("info", "order.expired", {**ACCEPTED[2], "type": "order.expired"})
+
+    lines = logged(expired, attempted(), people=True).decode()
+
+    assert lines == "18:42:37 order.expired tellabot Google +1850***4729 → log ok 4 ms\n"
+
+
 @pytest.mark.parametrize(
     ("things", "line"),
     [

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from journal import WantedDeliveries
+from journal.book import Book
 from journal.event import State
 from journal.quantity import Secret
 from journal.sqlite import SQLiteJournal
@@ -21,6 +22,7 @@ from routes.table import Route, compile_table
 from server.api import create_api, create_health
 from server.config import Api, ApiKey, Config, Server
 from server.identity import Identity
+from server.orders import Orders
 from server.pipeline import Pipeline
 from sinks.attempt import Clock
 from sinks.file import File
@@ -60,6 +62,7 @@ class Service:
         self.gates = [
             Gate(n, source, lambda: self.now, since=BEGIN) for n, source in config.sources.items()
         ]
+        book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
             routes=compile_table(config.routes),
@@ -67,6 +70,10 @@ class Service:
             journal=journal,
             identity=identity,
             now=lambda: self.now,
+            book=book,
+        )
+        self.orders = Orders(
+            journal=journal, book=book, pipeline=self.pipeline, now=lambda: self.now
         )
         self.api = create_api(
             config=config,
@@ -74,6 +81,7 @@ class Service:
             workers=self.workers,
             journal=journal,
             pipeline=self.pipeline,
+            orders=self.orders,
             identity=identity,
             ready=lambda: self.is_ready,
             now=lambda: self.now,

@@ -20,6 +20,10 @@ CALLS = [
     ("GET", "/v1/deliveries"),
     ("GET", "/v1/deliveries/none"),
     ("POST", "/v1/deliveries/none/retry"),
+    ("GET", "/v1/orders"),
+    ("POST", "/v1/orders"),
+    ("GET", "/v1/orders/none"),
+    ("DELETE", "/v1/orders/none"),
     ("GET", "/v1/sinks"),
     ("POST", "/v1/sinks/none/test"),
     ("POST", "/v1/sinks/none/pause"),
@@ -138,6 +142,9 @@ def expected(method, path):
     found = 404 if "none" in path or "/events/" in path else 200
     if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
         return {"admin": found, "reader": 403, "coder": 403, "writer": found}
+    if path.startswith("/v1/orders") and method != "GET":
+        made = 400 if method == "POST" else 404  # nothing is told of it
+        return {"admin": made, "reader": 403, "coder": 403, "writer": made}
     reads = 403 if path.startswith(ADMINS) else found
     return {"admin": found, "reader": reads, "coder": reads, "writer": 403}
 

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from server.api.problems import Problem
 from server.api.query import any_of, instant, limit, number, once, read
 
-LISTS = ["events", "deliveries", "sinks", "quarantine", "rejections", "sources", "routes"]
+LISTS = ["events", "deliveries", "orders", "sinks", "quarantine", "rejections", "sources", "routes"]
 CALLS = [
     *[("GET", f"/v1/{name}") for name in LISTS],
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/replay"),
     ("GET", "/v1/deliveries/none"),
     ("POST", "/v1/deliveries/none/retry"),
+    ("POST", "/v1/orders"),
+    ("GET", "/v1/orders/none"),
+    ("DELETE", "/v1/orders/none"),
     *[("POST", f"/v1/sinks/none/{verb}") for verb in ("test", "pause", "resume")],
     ("GET", "/v1/stats"),
     ("GET", "/v1/quarantine/none"),

@@ -1,0 +1,134 @@
+"""Orders: what a downstream service knows of the numbers that it took."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, delete, get, post
+from litestar.params import FromPath
+
+from journal import Journal, KeptOrder, Order, OrderState, WantedOrders
+from journal.event import Price
+from journal.order import KINDS
+
+from ..orders import Orders
+from .deliveries import utc
+from .keys import Asking, needs
+from .listing import PAGING, Cursors, Listed
+from .order_body import OrderReading
+from .problems import Problem, not_found
+from .query import any_of, number, read, text
+from .visible import shown
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order, as it is shown."""
+
+    id: str
+    source: str
+    request_id: str | None
+    activation_id: str | None
+    rental_id: str | None
+    number: str | None
+    service: str | None
+    country: str | None
+    price: Price | None
+    reference: str | None
+    labels: Mapping[str, str]
+    #: `waiting`, `received`, `expired` or `cancelled`.
+    state: str
+    created_at: datetime
+    expires: datetime
+
+
+class WholeOrder(ShownOrder, frozen=True, kw_only=True):
+    """With the events that belong to it: the newest hundred, oldest first."""
+
+    events: Sequence[msgspec.Raw]
+
+
+def orders(*, orders: Orders, journal: Journal, cursors: Cursors, reading: OrderReading) -> Router:
+    texts = any_of(text)
+    filters = {
+        "state": any_of(_state),
+        "source": texts,
+        "reference": texts,
+        "number": any_of(number),
+        "request_id": texts,
+        "activation_id": texts,
+        "rental_id": texts,
+    }
+
+    @get("/", guards=[needs("events:read", whole=True)])
+    async def listed(request: Asking) -> Listed[ShownOrder]:
+        values = read(request.scope, {**PAGING, **filters})
+        asked = cursors.asked(values)
+        wanted = WantedOrders(**{name: values[name] for name in filters if name in values})
+        page = await journal.orders(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+        return Listed(
+            data=[ShownOrder(**_said(order)) for _, order in page.items],
+            next_cursor=cursors.at(page.next_seq),
+            has_more=page.has_more,
+        )
+
+    @post("/", guards=[needs("subscriptions:write", whole=True)])
+    async def tell(request: Asking) -> Response[ShownOrder]:
+        read(request.scope, {})
+        order, end = reading.order(await request.body())
+        placed = await orders.place(order, end)
+        if placed.conflicts:
+            names = ", ".join(placed.conflicts)
+            what = "told otherwise before; what an order has is not changed, only added to"
+            raise Problem(409, "order_differs", f"{names}: {what}")
+        return Response(ShownOrder(**_said(placed.order)), status_code=201 if placed.new else 200)
+
+    @get("/{order_id:str}", guards=[needs("events:read", whole=True)])
+    async def one(request: Asking, order_id: FromPath[str]) -> WholeOrder:
+        read(request.scope, {})
+        kept = await _kept(journal, order_id)
+        events = [shown(request.auth, body) for body in kept.events]
+        return WholeOrder(**_said(kept.order), events=events)
+
+    @delete("/{order_id:str}", guards=[needs("subscriptions:write", whole=True)])
+    async def cancel(request: Asking, order_id: FromPath[str]) -> None:
+        read(request.scope, {})
+        if not _ID.fullmatch(order_id) or await orders.cancel(order_id) is None:
+            raise not_found("order")
+
+    return Router("/orders", route_handlers=[listed, tell, one, cancel])
+
+
+async def _kept(journal: Journal, order_id: str) -> KeptOrder:
+    kept = await journal.order(order_id) if _ID.fullmatch(order_id) else None
+    if kept is None:
+        raise not_found("order")
+    return kept
+
+
+def _said(order: Order) -> dict[str, Any]:
+    ids = {kind: order.name if kind == order.kind else None for kind in KINDS}
+    return {
+        "id": order.id,
+        "source": order.source,
+        **ids,
+        "number": order.number,
+        "service": order.service,
+        "country": order.country,
+        "price": order.price,
+        "reference": order.reference,
+        "labels": order.labels,
+        "state": order.state,
+        "created_at": utc(order.created_at),
+        "expires": utc(order.expires_at),
+    }
+
+
+def _state(written: str) -> OrderState:
+    try:
+        return OrderState(written)
+    except ValueError:
+        raise ValueError(f"write one of {', '.join(OrderState)}") from None

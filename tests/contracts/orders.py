@@ -1,0 +1,501 @@
+"""What every journal owes us about orders."""
+
+import asyncio
+import itertools
+import json
+
+import msgspec
+import pytest
+from contracts.journal import NOW, arrival, key, listed, owed, planned, record, stats
+
+from journal import KeptOrder, Order, OrderState, Placed, Planned, WantedOrders
+from journal.commit import Unfit
+from journal.event import Event, OrderExpired, Price
+from journal.order import GRACE
+
+serial = itertools.count(1)
+NUMBER, OTHER = "+18503814729", "+18503814730"
+END = NOW + 1200
+
+
+def order(name="5", *, kind="request_id", **said):
+    plain = {
+        "id": f"order-{next(serial):06d}",
+        "source": "tellabot",
+        "provider": "tellabot",
+        "created_at": NOW,
+        "expires_at": END,
+    }
+    number = {"number": name} if kind == "number" else {}
+    return Order(**{**plain, "kind": kind, "name": name, **number, **said})
+
+
+def of_number(number=NUMBER, **said):
+    return order(number, kind="number", **said)
+
+
+def sms(name="5", *, kind="request_id", of=None, **said):
+    """An SMS of that request, accepted with what its order `of` knows."""
+    subject = f"{kind.removesuffix('_id')}/{name}"
+    plan = planned(subject=subject, **{kind: name}, **said)
+    return msgspec.structs.replace(plan, order=of and of.id)
+
+
+def to_number(number=NUMBER, *, at=NOW, **said):
+    """An SMS of which the provider says the number and no more."""
+    return planned(subject=f"telephone/{next(serial)}", to=number, at=at, **TIMELESS, **said)
+
+
+TIMELESS = {"time_from": "received"}
+
+
+def expired(order, *, at=END, owed=()):
+    event = Event(
+        id=f"expired-{order.id}",
+        source=order.source,
+        type="order.expired",
+        subject=order.subject,
+        time="2020-09-13T12:46:40Z",
+        recordedtime="2020-09-13T12:46:40.000000Z",
+        dedupekey=order.id,
+        data=OrderExpired(
+            provider=order.provider,
+            channel="callback",
+            labels={},
+            sample=False,
+            time_from="received",
+            request_id=order.name,
+        ),
+    )
+    return Planned(
+        event=event,
+        at=at,
+        body=msgspec.json.encode(event),
+        keys=(key(10**15 + next(serial)),),
+        order=order.id,
+        routes=("late",),
+        owed=tuple(owed),
+    )
+
+
+async def data(journal, plan):
+    return json.loads((await journal.event(plan.event.id)).body)["data"]
+
+
+async def state(journal, order):
+    return (await journal.order(order.id)).order.state
+
+
+async def events(journal, order):
+    return [json.loads(body)["id"] for body in (await journal.order(order.id)).events]
+
+
+def end(journal, order, **said):
+    return journal.expire(expired(order, **said), then=lambda _outcome: None)
+
+
+class OrderContract:
+    """Subclass it as `TestX`; the fixture `store` is that of `JournalContract`."""
+
+    @pytest.fixture
+    async def journal(self, store):
+        return await store.start(now=NOW)
+
+    # --- once -----------------------------------------------------------------------------
+
+    async def test_an_order_is_there_as_it_was_told_after_a_crash_too(self, store, journal):
+        told = order(
+            number=NUMBER,
+            service="Google",
+            country="US",
+            price=Price(amount="1.20", currency="USD"),
+            reference="signup-1",
+            labels={"team": "growth"},
+        )
+
+        placed = await journal.place(told, None)
+
+        assert placed == Placed(order=told, new=True, conflicts=())
+        journal = await store.start(now=NOW + 1)
+        assert await journal.order(told.id) == KeptOrder(order=told, events=())
+        assert await journal.open_orders(since=NOW) == [told]
+        assert await journal.order("nobody") is None
+
+    async def test_an_order_that_is_told_again_is_the_first(self, store, journal):
+        """Mutant: a second row."""
+        first = order(reference="signup-1")
+        await journal.place(first, None)
+        journal = await store.start(now=NOW + 1)
+
+        again = await journal.place(order(reference="signup-1", expires_at=END + 5), None)
+
+        assert again == Placed(order=first, new=False, conflicts=())
+        assert len((await journal.orders(WantedOrders(), **WHOLE)).items) == 1
+
+    async def test_fifty_at_once_are_one(self, journal):
+        placed = await asyncio.gather(*(journal.place(order(), None) for _ in range(50)))
+
+        assert len({one.order.id for one in placed}) == 1
+        assert sorted(one.new for one in placed) == [False] * 49 + [True]
+
+    @pytest.mark.parametrize(
+        "other", [order("6"), order(kind="activation_id"), order(source="bulk")], ids=str
+    )
+    async def test_another_id_kind_or_source_is_another_order(self, journal, other):
+        """Mutants: each of the three left out of what makes an order the same."""
+        await journal.place(order(), None)
+
+        assert (await journal.place(other, None)).new
+
+    async def test_what_was_not_known_is_added_to_the_order_and_to_its_events(self, journal):
+        """Mutants: added to the order alone; labels of the source lost."""
+        first = order()
+        await journal.place(first, None)
+        plan = sms(of=first, labels={"account": "a"})
+        await record(journal, plan)
+
+        more = order(number=NUMBER, reference="signup-1", labels={"team": "growth"})
+        placed = await journal.place(more, None)
+
+        kept = await data(journal, plan)
+        assert (placed.new, placed.conflicts) == (False, ())
+        assert (placed.order.id, placed.order.number) == (first.id, NUMBER)
+        assert (kept["to"], kept["reference"]) == (NUMBER, "signup-1")
+        assert kept["labels"] == {"account": "a", "team": "growth"}
+        assert await listed(journal, reference=("signup-1",)) == [plan.event.id]
+
+    async def test_what_is_told_otherwise_is_a_conflict_and_changes_nothing(self, journal):
+        first = order(reference="signup-1", labels={"team": "growth"})
+        await journal.place(first, None)
+
+        other = order(reference="signup-2", labels={"team": "sales"}, service="Google")
+        placed = await journal.place(other, END + 60)
+
+        assert placed == Placed(order=first, new=False, conflicts=("reference", "labels"))
+        assert (await journal.order(first.id)).order == first
+
+    async def test_an_end_that_is_asked_for_moves_the_order_s(self, journal):
+        first = order()
+        await journal.place(first, None)
+
+        placed = await journal.place(order(), END + 60)
+
+        assert placed.order.expires_at == END + 60
+        assert await end(journal, first, at=END + 30) is None
+        assert await state(journal, first) == OrderState.WAITING
+
+    async def test_a_number_is_ordered_anew_once_its_order_is_over(self, journal):
+        """Providers give a number again. Mutants: never a new one; always a new one."""
+        first = of_number()
+        await journal.place(first, None)
+        same = await journal.place(of_number(created_at=END - 1), None)
+        anew = of_number(created_at=END, expires_at=END + 1200)
+
+        placed = await journal.place(anew, None)
+        await journal.cancel(anew.id, at=END + 1)
+        third = await journal.place(of_number(created_at=END + 2), None)
+
+        assert same.order.id == first.id
+        assert placed == Placed(order=anew, new=True, conflicts=())
+        assert third.new
+
+    # --- events that belong to it -----------------------------------------------------------
+
+    async def test_an_event_that_comes_after_its_order_is_its(self, store, journal):
+        told = order(reference="signup-1")
+        await journal.place(told, None)
+        plan = sms(of=told, reference="signup-1")
+
+        await record(journal, plan)
+
+        journal = await store.start(now=NOW + 1)
+        assert await events(journal, told) == [plan.event.id]
+        assert await state(journal, told) == OrderState.RECEIVED
+        assert await listed(journal, reference=("signup-1",)) == [plan.event.id]
+
+    @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
+    async def test_events_that_came_before_their_order_gain_what_it_knows(self, journal, together):
+        """Without a second delivery; id and dedupe key stay.
+
+        Mutant: looking at what is on disk without what this batch has gathered.
+        """
+        before = sms(owed=[owed()], labels={"account": "a"})
+        elsewhere = [sms("6"), sms(source="bulk"), sms(kind="activation_id")]
+        told = order(
+            number=NUMBER,
+            price=Price(amount="0.50", currency=None),
+            reference="signup-1",
+            labels={"team": "growth", "account": "b"},
+        )
+
+        writing = [record(journal, plan) for plan in (before, *elsewhere)]
+        if not together:
+            await asyncio.gather(*writing)
+        placed = await journal.place(told, None)
+
+        kept = await journal.event(before.event.id)
+        was, now = json.loads(before.body), json.loads(kept.body)
+        assert now == {
+            **was,
+            "data": {
+                **was["data"],
+                "to": NUMBER,
+                "price": {"amount": "0.50", "currency": None},
+                "reference": "signup-1",
+                "labels": {"account": "b", "team": "growth"},
+            },
+        }
+        assert placed.order.state == OrderState.RECEIVED
+        assert len(kept.deliveries) == 1
+        assert await events(journal, told) == [before.event.id]
+        assert await listed(journal, reference=("signup-1",)) == [before.event.id]
+        assert [(await data(journal, plan))["reference"] for plan in elsewhere] == [None] * 3
+
+    async def test_what_the_event_says_itself_stays(self, journal):
+        """Mutant: the order's number over that of the message."""
+        price = Price(amount="1.20", currency="USD")
+        plan = sms(to=OTHER, price=price)
+        await record(journal, plan)
+
+        await journal.place(order(number=NUMBER, price=Price(amount="9", currency=None)), None)
+
+        kept = await data(journal, plan)
+        assert (kept["to"], kept["price"]) == (OTHER, {"amount": "1.20", "currency": "USD"})
+
+    async def test_an_event_is_found_by_the_rental_that_it_names_besides(self, journal):
+        plan = sms(rental_id="9")
+        await record(journal, plan)
+
+        told = order("9", kind="rental_id")
+        await journal.place(told, None)
+
+        assert await events(journal, told) == [plan.event.id]
+
+    @pytest.mark.parametrize(
+        ("at", "is_its"),
+        [(-GRACE - 1, False), (-GRACE, True), (0, True)],
+        ids=["long before", "just before", "at once"],
+    )
+    async def test_a_number_s_event_before_its_order_is_its_if_it_was_not_long(
+        self, journal, at, is_its
+    ):
+        """Before that the number was somebody else's."""
+        plan = to_number(at=NOW + at)
+        await record(journal, plan, to_number(OTHER), to_number(source="bulk"))
+
+        told = of_number(reference="signup-1")
+        await journal.place(told, None)
+
+        assert await events(journal, told) == [plan.event.id] * is_its
+
+    async def test_an_event_that_names_another_order_s_id_is_not_joined_by_number(self, journal):
+        """One number may be taken for several services, each a request of its own.
+
+        Mutant: by number whatever the event says.
+        """
+        other, plain = sms("6", to=NUMBER, **TIMELESS), to_number()
+        await record(journal, other)
+        await record(journal, plain)
+
+        told = order("5", number=NUMBER)
+        await journal.place(told, None)
+
+        assert await events(journal, told) == [plain.event.id]
+
+    async def test_an_event_stays_with_the_order_that_had_it_first(self, journal):
+        plan = sms(to=NUMBER, **TIMELESS)
+        await record(journal, plan)
+        first = order(reference="signup-1")
+        await journal.place(first, None)
+
+        second = of_number(reference="signup-2")
+        await journal.place(second, None)
+
+        assert await events(journal, second) == []
+        assert (await data(journal, plan))["reference"] == "signup-1"
+
+    async def test_a_copy_that_knows_the_order_tells_the_first_of_it(self, journal):
+        """Mutant: what a copy says is dropped with it."""
+        first, told = planned(1), of_number(reference="signup-1")
+        await record(journal, first)
+        await journal.place(told, None)
+        copy = msgspec.structs.replace(planned(1, to=NUMBER), order=told.id)
+
+        for _ in range(2):
+            await record(journal, copy)
+
+        kept = await data(journal, first)
+        assert (kept["reference"], await events(journal, told)) == ("signup-1", [first.event.id])
+        assert await state(journal, told) == OrderState.RECEIVED
+        assert await journal.stats() == stats(events=1, duplicates=2)
+
+    async def test_an_event_of_an_order_that_was_never_kept_is_an_event(self, journal):
+        plan = sms(of=order())
+
+        await record(journal, plan)
+        await record(journal, msgspec.structs.replace(sms(of=order()), keys=plan.keys))
+
+        assert await listed(journal) == [plan.event.id]
+
+    async def test_only_what_it_waits_for_makes_it_received(self, journal):
+        """Mutant: any event does."""
+        told = order("9", kind="rental_id")
+        await journal.place(told, None)
+        bill = sms("9", kind="rental_id", of=told)
+        bill = msgspec.structs.replace(bill, event=retyped(bill.event, "rental.billed"))
+
+        await record(journal, bill)
+
+        assert await events(journal, told) == [bill.event.id]
+        assert await state(journal, told) == OrderState.WAITING
+
+    # --- its end ----------------------------------------------------------------------------
+
+    async def test_an_order_expires_once_with_an_event_that_owes(self, store, journal):
+        """Mutant: whether it still waits is not asked."""
+        told = order()
+        await journal.place(told, None)
+        plan = expired(told, owed=[owed(taken=True)])
+        outcomes = []
+
+        first = await journal.expire(plan, then=outcomes.append)
+        again = await end(journal, told)
+        journal = await store.start(now=END + 1)
+        later = await end(journal, told)
+
+        assert (first.ids, first.new, again, later) == ((plan.event.id,), (True,), None, None)
+        assert [delivery.body for delivery in first.deliveries] == [plan.body]
+        assert outcomes == [first]
+        assert await listed(journal, type=("order.expired",)) == [plan.event.id]
+        assert await state(journal, told) == OrderState.EXPIRED
+        assert await events(journal, told) == [plan.event.id]
+        assert await journal.callback(plan.event.id) is None
+        assert await journal.token_uses() == []
+        assert await journal.stats() == stats(events=1, pending=1)
+
+    async def test_an_order_does_not_expire_before_its_time(self, journal):
+        told = order()
+        await journal.place(told, None)
+
+        assert await end(journal, told, at=END - 1) is None
+        assert await listed(journal) == []
+
+    @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
+    async def test_an_order_whose_sms_came_does_not_expire(self, journal, together):
+        told = order()
+        await journal.place(told, None)
+
+        writing = record(journal, sms(of=told))
+        if not together:
+            await writing
+        outcome = await end(journal, told)
+
+        assert (outcome, await state(journal, told)) == (None, OrderState.RECEIVED)
+
+    async def test_an_sms_that_comes_too_late_makes_an_expired_order_received(self, journal):
+        told = order()
+        await journal.place(told, None)
+        await end(journal, told)
+
+        late = sms(of=told)
+        await record(journal, late)
+
+        assert await state(journal, told) == OrderState.RECEIVED
+        assert (await events(journal, told))[1:] == [late.event.id]
+
+    async def test_a_cancelled_order_does_not_expire_and_stays_cancelled(self, store, journal):
+        """Mutant: what comes afterwards makes it received."""
+        told = order()
+        await journal.place(told, None)
+
+        cancelled = await journal.cancel(told.id, at=NOW + 60)
+        again = await journal.cancel(told.id, at=NOW + 30)
+        outcome = await end(journal, told)
+        await record(journal, sms(of=told))
+
+        journal = await store.start(now=END)
+        assert (cancelled.state, cancelled.expires_at) == (OrderState.CANCELLED, NOW + 60)
+        assert (again, outcome) == (cancelled, None)
+        assert await state(journal, told) == OrderState.CANCELLED
+        assert len(await events(journal, told)) == 1
+        assert await journal.cancel("nobody", at=NOW) is None
+
+    async def test_an_end_is_not_moved_once_it_has_come(self, journal):
+        told = order()
+        await journal.place(told, None)
+        await end(journal, told)
+
+        placed = await journal.place(order(), END + 600)
+
+        assert (placed.order.state, placed.order.expires_at) == (OrderState.EXPIRED, END)
+
+    async def test_an_order_that_cannot_be_kept_takes_no_neighbour(self, journal):
+        unfit = order(reference="\ud800")
+
+        writing = [journal.place(told, None) for told in (order(), unfit)]
+        good, bad = await asyncio.gather(*writing, return_exceptions=True)
+
+        assert (good.new, type(bad)) == (True, Unfit)
+
+    # --- reading ----------------------------------------------------------------------------
+
+    async def test_orders_are_found_by(self, journal):
+        mine = order(number=NUMBER, source="mine", reference="signup-1")
+        await journal.place(order("6"), None)
+        await journal.place(mine, None)
+        await journal.place(order("5", kind="rental_id"), None)
+        await journal.cancel(mine.id, at=NOW + 1)
+
+        for wanted in (
+            {"state": (OrderState.CANCELLED, OrderState.EXPIRED)},
+            {"source": ("mine", "yours")},
+            {"reference": ("signup-1",)},
+            {"number": (NUMBER,)},
+            {"request_id": ("5", "7")},
+            {"request_id": ("5",), "source": ("mine",)},
+        ):
+            page = await journal.orders(WantedOrders(**wanted), **WHOLE)
+            assert [found.id for _, found in page.items] == [mine.id], wanted
+
+    async def test_orders_are_listed_page_by_page(self, journal):
+        made = [order(str(number)) for number in range(1, 6)]
+        for one in made:
+            await journal.place(one, None)
+
+        found = []
+        for desc in (False, True):
+            after, more = None, True
+            while more:
+                page = await journal.orders(WantedOrders(), after=after, limit=2, desc=desc)
+                found += [one.id for _, one in page.items]
+                after, more = page.next_seq, page.has_more
+
+        ids = [one.id for one in made]
+        assert found == [*ids, *reversed(ids)]
+
+    async def test_open_orders_are_those_that_wait_and_those_that_ended_since(self, journal):
+        long_over, over, open_ = (order(str(n), expires_at=END + n) for n in range(3))
+        waiting = order("9", expires_at=NOW - 10**6)
+        for one in (long_over, over, open_, waiting):
+            await journal.place(one, None)
+        for one in (long_over, over):
+            await journal.cancel(one.id, at=one.expires_at)
+
+        found = await journal.open_orders(since=END + 1)
+
+        assert sorted(one.id for one in found) == [over.id, open_.id, waiting.id]
+
+    async def test_the_newest_events_of_many_are_shown_with_an_order(self, journal):
+        told = order("9", kind="rental_id")
+        await journal.place(told, None)
+        plans = [sms("9", kind="rental_id", of=told) for _ in range(103)]
+        await record(journal, *plans, came=arrival())
+
+        assert await events(journal, told) == [plan.event.id for plan in plans[3:]]
+
+
+WHOLE = {"after": None, "limit": 100, "desc": False}
+
+
+def retyped(event, type_):
+    return msgspec.structs.replace(event, type=type_)

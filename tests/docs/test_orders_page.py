@@ -1,0 +1,79 @@
+"""What the page about orders shows is what the service answers."""
+
+import json
+import re
+import shlex
+from datetime import datetime
+
+import live
+import pytest
+from pages import DOCS, blocks
+
+from journal.order import GRACE, REMEMBERED
+from journal.sqlite_orders import LOOKED_THROUGH, SHOWN
+
+CONFIG = live.CONFIG.replace("smsactivate: {provider: sms_activate", "herosms: {provider: herosms")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
+        yield running
+
+
+def typed(block):
+    """The arguments of the page's curl, and of its commands."""
+    return [shlex.split(line) for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def test_the_order_of_the_page_is_answered_as_it_shows_and_is_the_same_again(service):
+    """Mutant: another default of its end."""
+    [curl] = [block for block in blocks("orders.md", "") if "curl" in block]
+    [shown] = [json.loads(block) for block in blocks("orders.md", "json")]
+    [body] = re.findall(r"(?s)--data '\n(.*?)'", curl)
+
+    answers = [service.api("/orders", method="POST", content=body) for _ in range(2)]
+
+    first, again = (answer.json() for answer in answers)
+    assert [answer.status_code for answer in answers] == [201, 200]
+    assert again == first
+    minted = {"id", "created_at", "expires"}
+    assert list(first) == list(shown)
+    assert [first[name] for name in shown if name not in minted] == [
+        shown[name] for name in shown if name not in minted
+    ]
+    assert all(TIME.fullmatch(order[name]) for order in (first, shown) for name in minted - {"id"})
+    assert lasts(first) == lasts(shown) == 20 * 60
+
+
+def lasts(order):
+    ends = [datetime.fromisoformat(order[name]) for name in ("created_at", "expires")]
+    return (ends[1] - ends[0]).total_seconds()
+
+
+def test_the_commands_of_the_page_do_what_it_says(service):
+    [block] = [block for block in blocks("orders.md", "") if "orders add" in block]
+    add, list_, show, cancel = (arguments[1:] for arguments in typed(block))
+    body = '{"source": "herosms", "activation_id": "445001", "reference": "signup-1"}'
+    known = service.api("/orders", method="POST", content=body).json()["id"]
+
+    added = json.loads(service.run(*add, "--output", "json").stdout)
+    waiting = service.run(*list_).stdout
+    shown = service.run(*show[:-1], known).stdout
+    cancelled = service.run(*cancel[:-1], known).stdout
+
+    assert (added["id"], added["labels"]) == (known, {"team": "growth"})
+    assert known in waiting
+    assert "signup-1" in shown
+    assert cancelled == f"{known} is cancelled\n"
+    assert service.run(*list_).stdout == ""
+
+
+def test_the_bounds_that_the_page_names_are_those_of_the_code():
+    """Mutant: another grace."""
+    page = (DOCS / "orders.md").read_text()
+
+    assert (GRACE, REMEMBERED, LOOKED_THROUGH, SHOWN) == (600, 2 * 86400, 5_000, 100)
+    assert page.count("ten minutes") == 3
+    assert all(word in page for word in ("last 5,000 events", "for two days", "newest hundred"))

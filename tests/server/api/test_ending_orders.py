@@ -1,0 +1,175 @@
+"""How orders end: the clock, a journal that fails, a task that is woken."""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+
+import pytest
+
+from journal import OrderState, Wanted
+from server import orders as module
+
+
+@pytest.fixture
+async def watching(service):
+    running = asyncio.create_task(service.orders.watch())
+    yield service
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def tell(service, /, id_, **order):
+    body = {"source": "tellabot", "request_id": id_, **order}
+    answer = await service.ask("/v1/orders", method="POST", content=json.dumps(body).encode())
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()["id"]
+
+
+async def expired(service):
+    page = await service.journal.events(
+        Wanted(type=("order.expired",)), after=None, limit=1000, desc=False
+    )
+    return [json.loads(body)["subject"] for _, body in page.items]
+
+
+async def state(service, order_id):
+    return (await service.journal.order(order_id)).order.state
+
+
+async def until(check, wanted):
+    async with asyncio.timeout(5):
+        while await check() != wanted:  # noqa: ASYNC110 - what is on disk has no event
+            await asyncio.sleep(0.01)
+
+
+async def test_an_order_that_is_told_later_and_ends_sooner_wakes_the_watch(watching):
+    """Mutant: the watch sleeps until the end it knew of."""
+    await tell(watching, "1", expires="20s")
+
+    await tell(watching, "2", expires="200ms")
+    await asyncio.sleep(0.01)
+    watching.now += 0.2
+
+    await until(lambda: expired(watching), ["request/2"])
+
+
+async def test_an_end_that_was_moved_is_the_one_that_counts(service):
+    """Both ways. Mutant: an end is never moved."""
+    later = await tell(service, "1", expires="60s")
+    await tell(service, "1", expires="120s")
+    await tell(service, "2", expires="120s")
+    await tell(service, "2", expires="60s")
+
+    service.now += 60
+    assert await service.orders.end_due()
+    assert await expired(service) == ["request/2"]
+    assert await state(service, later) == OrderState.WAITING
+    service.now += 60
+    assert await service.orders.end_due()
+    assert await expired(service) == ["request/2", "request/1"]
+
+
+async def test_many_that_end_at_once_all_do(service):
+    """More than are ended together. Mutant: the first hundred."""
+    for number in range(module.ENDED_AT_ONCE + 5):
+        await tell(service, str(number + 1), expires="60s")
+    service.now += 61
+
+    assert await service.orders.end_due()
+
+    assert len(await expired(service)) == module.ENDED_AT_ONCE + 5
+    assert service.workers["log"]._held == 0
+
+
+async def test_an_end_that_could_not_be_written_is_tried_again(service, tmp_path):
+    """Mutant: an order that nobody ends any more."""
+    await tell(service, "1", expires="60s")
+    service.now += 61
+
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
+    ) as other:
+        other.execute("begin immediate")
+        assert not await service.orders.end_due()
+
+    assert await service.orders.end_due()
+    assert await expired(service) == ["request/1"]
+
+
+async def test_an_order_whose_sms_came_by_a_copy_is_known_to_be_received(service):
+    """The book learns it at the end. Mutant: the journal is not asked what became of it."""
+    order_id = await tell(service, "10000001", expires="60s")
+    order = service.orders._book.get(order_id)
+    await service.sms(id="10000001")
+    service.orders._book.put(order)  # as if nobody had heard of the SMS
+    service.now += 61
+
+    assert await service.orders.end_due()
+
+    assert await expired(service) == []
+    assert service.orders._book.get(order_id).state == OrderState.RECEIVED
+
+
+async def test_what_may_still_get_an_event_is_loaded_at_the_start(run, tmp_path):
+    async with run(tmp_path) as service:
+        ids = [await tell(service, str(n), expires=f"{n}d") for n in (1, 2)]
+        await service.ask(f"/v1/orders/{ids[0]}", method="DELETE")
+
+    async with run(tmp_path) as service:
+        service.now += 86400 * 2 + 1
+        await service.orders.load()
+        book = service.orders._book
+
+        assert [book.get(id_) is not None for id_ in ids] == [False, True]
+        assert await service.orders.end_due()
+        assert await expired(service) == ["request/2"]
+
+
+async def test_a_backfill_looks_after_what_is_open(service):
+    """Mutants: the cancelled too; what ended while the service was down left out."""
+    waiting, received, cancelled, over = [
+        await tell(service, str(n), expires="60s" if n == 4 else "1h") for n in (1, 2, 3, 4)
+    ]
+    await tell(service, "5", source="herosms")
+    await service.sms(id="2")
+    service.now += 30
+    await service.ask(f"/v1/orders/{cancelled}", method="DELETE")
+    service.now += 90
+    await service.orders.end_due()
+
+    now = {order.id for order in service.orders.open("tellabot")}
+    since = {order.id for order in service.orders.open("tellabot", since=service.now - 119)}
+
+    assert now == {waiting, received}
+    assert since == {waiting, received, over}
+
+
+async def test_an_order_whose_source_is_gone_expires_all_the_same(run, tmp_path):
+    async with run(tmp_path) as service:
+        await tell(service, "1", expires="60s", service="Google", country="US")
+
+    async with run(tmp_path, sources={}) as service:
+        service.now += 61
+        await service.orders.load()
+        assert await service.orders.end_due()
+
+        page = await service.journal.events(Wanted(), after=None, limit=9, desc=False)
+        [event] = [json.loads(body) for _, body in page.items]
+        assert (event["source"], event["data"]["provider"]) == ("tellabot", "tellabot")
+        assert event["data"]["service"] == {"id": "Google", "name": None, "key": "google"}
+
+
+async def test_an_order_that_was_cancelled_by_one_who_hung_up_is_cancelled(service):
+    """Mutant: the book learns it from the one who waits."""
+    order_id = await tell(service, "1", expires="60s")
+
+    cancelling = asyncio.create_task(service.orders.cancel(order_id))
+    await asyncio.sleep(0)
+    cancelling.cancel()
+    await asyncio.gather(cancelling, return_exceptions=True)
+
+    async def known():
+        return service.orders._book.get(order_id).state
+
+    await until(known, OrderState.CANCELLED)

@@ -1,0 +1,376 @@
+import asyncio
+import contextlib
+import json
+import sqlite3
+
+import pytest
+
+from journal.quantity import Secret
+from receiver.providers import Generic
+from routes.table import Route
+
+END = "2026-09-23T14:13:20.250000Z"  # two days
+WHOLE = {
+    "source": "tellabot",
+    "request_id": "10000001",
+    "number": "18503814729",
+    "service": "Google",
+    "country": "us",
+    "price": {"amount": "1.20", "currency": "USD"},
+    "reference": "signup-1",
+    "labels": {"team": "growth"},
+    "expires": "2026-09-21T15:00:00Z",
+}
+
+
+async def tell(service, /, key="admin", **order):
+    body = {"source": "tellabot", **order}
+    return await service.ask("/v1/orders", key, method="POST", content=json.dumps(body).encode())
+
+
+async def told(service, /, **order):
+    answer = await tell(service, **order)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def shown(service, order, key="admin"):
+    return (await service.ask(f"/v1/orders/{order['id']}", key)).json()
+
+
+async def event(service, event_id):
+    return (await service.ask(f"/v1/events/{event_id}")).json()["event"]
+
+
+# What is told
+
+
+async def test_an_order_is_answered_as_it_is_kept(service):
+    order = await told(service, **WHOLE)
+
+    assert order == {
+        "id": order["id"],
+        "source": "tellabot",
+        "request_id": "10000001",
+        "activation_id": None,
+        "rental_id": None,
+        "number": "+18503814729",
+        "service": "Google",
+        "country": "US",
+        "price": {"amount": "1.20", "currency": "USD"},
+        "reference": "signup-1",
+        "labels": {"team": "growth"},
+        "state": "waiting",
+        "created_at": "2026-09-21T14:13:20.250000Z",
+        "expires": "2026-09-21T15:00:00Z",
+    }
+    assert await service.data("/v1/orders") == [order]
+    assert await shown(service, order) == {**order, "events": []}
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"request_id": 10000001}, {"request_id": "10000001"}),
+        ({"request_id": "a-1_b", "number": None}, {"request_id": "a-1_b", "number": None}),
+        ({"activation_id": 4450751126}, {"expires": "2026-09-21T14:33:20.250000Z"}),
+        ({"rental_id": "7"}, {"rental_id": "7", "expires": END}),
+        ({"number": "+1 (850) 381-4729"}, {"number": "+18503814729", "expires": END}),
+        ({"number": 8503814729}, {"number": "+18503814729"}),
+        (
+            {"source": "herosms", "number": "447700900123"},
+            {"source": "herosms", "number": "+447700900123"},
+        ),
+        ({"request_id": "1", "price": "1.20"}, {"price": {"amount": "1.20", "currency": None}}),
+        (
+            {"request_id": "1", "price": {"amount": "0.5", "currency": "EUR"}},
+            {"price": {"amount": "0.5", "currency": "EUR"}},
+        ),
+        ({"request_id": "1", "expires": "90s"}, {"expires": "2026-09-21T14:14:50.250000Z"}),
+        (
+            {"request_id": "1", "expires": "2026-09-21T17:00:00+02:00"},
+            {"expires": "2026-09-21T15:00:00Z"},
+        ),
+    ],
+    ids=str,
+)
+async def test_what_is_told_is_kept_in_our_words(service, said, kept):
+    order = await told(service, **said)
+
+    assert {name: order[name] for name in kept} == kept
+
+
+async def test_a_number_is_read_as_its_source_s_are(run, tmp_path):
+    """Mutant: as an international one, whatever the source says."""
+    sources = {"mine": Generic(tokens=(Secret("generic-token-0123456789"),), region="GB")}
+    async with run(tmp_path, sources=sources) as service:
+        order = await told(service, source="mine", number="07700 900123")
+
+    assert order["number"] == "+447700900123"
+
+
+async def test_a_price_keeps_its_digits(service):
+    """Mutant: read as a number, `1.20` is 1.2."""
+    body = b'{"source": "tellabot", "request_id": 1, "price": 1.20}'
+
+    answer = await service.ask("/v1/orders", method="POST", content=body)
+
+    assert answer.json()["price"]["amount"] == "1.20"
+
+
+NO_ID = "write the provider's id: a positive number, or a text without blanks"
+NO_NUMBER = "write a phone number with its country's code, such as +18503814729"
+NO_PRICE = "write an amount in digits, such as 1.20"
+NO_END = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
+NO_COUNTRY = "write two letters, such as US"
+NO_LINE = "write a text of 1 to 255 characters, on one line"
+KINDS = "request_id, activation_id, rental_id, number"
+FIELDS = f"source, {KINDS}, service, country, price, reference, labels, expires"
+SENSELESS = [
+    ({}, f"{KINDS}: none is given; one says which order it is"),
+    ({"request_id": None}, f"{KINDS}: none is given; one says which order it is"),
+    (
+        {"request_id": "1", "rental_id": "2"},
+        "rental_id: not with request_id; an order has one id, and may have a number",
+    ),
+    ({"source": None, "request_id": "1"}, "source: missing; write the name of a configured one"),
+    ({"source": 5, "request_id": "1"}, "source: write a text"),
+    ({"requestid": "1"}, "requestid: no such field; did you mean request_id?"),
+    ({"x" * 99: "1"}, f"{'x' * 40}: no such field; there are {FIELDS}"),
+    *(({"request_id": id_}, f"request_id: {NO_ID}") for id_ in ("", "a b", "a/b", "x" * 65, 0)),
+    *(({"activation_id": id_}, f"activation_id: {NO_ID}") for id_ in (-5, "0", True, 1.5, [1])),
+    *(({"number": n}, f"number: {NO_NUMBER}") for n in ("", "twelve", "22000", True, "+1850")),
+    ({"request_id": "1", "number": "850381"}, f"number: {NO_NUMBER}"),
+    *(
+        ({"request_id": "1", "price": price}, f"price: {NO_PRICE}")
+        for price in ("", "free", -1, True, {"amount": "1,20"}, "1.2.3", 1e30)
+    ),
+    (
+        {"request_id": "1", "price": {"currency": "USD"}},
+        'price: write {"amount": "1.20", "currency": "USD"}, or "1.20"',
+    ),
+    (
+        {"request_id": "1", "price": {"amount": "1", "currency": "$"}},
+        "price: write a currency such as USD",
+    ),
+    *(({"request_id": "1", "country": c}, f"country: {NO_COUNTRY}") for c in ("USA", 1, "")),
+    *(
+        ({"request_id": "1", "reference": text}, f"reference: {NO_LINE}")
+        for text in ("", " ", "a\nb", "x" * 256)
+    ),
+    ({"request_id": "1", "labels": ["a"]}, "labels: of another type than is expected"),
+    ({"request_id": "1", "labels": {"a": 1}}, "labels: of another type than is expected"),
+    (
+        {"request_id": "1", "labels": {"": "a"}},
+        "labels: write names and values of at most 255 characters",
+    ),
+    (
+        {"request_id": "1", "labels": {str(n): "a" for n in range(33)}},
+        "labels: more than 32 of them",
+    ),
+    *(
+        ({"request_id": "1", "expires": end}, f"expires: {NO_END}")
+        for end in (
+            "",
+            "soon",
+            5,
+            "0s",
+            "2026-09-21T14:13:20Z",
+            "2026-02-30T00:00:00Z",
+            "99999999d",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "complaint"), SENSELESS, ids=str)
+async def test_what_makes_no_sense_is_refused_by_its_field(service, said, complaint):
+    answer = await tell(service, **said)
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "bad_body")
+    assert problem["detail"] == complaint
+    assert await service.data("/v1/orders") == []
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"5", b"{", b'{"source": "\xff"}', b"[" * 9999])
+async def test_what_is_no_object_is_refused(service, body):
+    answer = await service.ask("/v1/orders", method="POST", content=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
+
+
+async def test_an_unknown_source_is_named(service):
+    answer = await tell(service, source="tellabto", request_id="1")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_source")
+    assert answer.json()["detail"] == "source: none is named 'tellabto'"
+
+
+# Once
+
+
+async def test_the_same_again_is_the_first_and_gains_what_is_new(service):
+    """Mutant: 201 again."""
+    first = await told(service, request_id="10000001", reference="signup-1")
+    service.now += 5
+
+    again = await tell(service, **WHOLE)
+
+    assert again.status_code == 200
+    assert again.json() == {
+        **first,
+        **{name: WHOLE[name] for name in ("price", "labels", "service", "expires")},
+        "number": "+18503814729",
+        "country": "US",
+    }
+    assert await service.data("/v1/orders") == [again.json()]
+
+
+async def test_what_is_told_otherwise_is_a_conflict(service):
+    """It names fields, not values."""
+    first = await told(service, **WHOLE)
+
+    answer = await tell(service, **{**WHOLE, "reference": "signup-2", "number": "18503814730"})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "order_differs")
+    assert answer.json()["detail"] == (
+        "number, reference: told otherwise before; what an order has is not changed, only added to"
+    )
+    assert await service.data("/v1/orders") == [first]
+
+
+async def test_an_order_that_could_not_be_kept_is_not_joined_to_what_comes(service, tmp_path):
+    """Mutant: the book keeps what the journal does not have."""
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
+    ) as other:
+        other.execute("begin immediate")
+        answer = await tell(service, request_id="10000001", reference="signup-1")
+
+    event_id = await service.sms(id="10000001")
+
+    assert answer.status_code == 503
+    assert (await event(service, event_id))["data"]["reference"] is None
+
+
+@pytest.mark.parametrize("first", ["order", "sms"])
+async def test_an_sms_that_comes_while_its_order_is_being_kept_is_its(service, tmp_path, first):
+    """Whichever is being written. Mutant: the door knows an order only once it is on disk."""
+
+    async def telling():
+        return await tell(service, request_id="10000001", reference="signup-1")
+
+    async def coming():
+        return await service.sms(id="10000001")
+
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
+    ) as other:
+        other.execute("begin immediate")
+        calls = [telling, coming] if first == "order" else [coming, telling]
+        running = []
+        for call in calls:
+            running.append(asyncio.create_task(call()))
+            await asyncio.sleep(0.05)
+        other.execute("rollback")
+    await asyncio.gather(*running)
+
+    [order] = await service.data("/v1/orders")
+    assert order["state"] == "received"
+    [item] = await service.data("/v1/events")
+    assert item["event"]["data"]["reference"] == "signup-1"
+
+
+# What it does
+
+
+async def test_what_comes_later_is_its_and_routed_by_its_labels(run, tmp_path):
+    """Mutant: routed by the labels of the source."""
+    routes = {"sales": Route(to=("log",), when={"data.labels.team": "sales"})}
+    async with run(tmp_path, routes=routes) as service:
+        order = await told(service, request_id="10000001", labels={"team": "sales"})
+
+        event_id = await service.sms(id="10000001")
+
+        whole = (await service.ask(f"/v1/events/{event_id}")).json()
+        assert whole["event"]["data"]["labels"] == {"team": "sales"}
+        assert [route["matched"] for route in whole["routes"]] == [True]
+        assert (await shown(service, order))["events"] == [whole["event"]]
+
+
+async def test_a_reader_without_codes_sees_an_order_s_events_masked(service):
+    order = await told(service, request_id="10000001")
+    await service.sms(id="10000001", pin="4711")
+
+    codes = {
+        key: (await shown(service, order, key))["events"][0]["data"]["code"]
+        for key in ("reader", "coder")
+    }
+
+    assert codes == {"reader": "***", "coder": "4711"}
+
+
+async def test_orders_are_filtered(service):
+    one = await told(service, request_id="1", reference="a", number="18503814729")
+    two = await told(service, source="herosms", activation_id="1", reference="b")
+    await service.ask(f"/v1/orders/{two['id']}", "writer", method="DELETE")
+
+    async def ids(query):
+        return [order["id"] for order in await service.data(f"/v1/orders?{query}")]
+
+    assert await ids("state=waiting") == await ids("source=tellabot") == [one["id"]]
+    assert await ids("reference=a&reference=c") == await ids("number=18503814729") == [one["id"]]
+    assert await ids("request_id=1") == [one["id"]]
+    assert await ids("activation_id=1") == await ids("state=cancelled") == [two["id"]]
+    assert await ids("order=desc") == [two["id"], one["id"]]
+    assert await ids("rental_id=1") == []
+
+
+async def test_pages_of_orders_go_on_where_they_ended(service):
+    made = [(await told(service, request_id=str(n)))["id"] for n in range(1, 6)]
+    found, after = [], {}
+    while True:
+        page = (await service.ask("/v1/orders", params={"limit": 2, **after})).json()
+        found += [order["id"] for order in page["data"]]
+        after = {"after": page["next_cursor"]}
+        if not page["has_more"]:
+            break
+
+    assert found == made
+
+
+async def test_a_state_that_is_none_is_refused(service):
+    answer = await service.ask("/v1/orders?state=open")
+
+    said = "state: write one of waiting, received, expired, cancelled"
+    assert (answer.status_code, answer.json()["detail"]) == (400, said)
+
+
+async def test_a_cancelled_order_stays_and_still_names_its_events(service):
+    order = await told(service, request_id="10000001", reference="signup-1")
+    service.now += 60
+
+    gone = [await service.ask(f"/v1/orders/{order['id']}", "writer", method="DELETE") for _ in "ab"]
+    event_id = await service.sms(id="10000001")
+
+    after = await shown(service, order)
+    assert [answer.status_code for answer in gone] == [204, 204]
+    assert (after["state"], after["expires"]) == ("cancelled", "2026-09-21T14:14:20.250000Z")
+    assert [one["id"] for one in after["events"]] == [event_id]
+    assert (await event(service, event_id))["data"]["reference"] == "signup-1"
+
+
+@pytest.mark.parametrize("id_", ["none", "01931c5e-0000-7000-8000-000000000000"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_an_order_that_is_not_there_is_404(service, id_, method):
+    answer = await service.ask(f"/v1/orders/{id_}", method=method)
+
+    assert (answer.status_code, answer.json()["detail"]) == (404, "no such order")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_key_that_sees_some_events_only_hears_of_no_order(service, method):
+    answer = await service.ask("/v1/orders", "boss", method=method)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "key_filtered")

@@ -1,0 +1,164 @@
+"""Orders, told and looked at by the commands: a real process."""
+
+import json
+import re
+
+import live
+import pytest
+from prompt import ID, be_in, printed, run
+
+KEYS = (
+    'api: {keys: {reader: {key: "reader-key-0123456789", scopes: ["events:read"]}, '
+    'writer: {key: "writer-key-0123456789", scopes: ["subscriptions:write"]}}}\n'
+)
+CONFIG = live.CONFIG.partition("api:")[0] + KEYS
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """One for all: each test has orders of its own."""
+    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def here(service, monkeypatch):
+    be_in(service.folder, monkeypatch)
+
+
+def read(*arguments):
+    return json.loads(printed(*arguments, "--output", "json"))
+
+
+def rows(text):
+    return [re.split(r"  +", line.rstrip()) for line in text.splitlines()[1:]]
+
+
+def fields(text):
+    return dict(re.split(r"  +", line.rstrip(), maxsplit=1) for line in text.splitlines() if line)
+
+
+def test_an_order_is_told_with_all_that_there_is_to_it():
+    """Mutant: an option that is not sent."""
+    order = read(
+        *("orders", "add", "tellabot", "--request-id", "10000001", "--number", "+18503814729"),
+        *("--service", "Google", "--country", "US", "--price", "1.20", "--currency", "USD"),
+        *("--reference", "signup-1", "--label", "team=growth", "--label", "a=b=c"),
+        *("--expires", "2099-01-01T00:00:00Z"),
+    )
+
+    assert {name: order[name] for name in order if name not in ("id", "created_at")} == {
+        "source": "tellabot",
+        "request_id": "10000001",
+        "activation_id": None,
+        "rental_id": None,
+        "number": "+18503814729",
+        "service": "Google",
+        "country": "US",
+        "price": {"amount": "1.20", "currency": "USD"},
+        "reference": "signup-1",
+        "labels": {"team": "growth", "a": "b=c"},
+        "state": "waiting",
+        "expires": "2099-01-01T00:00:00Z",
+    }
+    again = fields(printed("orders", "add", "tellabot", "--request-id", "10000001"))
+    assert (again["id"], again["reference"]) == (order["id"], "signup-1")
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--activation-id", "activation_id"), ("--rental-id", "rental_id")]
+)
+def test_an_order_is_told_by_any_id(option, name):
+    assert read("orders", "add", "smsactivate", option, "5")[name] == "5"
+
+
+def test_orders_are_listed_for_people_the_newest_last():
+    """Mutant: the oldest so many."""
+    for number in range(3):
+        printed("orders", "add", "tellabot", "--rental-id", f"9{number}", "--reference", "listed")
+
+    result = run("orders", "list", "--reference", "listed", "--limit", "2")
+
+    header = re.split(r"  +", result.stdout.splitlines()[0].rstrip())
+    assert header == [
+        *("id", "source", "order", "number", "service", "reference", "state", "expires"),
+    ]
+    assert [row[1:7] for row in rows(result.stdout)] == [
+        ["tellabot", f"rental 9{number}", "-", "-", "listed", "waiting"] for number in (1, 2)
+    ]
+    assert (result.exit_code, result.stderr) == (0, "2 of more; --limit\n")
+    all_ = read("orders", "list", "--reference", "x", "--reference", "listed")
+    assert [order["rental_id"] for order in all_] == ["90", "91", "92"]
+
+
+def test_orders_are_filtered():
+    printed("orders", "add", "smsactivate", "--number", "447700900123")
+
+    of_number = ("--source", "smsactivate", "--number", "+447700900123", "--state", "waiting")
+    [row] = rows(printed("orders", "list", *of_number))
+    none = run("orders", "list", *of_number[:4], "--state", "expired")
+
+    assert row[1:4] == ["smsactivate", "-", "+447700900123"]
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no orders\n")
+
+
+def test_an_order_is_shown_with_its_events(service):
+    order = read("orders", "add", "tellabot", "--request-id", "10000042")
+    [event_id] = service.post(live.sms(42)).json()["events"]
+
+    text = printed("orders", "show", order["id"])
+
+    shown, _, events = text.partition("\n\n")
+    assert fields(shown)["state"] == "received"
+    [row] = rows(events)
+    assert row[1:] == ["sms.received", "22000", "***", event_id]
+    assert read("orders", "show", order["id"])["events"][0]["id"] == event_id
+
+
+def test_orders_are_cancelled_whatever_became_of_the_one_before():
+    """Mutant: it ends with the first that is not there."""
+    orders = [read("orders", "add", "tellabot", "--request-id", f"5{n}")["id"] for n in range(2)]
+
+    result = run("orders", "cancel", orders[0], "none", orders[1])
+
+    assert result.exit_code == 1
+    assert result.stdout == "".join(f"{order} is cancelled\n" for order in orders)
+    assert result.stderr == "none: 404 not_found: no such order\n"
+    assert {read("orders", "show", order)["state"] for order in orders} == {"cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("list", "--state", "open"), "'open' is not one of"),
+        (("add",), "Missing argument 'SOURCE'"),
+        (("add", "tellabot"), "none is given; one says which order it is"),
+        (("add", "tellabot", "--request-id", "a b"), "request_id: write the provider's id"),
+        (("add", "tellabot", "--request-id", "1", "--label", "x"), "--label: write NAME=TEXT"),
+        (("add", "tellabot", "--request-id", "1", "--currency", "USD"), "Give --price, too"),
+        (("add", "tellabot", "--request-id", "1", "--expires", "soon"), "expires: write a time"),
+        (("show", ".."), "write an id"),
+        (("cancel",), "Missing argument 'ID...'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_senseless_command_line_is_told_as_one(arguments, said):
+    result = run("orders", *arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_what_the_service_refuses_is_a_failure():
+    printed("orders", "add", "tellabot", "--request-id", "77", "--reference", "a")
+
+    differs = run("orders", "add", "tellabot", "--request-id", "77", "--reference", "b")
+    nowhere = run("orders", "add", "tellabto", "--request-id", "77")
+
+    assert (differs.exit_code, nowhere.exit_code) == (1, 1)
+    assert differs.stderr.startswith("409 order_differs: reference: told otherwise before")
+    assert nowhere.stderr == "422 unknown_source: source: none is named 'tellabto'\n"
+
+
+def test_the_id_of_an_order_is_like_that_of_an_event():
+    assert re.fullmatch(ID, read("orders", "add", "tellabot", "--request-id", "78")["id"])

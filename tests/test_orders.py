@@ -1,0 +1,243 @@
+"""Orders, by a real process: told before or after their SMS, ended in time, over kill -9."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import live
+import pytest
+
+CONFIG = live.CONFIG.replace(
+    "sinks:\n",
+    "sinks:\n  late: {type: file, path: late.jsonl}\n  growth: {type: file, path: growth.jsonl}\n",
+).replace(
+    "routes:\n",
+    "routes:\n"
+    "  late: {to: [late], when: {type: order.expired}}\n"
+    "  growth: {to: [growth], when: {data.labels.team: growth}}\n",
+)
+
+
+@pytest.fixture
+def service(tmp_path):
+    with live.Live(tmp_path, CONFIG) as running:
+        yield running
+
+
+def told(service, /, **order):
+    """The API's answer to an order."""
+    return service.api("/orders", method="POST", json={"source": "tellabot", **order})
+
+
+def order_of(service, answer):
+    return service.api(f"/orders/{answer.json()['id']}").json()
+
+
+def activation(id_, **fields):
+    """A callback that says neither number nor price."""
+    sent = {"activationId": id_, "service": "go", "text": f"code 4711 of {id_}", "country": 12}
+    return json.dumps(sent | fields).encode()
+
+
+def test_an_order_told_before_its_sms_gives_it_what_it_knows(service):
+    """Routes see it. Mutant: an event is not looked up before it is routed."""
+    order = told(
+        service,
+        source="smsactivate",
+        activation_id=445001,
+        number="+447700900123",
+        price={"amount": "0.20", "currency": "EUR"},
+        reference="signup-1",
+        labels={"team": "growth"},
+    )
+
+    answer = service.post(activation(445001), source="smsactivate").json()
+
+    assert order.status_code == 201
+    [event] = live.eventually(lambda: service.delivered("growth.jsonl"))
+    assert (event["id"], event["subject"]) == (answer["events"][0], "activation/445001")
+    data = event["data"]
+    assert (data["to"], data["reference"]) == ("+447700900123", "signup-1")
+    assert (data["price"], data["labels"]) == (
+        {"amount": "0.20", "currency": "EUR"},
+        {"team": "growth"},
+    )
+    whole = order_of(service, order)
+    assert (whole["state"], whole["events"]) == ("received", [event])
+    assert service.api("/events?reference=signup-1").json()["data"][0]["event"] == event
+
+
+def test_an_order_told_after_its_sms_gives_it_what_it_knows_and_owes_nothing(service):
+    [event_id] = service.post(activation(445002), source="smsactivate").json()["events"]
+    live.eventually(lambda: service.delivered() and service.stats()["deliveries"]["delivered"])
+
+    order = told(
+        service,
+        source="smsactivate",
+        activation_id="445002",
+        number="447700900124",
+        reference="signup-2",
+        labels={"team": "growth"},
+    )
+
+    assert (order.status_code, order.json()["state"]) == (201, "received")
+    [event] = order_of(service, order)["events"]
+    sent = service.delivered()[0]
+    assert event == {
+        **sent,
+        "data": {
+            **sent["data"],
+            "to": "+447700900124",
+            "reference": "signup-2",
+            "labels": {"team": "growth"},
+        },
+    }
+    assert (event["id"], service.stats()["deliveries"]["delivered"]) == (event_id, 1)
+    again = service.post(activation(445002), source="smsactivate").json()
+    assert again == {"status": "duplicate", "events": [event_id]}
+
+
+def test_an_order_by_number_gets_what_comes_to_that_number(service):
+    order = told(service, number="850 381 4729", reference="line-1")
+
+    service.post(live.sms(3, to="18503814729"))
+    service.post(live.sms(4, to="18503814730"))
+
+    whole = order_of(service, order)
+    assert order.json()["number"] == "+18503814729"
+    assert [event["subject"] for event in whole["events"]] == ["request/10000003"]
+    assert whole["state"] == "received"
+
+
+def test_an_order_told_again_is_the_first_over_kill_9(tmp_path):
+    with live.Live(tmp_path, CONFIG) as service:
+        first = told(service, request_id="10000005", reference="signup-5")
+        service.kill()
+
+    with live.Live(tmp_path, CONFIG) as service:
+        again = told(service, request_id="10000005", reference="signup-5")
+        differs = told(service, request_id="10000005", reference="signup-6")
+        service.post(live.sms(5))
+
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert again.json() == first.json()
+        assert (differs.status_code, differs.json()["code"]) == (409, "order_differs")
+        assert "signup" not in differs.text
+        [event] = live.eventually(service.delivered)
+        assert event["data"]["reference"] == "signup-5"
+
+
+def test_an_order_expires_when_nothing_came(service):
+    """Mutants: a route without `when` takes it; a look each 30 seconds."""
+    order = told(
+        service,
+        request_id="10000006",
+        number="18503814729",
+        service="Google",
+        reference="signup-6",
+        labels={"team": "growth"},
+        expires="700ms",
+    )
+
+    [event] = live.eventually(lambda: service.delivered("late.jsonl"))
+
+    assert (event["type"], event["subject"]) == ("order.expired", "request/10000006")
+    assert event["time"] == event["recordedtime"] > order.json()["expires"]
+    assert event["data"] == {
+        "provider": "tellabot",
+        "channel": "callback",
+        "labels": {"team": "growth"},
+        "reference": "signup-6",
+        "sample": False,
+        "time_from": "received",
+        "warnings": [],
+        "to": "+18503814729",
+        "country": "US",
+        "service": {"id": "Google", "name": "Google", "key": "google"},
+        "request_id": "10000006",
+        "activation_id": None,
+        "rental_id": None,
+    }
+    assert service.delivered() == []
+    live.eventually(lambda: service.delivered("growth.jsonl") == [event])
+    assert order_of(service, order)["state"] == "expired"
+    whole = service.api(f"/events/{event['id']}?raw=true").json()
+    assert (whole["raw"], whole["duplicates"]) == (None, [])
+    assert service.api("/sources").json()["data"][0]["last_callback_at"] is None
+    service.post(live.sms(6))
+    late = order_of(service, order)
+    assert (late["state"], len(late["events"])) == ("received", 2)
+
+
+def test_what_expired_while_nobody_was_there_is_told_once(tmp_path):
+    """Killed before and after. Mutant: no look at start."""
+    with live.Live(tmp_path, CONFIG) as service:
+        for number in range(3):
+            told(service, request_id=str(10000010 + number), expires="1500ms")
+        told(service, request_id="10000020", expires="1h")
+        service.post(live.sms(11))
+        service.kill()
+    time.sleep(1.6)
+
+    with live.Live(tmp_path, CONFIG) as service:
+        live.eventually(lambda: len(service.delivered("late.jsonl")) == 2)
+        service.kill()
+    with live.Live(tmp_path, CONFIG) as service:
+        late = {event["subject"]: event["id"] for event in service.delivered("late.jsonl")}
+        stored = service.api("/events?type=order.expired").json()["data"]
+
+        assert sorted(late) == ["request/10000010", "request/10000012"]
+        assert sorted(late.values()) == sorted(item["event"]["id"] for item in stored)
+        states = {one["request_id"]: one["state"] for one in listed(service)}
+        assert states == {
+            "10000010": "expired",
+            "10000011": "received",
+            "10000012": "expired",
+            "10000020": "waiting",
+        }
+
+
+def listed(service, query=""):
+    return service.api(f"/orders{query}").json()["data"]
+
+
+def test_a_cancelled_order_tells_nothing_at_its_end(service):
+    order = told(service, request_id="10000007", expires="1s")
+    other = told(service, request_id="10000008", expires="1s")
+
+    gone = service.api(f"/orders/{order.json()['id']}", method="DELETE")
+
+    [event] = live.eventually(lambda: service.delivered("late.jsonl"))
+    assert gone.status_code == 204
+    assert event["subject"] == "request/10000008"
+    assert (order_of(service, order)["state"], order_of(service, other)["state"]) == (
+        "cancelled",
+        "expired",
+    )
+    service.stop()
+    assert len(service.delivered("late.jsonl")) == 1
+
+
+def test_orders_told_while_their_sms_come_lose_none(service):
+    """The order and its SMS at one instant, a hundred times: whichever is first, it is joined."""
+    with httpx.Client(trust_env=False) as client:
+        for number in range(100, 200):
+            sms = live.sms(number)
+            [order, _] = together(
+                lambda number=number: told(
+                    service, request_id=str(10_000_000 + number), reference=f"r-{number}"
+                ),
+                lambda sms=sms: client.post(service.callback_url(), content=sms),
+            )
+            assert order.status_code == 201
+
+    events = service.api("/events?limit=1000").json()["data"]
+    references = {item["event"]["data"]["reference"] for item in events}
+    assert references == {f"r-{number}" for number in range(100, 200)}
+    assert len(listed(service, "?state=received&limit=1000")) == 100
+
+
+def together(*calls):
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [future.result() for future in [threads.submit(call) for call in calls]]
