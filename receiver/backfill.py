@@ -76,6 +76,11 @@ class Client:
         self._turn = asyncio.Lock()
         self._asked = 0
 
+    @property
+    def asked(self) -> int:
+        """Calls since it was made, answered or not."""
+        return self._asked
+
     async def poll(
         self, known: Sequence[Known], *, since: datetime, now: datetime
     ) -> AsyncIterator[Found | Summary]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from .commands.backfilling import backfill
 from .commands.command import Group
 from .commands.delivering import deliveries, sinks
 from .commands.developing import dev
@@ -50,7 +51,7 @@ def smshook() -> None:
 for _command in (
     *(init, check, serve, send, simulate, dev),
     *(sources, events, routes, deliveries, sinks, quarantine, rejections),
-    orders,
+    *(backfill, orders),
     *(config, healthcheck, migrate, version),
 ):
     smshook.add_command(_command)

@@ -248,11 +248,11 @@ class Pipeline:
         return await self.accept(caller, callback, understood(gate, callback), replaces=kept.id)
 
     def sample(self) -> tuple[str, bytes]:
-        """An event as the first source would bring it, marked as a sample and recorded nowhere.
+        """An event as the first source that calls would bring it; a sample, recorded nowhere.
 
-        Its id and its body. Raises Unknown where there is no source.
+        Its id and its body. Raises Unknown where there is none.
         """
-        gate = next(iter(self._gates.values()), None)
+        gate = next((one for one in self._gates.values() if one.source.kinds), None)
         if gate is None:
             raise Unknown
         at = round(self._now(), 6)
@@ -334,10 +334,12 @@ class Pipeline:
             "source": caller.source,
             "peer": callback.peer,
             "bytes": len(callback.body),
+            "channel": None if callback.channel == "callback" else callback.channel,
         }
         for planned, id_, new in zip(plans, recorded.ids, recorded.new, strict=True):
             if not new:
-                self._log.info("callback.duplicate", event_id=id_, **what)
+                if callback.channel == "callback":  # each poll tells again what is there
+                    self._log.info("callback.duplicate", event_id=id_, **what)
                 continue
             self._log.info("callback.accepted", **_said(planned), **what)
 

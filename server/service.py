@@ -35,6 +35,7 @@ from sinks.worker import Worker
 from . import __version__
 from .addresses import url_at
 from .api import create_api, create_health
+from .backfilling import Backfiller, Backfilling
 from .config import Config, host_and_port
 from .identity import Chance, Identity
 from .log import write_out
@@ -52,6 +53,8 @@ LAST_WORDS = 0.5
 #: Objects made and not freed until the young ones are looked through, and how often that until the
 #: older ones are.
 COLLECTED_AFTER = (5_000, 20, 20)
+#: Seconds for which orders wait, at the start, for what their providers may still tell.
+FIRST_ROUNDS = 120.0
 #: Seconds until a sink that failed as a whole is opened again.
 REOPEN = 1.0
 
@@ -84,10 +87,31 @@ class Service:
             book=book,
         )
         self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=time.time)
+        self.backfilling = Backfilling(
+            [
+                Backfiller(
+                    gate,
+                    pipeline=self.pipeline,
+                    journal=journal,
+                    orders=self.orders,
+                    now=time.time,
+                )
+                for gate in self.gates
+                if gate.source.backfill is not None
+            ],
+            journal=journal,
+            ready=self.ready,
+            now=time.time,
+        )
         self._identity = identity
 
     def ready(self) -> bool:
         return self.journal.working and not (self.pipeline.draining() or self.journal.broken)
+
+    async def end_orders(self) -> None:
+        """After the providers were asked: what came while we were away came in time."""
+        await self.backfilling.first_rounds(within=FIRST_ROUNDS)
+        await self.orders.watch()
 
     def public(self) -> App:
         """`/in` and health; with `admin_listen: same` the API too."""
@@ -110,6 +134,7 @@ class Service:
             journal=self.journal,
             pipeline=self.pipeline,
             orders=self.orders,
+            backfilling=self.backfilling,
             identity=self._identity,
             ready=self.ready,
         )
@@ -164,7 +189,7 @@ async def _run(
         watching = [
             asyncio.create_task(service.pipeline.keep_watch()),
             asyncio.create_task(Watching(service.gates, time.time).run()),
-            asyncio.create_task(service.orders.watch()),
+            asyncio.create_task(service.end_orders()),
         ]
         listeners = await _listening(service, sockets)
         holder = _holder(sockets)
@@ -173,10 +198,13 @@ async def _run(
         started(holder)
         _warn_of_old_sqlite()
         _spare_the_collector()
+        polling = asyncio.create_task(service.backfilling.run())
         await stop.wait()
+        polling.cancel()
         code = await _stop(service, listeners)
         for task in watching:
             task.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
     if code == 0:
         await service.pipeline.write_rejections()
         await journal.close()

@@ -109,8 +109,8 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
             twin=self.twin(text, code, stated),
             data=SmsReceived(
                 from_=reading.sender("phoneFrom", None),
-                country=self.country(reading),
-                service=self.service(reading),
+                country=self.country_of(reading),
+                service=self.service_of(reading),
                 text=text,
                 code=code,
                 urls=links(text or ""),
@@ -192,14 +192,14 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         at = None if stated is None else stated.instant(zone(self.timezone))
         return Twin(form=form, text=text, code=code, second=at.timestamp() if at else None)
 
-    def country(self, reading: Reading) -> str | None:
+    def country_of(self, reading: Reading) -> str | None:
         id_ = reading.text("country")
         country = self.countries.get(id_) if id_ is not None else None
         if id_ is not None and country is None:
             reading.warn("country")
         return country
 
-    def service(self, reading: Reading) -> Service | None:
+    def service_of(self, reading: Reading) -> Service | None:
         id_ = reading.text("service")
         return service(id_, self.service_name(id_ or ""))
 

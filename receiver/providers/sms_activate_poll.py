@@ -187,8 +187,8 @@ class _Poll:
             twin=self._source.twin(text, code, stated, form="getStatusV2"),
             data=CallReceived(
                 from_=reading.sender("phoneFrom", None),
-                country=self._source.country(reading),
-                service=self._source.service(reading),
+                country=self._source.country_of(reading),
+                service=self._source.service_of(reading),
                 text=text,
                 code=code,
                 urls=links(" ".join([text or "", _words(row.get("url")) or ""])),
@@ -261,7 +261,7 @@ class _Poll:
         untimed = Key(parts=("rent", rental, "poll", told_of.raw("phoneFrom"), told_of.raw("text")))
         for step in found(self._source, fields, row, self._now, about="getRentStatus"):
             key = untimed if date is None else None
-            service = self._source.service(Reading(row))
+            service = self._source.service_of(Reading(row))
             yield _with(step, number, "getRentStatus", key=key, service=service)
 
     def _all_old(self, batch: Any) -> bool:

@@ -52,6 +52,7 @@ class SmsPins(Source, tag="smspins", frozen=True, kw_only=True):
     encodings: ClassVar[frozenset[str]] = frozenset()
     paste_at: ClassVar[str] = "nowhere: it sends no callbacks"
     kinds: ClassVar[tuple[str, ...]] = ()
+    country: ClassVar[str | None] = "US"
     polled: ClassVar[Polled | None] = Polled(
         api_url="https://smspins.com/apiv2", every=30.0, min_interval=1.0
     )

@@ -9,6 +9,7 @@ from journal import Journal
 from receiver.door import Gate
 from sinks.worker import Worker
 
+from ..backfilling import Backfilling
 from ..config import Config
 from ..identity import Identity
 from ..orders import Orders
@@ -41,6 +42,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     journal: Journal,
     pipeline: Pipeline,
     orders: Orders,
+    backfilling: Backfilling,
     identity: Identity,
     ready: Callable[[], bool],
     now: Callable[[], float] = time.time,
@@ -80,7 +82,13 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
             stats(journal=journal),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
             rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
-            sources(journal=journal, cursors=cursors("sources"), gates=gates, now=now),
+            sources(
+                journal=journal,
+                cursors=cursors("sources"),
+                gates=gates,
+                backfilling=backfilling,
+                now=now,
+            ),
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )

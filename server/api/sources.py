@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from litestar import Router, get
+from litestar import Router, get, post
+from litestar.params import FromPath
 
 from journal import Journal
 from receiver.door import Gate
 
+from ..backfilling import Backfiller, Backfilling, Run, Why
 from .deliveries import utc
 from .keys import Asking, needs
 from .listing import PAGING, Cursors, Listed
-from .query import read
+from .problems import Problem, not_found
+from .query import instant, read
 
 
 class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,45 @@ class ShownClock(msgspec.Struct, frozen=True, kw_only=True):
     warning: str | None
 
 
+class ShownRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A round of questions to the provider: the one that is under way, else the last."""
+
+    number: int
+    #: `start`, `gap`, `timer` or `asked`.
+    why: str
+    #: How far it looks back.
+    since: datetime
+    started_at: datetime
+    #: Null while it is under way.
+    finished_at: datetime | None
+    #: Orders that it looks after.
+    orders: int
+    #: Calls to the provider.
+    asked: int
+    new: int
+    known: int
+    #: `bad_key`, `busy`, `unreadable`, `journal` or `fault`; null: all was asked and understood.
+    error: str | None
+    detail: str | None
+    notices: Mapping[str, int]
+
+
+class ShownBackfill(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether and when the provider is asked."""
+
+    #: `running`, `waiting`, or `stopped`: the provider does not take the key.
+    state: str
+    #: When it is asked again by itself.
+    next_at: datetime | None
+    run: ShownRun | None
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a POST began: the run of that number, or a later one, holds it."""
+
+    run: int
+
+
 class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     """A source, as it is shown."""
 
@@ -49,22 +91,65 @@ class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     #: When the silence began.
     silent_since: datetime | None
     clock: ShownClock
+    #: Null where it is not configured.
+    backfill: ShownBackfill | None
     tokens: Sequence[ShownToken]
 
 
 def sources(
-    *, journal: Journal, cursors: Cursors, gates: Sequence[Gate], now: Callable[[], float]
+    *,
+    journal: Journal,
+    cursors: Cursors,
+    gates: Sequence[Gate],
+    backfilling: Backfilling,
+    now: Callable[[], float],
 ) -> Router:
+    names = {gate.name for gate in gates}
+
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> Listed[ShownSource]:
         asked = cursors.asked(read(request.scope, PAGING))
         used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
-        return cursors.sliced(asked, [_source(gate, used, now()) for gate in gates])
+        return cursors.sliced(
+            asked, [_source(gate, used, backfilling.of(gate.name), now()) for gate in gates]
+        )
 
-    return Router("/sources", route_handlers=[listed])
+    @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
+    async def backfill(request: Asking, name: FromPath[str]) -> Begun:
+        read(request.scope, {})
+        since = _since(await request.body(), now)
+        backfiller = backfilling.of(name)
+        if backfiller is not None:
+            return Begun(run=backfiller.start(Why.ASKED, since))
+        if name in names:
+            raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
+        raise not_found("source")
+
+    return Router("/sources", route_handlers=[listed, backfill])
 
 
-def _source(gate: Gate, used: Mapping[tuple[str, str], float], now: float) -> ShownSource:
+def _since(body: bytes, now: Callable[[], float]) -> float | None:
+    """Of `{"since": "2d"}` or `{"since": "2026-11-21T12:00:00Z"}`; nothing: what is usual."""
+    try:
+        given = msgspec.json.decode(body or b"{}", type=_Asked)
+        return None if given.since is None else instant(now)(given.since)
+    except msgspec.ValidationError as exc:
+        raise Problem(400, "bad_body", str(exc)) from None
+    except (msgspec.DecodeError, ValueError) as exc:
+        detail = str(exc) if type(exc) is ValueError else "a JSON object is expected"
+        raise Problem(400, "bad_body", f"since: {detail}") from None
+
+
+class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    since: str | None = None
+
+
+def _source(
+    gate: Gate,
+    used: Mapping[tuple[str, str], float],
+    backfiller: Backfiller | None,
+    now: float,
+) -> ShownSource:
     # Also with tokens that are not configured any more.
     last_at = _latest(at for (source, _), at in used.items() if source == gate.name)
     silent_since = gate.watch.silent_since(now)
@@ -77,6 +162,7 @@ def _source(gate: Gate, used: Mapping[tuple[str, str], float], now: float) -> Sh
         last_callback_at=last_at,
         silent_since=utc(silent_since),
         clock=_clock(gate, now),
+        backfill=None if backfiller is None else _backfill(backfiller),
         tokens=[
             ShownToken(
                 fingerprint=fingerprint,
@@ -94,6 +180,19 @@ def _state(last_at: datetime | None, silent_since: float | None) -> str:
     if silent_since is not None:
         return "silent"
     return "waiting" if last_at is None else "receiving"
+
+
+def _backfill(backfiller: Backfiller) -> ShownBackfill:
+    state = "stopped" if backfiller.stopped else "running" if backfiller.running else "waiting"
+    return ShownBackfill(state=state, next_at=utc(backfiller.next_at), run=_run(backfiller.shown()))
+
+
+def _run(run: Run | None) -> ShownRun | None:
+    if run is None:
+        return None
+    told = msgspec.structs.asdict(run)
+    times = ("since", "started_at", "finished_at")
+    return ShownRun(**told | {name: utc(told[name]) for name in times})
 
 
 def _clock(gate: Gate, now: float) -> ShownClock:

@@ -209,6 +209,8 @@ def url_of(name: str) -> None:
     source = config.sources.get(name)
     if source is None:
         raise unknown("source", name, list(config.sources))
+    if source.calls_nobody:
+        raise Failure(f"{name} sends no callbacks: its provider is asked, by its backfill")
     whole = callback_url(config.server.public_url or answers(config), name, source)
     if whole is None:
         raise Failure(

@@ -141,6 +141,8 @@ def send(
     kept = config.sources.get(source)
     if kept is None:
         raise unknown("source", source, list(config.sources))
+    if kept.calls_nobody:
+        raise Failure(f"{source} sends no callbacks: its provider is asked, by its backfill")
     sampling = _Sampling(kept, _kind(kept, kind), _encoding(kept, encoding))
     path = callback_url("", source, kept)
     if path is None:

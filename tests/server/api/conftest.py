@@ -20,6 +20,7 @@ from receiver.proof import Peers
 from receiver.providers import HeroSms, TellABot
 from routes.table import Route, compile_table
 from server.api import create_api, create_health
+from server.backfilling import Backfilling
 from server.config import Api, ApiKey, Config, Server
 from server.identity import Identity
 from server.orders import Orders
@@ -82,6 +83,7 @@ class Service:
             journal=journal,
             pipeline=self.pipeline,
             orders=self.orders,
+            backfilling=Backfilling((), journal=journal, ready=lambda: True, now=lambda: self.now),
             identity=identity,
             ready=lambda: self.is_ready,
             now=lambda: self.now,

@@ -1,0 +1,389 @@
+"""Asks providers for what callbacks did not bring: at start, after a gap, in time, on request.
+
+What is found passes the same way as a callback: normalized, deduplicated, planned, recorded.
+"""
+
+import asyncio
+import contextlib
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from journal import Journal, Order, Wanted
+from journal.commit import Unavailable, Unfit
+from journal.event import SUBJECTS
+from receiver.backfill import Client, Summary, asking
+from receiver.door import Caller, Gate
+from receiver.polling import Found, Known
+
+from .orders import Orders
+from .pipeline import Pipeline
+
+#: Seconds that the first backfill of a source reaches back, and that after a gap looks at orders.
+REACH = 2 * 86400.0
+#: Seconds before the end of the one before: clocks differ, and providers are slow to list.
+OVERLAP = 600.0
+#: Events that are read to learn which orders there are, the newest first.
+MOST_EVENTS = 2000
+_PAGE = 500
+#: Seconds until it is tried again where our own journal could not take what was found.
+AGAIN = 10.0
+#: Seconds between two notes that we are there.
+NOTED_EVERY = 10.0
+#: Seconds by which our clock does not go forward in a second while we run.
+_JUMP = 30.0
+_ALIVE = "alive"
+#: The moment of the journal at which a source had last been asked for all.
+_MOMENT = "backfilled/{}"
+
+log = structlog.get_logger()
+
+
+class Why(enum.StrEnum):
+    """What made it ask."""
+
+    START = "start"
+    GAP = "gap"  # the service was not ready for a while
+    TIMER = "timer"
+    ASKED = "asked"  # by the API
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One round of questions. Times are seconds since the epoch."""
+
+    #: Counts from 1 at each start of the service.
+    number: int
+    why: Why
+    #: How far it looks back.
+    since: float
+    started_at: float
+    finished_at: float | None = None
+    #: Orders that it looks after.
+    orders: int = 0
+    #: Calls to the provider.
+    asked: int = 0
+    #: Of what was found.
+    new: int = 0
+    known: int = 0
+    #: `bad_key`, `busy`, `unreadable` or `journal`; null: all was asked and understood.
+    error: str | None = None
+    #: Of which command, and what was wrong, without a value.
+    detail: str | None = None
+    #: What a person should know: `auto_check_off`, and how often.
+    notices: Mapping[str, int] = {}
+
+
+class Backfiller:
+    """Of one source."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        pipeline: Pipeline,
+        journal: Journal,
+        orders: Orders,
+        now: Callable[[], float],
+    ) -> None:
+        self._gate, self._pipeline = gate, pipeline
+        self._journal, self._orders, self._now = journal, orders, now
+        self._every = gate.source.asking().every
+        self._wanted = asyncio.Event()
+        self._why = Why.START
+        self._since: float | None = None
+        self._numbered = 0
+        self._client: Client | None = None
+        self._asked_before = 0
+        #: Seconds that the provider wants to be left alone.
+        self._left_alone = 0.0
+        #: Set when the first round has ended.
+        self.began = asyncio.Event()
+        #: The one that is under way, else the last.
+        self.last: Run | None = None
+        #: The provider does not take our key: only a person's asking goes on.
+        self.stopped = False
+        #: When it asks again by itself.
+        self.next_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self._gate.name
+
+    @property
+    def running(self) -> bool:
+        return self.last is not None and self.last.finished_at is None
+
+    def shown(self) -> Run | None:
+        """The round that is under way, as far as it is, else the last."""
+        if self.last is None or self._client is None or not self.running:
+            return self.last
+        asked = self._client.asked - self._asked_before
+        return msgspec.structs.replace(self.last, asked=asked)
+
+    def start(self, why: Why, since: float | None = None) -> int:
+        """Ask at once, or when the round that is under way has ended; the number of that round."""
+        if self.stopped and why is not Why.ASKED:
+            return self._numbered
+        if since is not None:
+            self._since = since if self._since is None else min(since, self._since)
+        self._why, self.stopped = why, False
+        self._wanted.set()
+        return self._numbered + 1
+
+    async def run(self) -> None:
+        """Ask now, and whenever it is time or somebody wants it, until cancelled."""
+        async with asking(self._gate.source) as client:
+            self._client = client
+            self._wanted.set()
+            while True:
+                await self._until_wanted()
+                self._wanted.clear()
+                await self._round(client)
+                self.began.set()
+
+    async def _until_wanted(self) -> None:
+        wait = None if self.next_at is None else max(0.0, self.next_at - self._now())
+        try:
+            async with asyncio.timeout(wait):
+                await self._wanted.wait()
+        except TimeoutError:
+            self._why = Why.TIMER
+
+    async def _round(self, client: Client) -> None:
+        run = await self._begun()
+        try:
+            known = await self._known(run)
+            self.last = run = msgspec.structs.replace(run, orders=len(known))
+            run = await self._polled(client, run, known)
+        except (Unavailable, Unfit):
+            # The journal says the rest itself; nothing was lost, it is asked for again.
+            run = msgspec.structs.replace(self.last or run, error="journal", detail="not written")
+        except Exception as exc:  # noqa: BLE001 - a fault of ours ends one round, and no source
+            log.error("backfill.fault", source=self.name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
+            run = msgspec.structs.replace(self.last or run, error="fault", detail="report it")
+        await self._ended(run)
+
+    async def _begun(self) -> Run:
+        self._numbered += 1
+        at = self._now()
+        until_now = await self._journal.moment(_MOMENT.format(self.name))
+        since = at - REACH if until_now is None else until_now - OVERLAP
+        if self._since is not None:
+            since = min(since, self._since)
+        self._since = None
+        self.next_at = None
+        self.last = Run(number=self._numbered, why=self._why, since=since, started_at=at)
+        return self.last
+
+    async def _polled(self, client: Client, run: Run, known: Sequence[Known]) -> Run:
+        self._asked_before = client.asked
+        since, now = _utc(run.since), _utc(run.started_at)
+        async for item in client.poll(known, since=since, now=now):
+            if isinstance(item, Summary):
+                self._left_alone = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
+                return _summed(run, item)
+            new = await self._accepted(item)
+            run = msgspec.structs.replace(run, new=run.new + new, known=run.known + (not new))
+            self.last = run
+        return run
+
+    async def _accepted(self, found: Found) -> bool:
+        """Whether it is news."""
+        caller = Caller(source=self.name, token="", request_id=self._pipeline.request_id())
+        accepted = await self._pipeline.accept(caller, found.callback, (found.happening,))
+        return accepted.status == "accepted"
+
+    async def _ended(self, run: Run) -> None:
+        run = msgspec.structs.replace(run, finished_at=self._now())
+        self.stopped = run.error == "bad_key"
+        if run.error is None:
+            await self._remembered(run.started_at)
+        self.next_at = None if self.stopped else self._now() + self._wait(run)
+        self.last = run
+        self._say(run)
+
+    async def _remembered(self, at: float) -> None:
+        try:
+            await self._journal.note(_MOMENT.format(self.name), at)
+        except Unavailable:
+            return  # the next round asks for as much again
+
+    def _wait(self, run: Run) -> float:
+        return AGAIN if run.error == "journal" else max(self._every, self._left_alone)
+
+    def _say(self, run: Run) -> None:
+        said = {
+            "source": self.name,
+            "why": run.why.value,
+            "since": _utc(run.since).isoformat(timespec="seconds"),
+            "asked": run.asked,
+            "new": run.new,
+            "known": run.known,
+            "error": run.error,
+            "detail": run.detail,
+            "notices": dict(run.notices) or None,
+            "took_ms": round(((run.finished_at or run.started_at) - run.started_at) * 1000, 1),
+        }
+        if run.error == "bad_key":
+            log.error("backfill.finished", **said)
+        elif run.error is not None or run.notices:
+            log.warning("backfill.finished", **said)
+        else:
+            log.info("backfill.finished", **said)
+
+    # --- what it looks after ----------------------------------------------------------------
+
+    async def _known(self, run: Run) -> Sequence[Known]:
+        """The open orders that we were told, and those that events have told of.
+
+        In time, of what is new since the last round alone; else of two days, and of rentals always:
+        a one-time request gets a single SMS, and to ask for each takes TellABot fifteen seconds.
+        """
+        reach = min(run.since, run.started_at - REACH)
+        told = [_ordered(order) for order in self._orders.open(self.name, since=run.since)]
+        recent = run.since if run.why is Why.TIMER else reach
+        heard = await self._heard(reach)
+        subjects = {_subject(known) for known in told}
+        of_events = [
+            known
+            for at, known in heard
+            if (at >= recent or known.rental_id is not None) and _subject(known) not in subjects
+        ]
+        return [*told, *of_events]
+
+    async def _heard(self, since: float) -> Sequence[tuple[float, Known]]:
+        """What events tell of orders, each once, the newest first."""
+        found: dict[str, tuple[float, Known]] = {}
+        after: int | None = None
+        for _ in range(MOST_EVENTS // _PAGE):
+            page = await self._journal.events(
+                Wanted(source=(self.name,), since=since), after=after, limit=_PAGE, desc=True
+            )
+            for _, body in page.items:
+                event = _decode(body)
+                found.setdefault(event.subject, (event.recordedtime.timestamp(), _known(event)))
+            if not page.has_more:
+                break
+            after = page.next_seq
+        return [(at, known) for at, known in found.values() if known is not _NONE]
+
+
+class Backfilling:
+    """All that ask, and what makes them ask: the service began, or was not ready for a while."""
+
+    def __init__(
+        self,
+        backfillers: Sequence[Backfiller],
+        *,
+        journal: Journal,
+        ready: Callable[[], bool],
+        now: Callable[[], float],
+    ) -> None:
+        self._backfillers = {one.name: one for one in backfillers}
+        self._journal, self._ready, self._now = journal, ready, now
+
+    def of(self, source: str) -> Backfiller | None:
+        """None: that source has no `backfill`, or there is none of that name."""
+        return self._backfillers.get(source)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        if not self._backfillers:
+            return
+        await self._reach_back()
+        async with asyncio.TaskGroup() as tasks:
+            for one in self._backfillers.values():
+                tasks.create_task(one.run())
+            tasks.create_task(self._watch())
+
+    async def first_rounds(self, within: float) -> None:
+        """Until each source was asked once, or so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                for one in self._backfillers.values():
+                    await one.began.wait()
+
+    async def _reach_back(self) -> None:
+        """To the last moment that we are known to have been there."""
+        alive = await self._journal.moment(_ALIVE)
+        if alive is None:
+            return
+        for one in self._backfillers.values():
+            one.start(Why.START, alive - OVERLAP)
+        log.info("service.gap", since=_utc(alive).isoformat(timespec="seconds"))
+
+    async def _watch(self) -> None:
+        was_ready, last, noted = True, self._now(), float("-inf")
+        while True:
+            ready, at = self._ready(), self._now()
+            # A machine that was asleep has a clock that jumps.
+            if ready and (not was_ready or at - last > _JUMP):
+                for one in self._backfillers.values():
+                    one.start(Why.GAP, last - OVERLAP)
+            if ready and at - noted >= NOTED_EVERY:
+                noted = await self._noted(at)
+            was_ready, last = ready, at if ready else last
+            await asyncio.sleep(1)
+
+    async def _noted(self, at: float) -> float:
+        with contextlib.suppress(Unavailable):
+            await self._journal.note(_ALIVE, at)
+        return at
+
+
+class _Data(msgspec.Struct, frozen=True):
+    to: str | None = None
+
+
+class _Event(msgspec.Struct, frozen=True):
+    subject: str
+    recordedtime: datetime
+    data: _Data
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+#: Of an event that tells of no order.
+_NONE = Known()
+
+
+def _known(event: _Event) -> Known:
+    kind, _, id_ = event.subject.partition("/")
+    name = SUBJECTS.get(kind)
+    if name not in Known.__struct_fields__:
+        return _NONE
+    try:
+        return Known(**{name: id_}, number=event.data.to)
+    except ValueError:
+        return _NONE  # no id that a provider could be asked for
+
+
+def _ordered(order: Order) -> Known:
+    ids: dict[str, Any] = {order.kind: order.name, "number": order.number, "service": order.service}
+    return Known(**ids)
+
+
+def _subject(known: Known) -> tuple[str | None, ...]:
+    ids = (known.request_id, known.activation_id, known.rental_id)
+    return ids if any(ids) else (known.number,)
+
+
+def _summed(run: Run, summary: Summary) -> Run:
+    first = summary.errors[0] if summary.errors else None
+    notices: dict[str, int] = {}
+    for notice in summary.notices:
+        notices[notice.word] = notices.get(notice.word, 0) + 1
+    return msgspec.structs.replace(
+        run,
+        asked=summary.asked,
+        error=first and first.kind,
+        detail=first and f"{first.command}: {first.detail}",
+        notices=notices,
+    )
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

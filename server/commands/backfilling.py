@@ -1,0 +1,81 @@
+"""`smshook backfill`: ask a provider for what its callbacks did not bring."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from journal.plain import plain
+
+from ..client import Client
+from .command import Command, Failure, output_option, print_fields, print_json
+from .listing import second, segment
+from .service import connect, connection_options
+
+#: Seconds between two looks at how far it is.
+_LOOK = 0.3
+_SHOWN = ("orders", "asked", "new", "known")
+
+
+@click.command(cls=Command, example="backfill tellabot --since 2d")
+@click.argument("source", type=segment)
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="RFC 3339, or a duration ago such as 2d; else from the last time on.",
+)
+@output_option
+@connection_options
+def backfill(url: str | None, key: str | None, output: str, source: str, since: str | None) -> None:
+    """Ask a provider for what its callbacks did not bring.
+
+    SOURCE is a name of the configuration that has a backfill. Nothing is bought, cancelled or
+    changed there. What is found becomes an event once, whichever way it comes.
+    """
+    with connect(url, key, "admin", whole=True) as client:
+        body = {} if since is None else {"since": since}
+        wanted = client.post(f"/v1/sources/{source}/backfill", json=body)["run"]
+        run = _followed(client, source, wanted)
+    if output == "json":
+        print_json(run)
+    else:
+        print_fields({"since": second(run["since"]), **{name: run[name] for name in _SHOWN}})
+        for word, times in run["notices"].items():
+            click.echo(plain(f"notice: {word} ({times})"), err=True)
+    if run["error"] is not None:
+        raise Failure(f"{source}: {run['error']}: {run['detail']}")
+
+
+def _followed(client: Client, source: str, wanted: int) -> Mapping[str, Any]:
+    """How it went; until then how far it is, where a person looks."""
+    people = sys.stderr.isatty()
+    while True:
+        run = _run(client, source)
+        mine = run is not None and run["number"] >= wanted
+        if run is not None and mine and run["finished_at"] is not None:
+            if people:
+                click.echo("\r\x1b[K", nl=False, err=True)
+            return run
+        if people:
+            click.echo(f"\r\x1b[K{_line(run if mine else None)}", nl=False, err=True)
+        time.sleep(_LOOK)
+
+
+def _run(client: Client, source: str) -> Mapping[str, Any] | None:
+    for item in client.pages("/v1/sources", {}, limit=sys.maxsize):
+        if item["name"] == source and item["backfill"] is not None:
+            run: Mapping[str, Any] | None = item["backfill"]["run"]
+            return run
+    raise Failure(f"{source} is not asked any more")
+
+
+def _line(run: Mapping[str, Any] | None) -> str:
+    """`[#####-----] 12 of about 24 calls, 3 new, 9 known`: each order is one call or two."""
+    if run is None:
+        return "waits for the round that is under way"
+    about = max(run["orders"] + 1, run["asked"])
+    done = round(20 * run["asked"] / about)
+    bar = f"[{'#' * done}{'-' * (20 - done)}]"
+    return f"{bar} {run['asked']} of about {about} calls, {run['new']} new, {run['known']} known"
