@@ -52,6 +52,8 @@ _NOTHING = frozenset(
         "STATUS_WAIT_RETRY",
     }
 )
+#: How the list tells of SMS that are not the newest.
+_CODES_ALONE = "getActiveActivations.smsCode"
 #: How a time says that there is none.
 _NO_TIME = "0000-00-00"
 _PAGE = 100
@@ -87,8 +89,9 @@ class _Poll:
         numbers = {order.activation_id: order.number for order in known}
         for id_ in dict.fromkeys([*active, *(order.activation_id or "" for order in known)]):
             row = active.get(id_, {})
-            if row and not _codes(row) and not _words(row.get("smsText")):
-                continue  # still waits
+            silent = not _codes(row) and not _words(row.get("smsText"))
+            if row and silent and not (id_ in numbers and "getStatusV2" in self._commands):
+                continue  # still waits; of a call alone nothing is listed
             yield from self._activation(id_, row, services.get(id_), numbers.get(id_))
         if "getHistory" in self._commands:
             yield from self._history()
@@ -124,7 +127,10 @@ class _Poll:
             yield from self._untimed(fields | newest, row, to, "getActiveActivations")
         for code in codes[:-1]:
             if code not in told_of:
-                yield from self._untimed(fields | {"code": code}, row, to, "getActiveActivations")
+                # While it was the newest it had a text, and so another key: hence a form of its own.
+                yield from self._untimed(
+                    fields | {"code": code}, row, to, "getActiveActivations", form=_CODES_ALONE
+                )
 
     def _says_enough(self, row: Mapping[str, Any]) -> bool:
         """A row of the list says more than getStatus would."""
@@ -162,14 +168,20 @@ class _Poll:
                 yield _with(step, to, "getStatusV2")
 
     def _untimed(
-        self, fields: Mapping[str, Any], row: Mapping[str, Any], to: str | None, command: str
+        self,
+        fields: Mapping[str, Any],
+        row: Mapping[str, Any],
+        to: str | None,
+        command: str,
+        *,
+        form: str | None = None,
     ) -> Iterator[Found | Notice]:
         """Rows that say no time are there as long as the activation is: one key for all of it.
 
         A callback's windows of arrival would make it news again every two hours.
         """
         for step in found(self._source, fields, row, self._now, about=command):
-            yield _with(step, to, command, key=_untimed_key("act", fields))
+            yield _with(step, to, form or command, key=_untimed_key("act", fields))
 
     def _called(self, fields: Mapping[str, Any], row: Mapping[str, Any], to: str | None) -> Found:
         reading, callback = Reading(fields), polled(row, self._now)

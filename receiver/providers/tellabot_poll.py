@@ -72,9 +72,14 @@ def _by_number(row: Mapping[str, Any]) -> Mapping[str, str]:
 def _assignment(source: Source, asking: Asking, request: str, now: datetime) -> Poll:
     answer = yield _ask(asking, "request_status", id=request)
     for row in answer or ():
-        if row.get("status") in _ASSIGNED and row.get("mdn"):
+        if row.get("status") in _ASSIGNED and row.get("mdn") and _is_bid(row):
             fields = {**row, "event": "priority_request", "status": "ok", "id": request}
             yield from _assigned(source, fields, row, now)
+
+
+def _is_bid(row: Mapping[str, Any]) -> bool:
+    """Others had their number at once, and no callback ever told of it."""
+    return str(row.get("markup", "unknown")) != "0"
 
 
 def _assigned(

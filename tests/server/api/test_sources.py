@@ -35,6 +35,7 @@ async def test_a_source_waits_until_its_first_callback(service):
         "last_callback_at": None,
         "silent_since": None,
         "clock": {"offset": None, "measured": 0, "timezone": None, "warning": None},
+        "backfill": None,
         "tokens": [
             {"fingerprint": first, "current": True, "last_used_at": None},
             {"fingerprint": second, "current": False, "last_used_at": None},
