@@ -86,7 +86,7 @@ class Outage:
 
     async def given_up(self):
         """The provider has no attempt to make any more."""
-        while self.simulation._tasks:
+        while self.simulation._tasks:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.02)
 
 
@@ -145,7 +145,9 @@ async def test_what_was_sent_in_an_outage_comes_once(provider, tmp_path, unused_
     assert Counter(event["id"] for event in delivered) == Counter(e["id"] for e in events)
     assert (run["error"], writes) == (None, [])
     with capsys.disabled():
-        print(f"\n{provider}: {json.dumps({n: run[n] for n in ('asked', 'new', 'known')})}")
+        print(  # noqa: T201 - figures for whoever runs it
+            f"\n{provider}: {json.dumps({n: run[n] for n in ('asked', 'new', 'known')})}"
+        )
 
 
 def code(text):

@@ -127,7 +127,7 @@ class _Poll:
             yield from self._untimed(fields | newest, row, to, "getActiveActivations")
         for code in codes[:-1]:
             if code not in told_of:
-                # While it was the newest it had a text, and so another key: hence a form of its own.
+                # As the newest it had a text, and so another key: hence a form of its own.
                 yield from self._untimed(
                     fields | {"code": code}, row, to, "getActiveActivations", form=_CODES_ALONE
                 )
