@@ -1,0 +1,84 @@
+"""A running service and a simulated provider that calls it and is asked by it, for tests."""
+
+import asyncio
+
+import live
+from rehearsing import KEY as PROVIDER_KEY
+
+from rehearsal import SIMULATED
+from rehearsal.simulation import NewMessage, NewOrder
+
+#: How an order of each is told to us.
+IDS = {"tellabot": "request_id"}
+#: Those that have no list of what is ordered: without our orders nobody knows what to ask for.
+TOLD = {"tellabot", "smsbower", "daisysms"}
+CONFIG = """
+sources:
+  theirs:
+    provider: {provider}
+    {tokens}
+    backfill: {{user: me, api_key: "{key}", every: {every}, min_interval: 0s, api_url: "{api_url}"}}
+sinks:
+  log: {{type: file, path: events.jsonl}}
+routes:
+  everything: {{to: [log]}}
+server: {{secret: "{secret}", listen: "127.0.0.1:{port}", admin_listen: "127.0.0.1:0"}}
+journal: {{url: "sqlite:///smshook.db"}}
+api: {{keys: {{admin: {{key: "{admin}", scopes: [admin]}}}}}}
+"""
+
+
+def configured(provider, client, port, *, every="1h", key=PROVIDER_KEY):
+    tokens = "" if provider == "smspins" else f'tokens: ["{live.TOKEN}"]'
+    return CONFIG.format(
+        provider=provider,
+        tokens=tokens,
+        key=key,
+        every=every,
+        api_url=f"{str(client.base_url).rstrip('/')}{SIMULATED[provider].path}",
+        secret=live.SECRET,
+        admin=live.KEY,
+        port=port,
+    )
+
+
+class Outage:
+    """A service and the provider that calls it; what is slow runs beside the provider's loop."""
+
+    def __init__(self, service, simulation, provider):
+        self.service, self.simulation, self.provider = service, simulation, provider
+
+    async def order(self):
+        order = self.simulation.order(NewOrder(id=None))
+        if self.provider in TOLD:
+            body = {"source": "theirs", IDS.get(self.provider, "activation_id"): order.id}
+            answer = await asyncio.to_thread(self.service.api, "/orders", method="POST", json=body)
+            assert answer.status_code == 201, answer.text
+        return order
+
+    def message(self, order, text):
+        self.simulation.receive(order.id, NewMessage(text=text))
+
+    async def events(self):
+        answer = await asyncio.to_thread(self.service.api, "/events")
+        return [item["event"] for item in answer.json()["data"]]
+
+    async def eventually(self, number):
+        def enough():
+            return len(self.service.api("/events").json()["data"]) >= number
+
+        await asyncio.to_thread(live.eventually, enough)
+
+    async def run(self):
+        """The round of questions that it began with, when it has ended."""
+
+        def ended():
+            run = self.service.api("/sources").json()["data"][0]["backfill"]["run"]
+            return run and run["finished_at"] and run
+
+        return await asyncio.to_thread(live.eventually, ended, within=20)
+
+    async def given_up(self):
+        """The provider has no attempt to make any more."""
+        while self.simulation._tasks:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)

@@ -1,0 +1,178 @@
+"""A source is asked in time and on request; what goes wrong is said, and nothing is told twice."""
+
+import asyncio
+import contextlib
+import time
+from datetime import datetime
+
+import live
+import pytest
+from outage import Outage, configured
+from rehearsing import KEY as PROVIDER_KEY
+from rehearsing import running
+
+from rehearsal.account import Fault
+from rehearsal.simulation import NewOrder
+
+WRONG = "k3y-that-nobody-knows"
+
+
+@contextlib.asynccontextmanager
+async def asked(folder, provider, port, **options):
+    """A service that asks that simulated provider."""
+    callback = f"http://127.0.0.1:{port}/in/theirs/{live.TOKEN}"
+    async with running(provider, callback=callback, speed=100_000.0) as (simulation, client):
+        service = live.Live(folder, configured(provider, client, port, **options))
+        try:
+            await asyncio.to_thread(service.start)
+            yield Outage(service, simulation, provider)
+        finally:
+            service.__exit__(None)
+
+
+def source(service):
+    return service.api("/sources").json()["data"][0]
+
+
+def finished(service):
+    return [line for line in service.logged() if line["event"] == "backfill.finished"]
+
+
+async def test_a_provider_that_calls_nobody_is_asked_in_time(tmp_path, unused_tcp_port):
+    """Mutant: no timer."""
+    async with asked(tmp_path, "smspins", unused_tcp_port, every="200ms") as outage:
+        await outage.run()
+        outage.message(await outage.order(), "Your code is 111101")
+        await outage.eventually(1)
+        [event] = await outage.events()
+        shown = await asyncio.to_thread(source, outage.service)
+
+    assert (event["data"]["code"], event["data"]["channel"]) == ("111101", "poll")
+    assert (shown["backfill"]["run"]["why"], shown["last_callback_at"]) == ("timer", None)
+
+
+async def test_what_is_told_again_by_each_poll_is_counted_once(tmp_path, unused_tcp_port):
+    """Mutants: each round a duplicate more; a line in the log for each."""
+    async with asked(tmp_path, "sms_activate", unused_tcp_port) as outage:
+        await outage.run()
+        outage.message(await outage.order(), "Your code is 111101")
+        await outage.eventually(1)
+        runs = []
+        for _ in range(3):
+            result = await asyncio.to_thread(
+                outage.service.run, "backfill", "theirs", "--output", "json"
+            )
+            runs.append(result)
+        [event] = await outage.events()
+        shown = await asyncio.to_thread(outage.service.api, f"/events/{event['id']}")
+        stats = await asyncio.to_thread(outage.service.stats)
+        logged = outage.service.logged()
+
+    assert [copy["channel"] for copy in shown.json()["duplicates"]] == ["poll"]
+    assert event["data"]["to"] == f"+{outage.simulation.account.messages[0].to}"
+    assert (stats["events"], stats["duplicates"]) == (1, 1)
+    assert [line["event"] for line in logged].count("callback.duplicate") == 0
+    assert stats["deliveries"] == {
+        "pending": 0, "sending": 0, "delivered": 1, "dead": 0, "expired": 0
+    }  # fmt: skip
+
+
+async def test_a_key_that_is_not_taken_stops_the_asking_until_somebody_asks(
+    tmp_path, unused_tcp_port
+):
+    """Mutants: asked again in time; the key in the log or on stderr."""
+    async with asked(tmp_path, "herosms", unused_tcp_port, every="200ms", key=WRONG) as outage:
+        run = await outage.run()
+        before = len(outage.simulation.account.asked)
+        await asyncio.sleep(0.7)
+        after = len(outage.simulation.account.asked)
+        shown = (await asyncio.to_thread(source, outage.service))["backfill"]
+        result = await asyncio.to_thread(outage.service.run, "backfill", "theirs", check=False)
+        again = len(outage.simulation.account.asked)
+        logged = finished(outage.service)
+        written = outage.service.log.read_text() + outage.service.errors.read_text()
+
+    assert (run["error"], shown["state"], shown["next_at"]) == ("bad_key", "stopped", None)
+    assert before == after < again
+    assert {(line["level"], line["error"]) for line in logged} == {("error", "bad_key")}
+    assert (result.returncode, "bad_key" in result.stderr) == (1, True)
+    assert WRONG not in written + result.stdout + result.stderr
+
+
+async def test_a_provider_that_is_asked_too_often_is_left_alone_for_as_long_as_it_says(
+    tmp_path, unused_tcp_port
+):
+    """Mutant: `every` alone decides."""
+    async with asked(tmp_path, "sms_online", unused_tcp_port, every="200ms") as outage:
+        await outage.run()
+        outage.simulation.account.faults.append(Fault(fault="rate_limit", seconds=300))
+        begin = time.time()
+
+        def busy():
+            run = source(outage.service)["backfill"]["run"]
+            return run["error"] == "busy" and run["finished_at"]
+
+        await asyncio.to_thread(live.eventually, busy)
+        shown = (await asyncio.to_thread(source, outage.service))["backfill"]
+        logged = finished(outage.service)
+
+    assert shown["state"] == "waiting"
+    assert datetime.fromisoformat(shown["next_at"]).timestamp() >= begin + 300
+    assert (logged[-1]["level"], logged[-1]["error"]) == ("warning", "busy")
+
+
+async def test_the_key_and_the_texts_are_in_no_log(tmp_path, unused_tcp_port):
+    async with asked(tmp_path, "tellabot", unused_tcp_port) as outage:
+        outage.message(await outage.order(), "Your code is 111101")
+        await outage.eventually(1)
+        result = await asyncio.to_thread(
+            outage.service.run, "--config", "smshook.yaml", "backfill", "theirs", "--since", "3d"
+        )
+        written = outage.service.log.read_text() + outage.service.errors.read_text()
+
+    assert "asked" in result.stdout
+    assert not [word for word in (PROVIDER_KEY, "111101", "Your code") if word in written]
+
+
+async def test_an_order_does_not_expire_before_its_provider_was_asked(tmp_path, unused_tcp_port):
+    """What came while we were away came in time. Mutant: orders end at once at the start."""
+    async with asked(tmp_path, "sms_activate", unused_tcp_port) as outage:
+        await outage.run()
+        order = outage.simulation.order(NewOrder())
+        told = {"source": "theirs", "activation_id": order.id, "expires": "1s"}
+        answer = await asyncio.to_thread(outage.service.api, "/orders", method="POST", json=told)
+        await asyncio.to_thread(outage.service.kill)
+        outage.message(order, "Your code is 111101")
+        await outage.given_up()
+        await asyncio.sleep(1.1)
+        await asyncio.to_thread(outage.service.start)
+        await outage.eventually(1)
+        await outage.run()
+        await asyncio.sleep(0.5)
+        events = await outage.events()
+        kept = await asyncio.to_thread(outage.service.api, f"/orders/{answer.json()['id']}")
+
+    assert [event["type"] for event in events] == ["sms.received"]
+    assert kept.json()["state"] == "received"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "key", "status", "code"),
+    [
+        ("/sources/nobody/backfill", {}, live.KEY, 404, "not_found"),
+        ("/sources/tellabot/backfill", {}, live.KEY, 409, "not_configured"),
+        ("/sources/tellabot/backfill", {"since": "yesterday"}, live.KEY, 400, "bad_body"),
+        ("/sources/tellabot/backfill", {"from": "2d"}, live.KEY, 400, "bad_body"),
+        ("/sources/tellabot/backfill", {}, "another-key-0123456789", 401, "unauthorized"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(resting, path, body, key, status, code):
+    answer = resting.api(path, method="POST", json=body, key=key)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.fixture(scope="module")
+def resting(tmp_path_factory):
+    with live.Live(tmp_path_factory.mktemp("resting")) as service:
+        yield service
