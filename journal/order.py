@@ -69,6 +69,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     expires_at: float
     state: OrderState = OrderState.WAITING
+    #: When the first of the events that it waits for was accepted; None: none is there. As it was
+    #: when the order was read: it is kept with the events, not with the order.
+    received_at: float | None = None
 
     @property
     def subject(self) -> str:

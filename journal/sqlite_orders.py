@@ -35,6 +35,14 @@ _COLUMNS = (
     " labels, created_at, expires_at, state"
 )
 _SLOTS = ", ".join("?" * (_COLUMNS.count(",") + 1))
+_AWAITED = ", ".join(f"'{type_}'" for type_ in sorted(AWAITED))
+# The first is found by an index, however many an order has.
+_READ = (
+    f"{_COLUMNS}, (select recorded_at from order_events"  # noqa: S608 - our words
+    " join events on events.seq = order_events.event"
+    f" where order_seq = orders.seq and type in ({_AWAITED})"
+    " order by order_events.event limit 1) as received_at"
+)
 _FREE = "not exists (select 1 from order_events where order_events.event = events.seq)"
 
 
@@ -120,7 +128,7 @@ def join(conn: sqlite3.Connection, order_id: str, event: int) -> None:
 
 def _known(conn: sqlite3.Connection, given: Order) -> Order | None:
     row = conn.execute(
-        f"select {_COLUMNS} from orders where source = ? and kind = ? and name = ?"  # noqa: S608 - our words
+        f"select {_READ} from orders where source = ? and kind = ? and name = ?"  # noqa: S608 - our words
         " order by seq desc limit 1",
         (given.source, given.kind, given.name),
     ).fetchone()
@@ -202,7 +210,7 @@ def _receive(conn: sqlite3.Connection, order_id: str) -> None:
 
 def _order(conn: sqlite3.Connection, order_id: str) -> Order | None:
     row = conn.execute(
-        f"select {_COLUMNS} from orders where id = ?",  # noqa: S608 - our words
+        f"select {_READ} from orders where id = ?",  # noqa: S608 - our words
         (order_id,),
     ).fetchone()
     return None if row is None else _read(row)
@@ -223,7 +231,7 @@ def orders(
         *named,
     ]
     indexed = not conditions or bool(wanted.reference or wanted.number or named)
-    sought = Sought(*("orders", "seq", _COLUMNS, conditions, indexed))
+    sought = Sought(*("orders", "seq", _READ, conditions, indexed))
     return page(conn, sought, _read, after=after, limit=limit, desc=desc)
 
 
@@ -249,8 +257,8 @@ def order(conn: sqlite3.Connection, order_id: str) -> KeptOrder | None:
 def open_orders(conn: sqlite3.Connection, *, since: float) -> list[Order]:
     # Two questions, because each of the indexes answers one.
     rows = conn.execute(
-        f"select {_COLUMNS} from (select * from orders where expires_at >= ?"  # noqa: S608 - our words
-        " union select * from orders where state = 'waiting') order by seq",
+        f"select {_READ} from (select * from orders where expires_at >= ?"  # noqa: S608 - our words
+        " union select * from orders where state = 'waiting') as orders order by seq",
         (since,),
     )
     return [_read(row) for row in rows]
@@ -267,7 +275,8 @@ def _values(order: Order) -> tuple[object, ...]:
 
 
 def _read(row: Sequence[Any]) -> Order:
-    said: Mapping[str, Any] = dict(zip(_COLUMNS.replace(",", " ").split(), row, strict=True))
+    names = (*_COLUMNS.replace(",", " ").split(), "received_at")
+    said: Mapping[str, Any] = dict(zip(names, row, strict=True))
     plain = {name: value for name, value in said.items() if name not in ("amount", "currency")}
     price = said["amount"] and Price(amount=said["amount"], currency=said["currency"])
     labels, state = msgspec.json.decode(said["labels"]), OrderState(said["state"])

@@ -15,6 +15,7 @@ from .commands.judging import routes
 from .commands.ordering import orders
 from .commands.reading import events, quarantine, rejections, sources
 from .commands.rehearsing import simulate
+from .commands.reporting import report
 from .commands.running import healthcheck, send, serve
 from .commands.setup import check, config, init, migrate, version
 
@@ -51,7 +52,7 @@ def smshook() -> None:
 for _command in (
     *(init, check, serve, send, simulate, dev),
     *(sources, events, routes, deliveries, sinks, quarantine, rejections),
-    *(backfill, orders),
+    *(backfill, orders, report),
     *(config, healthcheck, migrate, version),
 ):
     smshook.add_command(_command)

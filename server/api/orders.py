@@ -30,6 +30,8 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     source: str
+    #: The `provider` of that source.
+    provider: str
     request_id: str | None
     activation_id: str | None
     rental_id: str | None
@@ -43,6 +45,8 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     created_at: datetime
     expires: datetime
+    #: When its first SMS or call was accepted; null: none was, or none is kept.
+    received_at: datetime | None
 
 
 class WholeOrder(ShownOrder, frozen=True, kw_only=True):
@@ -114,6 +118,7 @@ def _said(order: Order) -> dict[str, Any]:
     return {
         "id": order.id,
         "source": order.source,
+        "provider": order.provider,
         **ids,
         "number": order.number,
         "service": order.service,
@@ -124,6 +129,7 @@ def _said(order: Order) -> dict[str, Any]:
         "state": order.state,
         "created_at": utc(order.created_at),
         "expires": utc(order.expires_at),
+        "received_at": utc(order.received_at),
     }
 
 

@@ -473,6 +473,34 @@ class OrderContract:
         ids = [one.id for one in made]
         assert found == [*ids, *reversed(ids)]
 
+    async def test_an_order_is_read_with_when_its_first_sms_or_call_was_accepted(
+        self, store, journal
+    ):
+        """Mutants: the last one; any event of it; those of another order; not of open orders."""
+        told, other, bare = order(), order("6"), order("7")
+        for one in (told, other, bare):
+            await journal.place(one, None)
+        billed, first, second, its = (
+            sms(of=one, at=NOW + at) for one, at in ((told, 5), (told, 7.25), (told, 9), (other, 3))
+        )
+        event = retyped(billed.event, "rental.billed")
+        await record(journal, msgspec.structs.replace(billed, event=event))
+        call = msgspec.structs.replace(first, event=retyped(first.event, "call.received"))
+        for plan in (call, second, its):
+            await record(journal, plan)
+
+        journal = await store.start(now=NOW + 10)
+
+        page = await journal.orders(WantedOrders(), **WHOLE)
+        again = await journal.place(order(), None)
+        ways = {
+            "page": [found.received_at for _, found in page.items],
+            "open": [found.received_at for found in await journal.open_orders(since=NOW)],
+            "one": [(await journal.order(one.id)).order.received_at for one in (told, other, bare)],
+        }
+        assert list(ways.values()) == [[NOW + 7.25, NOW + 3, None]] * 3
+        assert again.order.received_at == NOW + 7.25
+
     async def test_open_orders_are_those_that_wait_and_those_that_ended_since(self, journal):
         long_over, over, open_ = (order(str(n), expires_at=END + n) for n in range(3))
         waiting = order("9", expires_at=NOW - 10**6)

@@ -77,3 +77,30 @@ def test_the_bounds_that_the_page_names_are_those_of_the_code():
     assert (GRACE, REMEMBERED, LOOKED_THROUGH, SHOWN) == (600, 2 * 86400, 5_000, 100)
     assert page.count("ten minutes") == 3
     assert all(word in page for word in ("last 5,000 events", "for two days", "newest hundred"))
+
+
+def test_the_report_of_the_page_is_what_the_command_says_of_such_orders(tmp_path):
+    """But for the time that it took. Mutant: another heading."""
+    [command] = [block for block in blocks("orders.md", "") if "report" in block]
+    [shown] = blocks("orders.md", "text")
+    dollars = [{"amount": amount, "currency": "USD"} for amount in ("0.20", "0.25", "0.25")]
+    prices = [*dollars, {"amount": "0.20", "currency": "USD"}]
+    with live.Live(tmp_path, CONFIG) as service:
+        for number, price in enumerate(prices, start=1):
+            order = {"source": "herosms", "activation_id": number, "price": price}
+            order |= {"service": "go", "country": "GB"} | ({"expires": "1s"} if number == 4 else {})
+            service.api("/orders", method="POST", json=order)
+        for number in (1, 2, 3):
+            sms = {"activationId": number, "service": "go", "text": f"code 471{number}"}
+            service.post(json.dumps(sms), source="herosms")
+        live.eventually(lambda: service.api("/orders?state=expired").json()["data"])
+
+        [arguments] = typed(command)
+        printed = service.run(*arguments[1:]).stdout
+
+    assert cells(printed) == cells(shown)
+
+
+def cells(table):
+    lines = [re.split(r"  +", line.strip()) for line in table.splitlines()]
+    return [[re.sub(r"\d+\.\d s", "… s", cell) for cell in line] for line in lines]

@@ -47,6 +47,7 @@ UP_TO_STEP_TWO = [
     *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
     "rejections",
     *("orders list", "orders show", "orders add", "orders cancel"),
+    "report",
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
 

@@ -49,6 +49,7 @@ def test_an_order_is_told_with_all_that_there_is_to_it():
 
     assert {name: order[name] for name in order if name not in ("id", "created_at")} == {
         "source": "tellabot",
+        "provider": "tellabot",
         "request_id": "10000001",
         "activation_id": None,
         "rental_id": None,
@@ -60,6 +61,7 @@ def test_an_order_is_told_with_all_that_there_is_to_it():
         "labels": {"team": "growth", "a": "b=c"},
         "state": "waiting",
         "expires": "2099-01-01T00:00:00Z",
+        "received_at": None,
     }
     again = fields(printed("orders", "add", "tellabot", "--request-id", "10000001"))
     assert (again["id"], again["reference"]) == (order["id"], "signup-1")

@@ -51,6 +51,7 @@ async def test_an_order_is_answered_as_it_is_kept(service):
     assert order == {
         "id": order["id"],
         "source": "tellabot",
+        "provider": "tellabot",
         "request_id": "10000001",
         "activation_id": None,
         "rental_id": None,
@@ -63,6 +64,7 @@ async def test_an_order_is_answered_as_it_is_kept(service):
         "state": "waiting",
         "created_at": "2026-09-21T14:13:20.250000Z",
         "expires": "2026-09-21T15:00:00Z",
+        "received_at": None,
     }
     assert await service.data("/v1/orders") == [order]
     assert await shown(service, order) == {**order, "events": []}

@@ -1,0 +1,142 @@
+"""`smshook report`: what providers made of the orders."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from ..api.query import instant
+from ..chart import share, svg
+from ..client import Client
+from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
+from ..report import report as reported
+from .command import Command, print_json, print_table
+from .service import connect, connection_options
+
+#: Orders between two words of how far it is.
+_LOOK = 100
+_BY = ("provider", "service", "country")
+
+
+def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datetime:
+    try:
+        return datetime.fromtimestamp(instant(time.time)(written), UTC)
+    except (ValueError, OverflowError, OSError) as exc:
+        raise click.BadParameter(str(exc)) from None
+
+
+@click.command(cls=Command, example="report --since 7d --by provider --by service")
+@click.option(
+    "--since",
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    callback=_since,
+    help="Orders told since then: RFC 3339, or a duration ago.",
+)
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Of this source.")
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(FIELDS),
+    default=_BY,
+    show_default=True,
+    callback=lambda _ctx, _option, names: tuple(dict.fromkeys(names)),
+    help="What makes a group; several make smaller ones.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json", "svg"]),
+    default="table",
+    show_default=True,
+    help="For people, JSON for programs, or a picture.",
+)
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Where the picture goes, else to stdout.",
+)
+@connection_options
+def report(
+    url: str | None,
+    key: str | None,
+    since: datetime,
+    sources: Sequence[str],
+    by: Sequence[str],
+    output: str,
+    file: Path | None,
+) -> None:
+    """How long codes took, how many never came, what they cost.
+
+    Of orders: cancelled ones are not counted, waiting ones are shown apart. What a code cost is
+    the mean of the orders that got one; currencies are never added up. An option that is given
+    several times takes any of its values.
+    """
+    if file is not None and output != "svg":
+        raise click.UsageError("--file: of a picture; give --output svg, too")
+    asked = {"source": list(sources)} if sources else {}
+    with connect(url, key, "events:read", whole=True) as client:
+        made = reported(_outcomes(client, asked, since), by)
+    if output == "table":
+        _print(made)
+    elif output == "json":
+        print_json({**msgspec.to_builtins({"since": since, "by": by}), **msgspec.to_builtins(made)})
+    elif file is None:
+        click.echo(svg(made, _second(since)), nl=False)
+    else:
+        file.write_text(svg(made, _second(since)), encoding="ascii")
+
+
+def _second(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _outcomes(client: Client, asked: Mapping[str, Any], since: datetime) -> Iterator[Outcome]:
+    """The newest first, up to the first that is older: they are listed as they were told."""
+    people = sys.stderr.isatty()
+    params = {**asked, "order": "desc"}
+    for number, order in enumerate(client.pages("/v1/orders", params, limit=sys.maxsize), 1):
+        told = datetime.fromisoformat(order["created_at"])
+        if told < since:
+            break
+        if people and number % _LOOK == 1:
+            click.echo(f"\r\x1b[K{number} orders, back to {_second(told)}", nl=False, err=True)
+        yield outcome(order, _seconds(told, order["received_at"]))
+    if people:
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _seconds(told: datetime, received: str | None) -> float | None:
+    if received is None:
+        return None
+    # An SMS that overtook its order took no time.
+    return max((datetime.fromisoformat(received) - told).total_seconds(), 0.0)
+
+
+def _print(made: Report) -> None:
+    by = list(made.groups[0].of) if made.groups else []
+    headers = (*by, "codes", "expired", "waiting", "median", "never came", "a code")
+    rows = [(*group.of.values(), *_cells(group)) for group in made.groups]
+    if len(rows) > 1:
+        rows.append(("all", *[""] * (len(by) - 1), *_cells(made.all)))
+    print_table(headers, rows, none="no orders")
+
+
+def _cells(group: Group) -> tuple[Any, ...]:
+    seconds = group.median_seconds
+    return (
+        *(group.received, group.expired, group.waiting),
+        None if seconds is None else f"{seconds:.1f} s",
+        share(group),
+        [_cost(cost) for cost in group.costs],
+    )
+
+
+def _cost(cost: Cost) -> str:
+    return f"{cost.price_a_code} {cost.currency}" if cost.currency else cost.price_a_code

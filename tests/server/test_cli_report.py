@@ -1,0 +1,214 @@
+"""What became of orders, as the command tells it: a real process."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from xml.etree import ElementTree as ET
+
+import httpx
+import live
+import pytest
+from prompt import be_in, printed, run
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    with live.Live(tmp_path) as running:
+        be_in(running.folder, monkeypatch)
+        yield running
+
+
+def told(service, /, **order):
+    answer = service.api("/orders", method="POST", json={"source": "tellabot", **order})
+    assert answer.status_code == 201
+    return answer.json()
+
+
+def ended(service):
+    return live.eventually(lambda: service.api("/orders?state=expired").json()["data"])
+
+
+def read(*arguments):
+    return json.loads(printed("report", *arguments, "--output", "json"))
+
+
+def rows(text):
+    return [re.split(r"  +", line.rstrip()) for line in text.splitlines()]
+
+
+def two_sources(service):
+    """Of TellABot two codes and one that never came; of the dialect one that may come yet."""
+    google = {"service": "Google", "country": "US"}
+    for number, price in ((1, "1.20"), (2, "1.30")):
+        money = {"amount": price, "currency": "USD"}
+        told(service, request_id=f"{10_000_000 + number}", price=money, **google)
+        service.post(live.sms(number))
+    told(service, request_id="10000003", expires="200ms", **google)
+    told(service, source="smsactivate", activation_id="5")
+    told(service, request_id="10000004", **google)
+    [cancelled] = service.api("/orders?request_id=10000004").json()["data"]
+    service.api(f"/orders/{cancelled['id']}", method="DELETE")
+    ended(service)
+
+
+def test_orders_are_reported_for_people(service):
+    """Mutant: no line for all."""
+    two_sources(service)
+
+    header, *lines = rows(printed("report"))
+
+    assert header == [
+        *("provider", "service", "country", "codes", "expired", "waiting"),
+        *("median", "never came", "a code"),
+    ]
+    medians = [line.pop(-3) if line[0] != "sms_activate" else None for line in lines]
+    assert lines == [
+        ["tellabot", "Google", "US", "2", "1", "0", "33% (1 of 3)", "1.25 USD"],
+        ["sms_activate", "-", "-", "0", "0", "1", "-", "-", "-"],
+        ["all", "2", "1", "1", "33% (1 of 3)", "1.25 USD"],
+    ]
+    assert all(re.fullmatch(r"\d+\.\d s", it) for it in (medians[0], medians[2]))
+
+
+def test_orders_are_reported_for_programs(service):
+    """Mutants: the SMS's own time, which the provider says; a median of what never came."""
+    two_sources(service)
+
+    answer = read("--by", "source", "--by", "service", "--by", "source", "--since", "1h")
+
+    [one, other] = answer["groups"]
+    taken = [
+        (at(order["received_at"]) - at(order["created_at"])).total_seconds()
+        for order in service.api("/orders?state=received").json()["data"]
+    ]
+    figures = {
+        "received": 2,
+        "expired": 1,
+        "waiting": 0,
+        "median_seconds": round(sum(taken) / 2, 3),
+        "never_came": 1 / 3,
+        "costs": [{"currency": "USD", "codes": 2, "total": "2.50", "price_a_code": "1.25"}],
+    }
+    assert answer["by"] == ["source", "service"]
+    assert one == {"of": {"source": "tellabot", "service": "Google"}, **figures}
+    assert (other["of"], other["waiting"], other["costs"]) == (
+        {"source": "smsactivate", "service": None},
+        1,
+        [],
+    )
+    assert answer["all"] == {"of": {}, **figures, "waiting": 1}
+
+
+def at(text):
+    return datetime.fromisoformat(text)
+
+
+def test_an_sms_that_overtook_its_order_took_no_time(service):
+    """Mutant: less than none."""
+    service.post(live.sms(1))
+    told(service, request_id="10000001")
+
+    assert read()["all"]["median_seconds"] == 0.0
+
+
+def test_only_orders_of_these_sources_and_since_then_are_counted(service):
+    """Over pages, too. Mutants: the oldest first; a source that is not asked for."""
+    orders = [told(service, request_id=f"{number}") for number in range(1, 5)]
+    told(service, source="smsactivate", activation_id="5")
+
+    since = read("--since", orders[2]["created_at"], "--source", "tellabot", "--source", "x")
+    none = run("report", "--since", "2099-01-01T00:00:00Z")
+
+    assert (since["since"], since["all"]["waiting"]) == (orders[2]["created_at"], 2)
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no orders\n")
+
+
+def test_a_picture_is_written_to_a_file_or_printed(service):
+    told(service, request_id="1", service="Google")
+
+    nothing = printed("report", "--output", "svg", "--file", "report.svg", "--by", "service")
+    text = printed("report", "--output", "svg", "--by", "service")
+
+    written = (service.folder / "report.svg").read_text()
+    assert nothing == ""
+    for picture in (text, written):
+        root = ET.fromstring(picture)  # noqa: S314 - our own
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "Google: no code came; none has ended." in picture
+
+
+def test_orders_of_many_pages_are_all_counted_and_a_person_sees_how_far_it_is(service):
+    """The line is gone in the end. Mutants: the first page alone; words where a program reads."""
+    tell_many(service, 1101)
+
+    quiet = service.run("report", "--output", "json")
+    watched, shown = on_a_terminal(service, "report", "--output", "json")
+
+    assert json.loads(quiet.stdout)["all"]["waiting"] == 1101
+    assert quiet.stderr == ""
+    assert json.loads(watched)["all"] == json.loads(quiet.stdout)["all"]
+    lines = shown.split("\r\x1b[K")
+    assert [lines[0], lines[-1]] == ["", ""]
+    assert [int(line.split()[0]) for line in lines[1:-1]] == list(range(1, 1102, 100))
+    assert all(re.fullmatch(r"\d+ orders, back to \d{4}-[-\d:T]+Z", line) for line in lines[1:-1])
+
+
+def tell_many(service, count):
+    url = f"{service.admin_url}/v1/orders"
+    headers = {"Authorization": f"Bearer {live.KEY}"}
+    with (
+        httpx.Client(headers=headers, trust_env=False, timeout=30) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        bodies = ({"source": "tellabot", "request_id": str(n)} for n in range(1, count + 1))
+        answers = list(pool.map(lambda body: client.post(url, json=body).status_code, bodies))
+    assert set(answers) == {201}
+
+
+def on_a_terminal(service, *arguments):
+    """What it prints, and what a person at its stderr sees."""
+    ours, theirs = pty.openpty()
+    try:
+        result = subprocess.run(
+            [live.command(), *arguments],
+            cwd=service.folder,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env=service.environment(),
+            check=True,
+            timeout=30,
+        )
+        return result.stdout, os.read(ours, 4096).decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--since", "soon"), "or how long ago"),
+        (("--by", "price"), "'price' is not one of"),
+        (("--output", "png"), "'png' is not one of"),
+        (("--file", "report.svg"), "--file: of a picture; give --output svg, too"),
+        (("--source", ""), "source: empty"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_senseless_command_line_is_told_as_one(service, arguments, said):
+    result = run("report", *arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert not (service.folder / "report.svg").exists()
+
+
+@pytest.mark.usefixtures("service")
+def test_a_file_that_cannot_be_written_is_a_failure():
+    result = run("report", "--output", "svg", "--file", "none/report.svg")
+
+    assert (result.exit_code, result.stderr) == (1, "none/report.svg: No such file or directory\n")
