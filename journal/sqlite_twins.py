@@ -11,6 +11,8 @@ from .twins import Candidate, Twin, match
 
 #: What a stored event may gain from its twin, where it has none of its own.
 _GAINED = ("to", "from", "country", "service", "price", "text", "code")
+#: Events of one order that are looked at, the newest first.
+_MOST = 200
 #: A callback does not say that its code was spoken.
 _ALIKE = {"sms.received": "call.received", "call.received": "sms.received"}
 _CALLBACK, _UNTIMED = "callback", "received"
@@ -32,20 +34,15 @@ _stored = msgspec.json.Decoder(_Stored)
 
 
 def claim(conn: sqlite3.Connection, event: Event, twin: Twin) -> tuple[int, str] | None:
-    """The stored event, as (seq, id), that this one is a copy of: of that way there is no other.
-
-    What the copy knows and the stored one does not is added to it. None: there is none.
-    """
+    """The stored event, as (seq, id), that this one is a copy of; None: it is news."""
     found = match(twin, _candidates(conn, event, twin.form))
-    if found is None:
-        return None
-    gain(conn, found.seq, event, twin)
-    return found.seq, found.id
+    return None if found is None else (found.seq, found.id)
 
 
-def gain(conn: sqlite3.Connection, seq: int, event: Event, twin: Twin) -> None:
+def gain(conn: sqlite3.Connection, seq: int, event: Event, twin: Twin | None) -> None:
     """The stored event has another copy, and what that knows besides."""
-    note(conn, seq, twin)
+    if twin is not None:
+        note(conn, seq, twin)
     _add(conn, seq, event)
 
 
@@ -61,8 +58,9 @@ def _candidates(conn: sqlite3.Connection, event: Event, form: str) -> list[Candi
     rows = conn.execute(
         "select seq, id, body, (select min(second) from twins where event = seq) from events"
         " where subject = ? and source = ? and type in (?, ?)"
-        " and not exists (select 1 from twins where event = seq and form = ?)",
-        (event.subject, event.source, event.type, _ALIKE.get(event.type, event.type), form),
+        " and not exists (select 1 from twins where event = seq and form = ?)"
+        " order by seq desc limit ?",
+        (event.subject, event.source, event.type, _ALIKE.get(event.type, event.type), form, _MOST),
     )
     decoded = [(seq, id_, _stored.decode(body), second) for seq, id_, body, second in rows]
     return [

@@ -218,6 +218,7 @@ class _Batch:
                 deliveries += self._event(plan, callback)
             else:
                 self._claim(plan, known)
+                self._gain(plan, known[0])
                 self._duplicate(known[0], op.arrival)
                 self._join(plan, known[0])
             ids.append(plan.event.id if known is None else known[1])
@@ -233,9 +234,6 @@ class _Batch:
         for key in plan.keys:
             found = self._owners.get((plan.event.source, key))
             if found is not None:
-                if plan.twin is not None:
-                    self._flush_rows()
-                    gain(self._conn, found[0], plan.event, plan.twin)
                 return found
         return None
 
@@ -253,6 +251,12 @@ class _Batch:
             if name not in self._owners:  # else it is another event's already, and stays that
                 self._owners[name] = owner
                 self._rows["keys"].append((*name, owner[0]))
+
+    def _gain(self, plan: Planned, event: int) -> None:
+        """What came the other way may say more than the first did."""
+        if plan.twin is not None or plan.event.data.channel == _POLL:
+            self._flush_rows()
+            gain(self._conn, event, plan.event, plan.twin)
 
     def _join(self, plan: Planned, event: int) -> None:
         """A copy may say whose it is where the first did not."""

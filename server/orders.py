@@ -21,6 +21,8 @@ LONGEST_SLEEP = 30.0
 PAUSE = 1.0
 #: Orders that are ended at once: each holds places in the queues of sinks until it is recorded.
 ENDED_AT_ONCE = 100
+#: Seconds after which an order has waited longer than codes take.
+SLOW = 600.0
 #: Seconds between two times that the book forgets what ended long ago.
 FORGET_EVERY = 3600.0
 
@@ -84,6 +86,12 @@ class Orders:
             if order.state is OrderState.WAITING or order.expires_at > begin
         )
         return [order for order in found if order.state is not OrderState.CANCELLED]
+
+    def waiting_since(self, source: str) -> float | None:
+        """When the oldest order of that source was told that waits for longer than codes take."""
+        limit = self._now() - SLOW
+        waiting = (o.created_at for o in self._book.of_source(source) if _waits(o))
+        return min((at for at in waiting if at < limit), default=None)
 
     # --- their end --------------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ class Service:
             book=book,
         )
         self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=time.time)
+        self.watching = Watching(self.gates, time.time, self.orders.waiting_since)
         self.backfilling = Backfilling(
             [
                 Backfiller(
@@ -135,6 +136,7 @@ class Service:
             pipeline=self.pipeline,
             orders=self.orders,
             backfilling=self.backfilling,
+            watching=self.watching,
             identity=self._identity,
             ready=self.ready,
         )
@@ -188,7 +190,7 @@ async def _run(
     async with _delivering(config.sinks, workers):
         watching = [
             asyncio.create_task(service.pipeline.keep_watch()),
-            asyncio.create_task(Watching(service.gates, time.time).run()),
+            asyncio.create_task(service.watching.run()),
             asyncio.create_task(service.end_orders()),
         ]
         listeners = await _listening(service, sockets)

@@ -9,7 +9,7 @@ from receiver.door import Gate
 from receiver.watch import WrongZone
 
 #: Seconds from one look to the next.
-EVERY = 1.0
+EVERY = 2.0
 
 log = structlog.get_logger()
 
@@ -17,8 +17,14 @@ log = structlog.get_logger()
 class Watching:
     """Silence and wrong time zones are logged when they begin, not as long as they last."""
 
-    def __init__(self, gates: Sequence[Gate], now: Callable[[], float]) -> None:
-        self._gates, self._now = gates, now
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        now: Callable[[], float],
+        waiting_since: Callable[[str], float | None],
+    ) -> None:
+        """`waiting_since`: when an order of a source was told that waits for too long."""
+        self._gates, self._now, self._waiting_since = gates, now, waiting_since
         self._silent: set[str] = set()
         self._wrong: dict[str, WrongZone] = {}
 
@@ -27,6 +33,11 @@ class Watching:
             self.look()
             await asyncio.sleep(EVERY)
 
+    def silent_since(self, gate: Gate) -> float | None:
+        """Since when nothing came where something should have; None: all is well."""
+        waiting = None if gate.source.calls_nobody else self._waiting_since(gate.name)
+        return gate.watch.silent_since(self._now(), waiting_since=waiting)
+
     def look(self) -> None:
         now = self._now()
         for gate in self._gates:
@@ -34,7 +45,7 @@ class Watching:
             self._look_at_zone(gate, now)
 
     def _look_for_silence(self, gate: Gate, now: float) -> None:
-        since = gate.watch.silent_since(now)
+        since = self.silent_since(gate)
         if since is None:
             self._silent.discard(gate.name)
         elif gate.name not in self._silent:

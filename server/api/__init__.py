@@ -15,6 +15,7 @@ from ..identity import Identity
 from ..orders import Orders
 from ..pipeline import Pipeline
 from ..redelivery import Redelivery
+from ..watching import Watching
 from .deliveries import deliveries
 from .events import events
 from .faults import handlers
@@ -43,6 +44,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     pipeline: Pipeline,
     orders: Orders,
     backfilling: Backfilling,
+    watching: Watching,
     identity: Identity,
     ready: Callable[[], bool],
     now: Callable[[], float] = time.time,
@@ -87,6 +89,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("sources"),
                 gates=gates,
                 backfilling=backfilling,
+                watching=watching,
                 now=now,
             ),
             routes(table=config.routes, cursors=cursors("routes")),

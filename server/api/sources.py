@@ -11,6 +11,7 @@ from journal import Journal
 from receiver.door import Gate
 
 from ..backfilling import Backfiller, Backfilling, Run, Why
+from ..watching import Watching
 from .deliveries import utc
 from .keys import Asking, needs
 from .listing import PAGING, Cursors, Listed
@@ -102,6 +103,7 @@ def sources(
     cursors: Cursors,
     gates: Sequence[Gate],
     backfilling: Backfilling,
+    watching: Watching,
     now: Callable[[], float],
 ) -> Router:
     names = {gate.name for gate in gates}
@@ -110,9 +112,11 @@ def sources(
     async def listed(request: Asking) -> Listed[ShownSource]:
         asked = cursors.asked(read(request.scope, PAGING))
         used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
-        return cursors.sliced(
-            asked, [_source(gate, used, backfilling.of(gate.name), now()) for gate in gates]
-        )
+        shown = [
+            _source(gate, used, backfilling.of(gate.name), watching.silent_since(gate), now())
+            for gate in gates
+        ]
+        return cursors.sliced(asked, shown)
 
     @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
     async def backfill(request: Asking, name: FromPath[str]) -> Begun:
@@ -148,11 +152,11 @@ def _source(
     gate: Gate,
     used: Mapping[tuple[str, str], float],
     backfiller: Backfiller | None,
+    silent_since: float | None,
     now: float,
 ) -> ShownSource:
     # Also with tokens that are not configured any more.
     last_at = _latest(at for (source, _), at in used.items() if source == gate.name)
-    silent_since = gate.watch.silent_since(now)
     fingerprints = [gate.tokens.fingerprint(i) for i in range(len(gate.source.tokens))]
     return ShownSource(
         name=gate.name,

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import msgspec
 
 from journal.lock import Holder
 from journal.plain import plain
+from receiver.source import Source
 from rehearsal import SIMULATED
 
 from ..addresses import callback_url, first_clear, url_at
@@ -93,11 +95,11 @@ def dev(
     loaded = _loaded({place: text for place, text in flags.items() if text is not None})
     for warning in loaded.warnings:
         click.echo(plain(f"warning: {warning}"), err=True)
-    config = loaded.config
     people = output == "table"
     with bound(providers_listen, "--providers-listen") as sock:
         out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
         configure(out, people=people, level="info", now=time.time)
+        config = _asked_here(loaded.config, sock)
         beside = _Beside(config, sock, speed)
 
         def started(holder: Holder) -> None:
@@ -120,6 +122,25 @@ def _loaded(flags: dict[str, str]) -> Loaded:
     return load(_FOLDER / NAME, environ=environ, flags=flags)
 
 
+def _asked_here(config: Config, sock: socket.socket) -> Config:
+    """The same, but providers that are simulated are asked where they are this time."""
+    begin = url_at(*sock.getsockname()[:2])
+    return msgspec.structs.replace(
+        config,
+        sources={
+            name: _asked_at(f"{begin}/{name}", source) for name, source in config.sources.items()
+        },
+    )
+
+
+def _asked_at(url: str, source: Source) -> Source:
+    simulated = SIMULATED.get(tag_of(type(source)))
+    if simulated is None or source.backfill is None:
+        return source
+    backfill = msgspec.structs.replace(source.backfill, api_url=f"{url}{simulated.path}")
+    return msgspec.structs.replace(source, backfill=backfill)
+
+
 def _write(path: Path, text: str) -> None:
     """What is there stays as it is."""
     try:
@@ -132,15 +153,21 @@ def _write(path: Path, text: str) -> None:
 
 def _fresh() -> str:
     return _TEXT.format(
-        sources="\n".join(_source(name) for name, it in SIMULATED.items() if it.schedule),
+        sources="\n".join(
+            _source(name, calls=it.schedule is not None) for name, it in SIMULATED.items()
+        ),
         secret=secrets.token_urlsafe(32),
         key=secrets.token_urlsafe(16),
     )
 
 
-def _source(provider: str) -> str:
-    """One that calls, under its own name and with a token of its own."""
-    return f'  {provider}: {{provider: {provider}, tokens: ["{secrets.token_urlsafe(16)}"]}}'
+def _source(provider: str, *, calls: bool) -> str:
+    """Under its own name; with a token of its own, if it calls. Where it is asked, `dev` says."""
+    tokens = f'tokens: ["{secrets.token_urlsafe(16)}"], ' if calls else ""
+    user = "user: me, " if provider == "tellabot" else ""
+    every = "" if calls else ", every: 5s"
+    backfill = f"{{{user}api_key: {API_KEY}, min_interval: 0s{every}}}"
+    return f"  {provider}: {{provider: {provider}, {tokens}backfill: {backfill}}}"
 
 
 class _Beside:

@@ -21,9 +21,11 @@ from sinks.http import Http
 from sinks.sink import Outgoing
 
 PAGES = [
+    "backfill.md",
     "configuration.md",
     "getting-started.md",
     "orders.md",
+    "providers.md",
     "providers-generic.md",
     *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").iterdir()),
 ]
@@ -115,7 +117,8 @@ def test_the_routes_that_are_tried_are_judged_as_the_page_says(tmp_path):
 def test_the_table_of_providers_says_what_the_code_does(provider):
     """Mutant: an address added to a provider, or the place to paste at, and not to the page."""
     tag = provider.__struct_config__.tag
-    rows = re.findall(rf"(?m)^\| `{tag}` \|.*$", (DOCS / "providers.md").read_text())
+    page = (DOCS / "providers.md").read_text().partition("## What backfill")[0]
+    rows = re.findall(rf"(?m)^\| `{tag}` \|.*$", page)
 
     [[_, _, paste_at, body, addresses, _, _]] = [re.split(r"\s*\|\s*", row) for row in rows]
 
@@ -142,3 +145,17 @@ def test_every_name_that_is_logged_is_explained():
 
     assert len(logged) > 10
     assert [name for name in sorted(logged) if f"`{name}`" not in page] == []
+
+
+def test_the_provider_that_is_shown_being_added_is_the_one_that_is_there():
+    """Mutant: a line of the class changed, and not in the diff."""
+    [diff] = re.findall(
+        r"```diff\n(.*?)```", (DOCS.parent / "CONTRIBUTING.md").read_text(), re.DOTALL
+    )
+    files = re.split(r"(?m)^--- a/.*\n\+\+\+ b/(.*)\n", diff)[1:]
+
+    for name, changes in zip(files[::2], files[1::2], strict=True):
+        source = (DOCS.parent / name).read_text()
+        hunks = ["\n".join(re.findall(r"(?m)^\+(.*)$", hunk)) for hunk in changes.split("@@\n")]
+        assert [hunk for hunk in hunks if hunk not in source] == []
+    assert files[::2] == ["receiver/providers/sms_activate.py", "receiver/providers/__init__.py"]

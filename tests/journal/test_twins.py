@@ -115,6 +115,15 @@ def test_a_polled_copy_of_a_callback_is_no_event_and_tells_what_it_knows(journal
     assert event["data"]["channel"] == "callback"
 
 
+def test_a_polled_copy_with_the_same_key_tells_what_it_knows_too(journal):
+    """A rental's SMS has one key, whichever way it comes. Mutant: only twins gain."""
+    callback = msgspec.structs.replace(copy(1), twin=None)
+    polled = msgspec.structs.replace(copy(1, form="getRentStatus", to="+79001234567"), twin=None)
+
+    assert journal.record(callback, polled) == [True, False]
+    assert [event["data"]["to"] for event in journal.events()] == ["+79001234567"]
+
+
 def test_a_copy_in_the_same_batch_is_found(journal):
     """Mutant: rows are flushed at the end of the batch."""
     assert journal.record(copy(1), copy(2, form="getStatusV2", second=101.0)) == [True, False]

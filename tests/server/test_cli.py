@@ -39,13 +39,14 @@ server: {{secret: "{SECRET}"}}
 api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 """
 
-UP_TO_STEP_TWO = [
+SO_FAR = [
     *("init", "check", "serve", "send", "simulate", "dev"),
     *("sources list", "sources url", "events list", "events show", "events replay", "routes test"),
     *("deliveries list", "deliveries show", "deliveries retry"),
     *("sinks list", "sinks test", "sinks pause", "sinks resume"),
     *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
     "rejections",
+    "backfill",
     *("orders list", "orders show", "orders add", "orders cancel"),
     "report",
     *("config show", "config schema", "healthcheck", "migrate", "version"),
@@ -93,7 +94,7 @@ def test_the_help_lists_the_commands_of_this_step_and_no_others():
 
     names = re.findall(r"(?m)^  (\S+(?: \S+)*)  ", listed)
 
-    assert names == UP_TO_STEP_TWO
+    assert names == SO_FAR
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -112,7 +113,7 @@ def test_a_command_says_how_it_is_typed_with_an_example_that_can_be_typed(name):
         pass
 
 
-@pytest.mark.parametrize("later", ["backfill", "keys", "backup", "audit"])
+@pytest.mark.parametrize("later", ["keys", "backup", "audit"])
 def test_a_command_of_a_later_step_is_unknown(later):
     result = run(later)
 

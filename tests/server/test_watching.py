@@ -5,7 +5,8 @@ import structlog
 
 from journal.quantity import Duration, Secret
 from receiver.door import Gate
-from receiver.providers import TellABot
+from receiver.polling import Backfill
+from receiver.providers import SmsPins, TellABot
 from server.watching import Watching
 
 
@@ -14,7 +15,7 @@ def test_silence_is_said_once_and_again_after_something_came():
     now = 1_790_000_000.0
     source = TellABot(tokens=(Secret("t" * 20),), expect_every=Duration(60))
     gate = Gate("tellabot", source, lambda: 0.0, since=now)
-    watching = Watching([gate], lambda: now)
+    watching = Watching([gate], lambda: now, lambda _source: None)
     with structlog.testing.capture_logs() as logged:
         for seconds in (30, 40, 50):
             now += seconds
@@ -33,6 +34,20 @@ def test_silence_is_said_once_and_again_after_something_came():
             "expect_every": 60,
         }
         for seconds in (70, 61)
+    ]
+
+
+def test_a_source_is_silent_where_an_order_waits_and_nothing_comes():
+    """Mutants: orders are not asked after; also of a source that calls nobody."""
+    now = 1_790_000_000.0
+    called = Gate("tellabot", TellABot(tokens=(Secret("t" * 20),)), lambda: 0.0, since=now)
+    asked = Gate("smspins", SmsPins(backfill=Backfill(api_key=Secret("k"))), lambda: 0.0, since=now)
+    watching = Watching([called, asked], lambda: now + 700, lambda _source: now + 60)
+    with structlog.testing.capture_logs() as logged:
+        watching.look()
+
+    assert [(line["event"], line["source"], line["seconds"]) for line in logged] == [
+        ("source.silent", "tellabot", 640)
     ]
 
 

@@ -25,6 +25,7 @@ from server.config import Api, ApiKey, Config, Server
 from server.identity import Identity
 from server.orders import Orders
 from server.pipeline import Pipeline
+from server.watching import Watching
 from sinks.attempt import Clock
 from sinks.file import File
 from sinks.sink import Failed
@@ -83,6 +84,7 @@ class Service:
             journal=journal,
             pipeline=self.pipeline,
             orders=self.orders,
+            watching=Watching(self.gates, lambda: self.now, self.orders.waiting_since),
             backfilling=Backfilling((), journal=journal, ready=lambda: True, now=lambda: self.now),
             identity=identity,
             ready=lambda: self.is_ready,
