@@ -241,7 +241,6 @@ class _Batch:
         """The event that came the other way, as (seq, id)."""
         if plan.twin is None:
             return None
-        self._flush_rows()  # it may have come in this very batch
         return claim(self._conn, plan.event, plan.twin)
 
     def _claim(self, plan: Planned, owner: tuple[int, str]) -> None:

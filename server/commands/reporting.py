@@ -10,7 +10,6 @@ from typing import Any
 import click
 import msgspec
 
-from ..api.query import instant
 from ..chart import share, svg
 from ..client import Client
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
@@ -24,6 +23,9 @@ _BY = ("provider", "service", "country")
 
 
 def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datetime:
+    # With the API comes the framework, which takes a third of a second to import.
+    from ..api.query import instant  # noqa: PLC0415
+
     try:
         return datetime.fromtimestamp(instant(time.time)(written), UTC)
     except (ValueError, OverflowError, OSError) as exc:
