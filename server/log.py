@@ -225,7 +225,20 @@ def _rejected(fields: Mapping[str, Any]) -> str:
 
 
 #: Warnings that people see, in words.
-_WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+def _backfilled(fields: Mapping[str, Any]) -> str | None:
+    """A round that was due and brought nothing is nothing to read."""
+    source, error = fields["source"], fields.get("error")
+    if error is not None:
+        return f"{source}: its provider was asked and {error}: {fields.get('detail')}"
+    if fields["why"] == "timer" and not fields["new"]:
+        return None
+    notices = ", ".join(fields.get("notices") or ())
+    found = f"{fields['new']} new, {fields['known']} known"
+    return f"{source}: its provider was asked: {found}{notices and f' ({notices})'}"
+
+
+_WORDS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "backfill.finished": _backfilled,
     "callback.quarantined": _quarantined,
     "callback.rejected": _rejected,
     "journal.sqlite_old": lambda fields: (

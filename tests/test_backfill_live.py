@@ -49,6 +49,7 @@ async def test_a_provider_that_calls_nobody_is_asked_in_time(tmp_path, unused_tc
 
     assert (event["data"]["code"], event["data"]["channel"]) == ("111101", "poll")
     assert (shown["backfill"]["run"]["why"], shown["last_callback_at"]) == ("timer", None)
+    assert shown["state"] == "polled"
 
 
 async def test_what_is_told_again_by_each_poll_is_counted_once(tmp_path, unused_tcp_port):
@@ -88,12 +89,14 @@ async def test_a_key_that_is_not_taken_stops_the_asking_until_somebody_asks(
         after = len(outage.simulation.account.asked)
         shown = (await asyncio.to_thread(source, outage.service))["backfill"]
         result = await asyncio.to_thread(outage.service.run, "backfill", "theirs", check=False)
+        listed = await asyncio.to_thread(outage.service.run, "sources", "list")
         again = len(outage.simulation.account.asked)
         logged = finished(outage.service)
         written = outage.service.log.read_text() + outage.service.errors.read_text()
 
     assert (run["error"], shown["state"], shown["next_at"]) == ("bad_key", "stopped", None)
     assert before == after < again
+    assert "stopped: bad_key" in listed.stdout
     assert {(line["level"], line["error"]) for line in logged} == {("error", "bad_key")}
     assert (result.returncode, "bad_key" in result.stderr) == (1, True)
     assert WRONG not in written + result.stdout + result.stderr

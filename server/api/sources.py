@@ -85,7 +85,7 @@ class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     provider: str
     #: `waiting` until its first callback, then `receiving`; `silent` where none came for longer
-    #: than is expected.
+    #: than is expected; `polled` where there are no callbacks.
     state: str
     labels: Mapping[str, str]
     last_callback_at: datetime | None
@@ -161,7 +161,7 @@ def _source(
     return ShownSource(
         name=gate.name,
         provider=str(gate.source.__struct_config__.tag),
-        state=_state(last_at, silent_since),
+        state="polled" if gate.source.calls_nobody else _state(last_at, silent_since),
         labels=gate.source.labels,
         last_callback_at=last_at,
         silent_since=utc(silent_since),

@@ -175,7 +175,7 @@ def list_sources(url: str | None, key: str | None, output: str, limit: int) -> N
     if output == "json":
         print_json(items)
         return
-    headers = ("name", "provider", "state", "last callback", "clock", "tokens")
+    headers = ("name", "provider", "state", "last callback", "clock", "backfill", "tokens")
     print_table(headers, [_source_row(item) for item in items], none="no sources")
     for item in items:
         if item["clock"]["warning"]:
@@ -190,7 +190,17 @@ def _source_row(source: Mapping[str, Any]) -> tuple[Any, ...]:
     offset = source["clock"]["offset"]
     clock = None if offset is None else f"{offset:+.0f} s"
     name, provider, state = source["name"], source["provider"], source["state"]
-    return (name, provider, state, last and second(last), clock, tokens)
+    return (name, provider, state, last and second(last), clock, _asked(source["backfill"]), tokens)
+
+
+def _asked(backfill: Mapping[str, Any] | None) -> str | None:
+    """`waiting`, `busy`, `stopped: bad_key`."""
+    if backfill is None:
+        return None
+    error = (backfill["run"] or {}).get("error")
+    if backfill["state"] == "stopped":
+        return f"stopped: {error}"
+    return error or str(backfill["state"])
 
 
 def _used(at: str | None) -> str:

@@ -174,6 +174,31 @@ def test_an_order_that_expired_is_one_line_too():
     assert lines == "18:42:37 order.expired tellabot Google +1850***4729 → log ok 4 ms\n"
 
 
+def backfilled(level="info", **fields):
+    said = {"source": "herosms", "why": "timer", "new": 0, "known": 3}
+    return (level, "backfill.finished", said | fields)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (backfilled(), ""),
+        (backfilled(new=2), "18:42:37 herosms: its provider was asked: 2 new, 3 known\n"),
+        (
+            backfilled("warning", why="start", notices={"auto_check_off": 2}),
+            "18:42:37 ! herosms: its provider was asked: 0 new, 3 known (auto_check_off)\n",
+        ),
+        (
+            backfilled("error", error="bad_key", detail="getStatus: not taken"),
+            "18:42:37 !! herosms: its provider was asked and bad_key: getStatus: not taken\n",
+        ),
+    ],
+)
+def test_a_round_that_brought_nothing_in_time_is_no_line(said, line):
+    """Mutant: a line every thirty seconds."""
+    assert logged(said, people=True).decode() == line
+
+
 @pytest.mark.parametrize(
     ("things", "line"),
     [
