@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -128,21 +128,17 @@ def _date(text: str) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def reading_json(
-    command: str, understood: Callable[[Any, str], object]
-) -> Callable[[Answer], object]:
-    """For `Ask.read`: JSON, whose meaning `understood` says."""
-
-    def read(answer: Answer) -> object:
-        heed_status(answer, command)
-        try:
-            value = lenient(answer.body)
-        except (Malformed, UnicodeDecodeError):
-            expect_ok(answer, command)
-            raise Unreadable(command, "not JSON") from None
-        return understood(value, command)
-
-    return read
+def object_in(answer: Answer, command: str) -> dict[str, Any]:
+    """The JSON object that an answer is. Raises BadKey, Busy and Unreadable where it is none."""
+    heed_status(answer, command)
+    try:
+        value = lenient(answer.body)
+    except (Malformed, UnicodeDecodeError):
+        expect_ok(answer, command)
+        raise Unreadable(command, "not JSON") from None
+    if not isinstance(value, dict):
+        raise Unreadable(command, "an object is expected")
+    return value
 
 
 def rows(value: object) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from journal.event import NumberChanged, SmsReceived
 
-from ..answers import expect_ok, heed_status, lenient, rows
+from ..answers import object_in, rows
 from ..asking import polled, with_path
 from ..numbers import e164
 from ..polling import (
@@ -167,14 +167,7 @@ class SmsPins(Source, tag="smspins", frozen=True, kw_only=True):
 
 
 def _read(answer: Answer, command: str) -> list[dict[str, Any]]:
-    heed_status(answer, command)
-    try:
-        value = lenient(answer.body)
-    except (Malformed, UnicodeDecodeError):
-        expect_ok(answer, command)
-        raise Unreadable(command, "not JSON") from None
-    if not isinstance(value, dict):
-        raise Unreadable(command, "an object is expected")
+    value = object_in(answer, command)
     if value.get("success") is True:
         return rows(value.get("data"))
     if value.get("success") is False:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ..answers import expect_ok, heed_status, lenient, rows
+from ..answers import object_in, rows
 from ..asking import found, with_query
 from ..numbers import digits, e164
 from ..polling import Answer, Ask, Asking, BadKey, Busy, Found, Known, Notice, Poll, Unreadable
-from ..source import Malformed, Source
+from ..source import Source
 
 #: What it calls an error, and is none.
 _NOTHING = re.compile(
@@ -101,14 +101,7 @@ def _ask(asking: Asking, command: str, **filters: str) -> Ask:
 
 
 def _read(answer: Answer, command: str) -> list[dict[str, Any]]:
-    heed_status(answer, command)
-    try:
-        value = lenient(answer.body)
-    except (Malformed, UnicodeDecodeError):
-        expect_ok(answer, command)
-        raise Unreadable(command, "not JSON") from None
-    if not isinstance(value, dict):
-        raise Unreadable(command, "an object is expected")
+    value = object_in(answer, command)
     message = value.get("message")
     if value.get("status") == "ok" and isinstance(message, list | dict):
         return rows(message)
