@@ -75,7 +75,7 @@ def test_orders_are_reported_for_people(service):
 
 
 def test_orders_are_reported_for_programs(service):
-    """Mutants: the SMS's own time, which the provider says; a median of what never came."""
+    """Mutant: what is given twice makes a group twice."""
     two_sources(service)
 
     answer = read("--by", "source", "--by", "service", "--by", "source", "--since", "1h")
