@@ -13,6 +13,7 @@ from outage import Outage, configured
 from rehearsing import running
 
 from rehearsal import SIMULATED
+from rehearsal.simulation import NewOrder
 
 
 def texts(provider):
@@ -77,3 +78,37 @@ async def test_what_was_sent_in_an_outage_comes_once(provider, tmp_path, unused_
 
 def code(text):
     return text.rpartition(" ")[2]
+
+
+#: Rentals: how many SMS come in the outage. TellABot gives the newest three of each.
+RENTALS = {"sms_activate": 12, "tellabot": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("provider", sorted(RENTALS))
+async def test_what_came_to_a_rental_in_an_outage_comes_once(provider, tmp_path, unused_tcp_port):
+    """Also what fills more than a page, and what came both ways. Mutant: the first page alone."""
+    callback = f"http://127.0.0.1:{unused_tcp_port}/in/theirs/{live.TOKEN}"
+    async with running(provider, callback=callback, speed=100_000.0) as (simulation, client):
+        service = live.Live(tmp_path, configured(provider, client, unused_tcp_port))
+        outage = Outage(service, simulation, provider)
+        try:
+            await asyncio.to_thread(service.start)
+            rental = simulation.order(NewOrder(kind="rental"))
+            outage.message(rental, "Your code is 111101")
+            await outage.eventually(1)
+            await asyncio.to_thread(service.kill)
+            for number in range(RENTALS[provider]):
+                outage.message(rental, f"Your code is {222201 + number}")
+                await outage.given_up()
+            await asyncio.to_thread(service.start)
+            run = await outage.run()
+            events = await outage.events()
+        finally:
+            service.__exit__(None)
+
+    codes = ["111101", *(str(222201 + number) for number in range(RENTALS[provider]))]
+    assert Counter(event["data"]["code"] for event in events) == Counter(codes)
+    assert {event["subject"] for event in events} == {f"rental/{rental.id}"}
+    assert len({event["data"]["to"] for event in events}) == 1
+    assert run["error"] is None
