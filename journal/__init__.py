@@ -394,7 +394,7 @@ class Journal(Protocol):
         ...
 
     def note(self, moment: str, at: float) -> "asyncio.Future[None]":
-        """Write down when something was last so; no earlier time takes its place."""
+        """Write down when something was last so."""
         ...
 
     async def moment(self, name: str) -> float | None:

@@ -88,6 +88,8 @@ def _add(conn: sqlite3.Connection, seq: int, event: Event) -> None:
         for name in _GAINED
         if name in kept["data"] and kept["data"][name] is None and known.get(name) is not None
     }
+    if "text" in gained:
+        gained["urls"] = known["urls"]  # they are in it
     if gained:
         kept["data"] |= gained
         changed = msgspec.json.encode(kept).decode()

@@ -427,7 +427,7 @@ class _Batch:
 
     def note(self, op: Note) -> None:
         self._conn.execute(
-            "insert into moments values (?, ?) on conflict do update set at = max(at, excluded.at)",
+            "insert into moments values (?, ?) on conflict do update set at = excluded.at",
             (op.moment, op.at),
         )
 

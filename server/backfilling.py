@@ -30,6 +30,8 @@ OVERLAP = 600.0
 #: Events that are read to learn which orders there are, the newest first.
 MOST_EVENTS = 2000
 _PAGE = 500
+#: Seconds that a provider may want to be left alone, at most.
+LONGEST_LEFT = 86400.0
 #: Seconds until it is tried again where our own journal could not take what was found.
 AGAIN = 10.0
 #: Seconds between two notes that we are there.
@@ -98,8 +100,10 @@ class Backfiller:
         self._numbered = 0
         self._client: Client | None = None
         self._asked_before = 0
-        #: Seconds that the provider wants to be left alone.
-        self._left_alone = 0.0
+        #: Until when the provider wants to be left alone.
+        self.left_until = 0.0
+        #: Whether the next round looks at all orders of two days, until one has and went well.
+        self._wide = True
         #: Set when the first round has ended.
         self.began = asyncio.Event()
         #: The one that is under way, else the last.
@@ -130,7 +134,7 @@ class Backfiller:
             return self._numbered
         if since is not None:
             self._since = since if self._since is None else min(since, self._since)
-        self._why, self.stopped = why, False
+        self._why, self.stopped, self._wide = why, False, True
         self._wanted.set()
         return self._numbered + 1
 
@@ -141,6 +145,7 @@ class Backfiller:
             self._wanted.set()
             while True:
                 await self._until_wanted()
+                await asyncio.sleep(max(0.0, self.left_until - self._now()))
                 self._wanted.clear()
                 await self._round(client)
                 self.began.set()
@@ -154,9 +159,11 @@ class Backfiller:
             self._why = Why.TIMER
 
     async def _round(self, client: Client) -> None:
-        run = await self._begun()
+        run, wide = self._begun(), self._wide
+        self._wide = False
         try:
-            known = await self._known(run)
+            self.last = run = msgspec.structs.replace(run, since=await self._reaching(run))
+            known = await self._known(run, wide=wide)
             self.last = run = msgspec.structs.replace(run, orders=len(known))
             run = await self._polled(client, run, known)
         except (Unavailable, Unfit):
@@ -166,25 +173,34 @@ class Backfiller:
             log.error("backfill.fault", source=self.name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
             run = msgspec.structs.replace(self.last or run, error="fault", detail="report it")
         await self._ended(run)
+        if run.error is not None:
+            # What it was to look at is looked at by the next.
+            self._wide = self._wide or wide
+            self._since = run.since if self._since is None else min(run.since, self._since)
 
-    async def _begun(self) -> Run:
+    def _begun(self) -> Run:
         self._numbered += 1
         at = self._now()
-        until_now = await self._journal.moment(_MOMENT.format(self.name))
-        since = at - REACH if until_now is None else until_now - OVERLAP
-        if self._since is not None:
-            since = min(since, self._since)
-        self._since = None
         self.next_at = None
-        self.last = Run(number=self._numbered, why=self._why, since=since, started_at=at)
+        self.last = Run(number=self._numbered, why=self._why, since=at - REACH, started_at=at)
         return self.last
+
+    async def _reaching(self, run: Run) -> float:
+        """How far back it looks."""
+        at = run.started_at
+        wanted, self._since = self._since, None
+        last = await self._journal.moment(_MOMENT.format(self.name))
+        # One that lies ahead is of a clock that was wrong: nobody knows what it missed.
+        since = at - REACH if last is None or last > at else last - OVERLAP
+        return since if wanted is None else min(since, wanted)
 
     async def _polled(self, client: Client, run: Run, known: Sequence[Known]) -> Run:
         self._asked_before = client.asked
         since, now = _utc(run.since), _utc(run.started_at)
         async for item in client.poll(known, since=since, now=now):
             if isinstance(item, Summary):
-                self._left_alone = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
+                longest = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
+                self.left_until = self._now() + min(longest, LONGEST_LEFT) if longest else 0.0
                 return _summed(run, item)
             new = await self._accepted(item)
             run = msgspec.structs.replace(run, new=run.new + new, known=run.known + (not new))
@@ -202,7 +218,8 @@ class Backfiller:
         self.stopped = run.error == "bad_key"
         if run.error is None:
             await self._remembered(run.started_at)
-        self.next_at = None if self.stopped else self._now() + self._wait(run)
+        again = self._now() + (AGAIN if run.error == "journal" else self._every)
+        self.next_at = None if self.stopped else max(again, self.left_until)
         self.last = run
         self._say(run)
 
@@ -211,9 +228,6 @@ class Backfiller:
             await self._journal.note(_MOMENT.format(self.name), at)
         except Unavailable:
             return  # the next round asks for as much again
-
-    def _wait(self, run: Run) -> float:
-        return AGAIN if run.error == "journal" else max(self._every, self._left_alone)
 
     def _say(self, run: Run) -> None:
         said = {
@@ -237,7 +251,7 @@ class Backfiller:
 
     # --- what it looks after ----------------------------------------------------------------
 
-    async def _known(self, run: Run) -> Sequence[Known]:
+    async def _known(self, run: Run, *, wide: bool) -> Sequence[Known]:
         """The open orders that we were told, and those that events have told of.
 
         In time, of what is new since the last round alone; else of two days, and of rentals always:
@@ -245,7 +259,7 @@ class Backfiller:
         """
         reach = min(run.since, run.started_at - REACH)
         told = [_ordered(order) for order in self._orders.open(self.name, since=run.since)]
-        recent = run.since if run.why is Why.TIMER else reach
+        recent = reach if wide else run.since
         heard = await self._heard(reach)
         subjects = {_subject(known) for known in told}
         of_events = [
@@ -309,8 +323,11 @@ class Backfilling:
 
     async def _reach_back(self) -> None:
         """To the last moment that we are known to have been there."""
-        alive = await self._journal.moment(_ALIVE)
-        if alive is None:
+        try:
+            alive = await self._journal.moment(_ALIVE)
+        except Unavailable:
+            return  # the rounds look back to their last ones
+        if alive is None or alive > self._now():
             return
         for one in self._backfillers.values():
             one.start(Why.START, alive - OVERLAP)
@@ -372,7 +389,9 @@ def _subject(known: Known) -> tuple[str | None, ...]:
 
 
 def _summed(run: Run, summary: Summary) -> Run:
-    first = summary.errors[0] if summary.errors else None
+    # What ended it says more than what was passed over.
+    ending = [one for one in summary.errors if one.kind != "unreadable"]
+    first = next(iter([*ending, *summary.errors]), None)
     notices: dict[str, int] = {}
     for notice in summary.notices:
         notices[notice.word] = notices.get(notice.word, 0) + 1

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import sqlite3
 import time
 from datetime import datetime
 
@@ -11,8 +13,12 @@ from outage import Outage, configured
 from rehearsing import KEY as PROVIDER_KEY
 from rehearsing import running
 
+from journal.event import rfc3339
+from receiver.backfill import Summary, Trouble
 from rehearsal.account import Fault
+from rehearsal.answer import Answer
 from rehearsal.simulation import NewOrder
+from server.backfilling import Run, Why, _summed
 
 WRONG = "k3y-that-nobody-knows"
 
@@ -117,8 +123,12 @@ async def test_a_provider_that_is_asked_too_often_is_left_alone_for_as_long_as_i
 
         await asyncio.to_thread(live.eventually, busy)
         shown = (await asyncio.to_thread(source, outage.service))["backfill"]
+        refused = await asyncio.to_thread(
+            outage.service.api, "/sources/theirs/backfill", method="POST", json={}
+        )
         logged = finished(outage.service)
 
+    assert (refused.status_code, refused.json()["code"]) == (409, "left_alone")
     assert shown["state"] == "waiting"
     assert datetime.fromisoformat(shown["next_at"]).timestamp() >= begin + 300
     assert (logged[-1]["level"], logged[-1]["error"]) == ("warning", "busy")
@@ -165,6 +175,7 @@ async def test_an_order_does_not_expire_before_its_provider_was_asked(tmp_path, 
         ("/sources/nobody/backfill", {}, live.KEY, 404, "not_found"),
         ("/sources/tellabot/backfill", {}, live.KEY, 409, "not_configured"),
         ("/sources/tellabot/backfill", {"since": "yesterday"}, live.KEY, 400, "bad_body"),
+        ("/sources/tellabot/backfill", {"since": "2000000d"}, live.KEY, 400, "bad_body"),
         ("/sources/tellabot/backfill", {"from": "2d"}, live.KEY, 400, "bad_body"),
         ("/sources/tellabot/backfill", {}, "another-key-0123456789", 401, "unauthorized"),
     ],
@@ -179,3 +190,80 @@ def test_what_cannot_be_asked_is_refused(resting, path, body, key, status, code)
 def resting(tmp_path_factory):
     with live.Live(tmp_path_factory.mktemp("resting")) as service:
         yield service
+
+
+async def test_what_a_failed_round_was_to_look_at_is_looked_at_by_the_next(
+    tmp_path, unused_tcp_port
+):
+    """An order that only an event told of. Mutant: the next round looks at what is new alone."""
+    async with asked(tmp_path, "smsbower", unused_tcp_port, every="200ms") as outage:
+        order = outage.simulation.order(NewOrder())
+        outage.message(order, "Your code is 111101")
+        await outage.eventually(1)
+        await asyncio.to_thread(outage.service.kill)
+        age(tmp_path, by=3600)
+        outage.message(order, "Your code is 222201")
+        await outage.given_up()
+        senseless_once(outage.simulation)
+        await asyncio.to_thread(outage.service.start)
+        await outage.eventually(2)
+        events = await outage.events()
+        runs = finished(outage.service)
+
+    assert [event["data"]["code"] for event in events] == ["111101", "222201"]
+    assert "unreadable" in [run.get("error") for run in runs]
+
+
+def senseless_once(simulation):
+    """Its next answer is no word of any document."""
+    answer = simulation.answer
+
+    async def senseless(_request):
+        simulation.answer = answer
+        return Answer(status=200, content_type="text/plain", body=b"?")
+
+    simulation.answer = senseless
+
+
+def age(folder, *, by):
+    """As if all had happened so many seconds ago, and the last round a moment ago."""
+    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn, conn:
+        [(seq, body)] = conn.execute("select seq, body from events").fetchall()
+        event = json.loads(body)
+        then = datetime.fromisoformat(event["recordedtime"]).timestamp() - by
+        event["recordedtime"] = rfc3339(then)
+        conn.execute(
+            "update events set recorded_at = ?, body = ? where seq = ?",
+            (then, json.dumps(event), seq),
+        )
+        conn.execute("delete from moments where name = 'alive'")
+
+
+async def test_a_last_round_that_lies_ahead_is_of_a_clock_that_was_wrong(tmp_path, unused_tcp_port):
+    """Mutant: nothing is asked for until that time has come."""
+    async with asked(tmp_path, "sms_online", unused_tcp_port) as outage:
+        await outage.run()
+        await asyncio.to_thread(outage.service.stop)
+        with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+            conn.execute("update moments set at = at + 86400")
+        await asyncio.to_thread(outage.service.start)
+        run = await outage.run()
+
+    since = datetime.fromisoformat(run["since"]).timestamp()
+    assert since == pytest.approx(time.time() - 2 * 86400, abs=60)
+
+
+def test_what_ended_a_round_is_told_before_what_was_passed_over():
+    """Mutant: the first error, so that a bad key was never said."""
+    troubles = [("getHistory", "unreadable"), ("getRentList", "bad_key")]
+    summary = Summary(
+        asked=3,
+        found=0,
+        errors=tuple(Trouble(command=c, kind=kind, detail="d") for c, kind in troubles),
+        notices=(),
+        complete=False,
+    )
+
+    run = _summed(Run(number=1, why=Why.START, since=0.0, started_at=0.0), summary)
+
+    assert (run.error, run.detail) == ("bad_key", "getRentList: d")

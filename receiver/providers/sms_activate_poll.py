@@ -48,8 +48,6 @@ _NOTHING = frozenset(
         "STATUS_REVOKE",
         "STATUS_WAIT_CODE",
         "STATUS_WAIT_RESEND",
-        # The code beside it is the one before.
-        "STATUS_WAIT_RETRY",
     }
 )
 #: How the list tells of SMS that are not the newest.
@@ -58,6 +56,8 @@ _CODES_ALONE = "getActiveActivations.smsCode"
 _NO_TIME = "0000-00-00"
 _PAGE = 100
 _MOST_PAGES = 50
+#: Of an activation, from its purchase to its last SMS: twenty minutes, and some can be prolonged.
+_LIFE = timedelta(hours=1)
 _LONGEST_RANGE = timedelta(days=29)
 #: Times without an offset may be read in the wrong zone.
 _UNSURE = timedelta(days=1)
@@ -119,18 +119,17 @@ class _Poll:
         fields |= {"country": row.get("countryCode")}
         to = _number(row.get("phoneNumber")) or number
         told_of = () if self._says_enough(row) else (yield from self._status(fields, to))
-        if told_of or row:
+        if row:
             self._told.add(id_)
         text, codes = _words(row.get("smsText")), _codes(row)
         newest = {"text": text, "code": codes[-1] if codes else None}
         if not told_of and (text or codes):
             yield from self._untimed(fields | newest, row, to, "getActiveActivations")
-        for code in codes[:-1]:
-            if code not in told_of:
-                # As the newest it had a text, and so another key: hence a form of its own.
-                yield from self._untimed(
-                    fields | {"code": code}, row, to, "getActiveActivations", form=_CODES_ALONE
-                )
+        for code in _older(codes, told_of):
+            # As the newest it had a text, and so another key: hence a form of its own.
+            yield from self._untimed(
+                fields | {"code": code}, row, to, "getActiveActivations", form=_CODES_ALONE
+            )
 
     def _says_enough(self, row: Mapping[str, Any]) -> bool:
         """A row of the list says more than getStatus would."""
@@ -141,7 +140,8 @@ class _Poll:
         command = "getStatusV2" if "getStatusV2" in self._commands else "getStatus"
         answer = yield self._ask(command, id=fields["activationId"])
         if isinstance(answer, str):
-            yield from self._untimed(fields | {"code": answer}, {"code": answer}, to, command)
+            code = {"code": answer}
+            yield from self._untimed(fields | code, code, to, command, form=f"{command}.code")
             return (answer,)
         if not isinstance(answer, dict):
             return ()
@@ -211,7 +211,8 @@ class _Poll:
         return Found(happening=told(happening, to=to), callback=callback)
 
     def _history(self) -> Poll:
-        start = max(self._since, self._now - _LONGEST_RANGE)
+        # Rows have the date of their activation, which may have waited for its SMS for long.
+        start = max(self._since - _LIFE, self._now - _LONGEST_RANGE)
         window = {"start": str(int(start.timestamp())), "end": str(int(self._now.timestamp()))}
         size = {self._source.page_size: str(_PAGE)}
         seen: set[str] = set()
@@ -312,6 +313,17 @@ def _with(
     return msgspec.structs.replace(step, happening=happening)
 
 
+def _older(codes: Sequence[str], told_of: Sequence[str]) -> Sequence[str]:
+    """Codes of a list that belong to none of the SMS that were told of by themselves.
+
+    The newest is the last, unless one of them says otherwise: which end is which is documented
+    nowhere. One that is written otherwise (`123-456`) must not be taken for another.
+    """
+    if told_of == ("",) or set(codes) & set(told_of):
+        return [code for code in codes if code not in told_of]
+    return codes[:-1]
+
+
 def _untimed_key(kind: str, fields: Mapping[str, Any]) -> Key:
     words = [_words(fields.get(name)) or "" for name in ("text", "code")]
     return Key(parts=(kind, str(fields["activationId"]), "poll", *words))
@@ -333,7 +345,8 @@ def _read(answer: Answer, command: str) -> object:
         return None
     heed_status(answer, command)
     expect_ok(answer, command)
-    if word == "STATUS_OK":
+    # While another is waited for, the last code stands beside it: it may not have come before.
+    if word in ("STATUS_OK", "STATUS_WAIT_RETRY"):
         return rest.strip().strip("'\"") or None
     if word or value is None:
         raise Unreadable(command, "a word that is not known here" if word else "not JSON")

@@ -176,10 +176,10 @@ def _read(answer: Answer, command: str) -> list[dict[str, Any]]:
 
 
 def _complaint(message: str, command: str) -> list[dict[str, Any]]:
-    if any(words in message for words in _NOTHING):
-        return []
     if any(words in message for words in _BAD_KEY):
         raise BadKey
+    if any(words in message for words in _NOTHING):
+        return []
     if any(words in message for words in _BUSY):
         raise Busy("asked too often")
     raise Unreadable(command, "an error that is not known here")

@@ -20,10 +20,13 @@ _NOTHING = re.compile(
     r"no messages|invalid request id|not found|no (such )?(request|rental)", re.IGNORECASE
 )
 _BAD_KEY = re.compile(
-    r"api.?key|authori[sz]|authenticat|password|user|login|access denied", re.IGNORECASE
+    r"api.?key|authori[sz]|authenticat|password|login|access denied"
+    r"|(invalid|unknown|wrong|no such) user|user( name)? (not found|is unknown)",
+    re.IGNORECASE,
 )
 _BUSY = re.compile(
-    r"too (many|often|fast)|rate|limit|wait|try again|retry|maintenance", re.IGNORECASE
+    r"too (many|often|fast)|\brate\b|\blimit|\bwait\b|try again|\bretry\b|maintenance",
+    re.IGNORECASE,
 )
 #: The states of a request that has its number.
 _ASSIGNED = ("Reserved", "Completed")
@@ -111,10 +114,10 @@ def _read(answer: Answer, command: str) -> list[dict[str, Any]]:
 
 
 def _complaint(message: str, command: str) -> list[dict[str, Any]]:
-    if _NOTHING.search(message):
-        return []
     if _BAD_KEY.search(message):
         raise BadKey
+    if _NOTHING.search(message):
+        return []
     if _BUSY.search(message):
         raise Busy("asked too often")
     raise Unreadable(command, "an error that is not known here")

@@ -123,6 +123,9 @@ def sources(
         read(request.scope, {})
         since = _since(await request.body(), now)
         backfiller = backfilling.of(name)
+        if backfiller is not None and backfiller.left_until > now():
+            until = utc(backfiller.left_until)
+            raise Problem(409, "left_alone", f"the provider wants to be left alone until {until}")
         if backfiller is not None:
             return Begun(run=backfiller.start(Why.ASKED, since))
         if name in names:
@@ -135,13 +138,20 @@ def sources(
 def _since(body: bytes, now: Callable[[], float]) -> float | None:
     """Of `{"since": "2d"}` or `{"since": "2026-11-21T12:00:00Z"}`; nothing: what is usual."""
     try:
-        given = msgspec.json.decode(body or b"{}", type=_Asked)
-        return None if given.since is None else instant(now)(given.since)
+        given = msgspec.json.decode(body or b"{}", type=_Asked).since
     except msgspec.ValidationError as exc:
         raise Problem(400, "bad_body", str(exc)) from None
-    except (msgspec.DecodeError, ValueError) as exc:
-        detail = str(exc) if type(exc) is ValueError else "a JSON object is expected"
-        raise Problem(400, "bad_body", f"since: {detail}") from None
+    except msgspec.DecodeError:
+        raise Problem(400, "bad_body", "a JSON object is expected") from None
+    if given is None:
+        return None
+    try:
+        at = instant(now)(given)
+    except ValueError as exc:
+        raise Problem(400, "bad_body", f"since: {exc}") from None
+    if at < 0:
+        raise Problem(400, "bad_body", "since: before 1970, and no provider keeps so much")
+    return at
 
 
 class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

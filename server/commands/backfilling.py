@@ -51,8 +51,13 @@ def backfill(url: str | None, key: str | None, output: str, source: str, since: 
 def _followed(client: Client, source: str, wanted: int) -> Mapping[str, Any]:
     """How it went; until then how far it is, where a person looks."""
     people = sys.stderr.isatty()
+    seen = 0
     while True:
         run = _run(client, source)
+        number = 0 if run is None else run["number"]
+        if number < seen:
+            raise Failure("the service was started anew meanwhile, and asks at its start")
+        seen = number
         mine = run is not None and run["number"] >= wanted
         if run is not None and mine and run["finished_at"] is not None:
             if people:

@@ -249,6 +249,27 @@ def test_messages_of_activations_say_what_their_twin_is_known_by():
     assert came[0].happening.twin == Twin(form="getStatusV2", second=second + 1, **said_by)
 
 
+def test_the_last_code_that_stands_beside_a_wait_may_not_have_come_before():
+    """Mutant: read as nothing, so that a code of an outage is lost once another is asked for."""
+    told = first("smsbower", "STATUS_WAIT_RETRY:12345")
+    again = first("smsbower", "STATUS_OK:12345")
+
+    assert told.happening.data.code == "12345"
+    assert (told.happening.keys, told.happening.twin) == (
+        again.happening.keys,
+        again.happening.twin,
+    )
+
+
+def test_a_message_of_the_provider_that_names_a_user_is_not_always_about_the_key():
+    """Mutants: `user` alone; `rate` in `operator`."""
+    other = '{"status": "error", "message": "Rented by another user of that operator"}'
+    key = '{"status": "error", "message": "User not found"}'
+
+    assert type(first("tellabot", other)) is Unreadable
+    assert type(first("tellabot", key)) is BadKey
+
+
 # Only reading
 
 
@@ -410,13 +431,12 @@ def test_not_now_is_told_apart(tag, body):
         ("sms_activate", "STATUS_CANCEL"),
         ("sms_activate", '{"status": "error", "error": "NO_ACTIVATIONS"}'),
         ("smsbower", "STATUS_WAIT_CODE"),
-        ("smsbower", "STATUS_WAIT_RETRY:12345"),
         ("smsbower", "STATUS_WAIT_RESEND"),
         ("smspins", "{'success' : False, 'message' : \"Unable to find request\", 'data' : None}"),
     ],
 )
 def test_what_is_called_an_error_and_means_that_nothing_is_there_is_no_error(tag, body):
-    """Mutant: the old code of STATUS_WAIT_RETRY told as a new one."""
+    """Mutant: `NO_ACTIVATIONS` not understood."""
     assert first(tag, body) is None
 
 
@@ -601,3 +621,33 @@ def test_an_api_url_that_is_none_is_refused_without_being_repeated(url):
 )
 def test_retry_after_is_seconds_or_a_date(headers, seconds):
     assert retry_after(Answer(status=429, headers=headers, body=b"")) == seconds
+
+
+@pytest.mark.parametrize(
+    ("listed", "newest", "older"),
+    [
+        (["1111", "2222"], "2222", ["1111"]),
+        (["2222", "1111"], "2222", ["1111"]),
+        (["1111"], None, ["1111"]),
+        (["1111", "123-456"], "123456", ["1111"]),
+    ],
+)
+def test_the_codes_before_the_newest_are_told_whichever_end_it_stands_at(listed, newest, older):
+    """Mutants: the last is always the newest; one that is written otherwise is another."""
+
+    def answer(ask):
+        if ask.command == "getActiveActivations":
+            row = {"activationId": "9", "smsCode": listed, "smsText": "a text of some length"}
+            return ok(json.dumps({"status": "success", "activeActivations": [row]}))
+        if ask.command == "getStatusV2":
+            sms = {
+                "code": newest,
+                "text": "a text of some length",
+                "dateTime": "2026-11-21 13:00:00",
+            }
+            return ok(json.dumps({"verificationType": 2, "sms": sms}))
+        return ok("NO_ACTIVATIONS")
+
+    came, _ = driven(poll("sms_activate"), answer)
+
+    assert [one.happening.data.code for one in came if isinstance(one, Found)] == [newest, *older]
