@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -123,6 +123,25 @@ def refuse(problem: Problem) -> NoReturn:
     if problem.status in (401, 403):
         line += "; another key: --key, or SMSHOOK_API_KEY"
     raise Failure(line) from None
+
+
+def each(ids: Sequence[str], act: Callable[[str], str], *, missed: Collection[int]) -> None:
+    """Do it to each of several, and say what came of it, whatever became of the one before.
+
+    An answer with a status of `missed` is told in the end, as a Failure; another ends it.
+    """
+    failed = []
+    for id_ in ids:
+        try:
+            said = act(id_)
+        except Problem as exc:
+            if exc.status not in missed:
+                refuse(exc)
+            failed.append(f"{id_}: {exc.status} {exc.code}: {exc.detail}")
+        else:
+            click.echo(plain(said))
+    if failed:
+        raise Failure(*failed)
 
 
 def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:

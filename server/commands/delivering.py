@@ -7,15 +7,14 @@ import click
 
 from journal.plain import plain
 
-from ..client import Problem
 from .command import (
     Failure,
     Group,
+    each,
     output_option,
     print_fields,
     print_json,
     print_table,
-    refuse,
 )
 from .listing import limit_option, newest, second, segment
 from .reading import events
@@ -102,19 +101,13 @@ def retry(url: str | None, key: str | None, delivery_ids: Sequence[str]) -> None
 
     Also what is dead or expired. What is delivered stays so: `events replay` sends it again.
     """
-    failed = []
     with connect(url, key, "deliveries:write", whole=True) as client:
-        for delivery_id in delivery_ids:
-            try:
-                item = client.post(f"/v1/deliveries/{delivery_id}/retry")
-            except Problem as exc:
-                if exc.status not in (404, 409):
-                    refuse(exc)
-                failed.append(f"{delivery_id}: {exc.status} {exc.code}: {exc.detail}")
-            else:
-                click.echo(plain(f"{item['id']} to {item['sink']} is {item['state']}"))
-    if failed:
-        raise Failure(*failed)
+
+        def due(delivery_id: str) -> str:
+            item = client.post(f"/v1/deliveries/{delivery_id}/retry")
+            return f"{item['id']} to {item['sink']} is {item['state']}"
+
+        each(delivery_ids, due, missed=(404, 409))
 
 
 @events.command("replay", example="events replay 01931c5e-7b2a-7c3d-9e4f-0123456789ab --sink crm")

@@ -5,17 +5,13 @@ from typing import Any
 
 import click
 
-from journal.plain import plain
-
-from ..client import Problem
 from .command import (
-    Failure,
     Group,
+    each,
     output_option,
     print_fields,
     print_json,
     print_table,
-    refuse,
 )
 from .listing import limit_option, newest, second, segment
 from .service import connect, connection_options
@@ -151,16 +147,10 @@ def cancel_orders(url: str | None, key: str | None, order_ids: Sequence[str]) ->
 
     At the provider nothing is cancelled: do that there.
     """
-    failed = []
     with connect(url, key, "subscriptions:write", whole=True) as client:
-        for order_id in order_ids:
-            try:
-                client.delete(f"/v1/orders/{order_id}")
-            except Problem as exc:
-                if exc.status != 404:  # noqa: PLR2004 - Not Found
-                    refuse(exc)
-                failed.append(f"{order_id}: {exc.status} {exc.code}: {exc.detail}")
-            else:
-                click.echo(plain(f"{order_id} is cancelled"))
-    if failed:
-        raise Failure(*failed)
+
+        def cancelled(order_id: str) -> str:
+            client.delete(f"/v1/orders/{order_id}")
+            return f"{order_id} is cancelled"
+
+        each(order_ids, cancelled, missed=(404,))
