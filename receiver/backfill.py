@@ -2,7 +2,7 @@
 
 async with asking(source) as client:
     async for item in client.poll(known, since=…, now=…):
-        Found: to be accepted; the last item is the Summary
+        Found: to be accepted; Listed, Ended, Balance: for orders and account; last the Summary
 """
 
 import asyncio
@@ -16,7 +16,20 @@ from typing import Any
 import httpx
 import msgspec
 
-from .polling import Answer, Ask, BadKey, Busy, Found, Known, Notice, Poll, Unreadable
+from .polling import (
+    Answer,
+    Ask,
+    BadKey,
+    Balance,
+    Busy,
+    Ended,
+    Found,
+    Known,
+    Listed,
+    Notice,
+    Poll,
+    Unreadable,
+)
 from .source import Source
 
 #: Of one answer: 100 rows of history are a tenth of it.
@@ -83,7 +96,7 @@ class Client:
 
     async def poll(
         self, known: Sequence[Known], *, since: datetime, now: datetime
-    ) -> AsyncIterator[Found | Summary]:
+    ) -> AsyncIterator[Found | Listed | Ended | Balance | Summary]:
         """What is found, as it comes; then a Summary, also where the provider was never reached."""
         steps: Poll = self._source.poll(known, since=since, now=now)
         asked, found = self._asked, 0
@@ -102,6 +115,8 @@ class Client:
                 yield step
             elif isinstance(step, Notice):
                 notices.append(step)
+            elif isinstance(step, Listed | Ended | Balance):
+                yield step
             else:
                 answer, trouble = await self._tried(step)
                 errors += [trouble] if trouble else []

@@ -4,6 +4,7 @@
     poll yields Ask    -> is sent what `ask.read` made of the answer, or None where it failed
     poll yields Found  -> a happening, to be accepted as one that came by a callback
     poll yields Notice -> something a person should know
+    poll yields Listed, Ended or Balance -> what the provider says of an order or of the account
 
 Whoever drives it (`backfill.py`) keeps the pace, reads answers, and stops it where going on makes
 no sense.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from journal.event import Price
 from journal.quantity import Duration, Secret
 
 if TYPE_CHECKING:  # a source says how it is polled: at run time that would be a circle
@@ -111,8 +113,43 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     about: str
 
 
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """An activation, rental or request that the provider lists as active."""
+
+    #: `request_id`, `activation_id`, `rental_id` or `number`.
+    kind: str
+    #: The provider's id of it, or the number.
+    name: str
+    #: E.164.
+    number: str | None = None
+    #: As the provider calls it.
+    service: str | None = None
+    #: ISO 3166-1 alpha-2.
+    country: str | None = None
+    price: Price | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """An activation, rental or request that the provider says is over."""
+
+    #: As in `Listed`.
+    kind: str
+    name: str
+    #: `expired`, `cancelled`, `finished`, `rejected`, `revoked` or `failed`.
+    reason: str
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """The money left in the account."""
+
+    #: Decimal digits as sent, such as `12.50`.
+    amount: str
+    #: ISO 4217; None: the provider does not say.
+    currency: str | None = None
+
+
 #: Is sent what `Ask.read` gave, None where that failed and after all else.
-Poll: TypeAlias = Generator[Ask | Found | Notice, Any, None]
+Poll: TypeAlias = Generator[Ask | Found | Notice | Listed | Ended | Balance, Any, None]
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

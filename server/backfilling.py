@@ -202,6 +202,8 @@ class Backfiller:
                 longest = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
                 self.left_until = self._now() + min(longest, LONGEST_LEFT) if longest else 0.0
                 return _summed(run, item)
+            if not isinstance(item, Found):
+                continue
             new = await self._accepted(item)
             run = msgspec.structs.replace(run, new=run.new + new, known=run.known + (not new))
             self.last = run
