@@ -12,6 +12,7 @@ from . import (
     Kept,
     KeptDelivery,
     KeptOrder,
+    Marks,
     Order,
     Owed,
     Page,
@@ -30,6 +31,7 @@ from . import (
     WantedOrders,
     sqlite_deliveries,
     sqlite_orders,
+    sqlite_pages,
     sqlite_read,
 )
 from .commit import GroupCommit, Unavailable
@@ -298,6 +300,11 @@ class SQLiteJournal:
     ) -> Page[bytes]:
         return await self._reader.ask(
             lambda conn: sqlite_read.events(conn, wanted, after=after, limit=limit, desc=desc)
+        )
+
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        return await self._reader.ask(
+            lambda conn: sqlite_pages.marks(conn, kind, places, desc=desc)
         )
 
     async def event(self, event_id: str) -> Kept | None:

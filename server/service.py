@@ -201,7 +201,8 @@ async def _run(
     )
     if journal is None:
         return 0
-    workers = await _workers(config.sinks, journal, real_clock(random.random))
+    clock = real_clock(random.random)
+    workers = await _workers(config.sinks, journal, clock, identity)
     service = Service(config, journal, identity, workers)
     await service.orders.load()
     async with _delivering(config.sinks, workers):
@@ -234,7 +235,9 @@ async def _run(
     return code
 
 
-async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) -> dict[str, Worker]:
+async def _workers(
+    sinks: Mapping[str, Sink], journal: Journal, clock: Clock, identity: Identity
+) -> dict[str, Worker]:
     """As the journal knows them: paused ones stay so, and what is owed is in the order of now."""
     records = await journal.sinks()
     workers = {}
@@ -245,7 +248,7 @@ async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) ->
             # Nothing would ever resume it.
             await journal.resume(name)
             record = msgspec.structs.replace(record, paused=None)
-        workers[name] = Worker(name, sink, journal, clock, record)
+        workers[name] = Worker(name, sink, journal, clock, record, shown=identity.delivery_id)
     return workers
 
 

@@ -54,7 +54,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     redelivery = Redelivery(journal, workers, now)
 
     def cursors(kind: str) -> Cursors:
-        return Cursors(identity, journal.identity, kind)
+        return Cursors(identity, journal, kind)
 
     v1 = Router(
         "/v1",
@@ -65,9 +65,15 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("events"),
                 routes=tuple(config.routes),
                 redelivery=redelivery,
+                identity=identity,
                 now=now,
             ),
-            deliveries(journal=journal, cursors=cursors("deliveries"), redelivery=redelivery),
+            deliveries(
+                journal=journal,
+                cursors=cursors("deliveries"),
+                redelivery=redelivery,
+                identity=identity,
+            ),
             sinks(
                 configured=config.sinks,
                 workers=workers,
