@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import structlog
 
 from journal import Arrival, Journal, Order, Planned, Quarantine, Recorded, Rejection, Twin
 from journal.book import Book
-from journal.commit import Broken, Unavailable
+from journal.commit import STALLED, Broken, Unavailable
 from journal.event import Event, OrderExpired, rfc3339
 from journal.order import AWAITED, BY_NUMBER, joined, told_by
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
@@ -72,7 +73,7 @@ class Pipeline:
         self._identity, self._now = identity, now
         self._rejections: dict[tuple[str, str, str], Rejection] = {}
         self._writing_rejections = asyncio.Lock()
-        self._complained = 0.0
+        self._complained = -math.inf
         self._draining = False
         self._log = log.bind()  # once: looking it up costs as much as writing a line
 
@@ -218,14 +219,25 @@ class Pipeline:
 
     async def keep_watch(self) -> None:
         """Each second: what was turned away is written, and a journal that failed is tried."""
+        stalled = False
         while True:
             await asyncio.sleep(1)
+            stalled = self._say_stalled(stalled)
             await self.write_rejections()
             if not self._journal.working and not self._journal.broken:
                 # Without this it would be called unready until the next callback, which may be
                 # sent elsewhere because it is.
                 with contextlib.suppress(Unavailable):
                     await self._journal.touch()
+
+    def _say_stalled(self, before: bool) -> bool:  # noqa: FBT001 - what it returned last
+        """Say once that the disk does not answer, and once that it does again."""
+        stalled = self._journal.stalled
+        if stalled and not before:
+            self._log.error("journal.error", error=STALLED)
+        elif before and not stalled:
+            self._log.warning("journal.recovered")
+        return stalled
 
     async def replay(self, kept: Quarantine, request_id: str) -> Accepted:
         """Read a quarantined callback again; understood, it leaves quarantine with its events.
@@ -345,9 +357,10 @@ class Pipeline:
 
     def _complain(self, exc: Unavailable) -> None:
         """Once a second: a full disk refuses thousands of callbacks a second."""
-        if self._now() - self._complained < 1 and not isinstance(exc, Broken):
+        ticks = asyncio.get_running_loop().time()
+        if ticks - self._complained < 1 and not isinstance(exc, Broken):
             return
-        self._complained = self._now()
+        self._complained = ticks
         self._log.error("journal.error", error=str(exc))
 
 
