@@ -12,7 +12,23 @@ import msgspec
 from . import Arrival, Order, Placed, Planned, Quarantined, Recorded, Rejection
 from .commit import Broken, Unavailable, Unfit
 from .event import SUBJECTS, Delivery, Event
-from .sqlite_orders import Cancel, Expire, Place, cancel, expire, join, link, place
+from .order import told_by
+from .sqlite_balances import SetBalance, set_balance
+from .sqlite_orders import (
+    Cancel,
+    Expire,
+    Lapse,
+    Move,
+    Place,
+    cancel,
+    expire,
+    join,
+    lapse,
+    link,
+    move,
+    place,
+    tell,
+)
 from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
 from .sqlite_rows import add, insert, owners
 from .sqlite_times import TOLERATED, newest_possible, note_disorder
@@ -64,7 +80,8 @@ class Note(msgspec.Struct, frozen=True):
     at: float
 
 
-Op = Note | Record | Keep | Dismiss | Touch | Reject | Place | Cancel | Expire | OutboxOp
+_OrderOp = Place | Cancel | Expire | Lapse | Move | SetBalance
+Op = Note | Record | Keep | Dismiss | Touch | Reject | _OrderOp | OutboxOp
 Result = Recorded | Quarantined | Placed | Order | OutboxResult
 
 
@@ -155,6 +172,8 @@ class _Batch:
     ) -> None:
         self._conn = conn
         self.seq, self.callback = seq, callback
+        #: The orders that the events of the current operation name.
+        self._told: list[Order] = []
         #: No event so far was recorded later.
         self.newest = newest
         #: The last that is older than one before it by more than is tolerated.
@@ -211,6 +230,7 @@ class _Batch:
         new: list[bool] = []
         deliveries: list[Delivery] = []
         callback: int | None = None
+        self._told = []
         for plan in op.plans:
             known = self._known(plan) or self._twin(plan)
             if known is None:
@@ -227,7 +247,12 @@ class _Batch:
             self._used(op.arrival)
         else:
             self.dismiss(Dismiss(op.replaces))
-        return Recorded(ids=tuple(ids), new=tuple(new), deliveries=tuple(deliveries))
+        return Recorded(
+            ids=tuple(ids),
+            new=tuple(new),
+            deliveries=tuple(deliveries),
+            orders=tuple(self._told),
+        )
 
     def _known(self, plan: Planned) -> tuple[int, str] | None:
         """The event that has one of these keys already, as (seq, id)."""
@@ -261,7 +286,8 @@ class _Batch:
         """A copy may say whose it is where the first did not."""
         if plan.order is not None:
             self._flush_rows()
-            join(self._conn, plan.order, event)
+            # By ids: the time does not matter.
+            join(self._conn, plan.order, event, told_by(plan.event.data, time=None, at=plan.at))
 
     def _event(self, plan: Planned, callback: int) -> list[Delivery]:
         event = plan.event
@@ -287,8 +313,11 @@ class _Batch:
                 event.data.reference,
             )
         )
-        if plan.order is not None:
-            link(self._conn, plan.order, self.seq, event.type)
+        if plan.tells is not None:
+            self._flush_rows()
+            self._told.append(tell(self._conn, plan.tells, self.seq, event.type, plan.taken))
+        elif plan.order is not None:
+            link(self._conn, plan.order, self.seq, event.type, plan.taken)
         self._counts["events"] += 1
         if plan.twin is not None:
             self._flush_rows()
@@ -356,11 +385,23 @@ class _Batch:
         return cancel(self._conn, op)
 
     def expire(self, op: Expire) -> Recorded | None:
-        if not expire(self._conn, op):
-            return None
-        callback = self._callback(_no_callback(op.plan))
-        deliveries = self._event(op.plan, callback)
-        return Recorded(ids=(op.plan.event.id,), new=(True,), deliveries=tuple(deliveries))
+        return self._uncalled(op.plan) if expire(self._conn, op) else None
+
+    def lapse(self, op: Lapse) -> Order | None:
+        return lapse(self._conn, op)
+
+    def move(self, op: Move) -> None:
+        move(self._conn, op)
+
+    def set_balance(self, op: SetBalance) -> Recorded | None:
+        crossed = set_balance(self._conn, op)
+        return self._uncalled(op.plan) if crossed and op.plan is not None else None
+
+    def _uncalled(self, plan: Planned) -> Recorded:
+        """Keep an event that no callback brought."""
+        callback = self._callback(_no_callback(plan))
+        deliveries = self._event(plan, callback)
+        return Recorded(ids=(plan.event.id,), new=(True,), deliveries=tuple(deliveries))
 
     # --- what is no event -----------------------------------------------------------------
 
@@ -450,6 +491,9 @@ _VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
     Place: _Batch.place,
     Cancel: _Batch.cancel,
     Expire: _Batch.expire,
+    Lapse: _Batch.lapse,
+    Move: _Batch.move,
+    SetBalance: _Batch.set_balance,
     Reject: _Batch.reject,
     Note: _Batch.note,
 }

@@ -16,10 +16,12 @@ import structlog
 from journal import Journal, Order, Wanted
 from journal.commit import Unavailable, Unfit
 from journal.event import SUBJECTS
+from journal.order import NAMES
 from receiver.backfill import Client, Summary, asking
 from receiver.door import Caller, Gate
-from receiver.polling import Found, Known
+from receiver.polling import Ended, Found, Known, Listed
 
+from .balances import Balances
 from .orders import Orders
 from .pipeline import Pipeline
 
@@ -89,10 +91,12 @@ class Backfiller:
         pipeline: Pipeline,
         journal: Journal,
         orders: Orders,
+        balances: Balances,
         now: Callable[[], float],
     ) -> None:
         self._gate, self._pipeline = gate, pipeline
         self._journal, self._orders, self._now = journal, orders, now
+        self._balances = balances
         self._every = gate.source.asking().every
         self._wanted = asyncio.Event()
         self._why = Why.START
@@ -202,11 +206,16 @@ class Backfiller:
                 longest = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
                 self.left_until = self._now() + min(longest, LONGEST_LEFT) if longest else 0.0
                 return _summed(run, item)
-            if not isinstance(item, Found):
-                continue
-            new = await self._accepted(item)
-            run = msgspec.structs.replace(run, new=run.new + new, known=run.known + (not new))
-            self.last = run
+            if isinstance(item, Found):
+                new = await self._accepted(item)
+                run = msgspec.structs.replace(run, new=run.new + new, known=run.known + (not new))
+                self.last = run
+            elif isinstance(item, Listed):
+                await self._orders.listed(self._gate, item)
+            elif isinstance(item, Ended):
+                await self._orders.ended(self._gate, item)
+            else:
+                await self._balances.said(self._gate, item)
         return run
 
     async def _accepted(self, found: Found) -> bool:
@@ -254,22 +263,30 @@ class Backfiller:
     # --- what it looks after ----------------------------------------------------------------
 
     async def _known(self, run: Run, *, wide: bool) -> Sequence[Known]:
-        """The open orders that we were told, and those that events have told of.
+        """The open orders, and those that recent events name.
 
-        In time, of what is new since the last round alone; else of two days, and of rentals always:
-        a one-time request gets a single SMS, and to ask for each takes TellABot fifteen seconds.
+        A round of the timer takes those that are new since the last round. A wide one takes those
+        of two days, and rentals always: a one-time request gets a single SMS, and to ask for each
+        takes TellABot fifteen seconds.
         """
         reach = min(run.since, run.started_at - REACH)
-        told = [_ordered(order) for order in self._orders.open(self.name, since=run.since)]
+        open_ = self._orders.open(self.name, since=run.since, wide=wide)
+        told = [_ordered(order) for order in open_]
         recent = reach if wide else run.since
         heard = await self._heard(reach)
         subjects = {_subject(known) for known in told}
         of_events = [
             known
             for at, known in heard
-            if (at >= recent or known.rental_id is not None) and _subject(known) not in subjects
+            if (at >= recent or known.rental_id is not None)
+            and _subject(known) not in subjects
+            and (wide or not self._is_ended(known))
         ]
         return [*told, *of_events]
+
+    def _is_ended(self, known: Known) -> bool:
+        names = ((kind, getattr(known, kind)) for kind in NAMES)
+        return any(name and self._orders.is_ended(self.name, kind, name) for kind, name in names)
 
     async def _heard(self, since: float) -> Sequence[tuple[float, Known]]:
         """What events tell of orders, each once, the newest first."""

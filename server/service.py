@@ -36,6 +36,7 @@ from . import __version__
 from .addresses import url_at
 from .api import create_api, create_health
 from .backfilling import Backfiller, Backfilling
+from .balances import Balances
 from .config import Config, host_and_port
 from .identity import Chance, Identity
 from .log import write_out
@@ -87,6 +88,7 @@ class Service:
             book=book,
         )
         self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=time.time)
+        self.balances = Balances(journal=journal, pipeline=self.pipeline, now=time.time)
         self.watching = Watching(self.gates, time.time, self.orders.waiting_since)
         self.backfilling = Backfilling(
             [
@@ -95,6 +97,7 @@ class Service:
                     pipeline=self.pipeline,
                     journal=journal,
                     orders=self.orders,
+                    balances=self.balances,
                     now=time.time,
                 )
                 for gate in self.gates
@@ -136,6 +139,7 @@ class Service:
             pipeline=self.pipeline,
             orders=self.orders,
             backfilling=self.backfilling,
+            balances=self.balances,
             watching=self.watching,
             identity=self._identity,
             ready=self.ready,
@@ -187,6 +191,7 @@ async def _run(
     workers = await _workers(config.sinks, journal, real_clock(random.random))
     service = Service(config, journal, identity, workers)
     await service.orders.load()
+    await service.balances.load()
     async with _delivering(config.sinks, workers):
         watching = [
             asyncio.create_task(service.pipeline.keep_watch()),

@@ -21,6 +21,7 @@ from receiver.providers import HeroSms, TellABot
 from routes.table import Route, compile_table
 from server.api import create_api, create_health
 from server.backfilling import Backfilling
+from server.balances import Balances
 from server.config import Api, ApiKey, Config, Server
 from server.identity import Identity
 from server.orders import Orders
@@ -77,6 +78,7 @@ class Service:
         self.orders = Orders(
             journal=journal, book=book, pipeline=self.pipeline, now=lambda: self.now
         )
+        self.balances = Balances(journal=journal, pipeline=self.pipeline, now=lambda: self.now)
         self.api = create_api(
             config=config,
             gates=self.gates,
@@ -84,6 +86,7 @@ class Service:
             journal=journal,
             pipeline=self.pipeline,
             orders=self.orders,
+            balances=self.balances,
             watching=Watching(self.gates, lambda: self.now, self.orders.waiting_since),
             backfilling=Backfilling((), journal=journal, ready=lambda: True, now=lambda: self.now),
             identity=identity,
