@@ -346,6 +346,33 @@ class Journal(Protocol):
         """
         ...
 
+    def shift(
+        self,
+        number: int,
+        by: float,
+        *,
+        limit: int,
+        then: Callable[[bool | Exception], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[bool]":
+        """Move what is pending or being sent by `by` seconds: the wall clock jumped by that.
+
+        Call it at once when the clock jumps, and again with the same `number` until it returns
+        False. It looks at `limit` deliveries at a time. From the first call on, all instants that
+        are passed in and handed out are those of the clock of now, whichever rows are moved yet.
+        `then` is called in the order of results: what was handed out before it is of the clock
+        of before, also where that first call failed.
+        """
+        ...
+
+    def clamp(
+        self, sink: str, *, now: float, longest: float, asked: float
+    ) -> "asyncio.Future[int]":
+        """Make due `longest` seconds from now, at the latest, what is pending for that sink.
+
+        `asked` seconds where the sink named the time itself. Returns how many were brought back.
+        """
+        ...
+
     def replay(
         self,
         event_id: str,

@@ -40,7 +40,19 @@ from .order import TIME_UP
 from .sqlite_balances import SetBalance
 from .sqlite_open import WrongJournal, begin, errors_named, has_wal_reset_race, migrate
 from .sqlite_orders import Cancel, Expire, Lapse, Move, Place
-from .sqlite_outbox import Arrange, Hasten, Pause, Probe, Replay, Resume, Retry, Settle, Take
+from .sqlite_outbox import (
+    Arrange,
+    Clamp,
+    Hasten,
+    Pause,
+    Probe,
+    Replay,
+    Resume,
+    Retry,
+    Settle,
+    Shift,
+    Take,
+)
 from .sqlite_read import Reader
 from .sqlite_write import BatchWriter, Dismiss, Keep, Note, Op, Record, Reject, Result, Touch
 
@@ -159,6 +171,24 @@ class SQLiteJournal:
 
     def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
         return cast("asyncio.Future[int]", self._commits.submit(Hasten(sink, limit, now)))
+
+    def shift(
+        self,
+        number: int,
+        by: float,
+        *,
+        limit: int,
+        then: Callable[[bool | Exception], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[bool]":
+        future = self._commits.submit(
+            Shift(number, by, limit), then=cast("Callable[[Result | Exception], None]", then)
+        )
+        return cast("asyncio.Future[bool]", future)
+
+    def clamp(
+        self, sink: str, *, now: float, longest: float, asked: float
+    ) -> "asyncio.Future[int]":
+        return cast("asyncio.Future[int]", self._commits.submit(Clamp(sink, now, longest, asked)))
 
     def replay(
         self,

@@ -29,7 +29,7 @@ from .sqlite_orders import (
     place,
     tell,
 )
-from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
+from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing, Shift, Shifting
 from .sqlite_rows import add, insert, owners
 from .sqlite_times import TOLERATED, newest_possible, note_disorder
 from .sqlite_twins import claim, gain, note
@@ -96,6 +96,7 @@ class BatchWriter:
         self._last_callback = self._last("callbacks")
         self._last_delivery = self._last("deliveries")
         self._newest = newest_possible(conn)
+        self._shifts: Mapping[int, Shifting] = {}
 
     def write(self, ops: Sequence[Op]) -> list[Result]:
         """One result an operation, durable; or an exception of `commit`, and nothing stored."""
@@ -106,6 +107,7 @@ class BatchWriter:
             self._last_callback,
             self._last_delivery,
             self._newest,
+            self._shifts,
         )
         before = self._conn.total_changes
         try:
@@ -120,12 +122,23 @@ class BatchWriter:
             self.working = isinstance(verdict, Unfit) and self.working
             if not isinstance(verdict, Broken):
                 self._rollback()
+            if not isinstance(verdict, Unfit):
+                self._begin_shifts(ops)
             raise verdict from exc
         # A look that found nothing is committed on a full disk too.
         self.working = self.working or self._conn.total_changes > before
         self._last_seq, self._last_callback = batch.seq, batch.callback
         self._last_delivery, self._newest = batch.outbox.last_id, batch.newest
+        self._shifts = batch.outbox.shifts
         return results
+
+    def _begin_shifts(self, ops: Sequence[Op]) -> None:
+        """What comes after a jump is made by the new clock, also where its first step failed."""
+        outbox = Outbox(self._conn, self._start, self._last_delivery, Counter(), self._shifts)
+        for op in ops:
+            if isinstance(op, Shift):
+                outbox.begin_shift(op)
+        self._shifts = outbox.shifts
 
     def _rollback(self) -> None:
         try:
@@ -169,6 +182,7 @@ class _Batch:
         callback: int,
         delivery: int,
         newest: float,
+        shifts: Mapping[int, Shifting],
     ) -> None:
         self._conn = conn
         self.seq, self.callback = seq, callback
@@ -179,7 +193,7 @@ class _Batch:
         #: The last that is older than one before it by more than is tolerated.
         self._disorder = 0
         self._counts: Counter[str] = Counter()
-        self.outbox = Outbox(conn, start, delivery, self._counts)
+        self.outbox = Outbox(conn, start, delivery, self._counts, shifts)
         self._uses: dict[tuple[str, str], list[float]] = {}
         #: The events that have a key, as (seq, id): those that had it before, and the new ones.
         self._owners: dict[tuple[str, bytes], tuple[int, str]] = {}
