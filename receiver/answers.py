@@ -1,8 +1,8 @@
 """What providers answer becomes values: JSON, what was meant to be JSON, and words."""
 
-import ast
 import json
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,18 +13,32 @@ from .polling import Answer, BadKey, Busy, Unreadable
 from .source import Malformed
 
 _BOM = b"\xef\xbb\xbf"
-#: A string of either kind, a comment to the end of its line, punctuation, or anything else.
+#: A string of either kind, a comment to the end of its line, punctuation, or anything else. What is
+#: looked at is consumed: a string that is not closed takes the rest of the text. Trying again at
+#: each of its quotes would take quadratic time.
 _TOKEN = re.compile(
-    r"""("(?:[^"\\]|\\.)*+")|u?('(?:[^'\\]|\\.)*+')|(//[^\n]*)|([\[{])|([\]}])|([,:])"""
-    r"""|([^\s\[\]{},:"']++)|\s++|(.)""",
-    re.DOTALL,
+    r"""
+      (?P<double> "(?:[^"\\]++|\\.)*+ (?P<double_ends>"?) )
+    | (?P<single> u?'(?:[^'\\]++|\\.)*+ (?P<single_ends>'?) )
+    | (?P<comment> //[^\n]*+ )
+    | (?P<opens> [\[{] ) | (?P<closes> [\]}] ) | (?P<mark> [,:] )
+    | (?P<word> [^\s\[\]{},:"']++ ) | (?P<blank> \s++ )
+    """,
+    re.DOTALL | re.VERBOSE,
 )
-#: `"sms": "sms":"["Your sms code"]"`, and the same without its name given twice.
-_BROKEN_LIST = re.compile(
-    r'"(sms|smsCode)"\s{0,20}:\s{0,20}(?:"\1"\s{0,20}:\s{0,20})?"(\[[^\n{}]{0,2000}?\])"(?=\s{0,20}[,}\n])'
+#: The beginning of `"sms": "sms":"["Your sms code"]"`, and the same without its name given twice.
+_LIST_BEGINS = re.compile(
+    r'"(sms|smsCode)"\s{0,20}:\s{0,20}(?:"\1"\s{0,20}:\s{0,20})?"(?=\[)'
 )
+#: Its end, or a character that it cannot hold.
+_LIST_ENDS = re.compile(r'\]"(?=\s{0,20}[,}\n])|[\n{}]')
+#: Python's escapes in a string, but `\N{…}`.
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{1,3})|(.))", re.DOTALL
+)
+_ESCAPED = {"\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _PYTHONS = {"True": "true", "False": "false", "None": "null"}
-_OPENS, _CLOSES = "[{", {"[": "]", "{": "}"}
+_CLOSES = {"[": "]", "{": "}"}
 _OK = 200
 _UNAUTHORIZED, _FORBIDDEN, _TIMEOUT, _TOO_MANY = 401, 403, 408, 429
 _BROKEN_SERVER = 500
@@ -49,22 +63,34 @@ def lenient(body: bytes) -> object:
 
 
 def _mended(text: str) -> str:
-    return "".join(_rewritten(_BROKEN_LIST.sub(r'"\1":\2', text)))
+    return "".join(_rewritten("".join(_lists_opened(text))))
+
+
+def _lists_opened(text: str) -> Iterator[str]:
+    """Take lists out of the quotes around them. Each character is looked at once by each pattern."""
+    at = 0
+    while (begin := _LIST_BEGINS.search(text, at)) is not None:
+        end = _LIST_ENDS.search(text, begin.end())
+        if end is not None and end[0].startswith("]"):
+            yield f'{text[at : begin.start()]}"{begin[1]}":{text[begin.end() : end.start()]}]'
+            at = end.end()
+        else:  # nor does any other that begins before that character
+            after = len(text) if end is None else end.start()
+            yield text[at:after]
+            at = after
+    yield text[at:]
 
 
 def _rewritten(text: str) -> Iterator[str]:
     closing: list[str] = []
-    tokens = [match for match in _TOKEN.finditer(text) if not (match[0].isspace() or match[3])]
     ended = False  # a value has just ended: another one needs a comma
-    for i, token in enumerate(tokens):
-        following = tokens[i + 1][0] if i + 1 < len(tokens) else ""
-        if token[8]:
-            raise Malformed("malformed", "body: not JSON")
-        if token[5]:
+    for token, following in _with_following(text):
+        kind = token.lastgroup
+        if kind == "closes":
             yield closing.pop() if closing else token[0]
             ended = True
             continue
-        if token[6]:
+        if kind == "mark":
             if token[0] == ":" or (following and following not in "]}"):
                 yield token[0]
             ended = False
@@ -72,25 +98,45 @@ def _rewritten(text: str) -> Iterator[str]:
         if ended:
             yield ","
         yield _value(token, following, closing)
-        ended = not token[4]
+        ended = kind != "opens"
     yield from reversed(closing)
 
 
+def _with_following(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Each token, and the text of the next; one at a time, as a large answer has a million."""
+    last: re.Match[str] | None = None
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup in ("comment", "blank"):
+            continue
+        if last is not None:
+            yield last, token[0]
+        last = token
+    if last is not None:
+        yield last, ""
+
+
 def _value(token: re.Match[str], following: str, closing: list[str]) -> str:
-    if token[4]:
-        opens = "[" if token[0] == "{" and following in ("{", "[") else token[0]
-        closing.append(_CLOSES[opens])
-        return opens
-    if token[2]:
-        return _from_python(token[2])
-    return _PYTHONS.get(token[0], token[0])
+    match token.lastgroup:
+        case "opens":
+            opens = "[" if token[0] == "{" and following in ("{", "[") else token[0]
+            closing.append(_CLOSES[opens])
+            return opens
+        case "double" if token["double_ends"]:
+            return token[0]
+        case "single" if token["single_ends"]:
+            return json.dumps(_ESCAPE.sub(_unescaped, token[0].removeprefix("u")[1:-1]))
+        case "word":
+            return _PYTHONS.get(token[0], token[0])
+    raise Malformed("malformed", "body: not JSON")  # a string without an end
 
 
-def _from_python(literal: str) -> str:
-    try:
-        return json.dumps(ast.literal_eval(literal))
-    except (ValueError, SyntaxError):
-        raise Malformed("malformed", "body: not JSON") from None
+def _unescaped(escape: re.Match[str]) -> str:
+    """Return the character; one that is none stays as it is written."""
+    digits = escape[1] or escape[2] or escape[3]
+    if digits or escape[4]:
+        number = int(digits, 16) if digits else int(escape[4], 8)
+        return chr(number) if number <= sys.maxunicode else escape[0]
+    return _ESCAPED.get(escape[5], escape[5])
 
 
 def heed_status(answer: Answer, command: str) -> None:
