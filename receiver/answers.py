@@ -27,9 +27,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 #: The beginning of `"sms": "sms":"["Your sms code"]"`, and the same without its name given twice.
-_LIST_BEGINS = re.compile(
-    r'"(sms|smsCode)"\s{0,20}:\s{0,20}(?:"\1"\s{0,20}:\s{0,20})?"(?=\[)'
-)
+_LIST_BEGINS = re.compile(r'"(sms|smsCode)"\s{0,20}:\s{0,20}(?:"\1"\s{0,20}:\s{0,20})?"(?=\[)')
 #: Its end, or a character that it cannot hold.
 _LIST_ENDS = re.compile(r'\]"(?=\s{0,20}[,}\n])|[\n{}]')
 #: Python's escapes in a string, but `\N{…}`.
@@ -40,11 +38,29 @@ _ESCAPED = {"\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t"
 _PYTHONS = {"True": "true", "False": "false", "None": "null"}
 _CLOSES = {"[": "]", "{": "}"}
 _OK = 200
-_UNAUTHORIZED, _FORBIDDEN, _TIMEOUT, _TOO_MANY = 401, 403, 408, 429
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
+#: Request Timeout, Too Early, Too Many Requests.
+_LATER = (408, 425, 429)
 _BROKEN_SERVER = 500
 _REDIRECTS = range(300, 400)
 #: Longer is nonsense, and costs time to read.
 _MOST_DIGITS = 9
+#: Of seconds since 1970; thousandths have three more.
+_EPOCH_DIGITS = 10
+#: How long to wait is looked for in answers of so many bytes, in so much of a text, and in so many
+#: fields of an object.
+_LONGEST_HINT, _LONGEST_TEXT, _LONGEST_NAME, _MOST_HINTS = 64 * 1024, 500, 50, 50
+#: Names of fields that say how long to wait.
+_HINT = re.compile(r"retry|wait|until|seconds|banned|expire|details", re.IGNORECASE)
+#: `2026-11-30 12:00:00`; SMS-Activate's documentation writes `YYYY-m-d H-i-s`.
+_UNTIL = re.compile(
+    r"(20[0-9]{2})-([01]?[0-9])-([0-3]?[0-9])[T _]([0-2]?[0-9])[:-]([0-5]?[0-9])[:-]([0-5]?[0-9])"
+    r"(?:\.[0-9]{1,9})?(?: ?(Z|UTC|GMT|([+-])([0-9]{2}):?([0-9]{2})))?"
+)
+_SPAN = re.compile(
+    r"\b([0-9]{1,6}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b", re.IGNORECASE
+)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def lenient(body: bytes) -> object:
@@ -67,7 +83,7 @@ def _mended(text: str) -> str:
 
 
 def _lists_opened(text: str) -> Iterator[str]:
-    """Take lists out of the quotes around them. Each character is looked at once by each pattern."""
+    """Take lists out of the quotes around them; each pattern looks at each character once."""
     at = 0
     while (begin := _LIST_BEGINS.search(text, at)) is not None:
         end = _LIST_ENDS.search(text, begin.end())
@@ -139,12 +155,20 @@ def _unescaped(escape: re.Match[str]) -> str:
     return _ESCAPED.get(escape[5], escape[5])
 
 
-def heed_status(answer: Answer, command: str) -> None:
-    """Raises where the HTTP status says it all."""
-    if answer.status in (_UNAUTHORIZED, _FORBIDDEN):
+def heed_status(answer: Answer, command: str, now: datetime) -> None:
+    """Raise BadKey, Busy or Unreadable where the HTTP status says it all.
+
+    `now` is in the provider's time zone, for an end of a ban that is written without one.
+    """
+    if answer.status == _UNAUTHORIZED:
         raise BadKey
-    if answer.status in (_TIMEOUT, _TOO_MANY) or answer.status >= _BROKEN_SERVER:
-        raise Busy(str(answer.status), retry_after(answer))
+    if answer.status == _FORBIDDEN:
+        wait = wait_in(answer, now)
+        if wait is None:
+            raise BadKey
+        raise Busy(str(answer.status), wait)  # a ban with an end
+    if answer.status in _LATER or answer.status >= _BROKEN_SERVER:
+        raise Busy(str(answer.status), wait_in(answer, now))
     if answer.status in _REDIRECTS:
         raise Unreadable(command, "a redirect; it is not followed, the key would go with it")
 
@@ -166,17 +190,88 @@ def retry_after(answer: Answer) -> float | None:
     return max(0.0, (until - sent).total_seconds())
 
 
+def wait_in(answer: Answer, now: datetime) -> float | None:
+    """Return for how many seconds an answer wants us to wait: by its header, or by its JSON."""
+    wait = retry_after(answer)
+    if wait is not None or len(answer.body) > _LONGEST_HINT:
+        return wait
+    try:
+        value = lenient(answer.body)
+    except (Malformed, UnicodeDecodeError):
+        return None
+    return wait_said(value, now)
+
+
+def wait_said(value: object, now: datetime, *, depth: int = 3) -> float | None:
+    """Return for how many seconds a JSON object wants us to wait.
+
+    Read are fields that are named so, in it and in the objects in it: `retry_after_seconds`,
+    `banned_until`.
+    """
+    if not isinstance(value, dict) or depth == 0:
+        return None
+    fields = list(value.items())[:_MOST_HINTS]
+    waits = [
+        wait_of(field, now, thousandths=name.lower().endswith(("ms", "millis")))
+        for name, field in fields
+        if isinstance(field, str) and _HINT.search(name[:_LONGEST_NAME])
+    ]
+    inner = [wait_said(field, now, depth=depth - 1) for _, field in fields]
+    return max((wait for wait in [*waits, *inner] if wait is not None), default=None)
+
+
+def wait_of(text: str, now: datetime, *, thousandths: bool = False) -> float | None:
+    """Return how many seconds a text says: `600`, `5 s`, `10 minutes`, `2026-11-30 12:00:00`.
+
+    A time that is over, or a text that says neither, is None. Digits alone are seconds, or a time
+    as seconds since 1970 if there are so many.
+    """
+    text = text[:_LONGEST_TEXT].strip().strip("'\"")
+    if (until := _UNTIL.search(text)) is not None:
+        return _left(_instant(until, now), now)
+    if text.isascii() and text.isdigit():
+        if len(text) <= _MOST_DIGITS:
+            return float(text) / 1000 if thousandths else float(text)
+        epoch = float(text) / (1000 if len(text) > _EPOCH_DIGITS else 1)
+        return _left(epoch, now) if len(text) <= _EPOCH_DIGITS + 3 else None
+    span = _SPAN.search(text)
+    return None if span is None else float(span[1]) * _SECONDS[span[2][0].lower()]
+
+
+def _left(until: float | None, now: datetime) -> float | None:
+    left = 0.0 if until is None else until - now.timestamp()
+    return left if left > 0 else None
+
+
+def _instant(until: re.Match[str], now: datetime) -> float | None:
+    year, month, day, hour, minute, second = (int(until[group]) for group in range(1, 7))
+    try:
+        at = datetime(
+            year, month, day, hour, minute, second, tzinfo=UTC if until[7] else now.tzinfo
+        )
+        return at.timestamp() - _offset(until)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _offset(until: re.Match[str]) -> int:
+    if until[8] is None:
+        return 0
+    seconds = int(until[9]) * 3600 + int(until[10]) * 60
+    return -seconds if until[8] == "-" else seconds
+
+
 def _date(text: str) -> datetime | None:
     try:
-        date = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(text[:_LONGEST_TEXT])
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def object_in(answer: Answer, command: str) -> dict[str, Any]:
+def object_in(answer: Answer, command: str, now: datetime) -> dict[str, Any]:
     """The JSON object that an answer is. Raises BadKey, Busy and Unreadable where it is none."""
-    heed_status(answer, command)
+    heed_status(answer, command, now)
     try:
         value = lenient(answer.body)
     except (Malformed, UnicodeDecodeError):
