@@ -208,7 +208,8 @@ class Backfiller:
                 return _summed(run, item)
             if isinstance(item, Found):
                 new = await self._accepted(item)
-                run = msgspec.structs.replace(run, new=run.new + new, known=run.known + (not new))
+                again = len(item.happenings) - new
+                run = msgspec.structs.replace(run, new=run.new + new, known=run.known + again)
                 self.last = run
             elif isinstance(item, Listed):
                 await self._orders.listed(self._gate, item)
@@ -218,11 +219,11 @@ class Backfiller:
                 await self._balances.said(self._gate, item)
         return run
 
-    async def _accepted(self, found: Found) -> bool:
-        """Whether it is news."""
+    async def _accepted(self, found: Found) -> int:
+        """Record what was found; return how many of its happenings are new."""
         caller = Caller(source=self.name, token="", request_id=self._pipeline.request_id())
-        accepted = await self._pipeline.accept(caller, found.callback, (found.happening,))
-        return accepted.status == "accepted"
+        recorded = await self._pipeline.record(caller, found.callback, found.happenings)
+        return sum(recorded.new)
 
     async def _ended(self, run: Run) -> None:
         run = msgspec.structs.replace(run, finished_at=self._now())

@@ -141,7 +141,10 @@ api:
 extra: 1
 """,
     )
-    known = "daisysms, generic, herosms, sms_activate, sms_online, smsbower, smspins, tellabot"
+    known = (
+        "daisysms, generic, grizzlysms, herosms, sms_activate, sms_online, smsbower, smspins,"
+        " tellabot"
+    )
     with pytest.raises(Invalid) as invalid:
         compile_when({"data.code": {"$near": 1}}, "")
     ((_, near),) = invalid.value.complaints
