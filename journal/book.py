@@ -32,6 +32,9 @@ class Book:
     def of_source(self, source: str) -> list[Order]:
         return [order for order in self._orders.values() if order.source == source]
 
+    def waiting(self) -> list[Order]:
+        return [order for order in self._orders.values() if order.state is OrderState.WAITING]
+
     def find(self, source: str, told: Told) -> Order | None:
         """The order that an event of that source belongs to."""
         if not self._orders:

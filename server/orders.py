@@ -10,7 +10,8 @@ import msgspec
 
 from journal import Journal, Order, OrderState, Placed
 from journal.book import Book
-from journal.commit import Unavailable, Unfit
+from journal.clock import boot_ticks
+from journal.commit import Broken, Unavailable, Unfit
 from journal.event import Price
 from journal.order import REMEMBERED, TIME_UP, RegisteredBy, lasting, merged, provided
 from receiver.door import Gate
@@ -34,19 +35,79 @@ class Orders:
     """What the API and providers say of orders, and a task that ends what is due."""
 
     def __init__(
-        self, *, journal: Journal, book: Book, pipeline: Pipeline, now: Callable[[], float]
+        self,
+        *,
+        journal: Journal,
+        book: Book,
+        pipeline: Pipeline,
+        now: Callable[[], float],
+        ticks: Callable[[], float] = boot_ticks,
     ) -> None:
+        """`now` gives seconds since the epoch, `ticks` seconds that only go forward."""
         self._journal, self._book, self._pipeline, self._now = journal, book, pipeline, now
+        self._ticks = ticks
+        self._moving: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
         book.noticed = self._noticed
         #: (when it ends, id); what is not so any more is passed over.
         self._ends: list[tuple[float, str]] = []
         self._awake = asyncio.Event()
-        self._forget_at = now() + FORGET_EVERY
+        self._forget_at = ticks() + FORGET_EVERY
 
     async def load(self) -> None:
         """Before the first callback: whatever may still get an event. Raises Unavailable."""
-        for order in await self._journal.open_orders(since=self._now() - REMEMBERED):
+        orders = await self._journal.open_orders(since=self._now() - REMEMBERED)
+        for order in orders:
             self._book.put(order)
+        await self._moved([(one, self._clamped(one)) for one in orders if _waits(one)])
+
+    def _clamped(self, order: Order) -> Order:
+        """The clock may have been set back while nobody was there to see by how much."""
+        now = self._now()
+        if order.lasts is None or order.expires_at <= now + order.lasts:
+            return order
+        return msgspec.structs.replace(
+            order, created_at=min(order.created_at, now), expires_at=now + order.lasts
+        )
+
+    def follow_clock(self, by: float) -> None:
+        """Move what waits: the wall clock jumped by so many seconds.
+
+        An end that is a duration moves, one that the user gave as an instant does not.
+        """
+        moved = [(order, _shifted(order, by)) for order in self._book.waiting()]
+        task = asyncio.get_running_loop().create_task(self._follow(moved))
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+        for _, order in moved:
+            self._book.put(order)
+        self._awake.set()
+
+    async def _follow(self, moved: Sequence[tuple[Order, Order]]) -> None:
+        while True:
+            try:
+                await self._moved(moved)
+            except Broken:
+                return
+            except Unavailable:
+                await asyncio.sleep(PAUSE)
+            else:
+                return
+
+    async def _moved(self, moved: Sequence[tuple[Order, Order]]) -> None:
+        """Raises Unavailable."""
+        moved = [(before, after) for before, after in moved if before != after]
+        if not moved:
+            return
+        await self._journal.move_orders(moved)
+        for before, after in moved:
+            # What was being written when the clock jumped came back with the times of before.
+            current = self._book.get(after.id)
+            if current is not None and _times(current) == _times(before):
+                self._book.put(
+                    msgspec.structs.replace(
+                        current, created_at=after.created_at, expires_at=after.expires_at
+                    )
+                )
 
     async def place(self, order: Order, end: float | None) -> Placed:
         """Keep it, or add to the one that is there. `end` is when it ends, if that was asked for.
@@ -162,9 +223,9 @@ class Orders:
                     await self._awake.wait()
             if not await self.end_due():
                 await asyncio.sleep(PAUSE)
-            if self._now() >= self._forget_at:
+            if self._ticks() >= self._forget_at:
                 self._book.forget(self._now())
-                self._forget_at = self._now() + FORGET_EVERY
+                self._forget_at = self._ticks() + FORGET_EVERY
 
     def _until_next(self) -> float:
         first = self._ends[0][0] if self._ends else math.inf
@@ -213,6 +274,15 @@ class Orders:
         if _waits(order):
             heapq.heappush(self._ends, (order.expires_at, order.id))
             self._awake.set()
+
+
+def _times(order: Order) -> tuple[float, float]:
+    return order.created_at, order.expires_at
+
+
+def _shifted(order: Order, by: float) -> Order:
+    end = order.expires_at if order.lasts is None else order.expires_at + by
+    return msgspec.structs.replace(order, created_at=order.created_at + by, expires_at=end)
 
 
 def _waits(order: Order) -> bool:

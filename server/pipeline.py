@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -102,16 +103,18 @@ class Pipeline:
         journal: Journal,
         identity: Identity,
         now: Callable[[], float],
+        ticks: Callable[[], float] = time.monotonic,
         book: Book | None = None,
     ) -> None:
         #: The orders that events may belong to.
         self._book = Book() if book is None else book
         self._gates = {gate.name: gate for gate in gates}
         self._routes, self._workers, self._journal = routes, workers, journal
-        self._identity, self._now = identity, now
+        self._identity, self._now, self._ticks = identity, now, ticks
         self._rejections: dict[tuple[str, str, str], Rejection] = {}
         self._writing_rejections = asyncio.Lock()
-        self._complained = 0.0
+        #: By `ticks`.
+        self._complained = float("-inf")
         self._draining = False
         self._log = log.bind()  # once: looking it up costs as much as writing a line
 
@@ -180,7 +183,7 @@ class Pipeline:
         except Unavailable as exc:
             self._complain(exc)
             raise
-        if any(recorded.new) and callback.channel == "callback":
+        if any(recorded.new) and callback.channel == "callback" and replaces is None:
             self._gates[caller.source].watch.heard(callback, happenings)
         self._say(caller, callback, plans, recorded)
         return recorded
@@ -486,9 +489,9 @@ class Pipeline:
 
     def _complain(self, exc: Unavailable) -> None:
         """Once a second: a full disk refuses thousands of callbacks a second."""
-        if self._now() - self._complained < 1 and not isinstance(exc, Broken):
+        if self._ticks() - self._complained < 1 and not isinstance(exc, Broken):
             return
-        self._complained = self._now()
+        self._complained = self._ticks()
         self._log.error("journal.error", error=str(exc))
 
 

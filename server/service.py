@@ -82,10 +82,7 @@ class Service:
         #: The one clock of all that makes and compares instants.
         self.clock = clock = WallClock() if clock is None else clock
         ClockJumps(clock, journal, workers.values())
-        self.gates = [
-            Gate(name, source, clock.ticks, since=clock.now())
-            for name, source in config.sources.items()
-        ]
+        self.gates = [Gate(name, source, clock.ticks) for name, source in config.sources.items()]
         book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
@@ -94,9 +91,17 @@ class Service:
             journal=journal,
             identity=identity,
             now=clock.now,
+            ticks=clock.ticks,
             book=book,
         )
-        self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=clock.now)
+        self.orders = Orders(
+            journal=journal,
+            book=book,
+            pipeline=self.pipeline,
+            now=clock.now,
+            ticks=clock.ticks,
+        )
+        clock.listen(self.orders.follow_clock)
         self.balances = Balances(journal=journal, pipeline=self.pipeline, now=clock.now)
         self.watching = Watching(self.gates, clock.now, self.orders.waiting_since)
         self.backfilling = Backfilling(
@@ -108,6 +113,7 @@ class Service:
                     orders=self.orders,
                     balances=self.balances,
                     now=clock.now,
+                    ticks=clock.ticks,
                 )
                 for gate in self.gates
                 if gate.source.backfill is not None
@@ -115,6 +121,7 @@ class Service:
             journal=journal,
             ready=self.ready,
             now=clock.now,
+            ticks=clock.ticks,
         )
         self._identity = identity
 

@@ -144,7 +144,7 @@ def sources(
         read(request.scope, {})
         since = _since(await request.body(), now)
         backfiller = backfilling.of(name)
-        if backfiller is not None and backfiller.left_until > now():
+        if backfiller is not None and backfiller.left_until is not None:
             until = utc(backfiller.left_until)
             raise Problem(409, "left_alone", f"the provider wants to be left alone until {until}")
         if backfiller is not None:

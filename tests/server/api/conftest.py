@@ -62,9 +62,7 @@ class Service:
         self.now, self.is_ready, self.sent = BEGIN, True, 0
         clock = Clock(now=lambda: self.now, ticks=lambda: self.now, chance=lambda: 0.0)
         self.workers = {n: Worker(n, s, journal, clock) for n, s in config.sinks.items()}
-        self.gates = [
-            Gate(n, source, lambda: self.now, since=BEGIN) for n, source in config.sources.items()
-        ]
+        self.gates = [Gate(n, source, lambda: self.now) for n, source in config.sources.items()]
         book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
