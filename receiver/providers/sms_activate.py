@@ -15,12 +15,13 @@ import msgspec
 from journal import Twin
 from journal.event import Service, SmsReceived
 
+from ..codes import find_code
 from ..keys import Sent, keys, sent
 from ..polling import Known, Poll, Polled
 from ..reading import Reading, common, service
 from ..sample import code_of
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
-from ..texts import find_code, links
+from ..texts import links
 from ..times import Stated, epoch, time_from, written, zone
 from .sms_activate_poll import poll
 
@@ -96,12 +97,11 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         )
 
     def _activation(self, activation: str, reading: Reading, callback: Callback) -> Happening:
-        text, code = reading.text("text"), reading.code("code")
+        code, text = reading.message("code", "text")
         if text is None and code is None:
             raise Malformed("malformed", "text, code: neither was sent")
         message = reading.id(self.message_field) if self.message_field else None
         stated, when = self.stated(reading, "receivedAt", callback)
-        code = code or find_code(text or "")
         return Happening(
             subject=f"activation/{activation}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,

@@ -21,7 +21,7 @@ from ..numbers import e164
 from ..polling import Answer, Ask, Asking, BadKey, Busy, Found, Known, Notice, Poll, Unreadable
 from ..reading import Reading, common
 from ..source import Happening, Key, Malformed
-from ..texts import find_code, links
+from ..texts import links
 from ..times import time_from, zone
 
 if TYPE_CHECKING:
@@ -186,12 +186,9 @@ class _Poll:
     def _called(self, fields: Mapping[str, Any], row: Mapping[str, Any], to: str | None) -> Found:
         reading, callback = Reading(fields), polled(row, self._now)
         stated, when = self._source.stated(reading, "receivedAt", callback)
-        text, code = reading.text("text"), reading.code("code")
-        key = Key(
-            second=when.second or 0,
-            parts=("call", fields["activationId"], when.text, text or "", code or ""),
-        )
-        code = code or find_code(text or "")
+        said = (reading.raw("text"), reading.raw("code"))
+        key = Key(second=when.second or 0, parts=("call", fields["activationId"], when.text, *said))
+        code, text = reading.message("code", "text")
         happening = Happening(
             subject=f"activation/{fields['activationId']}",
             time=stated.rfc3339(zone(self._source.timezone)) if stated else None,

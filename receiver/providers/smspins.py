@@ -10,6 +10,7 @@ from journal.event import NumberChanged, SmsReceived
 
 from ..answers import object_in, rows
 from ..asking import polled, with_path
+from ..codes import find_code
 from ..numbers import e164
 from ..polling import (
     Answer,
@@ -25,7 +26,7 @@ from ..polling import (
 )
 from ..reading import Reading, common
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
-from ..texts import find_code, links
+from ..texts import links
 from ..times import FIRST, Stated, time_from, written
 
 _US = "US"

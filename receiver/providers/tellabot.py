@@ -20,7 +20,7 @@ from ..polling import Known, Poll, Polled
 from ..reading import Reading, common, service
 from ..sample import code_of, encoded
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
-from ..texts import find_code, links
+from ..texts import links
 from ..times import FIRST, Stated, epoch, time_from, written
 from .tellabot_poll import poll
 
@@ -79,7 +79,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         billed = reading.raw("from") == _BILLING
         request, rental = reading.id("id"), reading.id("ltr_id")
         subject = _subject(request, rental, _number(reading, callback), billed=billed)
-        text, code = reading.text("reply"), reading.code("pin")
+        code, text = reading.message("pin", "reply")
         if not billed and text is None and code is None:
             raise Malformed("malformed", "reply, pin: neither was sent")
         to, stated = reading.number("to", _US), _stated(reading, callback.received)
@@ -94,7 +94,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 country=_US,
                 service=_service(reading),
                 text=text,
-                code=code or find_code(text or ""),
+                code=code,
                 urls=links(text or ""),
                 price=reading.price("price", self.currency),
                 request_id=request,
