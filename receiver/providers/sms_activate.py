@@ -78,6 +78,9 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     pages: ClassVar[bool] = False
     #: What the size of a page of its history is called.
     page_size: ClassVar[str] = "limit"
+    #: Whether `STATUS_WAIT_RETRY:1234` repeats the code before the one that is waited for; else it
+    #: says seconds.
+    repeats_code: ClassVar[bool] = True
     #: Whether getStatus, asked with `text=1`, has the text of the SMS in the header `X-Text`.
     sends_text: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://api.sms-activate.ae")
@@ -282,6 +285,7 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     commands: ClassVar[frozenset[str]] = _ALL - {"getRentList", "getRentStatus"}
     pages: ClassVar[bool] = True
     page_size: ClassVar[str] = "size"
+    repeats_code: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://hero-sms.com")
 
     def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
