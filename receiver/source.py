@@ -10,7 +10,7 @@ from journal import Twin
 from journal.event import Data
 from journal.quantity import Duration, Rate, Secret
 
-from .polling import Asking, Backfill, Known, Poll, Polled
+from .polling import Asking, Backfill, Known, Memory, Poll, Polled
 
 #: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
 #: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
@@ -161,10 +161,18 @@ class Source(
             raise ValueError("backfill: not configured, or this provider cannot be asked")
         return self.polled.asking(self.backfill)
 
-    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,
+        now: datetime,
+        memory: Memory | None = None,
+    ) -> Poll:
         """What to ask it, and what it had to tell. Pure: no clock, no chance, no network.
 
-        `since` is how far back to look, and a hint: what is brought again is a duplicate.
+        `since` is how far back to look, and a hint: what is brought again is a duplicate. `memory`
+        is what the polls before this one learned; without it this is the first poll.
         """
         raise NotImplementedError
 

@@ -205,15 +205,16 @@ class Backfiller:
             if not isinstance(item, Found):
                 continue
             new = await self._accepted(item)
-            run = msgspec.structs.replace(run, new=run.new + new, known=run.known + (not new))
+            again = len(item.happenings) - new
+            run = msgspec.structs.replace(run, new=run.new + new, known=run.known + again)
             self.last = run
         return run
 
-    async def _accepted(self, found: Found) -> bool:
-        """Whether it is news."""
+    async def _accepted(self, found: Found) -> int:
+        """Record what was found; return how many of its happenings are new."""
         caller = Caller(source=self.name, token="", request_id=self._pipeline.request_id())
-        accepted = await self._pipeline.accept(caller, found.callback, (found.happening,))
-        return accepted.status == "accepted"
+        recorded = await self._pipeline.record(caller, found.callback, found.happenings)
+        return sum(recorded.new)
 
     async def _ended(self, run: Run) -> None:
         run = msgspec.structs.replace(run, finished_at=self._now())

@@ -100,6 +100,19 @@ class Pipeline:
         replaces: str | None = None,
     ) -> Accepted:
         """Route, then record. When this returns, nothing can be lost."""
+        recorded = await self.record(caller, callback, happenings, replaces=replaces)
+        status = "accepted" if any(recorded.new) else "duplicate"
+        return Accepted(status=status, events=recorded.ids)
+
+    async def record(
+        self,
+        caller: Caller,
+        callback: Callback,
+        happenings: Sequence[Happening],
+        *,
+        replaces: str | None = None,
+    ) -> Recorded:
+        """Do what `accept` does, and return for each happening whether it is new."""
         # What `recordedtime` says, to its last digit: `since` and `until` compare with this.
         at = round(self._now(), 6)
         drafts = [self._joined(caller.source, happening, at) for happening in happenings]
@@ -118,8 +131,7 @@ class Pipeline:
         if any(recorded.new) and callback.channel == "callback":
             self._gates[caller.source].watch.heard(callback, happenings)
         self._say(caller, callback, plans, recorded)
-        status = "accepted" if any(recorded.new) else "duplicate"
-        return Accepted(status=status, events=recorded.ids)
+        return recorded
 
     async def expire(self, order: Order) -> bool:
         """Say that it ended and nothing came; False: something did, or it ends otherwise."""

@@ -16,7 +16,7 @@ from journal.event import (
 
 from ..keys import Sent, keys, sent, windows
 from ..numbers import digits
-from ..polling import Known, Poll, Polled
+from ..polling import Known, Memory, Poll, Polled
 from ..reading import Reading, common, service
 from ..sample import code_of, encoded
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
@@ -58,7 +58,14 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         if self.backfill is not None and not self.backfill.user:
             raise ValueError("backfill: user: TellABot wants the user name or email with the key")
 
-    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:  # noqa: ARG002 - two days, whatever is asked for
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,  # noqa: ARG002 - two days, whatever is asked for
+        now: datetime,
+        memory: Memory | None = None,  # noqa: ARG002 - nothing is learned
+    ) -> Poll:
         return poll(self, known, now=now)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:

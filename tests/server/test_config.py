@@ -15,7 +15,7 @@ from msgspec.structs import fields
 
 from journal.quantity import Duration, Secret
 from receiver.polling import Backfill
-from receiver.providers import Generic, HeroSms, TellABot
+from receiver.providers import Generic, HeroSms, SmsPins, TellABot
 from receiver.providers.generic import Paths
 from receiver.signed import Basic, Hmac, Twilio
 from routes.match import Invalid, compile_when
@@ -141,7 +141,10 @@ api:
 extra: 1
 """,
     )
-    known = "daisysms, generic, herosms, sms_activate, sms_online, smsbower, smspins, tellabot"
+    known = (
+        "daisysms, generic, grizzlysms, herosms, sms_activate, sms_online, smsbower, smspins,"
+        " tellabot"
+    )
     with pytest.raises(Invalid) as invalid:
         compile_when({"data.code": {"$near": 1}}, "")
     ((_, near),) = invalid.value.complaints
@@ -750,6 +753,7 @@ def test_the_options_of_the_example_are_at_their_defaults():
             ),
         ),
         "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
+        "bulk": SmsPins(backfill=Backfill(api_key=Secret("the key that SMSPins gave you"))),
         "other": Generic(
             tokens=(Secret(ENVIRON["OTHER_TOKEN"]),),
             fields=Paths(event="event"),
