@@ -114,6 +114,9 @@ class Source(
     #: Where nothing comes for so long, the source is reported as silent: in the log and in
     #: `/v1/sources`. Set it where you know how often something must come.
     expect_every: Duration | None = None
+    #: Send one event `account.low` each time the account's balance falls below this amount, such as
+    #: "5". The balance is part of what `backfill` asks for. Unset: no event.
+    low_balance: str | None = None
     #: Ask the provider, read-only, for what was missed. Unset: it is not asked.
     backfill: Backfill | None = None
 

@@ -60,6 +60,8 @@ CHOICES: Choices = {Source: PROVIDERS, Sink: SINKS}
 
 _T = TypeVar("_T")
 
+#: Of `low_balance`: digits, as amounts of events are written.
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 _JOURNAL_URL = re.compile(r"(?m)^[^#\n]*\burl: *[\"']?(sqlite:///[^\s\"'#,}]+)")
 
 
@@ -203,10 +205,19 @@ class _Checks:
             self.reading.complain(backfill, "none; it sends no callbacks: ask it")
         if source.backfill is not None and source.polled is None:
             self.reading.complain(backfill, "this provider cannot be asked; leave it out")
+        self.low_balance((*path, "low_balance"), source)
         if self.reading.fine(tokens) and not source.tokens and not source.calls_nobody:
             self.reading.complain(tokens, "none; a callback URL needs one: `openssl rand -hex 16`")
         self.tokens(tokens, source.tokens)
         self.allow_from((*path, "allow_from"), source)
+
+    def low_balance(self, path: Place, source: Source) -> None:
+        if source.low_balance is None or not self.reading.fine(path):
+            return
+        if not _AMOUNT.fullmatch(source.low_balance):
+            self.reading.complain(path, 'not an amount; write digits in quotes, such as "5"')
+        elif source.backfill is None:
+            self.reading.complain(path, "needs a `backfill`, which asks for the balance")
 
     def placed(self, path: Place, items: Sequence[_T]) -> list[tuple[int, _T]]:
         """The items with their places in what was written: what is wrong there is left out."""

@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +20,7 @@ import uvloop
 
 from journal import Journal
 from journal.book import Book
+from journal.clock import WallClock
 from journal.lock import Holder, Lock
 from journal.sqlite import SQLiteJournal, has_wal_reset_race
 from receiver.door import App, Door, Gate
@@ -37,6 +37,8 @@ from . import __version__
 from .addresses import url_at
 from .api import create_api, create_health
 from .backfilling import Backfiller, Backfilling
+from .balances import Balances
+from .clock_jumps import ClockJumps
 from .config import Config, host_and_port
 from .identity import Chance, Identity
 from .log import write_out
@@ -69,13 +71,18 @@ class Service:
     """Everything that runs, with the arguments it needs."""
 
     def __init__(
-        self, config: Config, journal: Journal, identity: Identity, workers: Mapping[str, Worker]
+        self,
+        config: Config,
+        journal: Journal,
+        identity: Identity,
+        workers: Mapping[str, Worker],
+        clock: WallClock | None = None,
     ) -> None:
         self.config, self.journal, self.workers = config, journal, workers
-        self.gates = [
-            Gate(name, source, time.monotonic, since=time.time())
-            for name, source in config.sources.items()
-        ]
+        #: The one clock of all that makes and compares instants.
+        self.clock = clock = WallClock() if clock is None else clock
+        ClockJumps(clock, journal, workers.values())
+        self.gates = [Gate(name, source, clock.ticks) for name, source in config.sources.items()]
         book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
@@ -83,11 +90,20 @@ class Service:
             workers=workers,
             journal=journal,
             identity=identity,
-            now=time.time,
+            now=clock.now,
+            ticks=clock.ticks,
             book=book,
         )
-        self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=time.time)
-        self.watching = Watching(self.gates, time.time, self.orders.waiting_since)
+        self.orders = Orders(
+            journal=journal,
+            book=book,
+            pipeline=self.pipeline,
+            now=clock.now,
+            ticks=clock.ticks,
+        )
+        clock.listen(self.orders.follow_clock)
+        self.balances = Balances(journal=journal, pipeline=self.pipeline, now=clock.now)
+        self.watching = Watching(self.gates, clock.now, self.orders.waiting_since)
         self.backfilling = Backfilling(
             [
                 Backfiller(
@@ -95,14 +111,17 @@ class Service:
                     pipeline=self.pipeline,
                     journal=journal,
                     orders=self.orders,
-                    now=time.time,
+                    balances=self.balances,
+                    now=clock.now,
+                    ticks=clock.ticks,
                 )
                 for gate in self.gates
                 if gate.source.backfill is not None
             ],
             journal=journal,
             ready=self.ready,
-            now=time.time,
+            now=clock.now,
+            ticks=clock.ticks,
         )
         self._identity = identity
 
@@ -136,9 +155,11 @@ class Service:
             pipeline=self.pipeline,
             orders=self.orders,
             backfilling=self.backfilling,
+            balances=self.balances,
             watching=self.watching,
             identity=self._identity,
             ready=self.ready,
+            now=self.clock.now,
         )
         return cast("App", api)  # the framework spells the same out for each kind of message
 
@@ -178,16 +199,18 @@ async def _run(
     _on_signals(stop)
     await _make_shared_parts(config.sinks)
     identity = Identity(config.server.secret.reveal(), Chance())
+    clock = WallClock()
     journal = await SQLiteJournal.open(
         config.journal.path,
         seal=identity.seal,
-        now=time.time(),
+        now=clock.now(),
         version=__version__,
         broken=stop.set,
     )
-    workers = await _workers(config.sinks, journal, real_clock(random.random))
-    service = Service(config, journal, identity, workers)
+    workers = await _workers(config.sinks, journal, real_clock(random.random, clock))
+    service = Service(config, journal, identity, workers, clock)
     await service.orders.load()
+    await service.balances.load()
 
     def give_up() -> None:
         gave_up.set()
@@ -195,6 +218,7 @@ async def _run(
 
     async with _delivering(config.sinks, workers, give_up):
         watching = [
+            asyncio.create_task(clock.watch()),
             asyncio.create_task(service.pipeline.keep_watch()),
             asyncio.create_task(service.watching.run()),
             asyncio.create_task(service.end_orders()),

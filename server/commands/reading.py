@@ -175,7 +175,9 @@ def list_sources(url: str | None, key: str | None, output: str, limit: int) -> N
     if output == "json":
         print_json(items)
         return
-    headers = ("name", "provider", "state", "last callback", "clock", "backfill", "tokens")
+    headers = (
+        *("name", "provider", "state", "last callback", "clock", "backfill", "balance", "tokens"),
+    )
     print_table(headers, [_source_row(item) for item in items], none="no sources")
     for item in items:
         if item["clock"]["warning"]:
@@ -190,7 +192,16 @@ def _source_row(source: Mapping[str, Any]) -> tuple[Any, ...]:
     offset = source["clock"]["offset"]
     clock = None if offset is None else f"{offset:+.0f} s"
     name, provider, state = source["name"], source["provider"], source["state"]
-    return (name, provider, state, last and second(last), clock, _asked(source["backfill"]), tokens)
+    asked, balance = _asked(source["backfill"]), _balance(source["balance"])
+    return (name, provider, state, last and second(last), clock, asked, balance, tokens)
+
+
+def _balance(balance: Mapping[str, Any] | None) -> str | None:
+    """`4.20 USD (2026-09-08T10:15:30Z)`."""
+    if balance is None:
+        return None
+    amount = " ".join(filter(None, (balance["amount"], balance["currency"])))
+    return f"{amount} ({second(balance['at'])})"
 
 
 def _asked(backfill: Mapping[str, Any] | None) -> str | None:

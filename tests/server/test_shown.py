@@ -51,6 +51,7 @@ sources:
     currency: null
     rate: null
     expect_every: null
+    low_balance: null
     backfill: null
 sinks:
   log:
