@@ -305,6 +305,8 @@ def _warnings(reading: Reading, config: Config) -> Iterable[str]:
         mode = 0
     if mode & 0o077:
         yield reading.warning((), f"others can read it, secrets included; chmod 600 {reading.file}")
+    for place, text in reading.notes:
+        yield reading.warning(place, text)
     yield from missing_folders(reading, config.sinks)
     used = {sink for route in config.routes.values() for sink in route.to}
     for name in config.sinks:
