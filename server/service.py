@@ -23,6 +23,7 @@ import uvloop
 from journal import Journal, Stats
 from journal.book import Book
 from journal.clock import WallClock
+from journal.commit import Broken
 from journal.lock import Holder, Lock
 from journal.quantity import Rate
 from journal.sqlite import SQLiteJournal, has_wal_reset_race
@@ -46,6 +47,7 @@ from .backfilling import Backfiller, Backfilling
 from .balances import Balances
 from .clock_jumps import ClockJumps
 from .config import Config, host_and_port
+from .full_disk import open_when_there_is_room
 from .identity import Chance, Identity
 from .orders import Orders
 from .pipeline import Pipeline
@@ -62,6 +64,9 @@ GRACE = 8.0
 CLOSING = 0.4
 #: Seconds for the answers of a service whose journal failed.
 LAST_WORDS = 0.5
+#: Seconds in which a service whose lock was removed still keeps others from its journal, and
+#: answers 503.
+REFUSING = 5.0
 #: Objects made and not freed until the young ones are looked through, and how often that until the
 #: older ones are.
 COLLECTED_AFTER = (5_000, 20, 20)
@@ -206,7 +211,11 @@ def serve(config: Config, ending: Ending, started: Callable[[Holder], None]) -> 
     with Lock(config.journal.path) as lock, contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(_bound(listen)) for listen in _addresses(config)]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(config, lock, sockets, ending, started))
+            try:
+                runner.run(_run(config, lock, sockets, ending, started))
+            except Broken as exc:
+                log.error("journal.error", error=str(exc), then="exit 1")  # noqa: TRY400 - a traceback says no more
+                leave(1)
 
 
 async def _run(
@@ -222,13 +231,21 @@ async def _run(
     await _make_shared_parts(config.sinks)
     identity = Identity(config.server.secret.reveal(), Chance())
     clock = WallClock()
-    journal = await SQLiteJournal.open(
-        config.journal.path,
-        seal=identity.seal,
-        now=clock.now(),
-        version=__version__,
-        broken=stop.set,
+    lock.hold()
+    journal = await open_when_there_is_room(
+        lambda: SQLiteJournal.open(
+            config.journal.path,
+            seal=identity.seal,
+            now=clock.now(),
+            version=__version__,
+            broken=stop.set,
+            beside=[lock.path],
+        ),
+        listen=lambda absent: _answering(config, absent, identity, lock, sockets),
+        stop=stop,
     )
+    if journal is None:
+        leave(0)
     workers = await _workers(config.sinks, journal, real_clock(random.random, clock))
     service = Service(config, journal, identity, workers, clock)
     await service.orders.load()
@@ -254,6 +271,9 @@ async def _run(
     health.run("backfill", service.backfilling.run())
     await stop.wait()
     notify("STOPPING=1")
+    if journal.broken and not lock.is_in_place():
+        # Whoever removed it may be starting another: that one is refused, in words.
+        await asyncio.sleep(REFUSING)
     code = await _stop(service, listeners, health.tasks)
     leave(1 if health.failed else code)
 
@@ -351,8 +371,7 @@ async def _stop(
 ) -> int:
     """End in order, each step with a deadline; the exit code."""
     service.pipeline.drain()
-    if service.journal.broken:
-        log.error("journal.error", error="failed", then="exit 1; start again to go on")
+    if _said_why(service.journal):
         await asyncio.gather(*(listener.finish(LAST_WORDS) for listener in listeners))
         return 1
     log.info("service.stopping")
@@ -369,8 +388,10 @@ async def _stop(
     await _wait([stats], within=CLOSING)
     ended = [asyncio.create_task(_close(service))]
     await _wait(ended, within=CLOSING)
+    if _said_why(service.journal):
+        return 1
     log.info("service.stopped", pending=_pending(stats))
-    return 1 if service.journal.broken else 0
+    return 0
 
 
 async def _close(service: Service) -> None:
@@ -389,7 +410,33 @@ def _pending(stats: "asyncio.Task[Stats]") -> int | None:
 async def _wait(tasks: Sequence["asyncio.Task[Any]"], *, within: float) -> None:
     """Wait for them, so many seconds at most; a task that does not end is left alone."""
     if tasks:
-        await asyncio.wait(tasks, timeout=max(0.0, within))
+        done, _ = await asyncio.wait(tasks, timeout=max(0.0, within))
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # what failed has said so itself
+
+
+def _said_why(journal: Journal) -> bool:
+    """Whether the journal failed for good: then the log says why."""
+    if journal.failure is None:
+        return False
+    log.error("journal.error", error=journal.failure, then="exit 1; start again to go on")
+    return True
+
+
+async def _answering(
+    config: Config,
+    absent: Journal,
+    identity: Identity,
+    lock: Lock,
+    sockets: Sequence[socket.socket],
+) -> list[Listener]:
+    """A service that takes nothing, on copies of the sockets."""
+    listeners = await _listening(
+        Service(config, absent, identity, {}), [sock.dup() for sock in sockets]
+    )
+    lock.tell(_holder(sockets))
+    return listeners
 
 
 def _addresses(config: Config) -> list[str]:
