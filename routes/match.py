@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from journal.path import MISSING, Path, parse, value_at
+from journal.services import SPELLED_PATHS, spellings_at
 
 #: Over an event as plain JSON values: dict, list, str, int, float, bool and None.
 Predicate = Callable[[Mapping[str, object]], bool]
@@ -100,12 +101,21 @@ def _clause(key: object, given: object, place: str, complain: _Complain) -> Part
     return _at(path, condition)
 
 
+def compared_at(event: object, path: Path) -> object:
+    """Return what the conditions at `path` are asked about: what the event has there.
+
+    For a service whose key or name changed, a list of the present spelling and the former ones.
+    """
+    return spellings_at(path, value_at(event, path))
+
+
 def _at(path: Path, condition: Part) -> Part:
     holds = condition.holds
+    look = compared_at if path in SPELLED_PATHS else value_at
     return Part(
         place=condition.place,
         wanted=condition.wanted,
-        holds=lambda event: holds(value_at(event, path)),
+        holds=lambda event: holds(look(event, path)),
         join="$and",
         parts=(condition,),
         path=path,

@@ -16,7 +16,7 @@ from journal.commit import Broken, Unavailable
 from journal.event import Event, OrderExpired, rfc3339
 from journal.order import AWAITED, BY_NUMBER, joined, told_by
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
-from receiver.reading import service
+from receiver.services import service
 from receiver.source import Callback, Happening, Key, Malformed
 from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
@@ -354,9 +354,7 @@ class Pipeline:
 def _end_of(order: Order, gate: Gate | None) -> Happening:
     """What there is to tell of an order that ended, by its source if that is configured."""
     source = gate and gate.source
-    id_ = order.service
     named: Mapping[str, Any] = {} if order.kind == BY_NUMBER else {order.kind: order.name}
-    name = source.service_name(id_) if source and id_ else None
     return Happening(
         subject=order.subject,
         time=None,
@@ -371,7 +369,7 @@ def _end_of(order: Order, gate: Gate | None) -> Happening:
             time_from="received",
             to=order.number,
             country=order.country or (source.country if source else None),
-            service=service(id_, name),
+            service=source.service(order.service) if source else service(order.service),
             **named,
         ),
     )

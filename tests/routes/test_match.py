@@ -369,3 +369,19 @@ def test_a_filter_too_deep_to_be_meant_is_refused():
         when = {"$not": when}
 
     assert complaints(when) == (("routes.r.when", "nested more than 32 deep"),)
+
+
+LINE = {"type": "sms.received", "data": {"service": {"id": "me", "name": "LINE", "key": "line"}}}
+STORED = {"data": {"service": {"id": "me", "name": "Line messenger", "key": "linemessenger"}}}
+
+
+@pytest.mark.parametrize("event", [LINE, STORED])
+@pytest.mark.parametrize("key", ["line", "linemessenger"])
+def test_service_is_matched_by_present_and_former_key(event, key):
+    """Mutant: the event's own spelling alone; routes of before take nothing after an upgrade."""
+    for condition in (key, [key], {"$eq": key}, {"$in": ["x", key]}, {"$regex": f"^{key}$"}):
+        assert compile_when({"data.service.key": condition}, "when")(event)
+    for condition in ({"$ne": key}, {"$nin": [key]}, {"$not": key}, "google"):
+        assert not compile_when({"data.service.key": condition}, "when")(event)
+    assert compile_when({"data.service.name": ["Line messenger"]}, "when")(event)
+    assert compile_when({"$not": {"data.service.key": "google"}}, "when")(event)
