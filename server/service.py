@@ -21,6 +21,7 @@ import uvloop
 
 from journal import Journal
 from journal.book import Book
+from journal.commit import Broken
 from journal.lock import Holder, Lock
 from journal.sqlite import SQLiteJournal, has_wal_reset_race
 from receiver.door import App, Door, Gate
@@ -37,6 +38,7 @@ from .addresses import url_at
 from .api import create_api, create_health
 from .backfilling import Backfiller, Backfilling
 from .config import Config, host_and_port
+from .full_disk import open_when_there_is_room
 from .identity import Chance, Identity
 from .log import write_out
 from .orders import Orders
@@ -50,6 +52,9 @@ TOLD = 1.0
 GRACE = 8.0
 #: Seconds for the answers of a service whose journal failed.
 LAST_WORDS = 0.5
+#: Seconds in which a service whose lock was removed still keeps others from its journal, and
+#: answers 503.
+REFUSING = 5.0
 #: Objects made and not freed until the young ones are looked through, and how often that until the
 #: older ones are.
 COLLECTED_AFTER = (5_000, 20, 20)
@@ -153,7 +158,11 @@ def serve(config: Config, started: Callable[[Holder], None]) -> int:
     with Lock(config.journal.path) as lock, contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(_bound(listen)) for listen in _addresses(config)]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(_run(config, lock, sockets, started))
+            try:
+                code = runner.run(_run(config, lock, sockets, started))
+            except Broken as exc:
+                log.error("journal.error", error=str(exc), then="exit 1")  # noqa: TRY400 - a traceback says no more
+                code = 1
             if code:
                 _leave(code)
     return code
@@ -177,13 +186,21 @@ async def _run(
     stop = asyncio.Event()
     _on_signals(stop)
     identity = Identity(config.server.secret.reveal(), Chance())
-    journal = await SQLiteJournal.open(
-        config.journal.path,
-        seal=identity.seal,
-        now=time.time(),
-        version=__version__,
-        broken=stop.set,
+    lock.hold()
+    journal = await open_when_there_is_room(
+        lambda: SQLiteJournal.open(
+            config.journal.path,
+            seal=identity.seal,
+            now=time.time(),
+            version=__version__,
+            broken=stop.set,
+            beside=[lock.path],
+        ),
+        listen=lambda absent: _answering(config, absent, identity, lock, sockets),
+        stop=stop,
     )
+    if journal is None:
+        return 0
     workers = await _workers(config.sinks, journal, real_clock(random.random))
     service = Service(config, journal, identity, workers)
     await service.orders.load()
@@ -202,6 +219,9 @@ async def _run(
         _spare_the_collector()
         polling = asyncio.create_task(service.backfilling.run())
         await stop.wait()
+        if journal.broken and not lock.is_in_place():
+            # Whoever removed it may be starting another: that one is refused, in words.
+            await asyncio.sleep(REFUSING)
         polling.cancel()
         code = await _stop(service, listeners)
         for task in watching:
@@ -210,6 +230,7 @@ async def _run(
     if code == 0:
         await service.pipeline.write_rejections()
         await journal.close()
+        code = 1 if _said_why(journal) else 0
     return code
 
 
@@ -290,8 +311,7 @@ async def _deliver(sink: Sink, worker: Worker) -> None:
 async def _stop(service: Service, listeners: Sequence[Listener]) -> int:
     """End in order; the exit code."""
     service.pipeline.drain()
-    if service.journal.broken:
-        log.error("journal.error", error="failed", then="exit 1; start again to go on")
+    if _said_why(service.journal):
         await asyncio.gather(*(listener.finish(LAST_WORDS) for listener in listeners))
         return 1
     log.info("service.stopping")
@@ -304,6 +324,29 @@ async def _stop(service: Service, listeners: Sequence[Listener]) -> int:
         async with asyncio.timeout_at(ends):
             await closing
     return 1 if service.journal.broken else 0
+
+
+def _said_why(journal: Journal) -> bool:
+    """Whether the journal failed for good: then the log says why."""
+    if journal.failure is None:
+        return False
+    log.error("journal.error", error=journal.failure, then="exit 1; start again to go on")
+    return True
+
+
+async def _answering(
+    config: Config,
+    absent: Journal,
+    identity: Identity,
+    lock: Lock,
+    sockets: Sequence[socket.socket],
+) -> list[Listener]:
+    """A service that takes nothing, on copies of the sockets."""
+    listeners = await _listening(
+        Service(config, absent, identity, {}), [sock.dup() for sock in sockets]
+    )
+    lock.tell(_holder(sockets))
+    return listeners
 
 
 def _addresses(config: Config) -> list[str]:
