@@ -66,6 +66,7 @@ wrk:
 
 docs: .venv/.dev
 	@.venv/bin/python docs/reference/generate.py
+	@.venv/bin/python docs/reference/service_keys.py
 	@.venv/bin/python docs/pictures/take.py
 
 COMPILE := .venv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \

@@ -34,6 +34,7 @@ from .options import (
 from .overrides import override
 from .reading import Reading, dotted, nearest
 from .schema import schema_of
+from .service_spellings import former_spellings
 from .shown import as_yaml
 from .variables import replace
 from .yaml12 import MAX_BYTES, parse
@@ -317,6 +318,7 @@ def _warnings(reading: Reading, config: Config) -> Iterable[str]:
             yield reading.warning(("routes", name, "to"), "empty: its events are owed to nobody")
     for path in _filters(reading):
         yield from unknown_types(reading, path)
+        yield from former_spellings(reading, path)
 
 
 def _filters(reading: Reading) -> Iterator[Place]:

@@ -22,24 +22,24 @@ def _types(kind: type[Data]) -> Iterator[str]:
 def unknown_types(reading: Reading, path: Path) -> Iterator[str]:
     """Warnings, not errors: types are only ever added, and the file may be older than this."""
     known = known_types()
-    for at, value in _named(path, reading.at(path)):
+    for at, value in named_values("type", path, reading.at(path)):
         if isinstance(value, str) and value not in known:
             near = nearest(value, known) or f"; types: {', '.join(known)}"
             text = f"no event of this version has the type {reading.quoted(at, value)}{near}"
             yield reading.warning(at, text)
 
 
-def _named(path: Path, when: Any) -> Iterator[tuple[Path, Any]]:
-    """The types that a filter names, with their places."""
+def named_values(name: str, path: Path, when: Any) -> Iterator[tuple[Path, Any]]:
+    """Yield the values that a filter compares the field `name` with, each with its place."""
     for key, given in when.items() if isinstance(when, dict) else ():
         at = (*path, key)
-        if key == "type":
+        if key == name:
             yield from _wanted(at, given)
         elif key == "$not":
-            yield from _named(at, given)
+            yield from named_values(name, at, given)
         elif key in ("$and", "$or") and isinstance(given, list):
             for i, part in enumerate(given):
-                yield from _named((*at, i), part)
+                yield from named_values(name, (*at, i), part)
 
 
 def _wanted(path: Path, given: Any) -> Iterator[tuple[Path, Any]]:

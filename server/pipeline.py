@@ -45,8 +45,8 @@ from journal.order import (
     told_by,
 )
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
-from receiver.reading import service
 from receiver.sampled import Sampled
+from receiver.services import service
 from receiver.source import Callback, Happening, Key, Malformed, Source
 from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
@@ -533,8 +533,7 @@ def _end_of(order: Order, reason: str, gate: Gate | None) -> Happening:
 
 def service_of(source: Source | None, id_: str | None) -> Service | None:
     """The service with that id, as the source's events have it; None: no source is configured."""
-    name = source.service_name(id_) if source and id_ else None
-    return service(id_, name)
+    return source.service(id_) if source else service(id_)
 
 
 def _low(balance: AccountBalance, gate: Gate, unique: str) -> Happening:

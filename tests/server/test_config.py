@@ -435,6 +435,28 @@ def warned(path):
     return [text.removeprefix(f"{path}:") for text in load(path, environ={}).warnings]
 
 
+def test_former_key_of_a_service_is_a_warning(tmp_path):
+    """Mutant: no warning, and nobody learns of the new key."""
+    path = written(
+        tmp_path,
+        SERVER
+        + """\
+sinks: {a: {type: file, path: a}}
+routes:
+  a: {to: [a], when: {data.service.key: [linemessenger, google]}}
+  b: {to: [a], when: {data.service.name: {$eq: TikTok/Douyin}}}
+  c: {to: [a], when: {data.service.key: bip}}
+api: {keys: {k: {key: 0123456789abcdef, scopes: [admin], when: {data.service.key: vkcom}}}}
+""",
+    )
+
+    assert warned(path) == [
+        "4: routes.a.when.data.service.key[0]: 'linemessenger' is now 'line'; it still matches",
+        "5: routes.b.when.data.service.name.$eq: 'TikTok/Douyin' is now 'TikTok'; it still matches",
+        "7: api.keys.k.when.data.service.key: 'vkcom' is now 'vk'; it still matches",
+    ]
+
+
 def test_a_type_that_no_event_has_is_a_warning_with_the_nearest_name(tmp_path):
     """Types are only ever added. Mutant: an error, or plain values alone."""
     path = written(
