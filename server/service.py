@@ -194,7 +194,7 @@ async def _run(
             asyncio.create_task(service.end_orders()),
         ]
         listeners = await _listening(service, sockets)
-        holder = _holder(sockets)
+        holder = _holder(config, sockets)
         lock.tell(holder)
         _say_started(config, holder)
         started(holder)
@@ -327,9 +327,15 @@ def _bound(listen: str) -> socket.socket:
     return sock
 
 
-def _holder(sockets: Sequence[socket.socket]) -> Holder:
+def _holder(config: Config, sockets: Sequence[socket.socket]) -> Holder:
     urls = [url_at(*sock.getsockname()[:2]) for sock in sockets]
-    return Holder(pid=os.getpid(), url=urls[0], admin_url=urls[-1])
+    return Holder(
+        pid=os.getpid(),
+        url=urls[0],
+        admin_url=urls[-1],
+        config=str(config.path),
+        digest=config.digest or None,
+    )
 
 
 def _say_started(config: Config, holder: Holder) -> None:
