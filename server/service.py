@@ -24,6 +24,7 @@ from journal.book import Book
 from journal.lock import Holder, Lock
 from journal.sqlite import SQLiteJournal, has_wal_reset_race
 from receiver.door import App, Door, Gate
+from receiver.numbers import load_metadata
 from receiver.proof import Peers
 from receiver.protocol import Listener, door_protocol
 from routes.table import compile_table
@@ -41,6 +42,7 @@ from .identity import Chance, Identity
 from .log import write_out
 from .orders import Orders
 from .pipeline import Pipeline
+from .sink_runner import SinkRunner
 from .watching import Watching
 
 #: Seconds in which the door still answers, with 503, after the first signal: who was told of this
@@ -55,8 +57,6 @@ LAST_WORDS = 0.5
 COLLECTED_AFTER = (5_000, 20, 20)
 #: Seconds for which orders wait, at the start, for what their providers may still tell.
 FIRST_ROUNDS = 120.0
-#: Seconds until a sink that failed as a whole is opened again.
-REOPEN = 1.0
 
 log = structlog.get_logger()
 
@@ -174,8 +174,9 @@ async def _run(
     sockets: Sequence[socket.socket],
     started: Callable[[Holder], None],
 ) -> int:
-    stop = asyncio.Event()
+    stop, gave_up = asyncio.Event(), asyncio.Event()
     _on_signals(stop)
+    await _make_shared_parts(config.sinks)
     identity = Identity(config.server.secret.reveal(), Chance())
     journal = await SQLiteJournal.open(
         config.journal.path,
@@ -187,7 +188,12 @@ async def _run(
     workers = await _workers(config.sinks, journal, real_clock(random.random))
     service = Service(config, journal, identity, workers)
     await service.orders.load()
-    async with _delivering(config.sinks, workers):
+
+    def give_up() -> None:
+        gave_up.set()
+        stop.set()
+
+    async with _delivering(config.sinks, workers, give_up):
         watching = [
             asyncio.create_task(service.pipeline.keep_watch()),
             asyncio.create_task(service.watching.run()),
@@ -203,7 +209,7 @@ async def _run(
         polling = asyncio.create_task(service.backfilling.run())
         await stop.wait()
         polling.cancel()
-        code = await _stop(service, listeners)
+        code = await _stop(service, listeners) or int(gave_up.is_set())
         for task in watching:
             task.cancel()
         await asyncio.gather(polling, return_exceptions=True)
@@ -263,28 +269,33 @@ async def _listening(service: Service, sockets: Sequence[socket.socket]) -> list
     return listeners
 
 
+async def _make_shared_parts(sinks: Mapping[str, Sink]) -> None:
+    """Make now what would else be made at first use, and stay broken if that failed.
+
+    Raises Unusable. At first use a stranger may hold all descriptors; now nobody can.
+    """
+    load_metadata()
+    # The event loop's threads for names: where they cannot be started, the process is aborted.
+    await asyncio.get_running_loop().getaddrinfo("localhost", None)
+    for kind in {type(sink): sink for sink in sinks.values()}.values():
+        await kind.prepare()
+
+
 @contextlib.asynccontextmanager
 async def _delivering(
-    sinks: Mapping[str, Sink], workers: Mapping[str, Worker]
+    sinks: Mapping[str, Sink], workers: Mapping[str, Worker], give_up: Callable[[], None]
 ) -> AsyncIterator[None]:
-    running = [asyncio.create_task(_deliver(sinks[name], workers[name])) for name in sinks]
+    runners = [
+        SinkRunner(sinks[name], workers[name], ticks=time.monotonic, give_up=give_up)
+        for name in sinks
+    ]
+    running = [asyncio.create_task(runner.run()) for runner in runners]
     try:
         yield
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _deliver(sink: Sink, worker: Worker) -> None:
-    """Keep the sink open; one that fails as a whole is opened again, and stops no other."""
-    while True:
-        try:
-            async with sink.open() as send:
-                await worker.run(send)
-        except Exception as exc:  # noqa: BLE001 - whatever a sink raises stays with the sink
-            log.error("sink.fault", sink=worker.name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
-            await asyncio.sleep(REOPEN)
 
 
 async def _stop(service: Service, listeners: Sequence[Listener]) -> int:

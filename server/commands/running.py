@@ -16,6 +16,7 @@ from journal.lock import Holder
 from journal.plain import plain
 from receiver.door import SAMPLE_HEADER
 from receiver.source import Sample, Source
+from sinks.sink import Unusable
 
 from ..addresses import callback_url
 from ..client import Client, Problem
@@ -76,6 +77,11 @@ def serve(ctx: click.Context, listen: str | None, admin_listen: str | None, log_
         code = run(loaded.config, started)
     except PortTaken as exc:
         raise Failure(_taken(str(exc), loaded.config)) from None
+    except Unusable:
+        raise Failure(
+            "no thread or file descriptor is left for the HTTP client of the sinks; "
+            "raise the limits (ulimit -n, ulimit -u, pids.max), then start again"
+        ) from None
     ctx.exit(code)
 
 
