@@ -261,7 +261,7 @@ async def _run(
     health.run("sources", service.watching.run())
     health.run("orders", service.end_orders())
     listeners = await _listening(service, sockets)
-    holder = _holder(sockets)
+    holder = _holder(config, sockets)
     lock.tell(holder)
     started(holder)
     _say_started(config, holder)
@@ -435,7 +435,7 @@ async def _answering(
     listeners = await _listening(
         Service(config, absent, identity, {}), [sock.dup() for sock in sockets]
     )
-    lock.tell(_holder(sockets))
+    lock.tell(_holder(config, sockets))
     return listeners
 
 
@@ -460,9 +460,15 @@ def _bound(listen: str) -> socket.socket:
     return sock
 
 
-def _holder(sockets: Sequence[socket.socket]) -> Holder:
+def _holder(config: Config, sockets: Sequence[socket.socket]) -> Holder:
     urls = [url_at(*sock.getsockname()[:2]) for sock in sockets]
-    return Holder(pid=os.getpid(), url=urls[0], admin_url=urls[-1])
+    return Holder(
+        pid=os.getpid(),
+        url=urls[0],
+        admin_url=urls[-1],
+        config=str(config.path),
+        digest=config.digest or None,
+    )
 
 
 def _say_started(config: Config, holder: Holder) -> None:
