@@ -284,8 +284,18 @@ class Journal(Protocol):
         ...
 
     @property
+    def failure(self) -> str | None:
+        """Why nothing can be written until a restart; None: it can."""
+        ...
+
+    @property
+    def stalled(self) -> bool:
+        """A commit has been under way for too long: the disk does not answer."""
+        ...
+
+    @property
     def working(self) -> bool:
-        """Whether the last that was to be written could be."""
+        """Whether the last that was to be written could be, and none takes too long."""
         ...
 
     def touch(self) -> "asyncio.Future[None]":

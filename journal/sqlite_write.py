@@ -14,6 +14,7 @@ from .commit import Broken, Unavailable, Unfit
 from .event import SUBJECTS, Delivery, Event
 from .order import told_by
 from .sqlite_balances import SetBalance, set_balance
+from .sqlite_files import Files
 from .sqlite_orders import (
     Cancel,
     Expire,
@@ -46,6 +47,15 @@ REJECTIONS_KEPT = 10_000
 #: A commit after one of these may "succeed" without being on disk. Beginnings of names: that a
 #: file is corrupt has several (SQLITE_CORRUPT_INDEX).
 FATAL = ("SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+#: Bytes of a page in the write-ahead log (sqlite.org/fileformat2.html, 4.1).
+_FRAME = 4096 + 24
+#: How large the log grows until it is written back, and how much further until the next time.
+#: A log of the second size is cut off, too: until then its space is used again.
+CHECKPOINT_AT, TRUNCATE_AT = 2_000 * _FRAME, 4_000 * _FRAME
+CHECKPOINT_STEP = 500 * _FRAME
+#: Milliseconds that a transaction waits for somebody else's.
+BUSY_MS = 1_000
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -86,10 +96,15 @@ Result = Recorded | Quarantined | Placed | Order | OutboxResult
 
 
 class BatchWriter:
-    """Applies batches of operations, each batch one transaction, through one connection."""
+    """Applies batches of operations, each batch one transaction, through one connection.
 
-    def __init__(self, conn: sqlite3.Connection, start: int) -> None:
-        self._conn, self._start = conn, start
+    It also writes the log back (checkpoints): SQLite's automatic checkpoint keeps a failed fsync to
+    itself.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, start: int, files: Files | None = None) -> None:
+        self._conn, self._start, self._files = conn, start, files
+        self._checkpoint_at = CHECKPOINT_AT
         #: Whether the last that was to be written could be.
         self.working = True
         self._last_seq = self._last("events")
@@ -130,6 +145,7 @@ class BatchWriter:
         self._last_seq, self._last_callback = batch.seq, batch.callback
         self._last_delivery, self._newest = batch.outbox.last_id, batch.newest
         self._shifts = batch.outbox.shifts
+        self.look()
         return results
 
     def _begin_shifts(self, ops: Sequence[Op]) -> None:
@@ -139,6 +155,42 @@ class BatchWriter:
             if isinstance(op, Shift):
                 outbox.begin_shift(op)
         self._shifts = outbox.shifts
+
+    # --- the files ------------------------------------------------------------------------
+
+    @property
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log at the last look."""
+        return 0 if self._files is None else self._files.log_size
+
+    @property
+    def has_to_checkpoint(self) -> bool:
+        return self.log_size >= self._checkpoint_at
+
+    def look(self) -> None:
+        """Raise Broken where a file of the journal is not where it was."""
+        if self._files is not None:
+            self._files.check()
+
+    def write_back(self) -> None:
+        """Empty the log, before the connection is closed. Raises Broken or Unavailable."""
+        checkpoint(self._conn, "truncate")
+
+    def checkpoint(self) -> bool:
+        """Write the log back into the file; whether it begins from the start again.
+
+        Raises Broken. What else fails is tried again when the log has grown.
+        """
+        mode = "passive" if self.log_size < TRUNCATE_AT else "truncate"
+        try:
+            done = checkpoint(self._conn, mode)
+        except Broken:
+            raise
+        except Unavailable:
+            done = False
+        self.look()
+        self._checkpoint_at = max(CHECKPOINT_AT, self.log_size + CHECKPOINT_STEP)
+        return done
 
     def _rollback(self) -> None:
         try:
@@ -151,6 +203,22 @@ class BatchWriter:
     def _last(self, table: str) -> int:
         row = self._conn.execute("select seq from sqlite_sequence where name = ?", (table,))
         return int((row.fetchone() or (0,))[0])
+
+
+def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
+    """Write the log back into the file; whether all of it was. Raises Broken or Unavailable.
+
+    `passive` waits for nobody and leaves the log as long as it is; `truncate` cuts it off, where no
+    reader needs it.
+    """
+    conn.execute("pragma busy_timeout = 0")  # callbacks wait behind this
+    try:
+        busy, pages, written = conn.execute(f"pragma wal_checkpoint({mode})").fetchone()
+    except sqlite3.Error as exc:
+        raise judged(exc) from exc
+    finally:
+        conn.execute(f"pragma busy_timeout = {BUSY_MS}")
+    return bool(not busy and pages == written)
 
 
 @lru_cache(maxsize=1024)

@@ -45,7 +45,8 @@ from journal.order import (
     told_by,
 )
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
-from receiver.reading import service
+from receiver.sampled import Sampled
+from receiver.services import service
 from receiver.source import Callback, Happening, Key, Malformed, Source
 from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
@@ -106,6 +107,7 @@ class Pipeline:
         ticks: Callable[[], float] = time.monotonic,
         book: Book | None = None,
     ) -> None:
+        self._sampled = Sampled(ticks)
         #: The orders that events may belong to.
         self._book = Book() if book is None else book
         self._gates = {gate.name: gate for gate in gates}
@@ -270,14 +272,17 @@ class Pipeline:
         return kept.id
 
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
-        """Count what was turned away; `write_rejections` makes it durable."""
-        self._log.warning(
-            "callback.rejected",
-            request_id=request_id,
-            source=source or None,
-            peer=peer,
-            reason=reason,
-        )
+        """Count a rejected request; `write_rejections` makes it durable."""
+        unlogged = self._sampled.take(reason)
+        if unlogged is not None:
+            self._log.warning(
+                "callback.rejected",
+                request_id=request_id,
+                source=source or None,
+                peer=peer,
+                reason=reason,
+                unlogged=unlogged or None,
+            )
         at = self._now()
         self._count(
             Rejection(reason=reason, source=source, peer=peer, count=1, first_at=at, last_at=at)
@@ -316,10 +321,16 @@ class Pipeline:
                 for rejection in rejections.values():
                     self._count(rejection)
 
+    def say_rejections(self) -> None:
+        """Log how many rejections got no line of their own."""
+        for reason, unlogged in self._sampled.left_out().items():
+            self._log.warning("callback.rejected", reason=reason, unlogged=unlogged)
+
     async def keep_watch(self) -> None:
         """Each second: what was turned away is written, and a journal that failed is tried."""
         while True:
             await asyncio.sleep(1)
+            self.say_rejections()
             await self.write_rejections()
             if not self._journal.working and not self._journal.broken:
                 # Without this it would be called unready until the next callback, which may be
@@ -522,8 +533,7 @@ def _end_of(order: Order, reason: str, gate: Gate | None) -> Happening:
 
 def service_of(source: Source | None, id_: str | None) -> Service | None:
     """The service with that id, as the source's events have it; None: no source is configured."""
-    name = source.service_name(id_) if source and id_ else None
-    return service(id_, name)
+    return source.service(id_) if source else service(id_)
 
 
 def _low(balance: AccountBalance, gate: Gate, unique: str) -> Happening:

@@ -69,12 +69,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def outcome(order: Mapping[str, Any], seconds: float | None) -> Outcome:
-    """Of an order as the API lists it."""
+    """Of an order as the API lists it; its service becomes the key that events have."""
+    fields = {name: order[name] for name in FIELDS}
+    fields["service"] = order["service_key"]
     price = order["price"] or {"amount": None, "currency": None}
     amount = price["amount"]
     return Outcome(
-        # `go` of one provider and `Google` of another are one service.
-        fields={**{name: order[name] for name in FIELDS}, "service": order["service_key"]},
+        fields=fields,
         state=order["state"],
         seconds=seconds,
         amount=None if amount is None else Decimal(amount),

@@ -58,6 +58,7 @@ _LONGEST_CODE = 12
 #: A longer name of a service is none; each message of a row repeats it.
 _LONGEST_SERVICE = 64
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
+_SECONDS = re.compile(r"[0-9]{0,3}")
 _LETTERS = re.compile(r"[A-Z]{3}")
 _ZEROS = re.compile(r"0*(\.0*)?")
 #: ISO 4217: those that these providers have been seen to count in.
@@ -185,12 +186,22 @@ class _Poll:
             command, more = "getStatus", {"text": "1"} if self._source.sends_text else {}
             answer = yield from self._asked(command, id=id_, **more)
         self._note_end("activation_id", id_, answer)
-        if isinstance(answer, Word) and answer.word == "STATUS_OK" and answer.rest:
+        if isinstance(answer, Word) and self._has_code(answer):
             yield from self._code(fields, answer, said, command)
             return (answer.rest,)
         if not isinstance(answer, dict):
             return ()
         return (yield from self._messages(fields, answer, said))
+
+    def _has_code(self, answer: Word) -> bool:
+        """Also where the last code is repeated while another is waited for.
+
+        It may not have come before; where it did, it is the same event. Fewer than four digits are
+        seconds.
+        """
+        if answer.word == "STATUS_WAIT_RETRY":
+            return self._source.repeats_code and not _SECONDS.fullmatch(answer.rest)
+        return answer.word == "STATUS_OK" and bool(answer.rest)
 
     def _code(self, fields: dict[str, Any], answer: Word, said: _Said, command: str) -> Poll:
         """`STATUS_OK:1234`, with the text if a header brought it. The code alone is in the key."""

@@ -22,10 +22,9 @@ _BUSY = re.compile(
 _BANNED = re.compile(r"((ACCOUNT|USER)_)?(IS_)?(BANNED|BAN|BLOCKED|LOCKED|INACTIVE|SUSPENDED)")
 #: Seconds for which a banned account is left alone where the provider says no end.
 _BAN = 3600.0
-#: Nothing has come yet, or a list is empty. `STATUS_WAIT_RETRY:1234` repeats the code before the
-#: one that is waited for, or at HeroSMS says seconds: it never is news.
+#: Nothing has come yet, or a list is empty.
 _NOTHING = re.compile(
-    r"STATUS_(WAIT.*|PENDING|PREPARE|READY)|NO_(ACTIVATIONS|NUMBERS|RENTS|ORDERS|ID_RENT|SMS|DATA)"
+    r"STATUS_(WAIT(?!_RETRY).*|PENDING|PREPARE|READY)|NO_(ACTIVATIONS|NUMBERS|RENTS|ORDERS|ID_RENT|SMS|DATA)"
 )
 #: What an order of the provider is called, before what became of it.
 _OF_ORDER = r"(?:(?:STATUS|ACCESS|ALREADY|ACTIVATION|ORDER|RENT)_)*+"
@@ -75,8 +74,9 @@ _MOST_SAID = 300
 class Word(msgspec.Struct, frozen=True):
     """A plain answer."""
 
-    #: `STATUS_OK` and `ACCESS_BALANCE` as sent; else one of `nothing`, `missing`, or the reason why
-    #: an order is over: `cancelled finished revoked expired rejected failed`.
+    #: `STATUS_OK`, `STATUS_WAIT_RETRY` and `ACCESS_BALANCE` as sent; else one of `nothing`,
+    #: `missing`, or the reason why an order is over: `cancelled finished revoked expired rejected
+    #: failed`.
     word: str
     #: What follows the colon of `STATUS_OK:1234`.
     rest: str = ""
@@ -85,7 +85,7 @@ class Word(msgspec.Struct, frozen=True):
 
 
 Read: TypeAlias = Word | dict[str, Any] | list[Any]
-_SAYS = frozenset({"STATUS_OK", "ACCESS_BALANCE"})
+_SAYS = frozenset({"STATUS_OK", "STATUS_WAIT_RETRY", "ACCESS_BALANCE"})
 _NO_REASONS = _SAYS | {"nothing", "missing"}
 
 

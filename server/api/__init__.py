@@ -21,6 +21,7 @@ from .deliveries import deliveries
 from .events import events
 from .faults import handlers
 from .health import health
+from .index import index
 from .keys import Keys, authenticated
 from .listing import Cursors
 from .order_body import OrderReading
@@ -51,7 +52,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     ready: Callable[[], bool],
     now: Callable[[], float] = time.time,
 ) -> Litestar:
-    """`/v1` and health. Each call has its guard, and all of them the one that asks for a key."""
+    """`/v1`, health and the page at `/`. Each call of `/v1` needs a key and has its own guard."""
     keys = Keys(config.api.keys)
     redelivery = Redelivery(journal, workers, now)
 
@@ -99,7 +100,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )
-    return _app([v1, health(ready)], keys)
+    return _app([v1, health(ready), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:

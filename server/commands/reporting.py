@@ -12,6 +12,7 @@ import msgspec
 
 from ..chart import share, svg
 from ..client import Client
+from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
 from .command import Command, print_json, print_table
@@ -92,7 +93,7 @@ def report(
     elif file is None:
         click.echo(svg(made, _second(since)), nl=False)
     else:
-        file.write_text(svg(made, _second(since)), encoding="ascii")
+        replace(file, svg(made, _second(since)))
 
 
 def _second(at: datetime) -> str:

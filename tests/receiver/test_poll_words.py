@@ -144,7 +144,7 @@ def test_word_for_the_end_of_rental_ends_it(word, reason):
 
 
 @pytest.mark.parametrize(
-    "word", ["STATUS_WAIT_CODE", "STATUS_WAIT_RESEND", "STATUS_WAIT_RETRY:1", "STATUS_WAIT_RETRY"]
+    "word", ["STATUS_WAIT_CODE", "STATUS_WAIT_RESEND", "STATUS_WAIT_RETRY:60", "STATUS_WAIT_RETRY"]
 )
 def test_activation_that_waits_is_not_over(word):
     came, _ = asked("smsbower", {"getStatus": word}, Known(activation_id="77"))

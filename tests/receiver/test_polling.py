@@ -265,14 +265,28 @@ def test_messages_of_activations_say_what_their_twin_is_known_by():
     assert came[0].happening.twin == Twin(form="getStatusV2", second=second + 1, **said_by)
 
 
-@pytest.mark.parametrize("tag", ["smsbower", "herosms"])
-def test_code_beside_wait_retry_is_not_reported(tag):
-    """It is the code before the one that is waited for, or at HeroSMS a number of seconds.
+def test_the_last_code_that_stands_beside_a_wait_may_not_have_come_before():
+    """It is the same event as when it came, so it never is a second one.
 
-    A wrong code is worse than none, and the past code was news when it came.
-    Mutant: read as STATUS_OK.
+    Mutant: read as nothing, so that a code of an outage is lost once another is asked for.
     """
-    assert first(tag, "STATUS_WAIT_RETRY:12345") is None
+    told = first("smsbower", "STATUS_WAIT_RETRY:12345")
+    again = first("smsbower", "STATUS_OK:12345")
+
+    assert told.happening.data.code == "12345"
+    assert (told.happening.keys, told.happening.twin) == (
+        again.happening.keys,
+        again.happening.twin,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [("herosms", "60"), ("herosms", "12345"), ("smsbower", "60"), ("smsbower", "")],
+)
+def test_seconds_beside_wait_retry_are_no_code(tag, said):
+    """HeroSMS says how long to wait. Mutant: read as STATUS_OK."""
+    assert first(tag, f"STATUS_WAIT_RETRY:{said}") is None
 
 
 def test_a_message_of_the_provider_that_names_a_user_is_not_always_about_the_key():
