@@ -3,12 +3,11 @@
 import re
 from typing import Any
 
-from journal.event import Price, Service
+from journal.event import Price
 
 from .codes import read_code
 from .numbers import e164, sender
 from .source import Callback, Fields, Malformed, Number, Source
-from .texts import slug
 
 _LONGEST_ID = 64
 _NOT_POSITIVE = re.compile(r"[+-]?0*(\.0*)?|-[0-9.]+")
@@ -92,13 +91,6 @@ def _identifies(value: str) -> bool:
     if _NOT_POSITIVE.fullmatch(value):
         return False
     return len(value) <= _LONGEST_ID and " " not in value and value.isprintable()
-
-
-def service(id_: str | None, name: str | None) -> Service | None:
-    """`name` is the provider's for that id."""
-    if id_ is None or id_.isspace():
-        return None
-    return Service(id=id_, name=name, key=slug(name or "") or slug(id_) or None)
 
 
 def common(

@@ -14,8 +14,9 @@ from journal.whsec import key_of
 
 from ..codes import read_code
 from ..keys import Sent, keys, sent
-from ..reading import Reading, common, service
+from ..reading import Reading, common
 from ..sample import code_of, encoded
+from ..services import service
 from ..signed import Basic, Hmac, Twilio, standard
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import links
@@ -173,7 +174,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
                 to=reading.number(paths.to, self.region) if paths.to else None,
                 from_=reading.sender(paths.from_, self.region) if paths.from_ else None,
                 country=mapped.country(),
-                service=service(mapped.text(paths.service), None),
+                service=service(mapped.text(paths.service)),
                 text=text,
                 code=code,
                 urls=links(text or ""),
@@ -198,7 +199,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             data=NumberAssigned(
                 to=reading.number(paths.to, self.region) if paths.to else None,
                 country=mapped.country(),
-                service=service(mapped.text(paths.service), None),
+                service=service(mapped.text(paths.service)),
                 price=reading.price(paths.price, self.currency) if paths.price else None,
                 request_id=id_ if self.subject == "request" else None,
                 **common(self, callback, reading, time_from=time_from(stated)),

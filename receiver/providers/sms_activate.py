@@ -18,8 +18,9 @@ from journal.event import Service, SmsReceived
 from ..codes import find_code
 from ..keys import Sent, keys, sent
 from ..polling import Known, Memory, Poll, Polled
-from ..reading import Reading, common, service
+from ..reading import Reading, common
 from ..sample import code_of
+from ..services import ListedService, listed_services, service
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import links
 from ..times import Stated, epoch, time_from, written, zone
@@ -33,7 +34,7 @@ def _table(name: str, key: str, value: str) -> dict[str, str]:
 
 
 _COUNTRIES = _table("sms_activate_countries.csv", "id", "iso2")
-_SERVICES = _table("sms_activate_services.csv", "code", "name")
+_SERVICES = listed_services("sms_activate_services.csv")
 _BOWER_COUNTRIES = _table("smsbower_country_overrides.csv", "smsbower_id", "iso2")
 #: The actions that only read, where a provider has all of them.
 _ALL = frozenset(
@@ -67,8 +68,8 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
     #: Its ids of countries -> ISO 3166-1 alpha-2.
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES
-    #: Its ids of services -> names.
-    services: ClassVar[Mapping[str, str]] = _SERVICES
+    #: Its ids of services -> names and keys.
+    services: ClassVar[Mapping[str, ListedService]] = _SERVICES
     #: The field that holds an id of the message itself, where there is one.
     message_field: ClassVar[str | None] = None
 
@@ -214,11 +215,10 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         return country
 
     def service_of(self, reading: Reading) -> Service | None:
-        id_ = reading.text("service")
-        return service(id_, self.service_name(id_ or ""))
+        return self.service(reading.text("service"))
 
-    def service_name(self, id_: str) -> str | None:
-        return self.services.get(id_)
+    def service(self, id_: str | None) -> Service | None:
+        return service(id_, self.services.get(id_ or ""))
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         if encoding not in self.encodings:
@@ -255,10 +255,11 @@ class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
     paste_at: ClassVar[str] = "profile, Notification via Webhook"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | _BOWER_COUNTRIES
     #: Ids that it uses in another sense than the others.
-    services: ClassVar[Mapping[str, str]] = _SERVICES | {
-        "aws": "AWS",
-        "adf": "BCA Syariah",
-        "aev": "BankKaro",
+    services: ClassVar[Mapping[str, ListedService]] = {
+        **_SERVICES,
+        "aws": ListedService(name="AWS"),
+        "adf": ListedService(name="BCA Syariah"),
+        "aev": ListedService(name="BankKaro"),
     }
 
 

@@ -17,8 +17,9 @@ from journal.event import (
 from ..keys import Sent, keys, sent, windows
 from ..numbers import digits
 from ..polling import Known, Memory, Poll, Polled
-from ..reading import Reading, common, service
+from ..reading import Reading, common
 from ..sample import code_of, encoded
+from ..services import named_service
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import links
 from ..times import FIRST, Stated, epoch, time_from, written
@@ -163,8 +164,8 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
             ),
         )
 
-    def service_name(self, id_: str) -> str | None:
-        return id_
+    def service(self, id_: str | None) -> Service | None:
+        return named_service(id_)
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         return encoded(_SAMPLES[kind](number, now), encoding, number=number)
@@ -241,8 +242,7 @@ def _message_keys(
 
 def _service(reading: Reading) -> Service | None:
     """Services are sent by name."""
-    name = reading.text("service")
-    return service(name, name)
+    return named_service(reading.text("service"))
 
 
 def _expires(reading: Reading) -> str | None:

@@ -19,7 +19,6 @@ from receiver.providers import (
     TellABot,
 )
 from receiver.source import Callback, Key, Malformed, Number
-from receiver.texts import slug
 
 RECEIVED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SMS = {
@@ -169,7 +168,7 @@ def test_a_country_is_by_the_providers_own_table(profile, id_, expected):
 @pytest.mark.parametrize(
     ("profile", "id_", "expected"),
     [
-        (SmsActivate, "go", Service(id="go", name="Google,youtube,Gmail", key="google")),
+        (SmsActivate, "go", Service(id="go", name="Google", key="google")),
         (SmsActivate, "aws", Service(id="aws", name="7-Eleven", key="7eleven")),
         (SmsBower, "aws", Service(id="aws", name="AWS", key="aws")),
         (SmsBower, "adf", Service(id="adf", name="BCA Syariah", key="bcasyariah")),
@@ -184,13 +183,6 @@ def test_a_service_is_by_the_providers_own_table(profile, id_, expected):
     said = data({**SMS, "service": id_}, source=profile())
 
     assert (said.service, said.warnings) == (expected, ())
-
-
-def test_a_name_without_latin_letters_leaves_the_key_to_the_id():
-    services = SmsActivate.services.items()
-    id_, name = next((id_, name) for id_, name in services if not slug(name))
-
-    assert data({**SMS, "service": id_}).service == Service(id=id_, name=name, key=id_)
 
 
 def test_the_tables_are_whole():

@@ -67,7 +67,7 @@ def test_it_prints_a_line_that_can_be_pasted(tmp_path):
     }
     assert f"Bearer {key}'" in curl
     assert "http://127.0.0.1:" in dev.text
-    assert "service.stopping" in dev.rest
+    assert dev.rest.endswith(" stopped; 0 deliveries pending\n")
 
 
 def test_what_was_there_is_there_at_the_next_start_and_what_comes_is_new(tmp_path):
