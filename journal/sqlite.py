@@ -34,6 +34,7 @@ from . import (
 )
 from .commit import GroupCommit, Unavailable
 from .event import Attempt, Delivery, State
+from .sqlite_credentials import Hidden, log_is_in_clear
 from .sqlite_files import Files
 from .sqlite_open import (
     Begun,
@@ -47,7 +48,19 @@ from .sqlite_open import (
 from .sqlite_orders import Cancel, Expire, Place
 from .sqlite_outbox import Arrange, Hasten, Pause, Probe, Replay, Resume, Retry, Settle, Take
 from .sqlite_read import Reader
-from .sqlite_write import BatchWriter, Dismiss, Keep, Note, Op, Record, Reject, Result, Touch
+from .sqlite_write import (
+    BatchWriter,
+    Dismiss,
+    Hide,
+    Keep,
+    LogIsClean,
+    Note,
+    Op,
+    Record,
+    Reject,
+    Result,
+    Touch,
+)
 
 __all__ = ["NoRoom", "SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
 
@@ -150,6 +163,17 @@ class SQLiteJournal:
         if time.monotonic() - self._looked_at >= LOOK_EVERY / 2:
             self._commits.run(self._writer.look).add_done_callback(_heard)
         self._look_later()
+
+    async def hide_credentials(self, hidden: Hidden, *, limit: int = 1000) -> bool:
+        if await self._commits.submit(Hide(hidden, limit), patient=True):
+            return True
+        if not await self._reader.ask(log_is_in_clear):
+            return False
+        # The log still holds the pages as they were.
+        if await self._commits.run(self._writer.cut_off_log):
+            await self._commits.submit(LogIsClean())
+            return False
+        return True
 
     @property
     def waiting(self) -> int:

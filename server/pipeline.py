@@ -15,6 +15,7 @@ from journal.book import Book
 from journal.commit import Broken, Unavailable
 from journal.event import Event, OrderExpired, rfc3339
 from journal.order import AWAITED, BY_NUMBER, joined, told_by
+from receiver.credentials import Headers, without_credentials
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
 from receiver.services import service
 from receiver.source import Callback, Happening, Key, Malformed
@@ -90,6 +91,20 @@ class Pipeline:
 
     def request_id(self) -> str:
         return self._identity.request_id()
+
+    def without_credentials(self, source: str, callback: Callback) -> Callback:
+        own = self._gates[source].source.secret_headers
+        headers = without_credentials(
+            callback.headers, source, own, self._identity.credential_digest
+        )
+        return msgspec.structs.replace(callback, headers=headers)
+
+    def stored_headers(self, source: str, headers: Headers) -> Headers:
+        """Return what may be shown of stored headers, and what is to be stored of them."""
+        gate = self._gates.get(source)
+        own = gate.source.secret_headers if gate else frozenset[str]()
+        digest = self._identity.credential_digest
+        return without_credentials(headers, source, own, digest, stored=True)
 
     async def accept(
         self,

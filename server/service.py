@@ -38,6 +38,7 @@ from .addresses import url_at
 from .api import create_api, create_health
 from .backfilling import Backfiller, Backfilling
 from .config import Config, host_and_port
+from .credentials import AT_START, hide_stored_credentials
 from .full_disk import open_when_there_is_room
 from .identity import Chance, Identity
 from .log import write_out
@@ -204,8 +205,11 @@ async def _run(
     workers = await _workers(config.sinks, journal, real_clock(random.random))
     service = Service(config, journal, identity, workers)
     await service.orders.load()
+    hiding = asyncio.create_task(hide_stored_credentials(journal, service.pipeline))
+    await asyncio.wait([hiding], timeout=AT_START)
     async with _delivering(config.sinks, workers):
         watching = [
+            hiding,
             asyncio.create_task(service.pipeline.keep_watch()),
             asyncio.create_task(service.watching.run()),
             asyncio.create_task(service.end_orders()),
