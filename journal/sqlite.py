@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from . import (
+    AccountBalance,
     Arrival,
     Kept,
     KeptDelivery,
@@ -28,12 +29,15 @@ from . import (
     Wanted,
     WantedDeliveries,
     WantedOrders,
+    sqlite_balances,
     sqlite_deliveries,
     sqlite_orders,
     sqlite_read,
 )
 from .commit import GroupCommit, Unavailable
 from .event import Attempt, Delivery, State
+from .order import TIME_UP
+from .sqlite_balances import SetBalance
 from .sqlite_credentials import Hidden, log_is_in_clear
 from .sqlite_files import Files
 from .sqlite_open import (
@@ -45,8 +49,20 @@ from .sqlite_open import (
     has_wal_reset_race,
     migrate,
 )
-from .sqlite_orders import Cancel, Expire, Place
-from .sqlite_outbox import Arrange, Hasten, Pause, Probe, Replay, Resume, Retry, Settle, Take
+from .sqlite_orders import Cancel, Expire, Lapse, Move, Place
+from .sqlite_outbox import (
+    Arrange,
+    Clamp,
+    Hasten,
+    Pause,
+    Probe,
+    Replay,
+    Resume,
+    Retry,
+    Settle,
+    Shift,
+    Take,
+)
 from .sqlite_read import Reader
 from .sqlite_write import (
     BatchWriter,
@@ -247,6 +263,24 @@ class SQLiteJournal:
         op = Hasten(sink, limit, now)
         return cast("asyncio.Future[int]", self._commits.submit(op, endless=True))
 
+    def shift(
+        self,
+        number: int,
+        by: float,
+        *,
+        limit: int,
+        then: Callable[[bool | Exception], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[bool]":
+        future = self._commits.submit(
+            Shift(number, by, limit), then=cast("Callable[[Result | Exception], None]", then)
+        )
+        return cast("asyncio.Future[bool]", future)
+
+    def clamp(
+        self, sink: str, *, now: float, longest: float, asked: float
+    ) -> "asyncio.Future[int]":
+        return cast("asyncio.Future[int]", self._commits.submit(Clamp(sink, now, longest, asked)))
+
     def replay(
         self,
         event_id: str,
@@ -290,10 +324,34 @@ class SQLiteJournal:
         return cast("asyncio.Future[Order | None]", self._commits.submit(Cancel(order_id, at)))
 
     def expire(
-        self, planned: Planned, *, then: Callable[[Recorded | Exception | None], None]
+        self,
+        planned: Planned,
+        *,
+        reason: str = TIME_UP,
+        at_once: bool = False,
+        then: Callable[[Recorded | Exception | None], None],
     ) -> "asyncio.Future[Recorded | None]":
         future = self._commits.submit(
-            Expire(planned), then=cast("Callable[[Result | Exception], None]", then)
+            Expire(planned, reason, at_once),
+            then=cast("Callable[[Result | Exception], None]", then),
+        )
+        return cast("asyncio.Future[Recorded | None]", future)
+
+    def lapse(self, order_id: str, *, at: float) -> "asyncio.Future[Order | None]":
+        return cast("asyncio.Future[Order | None]", self._commits.submit(Lapse(order_id, at)))
+
+    def move_orders(self, moved: Sequence[tuple[Order, Order]]) -> "asyncio.Future[None]":
+        return cast("asyncio.Future[None]", self._commits.submit(Move(tuple(moved))))
+
+    def set_balance(
+        self,
+        balance: AccountBalance,
+        planned: Planned | None,
+        *,
+        then: Callable[[Recorded | Exception | None], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[Recorded | None]":
+        future = self._commits.submit(
+            SetBalance(balance, planned), then=cast("Callable[[Result | Exception], None]", then)
         )
         return cast("asyncio.Future[Recorded | None]", future)
 
@@ -356,6 +414,9 @@ class SQLiteJournal:
         return await self._reader.ask(
             lambda conn: sqlite_orders.open_orders(conn, since=since), within=AT_START
         )
+
+    async def balances(self) -> Mapping[str, AccountBalance]:
+        return await self._reader.ask(sqlite_balances.balances)
 
     async def callback(self, event_id: str) -> Arrival | None:
         return await self._reader.ask(lambda conn: sqlite_read.callback(conn, event_id))

@@ -5,6 +5,7 @@ from typing import Any
 
 from journal.event import Price
 
+from .codes import read_code
 from .numbers import e164, sender
 from .source import Callback, Fields, Malformed, Number, Source
 
@@ -66,9 +67,9 @@ class Reading:
             return None
         return str(value)
 
-    def code(self, name: str) -> str | None:
-        text = self.text(name)
-        return text if text and not text.isspace() else None
+    def message(self, code: str, text: str) -> tuple[str | None, str | None]:
+        """Return the code and the text of a message from the fields of these names."""
+        return read_code(self.text(code), self.text(text))
 
     def number(self, name: str, region: str | None) -> str | None:
         """Whom it was sent to: E.164, or None."""

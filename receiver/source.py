@@ -11,7 +11,7 @@ from journal import Twin
 from journal.event import Data, Service
 from journal.quantity import Duration, Rate, Secret
 
-from .polling import Asking, Backfill, Known, Poll, Polled
+from .polling import Asking, Backfill, Known, Memory, Poll, Polled
 from .services import service
 
 #: RFC 9110, 8.3.1.
@@ -137,6 +137,9 @@ class Source(
     #: What it is answered with status 200, if it wants another body than our JSON:
     #: `{content_type: text/plain, body: OK}`. Samples of ours are answered in JSON.
     answer: Answer | None = None
+    #: Send one event `account.low` each time the account's balance falls below this amount, such as
+    #: "5". The balance is part of what `backfill` asks for. Unset: no event.
+    low_balance: str | None = None
     #: Ask the provider, read-only, for what was missed. Unset: it is not asked.
     backfill: Backfill | None = None
 
@@ -199,10 +202,18 @@ class Source(
             raise ValueError("backfill: not configured, or this provider cannot be asked")
         return self.polled.asking(self.backfill)
 
-    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,
+        now: datetime,
+        memory: Memory | None = None,
+    ) -> Poll:
         """What to ask it, and what it had to tell. Pure: no clock, no chance, no network.
 
-        `since` is how far back to look, and a hint: what is brought again is a duplicate.
+        `since` is how far back to look, and a hint: what is brought again is a duplicate. `memory`
+        is what the polls before this one learned; without it this is the first poll.
         """
         raise NotImplementedError
 

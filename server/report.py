@@ -8,11 +8,6 @@ from typing import Any
 
 import msgspec
 
-from journal.services import present_key
-from receiver.providers import PROVIDERS
-
-#: Each provider with its table of services.
-_SOURCES = {provider.__struct_config__.tag: provider() for provider in PROVIDERS}
 #: What orders may be grouped by: names of their fields.
 FIELDS = ("source", "provider", "service", "country")
 #: More digits than the sum of any orders has: an amount has 45 at the most.
@@ -28,7 +23,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[str, str | None]
     #: `waiting`, `received`, `expired` or `cancelled`.
     state: str
-    #: From when it was told to when its first SMS or call was accepted; None: not known.
+    #: From its registration to when its first SMS or call was accepted; None: not known.
     seconds: float | None = None
     amount: Decimal | None = None
     currency: str | None = None
@@ -76,7 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def outcome(order: Mapping[str, Any], seconds: float | None) -> Outcome:
     """Of an order as the API lists it; its service becomes the key that events have."""
     fields = {name: order[name] for name in FIELDS}
-    fields["service"] = _service_key(order["provider"], order["service"])
+    fields["service"] = order["service_key"]
     price = order["price"] or {"amount": None, "currency": None}
     amount = price["amount"]
     return Outcome(
@@ -86,12 +81,6 @@ def outcome(order: Mapping[str, Any], seconds: float | None) -> Outcome:
         amount=None if amount is None else Decimal(amount),
         currency=price["currency"],
     )
-
-
-def _service_key(provider: str, service: str | None) -> str | None:
-    source = _SOURCES.get(provider)
-    found = source.service(service) if source else None
-    return present_key(found.key) if found and found.key else service
 
 
 def report(outcomes: Iterable[Outcome], by: Sequence[str]) -> Report:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from journal.services import SPELLED_PATHS, replacement
 
-from .event_types import named_values
+from .clauses import leaves
 from .reading import Reading
 from .yaml12 import Path
 
@@ -14,9 +14,11 @@ def former_spellings(reading: Reading, path: Path) -> Iterator[str]:
 
     Filters take both spellings, so nothing is lost; events hold the present one.
     """
-    when = reading.at(path)
-    for spelled in sorted(SPELLED_PATHS):
-        for at, value in named_values(".".join(spelled), path, when):
-            present = replacement(spelled, value) if isinstance(value, str) else None
+    for leaf in leaves(path, reading.at(path)):
+        spelled = tuple(leaf.field.split("."))
+        if spelled in SPELLED_PATHS and isinstance(leaf.operand, str):
+            present = replacement(spelled, leaf.operand)
             if present is not None:
-                yield reading.warning(at, f"{value!r} is now {present!r}; it still matches")
+                yield reading.warning(
+                    leaf.at, f"{leaf.operand!r} is now {present!r}; it still matches"
+                )

@@ -1,4 +1,4 @@
-"""One dialect, five profiles: SMS-Activate's successor and clones in our words."""
+"""One dialect, six profiles: SMS-Activate's successor and clones in our words."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +11,7 @@ from journal.event import Service, SmsReceived
 from receiver.providers import (
     PROVIDERS,
     DaisySms,
+    GrizzlySms,
     HeroSms,
     SmsActivate,
     SmsBower,
@@ -31,7 +32,7 @@ SMS = {
 RENT_SMS = {"phoneFrom": "SPORTMASTER", "text": "2792", "date": "2025-06-17 16:01:10"}
 RENT = {"rentId": "26251422", "sms": RENT_SMS}
 
-PROFILES = [SmsActivate, HeroSms, SmsBower, SmsOnline, DaisySms]
+PROFILES = [SmsActivate, HeroSms, SmsBower, SmsOnline, DaisySms, GrizzlySms]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.text() | st.text(alphabet="0123456789.-eE+").map(Number),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -375,6 +376,7 @@ def test_a_time_too_far_ahead_makes_no_sense_but_keeps_its_key():
         (SmsBower, "smsbower", ("167.235.198.205",)),
         (SmsOnline, "sms_online", ()),
         (DaisySms, "daisysms", ()),
+        (GrizzlySms, "grizzlysms", ()),
     ],
 )
 def test_a_profile_has_a_tag_and_its_documented_addresses(profile, tag, documented):
