@@ -298,6 +298,19 @@ class Journal(Protocol):
         """Whether the last that was to be written could be, and none takes too long."""
         ...
 
+    async def hide_credentials(
+        self,
+        hidden: Callable[[str, tuple[tuple[str, str], ...]], tuple[tuple[str, str], ...]],
+        *,
+        limit: int = 1000,
+    ) -> bool:
+        """Replace secrets in the headers of so many stored callbacks; whether work is left.
+
+        `hidden` takes a source and headers, and returns what may be stored of them. Raises
+        Unavailable: ask again.
+        """
+        ...
+
     def touch(self) -> "asyncio.Future[None]":
         """Write something that changes nothing, to learn whether it can be."""
         ...

@@ -47,6 +47,7 @@ from .backfilling import Backfiller, Backfilling
 from .balances import Balances
 from .clock_jumps import ClockJumps
 from .config import Config, host_and_port
+from .credentials import AT_START, hide_stored_credentials
 from .full_disk import open_when_there_is_room
 from .identity import Chance, Identity
 from .orders import Orders
@@ -251,6 +252,8 @@ async def _run(
     await service.orders.load()
     await service.balances.load()
     health = Health(stop.set)
+    hiding = health.run("credentials", hide_stored_credentials(journal, service.pipeline))
+    await asyncio.wait([hiding], timeout=AT_START)
     for name, worker in workers.items():
         part = f"sink {name}"
         give_up = partial(health.give_up, part, "unusable")
@@ -289,11 +292,12 @@ class Health:
         self.failed = False
         self._stop = stop
 
-    def run(self, part: str, coroutine: Coroutine[None, None, None]) -> None:
+    def run(self, part: str, coroutine: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         """Run it beside the others until the service ends."""
         task = asyncio.create_task(coroutine)
         task.add_done_callback(lambda done: self._ended(part, done))
         self.tasks.append(task)
+        return task
 
     def give_up(self, part: str, error: str) -> None:
         """End the process with exit code 1."""

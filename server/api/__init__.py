@@ -68,6 +68,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("events"),
                 routes=tuple(config.routes),
                 redelivery=redelivery,
+                headers=pipeline.stored_headers,
                 now=now,
             ),
             deliveries(journal=journal, cursors=cursors("deliveries"), redelivery=redelivery),

@@ -11,6 +11,7 @@ from litestar.params import FromPath
 
 from journal import Arrival, Journal, Kept, Wanted
 from journal.services import wanted_services
+from receiver.credentials import Headers
 
 from ..redelivery import Redelivery, UnknownSinks
 from .deliveries import ShownDelivery, shown_delivery
@@ -84,9 +85,13 @@ def events(
     cursors: Cursors,
     routes: Sequence[str],
     redelivery: Redelivery,
+    headers: Callable[[str, Headers], Headers],
     now: Callable[[], float],
 ) -> Router:
-    """`routes` are the names of those that are configured."""
+    """`routes` are the names of those that are configured.
+
+    `headers` returns what may be shown of a callback's headers, from its source and them.
+    """
     filters = _filters(now)
 
     @get("/", guards=[needs("events:read")])
@@ -121,7 +126,7 @@ def events(
             ],
             deliveries=[shown_delivery(delivery) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
-            raw=_callback(await journal.callback(event_id)) if raw else msgspec.UNSET,
+            raw=_callback(await journal.callback(event_id), headers) if raw else msgspec.UNSET,
         )
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
@@ -186,11 +191,16 @@ def _routes(kept: Kept, configured: Sequence[str]) -> list[ShownRoute]:
     return [ShownRoute(name=name, matched=name in kept.routes) for name in names]
 
 
-def _callback(arrival: Arrival | None) -> ShownCallback | None:
+def _callback(
+    arrival: Arrival | None, headers: Callable[[str, Headers], Headers]
+) -> ShownCallback | None:
     if arrival is None:
         return None
     return ShownCallback(
-        headers=arrival.headers, body=arrival.body, peer=arrival.peer, at=_utc(arrival.at)
+        headers=headers(arrival.source, arrival.headers),
+        body=arrival.body,
+        peer=arrival.peer,
+        at=_utc(arrival.at),
     )
 
 
