@@ -218,6 +218,16 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     has_more: bool
 
 
+class Marks(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at places of a list."""
+
+    #: By the place that was asked for: the place of the row there, or of the one before it in the
+    #: order of reading, and a text that tells that row from any other.
+    beside: Mapping[int, tuple[int, str]]
+    #: The newest place that was ever given.
+    newest: int
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     #: Since the journal was made.
     events: int
@@ -519,6 +529,13 @@ class Journal(Protocol):
         """The events a reader asks for, from a place on."""
         ...
 
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        """What stands at these places of a list.
+
+        `kind`: `events`, `deliveries`, `orders`, `quarantine` or `rejections`.
+        """
+        ...
+
     async def event(self, event_id: str) -> Kept | None: ...
 
     async def deliveries(
@@ -577,6 +594,7 @@ __all__ = [
     "Kept",
     "KeptDelivery",
     "KeptOrder",
+    "Marks",
     "Order",
     "OrderState",
     "Owed",

@@ -13,6 +13,7 @@ from . import (
     Kept,
     KeptDelivery,
     KeptOrder,
+    Marks,
     Order,
     Owed,
     Page,
@@ -32,6 +33,7 @@ from . import (
     sqlite_balances,
     sqlite_deliveries,
     sqlite_orders,
+    sqlite_pages,
     sqlite_read,
 )
 from .commit import GroupCommit, Unavailable
@@ -380,6 +382,11 @@ class SQLiteJournal:
     ) -> Page[bytes]:
         return await self._reader.ask(
             lambda conn: sqlite_read.events(conn, wanted, after=after, limit=limit, desc=desc)
+        )
+
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        return await self._reader.ask(
+            lambda conn: sqlite_pages.marks(conn, kind, places, desc=desc)
         )
 
     async def event(self, event_id: str) -> Kept | None:

@@ -247,7 +247,7 @@ async def _run(
     )
     if journal is None:
         leave(0)
-    workers = await _workers(config.sinks, journal, real_clock(random.random, clock))
+    workers = await _workers(config.sinks, journal, real_clock(random.random, clock), identity)
     service = Service(config, journal, identity, workers, clock)
     await service.orders.load()
     await service.balances.load()
@@ -311,7 +311,9 @@ class Health:
             self.give_up(part, type(exc).__name__)
 
 
-async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) -> dict[str, Worker]:
+async def _workers(
+    sinks: Mapping[str, Sink], journal: Journal, clock: Clock, identity: Identity
+) -> dict[str, Worker]:
     """As the journal knows them: paused ones stay so, and what is owed is in the order of now."""
     records = await journal.sinks()
     workers = {}
@@ -322,7 +324,7 @@ async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) ->
             # Nothing would ever resume it.
             await journal.resume(name)
             record = msgspec.structs.replace(record, paused=None)
-        workers[name] = Worker(name, sink, journal, clock, record)
+        workers[name] = Worker(name, sink, journal, clock, record, shown=identity.delivery_id)
     return workers
 
 

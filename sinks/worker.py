@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -66,7 +66,7 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
 class Worker:
     """Delivers to one sink; a slow one fills nobody's queue but its own.
 
-    `record` is what the journal knows of the sink's name.
+    `record` is what the journal knows of the sink's name; `shown` names a delivery in the log.
     """
 
     def __init__(
@@ -76,8 +76,9 @@ class Worker:
         journal: Journal,
         clock: Clock,
         record: SinkRecord | None = None,
+        shown: Callable[[int], str] = str,
     ) -> None:
-        self.name = name
+        self.name, self._shown = name, shown
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
         self._health = _health(sink, clock, record)
@@ -503,7 +504,11 @@ class Worker:
             self._held_up, self._hastened_at = True, -math.inf
 
     def _say(self, delivery: Delivery, outcome: Outcome) -> None:
-        what = {"event_id": delivery.event_id, "sink": self.name, "delivery_id": str(delivery.id)}
+        what = {
+            "event_id": delivery.event_id,
+            "sink": self.name,
+            "delivery_id": self._shown(delivery.id),
+        }
         attempt = outcome.attempt
         if attempt is not None:
             log.info(

@@ -57,7 +57,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     redelivery = Redelivery(journal, workers, now)
 
     def cursors(kind: str) -> Cursors:
-        return Cursors(identity, journal.identity, kind)
+        return Cursors(identity, journal, kind)
 
     v1 = Router(
         "/v1",
@@ -69,9 +69,15 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 routes=tuple(config.routes),
                 redelivery=redelivery,
                 headers=pipeline.stored_headers,
+                identity=identity,
                 now=now,
             ),
-            deliveries(journal=journal, cursors=cursors("deliveries"), redelivery=redelivery),
+            deliveries(
+                journal=journal,
+                cursors=cursors("deliveries"),
+                redelivery=redelivery,
+                identity=identity,
+            ),
             sinks(
                 configured=config.sinks,
                 workers=workers,

@@ -23,7 +23,7 @@ from receiver.providers import PROVIDERS
 from receiver.source import Callback
 from server.identity import Identity
 
-SECRET = "the secret of the recorded keys, 0123456789abcdef"  # noqa: S105 - of a test
+SECRET = "the secret of the recorded keys, 0123456789abcdef"
 BY_TAG = {provider.__struct_config__.tag: provider for provider in PROVIDERS}
 
 
