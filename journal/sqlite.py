@@ -38,8 +38,9 @@ from .sqlite_open import WrongJournal, begin, errors_named, has_wal_reset_race, 
 from .sqlite_orders import Cancel, Expire, Place
 from .sqlite_outbox import (
     Arrange,
+    BringForward,
     Clamp,
-    Hasten,
+    Hold,
     Pause,
     Probe,
     Replay,
@@ -153,20 +154,32 @@ class SQLiteJournal:
         *,
         due_at: float | None,
         asked: bool = False,
+        fixed: bool = False,
+        held: bool = False,
     ) -> "asyncio.Future[bool]":
-        op = Settle(delivery, attempt, state, due_at, asked)
+        op = Settle(delivery, attempt, state, due_at, asked, fixed, held)
         return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True))
 
-    def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
+    def take(
+        self, sink: str, *, fresh: bool, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[Delivery]]":
         return cast(
-            "asyncio.Future[Sequence[Delivery]]", self._commits.submit(Take(sink, limit, now))
+            "asyncio.Future[Sequence[Delivery]]",
+            self._commits.submit(Take(sink, fresh, limit, now)),
         )
 
     def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
         return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(Probe(sink, after)))
 
-    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
-        return cast("asyncio.Future[int]", self._commits.submit(Hasten(sink, limit, now)))
+    def bring_forward(
+        self, sink: str, *, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[int]]":
+        return cast(
+            "asyncio.Future[Sequence[int]]", self._commits.submit(BringForward(sink, limit, now))
+        )
+
+    def hold(self, ids: Sequence[int]) -> "asyncio.Future[bool]":
+        return cast("asyncio.Future[bool]", self._commits.submit(Hold(tuple(ids)), patient=True))
 
     def shift(
         self,
@@ -246,8 +259,10 @@ class SQLiteJournal:
     async def moment(self, name: str) -> float | None:
         return await self._reader.ask(lambda conn: sqlite_read.moment(conn, name))
 
-    async def next_due(self, sink: str) -> float | None:
-        return await self._reader.ask(lambda conn: sqlite_deliveries.next_due(conn, sink))
+    async def next_due(self, sink: str, *, fresh: bool) -> float | None:
+        return await self._reader.ask(
+            lambda conn: sqlite_deliveries.next_due(conn, sink, fresh=fresh)
+        )
 
     async def stats(self) -> Stats:
         return await self._reader.ask(sqlite_read.stats)

@@ -11,6 +11,7 @@ from sinks.worker import Worker
 
 from ..backfilling import Backfilling
 from ..config import Config
+from ..delivery_states import DeliveryStates
 from ..identity import Identity
 from ..orders import Orders
 from ..pipeline import Pipeline
@@ -52,6 +53,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     """`/v1` and health. Each call has its guard, and all of them the one that asks for a key."""
     keys = Keys(config.api.keys)
     redelivery = Redelivery(journal, workers, now)
+    states = DeliveryStates(workers)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal.identity, kind)
@@ -65,9 +67,15 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("events"),
                 routes=tuple(config.routes),
                 redelivery=redelivery,
+                states=states,
                 now=now,
             ),
-            deliveries(journal=journal, cursors=cursors("deliveries"), redelivery=redelivery),
+            deliveries(
+                journal=journal,
+                cursors=cursors("deliveries"),
+                redelivery=redelivery,
+                states=states,
+            ),
             sinks(
                 configured=config.sinks,
                 workers=workers,
@@ -81,7 +89,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("orders"),
                 reading=OrderReading(gates, identity, now),
             ),
-            stats(journal=journal),
+            stats(journal=journal, states=states),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
             rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
             sources(

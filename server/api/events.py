@@ -11,6 +11,7 @@ from litestar.params import FromPath
 
 from journal import Arrival, Journal, Kept, Wanted
 
+from ..delivery_states import DeliveryStates
 from ..redelivery import Redelivery, UnknownSinks
 from .deliveries import ShownDelivery, shown_delivery
 from .keys import Asking, missing, needs
@@ -83,6 +84,7 @@ def events(
     cursors: Cursors,
     routes: Sequence[str],
     redelivery: Redelivery,
+    states: DeliveryStates,
     now: Callable[[], float],
 ) -> Router:
     """`routes` are the names of those that are configured."""
@@ -118,7 +120,7 @@ def events(
                 ShownDuplicate(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
-            deliveries=[shown_delivery(delivery) for delivery in kept.deliveries],
+            deliveries=[shown_delivery(delivery, states) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
             raw=_callback(await journal.callback(event_id)) if raw else msgspec.UNSET,
         )
