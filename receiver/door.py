@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from journal.rate import Bucket
 from .decode import decode
 from .exchange import EXCHANGE, Exchange
 from .proof import Allowed, Peers, Tokens
+from .sampled import Sampled
 from .source import Callback, Happening, Malformed, Source
 from .watch import Watch
 
@@ -86,13 +88,11 @@ class Desk(Protocol):
 class Gate:
     """One configured source, ready to be asked."""
 
-    def __init__(
-        self, name: str, source: Source, ticks: Callable[[], float], *, since: float = 0.0
-    ) -> None:
-        """`since`: when we began to listen, in seconds since the epoch."""
+    def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
+        """`ticks` gives seconds that only go forward."""
         self.name, self.source = name, source
         self.watch = Watch(
-            since=since,
+            ticks=ticks,
             timezone=getattr(source, "timezone", None),
             expect_every=source.expect_every,
         )
@@ -166,6 +166,7 @@ class Door:
         self._nobody = Tokens(())
         self._desk, self._peers, self._max_body = desk, peers, max_body
         self._behind, self._now = behind, now
+        self._sampled = Sampled(time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, respond: Respond) -> None:
         if scope["type"] != "http" or not _is_ours(scope["raw_path"]):
@@ -303,10 +304,21 @@ class Door:
         if exc.reason is not None:
             self._desk.reject(exc.reason, source, request.peer, request.id)
         else:
-            what = {"request_id": request.id, "source": source or None, "peer": request.peer}
-            log.warning("callback.unavailable", **what)
+            self._say_unavailable(request, source)
         headers = ((b"content-type", b"application/problem+json"), *exc.headers)
         return exc.status, headers, _problem(exc, request.id)
+
+    def _say_unavailable(self, request: _Request, source: str) -> None:
+        """Sampled: a full disk refuses thousands of callbacks a second."""
+        unlogged = self._sampled.take("unavailable")
+        if unlogged is not None:
+            log.warning(
+                "callback.unavailable",
+                request_id=request.id,
+                source=source or None,
+                peer=request.peer,
+                unlogged=unlogged or None,
+            )
 
     async def _respond(
         self, request: _Request, respond: Respond, status: int, headers: Headers, body: bytes

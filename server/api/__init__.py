@@ -10,6 +10,7 @@ from receiver.door import Gate
 from sinks.worker import Worker
 
 from ..backfilling import Backfilling
+from ..balances import Balances
 from ..config import Config
 from ..delivery_states import DeliveryStates
 from ..identity import Identity
@@ -21,6 +22,7 @@ from .deliveries import deliveries
 from .events import events
 from .faults import handlers
 from .health import health
+from .index import index
 from .keys import Keys, authenticated
 from .listing import Cursors
 from .order_body import OrderReading
@@ -45,12 +47,13 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     pipeline: Pipeline,
     orders: Orders,
     backfilling: Backfilling,
+    balances: Balances,
     watching: Watching,
     identity: Identity,
     ready: Callable[[], bool],
     now: Callable[[], float] = time.time,
 ) -> Litestar:
-    """`/v1` and health. Each call has its guard, and all of them the one that asks for a key."""
+    """`/v1`, health and the page at `/`. Each call of `/v1` needs a key and has its own guard."""
     keys = Keys(config.api.keys)
     redelivery = Redelivery(journal, workers, now)
     states = DeliveryStates(workers)
@@ -88,6 +91,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 journal=journal,
                 cursors=cursors("orders"),
                 reading=OrderReading(gates, identity, now),
+                gates=gates,
             ),
             stats(journal=journal, states=states),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
@@ -97,13 +101,14 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("sources"),
                 gates=gates,
                 backfilling=backfilling,
+                balances=balances,
                 watching=watching,
                 now=now,
             ),
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )
-    return _app([v1, health(ready)], keys)
+    return _app([v1, health(ready), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:
