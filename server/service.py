@@ -37,6 +37,7 @@ from receiver.sampled import Sampled
 from routes.table import compile_table
 from sinks.attempt import Clock, real_clock
 from sinks.health import Pause
+from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.sink import Sink
 from sinks.worker import Worker
 
@@ -320,6 +321,10 @@ async def _workers(
     for name, sink in sinks.items():
         record = records.get(name)
         await journal.arrange(name, ordered_by=sink.ordered_by)
+        # The clock was wrong when it was made due, or the schedule is a shorter one now.
+        await journal.clamp(
+            name, now=clock.now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER
+        )
         if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
             # Nothing would ever resume it.
             await journal.resume(name)

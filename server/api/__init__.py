@@ -12,6 +12,7 @@ from sinks.worker import Worker
 from ..backfilling import Backfilling
 from ..balances import Balances
 from ..config import Config
+from ..delivery_states import DeliveryStates
 from ..identity import Identity
 from ..orders import Orders
 from ..pipeline import Pipeline
@@ -55,6 +56,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     """`/v1`, health and the page at `/`. Each call of `/v1` needs a key and has its own guard."""
     keys = Keys(config.api.keys)
     redelivery = Redelivery(journal, workers, now)
+    states = DeliveryStates(workers)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal, kind)
@@ -70,6 +72,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 redelivery=redelivery,
                 headers=pipeline.stored_headers,
                 identity=identity,
+                states=states,
                 now=now,
             ),
             deliveries(
@@ -77,6 +80,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("deliveries"),
                 redelivery=redelivery,
                 identity=identity,
+                states=states,
             ),
             sinks(
                 configured=config.sinks,
@@ -92,7 +96,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 reading=OrderReading(gates, identity, now),
                 gates=gates,
             ),
-            stats(journal=journal),
+            stats(journal=journal, states=states),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
             rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
             sources(

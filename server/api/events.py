@@ -13,6 +13,7 @@ from journal import Arrival, Journal, Kept, Wanted
 from journal.services import wanted_services
 from receiver.credentials import Headers
 
+from ..delivery_states import DeliveryStates
 from ..identity import Identity
 from ..redelivery import Redelivery, UnknownSinks
 from .deliveries import ShownDelivery, shown_delivery
@@ -88,6 +89,7 @@ def events(
     redelivery: Redelivery,
     headers: Callable[[str, Headers], Headers],
     identity: Identity,
+    states: DeliveryStates,
     now: Callable[[], float],
 ) -> Router:
     """`routes` are the names of those that are configured.
@@ -128,7 +130,7 @@ def events(
                 ShownDuplicate(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
-            deliveries=[shown_delivery(delivery, identity) for delivery in kept.deliveries],
+            deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
             raw=_callback(await journal.callback(event_id), headers) if raw else msgspec.UNSET,
         )

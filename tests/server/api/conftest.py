@@ -210,7 +210,7 @@ class Service:
 
 
 async def until(check):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await check():  # noqa: ASYNC110 - what is on disk has no event
             await asyncio.sleep(0.01)
 
