@@ -189,6 +189,29 @@ class OrderExpired(Data, frozen=True, kw_only=True):
     activation_id: str | None = None
     #: The provider's id of the rental.
     rental_id: str | None = None
+    #: Why it ended: `expired` (its time was up), or the provider's word: `cancelled`, `finished`,
+    #: `rejected`, `revoked`, `failed`, `expired`.
+    reason: str
+
+
+class Money(msgspec.Struct, frozen=True, kw_only=True):
+    """An amount of money."""
+
+    #: Decimal digits as sent: `4.20`.
+    amount: str
+    #: ISO 4217. Null: neither the provider nor the configuration says it.
+    currency: str | None
+
+
+class AccountLow(Data, frozen=True, kw_only=True):
+    """The balance of a source's account fell below its `low_balance`."""
+
+    type: ClassVar[str] = "account.low"
+
+    #: What is left.
+    balance: Money
+    #: The source's `low_balance`, as configured.
+    threshold: str
 
 
 #: The kinds of subjects that an event's ids also name: `request/10000001` is request_id 10000001.

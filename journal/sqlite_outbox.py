@@ -45,6 +45,34 @@ class Hasten(msgspec.Struct, frozen=True):
     now: float
 
 
+class Shift(msgspec.Struct, frozen=True):
+    """The wall clock jumped: one step of moving what was made by the clock of before."""
+
+    #: Which jump of this start it is: the first step of each begins it.
+    number: int
+    #: Seconds by which the clock went forward.
+    by: float
+    #: Ids of one step, whatever became of them.
+    limit: int
+
+
+class Shifting(msgspec.Struct, frozen=True):
+    """A jump whose rows are not all moved: those after `done`, up to `last`, lag by `by`."""
+
+    number: int
+    by: float
+    done: int
+    last: int
+
+
+class Clamp(msgspec.Struct, frozen=True):
+    sink: str
+    now: float
+    #: Seconds that are the most ahead; `asked`: where the sink named the time itself.
+    longest: float
+    asked: float
+
+
 class Replay(msgspec.Struct, frozen=True):
     event_id: str
     owed: tuple[Owed, ...]
@@ -73,7 +101,9 @@ class Arrange(msgspec.Struct, frozen=True):
     ordered_by: str | None
 
 
-OutboxOp = Settle | Take | Probe | Hasten | Replay | Retry | Pause | Resume | Arrange
+OutboxOp = (
+    Settle | Take | Probe | Hasten | Shift | Clamp | Replay | Retry | Pause | Resume | Arrange
+)
 OutboxResult = bool | int | State | Replayed | tuple[Delivery, ...] | None
 
 
@@ -115,10 +145,17 @@ class Outbox:
     """The deliveries in one transaction; what is not ordered is inserted at its end."""
 
     def __init__(
-        self, conn: sqlite3.Connection, start: int, last_id: int, counts: Counter[str]
+        self,
+        conn: sqlite3.Connection,
+        start: int,
+        last_id: int,
+        counts: Counter[str],
+        shifts: Mapping[int, Shifting],
     ) -> None:
         self._conn, self._start, self._counts = conn, start, counts
         self.last_id = last_id
+        #: By number, also those whose rows are all moved.
+        self.shifts = dict(shifts)
         self._rows: list[tuple[object, ...]] = []
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = {}
@@ -239,11 +276,12 @@ class Outbox:
         return True
 
     def _settle(self, op: Settle, attempts: int) -> bool:
+        due_at = None if op.due_at is None else op.due_at - self._lag(op.delivery.id)
         changed = self._conn.execute(
             "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
             " owner = null where id = ? and owner = ? and attempts = ? and state = 'sending'",
             (
-                *(op.state, attempts, op.due_at, op.due_at if op.asked else None),
+                *(op.state, attempts, due_at, due_at if op.asked else None),
                 *(op.delivery.id, self._start, op.delivery.attempts),
             ),
         ).rowcount
@@ -289,7 +327,7 @@ class Outbox:
             values,
         ).fetchone()
         return tuple(
-            msgspec.structs.replace(delivery, due_at=due_at[0])
+            msgspec.structs.replace(delivery, due_at=due_at[0] + self._lag(delivery.id))
             for delivery in self._make_ours(op.sink, failed, values)
         )
 
@@ -309,18 +347,78 @@ class Outbox:
         ).fetchall()
         self._counts["deliveries.pending"] -= len(rows)
         self._counts["deliveries.sending"] += len(rows)
-        return tuple(_delivery(sink, row, now) for row in sorted(rows, key=operator.itemgetter(0)))
+        rows.sort(key=operator.itemgetter(0))
+        return tuple(_delivery(sink, row, now, self._lag(row[0])) for row in rows)
 
-    def hasten(self, op: Hasten) -> int:
+    # --- when the wall clock jumps --------------------------------------------------------
+
+    def shift(self, op: Shift) -> bool:
+        """Move the next rows; True: there are more.
+
+        Rows that were made before the first step lag behind until their turn: whatever reads or
+        writes an instant of one meanwhile corrects it by `_lag`. So nothing is moved twice.
+        """
+        insert(self._conn, "deliveries", self._rows)
+        self._rows.clear()
+        shifting = self.begin_shift(op)
+        begin = max(shifting.done, self._first_unfinished() - 1)
+        done = min(begin + op.limit, shifting.last)
+        self._conn.execute(
+            "update deliveries set due_at = due_at + ?, scheduled_at = scheduled_at + ?,"
+            " accepted_at = accepted_at + ?"
+            " where id > ? and id <= ? and state in ('pending', 'sending')",
+            (op.by, op.by, op.by, begin, done),
+        )
+        self.shifts[op.number] = msgspec.structs.replace(shifting, done=done)
+        return done < shifting.last
+
+    def begin_shift(self, op: Shift) -> Shifting:
+        return self.shifts.setdefault(
+            op.number, Shifting(number=op.number, by=op.by, done=0, last=self.last_id)
+        )
+
+    def _first_unfinished(self) -> int:
+        # The plus leads to the partial index of each state, not through all that was delivered.
+        row = self._conn.execute(
+            "select min(id) from (select min(+id) as id from deliveries where state = 'pending'"
+            " union all select min(+id) from deliveries where state = 'sending')"
+        ).fetchone()
+        return int(row[0] or self.last_id + 1)
+
+    def _lag(self, delivery_id: int) -> float:
+        """Seconds by which the instants of a row are behind the clock of now."""
+        return sum(
+            shifting.by
+            for shifting in self.shifts.values()
+            if shifting.done < delivery_id <= shifting.last
+        )
+
+    def clamp(self, op: Clamp) -> int:
+        """Bring back what is further ahead than any wait; how many they were."""
         return self._conn.execute(
             """
-            update deliveries set scheduled_at = due_at, due_at = ? where id in (
-              select id from deliveries
-              where sink = ? and state = 'pending' and due_at > ? and attempts > 0
-                and scheduled_at is null limit ?)
+            update deliveries set
+              due_at = ? + iif(scheduled_at = due_at, ?, ?),
+              scheduled_at = iif(scheduled_at = due_at, ? + ?, scheduled_at)
+            where sink = ? and state = 'pending' and due_at > ? + iif(scheduled_at = due_at, ?, ?)
             """,
-            (op.now, op.sink, op.now, op.limit),
+            (
+                *(op.now, op.asked, op.longest, op.now, op.asked),
+                *(op.sink, op.now, op.asked, op.longest),
+            ),
         ).rowcount
+
+    def hasten(self, op: Hasten) -> int:
+        rows = self._conn.execute(
+            "select id from deliveries where sink = ? and state = 'pending' and due_at > ?"
+            " and attempts > 0 and scheduled_at is null limit ?",
+            (op.sink, op.now, op.limit),
+        ).fetchall()
+        self._conn.executemany(
+            "update deliveries set scheduled_at = due_at, due_at = ? where id = ?",
+            [(op.now - self._lag(id_), id_) for (id_,) in rows],
+        )
+        return len(rows)
 
     # --- what a person asks for -----------------------------------------------------------
 
@@ -348,11 +446,12 @@ class Outbox:
             return state
         # What is over keeps no order: the sink's may be another by now.
         ordering = self._ordering(sink, body)
+        now = op.now - self._lag(op.delivery)
         self._conn.execute(
             "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
             " begun = attempts,"
             " accepted_at = ?, ordering = ? where id = ?",
-            (op.now, op.now, ordering, op.delivery),
+            (now, now, ordering, op.delivery),
         )
         self._counts[f"deliveries.{state}"] -= 1
         self._counts["deliveries.pending"] += 1
@@ -439,7 +538,7 @@ def _is_delivered(op: Settle) -> bool:
     return op.state is State.DELIVERED and op.attempt is not None
 
 
-def _delivery(sink: str, row: Sequence[Any], now: float) -> Delivery:
+def _delivery(sink: str, row: Sequence[Any], now: float, lag: float) -> Delivery:
     id_, attempts, begun, accepted_at, ordering, replay, scheduled_at, event_id, body = row
     return Delivery(
         id=id_,
@@ -448,10 +547,12 @@ def _delivery(sink: str, row: Sequence[Any], now: float) -> Delivery:
         sink=sink,
         attempts=attempts,
         begun=begun,
-        accepted_at=accepted_at,
+        accepted_at=accepted_at + lag,
         ordering=ordering,
         replay=bool(replay),
-        due_at=scheduled_at if scheduled_at is not None and scheduled_at > now else None,
+        due_at=scheduled_at + lag
+        if scheduled_at is not None and scheduled_at + lag > now
+        else None,
     )
 
 
@@ -461,6 +562,8 @@ _VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
     Take: Outbox.take,
     Probe: Outbox.probe,
     Hasten: Outbox.hasten,
+    Shift: Outbox.shift,
+    Clamp: Outbox.clamp,
     Replay: Outbox.replay,
     Retry: Outbox.retry,
     Pause: Outbox.pause,

@@ -88,13 +88,11 @@ class Desk(Protocol):
 class Gate:
     """One configured source, ready to be asked."""
 
-    def __init__(
-        self, name: str, source: Source, ticks: Callable[[], float], *, since: float = 0.0
-    ) -> None:
-        """`since`: when we began to listen, in seconds since the epoch."""
+    def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
+        """`ticks` gives seconds that only go forward."""
         self.name, self.source = name, source
         self.watch = Watch(
-            since=since,
+            ticks=ticks,
             timezone=getattr(source, "timezone", None),
             expect_every=source.expect_every,
         )

@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-from journal.event import Price, Service
+from journal.event import Price
 
+from .codes import read_code
 from .numbers import e164, sender
 from .source import Callback, Fields, Malformed, Number, Source
-from .texts import slug
 
 _LONGEST_ID = 64
 _NOT_POSITIVE = re.compile(r"[+-]?0*(\.0*)?|-[0-9.]+")
@@ -58,9 +58,9 @@ class Reading:
             return None
         return str(value)
 
-    def code(self, name: str) -> str | None:
-        text = self.text(name)
-        return text if text and not text.isspace() else None
+    def message(self, code: str, text: str) -> tuple[str | None, str | None]:
+        """Return the code and the text of a message from the fields of these names."""
+        return read_code(self.text(code), self.text(text))
 
     def number(self, name: str, region: str | None) -> str | None:
         """Whom it was sent to: E.164, or None."""
@@ -91,13 +91,6 @@ def _identifies(value: str) -> bool:
     if _NOT_POSITIVE.fullmatch(value):
         return False
     return len(value) <= _LONGEST_ID and " " not in value and value.isprintable()
-
-
-def service(id_: str | None, name: str | None) -> Service | None:
-    """`name` is the provider's for that id."""
-    if id_ is None or id_.isspace():
-        return None
-    return Service(id=id_, name=name, key=slug(name or "") or slug(id_) or None)
 
 
 def common(

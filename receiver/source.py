@@ -7,10 +7,11 @@ from typing import ClassVar
 import msgspec
 
 from journal import Twin
-from journal.event import Data
+from journal.event import Data, Service
 from journal.quantity import Duration, Rate, Secret
 
-from .polling import Asking, Backfill, Known, Poll, Polled
+from .polling import Asking, Backfill, Known, Memory, Poll, Polled
+from .services import service
 
 #: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
 #: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
@@ -114,6 +115,9 @@ class Source(
     #: Where nothing comes for so long, the source is reported as silent: in the log and in
     #: `/v1/sources`. Set it where you know how often something must come.
     expect_every: Duration | None = None
+    #: Send one event `account.low` each time the account's balance falls below this amount, such as
+    #: "5". The balance is part of what `backfill` asks for. Unset: no event.
+    low_balance: str | None = None
     #: Ask the provider, read-only, for what was missed. Unset: it is not asked.
     backfill: Backfill | None = None
 
@@ -161,10 +165,18 @@ class Source(
             raise ValueError("backfill: not configured, or this provider cannot be asked")
         return self.polled.asking(self.backfill)
 
-    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,
+        now: datetime,
+        memory: Memory | None = None,
+    ) -> Poll:
         """What to ask it, and what it had to tell. Pure: no clock, no chance, no network.
 
-        `since` is how far back to look, and a hint: what is brought again is a duplicate.
+        `since` is how far back to look, and a hint: what is brought again is a duplicate. `memory`
+        is what the polls before this one learned; without it this is the first poll.
         """
         raise NotImplementedError
 
@@ -177,6 +189,6 @@ class Source(
         """Where numbers that it writes without `+` are at home; None: they are international."""
         return self.country
 
-    def service_name(self, id_: str) -> str | None:  # noqa: ARG002 - providers with a table look
-        """What the provider calls the service that it has under that id."""
-        return None
+    def service(self, id_: str | None) -> Service | None:
+        """Return the service that the provider has under this id, None without an id."""
+        return service(id_, None)

@@ -23,6 +23,7 @@ _SHORTEST_SECRET = 32
 # Callback URLs are on the internet: a shorter token is found by trying.
 _SHORTEST_TOKEN = 16
 _SQLITE = "sqlite:///"
+DEFAULT_LISTEN = "127.0.0.1:8080"
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
@@ -155,7 +156,7 @@ Scope = Literal["events:read", "codes:read", "deliveries:write", "subscriptions:
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Where callbacks come in: `/in` and health, nothing else. Change it to be reachable from
     #: outside (`0.0.0.0:8080` in a container); `:0` takes any free port.
-    listen: Annotated[str, Check(_listen)] = "127.0.0.1:8080"
+    listen: Annotated[str, Check(_listen)] = DEFAULT_LISTEN
     #: Where the API and `/metrics` are, and health too. `same`: on `listen`, when one port is all
     #: there is; the API is then as reachable as the callbacks.
     admin_listen: Annotated[str, Check(_admin_listen)] = "127.0.0.1:8081"
@@ -236,6 +237,8 @@ class Config(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     #: The file itself, absolute.
     path: Path
+    #: Tells the file as it was read from a later edit; empty where there was no file.
+    digest: str = ""
 
     @property
     def folder(self) -> Path:

@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
@@ -21,11 +22,14 @@ import uvloop
 
 from journal import Journal, Stats
 from journal.book import Book
+from journal.clock import WallClock
+from journal.commit import Broken
 from journal.lock import Holder, Lock
 from journal.quantity import Rate
 from journal.sqlite import SQLiteJournal, has_wal_reset_race
 from receiver.connections import Connections
 from receiver.door import App, Door, Gate
+from receiver.numbers import load_metadata
 from receiver.own_host import OwnHost
 from receiver.proof import Peers
 from receiver.protocol import Listener, door_protocol
@@ -40,11 +44,15 @@ from . import __version__
 from .addresses import url_at
 from .api import create_api, create_health
 from .backfilling import Backfiller, Backfilling
+from .balances import Balances
+from .clock_jumps import ClockJumps
 from .config import Config, host_and_port
+from .full_disk import open_when_there_is_room
 from .identity import Chance, Identity
 from .orders import Orders
 from .pipeline import Pipeline
 from .process import Ending, descriptor_limit, leave, most_connections, notify
+from .sink_runner import SinkRunner
 from .watching import Watching
 
 #: Seconds in which the door still answers, with 503, after the first signal: who was told of this
@@ -56,18 +64,14 @@ GRACE = 8.0
 CLOSING = 0.4
 #: Seconds for the answers of a service whose journal failed.
 LAST_WORDS = 0.5
+#: Seconds in which a service whose lock was removed still keeps others from its journal, and
+#: answers 503.
+REFUSING = 5.0
 #: Objects made and not freed until the young ones are looked through, and how often that until the
 #: older ones are.
 COLLECTED_AFTER = (5_000, 20, 20)
 #: Seconds for which orders wait, at the start, for what their providers may still tell.
 FIRST_ROUNDS = 120.0
-#: Seconds until a sink that failed as a whole is opened again.
-REOPEN = 1.0
-#: Seconds that a sink may fail as a whole. Then the process ends, to be started again: what broke
-#: may be a library's, and a new process is the only thing that mends it.
-PATIENCE = 60.0
-#: Seconds after which a sink that was opened counts as working.
-STEADY = 10.0
 
 #: The status of a connection for which there is no room.
 _FULL = 503
@@ -83,13 +87,18 @@ class Service:
     """Everything that runs, with the arguments it needs."""
 
     def __init__(
-        self, config: Config, journal: Journal, identity: Identity, workers: Mapping[str, Worker]
+        self,
+        config: Config,
+        journal: Journal,
+        identity: Identity,
+        workers: Mapping[str, Worker],
+        clock: WallClock | None = None,
     ) -> None:
         self.config, self.journal, self.workers = config, journal, workers
-        self.gates = [
-            Gate(name, source, time.monotonic, since=time.time())
-            for name, source in config.sources.items()
-        ]
+        #: The one clock of all that makes and compares instants.
+        self.clock = clock = WallClock() if clock is None else clock
+        ClockJumps(clock, journal, workers.values())
+        self.gates = [Gate(name, source, clock.ticks) for name, source in config.sources.items()]
         book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
@@ -97,11 +106,20 @@ class Service:
             workers=workers,
             journal=journal,
             identity=identity,
-            now=time.time,
+            now=clock.now,
+            ticks=clock.ticks,
             book=book,
         )
-        self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=time.time)
-        self.watching = Watching(self.gates, time.time, self.orders.waiting_since)
+        self.orders = Orders(
+            journal=journal,
+            book=book,
+            pipeline=self.pipeline,
+            now=clock.now,
+            ticks=clock.ticks,
+        )
+        clock.listen(self.orders.follow_clock)
+        self.balances = Balances(journal=journal, pipeline=self.pipeline, now=clock.now)
+        self.watching = Watching(self.gates, clock.now, self.orders.waiting_since)
         self.backfilling = Backfilling(
             [
                 Backfiller(
@@ -109,14 +127,17 @@ class Service:
                     pipeline=self.pipeline,
                     journal=journal,
                     orders=self.orders,
-                    now=time.time,
+                    balances=self.balances,
+                    now=clock.now,
+                    ticks=clock.ticks,
                 )
                 for gate in self.gates
                 if gate.source.backfill is not None
             ],
             journal=journal,
             ready=self.ready,
-            now=time.time,
+            now=clock.now,
+            ticks=clock.ticks,
         )
         self._identity = identity
 
@@ -150,9 +171,11 @@ class Service:
             pipeline=self.pipeline,
             orders=self.orders,
             backfilling=self.backfilling,
+            balances=self.balances,
             watching=self.watching,
             identity=self._identity,
             ready=self.ready,
+            now=self.clock.now,
         )
         server = self.config.server
         return OwnHost(
@@ -188,7 +211,11 @@ def serve(config: Config, ending: Ending, started: Callable[[Holder], None]) -> 
     with Lock(config.journal.path) as lock, contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(_bound(listen)) for listen in _addresses(config)]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(config, lock, sockets, ending, started))
+            try:
+                runner.run(_run(config, lock, sockets, ending, started))
+            except Broken as exc:
+                log.error("journal.error", error=str(exc), then="exit 1")  # noqa: TRY400 - a traceback says no more
+                leave(1)
 
 
 async def _run(
@@ -201,25 +228,40 @@ async def _run(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     ending.call(lambda: loop.call_soon_threadsafe(stop.set))
+    await _make_shared_parts(config.sinks)
     identity = Identity(config.server.secret.reveal(), Chance())
-    journal = await SQLiteJournal.open(
-        config.journal.path,
-        seal=identity.seal,
-        now=time.time(),
-        version=__version__,
-        broken=stop.set,
+    clock = WallClock()
+    lock.hold()
+    journal = await open_when_there_is_room(
+        lambda: SQLiteJournal.open(
+            config.journal.path,
+            seal=identity.seal,
+            now=clock.now(),
+            version=__version__,
+            broken=stop.set,
+            beside=[lock.path],
+        ),
+        listen=lambda absent: _answering(config, absent, identity, lock, sockets),
+        stop=stop,
     )
-    workers = await _workers(config.sinks, journal, real_clock(random.random))
-    service = Service(config, journal, identity, workers)
+    if journal is None:
+        leave(0)
+    workers = await _workers(config.sinks, journal, real_clock(random.random, clock))
+    service = Service(config, journal, identity, workers, clock)
     await service.orders.load()
-    health = Health(loop.time, stop.set)
+    await service.balances.load()
+    health = Health(stop.set)
     for name, worker in workers.items():
-        health.run(f"sink {name}", _deliver(config.sinks[name], worker, health))
+        part = f"sink {name}"
+        give_up = partial(health.give_up, part, "unusable")
+        runner = SinkRunner(config.sinks[name], worker, ticks=loop.time, give_up=give_up)
+        health.run(part, runner.run())
+    health.run("clock", clock.watch())
     health.run("journal", service.pipeline.keep_watch())
     health.run("sources", service.watching.run())
     health.run("orders", service.end_orders())
     listeners = await _listening(service, sockets)
-    holder = _holder(sockets)
+    holder = _holder(config, sockets)
     lock.tell(holder)
     started(holder)
     _say_started(config, holder)
@@ -229,6 +271,9 @@ async def _run(
     health.run("backfill", service.backfilling.run())
     await stop.wait()
     notify("STOPPING=1")
+    if journal.broken and not lock.is_in_place():
+        # Whoever removed it may be starting another: that one is refused, in words.
+        await asyncio.sleep(REFUSING)
     code = await _stop(service, listeners, health.tasks)
     leave(1 if health.failed else code)
 
@@ -239,27 +284,16 @@ class Health:
     A service that answers callbacks and delivers nothing would look well from outside.
     """
 
-    def __init__(self, ticks: Callable[[], float], stop: Callable[[], None]) -> None:
-        self.ticks = ticks
+    def __init__(self, stop: Callable[[], None]) -> None:
         self.tasks: list[asyncio.Task[None]] = []
         self.failed = False
         self._stop = stop
-        self._failing: dict[str, float] = {}
 
     def run(self, part: str, coroutine: Coroutine[None, None, None]) -> None:
         """Run it beside the others until the service ends."""
         task = asyncio.create_task(coroutine)
         task.add_done_callback(lambda done: self._ended(part, done))
         self.tasks.append(task)
-
-    def failed_again(self, part: str, *, began: float) -> None:
-        """It failed and is begun again. `began`: the `ticks` at which it had begun."""
-        now = self.ticks()
-        since = self._failing.setdefault(part, now)
-        if now - began >= STEADY:
-            self._failing[part] = now
-        elif now - since >= PATIENCE:
-            self.give_up(part, "keeps failing")
 
     def give_up(self, part: str, error: str) -> None:
         """End the process with exit code 1."""
@@ -320,17 +354,16 @@ async def _listening(service: Service, sockets: Sequence[socket.socket]) -> list
     return listeners
 
 
-async def _deliver(sink: Sink, worker: Worker, health: Health) -> None:
-    """Keep the sink open; one that fails as a whole is opened again, and stops no other."""
-    while True:
-        began = health.ticks()
-        try:
-            async with sink.open() as send:
-                await worker.run(send)
-        except Exception as exc:  # noqa: BLE001 - whatever a sink raises stays with the sink
-            log.error("sink.fault", sink=worker.name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
-            health.failed_again(f"sink {worker.name}", began=began)
-            await asyncio.sleep(REOPEN)
+async def _make_shared_parts(sinks: Mapping[str, Sink]) -> None:
+    """Make now what would else be made at first use, and stay broken if that failed.
+
+    Raises Unusable. At first use a stranger may hold all descriptors; now nobody can.
+    """
+    load_metadata()
+    # The event loop's threads for names: where they cannot be started, the process is aborted.
+    await asyncio.get_running_loop().getaddrinfo("localhost", None)
+    for kind in {type(sink): sink for sink in sinks.values()}.values():
+        await kind.prepare()
 
 
 async def _stop(
@@ -338,8 +371,7 @@ async def _stop(
 ) -> int:
     """End in order, each step with a deadline; the exit code."""
     service.pipeline.drain()
-    if service.journal.broken:
-        log.error("journal.error", error="failed", then="exit 1; start again to go on")
+    if _said_why(service.journal):
         await asyncio.gather(*(listener.finish(LAST_WORDS) for listener in listeners))
         return 1
     log.info("service.stopping")
@@ -356,8 +388,10 @@ async def _stop(
     await _wait([stats], within=CLOSING)
     ended = [asyncio.create_task(_close(service))]
     await _wait(ended, within=CLOSING)
+    if _said_why(service.journal):
+        return 1
     log.info("service.stopped", pending=_pending(stats))
-    return 1 if service.journal.broken else 0
+    return 0
 
 
 async def _close(service: Service) -> None:
@@ -376,7 +410,33 @@ def _pending(stats: "asyncio.Task[Stats]") -> int | None:
 async def _wait(tasks: Sequence["asyncio.Task[Any]"], *, within: float) -> None:
     """Wait for them, so many seconds at most; a task that does not end is left alone."""
     if tasks:
-        await asyncio.wait(tasks, timeout=max(0.0, within))
+        done, _ = await asyncio.wait(tasks, timeout=max(0.0, within))
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # what failed has said so itself
+
+
+def _said_why(journal: Journal) -> bool:
+    """Whether the journal failed for good: then the log says why."""
+    if journal.failure is None:
+        return False
+    log.error("journal.error", error=journal.failure, then="exit 1; start again to go on")
+    return True
+
+
+async def _answering(
+    config: Config,
+    absent: Journal,
+    identity: Identity,
+    lock: Lock,
+    sockets: Sequence[socket.socket],
+) -> list[Listener]:
+    """A service that takes nothing, on copies of the sockets."""
+    listeners = await _listening(
+        Service(config, absent, identity, {}), [sock.dup() for sock in sockets]
+    )
+    lock.tell(_holder(config, sockets))
+    return listeners
 
 
 def _addresses(config: Config) -> list[str]:
@@ -400,9 +460,15 @@ def _bound(listen: str) -> socket.socket:
     return sock
 
 
-def _holder(sockets: Sequence[socket.socket]) -> Holder:
+def _holder(config: Config, sockets: Sequence[socket.socket]) -> Holder:
     urls = [url_at(*sock.getsockname()[:2]) for sock in sockets]
-    return Holder(pid=os.getpid(), url=urls[0], admin_url=urls[-1])
+    return Holder(
+        pid=os.getpid(),
+        url=urls[0],
+        admin_url=urls[-1],
+        config=str(config.path),
+        digest=config.digest or None,
+    )
 
 
 def _say_started(config: Config, holder: Holder) -> None:

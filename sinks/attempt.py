@@ -1,12 +1,12 @@
 """One attempt at a sink, and what became of it in our words."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import msgspec
 import structlog
 
+from journal.clock import WallClock
 from journal.event import Attempt
 
 from .redact import compile_redact
@@ -24,11 +24,14 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
     ticks: Callable[[], float]
     #: A number of [0, 1).
     chance: Callable[[], float]
+    #: Seconds by which `now` has jumped so far.
+    jumped: Callable[[], float] = lambda: 0.0
 
 
-def real_clock(chance: Callable[[], float]) -> Clock:
-    """The clocks of this machine."""
-    return Clock(now=time.time, ticks=time.monotonic, chance=chance)
+def real_clock(chance: Callable[[], float], wall: WallClock | None = None) -> Clock:
+    """Return the clocks of this machine."""
+    wall = WallClock() if wall is None else wall
+    return Clock(now=wall.now, ticks=wall.ticks, chance=chance, jumped=wall.jumped)
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

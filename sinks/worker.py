@@ -99,6 +99,8 @@ class Worker:
         self._hastened_at, self._hasten_every = -math.inf, HASTEN_EVERY
         #: The delivery that a paused sink was last tried with.
         self._probed = 0
+        #: The sum of the clock's jumps up to which the journal handed deliveries out.
+        self._shifted = 0.0
         #: While the sink is open.
         self._send: Send | None = None
 
@@ -139,6 +141,14 @@ class Worker:
         if self._next_due is None or due_at < self._next_due:
             self._next_due = due_at
             self._awake.set()
+
+    def shift(self, by: float) -> None:
+        """The clock jumped by `by` seconds; what the journal hands out has the new time."""
+        self._shifted += by
+
+    def look_again(self) -> None:
+        """Ask the journal what is due: times there were moved."""
+        self.note(self._clock.now())
 
     # --- steering -------------------------------------------------------------------------
 

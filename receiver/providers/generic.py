@@ -12,12 +12,14 @@ from journal.event import NumberAssigned, SmsReceived
 from journal.quantity import Secret
 from journal.whsec import key_of
 
+from ..codes import read_code
 from ..keys import Sent, keys, sent
-from ..reading import Reading, common, service
+from ..reading import Reading, common
 from ..sample import code_of, encoded
+from ..services import service
 from ..signed import Basic, Hmac, Twilio, standard
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
-from ..texts import find_code, links
+from ..texts import links
 from ..times import Stated, any_written, time_from, zone
 
 _PATH = re.compile(r"[^.\s]+(\.[^.\s]+){0,15}")
@@ -157,7 +159,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
 
     def _sms(self, id_: str, mapped: "_Mapped", callback: Callback) -> Happening:
         paths, reading = mapped
-        text, code = mapped.text(paths.text), mapped.code()
+        code, text = read_code(mapped.text(paths.code), mapped.text(paths.text))
         if text is None and code is None:
             raise Malformed("malformed", f"{paths.text}, {paths.code}: neither was sent")
         message = mapped.id(paths.message)
@@ -172,9 +174,9 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
                 to=reading.number(paths.to, self.region) if paths.to else None,
                 from_=reading.sender(paths.from_, self.region) if paths.from_ else None,
                 country=mapped.country(),
-                service=service(mapped.text(paths.service), None),
+                service=service(mapped.text(paths.service)),
                 text=text,
-                code=code or find_code(text or ""),
+                code=code,
                 urls=links(text or ""),
                 price=reading.price(paths.price, self.currency) if paths.price else None,
                 message_id=message,
@@ -197,7 +199,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             data=NumberAssigned(
                 to=reading.number(paths.to, self.region) if paths.to else None,
                 country=mapped.country(),
-                service=service(mapped.text(paths.service), None),
+                service=service(mapped.text(paths.service)),
                 price=reading.price(paths.price, self.currency) if paths.price else None,
                 request_id=id_ if self.subject == "request" else None,
                 **common(self, callback, reading, time_from=time_from(stated)),
@@ -257,9 +259,6 @@ class _Mapped(NamedTuple):
 
     def id(self, path: str | None) -> str | None:
         return None if path is None else self.reading.id(path)
-
-    def code(self) -> str | None:
-        return None if self.paths.code is None else self.reading.code(self.paths.code)
 
     def country(self) -> str | None:
         path = self.paths.country

@@ -15,12 +15,14 @@ import msgspec
 from journal import Twin
 from journal.event import Service, SmsReceived
 
+from ..codes import find_code
 from ..keys import Sent, keys, sent
-from ..polling import Known, Poll, Polled
-from ..reading import Reading, common, service
+from ..polling import Known, Memory, Poll, Polled
+from ..reading import Reading, common
 from ..sample import code_of
+from ..services import ListedService, listed_services, service
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
-from ..texts import find_code, links
+from ..texts import links
 from ..times import Stated, epoch, time_from, written, zone
 from .sms_activate_poll import poll
 
@@ -32,12 +34,13 @@ def _table(name: str, key: str, value: str) -> dict[str, str]:
 
 
 _COUNTRIES = _table("sms_activate_countries.csv", "id", "iso2")
-_SERVICES = _table("sms_activate_services.csv", "code", "name")
+_SERVICES = listed_services("sms_activate_services.csv")
 _BOWER_COUNTRIES = _table("smsbower_country_overrides.csv", "smsbower_id", "iso2")
 #: The actions that only read, where a provider has all of them.
 _ALL = frozenset(
     {
         "getActiveActivations",
+        "getBalance",
         "getHistory",
         "getRentList",
         "getRentStatus",
@@ -65,8 +68,8 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
     #: Its ids of countries -> ISO 3166-1 alpha-2.
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES
-    #: Its ids of services -> names.
-    services: ClassVar[Mapping[str, str]] = _SERVICES
+    #: Its ids of services -> names and keys.
+    services: ClassVar[Mapping[str, ListedService]] = _SERVICES
     #: The field that holds an id of the message itself, where there is one.
     message_field: ClassVar[str | None] = None
 
@@ -76,13 +79,26 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     pages: ClassVar[bool] = False
     #: What the size of a page of its history is called.
     page_size: ClassVar[str] = "limit"
+    #: Whether `STATUS_WAIT_RETRY:1234` repeats the code before the one that is waited for; else it
+    #: says seconds.
+    repeats_code: ClassVar[bool] = True
+    #: Whether getStatus, asked with `text=1`, has the text of the SMS in the header `X-Text`.
+    sends_text: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://api.sms-activate.ae")
 
     def __post_init__(self) -> None:
         zone(self.timezone)
 
-    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
-        return poll(self, known, since=since, now=now)
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,
+        now: datetime,
+        memory: Memory | None = None,
+    ) -> Poll:
+        memory = Memory() if memory is None else memory
+        return poll(self, known, since=since, now=now, memory=memory)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         reading = Reading(fields)
@@ -96,12 +112,11 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         )
 
     def _activation(self, activation: str, reading: Reading, callback: Callback) -> Happening:
-        text, code = reading.text("text"), reading.code("code")
+        code, text = reading.message("code", "text")
         if text is None and code is None:
             raise Malformed("malformed", "text, code: neither was sent")
         message = reading.id(self.message_field) if self.message_field else None
         stated, when = self.stated(reading, "receivedAt", callback)
-        code = code or find_code(text or "")
         return Happening(
             subject=f"activation/{activation}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
@@ -200,11 +215,10 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         return country
 
     def service_of(self, reading: Reading) -> Service | None:
-        id_ = reading.text("service")
-        return service(id_, self.service_name(id_ or ""))
+        return self.service(reading.text("service"))
 
-    def service_name(self, id_: str) -> str | None:
-        return self.services.get(id_)
+    def service(self, id_: str | None) -> Service | None:
+        return service(id_, self.services.get(id_ or ""))
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         if encoding not in self.encodings:
@@ -236,15 +250,16 @@ class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
     """https://smsbower.page "Notification via Webhook": three attempts in six minutes."""
 
     documented: ClassVar[tuple[str, ...]] = ("167.235.198.205",)
-    commands: ClassVar[frozenset[str]] = frozenset({"getStatus"})
+    commands: ClassVar[frozenset[str]] = frozenset({"getBalance", "getStatus"})
     polled: ClassVar[Polled | None] = _polled("https://smsbower.page")
     paste_at: ClassVar[str] = "profile, Notification via Webhook"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | _BOWER_COUNTRIES
     #: Ids that it uses in another sense than the others.
-    services: ClassVar[Mapping[str, str]] = _SERVICES | {
-        "aws": "AWS",
-        "adf": "BCA Syariah",
-        "aev": "BankKaro",
+    services: ClassVar[Mapping[str, ListedService]] = {
+        **_SERVICES,
+        "aws": ListedService(name="AWS"),
+        "adf": ListedService(name="BCA Syariah"),
+        "aev": ListedService(name="BankKaro"),
     }
 
 
@@ -254,7 +269,9 @@ class SmsOnline(SmsActivate, tag="sms_online", frozen=True, kw_only=True):
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = f"profile, webhook URL; {_RENTAL_URL.format('uri')}"
     #: https://sms.online/help/api-docs.
-    commands: ClassVar[frozenset[str]] = frozenset({"getActiveActivations", "getStatus"})
+    commands: ClassVar[frozenset[str]] = frozenset(
+        {"getActiveActivations", "getBalance", "getStatus"}
+    )
     polled: ClassVar[Polled | None] = _polled("https://api.sms.online")
 
 
@@ -269,6 +286,7 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     commands: ClassVar[frozenset[str]] = _ALL - {"getRentList", "getRentStatus"}
     pages: ClassVar[bool] = True
     page_size: ClassVar[str] = "size"
+    repeats_code: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://hero-sms.com")
 
     def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
@@ -282,13 +300,29 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
         return fields | {"id": 70_001 + number, "phoneFrom": "22000", "receivedAt": at}
 
 
+class GrizzlySms(SmsActivate, tag="grizzlysms", frozen=True, kw_only=True):
+    """https://grizzlysms.com/docs: it documents no webhook, so polling is the way in.
+
+    A callback that comes is read as the dialect's.
+    """
+
+    documented: ClassVar[tuple[str, ...]] = ()
+    paste_at: ClassVar[str] = "not documented: ask its support, or use backfill alone"
+    #: The last two are in its public clients only; one that is not there is left out.
+    commands: ClassVar[frozenset[str]] = frozenset(
+        {"getBalance", "getStatus", "getStatusV2", "getActiveActivations"}
+    )
+    polled: ClassVar[Polled | None] = _polled("https://api.grizzlysms.com")
+
+
 class DaisySms(SmsActivate, tag="daisysms", frozen=True, kw_only=True):
     """https://daisysms.com/docs/api: an id for each message."""
 
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = "profile, webhook URL"
     message_field: ClassVar[str | None] = "messageId"
-    commands: ClassVar[frozenset[str]] = frozenset({"getStatus"})
+    sends_text: ClassVar[bool] = True
+    commands: ClassVar[frozenset[str]] = frozenset({"getBalance", "getStatus"})
     polled: ClassVar[Polled | None] = _polled("https://daisysms.com")
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from receiver.door import Gate
 from sinks.worker import Worker
 
 from ..backfilling import Backfilling
+from ..balances import Balances
 from ..config import Config
 from ..identity import Identity
 from ..orders import Orders
@@ -45,6 +46,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     pipeline: Pipeline,
     orders: Orders,
     backfilling: Backfilling,
+    balances: Balances,
     watching: Watching,
     identity: Identity,
     ready: Callable[[], bool],
@@ -81,6 +83,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 journal=journal,
                 cursors=cursors("orders"),
                 reading=OrderReading(gates, identity, now),
+                gates=gates,
             ),
             stats(journal=journal),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
@@ -90,6 +93,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("sources"),
                 gates=gates,
                 backfilling=backfilling,
+                balances=balances,
                 watching=watching,
                 now=now,
             ),

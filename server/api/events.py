@@ -10,6 +10,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath
 
 from journal import Arrival, Journal, Kept, Wanted
+from journal.services import wanted_services
 
 from ..redelivery import Redelivery, UnknownSinks
 from .deliveries import ShownDelivery, shown_delivery
@@ -170,7 +171,10 @@ def _filters(now: Callable[[], float]) -> Readers:
 
 
 def _wanted(values: Mapping[str, Any], filters: Readers) -> Wanted:
-    wanted = Wanted(**{name: value for name, value in values.items() if name in filters})
+    given = {name: value for name, value in values.items() if name in filters}
+    # Stored events hold the keys and names that were in use when they came.
+    spelled = [one for value in given.get("service", ()) for one in wanted_services(value)]
+    wanted = Wanted(**{**given, "service": tuple(dict.fromkeys(spelled))})
     if wanted.since is not None and wanted.until is not None and wanted.until < wanted.since:
         raise bad_parameter("until", "before since: nothing lies between them")
     return wanted

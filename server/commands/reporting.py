@@ -110,7 +110,9 @@ def _outcomes(client: Client, asked: Mapping[str, Any], since: datetime) -> Iter
             break
         if people and number % _LOOK == 1:
             click.echo(f"\r\x1b[K{number} orders, back to {_second(told)}", nl=False, err=True)
-        yield outcome(order, _seconds(told, order["received_at"]))
+        # When the user took a number that only the provider listed is not known.
+        registered = order["origin"] == "user"
+        yield outcome(order, _seconds(told, order["received_at"]) if registered else None)
     if people:
         click.echo("\r\x1b[K", nl=False, err=True)
 

@@ -153,7 +153,7 @@ async def test_the_connection_that_writes_survives_power_cuts(journal):
     assert pragmas == {
         "journal_mode": "wal",
         "synchronous": 2,
-        "wal_autocheckpoint": 16000,
+        "wal_autocheckpoint": 0,
         "secure_delete": 1,
     }
 

@@ -9,7 +9,7 @@ import pytest
 from answers.recorded import KEY, source_of
 
 from receiver.backfill import MOST_READ, Summary, Trouble, asking
-from receiver.polling import Found, Known
+from receiver.polling import Balance, Found, Known
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SINCE = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
@@ -31,7 +31,10 @@ class Clock:
 
 
 class Provider:
-    """Answers each request with the next of its answers, the last for ever."""
+    """Answers each request with the next of its answers, the last for ever.
+
+    But getBalance, which ends each round, with a balance.
+    """
 
     def __init__(self, clock, *answers):
         self.clock, self.answers = clock, list(answers)
@@ -44,7 +47,7 @@ class Provider:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.requests.append(head.decode())
                 self.times.append(self.clock())
-                answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+                answer = self.next(head.decode())
                 if answer is None:
                     await asyncio.sleep(30)
                 writer.write(answer)
@@ -53,6 +56,11 @@ class Provider:
             pass  # the client, or the test, is over
         finally:
             writer.close()
+
+    def next(self, request):
+        if "action=getBalance" in request and self.answers[0].startswith(b"HTTP/1.1 200"):
+            return http(200, "ACCESS_BALANCE:12.50")
+        return self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
 
 
 def http(status, body="", *headers):
@@ -76,25 +84,26 @@ async def serving(*answers):
 
 
 async def polled(url, clock, *, known=ORDERS, patience=20.0, times=1, **options):
+    """All but the balance, which each whole round ends with."""
     source = source_of("smsbower", api_url=url, **options)
     came = []
     async with asking(source, clock=clock, sleep=clock.sleep, patience=patience) as client:
         for _ in range(times):
             came += [one async for one in client.poll(known, since=SINCE, now=NOW)]
-    return came
+    return [one for one in came if not isinstance(one, Balance)]
 
 
 async def test_what_is_found_comes_one_by_one_and_a_summary_ends_it():
     async with serving(http(200, "STATUS_OK:4711")) as (provider, clock, url):
         *found, summary = await polled(url, clock)
 
-    assert [one.happening.subject for one in found] == [
+    assert [one.happenings[0].subject for one in found] == [
         "activation/1",
         "activation/2",
         "activation/3",
     ]
     assert all(isinstance(one, Found) for one in found)
-    assert summary == Summary(asked=3, found=3, errors=(), notices=(), complete=True)
+    assert summary == Summary(asked=4, found=3, errors=(), notices=(), complete=True)
     assert all(request.startswith("GET /stubs/handler_api.php?") for request in provider.requests)
 
 
@@ -104,7 +113,7 @@ async def test_the_interval_lies_between_all_calls_of_a_source():
         await polled(url, clock, min_interval=15.0, times=2)
 
     gaps = [b - a for a, b in zip(provider.times, provider.times[1:], strict=False)]
-    assert gaps == [15.0] * 5
+    assert gaps == [15.0] * 7
 
 
 async def test_polls_at_the_same_time_share_the_pace():
@@ -119,7 +128,7 @@ async def test_polls_at_the_same_time_share_the_pace():
             await asyncio.gather(all_of_it(), all_of_it())
 
     gaps = [b - a for a, b in zip(provider.times, provider.times[1:], strict=False)]
-    assert gaps == [15.0] * 5
+    assert gaps == [15.0] * 7
 
 
 async def test_no_interval_is_obeyed_too():
@@ -135,10 +144,10 @@ async def test_too_many_requests_are_waited_for_as_long_as_the_provider_asks():
     async with serving(busy, http(200, "STATUS_OK:4711")) as (provider, clock, url):
         *found, summary = await polled(url, clock, known=ORDERS[:1], min_interval=0.0)
 
-    assert [one.happening.data.code for one in found] == ["4711"]
+    assert [one.happenings[0].data.code for one in found] == ["4711"]
     assert clock.slept == [30.0]
-    assert len(provider.requests) == 2
-    assert summary == Summary(asked=2, found=1, errors=(), notices=(), complete=True)
+    assert len(provider.requests) == 3
+    assert summary == Summary(asked=3, found=1, errors=(), notices=(), complete=True)
 
 
 async def test_a_provider_that_stays_unwell_is_left_alone_after_a_while():

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from receiver.texts import find_code, links, slug
+from receiver.codes import find_code
+from receiver.texts import links, slug
 
 WORDS = ("passcode", "code", "pin", "otp", "код")
 TEXTS = st.lists(

@@ -17,7 +17,15 @@ FILES = {".gitignore", "events.jsonl", "smshook-dev.db", "smshook-dev.db.lock", 
 
 def test_a_message_that_is_sent_on_the_page_is_an_event_with_nothing_configured(tmp_path):
     """Mutants: a callback to another source; unsigned, and so no sample; a file elsewhere."""
-    providers = ["tellabot", "sms_activate", "herosms", "smsbower", "sms_online", "daisysms"]
+    providers = [
+        "tellabot",
+        "sms_activate",
+        "herosms",
+        "smsbower",
+        "sms_online",
+        "daisysms",
+        "grizzlysms",
+    ]
     providers.append("smspins")
 
     with Developing(tmp_path, "--output", "json") as dev:

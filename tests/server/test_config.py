@@ -15,11 +15,12 @@ from msgspec.structs import fields
 
 from journal.quantity import Duration, Secret
 from receiver.polling import Backfill
-from receiver.providers import Generic, HeroSms, TellABot
+from receiver.providers import Generic, HeroSms, SmsPins, TellABot
 from receiver.providers.generic import Paths
 from receiver.signed import Basic, Hmac, Twilio
 from routes.match import Invalid, compile_when
 from routes.table import Route
+from server.clauses import known_types
 from server.config import (
     CHOICES,
     Api,
@@ -32,7 +33,6 @@ from server.config import (
     shown,
 )
 from server.convert import shape, tag_field_of, wanted
-from server.event_types import known_types
 from server.options import Options, host_and_port
 from sinks.file import File, Rotate
 from sinks.http import Http
@@ -40,6 +40,7 @@ from sinks.outbound import Tls
 from sinks.sink import PauseAfter
 from sinks.slack import Slack
 
+SECOND_COLON = "a second `:` in the line; put a value that holds one into quotes"
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 DIGEST = "sha256:" + "0a" * 32
 
@@ -67,7 +68,9 @@ api:
     loaded = load(path, environ=ENVIRON)
 
     assert loaded.warnings == ()
-    assert {name: getattr(loaded.config, name) for name in loaded.config.__struct_fields__} == {
+    assert len(loaded.config.digest) == 32
+    known = [name for name in loaded.config.__struct_fields__ if name != "digest"]
+    assert {name: getattr(loaded.config, name) for name in known} == {
         "sources": {
             "tellabot": TellABot(
                 tokens=(Secret("tellabot-token-0123456789"),), labels={"team": "growth"}
@@ -141,7 +144,10 @@ api:
 extra: 1
 """,
     )
-    known = "daisysms, generic, herosms, sms_activate, sms_online, smsbower, smspins, tellabot"
+    known = (
+        "daisysms, generic, grizzlysms, herosms, sms_activate, sms_online, smsbower, smspins,"
+        " tellabot"
+    )
     with pytest.raises(Invalid) as invalid:
         compile_when({"data.code": {"$near": 1}}, "")
     ((_, near),) = invalid.value.complaints
@@ -222,10 +228,10 @@ extra: 1
         ("", "smshook.yaml: server.secret: required, and missing"),
         ("# nothing", "smshook.yaml: server.secret: required, and missing"),
         ("[a]", "smshook.yaml: expected a mapping, such as `sources:` and `sinks:`"),
-        ("a: b: c", "smshook.yaml:1: not YAML: mapping values are not allowed here"),
+        ("a: b: c", f"smshook.yaml:1: {SECOND_COLON}"),
         (SERVER + "sinks: {a: null}", "smshook.yaml:2: sinks.a: expected a mapping, got nothing"),
         (SERVER + "sources: []", "smshook.yaml:2: sources: expected a mapping, got a list"),
-        (SERVER + SERVER, "smshook.yaml:2: server: given twice, in line 1 too; remove one"),
+        (SERVER + SERVER, "smshook.yaml:2: server: given twice, first in line 1; remove one"),
         (SERVER + "routes: {a: {to: log}}",
          "smshook.yaml:2: routes.a.to: expected a list, got text"),
         (SERVER + "routes: {a: {to: [log]}}",
@@ -432,6 +438,28 @@ def warned(path):
     return [text.removeprefix(f"{path}:") for text in load(path, environ={}).warnings]
 
 
+def test_former_key_of_a_service_is_a_warning(tmp_path):
+    """Mutant: no warning, and nobody learns of the new key."""
+    path = written(
+        tmp_path,
+        SERVER
+        + """\
+sinks: {a: {type: file, path: a}}
+routes:
+  a: {to: [a], when: {data.service.key: [linemessenger, google]}}
+  b: {to: [a], when: {data.service.name: {$eq: TikTok/Douyin}}}
+  c: {to: [a], when: {data.service.key: bip}}
+api: {keys: {k: {key: 0123456789abcdef, scopes: [admin], when: {data.service.key: vkcom}}}}
+""",
+    )
+
+    assert warned(path) == [
+        "4: routes.a.when.data.service.key[0]: 'linemessenger' is now 'line'; it still matches",
+        "5: routes.b.when.data.service.name.$eq: 'TikTok/Douyin' is now 'TikTok'; it still matches",
+        "7: api.keys.k.when.data.service.key: 'vkcom' is now 'vk'; it still matches",
+    ]
+
+
 def test_a_type_that_no_event_has_is_a_warning_with_the_nearest_name(tmp_path):
     """Types are only ever added. Mutant: an error, or plain values alone."""
     path = written(
@@ -446,13 +474,13 @@ routes:
   d: {to: [a], when: {$or: [{type: {$not: order.expird}}, {$not: {type: nonsense}}]}}
   e: {to: [a], when: {type: {$or: [numbr.changed, {$in: sms}]}, data.to: sms.recieved}}
   f: {to: [a], when: {type: [call.received, number.changed, order.expired, rental.renewed]}}
-api: {keys: {k: {key: 0123456789abcdef, scopes: [admin], when: {type: number.asigned}}}}
+api: {keys: {k: {key: 0123456789abcdef, scopes: ["events:read"], when: {type: number.asigned}}}}
 """,
     )
     known = ", ".join(known_types())
 
     def unknown(place, written, near):
-        return f"{place}: no event of this version has the type '{written}'; {near}"
+        return f"{place}: no event has the type '{written}'; {near}"
 
     assert {"sms.received", "rental.billed", "number.assigned", "call.received"} <= {*known_types()}
     assert warned(path) == [
@@ -746,10 +774,11 @@ def test_the_options_of_the_example_are_at_their_defaults():
         "tellabot": TellABot(
             tokens=(Secret("tellabot-token-0123456789"),),
             backfill=Backfill(
-                user="me@example.com", api_key=Secret("the key that TellABot gave you")
+                user="me@example.com", api_key=Secret("the-key-that-TellABot-gave-you")
             ),
         ),
         "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
+        "bulk": SmsPins(backfill=Backfill(api_key=Secret("the key that SMSPins gave you"))),
         "other": Generic(
             tokens=(Secret(ENVIRON["OTHER_TOKEN"]),),
             fields=Paths(event="event"),

@@ -66,6 +66,7 @@ def pipeline(journal, worker, gate):
         journal=journal,
         identity=Identity("x" * 32, secrets.token_bytes),
         now=NOW.timestamp,
+        ticks=lambda: 0.0,
     )
 
 

@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import itertools
 import sqlite3
-import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -12,6 +11,7 @@ from contracts.journal import NOW, stats
 from worlds import SOON, Destination, Watched, World, until
 
 from journal import KeptDelivery
+from journal.clock import WallClock
 from journal.commit import Broken, Unavailable
 from journal.event import Attempt, State
 from journal.quantity import Duration, Rate
@@ -582,10 +582,13 @@ async def test_a_sink_that_is_opened_again_is_sent_what_it_was_being_sent(world)
     assert set(destination.attempts) == {1}
 
 
-def test_the_clocks_of_this_machine_are_those():
-    clock = real_clock(lambda: 0.5)
+def test_real_clock_is_the_one_that_sees_jumps():
+    wall = WallClock()
 
-    assert (clock.now, clock.ticks, clock.chance()) == (time.time, time.monotonic, 0.5)
+    clock = real_clock(lambda: 0.5, wall)
+
+    assert (clock.now, clock.ticks, clock.jumped) == (wall.now, wall.ticks, wall.jumped)
+    assert clock.chance() == 0.5
 
 
 # Order, pace, pauses
