@@ -65,13 +65,13 @@ class Live:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
-    def start(self, *, within=20.0):
+    def start(self, *, within=60.0, stdout=None):
         """Start it and wait until it is ready."""
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [*self.program, "serve", "--log-level", self.level],
                 cwd=self.folder,
-                stdout=out,
+                stdout=out if stdout is None else stdout,
                 stderr=errors,
                 env=self.environment(),
                 start_new_session=True,  # what wraps the product must not outlive it, nor it that
@@ -102,7 +102,7 @@ class Live:
         }
         return kept | {"PYTHONUNBUFFERED": "1"}
 
-    def stop(self, *, within=10.0):
+    def stop(self, *, within=30.0):
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within)
