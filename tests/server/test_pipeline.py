@@ -96,7 +96,8 @@ async def test_a_caller_that_is_cancelled_loses_neither_its_event_nor_its_delive
     with contextlib.suppress(asyncio.CancelledError):
         await accepting
 
-    handed = await asyncio.wait_for(worker._queue.get(), 5)
+    await asyncio.wait_for(worker._lanes.ready(), 30)
+    handed = worker._lanes.pick().delivery
 
     assert accepting.cancelled()
     assert handed.sink == "log"
@@ -115,7 +116,7 @@ async def test_a_duplicate_and_a_failure_give_their_place_in_the_queue_back(
         with pytest.raises(Unavailable):
             await pipeline.accept(CALLER, sms(2), understood(gate, sms(2)))
 
-    assert worker._held == 1
+    assert worker._lanes.held == 1
     assert (await journal.stats()).duplicates == 3
 
 
@@ -124,7 +125,7 @@ async def test_what_the_queue_has_no_room_for_is_owed_in_the_journal(
 ):
     for number in range(CAPACITY):
         worker.owe({})
-        assert worker._held == number + 1
+        assert worker._lanes.held == number + 1
 
     await pipeline.accept(CALLER, sms(), understood(gate, sms()))
 
