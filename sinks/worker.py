@@ -14,6 +14,7 @@ from journal.path import order_at, parse
 from journal.rate import Bucket
 
 from .attempt import Attempts, Clock, Tried
+from .described import described
 from .health import PROBE_EVERY, Health, Pause
 from .lanes import Lane, Lanes, Taken
 from .recovery import Recovery
@@ -664,6 +665,7 @@ class Worker:
         delivery = taken.delivery
         what = {
             "event_id": delivery.event_id,
+            **described(delivery.body),
             "sink": self.name,
             "delivery_id": self._shown(delivery.id),
         }
