@@ -17,7 +17,8 @@ from journal.quantity import Duration, Secret
 from receiver.polling import Backfill
 from receiver.providers import Generic, HeroSms, SmsPins, TellABot
 from receiver.providers.generic import Paths
-from receiver.signed import Basic, Hmac, Twilio
+from receiver.signed import Basic, HeaderSecret, Hmac, Twilio
+from receiver.source import Answer
 from routes.match import Invalid, compile_when
 from routes.table import Route
 from server.clauses import known_types
@@ -807,6 +808,10 @@ def test_the_options_of_the_example_are_at_their_defaults():
             hmac=Hmac(secrets=(Secret(ENVIRON["OTHER_SECRET"]),)),
             standard=(Secret(ENVIRON["OTHER_WHSEC"]),),
             basic=Basic(user="other", password=Secret(ENVIRON["OTHER_PASSWORD"])),
+            answer=Answer(content_type="text/plain", body="OK"),
+            header=HeaderSecret(
+                name="X-Webhook-Token", secrets=(Secret(ENVIRON["OTHER_HEADER_SECRET"]),)
+            ),
             twilio=Twilio(
                 auth_tokens=(Secret(ENVIRON["TWILIO_AUTH_TOKEN"]),), url="https://hooks.example.com"
             ),
