@@ -1,13 +1,18 @@
 """Group commit: many callers, one transaction, one fsync."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 Op = TypeVar("Op")
 Result = TypeVar("Result")
+Done = TypeVar("Done")
+
+#: Seconds that a commit may take before those who wait for it are answered.
+STALLED_AFTER = 5.0
 
 
 class Unavailable(Exception):
@@ -18,20 +23,35 @@ class Broken(Unavailable):
     """What is on disk is not known any more: nothing may be written until a restart."""
 
 
+#: The commit under way has taken too long.
+STALLED = "stalled: the disk does not answer"
+
+
 class Unfit(Exception):
     """One row of the batch cannot be stored; its neighbours can."""
 
 
 class _Waiting(Generic[Op, Result]):
-    __slots__ = ("future", "op", "then")
+    __slots__ = ("endless", "future", "op", "then")
 
     def __init__(
         self,
         op: Op,
         future: "asyncio.Future[Result]",
         then: "Callable[[Result | Exception], None] | None",
+        *,
+        endless: bool,
     ) -> None:
-        self.op, self.future, self.then = op, future, then
+        self.op, self.future, self.then, self.endless = op, future, then, endless
+
+
+class _Chore(Generic[Done]):
+    """Work for the writing thread outside a transaction."""
+
+    __slots__ = ("future", "work")
+
+    def __init__(self, work: Callable[[], Done], future: "asyncio.Future[Done]") -> None:
+        self.work, self.future = work, future
 
 
 class GroupCommit(Generic[Op, Result]):
@@ -48,19 +68,31 @@ class GroupCommit(Generic[Op, Result]):
         *,
         thread: ThreadPoolExecutor,
         broken: Callable[[], None],
+        tend: Callable[[], None] = lambda: None,
         most: int = 512,
         patience: float = 0.005,
+        stalled_after: float = STALLED_AFTER,
     ) -> None:
-        self._write, self._on_broken = write, broken
-        self._most, self._patience = most, patience
+        self._write, self._on_broken, self._tend = write, broken, tend
+        self._most, self._patience, self._stalled_after = most, patience, stalled_after
         self._thread = thread
         self._queue: deque[_Waiting[Op, Result]] = deque()
+        self._chores: deque[_Chore[object]] = deque()
+        self._in_flight: Sequence[_Waiting[Op, Result]] = ()
         self._urgent = False  # somebody in the queue is not patient
         self._writing: asyncio.Future[None] | None = None
         self._timer: asyncio.Handle | None = None
+        self._patrol: asyncio.TimerHandle  # set with `_writing`
         self._hurried = False  # the timer does not wait for anybody's patience
         self._closed = False
-        self.broken = False
+        #: Why nothing may be written any more; None: all is well.
+        self.failure: Broken | None = None
+        #: The flight under way takes too long.
+        self.stalled = False
+
+    @property
+    def broken(self) -> bool:
+        return self.failure is not None
 
     @property
     def waiting(self) -> int:
@@ -73,15 +105,20 @@ class GroupCommit(Generic[Op, Result]):
         *,
         then: Callable[[Result | Exception], None] | None = None,
         patient: bool = False,
+        endless: bool = False,
     ) -> "asyncio.Future[Result]":
         """Put the operation into the next batch; the future is done when it is durable.
 
         Cancelling the future only stops the waiting: the operation stays in its batch. `then` is
         called once with its outcome, cancelled or not, before the future is. A patient operation
-        rides with the next batch, or goes after `patience` seconds.
+        rides with the next batch, or goes after `patience` seconds. An endless one is not answered
+        before its result is known, however long the disk takes: it must not be lost.
+
+        Where the answer was Unavailable because of a stall, `then` still gets the true outcome.
         """
-        entry = _Waiting(op, asyncio.get_running_loop().create_future(), then)
-        if self.broken or self._closed:
+        future = asyncio.get_running_loop().create_future()
+        entry = _Waiting(op, future, then, endless=endless)
+        if self.broken or self._closed or (self.stalled and not endless):
             _answer(entry, self._refusal())
             return entry.future
         self._queue.append(entry)
@@ -89,48 +126,98 @@ class GroupCommit(Generic[Op, Result]):
         self._schedule()
         return entry.future
 
-    async def close(self) -> None:
-        """Write what waits, patient or not; whoever comes later hears Unavailable."""
-        while self._writing is not None or (self._queue and not self.broken):
+    def run(self, work: Callable[[], Done]) -> "asyncio.Future[Done]":
+        """Do that in the writing thread, between two batches. Broken, raised by it, ends all."""
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        if self.broken or self._closed:
+            future.set_exception(self._refusal())
+            return future
+        self._chores.append(cast("_Chore[object]", _Chore(work, future)))
+        self._schedule()
+        return future
+
+    def fail(self, exc: Broken) -> None:
+        """Somebody else found out that nothing may be written any more."""
+        if not self.broken:
+            self._break(exc)
+
+    async def close(self, last: Callable[[], object] = lambda: None) -> None:
+        """Write what waits, patient or not, then do the last; who comes later gets Unavailable."""
+        await self._written()
+        with contextlib.suppress(Unavailable):
+            await asyncio.gather(self.run(last), self._written())
+        self._closed = True
+
+    async def _written(self) -> None:
+        while self._writing is not None or ((self._queue or self._chores) and not self.broken):
             self._flush()
             if self._writing is not None:
                 await asyncio.wait([self._writing])
-        self._closed = True
 
     def _refusal(self) -> Unavailable:
-        if self.broken:
-            return Broken("the journal failed; restart the service")
+        if self.failure is not None:
+            return Broken(str(self.failure))
+        if self.stalled:
+            return Unavailable(STALLED)
         return Unavailable("the journal is closed")
 
     def _schedule(self) -> None:
         if self._writing is not None:
             return  # the end of that batch begins the next
+        urgent = self._urgent or bool(self._chores)
         if self._timer is not None:
-            if self._hurried or not self._urgent:
+            if self._hurried or not urgent:
                 return
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._hurried = self._urgent
+        self._hurried = urgent
         # What arrives in the same turn of the loop rides along.
         self._timer = (
-            loop.call_soon(self._flush)
-            if self._urgent
-            else loop.call_later(self._patience, self._flush)
+            loop.call_soon(self._flush) if urgent else loop.call_later(self._patience, self._flush)
         )
 
     def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._writing is not None or not self._queue or self.broken:
+        if self._writing is not None or self.broken:
             return
+        if self._chores:
+            self._fly_chore(self._chores.popleft())
+        elif self._queue:
+            self._fly_batch()
+
+    def _fly_batch(self) -> None:
         batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
         if not self._queue:
             self._urgent = False
+        self._in_flight = batch
+        writing = self._take_off(self._outcomes, [entry.op for entry in batch])
+        writing.add_done_callback(lambda done: self._finish(batch, done.result()))
+
+    def _fly_chore(self, chore: _Chore[object]) -> None:
+        working = self._take_off(_done, chore.work)
+        working.add_done_callback(lambda done: self._finish_chore(chore, done.result()))
+
+    def _take_off(self, work: Callable[..., Done], *values: object) -> "asyncio.Future[Done]":
         loop = asyncio.get_running_loop()
         self._writing = loop.create_future()
-        writing = loop.run_in_executor(self._thread, self._outcomes, [entry.op for entry in batch])
-        writing.add_done_callback(lambda done: self._finish(batch, done.result()))
+        self._patrol = loop.call_later(self._stalled_after, self._stall)
+        return loop.run_in_executor(self._thread, work, *values)
+
+    def _stall(self) -> None:
+        """The disk does not answer: nobody but those who can wait waits for it any longer."""
+        self.stalled = True
+        exc = self._refusal()
+        for entry in self._in_flight:
+            if not entry.endless:
+                _settle(entry, exc)  # `then` is called when it is known what became of it
+        waiting, self._queue = self._queue, deque()
+        for entry in waiting:
+            if entry.endless:
+                self._queue.append(entry)
+            else:
+                _answer(entry, exc)
 
     def _outcomes(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
         """One outcome an operation. In the writing thread."""
@@ -155,28 +242,56 @@ class GroupCommit(Generic[Op, Result]):
     def _finish(
         self, batch: Sequence[_Waiting[Op, Result]], outcomes: Sequence[Result | Exception]
     ) -> None:
-        assert self._writing is not None  # noqa: S101 - set by _flush, and there is one flight
-        self._writing.set_result(None)
-        self._writing = None
+        self._land()
+        if self.failure is not None:  # found elsewhere meanwhile: nothing more is acknowledged
+            outcomes = [self.failure] * len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _answer(entry, outcome)
-        fatal = _fatal(outcomes)
+        self._go_on(_fatal(outcomes))
+
+    def _finish_chore(self, chore: _Chore[object], outcome: object) -> None:
+        self._land()
+        if not chore.future.done():
+            if isinstance(outcome, Exception):
+                chore.future.set_exception(outcome)
+            else:
+                chore.future.set_result(outcome)
+        self._go_on(_fatal([outcome]))
+
+    def _land(self) -> None:
+        assert self._writing is not None  # noqa: S101 - set by _take_off, and there is one flight
+        self._patrol.cancel()
+        self._writing.set_result(None)
+        self._writing, self._in_flight, self.stalled = None, (), False
+
+    def _go_on(self, fatal: Broken | None) -> None:
         if fatal is not None:
-            self._break(fatal)
-        elif self._queue:
+            self.fail(fatal)
+        if self.broken:
+            return
+        self._tend()
+        if self._queue or self._chores:
             self._schedule()
 
     def _break(self, exc: Broken) -> None:
         """A retried commit "succeeds" after a failed fsync, so there is no next one."""
-        self.broken = True
+        self.failure = exc
         while self._queue:
             _answer(self._queue.popleft(), exc)
+        for chore in self._chores:
+            if not chore.future.done():
+                chore.future.set_exception(exc)
+        self._chores.clear()
         self._on_broken()
 
 
 def _answer(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
     if entry.then is not None:
         _call(entry.then, outcome)
+    _settle(entry, outcome)
+
+
+def _settle(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
     # A caller that was cancelled has a future that is done: setting it would strand the rest.
     if entry.future.done():
         return
@@ -195,7 +310,15 @@ def _call(then: Callable[[Result | Exception], None], outcome: Result | Exceptio
         )
 
 
-def _fatal(outcomes: Sequence[Result | Exception]) -> Broken | None:
+def _done(work: Callable[[], Done]) -> Done | Exception:
+    """What it returned or raised. In the writing thread."""
+    try:
+        return work()
+    except Exception as exc:  # noqa: BLE001 - whatever it is, who asked for it must hear of it
+        return _as_unavailable(exc)
+
+
+def _fatal(outcomes: Sequence[object]) -> Broken | None:
     return next((outcome for outcome in outcomes if isinstance(outcome, Broken)), None)
 
 

@@ -36,25 +36,61 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lock:
-    """Exclusive while the process lives: the kernel lets go of it at kill -9 too."""
+    """Exclusive while the process lives: the kernel lets go of it at kill -9 too.
+
+    The journal itself is locked too, where it can be: whoever removes the lock file while the
+    service runs lets no second process in. Both are opened before SQLite opens the journal and
+    closed after it has closed it: closing any descriptor of the file would drop SQLite's locks.
+    """
 
     def __init__(self, journal: Path) -> None:
-        self._path = _beside(journal)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self.path = _beside(journal)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._journal: int | None = None
         if not _locked(self._fd):
-            os.close(self._fd)
-            found = _read(self._path)
+            found = _read(self.path)
+            self._close()
             raise Held(journal, found.pid if found else None)
+        self._hold(journal, 0)
+        self._path = journal
         self.tell(Holder(pid=os.getpid()))
+
+    def is_in_place(self) -> bool:
+        """Whether its file is still the one that is locked."""
+        with contextlib.suppress(OSError):
+            return os.path.samestat(self.path.stat(), os.fstat(self._fd))
+        return False
+
+    def hold(self) -> None:
+        """Make the journal where it is missing, and lock it. Before SQLite opens it."""
+        if self._journal is None:
+            self._hold(self._path, os.O_CREAT)
+
+    def _hold(self, journal: Path, making: int) -> None:
+        with contextlib.suppress(OSError):  # SQLite says why
+            self._journal = os.open(journal, os.O_RDWR | os.O_CLOEXEC | making, 0o600)
+        if self._journal is not None and not _locked(self._journal):
+            pid = _locker(self._journal)
+            self._close()
+            raise Held(journal, pid)
 
     def tell(self, holder: Holder) -> None:
         """Leave word for the commands that talk to the service."""
-        # One write over what was there: who reads meanwhile must not find half of it.
-        os.pwrite(self._fd, msgspec.json.encode(holder).ljust(_LENGTH), 0)
+        # One write over what was there: who reads meanwhile must not find half of it. On a full
+        # disk an empty file stays empty.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, msgspec.json.encode(holder).ljust(_LENGTH), 0)
 
     def release(self) -> None:
-        os.ftruncate(self._fd, 0)
+        # Overwritten, not cut off: the next start needs no room on a full disk.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, b"".ljust(_LENGTH), 0)
+        self._close()
+
+    def _close(self) -> None:
         os.close(self._fd)
+        if self._journal is not None:
+            os.close(self._journal)
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +124,18 @@ def _locked(fd: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def _locker(fd: int) -> int | None:
+    """Whoever has the flock of that file (proc(5), /proc/locks); None: not known."""
+    at = os.fstat(fd)
+    place = f"{os.major(at.st_dev):02x}:{os.minor(at.st_dev):02x}:{at.st_ino}"
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, _, pid, where, *_ = line.replace(": ->", ":").split()
+            if (kind, where) == ("FLOCK", place):
+                return int(pid)
+    return None
 
 
 def _beside(journal: Path) -> Path:

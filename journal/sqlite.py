@@ -1,17 +1,19 @@
 """The journal in a SQLite file: the default, for one machine."""
 
 import asyncio
-import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from . import (
+    AccountBalance,
     Arrival,
     Kept,
     KeptDelivery,
     KeptOrder,
+    Marks,
     Order,
     Owed,
     Page,
@@ -28,19 +30,69 @@ from . import (
     Wanted,
     WantedDeliveries,
     WantedOrders,
+    sqlite_balances,
     sqlite_deliveries,
     sqlite_orders,
+    sqlite_pages,
     sqlite_read,
 )
-from .commit import GroupCommit
+from .commit import GroupCommit, Unavailable
 from .event import Attempt, Delivery, State
-from .sqlite_open import WrongJournal, begin, errors_named, has_wal_reset_race, migrate
-from .sqlite_orders import Cancel, Expire, Place
-from .sqlite_outbox import Arrange, Hasten, Pause, Probe, Replay, Resume, Retry, Settle, Take
+from .order import TIME_UP
+from .sqlite_balances import SetBalance
+from .sqlite_credentials import Hidden, log_is_in_clear
+from .sqlite_files import Files
+from .sqlite_open import (
+    Begun,
+    NoRoom,
+    WrongJournal,
+    begin,
+    errors_named,
+    has_wal_reset_race,
+    migrate,
+)
+from .sqlite_orders import Cancel, Expire, Lapse, Move, Place
+from .sqlite_outbox import (
+    Arrange,
+    BringForward,
+    Clamp,
+    Hold,
+    Pause,
+    Probe,
+    Replay,
+    Resume,
+    Retry,
+    Settle,
+    Shift,
+    Take,
+)
 from .sqlite_read import Reader
-from .sqlite_write import BatchWriter, Dismiss, Keep, Note, Op, Record, Reject, Result, Touch
+from .sqlite_write import (
+    BatchWriter,
+    Dismiss,
+    Hide,
+    Keep,
+    LogIsClean,
+    Note,
+    Op,
+    Record,
+    Reject,
+    Result,
+    Touch,
+)
 
-__all__ = ["SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
+__all__ = ["NoRoom", "SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
+
+
+#: Bytes of the write-ahead log at which readers wait until it is brought back, and how much further
+#: it grows until the next time where that did not help: another process reads.
+GATE_AT, GATE_STEP = 128 << 20, 16 << 20
+#: Seconds that questions which are being answered have to end in.
+GATE_WITHIN = 1.0
+#: Seconds for what is asked once, before callbacks come.
+AT_START = 60.0
+#: Seconds between two looks at the files of an idle journal.
+LOOK_EVERY = 1.0
 
 
 class SQLiteJournal:
@@ -49,19 +101,23 @@ class SQLiteJournal:
     def __init__(
         self,
         path: Path,
-        conn: sqlite3.Connection,
+        begun: Begun,
         *,
-        identity: str,
-        start: int,
         thread: ThreadPoolExecutor,
         broken: Callable[[], None],
+        beside: Sequence[Path],
     ) -> None:
-        self._conn, self._thread, self._reader = conn, thread, Reader(path)
-        self._writer = BatchWriter(conn, start)
+        self._conn, self._thread = begun.conn, thread
+        self._writer = BatchWriter(begun.conn, begun.start, Files(path, beside))
         self._commits: GroupCommit[Op, Result] = GroupCommit(
-            self._writer.write, thread=thread, broken=broken
+            self._writer.write, thread=thread, broken=broken, tend=self._tend
         )
-        self.identity = identity
+        self._reader = Reader(path, failed=self._commits.fail)
+        self.identity = begun.identity
+        self._gate_at = GATE_AT
+        self._gating: asyncio.Task[None] | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._looked_at = time.monotonic()
 
     @staticmethod
     async def open(
@@ -71,27 +127,72 @@ class SQLiteJournal:
         now: float,
         version: str,
         broken: Callable[[], None] = lambda: None,
+        beside: Sequence[Path] = (),
     ) -> "SQLiteJournal":
         """Open or make it, bring its schema up to date, and count this start.
 
         The caller holds the lock. `seal` is derived from the secret the journal's keys are made
         with: another one than the journal was made with raises WrongJournal, a file that cannot be
-        opened Unavailable. `broken` is called once, when nothing may be written any more.
+        opened Unavailable (NoRoom on a full disk), one that must not be touched again Broken.
+        `broken` is called once, when nothing may be written any more. `beside`: files that must
+        stay where they are while it is open, as the journal's own must.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
-        def opened() -> "SQLiteJournal":
+        def opened() -> Begun:
             with errors_named(path):
-                conn, start, identity = begin(path, seal=seal, now=now, version=version)
-            return SQLiteJournal(
-                path, conn, identity=identity, start=start, thread=thread, broken=broken
-            )
+                return begin(path, seal=seal, now=now, version=version)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(thread, opened)
+            begun = await asyncio.get_running_loop().run_in_executor(thread, opened)
         except BaseException:
             thread.shutdown()
             raise
+        journal = SQLiteJournal(path, begun, thread=thread, broken=broken, beside=beside)
+        journal._look_later()
+        return journal
+
+    # --- looking after the file -----------------------------------------------------------
+
+    def _tend(self) -> None:
+        """After each flight: the log does not grow for ever."""
+        self._looked_at = time.monotonic()
+        size = self._writer.log_size
+        if size >= self._gate_at and self._gating is None:
+            self._gating = asyncio.get_running_loop().create_task(self._bring_back())
+        elif self._writer.has_to_checkpoint:
+            self._commits.run(self._writer.checkpoint).add_done_callback(_heard)
+
+    async def _bring_back(self) -> None:
+        """Readers that overlap would keep the log from ever starting over: they wait."""
+        try:
+            async with self._reader.halted(within=GATE_WITHIN):
+                done = await self._commits.run(self._writer.checkpoint)
+        except Unavailable:
+            done = False
+        self._gate_at = GATE_AT if done else self._writer.log_size + GATE_STEP
+        self._gating = None
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
+
+    def _look(self) -> None:
+        if self.broken:
+            return
+        if time.monotonic() - self._looked_at >= LOOK_EVERY / 2:
+            self._commits.run(self._writer.look).add_done_callback(_heard)
+        self._look_later()
+
+    async def hide_credentials(self, hidden: Hidden, *, limit: int = 1000) -> bool:
+        if await self._commits.submit(Hide(hidden, limit), patient=True):
+            return True
+        if not await self._reader.ask(log_is_in_clear):
+            return False
+        # The log still holds the pages as they were.
+        if await self._commits.run(self._writer.cut_off_log):
+            await self._commits.submit(LogIsClean())
+            return False
+        return True
 
     @property
     def waiting(self) -> int:
@@ -102,8 +203,16 @@ class SQLiteJournal:
         return self._commits.broken
 
     @property
+    def failure(self) -> str | None:
+        return None if self._commits.failure is None else str(self._commits.failure)
+
+    @property
+    def stalled(self) -> bool:
+        return self._commits.stalled
+
+    @property
     def working(self) -> bool:
-        return self._writer.working
+        return self._writer.working and not self.stalled
 
     def touch(self) -> "asyncio.Future[None]":
         return cast("asyncio.Future[None]", self._commits.submit(Touch()))
@@ -141,20 +250,51 @@ class SQLiteJournal:
         *,
         due_at: float | None,
         asked: bool = False,
+        fixed: bool = False,
+        held: bool = False,
     ) -> "asyncio.Future[bool]":
-        op = Settle(delivery, attempt, state, due_at, asked)
-        return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True))
+        op = Settle(delivery, attempt, state, due_at, asked, fixed, held)
+        return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True, endless=True))
 
-    def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
-        return cast(
-            "asyncio.Future[Sequence[Delivery]]", self._commits.submit(Take(sink, limit, now))
-        )
+    def take(
+        self, sink: str, *, fresh: bool, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[Delivery]]":
+        op = Take(sink, fresh, limit, now)
+        return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(op, endless=True))
 
     def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
-        return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(Probe(sink, after)))
+        op = Probe(sink, after)
+        return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(op, endless=True))
 
-    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
-        return cast("asyncio.Future[int]", self._commits.submit(Hasten(sink, limit, now)))
+    def bring_forward(
+        self, sink: str, *, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[int]]":
+        op = BringForward(sink, limit, now)
+        return cast("asyncio.Future[Sequence[int]]", self._commits.submit(op, endless=True))
+
+    def hold(self, ids: Sequence[int]) -> "asyncio.Future[bool]":
+        op = Hold(tuple(ids))
+        return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True, endless=True))
+
+    def shift(
+        self,
+        number: int,
+        by: float,
+        *,
+        limit: int,
+        then: Callable[[bool | Exception], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[bool]":
+        future = self._commits.submit(
+            Shift(number, by, limit),
+            then=cast("Callable[[Result | Exception], None]", then),
+            endless=True,
+        )
+        return cast("asyncio.Future[bool]", future)
+
+    def clamp(
+        self, sink: str, *, now: float, longest: float, asked: float
+    ) -> "asyncio.Future[int]":
+        return cast("asyncio.Future[int]", self._commits.submit(Clamp(sink, now, longest, asked)))
 
     def replay(
         self,
@@ -180,7 +320,8 @@ class SQLiteJournal:
         return cast("asyncio.Future[bool]", self._commits.submit(Resume(sink, by)))
 
     def arrange(self, sink: str, *, ordered_by: str | None) -> "asyncio.Future[int]":
-        return cast("asyncio.Future[int]", self._commits.submit(Arrange(sink, ordered_by)))
+        op = Arrange(sink, ordered_by)
+        return cast("asyncio.Future[int]", self._commits.submit(op, endless=True))
 
     def place(
         self,
@@ -198,10 +339,34 @@ class SQLiteJournal:
         return cast("asyncio.Future[Order | None]", self._commits.submit(Cancel(order_id, at)))
 
     def expire(
-        self, planned: Planned, *, then: Callable[[Recorded | Exception | None], None]
+        self,
+        planned: Planned,
+        *,
+        reason: str = TIME_UP,
+        at_once: bool = False,
+        then: Callable[[Recorded | Exception | None], None],
     ) -> "asyncio.Future[Recorded | None]":
         future = self._commits.submit(
-            Expire(planned), then=cast("Callable[[Result | Exception], None]", then)
+            Expire(planned, reason, at_once),
+            then=cast("Callable[[Result | Exception], None]", then),
+        )
+        return cast("asyncio.Future[Recorded | None]", future)
+
+    def lapse(self, order_id: str, *, at: float) -> "asyncio.Future[Order | None]":
+        return cast("asyncio.Future[Order | None]", self._commits.submit(Lapse(order_id, at)))
+
+    def move_orders(self, moved: Sequence[tuple[Order, Order]]) -> "asyncio.Future[None]":
+        return cast("asyncio.Future[None]", self._commits.submit(Move(tuple(moved))))
+
+    def set_balance(
+        self,
+        balance: AccountBalance,
+        planned: Planned | None,
+        *,
+        then: Callable[[Recorded | Exception | None], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[Recorded | None]":
+        future = self._commits.submit(
+            SetBalance(balance, planned), then=cast("Callable[[Result | Exception], None]", then)
         )
         return cast("asyncio.Future[Recorded | None]", future)
 
@@ -216,8 +381,10 @@ class SQLiteJournal:
     async def moment(self, name: str) -> float | None:
         return await self._reader.ask(lambda conn: sqlite_read.moment(conn, name))
 
-    async def next_due(self, sink: str) -> float | None:
-        return await self._reader.ask(lambda conn: sqlite_deliveries.next_due(conn, sink))
+    async def next_due(self, sink: str, *, fresh: bool) -> float | None:
+        return await self._reader.ask(
+            lambda conn: sqlite_deliveries.next_due(conn, sink, fresh=fresh)
+        )
 
     async def stats(self) -> Stats:
         return await self._reader.ask(sqlite_read.stats)
@@ -230,6 +397,11 @@ class SQLiteJournal:
     ) -> Page[bytes]:
         return await self._reader.ask(
             lambda conn: sqlite_read.events(conn, wanted, after=after, limit=limit, desc=desc)
+        )
+
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        return await self._reader.ask(
+            lambda conn: sqlite_pages.marks(conn, kind, places, desc=desc)
         )
 
     async def event(self, event_id: str) -> Kept | None:
@@ -261,7 +433,12 @@ class SQLiteJournal:
         return await self._reader.ask(lambda conn: sqlite_orders.order(conn, order_id))
 
     async def open_orders(self, *, since: float) -> Sequence[Order]:
-        return await self._reader.ask(lambda conn: sqlite_orders.open_orders(conn, since=since))
+        return await self._reader.ask(
+            lambda conn: sqlite_orders.open_orders(conn, since=since), within=AT_START
+        )
+
+    async def balances(self) -> Mapping[str, AccountBalance]:
+        return await self._reader.ask(sqlite_balances.balances)
 
     async def callback(self, event_id: str) -> Arrival | None:
         return await self._reader.ask(lambda conn: sqlite_read.callback(conn, event_id))
@@ -287,14 +464,25 @@ class SQLiteJournal:
         return await self._reader.ask(sqlite_read.token_uses)
 
     async def close(self) -> None:
-        """Write what waits, checkpoint, let go.
+        """Write what waits, write the log back, let go.
 
         A broken journal is left as it is: its file is not touched again by this process, which
         must end by `os._exit` (closing the connection would checkpoint).
         """
-        await self._commits.close()
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._gating is not None:
+            await asyncio.wait([self._gating])
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._reader.close)
+        # Not left to the closing of the connection: that keeps a failed fsync to itself.
+        await self._commits.close(self._writer.write_back)
         if not self.broken:
             await loop.run_in_executor(self._thread, self._conn.close)
         self._thread.shutdown()
+
+
+def _heard(done: "asyncio.Future[Any]") -> None:
+    """Whoever asked has no use for the outcome: what is fatal is told to all."""
+    if not done.cancelled():
+        done.exception()

@@ -1,15 +1,17 @@
 """How a SQLite file becomes the journal: its mode and pragmas, its schema, this start."""
 
 import contextlib
+import errno
 import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
-from .commit import Unavailable
-from .sqlite_write import error_name
+from .commit import Broken, Unavailable
+from .sqlite_write import BUSY_MS, checkpoint, error_name, judged
 from .without import without
 
 # It imports both where it finds them: memory, and system calls that a hardened unit refuses.
@@ -17,8 +19,18 @@ with without("numpy", "pandas"):
     from sqlite_utils import Database, Migrations
 
 
+#: Connections that must not be closed: that would checkpoint again, and hide what failed.
+_UNTOUCHED: list[sqlite3.Connection] = []
+#: What SQLite calls a full disk: for a page, for the log, for the index of the log.
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
+
+
 class WrongJournal(Exception):
     """The file is not the journal that the configuration means."""
+
+
+class NoRoom(Unavailable):
+    """The disk is full: what it takes to begin cannot be written yet."""
 
 
 def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
@@ -47,14 +59,16 @@ def migrate(path: Path) -> list[str]:
     """Bring the schema up to date, each step a transaction; returns the steps that were taken.
 
     The caller holds the lock. Raises WrongJournal for a file that a newer version made or that is
-    none, Unavailable where it could not be done.
+    none, Unavailable where it could not be done, and Broken where nothing may be tried again: the
+    process must end by `os._exit`.
     """
     with errors_named(path):
         conn = _connect(path)
-        try:
-            return _migrate(conn)
-        finally:
-            conn.close()
+        with _closed_after(conn):
+            taken = _migrate(conn)
+            _write_back(conn)  # closing would do it too, and keep a failed fsync to itself
+        conn.close()
+        return taken
 
 
 def _scripts() -> list[tuple[str, str]]:
@@ -86,33 +100,70 @@ def errors_named(path: Path) -> Iterator[None]:
         name = error_name(exc)
         if name == "SQLITE_NOTADB":
             raise WrongJournal(f"{path} is no SQLite database; name another file") from exc
-        raise Unavailable(f"{path} cannot be opened: {name}") from exc
+        kind = Broken if _is_fatal(exc) else NoRoom if _is_full(name, path) else Unavailable
+        raise kind(f"{path} cannot be opened: {name}") from exc
     except OSError as exc:
-        raise Unavailable(f"{path} cannot be opened: {exc.strerror}") from exc
+        kind = NoRoom if exc.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
+        raise kind(f"{path} cannot be opened: {exc.strerror}") from exc
+
+
+def _is_full(name: str, path: Path) -> bool:
+    if name != "SQLITE_CANTOPEN":
+        return name in _NO_ROOM
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(path.parent)
+        return disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files  # the log has no place
+    return False
+
+
+@contextlib.contextmanager
+def _closed_after(conn: sqlite3.Connection) -> Iterator[None]:
+    """Close it if this fails, unless closing could hide what failed."""
+    try:
+        yield
+    except BaseException as exc:
+        if isinstance(exc, Broken) or _is_fatal(exc):
+            _UNTOUCHED.append(conn)
+        else:
+            conn.close()
+        raise
+
+
+def _is_fatal(exc: BaseException) -> bool:
+    # What is no database is not ours to spoil.
+    if not isinstance(exc, sqlite3.Error) or error_name(exc) == "SQLITE_NOTADB":
+        return False
+    return isinstance(judged(exc), Broken)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Mode 0600 from the first byte: SQLite would make it readable for all.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1)
-    try:
+    conn = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
+    )
+    with _closed_after(conn):
+        # Never by itself: an automatic checkpoint keeps a failed fsync to itself (decision 12).
+        conn.execute("pragma wal_autocheckpoint = 0")
         conn.execute("pragma journal_mode = wal")
         # FULL: NORMAL lost acknowledged commits at a power cut.
         conn.execute("pragma synchronous = full")
         conn.execute("pragma secure_delete = on")
-        conn.execute("pragma wal_autocheckpoint = 16000")
-    except BaseException:
-        conn.close()
-        raise
     return conn
 
 
-def begin(
-    path: Path, *, seal: str, now: float, version: str
-) -> tuple[sqlite3.Connection, int, str]:
+class Begun(NamedTuple):
+    """A journal that is open, and this start of it."""
+
+    conn: sqlite3.Connection
+    start: int
+    identity: str
+
+
+def begin(path: Path, *, seal: str, now: float, version: str) -> Begun:
     """In the writing thread: everything owned by an earlier start is due at once."""
     conn = _connect(path)
-    try:
+    with _closed_after(conn):
         _refuse_another(conn, seal)
         _migrate(conn)
         conn.execute("begin immediate")
@@ -122,10 +173,18 @@ def begin(
         ).lastrowid
         _release_taken(conn, now)
         conn.execute("commit")
-    except BaseException:
-        conn.close()
+        # What a start finds in the log may never have reached the disk: now it has.
+        _write_back(conn)
+    return Begun(conn, int(start or 0), identity)
+
+
+def _write_back(conn: sqlite3.Connection) -> None:
+    try:
+        checkpoint(conn, "truncate")
+    except Broken:
         raise
-    return conn, int(start or 0), identity
+    except Unavailable:
+        return  # a full disk: the journal goes on in its log
 
 
 def _refuse_another(conn: sqlite3.Connection, seal: str) -> None:

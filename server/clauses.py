@@ -59,7 +59,7 @@ def impossible_clauses(
 ) -> Iterator[str]:
     """Warnings of the filter at a path. `sources` are the configured names; None: not checked."""
     when = reading.at(path)
-    for leaf in _leaves(path, when):
+    for leaf in leaves(path, when):
         text = _impossible(reading, leaf, sources)
         if text is not None:
             yield reading.warning(leaf.at, text)
@@ -219,14 +219,15 @@ def _asked_types(given: Any) -> list[str]:
 # The comparisons of a filter
 
 
-def _leaves(path: Path, when: Any) -> Iterator[_Leaf]:
+def leaves(path: Path, when: Any) -> Iterator[_Leaf]:
+    """Yield each comparison of a filter, with its place."""
     for key, given in when.items() if isinstance(when, dict) else ():
         at = (*path, key)
         if key == "$not":
-            yield from _leaves(at, given)
+            yield from leaves(at, given)
         elif key in ("$and", "$or") and isinstance(given, list):
             for i, part in enumerate(given):
-                yield from _leaves((*at, i), part)
+                yield from leaves((*at, i), part)
         elif isinstance(key, str) and not key.startswith("$"):
             yield from _compared(at, key, given)
 

@@ -1,7 +1,6 @@
 """`smshook`: the commands, put together."""
 
 import io
-import os
 import sys
 from collections.abc import Iterator
 
@@ -19,6 +18,7 @@ from .commands.rehearsing import simulate
 from .commands.reporting import report
 from .commands.running import healthcheck, send, serve
 from .commands.setup import check, config, init, migrate, version
+from .process import fill_standard_streams
 
 
 class Commands(Group):
@@ -62,9 +62,7 @@ for _command in (
 
 def main() -> None:
     """Run the installed command `smshook`."""
-    if sys.stdout is None:
-        # Started with `>&-`: a file of ours must not become descriptor 1.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+    fill_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another encoding gets `\u2192` for `→`, and no traceback.

@@ -37,6 +37,7 @@ from .options import (
 from .overrides import PREFIX, override
 from .reading import Complaint, Reading, dotted, nearest
 from .schema import schema_of
+from .service_spellings import former_spellings
 from .shown import as_yaml
 from .variables import replace
 from .yaml12 import MAX_BYTES, parse
@@ -64,6 +65,8 @@ CHOICES: Choices = {Source: PROVIDERS, Sink: SINKS}
 
 _T = TypeVar("_T")
 
+#: Of `low_balance`: digits, as amounts of events are written.
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 _JOURNAL_URL = re.compile(r"(?m)^[^#\n]*\burl: *[\"']?(sqlite:///[^\s\"'#,}]+)")
 
 
@@ -303,10 +306,19 @@ class _Checks:
             self.reading.complain(backfill, "none; it sends no callbacks: ask it")
         if source.backfill is not None and source.polled is None:
             self.reading.complain(backfill, "this provider cannot be asked; leave it out")
+        self.low_balance((*path, "low_balance"), source)
         if self.reading.fine(tokens) and not source.tokens and not source.calls_nobody:
             self.reading.complain(tokens, "none; a callback URL needs one: `openssl rand -hex 16`")
         self.tokens(tokens, source.tokens)
         self.allow_from((*path, "allow_from"), source)
+
+    def low_balance(self, path: Place, source: Source) -> None:
+        if source.low_balance is None or not self.reading.fine(path):
+            return
+        if not _AMOUNT.fullmatch(source.low_balance):
+            self.reading.complain(path, 'not an amount; write digits in quotes, such as "5"')
+        elif source.backfill is None:
+            self.reading.complain(path, "needs a `backfill`, which asks for the balance")
 
     def placed(self, path: Place, items: Sequence[_T]) -> list[tuple[int, _T]]:
         """The items with their places in what was written: what is wrong there is left out."""
@@ -394,6 +406,8 @@ def _warnings(reading: Reading, config: Config) -> Iterable[str]:
         mode = 0
     if mode & 0o077:
         yield reading.warning((), f"others can read it, secrets included; chmod 600 {reading.file}")
+    for place, text in reading.notes:
+        yield reading.warning(place, text)
     yield from missing_folders(reading, config.sinks)
     used = {sink for route in config.routes.values() for sink in route.to}
     for name in config.sinks:
@@ -406,6 +420,7 @@ def _warnings(reading: Reading, config: Config) -> Iterable[str]:
         # A key may look at events of a source that is gone.
         sources = list(config.sources) if path[0] == "routes" else None
         yield from impossible_clauses(reading, path, sources)
+        yield from former_spellings(reading, path)
     yield from cautions(reading, config)
 
 

@@ -43,6 +43,8 @@ class Reading:
         self.hidden: set[Path] = set()
         #: In the order they were found.
         self.complaints: list[Complaint] = []
+        #: What can be meant and probably is not: a place, and what to say of it.
+        self.notes: list[tuple[Path, str]] = []
 
     def complain(self, path: Path, text: str) -> None:
         self.complain_in(self._where(path), path, text)

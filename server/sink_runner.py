@@ -72,9 +72,4 @@ class SinkRunner:
             self._broken_since = now
         self._broken_at = now
         if now - self._broken_since >= PATIENCE:
-            log.error(
-                "sink.unusable",
-                sink=self._worker.name,
-                then="exit 1; start again to go on",
-            )
             self._give_up()

@@ -12,6 +12,7 @@ import msgspec
 
 from ..chart import share, svg
 from ..client import Client
+from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
 from .command import Choice, Command, print_json, print_table
@@ -92,7 +93,7 @@ def report(
     elif file is None:
         click.echo(svg(made, _second(since)), nl=False)
     else:
-        file.write_text(svg(made, _second(since)), encoding="ascii")
+        replace(file, svg(made, _second(since)))
 
 
 def _second(at: datetime) -> str:
@@ -109,7 +110,9 @@ def _outcomes(client: Client, asked: Mapping[str, Any], since: datetime) -> Iter
             break
         if people and number % _LOOK == 1:
             click.echo(f"\r\x1b[K{number} orders, back to {_second(told)}", nl=False, err=True)
-        yield outcome(order, _seconds(told, order["received_at"]))
+        # When the user took a number that only the provider listed is not known.
+        registered = order["origin"] == "user"
+        yield outcome(order, _seconds(told, order["received_at"]) if registered else None)
     if people:
         click.echo("\r\x1b[K", nl=False, err=True)
 

@@ -22,7 +22,8 @@ from ..addresses import callback_url
 from ..client import Client, Problem
 from ..config import Config, journal_of, load
 from ..identity import Identity
-from ..log import LEVELS, configure
+from ..log import LEVELS, configure, forward_stderr, say
+from ..process import become_service
 from ..welcome import program, welcome
 from .command import Choice, Command, Failure, Wrong, config_path, unknown
 from .completion import configured_names
@@ -50,13 +51,13 @@ _HINTS = {
     show_default=True,
     help="Log from this level on.",
 )
-@click.pass_context
-def serve(ctx: click.Context, listen: str | None, admin_listen: str | None, log_level: str) -> None:
+def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    The first signal stops it in order, within about 8 seconds; a second stops it at once. On a
+    The first signal stops it in order, within 10 seconds; a second stops it at once. On a
     terminal it prints where everything is, then one line for each event. Otherwise it logs JSON.
     """
+    ending = become_service()
     # The framework takes a third of a second to import, which every other command does without.
     from ..service import PortTaken  # noqa: PLC0415
     from ..service import serve as run  # noqa: PLC0415
@@ -67,14 +68,16 @@ def serve(ctx: click.Context, listen: str | None, admin_listen: str | None, log_
     people = sys.stdout.isatty()
     out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
     configure(out, people=people, level=log_level, now=time.time)
-    _warn(loaded.warnings, people=people)
+    forward_stderr()
+    for warning in loaded.warnings:
+        structlog.get_logger().warning("config.warning", warning=warning)
 
     def started(holder: Holder) -> None:
         if people:
-            click.echo(_welcome(loaded.config, holder))
+            say(_welcome(loaded.config, holder))
 
     try:
-        code = run(loaded.config, started)
+        run(loaded.config, ending, started)
     except PortTaken as exc:
         raise Failure(_taken(str(exc), loaded.config)) from None
     except Unusable:
@@ -82,7 +85,6 @@ def serve(ctx: click.Context, listen: str | None, admin_listen: str | None, log_
             "no thread or file descriptor is left for the HTTP client of the sinks; "
             "raise the limits (ulimit -n, ulimit -u, pids.max), then start again"
         ) from None
-    ctx.exit(code)
 
 
 def _taken(said: str, config: Config) -> str:
@@ -95,14 +97,6 @@ def _taken(said: str, config: Config) -> str:
 
 def _welcome(config: Config, holder: Holder) -> str:
     return welcome(config, holder, config_path=config_path(), smshook=program())
-
-
-def _warn(warnings: tuple[str, ...], *, people: bool) -> None:
-    for warning in warnings:
-        if people:
-            click.echo(plain(f"warning: {warning}"), err=True)
-        else:
-            structlog.get_logger().warning("config.warning", warning=warning)
 
 
 @click.command(cls=Command, example="healthcheck")
@@ -202,7 +196,7 @@ def _encoding(source: Source, encoding: str | None) -> str:
     if encoding is not None and encoding not in source.encodings:
         may = ", ".join(sorted(source.encodings))
         raise Wrong(f"--encoding: this provider uses {may}, not {encoding}")
-    return encoding or ("form" if "form" in source.encodings else "json")
+    return encoding or source.usual_encoding
 
 
 def _sent(client: Client, path: str, body: bytes, headers: Mapping[str, str]) -> Any:

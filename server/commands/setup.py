@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from journal.commit import Broken
 from journal.lock import Lock, holder
 from journal.plain import plain
 from journal.sqlite import migrate as bring_up_to_date
@@ -90,8 +91,13 @@ def migrate() -> None:
     `serve` does this too when it starts. Refused while a service uses the journal.
     """
     path = configured().journal.path
-    with Lock(path):
-        steps = bring_up_to_date(path)
+    with Lock(path) as lock:
+        lock.hold()
+        try:
+            steps = bring_up_to_date(path)
+        except Broken as exc:
+            click.echo(plain(str(exc)), err=True)
+            os._exit(1)  # closing the file would write to it again
     for step in steps:
         click.echo(step)
     if not steps:

@@ -56,11 +56,14 @@ def test_an_order_is_told_with_all_that_there_is_to_it():
         "rental_id": None,
         "number": "+18503814729",
         "service": "Google",
+        "service_key": "google",
         "country": "US",
         "price": {"amount": "1.20", "currency": "USD"},
         "reference": "signup-1",
         "labels": {"team": "growth", "a": "b=c"},
+        "origin": "user",
         "state": "waiting",
+        "reason": None,
         "expires": "2099-01-01T00:00:00Z",
         "received_at": None,
     }
@@ -162,7 +165,9 @@ def test_what_the_service_refuses_is_a_failure():
     nowhere = run("orders", "add", "tellabto", "--request-id", "77")
 
     assert (differs.exit_code, nowhere.exit_code) == (1, 1)
-    assert differs.stderr.startswith("409 order_differs: reference: told otherwise before")
+    assert differs.stderr.startswith(
+        "409 order_differs: reference: conflicts with the stored order"
+    )
     assert nowhere.stderr == "422 unknown_source: source: none is named 'tellabto'\n"
 
 

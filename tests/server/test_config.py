@@ -15,9 +15,10 @@ from msgspec.structs import fields
 
 from journal.quantity import Duration, Secret
 from receiver.polling import Backfill
-from receiver.providers import Generic, HeroSms, TellABot
+from receiver.providers import Generic, HeroSms, SmsPins, TellABot
 from receiver.providers.generic import Paths
-from receiver.signed import Basic, Hmac, Twilio
+from receiver.signed import Basic, HeaderSecret, Hmac, Twilio
+from receiver.source import Answer
 from routes.match import Invalid, compile_when
 from routes.table import Route
 from server.clauses import known_types
@@ -144,7 +145,10 @@ api:
 extra: 1
 """,
     )
-    known = "daisysms, generic, herosms, sms_activate, sms_online, smsbower, smspins, tellabot"
+    known = (
+        "daisysms, generic, grizzlysms, herosms, sms_activate, sms_online, smsbower, smspins,"
+        " tellabot"
+    )
     with pytest.raises(Invalid) as invalid:
         compile_when({"data.code": {"$near": 1}}, "")
     ((_, near),) = invalid.value.complaints
@@ -433,6 +437,28 @@ def test_what_is_probably_not_meant_is_a_warning(tmp_path):
 
 def warned(path):
     return [text.removeprefix(f"{path}:") for text in load(path, environ={}).warnings]
+
+
+def test_former_key_of_a_service_is_a_warning(tmp_path):
+    """Mutant: no warning, and nobody learns of the new key."""
+    path = written(
+        tmp_path,
+        SERVER
+        + """\
+sinks: {a: {type: file, path: a}}
+routes:
+  a: {to: [a], when: {data.service.key: [linemessenger, google]}}
+  b: {to: [a], when: {data.service.name: {$eq: TikTok/Douyin}}}
+  c: {to: [a], when: {data.service.key: bip}}
+api: {keys: {k: {key: 0123456789abcdef, scopes: [admin], when: {data.service.key: vkcom}}}}
+""",
+    )
+
+    assert warned(path) == [
+        "4: routes.a.when.data.service.key[0]: 'linemessenger' is now 'line'; it still matches",
+        "5: routes.b.when.data.service.name.$eq: 'TikTok/Douyin' is now 'TikTok'; it still matches",
+        "7: api.keys.k.when.data.service.key: 'vkcom' is now 'vk'; it still matches",
+    ]
 
 
 def test_a_type_that_no_event_has_is_a_warning_with_the_nearest_name(tmp_path):
@@ -753,6 +779,7 @@ def test_the_options_of_the_example_are_at_their_defaults():
             ),
         ),
         "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
+        "bulk": SmsPins(backfill=Backfill(api_key=Secret("the key that SMSPins gave you"))),
         "other": Generic(
             tokens=(Secret(ENVIRON["OTHER_TOKEN"]),),
             fields=Paths(event="event"),
@@ -760,6 +787,10 @@ def test_the_options_of_the_example_are_at_their_defaults():
             hmac=Hmac(secrets=(Secret(ENVIRON["OTHER_SECRET"]),)),
             standard=(Secret(ENVIRON["OTHER_WHSEC"]),),
             basic=Basic(user="other", password=Secret(ENVIRON["OTHER_PASSWORD"])),
+            answer=Answer(content_type="text/plain", body="OK"),
+            header=HeaderSecret(
+                name="X-Webhook-Token", secrets=(Secret(ENVIRON["OTHER_HEADER_SECRET"]),)
+            ),
             twilio=Twilio(
                 auth_tokens=(Secret(ENVIRON["TWILIO_AUTH_TOKEN"]),), url="https://hooks.example.com"
             ),

@@ -52,6 +52,7 @@ sources:
     currency: null
     rate: null
     expect_every: null
+    low_balance: null
     backfill: null
 sinks:
   log:
@@ -80,9 +81,12 @@ routes:
 server:
   listen: 127.0.0.1:8080
   admin_listen: 127.0.0.1:8081
+  admin_hosts: []
   public_url: null
   trusted_proxies: []
   max_body: 64KiB
+  keep_alive: 3m
+  connections: null
   secret: '***'
 journal:
   url: sqlite:///smshook.db
@@ -152,9 +156,12 @@ routes:
 server:
   listen: 127.0.0.1:8080
   admin_listen: 127.0.0.1:8081
+  admin_hosts: []
   public_url: '***'
   trusted_proxies: []
   max_body: 64KiB
+  keep_alive: 3m
+  connections: null
   sceret: '***'
 journal:
   url: sqlite:///smshook.db

@@ -76,7 +76,7 @@ def test_what_is_commented_out_is_right_and_at_its_default(tmp_path):
     assert after.routes == before.routes
     assert (after.server, after.journal, after.api) == (before.server, before.journal, before.api)
     assert after.sinks["log"].retry == before.sinks["log"].retry
-    assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 21
+    assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 24
 
 
 def test_the_file_is_its_owners_alone(tmp_path):

@@ -669,7 +669,7 @@ asyncio.run(main())
 
 
 async def test_lack_of_descriptors_at_the_first_post_passes():
-    """Mutant seen: without `start_runtime` the second post raises RuntimeError, and so do all others."""
+    """Mutant seen: without `start_runtime` all later posts raise RuntimeError too."""
     async with endpoint() as end:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", SHORT_OF_DESCRIPTORS, f"{end.url}/a"),
