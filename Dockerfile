@@ -64,7 +64,7 @@ WORKDIR /var/lib/smshook
 VOLUME ["/var/lib/smshook"]
 EXPOSE 8080 8081
 
-# It ends in order by itself, as process 1 too, within 9 seconds.
+# It ends in order by itself, as process 1 too, within 10 seconds.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 \
     CMD ["smshook", "healthcheck"]

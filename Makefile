@@ -30,7 +30,7 @@ help:
 	@echo 'make test    everything CI runs: the checks, the tests, the coverage'
 	@echo 'make check   lint, format, types and import layers only'
 	@echo 'make bench   measure speed, memory and growth; QUICK=1 in two minutes, ONLY=NAME only that'
-	@echo 'make docs    make docs/reference again, from the code'
+	@echo 'make docs    make docs/reference and docs/pictures again, from the code'
 	@echo 'make lock    resolve requirements/*.txt again; UPGRADE=1 takes newer versions'
 	@echo 'make clean   remove .venv and what tools left behind; never the journal or smshook.yaml'
 	@echo 'PYTHON=/path/to/python3.11 chooses the interpreter that makes .venv'
@@ -53,7 +53,7 @@ check: .venv/.dev
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet . || { echo 'run: .venv/bin/ruff format .' >&2; exit 1; }
 	@.venv/bin/mypy --no-error-summary
-	@.venv/bin/mypy --no-error-summary docs/reference/generate.py
+	@.venv/bin/mypy --no-error-summary docs/reference/generate.py docs/pictures/take.py
 	@.venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 	@echo 'checks: clean'
 
@@ -66,6 +66,8 @@ wrk:
 
 docs: .venv/.dev
 	@.venv/bin/python docs/reference/generate.py
+	@.venv/bin/python docs/reference/service_keys.py
+	@.venv/bin/python docs/pictures/take.py
 
 COMPILE := .venv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \

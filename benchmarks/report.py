@@ -13,10 +13,14 @@ from .results import Figure, Results, read
 from .template import filled
 
 _ROOT = Path(__file__).parents[1]
-_TEMPLATE = Path(__file__).with_name("performance.template.md")
+_FOLDER = Path(__file__).parent
 #: Of a whole run; users are shown no other.
 FULL = Path("benchmarks/results/full.json")
-_PAGE = Path("docs/performance.md")
+#: Pages of a whole run, and what each is made from.
+_PAGES: Mapping[Path, Path] = {
+    Path("docs/performance.md"): _FOLDER / "performance.template.md",
+    Path("docs/performance-goals.md"): _FOLDER / "performance-goals.template.md",
+}
 _PLOTS = Path("docs/performance")
 
 _READING = (
@@ -78,14 +82,16 @@ def files(results: Results) -> Mapping[Path, str]:
     """All that is made of a whole run, by its path in the repository."""
     made = {
         FULL.with_suffix(".md"): report(results),
-        _PAGE: filled(_TEMPLATE.read_text(encoding="utf-8"), results),
+        **{
+            page: filled(path.read_text(encoding="utf-8"), results) for page, path in _PAGES.items()
+        },
     }
     return made | {_PLOTS / f"{name}.svg": svg for name, svg in plots(results).items()}
 
 
 def kept(root: Path) -> set[Path]:
     """Those of them that are there."""
-    named = [FULL.with_suffix(".md"), _PAGE, *(_PLOTS / f"{name}.svg" for name in PLOTS)]
+    named = [FULL.with_suffix(".md"), *_PAGES, *(_PLOTS / f"{name}.svg" for name in PLOTS)]
     return {path for path in named if (root / path).exists()}
 
 

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from .event import Attempt, Delivery, Event, State
-from .order import Order, OrderState
+from .order import TIME_UP, Order, OrderState
 from .twins import Twin
 
 T = TypeVar("T")
@@ -55,6 +55,11 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     owed: tuple[Owed, ...]
     #: The id of the order that it belongs to.
     order: str | None = None
+    #: The fields that it has from that order: of `order.REPLACEABLE`.
+    taken: tuple[str, ...] = ()
+    #: The order that it names, as the provider describes it: kept and joined with it. `order` is
+    #: then its id as foreseen.
+    tells: Order | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +71,8 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     new: tuple[bool, ...]
     #: What was stored as taken, to be handed over. Not what waits for another of its order.
     deliveries: tuple[Delivery, ...]
+    #: The orders that its new events name, as they are now.
+    orders: tuple[Order, ...] = ()
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +173,9 @@ class WantedDeliveries(msgspec.Struct, frozen=True, kw_only=True):
     """Which deliveries a reader asks for. Empty tuples ask for any."""
 
     state: tuple[State, ...] = ()
+    #: Ids of deliveries whose attempt is under way; what else is taken is read as pending.
+    #: None: what is taken is read as `sending`.
+    under_way: tuple[int, ...] | None = None
     sink: tuple[str, ...] = ()
     #: Ids of events.
     event: tuple[str, ...] = ()
@@ -244,6 +254,21 @@ class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_error_at: float | None = None
     last_error: str | None = None
     last_status: int | None = None
+    #: Something waits because of an outage.
+    held: bool = False
+
+
+class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """The last known balance of a source's account."""
+
+    source: str
+    #: Decimal digits.
+    amount: str
+    currency: str | None
+    #: When the provider said so: seconds since the epoch.
+    at: float
+    #: Whether it is below the source's `low_balance`.
+    low: bool
 
 
 class TokenUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,6 +313,19 @@ class Journal(Protocol):
         """Whether the last that was to be written could be, and none takes too long."""
         ...
 
+    async def hide_credentials(
+        self,
+        hidden: Callable[[str, tuple[tuple[str, str], ...]], tuple[tuple[str, str], ...]],
+        *,
+        limit: int = 1000,
+    ) -> bool:
+        """Replace secrets in the headers of so many stored callbacks; whether work is left.
+
+        `hidden` takes a source and headers, and returns what may be stored of them. Raises
+        Unavailable: ask again.
+        """
+        ...
+
     def touch(self) -> "asyncio.Future[None]":
         """Write something that changes nothing, to learn whether it can be."""
         ...
@@ -321,15 +359,24 @@ class Journal(Protocol):
         *,
         due_at: float | None,
         asked: bool = False,
+        fixed: bool = False,
+        held: bool = False,
     ) -> "asyncio.Future[bool]":
         """Write down how an attempt went; False: the delivery is no longer ours.
 
-        `asked`: the sink named the time itself, and no success brings it forward.
+        `asked`: the sink named the time itself, and no success brings it forward; `fixed`: by a
+        date, which a step of the clock does not move. `held`: it waits because of an outage, and
+        `bring_forward` finds it.
         """
         ...
 
-    def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
-        """Make due deliveries to that sink ours, oldest first."""
+    def take(
+        self, sink: str, *, fresh: bool, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[Delivery]]":
+        """Make due deliveries to that sink ours, oldest first.
+
+        `fresh`: those that were never tried; else those that were.
+        """
         ...
 
     def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
@@ -339,10 +386,43 @@ class Journal(Protocol):
         """
         ...
 
-    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
-        """Make so many of those that failed at that sink due now, each once; how many they were.
+    def bring_forward(
+        self, sink: str, *, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[int]]":
+        """Make so many held deliveries of that sink due now, the lowest ids first; their ids.
 
-        They are taken as probes: before their time.
+        They are held no more, and taken as probes: before their time.
+        """
+        ...
+
+    def hold(self, ids: Sequence[int]) -> "asyncio.Future[bool]":
+        """Mark deliveries that failed: they wait because of an outage."""
+        ...
+
+    def shift(
+        self,
+        number: int,
+        by: float,
+        *,
+        limit: int,
+        then: Callable[[bool | Exception], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[bool]":
+        """Move what is pending or being sent by `by` seconds: the wall clock jumped by that.
+
+        Call it at once when the clock jumps, and again with the same `number` until it returns
+        False. It looks at `limit` deliveries at a time. From the first call on, all instants that
+        are passed in and handed out are those of the clock of now, whichever rows are moved yet.
+        `then` is called in the order of results: what was handed out before it is of the clock
+        of before, also where that first call failed.
+        """
+        ...
+
+    def clamp(
+        self, sink: str, *, now: float, longest: float, asked: float
+    ) -> "asyncio.Future[int]":
+        """Make due `longest` seconds from now, at the latest, what is pending for that sink.
+
+        `asked` seconds where the sink named the time itself. Returns how many were brought back.
         """
         ...
 
@@ -401,12 +481,44 @@ class Journal(Protocol):
         ...
 
     def expire(
-        self, planned: Planned, *, then: Callable[[Recorded | Exception | None], None]
+        self,
+        planned: Planned,
+        *,
+        reason: str = TIME_UP,
+        at_once: bool = False,
+        then: Callable[[Recorded | Exception | None], None],
     ) -> "asyncio.Future[Recorded | None]":
-        """End an order that still waits and whose time is up, and keep the event that says so.
+        """End an order and keep the event that says so, in one transaction.
 
-        None: it does not wait any more, or its time is not up, and nothing was kept.
+        `at_once` is for the provider's word: the order's time need not be up, and an order that
+        ended without an event gets one now. An order that was received keeps its state, and notes
+        `reason`. None: no event was kept. Without `at_once`, only a user's waiting order ends.
         """
+        ...
+
+    def lapse(self, order_id: str, *, at: float) -> "asyncio.Future[Order | None]":
+        """End a provider's order whose time is up, without an event; the order as it is then."""
+        ...
+
+    def move_orders(self, moved: Sequence[tuple[Order, Order]]) -> "asyncio.Future[None]":
+        """Change the times of waiting orders, each from those of its first to those of its second.
+
+        An order that changed meanwhile is left as it is, so the same call may be made again.
+        """
+        ...
+
+    def set_balance(
+        self,
+        balance: AccountBalance,
+        planned: Planned | None,
+        *,
+        then: Callable[[Recorded | Exception | None], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[Recorded | None]":
+        """Keep the balance, and `planned` with it if the last one was not low. None: no event."""
+        ...
+
+    async def balances(self) -> Mapping[str, AccountBalance]:
+        """By source."""
         ...
 
     def reject(self, rejections: Sequence[Rejection]) -> "asyncio.Future[None]":
@@ -421,8 +533,8 @@ class Journal(Protocol):
         """When it last was; None: never."""
         ...
 
-    async def next_due(self, sink: str) -> float | None:
-        """When the first pending delivery to that sink is due."""
+    async def next_due(self, sink: str, *, fresh: bool) -> float | None:
+        """When the first pending delivery to that sink is due, of those tried never, or before."""
         ...
 
     async def stats(self) -> Stats: ...
@@ -492,6 +604,7 @@ class Journal(Protocol):
 
 
 __all__ = [
+    "AccountBalance",
     "Arrival",
     "Attempt",
     "Delivery",

@@ -1,19 +1,10 @@
 """The orders that an event may belong to, in memory: looked up before it is routed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from .order import (
-    BY_NUMBER,
-    REMEMBERED,
-    Order,
-    OrderState,
-    Told,
-    is_numbered,
-    merged,
-    nearest,
-)
+from .order import REMEMBERED, Order, OrderState, Told, chosen, is_numbered, is_same, merged
 
 
 class Book:
@@ -27,6 +18,8 @@ class Book:
         #: The last of each name.
         self._named: dict[tuple[str, str, str], str] = {}
         self._numbered: dict[tuple[str, str], tuple[str, ...]] = {}
+        #: Called with each order that is put.
+        self.noticed: Callable[[Order], None] = lambda _order: None
         for order in orders:
             self.put(order)
 
@@ -39,27 +32,28 @@ class Book:
     def of_source(self, source: str) -> list[Order]:
         return [order for order in self._orders.values() if order.source == source]
 
+    def waiting(self) -> list[Order]:
+        return [order for order in self._orders.values() if order.state is OrderState.WAITING]
+
     def find(self, source: str, told: Told) -> Order | None:
         """The order that an event of that source belongs to."""
         if not self._orders:
             return None
-        for kind, name in told.names:
-            id_ = self._named.get((source, kind, name))
-            if id_ is not None:
-                return self._orders[id_]
-        if told.number is None:
-            return None
-        ids = self._numbered.get((source, told.number), ())
-        fitting = [o for o in map(self._orders.__getitem__, ids) if is_numbered(o, told)]
-        return nearest(fitting, told)
+        ids = (self._named.get((source, *name)) for name in told.names)
+        named = [self._orders[id_] for id_ in ids if id_ is not None]
+        same = () if told.number is None else self._numbered.get((source, told.number), ())
+        numbered = [o for o in map(self._orders.__getitem__, same) if is_numbered(o, told)]
+        return chosen(named, numbered, told)
 
     def known(self, given: Order) -> Order | None:
-        """The order that is given once more; a number that was an order's may be one anew."""
-        id_ = self._named.get((given.source, given.kind, given.name))
-        order = None if id_ is None else self._orders[id_]
-        if order is not None and given.kind == BY_NUMBER and order.is_over(given.created_at):
-            return None
-        return order
+        """The stored order that `given` names again."""
+        order = self.named(given.source, given.kind, given.name)
+        return order if order is not None and is_same(order, given) else None
+
+    def named(self, source: str, kind: str, name: str) -> Order | None:
+        """The newest order of that name."""
+        id_ = self._named.get((source, kind, name))
+        return None if id_ is None else self._orders[id_]
 
     def foresee(self, given: Order, end: float | None) -> Order:
         """Put what the journal will make of it: events that come from now on belong to it.
@@ -78,6 +72,16 @@ class Book:
         if order.number is not None:
             number = (order.source, order.number)
             self._numbered[number] = (*self._numbered.get(number, ()), order.id)
+        self.noticed(order)
+
+    def take_back(self, foreseen: Order, before: Order | None) -> None:
+        """Undo `foresee`, unless the order has changed since."""
+        if self._orders.get(foreseen.id) is not foreseen:
+            return
+        if before is None:
+            self.drop(foreseen.id)
+        else:
+            self.put(before)
 
     def drop(self, order_id: str) -> None:
         order = self._orders.pop(order_id, None)

@@ -9,8 +9,8 @@ from typing import Self
 
 import msgspec
 
-#: Bytes of the file: more than two addresses ever are.
-_LENGTH = 1024
+#: Bytes of the file: more than two addresses and the longest path ever are.
+_LENGTH = 8192
 
 
 class Held(Exception):
@@ -30,6 +30,9 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     #: `http://127.0.0.1:8080`; None until it listens.
     url: str | None = None
     admin_url: str | None = None
+    #: The configuration that it loaded, absolute, and what tells an edited one from it.
+    config: str | None = None
+    digest: str | None = None
 
 
 class Lock:

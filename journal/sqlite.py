@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from . import (
+    AccountBalance,
     Arrival,
     Kept,
     KeptDelivery,
@@ -29,6 +30,7 @@ from . import (
     Wanted,
     WantedDeliveries,
     WantedOrders,
+    sqlite_balances,
     sqlite_deliveries,
     sqlite_orders,
     sqlite_pages,
@@ -36,6 +38,9 @@ from . import (
 )
 from .commit import GroupCommit, Unavailable
 from .event import Attempt, Delivery, State
+from .order import TIME_UP
+from .sqlite_balances import SetBalance
+from .sqlite_credentials import Hidden, log_is_in_clear
 from .sqlite_files import Files
 from .sqlite_open import (
     Begun,
@@ -46,10 +51,35 @@ from .sqlite_open import (
     has_wal_reset_race,
     migrate,
 )
-from .sqlite_orders import Cancel, Expire, Place
-from .sqlite_outbox import Arrange, Hasten, Pause, Probe, Replay, Resume, Retry, Settle, Take
+from .sqlite_orders import Cancel, Expire, Lapse, Move, Place
+from .sqlite_outbox import (
+    Arrange,
+    BringForward,
+    Clamp,
+    Hold,
+    Pause,
+    Probe,
+    Replay,
+    Resume,
+    Retry,
+    Settle,
+    Shift,
+    Take,
+)
 from .sqlite_read import Reader
-from .sqlite_write import BatchWriter, Dismiss, Keep, Note, Op, Record, Reject, Result, Touch
+from .sqlite_write import (
+    BatchWriter,
+    Dismiss,
+    Hide,
+    Keep,
+    LogIsClean,
+    Note,
+    Op,
+    Record,
+    Reject,
+    Result,
+    Touch,
+)
 
 __all__ = ["NoRoom", "SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
 
@@ -153,6 +183,17 @@ class SQLiteJournal:
             self._commits.run(self._writer.look).add_done_callback(_heard)
         self._look_later()
 
+    async def hide_credentials(self, hidden: Hidden, *, limit: int = 1000) -> bool:
+        if await self._commits.submit(Hide(hidden, limit), patient=True):
+            return True
+        if not await self._reader.ask(log_is_in_clear):
+            return False
+        # The log still holds the pages as they were.
+        if await self._commits.run(self._writer.cut_off_log):
+            await self._commits.submit(LogIsClean())
+            return False
+        return True
+
     @property
     def waiting(self) -> int:
         return self._commits.waiting
@@ -209,20 +250,51 @@ class SQLiteJournal:
         *,
         due_at: float | None,
         asked: bool = False,
+        fixed: bool = False,
+        held: bool = False,
     ) -> "asyncio.Future[bool]":
-        op = Settle(delivery, attempt, state, due_at, asked)
+        op = Settle(delivery, attempt, state, due_at, asked, fixed, held)
         return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True, endless=True))
 
-    def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
-        op = Take(sink, limit, now)
+    def take(
+        self, sink: str, *, fresh: bool, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[Delivery]]":
+        op = Take(sink, fresh, limit, now)
         return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(op, endless=True))
 
     def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
         op = Probe(sink, after)
         return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(op, endless=True))
 
-    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
-        op = Hasten(sink, limit, now)
+    def bring_forward(
+        self, sink: str, *, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[int]]":
+        op = BringForward(sink, limit, now)
+        return cast("asyncio.Future[Sequence[int]]", self._commits.submit(op, endless=True))
+
+    def hold(self, ids: Sequence[int]) -> "asyncio.Future[bool]":
+        op = Hold(tuple(ids))
+        return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True, endless=True))
+
+    def shift(
+        self,
+        number: int,
+        by: float,
+        *,
+        limit: int,
+        then: Callable[[bool | Exception], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[bool]":
+        future = self._commits.submit(
+            Shift(number, by, limit),
+            then=cast("Callable[[Result | Exception], None]", then),
+            endless=True,
+        )
+        return cast("asyncio.Future[bool]", future)
+
+    def clamp(
+        self, sink: str, *, now: float, longest: float, asked: float
+    ) -> "asyncio.Future[int]":
+        op = Clamp(sink, now, longest, asked)
         return cast("asyncio.Future[int]", self._commits.submit(op, endless=True))
 
     def replay(
@@ -268,10 +340,35 @@ class SQLiteJournal:
         return cast("asyncio.Future[Order | None]", self._commits.submit(Cancel(order_id, at)))
 
     def expire(
-        self, planned: Planned, *, then: Callable[[Recorded | Exception | None], None]
+        self,
+        planned: Planned,
+        *,
+        reason: str = TIME_UP,
+        at_once: bool = False,
+        then: Callable[[Recorded | Exception | None], None],
     ) -> "asyncio.Future[Recorded | None]":
         future = self._commits.submit(
-            Expire(planned), then=cast("Callable[[Result | Exception], None]", then)
+            Expire(planned, reason, at_once),
+            then=cast("Callable[[Result | Exception], None]", then),
+        )
+        return cast("asyncio.Future[Recorded | None]", future)
+
+    def lapse(self, order_id: str, *, at: float) -> "asyncio.Future[Order | None]":
+        return cast("asyncio.Future[Order | None]", self._commits.submit(Lapse(order_id, at)))
+
+    def move_orders(self, moved: Sequence[tuple[Order, Order]]) -> "asyncio.Future[None]":
+        op = Move(tuple(moved))
+        return cast("asyncio.Future[None]", self._commits.submit(op, endless=True))
+
+    def set_balance(
+        self,
+        balance: AccountBalance,
+        planned: Planned | None,
+        *,
+        then: Callable[[Recorded | Exception | None], None] = lambda _outcome: None,
+    ) -> "asyncio.Future[Recorded | None]":
+        future = self._commits.submit(
+            SetBalance(balance, planned), then=cast("Callable[[Result | Exception], None]", then)
         )
         return cast("asyncio.Future[Recorded | None]", future)
 
@@ -286,8 +383,10 @@ class SQLiteJournal:
     async def moment(self, name: str) -> float | None:
         return await self._reader.ask(lambda conn: sqlite_read.moment(conn, name))
 
-    async def next_due(self, sink: str) -> float | None:
-        return await self._reader.ask(lambda conn: sqlite_deliveries.next_due(conn, sink))
+    async def next_due(self, sink: str, *, fresh: bool) -> float | None:
+        return await self._reader.ask(
+            lambda conn: sqlite_deliveries.next_due(conn, sink, fresh=fresh)
+        )
 
     async def stats(self) -> Stats:
         return await self._reader.ask(sqlite_read.stats)
@@ -339,6 +438,9 @@ class SQLiteJournal:
         return await self._reader.ask(
             lambda conn: sqlite_orders.open_orders(conn, since=since), within=AT_START
         )
+
+    async def balances(self) -> Mapping[str, AccountBalance]:
+        return await self._reader.ask(sqlite_balances.balances)
 
     async def callback(self, event_id: str) -> Arrival | None:
         return await self._reader.ask(lambda conn: sqlite_read.callback(conn, event_id))

@@ -17,6 +17,14 @@ from .sqlite_rows import deliver, insert
 #: The part of an order that is not over, as the partial index has it.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
 
+#: The plus leads to the partial indexes, not through all that was delivered.
+FIRST_UNFINISHED = (
+    "select min(id) from ("
+    "select min(+id) as id from deliveries where state = 'pending' and attempts = 0"
+    " union all select min(+id) from deliveries where state = 'pending' and attempts > 0"
+    " union all select min(+id) from deliveries where state = 'sending')"
+)
+
 
 class Settle(msgspec.Struct, frozen=True):
     delivery: Delivery
@@ -25,10 +33,16 @@ class Settle(msgspec.Struct, frozen=True):
     due_at: float | None
     #: The sink named the time itself: no success brings it forward.
     asked: bool = False
+    #: By a date: a step of the wall clock does not move it.
+    fixed: bool = False
+    #: It waits because of an outage: the sink's recovery brings it forward.
+    held: bool = False
 
 
 class Take(msgspec.Struct, frozen=True):
     sink: str
+    #: Those that were never tried, or the others.
+    fresh: bool
     limit: int
     now: float
 
@@ -39,10 +53,42 @@ class Probe(msgspec.Struct, frozen=True):
     after: int = 0
 
 
-class Hasten(msgspec.Struct, frozen=True):
+class BringForward(msgspec.Struct, frozen=True):
     sink: str
     limit: int
     now: float
+
+
+class Hold(msgspec.Struct, frozen=True):
+    ids: tuple[int, ...]
+
+
+class Shift(msgspec.Struct, frozen=True):
+    """The wall clock jumped: one step of moving what was made by the clock of before."""
+
+    #: Which jump of this start it is: the first step of each begins it.
+    number: int
+    #: Seconds by which the clock went forward.
+    by: float
+    #: Ids of one step, whatever became of them.
+    limit: int
+
+
+class Shifting(msgspec.Struct, frozen=True):
+    """A jump whose rows are not all moved: those after `done`, up to `last`, lag by `by`."""
+
+    number: int
+    by: float
+    done: int
+    last: int
+
+
+class Clamp(msgspec.Struct, frozen=True):
+    sink: str
+    now: float
+    #: Seconds that are the most ahead; `asked`: where the sink named the time itself.
+    longest: float
+    asked: float
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -73,8 +119,21 @@ class Arrange(msgspec.Struct, frozen=True):
     ordered_by: str | None
 
 
-OutboxOp = Settle | Take | Probe | Hasten | Replay | Retry | Pause | Resume | Arrange
-OutboxResult = bool | int | State | Replayed | tuple[Delivery, ...] | None
+OutboxOp = (
+    Settle
+    | Take
+    | Probe
+    | BringForward
+    | Hold
+    | Shift
+    | Clamp
+    | Replay
+    | Retry
+    | Pause
+    | Resume
+    | Arrange
+)
+OutboxResult = bool | int | State | Replayed | tuple[int, ...] | tuple[Delivery, ...] | None
 
 
 class Owing(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,10 +174,17 @@ class Outbox:
     """The deliveries in one transaction; what is not ordered is inserted at its end."""
 
     def __init__(
-        self, conn: sqlite3.Connection, start: int, last_id: int, counts: Counter[str]
+        self,
+        conn: sqlite3.Connection,
+        start: int,
+        last_id: int,
+        counts: Counter[str],
+        shifts: Mapping[int, Shifting],
     ) -> None:
         self._conn, self._start, self._counts = conn, start, counts
         self.last_id = last_id
+        #: By number, also those whose rows are all moved.
+        self.shifts = dict(shifts)
         self._rows: list[tuple[object, ...]] = []
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = {}
@@ -189,6 +255,7 @@ class Outbox:
         row = (
             *(self.last_id, event.seq, owed.sink, state, 0, due_at),
             *(self._start if taken else None, event.at, owed.ordering, event.replay, 0, None),
+            *(0, 0),
         )
         if owed.ordering is None:
             self._rows.append(row)
@@ -220,11 +287,14 @@ class Outbox:
     def settle(self, op: Settle) -> bool:
         """Fenced by owner and attempts: only who took it last is believed."""
         delivery = op.delivery
-        attempts = delivery.attempts + (op.attempt is not None)
+        counts = op.attempt is not None and not op.attempt.probes
+        attempts = delivery.attempts + counts
         if not (self._was_delivered(delivery) if _is_delivered(op) else self._settle(op, attempts)):
             return False
-        if op.attempt is not None:
+        if op.attempt is not None and counts:
             self._attempt(delivery, attempts, op.attempt)
+        elif op.attempt is not None:
+            self._probe(delivery, attempts + 1, op.attempt)
         self._counts["deliveries.sending"] -= 1
         self._counts[f"deliveries.{op.state}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
@@ -239,11 +309,14 @@ class Outbox:
         return True
 
     def _settle(self, op: Settle, attempts: int) -> bool:
+        lag = 0.0 if op.fixed else self._lag(op.delivery.id)
+        due_at = None if op.due_at is None else op.due_at - lag
         changed = self._conn.execute(
             "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
+            " fixed = ?, held = ?,"
             " owner = null where id = ? and owner = ? and attempts = ? and state = 'sending'",
             (
-                *(op.state, attempts, op.due_at, op.due_at if op.asked else None),
+                *(op.state, attempts, due_at, due_at if op.asked else None, op.fixed, op.held),
                 *(op.delivery.id, self._start, op.delivery.attempts),
             ),
         ).rowcount
@@ -264,6 +337,19 @@ class Outbox:
             )
         )
 
+    def _probe(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
+        self._results.setdefault(delivery.sink, _Results()).add(attempt)
+        self._conn.execute(
+            "insert into probes values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set"
+            " at = excluded.at, outcome = excluded.outcome, status = excluded.status,"
+            " error = excluded.error, took_ms = excluded.took_ms, answer = excluded.answer,"
+            " count = count + excluded.count",
+            (
+                *(delivery.id, n, attempt.at, attempt.outcome, attempt.status, attempt.error),
+                *(attempt.took_ms, attempt.answer, attempt.probes),
+            ),
+        )
+
     def _advance(self, sink: str, ordering: str) -> None:
         """The first of those that waited for their turn has it: it was due when it was accepted."""
         self._conn.execute(
@@ -275,22 +361,36 @@ class Outbox:
         )
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
-        due = "sink = ? and state = 'pending' and due_at <= ? order by due_at, id limit ?"
-        return self._make_ours(op.sink, due, (op.sink, op.now, op.limit), now=op.now)
+        tried = "attempts = 0" if op.fresh else "attempts > 0"
+        due = f"sink = ? and state = 'pending' and {tried} and due_at <= ?"
+        values: list[object] = [op.sink, op.now]
+        for shifting in self.shifts.values():
+            if shifting.done < shifting.last:
+                # What lags behind must not look as if it were due.
+                due += " and due_at + ? * (id > ? and id <= ? and not fixed) <= ?"
+                values += [shifting.by, shifting.done, shifting.last, op.now]
+        which = f"{due} order by due_at, id limit ?"
+        return self._make_ours(op.sink, which, (*values, op.limit), now=op.now)
 
     def probe(self, op: Probe) -> tuple[Delivery, ...]:
-        failed = (
-            "sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
-            " and id > ? order by id limit 1"
-        )
-        values = (op.sink, op.after)
-        due_at = self._conn.execute(
-            f"select coalesce(scheduled_at, due_at) from deliveries where {failed}",  # noqa: S608 - our words
-            values,
+        row = self._conn.execute(
+            "select id, due_at, scheduled_at, fixed from deliveries"
+            " where sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
+            " and id > ? order by id limit 1",
+            (op.sink, op.after),
         ).fetchone()
-        return tuple(
-            msgspec.structs.replace(delivery, due_at=due_at[0])
-            for delivery in self._make_ours(op.sink, failed, values)
+        if row is None:
+            return ()
+        id_, due_at, scheduled_at, fixed = row
+        lag = 0.0 if fixed else self._lag(id_)
+        [delivery] = self._make_ours(op.sink, "id = ?", (id_,))
+        return (
+            msgspec.structs.replace(
+                delivery,
+                due_at=(due_at if scheduled_at is None else scheduled_at) + lag,
+                asked=due_at == scheduled_at,
+                fixed=bool(fixed),
+            ),
         )
 
     def _make_ours(
@@ -309,17 +409,83 @@ class Outbox:
         ).fetchall()
         self._counts["deliveries.pending"] -= len(rows)
         self._counts["deliveries.sending"] += len(rows)
-        return tuple(_delivery(sink, row, now) for row in sorted(rows, key=operator.itemgetter(0)))
+        rows.sort(key=operator.itemgetter(0))
+        return tuple(_delivery(sink, row, now, self._lag(row[0])) for row in rows)
 
-    def hasten(self, op: Hasten) -> int:
+    def bring_forward(self, op: BringForward) -> tuple[int, ...]:
+        rows = self._conn.execute(
+            "select id from deliveries where sink = ? and state = 'pending' and held = 1"
+            " and due_at is not null order by id limit ?",
+            (op.sink, op.limit),
+        ).fetchall()
+        self._conn.executemany(
+            "update deliveries set held = 0, scheduled_at = due_at, due_at = min(due_at, ?)"
+            " where id = ?",
+            [(op.now - self._lag(id_), id_) for (id_,) in rows],
+        )
+        return tuple(id_ for (id_,) in rows)
+
+    def hold(self, op: Hold) -> bool:
+        """Those of them that wait for their next attempt; not what the sink named a time for."""
+        self._conn.executemany(
+            "update deliveries set held = 1"
+            " where id = ? and state = 'pending' and attempts > 0 and scheduled_at is null",
+            [(id_,) for id_ in op.ids],
+        )
+        return True
+
+    # --- when the wall clock jumps --------------------------------------------------------
+
+    def shift(self, op: Shift) -> bool:
+        """Move the next rows; True: there are more.
+
+        Rows that were made before the first step lag behind until their turn: whatever reads or
+        writes an instant of one meanwhile corrects it by `_lag`. So nothing is moved twice.
+        """
+        insert(self._conn, "deliveries", self._rows)
+        self._rows.clear()
+        shifting = self.begin_shift(op)
+        begin = max(shifting.done, self._first_unfinished() - 1)
+        done = min(begin + op.limit, shifting.last)
+        self._conn.execute(
+            "update deliveries set due_at = due_at + iif(fixed, 0, ?),"
+            " scheduled_at = scheduled_at + iif(fixed, 0, ?), accepted_at = accepted_at + ?"
+            " where id > ? and id <= ? and state in ('pending', 'sending')",
+            (op.by, op.by, op.by, begin, done),
+        )
+        self.shifts[op.number] = msgspec.structs.replace(shifting, done=done)
+        return done < shifting.last
+
+    def begin_shift(self, op: Shift) -> Shifting:
+        return self.shifts.setdefault(
+            op.number, Shifting(number=op.number, by=op.by, done=0, last=self.last_id)
+        )
+
+    def _first_unfinished(self) -> int:
+        row = self._conn.execute(FIRST_UNFINISHED).fetchone()
+        return int(row[0] or self.last_id + 1)
+
+    def _lag(self, delivery_id: int) -> float:
+        """Seconds by which the instants of a row are behind the clock of now."""
+        return sum(
+            shifting.by
+            for shifting in self.shifts.values()
+            if shifting.done < delivery_id <= shifting.last
+        )
+
+    def clamp(self, op: Clamp) -> int:
+        """Bring back what is further ahead than any wait; how many they were."""
         return self._conn.execute(
             """
-            update deliveries set scheduled_at = due_at, due_at = ? where id in (
-              select id from deliveries
-              where sink = ? and state = 'pending' and due_at > ? and attempts > 0
-                and scheduled_at is null limit ?)
+            update deliveries set
+              due_at = ? + iif(scheduled_at = due_at, ?, ?),
+              scheduled_at = iif(scheduled_at = due_at, ? + ?, scheduled_at)
+            where sink = ? and state = 'pending' and due_at > ? + iif(scheduled_at = due_at, ?, ?)
             """,
-            (op.now, op.sink, op.now, op.limit),
+            (
+                *(op.now, op.asked, op.longest, op.now, op.asked),
+                *(op.sink, op.now, op.asked, op.longest),
+            ),
         ).rowcount
 
     # --- what a person asks for -----------------------------------------------------------
@@ -348,11 +514,12 @@ class Outbox:
             return state
         # What is over keeps no order: the sink's may be another by now.
         ordering = self._ordering(sink, body)
+        now = op.now - self._lag(op.delivery)
         self._conn.execute(
             "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
-            " begun = attempts,"
+            " begun = attempts, fixed = 0, held = 0,"
             " accepted_at = ?, ordering = ? where id = ?",
-            (op.now, op.now, ordering, op.delivery),
+            (now, now, ordering, op.delivery),
         )
         self._counts[f"deliveries.{state}"] -= 1
         self._counts["deliveries.pending"] += 1
@@ -439,7 +606,7 @@ def _is_delivered(op: Settle) -> bool:
     return op.state is State.DELIVERED and op.attempt is not None
 
 
-def _delivery(sink: str, row: Sequence[Any], now: float) -> Delivery:
+def _delivery(sink: str, row: Sequence[Any], now: float, lag: float) -> Delivery:
     id_, attempts, begun, accepted_at, ordering, replay, scheduled_at, event_id, body = row
     return Delivery(
         id=id_,
@@ -448,10 +615,12 @@ def _delivery(sink: str, row: Sequence[Any], now: float) -> Delivery:
         sink=sink,
         attempts=attempts,
         begun=begun,
-        accepted_at=accepted_at,
+        accepted_at=accepted_at + lag,
         ordering=ordering,
         replay=bool(replay),
-        due_at=scheduled_at if scheduled_at is not None and scheduled_at > now else None,
+        due_at=scheduled_at + lag
+        if scheduled_at is not None and scheduled_at + lag > now
+        else None,
     )
 
 
@@ -460,7 +629,10 @@ _VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
     Settle: Outbox.settle,
     Take: Outbox.take,
     Probe: Outbox.probe,
-    Hasten: Outbox.hasten,
+    BringForward: Outbox.bring_forward,
+    Hold: Outbox.hold,
+    Shift: Outbox.shift,
+    Clamp: Outbox.clamp,
     Replay: Outbox.replay,
     Retry: Outbox.retry,
     Pause: Outbox.pause,

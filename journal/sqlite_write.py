@@ -12,9 +12,26 @@ import msgspec
 from . import Arrival, Order, Placed, Planned, Quarantined, Recorded, Rejection
 from .commit import Broken, Unavailable, Unfit
 from .event import SUBJECTS, Delivery, Event
+from .order import told_by
+from .sqlite_balances import SetBalance, set_balance
+from .sqlite_credentials import Hidden, hide, log_is_clean
 from .sqlite_files import Files
-from .sqlite_orders import Cancel, Expire, Place, cancel, expire, join, link, place
-from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing
+from .sqlite_orders import (
+    Cancel,
+    Expire,
+    Lapse,
+    Move,
+    Place,
+    cancel,
+    expire,
+    join,
+    lapse,
+    link,
+    move,
+    place,
+    tell,
+)
+from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing, Shift, Shifting
 from .sqlite_rows import add, insert, owners
 from .sqlite_times import TOLERATED, newest_possible, note_disorder
 from .sqlite_twins import claim, gain, note
@@ -69,12 +86,24 @@ class Reject(msgspec.Struct, frozen=True):
     rejections: tuple[Rejection, ...]
 
 
+class Hide(msgspec.Struct, frozen=True):
+    """Replace secrets in the headers of so many stored callbacks."""
+
+    hidden: Hidden
+    limit: int
+
+
+class LogIsClean(msgspec.Struct, frozen=True):
+    """Note that the log holds no page from before secrets were replaced."""
+
+
 class Note(msgspec.Struct, frozen=True):
     moment: str
     at: float
 
 
-Op = Note | Record | Keep | Dismiss | Touch | Reject | Place | Cancel | Expire | OutboxOp
+_OrderOp = Place | Cancel | Expire | Lapse | Move | SetBalance
+Op = Hide | LogIsClean | Note | Record | Keep | Dismiss | Touch | Reject | _OrderOp | OutboxOp
 Result = Recorded | Quarantined | Placed | Order | OutboxResult
 
 
@@ -94,6 +123,7 @@ class BatchWriter:
         self._last_callback = self._last("callbacks")
         self._last_delivery = self._last("deliveries")
         self._newest = newest_possible(conn)
+        self._shifts: Mapping[int, Shifting] = {}
 
     def write(self, ops: Sequence[Op]) -> list[Result]:
         """One result an operation, durable; or an exception of `commit`, and nothing stored."""
@@ -104,6 +134,7 @@ class BatchWriter:
             self._last_callback,
             self._last_delivery,
             self._newest,
+            self._shifts,
         )
         before = self._conn.total_changes
         try:
@@ -118,13 +149,24 @@ class BatchWriter:
             self.working = isinstance(verdict, Unfit) and self.working
             if not isinstance(verdict, Broken):
                 self._rollback()
+            if not isinstance(verdict, Unfit):
+                self._begin_shifts(ops)
             raise verdict from exc
         # A look that found nothing is committed on a full disk too.
         self.working = self.working or self._conn.total_changes > before
         self._last_seq, self._last_callback = batch.seq, batch.callback
         self._last_delivery, self._newest = batch.outbox.last_id, batch.newest
+        self._shifts = batch.outbox.shifts
         self.look()
         return results
+
+    def _begin_shifts(self, ops: Sequence[Op]) -> None:
+        """What comes after a jump is made by the new clock, also where its first step failed."""
+        outbox = Outbox(self._conn, self._start, self._last_delivery, Counter(), self._shifts)
+        for op in ops:
+            if isinstance(op, Shift):
+                outbox.begin_shift(op)
+        self._shifts = outbox.shifts
 
     # --- the files ------------------------------------------------------------------------
 
@@ -145,6 +187,10 @@ class BatchWriter:
     def write_back(self) -> None:
         """Empty the log, before the connection is closed. Raises Broken or Unavailable."""
         checkpoint(self._conn, "truncate")
+
+    def cut_off_log(self) -> bool:
+        """Empty the log; whether all of it was, which a reader can prevent for a moment."""
+        return checkpoint(self._conn, "truncate")
 
     def checkpoint(self) -> bool:
         """Write the log back into the file; whether it begins from the start again.
@@ -220,15 +266,18 @@ class _Batch:
         callback: int,
         delivery: int,
         newest: float,
+        shifts: Mapping[int, Shifting],
     ) -> None:
         self._conn = conn
         self.seq, self.callback = seq, callback
+        #: The orders that the events of the current operation name.
+        self._told: list[Order] = []
         #: No event so far was recorded later.
         self.newest = newest
         #: The last that is older than one before it by more than is tolerated.
         self._disorder = 0
         self._counts: Counter[str] = Counter()
-        self.outbox = Outbox(conn, start, delivery, self._counts)
+        self.outbox = Outbox(conn, start, delivery, self._counts, shifts)
         self._uses: dict[tuple[str, str], list[float]] = {}
         #: The events that have a key, as (seq, id): those that had it before, and the new ones.
         self._owners: dict[tuple[str, bytes], tuple[int, str]] = {}
@@ -279,6 +328,7 @@ class _Batch:
         new: list[bool] = []
         deliveries: list[Delivery] = []
         callback: int | None = None
+        self._told = []
         for plan in op.plans:
             known = self._known(plan) or self._twin(plan)
             if known is None:
@@ -295,7 +345,12 @@ class _Batch:
             self._used(op.arrival)
         else:
             self.dismiss(Dismiss(op.replaces))
-        return Recorded(ids=tuple(ids), new=tuple(new), deliveries=tuple(deliveries))
+        return Recorded(
+            ids=tuple(ids),
+            new=tuple(new),
+            deliveries=tuple(deliveries),
+            orders=tuple(self._told),
+        )
 
     def _known(self, plan: Planned) -> tuple[int, str] | None:
         """The event that has one of these keys already, as (seq, id)."""
@@ -329,7 +384,8 @@ class _Batch:
         """A copy may say whose it is where the first did not."""
         if plan.order is not None:
             self._flush_rows()
-            join(self._conn, plan.order, event)
+            # By ids: the time does not matter.
+            join(self._conn, plan.order, event, told_by(plan.event.data, time=None, at=plan.at))
 
     def _event(self, plan: Planned, callback: int) -> list[Delivery]:
         event = plan.event
@@ -355,8 +411,11 @@ class _Batch:
                 event.data.reference,
             )
         )
-        if plan.order is not None:
-            link(self._conn, plan.order, self.seq, event.type)
+        if plan.tells is not None:
+            self._flush_rows()
+            self._told.append(tell(self._conn, plan.tells, self.seq, event.type, plan.taken))
+        elif plan.order is not None:
+            link(self._conn, plan.order, self.seq, event.type, plan.taken)
         self._counts["events"] += 1
         if plan.twin is not None:
             self._flush_rows()
@@ -424,11 +483,23 @@ class _Batch:
         return cancel(self._conn, op)
 
     def expire(self, op: Expire) -> Recorded | None:
-        if not expire(self._conn, op):
-            return None
-        callback = self._callback(_no_callback(op.plan))
-        deliveries = self._event(op.plan, callback)
-        return Recorded(ids=(op.plan.event.id,), new=(True,), deliveries=tuple(deliveries))
+        return self._uncalled(op.plan) if expire(self._conn, op) else None
+
+    def lapse(self, op: Lapse) -> Order | None:
+        return lapse(self._conn, op)
+
+    def move(self, op: Move) -> None:
+        move(self._conn, op)
+
+    def set_balance(self, op: SetBalance) -> Recorded | None:
+        crossed = set_balance(self._conn, op)
+        return self._uncalled(op.plan) if crossed and op.plan is not None else None
+
+    def _uncalled(self, plan: Planned) -> Recorded:
+        """Keep an event that no callback brought."""
+        callback = self._callback(_no_callback(plan))
+        deliveries = self._event(plan, callback)
+        return Recorded(ids=(plan.event.id,), new=(True,), deliveries=tuple(deliveries))
 
     # --- what is no event -----------------------------------------------------------------
 
@@ -493,6 +564,13 @@ class _Batch:
                 ),
             )
 
+    def hide(self, op: Hide) -> bool:
+        self._flush_rows()
+        return hide(self._conn, op.hidden, op.limit)
+
+    def log_is_clean(self, _op: LogIsClean) -> None:
+        log_is_clean(self._conn)
+
     def note(self, op: Note) -> None:
         self._conn.execute(
             "insert into moments values (?, ?) on conflict do update set at = excluded.at",
@@ -518,8 +596,13 @@ _VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
     Place: _Batch.place,
     Cancel: _Batch.cancel,
     Expire: _Batch.expire,
+    Lapse: _Batch.lapse,
+    Move: _Batch.move,
+    SetBalance: _Batch.set_balance,
     Reject: _Batch.reject,
     Note: _Batch.note,
+    Hide: _Batch.hide,
+    LogIsClean: _Batch.log_is_clean,
 }
 
 

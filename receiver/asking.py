@@ -1,7 +1,7 @@
 """What the polls of all providers are made of: URLs with the key in them, and rows become found."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,6 +12,11 @@ from journal.quantity import Secret
 
 from .polling import Found, Notice
 from .source import Callback, Fields, Happening, Malformed, Source
+
+#: Messages of one row that are recorded together.
+MOST_TOGETHER = 100
+#: A row with more is stored in parts, and of its other fields each part has so many so short ones.
+_MOST_FIELDS, _SHORT = 20, 100
 
 
 def with_query(url: str, **params: str | None) -> Secret:
@@ -31,18 +36,49 @@ def polled(row: Mapping[str, Any], now: datetime) -> Callback:
     return Callback(headers=(), body=body, peer="", received=now, channel="poll")
 
 
+def parts(
+    row: Mapping[str, Any],
+    name: str,
+    messages: Sequence[str],
+    *,
+    join: Callable[[Sequence[str]], object] = list,
+) -> Iterator[tuple[Mapping[str, Any], Sequence[str]]]:
+    """Yield a row, and the messages that are in its field of that name.
+
+    A row with more than MOST_TOGETHER messages is yielded in parts with as many each, so that what
+    is stored grows with what came, and a huge row does not become one huge transaction.
+    """
+    if len(messages) <= MOST_TOGETHER:
+        yield row, messages
+        return
+    short = [
+        (field, value)
+        for field, value in row.items()
+        if field != name and isinstance(value, str) and len(value) <= _SHORT
+    ]
+    for start in range(0, len(messages), MOST_TOGETHER):
+        some = messages[start : start + MOST_TOGETHER]
+        yield {**dict(short[:_MOST_FIELDS]), name: join(some)}, some
+
+
 def found(
     source: Source, fields: Fields, row: Mapping[str, Any], now: datetime, *, about: str
 ) -> Iterator[Found | Notice]:
     """What the callback with these fields would have told."""
     callback = polled(row, now)
-    try:
-        happenings = source.normalize(fields, callback)
-    except Malformed:
+    happenings = normalized(source, fields, callback)
+    if happenings is None:
         yield Notice(word="unreadable_row", about=about)
-        return
-    for happening in happenings:
-        yield Found(happening=happening, callback=callback)
+    elif happenings:
+        yield Found(happenings=happenings, callback=callback)
+
+
+def normalized(source: Source, fields: Fields, callback: Callback) -> tuple[Happening, ...] | None:
+    """What the source makes of these fields; None where it cannot read them."""
+    try:
+        return tuple(source.normalize(fields, callback))
+    except Malformed:
+        return None
 
 
 def told(happening: Happening, **more: object) -> Happening:

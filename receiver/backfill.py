@@ -26,14 +26,18 @@ from .polling import (
     Found,
     Known,
     Listed,
+    Memory,
     Notice,
     Poll,
+    Switch,
     Unreadable,
 )
 from .source import Source
 
 #: Of one answer: 100 rows of history are a tenth of it.
 MOST_READ = 1024 * 1024
+#: A larger answer is read in a thread: a megabyte of JSON takes a second if it must be mended.
+LARGE = 32 * 1024
 #: For one call, in seconds.
 PATIENCE = 20.0
 #: Waits in seconds after an answer that says: not now. Then the poll ends; the next is soon.
@@ -88,6 +92,7 @@ class Client:
         self._next = float("-inf")
         self._turn = asyncio.Lock()
         self._asked = 0
+        self._memory = Memory()
 
     @property
     def asked(self) -> int:
@@ -98,7 +103,7 @@ class Client:
         self, known: Sequence[Known], *, since: datetime, now: datetime
     ) -> AsyncIterator[Found | Listed | Ended | Balance | Summary]:
         """What is found, as it comes; then a Summary, also where the provider was never reached."""
-        steps: Poll = self._source.poll(known, since=since, now=now)
+        steps: Poll = self._source.poll(known, since=since, now=now, memory=self._memory)
         asked, found = self._asked, 0
         errors: list[Trouble] = []
         notices: list[Notice] = []
@@ -111,7 +116,7 @@ class Client:
                 break
             answer = None
             if isinstance(step, Found):
-                found += 1
+                found += len(step.happenings)
                 yield step
             elif isinstance(step, Notice):
                 notices.append(step)
@@ -130,7 +135,7 @@ class Client:
             complete=not errors,
         )
 
-    async def _tried(self, ask: Ask) -> tuple[Any, Trouble | None]:
+    async def _tried(self, ask: Ask | Switch) -> tuple[Any, Trouble | None]:
         try:
             return await self._patiently(ask), None
         except BadKey:
@@ -143,7 +148,7 @@ class Client:
             trouble = Trouble(command=ask.command, kind="busy", detail=exc.word, retry_after=wait)
             return None, trouble
 
-    async def _patiently(self, ask: Ask) -> Any:
+    async def _patiently(self, ask: Ask | Switch) -> Any:
         """Raises what `Ask.read` does; Busy only after all its waits."""
         for wait in WAITS:
             try:
@@ -155,7 +160,7 @@ class Client:
                 await self._sleep(max(wait, asked_for))
         return await self._once(ask)
 
-    async def _once(self, ask: Ask) -> Any:
+    async def _once(self, ask: Ask | Switch) -> Any:
         async with self._turn:
             await self._pace()
             self._asked += 1
@@ -163,6 +168,8 @@ class Client:
                 answer = await self._got(ask)
             finally:
                 self._next = self._clock() + self._interval
+        if len(answer.body) > LARGE:
+            return await asyncio.to_thread(ask.read, answer)
         return ask.read(answer)
 
     async def _pace(self) -> None:
@@ -171,7 +178,7 @@ class Client:
         if left > 0:
             await self._sleep(left)
 
-    async def _got(self, ask: Ask) -> Answer:
+    async def _got(self, ask: Ask | Switch) -> Answer:
         try:
             async with (
                 asyncio.timeout(self._patience),

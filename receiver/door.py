@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from journal.rate import Bucket
 from .decode import decode
 from .exchange import EXCHANGE, Exchange
 from .proof import Allowed, Peers, Tokens
+from .sampled import Sampled
 from .source import Callback, Happening, Malformed, Source
 from .watch import Watch
 
@@ -74,6 +76,10 @@ class Desk(Protocol):
         """Keep the bytes; the id under which they are found."""
         ...
 
+    def without_credentials(self, source: str, callback: Callback) -> Callback:
+        """Return the callback with digests in place of the secrets in its headers."""
+        ...
+
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count what was turned away."""
         ...
@@ -86,13 +92,11 @@ class Desk(Protocol):
 class Gate:
     """One configured source, ready to be asked."""
 
-    def __init__(
-        self, name: str, source: Source, ticks: Callable[[], float], *, since: float = 0.0
-    ) -> None:
-        """`since`: when we began to listen, in seconds since the epoch."""
+    def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
+        """`ticks` gives seconds that only go forward."""
         self.name, self.source = name, source
         self.watch = Watch(
-            since=since,
+            ticks=ticks,
             timezone=getattr(source, "timezone", None),
             expect_every=source.expect_every,
         )
@@ -166,6 +170,7 @@ class Door:
         self._nobody = Tokens(())
         self._desk, self._peers, self._max_body = desk, peers, max_body
         self._behind, self._now = behind, now
+        self._sampled = Sampled(time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, respond: Respond) -> None:
         if scope["type"] != "http" or not _is_ours(scope["raw_path"]):
@@ -208,8 +213,8 @@ class Door:
                 headers=((b"allow", b"GET, HEAD, POST"),),
             )
         gate, token = self._authenticated(request.path)
-        if request.method != "POST" and not _is_callback(request, gate.source):
-            return 200, (), b'{"status":"ready"}'
+        if request.method != "POST" and not (request.method == "GET" and request.query):
+            return 200, (), b'{"status":"ready"}'  # somebody looks whether the URL is right
         if self._desk.closed():
             raise _unavailable()
         wait = gate.wait()
@@ -228,9 +233,10 @@ class Door:
             sample=self._desk.is_sample(gate.name, body, request.header(SAMPLE_HEADER)),
         )
         try:
-            return 200, (), await self._kept(gate, caller, callback, request.target)
+            kept = await self._kept(gate, caller, callback, request)
         except Unavailable:
             raise _unavailable() from None
+        return _answered(gate.source, kept, callback)
 
     def _authenticated(self, path: tuple[bytes, bytes]) -> tuple[Gate, int]:
         """The same work for a source that is there and one that is not."""
@@ -269,8 +275,12 @@ class Door:
         except TimeoutError:
             raise Turned(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
 
-    async def _kept(self, gate: Gate, caller: Caller, callback: Callback, target: str) -> bytes:
-        authentic = _is_authentic(gate, callback, target)
+    async def _kept(
+        self, gate: Gate, caller: Caller, callback: Callback, request: _Request
+    ) -> bytes:
+        authentic = _is_authentic(gate, callback, request.target)
+        # From here on nobody needs the secrets that came with it.
+        callback = self._desk.without_credentials(gate.name, callback)
         if not gate.allowed.permits(callback.peer):
             # What is in quarantine can be read again, and nobody would ask its signature then.
             if authentic:
@@ -279,6 +289,8 @@ class Door:
             raise Turned(403, "address_not_allowed", reason="address")
         if not authentic:
             raise _not_found("signature")
+        if request.method == "GET" and not gate.source.sends_by_get():
+            return await self._quarantined(caller, callback, _BY_GET)
         try:
             accepted = await self._desk.accept(caller, callback, understood(gate, callback))
         except Malformed as exc:
@@ -303,10 +315,21 @@ class Door:
         if exc.reason is not None:
             self._desk.reject(exc.reason, source, request.peer, request.id)
         else:
-            what = {"request_id": request.id, "source": source or None, "peer": request.peer}
-            log.warning("callback.unavailable", **what)
+            self._say_unavailable(request, source)
         headers = ((b"content-type", b"application/problem+json"), *exc.headers)
         return exc.status, headers, _problem(exc, request.id)
+
+    def _say_unavailable(self, request: _Request, source: str) -> None:
+        """Sampled: a full disk refuses thousands of callbacks a second."""
+        unlogged = self._sampled.take("unavailable")
+        if unlogged is not None:
+            log.warning(
+                "callback.unavailable",
+                request_id=request.id,
+                source=source or None,
+                peer=request.peer,
+                unlogged=unlogged or None,
+            )
 
     async def _respond(
         self, request: _Request, respond: Respond, status: int, headers: Headers, body: bytes
@@ -340,9 +363,15 @@ _TITLES = {
 }
 
 
-def _is_callback(request: _Request, source: Source) -> bool:
-    """A GET without a query is somebody who looks whether the URL is right."""
-    return request.method == "GET" and bool(request.query) and source.sends_by_get()
+_BY_GET = Malformed("method", "GET: this source expects POST; a replay reads the query")
+
+
+def _answered(source: Source, kept: bytes, callback: Callback) -> tuple[int, Headers, bytes]:
+    """What a provider wants to hear; `smshook send` reads our JSON."""
+    answer = source.answer or source.default_answer
+    if answer is None or callback.sample:
+        return 200, (), kept
+    return 200, ((b"content-type", answer.content_type.encode()),), answer.body.encode()
 
 
 def _is_authentic(gate: Gate, callback: Callback, target: str) -> bool:
@@ -357,6 +386,7 @@ def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:
             callback.body,
             content_encoding=callback.joined("content-encoding"),
             encodings=gate.source.encodings,
+            lists=gate.source.takes_lists,
         )
         return gate.source.normalize(fields, callback)
     except Malformed:

@@ -3,6 +3,7 @@
 import re
 
 import phonenumbers
+from phonenumbers.phonemetadata import PhoneMetadata
 
 #: ASCII only, since `phonenumbers` reads any script's digits, letters of vanity numbers and
 #: extensions; a short bound, since no number is longer.
@@ -12,6 +13,15 @@ _US = re.compile(r"\+?1([2-9][0-9]{9})|([2-9][0-9]{9})")
 _NO_DIGITS = re.compile(r"[^0-9]+")
 #: Shorter ones are short codes.
 SHORTEST = 8
+
+
+def load_metadata() -> None:
+    """Load the rules of all countries, which takes a third of a second.
+
+    phonenumbers would load a country's at its first number. If that fails, such as for lack of a
+    descriptor, it keeps a lock, and the next number of that country waits for ever.
+    """
+    PhoneMetadata.load_all()
 
 
 def digits(text: str) -> str:

@@ -2,7 +2,8 @@
 
     poll = source.poll(known, since=…, now=…)      a generator
     poll yields Ask    -> is sent what `ask.read` made of the answer, or None where it failed
-    poll yields Found  -> a happening, to be accepted as one that came by a callback
+    poll yields Switch -> the same, for the one command that does more than read
+    poll yields Found  -> happenings of one row, to be accepted like those of a callback
     poll yields Notice -> something a person should know
     poll yields Listed, Ended or Balance -> what the provider says of an order or of the account
 
@@ -12,6 +13,7 @@ no sense.
 
 import re
 from collections.abc import Callable, Generator, Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -27,10 +29,12 @@ if TYPE_CHECKING:  # a source says how it is polled: at run time that would be a
 READ_ONLY = frozenset(
     {
         # TellABot
+        "balance",
         "read_sms",
         "request_status",
         # SMS-Activate's dialect
         "getActiveActivations",
+        "getBalance",
         "getHistory",
         "getRentList",
         "getRentStatus",
@@ -43,6 +47,10 @@ READ_ONLY = frozenset(
         "nc/requests",
     }
 )
+
+#: Commands that change something at the provider, and that an option of the source must allow.
+#: SMSPins: `auto_check`. A `Switch` of any other cannot be made.
+ON_REQUEST = frozenset({"bulk_sms/autocheck"})
 
 _URL = re.compile(r"https?://[^/?#\\\s]+(/[^?#\s]*)?", re.IGNORECASE)
 _ID = re.compile(r"[^\s/?#&%]{1,64}")
@@ -96,18 +104,47 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.command}: not one of the commands that only read")
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A happening that an answer tells, with what it was read from."""
+class Switch(msgspec.Struct, frozen=True, kw_only=True):
+    """One GET that changes a setting at the provider; sent only where the source's options say so.
 
-    happening: "Happening"
-    #: Its row as if it had been sent to us: body, `received`, and the channel `poll`.
+    A type of its own, so that no `Ask` can ever be more than reading.
+    """
+
+    #: One of ON_REQUEST.
+    command: str
+    #: As in `Ask`.
+    url: Secret
+    read: Callable[[Answer], Any]
+
+    def __post_init__(self) -> None:
+        if self.command not in ON_REQUEST:
+            raise ValueError(f"{self.command}: not one of the commands that an option may allow")
+
+
+class Memory:
+    """What is remembered between the polls of one source, for as long as its client lives."""
+
+    def __init__(self) -> None:
+        #: Commands that the provider does not have; they are not asked for again.
+        self.missing: set[str] = set()
+        #: The day in New York on which a telephone's auto check was last switched on, by its id.
+        self.switched_on: dict[str, date] = {}
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The happenings of one row of an answer, with that row."""
+
+    #: One or more; a row such as `Test SMS 1|Test SMS 2` holds several.
+    happenings: "tuple[Happening, ...]"
+    #: The row as if it had been sent to us: body, `received`, and the channel `poll`. It is stored
+    #: once, however many happenings it holds.
     callback: "Callback"
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """Something a person should know; the poll goes on."""
 
-    #: A word of ours: `auto_check_off`, `unreadable_row`.
+    #: A word of ours: `auto_check_off`, `missing_command`, `unreadable_row`.
     word: str
     #: What of, such as `telephone/23354` or a command.
     about: str
@@ -148,8 +185,8 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None = None
 
 
-#: Is sent what `Ask.read` gave, None where that failed and after all else.
-Poll: TypeAlias = Generator[Ask | Found | Notice | Listed | Ended | Balance, Any, None]
+#: Is sent what `read` gave of an Ask or a Switch, None where that failed and after all else.
+Poll: TypeAlias = Generator[Ask | Switch | Found | Notice | Listed | Ended | Balance, Any, None]
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

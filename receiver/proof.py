@@ -111,6 +111,21 @@ class Peers:
             hop = before
         return str(hop)
 
+    def counted_as(self, client: str) -> str | None:
+        """What a socket's address counts as, where connections are counted by peer.
+
+        None for this machine and trusted proxies, behind which many are. An IPv6 network of 64 bits
+        is one peer: its owner has all of its addresses.
+        """
+        address = _parsed(client)
+        if address is None:
+            return "unknown"
+        if address.is_loopback or _within(address, self._trusted):
+            return None
+        if isinstance(address, ipaddress.IPv6Address):
+            return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+        return client
+
 
 class Allowed:
     """The addresses that a source's callbacks may come from."""

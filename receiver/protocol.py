@@ -22,6 +22,7 @@ import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from .connections import Connections
 from .exchange import EXCHANGE, Exchange
 
 #: Told of each request that was turned away here: its status, and the socket's address.
@@ -99,6 +100,9 @@ class DoorProtocol(HttpToolsProtocol):
 
     #: From the connection, or from the first byte of a further request, to the end of its fields.
     header_deadline = 10.0
+    #: How long an idle connection is kept. Who keeps it for less, as most proxies do, never sends
+    #: a request into one that is being closed.
+    keep_alive = 180.0
     #: How long a client that still sends may go on after its answer, so that it can read it.
     linger = 2.0
     #: How long a client may take nothing of what is ready for it.
@@ -110,6 +114,8 @@ class DoorProtocol(HttpToolsProtocol):
     #: Requests that wait for the answers to those before them; the connection ends with the last.
     #: uvicorn has no such number: each answer would let in another buffer full of requests.
     max_queued = 100
+    #: Counts the connections; None: any number.
+    capacity: Connections | None = None
 
     @staticmethod
     def on_broken(status: int, peer: str, /) -> None:
@@ -139,6 +145,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
         self._unsent = 0
+        #: It is closed because it was idle, and reads on for a moment.
+        self._ending = False
 
     # The connection
 
@@ -147,8 +155,15 @@ class DoorProtocol(HttpToolsProtocol):
         self._line = _Line(transport, self._close)
         super().connection_made(self._line)
         self._expect_within(self.header_deadline)
+        if self.capacity is not None and not self.capacity.opened(self, self._peer()):
+            self._refuse(503)
+
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.capacity is not None:
+            self.capacity.closed(self)
         # With requests queued, uvicorn tells only the last of them.
         self._forsake(self._running)
         self.pipeline.clear()
@@ -178,6 +193,21 @@ class DoorProtocol(HttpToolsProtocol):
         """End once what is being answered is answered; where that is nothing, stay."""
         if self._busy():
             self.shutdown()
+
+    def end_idle(self) -> None:
+        """Close an idle connection, but read on for a moment.
+
+        A callback that was on its way is stored, although nobody can be told: a provider that never
+        sends again would have lost it.
+        """
+        if self._line.is_closing():
+            return
+        if not self._wire.can_write_eof():
+            self._line.close()
+            return
+        self._line.closing = self._ending = True
+        self._wire.write_eof()
+        self._expect_within(self.linger)
 
     def abort(self) -> None:
         """End now, and let the app know."""
@@ -223,8 +253,10 @@ class DoorProtocol(HttpToolsProtocol):
             self._wire.abort()
         elif self._begun and not self._busy():
             self._refuse(408)
-        else:
+        elif self._busy():
             self._line.close()
+        else:
+            self.end_idle()
 
     def _wait_for_reader(self) -> None:
         """A slow reader gets its answer; one that takes nothing of it is let go."""
@@ -279,6 +311,8 @@ class DoorProtocol(HttpToolsProtocol):
             self._broken(0)
         super().on_message_begin()
         self._begun = True
+        if self.capacity is not None:
+            self.capacity.busy(self)
         self._fields = self._fields_size = 0
         if self.cycle is not None and not self._busy():
             self._expect_within(self.header_deadline)
@@ -357,14 +391,21 @@ class DoorProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
+        if self._ending:
+            self._wire.close()
+            return
         if self._line.is_closing():
             return
         self._due = None
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif self._begun:
             # What has begun behind a long answer was waiting for us, not we for it.
-            self._expect_within(self.header_deadline if self._begun else self.timeout_keep_alive)
+            self._expect_within(self.header_deadline)
+        else:
+            self._expect_within(self.keep_alive)
+            if self.capacity is not None:
+                self.capacity.idle(self)
         self.flow.resume_reading()
 
     def _forsake(self, cycle: RequestResponseCycle | None) -> None:
@@ -387,7 +428,7 @@ class DoorProtocol(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         self._deaf = True
         self._due = None
-        self.on_broken(status, self.client[0] if self.client else "")
+        self.on_broken(status, self._peer())
         answered = self._cut_body() if not self._in_head else False
         if answered:
             self._line.close()
@@ -449,13 +490,15 @@ class DoorProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
 
 
-def door_protocol(rejected: Rejected) -> type[DoorProtocol]:
-    """The protocol that tells `rejected` of what it turns away."""
-
-    class Counted(DoorProtocol):
-        on_broken = staticmethod(rejected)
-
-    return Counted
+def door_protocol(
+    rejected: Rejected,
+    *,
+    keep_alive: float = DoorProtocol.keep_alive,
+    capacity: Connections | None = None,
+) -> type[DoorProtocol]:
+    """The protocol that reports what it rejects. `keep_alive` is in seconds."""
+    limits = {"keep_alive": keep_alive, "capacity": capacity}
+    return type("Counted", (DoorProtocol,), {"on_broken": staticmethod(rejected), **limits})
 
 
 def _refusal(status: int) -> ASGI3Application:
@@ -465,6 +508,8 @@ def _refusal(status: int) -> ASGI3Application:
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     ]
+    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append((b"retry-after", b"5"))
 
     async def refuse(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -477,7 +522,7 @@ class Listener(uvicorn.Server):
     """One app on one bound socket. Who starts it ends it: it handles no signals."""
 
     #: Seconds for what was cancelled to notice.
-    cancelling = 1.0
+    cancelling = 0.3
 
     def __init__(self, app: ASGI3Application, protocol: type[DoorProtocol] = DoorProtocol) -> None:
         super().__init__(

@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-from journal.event import Price, Service
+from journal.event import Price
 
+from .codes import read_code
 from .numbers import e164, sender
 from .source import Callback, Fields, Malformed, Number, Source
-from .texts import slug
 
 _LONGEST_ID = 64
 _NOT_POSITIVE = re.compile(r"[+-]?0*(\.0*)?|-[0-9.]+")
@@ -33,6 +33,10 @@ class Reading:
             raise Malformed("malformed", f"{name}: an object is expected")
         return Reading(inner, self.warnings)
 
+    def replaced(self, fields: Fields) -> "Reading":
+        """The same with other values for some fields, and no warnings yet."""
+        return Reading({**self._fields, **fields})
+
     def raw(self, name: str) -> str:
         """As sent, for a key: empty where it is no text."""
         value = self._fields.get(name)
@@ -48,19 +52,24 @@ class Reading:
         self.warn(name)
         return None
 
-    def id(self, name: str) -> str | None:
-        """A positive number or a short text; `0` is how forms say that there is none."""
+    def id(self, name: str, *, blanks: bool = False) -> str | None:
+        """A positive number or a short text; `0` is how forms say that there is none.
+
+        `blanks`: the text may hold blanks, as names of phones do; those around it are dropped.
+        """
         value = self._fields.get(name)
         if self.text(name) is None:
             return None
-        if not isinstance(value, str) or not _identifies(value):
+        if blanks and isinstance(value, str):
+            value = type(value)(value.strip(" "))
+        if not isinstance(value, str) or not _identifies(value, blanks=blanks):
             self.warn(name)
             return None
         return str(value)
 
-    def code(self, name: str) -> str | None:
-        text = self.text(name)
-        return text if text and not text.isspace() else None
+    def message(self, code: str, text: str) -> tuple[str | None, str | None]:
+        """Return the code and the text of a message from the fields of these names."""
+        return read_code(self.text(code), self.text(text))
 
     def number(self, name: str, region: str | None) -> str | None:
         """Whom it was sent to: E.164, or None."""
@@ -85,19 +94,12 @@ class Reading:
         return Price(amount=text, currency=currency)
 
 
-def _identifies(value: str) -> bool:
+def _identifies(value: str, *, blanks: bool) -> bool:
     if isinstance(value, Number) and not _WHOLE.fullmatch(value):
         return False
     if _NOT_POSITIVE.fullmatch(value):
         return False
-    return len(value) <= _LONGEST_ID and " " not in value and value.isprintable()
-
-
-def service(id_: str | None, name: str | None) -> Service | None:
-    """`name` is the provider's for that id."""
-    if id_ is None or id_.isspace():
-        return None
-    return Service(id=id_, name=name, key=slug(name or "") or slug(id_) or None)
+    return len(value) <= _LONGEST_ID and (blanks or " " not in value) and value.isprintable()
 
 
 def common(

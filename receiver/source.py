@@ -1,5 +1,6 @@
 """A source: who may call us, and what their words mean in ours."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
@@ -7,10 +8,16 @@ from typing import ClassVar
 import msgspec
 
 from journal import Twin
-from journal.event import Data
+from journal.event import Data, Service
 from journal.quantity import Duration, Rate, Secret
 
-from .polling import Asking, Backfill, Known, Poll, Polled
+from .polling import Asking, Backfill, Known, Memory, Poll, Polled
+from .services import service
+
+#: RFC 9110, 8.3.1.
+_CONTENT_TYPE = re.compile(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( ?;[ -~]{1,80})?"
+)
 
 #: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
 #: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
@@ -94,6 +101,19 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a provider is answered in place of our JSON when its callback was kept."""
+
+    #: Such as `text/plain`.
+    content_type: str
+    #: The whole answer, such as `OK`.
+    body: str = ""
+
+    def __post_init__(self) -> None:
+        if not _CONTENT_TYPE.fullmatch(self.content_type):
+            raise ValueError("content_type: not a media type; write text/plain or text/xml")
+
+
 class Source(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="provider", forbid_unknown_fields=True
 ):
@@ -114,12 +134,20 @@ class Source(
     #: Where nothing comes for so long, the source is reported as silent: in the log and in
     #: `/v1/sources`. Set it where you know how often something must come.
     expect_every: Duration | None = None
+    #: What it is answered with status 200, if it wants another body than our JSON:
+    #: `{content_type: text/plain, body: OK}`. Samples of ours are answered in JSON.
+    answer: Answer | None = None
+    #: Send one event `account.low` each time the account's balance falls below this amount, such as
+    #: "5". The balance is part of what `backfill` asks for. Unset: no event.
+    low_balance: str | None = None
     #: Ask the provider, read-only, for what was missed. Unset: it is not asked.
     backfill: Backfill | None = None
 
     #: Which encodings the provider may use: of `form`, `multipart`, `json`.
     #: None of them: it calls nobody, and is only asked.
     encodings: ClassVar[frozenset[str]]
+    #: Which of them it uses itself, where it may use several.
+    usual_encoding: ClassVar[str] = "form"
     #: How it is asked where `backfill` does not say; None: it cannot be asked.
     polled: ClassVar[Polled | None] = None
     #: The addresses that its documentation says callbacks come from.
@@ -134,6 +162,21 @@ class Source(
     def sends_by_get(self) -> bool:
         """Whether the query of a GET is a callback; its body is then that query."""
         return False
+
+    @property
+    def takes_lists(self) -> bool:
+        """Whether its body may be a JSON list."""
+        return False
+
+    @property
+    def secret_headers(self) -> frozenset[str]:
+        """The (lower case) headers that `verify` reads a secret from."""
+        return frozenset()
+
+    @property
+    def default_answer(self) -> Answer | None:
+        """What it is answered where `answer` is unset; None: our JSON."""
+        return None
 
     def verify(self, callback: Callback, target: str) -> bool:  # noqa: ARG002 - for those that sign
         """Whether it is signed as this provider signs, over its bytes as they came.
@@ -161,10 +204,18 @@ class Source(
             raise ValueError("backfill: not configured, or this provider cannot be asked")
         return self.polled.asking(self.backfill)
 
-    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,
+        now: datetime,
+        memory: Memory | None = None,
+    ) -> Poll:
         """What to ask it, and what it had to tell. Pure: no clock, no chance, no network.
 
-        `since` is how far back to look, and a hint: what is brought again is a duplicate.
+        `since` is how far back to look, and a hint: what is brought again is a duplicate. `memory`
+        is what the polls before this one learned; without it this is the first poll.
         """
         raise NotImplementedError
 
@@ -177,6 +228,6 @@ class Source(
         """Where numbers that it writes without `+` are at home; None: they are international."""
         return self.country
 
-    def service_name(self, id_: str) -> str | None:  # noqa: ARG002 - providers with a table look
-        """What the provider calls the service that it has under that id."""
-        return None
+    def service(self, id_: str | None) -> Service | None:
+        """Return the service that the provider has under this id, None without an id."""
+        return service(id_, None)

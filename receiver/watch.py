@@ -1,7 +1,7 @@
 """How a source behaves: how its clock goes beside ours, and whether it has fallen silent."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -16,6 +16,8 @@ APART = 1.0
 KEPT, ENOUGH = 20, 5
 #: Seconds that a callback may take from what happened to us, and that two clocks may differ.
 _SLACK = 120.0
+#: Seconds by which a clock may be corrected without a word.
+_STEP = 2.0
 #: Seconds: all zones that are in use differ by a multiple of it.
 _QUARTER = 900
 
@@ -45,24 +47,39 @@ class _Measured(NamedTuple):
 
 
 class Watch:
-    """Of one source. Times are seconds since the epoch."""
+    """The watch of one source. It begins when it is made.
 
-    def __init__(self, *, since: float, timezone: str | None, expect_every: float | None) -> None:
-        self._timezone, self._expect_every = timezone, expect_every
-        #: When something came, or when we began to wait for it.
-        self._heard_at = since
-        self._measured_at = float("-inf")
+    `ticks` gives seconds that only go forward: a step of the wall clock is no silence.
+    """
+
+    def __init__(
+        self,
+        *,
+        ticks: Callable[[], float],
+        timezone: str | None,
+        expect_every: float | None,
+    ) -> None:
+        self._ticks, self._timezone, self._expect_every = ticks, timezone, expect_every
+        #: When the last callback came, by `ticks`, or when the watch began.
+        self._heard = ticks()
+        self._measured_last = float("-inf")
+        #: Seconds from `ticks` to the wall clock, at the last measurement.
+        self._ahead: float | None = None
         self._measured: deque[_Measured] = deque(maxlen=KEPT)
 
     def heard(self, callback: Callback, happenings: Sequence[Happening]) -> None:
         """Something new came from the provider itself."""
         if callback.sample:
             return
-        at = callback.received.timestamp()
-        self._heard_at = max(self._heard_at, at)
-        if abs(at - self._measured_at) < APART:
+        at, ticks = callback.received.timestamp(), self._ticks()
+        self._heard = ticks
+        if ticks - self._measured_last < APART:
             return
-        self._measured_at = at
+        self._measured_last = ticks
+        ahead, self._ahead = self._ahead, at - ticks
+        if ahead is not None and abs(self._ahead - ahead) > _STEP:
+            # Our clock was set: offsets measured by the clock of before say nothing of a zone.
+            self._measured.clear()
         self._measured += [
             _Measured(
                 offset=at - datetime.fromisoformat(happening.time).timestamp(),
@@ -104,13 +121,16 @@ class Watch:
         )
 
     def silent_since(self, now: float, *, waiting_since: float | None = None) -> float | None:
-        """Since when nothing came, where something should have by now; else None.
+        """Return since when no callback came although one was due; None: all is well.
 
-        `waiting_since`: since when an order waits that should have been answered.
+        `waiting_since` is when the order was registered that should have been answered by now.
+        All are seconds since the epoch, by the wall clock of now.
         """
-        if self._expect_every is not None and now - self._heard_at > self._expect_every:
-            return self._heard_at
-        if waiting_since is not None and self._heard_at < waiting_since:
+        silence = self._ticks() - self._heard
+        heard_at = now - silence
+        if self._expect_every is not None and silence > self._expect_every:
+            return heard_at
+        if waiting_since is not None and heard_at < waiting_since:
             return waiting_since
         return None
 

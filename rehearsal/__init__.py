@@ -4,7 +4,7 @@ Written from the providers' own documents. State is in memory; clock, chance and
 are arguments. `simulation.Simulation` puts one together, `app.create_app` serves it.
 """
 
-from .dialect import DaisySms, HeroSms, SmsActivate, SmsBower, SmsOnline
+from .dialect import DaisySms, GrizzlySms, HeroSms, SmsActivate, SmsBower, SmsOnline
 from .provider import Simulated
 from .smspins import SmsPins
 from .tellabot import TellABot
@@ -12,5 +12,14 @@ from .tellabot import TellABot
 #: Name of the provider, as a source's `provider` is written -> how it is simulated.
 SIMULATED: dict[str, type[Simulated]] = {
     each.name: each
-    for each in (TellABot, SmsActivate, HeroSms, SmsBower, SmsOnline, DaisySms, SmsPins)
+    for each in (
+        TellABot,
+        SmsActivate,
+        HeroSms,
+        SmsBower,
+        SmsOnline,
+        DaisySms,
+        GrizzlySms,
+        SmsPins,
+    )
 }

@@ -119,6 +119,8 @@ class Account:
     ) -> None:
         """`skipped`: so many ids of orders and messages are not given again."""
         self.key, self.now, self.chance = key, now, chance
+        #: What is left in it; no order changes it.
+        self.balance = "100.00"
         self.orders: dict[str, Order] = {}
         self.messages: list[Message] = []
         self.changes: list[Change] = []

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from .account import Account, Message, Order
 from .answer import JSON, Answer, Request, Sent, json_answer, plain_answer
 from .provider import Simulated
-from .schedule import DAISYSMS, HEROSMS, SMS_ACTIVATE, SMS_ONLINE, SMSBOWER, Schedule
+from .schedule import DAISYSMS, GRIZZLYSMS, HEROSMS, SMS_ACTIVATE, SMS_ONLINE, SMSBOWER, Schedule
 
 #: The providers do not say; their successor's examples are Moscow's.
 _MOSCOW = ZoneInfo("Europe/Moscow")
@@ -79,6 +80,7 @@ class SmsActivate(Simulated):
         super().__init__(account)
         self._answers = {
             "getActiveActivations": self._active,
+            "getBalance": self._balance,
             "getStatus": self._status,
             "getStatusV2": self._status_v2,
             "getHistory": self._history,
@@ -112,6 +114,9 @@ class SmsActivate(Simulated):
         if body == answer.body and body.endswith(b"}"):
             body = body[:-1] + b",}"
         return msgspec.structs.replace(answer, body=body)
+
+    def _balance(self, _given: Mapping[str, str]) -> Answer:
+        return plain_answer(f"ACCESS_BALANCE:{self.account.balance}")
 
     # Activations
 
@@ -328,7 +333,7 @@ class SmsBower(SmsActivate):
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
-        self._answers = {"getStatus": self._status}
+        self._answers = {"getBalance": self._balance, "getStatus": self._status}
 
     def _status_of(self, order: Order, code: str | None) -> str:
         """It has no word for the last code while it waits for the next."""
@@ -355,8 +360,30 @@ class DaisySms(SmsActivate):
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
     schedule: ClassVar[Schedule | None] = DAISYSMS
 
+    def _status(self, given: Mapping[str, str]) -> Answer:
+        """With `text=1` the text is in the header `X-Text`."""
+        answer = super()._status(given)
+        messages = self.account.received(given.get("id", ""))
+        if given.get("text") != "1" or not messages or not answer.body.startswith(b"STATUS_OK"):
+            return answer
+        header = ("x-text", quote(messages[-1].text, safe=" "))
+        return msgspec.structs.replace(answer, headers=(header,))
+
     def _fields(self, order: Order, message: Message) -> dict[str, Any]:
         return super()._fields(order, message) | {"messageId": message.id}
+
+
+class GrizzlySms(SmsActivate):
+    """Its documents have no callbacks, and neither history nor rentals."""
+
+    name: ClassVar[str] = "grizzlysms"
+    kinds: ClassVar[tuple[str, ...]] = ("activation",)
+    schedule: ClassVar[Schedule | None] = GRIZZLYSMS
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        for command in ("getHistory", "getRentList", "getRentStatus"):
+            del self._answers[command]
 
 
 class HeroSms(SmsActivate):

@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpx
 import msgspec
 
+from receiver.own_host import OwnHost
 from receiver.protocol import Listener
 
 from . import SIMULATED
@@ -75,7 +76,8 @@ async def _simulating(settings: Iterable[Setting]) -> AsyncIterator[list[Simulat
 
 @contextlib.asynccontextmanager
 async def _served(app: App, sock: socket.socket) -> AsyncIterator[None]:
-    listener = Listener(cast("Any", app))
+    # Nobody needs a key here, and what is sent here becomes callbacks.
+    listener = Listener(cast("Any", OwnHost(app)))
     await listener.start(sock)
     try:
         yield

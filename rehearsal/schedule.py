@@ -44,3 +44,4 @@ SMSBOWER = Schedule(
 )
 SMS_ONLINE = Schedule(waits=(), said="once; it will not attempt to resend")
 DAISYSMS = Schedule(waits=(), said="unknown whether it tries again: once here")
+GRIZZLYSMS = Schedule(waits=(), said="it documents no callbacks: once here")

@@ -50,6 +50,7 @@ class SmsPins(Simulated):
             "bulk_sms/telephones": self._telephones,
             "bulk_sms/smses_by_tid": self._messages,
             "bulk_sms/status": self._check,
+            "bulk_sms/autocheck": self._auto_check,
             "nc/requests": self._changes,
         }
 
@@ -138,6 +139,13 @@ class SmsPins(Simulated):
     def _changes(self, _argument: str) -> Answer:
         since = self.account.now() - _BACK
         return _said([_change(it) for it in reversed(self.account.changes) if it.at >= since])
+
+    def _auto_check(self, argument: str) -> Answer:
+        """It changes nothing here: what a telephone receives is always found."""
+        telephone, _, action = argument.partition("/")
+        if telephone not in self.account.orders or action not in ("enable", "disable"):
+            return _said(None, success=False, message="Unable to find Telephone ID")
+        return _said(None)
 
     def callback(self, _order: Order, _message: Message) -> Sent | None:
         return None

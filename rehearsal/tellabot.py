@@ -49,6 +49,7 @@ class TellABot(Simulated):
     def __init__(self, account: Account) -> None:
         super().__init__(account)
         self._answers = {
+            "balance": self._balance,
             "read_sms": self._read_sms,
             "request_status": self._request_status,
             "ltr_status": self._ltr_status,
@@ -80,6 +81,9 @@ class TellABot(Simulated):
         elif body.endswith(b"}}"):
             body = body.replace(b'"message":', b'"message":{', 1) + b"}"
         return msgspec.structs.replace(answer, body=body)
+
+    def _balance(self, _given: Mapping[str, str]) -> Answer:
+        return json_answer({"status": "ok", "message": self.account.balance})
 
     def _read_sms(self, given: Mapping[str, str]) -> Answer:
         since = self.account.now() - _BACK

@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from journal.path import value_at
 
-from .match import Part
+from .match import Part, compared_at
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,16 +29,20 @@ def explain(when: Part, event: Mapping[str, object]) -> Finding | None:
 
     `event` is plain JSON values, as it is sent.
     """
-    finding = _finding(when, event, below=len(when.place) + 1)
+    finding = _finding(when, event, event, below=len(when.place) + 1)
     return None if finding.holds else finding
 
 
-def _finding(part: Part, value: object, *, below: int) -> Finding:
-    """What decides about `value`. Of the places, so many characters are the filter's own."""
+def _finding(part: Part, value: object, saw: object, *, below: int) -> Finding:
+    """Return what decides about `value`, which the event has as `saw`.
+
+    The first `below` characters of each place are not the filter's own.
+    """
     if part.join is None:
-        return _answer(part, part.holds(value), below=below, saw=value)
-    asked = value if part.path is None else value_at(value, part.path)
-    findings = [_finding(each, asked, below=below) for each in part.parts]
+        return _answer(part, part.holds(value), below=below, saw=saw)
+    if part.path is not None:
+        value, saw = compared_at(value, part.path), value_at(value, part.path)
+    findings = [_finding(each, value, saw, below=below) for each in part.parts]
     if part.join == "$not":
         [finding] = findings
         if finding.clause == part.place[below:]:  # `{$not: US}`, or a filter of several clauses

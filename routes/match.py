@@ -13,8 +13,10 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import re2  # type: ignore[import-untyped]  # it ships no types
 
 from journal.path import MISSING, Path, parse, value_at
+from journal.services import SPELLED_PATHS, spellings_at
 
 #: Over an event as plain JSON values: dict, list, str, int, float, bool and None.
 Predicate = Callable[[Mapping[str, object]], bool]
@@ -28,6 +30,9 @@ _Complain = Callable[[str, str], None]
 
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _DEEPEST = 32
+#: Errors are ours to report, not RE2's to print.
+_RE2_OPTIONS = re2.Options()
+_RE2_OPTIONS.log_errors = False
 
 
 class Invalid(Exception):
@@ -100,12 +105,21 @@ def _clause(key: object, given: object, place: str, complain: _Complain) -> Part
     return _at(path, condition)
 
 
+def compared_at(event: object, path: Path) -> object:
+    """Return what the conditions at `path` are asked about: what the event has there.
+
+    For a service whose key or name changed, a list of the present spelling and the former ones.
+    """
+    return spellings_at(path, value_at(event, path))
+
+
 def _at(path: Path, condition: Part) -> Part:
     holds = condition.holds
+    look = compared_at if path in SPELLED_PATHS else value_at
     return Part(
         place=condition.place,
         wanted=condition.wanted,
-        holds=lambda event: holds(value_at(event, path)),
+        holds=lambda event: holds(look(event, path)),
         join="$and",
         parts=(condition,),
         path=path,
@@ -241,14 +255,24 @@ def _of_text(
 
 def _regex(operand: object, place: str, complain: _Complain) -> _Condition:
     if not isinstance(operand, str):
-        complain(place, "takes a regular expression, as Python's re has them")
+        complain(place, "takes a regular expression in RE2 syntax, such as ^G-[0-9]+")
         return _never
     try:
-        pattern = re.compile(operand)
-    except (re.error, OverflowError, RecursionError) as error:
-        complain(place, f"is no regular expression of Python's re: {error}")
+        pattern = re2.compile(operand, _RE2_OPTIONS)
+    except (re2.error, UnicodeError) as error:
+        complain(place, _no_pattern(error))
         return _never
     return _some(lambda value: isinstance(value, str) and pattern.search(value) is not None)
+
+
+def _no_pattern(error: Exception) -> str:
+    """Return the complaint about a pattern, without RE2's quotation of it."""
+    said = error.args[0]
+    reason = said.decode().partition(":")[0] if isinstance(said, bytes) else "not UTF-8"
+    hint = ""
+    if reason in ("invalid perl operator", "invalid escape sequence"):
+        hint = "; RE2 has no lookaround such as (?=, no backreferences such as \\1 and no \\Z"
+    return f"is no regular expression in RE2 syntax: {reason}{hint}"
 
 
 def _exists(operand: object, place: str, complain: _Complain) -> _Condition:

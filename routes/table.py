@@ -9,7 +9,7 @@ from .match import Invalid, Part, Predicate, compile_filter
 
 #: What a route without `when` takes: all that tells of something new. An order that expired
 #: tells that nothing came, so it is asked for by name.
-_UNASKED = ("sms.", "call.", "rental.", "number.")
+_UNASKED = ("sms.", "call.", "rental.", "number.", "account.")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,7 +18,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     #: Names of sinks. One that several routes name is owed the event once.
     to: tuple[str, ...]
     #: Conditions on dotted paths of the event, such as `{type: sms.received, data.country: US}`.
-    #: Unset: every event about messages, calls, rentals and numbers, none about orders.
+    #: Unset: every event about messages, calls, rentals, numbers and accounts, none about orders.
     when: Mapping[str, Any] | None = None
 
 

@@ -14,12 +14,15 @@ import msgspec
 import structlog
 
 from journal import Journal, Order, Wanted
+from journal.clock import boot_ticks
 from journal.commit import Unavailable, Unfit
 from journal.event import SUBJECTS
+from journal.order import NAMES
 from receiver.backfill import Client, Summary, asking
 from receiver.door import Caller, Gate
-from receiver.polling import Found, Known
+from receiver.polling import Ended, Found, Known, Listed
 
+from .balances import Balances
 from .orders import Orders
 from .pipeline import Pipeline
 
@@ -36,8 +39,10 @@ LONGEST_LEFT = 86400.0
 AGAIN = 10.0
 #: Seconds between two notes that we are there.
 NOTED_EVERY = 10.0
-#: Seconds by which our clock does not go forward in a second while we run.
-_JUMP = 30.0
+#: Seconds that a look each second is not late while the machine is awake.
+_ASLEEP = 30.0
+#: Seconds of one sleep while a provider is left alone.
+LONGEST_SLEEP = 30.0
 _ALIVE = "alive"
 #: The moment of the journal at which a source had last been asked for all.
 _MOMENT = "backfilled/{}"
@@ -89,10 +94,14 @@ class Backfiller:
         pipeline: Pipeline,
         journal: Journal,
         orders: Orders,
+        balances: Balances,
         now: Callable[[], float],
+        ticks: Callable[[], float] = boot_ticks,
     ) -> None:
+        """`now` gives seconds since the epoch, `ticks` seconds that only go forward."""
         self._gate, self._pipeline = gate, pipeline
         self._journal, self._orders, self._now = journal, orders, now
+        self._balances, self._ticks = balances, ticks
         self._every = gate.source.asking().every
         self._wanted = asyncio.Event()
         self._why = Why.START
@@ -100,8 +109,11 @@ class Backfiller:
         self._numbered = 0
         self._client: Client | None = None
         self._asked_before = 0
-        #: Until when the provider wants to be left alone.
-        self.left_until = 0.0
+        #: By `ticks`: until when the provider wants to be left alone.
+        self._left_until = float("-inf")
+        #: By `ticks`: when the next round begins, and the one under way began. None: no timer.
+        self._next: float | None = None
+        self._began = 0.0
         #: Whether the next round looks at all orders of two days, until one has and went well.
         self._wide = True
         #: Set when the first round has ended.
@@ -110,12 +122,21 @@ class Backfiller:
         self.last: Run | None = None
         #: The provider does not take our key: only a person's asking goes on.
         self.stopped = False
-        #: When it asks again by itself.
-        self.next_at: float | None = None
 
     @property
     def name(self) -> str:
         return self._gate.name
+
+    @property
+    def left_until(self) -> float | None:
+        """When the provider may be asked again; None: it may be asked now."""
+        left = self._left_until - self._ticks()
+        return self._now() + left if left > 0 else None
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next round of the timer begins."""
+        return None if self._next is None else self._now() + self._next - self._ticks()
 
     @property
     def running(self) -> bool:
@@ -145,13 +166,15 @@ class Backfiller:
             self._wanted.set()
             while True:
                 await self._until_wanted()
-                await asyncio.sleep(max(0.0, self.left_until - self._now()))
+                while (left := self._left_until - self._ticks()) > 0:  # noqa: ASYNC110 - time tells nobody
+                    # In pieces: a machine that sleeps stops this wait, but not `ticks`.
+                    await asyncio.sleep(min(left, LONGEST_SLEEP))
                 self._wanted.clear()
                 await self._round(client)
                 self.began.set()
 
     async def _until_wanted(self) -> None:
-        wait = None if self.next_at is None else max(0.0, self.next_at - self._now())
+        wait = None if self._next is None else max(0.0, self._next - self._ticks())
         try:
             async with asyncio.timeout(wait):
                 await self._wanted.wait()
@@ -180,8 +203,8 @@ class Backfiller:
 
     def _begun(self) -> Run:
         self._numbered += 1
-        at = self._now()
-        self.next_at = None
+        at, self._began = self._now(), self._ticks()
+        self._next = None
         self.last = Run(number=self._numbered, why=self._why, since=at - REACH, started_at=at)
         return self.last
 
@@ -200,30 +223,37 @@ class Backfiller:
         async for item in client.poll(known, since=since, now=now):
             if isinstance(item, Summary):
                 longest = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
-                self.left_until = self._now() + min(longest, LONGEST_LEFT) if longest else 0.0
+                self._left_until = self._ticks() + min(longest, LONGEST_LEFT)
                 return _summed(run, item)
-            if not isinstance(item, Found):
-                continue
-            new = await self._accepted(item)
-            run = msgspec.structs.replace(run, new=run.new + new, known=run.known + (not new))
-            self.last = run
+            if isinstance(item, Found):
+                new = await self._accepted(item)
+                again = len(item.happenings) - new
+                run = msgspec.structs.replace(run, new=run.new + new, known=run.known + again)
+                self.last = run
+            elif isinstance(item, Listed):
+                await self._orders.listed(self._gate, item)
+            elif isinstance(item, Ended):
+                await self._orders.ended(self._gate, item)
+            else:
+                await self._balances.said(self._gate, item)
         return run
 
-    async def _accepted(self, found: Found) -> bool:
-        """Whether it is news."""
+    async def _accepted(self, found: Found) -> int:
+        """Record what was found; return how many of its happenings are new."""
         caller = Caller(source=self.name, token="", request_id=self._pipeline.request_id())
-        accepted = await self._pipeline.accept(caller, found.callback, (found.happening,))
-        return accepted.status == "accepted"
+        recorded = await self._pipeline.record(caller, found.callback, found.happenings)
+        return sum(recorded.new)
 
     async def _ended(self, run: Run) -> None:
+        took = self._ticks() - self._began
         run = msgspec.structs.replace(run, finished_at=self._now())
         self.stopped = run.error == "bad_key"
         if run.error is None:
             await self._remembered(run.started_at)
-        again = self._now() + (AGAIN if run.error == "journal" else self._every)
-        self.next_at = None if self.stopped else max(again, self.left_until)
+        again = self._ticks() + (AGAIN if run.error == "journal" else self._every)
+        self._next = None if self.stopped else max(again, self._left_until)
         self.last = run
-        self._say(run)
+        self._say(run, took)
 
     async def _remembered(self, at: float) -> None:
         try:
@@ -231,7 +261,7 @@ class Backfiller:
         except Unavailable:
             return  # the next round asks for as much again
 
-    def _say(self, run: Run) -> None:
+    def _say(self, run: Run, took: float) -> None:
         said = {
             "source": self.name,
             "why": run.why.value,
@@ -242,7 +272,7 @@ class Backfiller:
             "error": run.error,
             "detail": run.detail,
             "notices": dict(run.notices) or None,
-            "took_ms": round(((run.finished_at or run.started_at) - run.started_at) * 1000, 1),
+            "took_ms": round(took * 1000, 1),
         }
         if run.error == "bad_key":
             log.error("backfill.finished", **said)
@@ -254,22 +284,30 @@ class Backfiller:
     # --- what it looks after ----------------------------------------------------------------
 
     async def _known(self, run: Run, *, wide: bool) -> Sequence[Known]:
-        """The open orders that we were told, and those that events have told of.
+        """The open orders, and those that recent events name.
 
-        In time, of what is new since the last round alone; else of two days, and of rentals always:
-        a one-time request gets a single SMS, and to ask for each takes TellABot fifteen seconds.
+        A round of the timer takes those that are new since the last round. A wide one takes those
+        of two days, and rentals always: a one-time request gets a single SMS, and to ask for each
+        takes TellABot fifteen seconds.
         """
         reach = min(run.since, run.started_at - REACH)
-        told = [_ordered(order) for order in self._orders.open(self.name, since=run.since)]
+        open_ = self._orders.open(self.name, since=run.since, wide=wide)
+        told = [_ordered(order) for order in open_]
         recent = reach if wide else run.since
         heard = await self._heard(reach)
         subjects = {_subject(known) for known in told}
         of_events = [
             known
             for at, known in heard
-            if (at >= recent or known.rental_id is not None) and _subject(known) not in subjects
+            if (at >= recent or known.rental_id is not None)
+            and _subject(known) not in subjects
+            and (wide or not self._is_ended(known))
         ]
         return [*told, *of_events]
+
+    def _is_ended(self, known: Known) -> bool:
+        names = ((kind, getattr(known, kind)) for kind in NAMES)
+        return any(name and self._orders.is_ended(self.name, kind, name) for kind, name in names)
 
     async def _heard(self, since: float) -> Sequence[tuple[float, Known]]:
         """What events tell of orders, each once, the newest first."""
@@ -298,9 +336,11 @@ class Backfilling:
         journal: Journal,
         ready: Callable[[], bool],
         now: Callable[[], float],
+        ticks: Callable[[], float] = boot_ticks,
     ) -> None:
+        """`now` gives seconds since the epoch, `ticks` seconds also while the machine sleeps."""
         self._backfillers = {one.name: one for one in backfillers}
-        self._journal, self._ready, self._now = journal, ready, now
+        self._journal, self._ready, self._now, self._ticks = journal, ready, now, ticks
 
     def of(self, source: str) -> Backfiller | None:
         """None: that source has no `backfill`, or there is none of that name."""
@@ -336,22 +376,22 @@ class Backfilling:
         log.info("service.gap", since=_utc(alive).isoformat(timespec="seconds"))
 
     async def _watch(self) -> None:
-        was_ready, last, noted = True, self._now(), float("-inf")
+        was_ready, last, noted = True, self._ticks(), float("-inf")
         while True:
-            ready, at = self._ready(), self._now()
-            # A machine that was asleep has a clock that jumps.
-            if ready and (not was_ready or at - last > _JUMP):
+            ready, at = self._ready(), self._ticks()
+            # A machine that was asleep made no step here. One whose clock is set was not away.
+            if ready and (not was_ready or at - last > _ASLEEP):
                 for one in self._backfillers.values():
-                    one.start(Why.GAP, last - OVERLAP)
+                    one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
             if ready and at - noted >= NOTED_EVERY:
-                noted = await self._noted(at)
+                await self._note_alive()
+                noted = at
             was_ready, last = ready, at if ready else last
             await asyncio.sleep(1)
 
-    async def _noted(self, at: float) -> float:
+    async def _note_alive(self) -> None:
         with contextlib.suppress(Unavailable):
-            await self._journal.note(_ALIVE, at)
-        return at
+            await self._journal.note(_ALIVE, self._now())
 
 
 class _Data(msgspec.Struct, frozen=True):

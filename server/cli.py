@@ -1,12 +1,12 @@
 """`smshook`: the commands, put together."""
 
 import io
-import os
 import sys
 from collections.abc import Iterator
 
 import click
 
+from . import __version__
 from .commands.backfilling import backfill
 from .commands.command import Group
 from .commands.delivering import deliveries, sinks
@@ -18,10 +18,11 @@ from .commands.rehearsing import simulate
 from .commands.reporting import report
 from .commands.running import healthcheck, send, serve
 from .commands.setup import check, config, init, migrate, version
+from .process import fill_standard_streams
 
 
 class Commands(Group):
-    """All of them, as they are typed."""
+    """All commands in one list, each as it is typed."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click says so
         with formatter.section("Commands"):
@@ -43,10 +44,11 @@ def _leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Com
     "smshook",
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="`smshook COMMAND --help` says more, with an example.",
+    epilog="`smshook COMMAND --help` shows the options of a command and an example.",
 )
+@click.version_option(__version__, message="smshook %(version)s", help="Print the version.")
 def smshook() -> None:
-    """Receive the callbacks of SMS-number providers, keep them, and deliver them."""
+    """Receive the callbacks of SMS-number providers, store them, and deliver them."""
 
 
 for _command in (
@@ -59,10 +61,8 @@ for _command in (
 
 
 def main() -> None:
-    """What is installed as `smshook`."""
-    if sys.stdout is None:
-        # Started with `>&-`: a file of ours must not become descriptor 1.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+    """Run the installed command `smshook`."""
+    fill_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another encoding gets `\u2192` for `→`, and no traceback.

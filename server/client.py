@@ -1,7 +1,7 @@
 """The service's own API, as the commands ask it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import httpx
 import msgspec
@@ -36,6 +36,15 @@ class _Page(msgspec.Struct, frozen=True):
     has_more: bool
 
 
+class Listing(NamedTuple):
+    """The beginning of a list of the API."""
+
+    items: list[Any]
+    #: Where the list goes on.
+    next_cursor: str
+    more: bool
+
+
 class Client:
     """Use it in `with`: it keeps its connection."""
 
@@ -61,6 +70,24 @@ class Client:
 
     def delete(self, path: str) -> None:
         _refused(self.send("DELETE", path))
+
+    def listing(self, path: str, params: Mapping[str, Any], *, limit: int) -> Listing:
+        """The first `limit` items of a list, and where it goes on.
+
+        Raises Unreachable, Garbled and Problem.
+        """
+        items: list[Any] = []
+        asked = dict(params)
+        while True:
+            # When all are there, one more says whether the list goes on: a page may be empty.
+            missing = limit - len(items)
+            page = self._page(path, {**asked, "limit": min(missing, _MOST) or 1})
+            if missing == 0 and page.data:
+                return Listing(items, str(asked["after"]), more=True)
+            items += page.data
+            asked["after"] = page.next_cursor
+            if not page.has_more:
+                return Listing(items, page.next_cursor, more=False)
 
     def pages(
         self, path: str, params: Mapping[str, Any], *, limit: int, most: int = _MOST

@@ -1,5 +1,6 @@
 """`smshook.yaml`: read once, checked whole, every complaint with its place."""
 
+import hashlib
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,12 @@ from routes.table import Route
 from sinks import SINKS
 from sinks.sink import Sink
 
+from .cautions import cautions
+from .clauses import impossible_clauses
 from .convert import Choices, Conversion
-from .event_types import unknown_types
 from .files import Files, missing_folders
 from .options import (
+    DEFAULT_LISTEN,
     Api,
     ApiKey,
     Config,
@@ -31,9 +34,10 @@ from .options import (
     host_and_port,
     network,
 )
-from .overrides import override
-from .reading import Reading, dotted, nearest
+from .overrides import PREFIX, override
+from .reading import Complaint, Reading, dotted, nearest
 from .schema import schema_of
+from .service_spellings import former_spellings
 from .shown import as_yaml
 from .variables import replace
 from .yaml12 import MAX_BYTES, parse
@@ -47,6 +51,7 @@ __all__ = [
     "Journal",
     "Loaded",
     "Server",
+    "Settings",
     "host_and_port",
     "journal_of",
     "load",
@@ -60,6 +65,8 @@ CHOICES: Choices = {Source: PROVIDERS, Sink: SINKS}
 
 _T = TypeVar("_T")
 
+#: Of `low_balance`: digits, as amounts of events are written.
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 _JOURNAL_URL = re.compile(r"(?m)^[^#\n]*\burl: *[\"']?(sqlite:///[^\s\"'#,}]+)")
 
 
@@ -86,8 +93,94 @@ def load(path: Path, *, environ: Mapping[str, str], flags: Mapping[str, str] = {
     values = _read(reading, path, environ, flags)
     if reading.complaints:
         raise ConfigError(reading.told())
-    config = Config(**values, path=path.absolute())
+    config = Config(**values, path=path.absolute(), digest=reading.digest)
     return Loaded(config=config, warnings=tuple(_warnings(reading, config)))
+
+
+class Settings:
+    """What a command needs of a configuration, whatever is wrong in the rest of it.
+
+    A command that talks to the service needs a key and a token, not the secrets of sinks: a
+    variable that is not set there is no error. Each property raises ConfigError with what is wrong
+    in the options that it reads.
+    """
+
+    def __init__(self, path: Path, *, environ: Mapping[str, str]) -> None:
+        """Raises ConfigError if the file cannot be read at all."""
+        self.path = path.absolute()
+        self._reading = Reading(str(path))
+        self._values = _read(self._reading, path, environ, {})
+        self._need(())
+
+    @property
+    def journal(self) -> Path:
+        self._need(("journal",))
+        journal: Journal = self._values["journal"]
+        return journal.path
+
+    @property
+    def keys(self) -> Mapping[str, ApiKey]:
+        """Those that are right."""
+        api: Api = self._values.get("api", Api())
+        return api.keys
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        self._need(("routes",))
+        return self._values.get("routes", {})  # type: ignore[no-any-return]
+
+    @property
+    def secret(self) -> str:
+        self._need(("server", "secret"))
+        server: Server = self._values["server"]
+        return server.secret.reveal()
+
+    @property
+    def listen(self) -> str:
+        return self._server("listen") or DEFAULT_LISTEN
+
+    @property
+    def public_url(self) -> str | None:
+        return self._server("public_url")
+
+    def _server(self, option: str) -> str | None:
+        # Without a secret there is no Server; its addresses are written all the same.
+        self._need(("server", option))
+        server: Server | None = self._values.get("server")
+        found = self._reading.at(("server", option)) if server is None else getattr(server, option)
+        return None if found is None else str(found)
+
+    def names(self, section: str) -> list[str]:
+        """As written, right or wrong."""
+        written = self._reading.at((section,))
+        return list(written) if isinstance(written, dict) else []
+
+    def source(self, name: str) -> Source | None:
+        """With its tokens; None if there is none of that name."""
+        found: Source | None = self._values.get("sources", {}).get(name)
+        for option in ("provider", "tokens") if found else ("",):
+            self._need(("sources", name, option) if option else ("sources", name))
+        return found
+
+    def complaints(self, path: Place) -> tuple[str, ...]:
+        """What is wrong at the path, below it, or with the whole file."""
+        return self._reading.told(lambda complaint: _concerns(complaint, path))
+
+    def _need(self, path: Place) -> None:
+        if found := self.complaints(path):
+            raise ConfigError(found)
+
+
+def _concerns(complaint: Complaint, path: Place) -> bool:
+    at = complaint.path
+    if complaint.where.startswith(PREFIX):
+        # A variable without a place in the file: its name says where it belongs.
+        name = complaint.where.removeprefix(PREFIX).lower().partition("__")[0]
+        return bool(path) and path[0] == name
+    if not path:
+        return not at
+    size = min(len(at), len(path))
+    return at[:size] == path[:size]
 
 
 def shown(path: Path, environ: Mapping[str, str]) -> str:
@@ -114,6 +207,14 @@ def journal_of(path: Path, environ: Mapping[str, str]) -> Path:
     options = Conversion(reading, CHOICES).options((), _JournalOnly, written)
     journal: Journal = options.get("journal", Journal())
     return journal.under(folder).path
+
+
+def digest_of_file(data: bytes) -> str:
+    """What tells one version of a file from another; nothing of its text can be told from it.
+
+    Half a SHA-256, and kept only where the file's owner alone can read it.
+    """
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 class _JournalOnly(msgspec.Struct, frozen=True):
@@ -157,13 +258,15 @@ def _parse(reading: Reading, path: Path) -> bool:
     """Whether there is something to go on with."""
     try:
         with path.open("rb") as file:
-            written = parse(file.read(MAX_BYTES + 1))
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         reading.complain((), "no such file; `smshook init` writes one")
         return False
     except OSError as exc:
         reading.complain((), f"cannot be read: {exc.strerror}")
         return False
+    reading.digest = digest_of_file(data)
+    written = parse(data)
     reading.places.update({at: f"{reading.file}:{line}" for at, line in written.lines.items()})
     for line, at, text in written.complaints:
         # A path may have two lines: a key given twice.
@@ -203,10 +306,19 @@ class _Checks:
             self.reading.complain(backfill, "none; it sends no callbacks: ask it")
         if source.backfill is not None and source.polled is None:
             self.reading.complain(backfill, "this provider cannot be asked; leave it out")
+        self.low_balance((*path, "low_balance"), source)
         if self.reading.fine(tokens) and not source.tokens and not source.calls_nobody:
             self.reading.complain(tokens, "none; a callback URL needs one: `openssl rand -hex 16`")
         self.tokens(tokens, source.tokens)
         self.allow_from((*path, "allow_from"), source)
+
+    def low_balance(self, path: Place, source: Source) -> None:
+        if source.low_balance is None or not self.reading.fine(path):
+            return
+        if not _AMOUNT.fullmatch(source.low_balance):
+            self.reading.complain(path, 'not an amount; write digits in quotes, such as "5"')
+        elif source.backfill is None:
+            self.reading.complain(path, "needs a `backfill`, which asks for the balance")
 
     def placed(self, path: Place, items: Sequence[_T]) -> list[tuple[int, _T]]:
         """The items with their places in what was written: what is wrong there is left out."""
@@ -294,6 +406,8 @@ def _warnings(reading: Reading, config: Config) -> Iterable[str]:
         mode = 0
     if mode & 0o077:
         yield reading.warning((), f"others can read it, secrets included; chmod 600 {reading.file}")
+    for place, text in reading.notes:
+        yield reading.warning(place, text)
     yield from missing_folders(reading, config.sinks)
     used = {sink for route in config.routes.values() for sink in route.to}
     for name in config.sinks:
@@ -303,7 +417,11 @@ def _warnings(reading: Reading, config: Config) -> Iterable[str]:
         if not route.to:
             yield reading.warning(("routes", name, "to"), "empty: its events are owed to nobody")
     for path in _filters(reading):
-        yield from unknown_types(reading, path)
+        # A key may look at events of a source that is gone.
+        sources = list(config.sources) if path[0] == "routes" else None
+        yield from impossible_clauses(reading, path, sources)
+        yield from former_spellings(reading, path)
+    yield from cautions(reading, config)
 
 
 def _filters(reading: Reading) -> Iterator[Place]:

@@ -11,7 +11,7 @@ from .options import Journal
 from .reading import Reading
 
 #: What SQLite and the service keep beside a journal.
-_BESIDE = ("-wal", "-shm", "-journal", ".lock")
+BESIDE_JOURNAL = ("-wal", "-shm", "-journal", ".lock")
 
 
 class Files:
@@ -25,7 +25,7 @@ class Files:
         self.kept = {config: "is this configuration"}
         if reading.fine(("journal",)):
             self.kept[journal.path] = "is the journal"
-            beside = [journal.path.with_name(f"{journal.path.name}{end}") for end in _BESIDE]
+            beside = [journal.path.with_name(f"{journal.path.name}{end}") for end in BESIDE_JOURNAL]
             self.kept |= dict.fromkeys(beside, "is part of the journal")
 
     def check(self) -> None:

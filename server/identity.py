@@ -64,6 +64,7 @@ class Identity:
         )
         self._cursor, self._sample = AESSIV(derived("encrypted cursor")), derived("sample")
         self._delivery = _Block(derived("delivery id"))
+        self._credential = keyed(derived("credential"))
         self._chance = chance
         #: Kept by the journal, to notice another secret.
         self.seal = derived("journal seal").hex()
@@ -94,6 +95,10 @@ class Identity:
     def fingerprint(self, body: bytes) -> bytes:
         """What tells quarantined bodies apart."""
         return self._body(body)[:_HASH]
+
+    def credential_digest(self, value: str) -> str:
+        """Return `digest:` and 32 digits for a header that holds a secret; latin-1 as HTTP is."""
+        return f"digest:{self._credential(value.encode('latin-1', 'replace'))[:_HASH].hex()}"
 
     def sample_signature(self, source: str, body: bytes) -> str:
         """What marks a callback as sent by ourselves."""

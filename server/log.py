@@ -1,12 +1,14 @@
 """Logs: JSON lines for machines, one readable line a thing for a terminal."""
 
 import asyncio
-import contextlib
 import json
 import logging
+import select
+import sys
+import threading
 import time
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, BinaryIO
 
@@ -19,23 +21,41 @@ Fields = MutableMapping[str, Any]
 Render = Callable[[Any, str, Fields], bytes]
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+#: Bytes of lines that wait for a reader; beyond it lines are dropped and counted.
+BUFFERED = 1024 * 1024
+#: Bytes of one write.
+_AT_ONCE = 64 * 1024
 #: Longer values are cut: a provider's word for a service may be pages long.
 _LONGEST = 200
 #: Accepted events whose delivery a terminal's line still waits for.
 _REMEMBERED = 1000
 
 
-def configure(out: BinaryIO, *, people: bool, level: str, now: Callable[[], float]) -> None:
-    """Set it up, once: everything that logs in this process comes out here.
+def configure(
+    out: BinaryIO,
+    *,
+    people: bool,
+    level: str,
+    now: Callable[[], float],
+    buffered: int = BUFFERED,
+) -> None:
+    """Send everything that this process logs to `out`, which is an unbuffered file.
 
-    `out` is unbuffered: what a reader that has gone did not take must not wait for it, and fail
-    again at exit.
+    A thread of its own writes the lines: whoever logs never waits for a reader. Lines that do not
+    fit into `buffered` bytes are dropped; `log.dropped` says how many, once the reader is back.
     """
+    write_out()
     render: Render = Readable(now) if people else json_line
-    lines = _Lines(out)
+    stamp = _Stamp(now)
+
+    def report(dropped: int) -> bytes:
+        fields: Fields = {"event": "log.dropped", "lines": dropped}
+        return render(None, "warning", stamp(None, "warning", fields))
+
+    lines = _Lines(out, report, buffered)
     _lines[:] = [lines]
     structlog.configure(
-        processors=[_Stamp(now), render],
+        processors=[stamp, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_args: lines,
         cache_logger_on_first_use=False,
@@ -43,59 +63,148 @@ def configure(out: BinaryIO, *, people: bool, level: str, now: Callable[[], floa
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
 
 
-def write_out() -> None:
-    """What was said must be written now: the process is about to end."""
+def forward_stderr() -> None:
+    """Log what Python itself would print to stderr, which may be a pipe that nobody reads."""
+    logging.captureWarnings(capture=True)
+    sys.unraisablehook = _unraisable
+
+
+def write_out(within: float = 1.0) -> bool:
+    """Wait until every line is written, `within` seconds at most; False if some are left.
+
+    For a process that is about to end.
+    """
+    return all(lines.flush(within) for lines in _lines)
+
+
+def say(text: str) -> None:
+    """Print a text for people between the lines of the log, without waiting for its reader."""
     for lines in _lines:
-        lines.write_out()
+        lines.msg(f"{text}\n".encode(errors="backslashreplace"))
 
 
 class _Lines:
-    """Writes whole lines; a reader that has gone away must not stop the service.
+    """Whole lines on their way to a reader who may be slow, stuck or gone.
 
-    What is said in one turn of the event loop is written at its end, at once: each write lets the
-    interpreter's other threads go first.
+    The lines of one turn of the event loop reach the writer together: waking it costs as much as
+    making a line.
     """
 
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
+    def __init__(self, out: BinaryIO, report: Callable[[int], bytes], buffered: int) -> None:
+        self._out, self._report, self._buffered = out, report, buffered
+        self._loop: asyncio.AbstractEventLoop | None = None  # that will wake the writer
+        self._changed = threading.Condition()
+        self._lines: deque[bytes] = deque()
+        #: Bytes that are not written yet.
+        self._size = 0
+        #: Lines that were lost since the last report.
+        self._dropped = 0
+        #: The last write worked.
+        self._works = True
+        #: The last line was cut short, by a full disk.
         self._torn = False
-        self._said: list[bytes] = []
-        self._loop: asyncio.AbstractEventLoop | None = None  # that will write it out
+        self._writer: threading.Thread | None = None
 
     def msg(self, line: bytes) -> None:
         if not line:
             return
-        self._said.append(line)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.write_out()
-            return
-        if loop is not self._loop:
-            self._loop = loop
-            loop.call_soon(self.write_out)
-
-    def write_out(self) -> None:
-        self._loop = None
-        said, self._said = self._said, []
-        if said:
-            self._write(b"".join(said))
-
-    def _write(self, lines: bytes) -> None:
-        left = memoryview(b"\n" + lines if self._torn else lines)
-        whole = len(left)
-        with contextlib.suppress(OSError, ValueError):
-            while left and (written := self._out.write(left)):
-                left = left[written:]
-            self._out.flush()
-        if len(left) < whole:
-            # The disk became full in the middle: what comes next begins a line of its own.
-            self._torn = len(left) > 0
+        with self._changed:
+            if self._size + len(line) > self._buffered:
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._size += len(line)
+        self._wake_soon()
 
     debug = info = warning = error = critical = msg
 
+    def flush(self, within: float) -> bool:
+        if self._waits():
+            self._wake()
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waits(), within)
 
-#: The one that is set up.
+    def _waits(self) -> bool:
+        return self._size > 0 or (self._dropped > 0 and self._works)
+
+    def _wake_soon(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._wake()
+            return
+        if loop is not self._loop:
+            self._loop = loop
+            loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._loop = None
+        with self._changed:
+            if self._writer is None:
+                # A daemon: a reader who never comes back must not keep the process.
+                self._writer = threading.Thread(target=self._write_all, name="log", daemon=True)
+                self._writer.start()
+            self._changed.notify_all()
+
+    # In the writer's thread
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._waits)
+                said = self._next()
+            left = self._write(said)
+            with self._changed:
+                self._size -= len(said)
+                self._works = not left
+                self._dropped += left
+                dropped = self._dropped if self._works else 0
+            if dropped:
+                works = not self._write(self._report(dropped))
+                with self._changed:
+                    self._works = works
+                    self._dropped -= dropped if works else 0
+            with self._changed:
+                self._changed.notify_all()
+
+    def _next(self) -> bytes:
+        taken, size = [], 0
+        while self._lines and size < _AT_ONCE:
+            taken.append(self._lines.popleft())
+            size += len(taken[-1])
+        return b"".join(taken)
+
+    def _write(self, lines: bytes) -> int:
+        """How many lines were not written whole."""
+        # What comes after a torn line begins a line of its own.
+        left = memoryview(b"\n" + lines if self._torn and lines else lines)
+        whole = len(left)
+        try:
+            while left:
+                written = self._out.write(left)
+                if written is None:  # somebody made it non-blocking, which all who have it share
+                    _wait_until_writable(self._out.fileno())
+                else:
+                    left = left[written:]
+        except (OSError, ValueError):  # the disk is full, the reader is gone
+            pass
+        if len(left) == whole:
+            return lines.count(b"\n")
+        self._torn = len(left) > 0
+        return bytes(left).count(b"\n")
+
+
+def _wait_until_writable(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    poll.poll()
+
+
+def _unraisable(args: "sys.UnraisableHookArgs") -> None:
+    structlog.get_logger().error("library.complained", error=args.exc_type.__name__)
+
+
+#: The one that `configure` made.
 _lines: list[_Lines] = []
 
 
@@ -151,8 +260,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=_kind).encode
 class Readable:
     """`18:42:37 sms.received tellabot Google +1850***4729 → log ok 4 ms`.
 
-    An event's line is written when its delivery was attempted; until then what was said at the
-    door is remembered.
+    An event gets its line when a delivery was attempted; until then its words are remembered.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -172,31 +280,37 @@ class Readable:
             case "callback.accepted" | "order.expired":
                 return self._remember(fields)
             case "delivery.attempted":
-                return f"{self._event(fields['event_id'])} → {_outcome(fields, self._now())}"
+                return f"{self._event(fields)} → {_outcome(fields, self._now())}"
+            case "delivery.dead" | "delivery.expired":
+                return f"{self._event(fields)} → {_end(fields)}"
             case "callback.duplicate":
-                return f"{self._event(fields['event_id'])} came again: duplicate"
-            case "service.started":
-                return None  # the welcome says more
+                return f"{self._event(fields)} received again: duplicate"
         words = _WORDS.get(fields["event"])
         return words(fields) if words else _others(fields)
 
     def _remember(self, fields: Fields) -> str | None:
-        words = (fields["type"], fields["source"], fields.get("service"), fields.get("to"))
-        line = " ".join(str(word) for word in words if word)
+        line = _event(fields)
         self._accepted[fields["event_id"]] = line
         if len(self._accepted) > _REMEMBERED:
             self._accepted.popitem(last=False)
-        return None if fields["sinks"] else f"{line} → no route takes it; kept"
+        return None if fields["sinks"] else f"{line} → no route matches; kept"
 
-    def _event(self, event_id: str) -> str:
-        return self._accepted.get(event_id, event_id)
+    def _event(self, fields: Fields) -> str:
+        """An event from before the start is not remembered: its line says what the fields do."""
+        id_ = str(fields["event_id"])
+        return self._accepted.get(id_) or (_event(fields) if "type" in fields else id_)
+
+
+def _event(fields: Mapping[str, Any]) -> str:
+    words = (fields["type"], fields["source"], fields.get("service"), fields.get("to"))
+    return " ".join(str(word) for word in words if word)
 
 
 def _outcome(fields: Mapping[str, Any], now: float) -> str:
     sink = fields["sink"]
     if fields["outcome"] == "delivered":
         again = f", attempt {fields['attempt']}" if fields["attempt"] > 1 else ""
-        return f"{sink} ok {fields['since_ms']:.0f} ms{again}"
+        return f"{sink} ok {_milliseconds(fields['since_ms'])}{again}"
     status = f" {fields['status']}" if fields.get("status") else ""
     why = _WHY.get(fields["error"], fields["error"])
     if fields.get("due_at") is None:
@@ -205,52 +319,128 @@ def _outcome(fields: Mapping[str, Any], now: float) -> str:
     return f"{sink} {fields['outcome']}: {why}{status}, again in {wait}"
 
 
+def _end(fields: Mapping[str, Any]) -> str:
+    sink, attempts = fields["sink"], f"after {_counted(fields['attempt'], 'attempt')}"
+    if fields["event"] == "delivery.expired":
+        return f"{sink} expired {attempts}"
+    return f"{sink} dead {attempts}; smshook deliveries retry {fields['delivery_id']}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _milliseconds(took: float) -> str:
+    return f"{took:.0f} ms" if took < 1000 else _seconds(took / 1000)  # noqa: PLR2004 - a second
+
+
 def _seconds(wait: float) -> str:
-    """`0.2 s`; whole ones from 1 s on."""
-    return f"{wait:.0f} s" if round(wait, 1) >= 1 else f"{wait:.1f} s"
+    """`0.2 s`, `34 s`, `5 m 34 s`, `2 h 5 m`, `1 d 3 h`."""
+    if round(wait, 1) < 1:
+        return f"{wait:.1f} s"
+    minutes, seconds = divmod(round(wait), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")]
+    first = next((index for index, (count, _) in enumerate(parts) if count), 0)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
 
 
 def _quarantined(fields: Mapping[str, Any]) -> str:
     source, reason = fields.get("source"), fields.get("reason")
-    what = f"was not understood ({reason})"
+    why = f"({reason})"
     if reason == "address":
-        what = f"came from {fields.get('peer')}, which allow_from does not name; it is kept"
+        why = f"because allow_from does not name {fields.get('peer')}"
     show = f"smshook quarantine show {fields.get('quarantine_id')}"
-    return f"{source}: a callback {what}; {show}"
+    return f"{source}: callback quarantined {why}; {show}"
 
 
 def _rejected(fields: Mapping[str, Any]) -> str:
+    reason = str(fields.get("reason"))
     who = ", ".join(str(it) for it in (fields.get("source"), fields.get("peer")) if it)
-    return f"turned away: {fields.get('reason')}" + (f" ({who})" if who else "")
+    words = f"rejected: {_REASONS.get(reason, reason)}" + (f" ({who})" if who else "")
+    return words + _and_more(fields)
 
 
-#: Warnings that people see, in words.
+def _unavailable(fields: Mapping[str, Any]) -> str:
+    who = ", ".join(str(it) for it in (fields.get("source"), fields.get("peer")) if it)
+    return "callback answered 503" + (f" ({who})" if who else "") + _and_more(fields)
+
+
+def _and_more(fields: Mapping[str, Any]) -> str:
+    return f"; {fields['unlogged']} more not shown" if fields.get("unlogged") else ""
+
+
 def _backfilled(fields: Mapping[str, Any]) -> str | None:
-    """A round that was due and brought nothing is nothing to read."""
+    """None for a round on the timer that found nothing."""
     source, error = fields["source"], fields.get("error")
     if error is not None:
-        return f"{source}: its provider was asked and {error}: {fields.get('detail')}"
+        return f"{source}: backfill failed: {error}: {fields.get('detail')}"
     if fields["why"] == "timer" and not fields["new"]:
         return None
     notices = ", ".join(fields.get("notices") or ())
-    found = f"{fields['new']} new, {fields['known']} known"
-    return f"{source}: its provider was asked: {found}{notices and f' ({notices})'}"
+    found = f"{fields['new']} new, {fields['known']} already stored"
+    return f"{source}: backfill finished, {found}{notices and f' ({notices})'}"
 
 
+def _stopped(fields: Mapping[str, Any]) -> str:
+    pending = fields.get("pending")
+    if pending is None:
+        return "stopped"
+    return f"stopped; {pending} {'delivery' if pending == 1 else 'deliveries'} pending"
+
+
+def _nothing(_fields: Mapping[str, Any]) -> None:
+    return None
+
+
+def _money(fields: Mapping[str, Any]) -> str:
+    currency = fields.get("currency")
+    return f"{fields['amount']} {currency}" if currency else str(fields["amount"])
+
+
+#: What people read in place of an event's name and fields.
 _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "account.low": lambda fields: (
+        f"{fields['source']}: balance {_money(fields)} is below {fields['threshold']}"
+    ),
     "backfill.finished": _backfilled,
+    "balance.unreadable": lambda fields: f"{fields['source']}: the balance is not a number",
     "callback.quarantined": _quarantined,
     "callback.rejected": _rejected,
-    "journal.sqlite_old": lambda fields: (
-        f"SQLite {fields.get('version')} is old; safe here, see docs/operations.md"
+    "callback.unavailable": _unavailable,
+    "config.warning": lambda fields: str(fields.get("warning")),
+    "connections.full": lambda fields: (
+        f"{fields.get('most')} connections are open: idle ones are closed for new ones"
     ),
+    "journal.sqlite_old": _nothing,
+    "log.dropped": lambda fields: (
+        f"{_counted(fields['lines'], 'line')} of this log dropped: nothing read it"
+    ),
+    "service.started": _nothing,  # the welcome says more
+    "service.stopping": _nothing,  # `stopped` follows within seconds
+    "service.stopped": _stopped,
+    "sink.paused": lambda fields: f"{fields.get('sink')} paused ({fields.get('reason')})",
+    "sink.resumed": lambda fields: f"{fields.get('sink')} resumed",
     "sink.readable_by_others": lambda fields: (
-        f"others can read {fields.get('path')}; chmod 600 keeps it to you"
+        f"others can read {fields.get('path')}; keep it private with chmod 600"
     ),
     "sink.mended": lambda fields: (
-        f"{fields.get('path')}: a last line that was cut short is taken off"
-        f" ({fields.get('bytes')} bytes); what was in it is sent again"
+        f"{fields.get('path')}: removed an unfinished last line ({fields.get('bytes')} bytes);"
+        " its deliveries are sent again"
     ),
+}
+#: Why a request was rejected.
+_REASONS = {
+    "address": "address not in allow_from",
+    "connections": "too many connections",
+    "method": "method not allowed",
+    "path": "unknown path",
+    "rate": "over the source's rate",
+    "signature": "invalid signature",
+    "timeout": "body not complete in time",
+    "token": "invalid token",
+    "too_large": "body too large",
 }
 #: Our words for errors that need more of them.
 _WHY = {"missing": "its folder is missing"}

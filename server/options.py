@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from journal.quantity import Secret, Size
+from journal.quantity import Duration, Secret, Size
 from receiver.proof import digest_of
 from receiver.source import Source
 from routes.table import Route
@@ -18,10 +18,12 @@ from sinks.sink import Sink
 from .convert import Check
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _SHORTEST_SECRET = 32
 # Callback URLs are on the internet: a shorter token is found by trying.
 _SHORTEST_TOKEN = 16
 _SQLITE = "sqlite:///"
+DEFAULT_LISTEN = "127.0.0.1:8080"
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
@@ -76,10 +78,28 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _host_name(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise ValueError("write a name without a port, such as smshook.example.com")
+    return text.lower()
+
+
 def _max_body(size: Size) -> Size:
     if size <= 0:
         raise ValueError("write more than 0, such as 64KiB")
     return size
+
+
+def _keep_alive(duration: Duration) -> Duration:
+    if duration < 1:
+        raise ValueError("write 1s or more; proxies keep connections for a minute or two")
+    return duration
+
+
+def _connections(count: int) -> int:
+    if count < 1:
+        raise ValueError("write 1 or more, or leave it out")
+    return count
 
 
 def _server_secret(secret: Secret) -> Secret:
@@ -136,10 +156,14 @@ Scope = Literal["events:read", "codes:read", "deliveries:write", "subscriptions:
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Where callbacks come in: `/in` and health, nothing else. Change it to be reachable from
     #: outside (`0.0.0.0:8080` in a container); `:0` takes any free port.
-    listen: Annotated[str, Check(_listen)] = "127.0.0.1:8080"
-    #: Where the API and `/metrics` are, and health too. `same`: on `listen`, when one port is all
+    listen: Annotated[str, Check(_listen)] = DEFAULT_LISTEN
+    #: Where the API is, and health too. `same`: on `listen`, when one port is all
     #: there is; the API is then as reachable as the callbacks.
     admin_listen: Annotated[str, Check(_admin_listen)] = "127.0.0.1:8081"
+    #: Further names in the `Host` of requests to an `admin_listen` on this machine alone. It
+    #: answers to addresses, to names without a dot and to the name of `public_url`; else a web page
+    #: could reach it through your browser. Set it for a proxy that passes its own name on.
+    admin_hosts: tuple[Annotated[str, Check(_host_name)], ...] = ()
     #: What printed callback URLs begin with, such as `https://hooks.example.com`: set it to the
     #: name that providers reach you by. A path in it is stripped by your proxy.
     public_url: Annotated[str, Check(_public_url)] | None = None
@@ -148,6 +172,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trusted_proxies: tuple[Network, ...] = ()
     #: Larger callbacks are answered 413. Change it for a provider that sends more.
     max_body: Annotated[Size, Check(_max_body)] = Size(64 * 1024)
+    #: How long an idle connection is kept. Longer than your proxy or tunnel keeps it, or it sends a
+    #: callback into one that is being closed. Change it for a proxy that waits longer.
+    keep_alive: Annotated[Duration, Check(_keep_alive)] = Duration(180)
+    #: Open connections, at most. Unset: half of what the limit of open files allows, at most
+    #: 20,000. One peer may hold half of them, your own machine and `trusted_proxies` any number.
+    connections: Annotated[int, Check(_connections)] | None = None
     #: Any random text of 32 bytes or more; it keys dedupe keys and cursors. Do not change it: the
     #: journal belongs to it, and with another the service does not start.
     secret: Annotated[Secret, Check(_server_secret)]
@@ -207,6 +237,8 @@ class Config(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     #: The file itself, absolute.
     path: Path
+    #: Tells the file as it was read from a later edit; empty where there was no file.
+    digest: str = ""
 
     @property
     def folder(self) -> Path:

@@ -9,6 +9,7 @@ from msgspec.structs import fields
 
 from .convert import Choices, shape, tag_field_of, tag_of, wanted
 from .reading import Reading, dotted, nearest
+from .variables import line_end_dropped, without_line_end
 from .yaml12 import Path
 
 PREFIX = "SMSHOOK_"
@@ -58,11 +59,13 @@ class _Overriding:
     def from_variable(self, name: str, text: str) -> None:
         try:
             spot = self.spot(_Spot((), (self.type,)), name.removeprefix(PREFIX))
-            value = self.read(spot, text)
+            value = self.read(spot, without_line_end(text))
         except _Unknown as exc:
             self.reading.complain_in(name, (), str(exc))
             return
         self.put(spot, value, name)
+        if value == without_line_end(text) != text:
+            self.reading.notes.append((spot.path, line_end_dropped(name)))
 
     def spot(self, at: _Spot, rest: str) -> _Spot:
         """Down from `at`, by the names that the rest of the variable's name begins with."""

@@ -2,23 +2,53 @@
 
 import asyncio
 import contextlib
-import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
-from journal import Arrival, Journal, Order, Planned, Quarantine, Recorded, Rejection, Twin
+from journal import (
+    AccountBalance,
+    Arrival,
+    Journal,
+    Order,
+    Planned,
+    Quarantine,
+    Recorded,
+    Rejection,
+    Twin,
+)
 from journal.book import Book
 from journal.commit import STALLED, Broken, Unavailable
-from journal.event import Event, OrderExpired, rfc3339
-from journal.order import AWAITED, BY_NUMBER, joined, told_by
+from journal.event import (
+    AccountLow,
+    Data,
+    Event,
+    Money,
+    NumberAssigned,
+    OrderExpired,
+    Service,
+    rfc3339,
+)
+from journal.order import (
+    AWAITED,
+    BY_NUMBER,
+    TIME_UP,
+    RegisteredBy,
+    joined,
+    lasting,
+    provided,
+    told_by,
+)
+from receiver.credentials import Headers, without_credentials
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
-from receiver.reading import service
-from receiver.source import Callback, Happening, Key, Malformed
+from receiver.sampled import Sampled
+from receiver.services import service
+from receiver.source import Callback, Happening, Key, Malformed, Source
 from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
 
@@ -48,8 +78,19 @@ class _Draft(NamedTuple):
     #: How it is told apart from what came another way.
     twin: Twin | None
     plan: Plan
-    #: Of the order that it belongs to.
+    #: The order that it belongs to.
     order: str | None
+    #: The fields that it has from that order.
+    taken: tuple[str, ...]
+
+
+class _Foreseen(NamedTuple):
+    """An order that an event names, in the book before it is in the journal."""
+
+    given: Order
+    #: As the book had it; None: it had none.
+    before: Order | None
+    order: Order
 
 
 class Pipeline:
@@ -64,16 +105,19 @@ class Pipeline:
         journal: Journal,
         identity: Identity,
         now: Callable[[], float],
+        ticks: Callable[[], float] = time.monotonic,
         book: Book | None = None,
     ) -> None:
+        self._sampled = Sampled(ticks)
         #: The orders that events may belong to.
         self._book = Book() if book is None else book
         self._gates = {gate.name: gate for gate in gates}
         self._routes, self._workers, self._journal = routes, workers, journal
-        self._identity, self._now = identity, now
+        self._identity, self._now, self._ticks = identity, now, ticks
         self._rejections: dict[tuple[str, str, str], Rejection] = {}
         self._writing_rejections = asyncio.Lock()
-        self._complained = -math.inf
+        #: By `ticks`.
+        self._complained = float("-inf")
         self._draining = False
         self._log = log.bind()  # once: looking it up costs as much as writing a line
 
@@ -92,6 +136,24 @@ class Pipeline:
     def request_id(self) -> str:
         return self._identity.request_id()
 
+    def without_credentials(self, source: str, callback: Callback) -> Callback:
+        own = self._gates[source].source.secret_headers
+        headers = without_credentials(
+            callback.headers, source, own, self._identity.credential_digest
+        )
+        return msgspec.structs.replace(callback, headers=headers)
+
+    def stored_headers(self, source: str, headers: Headers) -> Headers:
+        """Return what may be shown of stored headers, and what is to be stored of them."""
+        gate = self._gates.get(source)
+        own = gate.source.secret_headers if gate else frozenset[str]()
+        digest = self._identity.credential_digest
+        return without_credentials(headers, source, own, digest, stored=True)
+
+    def new_id(self, at: float) -> str:
+        """A UUIDv7 of that time, in seconds since the epoch."""
+        return self._identity.event_id(at)
+
     async def accept(
         self,
         caller: Caller,
@@ -101,32 +163,97 @@ class Pipeline:
         replaces: str | None = None,
     ) -> Accepted:
         """Route, then record. When this returns, nothing can be lost."""
+        recorded = await self.record(caller, callback, happenings, replaces=replaces)
+        status = "accepted" if any(recorded.new) else "duplicate"
+        return Accepted(status=status, events=recorded.ids)
+
+    async def record(
+        self,
+        caller: Caller,
+        callback: Callback,
+        happenings: Sequence[Happening],
+        *,
+        replaces: str | None = None,
+    ) -> Recorded:
+        """Do what `accept` does, and return for each happening whether it is new."""
         # What `recordedtime` says, to its last digit: `since` and `until` compare with this.
         at = round(self._now(), 6)
+        foreseen = [self._foresee(caller.source, happening.data, at) for happening in happenings]
         drafts = [self._joined(caller.source, happening, at) for happening in happenings]
         # All drafts first: from here on places in queues are kept, and nothing may fail.
-        plans = [self._plan(draft, at) for draft in drafts]
+        plans = [
+            self._plan(draft, at, tells=one and one.given)
+            for draft, one in zip(drafts, foreseen, strict=True)
+        ]
+
+        def then(outcome: Recorded | Exception) -> None:
+            self._take_orders(foreseen, outcome)
+            self._hand_over(plans, outcome)
+
         try:
             recorded = await self._journal.record(
                 _arrival(caller, callback),
                 plans,
-                then=lambda outcome: self._hand_over(plans, outcome),
+                then=then,
                 replaces=replaces,
             )
         except Unavailable as exc:
             self._complain(exc)
             raise
-        if any(recorded.new) and callback.channel == "callback":
+        if any(recorded.new) and callback.channel == "callback" and replaces is None:
             self._gates[caller.source].watch.heard(callback, happenings)
         self._say(caller, callback, plans, recorded)
-        status = "accepted" if any(recorded.new) else "duplicate"
-        return Accepted(status=status, events=recorded.ids)
+        return recorded
 
-    async def expire(self, order: Order) -> bool:
-        """Say that it ended and nothing came; False: something did, or it ends otherwise."""
+    async def expire(self, order: Order, reason: str = TIME_UP, *, at_once: bool = False) -> bool:
+        """End an order with its event; False: something came, or it ended otherwise.
+
+        `at_once`: the provider said so, and its time need not be up.
+        """
         at = round(self._now(), 6)
         gate = self._gates.get(order.source)  # it may be configured no more
-        planned = self._plan(self._draft(order.source, _end_of(order, gate), at, order.id), at)
+        happening = _end_of(order, reason, gate)
+        planned = self._plan(self._draft(order.source, happening, at, order.id), at)
+        recorded = await self._said_by_us(
+            planned,
+            lambda then: self._journal.expire(planned, reason=reason, at_once=at_once, then=then),
+        )
+        if recorded:
+            said = _said(planned)
+            self._log.info(
+                "order.expired", source=order.source, order_id=order.id, reason=reason, **said
+            )
+        return recorded
+
+    async def set_balance(self, balance: AccountBalance) -> bool:
+        """Keep the balance of an account; whether it fell below its threshold, with an event."""
+        gate = self._gates[balance.source]
+        if not balance.low or gate.source.low_balance is None:
+            await self._journal.set_balance(balance, None)
+            return False
+        at = round(self._now(), 6)
+        happening = _low(balance, gate, self._identity.event_id(at))
+        planned = self._plan(self._draft(balance.source, happening, at), at)
+        recorded = await self._said_by_us(
+            planned, lambda then: self._journal.set_balance(balance, planned, then=then)
+        )
+        if recorded:
+            self._log.warning(
+                "account.low",
+                source=balance.source,
+                amount=balance.amount,
+                currency=balance.currency,
+                threshold=gate.source.low_balance,
+                **_said(planned),
+            )
+        return recorded
+
+    async def _said_by_us(
+        self,
+        planned: Planned,
+        write: Callable[[Callable[[Recorded | Exception | None], None]], Awaitable[object]],
+    ) -> bool:
+        """Record an event that no callback brought, if it is to be; whether it was."""
 
         def then(outcome: Recorded | Exception | None) -> None:
             if isinstance(outcome, Recorded):
@@ -135,14 +262,10 @@ class Pipeline:
                 forget(self._workers, planned.owed)
 
         try:
-            recorded = await self._journal.expire(planned, then=then)
+            return await write(then) is not None
         except Unavailable as exc:
             self._complain(exc)
             raise
-        if recorded is None:
-            return False
-        self._log.info("order.expired", source=order.source, order_id=order.id, **_said(planned))
-        return True
 
     async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
         """Keep the bytes of what was not understood."""
@@ -171,14 +294,17 @@ class Pipeline:
         return kept.id
 
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
-        """Count what was turned away; `write_rejections` makes it durable."""
-        self._log.warning(
-            "callback.rejected",
-            request_id=request_id,
-            source=source or None,
-            peer=peer,
-            reason=reason,
-        )
+        """Count a rejected request; `write_rejections` makes it durable."""
+        unlogged = self._sampled.take(reason)
+        if unlogged is not None:
+            self._log.warning(
+                "callback.rejected",
+                request_id=request_id,
+                source=source or None,
+                peer=peer,
+                reason=reason,
+                unlogged=unlogged or None,
+            )
         at = self._now()
         self._count(
             Rejection(reason=reason, source=source, peer=peer, count=1, first_at=at, last_at=at)
@@ -217,11 +343,17 @@ class Pipeline:
                 for rejection in rejections.values():
                     self._count(rejection)
 
+    def say_rejections(self) -> None:
+        """Log how many rejections got no line of their own."""
+        for reason, unlogged in self._sampled.left_out().items():
+            self._log.warning("callback.rejected", reason=reason, unlogged=unlogged)
+
     async def keep_watch(self) -> None:
         """Each second: what was turned away is written, and a journal that failed is tried."""
         stalled = False
         while True:
             await asyncio.sleep(1)
+            self.say_rejections()
             stalled = self._say_stalled(stalled)
             await self.write_rejections()
             if not self._journal.working and not self._journal.broken:
@@ -269,15 +401,50 @@ class Pipeline:
             raise Unknown
         at = round(self._now(), 6)
         source, now = gate.source, datetime.fromtimestamp(at, UTC)
-        encoding = "form" if "form" in source.encodings else "json"
         number = secrets.randbelow(_SAMPLES)
-        sample = source.sample(source.kinds[0], encoding, number=number, now=now)
+        sample = source.sample(source.kinds[0], source.usual_encoding, number=number, now=now)
         callback = Callback(headers=(), body=sample.body, peer="", received=now, sample=True)
         [happening] = understood(gate, callback)
         draft = self._draft(gate.name, happening, at)
         return draft.event.id, draft.body
 
     # --- down the page --------------------------------------------------------------------
+
+    def _foresee(self, source: str, data: Data, at: float) -> _Foreseen | None:
+        """The order that the event names, if it is one that gives a request its number.
+
+        Events that come from now on belong to it: they are recorded after it.
+        """
+        if not isinstance(data, NumberAssigned) or data.request_id is None:
+            return None
+        given = Order(
+            id=self._identity.event_id(at),
+            source=source,
+            provider=data.provider,
+            kind="request_id",
+            name=data.request_id,
+            number=data.to,
+            service=None if data.service is None else data.service.id,
+            country=data.country,
+            price=data.price,
+            created_at=at,
+            expires_at=at + lasting("request_id"),
+            lasts=lasting("request_id"),
+            origin=RegisteredBy.PROVIDER,
+        )
+        given = provided(given)
+        before = self._book.known(given)
+        return _Foreseen(given, before, self._book.foresee(given, None))
+
+    def _take_orders(
+        self, foreseen: Sequence[_Foreseen | None], outcome: Recorded | Exception
+    ) -> None:
+        """Put what became of the orders that events name into the book."""
+        orders = () if isinstance(outcome, Exception) else outcome.orders
+        for one in filter(None, reversed(foreseen)):
+            self._book.take_back(one.order, one.before)
+        for order in orders:
+            self._book.put(order)
 
     def _joined(self, source: str, happening: Happening, at: float) -> _Draft:
         """With what its order knows, which routes may ask for."""
@@ -287,12 +454,17 @@ class Pipeline:
         order = self._book.find(source, told)
         if order is None:
             return self._draft(source, happening, at)
-        data = joined(happening.data, order)
+        data, taken = joined(happening.data, order)
         happening = msgspec.structs.replace(happening, data=data)
-        return self._draft(source, happening, at, order.id)
+        return self._draft(source, happening, at, order.id, taken)
 
     def _draft(
-        self, source: str, happening: Happening, at: float, order: str | None = None
+        self,
+        source: str,
+        happening: Happening,
+        at: float,
+        order: str | None = None,
+        taken: tuple[str, ...] = (),
     ) -> _Draft:
         """The event that a happening becomes, and which routes and sinks are for it."""
         recordedtime = rfc3339(at)
@@ -309,9 +481,10 @@ class Pipeline:
         )
         body = msgspec.json.encode(event)
         fields = msgspec.to_builtins(event)
-        return _Draft(event, fields, body, keys, happening.twin, plan(self._routes, fields), order)
+        routed = plan(self._routes, fields)
+        return _Draft(event, fields, body, keys, happening.twin, routed, order, taken)
 
-    def _plan(self, draft: _Draft, at: float) -> Planned:
+    def _plan(self, draft: _Draft, at: float, tells: Order | None = None) -> Planned:
         """What the event owes, with a place kept in the queue of each sink that has room."""
         return Planned(
             event=draft.event,
@@ -320,6 +493,8 @@ class Pipeline:
             keys=draft.keys,
             twin=draft.twin,
             order=draft.order,
+            taken=draft.taken,
+            tells=tells,
             routes=draft.plan.routes,
             owed=tuple(self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks),
         )
@@ -357,19 +532,16 @@ class Pipeline:
 
     def _complain(self, exc: Unavailable) -> None:
         """Once a second: a full disk refuses thousands of callbacks a second."""
-        ticks = asyncio.get_running_loop().time()
-        if ticks - self._complained < 1 and not isinstance(exc, Broken):
+        if self._ticks() - self._complained < 1 and not isinstance(exc, Broken):
             return
-        self._complained = ticks
+        self._complained = self._ticks()
         self._log.error("journal.error", error=str(exc))
 
 
-def _end_of(order: Order, gate: Gate | None) -> Happening:
-    """What there is to tell of an order that ended, by its source if that is configured."""
-    source = gate and gate.source
-    id_ = order.service
+def _end_of(order: Order, reason: str, gate: Gate | None) -> Happening:
+    """The end of an order, in the words of its source if that is configured."""
+    source = None if gate is None else gate.source
     named: Mapping[str, Any] = {} if order.kind == BY_NUMBER else {order.kind: order.name}
-    name = source.service_name(id_) if source and id_ else None
     return Happening(
         subject=order.subject,
         time=None,
@@ -384,8 +556,33 @@ def _end_of(order: Order, gate: Gate | None) -> Happening:
             time_from="received",
             to=order.number,
             country=order.country or (source.country if source else None),
-            service=service(id_, name),
+            service=service_of(source, order.service),
+            reason=reason,
             **named,
+        ),
+    )
+
+
+def service_of(source: Source | None, id_: str | None) -> Service | None:
+    """The service with that id, as the source's events have it; None: no source is configured."""
+    return source.service(id_) if source else service(id_)
+
+
+def _low(balance: AccountBalance, gate: Gate, unique: str) -> Happening:
+    """`unique` makes it another event than that of the last crossing."""
+    source = gate.source
+    return Happening(
+        subject=f"account/{gate.name}",
+        time=None,
+        keys=(Key(parts=("account.low", unique)),),
+        data=AccountLow(
+            provider=str(type(source).__struct_config__.tag),
+            channel="poll",
+            labels=source.labels,
+            sample=False,
+            time_from="received",
+            balance=Money(amount=balance.amount, currency=balance.currency),
+            threshold=source.low_balance or "",
         ),
     )
 

@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from .yaml12 import Path
@@ -33,6 +33,8 @@ class Reading:
     def __init__(self, file: str) -> None:
         self.file = file
         self.value: dict[str, Any] = {}
+        #: Of the file's bytes.
+        self.digest = ""
         #: `smshook.yaml:14`, or the name of a variable.
         self.places: dict[Path, str] = {(): file}
         #: Texts that came from a variable: `8` may be meant as a number.
@@ -41,6 +43,8 @@ class Reading:
         self.hidden: set[Path] = set()
         #: In the order they were found.
         self.complaints: list[Complaint] = []
+        #: What can be meant and probably is not: a place, and what to say of it.
+        self.notes: list[tuple[Path, str]] = []
 
     def complain(self, path: Path, text: str) -> None:
         self.complain_in(self._where(path), path, text)
@@ -60,9 +64,10 @@ class Reading:
         """Nothing is wrong at the path or below it."""
         return not any(wrong.path[: len(path)] == path for wrong in self.complaints)
 
-    def told(self) -> tuple[str, ...]:
-        """Every complaint with its place, in the order of the file."""
-        return tuple(str(it) for it in sorted(self.complaints, key=self._order))
+    def told(self, concerns: Callable[[Complaint], bool] = lambda _: True) -> tuple[str, ...]:
+        """Every complaint, or those of concern, with its place, in the order of the file."""
+        found = filter(concerns, self.complaints)
+        return tuple(str(it) for it in sorted(found, key=self._order))
 
     def warning(self, path: Path, text: str) -> str:
         return str(Complaint(self._where(path), path, dotted(path), text))

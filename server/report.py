@@ -23,7 +23,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[str, str | None]
     #: `waiting`, `received`, `expired` or `cancelled`.
     state: str
-    #: From when it was told to when its first SMS or call was accepted; None: not known.
+    #: From its registration to when its first SMS or call was accepted; None: not known.
     seconds: float | None = None
     amount: Decimal | None = None
     currency: str | None = None
@@ -69,11 +69,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def outcome(order: Mapping[str, Any], seconds: float | None) -> Outcome:
-    """Of an order as the API lists it."""
+    """Of an order as the API lists it; its service becomes the key that events have."""
+    fields = {name: order[name] for name in FIELDS}
+    fields["service"] = order["service_key"]
     price = order["price"] or {"amount": None, "currency": None}
     amount = price["amount"]
     return Outcome(
-        fields={name: order[name] for name in FIELDS},
+        fields=fields,
         state=order["state"],
         seconds=seconds,
         amount=None if amount is None else Decimal(amount),

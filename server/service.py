@@ -3,33 +3,41 @@
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import os
 import random
 import resource
-import signal
 import socket
 import sqlite3
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 import uvloop
 
-from journal import Journal
+from journal import Journal, Stats
 from journal.book import Book
+from journal.clock import WallClock
 from journal.commit import Broken
 from journal.lock import Holder, Lock
+from journal.quantity import Rate
 from journal.sqlite import SQLiteJournal, has_wal_reset_race
+from receiver.connections import Connections
 from receiver.door import App, Door, Gate
+from receiver.numbers import load_metadata
+from receiver.own_host import OwnHost
 from receiver.proof import Peers
 from receiver.protocol import Listener, door_protocol
+from receiver.sampled import Sampled
 from routes.table import compile_table
 from sinks.attempt import Clock, real_clock
 from sinks.health import Pause
+from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.sink import Sink
 from sinks.worker import Worker
 
@@ -37,12 +45,16 @@ from . import __version__
 from .addresses import url_at
 from .api import create_api, create_health
 from .backfilling import Backfiller, Backfilling
+from .balances import Balances
+from .clock_jumps import ClockJumps
 from .config import Config, host_and_port
+from .credentials import AT_START, hide_stored_credentials
 from .full_disk import open_when_there_is_room
 from .identity import Chance, Identity
-from .log import write_out
 from .orders import Orders
 from .pipeline import Pipeline
+from .process import Ending, descriptor_limit, leave, most_connections, notify
+from .sink_runner import SinkRunner
 from .watching import Watching
 
 #: Seconds in which the door still answers, with 503, after the first signal: who was told of this
@@ -50,6 +62,8 @@ from .watching import Watching
 TOLD = 1.0
 #: Seconds for work in flight, from the first signal on.
 GRACE = 8.0
+#: Seconds after that for the sinks, and then for the journal, to close.
+CLOSING = 0.4
 #: Seconds for the answers of a service whose journal failed.
 LAST_WORDS = 0.5
 #: Seconds in which a service whose lock was removed still keeps others from its journal, and
@@ -60,8 +74,9 @@ REFUSING = 5.0
 COLLECTED_AFTER = (5_000, 20, 20)
 #: Seconds for which orders wait, at the start, for what their providers may still tell.
 FIRST_ROUNDS = 120.0
-#: Seconds until a sink that failed as a whole is opened again.
-REOPEN = 1.0
+
+#: The status of a connection for which there is no room.
+_FULL = 503
 
 log = structlog.get_logger()
 
@@ -74,13 +89,18 @@ class Service:
     """Everything that runs, with the arguments it needs."""
 
     def __init__(
-        self, config: Config, journal: Journal, identity: Identity, workers: Mapping[str, Worker]
+        self,
+        config: Config,
+        journal: Journal,
+        identity: Identity,
+        workers: Mapping[str, Worker],
+        clock: WallClock | None = None,
     ) -> None:
         self.config, self.journal, self.workers = config, journal, workers
-        self.gates = [
-            Gate(name, source, time.monotonic, since=time.time())
-            for name, source in config.sources.items()
-        ]
+        #: The one clock of all that makes and compares instants.
+        self.clock = clock = WallClock() if clock is None else clock
+        ClockJumps(clock, journal, workers.values())
+        self.gates = [Gate(name, source, clock.ticks) for name, source in config.sources.items()]
         book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
@@ -88,11 +108,20 @@ class Service:
             workers=workers,
             journal=journal,
             identity=identity,
-            now=time.time,
+            now=clock.now,
+            ticks=clock.ticks,
             book=book,
         )
-        self.orders = Orders(journal=journal, book=book, pipeline=self.pipeline, now=time.time)
-        self.watching = Watching(self.gates, time.time, self.orders.waiting_since)
+        self.orders = Orders(
+            journal=journal,
+            book=book,
+            pipeline=self.pipeline,
+            now=clock.now,
+            ticks=clock.ticks,
+        )
+        clock.listen(self.orders.follow_clock)
+        self.balances = Balances(journal=journal, pipeline=self.pipeline, now=clock.now)
+        self.watching = Watching(self.gates, clock.now, self.orders.waiting_since)
         self.backfilling = Backfilling(
             [
                 Backfiller(
@@ -100,14 +129,17 @@ class Service:
                     pipeline=self.pipeline,
                     journal=journal,
                     orders=self.orders,
-                    now=time.time,
+                    balances=self.balances,
+                    now=clock.now,
+                    ticks=clock.ticks,
                 )
                 for gate in self.gates
                 if gate.source.backfill is not None
             ],
             journal=journal,
             ready=self.ready,
-            now=time.time,
+            now=clock.now,
+            ticks=clock.ticks,
         )
         self._identity = identity
 
@@ -141,17 +173,40 @@ class Service:
             pipeline=self.pipeline,
             orders=self.orders,
             backfilling=self.backfilling,
+            balances=self.balances,
             watching=self.watching,
             identity=self._identity,
             ready=self.ready,
+            now=self.clock.now,
         )
-        return cast("App", api)  # the framework spells the same out for each kind of message
+        server = self.config.server
+        return OwnHost(
+            cast("App", api),  # the framework spells the same out for each kind of message
+            names=[*server.admin_hosts, *_names_of(server.public_url)],
+            any_host=not _is_loopback(server.admin_listen),
+        )
 
 
-def serve(config: Config, started: Callable[[Holder], None]) -> int:
-    """Run until a signal; the exit code. `started` is called when callbacks can come.
+def _names_of(public_url: str | None) -> list[str]:
+    name = urlsplit(public_url).hostname if public_url else None
+    return [name] if name else []
 
-    Raises PortTaken, journal.lock.Held and journal.sqlite.WrongJournal before anything runs.
+
+def _is_loopback(listen: str) -> bool:
+    """Only this machine reaches it there: who asks by another name is a web page."""
+    if listen == "same":
+        return False
+    host, _ = host_and_port(listen)
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def serve(config: Config, ending: Ending, started: Callable[[Holder], None]) -> None:
+    """Run until a signal, then end the process: 0 if in order, else 1.
+
+    `started` is called when callbacks can come. Raises PortTaken, journal.lock.Held and
+    journal.sqlite.WrongJournal before anything runs.
     """
     # A core dump would hold texts and codes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -159,39 +214,31 @@ def serve(config: Config, started: Callable[[Holder], None]) -> int:
         sockets = [stack.enter_context(_bound(listen)) for listen in _addresses(config)]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                code = runner.run(_run(config, lock, sockets, started))
+                runner.run(_run(config, lock, sockets, ending, started))
             except Broken as exc:
                 log.error("journal.error", error=str(exc), then="exit 1")  # noqa: TRY400 - a traceback says no more
-                code = 1
-            if code:
-                _leave(code)
-    return code
-
-
-def _leave(code: int) -> None:
-    """End without tidying up: closing a journal that failed would write to it."""
-    write_out()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # whoever read it has gone
-            stream.flush()
-    os._exit(code)
+                leave(1)
 
 
 async def _run(
     config: Config,
     lock: Lock,
     sockets: Sequence[socket.socket],
+    ending: Ending,
     started: Callable[[Holder], None],
-) -> int:
+) -> NoReturn:
     stop = asyncio.Event()
-    _on_signals(stop)
+    loop = asyncio.get_running_loop()
+    ending.call(lambda: loop.call_soon_threadsafe(stop.set))
+    await _make_shared_parts(config.sinks)
     identity = Identity(config.server.secret.reveal(), Chance())
+    clock = WallClock()
     lock.hold()
     journal = await open_when_there_is_room(
         lambda: SQLiteJournal.open(
             config.journal.path,
             seal=identity.seal,
-            now=time.time(),
+            now=clock.now(),
             version=__version__,
             broken=stop.set,
             beside=[lock.path],
@@ -200,39 +247,69 @@ async def _run(
         stop=stop,
     )
     if journal is None:
-        return 0
-    clock = real_clock(random.random)
-    workers = await _workers(config.sinks, journal, clock, identity)
-    service = Service(config, journal, identity, workers)
+        leave(0)
+    workers = await _workers(config.sinks, journal, real_clock(random.random, clock), identity)
+    service = Service(config, journal, identity, workers, clock)
     await service.orders.load()
-    async with _delivering(config.sinks, workers):
-        watching = [
-            asyncio.create_task(service.pipeline.keep_watch()),
-            asyncio.create_task(service.watching.run()),
-            asyncio.create_task(service.end_orders()),
-        ]
-        listeners = await _listening(service, sockets)
-        holder = _holder(sockets)
-        lock.tell(holder)
-        _say_started(config, holder)
-        started(holder)
-        _warn_of_old_sqlite()
-        _spare_the_collector()
-        polling = asyncio.create_task(service.backfilling.run())
-        await stop.wait()
-        if journal.broken and not lock.is_in_place():
-            # Whoever removed it may be starting another: that one is refused, in words.
-            await asyncio.sleep(REFUSING)
-        polling.cancel()
-        code = await _stop(service, listeners)
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(polling, return_exceptions=True)
-    if code == 0:
-        await service.pipeline.write_rejections()
-        await journal.close()
-        code = 1 if _said_why(journal) else 0
-    return code
+    await service.balances.load()
+    health = Health(stop.set)
+    hiding = health.run("credentials", hide_stored_credentials(journal, service.pipeline))
+    await asyncio.wait([hiding], timeout=AT_START)
+    for name, worker in workers.items():
+        part = f"sink {name}"
+        give_up = partial(health.give_up, part, "unusable")
+        runner = SinkRunner(config.sinks[name], worker, ticks=loop.time, give_up=give_up)
+        health.run(part, runner.run())
+    health.run("clock", clock.watch())
+    health.run("journal", service.pipeline.keep_watch())
+    health.run("sources", service.watching.run())
+    health.run("orders", service.end_orders())
+    listeners = await _listening(service, sockets)
+    holder = _holder(config, sockets)
+    lock.tell(holder)
+    started(holder)
+    _say_started(config, holder)
+    notify("READY=1")
+    _say_old_sqlite()
+    _spare_the_collector()
+    health.run("backfill", service.backfilling.run())
+    await stop.wait()
+    notify("STOPPING=1")
+    if journal.broken and not lock.is_in_place():
+        # Whoever removed it may be starting another: that one is refused, in words.
+        await asyncio.sleep(REFUSING)
+    code = await _stop(service, listeners, health.tasks)
+    leave(1 if health.failed else code)
+
+
+class Health:
+    """The parts of a service that must run: without one of them it ends, to be started again.
+
+    A service that answers callbacks and delivers nothing would look well from outside.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.tasks: list[asyncio.Task[None]] = []
+        self.failed = False
+        self._stop = stop
+
+    def run(self, part: str, coroutine: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        """Run it beside the others until the service ends."""
+        task = asyncio.create_task(coroutine)
+        task.add_done_callback(lambda done: self._ended(part, done))
+        self.tasks.append(task)
+        return task
+
+    def give_up(self, part: str, error: str) -> None:
+        """End the process with exit code 1."""
+        if not self.failed:
+            self.failed = True
+            log.error("service.failed", part=part, error=error, then="exit 1; start again to go on")
+            self._stop()
+
+    def _ended(self, part: str, done: "asyncio.Task[None]") -> None:
+        if not done.cancelled() and (exc := done.exception()) is not None:
+            self.give_up(part, type(exc).__name__)
 
 
 async def _workers(
@@ -244,6 +321,10 @@ async def _workers(
     for name, sink in sinks.items():
         record = records.get(name)
         await journal.arrange(name, ordered_by=sink.ordered_by)
+        # The clock was wrong when it was made due, or the schedule is a shorter one now.
+        await journal.clamp(
+            name, now=clock.now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER
+        )
         if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
             # Nothing would ever resume it.
             await journal.resume(name)
@@ -262,24 +343,21 @@ def _spare_the_collector() -> None:
     gc.set_threshold(*COLLECTED_AFTER)
 
 
-def _on_signals(stop: asyncio.Event) -> None:
-    """The first ends the service in order, a second at once."""
-
-    def signalled() -> None:
-        if stop.is_set():
-            _leave(1)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled)
-
-
 async def _listening(service: Service, sockets: Sequence[socket.socket]) -> list[Listener]:
     def broken(status: int, peer: str) -> None:
-        service.pipeline.reject(f"http_{status}", "", peer, service.pipeline.request_id())
+        reason = "connections" if status == _FULL else f"http_{status}"
+        service.pipeline.reject(reason, "", peer, service.pipeline.request_id())
 
-    protocol = door_protocol(broken)
+    server = service.config.server
+    most = most_connections(server.connections, descriptor_limit())
+    once = Sampled(time.monotonic, Rate(count=1, per=60))
+
+    def full() -> None:
+        if once.take("full") is not None:
+            log.warning("connections.full", most=most)
+
+    capacity = Connections(most, peer=Peers(server.trusted_proxies).counted_as, full=full)
+    protocol = door_protocol(broken, keep_alive=server.keep_alive, capacity=capacity)
     apps = [service.public()] if len(sockets) == 1 else [service.public(), service.admin()]
     listeners = [Listener(cast("Any", app), protocol) for app in apps]
     for listener, sock in zip(listeners, sockets, strict=True):
@@ -287,32 +365,22 @@ async def _listening(service: Service, sockets: Sequence[socket.socket]) -> list
     return listeners
 
 
-@contextlib.asynccontextmanager
-async def _delivering(
-    sinks: Mapping[str, Sink], workers: Mapping[str, Worker]
-) -> AsyncIterator[None]:
-    running = [asyncio.create_task(_deliver(sinks[name], workers[name])) for name in sinks]
-    try:
-        yield
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+async def _make_shared_parts(sinks: Mapping[str, Sink]) -> None:
+    """Make now what would else be made at first use, and stay broken if that failed.
+
+    Raises Unusable. At first use a stranger may hold all descriptors; now nobody can.
+    """
+    load_metadata()
+    # The event loop's threads for names: where they cannot be started, the process is aborted.
+    await asyncio.get_running_loop().getaddrinfo("localhost", None)
+    for kind in {type(sink): sink for sink in sinks.values()}.values():
+        await kind.prepare()
 
 
-async def _deliver(sink: Sink, worker: Worker) -> None:
-    """Keep the sink open; one that fails as a whole is opened again, and stops no other."""
-    while True:
-        try:
-            async with sink.open() as send:
-                await worker.run(send)
-        except Exception as exc:  # noqa: BLE001 - whatever a sink raises stays with the sink
-            log.error("sink.fault", sink=worker.name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
-            await asyncio.sleep(REOPEN)
-
-
-async def _stop(service: Service, listeners: Sequence[Listener]) -> int:
-    """End in order; the exit code."""
+async def _stop(
+    service: Service, listeners: Sequence[Listener], tasks: Sequence[asyncio.Task[None]]
+) -> int:
+    """End in order, each step with a deadline; the exit code."""
     service.pipeline.drain()
     if _said_why(service.journal):
         await asyncio.gather(*(listener.finish(LAST_WORDS) for listener in listeners))
@@ -321,12 +389,42 @@ async def _stop(service: Service, listeners: Sequence[Listener]) -> int:
     ends = asyncio.get_running_loop().time() + GRACE
     await asyncio.sleep(TOLD)
     left = ends - asyncio.get_running_loop().time()
-    closing = asyncio.gather(*(worker.close() for worker in service.workers.values()))
+    closing = [asyncio.create_task(worker.close()) for worker in service.workers.values()]
     await asyncio.gather(*(listener.finish(left) for listener in listeners))
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout_at(ends):
-            await closing
-    return 1 if service.journal.broken else 0
+    await _wait(closing, within=ends - asyncio.get_running_loop().time())
+    for task in tasks:
+        task.cancel()
+    await _wait(tasks, within=CLOSING)
+    stats = asyncio.create_task(service.journal.stats())
+    await _wait([stats], within=CLOSING)
+    ended = [asyncio.create_task(_close(service))]
+    await _wait(ended, within=CLOSING)
+    if _said_why(service.journal):
+        return 1
+    log.info("service.stopped", pending=_pending(stats))
+    return 0
+
+
+async def _close(service: Service) -> None:
+    await service.pipeline.write_rejections()
+    await service.journal.close()
+
+
+def _pending(stats: "asyncio.Task[Stats]") -> int | None:
+    """Deliveries that wait for the next start; None where the disk did not say in time."""
+    if not stats.done() or stats.exception() is not None:
+        return None
+    deliveries = stats.result().deliveries
+    return deliveries["pending"] + deliveries["sending"]
+
+
+async def _wait(tasks: Sequence["asyncio.Task[Any]"], *, within: float) -> None:
+    """Wait for them, so many seconds at most; a task that does not end is left alone."""
+    if tasks:
+        done, _ = await asyncio.wait(tasks, timeout=max(0.0, within))
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # what failed has said so itself
 
 
 def _said_why(journal: Journal) -> bool:
@@ -348,7 +446,8 @@ async def _answering(
     listeners = await _listening(
         Service(config, absent, identity, {}), [sock.dup() for sock in sockets]
     )
-    lock.tell(_holder(sockets))
+    lock.tell(_holder(config, sockets))
+    notify("READY=1")  # it answers: how long the disk is full is no failed start
     return listeners
 
 
@@ -373,9 +472,15 @@ def _bound(listen: str) -> socket.socket:
     return sock
 
 
-def _holder(sockets: Sequence[socket.socket]) -> Holder:
+def _holder(config: Config, sockets: Sequence[socket.socket]) -> Holder:
     urls = [url_at(*sock.getsockname()[:2]) for sock in sockets]
-    return Holder(pid=os.getpid(), url=urls[0], admin_url=urls[-1])
+    return Holder(
+        pid=os.getpid(),
+        url=urls[0],
+        admin_url=urls[-1],
+        config=str(config.path),
+        digest=config.digest or None,
+    )
 
 
 def _say_started(config: Config, holder: Holder) -> None:
@@ -393,7 +498,7 @@ def _say_started(config: Config, holder: Holder) -> None:
     )
 
 
-def _warn_of_old_sqlite() -> None:
+def _say_old_sqlite() -> None:
     if has_wal_reset_race(sqlite3.sqlite_version_info):
         # One connection writes and checkpoints here, which the race needs two of.
-        log.warning("journal.sqlite_old", version=sqlite3.sqlite_version)
+        log.info("journal.sqlite_old", version=sqlite3.sqlite_version)

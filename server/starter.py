@@ -1,9 +1,10 @@
 """The `smshook.yaml` that `smshook init` writes."""
 
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+
+from .durable import write_new
 
 NAME = "smshook.yaml"
 
@@ -18,7 +19,7 @@ _TEXT = """\
 # into the provider's settings.
 sources:
   tellabot:
-    # herosms, sms_activate, smsbower, sms_online or daisysms for the others.
+    # herosms, sms_activate, smsbower, sms_online, daisysms or grizzlysms for the others.
     provider: tellabot
     # The secret part of the URL. To change it, put a new one before it: both are accepted until
     # you take the old one out.
@@ -79,12 +80,18 @@ server:
   #listen: 127.0.0.1:8080
   # Where the API is. `same`: on `listen`, where there is one port only.
   #admin_listen: 127.0.0.1:8081
+  # Names of a proxy for the API on this machine: [smshook-admin.example.com]
+  #admin_hosts: []
   # What printed URLs begin with, once providers can reach you: https://hooks.example.com
   #public_url: null
   # Your own proxies, whose X-Forwarded-For is believed: [10.0.0.0/8]
   #trusted_proxies: []
   # Larger callbacks are answered 413.
   #max_body: 64KiB
+  # How long an idle connection is kept: longer than your proxy or tunnel keeps it.
+  #keep_alive: 180s
+  # Open connections, at most. Unset: half of what the limit of open files allows.
+  #connections: null
   # Do not change it: the journal belongs to it.
   secret: SERVER_SECRET
 
@@ -122,16 +129,7 @@ def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> 
 def write(path: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
     """Write it there, for its owner alone; the folder is made if need be.
 
-    Raises FileExistsError if there is one, and leaves it alone.
+    It is on disk when this returns. Raises FileExistsError if there is one, and leaves it alone.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = starter(chance)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except (OSError, UnicodeError):
-        # Half a configuration, on a full disk, would be in the way of the next try.
-        path.unlink()
-        raise
+    write_new(path, starter(chance))
     return path

@@ -21,6 +21,18 @@ class _Unreplaced(Exception):
     """What a reference means cannot be told; the message says why, without a value."""
 
 
+def without_line_end(text: str) -> str:
+    """The value of a variable or file, without the one line end that tools put behind it.
+
+    `echo`, `base64`, editors and Kubernetes' secrets do, and no option is meant to have it.
+    """
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def line_end_dropped(name: str) -> str:
+    return f"the variable {name} ends with a newline, which is dropped"
+
+
 def replace(reading: Reading, environ: Mapping[str, str], folder: FilePath) -> None:
     """Replace them everywhere in `reading.value`. Paths of files are relative to `folder`."""
     reading.value = _Replacing(reading, environ, folder).value((), reading.value)
@@ -56,19 +68,22 @@ class _Replacing:
         if inner.startswith("file:"):
             self.reading.hidden.add(path)
             return _secret(self.folder / inner.removeprefix("file:"))
-        return self.variable(inner)
+        return self.variable(path, inner)
 
-    def variable(self, inner: str) -> str:
+    def variable(self, path: Path, inner: str) -> str:
         named = _NAMED.fullmatch(inner)
         if named is None:
             raise _Unreplaced("write ${NAME}, ${NAME:-default} or ${file:path}; a literal is `$${`")
         name, default = named["name"], named["default"]
-        value = self.environ.get(name)
+        written = self.environ.get(name)
+        value = written and without_line_end(written)
         # As in a shell: `:-` is for what is empty, too.
-        if default is not None:
-            return value or default
+        if default is not None and not value:
+            return default
         if value is None:
             raise _Unreplaced(f"{name} is not set in the environment; set it, or ${{{name}:-…}}")
+        if value != written:
+            self.reading.notes.append((path, line_end_dropped(name)))
         return value
 
 
@@ -85,4 +100,4 @@ def _secret(file: FilePath) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         raise _Unreplaced(f"{file} is not UTF-8 text") from None
-    return text.removesuffix("\n").removesuffix("\r")
+    return without_line_end(text)

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import yaml
 
+from .yaml_errors import mistake
+
 #: Where a value is: ("sinks", "log", "redact", 0). A tuple, since keys may hold dots.
 Path = tuple[str | int, ...]
 
@@ -31,8 +33,6 @@ _SCALARS = (
     ),
 )
 _PATTERNS = {tag: pattern for tag, pattern, _ in _SCALARS}
-# What PyYAML quotes of the text may be a token: only what is plainly grammar is passed on.
-_QUOTED = re.compile(r"'(?!<[a-z ]+>'|\\t'|\W{1,3}')[^']*'|\"[^\"]*\"")
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +56,10 @@ def parse(data: bytes) -> Written:
         return _unread(line, "not UTF-8 text; save the file as UTF-8")
     try:
         node = yaml.compose(text, _Loader)
+    except _TooDeep:
+        return _unread(1, f"nested more than {_MAX_DEPTH} deep")
     except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark or exc.context_mark
-        return _unread(mark.line + 1 if mark else 1, _told(exc))
+        return _unread(*mistake(text, exc))
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
         return _unread(line, f"the character #x{exc.character:04x} is not allowed in YAML")
@@ -69,9 +70,8 @@ def _unread(line: int, complaint: str) -> Written:
     return Written(value=None, lines={}, complaints=((line, (), complaint),))
 
 
-def _told(exc: yaml.MarkedYAMLError) -> str:
-    told = ", ".join(part for part in (exc.context, exc.problem) if part)
-    return "not YAML: " + _QUOTED.sub("'…'", told)
+class _TooDeep(Exception):
+    """Composing recurses: ten thousand `[` would end in a RecursionError."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -80,10 +80,9 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        # Composing recurses: ten thousand `[` would end in a RecursionError.
         self.depth += 1
         if self.depth > _MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, "nested too deeply", self.get_mark())
+            raise _TooDeep
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -108,7 +107,7 @@ class _Conversion:
         try:
             value = self.value((), node)
         except _TooMany:
-            return _unread(1, f"aliases make more than {_MAX_VALUES} values of it")
+            return _unread(1, f"its aliases make more than {_MAX_VALUES} values")
         return Written(value=value, lines=self.lines, complaints=tuple(self.complaints))
 
     def value(self, path: Path, node: yaml.Node) -> Any:
@@ -116,7 +115,7 @@ class _Conversion:
         if self.count > _MAX_VALUES:
             raise _TooMany
         if id(node) in self.within:
-            return self.complain(path, node, "an alias that holds itself")
+            return self.complain(path, node, "an alias that contains itself")
         self.within.add(id(node))
         try:
             return self._value(path, node)
@@ -133,7 +132,9 @@ class _Conversion:
             return node.value
         if isinstance(node, yaml.ScalarNode) and kind in _PATTERNS:
             return self.scalar(path, node, kind)
-        return self.complain(path, node, "a YAML tag that means nothing here; leave it out")
+        return self.complain(
+            path, node, "a value that begins with ! is a YAML tag; leave it out, or use quotes"
+        )
 
     def item(self, path: Path, node: yaml.Node) -> Any:
         self.lines[path] = _line(node)
@@ -148,7 +149,7 @@ class _Conversion:
             place = (*path, key)
             if key in items:
                 first = self.lines[place]
-                self.complain(place, key_node, f"given twice, in line {first} too; remove one")
+                self.complain(place, key_node, f"given twice, first in line {first}; remove one")
                 continue
             self.lines[place] = _line(key_node)
             items[key] = self.value(place, value_node)
@@ -156,9 +157,9 @@ class _Conversion:
 
     def key(self, path: Path, node: yaml.Node) -> str | None:
         if not isinstance(node, yaml.ScalarNode) or node.tag != _TAG + "str":
-            self.complain(path, node, "a key that is no text; write it in quotes")
+            self.complain(path, node, "a key that is not a text; write it in quotes")
         elif node.value == "<<" and node.style is None:
-            self.complain(path, node, "`<<` does not merge here; write the options out")
+            self.complain(path, node, "`<<` does not merge mappings here; write the options out")
         else:
             return str(node.value)
         return None
@@ -166,11 +167,15 @@ class _Conversion:
     def scalar(self, path: Path, node: yaml.ScalarNode, kind: str) -> Any:
         # An explicit tag (`!!int x`) was not matched against the pattern yet.
         if not _PATTERNS[kind].fullmatch(node.value):
-            return self.complain(path, node, f"a text that is tagged as {kind}")
+            return self.complain(
+                path, node, f"not a value of the YAML tag before it ({kind}); leave the tag out"
+            )
         try:
             return _READ[kind](node.value)
         except (ValueError, OverflowError):
-            return self.complain(path, node, "a number beyond all bounds; text is quoted")
+            return self.complain(
+                path, node, "a number that is too large; write it in quotes if it is a text"
+            )
 
     def complain(self, path: Path, node: yaml.Node, text: str) -> None:
         self.complaints.append((_line(node), path, text))

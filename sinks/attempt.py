@@ -1,12 +1,12 @@
 """One attempt at a sink, and what became of it in our words."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import msgspec
 import structlog
 
+from journal.clock import WallClock
 from journal.event import Attempt
 
 from .redact import compile_redact
@@ -24,19 +24,21 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
     ticks: Callable[[], float]
     #: A number of [0, 1).
     chance: Callable[[], float]
+    #: Seconds by which `now` has jumped so far.
+    jumped: Callable[[], float] = lambda: 0.0
 
 
-def real_clock(chance: Callable[[], float]) -> Clock:
-    """The clocks of this machine."""
-    return Clock(now=time.time, ticks=time.monotonic, chance=chance)
+def real_clock(chance: Callable[[], float], wall: WallClock | None = None) -> Clock:
+    """Return the clocks of this machine."""
+    wall = WallClock() if wall is None else wall
+    return Clock(now=wall.now, ticks=wall.ticks, chance=chance, jumped=wall.jumped)
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
-    #: By the clock that only goes forward.
-    began: float
-    #: Seconds that the sink asked to be left alone.
+    #: Seconds that the sink asked to be left alone; `by_date`: until a date, counted from `at`.
     retry_after: float | None = None
+    by_date: bool = False
 
 
 class Attempts:
@@ -54,15 +56,15 @@ class Attempts:
         try:
             receipt = await self._sent(send, event_id, body, number, replay=replay, at=at)
         except Refused as exc:
-            return Tried(attempt=self._ended(at, began, "refused", exc), began=began)
+            return Tried(attempt=self._ended(at, began, "refused", exc))
         except Failed as exc:
             asked = exc.retry_after
             return Tried(
                 attempt=self._ended(at, began, "failed", exc),
-                began=began,
                 retry_after=asked if isinstance(asked, int | float) else None,
+                by_date=exc.by_date,
             )
-        return Tried(attempt=self._ended(at, began, "delivered", receipt), began=began)
+        return Tried(attempt=self._ended(at, began, "delivered", receipt))
 
     def outgoing(
         self, event_id: str, body: bytes, *, number: int, replay: bool, at: float

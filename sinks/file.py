@@ -292,8 +292,10 @@ class _File:
 
     def _write(self, fd: int, data: bytes) -> None:
         size = os.fstat(fd).st_size
+        # Another program may have written since: its unfinished line must not swallow ours.
+        unfinished = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
         try:
-            rest = memoryview(data)
+            rest = memoryview(b"\n" + data if unfinished else data)
             while rest:
                 rest = rest[os.write(fd, rest) :]
             self._fsync(fd)
@@ -351,7 +353,7 @@ class _File:
             self._unfinished.unlink(missing_ok=True)
             for number in range(1, self._rotate.keep + 1):
                 plain, compressed = self._aside(number)
-                if compressed.exists():
+                if compressed.exists() and _holds(compressed, plain):
                     plain.unlink(missing_ok=True)
 
     @property
@@ -375,16 +377,30 @@ def _is_at(path: Path, fd: int) -> bool:
 
 
 def _mend(fd: int, fsync: Callable[[int], None]) -> int:
-    """End a last line that a power cut left without its newline, or cut off what is left of it.
+    """End or cut off a last line without its newline. Return how many bytes were cut off.
 
-    Some file systems leave NUL bytes where data was lost. How many bytes were cut off.
+    A line of ours that a power cut left unfinished is cut off: the delivery is sent again. Some
+    file systems leave NUL bytes in place of lost data. Any other line is another program's, and is
+    ended. Raises Failed("not_lines"), with the file as it was, where the last whole line is not
+    ours: then `path` names a file that was never meant for events.
     """
     size = os.fstat(fd).st_size
-    start = _start_of_tail(fd, size)
+    start = _start_of_line(fd, size)
     if start == size:
         return 0
-    tail = os.pread(fd, size - start, start).rstrip(b"\0")
-    end = start + len(tail) if _is_object(tail) else start
+    tail = os.pread(fd, size - start, start)
+    written = tail.rstrip(b"\0")
+    unfinished = not written or _is_beginning(written)
+    if start > 0:
+        before = _start_of_line(fd, start - 1)
+        ours = _is_event(os.pread(fd, start - before, before))
+    else:
+        ours = unfinished or _is_event(written)
+    if not ours:
+        raise Failed("not_lines")
+    end = start + len(written)
+    if unfinished and not _is_event(written):
+        end = start
     os.ftruncate(fd, end)
     if end > start:
         os.write(fd, b"\n")
@@ -392,11 +408,11 @@ def _mend(fd: int, fsync: Callable[[int], None]) -> int:
     return size - end
 
 
-def _start_of_tail(fd: int, size: int) -> int:
-    """Where what follows the last newline begins. Raises Failed where that is no line of ours."""
-    start = size
+def _start_of_line(fd: int, end: int) -> int:
+    """Return where the line begins that ends before `end`. Raises Failed for an endless one."""
+    start = end
     while start > 0:
-        if size - start >= _LONGEST_LINE:
+        if end - start >= _LONGEST_LINE:
             raise Failed("not_lines")
         chunk_start = max(0, start - _CHUNK)
         newline = os.pread(fd, start - chunk_start, chunk_start).rfind(b"\n")
@@ -406,11 +422,22 @@ def _start_of_tail(fd: int, size: int) -> int:
     return 0
 
 
-def _is_object(line: bytes) -> bool:
+#: How each line of this sink begins: `specversion` is the first field of an event.
+_BEGINNING = b'{"specversion":'
+
+
+def _is_beginning(line: bytes) -> bool:
+    """Whether it may be the first part of a line of this sink, NUL bytes in its holes."""
+    known = line[: len(_BEGINNING)].partition(b"\0")[0]
+    return _BEGINNING.startswith(known)
+
+
+def _is_event(line: bytes) -> bool:
     try:
-        return isinstance(msgspec.json.decode(line), dict)
+        event = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
+    return isinstance(event, dict) and {"specversion", "id", "type"} <= event.keys()
 
 
 def _first_time(fd: int, now: float) -> float:
@@ -421,6 +448,19 @@ def _first_time(fd: int, now: float) -> float:
     except ValueError:
         return now
     return min(began, now)
+
+
+def _holds(compressed: Path, plain: Path) -> bool:
+    """Whether a whole gzip file is the compressed form of that file, and not of another.
+
+    RFC 1952, 2.3.1: its last four bytes are the length of what it holds.
+    """
+    with suppress(OSError):
+        with compressed.open("rb") as file:
+            file.seek(-4, os.SEEK_END)
+            length = int.from_bytes(file.read(4), "little")
+        return length == plain.stat().st_size % 2**32
+    return False
 
 
 def _gzip(source: Path, target: Path, fsync: Callable[[int], None]) -> None:

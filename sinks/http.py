@@ -10,7 +10,7 @@ import msgspec
 
 from journal.quantity import Secret
 
-from .outbound import Tls, check_url, confirmed, host_of, masked_url, posting
+from .outbound import Tls, check_url, confirmed, host_of, masked_url, posting, start_runtime
 from .signature import key_of, signing
 from .sink import Outgoing, Receipt, Send, Sink, checked
 from .template import compile_json
@@ -72,6 +72,9 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
             _check_json(self.json)
             if self.format != "json":
                 raise ValueError("json and format exclude each other; leave one out")
+
+    async def prepare(self) -> None:
+        await start_runtime()
 
     def under(self, folder: Path) -> "Http":
         if self.tls is None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,18 +20,15 @@ from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
-from .sink import ANSWER_KEPT, Failed, Receipt, Refused
+from .answer import BODY_PATIENCE, MARGIN, MOST_READ, Answer
+from .openssl import OpenSslClient
+from .sink import ANSWER_KEPT, Failed, Receipt, Refused, Unusable
 
-#: Of an answer's body; what follows is not read, and its connection is dropped.
-_MOST_READ = 64 * 1024
-#: Seconds for the body behind a complete header: it is for the record only, and must neither hold
-#: a slot nor make a failure of what was delivered.
-BODY_PATIENCE = 2.0
 #: Seconds for which a connection that is not used is kept.
 _IDLE = 4.0
-#: Seconds before the caller's own deadline at which a body is left alone.
-_MARGIN = 0.1
 _GONE = 410
+#: Seconds for the first request of the process, which is refused by the machine itself.
+_START = 5.0
 #: The statuses with which RFC 9110 gives Retry-After a meaning for us.
 _ASKS_TO_WAIT = frozenset({429, 503})
 #: 30 million years; a longer number is nonsense, and costs time to read.
@@ -56,16 +54,6 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         paths = {name: getattr(self, name) for name in self.__struct_fields__}
         below = {name: os.path.normpath(folder / path) for name, path in paths.items() if path}
         return msgspec.structs.replace(self, **below)
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
-
-    status: int
-    #: The first 1 KiB of the body.
-    beginning: bytes
-    #: The header Retry-After as it was sent.
-    retry_after: str | None
 
 
 #: Headers, body.
@@ -119,7 +107,9 @@ async def posting(
     """Hand back what POSTs to `url` and returns the answer, whatever its status.
 
     It raises Failed with one word: `refused` (or not reachable), `timeout`, `tls`, `dns`,
-    `protocol` (all else: a reset, broken or oversized HTTP). Redirects are answers. `connections`
+    `protocol` (all else: a reset, broken or oversized HTTP). Where a certificate is refused the
+    word says why: `tls_untrusted`, `tls_expired` (or not valid yet), `tls_name`, or `tls_client`
+    (the server refused ours, or wants one). Redirects are answers. `connections`
     are kept open between posts. `within` is the deadline of each, in seconds: give the caller's
     own, because to cancel one only ends the waiting, and its connection lives on until then.
     """
@@ -128,6 +118,20 @@ async def posting(
         yield way.post
     finally:
         await way.close()
+
+
+async def start_runtime() -> None:
+    """Start and use the thread that all sinks share. Raises Unusable where that is impossible.
+
+    pyreqwest starts it with the first client, and only once: where descriptors or threads are
+    short at that moment, no client works until the process ends.
+    """
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nothing listens: the request is refused at once
+        port = closed.getsockname()[1]
+        async with posting(f"http://127.0.0.1:{port}/", connections=1, within=_START) as post:
+            with suppress(Failed):
+                await post({}, b"")
 
 
 def confirmed(answer: Answer, *, now: float) -> Receipt:
@@ -141,6 +145,7 @@ def confirmed(answer: Answer, *, now: float) -> Receipt:
         status=answer.status,
         answer=answer.beginning,
         retry_after=_seconds(answer, now),
+        by_date=not (answer.retry_after or "").strip().removeprefix("-").isdigit(),
     )
 
 
@@ -159,15 +164,42 @@ class _Way:
         self._url, self._tls, self._proxy = url, tls, proxy
         self._connections, self._within = connections, within
         self._client: Client | None = None
+        #: In place of `_client`, after it refused a certificate that OpenSSL accepts.
+        self._openssl: OpenSslClient | None = None
         self._closed = False
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        began = time.monotonic()
         if self._closed:
             raise Failed("protocol")
-        if self._client is None:
-            self._client = self._build()
+        began = time.monotonic()
+        if self._openssl is None:
+            try:
+                return await self._post(headers, body, began)
+            except Failed as failure:
+                if failure.word != "tls_untrusted" or not self._trust().ca_file:
+                    raise
+        return await self._post_with_openssl(headers, body, began)
+
+    async def _post_with_openssl(
+        self, headers: Mapping[str, str], body: bytes, began: float
+    ) -> Answer:
+        """As curl does it. The handshake that failed before has sent nothing of the event."""
+        client = self._openssl or self._build_openssl()
+        left = self._within - (time.monotonic() - began)
         try:
+            answer = await client.post(self._url, headers, body, within=left)
+        except Failed as failure:
+            if failure.word.startswith("tls"):
+                self._openssl = None  # the files may have changed by the next attempt
+                await client.close()
+            raise
+        self._openssl = client
+        return answer
+
+    async def _post(self, headers: Mapping[str, str], body: bytes, began: float) -> Answer:
+        try:
+            if self._client is None:
+                self._client = self._build()
             request = (
                 self._client.post(self._url)
                 .headers(dict(headers))
@@ -181,10 +213,15 @@ class _Way:
             answer = await self._answer(request, began)
         except (PyreqwestError, ValueError) as error:  # a header that is none is a ValueError
             word = _word(error)
+        except RuntimeError:
+            word = ""
         else:
             _heed_cancellation()
             return answer
-        if word == "tls":
+        if not word:
+            self._client = None
+            raise Unusable
+        if word.startswith("tls"):
             self._client = None  # the files may be others by the next attempt
         # Behind the handler: a failure must not carry the library's, which holds the whole URL.
         raise Failed(word)
@@ -193,6 +230,24 @@ class _Way:
         self._closed = True
         if self._client is not None:
             await self._client.close()
+        if self._openssl is not None:
+            await self._openssl.close()
+
+    def _trust(self) -> Tls:
+        return self._tls or Tls()
+
+    def _build_openssl(self) -> OpenSslClient:
+        tls = self._trust()
+        with suppress(OSError, ValueError):  # ssl.SSLError is an OSError
+            return OpenSslClient.open(
+                ca_file=tls.ca_file or "",
+                cert_file=tls.cert_file,
+                key_file=tls.key_file,
+                proxy=self._proxy,
+                connections=self._connections,
+                idle=_IDLE,
+            )
+        raise Failed("tls")
 
     def _build(self) -> Client:
         builder = (
@@ -220,7 +275,7 @@ class _Way:
             builder = builder.danger_accept_invalid_certs(enable=True)
         # ssl.SSLError is an OSError; PyreqwestError: the system has no authorities at all.
         with suppress(OSError, ValueError, PyreqwestError):
-            return _with_certificates(builder, self._tls or Tls()).build()
+            return _with_certificates(builder, self._trust()).build()
         raise Failed("tls")
 
     async def _answer(self, request: StreamRequest, began: float) -> Answer:
@@ -234,7 +289,7 @@ class _Way:
     async def _beginning(self, response: Response, began: float) -> bytes:
         """Of the body, as far as it comes soon; an end that is missing is no failure."""
         now = time.monotonic()
-        until = min(now + BODY_PATIENCE, began + self._within - _MARGIN)
+        until = min(now + BODY_PATIENCE, began + self._within - MARGIN)
         body = bytearray()
         with suppress(TimeoutError, PyreqwestError):
             async with asyncio.timeout(until - now):
@@ -289,20 +344,41 @@ def _word(error: Exception) -> str:
     if "tcp connect error" in said:
         timed_out = any("os error 110" in text for text in said)
         return "timeout" if timed_out else "refused"
-    if any(text.startswith(_TLS) for text in said):
-        return "tls"
-    return "protocol"
+    return next(filter(None, map(_tls_word, said)), "protocol")
 
 
-#: How errors of the TLS layer begin: before a certificate is believed, and (TLS 1.3) when a server
-#: that wanted ours ends what seemed to be established.
-_TLS = ("invalid peer certificate", "received fatal alert", "received corrupt message")
+#: Alerts about a certificate come from the server, and so are about ours. A server with TLS 1.3
+#: sends them after the handshake seemed to have succeeded. Names of rustls::AlertDescription.
+_CLIENT_ALERTS = frozenset(
+    {
+        "AccessDenied",
+        "BadCertificate",
+        "CertificateExpired",
+        "CertificateRequired",
+        "CertificateRevoked",
+        "CertificateUnknown",
+        "UnknownCA",
+        "UnsupportedCertificate",
+    }
+)
+
+
+def _tls_word(text: str) -> str | None:
+    """Return the word for a message of rustls; None for a message of another layer."""
+    begin, _, detail = text.partition(": ")
+    if begin == "invalid peer certificate":
+        if detail.startswith(("certificate expired", "certificate not valid yet")):
+            return "tls_expired"
+        return "tls_name" if "not valid for name" in detail else "tls_untrusted"
+    if begin == "received fatal alert":
+        return "tls_client" if detail in _CLIENT_ALERTS else "tls"
+    return "tls" if begin.startswith("received corrupt message") else None
 
 
 def _length(response: Response) -> int:
-    """How much of the body is read: what it says it has, but not without end."""
+    """Return how many bytes of the body to read: all it announces, up to MOST_READ."""
     said = _header(response, "content-length") or ""
-    return min(int(said), _MOST_READ) if said.isascii() and said.isdigit() else _MOST_READ
+    return min(int(said), MOST_READ) if said.isascii() and said.isdigit() else MOST_READ
 
 
 def _header(response: Response, name: str) -> str | None:

@@ -56,11 +56,13 @@ class Failed(Exception):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        by_date: bool = False,
         answer: bytes = b"",
     ) -> None:
         super().__init__(word)
-        self.word, self.status, self.retry_after = word, status, retry_after
-        self.answer = answer
+        self.word, self.status, self.answer = word, status, answer
+        #: Seconds; `by_date`: from the begin of the attempt until a date that the sink named.
+        self.retry_after, self.by_date = retry_after, by_date
 
 
 class Refused(Exception):
@@ -69,6 +71,13 @@ class Refused(Exception):
     def __init__(self, word: str, *, status: int | None = None, answer: bytes = b"") -> None:
         super().__init__(word)
         self.word, self.status, self.answer = word, status, answer
+
+
+class Unusable(Exception):
+    """The sink's own machinery does not work, whatever is sent: no thread, no descriptor.
+
+    It says nothing about the event or the destination. Where it stays so, only a restart helps.
+    """
 
 
 Send = Callable[[Outgoing], Awaitable[Receipt]]
@@ -131,6 +140,12 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         will, and Failed (or anything else) when it might later. It may be called concurrently.
         """
         raise NotImplementedError
+
+    async def prepare(self) -> None:
+        """Make what all sinks of this type share, before the service listens.
+
+        Raises Unusable where it cannot be made.
+        """
 
     def under(self, _folder: Path) -> "Sink":
         """The same with the paths among its options made absolute: they are relative to it."""

@@ -10,7 +10,7 @@ import msgspec
 from journal.quantity import Rate, Secret
 
 from .block_kit import compile_payload
-from .outbound import Tls, check_url, confirmed, host_of, masked_url, posting
+from .outbound import Tls, check_url, confirmed, host_of, masked_url, posting, start_runtime
 from .sink import Outgoing, Receipt, Send, Sink, checked
 
 _HEADERS: Final = {"content-type": "application/json"}
@@ -45,6 +45,9 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
             checked("proxy", check_url, self.proxy.reveal())
         if self.message is not None:
             checked("message", compile_payload, self.message)
+
+    async def prepare(self) -> None:
+        await start_runtime()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:

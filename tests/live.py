@@ -69,13 +69,13 @@ class Live:
         """Start it where it cannot be ready; when it answers."""
         return self.start(expecting=503)
 
-    def start(self, *, within=20.0, expecting=200):
+    def start(self, *, within=60.0, stdout=None, expecting=200):
         """Start it and wait until it is ready."""
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [*self.program, "serve", "--log-level", self.level],
                 cwd=self.folder,
-                stdout=out,
+                stdout=out if stdout is None else stdout,
                 stderr=errors,
                 env=self.environment(),
                 start_new_session=True,  # what wraps the product must not outlive it, nor it that
@@ -98,7 +98,8 @@ class Live:
         return False
 
     def environment(self):
-        foreign = ("SMSHOOK",) if self.covered else ("SMSHOOK", "COVERAGE")
+        # No width of a terminal: a pipe has none.
+        foreign = ("SMSHOOK", "COLUMNS") if self.covered else ("SMSHOOK", "COLUMNS", "COVERAGE")
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -106,7 +107,7 @@ class Live:
         }
         return kept | {"PYTHONUNBUFFERED": "1"}
 
-    def stop(self, *, within=10.0):
+    def stop(self, *, within=30.0):
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within)

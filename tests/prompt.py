@@ -11,7 +11,8 @@ ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def be_in(folder, monkeypatch):
-    """The current folder; nothing of smshook in the environment."""
+    """The current folder; nothing of smshook in the environment, and no width of a terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     for name in os.environ:
         if name.startswith("SMSHOOK"):
             monkeypatch.delenv(name)

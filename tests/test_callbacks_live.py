@@ -56,6 +56,7 @@ def test_every_provider_has_requests_here():
     assert PROVIDERS == [
         "daisysms",
         "generic",
+        "grizzlysms",
         "herosms",
         "sms_activate",
         "sms_online",

@@ -1,13 +1,15 @@
 """SMS-Activate's dialect: closed in 2025, spoken on by its successor and its clones.
 
 One webhook for an activation's SMS (set in the profile), another for a rental's (its URL is
-passed with each order). Bodies are JSON; nothing is signed; each wants exactly HTTP 200.
+passed with each order). Bodies are JSON, or a form from some clones; nothing is signed; each wants
+exactly HTTP 200.
 """
 
 import csv
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,13 +17,15 @@ import msgspec
 from journal import Twin
 from journal.event import Service, SmsReceived
 
+from ..codes import find_code
 from ..keys import Sent, keys, sent
-from ..polling import Known, Poll, Polled
-from ..reading import Reading, common, service
-from ..sample import code_of
+from ..polling import Known, Memory, Poll, Polled
+from ..reading import Reading, common
+from ..sample import code_of, encoded
+from ..services import ListedService, listed_services, service
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
-from ..texts import find_code, links
-from ..times import Stated, epoch, time_from, written, zone
+from ..texts import links
+from ..times import Stated, any_written, epoch, time_from, written, zone
 from .sms_activate_poll import poll
 
 
@@ -32,12 +36,13 @@ def _table(name: str, key: str, value: str) -> dict[str, str]:
 
 
 _COUNTRIES = _table("sms_activate_countries.csv", "id", "iso2")
-_SERVICES = _table("sms_activate_services.csv", "code", "name")
+_SERVICES = listed_services("sms_activate_services.csv")
 _BOWER_COUNTRIES = _table("smsbower_country_overrides.csv", "smsbower_id", "iso2")
 #: The actions that only read, where a provider has all of them.
 _ALL = frozenset(
     {
         "getActiveActivations",
+        "getBalance",
         "getHistory",
         "getRentList",
         "getRentStatus",
@@ -45,11 +50,88 @@ _ALL = frozenset(
         "getStatusV2",
     }
 )
+#: What the REST interface of some clones calls the fields of a webhook.
+_REST_NAMES = {
+    "smsText": "text",
+    "smsCode": "code",
+    "serviceCode": "service",
+    "countryCode": "country",
+}
+#: Messages in one callback.
+_MOST_MESSAGES = 500
 _RENTAL_URL = "rentals: pass the URL as `{}` with each order"
 
 
 def _polled(host: str) -> Polled:
     return Polled(api_url=f"{host}/stubs/handler_api.php", every=120.0, min_interval=1.0)
+
+
+def _as_webhook(fields: Fields) -> Fields:
+    """The fields under a webhook's names: from REST names, and from `sms[text]` as PHP sends it."""
+    renamed = {name: fields[rest] for rest, name in _REST_NAMES.items() if rest in fields}
+    inner = {name[4:-1]: fields[name] for name in fields if name[:4] == "sms[" and name[-1] == "]"}
+    if inner:
+        renamed["sms"] = inner
+    return {**renamed, **fields} if renamed else fields
+
+
+def _messages(fields: Fields) -> list[Fields] | None:
+    """One mapping a message, the newest last, where texts or codes are lists; else None.
+
+    Of two lists the last ones belong together: a text may be that of the newest code alone.
+    """
+    texts, codes = fields.get("text"), fields.get("code")
+    if not isinstance(texts, list) and not isinstance(codes, list):
+        return None
+    pairs = list(zip_longest(reversed(_as_list(texts)), reversed(_as_list(codes))))
+    if len(pairs) > _MOST_MESSAGES:
+        raise Malformed("malformed", f"text, code: more than {_MOST_MESSAGES} messages")
+    rows: list[Fields] = [
+        {**fields, "text": text, "code": code}
+        for text, code in reversed(pairs)
+        if text not in (None, "") or code not in (None, "")
+    ]
+    return rows or [{**fields, "text": None, "code": None}]
+
+
+def _as_list(value: object) -> list[object]:
+    if isinstance(value, list):
+        return value
+    return [] if value is None or value == "" else [value]
+
+
+def _timed_keys(
+    begin: tuple[str, ...], words: tuple[str, ...], when: Sent, raw: str, callback: Callback
+) -> tuple[Key, ...]:
+    """Keys over a time and words. `raw`: the time as sent, for versions that read less of it."""
+    before = sent(_read_before(raw), raw)
+    made = [
+        key
+        for one in dict.fromkeys((when, before))
+        for key in keys(
+            *(*begin, one.text, *words),
+            second=one.second,
+            otherwise=(),
+            received=callback.received,
+        )
+    ]
+    return tuple(made)
+
+
+def _read_before(text: str) -> Stated | None:
+    """A time as the first versions read it."""
+    return written(text) or epoch(text)
+
+
+def _flat(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As PHP writes a form: `sms[text]`."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}[{inner}]": it for inner, it in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
@@ -59,14 +141,15 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     #: it means; its successor's examples are Moscow's.
     timezone: str = "Europe/Moscow"
 
-    encodings: ClassVar[frozenset[str]] = frozenset({"json"})
+    encodings: ClassVar[frozenset[str]] = frozenset({"json", "form"})
+    usual_encoding: ClassVar[str] = "json"
     documented: ClassVar[tuple[str, ...]] = ("188.42.218.183", "142.91.156.119")
     paste_at: ClassVar[str] = f"profile settings, Webhooks; {_RENTAL_URL.format('url')}"
     kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
     #: Its ids of countries -> ISO 3166-1 alpha-2.
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES
-    #: Its ids of services -> names.
-    services: ClassVar[Mapping[str, str]] = _SERVICES
+    #: Its ids of services -> names and keys.
+    services: ClassVar[Mapping[str, ListedService]] = _SERVICES
     #: The field that holds an id of the message itself, where there is one.
     message_field: ClassVar[str | None] = None
 
@@ -76,38 +159,76 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     pages: ClassVar[bool] = False
     #: What the size of a page of its history is called.
     page_size: ClassVar[str] = "limit"
+    #: Whether `STATUS_WAIT_RETRY:1234` repeats the code before the one that is waited for; else it
+    #: says seconds.
+    repeats_code: ClassVar[bool] = True
+    #: Whether getStatus, asked with `text=1`, has the text of the SMS in the header `X-Text`.
+    sends_text: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://api.sms-activate.ae")
 
     def __post_init__(self) -> None:
         zone(self.timezone)
 
-    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
-        return poll(self, known, since=since, now=now)
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,
+        now: datetime,
+        memory: Memory | None = None,
+    ) -> Poll:
+        memory = Memory() if memory is None else memory
+        return poll(self, known, since=since, now=now, memory=memory)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
+        fields = _as_webhook(fields)
         reading = Reading(fields)
         activation, rental = reading.id("activationId"), reading.id("rentId")
         if activation is not None:
-            return (self._activation(activation, reading, callback),)
+            rows = _messages(fields)
+            if rows is None:
+                return (self._activation(activation, reading, callback),)
+            *earlier, newest = [self._listed(activation, row, callback) for row in rows]
+            # The time and an id are the newest message's.
+            own = self._activation(activation, Reading(rows[-1]), callback).keys
+            made = (*own, *newest.keys, *self._keys_of_before(activation, reading, callback))
+            return (*earlier, msgspec.structs.replace(newest, keys=tuple(dict.fromkeys(made))))
         if rental is not None:
             return (self._rent(rental, reading, reading.nested("sms"), callback),)
         raise Malformed(
             "identity", "activationId, rentId: a positive number or a short text is expected"
         )
 
+    def _listed(self, activation: str, row: Fields, callback: Callback) -> Happening:
+        """One of several messages: known by its words, so that a longer list repeats none."""
+        reading = Reading(row)
+        words = (reading.raw("text"), reading.raw("code"))
+        key = Key(parts=("act", activation, "listed", *words))
+        return msgspec.structs.replace(self._activation(activation, reading, callback), keys=(key,))
+
+    def _keys_of_before(
+        self, activation: str, reading: Reading, callback: Callback
+    ) -> tuple[Key, ...]:
+        """The keys of versions that read no lists, but the text or code beside one."""
+        if not (reading.raw("text") or reading.raw("code")):
+            return ()
+        message = reading.id(self.message_field) if self.message_field else None
+        when = self.stated(reading, "receivedAt", callback)[1]
+        return self._keys(activation, message, reading, when, callback)
+
     def _activation(self, activation: str, reading: Reading, callback: Callback) -> Happening:
-        text, code = reading.text("text"), reading.code("code")
+        code, text = reading.message("code", "text")
         if text is None and code is None:
             raise Malformed("malformed", "text, code: neither was sent")
         message = reading.id(self.message_field) if self.message_field else None
         stated, when = self.stated(reading, "receivedAt", callback)
-        code = code or find_code(text or "")
         return Happening(
             subject=f"activation/{activation}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
             keys=self._keys(activation, message, reading, when, callback),
             twin=self.twin(text, code, stated),
             data=SmsReceived(
+                to=reading.number("phoneNumber", None),
                 from_=reading.sender("phoneFrom", None),
                 country=self.country_of(reading),
                 service=self.service_of(reading),
@@ -128,13 +249,11 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         return Happening(
             subject=f"rental/{rental}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
-            keys=keys(
-                *("rent", rental, sms.raw("phoneFrom"), when.text, text),
-                second=when.second,
-                otherwise=(),
-                received=callback.received,
+            keys=_timed_keys(
+                ("rent", rental, sms.raw("phoneFrom")), (text,), when, sms.raw("date"), callback
             ),
             data=SmsReceived(
+                to=reading.number("phoneNumber", None),
                 from_=sms.sender("phoneFrom", None),
                 text=text,
                 code=find_code(text),
@@ -155,11 +274,12 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         """An activation may receive the same code twice, so its time counts."""
         if message is not None:
             return (self._message_key(activation, message, reading, when),)
-        return keys(
-            *("act", activation, when.text, reading.raw("text"), reading.raw("code")),
-            second=when.second,
-            otherwise=(),
-            received=callback.received,
+        return _timed_keys(
+            ("act", activation),
+            (reading.raw("text"), reading.raw("code")),
+            when,
+            reading.raw("receivedAt"),
+            callback,
         )
 
     def _message_key(self, activation: str, message: str, _reading: Reading, _when: Sent, /) -> Key:
@@ -170,8 +290,10 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     def stated(self, reading: Reading, name: str, callback: Callback) -> tuple[Stated | None, Sent]:
         """The time if it makes sense, and as it stands in a key."""
         text = reading.text(name)
-        stated = written(text) or epoch(text) if text is not None else None
-        when = sent(stated, reading.raw(name))
+        stated = any_written(text) if text is not None else None
+        # Keys of what was polled stay those of the first versions, which read no milliseconds.
+        keyed = stated if callback.channel == "callback" else _read_before(text or "")
+        when = sent(keyed, reading.raw(name))
         if stated is not None and stated.makes_sense(zone(self.timezone), callback.received):
             return stated, when
         if text is not None:
@@ -200,17 +322,16 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         return country
 
     def service_of(self, reading: Reading) -> Service | None:
-        id_ = reading.text("service")
-        return service(id_, self.service_name(id_ or ""))
+        return self.service(reading.text("service"))
 
-    def service_name(self, id_: str) -> str | None:
-        return self.services.get(id_)
+    def service(self, id_: str | None) -> Service | None:
+        return service(id_, self.services.get(id_ or ""))
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         if encoding not in self.encodings:
-            raise ValueError(f"encoding: {encoding!r} is not json")
+            raise ValueError(f"encoding: {encoding!r} is neither json nor form")
         fields = {"sms": self._sample_sms, "rent": self._sample_rent}[kind](number, now)
-        return Sample(content_type="application/json", body=msgspec.json.encode(fields))
+        return encoded(fields if encoding == "json" else _flat(fields), encoding, number=number)
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
         code = code_of(number)
@@ -236,15 +357,16 @@ class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
     """https://smsbower.page "Notification via Webhook": three attempts in six minutes."""
 
     documented: ClassVar[tuple[str, ...]] = ("167.235.198.205",)
-    commands: ClassVar[frozenset[str]] = frozenset({"getStatus"})
+    commands: ClassVar[frozenset[str]] = frozenset({"getBalance", "getStatus"})
     polled: ClassVar[Polled | None] = _polled("https://smsbower.page")
     paste_at: ClassVar[str] = "profile, Notification via Webhook"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | _BOWER_COUNTRIES
     #: Ids that it uses in another sense than the others.
-    services: ClassVar[Mapping[str, str]] = _SERVICES | {
-        "aws": "AWS",
-        "adf": "BCA Syariah",
-        "aev": "BankKaro",
+    services: ClassVar[Mapping[str, ListedService]] = {
+        **_SERVICES,
+        "aws": ListedService(name="AWS"),
+        "adf": ListedService(name="BCA Syariah"),
+        "aev": ListedService(name="BankKaro"),
     }
 
 
@@ -254,7 +376,9 @@ class SmsOnline(SmsActivate, tag="sms_online", frozen=True, kw_only=True):
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = f"profile, webhook URL; {_RENTAL_URL.format('uri')}"
     #: https://sms.online/help/api-docs.
-    commands: ClassVar[frozenset[str]] = frozenset({"getActiveActivations", "getStatus"})
+    commands: ClassVar[frozenset[str]] = frozenset(
+        {"getActiveActivations", "getBalance", "getStatus"}
+    )
     polled: ClassVar[Polled | None] = _polled("https://api.sms.online")
 
 
@@ -269,6 +393,7 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     commands: ClassVar[frozenset[str]] = _ALL - {"getRentList", "getRentStatus"}
     pages: ClassVar[bool] = True
     page_size: ClassVar[str] = "size"
+    repeats_code: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://hero-sms.com")
 
     def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
@@ -282,13 +407,29 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
         return fields | {"id": 70_001 + number, "phoneFrom": "22000", "receivedAt": at}
 
 
+class GrizzlySms(SmsActivate, tag="grizzlysms", frozen=True, kw_only=True):
+    """https://grizzlysms.com/docs: it documents no webhook, so polling is the way in.
+
+    A callback that comes is read as the dialect's.
+    """
+
+    documented: ClassVar[tuple[str, ...]] = ()
+    paste_at: ClassVar[str] = "not documented: ask its support, or use backfill alone"
+    #: The last two are in its public clients only; one that is not there is left out.
+    commands: ClassVar[frozenset[str]] = frozenset(
+        {"getBalance", "getStatus", "getStatusV2", "getActiveActivations"}
+    )
+    polled: ClassVar[Polled | None] = _polled("https://api.grizzlysms.com")
+
+
 class DaisySms(SmsActivate, tag="daisysms", frozen=True, kw_only=True):
     """https://daisysms.com/docs/api: an id for each message."""
 
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = "profile, webhook URL"
     message_field: ClassVar[str | None] = "messageId"
-    commands: ClassVar[frozenset[str]] = frozenset({"getStatus"})
+    sends_text: ClassVar[bool] = True
+    commands: ClassVar[frozenset[str]] = frozenset({"getBalance", "getStatus"})
     polled: ClassVar[Polled | None] = _polled("https://daisysms.com")
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:

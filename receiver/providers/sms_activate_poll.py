@@ -2,54 +2,46 @@
 
 An activation: getActiveActivations lists them, getStatusV2 tells the newest SMS of one with its
 time, getStatus its code alone, getHistory what is left of those that ended. A rental: getRentList,
-getRentStatus. JSON and plain words come as they please.
+getRentStatus. A command that the provider does not have is left out.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from journal.event import CallReceived
+from journal.canonical import canonical_code
+from journal.event import CallReceived, Price
 
-from ..answers import expect_ok, heed_status, lenient, rows
-from ..asking import found, polled, told, with_query
+from ..answers import rows
+from ..asking import found, normalized, parts, polled, told, with_query
+from ..codes import read_code
 from ..numbers import e164
-from ..polling import Answer, Ask, Asking, BadKey, Busy, Found, Known, Notice, Poll, Unreadable
+from ..polling import (
+    Answer,
+    Ask,
+    Balance,
+    Ended,
+    Found,
+    Known,
+    Listed,
+    Memory,
+    Notice,
+    Poll,
+    Unreadable,
+)
 from ..reading import Reading, common
-from ..source import Happening, Key, Malformed
-from ..texts import find_code, links
+from ..source import Happening, Key
+from ..texts import links
 from ..times import time_from, zone
+from .sms_activate_words import Word, read_answer, reason_of
 
 if TYPE_CHECKING:
     from .sms_activate import SmsActivate
 
-_WORD = re.compile(r"\s*[\"']?([A-Z][A-Z0-9_]{2,40})[\"']?\s*(?::(.*))?", re.DOTALL)
-_BAD_KEY = frozenset(
-    {"BAD_KEY", "NO_KEY", "WRONG_KEY", "ACCOUNT_INACTIVE", "BANNED", "UNAUTHORIZED"}
-)
-_BUSY = frozenset({"ERROR_SQL", "SERVER_ERROR", "SQL_ERROR", "RATE_LIMIT", "TOO_MANY_REQUESTS"})
-#: Nothing is there, or nothing any more; all of it is called an error.
-_NOTHING = frozenset(
-    {
-        "NO_ACTIVATION",
-        "NO_ACTIVATIONS",
-        "ACTIVATION_NOT_ACTIVE",
-        "WRONG_ACTIVATION_ID",
-        "NO_NUMBERS",
-        "NO_ID_RENT",
-        "INVALID_PHONE",
-        "RENT_DIE",
-        "STATUS_FINISH",
-        "STATUS_CANCEL",
-        "STATUS_REVOKE",
-        "STATUS_WAIT_CODE",
-        "STATUS_WAIT_RESEND",
-    }
-)
 #: How the list tells of SMS that are not the newest.
 _CODES_ALONE = "getActiveActivations.smsCode"
 #: How a time says that there is none.
@@ -63,135 +55,228 @@ _LONGEST_RANGE = timedelta(days=29)
 _UNSURE = timedelta(days=1)
 #: Longer ones, and those with blanks, are texts and no codes.
 _LONGEST_CODE = 12
+#: A longer name of a service is none; each message of a row repeats it.
+_LONGEST_SERVICE = 64
+_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
+_SECONDS = re.compile(r"[0-9]{0,3}")
+_LETTERS = re.compile(r"[A-Z]{3}")
+_ZEROS = re.compile(r"0*(\.0*)?")
+#: ISO 4217: those that these providers have been seen to count in.
+_CURRENCIES = {
+    "156": "CNY",
+    "356": "INR",
+    "398": "KZT",
+    "643": "RUB",
+    "810": "RUB",
+    "826": "GBP",
+    "840": "USD",
+    "949": "TRY",
+    "978": "EUR",
+    "980": "UAH",
+    "986": "BRL",
+}
 
 
-def poll(source: "SmsActivate", known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:
-    one = _Poll(source, now, since)
-    yield from one.activations([order for order in known if order.activation_id])
+def poll(
+    source: "SmsActivate",
+    known: Sequence[Known],
+    *,
+    since: datetime,
+    now: datetime,
+    memory: Memory,
+) -> Poll:
+    one = _Poll(source, now, since, memory)
+    yield from one.activations(
+        {order.activation_id: order for order in known if order.activation_id}
+    )
     yield from one.rentals({order.rental_id: order.number for order in known if order.rental_id})
+    yield from one.ends()
+    yield from one.balance()
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """What a row says besides its messages."""
+
+    to: str | None = None
+    price: Price | None = None
 
 
 class _Poll:
     """One round of questions to one source."""
 
-    def __init__(self, source: "SmsActivate", now: datetime, since: datetime) -> None:
+    def __init__(
+        self, source: "SmsActivate", now: datetime, since: datetime, memory: Memory
+    ) -> None:
         self._source, self._now, self._since = source, now, since
+        self._memory = memory
         self._asking = source.asking()
-        self._commands = source.commands
+        self._commands = set(source.commands) - memory.missing
         #: Activations that something was told of in this round.
         self._told: set[str] = set()
+        #: Orders that are over, and why. They are said last: what came to them may still be found.
+        self._ends: dict[tuple[str, str], str] = {}
 
     # --- activations ----------------------------------------------------------------------
 
-    def activations(self, known: Sequence[Known]) -> Poll:
+    def activations(self, known: Mapping[str, Known]) -> Poll:
         active = yield from self._active()
-        services = {order.activation_id: order.service for order in known}
-        numbers = {order.activation_id: order.number for order in known}
-        for id_ in dict.fromkeys([*active, *(order.activation_id or "" for order in known)]):
+        for id_, row in active.items():
+            yield self._listed("activation_id", id_, row)
+        for id_ in dict.fromkeys([*active, *known]):
             row = active.get(id_, {})
             silent = not _codes(row) and not _words(row.get("smsText"))
-            if row and silent and not (id_ in numbers and "getStatusV2" in self._commands):
+            if row and silent and not (id_ in known and "getStatusV2" in self._commands):
                 continue  # still waits; of a call alone nothing is listed
-            yield from self._activation(id_, row, services.get(id_), numbers.get(id_))
+            yield from self._activation(id_, row, known.get(id_))
         if "getHistory" in self._commands:
             yield from self._history()
 
     def _active(self) -> Any:
         """By their ids."""
-        if "getActiveActivations" not in self._commands:
-            return {}
         listed: dict[str, dict[str, Any]] = {}
         for page in range(_MOST_PAGES):
             paged = {"start": str(page * _PAGE), "limit": str(_PAGE)} if self._source.pages else {}
-            answer = yield self._ask("getActiveActivations", **paged)
-            batch = {str(row["activationId"]): row for row in _listed(answer) if _id(row)}
+            answer = yield from self._asked("getActiveActivations", **paged)
+            batch = {str(row["activationId"]): row for row in _rows_of(answer) if _id(row)}
             news = batch.keys() - listed.keys()
             listed |= batch
             if not news or not paged or len(batch) < _PAGE:
                 break
         return listed
 
-    def _activation(
-        self, id_: str, row: Mapping[str, Any], service: str | None, number: str | None
-    ) -> Poll:
+    def _listed(self, kind: str, id_: str, row: Mapping[str, Any]) -> Listed:
+        """As the list of activations or rentals tells it."""
+        country = Reading(row).raw("countryCode") or Reading(row).raw("country")
+        return Listed(
+            kind=kind,
+            name=id_,
+            number=_number(row.get("phoneNumber") or row.get("phone")),
+            service=_service(row.get("serviceCode") or row.get("service")),
+            country=self._source.countries.get(country),
+            price=self._price(row),
+        )
+
+    def _activation(self, id_: str, row: Mapping[str, Any], known: Known | None) -> Poll:
         """Its newest SMS as well as it is told anywhere, and the codes of those before."""
-        fields = {"activationId": id_, "service": row.get("serviceCode") or service}
-        fields |= {"country": row.get("countryCode")}
-        to = _number(row.get("phoneNumber")) or number
-        told_of = () if self._says_enough(row) else (yield from self._status(fields, to))
+        service = _service(row.get("serviceCode")) or (known.service if known else None)
+        fields = {"activationId": id_, "service": service, "country": row.get("countryCode")}
+        to = _number(row.get("phoneNumber")) or (known.number if known else None)
+        said = _Said(to, self._price(row))
+        told_of = () if self._says_enough(row) else (yield from self._status(fields, said))
         if row:
             self._told.add(id_)
         text, codes = _words(row.get("smsText")), _codes(row)
-        newest = {"text": text, "code": codes[-1] if codes else None}
+        messages = []
         if not told_of and (text or codes):
-            yield from self._untimed(fields | newest, row, to, "getActiveActivations")
-        for code in _older(codes, told_of):
-            # As the newest it had a text, and so another key: hence a form of its own.
-            yield from self._untimed(
-                fields | {"code": code}, row, to, "getActiveActivations", form=_CODES_ALONE
-            )
+            newest = {"text": text, "code": codes[-1] if codes else None}
+            messages.append((newest, "getActiveActivations"))
+        # As the newest they had a text, and so another key: hence a form of its own.
+        messages += [({"code": code}, _CODES_ALONE) for code in _older(codes, told_of)]
+        yield from self._of_row(fields, messages, row, "smsCode", said, "getActiveActivations")
 
     def _says_enough(self, row: Mapping[str, Any]) -> bool:
         """A row of the list says more than getStatus would."""
         return bool(row) and "getStatusV2" not in self._commands
 
-    def _status(self, fields: dict[str, Any], to: str | None) -> Any:
-        """The texts and codes it told of."""
-        command = "getStatusV2" if "getStatusV2" in self._commands else "getStatus"
-        answer = yield self._ask(command, id=fields["activationId"])
-        if isinstance(answer, str):
-            code = {"code": answer}
-            yield from self._untimed(fields | code, code, to, command, form=f"{command}.code")
-            return (answer,)
+    def _status(self, fields: dict[str, Any], said: _Said) -> Any:
+        """The codes it told of; what became of the activation is noted."""
+        command, id_ = "getStatusV2", fields["activationId"]
+        answer = yield from self._asked(command, id=id_)
+        if command not in self._commands:
+            command, more = "getStatus", {"text": "1"} if self._source.sends_text else {}
+            answer = yield from self._asked(command, id=id_, **more)
+        self._note_end("activation_id", id_, answer)
+        if isinstance(answer, Word) and self._has_code(answer):
+            yield from self._code(fields, answer, said, command)
+            return (answer.rest,)
         if not isinstance(answer, dict):
             return ()
+        return (yield from self._messages(fields, answer, said))
+
+    def _has_code(self, answer: Word) -> bool:
+        """Also where the last code is repeated while another is waited for.
+
+        It may not have come before; where it did, it is the same event. Fewer than four digits are
+        seconds.
+        """
+        if answer.word == "STATUS_WAIT_RETRY":
+            return self._source.repeats_code and not _SECONDS.fullmatch(answer.rest)
+        return answer.word == "STATUS_OK" and bool(answer.rest)
+
+    def _code(self, fields: dict[str, Any], answer: Word, said: _Said, command: str) -> Poll:
+        """`STATUS_OK:1234`, with the text if a header brought it. The code alone is in the key."""
+        row = {"code": answer.rest} | ({"text": answer.text} if answer.text else {})
+        key = _untimed_key("act", fields | {"code": answer.rest})
+        for step in found(self._source, fields | row, row, self._now, about=command):
+            yield _with(step, said, f"{command}.code", key=key)
+
+    def _messages(self, fields: dict[str, Any], answer: Mapping[str, Any], said: _Said) -> Any:
+        """Of getStatusV2, or of a getStatus that answers JSON."""
+        several = rows(answer.get("sms")) + rows(answer.get("data"))
+        calls = rows(answer.get("call"))
+        if not several and not calls:
+            several = [dict(answer)]
         heard: list[str] = []
-        for sms in rows(answer.get("sms")) + rows(answer.get("data")):
-            if _said(sms):
-                heard += [words for words in (_words(sms.get("code")),) if words]
-                yield from self._timed(_verbose(fields, sms), sms, to, answer)
-        for call in rows(answer.get("call")):
-            if _said(call):
-                heard += [words for words in (_words(call.get("code")),) if words]
-                yield self._called(_verbose(fields, call), call, to)
-        return (tuple(heard) or ("",)) if _any_said(answer) else ()
+        for sms in several:
+            if _has_words(sms):
+                heard += _codes_told(sms)
+                yield from self._timed(_verbose(fields, sms), sms, said, answer)
+        for call in calls:
+            if _has_words(call):
+                heard += _codes_told(call)
+                yield self._called(_verbose(fields, call), call, said)
+        if not any(_has_words(row) for row in [*several, *calls]):
+            return ()
+        return tuple(heard) or ("",)
 
     def _timed(
-        self, fields: dict[str, Any], row: Mapping[str, Any], to: str | None, answer: Any
+        self, fields: dict[str, Any], row: Mapping[str, Any], said: _Said, answer: Mapping[str, Any]
     ) -> Iterator[Found | Notice]:
         if answer.get("verificationType") == "call" or row.get("type") == "call":
-            yield self._called(fields, row, to)
-        elif fields.get("receivedAt") is None:
-            yield from self._untimed(fields, row, to, "getStatusV2")
-        else:
-            for step in found(self._source, fields, row, self._now, about="getStatusV2"):
-                yield _with(step, to, "getStatusV2")
+            yield self._called(fields, row, said)
+            return
+        # Rows that say no time are there as long as the activation is: one key for all of it. A
+        # callback's windows of arrival would make it news again every two hours.
+        key = _untimed_key("act", fields) if fields.get("receivedAt") is None else None
+        for step in found(self._source, fields, row, self._now, about="getStatusV2"):
+            yield _with(step, said, "getStatusV2", key=key)
 
-    def _untimed(
+    def _of_row(
         self,
         fields: Mapping[str, Any],
+        messages: Sequence[tuple[Mapping[str, Any], str]],
         row: Mapping[str, Any],
-        to: str | None,
+        name: str,
+        said: _Said,
         command: str,
-        *,
-        form: str | None = None,
     ) -> Iterator[Found | Notice]:
-        """Rows that say no time are there as long as the activation is: one key for all of it.
+        """Messages without a time that one row holds in the field `name`, each with its form."""
+        words = [message.get("code") or message.get("text") or "" for message, _ in messages]
+        at = 0
+        for part, some in parts(row, name, words):
+            callback = polled(part, self._now)
+            happenings: list[Happening] = []
+            for message, form in messages[at : at + len(some)]:
+                alone = {**fields, **message}
+                key = _untimed_key("act", alone)
+                happenings += [
+                    _told(happening, said, form, key=key)
+                    for happening in normalized(self._source, alone, callback) or ()
+                ]
+            at += len(some)
+            if len(happenings) < len(some):
+                yield Notice(word="unreadable_row", about=command)
+            if happenings:
+                yield Found(happenings=tuple(happenings), callback=callback)
 
-        A callback's windows of arrival would make it news again every two hours.
-        """
-        for step in found(self._source, fields, row, self._now, about=command):
-            yield _with(step, to, form or command, key=_untimed_key("act", fields))
-
-    def _called(self, fields: Mapping[str, Any], row: Mapping[str, Any], to: str | None) -> Found:
+    def _called(self, fields: Mapping[str, Any], row: Mapping[str, Any], said: _Said) -> Found:
         reading, callback = Reading(fields), polled(row, self._now)
         stated, when = self._source.stated(reading, "receivedAt", callback)
-        text, code = reading.text("text"), reading.code("code")
+        words = (reading.raw("text"), reading.raw("code"))
         key = Key(
-            second=when.second or 0,
-            parts=("call", fields["activationId"], when.text, text or "", code or ""),
+            second=when.second or 0, parts=("call", fields["activationId"], when.text, *words)
         )
-        code = code or find_code(text or "")
+        code, text = reading.message("code", "text")
         happening = Happening(
             subject=f"activation/{fields['activationId']}",
             time=stated.rfc3339(zone(self._source.timezone)) if stated else None,
@@ -208,7 +293,8 @@ class _Poll:
                 **common(self._source, callback, reading, time_from=time_from(stated)),
             ),
         )
-        return Found(happening=told(happening, to=to), callback=callback)
+        happening = told(happening, to=said.to, price=said.price)
+        return Found(happenings=(happening,), callback=callback)
 
     def _history(self) -> Poll:
         # Rows have the date of their activation, which may have waited for its SMS for long.
@@ -217,9 +303,11 @@ class _Poll:
         size = {self._source.page_size: str(_PAGE)}
         seen: set[str] = set()
         for page in range(_MOST_PAGES):
-            answer = yield self._ask("getHistory", **window, offset=str(page * _PAGE), **size)
+            answer = yield from self._asked(
+                "getHistory", **window, offset=str(page * _PAGE), **size
+            )
             batch = {
-                str(row["id"]): row for row in _listed(answer) if isinstance(row.get("id"), str)
+                str(row["id"]): row for row in _rows_of(answer) if isinstance(row.get("id"), str)
             }
             for id_, row in batch.items():
                 if id_ not in seen and id_ not in self._told:
@@ -230,23 +318,24 @@ class _Poll:
 
     def _past(self, id_: str, row: Mapping[str, Any]) -> Iterator[Found | Notice]:
         """Its `date` is the activation's, and no SMS's."""
-        for said in _several(row.get("sms")):
-            kind = "text" if " " in said.strip() or len(said) > _LONGEST_CODE else "code"
-            fields = {"activationId": id_, kind: said}
-            yield from self._untimed(fields, row, _number(row.get("phone")), "getHistory")
+        messages = [
+            ({_field_of(words): words}, "getHistory")
+            for words in dict.fromkeys(_several(row.get("sms")))
+        ]
+        said = _Said(_number(row.get("phone")), self._price(row))
+        yield from self._of_row({"activationId": id_}, messages, row, "sms", said, "getHistory")
 
     # --- rentals --------------------------------------------------------------------------
 
     def rentals(self, known: Mapping[str, str | None]) -> Poll:
         numbers = dict(known)
-        if "getRentList" in self._commands:
-            answer = yield self._ask("getRentList")
-            for row in _listed(answer):
-                if isinstance(row.get("id"), str):
-                    rental = str(row["id"])
-                    numbers[rental] = _number(row.get("phone")) or numbers.get(rental)
-        if "getRentStatus" in self._commands:
-            for rental, number in numbers.items():
+        for row in _rows_of((yield from self._asked("getRentList"))):
+            if isinstance(row.get("id"), str):
+                rental = str(row["id"])
+                numbers[rental] = _number(row.get("phone")) or numbers.get(rental)
+                yield self._listed("rental_id", rental, row)
+        for rental, number in numbers.items():
+            if "getRentStatus" in self._commands:
                 yield from self._rental(rental, number)
 
     def _rental(self, rental: str, number: str | None) -> Poll:
@@ -257,8 +346,9 @@ class _Poll:
         seen: set[str] = set()
         for page in range(_MOST_PAGES):
             paged = {"page": str(page)} if page else {}
-            answer = yield self._ask("getRentStatus", id=rental, **paged)
-            batch = {json.dumps(row, sort_keys=True): row for row in _listed(answer)}
+            answer = yield from self._asked("getRentStatus", id=rental, **paged)
+            self._note_end("rental_id", rental, answer)
+            batch = {json.dumps(row, sort_keys=True): row for row in _rows_of(answer)}
             for text in [text for text in batch if text not in seen]:
                 yield from self._rented(rental, batch[text], number)
             repeats = batch.keys() <= seen and page != 1
@@ -275,9 +365,9 @@ class _Poll:
         for step in found(self._source, fields, row, self._now, about="getRentStatus"):
             key = untimed if date is None else None
             service = self._source.service_of(Reading(row))
-            yield _with(step, number, "getRentStatus", key=key, service=service)
+            yield _with(step, _Said(number), "getRentStatus", key=key, service=service)
 
-    def _all_old(self, batch: Any) -> bool:
+    def _all_old(self, batch: Iterable[Mapping[str, Any]]) -> bool:
         """Pages go back in time; a rental of months has many."""
         dates = [
             self._source.stated(Reading(row), "date", polled({}, self._now))[0] for row in batch
@@ -285,18 +375,72 @@ class _Poll:
         at = zone(self._source.timezone)
         return all(one and one.instant(at) < self._since - _UNSURE for one in dates)
 
+    # --- what became of them, and the account ------------------------------------------------
+
+    def _note_end(self, kind: str, id_: str, answer: object) -> None:
+        reason = reason_of(answer)
+        if reason is not None:
+            self._ends[kind, id_] = reason
+
+    def ends(self) -> Iterator[Ended]:
+        for (kind, id_), reason in self._ends.items():
+            yield Ended(kind=kind, name=id_, reason=reason)
+
+    def balance(self) -> Poll:
+        answer = yield from self._asked("getBalance")
+        if isinstance(answer, dict):
+            amount = Reading(answer).raw("balance")
+        else:
+            is_balance = isinstance(answer, Word) and answer.word == "ACCESS_BALANCE"
+            amount = answer.rest.strip() if is_balance else ""
+        if _AMOUNT.fullmatch(amount):
+            yield Balance(amount=amount, currency=self._source.currency)
+
+    def _price(self, row: Mapping[str, Any]) -> Price | None:
+        """Of an activation; in the history it is 0 while that is active."""
+        reading = Reading(row)
+        amount = reading.raw("activationCost") or reading.raw("cost") or reading.raw("price")
+        if not _AMOUNT.fullmatch(amount) or amount.startswith("-") or _ZEROS.fullmatch(amount):
+            return None
+        return Price(amount=amount, currency=self._currency(reading.raw("currency")))
+
+    def _currency(self, said: str) -> str | None:
+        """By its number or letters in ISO 4217; where it is not said, as configured."""
+        if not said:
+            return self._source.currency
+        return _CURRENCIES.get(said, said if _LETTERS.fullmatch(said) else None)
+
+    def _asked(self, command: str, **params: str) -> Any:
+        """What the provider answers; None where it does not have the command, after one notice."""
+        if command not in self._commands:
+            return None
+        answer = yield self._ask(command, **params)
+        if answer == Word("missing"):
+            self._commands.discard(command)
+            self._memory.missing.add(command)
+            yield Notice(word="missing_command", about=command)
+            return None
+        return answer
+
     def _ask(self, command: str, **params: str) -> Ask:
-        return _ask(self._asking, command, **params)
+        key = self._asking.api_key.reveal()
+        url = with_query(self._asking.api_url, api_key=key, action=command, **params)
+        now = self._now.astimezone(zone(self._source.timezone))
 
+        def read(answer: Answer) -> object:
+            try:
+                return read_answer(answer, command, now)
+            except Unreadable:
+                if command == "getBalance":
+                    return None  # a round in which all messages were read is no failure
+                raise
 
-def _ask(asking: Asking, action: str, **params: str) -> Ask:
-    url = with_query(asking.api_url, api_key=asking.api_key.reveal(), action=action, **params)
-    return Ask(command=action, url=url, read=lambda answer: _read(answer, action))
+        return Ask(command=command, url=url, read=read)
 
 
 def _with(
     step: Found | Notice,
-    to: str | None,
+    said: _Said,
     form: str,
     *,
     key: Key | None = None,
@@ -304,24 +448,44 @@ def _with(
 ) -> Found | Notice:
     if isinstance(step, Notice):
         return step
-    happening = told(step.happening, to=to, service=service)
+    happenings = [_told(one, said, form, key=key, service=service) for one in step.happenings]
+    return msgspec.structs.replace(step, happenings=tuple(happenings))
+
+
+def _told(
+    happening: Happening,
+    said: _Said,
+    form: str,
+    *,
+    key: Key | None = None,
+    service: object = None,
+) -> Happening:
+    """The same with what its row says besides, its form of telling, and its own key."""
+    happening = told(happening, to=said.to, price=said.price, service=service)
     if happening.twin is not None:
         twin = msgspec.structs.replace(happening.twin, form=form)
         happening = msgspec.structs.replace(happening, twin=twin)
-    if key is not None:
-        happening = msgspec.structs.replace(happening, keys=(key,))
-    return msgspec.structs.replace(step, happening=happening)
+    return happening if key is None else msgspec.structs.replace(happening, keys=(key,))
 
 
 def _older(codes: Sequence[str], told_of: Sequence[str]) -> Sequence[str]:
     """Codes of a list that belong to none of the SMS that were told of by themselves.
 
     The newest is the last, unless one of them says otherwise: which end is which is documented
-    nowhere. One that is written otherwise (`123-456`) must not be taken for another.
+    nowhere. `123-456` and `123456` are the same code.
     """
-    if told_of == ("",) or set(codes) & set(told_of):
-        return [code for code in codes if code not in told_of]
-    return codes[:-1]
+    plain = {code: canonical_code(read_code(code, None)[0] or code) for code in codes}
+    told = {canonical_code(code) for code in told_of}
+    if told_of == ("",) or told & set(plain.values()):
+        return [code for code in plain if plain[code] not in told]
+    newest = plain[codes[-1]] if codes else None
+    return [code for code in plain if plain[code] != newest]
+
+
+def _codes_told(row: Mapping[str, Any]) -> list[str]:
+    """The code that a row holds, in its own field or in its text."""
+    code, _ = read_code(_words(row.get("code")), _words(row.get("text")))
+    return [code] if code else []
 
 
 def _untimed_key(kind: str, fields: Mapping[str, Any]) -> Key:
@@ -331,70 +495,17 @@ def _untimed_key(kind: str, fields: Mapping[str, Any]) -> Key:
 
 # --- what answers say -----------------------------------------------------------------------
 
-
-def _read(answer: Answer, command: str) -> object:
-    """Rows, an object, the code of `STATUS_OK:code`; None for nothing."""
-    value = _json(answer)
-    word, rest = _complaint(value) if value is not None else _word(_decoded(answer.body))
-    if word in _BAD_KEY:
-        raise BadKey
-    if word in _BUSY or "LIMIT" in word:
-        heed_status(answer, command)
-        raise Busy(word if word in _BUSY else "asked too often")
-    if word in _NOTHING:
-        return None
-    heed_status(answer, command)
-    expect_ok(answer, command)
-    # While another is waited for, the last code stands beside it: it may not have come before.
-    if word in ("STATUS_OK", "STATUS_WAIT_RETRY"):
-        return rest.strip().strip("'\"") or None
-    if word or value is None:
-        raise Unreadable(command, "a word that is not known here" if word else "not JSON")
-    return value
-
-
-def _json(answer: Answer) -> object:
-    try:
-        value = lenient(answer.body)
-    except (Malformed, UnicodeDecodeError):
-        return None
-    return value if isinstance(value, dict | list) else None
-
-
-def _decoded(body: bytes) -> str:
-    return body.decode("utf-8", "replace")
-
-
-def _word(text: str) -> tuple[str, str]:
-    """`STATUS_OK:12:34` -> its word, and what follows the first colon."""
-    match = _WORD.fullmatch(text)
-    return (match[1], match[2] or "") if match else ("", "")
-
-
-def _complaint(value: object) -> tuple[str, str]:
-    """The word in an object that is an error: in `message`, `error`, or HeroSMS's `title`."""
-    if not isinstance(value, dict):
-        return "", ""
-    if value.get("status") != "error" and "error" not in value and "title" not in value:
-        return "", ""
-    for name in ("message", "error", "title", "msg"):
-        word, rest = _word(_words(value.get(name)) or "")
-        if word:
-            return word, rest
-    return "UNKNOWN", ""
-
-
 _WRAPS = ("activeActivations", "data", "values", "rows")
 
 
-def _listed(answer: object) -> list[dict[str, Any]]:
+def _rows_of(answer: object) -> list[dict[str, Any]]:
     """The rows of a list, whatever it is wrapped in."""
     if not isinstance(answer, dict):
         return rows(answer)
     wraps = [name for name in _WRAPS if isinstance(answer.get(name), dict | list)]
     if wraps:
         # HeroSMS has them in `data`, and beside it an `activeActivations` with a `rows` of its own.
-        return next((found for name in wraps if (found := _listed(answer[name]))), [])
+        return next((found for name in wraps if (found := _rows_of(answer[name]))), [])
     return rows(answer) if answer and all(isinstance(v, dict) for v in answer.values()) else []
 
 
@@ -422,20 +533,24 @@ def _several(value: object) -> list[str]:
     """Of a list, a list written as a text, or one text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            value = json.loads(value)
-        except ValueError:
+            value = json.loads(value, parse_int=str, parse_float=str)
+        except (ValueError, RecursionError):
             value = str(value)
     items = value if isinstance(value, list) else [value]
     return [words for item in items if (words := _words(item))]
 
 
-def _said(sms: Mapping[str, Any]) -> bool:
+def _has_words(sms: Mapping[str, Any]) -> bool:
     return bool(_words(sms.get("text")) or _words(sms.get("code")))
 
 
-def _any_said(answer: Mapping[str, Any]) -> bool:
-    told_of = (answer.get("sms"), answer.get("data"), answer.get("call"))
-    return any(_said(row) for value in told_of for row in rows(value))
+def _field_of(words: str) -> str:
+    return "text" if " " in words.strip() or len(words) > _LONGEST_CODE else "code"
+
+
+def _service(value: object) -> str | None:
+    words = _words(value)
+    return words if words and len(words) <= _LONGEST_SERVICE else None
 
 
 def _verbose(fields: dict[str, Any], sms: Mapping[str, Any]) -> dict[str, Any]:

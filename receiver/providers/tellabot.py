@@ -16,11 +16,12 @@ from journal.event import (
 
 from ..keys import Sent, keys, sent, windows
 from ..numbers import digits
-from ..polling import Known, Poll, Polled
-from ..reading import Reading, common, service
+from ..polling import Known, Memory, Poll, Polled
+from ..reading import Reading, common
 from ..sample import code_of, encoded
+from ..services import named_service
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
-from ..texts import find_code, links
+from ..texts import links
 from ..times import FIRST, Stated, epoch, time_from, written
 from .tellabot_poll import poll
 
@@ -58,7 +59,14 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         if self.backfill is not None and not self.backfill.user:
             raise ValueError("backfill: user: TellABot wants the user name or email with the key")
 
-    def poll(self, known: Sequence[Known], *, since: datetime, now: datetime) -> Poll:  # noqa: ARG002 - two days, whatever is asked for
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,  # noqa: ARG002 - two days, whatever is asked for
+        now: datetime,
+        memory: Memory | None = None,  # noqa: ARG002 - nothing is learned
+    ) -> Poll:
         return poll(self, known, now=now)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
@@ -79,7 +87,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         billed = reading.raw("from") == _BILLING
         request, rental = reading.id("id"), reading.id("ltr_id")
         subject = _subject(request, rental, _number(reading, callback), billed=billed)
-        text, code = reading.text("reply"), reading.code("pin")
+        code, text = reading.message("pin", "reply")
         if not billed and text is None and code is None:
             raise Malformed("malformed", "reply, pin: neither was sent")
         to, stated = reading.number("to", _US), _stated(reading, callback.received)
@@ -94,7 +102,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 country=_US,
                 service=_service(reading),
                 text=text,
-                code=code or find_code(text or ""),
+                code=code,
                 urls=links(text or ""),
                 price=reading.price("price", self.currency),
                 request_id=request,
@@ -156,8 +164,8 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
             ),
         )
 
-    def service_name(self, id_: str) -> str | None:
-        return id_
+    def service(self, id_: str | None) -> Service | None:
+        return named_service(id_)
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         return encoded(_SAMPLES[kind](number, now), encoding, number=number)
@@ -234,8 +242,7 @@ def _message_keys(
 
 def _service(reading: Reading) -> Service | None:
     """Services are sent by name."""
-    name = reading.text("service")
-    return service(name, name)
+    return named_service(reading.text("service"))
 
 
 def _expires(reading: Reading) -> str | None:

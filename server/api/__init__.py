@@ -10,7 +10,9 @@ from receiver.door import Gate
 from sinks.worker import Worker
 
 from ..backfilling import Backfilling
+from ..balances import Balances
 from ..config import Config
+from ..delivery_states import DeliveryStates
 from ..identity import Identity
 from ..orders import Orders
 from ..pipeline import Pipeline
@@ -20,6 +22,7 @@ from .deliveries import deliveries
 from .events import events
 from .faults import handlers
 from .health import health
+from .index import index
 from .keys import Keys, authenticated
 from .listing import Cursors
 from .order_body import OrderReading
@@ -44,14 +47,16 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     pipeline: Pipeline,
     orders: Orders,
     backfilling: Backfilling,
+    balances: Balances,
     watching: Watching,
     identity: Identity,
     ready: Callable[[], bool],
     now: Callable[[], float] = time.time,
 ) -> Litestar:
-    """`/v1` and health. Each call has its guard, and all of them the one that asks for a key."""
+    """`/v1`, health and the page at `/`. Each call of `/v1` needs a key and has its own guard."""
     keys = Keys(config.api.keys)
     redelivery = Redelivery(journal, workers, now)
+    states = DeliveryStates(workers)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal, kind)
@@ -65,7 +70,9 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("events"),
                 routes=tuple(config.routes),
                 redelivery=redelivery,
+                headers=pipeline.stored_headers,
                 identity=identity,
+                states=states,
                 now=now,
             ),
             deliveries(
@@ -73,6 +80,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("deliveries"),
                 redelivery=redelivery,
                 identity=identity,
+                states=states,
             ),
             sinks(
                 configured=config.sinks,
@@ -86,8 +94,9 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 journal=journal,
                 cursors=cursors("orders"),
                 reading=OrderReading(gates, identity, now),
+                gates=gates,
             ),
-            stats(journal=journal),
+            stats(journal=journal, states=states),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
             rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
             sources(
@@ -95,13 +104,14 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("sources"),
                 gates=gates,
                 backfilling=backfilling,
+                balances=balances,
                 watching=watching,
                 now=now,
             ),
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )
-    return _app([v1, health(ready)], keys)
+    return _app([v1, health(ready), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:

@@ -10,7 +10,10 @@ from litestar import Router, get, post
 from litestar.params import FromPath
 
 from journal import Arrival, Journal, Kept, Wanted
+from journal.services import wanted_services
+from receiver.credentials import Headers
 
+from ..delivery_states import DeliveryStates
 from ..identity import Identity
 from ..redelivery import Redelivery, UnknownSinks
 from .deliveries import ShownDelivery, shown_delivery
@@ -84,10 +87,15 @@ def events(
     cursors: Cursors,
     routes: Sequence[str],
     redelivery: Redelivery,
+    headers: Callable[[str, Headers], Headers],
     identity: Identity,
+    states: DeliveryStates,
     now: Callable[[], float],
 ) -> Router:
-    """`routes` are the names of those that are configured."""
+    """`routes` are the names of those that are configured.
+
+    `headers` returns what may be shown of a callback's headers, from its source and them.
+    """
     filters = _filters(now)
 
     @get("/", guards=[needs("events:read")])
@@ -122,9 +130,9 @@ def events(
                 ShownDuplicate(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
-            deliveries=[shown_delivery(delivery, identity) for delivery in kept.deliveries],
+            deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
-            raw=_callback(await journal.callback(event_id)) if raw else msgspec.UNSET,
+            raw=_callback(await journal.callback(event_id), headers) if raw else msgspec.UNSET,
         )
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
@@ -174,7 +182,10 @@ def _filters(now: Callable[[], float]) -> Readers:
 
 
 def _wanted(values: Mapping[str, Any], filters: Readers) -> Wanted:
-    wanted = Wanted(**{name: value for name, value in values.items() if name in filters})
+    given = {name: value for name, value in values.items() if name in filters}
+    # Stored events hold the keys and names that were in use when they came.
+    spelled = [one for value in given.get("service", ()) for one in wanted_services(value)]
+    wanted = Wanted(**{**given, "service": tuple(dict.fromkeys(spelled))})
     if wanted.since is not None and wanted.until is not None and wanted.until < wanted.since:
         raise bad_parameter("until", "before since: nothing lies between them")
     return wanted
@@ -186,11 +197,16 @@ def _routes(kept: Kept, configured: Sequence[str]) -> list[ShownRoute]:
     return [ShownRoute(name=name, matched=name in kept.routes) for name in names]
 
 
-def _callback(arrival: Arrival | None) -> ShownCallback | None:
+def _callback(
+    arrival: Arrival | None, headers: Callable[[str, Headers], Headers]
+) -> ShownCallback | None:
     if arrival is None:
         return None
     return ShownCallback(
-        headers=arrival.headers, body=arrival.body, peer=arrival.peer, at=_utc(arrival.at)
+        headers=headers(arrival.source, arrival.headers),
+        body=arrival.body,
+        peer=arrival.peer,
+        at=_utc(arrival.at),
     )
 
 

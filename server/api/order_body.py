@@ -9,7 +9,7 @@ import msgspec
 
 from journal import Order
 from journal.event import Price
-from journal.order import BY_NUMBER, KINDS
+from journal.order import BY_NUMBER, KINDS, lasting
 from journal.quantity import duration
 from receiver.door import Gate
 from receiver.numbers import e164
@@ -19,9 +19,6 @@ from ..identity import Identity
 from .problems import Problem
 from .query import rfc3339
 
-#: Seconds until an order ends that does not say when: providers keep an activation for 20 minutes.
-ACTIVATION_LASTS = 1200.0
-OTHERS_LAST = 2 * 86400.0
 #: As long as a time may be that people and programs can write: the year 9999.
 _LAST = 253_402_300_799.0
 
@@ -47,7 +44,10 @@ class OrderReading:
         self._identity, self._now = identity, now
 
     def order(self, body: bytes) -> tuple[Order, float | None]:
-        """And when it ends, if that was said. Raises Problem: 400, or 422 for an unknown source."""
+        """The order, and its end if that was given.
+
+        Raises Problem: 400, or 422 for an unknown source.
+        """
         given = _given(body)
         name = _read(given, "source", _text)
         if name is None:
@@ -57,8 +57,7 @@ class OrderReading:
             raise Problem(422, "unknown_source", f"source: none is named {name[:_NAMED]!r}")
         kind, id_ = _named(given, source)
         now = round(self._now(), 6)
-        end = _read(given, "expires", lambda raw: _end(raw, now))
-        lasts = ACTIVATION_LASTS if kind == "activation_id" else OTHERS_LAST
+        end, lasts = _read(given, "expires", lambda raw: _end(raw, now)) or (None, lasting(kind))
         order = Order(
             id=self._identity.event_id(now),
             source=name,
@@ -72,7 +71,8 @@ class OrderReading:
             reference=_read(given, "reference", _text),
             labels=_read(given, "labels", _labels) or {},
             created_at=now,
-            expires_at=now + lasts if end is None else end,
+            expires_at=now + lasting(kind) if end is None else end,
+            lasts=lasts,
         )
         return order, end
 
@@ -199,15 +199,15 @@ def _labels(raw: msgspec.Raw) -> Mapping[str, str]:
     return labels
 
 
-def _end(raw: msgspec.Raw, now: float) -> float:
-    """RFC 3339, or how long from now: `30m`."""
+def _end(raw: msgspec.Raw, now: float) -> tuple[float, float | None]:
+    """RFC 3339, or how long from now: `30m`; and that duration, if it was one."""
     expected = "write a time to come, such as 2026-09-14T18:42:36Z, or how long from now: 30m, 7d"
     written = _string(raw, expected)
     try:
-        end = rfc3339(written)
-        end = now + duration(written) if end is None else end
+        instant = rfc3339(written)
+        end = now + duration(written) if instant is None else instant
     except ValueError:
         raise ValueError(expected) from None
     if not now < end <= _LAST:
         raise ValueError(expected)
-    return end
+    return end, None if instant is not None else end - now

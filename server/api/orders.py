@@ -1,4 +1,4 @@
-"""Orders: what a downstream service knows of the numbers that it took."""
+"""Calls about orders: the numbers that were taken, and their events."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,11 @@ from litestar.params import FromPath
 from journal import Journal, KeptOrder, Order, OrderState, WantedOrders
 from journal.event import Price
 from journal.order import KINDS
+from receiver.door import Gate
+from receiver.source import Source
 
 from ..orders import Orders
+from ..pipeline import service_of
 from .deliveries import utc
 from .keys import Asking, needs
 from .listing import PAGING, Cursors, Listed
@@ -37,12 +40,19 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
     rental_id: str | None
     number: str | None
     service: str | None
+    #: The service in one word across providers, as `data.service.key` of events: `google`.
+    service_key: str | None
     country: str | None
     price: Price | None
     reference: str | None
     labels: Mapping[str, str]
+    #: `user`: registered here. `provider`: the provider listed it, and nobody registered it.
+    origin: str
     #: `waiting`, `received`, `expired` or `cancelled`.
     state: str
+    #: Why it ended: `expired` (its time was up), or the provider's word: `cancelled`, `finished`,
+    #: `rejected`, `revoked`, `failed`, `expired`. Null: it has not ended, or you cancelled it.
+    reason: str | None
     created_at: datetime
     expires: datetime
     #: When its first SMS or call was accepted; null: none was, or none is kept.
@@ -55,7 +65,15 @@ class WholeOrder(ShownOrder, frozen=True, kw_only=True):
     events: Sequence[msgspec.Raw]
 
 
-def orders(*, orders: Orders, journal: Journal, cursors: Cursors, reading: OrderReading) -> Router:
+def orders(
+    *,
+    orders: Orders,
+    journal: Journal,
+    cursors: Cursors,
+    reading: OrderReading,
+    gates: Sequence[Gate],
+) -> Router:
+    sources = {gate.name: gate.source for gate in gates}
     texts = any_of(text)
     filters = {
         "state": any_of(_state),
@@ -73,25 +91,26 @@ def orders(*, orders: Orders, journal: Journal, cursors: Cursors, reading: Order
         asked = await cursors.asked(values)
         wanted = WantedOrders(**{name: values[name] for name in filters if name in values})
         page = await journal.orders(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
-        return await cursors.page(asked, page, lambda order: ShownOrder(**_said(order)))
+        return await cursors.page(asked, page, lambda order: ShownOrder(**_said(order, sources)))
 
     @post("/", guards=[needs("subscriptions:write", whole=True)])
-    async def tell(request: Asking) -> Response[ShownOrder]:
+    async def register(request: Asking) -> Response[ShownOrder]:
         read(request.scope, {})
         order, end = reading.order(await request.body())
         placed = await orders.place(order, end)
         if placed.conflicts:
             names = ", ".join(placed.conflicts)
-            what = "told otherwise before; what an order has is not changed, only added to"
+            what = "conflicts with the stored order; existing fields cannot be changed"
             raise Problem(409, "order_differs", f"{names}: {what}")
-        return Response(ShownOrder(**_said(placed.order)), status_code=201 if placed.new else 200)
+        shown_order = ShownOrder(**_said(placed.order, sources))
+        return Response(shown_order, status_code=201 if placed.new else 200)
 
     @get("/{order_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: Asking, order_id: FromPath[str]) -> WholeOrder:
         read(request.scope, {})
         kept = await _kept(journal, order_id)
         events = [shown(request.auth, body) for body in kept.events]
-        return WholeOrder(**_said(kept.order), events=events)
+        return WholeOrder(**_said(kept.order, sources), events=events)
 
     @delete("/{order_id:str}", guards=[needs("subscriptions:write", whole=True)])
     async def cancel(request: Asking, order_id: FromPath[str]) -> None:
@@ -99,7 +118,7 @@ def orders(*, orders: Orders, journal: Journal, cursors: Cursors, reading: Order
         if not _ID.fullmatch(order_id) or await orders.cancel(order_id) is None:
             raise not_found("order")
 
-    return Router("/orders", route_handlers=[listed, tell, one, cancel])
+    return Router("/orders", route_handlers=[listed, register, one, cancel])
 
 
 async def _kept(journal: Journal, order_id: str) -> KeptOrder:
@@ -109,7 +128,9 @@ async def _kept(journal: Journal, order_id: str) -> KeptOrder:
     return kept
 
 
-def _said(order: Order) -> dict[str, Any]:
+def _said(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:
+    service = service_of(sources.get(order.source), order.service)
+    ended = OrderState.EXPIRED if order.is_unannounced else None
     ids = {kind: order.name if kind == order.kind else None for kind in KINDS}
     return {
         "id": order.id,
@@ -118,11 +139,14 @@ def _said(order: Order) -> dict[str, Any]:
         **ids,
         "number": order.number,
         "service": order.service,
+        "service_key": service and service.key,
         "country": order.country,
         "price": order.price,
         "reference": order.reference,
         "labels": order.labels,
+        "origin": order.origin,
         "state": order.state,
+        "reason": order.reason or ended,
         "created_at": utc(order.created_at),
         "expires": utc(order.expires_at),
         "received_at": utc(order.received_at),

@@ -61,7 +61,8 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         read(request.scope, {})
         kept = await _kept(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
-        return WithBytes(**known, headers=kept.headers, body=kept.body)
+        headers = pipeline.stored_headers(kept.source, kept.headers)
+        return WithBytes(**known, headers=headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
     async def replay(request: Asking, quarantine_id: FromPath[str]) -> Accepted | StillThere:

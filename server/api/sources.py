@@ -1,16 +1,17 @@
 """Sources as they are configured, with what came from them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath
 
-from journal import Journal
+from journal import AccountBalance, Journal
 from receiver.door import Gate
 
 from ..backfilling import Backfiller, Backfilling, Run, Why
+from ..balances import Balances
 from ..watching import Watching
 from .deliveries import utc
 from .keys import Asking, needs
@@ -79,6 +80,16 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     run: int
 
 
+class ShownBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """The money in the provider's account, as the provider last said."""
+
+    #: Decimal digits as sent.
+    amount: str
+    #: ISO 4217; null: neither the provider nor the source's `currency` says it.
+    currency: str | None
+    at: datetime
+
+
 class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     """A source, as it is shown."""
 
@@ -94,6 +105,8 @@ class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
     clock: ShownClock
     #: Null where it is not configured.
     backfill: ShownBackfill | None
+    #: Null where the provider was not asked, or has no such command.
+    balance: ShownBalance | None
     tokens: Sequence[ShownToken]
 
 
@@ -103,6 +116,7 @@ def sources(
     cursors: Cursors,
     gates: Sequence[Gate],
     backfilling: Backfilling,
+    balances: Balances,
     watching: Watching,
     now: Callable[[], float],
 ) -> Router:
@@ -114,7 +128,12 @@ def sources(
         used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
         shown = {
             gate.name: _source(
-                gate, used, backfilling.of(gate.name), watching.silent_since(gate), now()
+                gate,
+                used,
+                backfiller=backfilling.of(gate.name),
+                balance=balances.of(gate.name),
+                silent_since=watching.silent_since(gate),
+                now=now(),
             )
             for gate in gates
         }
@@ -125,7 +144,7 @@ def sources(
         read(request.scope, {})
         since = _since(await request.body(), now)
         backfiller = backfilling.of(name)
-        if backfiller is not None and backfiller.left_until > now():
+        if backfiller is not None and backfiller.left_until is not None:
             until = utc(backfiller.left_until)
             raise Problem(409, "left_alone", f"the provider wants to be left alone until {until}")
         if backfiller is not None:
@@ -163,7 +182,9 @@ class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _source(
     gate: Gate,
     used: Mapping[tuple[str, str], float],
+    *,
     backfiller: Backfiller | None,
+    balance: AccountBalance | None,
     silent_since: float | None,
     now: float,
 ) -> ShownSource:
@@ -179,6 +200,7 @@ def _source(
         silent_since=utc(silent_since),
         clock=_clock(gate, now),
         backfill=None if backfiller is None else _backfill(backfiller),
+        balance=None if balance is None else _balance(balance),
         tokens=[
             ShownToken(
                 fingerprint=fingerprint,
@@ -201,6 +223,11 @@ def _state(last_at: datetime | None, silent_since: float | None) -> str:
 def _backfill(backfiller: Backfiller) -> ShownBackfill:
     state = "stopped" if backfiller.stopped else "running" if backfiller.running else "waiting"
     return ShownBackfill(state=state, next_at=utc(backfiller.next_at), run=_run(backfiller.shown()))
+
+
+def _balance(balance: AccountBalance) -> ShownBalance:
+    at = datetime.fromtimestamp(balance.at, UTC)
+    return ShownBalance(amount=balance.amount, currency=balance.currency, at=at)
 
 
 def _run(run: Run | None) -> ShownRun | None:

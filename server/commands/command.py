@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from tabulate import tabulate
+from click.shell_completion import CompletionItem
 
 from journal.commit import Unavailable
 from journal.lock import Held
@@ -19,9 +19,11 @@ from journal.sqlite import WrongJournal
 from ..client import Garbled, Problem, Unreachable
 from ..config import ConfigError
 from ..reading import nearest
+from .table import Cell, Column, as_cell, echo_lines, table_lines, width_of
+from .terminal import no_color_option, screen
 
 _CONFIG = "config"
-_DEFAULT = Path("smshook.yaml")
+DEFAULT_CONFIG = Path("smshook.yaml")
 #: Characters of a cell in a list.
 _LONGEST_CELL = 60
 
@@ -58,18 +60,22 @@ def config_option() -> click.Option:
         expose_value=False,
         callback=_remember,
         metavar="PATH",
-        help="The configuration, else SMSHOOK_CONFIG, else smshook.yaml.",
+        help="Configuration file.  [default: $SMSHOOK_CONFIG, else smshook.yaml]",
     )
 
 
 def config_path() -> Path:
     """Of the configuration that is meant."""
-    return Path(typed_config() or os.environ.get("SMSHOOK_CONFIG") or _DEFAULT)
+    return Path(typed_config() or os.environ.get("SMSHOOK_CONFIG") or DEFAULT_CONFIG)
 
 
 def typed_config() -> Path | None:
     """What `--config` says."""
-    path: Path | None = click.get_current_context().find_root().meta.get(_CONFIG)
+    return config_of(click.get_current_context())
+
+
+def config_of(ctx: click.Context) -> Path | None:
+    path: Path | None = ctx.find_root().meta.get(_CONFIG)
     return path
 
 
@@ -79,7 +85,7 @@ class Command(click.Command):
     def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
         kwargs["epilog"] = f"\b\nExample:\n  smshook {example}"
         super().__init__(*args, **kwargs)
-        self.params.append(config_option())
+        self.params += [config_option(), no_color_option()]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -96,7 +102,7 @@ class Group(click.Group):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.append(config_option())
+        self.params += [config_option(), no_color_option()]
 
 
 def _told(exc: Exception) -> None:
@@ -150,12 +156,44 @@ def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:
     return Wrong(f"no {kind} is named {name!r}; {known}{nearest(name, names)}")
 
 
+class Choice(click.Choice[str]):
+    """One of some words; an error suggests the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        words = [str(choice) for choice in self.choices]
+        return super().get_invalid_choice_message(value, ctx).rstrip(".") + nearest(
+            str(value), words
+        )
+
+
+class Named(click.ParamType[str]):
+    """One of some words that are too many for a help text."""
+
+    name = "text"
+
+    def __init__(self, kind: str, names: Callable[[], Sequence[str]]) -> None:
+        self.kind, self.names = kind, names
+
+    def convert(
+        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+    ) -> str:
+        """Raises Wrong, which lists them and suggests the nearest."""
+        if value not in (known := self.names()):
+            raise unknown(self.kind, value, known)
+        return str(value)
+
+    def shell_complete(
+        self, _ctx: click.Context, _param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+
+
 output_option = click.option(
     "--output",
-    type=click.Choice(["table", "json"]),
+    type=Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="For people, or JSON for programs.",
+    help="A table for people, or JSON for programs.",
 )
 
 
@@ -184,33 +222,42 @@ def _escape(char: str) -> str:
 
 
 def print_table(
-    headers: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str, whole: bool = False
+    headers: Sequence[str | Column],
+    rows: Sequence[Sequence[Any]],
+    *,
+    none: str,
+    whole: bool = False,
 ) -> None:
-    """`none` is said in place of an empty table, to stderr: a program counts lines.
+    """Print rows of values or Cells, one line each; on a terminal no line is wider than it.
 
-    Long cells are cut, unless the `whole` is asked for: one long word makes every line long.
+    An empty table prints `none` to stderr instead: a program that counts lines finds none. In a
+    pipe long cells are cut to 60 characters, unless `whole` is set.
     """
     if not rows:
         click.echo(none, err=True)
         return
+    columns = [header if isinstance(header, Column) else Column(header, 8) for header in headers]
     show = cell if whole else _short
-    cells = [[show(value) for value in row] for row in rows]
-    # A code is text: `007` must not become 7.
-    click.echo(tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True))
+    cells = [[as_cell(value, show(value)) for value in row] for row in rows]
+    on = screen()
+    echo_lines(table_lines(columns, cells, on), on)
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, Cell):
+        return value.text
     if isinstance(value, list | tuple):
-        # Each by itself: the last use of a second token is what a rotation waits for.
+        # Each item is cut separately: the last use of a second token is what a rotation needs.
         return ", ".join(_short(item) for item in value) or "-"
     text = cell(value)
     return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
-    """One line each, names in one column."""
-    rows = [[name, cell(value)] for name, value in fields.items()]
-    click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
+    """Print one line for each field, the names in one column."""
+    widest = max(map(width_of, fields), default=0)
+    for name, value in fields.items():
+        click.echo(f"{name}{' ' * (widest - width_of(name))}  {cell(value)}".rstrip())
 
 
 def cell(value: Any) -> str:

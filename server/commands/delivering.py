@@ -1,13 +1,16 @@
-"""Commands about what is owed: deliveries, sending again, sinks."""
+"""Commands about deliveries and sinks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import click
 
 from journal.plain import plain
 
+from ..client import Client, Problem
 from .command import (
+    Choice,
     Failure,
     Group,
     each,
@@ -15,24 +18,40 @@ from .command import (
     print_fields,
     print_json,
     print_table,
+    unknown,
 )
-from .listing import limit_option, newest, second, segment
-from .reading import events
+from .completion import configured_names
+from .ids import resolve, typed_id
+from .listing import (
+    check_names,
+    limit_option,
+    named,
+    names_of,
+    newest,
+    paging_options,
+    second,
+    segment,
+)
+from .reading import events, state_cell, waits_for
 from .service import connect, connection_options
+from .table import Column, id_cell
+from .times import relative
 
 _STATES = ("pending", "sending", "delivered", "dead", "expired")
+_SINKS = configured_names("sinks")
+_UNPROCESSABLE = 422
 
 
 @click.group(cls=Group)
 def deliveries() -> None:
-    """What is owed to sinks, and what became of it."""
+    """Deliveries of events to sinks."""
 
 
 @deliveries.command("list", example="deliveries list --state dead --sink crm")
-@click.option("--state", multiple=True, type=click.Choice(_STATES), help="In this state.")
-@click.option("--sink", multiple=True, metavar="NAME", help="Owed to this sink.")
-@click.option("--event", multiple=True, metavar="ID", help="Of this event.")
-@limit_option
+@click.option("--state", multiple=True, type=Choice(_STATES), help="In this state.")
+@click.option("--sink", multiple=True, metavar="NAME", shell_complete=_SINKS, help="To this sink.")
+@click.option("--event", multiple=True, metavar="ID", type=typed_id, help="Of this event.")
+@paging_options
 @output_option
 @connection_options
 def list_deliveries(
@@ -40,30 +59,59 @@ def list_deliveries(
     key: str | None,
     output: str,
     limit: int,
-    state: Sequence[str],
-    sink: Sequence[str],
-    event: Sequence[str],
+    order: str | None,
+    after: str | None,
+    **filters: Sequence[str],
 ) -> None:
-    """List deliveries, the newest last.
+    """List the newest deliveries, the newest last.
 
-    An option that is given several times takes any of its values.
+    A filter may be given several times: any of its values matches. A pending delivery says what it
+    waits for: the next retry, the sink's rate, an earlier delivery of its order, a paused sink, or
+    a free slot.
     """
-    given = {"state": state, "sink": sink, "event": event}
-    asked = {name: list(values) for name, values in given.items() if values}
     with connect(url, key, "events:read", whole=True) as client:
-        items = newest(client, "/v1/deliveries", asked, limit)
+        check_names(client, "sink", filters["sink"], among="/v1/sinks", holding="/v1/deliveries")
+        ids = [resolve(client, "event", "/v1/events", id_) for id_ in filters["event"]]
+        given = {**filters, "event": ids}
+        asked = {name: list(values) for name, values in given.items() if values}
+        items = newest(client, "/v1/deliveries", asked, limit, order=order, after=after)
     if output == "json":
         print_json(items)
         return
-    headers = ("id", "sink", "state", "attempts", "last", "next attempt", "event")
-    print_table(headers, [_row(item) for item in items], none="no deliveries")
+    print_table(_DELIVERIES, [_row(item) for item in items], none="no deliveries")
+
+
+_DELIVERIES = (
+    Column("accepted"),
+    Column("sink", 6),
+    Column("state"),
+    Column("waits for", 9, rank=1),
+    Column("last attempt", 10, rank=3),
+    Column("event", rank=2),
+    Column("id"),
+)
 
 
 def _row(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    attempts = item["attempts"]
-    next_at = item["next_at"] and second(item["next_at"])
-    last = _how(attempts[-1]) if attempts else None
-    return (item["id"], item["sink"], item["state"], len(attempts), last, next_at, item["event"])
+    return (
+        relative(item["accepted_at"]),
+        item["sink"],
+        state_cell(item["state"]),
+        waits_for(item),
+        _last(item["attempts"]),
+        id_cell(item["event"]),
+        id_cell(item["id"]),
+    )
+
+
+def _last(attempts: Sequence[Mapping[str, Any]]) -> str | None:
+    """`refused, 3 tries`: how the last attempt ended, and how many there were."""
+    if not attempts:
+        return None
+    last = attempts[-1]
+    words = [str(word) for word in (last["error"], last["status"]) if word is not None]
+    how = " ".join(words) if words and last["outcome"] != "delivered" else last["outcome"]
+    return how if len(attempts) == 1 else f"{how}, {len(attempts)} tries"
 
 
 def _how(attempt: Mapping[str, Any]) -> str:
@@ -73,51 +121,60 @@ def _how(attempt: Mapping[str, Any]) -> str:
 
 
 @deliveries.command("show", example="deliveries show 4711")
-@click.argument("delivery_id", metavar="ID", type=segment)
+@click.argument("delivery_id", metavar="ID", type=typed_id)
 @output_option
 @connection_options
 def show_delivery(url: str | None, key: str | None, output: str, delivery_id: str) -> None:
     """Show a delivery with every attempt.
 
-    How the sink answered is shown if the key has the scope codes:read: it may repeat the message.
+    The sink's answer is shown only with a key that has the scope codes:read: it may repeat the
+    message. ID may be the end that a list shows.
     """
     with connect(url, key, "events:read", whole=True) as client:
-        item = client.get(f"/v1/deliveries/{delivery_id}")
+        item = client.get(_delivery(client, delivery_id))
     if output == "json":
         print_json(item)
         return
     print_fields({name: value for name, value in item.items() if name != "attempts"})
     if item["attempts"]:
         click.echo()
-        rows = [list(attempt.values()) for attempt in item["attempts"]]
+        rows = [
+            list({**attempt, "at": second(attempt["at"])}.values()) for attempt in item["attempts"]
+        ]
         print_table(list(item["attempts"][0]), rows, none="", whole=True)
 
 
+def _delivery(client: Client, typed: str) -> str:
+    return f"/v1/deliveries/{resolve(client, 'delivery', '/v1/deliveries', typed)}"
+
+
 @deliveries.command("retry", example="deliveries retry 4711 4712")
-@click.argument("delivery_ids", metavar="ID...", nargs=-1, required=True, type=segment)
+@click.argument("delivery_ids", metavar="ID...", nargs=-1, required=True, type=typed_id)
 @connection_options
 def retry(url: str | None, key: str | None, delivery_ids: Sequence[str]) -> None:
-    """Make deliveries due now, each with its schedule from the start.
+    """Retry deliveries now, each with its schedule from the start.
 
-    Also what is dead or expired. What is delivered stays so: `events replay` sends it again.
+    Dead and expired deliveries too. A delivered one stays delivered: `events replay` sends it
+    again. An ID may be the end that a list shows.
     """
     with connect(url, key, "deliveries:write", whole=True) as client:
 
-        def due(delivery_id: str) -> str:
-            item = client.post(f"/v1/deliveries/{delivery_id}/retry")
+        def due(typed: str) -> str:
+            item = client.post(f"{_delivery(client, typed)}/retry")
             return f"{item['id']} to {item['sink']} is {item['state']}"
 
         each(delivery_ids, due, missed=(404, 409))
 
 
 @events.command("replay", example="events replay 01931c5e-7b2a-7c3d-9e4f-0123456789ab --sink crm")
-@click.argument("event_id", metavar="ID", type=segment)
+@click.argument("event_id", metavar="ID", type=typed_id)
 @click.option(
     "--sink",
     "sinks_",
     multiple=True,
     metavar="NAME",
-    help="To this sink, configured now; else to those it was owed to at acceptance.",
+    shell_complete=_SINKS,
+    help="To this sink.  Default: the sinks that the event was first sent to.",
 )
 @output_option
 @connection_options
@@ -126,23 +183,33 @@ def replay(
 ) -> None:
     """Send an event again: a new delivery to each sink, with the same event id.
 
-    An http sink is told by the header smshook-replay.
+    An http sink receives the header smshook-replay with it. ID may be the end that a list shows.
     """
     body = {"sinks": list(sinks_)} if sinks_ else {}
     with connect(url, key, "deliveries:write") as client:
-        answer = client.post(f"/v1/events/{event_id}/replay", json=body)
+        id_ = resolve(client, "event", "/v1/events", event_id)
+        try:
+            answer = client.post(f"/v1/events/{id_}/replay", json=body)
+        except Problem as exc:
+            raise _unknown_sink(client, exc, sinks_) from None
     if output == "json":
         print_json(answer)
     else:
         for delivery_id in answer["deliveries"]:
             click.echo(plain(f"delivery {delivery_id}"))
     if not answer["deliveries"]:
-        raise Failure("it was owed to no sink that is configured; name one with --sink")
+        raise Failure("no sink of this event is still configured; name one with --sink")
+
+
+def _unknown_sink(client: Client, problem: Problem, given: Sequence[str]) -> Exception:
+    known = names_of(client, "/v1/sinks") if problem.status == _UNPROCESSABLE else None
+    missing = [name for name in given if known is not None and name not in known]
+    return unknown("sink", missing[0], known or []) if missing else problem
 
 
 @click.group(cls=Group)
 def sinks() -> None:
-    """Where events go."""
+    """Destinations of events."""
 
 
 @sinks.command("list", example="sinks list")
@@ -150,40 +217,56 @@ def sinks() -> None:
 @output_option
 @connection_options
 def list_sinks(url: str | None, key: str | None, output: str, limit: int) -> None:
-    """List the sinks: how they fare, and what they are owed.
+    """List the sinks with their state and their pending deliveries.
 
-    A sink that is gone is owed something and not configured any more.
+    A sink is `gone` if it has pending deliveries but is no longer configured.
     """
     with connect(url, key, "events:read", whole=True) as client:
         items = list(client.pages("/v1/sinks", {}, limit=limit))
     if output == "json":
         print_json(items)
         return
-    headers = ("name", "type", "state", "owed", "last success", "last error")
-    print_table(headers, [_sink_row(item) for item in items], none="no sinks")
+    print_table(_SINK_COLUMNS, [_sink_row(item) for item in items], none="no sinks")
+
+
+_SINK_COLUMNS = (
+    Column("name", 8),
+    Column("type", rank=2),
+    Column("state", 8),
+    Column("pending"),
+    Column("last success", rank=1),
+    Column("last error", 10),
+)
 
 
 def _sink_row(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    success, error = item["last_success_at"], item["last_error"]
-    state = f"paused ({item['paused_by']})" if item["state"] == "paused" else item["state"]
-    told = None
+    error = item["last_error"]
+    by = f" ({item['paused_by']})" if item["state"] == "paused" else ""
+    last = None
     if error is not None:
-        words = (second(error["at"]), error["error"], error["status"])
-        told = " ".join(str(word) for word in words if word is not None)
-    return (item["name"], item["type"], state, item["owed"], success and second(success), told)
+        words = (error["error"], error["status"], relative(error["at"]))
+        last = " ".join(str(word) for word in words if word is not None)
+    return (
+        item["name"],
+        item["type"],
+        state_cell(item["state"], by),
+        item["owed"],
+        relative(item["last_success_at"]),
+        last,
+    )
 
 
 @sinks.command("test", example="sinks test crm")
-@click.argument("name", type=segment)
+@click.argument("name", type=segment, shell_complete=_SINKS)
 @output_option
 @connection_options
 def test(url: str | None, key: str | None, output: str, name: str) -> None:
     """Send one signed sample to one sink; print request, answer and time.
 
-    The event is marked as a sample and kept nowhere. Fails where the sink does not take it.
+    The event is marked as a sample and not stored. Exits with 1 if the sink does not accept it.
     """
     with connect(url, key, "deliveries:write", whole=True) as client:
-        answer = client.post(f"/v1/sinks/{name}/test")
+        answer = _of_sink(client, name, "test")
     if output == "json":
         print_json(answer)
     else:
@@ -201,25 +284,30 @@ def _print_test(answer: Mapping[str, Any]) -> None:
 
 
 @sinks.command("pause", example="sinks pause crm")
-@click.argument("name", type=segment)
+@click.argument("name", type=segment, shell_complete=_SINKS)
 @connection_options
 def pause(url: str | None, key: str | None, name: str) -> None:
-    """Begin no delivery to a sink until it is resumed.
+    """Stop deliveries to a sink until it is resumed.
 
-    What it is owed is kept, over restarts too; what is being sent just now ends as it does.
+    Its deliveries stay pending, across restarts too. An attempt that is under way is finished.
     """
     _steer(url, key, name, "pause")
 
 
 @sinks.command("resume", example="sinks resume crm")
-@click.argument("name", type=segment)
+@click.argument("name", type=segment, shell_complete=_SINKS)
 @connection_options
 def resume(url: str | None, key: str | None, name: str) -> None:
-    """Let a paused sink go on: what fell due meanwhile is sent at once."""
+    """Resume a paused sink: deliveries that came due meanwhile are sent at once."""
     _steer(url, key, name, "resume")
 
 
 def _steer(url: str | None, key: str | None, name: str, verb: str) -> None:
     with connect(url, key, "deliveries:write", whole=True) as client:
-        item = client.post(f"/v1/sinks/{name}/{verb}")
-    click.echo(plain(f"{item['name']} is {item['state']}, owed {item['owed']}"))
+        item = _of_sink(client, name, verb)
+    click.echo(plain(f"{item['name']} is {item['state']}, {item['owed']} pending"))
+
+
+def _of_sink(client: Client, name: str, verb: str) -> Any:
+    path = f"/v1/sinks/{name}/{verb}"
+    return named(client, "sink", unquote(name), "/v1/sinks", lambda: client.post(path))

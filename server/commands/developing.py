@@ -1,7 +1,9 @@
 """The command that runs the service and simulated providers together, with nothing configured."""
 
 import asyncio
+import contextlib
 import io
+import json
 import os
 import secrets
 import shlex
@@ -22,10 +24,12 @@ from rehearsal import SIMULATED
 from ..addresses import callback_url, first_clear, url_at
 from ..config import Config, Loaded, load
 from ..convert import tag_of
-from ..log import configure
+from ..durable import make_folder, write_new
+from ..log import configure, forward_stderr, say
+from ..process import become_service
 from ..starter import NAME
 from ..welcome import program
-from .command import Command, Failure, Wrong, output_option, print_json, typed_config
+from .command import Command, Failure, Wrong, output_option, typed_config
 from .rehearsing import API_KEY, bound, signing, skipped
 
 #: All that is written is in there: one folder to look into, to keep out of a repository and to
@@ -68,9 +72,7 @@ api: {{keys: {{admin: {{key: "{key}", scopes: [admin]}}}}}}
     help="60: between two attempts of a provider a minute is a second.",
 )
 @output_option
-@click.pass_context
 def dev(
-    ctx: click.Context,
     listen: str | None,
     admin_listen: str | None,
     providers_listen: str,
@@ -91,6 +93,7 @@ def dev(
             f"--config: dev has a configuration of its own, {_FOLDER / NAME}; "
             "with another, run serve and simulate"
         )
+    ending = become_service()
     flags = {"server.listen": listen, "server.admin_listen": admin_listen}
     loaded = _loaded({place: text for place, text in flags.items() if text is not None})
     for warning in loaded.warnings:
@@ -99,6 +102,7 @@ def dev(
     with bound(providers_listen, "--providers-listen") as sock:
         out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
         configure(out, people=people, level="info", now=time.time)
+        forward_stderr()
         config = _asked_here(loaded.config, sock)
         beside = _Beside(config, sock, speed)
 
@@ -107,17 +111,17 @@ def dev(
             _Told.of(config, holder, sock).print(people=people)
 
         try:
-            code = serve(config, started)
+            serve(config, ending, started)
         except PortTaken as exc:
             raise Failure(f"{exc}; choose another: --listen, --admin-listen") from None
-    ctx.exit(code)
 
 
 def _loaded(flags: dict[str, str]) -> Loaded:
     """Raises ConfigError."""
-    _FOLDER.mkdir(mode=0o700, exist_ok=True)
-    _write(_FOLDER / ".gitignore", "*\n")
-    _write(_FOLDER / NAME, _fresh())
+    make_folder(_FOLDER, mode=0o700)
+    for name, text in ((".gitignore", "*\n"), (NAME, _fresh())):
+        with contextlib.suppress(FileExistsError):  # it stays as it is
+            write_new(_FOLDER / name, text)
     environ = {name: text for name, text in os.environ.items() if not name.startswith(_OURS)}
     return load(_FOLDER / NAME, environ=environ, flags=flags)
 
@@ -139,16 +143,6 @@ def _asked_at(url: str, source: Source) -> Source:
         return source
     backfill = msgspec.structs.replace(source.backfill, api_url=f"{url}{simulated.path}")
     return msgspec.structs.replace(source, backfill=backfill)
-
-
-def _write(path: Path, text: str) -> None:
-    """What is there stays as it is."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 def _fresh() -> str:
@@ -217,7 +211,7 @@ class _Told(NamedTuple):
     def print(self, *, people: bool) -> None:
         fields: dict[str, Any] = self._asdict()
         if not people:
-            print_json(fields | {"folder": str(_FOLDER)})
+            say(json.dumps(fields | {"folder": str(_FOLDER)}, indent=2))
             return
         lines = (
             f"Runs until Ctrl-C. All it writes is in {_FOLDER}, which you may delete.\n",
@@ -228,5 +222,4 @@ class _Told(NamedTuple):
             f"    {self.curl}",
             f"    {program()} --config {_FOLDER / NAME} events list\n",
         )
-        for line in lines:
-            click.echo("\n".join(plain(part) for part in line.split("\n")))
+        say("\n".join(plain(part) for line in lines for part in line.split("\n")))

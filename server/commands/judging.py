@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -22,12 +23,23 @@ from .command import (
     print_json,
     print_table,
 )
-from .service import configured, connect, connection_options
+from .ids import resolve, typed_id
+from .service import connect, connection_options, settings
+from .table import Cell, Column, id_cell
+from .times import relative
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+#: An id, or the end of one. A file of that name goes first.
+_ID = re.compile(r"…?[0-9a-f-]{6,36}", re.IGNORECASE)
 #: Complaints that are said, each of another line: a file of something else has thousands.
 _SAID = 10
-_HEADERS = ("route", "matches", "sinks", "first clause that fails", "wanted", "saw")
+_HEADERS = (
+    Column("route", 8),
+    Column("matches"),
+    Column("sinks", 6, rank=1),
+    Column("first clause that fails", 12),
+    Column("wanted", 8),
+    Column("saw", 8),
+)
 
 
 class _Answer(NamedTuple):
@@ -40,8 +52,10 @@ class _Judged(NamedTuple):
     event: Mapping[str, Any]
     #: Of each route, in the order of the configuration.
     answers: Sequence[_Answer]
-    #: The routes that took it when it was accepted; None where nobody says.
+    #: The routes that matched when it was accepted; None for an event of a file.
     accepted: Sequence[str] | None
+    #: As the service has them.
+    deliveries: Sequence[Mapping[str, Any]]
 
 
 @click.group(cls=Group)
@@ -54,18 +68,18 @@ def routes() -> None:
 @output_option
 @connection_options
 def judge(url: str | None, key: str | None, output: str, event: str) -> None:
-    """Say which routes take an event, and why others do not.
+    """Show which routes match an event, and why the others do not.
 
-    The routes are those that the configuration has now: try them before a restart. FILE holds an
-    event, or one a line as a file sink writes them; `-` is stdin. The event with an ID is read
-    from the running service, with a key that has codes:read; which routes took it when it was
-    accepted is said too, if it was others.
+    The routes are read from the configuration: try them before a restart. FILE holds one event, or
+    one on each line as a file sink writes them; `-` is stdin. An event with an ID is read from the
+    running service with a key that has codes:read; ID may be the end that a list shows. Then the
+    routes that matched when it was accepted, if they differ, and its pending deliveries are shown.
     """
-    table = compile_table(configured().routes)
-    if _ID.fullmatch(event):
+    table = compile_table(settings().routes)
+    if _ID.fullmatch(event) and not Path(event).exists():
         judged = [_judged(table, *_fetched(url, key, event))]
     else:
-        judged = [_judged(table, each, None) for each in _from_file(event)]
+        judged = [_judged(table, each) for each in _from_file(event)]
     if output == "json":
         print_json([_as_data(each) for each in judged])
     else:
@@ -74,10 +88,13 @@ def judge(url: str | None, key: str | None, output: str, event: str) -> None:
 
 
 def _judged(
-    table: Sequence[CompiledRoute], event: Mapping[str, Any], accepted: Sequence[str] | None
+    table: Sequence[CompiledRoute],
+    event: Mapping[str, Any],
+    accepted: Sequence[str] | None = None,
+    deliveries: Sequence[Mapping[str, Any]] = (),
 ) -> _Judged:
     answers = [_Answer(route, explain(route.when, event)) for route in table]
-    return _Judged(event, answers, accepted)
+    return _Judged(event, answers, accepted, deliveries)
 
 
 # Reading
@@ -85,11 +102,13 @@ def _judged(
 
 def _fetched(
     url: str | None, key: str | None, event_id: str
-) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """The event, and the routes that took it."""
+) -> tuple[Mapping[str, Any], Sequence[str], Sequence[Mapping[str, Any]]]:
+    """The event, the routes that matched it, and its deliveries."""
     with connect(url, key, "codes:read") as client:
-        whole = client.get(f"/v1/events/{event_id.lower()}")
-    return whole["event"], [route["name"] for route in whole["routes"] if route["matched"]]
+        id_ = resolve(client, "event", "/v1/events", typed_id(event_id))
+        whole = client.get(f"/v1/events/{id_}")
+    matched = [route["name"] for route in whole["routes"] if route["matched"]]
+    return whole["event"], matched, whole["deliveries"]
 
 
 def _from_file(name: str) -> Sequence[Mapping[str, Any]]:
@@ -184,6 +203,7 @@ def _as_data(judged: _Judged) -> Mapping[str, Any]:
             for route, finding in judged.answers
         ],
         "matched_when_accepted": judged.accepted,
+        "deliveries": judged.deliveries,
     }
 
 
@@ -200,13 +220,18 @@ def _finding_as_data(finding: Finding) -> Mapping[str, Any]:
 
 
 def _print(judged: Sequence[_Judged]) -> None:
-    rows = [(each.event.get("id"), *row) for each in judged for row in _rows(each.answers)]
+    rows = [(_id_cell(each.event), *row) for each in judged for row in _rows(each.answers)]
     if len(judged) > 1:
-        print_table(("event", *_HEADERS), rows, none="no routes")
+        print_table((Column("event", 8), *_HEADERS), rows, none="no routes")
     else:
         print_table(_HEADERS, [row[1:] for row in rows], none="no routes")
     for each in judged:
         _print_accepted(each)
+
+
+def _id_cell(event: Mapping[str, Any]) -> Cell:
+    id_ = event.get("id")
+    return id_cell(id_ if isinstance(id_, str) else None)
 
 
 def _print_accepted(judged: _Judged) -> None:
@@ -215,6 +240,14 @@ def _print_accepted(judged: _Judged) -> None:
     if judged.accepted is not None and set(judged.accepted) != now:
         click.echo()
         click.echo(plain(f"matched when it was accepted: {', '.join(judged.accepted) or 'none'}"))
+    waiting = [item for item in judged.deliveries if item["state"] == "pending"]
+    if waiting:
+        click.echo()
+    for item in waiting:
+        reason = item.get("waits_for") or "its turn"
+        when = relative(item["next_at"])
+        text = f"{item['sink']}: pending, waits for {reason}"
+        click.echo(plain(f"{text} ({when})" if when else text))
 
 
 def _rows(answers: Sequence[_Answer]) -> Iterator[tuple[Any, ...]]:

@@ -10,42 +10,63 @@ import click
 from journal.plain import plain
 
 from ..addresses import callback_url
+from ..clauses import known_types
+from ..client import Client
 from .command import (
     Command,
     Failure,
     Group,
+    Named,
     output_option,
     print_fields,
     print_json,
     print_table,
-    unknown,
 )
-from .listing import limit_option, newest, second, segment, up_to
-from .service import answers, configured, connect, connection_options
+from .completion import configured_names
+from .ids import resolve, typed_id
+from .listing import check_names, limit_option, newest, paging_options, second
+from .service import answers, connect, connection_options, settings
+from .table import Cell, Column, id_cell
+from .times import relative
 
-_FILTERS = ("type", "source", "subject", "service", "number")
-_IDS = ("request-id", "activation-id", "rental-id", "reference")
+_FILTERS = (
+    ("type", "TYPE", "Of this type, such as sms.received."),
+    ("source", "NAME", "From this source."),
+    ("subject", "TEXT", "About this subject, such as request/10000001."),
+    ("service", "TEXT", "For this service: its key, name or the provider's id."),
+    ("number", "NUMBER", "To this phone number, with its country's code."),
+    ("request-id", "ID", "Of this request (TellABot)."),
+    ("activation-id", "ID", "Of this activation (SMS-Activate's dialect)."),
+    ("rental-id", "ID", "Of this rental."),
+    ("reference", "TEXT", "Of the order with this reference."),
+)
+_SPECIAL: Mapping[str, Mapping[str, Any]] = {
+    "type": {"type": Named("type", known_types)},
+    "source": {"shell_complete": configured_names("sources")},
+}
 
 
 def _filters(command: Any) -> Any:
-    for name in reversed((*_FILTERS, *_IDS)):
-        command = click.option(f"--{name}", multiple=True, metavar="TEXT")(command)
+    for name, metavar, words in reversed(_FILTERS):
+        more = _SPECIAL.get(name, {})
+        option = click.option(f"--{name}", multiple=True, metavar=metavar, help=words, **more)
+        command = option(command)
     return command
 
 
 @click.group(cls=Group)
 def events() -> None:
-    """What was accepted."""
+    """Events that were accepted."""
 
 
 @events.command("list", example="events list --service google --since 10m")
 @_filters
-@click.option("--code", is_flag=True, default=None, help="Only events with a code.")
-@click.option("--since", metavar="TIME", help="RFC 3339, or a duration ago such as 10m.")
-@click.option("--until", metavar="TIME")
-@click.option("--order", type=click.Choice(["asc", "desc"]), help="From the oldest, or the newest.")
-@click.option("--after", metavar="CURSOR", help="Go on from there.")
-@limit_option
+@click.option("--code", is_flag=True, default=None, help="With a code.")
+@click.option(
+    "--since", metavar="TIME", help="Accepted since: RFC 3339, or a duration ago such as 10m."
+)
+@click.option("--until", metavar="TIME", help="Accepted before: RFC 3339, or a duration ago.")
+@paging_options
 @output_option
 @connection_options
 def list_events(
@@ -57,56 +78,60 @@ def list_events(
     after: str | None,
     **filters: Any,
 ) -> None:
-    """List events, the newest last.
+    """List the newest events, the newest last.
 
-    Of more than --limit, the newest are listed, unless --order or --after says else. An option
-    that is given several times takes any of its values. Texts and codes are in clear if the key
-    has the scope codes:read, else masked.
+    A filter may be given several times: any of its values matches. Texts and codes are shown only
+    with a key that has the scope codes:read; otherwise they are masked.
     """
     asked = {name: value for name, value in filters.items() if value}
-    latest = order is None and after is None
-    place = {"order": order or ("desc" if latest else "asc")} | ({"after": after} if after else {})
     with connect(url, key, "events:read") as client:
-        found, more = up_to(client, "/v1/events", {**asked, **place}, limit)
-    if more:
-        order = "--order desc " if place["order"] == "desc" else ""
-        cursor = plain(found[-1]["cursor"])
-        click.echo(f"{limit} of more; --limit, {order}--after {cursor}", err=True)
-    items = found[::-1] if latest else found
+        check_names(client, "source", filters["source"], among="/v1/sources", holding="/v1/events")
+        items = newest(client, "/v1/events", asked, limit, order=order, after=after)
     if output == "json":
         print_json(items)
         return
-    headers = ("recorded", "type", "source", "service", "to", "code", "id")
-    print_table(headers, [_event_row(item["event"]) for item in items], none="no events")
+    print_table(_EVENTS, [_event_row(item["event"]) for item in items], none="no events")
+
+
+_EVENTS = (
+    Column("recorded"),
+    Column("type", 12),
+    Column("source", 6, rank=3),
+    Column("service", 6, rank=1),
+    Column("to", 13, rank=2),
+    Column("code"),
+    Column("id"),
+)
 
 
 def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
     data = event["data"]
     service = data.get("service") or {}
     name = service.get("name") or service.get("id")
-    recorded = second(event["recordedtime"])
     words = (event["type"], event["source"], name, data.get("to"), data.get("code"))
-    return (recorded, *words, event["id"])
+    return (relative(event["recordedtime"]), *words, id_cell(event["id"]))
 
 
 @events.command("show", example="events show 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
-@click.argument("event_id", metavar="ID", type=segment)
-@click.option("--raw", is_flag=True, help="Also the callback as it came; needs codes:read.")
+@click.argument("event_id", metavar="ID", type=typed_id)
+@click.option("--raw", is_flag=True, help="Also show the callback as it came; needs codes:read.")
 @output_option
 @connection_options
 def show_event(url: str | None, key: str | None, output: str, event_id: str, *, raw: bool) -> None:
-    """Show an event, and what became of it.
+    """Show an event and what happened to it.
 
-    Its copies that came again, its deliveries with every attempt, which routes took it.
+    Its duplicates, its deliveries with every attempt and what each is waiting for, and the routes
+    that matched. ID may be the end that a list shows.
     """
     scope, params = ("codes:read", {"raw": "true"}) if raw else ("events:read", {})
     with connect(url, key, scope) as client:
-        whole = client.get(f"/v1/events/{event_id}", params)
+        id_ = resolve(client, "event", "/v1/events", event_id)
+        whole = client.get(f"/v1/events/{id_}", params)
     if output == "json":
         print_json(whole)
         return
     print_fields(dict(_flat(whole["event"])))
-    _print_section("came again", whole["duplicates"])
+    _print_section("duplicates", whole["duplicates"])
     _print_section("deliveries", [_delivery(delivery) for delivery in whole["deliveries"]])
     _print_section("attempts", list(_attempts(whole["deliveries"])))
     _print_section("routes", whole["routes"])
@@ -123,13 +148,48 @@ def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _delivery(delivery: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: delivery[name] for name in ("id", "sink", "state", "next_at")}
+    return {
+        "id": id_cell(delivery["id"]),
+        "sink": delivery["sink"],
+        "state": state_cell(delivery["state"]),
+        "waits for": waits_for(delivery),
+    }
+
+
+def waits_for(delivery: Mapping[str, Any]) -> str | None:
+    """What a pending delivery is waiting for, and until when: `retry in 4 min`."""
+    when = relative(delivery["next_at"])
+    reason = delivery.get("waits_for")
+    return " ".join(word for word in (reason, when) if word) or None
+
+
+_COLORS = {
+    "delivered": "green",
+    "receiving": "green",
+    "received": "green",
+    "ok": "green",
+    "dead": "red",
+    "failed": "red",
+    "failing": "red",
+    "expired": "magenta",
+    "pending": "yellow",
+    "sending": "yellow",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "silent": "yellow",
+}
+
+
+def state_cell(state: str, more: str = "") -> Cell:
+    """A state in its colour."""
+    text = plain(f"{state}{more}")
+    return Cell(text, text, _COLORS.get(state))
 
 
 def _attempts(deliveries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for delivery in deliveries:
         for attempt in delivery["attempts"]:
-            yield {"sink": delivery["sink"], **attempt}
+            yield {"sink": delivery["sink"], **attempt, "at": second(attempt["at"])}
 
 
 def _print_section(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -141,7 +201,7 @@ def _print_section(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _print_callback(came: Mapping[str, Any] | None) -> None:
     if came is None:
-        click.echo("\nthe callback is not kept any more")
+        click.echo("\nthe callback is no longer stored")
         return
     click.echo(f"\ncallback from {plain(came['peer'])} at {plain(came['at'])}")
     for name, value in came["headers"]:
@@ -157,7 +217,7 @@ def _text(body: str) -> str:
 
 @click.group(cls=Group)
 def sources() -> None:
-    """The accounts that callbacks come from."""
+    """Accounts that send callbacks."""
 
 
 @sources.command("list", example="sources list")
@@ -165,35 +225,58 @@ def sources() -> None:
 @output_option
 @connection_options
 def list_sources(url: str | None, key: str | None, output: str, limit: int) -> None:
-    """List the sources, and whether callbacks come.
+    """List the sources: whether callbacks arrive, balance, backfill, tokens.
 
-    The clock is how many seconds after the time that they say messages arrive, at least. Tokens are
-    shown by fingerprints, the current one first, with their last use.
+    `clock` is the delay of messages by the provider's own times, at least. `tokens used` says
+    when each token was last used, the current one first.
     """
     with connect(url, key, "events:read", whole=True) as client:
         items = list(client.pages("/v1/sources", {}, limit=limit))
     if output == "json":
         print_json(items)
         return
-    headers = ("name", "provider", "state", "last callback", "clock", "backfill", "tokens")
-    print_table(headers, [_source_row(item) for item in items], none="no sources")
+    print_table(_SOURCES, [_source_row(item) for item in items], none="no sources")
     for item in items:
         if item["clock"]["warning"]:
             click.echo(plain(f"warning: {item['name']}: {item['clock']['warning']}"), err=True)
 
 
+_SOURCES = (
+    Column("name", 8),
+    Column("provider", 8, rank=3),
+    Column("state"),
+    Column("last callback"),
+    Column("balance", 8, rank=1),
+    Column("clock", 5, rank=4),
+    Column("backfill", 8, rank=2),
+    Column("tokens used", 11),
+)
+
+
 def _source_row(source: Mapping[str, Any]) -> tuple[Any, ...]:
-    last = source["last_callback_at"]
-    tokens = [
-        f"{token['fingerprint']} ({_used(token['last_used_at'])})" for token in source["tokens"]
-    ]
+    tokens = source["tokens"]
+    used = [relative(token["last_used_at"]) or "never" for token in tokens]
+    whole = [f"{token['fingerprint']} ({last})" for token, last in zip(tokens, used, strict=True)]
     offset = source["clock"]["offset"]
-    clock = None if offset is None else f"{offset:+.0f} s"
-    name, provider, state = source["name"], source["provider"], source["state"]
-    return (name, provider, state, last and second(last), clock, _asked(source["backfill"]), tokens)
+    return (
+        source["name"],
+        source["provider"],
+        state_cell(source["state"]),
+        relative(source["last_callback_at"]),
+        _balance(source.get("balance")),
+        None if offset is None else f"{offset:+.0f} s",
+        _backfill(source["backfill"]),
+        Cell(plain(", ".join(whole)) or "-", plain(", ".join(used)) or "-"),
+    )
 
 
-def _asked(backfill: Mapping[str, Any] | None) -> str | None:
+def _balance(balance: Mapping[str, Any] | None) -> str | None:
+    if balance is None:
+        return None
+    return " ".join(str(word) for word in (balance["amount"], balance["currency"]) if word)
+
+
+def _backfill(backfill: Mapping[str, Any] | None) -> str | None:
     """`waiting`, `busy`, `stopped: bad_key`."""
     if backfill is None:
         return None
@@ -203,54 +286,65 @@ def _asked(backfill: Mapping[str, Any] | None) -> str | None:
     return error or str(backfill["state"])
 
 
-def _used(at: str | None) -> str:
-    return f"used {second(at)}" if at else "not used"
-
-
 @sources.command("url", example="sources url tellabot")
-@click.argument("name")
+@click.argument("name", shell_complete=configured_names("sources"))
 def url_of(name: str) -> None:
     """Print the whole callback URL of a source.
 
-    Its token is in it: keep it to yourself. It begins with server.public_url; where that is not
-    set, with the address of the service that runs here, else with server.listen.
+    The URL holds the source's token: keep it secret. It begins with server.public_url; if that is
+    not set, with the address of the running service, or else with server.listen.
     """
-    config = configured()
-    source = config.sources.get(name)
-    if source is None:
-        raise unknown("source", name, list(config.sources))
+    known = settings()
+    source = known.source(name)
     if source.calls_nobody:
-        raise Failure(f"{name} sends no callbacks: its provider is asked, by its backfill")
-    whole = callback_url(config.server.public_url or answers(config), name, source)
+        raise Failure(f"{name} has no callbacks: smshook asks its provider (backfill)")
+    whole = callback_url(known.public_url or answers(known), name, source)
     if whole is None:
-        raise Failure(
-            f"the tokens of {name} are configured as sha256 only: the URL is not known here"
-        )
+        raise Failure(f"{name} has only sha256 tokens: smshook does not know its URL")
     click.echo(whole)
 
 
 @click.group(cls=Group)
 def quarantine() -> None:
-    """Callbacks that were not understood."""
+    """Callbacks that smshook did not understand."""
 
 
 @quarantine.command("list", example="quarantine list --output json")
-@limit_option
+@paging_options
 @output_option
 @connection_options
-def list_quarantine(url: str | None, key: str | None, output: str, limit: int) -> None:
-    """List what waits in quarantine, and why."""
+def list_quarantine(
+    url: str | None, key: str | None, output: str, limit: int, order: str | None, after: str | None
+) -> None:
+    """List the callbacks in quarantine and the reasons, the newest last."""
     with connect(url, key, "admin", whole=True) as client:
-        items = newest(client, "/v1/quarantine", {}, limit)
+        items = newest(client, "/v1/quarantine", {}, limit, order=order, after=after)
     if output == "json":
         print_json(items)
         return
-    headers = ("at", "source", "reason", "detail", "peer", "count", "id")
-    rows = [(second(item["at"]), *(item[name] for name in headers[1:])) for item in items]
-    print_table(headers, rows, none="nothing in quarantine")
+    rows = [
+        (
+            relative(item["at"]),
+            *(item[name] for name in ("source", "reason", "detail", "peer", "count")),
+            id_cell(item["id"]),
+        )
+        for item in items
+    ]
+    print_table(_QUARANTINE, rows, none="nothing in quarantine")
 
 
-_id_argument = click.argument("quarantine_id", metavar="ID", type=segment)
+_QUARANTINE = (
+    Column("at"),
+    Column("source", 6),
+    Column("reason", 8),
+    Column("detail", 8, rank=1),
+    Column("peer", 9, rank=2),
+    Column("count", rank=3),
+    Column("id"),
+)
+
+
+_id_argument = click.argument("quarantine_id", metavar="ID", type=typed_id)
 
 
 @quarantine.command("show", example="quarantine show 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
@@ -258,9 +352,12 @@ _id_argument = click.argument("quarantine_id", metavar="ID", type=segment)
 @output_option
 @connection_options
 def show_quarantine(url: str | None, key: str | None, output: str, quarantine_id: str) -> None:
-    """Show a callback in quarantine as it came."""
+    """Show a callback in quarantine as it came.
+
+    ID may be the end that a list shows.
+    """
     with connect(url, key, "admin", whole=True) as client:
-        entry = client.get(_quarantined(quarantine_id))
+        entry = client.get(_path(client, quarantine_id))
     if output == "json":
         print_json(entry)
         return
@@ -272,12 +369,12 @@ def show_quarantine(url: str | None, key: str | None, output: str, quarantine_id
 @_id_argument
 @connection_options
 def replay(url: str | None, key: str | None, quarantine_id: str) -> None:
-    """Read it again, after an upgrade say.
+    """Process a callback in quarantine again, for example after an upgrade.
 
-    Understood, it becomes events and leaves quarantine; else it stays.
+    If smshook understands it now, it becomes events and leaves quarantine; otherwise it stays.
     """
     with connect(url, key, "admin", whole=True) as client:
-        answer = client.post(f"{_quarantined(quarantine_id)}/replay")
+        answer = client.post(f"{_path(client, quarantine_id)}/replay")
     if answer["status"] == "quarantined":
         raise Failure(f"still not understood: {answer['reason']}")
     click.echo(plain(" ".join((answer["status"], *answer["events"]))))
@@ -285,38 +382,53 @@ def replay(url: str | None, key: str | None, quarantine_id: str) -> None:
 
 @quarantine.command("delete", example="quarantine delete 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
 @_id_argument
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @connection_options
 def delete(url: str | None, key: str | None, quarantine_id: str, *, yes: bool) -> None:
-    """Drop it for good: its bytes are gone. Asks first, on a terminal."""
+    """Delete a callback in quarantine for good. Asks first on a terminal."""
     with connect(url, key, "admin", whole=True) as client:
+        path = _path(client, quarantine_id)
+        id_ = plain(path.rpartition("/")[2])
         if not yes and sys.stdin.isatty():
-            click.confirm(f"Drop {plain(quarantine_id)} for good?", abort=True)
-        client.delete(_quarantined(quarantine_id))
-    click.echo(f"deleted {plain(quarantine_id)}")
+            click.confirm(f"Delete {id_} for good?", abort=True)
+        client.delete(path)
+    click.echo(f"deleted {id_}")
 
 
-def _quarantined(quarantine_id: str) -> str:
-    return f"/v1/quarantine/{quarantine_id}"
+def _path(client: Client, typed: str) -> str:
+    id_ = resolve(client, "callback in quarantine", "/v1/quarantine", typed)
+    return f"/v1/quarantine/{id_}"
 
 
 @click.command(cls=Command, example="rejections")
-@limit_option
+@paging_options
 @output_option
 @connection_options
-def rejections(url: str | None, key: str | None, output: str, limit: int) -> None:
-    """List what was turned away at the door.
-
-    Counted by reason, source and peer.
-    """
+def rejections(
+    url: str | None, key: str | None, output: str, limit: int, order: str | None, after: str | None
+) -> None:
+    """List the requests that were rejected, counted by reason, source and peer."""
     with connect(url, key, "admin", whole=True) as client:
-        items = newest(client, "/v1/rejections", {}, limit)
+        items = newest(client, "/v1/rejections", {}, limit, order=order, after=after)
     if output == "json":
         print_json(items)
         return
-    headers = ("reason", "source", "peer", "count", "first_at", "last_at")
     rows = [
-        (*(item[name] for name in headers[:4]), second(item["first_at"]), second(item["last_at"]))
+        (
+            *(item[name] for name in ("reason", "source", "peer", "count")),
+            relative(item["first_at"]),
+            relative(item["last_at"]),
+        )
         for item in items
     ]
-    print_table(headers, rows, none="nothing was turned away")
+    print_table(_REJECTIONS, rows, none="no rejections")
+
+
+_REJECTIONS = (
+    Column("reason", 6),
+    Column("source", 6, rank=2),
+    Column("peer", 9),
+    Column("count"),
+    Column("first", rank=1),
+    Column("last"),
+)

@@ -12,9 +12,10 @@ import msgspec
 
 from ..chart import share, svg
 from ..client import Client
+from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
-from .command import Command, print_json, print_table
+from .command import Choice, Command, print_json, print_table
 from .service import connect, connection_options
 
 #: Orders between two words of how far it is.
@@ -45,7 +46,7 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
 @click.option(
     "--by",
     multiple=True,
-    type=click.Choice(FIELDS),
+    type=Choice(FIELDS),
     default=_BY,
     show_default=True,
     callback=lambda _ctx, _option, names: tuple(dict.fromkeys(names)),
@@ -53,7 +54,7 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
 )
 @click.option(
     "--output",
-    type=click.Choice(["table", "json", "svg"]),
+    type=Choice(["table", "json", "svg"]),
     default="table",
     show_default=True,
     help="For people, JSON for programs, or a picture.",
@@ -92,7 +93,7 @@ def report(
     elif file is None:
         click.echo(svg(made, _second(since)), nl=False)
     else:
-        file.write_text(svg(made, _second(since)), encoding="ascii")
+        replace(file, svg(made, _second(since)))
 
 
 def _second(at: datetime) -> str:
@@ -109,7 +110,9 @@ def _outcomes(client: Client, asked: Mapping[str, Any], since: datetime) -> Iter
             break
         if people and number % _LOOK == 1:
             click.echo(f"\r\x1b[K{number} orders, back to {_second(told)}", nl=False, err=True)
-        yield outcome(order, _seconds(told, order["received_at"]))
+        # When the user took a number that only the provider listed is not known.
+        registered = order["origin"] == "user"
+        yield outcome(order, _seconds(told, order["received_at"]) if registered else None)
     if people:
         click.echo("\r\x1b[K", nl=False, err=True)
 

@@ -16,15 +16,18 @@ from journal.lock import Holder
 from journal.plain import plain
 from receiver.door import SAMPLE_HEADER
 from receiver.source import Sample, Source
+from sinks.sink import Unusable
 
 from ..addresses import callback_url
 from ..client import Client, Problem
 from ..config import Config, journal_of, load
 from ..identity import Identity
-from ..log import LEVELS, configure
+from ..log import LEVELS, configure, forward_stderr, say
+from ..process import become_service
 from ..welcome import program, welcome
-from .command import Command, Failure, Wrong, config_path, unknown
-from .service import configured, http_url, running
+from .command import Choice, Command, Failure, Wrong, config_path, unknown
+from .completion import configured_names
+from .service import http_url, running, settings
 
 #: Seconds; what looks after containers asks every few.
 _READY_TIMEOUT = 3.0
@@ -37,16 +40,24 @@ _HINTS = {
 
 
 @click.command(cls=Command, example="serve --listen 127.0.0.1:9000")
-@click.option("--listen", metavar="HOST:PORT", help="Where callbacks come in (server.listen).")
-@click.option("--admin-listen", metavar="HOST:PORT", help="Where the API is (server.admin_listen).")
-@click.option("--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True)
-@click.pass_context
-def serve(ctx: click.Context, listen: str | None, admin_listen: str | None, log_level: str) -> None:
+@click.option("--listen", metavar="HOST:PORT", help="Address for callbacks (server.listen).")
+@click.option(
+    "--admin-listen", metavar="HOST:PORT", help="Address for the API (server.admin_listen)."
+)
+@click.option(
+    "--log-level",
+    type=Choice(list(LEVELS)),
+    default="info",
+    show_default=True,
+    help="Log from this level on.",
+)
+def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    The first ends it in order, within about 8 seconds; a second at once. On a terminal it says
-    where everything is, then one line an event; else it logs JSON.
+    The first signal stops it in order, within 10 seconds; a second stops it at once. On a
+    terminal it prints where everything is, then one line for each event. Otherwise it logs JSON.
     """
+    ending = become_service()
     # The framework takes a third of a second to import, which every other command does without.
     from ..service import PortTaken  # noqa: PLC0415
     from ..service import serve as run  # noqa: PLC0415
@@ -57,17 +68,23 @@ def serve(ctx: click.Context, listen: str | None, admin_listen: str | None, log_
     people = sys.stdout.isatty()
     out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
     configure(out, people=people, level=log_level, now=time.time)
-    _warn(loaded.warnings, people=people)
+    forward_stderr()
+    for warning in loaded.warnings:
+        structlog.get_logger().warning("config.warning", warning=warning)
 
     def started(holder: Holder) -> None:
         if people:
-            click.echo(_welcome(loaded.config, holder))
+            say(_welcome(loaded.config, holder))
 
     try:
-        code = run(loaded.config, started)
+        run(loaded.config, ending, started)
     except PortTaken as exc:
         raise Failure(_taken(str(exc), loaded.config)) from None
-    ctx.exit(code)
+    except Unusable:
+        raise Failure(
+            "no thread or file descriptor is left for the HTTP client of the sinks; "
+            "raise the limits (ulimit -n, ulimit -u, pids.max), then start again"
+        ) from None
 
 
 def _taken(said: str, config: Config) -> str:
@@ -82,23 +99,22 @@ def _welcome(config: Config, holder: Holder) -> str:
     return welcome(config, holder, config_path=config_path(), smshook=program())
 
 
-def _warn(warnings: tuple[str, ...], *, people: bool) -> None:
-    for warning in warnings:
-        if people:
-            click.echo(plain(f"warning: {warning}"), err=True)
-        else:
-            structlog.get_logger().warning("config.warning", warning=warning)
-
-
 @click.command(cls=Command, example="healthcheck")
-@click.option("--url", envvar="SMSHOOK_URL", type=http_url, metavar="URL", show_envvar=True)
+@click.option(
+    "--url",
+    envvar="SMSHOOK_URL",
+    type=http_url,
+    metavar="URL",
+    show_envvar=True,
+    help="Address of the service.  Default: the one that runs here.",
+)
 def healthcheck(url: str | None) -> None:
     """Exit 0 if the service is ready, else 1.
 
-    For containers, whose images have no curl. Of the configuration only the journal is looked up:
-    one that was broken since the start does not make the service ill.
+    For containers, whose images have no curl. Of the configuration only the journal's path is
+    read: a configuration that was broken since the start does not make the service unhealthy.
     """
-    where = url or str(running(journal_of(config_path(), os.environ)).url)
+    where = url or str(running(journal_of(config_path(), os.environ), noted=False).url)
     with Client(where, timeout=_READY_TIMEOUT) as client:
         response = client.send("GET", "/readyz")
     if not response.is_success:
@@ -107,20 +123,22 @@ def healthcheck(url: str | None) -> None:
 
 
 @click.command(cls=Command, example="send tellabot sms --times 3")
-@click.argument("source")
+@click.argument("source", shell_complete=configured_names("sources"))
 @click.argument("kind", required=False)
 @click.option(
     "--encoding",
-    type=click.Choice(["form", "multipart", "json"]),
-    help="Form, where the provider may; else JSON.",
+    type=Choice(["form", "multipart", "json"]),
+    help="Encoding of the callback.  Default: form if the provider uses it, else JSON.",
 )
-@click.option("--times", type=click.IntRange(min=1), default=1, help="So many different ones.")
-@click.option("--duplicate", is_flag=True, help="Each a second time, as a provider's retry.")
+@click.option(
+    "--times", type=click.IntRange(min=1), default=1, help="Send this many different callbacks."
+)
+@click.option("--duplicate", is_flag=True, help="Send each twice, as a provider's retry.")
 @click.option(
     "--url",
     type=http_url,
     metavar="URL",
-    help="Where callbacks come in; else the service that runs here.",
+    help="Address for callbacks.  Default: the service that runs here.",
 )
 def send(
     source: str,
@@ -131,28 +149,24 @@ def send(
     *,
     duplicate: bool,
 ) -> None:
-    """Send a realistic sample callback, as that provider would.
+    """Send a realistic sample callback, as the provider would.
 
-    SOURCE is a name of the configuration. KIND is, for TellABot, sms, rental-sms, billing,
-    renewal, renewal-failed or assigned; for the SMS-Activate dialect sms or rent. The events
+    SOURCE is a name in the configuration. KIND is sms, rental-sms, billing, renewal,
+    renewal-failed or assigned for TellABot; sms or rent for the SMS-Activate dialect. The events
     are marked: their data.sample is true.
     """
-    config = configured()
-    kept = config.sources.get(source)
-    if kept is None:
-        raise unknown("source", source, list(config.sources))
+    known = settings()
+    kept = known.source(source)
     if kept.calls_nobody:
-        raise Failure(f"{source} sends no callbacks: its provider is asked, by its backfill")
+        raise Failure(f"{source} has no callbacks: smshook asks its provider (backfill)")
     sampling = _Sampling(kept, _kind(kept, kind), _encoding(kept, encoding))
     path = callback_url("", source, kept)
     if path is None:
-        raise Failure(
-            f"the tokens of {source} are configured as sha256 only; sending needs one in clear"
-        )
-    identity = Identity(config.server.secret.reveal(), os.urandom)
+        raise Failure(f"{source} has only sha256 tokens; sending needs one in clear")
+    identity = Identity(known.secret, os.urandom)
     first = random.randrange(_NUMBERS)
     understood = True
-    with Client(url or str(running(config.journal.path).url)) as client:
+    with Client(url or str(running(known.journal).url)) as client:
         for number in range(first, first + times):
             sample = sampling.sample(number)
             signature = identity.sample_signature(source, sample.body)
@@ -160,7 +174,7 @@ def send(
             for _ in range(2 if duplicate else 1):
                 understood &= _say(_sent(client, path, sample.body, headers))
     if not understood:
-        raise Failure("quarantined: smshook quarantine show ID shows why")
+        raise Failure("quarantined; `smshook quarantine show ID` shows why")
 
 
 class _Sampling(NamedTuple):
@@ -181,8 +195,8 @@ def _kind(source: Source, kind: str | None) -> str:
 def _encoding(source: Source, encoding: str | None) -> str:
     if encoding is not None and encoding not in source.encodings:
         may = ", ".join(sorted(source.encodings))
-        raise Wrong(f"--encoding: this provider may use {may}, not {encoding}")
-    return encoding or ("form" if "form" in source.encodings else "json")
+        raise Wrong(f"--encoding: this provider uses {may}, not {encoding}")
+    return encoding or source.usual_encoding
 
 
 def _sent(client: Client, path: str, body: bytes, headers: Mapping[str, str]) -> Any:

@@ -9,12 +9,14 @@ import click
 import httpx
 
 from journal.lock import Holder, holder
+from journal.plain import plain
+from receiver.source import Source
 
 from ..addresses import first_clear, url_at
 from ..client import Client
-from ..config import Config, host_and_port, load
+from ..config import Config, Settings, digest_of_file, host_and_port, load
 from ..welcome import program, with_config
-from .command import Failure, Wrong, config_path
+from .command import Failure, Wrong, config_path, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,7 +42,7 @@ def connection_options(command: F) -> F:
             "--key",
             envvar="SMSHOOK_API_KEY",
             show_envvar=True,
-            help="Else the first key of the configuration that may.",
+            help="API key.  Default: the first configured key with the required scope.",
         ),
         click.option(
             "--url",
@@ -48,7 +50,7 @@ def connection_options(command: F) -> F:
             type=http_url,
             metavar="URL",
             show_envvar=True,
-            help="Of the API; else the service that runs here.",
+            help="Address of the API.  Default: the service that runs here.",
         ),
     ):
         command = option(command)
@@ -56,36 +58,56 @@ def connection_options(command: F) -> F:
 
 
 def configured() -> Config:
-    """Raises ConfigError."""
+    """The whole configuration. Raises ConfigError."""
     return load(config_path(), environ=os.environ).config
 
 
+class NamedSettings(Settings):
+    """Settings whose unknown names are errors of the command line."""
+
+    def source(self, name: str) -> Source:
+        """Raises Wrong, with the names that there are."""
+        found = super().source(name)
+        if found is None:
+            raise unknown("source", name, self.names("sources"))
+        return found
+
+
+def settings() -> NamedSettings:
+    """What a command needs of the configuration. Raises ConfigError."""
+    return NamedSettings(config_path(), environ=os.environ)
+
+
 def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False) -> Client:
-    """The API. `whole`: keys with a `when` are not enough."""
+    """A client of the API. `whole` also refuses keys with a `when`.
+
+    Nothing but a key and the journal's path is needed of the configuration.
+    """
     if key is not None and not key.isprintable():
         raise Wrong("the API key has a character that no HTTP header may hold")
     if url is not None and key is not None:
         return Client(url, key)
     if url is not None and not config_path().exists():
         raise Wrong(
-            f"which key? there is no {config_path()} to take one from; "
-            "put one into SMSHOOK_API_KEY, or give --key"
+            f"no API key: there is no {config_path()} to take one from; "
+            "set SMSHOOK_API_KEY, or give --key"
         )
-    config = configured()
-    key = key or _key(config, scope, whole=whole)
-    return Client(url or str(running(config.journal.path).admin_url), key)
+    known = settings()
+    key = key or _key(known, scope, whole=whole)
+    return Client(url or str(running(known.journal).admin_url), key)
 
 
-def _key(config: Config, scope: str, *, whole: bool) -> str:
+def _key(known: Settings, scope: str, *, whole: bool) -> str:
     key = first_clear(
         key.key.reveal()
-        for key in config.api.keys.values()
+        for key in known.keys.values()
         if _opens(key.scopes, scope) and not (whole and key.when)
     )
     if key is None:
         raise Wrong(
-            f"no key of the configuration is in clear and has the scope {scope}; "
-            "put one into SMSHOOK_API_KEY"
+            *known.complaints(("api",)),
+            f"no API key in the configuration is in clear and has the scope {scope}; "
+            "set SMSHOOK_API_KEY, or give --key",
         )
     return key
 
@@ -94,8 +116,11 @@ def _opens(scopes: tuple[str, ...], scope: str) -> bool:
     return any(has in (scope, "admin") or scope in _BRINGS.get(has, ()) for has in scopes)
 
 
-def running(journal: Path) -> Holder:
-    """The service that has the journal, wherever it was told to listen."""
+def running(journal: Path, *, noted: bool = True) -> Holder:
+    """The service that has the journal, whatever addresses it listens on.
+
+    `noted` says on stderr if the configuration was edited since it started.
+    """
     found = holder(journal)
     name = near(journal)
     if found is None:
@@ -104,8 +129,25 @@ def running(journal: Path) -> Holder:
             f"smshook is not running here (no process has {name}); start it with: {start}"
         )
     if found.url is None:
-        raise Failure(f"process {found.pid} has {name} and does not listen (yet?); try again")
+        raise Failure(f"process {found.pid} has {name} but does not listen yet; try again")
+    note = edited(found) if noted else None
+    if note is not None:
+        click.echo(plain(f"note: {note}"), err=True)
     return found
+
+
+def edited(found: Holder) -> str | None:
+    """What to say if the configuration was changed after that service loaded it."""
+    path = config_path()
+    if found.digest is None or found.config != str(path.absolute()):
+        return None
+    try:
+        same = digest_of_file(path.read_bytes()) == found.digest
+    except OSError:
+        same = False
+    if same:
+        return None
+    return f"{path} was changed after the service started; restart it to apply the change"
 
 
 def near(path: Path) -> str:
@@ -113,12 +155,12 @@ def near(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def answers(config: Config) -> str:
-    """Where callbacks come in: at the service that runs here, else where it would."""
-    found = holder(config.journal.path)
+def answers(known: Settings) -> str:
+    """Where callbacks arrive: at the service that runs here, else at `server.listen`."""
+    found = holder(known.journal)
     if found is not None and found.url is not None:
         return found.url
-    host, port = host_and_port(config.server.listen)
+    host, port = host_and_port(known.listen)
     if port == 0:
         raise Failure("server.listen has port 0, any free one: start the service first")
     return url_at(host, port)

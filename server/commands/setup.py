@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from journal.commit import Broken
-from journal.lock import Lock
+from journal.lock import Lock, holder
 from journal.plain import plain
 from journal.sqlite import migrate as bring_up_to_date
 
@@ -18,23 +18,23 @@ from ..starter import NAME, write
 from ..welcome import program, with_config
 from .check import forgotten, promises
 from .command import Command, Failure, Group, Wrong, config_path, print_json, typed_config
-from .service import configured, near
+from .service import configured, edited, near
 
 
 @click.command(cls=Command, example="init")
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 def init(folder: Path | None) -> None:
-    """Write a first smshook.yaml, with fresh tokens and keys.
+    """Write a first smshook.yaml with new tokens and keys.
 
-    Into DIR, which is made if need be; or to the file that --config or SMSHOOK_CONFIG names; else
-    into this folder. A file that is there stays as it is.
+    The file is written into DIR, which is created if needed; without DIR, to the path of --config
+    or SMSHOOK_CONFIG, or into the current folder. An existing file is never changed.
     """
     if folder is not None and typed_config() is not None:
-        raise Wrong("DIR and --config both say where: write one of them")
+        raise Wrong("DIR and --config both name a place: give only one of them")
     path = config_path() if folder is None else folder / NAME
     # Also a link to nowhere: what it points at is not asked for.
     if os.path.lexists(path):
-        raise Failure(f"{path} is there already; nothing was written")
+        raise Failure(f"{path} exists already; nothing was written")
     try:
         write(path)
     except OSError as exc:
@@ -45,28 +45,32 @@ def init(folder: Path | None) -> None:
 
 @click.command(cls=Command, example="check")
 def check() -> None:
-    """Validate the configuration, and say what it guarantees.
+    """Validate the configuration and print what it guarantees.
 
-    For each source who may call, for each route who is owed what, for each sink whether codes
-    reach it in clear. Everything that is wrong is said at once, each with its line.
+    For each source, who may call; for each route, which sinks get which events; for each sink,
+    whether it sees codes. All errors are printed at once, each with its line; so are warnings.
     """
     loaded = load(config_path(), environ=os.environ)
     for line in promises(loaded.config):
         click.echo(plain(line))
     for warning in (*loaded.warnings, *forgotten(loaded.config)):
         click.echo(plain(f"warning: {warning}"), err=True)
+    found = holder(loaded.config.journal.path)
+    note = None if found is None else edited(found)
+    if note is not None:
+        click.echo(plain(f"note: {note}"), err=True)
 
 
 @click.group(cls=Group)
 def config() -> None:
-    """The configuration itself."""
+    """The configuration file."""
 
 
 @config.command(example="config show")
 def show() -> None:
-    """Print the effective configuration, its secrets masked.
+    """Print the effective configuration with its secrets masked.
 
-    Defaults, file and environment together; what is wrong follows as comments.
+    It combines defaults, file and environment. Errors follow as comments.
     """
     path = config_path()
     if not path.exists():
@@ -82,9 +86,9 @@ def print_schema() -> None:
 
 @click.command(cls=Command, example="migrate")
 def migrate() -> None:
-    """Bring the journal's schema up to date.
+    """Update the journal's schema.
 
-    `serve` does so too when it starts. Refused while a service has the journal.
+    `serve` does this too when it starts. Refused while a service uses the journal.
     """
     path = configured().journal.path
     with Lock(path) as lock:

@@ -9,8 +9,23 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from journal.quantity import Secret
-from receiver.polling import Answer, Ask, Backfill, BadKey, Busy, Found, Known, Notice, Unreadable
+from receiver.polling import (
+    Answer,
+    Ask,
+    Backfill,
+    BadKey,
+    Balance,
+    Busy,
+    Ended,
+    Found,
+    Known,
+    Listed,
+    Notice,
+    Switch,
+    Unreadable,
+)
 from receiver.providers import PROVIDERS
+from receiver.source import Callback, Happening
 
 HERE = Path(__file__).parent
 BY_TAG = {
@@ -33,6 +48,15 @@ class Round(NamedTuple):
     #: `type`, `subject`, `time` and `data` of each event.
     events: list[dict[str, Any]]
     notices: list[str]
+    #: What is said of orders and the account: `listed`, `ended` or `balance`, and its fields.
+    reports: list[dict[str, Any]]
+
+
+class FoundOne(NamedTuple):
+    """One happening of a `Found`."""
+
+    happening: Happening
+    callback: Callback
 
 
 def recorded(path: Path) -> Round:
@@ -49,17 +73,18 @@ def recorded(path: Path) -> Round:
         ],
         events=told["events"],
         notices=told["notices"],
+        reports=told["reports"],
     )
 
 
 RECORDED = [recorded(path) for path in sorted(HERE.glob("*/*.round.json"))]
 
 
-def source_of(provider, **options):
-    """Configured to be asked."""
+def source_of(provider, source=None, **options):
+    """Configured to be asked; `source` holds options outside `backfill`."""
     user = {"user": "test"} if provider == "tellabot" else {}
     backfill = Backfill(api_key=Secret(KEY), **user, **options)
-    return BY_TAG[provider](backfill=backfill)
+    return BY_TAG[provider](backfill=backfill, **(source or {}))
 
 
 def shown(ask: Ask) -> str:
@@ -83,14 +108,16 @@ def driven(poll, answer):
         except StopIteration:
             return came, asked
         sent = None
-        if isinstance(step, Ask):
+        if isinstance(step, Ask | Switch):
             asked.append(step)
             try:
                 sent = step.read(answer(step))
             except (BadKey, Busy, Unreadable) as exc:
                 came.append(exc)
+        elif isinstance(step, Found):
+            came += [FoundOne(happening, step.callback) for happening in step.happenings]
         else:
-            assert isinstance(step, Found | Notice)
+            assert isinstance(step, Notice | Listed | Ended | Balance)
             came.append(step)
 
 
@@ -99,7 +126,16 @@ def ok(body, status=200, **headers):
     return Answer(status=status, headers={"content-type": "text/html", **headers}, body=body)
 
 
-def said(found: Found) -> dict[str, Any]:
+def reported(came) -> list[dict[str, Any]]:
+    """What a poll says of orders and the account, as a round writes it."""
+    return [
+        {type(one).__name__.lower(): msgspec.to_builtins(one)}
+        for one in came
+        if isinstance(one, Listed | Ended | Balance)
+    ]
+
+
+def said(found: FoundOne) -> dict[str, Any]:
     happening = found.happening
     return {
         "type": happening.data.type,

@@ -13,7 +13,8 @@ from benchmarks import report, results
 from benchmarks.goals import GOALS
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "benchmarks" / "performance.template.md"
+TEMPLATES = sorted((ROOT / "benchmarks").glob("*.template.md"))
+PAGES = (Path("docs/performance.md"), Path("docs/performance-goals.md"))
 
 
 def test_the_pages_and_plots_are_what_the_generator_makes_of_the_committed_run():
@@ -46,6 +47,7 @@ def test_a_whole_run_becomes_a_report_a_page_and_the_plots_of_what_was_measured(
     assert first == {
         "benchmarks/results/full.json",
         "benchmarks/results/full.md",
+        "docs/performance-goals.md",
         "docs/performance.md",
         "docs/performance/growth.svg",
         "docs/performance/latency.svg",
@@ -101,7 +103,7 @@ def test_a_run_that_measured_nothing_has_pages_that_say_so():
     made = report.files(replace(example(), **nothing))
 
     assert {path.suffix for path in made} == {".md"}
-    page = made[Path("docs/performance.md")]
+    page = "".join(made[path] for path in PAGES)
     assert page.count("not measured") > 30
     assert "No goal was measured." in page
 
@@ -114,10 +116,8 @@ def test_what_was_tried_for_a_goal_is_told_where_it_was_missed_only():
     missed = tuple(replace(one, bound="at most") for one in goals)
     unknown = tuple(replace(one, values=()) for one in goals)
 
-    pages = [
-        report.files(replace(example(), goals=judged))[Path("docs/performance.md")]
-        for judged in (met, missed, unknown)
-    ]
+    files = [report.files(replace(example(), goals=judged)) for judged in (met, missed, unknown)]
+    pages = ["".join(made[path] for path in PAGES) for made in files]
 
     assert ["was tried:" in page for page in pages] == [False, True, False]
     assert ["tells a climb from a step" in page for page in pages] == [False, True, False]
@@ -128,30 +128,32 @@ def test_what_was_tried_for_a_goal_is_told_where_it_was_missed_only():
     ]
 
 
-def test_the_words_of_the_page_hold_no_figure():
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_the_words_of_the_page_hold_no_figure(template):
     """Nobody types a rate, a time, a size or a share: they come from the run.
 
     Mutant: `about 9,000/s` or `2 ms` in the template.
     """
-    words = TEMPLATE.read_text(encoding="utf-8")
+    words = template.read_text(encoding="utf-8")
 
     assert re.findall(r"\d[\d,.]*(?:/s| ?(?:ms|µs|KB|MB|GB|%|times))\b", words) == []
 
 
-def test_a_link_of_the_page_leads_somewhere():
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_link_of_the_page_leads_somewhere(path):
     """The page is not there before the first whole run, and so not among those that are tested.
 
     Mutant: a plot under another name, a heading renamed.
     """
     made = report.files(example())
-    page = made[Path("docs/performance.md")]
+    page = made[path]
     links = [link.partition("#") for link in re.findall(r"\]\(([^)]+)\)", page)]
 
     files = {Path(os.path.normpath(f"docs/{file}")) for file, _, _ in links if file}
     anchors = {anchor for file, _, anchor in links if not file}
 
     headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^## (.+)$", page)}
-    assert {path for path in files - made.keys() if not (ROOT / path).exists()} == set()
+    assert {file for file in files - made.keys() if not (ROOT / file).exists()} == set()
     assert anchors <= headings
 
 

@@ -8,10 +8,18 @@ import msgspec
 import pytest
 from contracts.journal import NOW, arrival, key, listed, owed, planned, record, stats
 
-from journal import KeptOrder, Order, OrderState, Placed, Planned, WantedOrders
+from journal import (
+    AccountBalance,
+    KeptOrder,
+    Order,
+    OrderState,
+    Placed,
+    Planned,
+    WantedOrders,
+)
 from journal.commit import Unfit
 from journal.event import Event, OrderExpired, Price
-from journal.order import GRACE
+from journal.order import GRACE, RegisteredBy, lasting, provided
 
 serial = itertools.count(1)
 NUMBER, OTHER = "+18503814729", "+18503814730"
@@ -28,6 +36,36 @@ def order(name="5", *, kind="request_id", **said):
     }
     number = {"number": name} if kind == "number" else {}
     return Order(**{**plain, "kind": kind, "name": name, **number, **said})
+
+
+def listed_order(name="5", *, at=NOW, kind="request_id", **said):
+    """An order that the provider lists."""
+    number = {"number": name} if kind == "number" else {}
+    lasts = lasting(kind)
+    return provided(
+        Order(
+            **{
+                "id": f"order-{next(serial):06d}",
+                "source": "tellabot",
+                "provider": "tellabot",
+                "kind": kind,
+                "name": name,
+                "created_at": at,
+                "expires_at": at + lasts,
+                "lasts": lasts,
+                "origin": RegisteredBy.PROVIDER,
+                **number,
+                **said,
+            }
+        )
+    )
+
+
+def assigned(tells, **said):
+    """A number.assigned event that names that order."""
+    plan = sms(tells.name, to=tells.number, price=tells.price, of=tells, **said)
+    event = retyped(plan.event, "number.assigned")
+    return msgspec.structs.replace(plan, event=event, tells=tells)
 
 
 def of_number(number=NUMBER, **said):
@@ -65,6 +103,7 @@ def expired(order, *, at=END, owed=()):
             sample=False,
             time_from="received",
             request_id=order.name,
+            reason="expired",
         ),
     )
     return Planned(
@@ -92,6 +131,11 @@ async def events(journal, order):
 
 def end(journal, order, **said):
     return journal.expire(expired(order, **said), then=lambda _outcome: None)
+
+
+def end_at_once(journal, order, reason, *, at=NOW + 60):
+    plan = expired(order, at=at)
+    return journal.expire(plan, reason=reason, at_once=True, then=lambda _outcome: None)
 
 
 class OrderContract:
@@ -437,6 +481,236 @@ class OrderContract:
 
         assert (good.new, type(bad)) == (True, Unfit)
 
+    # --- what the provider says ---------------------------------------------------------------
+
+    async def test_provider_word_ends_an_order_before_its_time(self, store, journal):
+        """Mutant: `expires_at <= at` asked for here, too."""
+        told = order()
+        await journal.place(told, None)
+
+        first = await end_at_once(journal, told, "cancelled")
+        again = await end_at_once(journal, told, "finished", at=NOW + 120)
+
+        journal = await store.start(now=NOW + 180)
+        kept = (await journal.order(told.id)).order
+        assert (first.new, again) == ((True,), None)
+        assert (kept.state, kept.reason, kept.expires_at) == ("expired", "cancelled", NOW + 60)
+        assert await listed(journal, type=("order.expired",)) == [f"expired-{told.id}"]
+
+    async def test_provider_word_leaves_a_received_order_received(self, journal):
+        """Mutant: an event for it."""
+        told = order()
+        await journal.place(told, None)
+        await record(journal, sms(of=told))
+
+        outcome = await end_at_once(journal, told, "finished")
+
+        kept = (await journal.order(told.id)).order
+        assert (outcome, kept.state, kept.reason) == (None, "received", "finished")
+        assert kept.expires_at == NOW + 60
+
+    async def test_provider_word_leaves_a_cancelled_order_cancelled(self, journal):
+        told = order()
+        await journal.place(told, None)
+        await journal.cancel(told.id, at=NOW + 1)
+
+        outcome = await end_at_once(journal, told, "cancelled")
+
+        kept = (await journal.order(told.id)).order
+        assert (outcome, kept.state, kept.reason) == (None, "cancelled", None)
+
+    async def test_listed_order_lapses_without_an_event(self, journal):
+        """Mutants: an event; a user's order lapses, too; it lapses before its time."""
+        told, mine = listed_order(), order("6")
+        await journal.place(told, None)
+        await journal.place(mine, None)
+
+        early = await journal.lapse(told.id, at=told.expires_at - 1)
+        assert await end(journal, told, at=told.expires_at) is None
+        lapsed = await journal.lapse(told.id, at=told.expires_at)
+        left = await journal.lapse(mine.id, at=told.expires_at)
+
+        assert (early.state, lapsed.state, left.state) == ("waiting", "expired", "waiting")
+        assert (lapsed.reason, await journal.lapse("nobody", at=0)) == (None, None)
+        assert await listed(journal) == []
+
+    async def test_lapsed_order_that_the_provider_ends_gets_its_event(self, journal):
+        """The word came after its time was up. Mutant: only what waits."""
+        told = listed_order()
+        await journal.place(told, None)
+        await journal.lapse(told.id, at=told.expires_at)
+
+        first = await end_at_once(journal, told, "expired", at=told.expires_at + 5)
+        again = await end_at_once(journal, told, "expired", at=told.expires_at + 9)
+
+        assert (first.new, again) == ((True,), None)
+        assert (await journal.order(told.id)).order.reason == "expired"
+
+    async def test_registered_values_replace_those_of_the_provider(self, journal):
+        """In stored events too, but not what the event said itself. Mutant: a conflict."""
+        cheap, dear = (Price(amount=amount, currency="USD") for amount in ("0.20", "0.30"))
+        told = listed_order(number=NUMBER, price=cheap, service="go")
+        await journal.place(told, None)
+        mine, own = (
+            msgspec.structs.replace(plan, taken=taken)
+            for plan, taken in (
+                (sms(of=told, to=NUMBER, price=cheap), ("to", "price")),
+                (sms(of=told, to=NUMBER, price=cheap), ("to",)),
+            )
+        )
+        await record(journal, mine, own)
+
+        placed = await journal.place(order(number=OTHER, price=dear, reference="r"), None)
+        other = await journal.place(order(number=NUMBER), None)
+
+        assert (placed.new, placed.conflicts, other.conflicts) == (False, (), ("number",))
+        assert (placed.order.id, placed.order.origin) == (told.id, "user")
+        assert (placed.order.price, placed.order.service) == (dear, "go")
+        assert placed.order.provided == ("service",)
+        prices = [(await data(journal, plan))["price"]["amount"] for plan in (mine, own)]
+        assert prices == ["0.30", "0.20"]
+        assert [(await data(journal, plan))["to"] for plan in (mine, own)] == [OTHER] * 2
+
+    async def test_provider_fills_gaps_of_a_registered_order_only(self, journal):
+        """Mutants: its value over the user's; its end over the user's; its second word counts."""
+        mine = order(number=NUMBER)
+        await journal.place(mine, None)
+        price = Price(amount="0.20", currency=None)
+
+        await journal.place(listed_order(number=OTHER, price=price, service="go"), None)
+        later = Price(amount="0.2", currency=None)
+        placed = await journal.place(listed_order(price=later, at=END), None)
+
+        assert placed.conflicts == ()
+        assert placed.order == msgspec.structs.replace(
+            mine, price=price, service="go", provided=("price", "service")
+        )
+
+    async def test_order_ends_later_while_the_provider_lists_it(self, journal):
+        """Once in half its time. Mutants: never; each time; a lapsed one stays lapsed."""
+        told = listed_order()
+        half = lasting("request_id") / 2
+        await journal.place(told, None)
+
+        early = await journal.place(listed_order(at=NOW + half - 1), None)
+        late = await journal.place(listed_order(at=NOW + half + 1), None)
+        over = late.order.expires_at
+        await journal.lapse(told.id, at=over)
+        again = await journal.place(listed_order(at=over + 5), None)
+
+        assert early.order.expires_at == told.expires_at
+        assert late.order.expires_at == NOW + 3 * half + 1
+        assert (again.order.state, again.order.expires_at) == ("waiting", over + 5 + 2 * half)
+
+    async def test_lapsed_order_waits_again_when_it_is_registered(self, journal):
+        told = listed_order()
+        await journal.place(told, None)
+        await journal.lapse(told.id, at=told.expires_at)
+
+        mine = order(created_at=told.expires_at, expires_at=told.expires_at + 60)
+        placed = await journal.place(mine, None)
+
+        assert (placed.order.id, placed.order.state) == (told.id, "waiting")
+        assert placed.order.expires_at == told.expires_at + 60
+        assert (await end(journal, told, at=told.expires_at + 60)).new == (True,)
+
+    async def test_assigned_number_makes_an_order_with_its_event(self, store, journal):
+        """In one transaction. Mutants: no order; one without its event; one on each retry."""
+        price = Price(amount="0.50", currency="USD")
+        tells = listed_order(number=NUMBER, service="Google", price=price)
+        plan = assigned(tells)
+
+        recorded = await record(journal, plan)
+        again = await record(journal, msgspec.structs.replace(plan, tells=listed_order()))
+
+        journal = await store.start(now=NOW + 1)
+        page = await journal.orders(WantedOrders(), **WHOLE)
+        assert [kept for _, kept in page.items] == [tells] == list(recorded.orders)
+        assert (again.new, again.orders) == ((False,), ())
+        assert await events(journal, tells) == [plan.event.id]
+
+    async def test_assigned_number_completes_a_registered_order(self, journal):
+        """Mutant: a second order beside it."""
+        mine = order(reference="r")
+        await journal.place(mine, None)
+        early = sms()
+        await record(journal, early)
+
+        recorded = await record(journal, assigned(listed_order(number=NUMBER, service="Google")))
+
+        [kept] = recorded.orders
+        assert (kept.id, kept.number, kept.service) == (mine.id, NUMBER, "Google")
+        assert (kept.origin, kept.expires_at) == ("user", END)
+        assert (await data(journal, early))["to"] == NUMBER
+
+    async def test_registered_order_takes_events_from_a_listed_one(self, journal):
+        """By number. Mutant: the provider's order keeps them, and the user's waits for ever."""
+        told = listed_order("77", kind="activation_id", number=NUMBER)
+        await journal.place(told, None)
+        plan = sms("77", kind="activation_id", of=told, to=NUMBER, **TIMELESS)
+        await record(journal, plan)
+
+        mine = of_number(reference="r")
+        placed = await journal.place(mine, None)
+
+        assert placed.order.state == OrderState.RECEIVED
+        assert await events(journal, mine) == [plan.event.id]
+        assert (await data(journal, plan))["reference"] == "r"
+
+    async def test_copy_that_names_another_order_answers_it_too(self, store, journal):
+        """Two requests, one number, one SMS. Mutant: order 2 waits, and expires."""
+        first, second, third = order("1"), order("2"), order("3")
+        for one in (first, second, third):
+            await journal.place(one, None)
+        plan = sms("1", of=first)
+        copy = msgspec.structs.replace(sms("2", of=second), keys=plan.keys)
+        stray = msgspec.structs.replace(sms("2", of=third), keys=plan.keys)
+
+        for _ in range(2):
+            recorded = await record(journal, plan, copy, stray)
+
+        journal = await store.start(now=NOW + 1)
+        assert recorded.new == (False,) * 3
+        assert [await state(journal, one) for one in (first, second, third)] == [
+            *("received", "received", "waiting")
+        ]
+        assert await events(journal, second) == [plan.event.id]
+        assert (await journal.order(second.id)).order.received_at == NOW
+        assert await end_at_once(journal, second, "cancelled") is None
+
+    async def test_times_of_waiting_orders_move_once(self, store, journal):
+        """Mutants: moved again by the same call; an order that changed since is moved."""
+        told, changed = order(lasts=1200.0), order("6", lasts=1200.0)
+        for one in (told, changed):
+            await journal.place(one, None)
+        await journal.place(order("6"), END + 60)
+        later = [
+            msgspec.structs.replace(one, created_at=NOW + 3600, expires_at=END + 3600)
+            for one in (told, changed)
+        ]
+        moved = list(zip((told, changed), later, strict=True))
+
+        for _ in range(2):
+            await journal.move_orders(moved)
+
+        journal = await store.start(now=NOW)
+        assert (await journal.order(told.id)).order == later[0]
+        assert (await journal.order(changed.id)).order.expires_at == END + 60
+
+    # --- balances -----------------------------------------------------------------------------
+
+    async def test_low_balance_is_an_event_once_a_crossing(self, store, journal):
+        """Over restarts. Mutants: each time; once for ever."""
+        outcomes = []
+        for number, low in enumerate((True, True, False, True)):
+            plan = sms(str(100 + number)) if low else None
+            outcomes.append(await journal.set_balance(balance(number, low=low), plan))
+            journal = await store.start(now=NOW)
+
+        assert [outcome is not None for outcome in outcomes] == [True, False, False, True]
+        assert len(await listed(journal)) == 2
+        assert await journal.balances() == {"tellabot": balance(3, low=True)}
+
     # --- reading ----------------------------------------------------------------------------
 
     async def test_orders_are_found_by(self, journal):
@@ -520,6 +794,12 @@ class OrderContract:
         await record(journal, *plans, came=arrival())
 
         assert await events(journal, told) == [plan.event.id for plan in plans[3:]]
+
+
+def balance(number, *, low):
+    return AccountBalance(
+        source="tellabot", amount=f"{number}.50", currency="USD", at=NOW + number, low=low
+    )
 
 
 WHOLE = {"after": None, "limit": 100, "desc": False}

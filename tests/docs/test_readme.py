@@ -42,14 +42,16 @@ def typed(command, folder):
 
 
 def test_the_two_commands_are_the_ones_the_makefile_and_the_command_line_know():
-    assert blocks("sh")[:2] == ["make run\n", ".venv/bin/smshook send tellabot\n"]
+    commands = [line.partition("#")[0].strip() for line in blocks("sh")[0].splitlines()]
+    assert commands == ["make run", "make test"]
+    assert blocks("sh")[1] == ".venv/bin/smshook send tellabot\n"
     makefile = README.with_name("Makefile").read_text()
-    assert re.search(r"^run:", makefile, re.MULTILINE)
+    assert all(re.search(rf"^{name}:", makefile, re.MULTILINE) for name in ("run", "test"))
     assert "smshook init" in makefile
 
 
 def test_what_the_readme_shows_is_what_comes(started):
-    _, send, curl, listing = blocks("sh")
+    _, send, curl, listing, dialect, order = blocks("sh")
     answered, shown = (json.loads(block) for block in blocks("json"))
     folder = started
 
@@ -73,7 +75,16 @@ def test_what_the_readme_shows_is_what_comes(started):
     assert [len(event[name]) for name in minted] == [len(shown[name]) for name in minted]
     assert "+18503814729" in typed(listing, folder)
     typed(send, folder)
-    live.eventually(lambda: len((folder / "events.jsonl").read_text().splitlines()) == 2)
+    assert json.loads(typed(dialect, folder))["status"] == "accepted"
+    typed(order, folder)
+    live.eventually(lambda: len((folder / "events.jsonl").read_text().splitlines()) == 3)
+    listed = json.loads(typed(f"{listing.strip()} --output json", folder))
+    [joined] = [
+        item["event"]["data"]
+        for item in listed
+        if item["event"]["data"]["activation_id"] == "635468024"
+    ]
+    assert (joined["to"], joined["price"]["amount"]) == ("+6281234567890", "0.20")
 
 
 def test_every_page_it_points_to_is_there():

@@ -5,13 +5,15 @@ import subprocess
 from pathlib import Path
 
 import dockerfile
+import live
 import pytest
 import roots
 import yaml
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "compose.yaml").read_text()
-[SERVICE] = yaml.safe_load(TEXT)["services"].values()
+SERVICES = yaml.safe_load(TEXT)["services"]
+INIT, SERVICE = SERVICES["init"], SERVICES["smshook"]
 IMAGE = dockerfile.read((ROOT / "Dockerfile").read_text())[-1]
 
 
@@ -44,9 +46,39 @@ def test_compose_takes_it(text, tmp_path):
 
 def test_each_option_is_one_that_is_not_there_yet():
     """A key given twice would hide what it was before. Mutant: a second `volumes:`."""
-    lines = re.findall(r"(?m)^ {4}([a-z_]+):", with_all_options())
+    services = with_all_options().partition("\n  smshook:\n")
 
-    assert sorted(set(lines)) == sorted(lines)
+    for text in (services[0], services[2]):
+        lines = re.findall(r"(?m)^ {4}([a-z_]+):", text)
+        assert sorted(set(lines)) == sorted(lines)
+
+
+def test_up_alone_makes_the_configuration_first_and_once():
+    """Mutants: the service started beside `init`; an `init` that fails the second time."""
+    shell = INIT["entrypoint"]
+
+    assert SERVICE["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
+    assert [INIT[name] for name in ("build", "image", "volumes")] == [
+        SERVICE[name] for name in ("build", "image", "volumes")
+    ]
+    assert shell[:2] == ["sh", "-c"]
+    assert "restart" not in INIT
+
+
+def test_what_init_runs_writes_one_configuration_and_keeps_it(tmp_path):
+    """The line as it is in the file. Mutant: `smshook init`, which exits 1 if there is one."""
+    environment = {"PATH": f"{Path(live.command()).parent}:/usr/bin:/bin"}
+
+    def run():
+        subprocess.run(INIT["entrypoint"], cwd=tmp_path, env=environment, check=True, timeout=60)
+        return (tmp_path / "smshook.yaml").read_text()
+
+    assert run() == run()
+
+
+def test_a_slow_log_driver_blocks_nothing():
+    """Mutant: the default, by which the pipe to the driver fills up."""
+    assert SERVICE["logging"]["options"]["mode"] == "non-blocking"
 
 
 def test_the_container_is_closed():
@@ -61,6 +93,9 @@ def test_the_container_is_closed():
 
     assert asked == {name: SERVICE.get(name) for name in asked}
     assert {"privileged", "network_mode", "user", "cap_add", "init"} & set(SERVICE) == set()
+    for name in ("read_only", "cap_drop", "security_opt"):
+        assert asked[name] == INIT[name]
+    assert INIT["network_mode"] == "none"
     assert SERVICE["mem_limit"]
     assert SERVICE["pids_limit"]
 

@@ -1,7 +1,10 @@
 """The unit is valid, closed, and not too closed for what it starts."""
 
+import contextlib
 import re
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +12,8 @@ from pathlib import Path
 import live
 import pytest
 import roots
+
+from server.process import notify
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "packaging" / "smshook.service"
@@ -93,9 +98,71 @@ def test_it_is_started_again_after_a_failure_and_not_after_a_wrong_configuration
     assert ["1"] == service["RestartSec"]
     assert ["2"] == service["RestartPreventExitStatus"]
     assert ["0"] == options("Unit")["StartLimitIntervalSec"]
-    assert 9 < int(service["TimeoutStopSec"][0])
+    assert 10 < int(service["TimeoutStopSec"][0])
     assert ["SIGTERM"] == service["KillSignal"]
     assert ["0"] == service["LimitCORE"]
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """The socket of a service manager, and what was said there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+
+        def said():
+            with contextlib.suppress(BlockingIOError):
+                return sock.recv(4096).decode()
+
+        yield str(tmp_path / "notify"), said
+
+
+def test_the_service_says_when_it_is_ready_and_when_it_stops(tmp_path, monkeypatch, manager):
+    """Source: sd_notify(3). Mutant: `Type=simple`, by which a failed start looks started."""
+    where, said = manager
+    assert ["notify"] == options("Service")["Type"]
+    monkeypatch.setenv("NOTIFY_SOCKET", where)
+
+    with live.Live(tmp_path) as service:
+        ready = live.eventually(said)
+        service.process.terminate()
+        stopping = live.eventually(said)
+        assert 0 == service.process.wait(30)
+
+    assert ("READY=1", "STOPPING=1", None) == (ready, stopping, said())
+
+
+def test_a_failed_start_is_never_ready(tmp_path, monkeypatch, manager):
+    """Mutant: `READY=1` before the ports are bound."""
+    where, said = manager
+    monkeypatch.setenv("NOTIFY_SOCKET", where)
+    service = live.Live(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        ended = service.run("serve", "--listen", address, check=False)
+
+    assert (1, None) == (ended.returncode, said())
+    assert address in ended.stderr
+
+
+def test_an_abstract_notify_socket_is_one_too(monkeypatch):
+    """Source: unix(7): its name begins with a zero byte, which is written `@`."""
+    name = f"smshook-test-{secrets.token_hex(8)}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(f"\0{name}")
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+
+        notify("READY=1")
+
+        assert b"READY=1" == sock.recv(4096)
+
+
+@pytest.mark.parametrize("where", ["", "/nowhere/notify", "vsock:2:1234"])
+def test_a_manager_that_is_not_there_is_no_error(monkeypatch, where):
+    monkeypatch.setenv("NOTIFY_SOCKET", where)
+
+    notify("READY=1")
 
 
 def test_the_configuration_is_in_the_folder_that_it_may_write():

@@ -2,14 +2,19 @@
 
 import asyncio
 import logging
+import re
+import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
 from answers.recorded import KEY, source_of
 
-from receiver.backfill import MOST_READ, Summary, Trouble, asking
-from receiver.polling import Found, Known
+from journal.quantity import Secret
+from receiver.asking import with_query
+from receiver.backfill import LARGE, MOST_READ, Summary, Trouble, asking
+from receiver.polling import Ask, Backfill, Balance, Found, Known, Notice
+from receiver.providers import SmsBower
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SINCE = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
@@ -31,7 +36,10 @@ class Clock:
 
 
 class Provider:
-    """Answers each request with the next of its answers, the last for ever."""
+    """Answers each request with the next of its answers, the last for ever.
+
+    But getBalance, which ends each round, with a balance.
+    """
 
     def __init__(self, clock, *answers):
         self.clock, self.answers = clock, list(answers)
@@ -44,7 +52,7 @@ class Provider:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.requests.append(head.decode())
                 self.times.append(self.clock())
-                answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+                answer = self.next(head.decode())
                 if answer is None:
                     await asyncio.sleep(30)
                 writer.write(answer)
@@ -53,6 +61,11 @@ class Provider:
             pass  # the client, or the test, is over
         finally:
             writer.close()
+
+    def next(self, request):
+        if "action=getBalance" in request and self.answers[0].startswith(b"HTTP/1.1 200"):
+            return http(200, "ACCESS_BALANCE:12.50")
+        return self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
 
 
 def http(status, body="", *headers):
@@ -76,25 +89,26 @@ async def serving(*answers):
 
 
 async def polled(url, clock, *, known=ORDERS, patience=20.0, times=1, **options):
+    """All but the balance, which each whole round ends with."""
     source = source_of("smsbower", api_url=url, **options)
     came = []
     async with asking(source, clock=clock, sleep=clock.sleep, patience=patience) as client:
         for _ in range(times):
             came += [one async for one in client.poll(known, since=SINCE, now=NOW)]
-    return came
+    return [one for one in came if not isinstance(one, Balance)]
 
 
 async def test_what_is_found_comes_one_by_one_and_a_summary_ends_it():
     async with serving(http(200, "STATUS_OK:4711")) as (provider, clock, url):
         *found, summary = await polled(url, clock)
 
-    assert [one.happening.subject for one in found] == [
+    assert [one.happenings[0].subject for one in found] == [
         "activation/1",
         "activation/2",
         "activation/3",
     ]
     assert all(isinstance(one, Found) for one in found)
-    assert summary == Summary(asked=3, found=3, errors=(), notices=(), complete=True)
+    assert summary == Summary(asked=4, found=3, errors=(), notices=(), complete=True)
     assert all(request.startswith("GET /stubs/handler_api.php?") for request in provider.requests)
 
 
@@ -104,7 +118,7 @@ async def test_the_interval_lies_between_all_calls_of_a_source():
         await polled(url, clock, min_interval=15.0, times=2)
 
     gaps = [b - a for a, b in zip(provider.times, provider.times[1:], strict=False)]
-    assert gaps == [15.0] * 5
+    assert gaps == [15.0] * 7
 
 
 async def test_polls_at_the_same_time_share_the_pace():
@@ -119,7 +133,7 @@ async def test_polls_at_the_same_time_share_the_pace():
             await asyncio.gather(all_of_it(), all_of_it())
 
     gaps = [b - a for a, b in zip(provider.times, provider.times[1:], strict=False)]
-    assert gaps == [15.0] * 5
+    assert gaps == [15.0] * 7
 
 
 async def test_no_interval_is_obeyed_too():
@@ -135,10 +149,10 @@ async def test_too_many_requests_are_waited_for_as_long_as_the_provider_asks():
     async with serving(busy, http(200, "STATUS_OK:4711")) as (provider, clock, url):
         *found, summary = await polled(url, clock, known=ORDERS[:1], min_interval=0.0)
 
-    assert [one.happening.data.code for one in found] == ["4711"]
+    assert [one.happenings[0].data.code for one in found] == ["4711"]
     assert clock.slept == [30.0]
-    assert len(provider.requests) == 2
-    assert summary == Summary(asked=2, found=1, errors=(), notices=(), complete=True)
+    assert len(provider.requests) == 3
+    assert summary == Summary(asked=3, found=1, errors=(), notices=(), complete=True)
 
 
 async def test_a_provider_that_stays_unwell_is_left_alone_after_a_while():
@@ -250,3 +264,55 @@ async def test_a_poll_that_is_left_early_ends():
             await poll.aclose()
 
     assert len(provider.requests) == 1
+
+
+async def test_ban_with_an_end_ends_the_poll_until_then():
+    """Mutant: read as a bad key, which is not asked again until a restart."""
+    banned = '{"title":"BANNED","details":"x","info":{"retry_after_seconds":600}}'
+    async with serving(http(403, banned)) as (provider, clock, url):
+        (summary,) = await polled(url, clock)
+
+    trouble = Trouble(
+        command="getStatus", kind="busy", detail="the account is banned", retry_after=600.0
+    )
+    assert summary.errors == (trouble,)
+    assert (len(provider.requests), clock.slept) == (1, [])
+
+
+async def test_missing_command_is_asked_for_once_by_a_client():
+    """Mutant: what a poll learns is forgotten with it."""
+    answers = [http(200, "BAD_ACTION"), *[http(200, "STATUS_WAIT_CODE")] * 3]
+    async with serving(*answers) as (provider, clock, url):
+        source = source_of("sms_online", api_url=url)
+        notices = []
+        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+            for _ in range(2):
+                came = [one async for one in client.poll(ORDERS[:1], since=SINCE, now=NOW)]
+                notices.append([(one.word, one.about) for one in came[-1].notices])
+
+    asked = [re.search(r"action=(\w+)", request)[1] for request in provider.requests]
+    assert asked == ["getActiveActivations", "getStatus", "getBalance", "getStatus", "getBalance"]
+    assert notices == [[("missing_command", "getActiveActivations")], []]
+
+
+class Reading(SmsBower, frozen=True):
+    """Says in which thread its answers are read."""
+
+    def poll(self, known, *, since, now, memory=None):  # noqa: ARG002 - one question is enough
+        url = with_query(self.asking().api_url, action="getStatus")
+        thread = yield Ask(command="getStatus", url=url, read=lambda _: threading.get_ident())
+        yield Notice(word="read", about=str(thread))
+
+
+@pytest.mark.parametrize(("size", "here"), [(LARGE, True), (LARGE + 1, False)])
+async def test_large_answer_is_read_beside_the_event_loop(size, here):
+    """A megabyte that must be mended takes a second, in which a callback would wait.
+
+    Mutant: read in the loop, whatever its size.
+    """
+    async with serving(http(200, "a" * size)) as (_provider, clock, url):
+        source = Reading(backfill=Backfill(api_key=Secret(KEY), api_url=url))
+        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+            [summary] = [one async for one in client.poll((), since=SINCE, now=NOW)]
+
+    assert (summary.notices[0].about == str(threading.get_ident())) is here

@@ -1,5 +1,8 @@
 """Phone numbers become E.164 where `phonenumbers` calls them possible."""
 
+import subprocess
+import sys
+
 import phonenumbers
 import pytest
 from hypothesis import given
@@ -99,3 +102,28 @@ def test_any_text_is_e_164_or_none(text, region):
     number = e164(text, region)
 
     assert number is None or (number[0] == "+" and number[1:] == digits(number))
+
+
+FIRST_NUMBER = """
+import os, resource
+from receiver.numbers import e164, load_metadata
+
+load_metadata()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.open("/dev/null", 0)
+except OSError:
+    pass
+for _ in range(2):
+    print(e164("+447700900123", None), e164("+33612345678", None))
+"""
+
+
+def test_first_number_of_a_country_needs_no_descriptor():
+    """Mutant: no `load_metadata`: the first number raises, the second waits for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_NUMBER], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == ["+447700900123", "+33612345678"] * 2

@@ -14,14 +14,35 @@ BEGIN = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SINCE = BEGIN.timestamp()
 
 
+class Clock:
+    """Seconds that only go forward; the wall clock is `ahead` of them."""
+
+    def __init__(self):
+        self.ticks, self.ahead = 100.0, SINCE - 100
+
+    @property
+    def now(self):
+        return self.ticks + self.ahead
+
+
 def watch(*, timezone="Europe/Moscow", expect_every=None):
-    return Watch(since=SINCE, timezone=timezone, expect_every=expect_every)
+    clock = Clock()
+    one = Watch(ticks=lambda: clock.ticks, timezone=timezone, expect_every=expect_every)
+    one.clock = clock
+    return one
+
+
+def silent(one, after, **said):
+    """Since when it is silent, so many seconds after the begin."""
+    one.clock.ticks = 100.0 + after
+    return one.silent_since(one.clock.now, **said)
 
 
 def hear(of, *offsets, time_from="timezone", sample=False, apart=60):
     """Messages that came so many seconds after the times that they say."""
-    for number, offset in enumerate(offsets):
-        received = BEGIN + timedelta(seconds=apart * (number + 1))
+    for offset in offsets:
+        of.clock.ticks += apart
+        received = datetime.fromtimestamp(of.clock.now, UTC)
         data = SmsReceived(
             provider="herosms",
             channel="callback",
@@ -55,7 +76,7 @@ def test_what_says_no_time_measures_nothing_and_is_heard():
     hear(one, None, apart=90)
 
     assert (one.offset, one.measured) == (None, 0)
-    assert one.silent_since(SINCE + 180) is None
+    assert silent(one, 180) is None
 
 
 def test_samples_are_our_own_and_tell_nothing_of_a_provider():
@@ -63,7 +84,7 @@ def test_samples_are_our_own_and_tell_nothing_of_a_provider():
     one = watch(expect_every=100)
     hear(one, 3, sample=True, apart=90)
 
-    assert (one.offset, one.silent_since(SINCE + 180)) == (None, SINCE)
+    assert (one.offset, silent(one, 180)) == (None, SINCE)
 
 
 @pytest.mark.parametrize(
@@ -150,11 +171,11 @@ def test_silence_is_longer_than_expected_or_an_order_that_waits(after, waiting, 
     """Mutant: an order that waits counted although something came after it was made."""
     one = watch(expect_every=100)
 
-    assert one.silent_since(SINCE + after, waiting_since=waiting) == since
+    assert silent(one, after, waiting_since=waiting) == since
 
 
 def test_who_is_not_expected_is_never_silent():
-    assert watch().silent_since(SINCE + 10**9) is None
+    assert silent(watch(), 10**9) is None
 
 
 def test_a_happening_of_another_type_is_heard_too():
@@ -168,10 +189,24 @@ def test_a_happening_of_another_type_is_heard_too():
         time_from="received",
         warnings=(),
     )
-    received = BEGIN + timedelta(seconds=9)
+    one.clock.ticks += 9
+    received = datetime.fromtimestamp(one.clock.now, UTC)
     one.heard(
         Callback(headers=(), body=b"", peer="", received=received),
         [Happening(subject="request/1", time=None, data=data, keys=())],
     )
 
-    assert one.silent_since(SINCE + 15) is None
+    assert silent(one, 15) is None
+
+
+@pytest.mark.parametrize("by", [7200, -7200])
+def test_clock_step_is_no_silence_and_no_zone(by):
+    """Mutants: silence by the wall clock; offsets of before the step kept."""
+    one = watch(expect_every=100)
+    hear(one, *[by] * ENOUGH, apart=60)
+
+    one.clock.ahead += by
+    silence = one.silent_since(one.clock.now)
+    hear(one, 3)
+
+    assert (silence, one.offset, one.measured) == (None, 3, 1)

@@ -303,7 +303,7 @@ async def test_a_rental_that_has_ended_says_how(desk):
         ("smsbower", "getStatusV2"),
         ("herosms", "getRentList"),
         ("sms_activate", "getNumber"),
-        ("sms_activate", "getBalance"),
+        ("sms_activate", "getPrices"),
     ],
 )
 async def test_what_a_provider_has_not_is_a_bad_action(provider, action):

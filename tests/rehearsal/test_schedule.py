@@ -17,6 +17,7 @@ from rehearsal import SIMULATED, schedule
         ("smsbower", (60.0, 300.0), 30.0),
         ("sms_online", (), 30.0),
         ("daisysms", (), 30.0),
+        ("grizzlysms", (), 30.0),
     ],
 )
 def test_a_provider_tries_again_as_it_documents(name, waits, timeout):

@@ -323,12 +323,37 @@ BELOW = "for a field below it write data.service.key: ..."
         (
             {"data.code": {"$regex": 5}},
             "data.code.$regex",
-            "takes a regular expression, as Python's re has them",
+            "takes a regular expression in RE2 syntax, such as ^G-[0-9]+",
         ),
         (
             {"data.code": {"$regex": "[0-9"}},
             "data.code.$regex",
-            "is no regular expression of Python's re: unterminated character set at position 0",
+            "is no regular expression in RE2 syntax: missing ]",
+        ),
+        *(
+            (
+                {"data.code": {"$regex": pattern}},
+                "data.code.$regex",
+                (
+                    f"is no regular expression in RE2 syntax: {reason}; RE2 has no lookaround"
+                    " such as (?=, no backreferences such as \\1 and no \\Z"
+                ),
+            )
+            for pattern, reason in (
+                ("(?=a)", "invalid perl operator"),
+                ("(?<!a)b", "invalid perl operator"),
+                (r"(a)\1", "invalid escape sequence"),
+            )
+        ),
+        (
+            {"data.code": {"$regex": "(a{1000}){1000}"}},
+            "data.code.$regex",
+            "is no regular expression in RE2 syntax: invalid repetition size",
+        ),
+        (
+            {"data.code": {"$regex": "\ud800"}},
+            "data.code.$regex",
+            "is no regular expression in RE2 syntax: not UTF-8",
         ),
     ],
     ids=str,
@@ -369,3 +394,36 @@ def test_a_filter_too_deep_to_be_meant_is_refused():
         when = {"$not": when}
 
     assert complaints(when) == (("routes.r.when", "nested more than 32 deep"),)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(a|aa)+$", "(.*)*b", "(a?){60}a{60}c", "a*a*a*a*a*c"]
+)
+def test_hostile_pattern_is_answered_at_once(pattern):
+    """Mutant: Python's `re`; the first pattern alone takes longer than the universe is old."""
+    event = {"data": {"text": "a" * 65536 + "!"}}
+
+    assert not compile_when({"data.text": {"$regex": pattern}}, "when")(event)
+
+
+def test_regex_reads_every_script():
+    event = {"data": {"text": "Ваш код 804036\nÉ"}}
+
+    for pattern in ("код [0-9]{6}", "(?i)ВАШ", r"\d+", r"\p{Cyrillic}", "É$", "(?m)6$"):
+        assert compile_when({"data.text": {"$regex": pattern}}, "when")(event)
+
+
+LINE = {"type": "sms.received", "data": {"service": {"id": "me", "name": "LINE", "key": "line"}}}
+STORED = {"data": {"service": {"id": "me", "name": "Line messenger", "key": "linemessenger"}}}
+
+
+@pytest.mark.parametrize("event", [LINE, STORED])
+@pytest.mark.parametrize("key", ["line", "linemessenger"])
+def test_service_is_matched_by_present_and_former_key(event, key):
+    """Mutant: the event's own spelling alone; routes of before take nothing after an upgrade."""
+    for condition in (key, [key], {"$eq": key}, {"$in": ["x", key]}, {"$regex": f"^{key}$"}):
+        assert compile_when({"data.service.key": condition}, "when")(event)
+    for condition in ({"$ne": key}, {"$nin": [key]}, {"$not": key}, "google"):
+        assert not compile_when({"data.service.key": condition}, "when")(event)
+    assert compile_when({"data.service.name": ["Line messenger"]}, "when")(event)
+    assert compile_when({"$not": {"data.service.key": "google"}}, "when")(event)

@@ -29,6 +29,7 @@ def test_a_sink_that_several_routes_name_is_owed_once_in_the_order_of_the_config
         ("call.received", True),
         ("rental.renewed", True),
         ("number.changed", True),
+        ("account.low", True),
         ("order.expired", False),
         ("smsx.received", False),
         ("other", False),

@@ -31,8 +31,14 @@ class World:
 
     def __init__(self, journal):
         self.journal, self.is_ready, self.at, self.asked = journal, True, BEGIN, Asked()
+        #: The wall clock, ahead of seconds that only go forward.
+        self.ahead = 0.0
         self.backfilling = Backfilling(
-            [self.asked], journal=journal, ready=lambda: self.is_ready, now=lambda: self.at
+            [self.asked],
+            journal=journal,
+            ready=lambda: self.is_ready,
+            now=lambda: self.at + self.ahead,
+            ticks=lambda: self.at,
         )
 
     @contextlib.asynccontextmanager
@@ -98,6 +104,21 @@ async def test_a_machine_that_was_asleep_is_a_gap(journal):
         told = await world.told(1)
 
     assert told == [(Why.GAP, BEGIN - 600)]
+
+
+async def test_clock_step_is_no_gap(journal):
+    """Mutant: the gap by the wall clock."""
+    world = World(journal)
+    async with world.running():
+        await world.noted()
+        world.ahead = 3600
+        world.is_ready, world.at = False, BEGIN + 5
+        await asyncio.sleep(1.5)
+        world.is_ready = True
+        told = await world.told(1)
+
+    # The one that is told is of not being ready, from a moment before, by the clock of now.
+    assert told == [(Why.GAP, BEGIN + 3600 - 600)]
 
 
 async def test_without_a_source_that_can_be_asked_nothing_is_noted(journal):

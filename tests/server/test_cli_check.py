@@ -147,6 +147,7 @@ def test_what_can_be_meant_and_probably_is_not_is_warned_of(folder):
 def test_a_journal_that_cannot_be_read_is_warned_of(folder):
     """The service is not stopped for it, and the configuration is right."""
     (folder / "smshook.db").write_bytes(b"")
+    (folder / "smshook.db").chmod(0o600)
 
     result = check(folder, SERVER)
 

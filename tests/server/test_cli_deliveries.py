@@ -3,6 +3,7 @@
 import http.server
 import json
 import re
+import shlex
 import threading
 
 import live
@@ -33,7 +34,7 @@ CONFIG = "".join(
         f"api: {{keys: {KEYS}}}\n",
     )
 )
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+AGO = re.compile(r"(?:now|\d+ (?:s|min) ago)")
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +86,52 @@ def test_deliveries_are_listed_for_people_the_newest_last():
     result = run("deliveries", "list", "--sink", "log", "--limit", "3")
 
     header = re.split(r"  +", result.stdout.splitlines()[0].rstrip())
-    assert header == ["id", "sink", "state", "attempts", "last", "next attempt", "event"]
-    assert [row[1:] for row in rows(result.stdout)] == [
-        ["log", "delivered", "1", "delivered", "-", event_id] for event_id in events[1:]
+    assert header == ["accepted", "sink", "state", "waits for", "last attempt", "event", "id"]
+    assert [row[1:6] for row in rows(result.stdout)] == [
+        ["log", "delivered", "-", "delivered", event_id] for event_id in events[1:]
     ]
-    assert (result.exit_code, result.stderr) == (0, "3 of more; --limit\n")
+    assert all(AGO.fullmatch(row[0]) for row in rows(result.stdout))
+    assert result.exit_code == 0
+    assert re.fullmatch(
+        r"showing the newest 3; next: smshook deliveries list --sink log --limit 3 "
+        r"--order desc --after \S+\n",
+        result.stderr,
+    )
+
+
+def test_deliveries_go_on_where_the_hint_says():
+    """The command below the table lists the next page. Mutant: the cursor of the item before."""
+    events = sent("tellabot", "--times", "4")
+    for event_id in events:
+        ended(event_id, "log", "delivered")
+    only = [word for event_id in events for word in ("--event", event_id)]
+
+    first = run("deliveries", "list", *only, "--limit", "3")
+    again = shlex.split(first.stderr.partition("next: smshook ")[2])
+    second = run(*again)
+
+    assert [row[5] for row in rows(first.stdout)] == events[1:]
+    assert [row[5] for row in rows(second.stdout)] == events[:1]
+    assert second.stderr == ""
+
+
+def test_an_id_may_be_shortened_to_its_end():
+    """Mutants: a beginning, which all ids share; the first of two that end alike."""
+    event_id, delivery = dead()
+
+    shown = read("events", "show", event_id[-8:])
+    listed = read("deliveries", "list", "--event", f"…{event_id[-6:]}", "--sink", "lost")
+    absent = run("events", "show", "ffffffffffff")
+    short = run("events", "show", event_id[-5:])
+
+    assert shown["event"]["id"] == event_id
+    assert [item["id"] for item in listed] == [delivery["id"]]
+    assert (absent.exit_code, absent.stderr) == (
+        1,
+        "no event has an id that ends in 'ffffffffffff'\n",
+    )
+    assert short.exit_code == 2
+    assert "write the last 6 characters of the id or more" in short.stderr
 
 
 def test_deliveries_are_listed_as_the_api_has_them(service):
@@ -112,12 +154,21 @@ def test_filters_of_deliveries_may_repeat():
     of_sinks = rows(
         printed("deliveries", "list", "--event", one, "--sink", "log", "--sink", "lost")
     )
-    none = run("deliveries", "list", "--sink", "nobody")
+    none = run("deliveries", "list", "--sink", "spare", "--state", "dead")
+    unknown = run("deliveries", "list", "--sink", "lsot")
+    state = run("deliveries", "list", "--state", "deda")
 
-    assert [row[-1] for row in both] == [one, two]
-    assert [row[4] for row in both] == ["failed missing"] * 2
+    assert [row[5] for row in both] == [one, two]
+    assert [row[4] for row in both] == ["missing"] * 2
     assert [row[1:3] for row in of_sinks] == [["log", "delivered"], ["lost", "dead"]]
     assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no deliveries\n")
+    assert (unknown.exit_code, unknown.stdout, unknown.stderr) == (
+        2,
+        "",
+        "no sink is named 'lsot'; sinks: log, lost, spare, held; did you mean 'lost'?\n",
+    )
+    assert state.exit_code == 2
+    assert state.stderr.endswith("; did you mean 'dead'?\n")
 
 
 @pytest.mark.parametrize(
@@ -156,12 +207,13 @@ def test_a_delivery_is_shown_with_its_attempts(service):
         "event": event_id,
         "sink": "lost",
         "state": "dead",
+        "waits_for": "-",
         "replay": "no",
         "next_at": "-",
         "accepted_at": delivery["accepted_at"],
     }
     [row] = rows(attempts)
-    assert row[1:4] == ["failed", "-", "missing"]
+    assert row[2:5] == ["failed", "-", "missing"]
     whole = service.api(f"/deliveries/{delivery['id']}", key=READER).json()
     assert read("deliveries", "show", delivery["id"]) == whole == delivery
 
@@ -169,14 +221,10 @@ def test_a_delivery_is_shown_with_its_attempts(service):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("deliveries", "show", "abc"),
         ("deliveries", "show", "9999999999999999999999"),
         ("deliveries", "show", "../stats"),
         ("deliveries", "retry", "999999999"),
         ("events", "replay", "01931c5e-0000-7000-8000-000000000000"),
-        ("sinks", "test", "nobody"),
-        ("sinks", "pause", "nobody"),
-        ("sinks", "resume", "a b/c?d#e"),
     ],
     ids=" ".join,
 )
@@ -185,7 +233,18 @@ def test_what_is_not_there_is_a_failure(arguments):
     result = run(*arguments)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "404 not_found: no such " in result.stderr
+    assert "404 not_found: no such " in result.stderr or "has an id that ends in" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["test", "pause", "resume"])
+@pytest.mark.parametrize("name", ["lgo", "a b/c?d#e"])
+def test_unknown_sink_names_those_that_there_are(verb, name):
+    """Mutant: the API's 404 alone."""
+    result = run("sinks", verb, name)
+
+    near = "; did you mean 'log'?" if name == "lgo" else ""
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (f"no sink is named {name!r}; sinks: log, lost, spare, held{near}\n")
 
 
 # deliveries retry, events replay
@@ -245,8 +304,10 @@ def test_a_replay_to_a_name_that_is_no_sink_is_a_failure_and_makes_nothing():
 
     result = run("events", "replay", event_id, "--sink", "log", "--sink", "lgo")
 
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "422 unknown_sink: sinks: none is named 'lgo'\n"
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "no sink is named 'lgo'; sinks: log, lost, spare, held; did you mean 'log'?\n"
+    )
     assert len(read("deliveries", "list", "--event", event_id)) == 1
 
 
@@ -261,9 +322,9 @@ def test_sinks_are_listed_with_how_they_fare():
 
     assert list(listed) == ["log", "lost", "spare", "held"]
     assert listed["log"][:3] == ["file", "active", "0"]
-    assert re.fullmatch(TIME, listed["log"][3])
+    assert AGO.fullmatch(listed["log"][3])
     assert listed["lost"][:2] == ["file", "failing"]
-    assert re.fullmatch(f"{TIME} missing", listed["lost"][-1])
+    assert re.fullmatch(f"missing {AGO.pattern}", listed["lost"][-1])
     assert [sink["name"] for sink in read("sinks", "list", "--limit", "2")] == ["log", "lost"]
 
 
@@ -302,10 +363,10 @@ def test_a_sink_is_paused_and_resumed(service):
     held = owed(event_id, "spare")
     resumed = printed("sinks", "resume", "spare")
 
-    assert paused == "spare is paused, owed 0\n"
+    assert paused == "spare is paused, 0 pending\n"
     assert listed["spare"] == ["file", "paused (operator)", "1"]
     assert (held["state"], held["attempts"]) == ("pending", [])
-    assert resumed == "spare is active, owed 1\n"
+    assert resumed == "spare is active, 1 pending\n"
     assert ended(event_id, "spare", "delivered")["id"] == held["id"]
     assert event_id in [event["id"] for event in service.delivered("spare.jsonl")]
 
@@ -348,14 +409,15 @@ def test_without_a_key_that_may_the_configuration_is_wrong(service, tmp_path):
 
     assert (pausing.exit_code, pausing.stdout) == (2, "")
     assert pausing.stderr == (
-        "no key of the configuration is in clear and has the scope deliveries:write; "
-        "put one into SMSHOOK_API_KEY\n"
+        "no API key in the configuration is in clear and has the scope deliveries:write; "
+        "set SMSHOOK_API_KEY, or give --key\n"
     )
     assert replaying.exit_code == 0
 
 
 # What must not drive the terminal
 
+ONE, TWO, NONE = (f"01931c5e-0000-7000-8000-00000000000{i}" for i in (1, 2, 3))
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\r\n\x85forged line\u2028"
 ATTEMPT = {
     "at": HOSTILE,
@@ -389,8 +451,8 @@ ANSWERS = {
     "/v1/deliveries": {"data": [DELIVERY], "next_cursor": "x", "has_more": False},
     "/v1/deliveries/1": DELIVERY,
     "/v1/deliveries/1/retry": DELIVERY,
-    "/v1/events/1/replay": {"deliveries": [HOSTILE]},
-    "/v1/events/none/replay": {"deliveries": []},
+    f"/v1/events/{ONE}/replay": {"deliveries": [HOSTILE]},
+    f"/v1/events/{NONE}/replay": {"deliveries": []},
     "/v1/sinks": {"data": [SINK], "next_cursor": "x", "has_more": False},
     "/v1/sinks/a/test": ATTEMPT | {"request": HOSTILE},
     "/v1/sinks/a/pause": SINK,
@@ -431,9 +493,9 @@ def hostile():
         ("deliveries", "show", "1"),
         ("deliveries", "show", "1", "--output", "json"),
         ("deliveries", "retry", "1", "2"),
-        ("events", "replay", "1"),
-        ("events", "replay", "1", "--output", "json"),
-        ("events", "replay", "2"),
+        ("events", "replay", ONE),
+        ("events", "replay", ONE, "--output", "json"),
+        ("events", "replay", TWO),
         ("sinks", "list"),
         ("sinks", "list", "--output", "json"),
         ("sinks", "test", "a"),
@@ -460,7 +522,7 @@ def test_a_replay_to_nobody_is_a_failure_whatever_is_printed(hostile, output, pr
     """Of an event that no route took, say. Mutant: JSON is always well."""
     connection = ("--url", hostile, "--key", live.KEY)
 
-    result = run("events", "replay", "none", "--output", output, *connection)
+    result = run("events", "replay", NONE, "--output", output, *connection)
 
     assert (result.exit_code, result.stdout) == (1, printed_)
-    assert result.stderr == "it was owed to no sink that is configured; name one with --sink\n"
+    assert result.stderr == "no sink of this event is still configured; name one with --sink\n"

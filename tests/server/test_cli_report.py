@@ -67,7 +67,7 @@ def test_orders_are_reported_for_people(service):
     ]
     medians = [line.pop(-3) if line[0] != "sms_activate" else None for line in lines]
     assert lines == [
-        ["tellabot", "Google", "US", "2", "1", "0", "33% (1 of 3)", "1.25 USD"],
+        ["tellabot", "google", "US", "2", "1", "0", "33% (1 of 3)", "1.25 USD"],
         ["sms_activate", "-", "-", "0", "0", "1", "-", "-", "-"],
         ["all", "2", "1", "1", "33% (1 of 3)", "1.25 USD"],
     ]
@@ -94,7 +94,7 @@ def test_orders_are_reported_for_programs(service):
         "costs": [{"currency": "USD", "codes": 2, "total": "2.50", "price_a_code": "1.25"}],
     }
     assert answer["by"] == ["source", "service"]
-    assert one == {"of": {"source": "tellabot", "service": "Google"}, **figures}
+    assert one == {"of": {"source": "tellabot", "service": "google"}, **figures}
     assert (other["of"], other["waiting"], other["costs"]) == (
         {"source": "smsactivate", "service": None},
         1,
@@ -138,7 +138,7 @@ def test_a_picture_is_written_to_a_file_or_printed(service):
     for picture in (text, written):
         root = ET.fromstring(picture)  # noqa: S314 - our own
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        assert "Google: no code came; none has ended." in picture
+        assert "google: no code came; none has ended." in picture
 
 
 def test_orders_of_many_pages_are_all_counted_and_a_person_sees_how_far_it_is(service):

@@ -12,6 +12,7 @@ import live
 import pytest
 from prompt import ID, be_in, printed, run, sent
 
+from server.clauses import known_types
 from server.client import Client
 
 READER, DECODER = "reader-key-0123456789", "decoder-key-0123456789"
@@ -134,10 +135,10 @@ def test_more_than_was_listed_is_told_with_where_to_go_on():
 
     newest = run("events", "list", *subjects, "--limit", "2")
     every = run("events", "list", *subjects, "--limit", "3", "--output", "json")
-    said = re.fullmatch(r"2 of more; --limit, --order desc --after (\S+)\n", newest.stderr)
+    said = re.search(r"showing the newest 2; next: .* --order desc --after (\S+)\n", newest.stderr)
     older = run("events", "list", *subjects, "--order", "desc", "--after", said[1])
     oldest = run("events", "list", *subjects, "--order", "asc", "--limit", "1")
-    said = re.fullmatch(r"1 of more; --limit, --after (\S+)\n", oldest.stderr)
+    said = re.search(r"showing 1 of more; next: .* --order asc --after (\S+)\n", oldest.stderr)
     later = run("events", "list", *subjects, "--after", said[1])
 
     assert [[row[-1] for row in rows(it.stdout)] for it in (newest, older, oldest, later)] == [
@@ -197,11 +198,39 @@ def test_filters_are_the_apis_own_and_may_repeat():
 
     both = printed("events", "list", "--subject", subjects[0], "--subject", subjects[1])
     one = printed("events", "list", "--subject", subjects[0], "--source", "tellabot", "--code")
-    none = run("events", "list", "--source", "nobody")
+    none = run("events", "list", "--reference", "nobody")
 
     assert [row[-1] for row in rows(both)] == [first, second]
     assert [row[-1] for row in rows(one)] == [first]
     assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no events\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        (
+            "--source",
+            "tellabto",
+            (
+                "no source is named 'tellabto'; sources: tellabot, smsactivate; "
+                "did you mean 'tellabot'?\n"
+            ),
+        ),
+        (
+            "--type",
+            "sms.recieved",
+            (
+                f"no type is named 'sms.recieved'; types: {', '.join(known_types())}; "
+                "did you mean 'sms.received'?\n"
+            ),
+        ),
+    ],
+)
+def test_filter_on_an_unknown_name_suggests_the_nearest(option, value, said):
+    """Mutant: an empty list, which looks as if nothing had come."""
+    result = run("events", "list", option, value)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", said)
 
 
 def test_a_senseless_filter_is_a_wrong_command_line():
@@ -233,7 +262,7 @@ def test_an_event_is_shown_with_all_that_became_of_it():
     assert re.search(rf"(?m)^id +{event_id}$", text)
     assert re.search(r"(?m)^data\.code +G-\d{6}$", text)
     sections = [block.splitlines()[0] for block in text.split("\n\n")]
-    assert sections[1:5] == ["came again", "deliveries", "attempts", "routes"]
+    assert sections[1:5] == ["duplicates", "deliveries", "attempts", "routes"]
     assert sections[5].startswith("callback from 127.0.0.1 at ")
     assert sections[6].startswith("event=incoming_message&id=")
 
@@ -251,7 +280,7 @@ def test_an_event_that_is_not_there_is_a_failure(event_id):
     result = run("events", "show", event_id)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("404 not_found: no such ")
+    assert result.stderr == f"no event has an id that ends in {event_id!r}\n"
 
 
 @pytest.mark.parametrize("command", [("events", "show"), ("quarantine", "delete")])
@@ -261,7 +290,7 @@ def test_what_is_no_id_is_a_wrong_command_line(command, nothing):
     result = run(*command, nothing)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "write an id, as the list shows it" in result.stderr
+    assert "write an id, or its last 6 characters or more" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("show", "--raw")], ids=" ".join)

@@ -71,6 +71,22 @@ def test_a_message_becomes_an_event_that_is_marked_as_a_sample(service, provider
         assert eventually(arrived) == [("a code: 4711", True)]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "rebound.attacker.example"}, {"Origin": "http://rebound.attacker.example"}],
+)
+def test_a_web_page_of_others_is_not_obeyed(service, headers):
+    """DNS rebinding: it would send callbacks of its own wording. Mutant: no `OwnHost`."""
+    callback = ("--callback", service.callback_url(), "--listen", "127.0.0.1:0")
+
+    with Simulated(service, "tellabot", *callback) as it:
+        url = f"{it.said['page']}orders"
+        foreign = httpx.post(url, json={}, headers=headers, trust_env=False)
+        own = httpx.get(url, trust_env=False)
+
+    assert (foreign.status_code, own.status_code, own.json()) == (403, 200, [])
+
+
 def test_it_says_where_it_is_and_not_the_token(service):
     url = service.callback_url()
 

@@ -15,11 +15,13 @@ from msgspec.structs import fields
 
 from journal.quantity import Duration, Secret
 from receiver.polling import Backfill
-from receiver.providers import Generic, HeroSms, TellABot
+from receiver.providers import Generic, HeroSms, SmsPins, TellABot
 from receiver.providers.generic import Paths
-from receiver.signed import Basic, Hmac, Twilio
+from receiver.signed import Basic, HeaderSecret, Hmac, Twilio
+from receiver.source import Answer
 from routes.match import Invalid, compile_when
 from routes.table import Route
+from server.clauses import known_types
 from server.config import (
     CHOICES,
     Api,
@@ -32,7 +34,6 @@ from server.config import (
     shown,
 )
 from server.convert import shape, tag_field_of, wanted
-from server.event_types import known_types
 from server.options import Options, host_and_port
 from sinks.file import File, Rotate
 from sinks.http import Http
@@ -40,6 +41,7 @@ from sinks.outbound import Tls
 from sinks.sink import PauseAfter
 from sinks.slack import Slack
 
+SECOND_COLON = "a second `:` in the line; put a value that holds one into quotes"
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 DIGEST = "sha256:" + "0a" * 32
 
@@ -67,7 +69,9 @@ api:
     loaded = load(path, environ=ENVIRON)
 
     assert loaded.warnings == ()
-    assert {name: getattr(loaded.config, name) for name in loaded.config.__struct_fields__} == {
+    assert len(loaded.config.digest) == 32
+    known = [name for name in loaded.config.__struct_fields__ if name != "digest"]
+    assert {name: getattr(loaded.config, name) for name in known} == {
         "sources": {
             "tellabot": TellABot(
                 tokens=(Secret("tellabot-token-0123456789"),), labels={"team": "growth"}
@@ -141,7 +145,10 @@ api:
 extra: 1
 """,
     )
-    known = "daisysms, generic, herosms, sms_activate, sms_online, smsbower, smspins, tellabot"
+    known = (
+        "daisysms, generic, grizzlysms, herosms, sms_activate, sms_online, smsbower, smspins,"
+        " tellabot"
+    )
     with pytest.raises(Invalid) as invalid:
         compile_when({"data.code": {"$near": 1}}, "")
     ((_, near),) = invalid.value.complaints
@@ -222,10 +229,10 @@ extra: 1
         ("", "smshook.yaml: server.secret: required, and missing"),
         ("# nothing", "smshook.yaml: server.secret: required, and missing"),
         ("[a]", "smshook.yaml: expected a mapping, such as `sources:` and `sinks:`"),
-        ("a: b: c", "smshook.yaml:1: not YAML: mapping values are not allowed here"),
+        ("a: b: c", f"smshook.yaml:1: {SECOND_COLON}"),
         (SERVER + "sinks: {a: null}", "smshook.yaml:2: sinks.a: expected a mapping, got nothing"),
         (SERVER + "sources: []", "smshook.yaml:2: sources: expected a mapping, got a list"),
-        (SERVER + SERVER, "smshook.yaml:2: server: given twice, in line 1 too; remove one"),
+        (SERVER + SERVER, "smshook.yaml:2: server: given twice, first in line 1; remove one"),
         (SERVER + "routes: {a: {to: log}}",
          "smshook.yaml:2: routes.a.to: expected a list, got text"),
         (SERVER + "routes: {a: {to: [log]}}",
@@ -432,6 +439,28 @@ def warned(path):
     return [text.removeprefix(f"{path}:") for text in load(path, environ={}).warnings]
 
 
+def test_former_key_of_a_service_is_a_warning(tmp_path):
+    """Mutant: no warning, and nobody learns of the new key."""
+    path = written(
+        tmp_path,
+        SERVER
+        + """\
+sinks: {a: {type: file, path: a}}
+routes:
+  a: {to: [a], when: {data.service.key: [linemessenger, google]}}
+  b: {to: [a], when: {data.service.name: {$eq: TikTok/Douyin}}}
+  c: {to: [a], when: {data.service.key: bip}}
+api: {keys: {k: {key: 0123456789abcdef, scopes: [admin], when: {data.service.key: vkcom}}}}
+""",
+    )
+
+    assert warned(path) == [
+        "4: routes.a.when.data.service.key[0]: 'linemessenger' is now 'line'; it still matches",
+        "5: routes.b.when.data.service.name.$eq: 'TikTok/Douyin' is now 'TikTok'; it still matches",
+        "7: api.keys.k.when.data.service.key: 'vkcom' is now 'vk'; it still matches",
+    ]
+
+
 def test_a_type_that_no_event_has_is_a_warning_with_the_nearest_name(tmp_path):
     """Types are only ever added. Mutant: an error, or plain values alone."""
     path = written(
@@ -446,13 +475,13 @@ routes:
   d: {to: [a], when: {$or: [{type: {$not: order.expird}}, {$not: {type: nonsense}}]}}
   e: {to: [a], when: {type: {$or: [numbr.changed, {$in: sms}]}, data.to: sms.recieved}}
   f: {to: [a], when: {type: [call.received, number.changed, order.expired, rental.renewed]}}
-api: {keys: {k: {key: 0123456789abcdef, scopes: [admin], when: {type: number.asigned}}}}
+api: {keys: {k: {key: 0123456789abcdef, scopes: ["events:read"], when: {type: number.asigned}}}}
 """,
     )
     known = ", ".join(known_types())
 
     def unknown(place, written, near):
-        return f"{place}: no event of this version has the type '{written}'; {near}"
+        return f"{place}: no event has the type '{written}'; {near}"
 
     assert {"sms.received", "rental.billed", "number.assigned", "call.received"} <= {*known_types()}
     assert warned(path) == [
@@ -638,6 +667,27 @@ def test_a_text_that_looks_like_something_else_is_to_be_quoted(tmp_path, value, 
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "backfill", "complaint"),
+    [
+        ('"5"', "{user: u, api_key: k}", None),
+        ('"0.50"', "{user: u, api_key: k}", None),
+        ("5", "{user: u, api_key: k}", "expected text, got a whole number; write it in quotes"),
+        ('"-5"', "{user: u, api_key: k}", 'not an amount; write digits in quotes, such as "5"'),
+        ('"5 USD"', "{user: u, api_key: k}", 'not an amount; write digits in quotes, such as "5"'),
+        ('"5"', "null", "needs a `backfill`, which asks for the balance"),
+    ],
+)
+def test_low_balance_is_an_amount_with_a_backfill(tmp_path, value, backfill, complaint):
+    """Mutant: an amount that is no number never is above the balance, and nobody is warned."""
+    source = "{provider: tellabot, tokens: [0123456789abcdef], low_balance: %s, backfill: %s}"
+    path = written(tmp_path, f"{SERVER}sources: {{a: {source % (value, backfill)}}}")
+
+    found = complaints(path)
+
+    assert found == ([f"smshook.yaml:2: sources.a.low_balance: {complaint}"] if complaint else [])
+
+
 @pytest.mark.parametrize("value", ["True", "TRUE", "False", "FALSE", "yes"])
 def test_only_true_and_false_are_booleans_in_the_file_and_in_the_environment(tmp_path, value):
     """Mutant: `True` taken for true in one of them."""
@@ -746,10 +796,11 @@ def test_the_options_of_the_example_are_at_their_defaults():
         "tellabot": TellABot(
             tokens=(Secret("tellabot-token-0123456789"),),
             backfill=Backfill(
-                user="me@example.com", api_key=Secret("the key that TellABot gave you")
+                user="me@example.com", api_key=Secret("the-key-that-TellABot-gave-you")
             ),
         ),
         "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
+        "bulk": SmsPins(backfill=Backfill(api_key=Secret("the key that SMSPins gave you"))),
         "other": Generic(
             tokens=(Secret(ENVIRON["OTHER_TOKEN"]),),
             fields=Paths(event="event"),
@@ -757,6 +808,10 @@ def test_the_options_of_the_example_are_at_their_defaults():
             hmac=Hmac(secrets=(Secret(ENVIRON["OTHER_SECRET"]),)),
             standard=(Secret(ENVIRON["OTHER_WHSEC"]),),
             basic=Basic(user="other", password=Secret(ENVIRON["OTHER_PASSWORD"])),
+            answer=Answer(content_type="text/plain", body="OK"),
+            header=HeaderSecret(
+                name="X-Webhook-Token", secrets=(Secret(ENVIRON["OTHER_HEADER_SECRET"]),)
+            ),
             twilio=Twilio(
                 auth_tokens=(Secret(ENVIRON["TWILIO_AUTH_TOKEN"]),), url="https://hooks.example.com"
             ),

@@ -71,6 +71,25 @@ def test_a_variable_overrides_the_option_of_its_name(path, name, text, look, val
     assert look(load(path, environ=environ).config) == value
 
 
+def test_one_line_end_of_an_override_is_dropped_and_said(path):
+    """Mutant: `SMSHOOK_SERVER__SECRET="$(cat x; echo)"` is another secret than the journal's."""
+    environ = {
+        "SMSHOOK_SERVER__SECRET": "1" * 32 + "\r\n",
+        "SMSHOOK_SERVER__TRUSTED_PROXIES": '["::1"]\n',
+    }
+
+    loaded = load(path, environ=environ)
+
+    assert loaded.config.server.secret == Secret("1" * 32)
+    assert loaded.config.server.trusted_proxies == ("::1",)
+    assert [text for text in loaded.warnings if "newline" in text] == [
+        (
+            "SMSHOOK_SERVER__SECRET: server.secret: the variable SMSHOOK_SERVER__SECRET ends with "
+            "a newline, which is dropped"
+        )
+    ]
+
+
 def test_a_whole_source_may_come_from_the_environment_and_its_options_after_it(path):
     environ = {
         "SMSHOOK_SOURCES__NEW__CURRENCY": "USD",

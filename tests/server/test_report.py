@@ -53,14 +53,15 @@ grouping = st.lists(st.sampled_from(FIELDS), min_size=1, unique=True)
 
 
 def test_an_order_of_the_api_is_read_as_it_says():
-    order = {"source": "hero", "provider": "herosms", "service": None, "country": "GB"}
+    order = {"source": "hero", "provider": "herosms", "service": "go", "country": "GB"}
+    order |= {"service_key": "google"}
     order |= {"state": "received", "price": {"amount": "0.20", "currency": "USD"}, "number": "+44"}
 
     read = outcome(order, 1.5)
     free = outcome(order | {"price": None}, None)
 
-    assert read == made(service=None, seconds=1.5, amount="0.20", currency="USD")
-    assert free == made(service=None)
+    assert read == made(service="google", seconds=1.5, amount="0.20", currency="USD")
+    assert free == made(service="google")
 
 
 def test_codes_that_came_and_those_that_did_not_are_told_apart():

@@ -10,6 +10,7 @@ import live
 import pytest
 
 from journal import lock
+from server import __version__
 from server.service import PortTaken, _bound
 
 
@@ -156,14 +157,69 @@ def test_the_commands_find_it_wherever_it_was_told_to_listen(tmp_path):
     assert sent.split()[1] in listed
 
 
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "rebound.attacker.example"}, "host_not_allowed"),
+        ({"Origin": "http://rebound.attacker.example"}, "origin_not_allowed"),
+    ],
+)
+def test_the_admin_listener_refuses_web_pages_of_others(service, headers, code):
+    """Even with a key. Mutant: `OwnHost` left out."""
+    key = {"Authorization": f"Bearer {live.KEY}"}
+    foreign = httpx.get(f"{service.admin_url}/v1/stats", headers=key | headers, trust_env=False)
+    probe = httpx.get(f"{service.admin_url}/readyz", headers=headers, trust_env=False)
+
+    assert (foreign.status_code, foreign.json()["code"]) == (403, code)
+    assert probe.status_code == 200
+    assert service.api("/stats").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        'listen: "127.0.0.1:0", admin_listen: "0.0.0.0:0"',
+        'listen: "127.0.0.1:0", admin_listen: same',
+        'listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", admin_hosts: [x.example.com]',
+        'listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", public_url: "https://x.example.com/a"',
+    ],
+)
+def test_a_key_works_under_the_names_of_proxies_and_remote_hosts(tmp_path, server):
+    """Mutant: only loopback names, whatever the listener is bound to."""
+    before = 'listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"'
+    (tmp_path / "other").mkdir()
+    with live.Live(tmp_path / "other", live.CONFIG.replace(before, server)) as service:
+        port = service.admin_url.rpartition(":")[2]
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/v1/stats",
+            headers={"Authorization": f"Bearer {live.KEY}", "Host": "x.example.com"},
+            trust_env=False,
+        )
+
+    assert answer.status_code == 200
+
+
+def test_the_admin_listener_shows_what_it_is(service):
+    """Mutants: 404; the same on the listener that the world reaches."""
+    page = httpx.get(f"{service.admin_url}/", trust_env=False)
+    head = httpx.head(f"{service.admin_url}/", trust_env=False)
+    outside = httpx.get(f"{service.url}/", trust_env=False)
+
+    assert (page.status_code, head.status_code, outside.status_code) == (200, 200, 404)
+    assert page.headers["content-type"].startswith("text/html")
+    for word in ("smshook", __version__, "/v1", "docs/api.md", "/healthz", "/readyz"):
+        assert word in page.text
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_ends_it_with_0_and_the_lock_says_so(service, number):
     service.process.send_signal(number)
 
     assert service.process.wait(10) == 0
     assert lock.holder(service.folder / "smshook.db") is None
-    events = [line["event"] for line in service.logged()]
-    assert events[-1] == "service.stopping"
+    *_, stopping, stopped = service.logged()
+    assert stopping["event"] == "service.stopping"
+    assert (stopped["event"], stopped["pending"]) == ("service.stopped", 0)
 
 
 @pytest.mark.parametrize(("signals", "code"), [(1, 0), (2, 1)])

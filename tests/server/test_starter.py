@@ -18,7 +18,11 @@ from sinks.file import File, Rotate
 def _counting():
     """Chance that is none."""
     numbers = iter(range(10, 99))
-    return lambda size: f"{next(numbers)}" * size
+    return lambda _size: _text(next(numbers))
+
+
+def _text(number):
+    return f"{number}-random-0123456789-abcdefghijklm"
 
 
 def test_what_init_writes_loads_without_a_warning(tmp_path):
@@ -28,14 +32,14 @@ def test_what_init_writes_loads_without_a_warning(tmp_path):
 
     assert (path, loaded.warnings) == (tmp_path / "new" / "folder" / "smshook.yaml", ())
     assert loaded.config.sources == {
-        "tellabot": TellABot(tokens=(Secret("11" * 32),)),
-        "herosms": HeroSms(tokens=(Secret("12" * 32),)),
+        "tellabot": TellABot(tokens=(Secret(_text(11)),)),
+        "herosms": HeroSms(tokens=(Secret(_text(12)),)),
     }
     assert loaded.config.sinks == {"log": File(path=f"{path.parent}/events.jsonl", redact="codes")}
     assert loaded.config.routes == {"everything": Route(to=("log",))}
-    assert loaded.config.server == Server(secret=Secret("10" * 32))
+    assert loaded.config.server == Server(secret=Secret(_text(10)))
     assert loaded.config.api == Api(
-        keys={"admin": ApiKey(key=Secret("13" * 32), scopes=("admin",))}
+        keys={"admin": ApiKey(key=Secret(_text(13)), scopes=("admin",))}
     )
     assert loaded.config.journal == Journal().under(path.parent)
 
@@ -72,7 +76,7 @@ def test_what_is_commented_out_is_right_and_at_its_default(tmp_path):
     assert after.routes == before.routes
     assert (after.server, after.journal, after.api) == (before.server, before.journal, before.api)
     assert after.sinks["log"].retry == before.sinks["log"].retry
-    assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 21
+    assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 24
 
 
 def test_the_file_is_its_owners_alone(tmp_path):

@@ -42,7 +42,34 @@ def test_a_reference_is_replaced_and_a_literal_stays(text, value):
 @given(st.text())
 def test_a_value_is_one_text_whatever_it_holds(value):
     """Mutant: replaced before parsing, `a", admin: {` is YAML; replaced twice, `${B}` is read."""
-    assert _replaced("<${A}>", {"A": value, "B": "!"}).value == {"a": [f"<{value}>"]}
+    whole = value.removesuffix("\n").removesuffix("\r")
+
+    assert _replaced("<${A}>", {"A": value, "B": "!"}).value == {"a": [f"<{whole}>"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("s3cret\n", "s3cret"),
+        ("s3cret\r\n", "s3cret"),
+        ("s3cret\r", "s3cret"),
+        ("s3cret\n\n", "s3cret\n"),
+        (" s3cret ", " s3cret "),
+    ],
+)
+@pytest.mark.parametrize("text", ["${A}", "${A:-default}"])
+def test_one_line_end_after_a_variable_is_dropped_and_said(text, value, kept):
+    """`kubectl create secret --from-file`, and every signature is wrong. Mutant: kept."""
+    reading = _replaced(text, {"A": value})
+
+    assert reading.value == {"a": [kept]}
+    said = [(("a", 0), "the variable A ends with a newline, which is dropped")]
+    assert reading.notes == (said if kept != value else [])
+
+
+def test_a_variable_that_is_a_line_end_alone_is_empty():
+    assert _replaced("${A:-default}", {"A": "\n"}).value == {"a": ["default"]}
+    assert _replaced("${A}", {"A": "\n"}).value == {"a": [""]}
 
 
 @pytest.mark.parametrize(

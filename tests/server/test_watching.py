@@ -14,13 +14,13 @@ def test_silence_is_said_once_and_again_after_something_came():
     """Mutant: said at each look."""
     now = 1_790_000_000.0
     source = TellABot(tokens=(Secret("t" * 20),), expect_every=Duration(60))
-    gate = Gate("tellabot", source, lambda: 0.0, since=now)
+    gate = Gate("tellabot", source, lambda: now)
     watching = Watching([gate], lambda: now, lambda _source: None)
     with structlog.testing.capture_logs() as logged:
         for seconds in (30, 40, 50):
             now += seconds
             watching.look()
-        gate.watch._heard_at = now
+        gate.watch._heard = now
         watching.look()
         now += 61
         watching.look()
@@ -40,9 +40,11 @@ def test_silence_is_said_once_and_again_after_something_came():
 def test_a_source_is_silent_where_an_order_waits_and_nothing_comes():
     """Mutants: orders are not asked after; also of a source that calls nobody."""
     now = 1_790_000_000.0
-    called = Gate("tellabot", TellABot(tokens=(Secret("t" * 20),)), lambda: 0.0, since=now)
-    asked = Gate("smspins", SmsPins(backfill=Backfill(api_key=Secret("k"))), lambda: 0.0, since=now)
-    watching = Watching([called, asked], lambda: now + 700, lambda _source: now + 60)
+    called = Gate("tellabot", TellABot(tokens=(Secret("t" * 20),)), lambda: now)
+    asked = Gate("smspins", SmsPins(backfill=Backfill(api_key=Secret("k"))), lambda: now)
+    since = now
+    watching = Watching([called, asked], lambda: now, lambda _source: since + 60)
+    now += 700
     with structlog.testing.capture_logs() as logged:
         watching.look()
 

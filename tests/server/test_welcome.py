@@ -185,7 +185,7 @@ def test_on_a_terminal_it_begins_with_the_welcome_and_goes_on_with_a_line_an_eve
     assert f"      {url}" in terminal.text
     number = r"\+1850\*\*\*01\d\d"
     terminal.shows(rf"(?m)^\d\d:\d\d:\d\d sms\.received tellabot Google {number} → log ok \d+ ms$")
-    terminal.shows(rf"(?m)^\S+ sms\.received tellabot Google {number} came again: duplicate$")
+    terminal.shows(rf"(?m)^\S+ sms\.received tellabot Google {number} received again: duplicate$")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.process.wait(10) == 0
     assert "{" not in terminal.text, "no JSON for people"

@@ -278,24 +278,34 @@ async def test_each_failure_has_its_word(path, disk, code, word):
 # ---- mended
 
 
+OURS = b'{"specversion":"1.0","id":"a","type":"sms.received"}\n'
+NEXT = OURS.replace(b'"a"', b'"b"').rstrip()
+
+
 @pytest.mark.parametrize(
     ("left", "mended"),
     [
         (b"", b""),
         (WHOLE, WHOLE),
-        (WHOLE + b'{"id":"b"}', WHOLE + b'{"id":"b"}\n'),
-        (b'{"id":"b"}', b'{"id":"b"}\n'),
-        (WHOLE + b'{"id":"b', WHOLE),
-        (b'{"id":"b', b""),
-        (WHOLE + b'"text"', WHOLE),
-        (WHOLE + b'{"id":"\xff"}', WHOLE),
-        (WHOLE + b"[" * 100_000, WHOLE),
-        (WHOLE + bytes(5000), WHOLE),
+        (OURS, OURS),
+        (OURS + NEXT, OURS + NEXT + b"\n"),
+        (NEXT, NEXT + b"\n"),
+        (OURS + NEXT[:-1], OURS),
+        (OURS + NEXT[:3], OURS),
+        (NEXT[:-1], b""),
+        (NEXT[:3], b""),
+        (OURS + b'{"specversion":"\xff"', OURS),
+        (OURS + bytes(5000), OURS),
         (bytes(5000), b""),
-        (WHOLE + b'{"id":"b' + bytes(100), WHOLE),
-        (WHOLE + b'{"id":"b"}' + bytes(100), WHOLE + b'{"id":"b"}\n'),
-        (WHOLE * 3 + b'{"id":"' + b"b" * 200_000, WHOLE * 3),
-        (WHOLE * 10_000 + b'{"id":"b', WHOLE * 10_000),
+        (OURS + NEXT[:-1] + bytes(100), OURS),
+        (OURS + NEXT[:4] + bytes(100) + NEXT[90:-1], OURS),
+        (OURS + NEXT + bytes(100), OURS + NEXT + b"\n"),
+        (OURS * 3 + NEXT[:-2] + b"b" * 200_000, OURS * 3),
+        (OURS * 10_000 + NEXT[:-1], OURS * 10_000),
+        # Another program's line: it loses nothing.
+        (OURS + b"a note", OURS + b"a note\n"),
+        (OURS + b'{"id":"b"', OURS + b'{"id":"b"\n'),
+        (OURS + b"[" * 100_000, OURS + b"[" * 100_000 + b"\n"),
     ],
     ids=lambda value: repr(value[:24]) + f" {len(value)}",
 )
@@ -313,6 +323,58 @@ async def test_a_last_line_cut_short_is_mended_at_start(sink, path, left, mended
     assert path.read_bytes() == mended + outgoing().body + b"\n"
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        b"first\nlast line without newline",
+        b'{\n "a": 1\n}',
+        b'{"a": 1}',
+        b"KEY=value",
+        b'{"id":"a"}\n{"id":"b"',
+        b"a note\n" + NEXT[:-1],
+        bytes(range(11, 256)) * 4000,
+        b"x" * 17 * 1024**2,
+    ],
+    ids=lambda value: repr(value[:24]) + f" {len(value)}",
+)
+async def test_file_of_a_stranger_is_not_touched(sink, path, left):
+    """A wrong `path` names notes, an .env or a picture. Mutant: its end is cut off at start."""
+    path.write_bytes(left)
+
+    async with sink.open() as send:
+        word = await word_of(send(outgoing()))
+
+    assert (word, path.read_bytes() == left) == ("not_lines", True)
+
+
+async def test_foreign_unfinished_line_is_ended_while_running(sink, path):
+    """Mutant: only a file that is opened is looked at, and ours is glued to the foreign line."""
+    async with sink.open() as send:
+        await send(outgoing())
+        with path.open("ab") as file:
+            file.write(b"a note")
+        await send(outgoing())
+
+    ours = outgoing().body + b"\n"
+    assert path.read_bytes() == ours + b"a note\n" + ours
+
+
+async def test_plain_file_beside_another_ones_gzip_is_kept(path):
+    """Mutant: any `PATH.1.gz` counts as the compressed form of `PATH.1`."""
+    aside, compressed = path.with_name("out.jsonl.1"), path.with_name("out.jsonl.1.gz")
+    aside.write_bytes(OURS * 2)
+    compressed.write_bytes(gzip.compress(OURS))
+
+    async with appending(str(path), Rotate(compress=True)) as append:
+        await append(OURS)
+        kept = aside.read_bytes()
+    compressed.write_bytes(gzip.compress(OURS * 2))
+    async with appending(str(path), Rotate(compress=True)) as append:
+        await append(OURS)
+
+    assert (kept, aside.exists()) == (OURS * 2, False)
+
+
 async def test_a_file_without_lines_is_somebody_elses_and_left_alone(sink, path):
     with path.open("wb") as file:
         file.truncate(17 * 1024**2)
@@ -325,7 +387,7 @@ async def test_a_file_without_lines_is_somebody_elses_and_left_alone(sink, path)
 
 async def test_what_is_cut_off_is_logged_with_its_size_alone(sink, path):
     """Mutant: silence; or the half line, which holds a message."""
-    path.write_bytes(WHOLE + b'{"id":"s3cret')
+    path.write_bytes(OURS + b'{"specversion":"s3cret')
     path.chmod(0o600)
 
     with structlog.testing.capture_logs() as logged:
@@ -334,19 +396,19 @@ async def test_what_is_cut_off_is_logged_with_its_size_alone(sink, path):
                 await send(outgoing())
 
     assert logged == [
-        {"event": "sink.mended", "log_level": "warning", "path": str(path), "bytes": 13}
+        {"event": "sink.mended", "log_level": "warning", "path": str(path), "bytes": 22}
     ]
 
 
 async def test_a_last_line_that_lacks_its_end_alone_is_no_news(sink, path):
-    path.write_bytes(WHOLE.rstrip())
+    path.write_bytes(OURS.rstrip())
     path.chmod(0o600)
 
     with structlog.testing.capture_logs() as logged:
         async with sink.open():
             pass
 
-    assert (logged, path.read_bytes()) == ([], WHOLE)
+    assert (logged, path.read_bytes()) == ([], OURS)
 
 
 @pytest.mark.parametrize(("mode", "told"), [(0o644, 1), (0o604, 1), (0o640, 1), (0o600, 0)])

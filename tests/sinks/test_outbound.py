@@ -1,10 +1,18 @@
 import asyncio
+import contextlib
 import os
+import socket
+import ssl
 import sys
+import threading
 import traceback
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from endpoint import endpoint, forward, hang, reply, reset, server_tls
 
 from sinks.outbound import Answer, Tls, confirmed, posting
@@ -165,12 +173,192 @@ async def test_one_of_several_in_a_file_is_enough(authority, files):
 async def test_an_unknown_authority_is_not(authority):
     """Mutant: `danger_accept_invalid_certs`."""
     async with endpoint(tls=server_tls(authority)) as end:
-        assert (await failure_of(end.url)).word == "tls"
+        assert (await failure_of(end.url)).word == "tls_untrusted"
 
 
 async def test_a_certificate_for_another_name_is_not_taken(authority, files):
     async with endpoint(tls=server_tls(authority, "other.example")) as end:
-        assert (await failure_of(end.url, tls=tls_of(files))).word == "tls"
+        assert (await failure_of(end.url, tls=tls_of(files))).word == "tls_name"
+
+
+@pytest.mark.parametrize(
+    "validity",
+    [
+        {"not_after": datetime.now(UTC) - timedelta(days=1)},
+        {"not_before": datetime.now(UTC) + timedelta(days=1)},
+    ],
+    ids=["over", "to come"],
+)
+async def test_expired_certificate_has_a_word(authority, files, validity):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", **validity).configure_cert(context)
+
+    async with endpoint(tls=context) as end:
+        assert (await failure_of(end.url, tls=tls_of(files))).word == "tls_expired"
+
+
+@pytest.mark.parametrize("shown", [False, True], ids=["none", "a stranger's"])
+@pytest.mark.parametrize("engine", ["rustls", "openssl"])
+async def test_refused_client_certificate_has_a_word(authority, tmp_path, shown, engine):
+    """The server sends an alert, as OpenSSL and nginx do. Mutant: all alerts are `tls`."""
+    self_signed(tmp_path, "localhost", is_authority=engine == "openssl")
+    stranger = trustme.CA().issue_cert("client@example.com")
+    (tmp_path / "client.pem").write_bytes(b"".join(pem.bytes() for pem in stranger.cert_chain_pems))
+    (tmp_path / "client.key").write_bytes(stranger.private_key_pem.bytes())
+    files = {"cert_file": f"{tmp_path}/client.pem", "key_file": f"{tmp_path}/client.key"}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if engine == "openssl":
+        context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    else:
+        authority.issue_cert("localhost").configure_cert(context)
+        authority.cert_pem.write_to_path(tmp_path / "cert.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+
+    with alerting(context) as port:
+        tls = Tls(ca_file=f"{tmp_path}/cert.pem", **(files if shown else {}))
+        failure = await failure_of(f"https://localhost:{port}/", tls=tls)
+
+    assert failure.word == "tls_client"
+
+
+@contextlib.contextmanager
+def alerting(context):
+    """A server on blocking sockets: asyncio closes before the alert is sent. Its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse(peer):
+            """Close only after the client has: a reset would overtake the alert."""
+            raw = socket.socket(fileno=os.dup(peer.fileno()))
+            raw.settimeout(SOON)
+            secure = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+            with raw, secure, contextlib.suppress(OSError):
+                with contextlib.suppress(ssl.SSLError):
+                    secure.do_handshake()
+                raw.shutdown(socket.SHUT_WR)
+                while raw.recv(4096):
+                    pass
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    refuse(server.accept()[0])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def self_signed(folder, name, *, is_authority=True):
+    """Write `cert.pem` and `key.pem`, as `openssl req -x509` makes them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(identifier, critical=False)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+@pytest.fixture(params=[True, False], ids=["CA:TRUE", "CA:FALSE"])
+def self_signed_files(tmp_path, request):
+    self_signed(tmp_path, "localhost", is_authority=request.param)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return context, Tls(ca_file=f"{tmp_path}/cert.pem")
+
+
+async def test_self_signed_certificate_is_trusted_as_curl_does(self_signed_files):
+    """`curl --cacert cert.pem` accepts it. Mutant: no second try with OpenSSL."""
+    context, tls = self_signed_files
+    async with (
+        asyncio.timeout(SOON),
+        endpoint(tls=context) as end,
+        posting(f"{end.url}/a?b=c", tls=tls, connections=1) as post,
+    ):
+        end.says(reply(200, b"x" * 5000), reply(503, headers={"Retry-After": "7"}), reply(307))
+        answers = [await post({"x-y": "z"}, b"body") for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [200, 503, 307]
+    assert (answers[0].beginning, answers[1].retry_after) == (b"x" * 1024, "7")
+    first = end.requests[0]
+    assert (first.method, first.target, first.body) == ("POST", "/a?b=c", b"body")
+    assert (first.headers["x-y"], first.headers["user-agent"]) == ("z", "smshook")
+    assert (len(end.requests), end.connections) == (3, 1)
+
+
+async def test_self_signed_certificate_fails_otherwise_as_any(self_signed_files, tmp_path):
+    """The words and the silence about the URL hold for OpenSSL too."""
+    context, tls = self_signed_files
+    async with (
+        asyncio.timeout(SOON),
+        endpoint(tls=context) as end,
+        posting(f"{end.url}/canary?canary", tls=tls, connections=1, within=2.0) as post,
+    ):
+        await post({}, b"body")
+        end.says(reset, hang)
+        failures = []
+        for _ in range(2):
+            with pytest.raises(Failed) as failure:
+                await post({"x": "canary"}, b"canary")
+            failures.append(failure.value)
+        self_signed(tmp_path, "localhost")  # other files, as after a renewal on one side only
+        end.says(reset)
+        with pytest.raises(Failed):
+            await post({}, b"body")
+
+    assert [failure.word for failure in failures] == ["protocol", "timeout"]
+    for failure in failures:
+        told = "".join(traceback.format_exception(failure, chain=True))
+        assert "canary" not in told.partition("Failed:")[2]
+        assert (failure.__cause__, failure.__context__) == (None, None)
+
+
+async def test_self_signed_certificate_for_another_name_is_refused(tmp_path):
+    """Mutant: `check_hostname` off. 127.0.0.1 is not localhost."""
+    self_signed(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    async with endpoint(tls=context) as end:
+        url = f"https://127.0.0.1:{end.port}/"
+        failure = await failure_of(url, tls=Tls(ca_file=f"{tmp_path}/cert.pem"))
+
+    assert failure.word == "tls_name"
+
+
+async def test_self_signed_certificate_of_another_is_refused(tmp_path):
+    """Mutant: a second try that verifies nothing."""
+    self_signed(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    self_signed(tmp_path, "localhost")
+
+    async with endpoint(tls=context) as end:
+        failure = await failure_of(end.url, tls=Tls(ca_file=f"{tmp_path}/cert.pem"))
+
+    assert failure.word == "tls_untrusted"
+    assert end.requests == []
 
 
 async def test_a_client_shows_its_certificate_where_it_is_asked(authority, files):
@@ -229,7 +417,7 @@ async def test_another_authority_is_found_in_its_file_when_the_one_before_is_ref
         ca.write_bytes(right)
         answer = await post({}, b"body")
 
-    assert (failure.value.word, answer.status) == ("tls", 200)
+    assert (failure.value.word, answer.status) == ("tls_untrusted", 200)
 
 
 def test_a_certificate_comes_with_its_key():
@@ -451,3 +639,42 @@ async def test_a_system_without_authorities_can_still_send_where_there_is_nothin
         out, _ = await process.communicate()
 
     assert out.decode().split() == ["200", "tls"]
+
+
+SHORT_OF_DESCRIPTORS = """
+import asyncio, os, resource, sys
+from sinks.outbound import posting, start_runtime
+from sinks.sink import Failed
+
+async def main():
+    await start_runtime()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    taken = []
+    try:
+        while True:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    async with posting(sys.argv[1], connections=1) as post:
+        try:
+            await post({}, b"x")
+        except Failed as failure:
+            print(failure.word)
+        for descriptor in taken:
+            os.close(descriptor)
+        print((await post({}, b"x")).status)
+
+asyncio.run(main())
+"""
+
+
+async def test_lack_of_descriptors_at_the_first_post_passes():
+    """Mutant seen: without `start_runtime` all later posts raise RuntimeError too."""
+    async with endpoint() as end:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SHORT_OF_DESCRIPTORS, f"{end.url}/a"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+
+    assert out.decode().split() == ["protocol", "200"]

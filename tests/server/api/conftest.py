@@ -23,6 +23,7 @@ from receiver.providers import HeroSms, TellABot
 from routes.table import Route, compile_table
 from server.api import create_api, create_health
 from server.backfilling import Backfilling
+from server.balances import Balances
 from server.config import Api, ApiKey, Config, Server
 from server.identity import Identity
 from server.orders import Orders
@@ -63,9 +64,7 @@ class Service:
         self.now, self.is_ready, self.sent = BEGIN, True, 0
         clock = Clock(now=lambda: self.now, ticks=lambda: self.now, chance=lambda: 0.0)
         self.workers = {n: Worker(n, s, journal, clock) for n, s in config.sinks.items()}
-        self.gates = [
-            Gate(n, source, lambda: self.now, since=BEGIN) for n, source in config.sources.items()
-        ]
+        self.gates = [Gate(n, source, lambda: self.now) for n, source in config.sources.items()]
         book = Book()
         self.pipeline = Pipeline(
             gates=self.gates,
@@ -79,6 +78,7 @@ class Service:
         self.orders = Orders(
             journal=journal, book=book, pipeline=self.pipeline, now=lambda: self.now
         )
+        self.balances = Balances(journal=journal, pipeline=self.pipeline, now=lambda: self.now)
         self.api = create_api(
             config=config,
             gates=self.gates,
@@ -86,6 +86,7 @@ class Service:
             journal=journal,
             pipeline=self.pipeline,
             orders=self.orders,
+            balances=self.balances,
             watching=Watching(self.gates, lambda: self.now, self.orders.waiting_since),
             backfilling=Backfilling((), journal=journal, ready=lambda: True, now=lambda: self.now),
             identity=identity,
@@ -209,7 +210,7 @@ class Service:
 
 
 async def until(check):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await check():  # noqa: ASYNC110 - what is on disk has no event
             await asyncio.sleep(0.01)
 

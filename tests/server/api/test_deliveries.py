@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from journal.quantity import Duration
+from journal.event import Attempt, State
+from journal.quantity import Duration, Rate
 from routes.table import Route
 from sinks.file import File
 from sinks.sink import Failed, Receipt, Refused
@@ -59,8 +60,8 @@ STATES = {
     "4": "expired",
     "5": "pending",
     "6": "delivered",
-    "7": "sending",
-    "8": "sending",
+    "7": "pending",
+    "8": "pending",
 }
 
 
@@ -97,22 +98,29 @@ async def test_a_delivery_is_shown_with_its_event_and_every_attempt(service):
         "event": event_id,
         "sink": "log",
         "state": "dead",
+        "waits_for": None,
         "replay": False,
         "attempts": [
             {
+                "number": 1,
                 "at": "2026-09-21T14:13:20.250000Z",
                 "outcome": "failed",
                 "status": None,
                 "error": "timeout",
                 "took_ms": 0.0,
+                "probe": False,
+                "count": 1,
                 "answer": None,
             },
             {
+                "number": 2,
                 "at": "2026-09-21T14:13:20.750000Z",
                 "outcome": "refused",
                 "status": 410,
                 "error": "gone",
                 "took_ms": 0.0,
+                "probe": False,
+                "count": 1,
                 "answer": "no place for 4711\ufffd",
             },
         ],
@@ -149,8 +157,8 @@ async def test_an_answer_is_shown_to_who_may_see_codes(service, whole):
 
 FILTERS = {
     "": "12345678",
-    "state=pending": "5",
-    "state=sending": "78",
+    "state=pending": "578",
+    "state=sending": "",
     "state=delivered": "36",
     "state=dead": "1",
     "state=expired": "24",
@@ -165,7 +173,7 @@ FILTERS = {
     "event=none": "",
     "event={5}&sink=crm": "6",
     "event={5}&sink=crm&state=dead": "",
-    "sink=log&state=pending&state=dead": "15",
+    "sink=log&state=pending&state=dead": "157",
 }
 
 
@@ -259,6 +267,7 @@ async def test_what_is_not_delivered_is_due_now(service, id_):
     assert answer.status_code == 200
     assert answer.json() == before | {
         "state": "pending",
+        "waits_for": "slot",
         "next_at": now,
         "accepted_at": now,
         "attempts": [
@@ -299,16 +308,8 @@ async def test_what_is_retried_is_sent_at_once(service):
     assert [attempt["outcome"] for attempt in attempts] == ["refused", "delivered"]
 
 
-@pytest.mark.parametrize(
-    ("id_", "code"),
-    [
-        ("3", "already_delivered"),
-        ("6", "already_delivered"),
-        ("7", "being_sent"),
-        ("8", "being_sent"),
-    ],
-)
-async def test_what_is_delivered_or_being_sent_stays_as_it_is(service, id_, code):
+@pytest.mark.parametrize("id_", ["3", "6"])
+async def test_delivered_delivery_is_not_retried(service, id_):
     """Mutant: it is answered 409 and made due all the same."""
     await every_state(service)
     before = await service.data("/v1/deliveries")
@@ -316,9 +317,95 @@ async def test_what_is_delivered_or_being_sent_stays_as_it_is(service, id_, code
 
     answer = await retried(service, id_)
 
-    assert (answer.status_code, answer.json()["code"]) == (409, code)
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_delivered")
     assert await service.data("/v1/deliveries") == before
     assert (await service.ask("/v1/stats")).json() == stats
+
+
+async def test_sending_means_that_an_attempt_is_under_way(run, tmp_path):
+    """Mutant: what waits in the queue is `sending`, too, and cannot be retried."""
+    arrived, ends = asyncio.Queue(), asyncio.Event()
+
+    async def hangs(outgoing):
+        arrived.put_nowait(outgoing.event_id)
+        await ends.wait()
+        return Receipt(status=200)
+
+    sinks = {"log": File(path=str(tmp_path / "events.jsonl"), concurrency=2)}
+    async with run(tmp_path, sinks=sinks, routes={"all": Route(to=("log",))}) as service:
+        for _ in range(3):
+            await service.sms()
+        async with service.delivering(hangs):
+            for _ in range(2):
+                await arrived.get()
+            listed = await service.data("/v1/deliveries")
+            sending = await service.data("/v1/deliveries", state="sending")
+            pending = await service.data("/v1/deliveries", state="pending")
+            stats = (await service.ask("/v1/stats")).json()["deliveries"]
+            refused, again = await retried(service, "1"), await retried(service, "3")
+            ends.set()
+            await service.became("3", "delivered")
+
+    assert [(one["state"], one["waits_for"]) for one in listed] == [
+        ("sending", None),
+        ("sending", None),
+        ("pending", "slot"),
+    ]
+    assert [one["id"] for one in sending] == ["1", "2"]
+    assert [one["id"] for one in pending] == ["3"]
+    assert (stats["sending"], stats["pending"]) == (2, 1)
+    assert (refused.status_code, refused.json()["code"]) == (409, "being_sent")
+    assert (again.status_code, again.json()["waits_for"]) == (200, "slot")
+
+
+async def test_pending_delivery_says_what_it_waits_for(run, tmp_path):
+    """Mutants: one word for all; what is due later in a paused sink waits for its retry."""
+    file = {"path": str(tmp_path / "events.jsonl")}
+    sinks = {
+        "log": File(**file, ordered_by="data.service.key"),
+        "slow": File(**file, rate=Rate(1, 3600)),
+        "crm": File(**file),
+    }
+    routes = {"all": Route(to=tuple(sinks))}
+    async with run(tmp_path, sinks=sinks, routes=routes) as service:
+        for _ in range(2):
+            await service.sms(service="Google")
+        await service.settled(fails, "log")
+        async with service.delivering(takes, "slow"):
+            await service.became("2", "delivered")
+            waits = {one["id"]: one["waits_for"] for one in await service.data("/v1/deliveries")}
+        await service.ask("/v1/sinks/log/pause", "writer", method="POST")
+        paused = [one["waits_for"] for one in await service.data("/v1/deliveries", sink="log")]
+        event = (await service.ask(f"/v1/events/{await service.sms()}")).json()
+    async with run(tmp_path, sinks={}, routes={}) as service:
+        gone = {one["waits_for"] for one in await service.data("/v1/deliveries", state="pending")}
+
+    assert waits == {"1": "retry", "2": None, "3": "slot", "4": "order", "5": "rate", "6": "slot"}
+    assert paused == ["pause", "pause"]
+    assert [one["waits_for"] for one in event["deliveries"]] == ["pause", "rate", "slot"]
+    assert gone == {"pause"}
+
+
+async def test_probe_is_shown_with_its_number_and_a_count(service):
+    """Mutants: a row each; no trace of it; a number that the attempt after it does not have."""
+    await service.sms()
+    await service.settled(fails, "log")
+    for n in range(3):
+        [probe] = await service.journal.probe("log")
+        tried = Attempt(at=1.0 + n, outcome="failed", error="timeout", took_ms=2.0, probes=1)
+        await service.journal.settle(probe, tried, State.PENDING, due_at=probe.due_at)
+    await retried(service, "1")
+    async with service.delivering(takes):
+        await service.became("1", "delivered")
+
+    attempts = (await shown(service, "1"))["attempts"]
+
+    assert [(one["number"], one["probe"], one["count"], one["outcome"]) for one in attempts] == [
+        (1, False, 1, "failed"),
+        (2, True, 3, "failed"),
+        (2, False, 1, "delivered"),
+    ]
+    assert attempts[1]["at"] == "1970-01-01T00:00:03Z"
 
 
 async def test_what_is_owed_to_a_sink_that_is_gone_can_be_made_due(run, tmp_path):

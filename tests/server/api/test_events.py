@@ -1,6 +1,8 @@
 import asyncio
 import base64
+import contextlib
 import json
+import sqlite3
 
 import pytest
 
@@ -45,13 +47,17 @@ async def test_an_event_is_shown_with_what_became_of_it(service):
                 "id": service.named(1),
                 "sink": "log",
                 "state": "pending",
+                "waits_for": "retry",
                 "attempts": [
                     {
+                        "number": 1,
                         "at": "2026-09-21T14:13:21.750000Z",
                         "outcome": "failed",
                         "status": 503,
                         "error": "refused",
                         "took_ms": 0.0,
+                        "probe": False,
+                        "count": 1,
                     }
                 ],
                 "next_at": "2026-09-21T14:13:22.750000Z",
@@ -176,7 +182,8 @@ FILTERS = {
     "activation_id=9": "d",
     "rental_id=3": "c",
     "reference=order-1": "",
-    "service=Google": "a",
+    "service=Google": "ad",
+    "service=Google%2Cyoutube%2CGmail": "ad",
     "service=google": "ad",
     "service=go": "d",
     "service=google&service=amazon": "abd",
@@ -201,6 +208,24 @@ async def test_a_filter_finds_what_it_says(service):
     found = {query: await service.data(f"/v1/events?{query}") for query in FILTERS}
 
     assert {q: "".join(named[id_] for id_ in ids(data)) for q, data in found.items()} == FILTERS
+
+
+async def test_stored_event_with_a_former_key_is_found_by_either(run, tmp_path):
+    """Mutant: only the present spelling looked for."""
+    async with run(tmp_path) as service:
+        stored = await service.hero(activationId=9, service="ig")
+        new = await service.hero(activationId=10, service="ig")
+        with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn, conn:
+            conn.execute(
+                "update events set body = replace(replace(body, '\"Instagram\"',"
+                " '\"Instagram+Threads\"'), '\"instagram\"', '\"instagramthreads\"') where id = ?",
+                (stored,),
+            )
+
+        asked = ("instagram", "instagramthreads", "Instagram%2BThreads", "Instagram", "ig")
+        found = {it: ids(await service.data(f"/v1/events?service={it}")) for it in asked}
+
+    assert found == {key: [stored, new] for key in asked}
 
 
 TIMES = {

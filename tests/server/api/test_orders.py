@@ -57,11 +57,14 @@ async def test_an_order_is_answered_as_it_is_kept(service):
         "rental_id": None,
         "number": "+18503814729",
         "service": "Google",
+        "service_key": "google",
         "country": "US",
         "price": {"amount": "1.20", "currency": "USD"},
         "reference": "signup-1",
         "labels": {"team": "growth"},
+        "origin": "user",
         "state": "waiting",
+        "reason": None,
         "created_at": "2026-09-21T14:13:20.250000Z",
         "expires": "2026-09-21T15:00:00Z",
         "received_at": None,
@@ -225,6 +228,7 @@ async def test_the_same_again_is_the_first_and_gains_what_is_new(service):
         **{name: WHOLE[name] for name in ("price", "labels", "service", "expires")},
         "number": "+18503814729",
         "country": "US",
+        "service_key": "google",
     }
     assert await service.data("/v1/orders") == [again.json()]
 
@@ -237,7 +241,7 @@ async def test_what_is_told_otherwise_is_a_conflict(service):
 
     assert (answer.status_code, answer.json()["code"]) == (409, "order_differs")
     assert answer.json()["detail"] == (
-        "number, reference: told otherwise before; what an order has is not changed, only added to"
+        "number, reference: conflicts with the stored order; existing fields cannot be changed"
     )
     assert await service.data("/v1/orders") == [first]
 

@@ -36,6 +36,7 @@ async def test_a_source_waits_until_its_first_callback(service):
         "silent_since": None,
         "clock": {"offset": None, "measured": 0, "timezone": None, "warning": None},
         "backfill": None,
+        "balance": None,
         "tokens": [
             {"fingerprint": first, "current": True, "last_used_at": None},
             {"fingerprint": second, "current": False, "last_used_at": None},

@@ -1,0 +1,98 @@
+"""Which names an HTTP listener on a private machine answers to, against DNS rebinding.
+
+A web page that gives its own name our address (`rebound.example` is 127.0.0.1) is, for the browser,
+of the same origin as this service. Its requests carry its name in `Host`, or, where it does not
+take that trouble, in `Origin` (WHATWG Fetch, "Origin header").
+"""
+
+import ipaddress
+import json
+import re
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+
+_AUTHORITY = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:]*))(?::\d*)?")
+#: Whoever asks for these learns nothing, and those who probe write what they like.
+_HEALTH = frozenset({"/healthz", "/readyz"})
+
+
+class OwnHost:
+    """ASGI: answers 403 to requests that a foreign web page may have made.
+
+    Own are addresses, which no page can have as its name; names without a dot, which nobody on the
+    internet can own; and `names`. With `any_host` only `Origin` is looked at: for a listener that
+    others reach by names of theirs, and that asks for a key.
+    """
+
+    def __init__(self, app: App, *, names: Collection[str] = (), any_host: bool = False) -> None:
+        self._app, self._any_host = app, any_host
+        self._names = frozenset(name.lower() for name in names)
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        wrong = self._wrong(scope) if scope["type"] == "http" else None
+        if wrong is None:
+            await self._app(scope, receive, send)
+        else:
+            await _refuse(send, *wrong)
+
+    def _wrong(self, scope: _Scope) -> tuple[str, str] | None:
+        """The code and the detail of a refusal."""
+        if scope["path"] in _HEALTH:
+            return None
+        headers = scope["headers"]
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+        if not self._any_host and not all(map(self._is_own, hosts)):
+            return "host_not_allowed", (
+                "this listener does not answer to that name; use an address or localhost, "
+                "or add the name to server.admin_hosts"
+            )
+        if not all(self._is_same(origin, hosts) for origin in origins):
+            return "origin_not_allowed", "a web page of another origin may not ask"
+        return None
+
+    def _is_own(self, authority: str) -> bool:
+        """By its host; HTTP/1.0 sends none, and no browser does."""
+        match = _AUTHORITY.fullmatch(authority.strip())
+        if match is None:
+            return False
+        name = (match["v6"] or match["name"] or "").lower().removesuffix(".")
+        return (
+            _is_address(name)
+            or "." not in name
+            or name.endswith(".localhost")
+            or name in self._names
+        )
+
+    def _is_same(self, origin: str, hosts: Collection[str]) -> bool:
+        _, slashes, authority = origin.strip().lower().partition("://")
+        if not slashes:
+            return False  # `null`: a page that hides where it is from
+        name = authority.partition(":")[0]
+        return name in self._names or authority in [host.strip().lower() for host in hosts]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _refuse(send: _Send, code: str, detail: str) -> None:
+    problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "code": code}
+    body = json.dumps(problem | {"detail": detail}).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,40 @@
+"""The page at `/` of the admin listener: what this is and where everything is."""
+
+from litestar import MediaType, Response, Router, route
+
+from .. import __version__
+
+_PAGE = f"""\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>smshook</title>
+<h1>smshook {__version__}</h1>
+<p>A webhook receiver and event router for SMS-number providers. This is its admin listener.</p>
+<ul>
+<li>API: <a href="/v1/events">/v1</a>. Send <code>Authorization: Bearer KEY</code>, a key of
+<code>api.keys</code> in the configuration.</li>
+<li>Description of the API: <code>docs/api.md</code> in the source code.</li>
+<li>Health: <a href="/healthz">/healthz</a> (the process runs), <a href="/readyz">/readyz</a>
+(callbacks are accepted).</li>
+</ul>
+<p>On the command line: <code>smshook --help</code>.</p>
+"""
+
+
+def index() -> Router:
+    """Without a key: it says nothing about what is stored."""
+
+    @route("/", http_method=["GET", "HEAD"])
+    async def page() -> Response[str]:
+        return Response(
+            _PAGE,
+            media_type=MediaType.HTML,
+            headers={
+                "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+                "Cache-Control": "no-store",
+            },
+        )
+
+    return Router("/", route_handlers=[page])

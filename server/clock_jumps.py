@@ -1,0 +1,58 @@
+"""When the wall clock jumps: what is stored moves with it."""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from journal import Journal
+from journal.clock import WallClock
+from journal.commit import Broken, Unavailable
+from sinks.worker import Worker
+
+#: Deliveries that are looked at in one transaction.
+MOVED_AT_ONCE = 10_000
+#: Seconds until a journal that could not move them is asked again.
+PAUSE = 1.0
+
+log = structlog.get_logger()
+
+
+class ClockJumps:
+    """Moves pending deliveries of the journal and of the workers at each jump of `clock`."""
+
+    def __init__(self, clock: WallClock, journal: Journal, workers: Iterable[Worker]) -> None:
+        self._journal, self._workers = journal, tuple(workers)
+        self._number = 0
+        self._moving: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
+        clock.listen(self._jumped)
+
+    def _jumped(self, by: float) -> None:
+        self._number += 1
+        log.warning("clock.jumped", seconds=round(by, 3))
+        # At once: what the journal is asked for from here on has the new time.
+        first = self._shift(self._number, by)
+        task = asyncio.get_running_loop().create_task(self._move(first, self._number, by))
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+
+    def _shift(self, number: int, by: float) -> "asyncio.Future[bool]":
+        def begun(_outcome: bool | Exception) -> None:  # noqa: FBT001 - what the journal says
+            for worker in self._workers:
+                worker.shift(by)
+
+        return self._journal.shift(number, by, limit=MOVED_AT_ONCE, then=begun)
+
+    async def _move(self, step: "asyncio.Future[bool]", number: int, by: float) -> None:
+        more = True
+        while more:
+            try:
+                more = await step
+            except Broken:
+                return
+            except Unavailable:
+                await asyncio.sleep(PAUSE)
+            if more:
+                step = self._journal.shift(number, by, limit=MOVED_AT_ONCE)
+        for worker in self._workers:
+            worker.look_again()

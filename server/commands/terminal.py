@@ -1,0 +1,54 @@
+"""Where a command's output goes: how wide it is, and whether it has colours."""
+
+import os
+import shutil
+import sys
+from typing import NamedTuple
+
+import click
+
+_NO_COLOR = "no color"
+
+
+class Screen(NamedTuple):
+    """A terminal, or a pipe or file, which has no width."""
+
+    width: int | None
+    colors: bool
+
+    def bold(self, text: str) -> str:
+        return click.style(text, bold=True) if self.colors else text
+
+    def colored(self, text: str, color: str | None) -> str:
+        return click.style(text, fg=color) if self.colors and color else text
+
+
+def screen() -> Screen:
+    """Of stdout. `COLUMNS` sets a width for a pipe, too."""
+    terminal = sys.stdout.isatty()
+    width = None
+    if terminal or os.environ.get("COLUMNS", "").isdecimal():
+        width = shutil.get_terminal_size().columns
+    return Screen(width, terminal and _may_color())
+
+
+def _may_color() -> bool:
+    """`--no-color`, https://no-color.org and terminals that know no colours."""
+    context = click.get_current_context(silent=True)
+    refused = context is not None and context.find_root().meta.get(_NO_COLOR, False)
+    return not (refused or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
+
+
+def no_color_option() -> click.Option:
+    return click.Option(
+        ["--no-color"],
+        is_flag=True,
+        expose_value=False,
+        callback=_remember,
+        help="Print without colours, as with NO_COLOR.",
+    )
+
+
+def _remember(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - as click calls it
+    if value:
+        ctx.find_root().meta[_NO_COLOR] = True

@@ -1,0 +1,225 @@
+"""What is wrong with a text that is not YAML, in words, and the line of the mistake.
+
+The parser says where it noticed: often lines after a quote, a bracket or a key that was left
+unfinished. Nothing here repeats a text of the file: it may be a token.
+"""
+
+import re
+from typing import NamedTuple
+
+import yaml
+
+#: A conflict that git left in the file.
+_CONFLICT = re.compile(r"(<{7}|={7}|>{7})(?:\s|$)")
+#: `key:` at the start of a line, maybe as an item of a list.
+_KEY = re.compile(r"""\s*(?:- +)*(?:"[^"]*"|'[^']*'|[^\s#"'\[\]{}][^#]*?)\s*:(?:\s|$)""")
+#: A value that begins with a quote: after a key, in a list, or inside brackets.
+_QUOTED_VALUE = re.compile(r"""(?:^\s*(?:- +)*|:\s+|[\[{,]\s*)(?P<quote>["'])""")
+_OPENING, _CLOSING = "[{", "]}"
+_FALLBACK = "this is not YAML; compare quotes, brackets and indentation with the lines before it"
+
+
+class Mistake(NamedTuple):
+    """Where it was made, from 1, and what would do."""
+
+    line: int
+    text: str
+
+
+def mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
+    """Find it in the text, with what the parser says."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    mark = error.problem_mark or error.context_mark
+    noticed = mark.line if mark else 0
+    began = error.context_mark.line if error.context_mark else noticed
+    problem, context = error.problem or "", error.context or ""
+    noticed = min(noticed, len(lines) - 1)
+    return (
+        _conflict(lines)
+        or _tab(lines, noticed, problem)
+        or _open_quote(lines, noticed, began, context, problem)
+        or _bracket(lines, noticed, began, context)
+        or _key(lines, noticed, began, context, problem)
+        or _indentation(lines, noticed, context, problem)
+        or _character(noticed, problem, context)
+        or Mistake(noticed + 1, _FALLBACK)
+    )
+
+
+def _conflict(lines: list[str]) -> Mistake | None:
+    for i, line in enumerate(lines):
+        if line.startswith("<<<<<<< ") and any(map(_CONFLICT.match, lines[i + 1 :])):
+            return Mistake(i + 1, "a merge conflict; keep one of the two versions")
+    return None
+
+
+def _tab(lines: list[str], noticed: int, problem: str) -> Mistake | None:
+    # Python quotes a tab as '\t'.
+    before = lines[noticed][: len(lines[noticed]) - len(lines[noticed].lstrip())]
+    if r"'\t'" in problem or "\t" in before:
+        return Mistake(noticed + 1, "indented with a tab; use blanks")
+    return None
+
+
+def _open_quote(
+    lines: list[str], noticed: int, began: int, context: str, problem: str
+) -> Mistake | None:
+    """A quote that is not closed runs on to the next quote or to the end."""
+    if "escape" in problem:
+        if "unknown escape" in problem:
+            text = r"a backslash in double quotes; write \\, or use single quotes"
+        else:
+            text = r"not a character's code; after \x, \u and \U come hexadecimal digits"
+        return Mistake(noticed + 1, text)
+    if "quoted scalar" in context:
+        return Mistake(began + 1, "a quote that opens here is not closed")
+    # It was closed by the opening quote of a later value, so the error is noticed there.
+    for i in range(noticed, -1, -1):
+        opened = _opens_quote(lines[i])
+        if opened:
+            where = "a quote that opens here is not closed in its line"
+            return Mistake(i + 1, where)
+        if i < noticed and _KEY.match(lines[i]) and _indent(lines[i]) == 0:
+            break
+    if "<scalar>" in problem and "flow" not in context and _QUOTED_VALUE.search(lines[noticed]):
+        return Mistake(noticed + 1, "text after the closing quote; put all of it into the quotes")
+    return None
+
+
+def _opens_quote(line: str) -> bool:
+    """A value of the line begins with a quote that does not end in the line."""
+    at = 0
+    while match := _QUOTED_VALUE.search(line, at):
+        if "#" in line[at : match.start()] and re.search(r"(^|\s)#", line[at : match.start()]):
+            return False
+        quote = match["quote"]
+        body = r'"(?:[^"\\]|\\.)*"' if quote == '"' else r"'(?:[^']|'')*'"
+        closed = re.compile(body).match(line, match.start("quote"))
+        if closed is None:
+            return True
+        at = closed.end()
+    return False
+
+
+def _bracket(lines: list[str], noticed: int, began: int, context: str) -> Mistake | None:
+    if "flow" not in context:
+        return None
+    if _is_balanced("\n".join(lines[began:])):
+        return Mistake(
+            noticed + 1, "a comma or a closing bracket is missing, in or before this line"
+        )
+    kind = "[" if "sequence" in context else "{"
+    return Mistake(began + 1, f"a {kind} that opens here is not closed")
+
+
+def _is_balanced(text: str) -> bool:
+    """The brackets outside quotes and comments close each other."""
+    bare = re.sub(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?:^|(?<=\s))#[^\n]*""", "", text)
+    opened: list[str] = []
+    for char in bare:
+        if char in _OPENING:
+            opened.append(char)
+        elif char in _CLOSING and (not opened or opened.pop() != _OPENING[_CLOSING.index(char)]):
+            return False
+    return not opened
+
+
+def _key(lines: list[str], noticed: int, began: int, context: str, problem: str) -> Mistake | None:
+    """A key without its colon: the lines after it are read as one long text."""
+    if "simple key" in context:
+        return _unfinished(lines, began)
+    if "mapping values" not in problem:
+        return None
+    before = _line_before(lines, noticed)
+    if before is not None and _is_bare(lines[before]):
+        return _unfinished(lines, before)
+    if _KEY.match(lines[noticed]) and before is not None:
+        deeper = _indent(lines[noticed]) > _indent(lines[before])
+        ends_open = lines[before].split(" #")[0].rstrip().endswith(":")
+        if (
+            deeper
+            and not ends_open
+            and lines[noticed].count(": ") + lines[noticed].rstrip().endswith(":") <= 1
+        ):
+            return Mistake(
+                noticed + 1,
+                "indented more than the line above it; the keys of one mapping begin in one column",
+            )
+    return Mistake(noticed + 1, "a second `:` in the line; put a value that holds one into quotes")
+
+
+def _unfinished(lines: list[str], at: int) -> Mistake:
+    line = lines[at].split(" #")[0].strip()
+    if re.match(r"[\w.-]+:\S", line):
+        return Mistake(at + 1, "a blank is missing after the `:`")
+    if re.match(r"-\S", line):
+        return Mistake(at + 1, "a blank is missing after the `-`")
+    return Mistake(at + 1, "a key without its `:`; write a key, a colon and a blank")
+
+
+def _line_before(lines: list[str], at: int) -> int | None:
+    """The last line before it that is neither blank nor a comment."""
+    for i in range(at - 1, -1, -1):
+        if lines[i].strip() and not lines[i].lstrip().startswith("#"):
+            return i
+    return None
+
+
+def _is_item(line: str) -> bool:
+    return re.match(r"\s*- ", line) is not None
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def _indentation(lines: list[str], noticed: int, context: str, problem: str) -> Mistake | None:
+    after_end = any(line.startswith("...") for line in lines[:noticed])
+    misplaced = "<block end>" in problem or ("document start" in problem and not after_end)
+    if not misplaced and "entries are not allowed" not in problem:
+        return None
+    line = lines[noticed].lstrip()
+    before = _line_before(lines, noticed)
+    if "']'" in problem or "'}'" in problem:
+        return Mistake(noticed + 1, "a closing bracket that closes nothing")
+    if line.startswith("- ") or line == "-" or "entries are not allowed" in problem:
+        return Mistake(noticed + 1, "a `-` begins an item of a list, and there is no list here")
+    if (
+        before is not None
+        and _is_bare(lines[before])
+        and _indent(lines[before]) == _indent(lines[noticed])
+    ):
+        return _unfinished(lines, before)
+    if "block collection" in context and _KEY.match(line):
+        return Mistake(noticed + 1, "a key among the items of a list; begin an item with `- `")
+    return Mistake(
+        noticed + 1,
+        "indented unlike the lines around it; the keys of one mapping begin in one column",
+    )
+
+
+def _is_bare(line: str) -> bool:
+    """Neither a key nor an item of a list."""
+    return not _KEY.match(line) and not _is_item(line)
+
+
+def _character(noticed: int, problem: str, context: str) -> Mistake | None:
+    told = f"{context} {problem}"
+    found = next((text for word, text in _CHARACTERS if word in told), None)
+    return None if found is None else Mistake(noticed + 1, found)
+
+
+#: A word of the parser's, and what it means; the first that fits.
+_CHARACTERS = (
+    ("cannot start any token", "a value that begins with @, ` or % needs quotes"),
+    ("alias", "a value that begins with * needs quotes"),
+    ("anchor", "a value that begins with & needs quotes"),
+    ("tag", "a value that begins with ! needs quotes"),
+    ("block scalar", "text behind | or >; write it in the lines below, indented"),
+    ("another document", "`---` begins a second document; a configuration is one"),
+    ("directive", "a line that begins with %; leave it out"),
+    ("YAML document", "a line that begins with %; leave it out"),
+    ("document start", "text after a line of `...`; leave that line out"),
+    ("mapping keys", "a `?` where a value is expected; put the value into quotes"),
+    ("node content", "punctuation where a value is expected; put the value into quotes"),
+)

@@ -1,0 +1,231 @@
+"""What a provider answers is read in time, and stored in bytes, that grow with what came."""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from answers.recorded import BY_TAG, driven, ok, source_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from regex_steps import steps
+
+from receiver.answers import lenient
+from receiver.asking import MOST_TOGETHER
+from receiver.polling import Found, Known
+from receiver.source import Malformed
+
+NOW = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
+SINCE = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
+#: Whose patterns meet what a provider answers.
+MODULES = (
+    "receiver.answers",
+    "receiver.decode",
+    "receiver.numbers",
+    "receiver.reading",
+    "receiver.times",
+    "receiver.providers.sms_activate_poll",
+    "receiver.providers.sms_activate_words",
+    "receiver.providers.smspins_poll",
+    "receiver.providers.tellabot_poll",
+)
+METHODS = ("search", "match", "fullmatch", "finditer", "sub")
+#: Repeated, these are what patterns that backtrack trip over.
+FRAGMENTS = [
+    '"',
+    '\\"',
+    "'",
+    "\\'",
+    "u'",
+    "\\",
+    "//",
+    "// ",
+    "[",
+    "{",
+    "]",
+    '"sms":"[',
+    '"sms": "sms":"["',
+    ']"',
+    ']" ',
+    " ",
+    "\n",
+    "a",
+    "A",
+    "A_",
+    "STATUS_",
+    "order ",
+    "id ",
+    "action ",
+    "invalid ",
+    "1",
+    "1-",
+    "-",
+    "1 s",
+    "2026-11-30 ",
+    "2026-11-30 12:00:0",
+    "+1",
+    ":",
+    ",",
+    ".",
+    "(",
+    "\u0661",
+]
+SIZE = 60
+
+
+def uses():
+    """Each compiled pattern of these modules, and how it is used there."""
+    for name in MODULES:
+        module = importlib.import_module(name)
+        patterns = {n: v for n, v in vars(module).items() if isinstance(v, re.Pattern)}
+        calls = {
+            (node.value.id, node.attr)
+            for node in ast.walk(ast.parse(inspect.getsource(module)))
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.attr in METHODS
+        }
+        for pattern, how in sorted(calls):
+            if pattern in patterns and isinstance(patterns[pattern].pattern, str):
+                yield pytest.param(patterns[pattern], how, id=f"{name}.{pattern}.{how}")
+
+
+@pytest.mark.parametrize(("pattern", "how"), list(uses()))
+@pytest.mark.parametrize("before", ["", "{", '"sms":"[', "STATUS_OK", "+"])
+def test_steps_of_a_pattern_grow_with_the_text(pattern, how, before):
+    r"""Mutant: `"(?:[^"\\]|\\.)*+"` in `_TOKEN`, which tries again at each quote.
+
+    Steps, not seconds: doubling the text may double them, and a bit more.
+    """
+    for fragment in FRAGMENTS:
+        once, twice = (
+            steps(pattern, how, before + fragment * (size // len(fragment)) + "!")
+            for size in (SIZE, 2 * SIZE)
+        )
+
+        assert twice <= 2.6 * once + 60, (fragment, once, twice)
+
+
+TEXTS = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=4).map("".join)
+
+
+@given(TEXTS, st.sampled_from(["{", "[", '{"a": ', '"sms":"[', ""]))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_lines_run_for_broken_json_grow_with_it(text, before):
+    """Of Python's own lines; those of the patterns are counted above."""
+    times = 400 // len(text)
+    once, twice = (lines_run(before + text * count) for count in (times, 2 * times))
+
+    assert twice <= 2.3 * once + 200
+
+
+def lines_run(text):
+    count = 0
+
+    def trace(_frame, event, _argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        lenient(text.encode())
+    except Malformed:
+        pass
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def found(provider, answers, *known):
+    def answer(ask):
+        return ok(json.dumps(answers[ask.command]) if ask.command in answers else "NO_NUMBERS")
+
+    steps_of = source_of(provider).poll(known, since=SINCE, now=NOW)
+    came, sent = [], None
+    while True:
+        try:
+            step = steps_of.send(sent)
+        except StopIteration:
+            return came
+        sent = None
+        if isinstance(step, Found):
+            came.append(step)
+        elif hasattr(step, "read"):
+            sent = step.read(answer(step))
+
+
+def split_rows(count):
+    """Rows that hold many messages, and how a provider sends them."""
+    pins = {"success": True, "message": None}
+    row = {"request_id": "1", "telephone": "9171234567", "updated_at": "2026-11-30 02:00:00"}
+    many = [f"text {number:06d} of many" for number in range(count)]
+    codes = [f"{number:06d}" for number in range(count)]
+    yield (
+        "smspins",
+        {
+            "bulk_sms/telephones": pins
+            | {"data": [{"telephone_id": "2", "telephone": "9171234567"}]},
+            "bulk_sms/smses_by_tid": pins | {"data": [row | {"smses": "|".join(many)}]},
+            "nc/requests": pins | {"data": []},
+        },
+    )
+    yield (
+        "sms_activate",
+        {"getHistory": [{"id": "77", "phone": "447700900123", "sms": json.dumps(many)}]},
+    )
+    yield (
+        "sms_online",
+        {"getActiveActivations": [{"activationId": "77", "smsCode": codes, "smsText": "x" * 500}]},
+    )
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_row_with_several_messages_is_kept_once(index):
+    """Mutant: one callback, the whole row, for each message."""
+    count = 50
+    provider, answers = list(split_rows(count))[index]
+
+    [one] = found(provider, answers)
+
+    assert len(one.happenings) == count
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_bytes_kept_of_a_huge_row_grow_with_it(index):
+    """Mutants: the whole row with each part; all of it in one transaction."""
+    kept = []
+    for count in (1000, 2000):
+        provider, answers = list(split_rows(count))[index]
+        came = found(provider, answers)
+        assert max(len(one.happenings) for one in came) <= MOST_TOGETHER
+        assert sum(len(one.happenings) for one in came) == count
+        kept.append(sum(len(one.callback.body) for one in came))
+
+    assert kept[1] <= 2.2 * kept[0]
+    assert kept[1] <= 2 * len(json.dumps(answers))
+
+
+@pytest.mark.parametrize("provider", sorted(BY_TAG))
+def test_hostile_answers_of_a_megabyte_are_read(provider):
+    """Each of these cost minutes to hours, or a RecursionError."""
+    orders = [Known(request_id="1"), Known(activation_id="1"), Known(rental_id="1")]
+    size = 1024 * 1024 // 8
+    for unit in ('\\"', '"sms":"[', "[", "{'a':", "'", "STATUS_", "//", " "):
+        for before in ("", "{"):
+            body = (before + unit * (size // len(unit))).encode()
+            driven(
+                source_of(provider).poll(orders, since=SINCE, now=NOW), lambda _ask, b=body: ok(b)
+            )
+
+
+def test_list_of_codes_that_is_nested_too_deep_is_one_text():
+    """Mutant: only ValueError is expected of `json.loads`."""
+    row = {"activationId": "1", "smsCode": "[" * 100_000 + "1234"}
+
+    assert found("sms_online", {"getActiveActivations": [row]})

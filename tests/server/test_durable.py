@@ -1,0 +1,116 @@
+"""What a command wrote is on disk when it says so."""
+
+import os
+import stat
+import subprocess
+
+import live
+import pytest
+import roots
+
+from server.durable import replace, write_new
+
+
+def test_a_new_file_is_whole_and_its_owners_alone(tmp_path):
+    path = tmp_path / "new" / "folder" / "x.yaml"
+
+    write_new(path, "é\n")
+
+    assert path.read_bytes() == "é\n".encode()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [it.name for it in path.parent.iterdir()] == ["x.yaml"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link to nowhere"])
+def test_whatever_is_there_is_left_alone(tmp_path, kind):
+    """Mutant: `rename`, which replaces it."""
+    path = tmp_path / "x.yaml"
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    before = path.lstat()
+
+    with pytest.raises(FileExistsError):
+        write_new(path, "ours")
+
+    assert path.lstat().st_ino == before.st_ino
+    assert [it.name for it in tmp_path.iterdir()] == ["x.yaml"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(UnicodeEncodeError):
+        write_new(tmp_path / "x.yaml", "\udc80")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_links_a_new_file_is_renamed(tmp_path, monkeypatch):
+    """FAT and some mounts have none. Mutant: the command fails there."""
+
+    def refused(*_args):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(type(tmp_path), "hardlink_to", refused)
+    write_new(tmp_path / "x.yaml", "ours")
+
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "x.yaml", "other")
+
+    assert (tmp_path / "x.yaml").read_text() == "ours"
+    assert [it.name for it in tmp_path.iterdir()] == ["x.yaml"]
+
+
+def test_a_replaced_file_is_the_new_one_and_a_link_stays(tmp_path):
+    (tmp_path / "x.svg").write_text("old")
+    (tmp_path / "link").symlink_to("x.svg")
+
+    replace(tmp_path / "link", "new")
+
+    assert (tmp_path / "x.svg").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    """Such as `--file /dev/stdout`. Mutant: a file of that name in /dev."""
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
+        replace(tmp_path / "pipe", "new")
+
+        assert reader.stdout.read() == b"new"
+
+
+def calls(trace, *names):
+    """The system calls of these names in a trace by strace, with the paths of descriptors."""
+    lines = [line.split(None, 1)[1] for line in trace.read_text().splitlines()]
+    return [line for line in lines if line.startswith(tuple(f"{name}(" for name in names))]
+
+
+@pytest.mark.parametrize("arguments", [["init", "made/by/it"], ["dev", "--listen", "x:-1"]])
+def test_a_command_syncs_the_file_before_its_name_and_the_folder_after(tmp_path, arguments):
+    """A power cut keeps names without bytes, or neither. Mutants: each `fsync` left out."""
+    roots.require(roots.missing("strace"))
+    trace = tmp_path / "calls"
+    subprocess.run(
+        ["strace", "-f", "-y", "-qq", "-o", trace, "-e", "trace=fsync,link,linkat,mkdir",
+         live.command(), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )  # fmt: skip
+
+    folder = "made/by/it" if arguments[0] == "init" else ".smshook-dev"
+    said = [line for line in calls(trace, "fsync", "link", "linkat") if "smshook.yaml" in line]
+    linked = next(i for i, line in enumerate(said) if line.startswith("link"))
+    assert any(line.startswith("fsync(") for line in said[:linked])
+    synced = [line for line in calls(trace, "fsync") if f"{tmp_path}/{folder}>" in line]
+    assert synced
+    first = folder.partition("/")[0]
+    made = [
+        line for line in calls(trace, "fsync", "mkdir") if first in line or f"{tmp_path}>" in line
+    ]
+    assert made[0].startswith("mkdir(")
+    assert any(line.startswith("fsync(") and f"{tmp_path}>" in line for line in made)
