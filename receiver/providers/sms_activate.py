@@ -16,14 +16,14 @@ from journal import Twin
 from journal.event import Service, SmsReceived
 
 from ..codes import find_code
-from ..keys import Sent, keys, sent
+from ..keys import Sent, in_any_spelling, keys, sent
 from ..polling import Known, Memory, Poll, Polled
 from ..reading import Reading, common
 from ..sample import code_of
 from ..services import ListedService, listed_services, service
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import links
-from ..times import Stated, epoch, time_from, written, zone
+from ..times import Stated, any_written, epoch, time_from, written, zone
 from .sms_activate_poll import poll
 
 
@@ -116,11 +116,11 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         if text is None and code is None:
             raise Malformed("malformed", "text, code: neither was sent")
         message = reading.id(self.message_field) if self.message_field else None
-        stated, when = self.stated(reading, "receivedAt", callback)
+        stated, _ = self.stated(reading, "receivedAt", callback)
         return Happening(
             subject=f"activation/{activation}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
-            keys=self._keys(activation, message, reading, when, callback),
+            keys=self._keys(activation, message, reading, callback),
             twin=self.twin(text, code, stated),
             data=SmsReceived(
                 from_=reading.sender("phoneFrom", None),
@@ -139,15 +139,13 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         text = sms.text("text")
         if text is None:
             raise Malformed("malformed", "sms.text: not sent")
-        stated, when = self.stated(sms, "date", callback)
+        stated, _ = self.stated(sms, "date", callback)
+        about, times = ("rent", rental, sms.raw("phoneFrom")), _sent_times(sms, "date")
         return Happening(
             subject=f"rental/{rental}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
-            keys=keys(
-                *("rent", rental, sms.raw("phoneFrom"), when.text, text),
-                second=when.second,
-                otherwise=(),
-                received=callback.received,
+            keys=in_any_spelling(
+                lambda text, _code: _at_each(times, about, (text,), callback), text
             ),
             data=SmsReceived(
                 from_=sms.sender("phoneFrom", None),
@@ -164,20 +162,23 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         activation: str,
         message: str | None,
         reading: Reading,
-        when: Sent,
         callback: Callback,
     ) -> tuple[Key, ...]:
         """An activation may receive the same code twice, so its time counts."""
-        if message is not None:
-            return (self._message_key(activation, message, reading, when),)
-        return keys(
-            *("act", activation, when.text, reading.raw("text"), reading.raw("code")),
-            second=when.second,
-            otherwise=(),
-            received=callback.received,
-        )
+        times = _sent_times(reading, "receivedAt")
 
-    def _message_key(self, activation: str, message: str, _reading: Reading, _when: Sent, /) -> Key:
+        def make(text: str, code: str) -> tuple[Key, ...]:
+            if message is not None:
+                return tuple(
+                    self._message_key(activation, message, (text, code), at) for at in times
+                )
+            return _at_each(times, ("act", activation), (text, code), callback)
+
+        return in_any_spelling(make, reading.raw("text"), reading.raw("code"))
+
+    def _message_key(
+        self, activation: str, message: str, _words: tuple[str, str], _when: Sent, /
+    ) -> Key:
         """An id of its own tells a message from others, whatever else is said of it."""
         grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
         return Key(second=grows, parts=("act", activation, "msg", message))
@@ -185,7 +186,7 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     def stated(self, reading: Reading, name: str, callback: Callback) -> tuple[Stated | None, Sent]:
         """The time if it makes sense, and as it stands in a key."""
         text = reading.text(name)
-        stated = written(text) or epoch(text) if text is not None else None
+        stated = any_written(text) if text is not None else None
         when = sent(stated, reading.raw(name))
         if stated is not None and stated.makes_sense(zone(self.timezone), callback.received):
             return stated, when
@@ -246,6 +247,31 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         return f"{now.astimezone(zone(self.timezone)):%Y-%m-%d %H:%M:%S}"
 
 
+def _sent_times(reading: Reading, name: str) -> tuple[Sent, ...]:
+    """A time as it stands in keys: first as journals of 0.1 have it, which read fewer forms."""
+    raw = reading.raw(name)
+    times = (sent(read, raw) for read in (written(raw) or epoch(raw), any_written(raw)))
+    return tuple(dict.fromkeys(times))
+
+
+def _at_each(
+    times: Sequence[Sent], about: tuple[str, ...], words: tuple[str, ...], callback: Callback
+) -> tuple[Key, ...]:
+    """The keys for each of these times."""
+    return tuple(
+        key
+        for when in times
+        for key in keys(
+            *about,
+            when.text,
+            *words,
+            second=when.second,
+            otherwise=(),
+            received=callback.received,
+        )
+    )
+
+
 class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
     """https://smsbower.page "Notification via Webhook": three attempts in six minutes."""
 
@@ -289,9 +315,11 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     repeats_code: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://hero-sms.com")
 
-    def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
+    def _message_key(
+        self, activation: str, message: str, words: tuple[str, str], when: Sent, /
+    ) -> Key:
         """Its schema requires `id` without saying of what: hence time, text and code beside it."""
-        parts = ("act", activation, "id", message, reading.raw("text"), reading.raw("code"))
+        parts = ("act", activation, "id", message, *words)
         return Key(second=when.second or 0, parts=parts)
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
