@@ -13,6 +13,7 @@ from . import (
     Kept,
     KeptDelivery,
     KeptOrder,
+    Marks,
     Order,
     Owed,
     Page,
@@ -32,12 +33,14 @@ from . import (
     sqlite_balances,
     sqlite_deliveries,
     sqlite_orders,
+    sqlite_pages,
     sqlite_read,
 )
 from .commit import GroupCommit, Unavailable
 from .event import Attempt, Delivery, State
 from .order import TIME_UP
 from .sqlite_balances import SetBalance
+from .sqlite_credentials import Hidden, log_is_in_clear
 from .sqlite_files import Files
 from .sqlite_open import (
     Begun,
@@ -51,8 +54,9 @@ from .sqlite_open import (
 from .sqlite_orders import Cancel, Expire, Lapse, Move, Place
 from .sqlite_outbox import (
     Arrange,
+    BringForward,
     Clamp,
-    Hasten,
+    Hold,
     Pause,
     Probe,
     Replay,
@@ -63,7 +67,19 @@ from .sqlite_outbox import (
     Take,
 )
 from .sqlite_read import Reader
-from .sqlite_write import BatchWriter, Dismiss, Keep, Note, Op, Record, Reject, Result, Touch
+from .sqlite_write import (
+    BatchWriter,
+    Dismiss,
+    Hide,
+    Keep,
+    LogIsClean,
+    Note,
+    Op,
+    Record,
+    Reject,
+    Result,
+    Touch,
+)
 
 __all__ = ["NoRoom", "SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
 
@@ -167,6 +183,17 @@ class SQLiteJournal:
             self._commits.run(self._writer.look).add_done_callback(_heard)
         self._look_later()
 
+    async def hide_credentials(self, hidden: Hidden, *, limit: int = 1000) -> bool:
+        if await self._commits.submit(Hide(hidden, limit), patient=True):
+            return True
+        if not await self._reader.ask(log_is_in_clear):
+            return False
+        # The log still holds the pages as they were.
+        if await self._commits.run(self._writer.cut_off_log):
+            await self._commits.submit(LogIsClean())
+            return False
+        return True
+
     @property
     def waiting(self) -> int:
         return self._commits.waiting
@@ -223,21 +250,31 @@ class SQLiteJournal:
         *,
         due_at: float | None,
         asked: bool = False,
+        fixed: bool = False,
+        held: bool = False,
     ) -> "asyncio.Future[bool]":
-        op = Settle(delivery, attempt, state, due_at, asked)
+        op = Settle(delivery, attempt, state, due_at, asked, fixed, held)
         return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True, endless=True))
 
-    def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
-        op = Take(sink, limit, now)
+    def take(
+        self, sink: str, *, fresh: bool, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[Delivery]]":
+        op = Take(sink, fresh, limit, now)
         return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(op, endless=True))
 
     def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
         op = Probe(sink, after)
         return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(op, endless=True))
 
-    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
-        op = Hasten(sink, limit, now)
-        return cast("asyncio.Future[int]", self._commits.submit(op, endless=True))
+    def bring_forward(
+        self, sink: str, *, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[int]]":
+        op = BringForward(sink, limit, now)
+        return cast("asyncio.Future[Sequence[int]]", self._commits.submit(op, endless=True))
+
+    def hold(self, ids: Sequence[int]) -> "asyncio.Future[bool]":
+        op = Hold(tuple(ids))
+        return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True, endless=True))
 
     def shift(
         self,
@@ -248,7 +285,9 @@ class SQLiteJournal:
         then: Callable[[bool | Exception], None] = lambda _outcome: None,
     ) -> "asyncio.Future[bool]":
         future = self._commits.submit(
-            Shift(number, by, limit), then=cast("Callable[[Result | Exception], None]", then)
+            Shift(number, by, limit),
+            then=cast("Callable[[Result | Exception], None]", then),
+            endless=True,
         )
         return cast("asyncio.Future[bool]", future)
 
@@ -342,8 +381,10 @@ class SQLiteJournal:
     async def moment(self, name: str) -> float | None:
         return await self._reader.ask(lambda conn: sqlite_read.moment(conn, name))
 
-    async def next_due(self, sink: str) -> float | None:
-        return await self._reader.ask(lambda conn: sqlite_deliveries.next_due(conn, sink))
+    async def next_due(self, sink: str, *, fresh: bool) -> float | None:
+        return await self._reader.ask(
+            lambda conn: sqlite_deliveries.next_due(conn, sink, fresh=fresh)
+        )
 
     async def stats(self) -> Stats:
         return await self._reader.ask(sqlite_read.stats)
@@ -356,6 +397,11 @@ class SQLiteJournal:
     ) -> Page[bytes]:
         return await self._reader.ask(
             lambda conn: sqlite_read.events(conn, wanted, after=after, limit=limit, desc=desc)
+        )
+
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        return await self._reader.ask(
+            lambda conn: sqlite_pages.marks(conn, kind, places, desc=desc)
         )
 
     async def event(self, event_id: str) -> Kept | None:
