@@ -120,7 +120,8 @@ class _Rank(IntEnum):
     BESIDE_A_VERB = 2  # such as `enter`
     NO_WORD = 3
     NUMBERED = 4  # `no. 4829`
-    NEVER = 5
+    LABELLED = 5  # `order 4829`
+    NEVER = 6
 
 
 class _Judged(NamedTuple):
@@ -150,18 +151,27 @@ class _Text:
         after = [one for one in words[index + 1 : index + 3] if "not_one_time" in one.kinds]
         gaps = [self.low[one.end : hit.start] for one in before]
         gaps += [self.low[hit.end : one.start] for one in after]
-        if any(gap.strip(" -") in _OF for gap in gaps):
-            return hit._replace(kinds=_OTHER_CODE)
-        return hit
+        if not any(gap.strip(" -") in _OF for gap in gaps):
+            return hit
+        beyond = after[-1].end if after and gaps[-1].strip(" -") in _OF else hit.end
+        return hit._replace(end=beyond, kinds=_OTHER_CODE)
 
     def code(self) -> Candidate | None:
         if not 0 < len(self.candidates) <= _MOST_CANDIDATES or self._sells():
             return None
         best: dict[str, _Judged] = {}
-        for index in range(len(self.candidates)):
-            judged = self._judge(index)
+        labelled = set()
+        for judged in map(self._judge, range(len(self.candidates))):
             same = canonical_code(self.text[judged.candidate.start : judged.candidate.end])
             best[same] = min(best.get(same, judged), judged)
+            if judged.rank == _Rank.LABELLED:
+                labelled.add(same)
+        # What is an order's number once is none elsewhere, unless it is announced.
+        best = {
+            same: one
+            for same, one in best.items()
+            if one.rank == _Rank.BESIDE or same not in labelled
+        }
         for rank in (_Rank.BESIDE, _Rank.SAME_SENTENCE):
             several = sorted(one for one in best.values() if one.rank == rank)
             if several:
@@ -187,10 +197,11 @@ class _Text:
         before, after = self._before(candidate), self._after(candidate)
         if candidate.capitals:
             after = None
-        if before is not None and before.rank == _Rank.NEVER:
-            return after if after and after.rank == _Rank.BESIDE and self._says_is(after) else never
+        if before is not None and before.rank >= _Rank.LABELLED:
+            is_code = after is not None and after.rank == _Rank.BESIDE and self._says_is(after)
+            return after if after and is_code and before.rank == _Rank.LABELLED else never
         found = [one for one in (before, after) if one is not None]
-        if found and min(found).rank in (_Rank.BESIDE, _Rank.NEVER):
+        if found and min(found).rank in (_Rank.BESIDE, _Rank.LABELLED):
             return min(found)
         if candidate.doubtful:
             return never
@@ -219,13 +230,13 @@ class _Text:
                 break
             rank = self._rank_before(hit, between, candidate)
             judged = _Judged(rank, len(between), candidate)
-            if rank in (_Rank.BESIDE, _Rank.NEVER):
+            if rank in (_Rank.BESIDE, _Rank.LABELLED, _Rank.NEVER):
                 return judged
             if rank == _Rank.BESIDE_A_VERB:
                 verb = verb or judged
             # A word for "number" says nothing alone: the word before it does.
             numbered = numbered or rank == _Rank.NUMBERED
-        return _Judged(_Rank.NEVER, 0, candidate) if numbered and verb is None else verb
+        return _Judged(_Rank.LABELLED, 0, candidate) if numbered and verb is None else verb
 
     def _rank_before(self, hit: KnownWord, between: str, candidate: Candidate) -> _Rank:
         if self._is_time_or_money(hit, between, candidate):
@@ -238,7 +249,7 @@ class _Text:
         if others or (broken and not _DOT.fullmatch(between)):
             return _Rank.NO_WORD
         if hit.kinds & _LABELS and not _APART.search(between):
-            return _Rank.BESIDE if self._is_purpose(hit) else _Rank.NEVER
+            return _Rank.BESIDE if self._is_purpose(hit) else _Rank.LABELLED
         if _VERB in hit.kinds and not broken:
             return _Rank.BESIDE_A_VERB
         return _Rank.NUMBERED if _NUMBER in hit.kinds else _Rank.NO_WORD
@@ -292,7 +303,7 @@ class _Text:
                 if beside or (said and others <= _MOST_WORDS):
                     return _Judged(_Rank.BESIDE, len(between), candidate)
             labelled = labelled or (said and not others and bool(hit.kinds & _LABELS))
-        return _Judged(_Rank.NEVER, 0, candidate) if labelled else None
+        return _Judged(_Rank.LABELLED, 0, candidate) if labelled else None
 
     def _says_is(self, after: _Judged) -> bool:
         end = after.candidate.end
