@@ -1,4 +1,4 @@
-"""Commands about orders: what is known of the numbers that were taken."""
+"""Commands about orders: the numbers that were taken."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,14 +22,14 @@ _IDS = ("request_id", "activation_id", "rental_id")
 
 @click.group(cls=Group)
 def orders() -> None:
-    """What is known of the numbers that were taken."""
+    """Numbers that were taken, and what came to them."""
 
 
 @orders.command("list", example="orders list --state waiting --source herosms")
-@click.option("--state", multiple=True, type=click.Choice(_STATES), help="In this state.")
-@click.option("--source", multiple=True, metavar="NAME", help="Of this source.")
-@click.option("--reference", multiple=True, metavar="TEXT", help="What you call it.")
-@click.option("--number", multiple=True, metavar="NUMBER", help="Of this phone number.")
+@click.option("--state", multiple=True, type=click.Choice(_STATES), help="Orders in this state.")
+@click.option("--source", multiple=True, metavar="NAME", help="Orders of this source.")
+@click.option("--reference", multiple=True, metavar="TEXT", help="Your name for the order.")
+@click.option("--number", multiple=True, metavar="NUMBER", help="Orders of this phone number.")
 @limit_option
 @output_option
 @connection_options
@@ -38,7 +38,7 @@ def list_orders(
 ) -> None:
     """List orders, the newest last.
 
-    An option that is given several times takes any of its values.
+    An option that is given several times matches any of its values.
     """
     asked = {name: list(values) for name, values in filters.items() if values}
     with connect(url, key, "events:read", whole=True) as client:
@@ -90,17 +90,19 @@ def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
 
 @orders.command("add", example="orders add herosms --activation-id 445001 --reference signup-1")
 @click.argument("source")
-@click.option("--request-id", metavar="ID", help="TellABot's id of the request.")
-@click.option("--activation-id", metavar="ID", help="The dialect's id of the activation.")
-@click.option("--rental-id", metavar="ID", help="The provider's id of the rental.")
-@click.option("--number", metavar="NUMBER", help="With its country's code; alone, or with an id.")
-@click.option("--service", metavar="TEXT", help="As the provider calls it: go, Google.")
-@click.option("--country", metavar="US", help="Two letters, as in ISO 3166-1.")
-@click.option("--price", metavar="AMOUNT", help="Such as 1.20.")
-@click.option("--currency", metavar="USD", help="Of the price; else the source's.")
-@click.option("--reference", metavar="TEXT", help="What you call it.")
-@click.option("--label", "labels", multiple=True, metavar="NAME=TEXT", help="To route by.")
-@click.option("--expires", metavar="TIME", help="RFC 3339, or how long from now, such as 30m.")
+@click.option("--request-id", metavar="ID", help="Request id of TellABot.")
+@click.option("--activation-id", metavar="ID", help="Activation id of the provider.")
+@click.option("--rental-id", metavar="ID", help="Rental id of the provider.")
+@click.option("--number", metavar="NUMBER", help="Phone number with country code.")
+@click.option("--service", metavar="TEXT", help="Service as the provider calls it: go, Google.")
+@click.option("--country", metavar="US", help="Country, two letters (ISO 3166-1).")
+@click.option("--price", metavar="AMOUNT", help="Price, such as 1.20.")
+@click.option("--currency", metavar="USD", help="Currency of the price. Default: the source's.")
+@click.option("--reference", metavar="TEXT", help="Your name for the order.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=TEXT", help="Label for routes and filters."
+)
+@click.option("--expires", metavar="TIME", help="End: RFC 3339, or a duration such as 30m.")
 @output_option
 @connection_options
 def add_order(
@@ -112,20 +114,20 @@ def add_order(
     currency: str | None,
     **fields: str | None,
 ) -> None:
-    """Tell an order: its events get what you tell.
+    """Register an order; its details are added to matching events.
 
-    Events that came before it, too. The same again is the same order; what was not known is
-    added. SOURCE is a name of the configuration.
+    Events that came before the order get them too. Registering the same order again adds what is
+    new. SOURCE is the name of a configured source.
     """
     if currency and not price:
-        raise click.UsageError("--currency: of which price? Give --price, too")
-    told: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        raise click.UsageError("--currency needs --price")
+    order: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     if price is not None:
-        told["price"] = {"amount": price, "currency": currency}
+        order["price"] = {"amount": price, "currency": currency}
     if labels:
-        told["labels"] = dict(map(_label, labels))
+        order["labels"] = dict(map(_label, labels))
     with connect(url, key, "subscriptions:write", whole=True) as client:
-        item = client.post("/v1/orders", json=told)
+        item = client.post("/v1/orders", json=order)
     if output == "json":
         print_json(item)
     else:
@@ -143,9 +145,9 @@ def _label(text: str) -> tuple[str, str]:
 @click.argument("order_ids", metavar="ID...", nargs=-1, required=True, type=segment)
 @connection_options
 def cancel_orders(url: str | None, key: str | None, order_ids: Sequence[str]) -> None:
-    """Expect nothing more of orders: they end without an event.
+    """Cancel orders here; they end without an event.
 
-    At the provider nothing is cancelled: do that there.
+    This cancels nothing at the provider.
     """
     with connect(url, key, "subscriptions:write", whole=True) as client:
 
