@@ -98,7 +98,8 @@ class Live:
         return False
 
     def environment(self):
-        foreign = ("SMSHOOK",) if self.covered else ("SMSHOOK", "COVERAGE")
+        # No width of a terminal: a pipe has none.
+        foreign = ("SMSHOOK", "COLUMNS") if self.covered else ("SMSHOOK", "COLUMNS", "COVERAGE")
         kept = {
             name: value
             for name, value in os.environ.items()
