@@ -173,6 +173,9 @@ class WantedDeliveries(msgspec.Struct, frozen=True, kw_only=True):
     """Which deliveries a reader asks for. Empty tuples ask for any."""
 
     state: tuple[State, ...] = ()
+    #: Ids of deliveries whose attempt is under way; what else is taken is read as pending.
+    #: None: what is taken is read as `sending`.
+    under_way: tuple[int, ...] | None = None
     sink: tuple[str, ...] = ()
     #: Ids of events.
     event: tuple[str, ...] = ()
@@ -218,6 +221,16 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     has_more: bool
 
 
+class Marks(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at places of a list."""
+
+    #: By the place that was asked for: the place of the row there, or of the one before it in the
+    #: order of reading, and a text that tells that row from any other.
+    beside: Mapping[int, tuple[int, str]]
+    #: The newest place that was ever given.
+    newest: int
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     #: Since the journal was made.
     events: int
@@ -241,6 +254,8 @@ class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_error_at: float | None = None
     last_error: str | None = None
     last_status: int | None = None
+    #: Something waits because of an outage.
+    held: bool = False
 
 
 class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
@@ -344,15 +359,24 @@ class Journal(Protocol):
         *,
         due_at: float | None,
         asked: bool = False,
+        fixed: bool = False,
+        held: bool = False,
     ) -> "asyncio.Future[bool]":
         """Write down how an attempt went; False: the delivery is no longer ours.
 
-        `asked`: the sink named the time itself, and no success brings it forward.
+        `asked`: the sink named the time itself, and no success brings it forward; `fixed`: by a
+        date, which a step of the clock does not move. `held`: it waits because of an outage, and
+        `bring_forward` finds it.
         """
         ...
 
-    def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
-        """Make due deliveries to that sink ours, oldest first."""
+    def take(
+        self, sink: str, *, fresh: bool, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[Delivery]]":
+        """Make due deliveries to that sink ours, oldest first.
+
+        `fresh`: those that were never tried; else those that were.
+        """
         ...
 
     def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
@@ -362,11 +386,17 @@ class Journal(Protocol):
         """
         ...
 
-    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
-        """Make so many of those that failed at that sink due now, each once; how many they were.
+    def bring_forward(
+        self, sink: str, *, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[int]]":
+        """Make so many held deliveries of that sink due now, the lowest ids first; their ids.
 
-        They are taken as probes: before their time.
+        They are held no more, and taken as probes: before their time.
         """
+        ...
+
+    def hold(self, ids: Sequence[int]) -> "asyncio.Future[bool]":
+        """Mark deliveries that failed: they wait because of an outage."""
         ...
 
     def shift(
@@ -503,8 +533,8 @@ class Journal(Protocol):
         """When it last was; None: never."""
         ...
 
-    async def next_due(self, sink: str) -> float | None:
-        """When the first pending delivery to that sink is due."""
+    async def next_due(self, sink: str, *, fresh: bool) -> float | None:
+        """When the first pending delivery to that sink is due, of those tried never, or before."""
         ...
 
     async def stats(self) -> Stats: ...
@@ -517,6 +547,13 @@ class Journal(Protocol):
         self, wanted: Wanted, *, after: int | None, limit: int, desc: bool
     ) -> Page[bytes]:
         """The events a reader asks for, from a place on."""
+        ...
+
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        """What stands at these places of a list.
+
+        `kind`: `events`, `deliveries`, `orders`, `quarantine` or `rejections`.
+        """
         ...
 
     async def event(self, event_id: str) -> Kept | None: ...
@@ -577,6 +614,7 @@ __all__ = [
     "Kept",
     "KeptDelivery",
     "KeptOrder",
+    "Marks",
     "Order",
     "OrderState",
     "Owed",

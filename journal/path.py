@@ -53,13 +53,16 @@ def value_at(event: object, path: Path) -> object:
     return value
 
 
-def order_at(event: object, path: Path) -> str:
-    """What events are ordered by: the JSON of what is at the path; missing is a value of its own.
+def order_at(event: object, path: Path) -> str | None:
+    """Return what an event is ordered by: the JSON of the value at the path.
 
-    Not null's: an event that has no such field waits for no event whose field is null.
+    None where the value is null or missing: such events are delivered in no order, because one
+    that fails would hold back all others that say nothing.
     """
     value = value_at(event, path)
-    return "" if value is MISSING else msgspec.json.encode(value, order="sorted").decode()
+    if value is MISSING or value is None:
+        return None
+    return msgspec.json.encode(value, order="sorted").decode()
 
 
 def data_fields() -> tuple[str, ...]:

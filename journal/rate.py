@@ -23,6 +23,10 @@ class Bucket:
         self._ahead = (max(1.0, rate.count) - 1) * self._every + _ROUNDING
         self._full_at = now()
 
+    def wait(self) -> float:
+        """Return the seconds until one more is allowed."""
+        return max(0.0, self._full_at - self._ahead - self._now())
+
     def take(self) -> float:
         """0.0 where one more is allowed, else the seconds until it would be."""
         now = self._now()

@@ -13,6 +13,7 @@ from . import (
     Kept,
     KeptDelivery,
     KeptOrder,
+    Marks,
     Order,
     Owed,
     Page,
@@ -32,6 +33,7 @@ from . import (
     sqlite_balances,
     sqlite_deliveries,
     sqlite_orders,
+    sqlite_pages,
     sqlite_read,
 )
 from .commit import GroupCommit, Unavailable
@@ -52,8 +54,9 @@ from .sqlite_open import (
 from .sqlite_orders import Cancel, Expire, Lapse, Move, Place
 from .sqlite_outbox import (
     Arrange,
+    BringForward,
     Clamp,
-    Hasten,
+    Hold,
     Pause,
     Probe,
     Replay,
@@ -247,21 +250,31 @@ class SQLiteJournal:
         *,
         due_at: float | None,
         asked: bool = False,
+        fixed: bool = False,
+        held: bool = False,
     ) -> "asyncio.Future[bool]":
-        op = Settle(delivery, attempt, state, due_at, asked)
+        op = Settle(delivery, attempt, state, due_at, asked, fixed, held)
         return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True, endless=True))
 
-    def take(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[Sequence[Delivery]]":
-        op = Take(sink, limit, now)
+    def take(
+        self, sink: str, *, fresh: bool, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[Delivery]]":
+        op = Take(sink, fresh, limit, now)
         return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(op, endless=True))
 
     def probe(self, sink: str, *, after: int = 0) -> "asyncio.Future[Sequence[Delivery]]":
         op = Probe(sink, after)
         return cast("asyncio.Future[Sequence[Delivery]]", self._commits.submit(op, endless=True))
 
-    def hasten(self, sink: str, *, limit: int, now: float) -> "asyncio.Future[int]":
-        op = Hasten(sink, limit, now)
-        return cast("asyncio.Future[int]", self._commits.submit(op, endless=True))
+    def bring_forward(
+        self, sink: str, *, limit: int, now: float
+    ) -> "asyncio.Future[Sequence[int]]":
+        op = BringForward(sink, limit, now)
+        return cast("asyncio.Future[Sequence[int]]", self._commits.submit(op, endless=True))
+
+    def hold(self, ids: Sequence[int]) -> "asyncio.Future[bool]":
+        op = Hold(tuple(ids))
+        return cast("asyncio.Future[bool]", self._commits.submit(op, patient=True, endless=True))
 
     def shift(
         self,
@@ -272,7 +285,9 @@ class SQLiteJournal:
         then: Callable[[bool | Exception], None] = lambda _outcome: None,
     ) -> "asyncio.Future[bool]":
         future = self._commits.submit(
-            Shift(number, by, limit), then=cast("Callable[[Result | Exception], None]", then)
+            Shift(number, by, limit),
+            then=cast("Callable[[Result | Exception], None]", then),
+            endless=True,
         )
         return cast("asyncio.Future[bool]", future)
 
@@ -366,8 +381,10 @@ class SQLiteJournal:
     async def moment(self, name: str) -> float | None:
         return await self._reader.ask(lambda conn: sqlite_read.moment(conn, name))
 
-    async def next_due(self, sink: str) -> float | None:
-        return await self._reader.ask(lambda conn: sqlite_deliveries.next_due(conn, sink))
+    async def next_due(self, sink: str, *, fresh: bool) -> float | None:
+        return await self._reader.ask(
+            lambda conn: sqlite_deliveries.next_due(conn, sink, fresh=fresh)
+        )
 
     async def stats(self) -> Stats:
         return await self._reader.ask(sqlite_read.stats)
@@ -380,6 +397,11 @@ class SQLiteJournal:
     ) -> Page[bytes]:
         return await self._reader.ask(
             lambda conn: sqlite_read.events(conn, wanted, after=after, limit=limit, desc=desc)
+        )
+
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        return await self._reader.ask(
+            lambda conn: sqlite_pages.marks(conn, kind, places, desc=desc)
         )
 
     async def event(self, event_id: str) -> Kept | None:

@@ -17,6 +17,14 @@ from .sqlite_rows import deliver, insert
 #: The part of an order that is not over, as the partial index has it.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
 
+#: The plus leads to the partial indexes, not through all that was delivered.
+FIRST_UNFINISHED = (
+    "select min(id) from ("
+    "select min(+id) as id from deliveries where state = 'pending' and attempts = 0"
+    " union all select min(+id) from deliveries where state = 'pending' and attempts > 0"
+    " union all select min(+id) from deliveries where state = 'sending')"
+)
+
 
 class Settle(msgspec.Struct, frozen=True):
     delivery: Delivery
@@ -25,10 +33,16 @@ class Settle(msgspec.Struct, frozen=True):
     due_at: float | None
     #: The sink named the time itself: no success brings it forward.
     asked: bool = False
+    #: By a date: a step of the wall clock does not move it.
+    fixed: bool = False
+    #: It waits because of an outage: the sink's recovery brings it forward.
+    held: bool = False
 
 
 class Take(msgspec.Struct, frozen=True):
     sink: str
+    #: Those that were never tried, or the others.
+    fresh: bool
     limit: int
     now: float
 
@@ -39,10 +53,14 @@ class Probe(msgspec.Struct, frozen=True):
     after: int = 0
 
 
-class Hasten(msgspec.Struct, frozen=True):
+class BringForward(msgspec.Struct, frozen=True):
     sink: str
     limit: int
     now: float
+
+
+class Hold(msgspec.Struct, frozen=True):
+    ids: tuple[int, ...]
 
 
 class Shift(msgspec.Struct, frozen=True):
@@ -102,9 +120,20 @@ class Arrange(msgspec.Struct, frozen=True):
 
 
 OutboxOp = (
-    Settle | Take | Probe | Hasten | Shift | Clamp | Replay | Retry | Pause | Resume | Arrange
+    Settle
+    | Take
+    | Probe
+    | BringForward
+    | Hold
+    | Shift
+    | Clamp
+    | Replay
+    | Retry
+    | Pause
+    | Resume
+    | Arrange
 )
-OutboxResult = bool | int | State | Replayed | tuple[Delivery, ...] | None
+OutboxResult = bool | int | State | Replayed | tuple[int, ...] | tuple[Delivery, ...] | None
 
 
 class Owing(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,6 +255,7 @@ class Outbox:
         row = (
             *(self.last_id, event.seq, owed.sink, state, 0, due_at),
             *(self._start if taken else None, event.at, owed.ordering, event.replay, 0, None),
+            *(0, 0),
         )
         if owed.ordering is None:
             self._rows.append(row)
@@ -257,11 +287,14 @@ class Outbox:
     def settle(self, op: Settle) -> bool:
         """Fenced by owner and attempts: only who took it last is believed."""
         delivery = op.delivery
-        attempts = delivery.attempts + (op.attempt is not None)
+        counts = op.attempt is not None and not op.attempt.probes
+        attempts = delivery.attempts + counts
         if not (self._was_delivered(delivery) if _is_delivered(op) else self._settle(op, attempts)):
             return False
-        if op.attempt is not None:
+        if op.attempt is not None and counts:
             self._attempt(delivery, attempts, op.attempt)
+        elif op.attempt is not None:
+            self._probe(delivery, attempts + 1, op.attempt)
         self._counts["deliveries.sending"] -= 1
         self._counts[f"deliveries.{op.state}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
@@ -276,12 +309,14 @@ class Outbox:
         return True
 
     def _settle(self, op: Settle, attempts: int) -> bool:
-        due_at = None if op.due_at is None else op.due_at - self._lag(op.delivery.id)
+        lag = 0.0 if op.fixed else self._lag(op.delivery.id)
+        due_at = None if op.due_at is None else op.due_at - lag
         changed = self._conn.execute(
             "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
+            " fixed = ?, held = ?,"
             " owner = null where id = ? and owner = ? and attempts = ? and state = 'sending'",
             (
-                *(op.state, attempts, due_at, due_at if op.asked else None),
+                *(op.state, attempts, due_at, due_at if op.asked else None, op.fixed, op.held),
                 *(op.delivery.id, self._start, op.delivery.attempts),
             ),
         ).rowcount
@@ -302,6 +337,19 @@ class Outbox:
             )
         )
 
+    def _probe(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
+        self._results.setdefault(delivery.sink, _Results()).add(attempt)
+        self._conn.execute(
+            "insert into probes values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set"
+            " at = excluded.at, outcome = excluded.outcome, status = excluded.status,"
+            " error = excluded.error, took_ms = excluded.took_ms, answer = excluded.answer,"
+            " count = count + excluded.count",
+            (
+                *(delivery.id, n, attempt.at, attempt.outcome, attempt.status, attempt.error),
+                *(attempt.took_ms, attempt.answer, attempt.probes),
+            ),
+        )
+
     def _advance(self, sink: str, ordering: str) -> None:
         """The first of those that waited for their turn has it: it was due when it was accepted."""
         self._conn.execute(
@@ -313,22 +361,36 @@ class Outbox:
         )
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
-        due = "sink = ? and state = 'pending' and due_at <= ? order by due_at, id limit ?"
-        return self._make_ours(op.sink, due, (op.sink, op.now, op.limit), now=op.now)
+        tried = "attempts = 0" if op.fresh else "attempts > 0"
+        due = f"sink = ? and state = 'pending' and {tried} and due_at <= ?"
+        values: list[object] = [op.sink, op.now]
+        for shifting in self.shifts.values():
+            if shifting.done < shifting.last:
+                # What lags behind must not look as if it were due.
+                due += " and due_at + ? * (id > ? and id <= ? and not fixed) <= ?"
+                values += [shifting.by, shifting.done, shifting.last, op.now]
+        which = f"{due} order by due_at, id limit ?"
+        return self._make_ours(op.sink, which, (*values, op.limit), now=op.now)
 
     def probe(self, op: Probe) -> tuple[Delivery, ...]:
-        failed = (
-            "sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
-            " and id > ? order by id limit 1"
-        )
-        values = (op.sink, op.after)
-        due_at = self._conn.execute(
-            f"select coalesce(scheduled_at, due_at) from deliveries where {failed}",  # noqa: S608 - our words
-            values,
+        row = self._conn.execute(
+            "select id, due_at, scheduled_at, fixed from deliveries"
+            " where sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
+            " and id > ? order by id limit 1",
+            (op.sink, op.after),
         ).fetchone()
-        return tuple(
-            msgspec.structs.replace(delivery, due_at=due_at[0] + self._lag(delivery.id))
-            for delivery in self._make_ours(op.sink, failed, values)
+        if row is None:
+            return ()
+        id_, due_at, scheduled_at, fixed = row
+        lag = 0.0 if fixed else self._lag(id_)
+        [delivery] = self._make_ours(op.sink, "id = ?", (id_,))
+        return (
+            msgspec.structs.replace(
+                delivery,
+                due_at=(due_at if scheduled_at is None else scheduled_at) + lag,
+                asked=due_at == scheduled_at,
+                fixed=bool(fixed),
+            ),
         )
 
     def _make_ours(
@@ -350,6 +412,28 @@ class Outbox:
         rows.sort(key=operator.itemgetter(0))
         return tuple(_delivery(sink, row, now, self._lag(row[0])) for row in rows)
 
+    def bring_forward(self, op: BringForward) -> tuple[int, ...]:
+        rows = self._conn.execute(
+            "select id from deliveries where sink = ? and state = 'pending' and held = 1"
+            " and due_at is not null order by id limit ?",
+            (op.sink, op.limit),
+        ).fetchall()
+        self._conn.executemany(
+            "update deliveries set held = 0, scheduled_at = due_at, due_at = min(due_at, ?)"
+            " where id = ?",
+            [(op.now - self._lag(id_), id_) for (id_,) in rows],
+        )
+        return tuple(id_ for (id_,) in rows)
+
+    def hold(self, op: Hold) -> bool:
+        """Those of them that wait for their next attempt; not what the sink named a time for."""
+        self._conn.executemany(
+            "update deliveries set held = 1"
+            " where id = ? and state = 'pending' and attempts > 0 and scheduled_at is null",
+            [(id_,) for id_ in op.ids],
+        )
+        return True
+
     # --- when the wall clock jumps --------------------------------------------------------
 
     def shift(self, op: Shift) -> bool:
@@ -364,8 +448,8 @@ class Outbox:
         begin = max(shifting.done, self._first_unfinished() - 1)
         done = min(begin + op.limit, shifting.last)
         self._conn.execute(
-            "update deliveries set due_at = due_at + ?, scheduled_at = scheduled_at + ?,"
-            " accepted_at = accepted_at + ?"
+            "update deliveries set due_at = due_at + iif(fixed, 0, ?),"
+            " scheduled_at = scheduled_at + iif(fixed, 0, ?), accepted_at = accepted_at + ?"
             " where id > ? and id <= ? and state in ('pending', 'sending')",
             (op.by, op.by, op.by, begin, done),
         )
@@ -378,11 +462,7 @@ class Outbox:
         )
 
     def _first_unfinished(self) -> int:
-        # The plus leads to the partial index of each state, not through all that was delivered.
-        row = self._conn.execute(
-            "select min(id) from (select min(+id) as id from deliveries where state = 'pending'"
-            " union all select min(+id) from deliveries where state = 'sending')"
-        ).fetchone()
+        row = self._conn.execute(FIRST_UNFINISHED).fetchone()
         return int(row[0] or self.last_id + 1)
 
     def _lag(self, delivery_id: int) -> float:
@@ -407,18 +487,6 @@ class Outbox:
                 *(op.sink, op.now, op.asked, op.longest),
             ),
         ).rowcount
-
-    def hasten(self, op: Hasten) -> int:
-        rows = self._conn.execute(
-            "select id from deliveries where sink = ? and state = 'pending' and due_at > ?"
-            " and attempts > 0 and scheduled_at is null limit ?",
-            (op.sink, op.now, op.limit),
-        ).fetchall()
-        self._conn.executemany(
-            "update deliveries set scheduled_at = due_at, due_at = ? where id = ?",
-            [(op.now - self._lag(id_), id_) for (id_,) in rows],
-        )
-        return len(rows)
 
     # --- what a person asks for -----------------------------------------------------------
 
@@ -449,7 +517,7 @@ class Outbox:
         now = op.now - self._lag(op.delivery)
         self._conn.execute(
             "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
-            " begun = attempts,"
+            " begun = attempts, fixed = 0, held = 0,"
             " accepted_at = ?, ordering = ? where id = ?",
             (now, now, ordering, op.delivery),
         )
@@ -561,7 +629,8 @@ _VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
     Settle: Outbox.settle,
     Take: Outbox.take,
     Probe: Outbox.probe,
-    Hasten: Outbox.hasten,
+    BringForward: Outbox.bring_forward,
+    Hold: Outbox.hold,
     Shift: Outbox.shift,
     Clamp: Outbox.clamp,
     Replay: Outbox.replay,

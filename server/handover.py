@@ -21,7 +21,7 @@ def hand_over(
     for one in owed:
         worker = workers[one.sink]
         if not one.taken:
-            worker.note(at + one.wait)
+            worker.wake_at(at + one.wait, fresh=True)
         elif one.sink not in handed:
             worker.forget(one)  # it waits for another of its order
 

@@ -66,12 +66,15 @@ class Redelivery:
 
     async def retry(self, delivery_id: int, sink: str) -> Retried:
         """Make it due now, where it is neither delivered nor being sent."""
+        worker = self._workers.get(sink)
+        if worker is not None:
+            # What only waits in its queue is pending: in the journal its schedule begins again.
+            worker.put_back(delivery_id)
         now = self._now()
         state = await self._journal.retry(delivery_id, now=now)
         # Read before its worker hears of it: a moment later it is being sent, or has been.
         try:
             return Retried(state, await self._journal.delivery(delivery_id))
         finally:
-            worker = self._workers.get(sink)
             if state is State.PENDING and worker is not None:
-                worker.note(now)
+                worker.wake_at(now)

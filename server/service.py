@@ -37,6 +37,7 @@ from receiver.sampled import Sampled
 from routes.table import compile_table
 from sinks.attempt import Clock, real_clock
 from sinks.health import Pause
+from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.sink import Sink
 from sinks.worker import Worker
 
@@ -247,7 +248,7 @@ async def _run(
     )
     if journal is None:
         leave(0)
-    workers = await _workers(config.sinks, journal, real_clock(random.random, clock))
+    workers = await _workers(config.sinks, journal, real_clock(random.random, clock), identity)
     service = Service(config, journal, identity, workers, clock)
     await service.orders.load()
     await service.balances.load()
@@ -311,18 +312,24 @@ class Health:
             self.give_up(part, type(exc).__name__)
 
 
-async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) -> dict[str, Worker]:
+async def _workers(
+    sinks: Mapping[str, Sink], journal: Journal, clock: Clock, identity: Identity
+) -> dict[str, Worker]:
     """As the journal knows them: paused ones stay so, and what is owed is in the order of now."""
     records = await journal.sinks()
     workers = {}
     for name, sink in sinks.items():
         record = records.get(name)
         await journal.arrange(name, ordered_by=sink.ordered_by)
+        # The clock was wrong when it was made due, or the schedule is a shorter one now.
+        await journal.clamp(
+            name, now=clock.now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER
+        )
         if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
             # Nothing would ever resume it.
             await journal.resume(name)
             record = msgspec.structs.replace(record, paused=None)
-        workers[name] = Worker(name, sink, journal, clock, record)
+        workers[name] = Worker(name, sink, journal, clock, record, shown=identity.delivery_id)
     return workers
 
 

@@ -36,10 +36,9 @@ def real_clock(chance: Callable[[], float], wall: WallClock | None = None) -> Cl
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
-    #: By the clock that only goes forward.
-    began: float
-    #: Seconds that the sink asked to be left alone.
+    #: Seconds that the sink asked to be left alone; `by_date`: until a date, counted from `at`.
     retry_after: float | None = None
+    by_date: bool = False
 
 
 class Attempts:
@@ -57,15 +56,15 @@ class Attempts:
         try:
             receipt = await self._sent(send, event_id, body, number, replay=replay, at=at)
         except Refused as exc:
-            return Tried(attempt=self._ended(at, began, "refused", exc), began=began)
+            return Tried(attempt=self._ended(at, began, "refused", exc))
         except Failed as exc:
             asked = exc.retry_after
             return Tried(
                 attempt=self._ended(at, began, "failed", exc),
-                began=began,
                 retry_after=asked if isinstance(asked, int | float) else None,
+                by_date=exc.by_date,
             )
-        return Tried(attempt=self._ended(at, began, "delivered", receipt), began=began)
+        return Tried(attempt=self._ended(at, began, "delivered", receipt))
 
     def outgoing(
         self, event_id: str, body: bytes, *, number: int, replay: bool, at: float

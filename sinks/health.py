@@ -36,28 +36,15 @@ class Health:
         self._ticks, self._pause_after = ticks, pause_after
         #: Since when nothing succeeded.
         self._failing_since = None if failing_for is None else ticks() - failing_for
-        #: What failed after an outage of days is an outage of its own: it is probed anew.
-        self._probing_since = -math.inf if failing_for is None else ticks()
         self._probed_at = -math.inf
-        #: When its last outage ended.
-        self._back_at = -math.inf
         #: Until then the sink has asked to be left alone.
         self._quiet_until = -math.inf
         #: Until then it has asked so of everything: there were too many.
         self._throttled_until = -math.inf
         self.paused = paused
 
-    def succeeded(self) -> float:
-        """Seconds for which nothing had; 0.0: the one before did, too."""
-        since, self._failing_since = self._failing_since, None
-        if since is None:
-            return 0.0
-        self._back_at = self._ticks()
-        return self._back_at - since
-
-    def is_back_since(self, began: float) -> bool:
-        """Whether an outage ended after that: what began before and failed says nothing of now."""
-        return began < self._back_at
+    def succeeded(self) -> None:
+        self._failing_since = None
 
     def begin_anew(self) -> None:
         """Resumed: what was before, a wish to be left alone too, says nothing any more."""
@@ -66,7 +53,7 @@ class Health:
 
     def failed(self) -> None:
         if self._failing_since is None:
-            self._failing_since = self._probing_since = self._ticks()
+            self._failing_since = self._ticks()
 
     def asked_to_wait(self, seconds: float, *, everything: bool) -> None:
         """By Retry-After; `everything`: not only what it answered so."""
@@ -91,17 +78,20 @@ class Health:
             return False
         return self._ticks() - self._failing_since >= self._pause_after.failing_for
 
-    def takes_probe(self) -> bool:
-        """Whether one delivery is to be tried now, whatever its schedule says."""
-        if not self._probe_is_due():
+    def takes_probe(self, down_since: float | None) -> bool:
+        """Whether one delivery is to be tried now, whatever its schedule says.
+
+        `down_since`: when the outage began, in ticks; None: there is none.
+        """
+        if not self._probe_is_due(down_since):
             return False
         self._probed_at = self._ticks()
         return True
 
-    def _probe_is_due(self) -> bool:
+    def _probe_is_due(self, down_since: float | None) -> bool:
         now = self._ticks()
         if self.paused is Pause.OPERATOR or now < self._quiet_until:
             return False
         if self.paused is Pause.FAILING and self._pause_after is not None:
             return now - self._probed_at >= self._pause_after.probe_every
-        return self._failing_since is not None and now - self._probing_since < PROBE_FOR
+        return down_since is not None and now - down_since < PROBE_FOR

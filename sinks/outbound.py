@@ -145,6 +145,7 @@ def confirmed(answer: Answer, *, now: float) -> Receipt:
         status=answer.status,
         answer=answer.beginning,
         retry_after=_seconds(answer, now),
+        by_date=not (answer.retry_after or "").strip().removeprefix("-").isdigit(),
     )
 
 

@@ -53,6 +53,12 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         scheduled = self._scheduled(failures)
         return None if scheduled is None else scheduled * (1 + _SPREAD * chance())
 
+    @property
+    def longest(self) -> float:
+        """The longest wait of all, in seconds, with what chance may add."""
+        waits = _DEFAULT if self.schedule is None else self.schedule
+        return float(self._max_wait if self._doubles else max(waits)) * (1 + _SPREAD)
+
     def due(
         self,
         failures: int,

@@ -56,11 +56,13 @@ class Failed(Exception):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        by_date: bool = False,
         answer: bytes = b"",
     ) -> None:
         super().__init__(word)
-        self.word, self.status, self.retry_after = word, status, retry_after
-        self.answer = answer
+        self.word, self.status, self.answer = word, status, answer
+        #: Seconds; `by_date`: from the begin of the attempt until a date that the sink named.
+        self.retry_after, self.by_date = retry_after, by_date
 
 
 class Refused(Exception):

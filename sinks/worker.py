@@ -2,37 +2,35 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 import structlog
 
-from journal import Journal, Owed, SinkRecord
+from journal import Journal, KeptDelivery, Owed, SinkRecord
 from journal.commit import Broken, Unavailable, Unfit
-from journal.event import Attempt, Delivery, State
+from journal.event import Attempt, Delivery, State, WaitsFor
 from journal.path import order_at, parse
 from journal.rate import Bucket
 
 from .attempt import Attempts, Clock, Tried
+from .described import described
 from .health import PROBE_EVERY, Health, Pause
+from .lanes import Lane, Lanes, Taken
+from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
 
-#: Deliveries of one sink that are held in memory; what is owed beyond waits in the journal.
+#: First attempts of one sink that are held in memory; what is owed beyond waits in the journal.
 CAPACITY = 1000
 #: How many are read from the journal at once: it keeps places for them while it asks, and what is
 #: accepted meanwhile needs places too.
 TAKEN_AT_ONCE = 100
-#: Seconds between looks at the journal where it could not answer, and at the clock: a wall clock
-#: that jumps must not leave what is due asleep.
+#: Deliveries that are tried again have places of their own, and take none from first attempts.
+RETRIED = 100
+#: Seconds between looks at the journal where it could not answer, and at the clock.
 PAUSE = 1.0
 LONGEST_SLEEP = 30.0
-#: Seconds between two times that a success brings forward what failed: longer and longer, up to
-#: the last, while others succeed and something fails all the same. That has itself to blame.
-HASTEN_EVERY = 1.0
-HASTEN_SELDOM = 60.0
-#: Deliveries whose time is moved in one transaction.
-HASTENED_AT_ONCE = 1000
 #: The status of a sink that is asked too often (RFC 6585, 4): it means whatever is sent to it.
 _TOO_MANY = 429
 
@@ -43,16 +41,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What an attempt makes of its delivery."""
 
     state: State
-    #: None: there was none, or one that does not count.
+    #: None: there was none.
     attempt: Attempt | None = None
-    #: When that attempt began, by the clock that only goes forward.
-    began: float = math.inf
     #: When it is tried again.
     due_at: float | None = None
+    #: How far the wall clock had jumped when `due_at` was made.
+    stamp: float = 0.0
     #: It was not sent: what becomes of it says nothing of the sink.
     unsent: bool = False
-    #: The sink named `due_at` itself.
+    #: The sink named `due_at` itself; `fixed`: by a date, which no step of the clock moves.
     asked: bool = False
+    fixed: bool = False
+    #: It waits because of an outage.
+    held: bool = False
 
 
 class Tested(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +67,7 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
 class Worker:
     """Delivers to one sink; a slow one fills nobody's queue but its own.
 
-    `record` is what the journal knows of the sink's name.
+    `record` is what the journal knows of the sink's name; `shown` names a delivery in the log.
     """
 
     def __init__(
@@ -76,31 +77,34 @@ class Worker:
         journal: Journal,
         clock: Clock,
         record: SinkRecord | None = None,
+        shown: Callable[[int], str] = str,
     ) -> None:
-        self.name = name
+        self.name, self._shown = name, shown
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
         self._health = _health(sink, clock, record)
+        self._recovery = Recovery(
+            clock.ticks,
+            down=self._health.is_failing,
+            holds=record is not None and record.held,
+        )
         self._order = None if sink.ordered_by is None else parse(sink.ordered_by)
         self._bucket = None if sink.rate is None else Bucket(sink.rate, clock.ticks)
         self._pace = asyncio.Lock()  # whoever waits for the rate waits in a line
-        self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
-        #: Places: in the queue, being sent or settled, and kept for what a batch may still bring.
-        self._held = 0
-        self._busy = 0  # being sent, or sent and not settled
+        self._lanes = Lanes(sink.concurrency, fresh=CAPACITY, retried=RETRIED)
+        #: Attempts under way, and those whose outcome is not written down yet, by delivery.
+        self._under_way: set[int] = set()
+        self._busy = 0  # those, and what is given back
         self._idle = asyncio.Event()
         self._idle.set()
-        self._next_due: float | None = 0.0  # 0: the journal has not been asked yet
         self._awake = asyncio.Event()
+        self._recovering = asyncio.Event()
         self._settling: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
         self._closing = False
-        #: Something in the journal may be waiting because of failures.
-        self._held_up = self._health.is_failing
-        self._hastened_at, self._hasten_every = -math.inf, HASTEN_EVERY
         #: The delivery that a paused sink was last tried with.
         self._probed = 0
-        #: The sum of the clock's jumps up to which the journal handed deliveries out.
-        self._shifted = 0.0
+        #: The sum of the clock's jumps up to which the journal handed new deliveries over.
+        self._shifted = clock.jumped()
         #: While the sink is open.
         self._send: Send | None = None
 
@@ -113,6 +117,27 @@ class Worker:
         """Nothing succeeded since its last failure."""
         return self._health.is_failing
 
+    @property
+    def under_way(self) -> Sequence[int]:
+        """The ids of deliveries whose attempt is under way."""
+        return tuple(self._under_way)
+
+    def is_under_way(self, delivery_id: int) -> bool:
+        return delivery_id in self._under_way
+
+    def waits_for(self, kept: KeptDelivery) -> WaitsFor:
+        """Return what a delivery waits for that is pending, or taken and not under way."""
+        if self._health.paused is not None:
+            return WaitsFor.PAUSE
+        if kept.state is State.PENDING:
+            if kept.due_at is None:
+                return WaitsFor.ORDER
+            if kept.due_at > self._clock.now():
+                return WaitsFor.RETRY
+        if self._health.throttled_for or (self._bucket is not None and self._bucket.wait()):
+            return WaitsFor.RATE
+        return WaitsFor.SLOT
+
     # --- handing over ---------------------------------------------------------------------
 
     def owe(self, event: Mapping[str, object]) -> Owed:
@@ -123,32 +148,47 @@ class Worker:
         """
         wait = self._sink.retry.wait(0, self._clock.chance) or 0.0
         open_ = not (self._is_shut() or self._health.throttled_for)
-        taken = not wait and open_ and self._held < CAPACITY
-        self._held += taken
+        taken = not wait and open_ and self._lanes.fresh.room > 0
+        self._lanes.fresh.held += taken
         ordering = None if self._order is None else order_at(event, self._order)
         return Owed(sink=self.name, taken=taken, wait=wait, ordering=ordering)
 
     def forget(self, owed: Owed) -> None:
         """It is not handed over: a duplicate, or one that waits for another, or not recorded."""
-        self._held -= owed.taken
+        self._lanes.fresh.held -= owed.taken
 
     def hand(self, delivery: Delivery) -> None:
-        """It is recorded and taken: send it."""
-        self._queue.put_nowait(delivery)
+        """It is recorded and taken: send it. Called in the order of the journal's results."""
+        self._lanes.put(Taken(delivery, self._shifted))
 
-    def note(self, due_at: float) -> None:
-        """Something in the journal is due then."""
-        if self._next_due is None or due_at < self._next_due:
-            self._next_due = due_at
-            self._awake.set()
+    def wake_at(self, due_at: float, *, fresh: bool | None = None) -> None:
+        """Something in the journal is due then: a first attempt, a retried one, or either."""
+        for lane in self._lanes:
+            if fresh in (None, lane.fresh) and (lane.next_due is None or due_at < lane.next_due):
+                lane.next_due = due_at
+                self._awake.set()
+
+    def put_back(self, delivery_id: int) -> None:
+        """Give a delivery back that waits here: the next operation of the journal finds it pending.
+
+        One that is not here, or whose attempt is under way, is left alone.
+        """
+        for lane in self._lanes:
+            for taken in lane.queue:
+                if taken.delivery.id == delivery_id:
+                    lane.queue.remove(taken)
+                    self._give_back(taken)
+                    return
 
     def shift(self, by: float) -> None:
-        """The clock jumped by `by` seconds; what the journal hands out has the new time."""
+        """Note that the clock jumped: deliveries that are handed over from now on know of it."""
         self._shifted += by
 
     def look_again(self) -> None:
         """Ask the journal what is due: times there were moved."""
-        self.note(self._clock.now())
+        for lane in self._lanes:
+            lane.next_due = 0.0
+        self._awake.set()
 
     # --- steering -------------------------------------------------------------------------
 
@@ -166,8 +206,7 @@ class Worker:
         if by is not None and not changed:
             return
         self._health.begin_anew()
-        self.note(self._clock.now())
-        self._awake.set()
+        self.look_again()
         log.info("sink.resumed", sink=self.name)
 
     async def test(self, event_id: str, body: bytes) -> Tested:
@@ -187,11 +226,13 @@ class Worker:
     async def run(self, send: Send) -> None:
         """Deliver until cancelled."""
         self._send = send
-        self._next_due = 0.0  # who was cut off while it asked the journal has not heard
+        for lane in self._lanes:
+            lane.next_due = 0.0  # who was cut off while it asked the journal has not heard
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._feed())
                 tasks.create_task(self._probe())
+                tasks.create_task(self._recover())
                 for _ in range(self._sink.concurrency):
                     tasks.create_task(self._send_all(send))
         finally:
@@ -208,20 +249,27 @@ class Worker:
     async def _feed(self) -> None:
         """Read what fell due and what the queue had no room for."""
         while True:
-            await self._until_due()
+            lane = await self._until_due()
             try:
-                await self._take()
+                await self._take(lane)
             except Broken:
                 return
             except Unavailable:
                 await asyncio.sleep(PAUSE)
-                self._next_due = 0.0  # what it would have told is not known
+                lane.next_due = 0.0  # what it would have told is not known
 
-    async def _until_due(self) -> None:
-        while self._is_shut() or not self._room() or self._wait() > 0:
+    async def _until_due(self) -> Lane:
+        """Wait until the journal has something to send; first attempts go first."""
+        while True:
+            waits = [(self._wait(lane), lane) for lane in self._lanes if lane.room > 0]
+            if not self._is_shut():
+                for wait, lane in waits:
+                    if not wait:
+                        return lane
             self._awake.clear()
+            sleep = min([LONGEST_SLEEP, *(wait for wait, _ in waits)])
             try:
-                async with asyncio.timeout(min(self._wait(), LONGEST_SLEEP) or PAUSE):
+                async with asyncio.timeout(sleep or PAUSE):
                     await self._awake.wait()
             except TimeoutError:
                 continue
@@ -229,14 +277,11 @@ class Worker:
     def _is_shut(self) -> bool:
         return self._closing or self._health.paused is not None
 
-    def _wait(self) -> float:
+    def _wait(self, lane: Lane) -> float:
         """Seconds until something is due; where nothing is known to be, a long time."""
-        if self._next_due is None:
+        if lane.next_due is None:
             return LONGEST_SLEEP
-        return max(0.0, self._next_due - self._clock.now(), self._health.throttled_for)
-
-    def _room(self) -> int:
-        return CAPACITY - self._held
+        return max(0.0, lane.next_due - self._clock.now(), self._health.throttled_for)
 
     async def _probe(self) -> None:
         """Try a sink that is down with its oldest delivery, before its schedule says so."""
@@ -244,8 +289,10 @@ class Worker:
         every = min(PROBE_EVERY, pause_after.probe_every) if pause_after else PROBE_EVERY
         while True:
             await asyncio.sleep(every)
-            has_slot = self._busy < self._sink.concurrency and self._room() and not self._closing
-            if not has_slot or not self._health.takes_probe():
+            has_slot = self._lanes.has_idle_slot() and self._lanes.retried.room > 0
+            if not has_slot or self._closing:
+                continue
+            if not self._health.takes_probe(self._recovery.down_since):
                 continue
             try:
                 await self._take_probe()
@@ -255,86 +302,113 @@ class Worker:
                 continue
 
     async def _take_probe(self) -> None:
-        self._held += 1
-        # A sink that is paused is not tried with one delivery for ever: it may be that one's fault.
-        after = self._probed if self._health.paused else 0
-        probing = self._journal.probe(self.name, after=after)
-        probing.add_done_callback(lambda done: self._taken(done, 1))
-        found = await asyncio.shield(probing)
-        self._probed = found[0].id if found else 0
-        if found or not self._health.paused:
+        if not self._health.paused:
+            await self._taking(self._lanes.retried, 1, self._journal.probe(self.name))
             return
-        # All that failed had their turn: now one that came since.
-        self._held += 1
+        # A sink that is paused is not tried with one delivery for ever: it may be that one's fault.
+        if await self._take_paused_probe():
+            return
+        # All that failed had their turn: now one that came since, else the first of them again.
         now = self._clock.now()
-        taking = self._journal.take(self.name, limit=1, now=now)
-        taking.add_done_callback(lambda done: self._taken(done, 1, probe_of=now))
-        await asyncio.shield(taking)
+        taking = self._journal.take(self.name, fresh=True, limit=1, now=now)
+        if not await self._taking(self._lanes.fresh, 1, taking, probe_of=now):
+            await self._take_paused_probe()
 
-    async def _take(self) -> None:
-        limit = min(self._room(), TAKEN_AT_ONCE)
-        self._held += limit
-        taking = self._journal.take(self.name, limit=limit, now=self._clock.now())
-        # Whoever is cancelled here, what was taken is ours to send.
-        taking.add_done_callback(lambda done: self._taken(done, limit))
-        if len(await asyncio.shield(taking)) < limit:
+    async def _take_paused_probe(self) -> bool:
+        probing = self._journal.probe(self.name, after=self._probed)
+        found = await self._taking(self._lanes.retried, 1, probing)
+        self._probed = found[0].id if found else 0
+        return bool(found)
+
+    async def _take(self, lane: Lane) -> None:
+        limit = min(lane.room, TAKEN_AT_ONCE)
+        now = self._clock.now()
+        taking = self._journal.take(self.name, fresh=lane.fresh, limit=limit, now=now)
+        if len(await self._taking(lane, limit, taking)) < limit:
             # Forget first: what is noted while the journal is asked must not be overwritten.
-            self._next_due = None
-            due_at = await self._journal.next_due(self.name)
+            lane.next_due = None
+            due_at = await self._journal.next_due(self.name, fresh=lane.fresh)
             if due_at is not None:
-                self._held_up = True
-                self.note(due_at)
+                self.wake_at(due_at, fresh=lane.fresh)
 
-    def _taken(
+    async def _taking(
         self,
-        done: "asyncio.Future[Sequence[Delivery]]",
+        lane: Lane,
         limit: int,
+        taking: "asyncio.Future[Sequence[Delivery]]",
+        *,
         probe_of: float | None = None,
-    ) -> None:
-        """`probe_of`: when it was due, where it is tried although the sink is paused."""
-        taken = () if done.exception() else done.result()
-        self._held -= limit - len(taken)
-        for delivery in taken:
-            if probe_of is not None:
-                delivery = msgspec.structs.replace(delivery, due_at=probe_of)  # noqa: PLW2901 - the same one
-            self._queue.put_nowait(delivery)
+    ) -> Sequence[Delivery]:
+        """Keep places and fill them. Whoever is cancelled here, what was taken is ours to send.
+
+        `probe_of`: when it was due, where it is tried although the sink is paused.
+        """
+        lane.held += limit
+        stamp = self._clock.jumped()
+
+        def taken(done: "asyncio.Future[Sequence[Delivery]]") -> None:
+            found = () if done.exception() else done.result()
+            lane.held -= limit - len(found)
+            for delivery in found:
+                if probe_of is not None:
+                    delivery = msgspec.structs.replace(delivery, due_at=probe_of)  # noqa: PLW2901 - the same one
+                self._lanes.put(Taken(delivery, stamp))
+
+        taking.add_done_callback(taken)
+        return await asyncio.shield(taking)
 
     # --- sending --------------------------------------------------------------------------
 
     async def _send_all(self, send: Send) -> None:
         while True:
-            delivery = await self._queue.get()
-            if self._clock.now() >= self._expires_at(delivery) and not self._closing:
-                self._begin()  # before it takes a turn that another needs
-                self._settle_soon(delivery, Outcome(state=State.EXPIRED, unsent=True))
+            await self._lanes.ready()
+            self._expire_waiting()
+            taken = await self._next()
+            if taken is None:
                 continue
+            began = self._recovery.begin()
             try:
-                await self._its_turn()
+                outcome = await self._attempt(taken, send)
             except BaseException:
-                self._queue.put_nowait(delivery)  # for when the sink is opened again
+                self._lanes.put(taken)  # for when the sink is opened again
+                self._end(taken)
                 raise
-            if self._closing:
-                continue
-            if self._has_to_wait(delivery):
-                self._give_back(delivery)
-                continue
-            self._begin()
-            try:
-                outcome = await self._attempt(delivery, send)
-            except BaseException:
-                self._queue.put_nowait(delivery)
-                self._end()
-                raise
+            finally:
+                self._lanes.done(taken)
             # The next one is sent while this one's outcome waits for its commit.
-            self._settle_soon(delivery, outcome)
+            self._conclude(taken, outcome, began)
 
-    async def _its_turn(self) -> None:
-        """Wait for the rate."""
-        if self._bucket is None:
+    def _expire_waiting(self) -> None:
+        """Settle what is of no use any more, before it takes a turn that another needs."""
+        if self._sink.expire_after is None or self._closing:
             return
+        for lane in self._lanes:
+            while lane.queue and self._clock.now() >= self._expires_at(lane.queue[0]):
+                self._settle_unsent(lane.queue.popleft(), State.EXPIRED)
+
+    async def _next(self) -> Taken | None:
+        """Wait for the rate, then take the one whose turn it is; None: there is none any more."""
+        if self._bucket is None:
+            return self._begin_next()
         async with self._pace:
-            while wait := self._bucket.take():  # noqa: ASYNC110 - time has no event
+            while self._lanes.has_work():
+                wait = self._bucket.take()
+                if not wait:
+                    return self._begin_next()
                 await asyncio.sleep(wait)
+        return None
+
+    def _begin_next(self) -> Taken | None:
+        if not self._lanes.has_work():
+            return None
+        taken = self._lanes.pick()
+        if self._closing or self._has_to_wait(taken.delivery):
+            self._lanes.done(taken)
+            if not self._closing:
+                self._give_back(taken)
+            return None
+        self._begin(taken)
+        return taken
 
     def _has_to_wait(self, delivery: Delivery) -> bool:
         if self._health.throttled_for:
@@ -343,27 +417,53 @@ class Worker:
         return self._health.paused is Pause.OPERATOR or bool(self._health.paused and not is_probe)
 
     def _give_back_all(self) -> None:
-        while not self._queue.empty():
-            self._give_back(self._queue.get_nowait())
+        for lane in self._lanes:
+            while lane.queue:
+                self._give_back(lane.queue.popleft())
 
-    def _give_back(self, delivery: Delivery) -> None:
+    def _give_back(self, taken: Taken) -> "asyncio.Task[None]":
         """It is pending again, and as due as it was."""
-        due_at = self._clock.now() if delivery.due_at is None else delivery.due_at
-        due_at = min(due_at, self._expires_at(delivery))
-        self._begin()
-        self._settle_soon(delivery, Outcome(state=State.PENDING, due_at=due_at, unsent=True))
+        due_at = self._due_at(taken)
+        held = due_at is not None
+        if held:
+            self._recovery.held_again()
+        return self._settle_unsent(
+            taken, State.PENDING, due_at=self._clock.now() if due_at is None else due_at, held=held
+        )
 
-    def _begin(self) -> None:
+    def _settle_unsent(
+        self, taken: Taken, state: State, *, due_at: float | None = None, held: bool = False
+    ) -> "asyncio.Task[None]":
+        if due_at is not None:
+            due_at = min(due_at, self._expires_at(taken))
+        outcome = Outcome(
+            state=state,
+            due_at=due_at,
+            stamp=self._clock.jumped(),
+            unsent=True,
+            asked=taken.delivery.asked,
+            fixed=taken.delivery.fixed,
+            held=held and not taken.delivery.asked,
+        )
+        self._busy += 1
+        self._idle.clear()
+        self._recovery.concluded(taken.delivery.id)
+        return self._settle_soon(taken, outcome)
+
+    def _begin(self, taken: Taken) -> None:
+        self._under_way.add(taken.delivery.id)
         self._busy += 1
         self._idle.clear()
 
-    def _end(self) -> None:
+    def _end(self, taken: Taken) -> None:
+        self._under_way.discard(taken.delivery.id)
         self._busy -= 1
         if not self._busy:
             self._idle.set()
 
-    async def _attempt(self, delivery: Delivery, send: Send) -> Outcome:
-        if self._clock.now() >= self._expires_at(delivery):
+    async def _attempt(self, taken: Taken, send: Send) -> Outcome:
+        delivery = taken.delivery
+        if self._clock.now() >= self._expires_at(taken):
             return Outcome(state=State.EXPIRED, unsent=True)
         tried = await self._attempts.make(
             send,
@@ -377,32 +477,41 @@ class Worker:
                 return Outcome(state=State.DELIVERED, attempt=tried.attempt)
             case "refused":
                 return Outcome(state=State.DEAD, attempt=tried.attempt)
-        return self._again(delivery, tried)
+        return self._again(taken, tried)
 
-    def _again(self, delivery: Delivery, tried: Tried) -> Outcome:
-        ended = self._clock.now()
-        if tried.retry_after is not None:
-            self._obey(tried.retry_after, tried.attempt.status)
-        if delivery.due_at is not None:
+    def _again(self, taken: Taken, tried: Tried) -> Outcome:
+        delivery, ended = taken.delivery, self._clock.now()
+        asked = tried.retry_after
+        if asked is not None:
+            self._obey(asked, tried.attempt.status)
+            if tried.by_date:
+                asked = max(0.0, tried.attempt.at + asked - ended)
+        stamp, due_at = self._clock.jumped(), self._due_at(taken)
+        if due_at is not None:
             # A probe that failed is no attempt: it must not use the schedule up.
-            return Outcome(state=State.PENDING, due_at=delivery.due_at)
+            return Outcome(
+                state=State.PENDING,
+                attempt=msgspec.structs.replace(tried.attempt, probes=1),
+                due_at=due_at,
+                stamp=stamp,
+                asked=delivery.asked,
+                fixed=delivery.fixed,
+            )
         due_at = self._sink.retry.due(
-            delivery.failures + 1,
-            ended=ended,
-            chance=self._clock.chance,
-            retry_after=tried.retry_after,
+            delivery.failures + 1, ended=ended, chance=self._clock.chance, retry_after=asked
         )
         if due_at is None:
             return Outcome(state=State.DEAD, attempt=tried.attempt)
+        fixed = tried.by_date and asked is not None and due_at == ended + asked
         # It expires when it is to, not when it would be tried next.
-        due_at = min(due_at, self._expires_at(delivery))
-        asked = tried.retry_after is not None
+        expires_at = self._expires_at(taken)
         return Outcome(
             state=State.PENDING,
             attempt=tried.attempt,
-            began=tried.began,
-            due_at=due_at,
-            asked=asked,
+            due_at=min(due_at, expires_at),
+            stamp=stamp,
+            asked=asked is not None,
+            fixed=fixed and due_at <= expires_at,
         )
 
     def _obey(self, retry_after: float, status: int | None) -> None:
@@ -412,32 +521,75 @@ class Worker:
         if everything:
             self._give_back_all()
 
-    def _expires_at(self, delivery: Delivery) -> float:
+    def _behind(self, taken: Taken) -> float:
+        """Seconds by which its instants are behind the clock of now."""
+        return self._clock.jumped() - taken.stamp
+
+    def _due_at(self, taken: Taken) -> float | None:
+        due_at = taken.delivery.due_at
+        if due_at is None or taken.delivery.fixed:
+            return due_at
+        return due_at + self._behind(taken)
+
+    def _expires_at(self, taken: Taken) -> float:
         after = self._sink.expire_after
-        return math.inf if after is None else delivery.accepted_at + after
+        if after is None:
+            return math.inf
+        return taken.delivery.accepted_at + self._behind(taken) + after
 
     # --- settling -------------------------------------------------------------------------
 
-    def _settle_soon(self, delivery: Delivery, outcome: Outcome) -> None:
-        task = asyncio.create_task(self._settle(delivery, outcome))
+    def _conclude(self, taken: Taken, outcome: Outcome, began: int) -> None:
+        """Settle an attempt, and draw from it what waits for others."""
+        delivery = taken.delivery
+        bring = 0
+        hold: Collection[int] = ()
+        if outcome.state is State.DELIVERED:
+            bring = self._recovery.succeeded(delivery.id)
+        elif outcome.attempt is not None and outcome.attempt.outcome == "failed":
+            held, hold, bring = self._recovery.failed(
+                delivery.id, first=taken.is_fresh, began=began
+            )
+            outcome = msgspec.structs.replace(outcome, held=held and not outcome.asked)
+        else:
+            self._recovery.concluded(delivery.id)
+        # Before what follows from it: the journal does things in the order they are asked for.
+        self._settle_soon(taken, outcome)
+        if hold:
+            self._journal.hold(tuple(hold)).add_done_callback(_ignored)
+        if bring:
+            self._bring_forward(bring)
+        elif self._recovery.wait() is not None:
+            self._recovering.set()
+
+    def _settle_soon(self, taken: Taken, outcome: Outcome) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._settle(taken, outcome, self._submit(taken, outcome)))
         self._settling.add(task)
-        task.add_done_callback(self._settled)
+        task.add_done_callback(self._settling.discard)
+        task.add_done_callback(lambda _done: self._end(taken))
+        return task
 
-    def _settled(self, task: "asyncio.Task[None]") -> None:
-        self._settling.discard(task)
-        self._end()
+    def _submit(self, taken: Taken, outcome: Outcome) -> "asyncio.Future[bool]":
+        due_at = outcome.due_at
+        if due_at is not None and not outcome.fixed:
+            due_at += self._clock.jumped() - outcome.stamp
+        return self._journal.settle(
+            taken.delivery,
+            outcome.attempt,
+            outcome.state,
+            due_at=due_at,
+            asked=outcome.asked,
+            fixed=outcome.fixed,
+            held=outcome.held,
+        )
 
-    async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+    async def _settle(
+        self, taken: Taken, outcome: Outcome, settling: "asyncio.Future[bool]"
+    ) -> None:
         """Write the outcome down, however long the journal cannot; then say it."""
         while True:
             try:
-                await self._journal.settle(
-                    delivery,
-                    outcome.attempt,
-                    outcome.state,
-                    due_at=outcome.due_at,
-                    asked=outcome.asked,
-                )
+                await settling
             except Broken:
                 return
             except Unfit:
@@ -447,42 +599,32 @@ class Worker:
                 await asyncio.sleep(PAUSE)
             else:
                 break
-        self._held -= 1
+            settling = self._submit(taken, outcome)
+        delivery = taken.delivery
+        self._lanes.of(taken).held -= 1
         self._awake.set()
         if outcome.due_at is not None:
-            self.note(outcome.due_at)
+            is_fresh = taken.is_fresh and (outcome.attempt is None or outcome.attempt.probes > 0)
+            self.wake_at(outcome.due_at, fresh=is_fresh)
         elif delivery.ordering is not None:
-            self.note(self._clock.now())  # the next of its order has its turn
-        self._say(delivery, outcome)
+            self.wake_at(self._clock.now())  # the next of its order has its turn
+        self._say(taken, outcome)
         if not outcome.unsent:
             await self._learn(outcome)
 
     async def _learn(self, outcome: Outcome) -> None:
         """What an outcome tells of the sink as a whole."""
         if outcome.state is State.DELIVERED:
-            await self._is_up(self._health.succeeded())
-        elif outcome.attempt is None or outcome.attempt.outcome == "failed":
-            self._held_up = True
+            self._health.succeeded()
+            if self._health.paused is Pause.FAILING:
+                try:
+                    await self.resume(by=Pause.FAILING)
+                except Unavailable:
+                    return  # the next success tries again
+        elif outcome.attempt is not None and outcome.attempt.outcome == "failed":
             self._health.failed()
-            if self._health.is_back_since(outcome.began):
-                await self._hasten()  # the success that ended the outage came too early for it
             if self._health.is_up_for_pause:
                 await self._pause_by_itself()
-
-    async def _is_up(self, outage: float) -> None:
-        """What waits because it was not is due now."""
-        if self._health.paused is Pause.FAILING:
-            try:
-                await self.resume(by=Pause.FAILING)
-            except Unavailable:
-                return  # the next success tries again
-        now = self._clock.ticks()
-        if outage >= HASTEN_EVERY:
-            self._hasten_every = HASTEN_EVERY  # it was down, not only one of its deliveries
-        if self._held_up and now - self._hastened_at >= self._hasten_every:
-            self._held_up, self._hastened_at = False, now
-            self._hasten_every = min(2 * self._hasten_every, HASTEN_SELDOM)
-            await self._hasten()
 
     async def _pause_by_itself(self) -> None:
         try:
@@ -490,38 +632,69 @@ class Worker:
         except Unavailable:
             return  # the next failure tries again
 
-    async def _hasten(self) -> None:
-        """It is up: what waits because it was not is due now."""
-        moved = HASTENED_AT_ONCE
-        try:
-            while moved == HASTENED_AT_ONCE:
-                now = self._clock.now()
-                moved = await self._journal.hasten(self.name, limit=HASTENED_AT_ONCE, now=now)
-                if moved:
-                    self.note(now)
-        except Unavailable:
-            self._held_up, self._hastened_at = True, -math.inf
+    # --- recovery -------------------------------------------------------------------------
 
-    def _say(self, delivery: Delivery, outcome: Outcome) -> None:
-        what = {"event_id": delivery.event_id, "sink": self.name, "delivery_id": str(delivery.id)}
+    async def _recover(self) -> None:
+        """Bring the next ten forward when it is time."""
+        while True:
+            self._recovering.clear()
+            try:
+                async with asyncio.timeout(self._recovery.wait()):
+                    await self._recovering.wait()
+            except TimeoutError:
+                count = self._recovery.next_ten()
+                if count:
+                    self._bring_forward(count)
+
+    def _bring_forward(self, count: int) -> None:
+        now = self._clock.now()
+        asking = self._journal.bring_forward(self.name, limit=count, now=now)
+
+        def found(done: "asyncio.Future[Sequence[int]]") -> None:
+            if done.exception() is not None:
+                self._recovery.could_not(count, again=PAUSE)
+            else:
+                self._recovery.brought_forward(count, done.result())
+                if done.result():
+                    self.wake_at(now, fresh=False)
+            self._recovering.set()
+
+        asking.add_done_callback(found)
+
+    def _say(self, taken: Taken, outcome: Outcome) -> None:
+        delivery = taken.delivery
+        what = {
+            "event_id": delivery.event_id,
+            **described(delivery.body),
+            "sink": self.name,
+            "delivery_id": self._shown(delivery.id),
+        }
         attempt = outcome.attempt
         if attempt is not None:
+            accepted_at = delivery.accepted_at + self._behind(taken)
+            probe = {"probe": True} if attempt.probes else {}
             log.info(
                 "delivery.attempted",
                 **what,
                 attempt=delivery.attempts + 1,
+                **probe,
                 outcome=attempt.outcome,
                 state=outcome.state.value,
                 status=attempt.status,
                 error=attempt.error,
                 took_ms=attempt.took_ms,
-                since_ms=round((attempt.at - delivery.accepted_at) * 1000 + attempt.took_ms, 1),
+                since_ms=round((attempt.at - accepted_at) * 1000 + attempt.took_ms, 1),
                 due_at=outcome.due_at,
             )
         if outcome.state is State.DEAD:
             log.warning("delivery.dead", **what, attempt=delivery.attempts + 1)
         elif outcome.state is State.EXPIRED:
             log.warning("delivery.expired", **what, attempt=delivery.attempts)
+
+
+def _ignored(done: "asyncio.Future[bool]") -> None:
+    """A journal that cannot says so itself; what was to be held keeps to its schedule."""
+    done.exception()
 
 
 def _health(sink: Sink, clock: Clock, record: SinkRecord | None) -> Health:

@@ -19,6 +19,8 @@ ENVIRONMENT = {
         "ONLINESIM_TOKEN",
         "PHONE_SIGNING_KEY",
         "PHONE_TOKEN",
+        "SMSMAN_API_KEY",
+        "SMSMAN_TOKEN",
         "SMSPINS_API_KEY",
         "SMSPOOL_TOKEN",
         "SVIX_TOKEN",

@@ -96,7 +96,7 @@ class World:
     async def run(self, destination, *, journal=None, name="log", **options):
         """A worker that knows already that nothing is owed to it."""
         worker = self.begin(destination, journal=journal, name=name, **options)
-        await until(lambda: worker._next_due is None)
+        await until(lambda: is_idle(worker))
         return worker
 
     def begin(self, destination, *, journal=None, name="log", **options):
@@ -143,6 +143,11 @@ class World:
         for journal in self.journals:
             await journal.close()
         self.tasks, self.journals = [], []
+
+
+def is_idle(worker):
+    """It has asked the journal, and knows of nothing."""
+    return all(lane.next_due is None for lane in worker._lanes)
 
 
 async def until(condition):

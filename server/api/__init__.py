@@ -12,6 +12,7 @@ from sinks.worker import Worker
 from ..backfilling import Backfilling
 from ..balances import Balances
 from ..config import Config
+from ..delivery_states import DeliveryStates
 from ..identity import Identity
 from ..orders import Orders
 from ..pipeline import Pipeline
@@ -55,9 +56,10 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     """`/v1`, health and the page at `/`. Each call of `/v1` needs a key and has its own guard."""
     keys = Keys(config.api.keys)
     redelivery = Redelivery(journal, workers, now)
+    states = DeliveryStates(workers)
 
     def cursors(kind: str) -> Cursors:
-        return Cursors(identity, journal.identity, kind)
+        return Cursors(identity, journal, kind)
 
     v1 = Router(
         "/v1",
@@ -69,9 +71,17 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 routes=tuple(config.routes),
                 redelivery=redelivery,
                 headers=pipeline.stored_headers,
+                identity=identity,
+                states=states,
                 now=now,
             ),
-            deliveries(journal=journal, cursors=cursors("deliveries"), redelivery=redelivery),
+            deliveries(
+                journal=journal,
+                cursors=cursors("deliveries"),
+                redelivery=redelivery,
+                identity=identity,
+                states=states,
+            ),
             sinks(
                 configured=config.sinks,
                 workers=workers,
@@ -86,7 +96,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 reading=OrderReading(gates, identity, now),
                 gates=gates,
             ),
-            stats(journal=journal),
+            stats(journal=journal, states=states),
             quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
             rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
             sources(

@@ -1,7 +1,6 @@
 """What is owed and what became of it; the same delivery again."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,8 @@ from litestar.params import FromPath
 from journal import Attempt, Journal, KeptDelivery, WantedDeliveries
 from journal.event import State
 
+from ..delivery_states import DeliveryStates
+from ..identity import Identity
 from ..redelivery import Redelivery
 from .keys import Access, Asking, needs
 from .listing import PAGING, Cursors, Listed
@@ -20,18 +21,22 @@ from .query import any_of, read, text
 
 #: What a reader sees who may not see codes: an answer may repeat what was sent.
 _MASK = "***"
-#: As we write them; SQLite's largest whole number has a digit more.
-_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt, as it is shown."""
+    """An attempt, as it is shown; or the last of several probes."""
 
+    #: 1 for the first. A probe has the number of the attempt that it was before.
+    number: int
     at: datetime
     outcome: str
     status: int | None
     error: str | None
     took_ms: float
+    #: Made before its time, to see whether the sink is back; it uses none of the schedule up.
+    probe: bool
+    #: How many probes there were of this number; 1 for an attempt.
+    count: int
 
 
 class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +45,8 @@ class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     sink: str
     state: str
+    #: Of what is pending: `retry`, `rate`, `order`, `pause` or `slot`; else null.
+    waits_for: str | None
     attempts: Sequence[ShownAttempt]
     #: Null also where it waits for another of its order.
     next_at: datetime | None
@@ -59,6 +66,8 @@ class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     sink: str
     state: str
+    #: Of what is pending: `retry`, `rate`, `order`, `pause` or `slot`; else null.
+    waits_for: str | None
     #: Asked for by somebody, after it was owed at acceptance.
     replay: bool
     attempts: Sequence[WithAnswer]
@@ -67,26 +76,40 @@ class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: datetime
 
 
-def deliveries(*, journal: Journal, cursors: Cursors, redelivery: Redelivery) -> Router:
+def deliveries(
+    *,
+    journal: Journal,
+    cursors: Cursors,
+    redelivery: Redelivery,
+    identity: Identity,
+    states: DeliveryStates,
+) -> Router:
+    def whole(kept: KeptDelivery, access: Access) -> WholeDelivery:
+        return _whole(kept, states, access, identity)
+
+    async def kept_as(delivery_id: str) -> KeptDelivery:
+        number = identity.delivery_number(delivery_id)
+        kept = None if number is None else await journal.delivery(number)
+        if kept is None:
+            raise not_found("delivery")
+        return kept
+
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> Listed[WholeDelivery]:
         filters = {"state": any_of(_state), "sink": any_of(text), "event": any_of(text)}
         values = read(request.scope, {**PAGING, **filters})
-        asked = cursors.asked(values)
-        wanted = WantedDeliveries(**{name: values[name] for name in filters if name in values})
+        asked = await cursors.asked(values)
+        given = {name: values[name] for name in filters if name in values}
+        wanted = WantedDeliveries(**given, under_way=states.under_way())
         page = await journal.deliveries(
             wanted, after=asked.after, limit=asked.limit, desc=asked.desc
         )
-        return Listed(
-            data=[_whole(kept, request.auth) for _, kept in page.items],
-            next_cursor=cursors.at(page.next_seq),
-            has_more=page.has_more,
-        )
+        return await cursors.page(asked, page, lambda kept: whole(kept, request.auth))
 
     @get("/{delivery_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, {})
-        return _whole(await _kept(journal, delivery_id), request.auth)
+        return whole(await kept_as(delivery_id), request.auth)
 
     @post(
         "/{delivery_id:str}/retry",
@@ -95,7 +118,7 @@ def deliveries(*, journal: Journal, cursors: Cursors, redelivery: Redelivery) ->
     )
     async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, {})
-        kept = await _kept(journal, delivery_id)
+        kept = await kept_as(delivery_id)
         state, then = await redelivery.retry(kept.id, kept.sink)
         if state is State.DELIVERED:
             text = "the sink has it; POST /v1/events/ID/replay makes a new delivery"
@@ -104,17 +127,18 @@ def deliveries(*, journal: Journal, cursors: Cursors, redelivery: Redelivery) ->
             raise Problem(409, "being_sent", "it is being sent just now; look again in a moment")
         if then is None:
             raise not_found("delivery")
-        return _whole(then, request.auth)
+        return whole(then, request.auth)
 
     return Router("/deliveries", route_handlers=[listed, one, retry])
 
 
-def shown_delivery(kept: KeptDelivery) -> ShownDelivery:
+def shown_delivery(kept: KeptDelivery, states: DeliveryStates, identity: Identity) -> ShownDelivery:
     return ShownDelivery(
-        id=str(kept.id),
+        id=identity.delivery_id(kept.id),
         sink=kept.sink,
-        state=kept.state,
-        attempts=[ShownAttempt(**_attempt(attempt)) for attempt in kept.attempts],
+        state=states.state(kept),
+        waits_for=states.waits_for(kept),
+        attempts=[ShownAttempt(**said) for said, _ in _attempts(kept)],
         next_at=utc(kept.due_at),
     )
 
@@ -129,39 +153,43 @@ def shown_answer(answer: bytes | None, access: Access) -> str | None:
     return answer.decode(errors="replace") if access.may("codes:read") else _MASK
 
 
-async def _kept(journal: Journal, delivery_id: str) -> KeptDelivery:
-    kept = None
-    if _ID.fullmatch(delivery_id):
-        kept = await journal.delivery(int(delivery_id))
-    if kept is None:
-        raise not_found("delivery")
-    return kept
-
-
-def _whole(kept: KeptDelivery, access: Access) -> WholeDelivery:
+def _whole(
+    kept: KeptDelivery, states: DeliveryStates, access: Access, identity: Identity
+) -> WholeDelivery:
     return WholeDelivery(
-        id=str(kept.id),
+        id=identity.delivery_id(kept.id),
         event=kept.event_id,
         sink=kept.sink,
-        state=kept.state,
+        state=states.state(kept),
+        waits_for=states.waits_for(kept),
         replay=kept.replay,
         attempts=[
-            WithAnswer(**_attempt(attempt), answer=shown_answer(attempt.answer, access))
-            for attempt in kept.attempts
+            WithAnswer(**said, answer=shown_answer(attempt.answer, access))
+            for said, attempt in _attempts(kept)
         ],
         next_at=utc(kept.due_at),
         accepted_at=datetime.fromtimestamp(kept.accepted_at, UTC),
     )
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "at": datetime.fromtimestamp(attempt.at, UTC),
-        "outcome": attempt.outcome,
-        "status": attempt.status,
-        "error": attempt.error,
-        "took_ms": attempt.took_ms,
-    }
+def _attempts(kept: KeptDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
+    """What is shown of each attempt and probe, beside it."""
+    number = 1
+    for attempt in kept.attempts:
+        yield (
+            {
+                "number": number,
+                "at": datetime.fromtimestamp(attempt.at, UTC),
+                "outcome": attempt.outcome,
+                "status": attempt.status,
+                "error": attempt.error,
+                "took_ms": attempt.took_ms,
+                "probe": attempt.probes > 0,
+                "count": attempt.probes or 1,
+            },
+            attempt,
+        )
+        number += not attempt.probes
 
 
 def _state(written: str) -> State:

@@ -13,6 +13,8 @@ from journal import Arrival, Journal, Kept, Wanted
 from journal.services import wanted_services
 from receiver.credentials import Headers
 
+from ..delivery_states import DeliveryStates
+from ..identity import Identity
 from ..redelivery import Redelivery, UnknownSinks
 from .deliveries import ShownDelivery, shown_delivery
 from .keys import Asking, missing, needs
@@ -86,6 +88,8 @@ def events(
     routes: Sequence[str],
     redelivery: Redelivery,
     headers: Callable[[str, Headers], Headers],
+    identity: Identity,
+    states: DeliveryStates,
     now: Callable[[], float],
 ) -> Router:
     """`routes` are the names of those that are configured.
@@ -97,14 +101,16 @@ def events(
     @get("/", guards=[needs("events:read")])
     async def listed(request: Asking) -> Listed[Item]:
         values = read(request.scope, {**PAGING, **filters})
-        asked, wanted = cursors.asked(values), _wanted(values, filters)
+        asked, wanted = await cursors.asked(values), _wanted(values, filters)
         page = await visible(journal, request.auth, wanted, asked)
+        places = [*(seq for seq, _ in page.items), page.next_seq]
+        *items, next_cursor = await cursors.at(places, desc=asked.desc)
         return Listed(
             data=[
-                Item(cursor=cursors.at(seq), event=shown(request.auth, body))
-                for seq, body in page.items
+                Item(cursor=cursor, event=shown(request.auth, body))
+                for cursor, (_, body) in zip(items, page.items, strict=True)
             ],
-            next_cursor=cursors.at(page.next_seq),
+            next_cursor=next_cursor,
             has_more=page.has_more,
         )
 
@@ -124,7 +130,7 @@ def events(
                 ShownDuplicate(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
-            deliveries=[shown_delivery(delivery) for delivery in kept.deliveries],
+            deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
             raw=_callback(await journal.callback(event_id), headers) if raw else msgspec.UNSET,
         )
@@ -141,7 +147,7 @@ def events(
         except UnknownSinks as exc:
             quoted = ", ".join(repr(name[:_NAMED]) for name in exc.names[:_NAMED])
             raise Problem(422, "unknown_sink", f"sinks: none is named {quoted}") from None
-        return Replayed(deliveries=[str(id_) for id_ in ids])
+        return Replayed(deliveries=[identity.delivery_id(number) for number in ids])
 
     return Router("/events", route_handlers=[listed, one, replay])
 

@@ -52,9 +52,9 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
 def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
     @get("/")
     async def listed(request: Asking) -> Listed[Entry]:
-        asked = cursors.asked(read(request.scope, PAGING))
+        asked = await cursors.asked(read(request.scope, PAGING))
         rows = await journal.quarantined(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
-        return cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
+        return await cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
 
     @get("/{quarantine_id:str}")
     async def one(request: Asking, quarantine_id: FromPath[str]) -> WithBytes:

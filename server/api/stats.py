@@ -7,6 +7,7 @@ from litestar import Router, get
 
 from journal import Journal
 
+from ..delivery_states import DeliveryStates
 from .keys import Asking, needs
 from .query import read
 
@@ -17,20 +18,21 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int
     #: What waits there now.
     quarantine: int
-    #: By state.
+    #: By state; `sending` are those whose attempt is under way.
     deliveries: Mapping[str, int]
 
 
-def stats(*, journal: Journal) -> Router:
+def stats(*, journal: Journal, states: DeliveryStates) -> Router:
     @get("/", guards=[needs("events:read", whole=True)])
     async def counted(request: Asking) -> Counts:
         read(request.scope, {})
+        under_way = len(states.under_way())
         counts = await journal.stats()
         return Counts(
             events=counts.events,
             duplicates=counts.duplicates,
             quarantine=counts.quarantine,
-            deliveries=counts.deliveries,
+            deliveries=states.counted(counts, under_way),
         )
 
     return Router("/stats", route_handlers=[counted])

@@ -15,7 +15,7 @@ from ..client import Client
 from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
-from .command import Command, print_json, print_table
+from .command import Choice, Command, print_json, print_table
 from .service import connect, connection_options
 
 #: Orders between two words of how far it is.
@@ -46,7 +46,7 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
 @click.option(
     "--by",
     multiple=True,
-    type=click.Choice(FIELDS),
+    type=Choice(FIELDS),
     default=_BY,
     show_default=True,
     callback=lambda _ctx, _option, names: tuple(dict.fromkeys(names)),
@@ -54,7 +54,7 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
 )
 @click.option(
     "--output",
-    type=click.Choice(["table", "json", "svg"]),
+    type=Choice(["table", "json", "svg"]),
     default="table",
     show_default=True,
     help="For people, JSON for programs, or a picture.",

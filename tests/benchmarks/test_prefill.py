@@ -119,7 +119,7 @@ async def test_what_is_owed_is_settled_without_a_trace(tmp_path):
     prefill.owe(path, 100)
     opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")
     owed, stats = await opened.owed(), await opened.stats()
-    taken = await opened.take(prefill.SINK, limit=10, now=1e10)
+    taken = await opened.take(prefill.SINK, fresh=True, limit=10, now=1e10)
     await opened.close()
     prefill.settle(path)
     opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")

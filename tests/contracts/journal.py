@@ -107,6 +107,21 @@ def record(journal, *plans, came=None, replaces=None, then=lambda _outcome: None
     return journal.record(came, plans, then=then, replaces=replaces)
 
 
+async def take(journal, sink, *, limit, now):
+    """What is due: what was never tried, then what was."""
+    fresh = journal.take(sink, fresh=True, limit=limit, now=now)
+    taken = await fresh
+    more = limit - len(taken)
+    if more:
+        taken = (*taken, *await journal.take(sink, fresh=False, limit=more, now=now))
+    return tuple(sorted(taken, key=lambda one: one.id))
+
+
+async def next_due(journal, sink):
+    both = [await journal.next_due(sink, fresh=fresh) for fresh in (True, False)]
+    return min((due_at for due_at in both if due_at is not None), default=None)
+
+
 def ids(plans):
     return tuple(plan.event.id for plan in plans)
 
@@ -445,7 +460,7 @@ class JournalContract:
         success = attempt("delivered", at=NOW + 7, status=200, error=None)
 
         ours = [await journal.settle(delivery, failure, State.PENDING, due_at=NOW + 6)]
-        (again,) = await journal.take("log", limit=9, now=NOW + 6)
+        (again,) = await take(journal, "log", limit=9, now=NOW + 6)
         ours += [await journal.settle(again, success, State.DELIVERED, due_at=None)]
 
         (kept,) = (await journal.event(plan.event.id)).deliveries
@@ -478,7 +493,7 @@ class JournalContract:
         ]
         for delivery in deliveries[::2]:
             await journal.settle(delivery, attempt(), State.PENDING, due_at=NOW)
-        again = await journal.take("log", limit=70, now=NOW)
+        again = await take(journal, "log", limit=70, now=NOW)
 
         believed = await asyncio.gather(
             *(
@@ -497,7 +512,7 @@ class JournalContract:
         """Mutant: a fence that asks for the start only."""
         (first,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
         await journal.settle(first, attempt(), State.PENDING, due_at=NOW)
-        (second,) = await journal.take("log", limit=1, now=NOW)
+        (second,) = await take(journal, "log", limit=1, now=NOW)
 
         late = await journal.settle(first, attempt(), state, due_at=None)
 
@@ -519,7 +534,7 @@ class JournalContract:
         plan = planned(owed=[owed(taken=True)])
         (delivery,) = (await record(journal, plan)).deliveries
         later = await store.start(now=NOW + 1)
-        (ours,) = await later.take("log", limit=9, now=NOW + 1)
+        (ours,) = await take(later, "log", limit=9, now=NOW + 1)
 
         late = await journal.settle(delivery, attempt(), state, due_at=None)
 
@@ -543,18 +558,78 @@ class JournalContract:
         assert await journal.probe("crm") == ()
         assert await journal.stats() == stats(events=4, pending=3, sending=1)
 
-    async def test_what_failed_is_made_due_so_many_at_a_time(self, journal):
-        plans = [planned(owed=[owed(taken=True)]) for _ in range(3)]
-        for plan in plans:
-            (delivery,) = (await record(journal, plan)).deliveries
-            await journal.settle(delivery, attempt(), State.PENDING, due_at=NOW + 3600)
+    async def test_held_deliveries_are_brought_forward_by_id_and_once(self, journal):
+        """Mutants: what was never tried is, too; what the sink named a time for; twice."""
+        taken = [
+            (await record(journal, planned(owed=[owed(taken=True)]))).deliveries[0]
+            for _ in range(5)
+        ]
+        for delivery, said in zip(
+            taken,
+            ({}, {"held": True}, {"asked": True}, {"held": True}, {"held": True}),
+            strict=True,
+        ):
+            await journal.settle(delivery, attempt(), State.PENDING, due_at=NOW + 3600, **said)
         await record(journal, planned(owed=[owed(wait=60.0)]))
 
-        moved = [await journal.hasten("log", limit=2, now=NOW + 1) for _ in range(3)]
+        moved = [await journal.bring_forward("log", limit=2, now=NOW + 1) for _ in range(3)]
 
-        assert moved == [2, 1, 0]
-        due = await journal.take("log", limit=9, now=NOW + 1)
-        assert [one.event_id for one in due] == [plan.event.id for plan in plans]
+        assert moved == [(taken[1].id, taken[3].id), (taken[4].id,), ()]
+        due = await take(journal, "log", limit=9, now=NOW + 1)
+        assert [one.id for one in due] == [taken[n].id for n in (1, 3, 4)]
+        assert {one.due_at for one in due} == {NOW + 3600}
+
+    async def test_failed_delivery_can_be_held_later(self, journal):
+        """Mutant: what the sink named a time for is held."""
+        taken = [
+            (await record(journal, planned(owed=[owed(taken=True)]))).deliveries[0]
+            for _ in range(3)
+        ]
+        for delivery, asked in zip(taken[:2], (False, True), strict=True):
+            await journal.settle(delivery, attempt(), State.PENDING, due_at=NOW + 60, asked=asked)
+
+        await journal.hold([one.id for one in taken])
+
+        assert await journal.bring_forward("log", limit=9, now=NOW) == (taken[0].id,)
+
+    async def test_probes_of_one_number_are_one_row(self, journal):
+        """Mutants: a row each; a probe that uses the schedule up."""
+        plan = planned(owed=[owed(taken=True)])
+        (delivery,) = (await record(journal, plan)).deliveries
+        await journal.settle(delivery, attempt(), State.PENDING, due_at=NOW + 60)
+        for n in range(3):
+            [probe] = await journal.probe("log")
+            tried = msgspec.structs.replace(attempt(at=NOW + n, status=503), probes=1)
+            assert await journal.settle(probe, tried, State.PENDING, due_at=probe.due_at, held=True)
+
+        (kept,) = (await journal.event(plan.event.id)).deliveries
+        assert [(one.at, one.status, one.probes) for one in kept.attempts] == [
+            (NOW, 500, 0),
+            (NOW + 2, 503, 3),
+        ]
+        assert kept.due_at == NOW + 60
+        [again] = await journal.take("log", fresh=False, limit=9, now=NOW + 60)
+        assert again.attempts == 1
+
+    async def test_list_shows_as_sending_only_what_is_under_way(self, journal):
+        """Mutants: what is taken counts as sent; what is under way as pending."""
+        taken = [
+            (await record(journal, planned(owed=[owed(taken=True)]))).deliveries[0].id
+            for _ in range(3)
+        ]
+        waits = (await record(journal, planned(owed=[owed(wait=9.0)]))).ids
+
+        async def shown(*states):
+            wanted = WantedDeliveries(state=states, under_way=(taken[1],))
+            page = await journal.deliveries(wanted, after=None, limit=9, desc=False)
+            return [kept.id for _, kept in page.items]
+
+        assert len(waits) == 1
+        assert await shown(State.SENDING) == [taken[1]]
+        assert await shown(State.PENDING) == [taken[0], taken[2], taken[2] + 1]
+        assert await shown(State.SENDING, State.PENDING) == [*taken, taken[2] + 1]
+        assert await shown(State.SENDING, State.DEAD) == [taken[1]]
+        assert await shown(State.PENDING, State.DELIVERED) == [taken[0], taken[2], taken[2] + 1]
 
     async def test_what_an_earlier_start_had_taken_is_due_at_once(self, store, journal):
         """Mutant: waiting for a lease that nobody holds any more."""
@@ -563,8 +638,8 @@ class JournalContract:
 
         journal = await store.start(now=NOW + 1)
 
-        assert await journal.next_due("log") == NOW + 1
-        assert len(await journal.take("log", limit=9, now=NOW + 1)) == 1
+        assert await next_due(journal, "log") == NOW + 1
+        assert len(await take(journal, "log", limit=9, now=NOW + 1)) == 1
         assert await journal.stats() == stats(events=2, pending=2, sending=1)
 
     # --- order ----------------------------------------------------------------------------
@@ -576,12 +651,12 @@ class JournalContract:
 
         first = (await record(journal, alike[0])).deliveries
         behind = await asyncio.gather(*(record(journal, plan) for plan in (*alike[1:], other)))
-        held = await journal.take("log", limit=9, now=NOW)
+        held = await take(journal, "log", limit=9, now=NOW)
         await journal.settle(first[0], attempt(), State.PENDING, due_at=NOW + 5)
-        early = await journal.take("log", limit=9, now=NOW + 4)
-        (again,) = await journal.take("log", limit=9, now=NOW + 5)
+        early = await take(journal, "log", limit=9, now=NOW + 4)
+        (again,) = await take(journal, "log", limit=9, now=NOW + 5)
         await journal.settle(again, attempt("delivered"), State.DELIVERED, due_at=None)
-        (second,) = await journal.take("log", limit=9, now=NOW + 5)
+        (second,) = await take(journal, "log", limit=9, now=NOW + 5)
 
         assert [len(one.deliveries) for one in behind] == [0, 0, 1]
         assert (held, early) == ((), ())
@@ -599,15 +674,15 @@ class JournalContract:
             journal.settle(delivery, attempt(), state, due_at=None),
         )
 
-        taken = (*recorded.deliveries, *await journal.take("log", limit=9, now=NOW))
+        taken = (*recorded.deliveries, *await take(journal, "log", limit=9, now=NOW))
         assert [one.event_id for one in taken] == [second.event.id]
 
     async def test_what_is_ordered_can_be_taken_in_the_batch_that_records_it(self, journal):
         """Mutant: its event is a row only at the end, and the whole batch fails."""
-        plan = planned(owed=[owed(ordering="")])
+        plan = planned(owed=[owed(ordering='""')])
 
         _, taken = await asyncio.gather(
-            record(journal, plan), journal.take("log", limit=9, now=NOW)
+            record(journal, plan), take(journal, "log", limit=9, now=NOW)
         )
 
         assert [one.body for one in taken] == [plan.body]
@@ -620,14 +695,14 @@ class JournalContract:
         arranged = [await journal.arrange("log", ordered_by="data.to") for _ in range(2)]
         journal = await store.start(now=NOW)
         arranged.append(await journal.arrange("log", ordered_by="data.to"))
-        heads = await journal.take("log", limit=9, now=NOW)
+        heads = await take(journal, "log", limit=9, now=NOW)
         journal = await store.start(now=NOW)
         await journal.arrange("log", ordered_by=None)
-        unordered = await journal.take("log", limit=9, now=NOW)
+        unordered = await take(journal, "log", limit=9, now=NOW)
 
         assert arranged == [4, 0, 0]
         assert [one.event_id for one in heads] == [plans[i].event.id for i in (0, 1, 3)]
-        assert [one.ordering for one in heads] == ['"+11"', '"+12"', "null"]
+        assert [one.ordering for one in heads] == ['"+11"', '"+12"', None]
         assert [one.event_id for one in unordered] == list(ids(plans))
 
     # --- sending again --------------------------------------------------------------------
@@ -656,7 +731,7 @@ class JournalContract:
             ),
         )
         assert (nothing, told) == (None, [replayed, None])
-        assert [one.replay for one in await journal.take("crm", limit=9, now=NOW + 9)] == [True]
+        assert [one.replay for one in await take(journal, "crm", limit=9, now=NOW + 9)] == [True]
 
     @pytest.mark.parametrize("state", [State.DEAD, State.EXPIRED, State.PENDING])
     async def test_a_retry_is_the_same_delivery_with_its_schedule_from_the_start(
@@ -668,7 +743,7 @@ class JournalContract:
         await journal.settle(delivery, attempt(), state, due_at=due_at)
 
         answer = await journal.retry(delivery.id, now=NOW + 60)
-        (again,) = await journal.take("log", limit=9, now=NOW + 60)
+        (again,) = await take(journal, "log", limit=9, now=NOW + 60)
 
         assert answer is State.PENDING
         assert (again.id, again.attempts, again.failures) == (delivery.id, 1, 0)
@@ -691,17 +766,18 @@ class JournalContract:
     async def test_a_retry_goes_ahead_of_those_accepted_later(self, journal):
         """But not beside the one that is being sent. Mutant: due, because it is the first."""
         await journal.arrange("log", ordered_by="data.to")
-        first, second = (planned(owed=[owed(taken=True, ordering="null")]) for _ in range(2))
+        line = {"to": "+11", "owed": [owed(taken=True, ordering='"+11"')]}
+        first, second = (planned(**line) for _ in range(2))
         (delivery,) = (await record(journal, first)).deliveries
         await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
         (sent,) = (await record(journal, second)).deliveries
 
         for _ in range(2):
             await journal.retry(delivery.id, now=NOW)
-        beside = await journal.take("log", limit=9, now=NOW)
+        beside = await take(journal, "log", limit=9, now=NOW)
         await journal.settle(sent, attempt(), State.PENDING, due_at=NOW)
         await journal.retry(delivery.id, now=NOW)
-        ahead = await journal.take("log", limit=9, now=NOW)
+        ahead = await take(journal, "log", limit=9, now=NOW)
 
         assert sent.event_id == second.event.id
         assert beside == ()
@@ -816,23 +892,23 @@ class JournalContract:
         for plan in plans:
             await record(journal, plan)
 
-        early = await journal.take("log", limit=3, now=NOW + 30)
-        late = await journal.take("log", limit=3, now=NOW + 30)
+        early = await take(journal, "log", limit=3, now=NOW + 30)
+        late = await take(journal, "log", limit=3, now=NOW + 30)
 
         assert [one.event_id for one in early] == [plans[n].event.id for n in (1, 3, 4)]
         assert [one.event_id for one in late] == [plans[n].event.id for n in (0, 2)]
-        assert await journal.next_due("log") == NOW + 99
+        assert await next_due(journal, "log") == NOW + 99
 
     async def test_what_is_taken_is_taken_once_and_for_its_sink_only(self, journal):
         await record(journal, planned(owed=[owed("log"), owed("crm")]))
 
         both = await asyncio.gather(
-            journal.take("log", limit=9, now=NOW), journal.take("log", limit=9, now=NOW)
+            take(journal, "log", limit=9, now=NOW), take(journal, "log", limit=9, now=NOW)
         )
 
         assert [len(taken) for taken in both] == [1, 0]
-        assert await journal.next_due("log") is None
-        assert await journal.next_due("crm") == NOW
+        assert await next_due(journal, "log") is None
+        assert await next_due(journal, "crm") == NOW
 
     async def test_what_is_owed_is_told_by_sink_also_while_it_is_sent(self, journal):
         await record(journal, planned(owed=[owed("log", taken=True), owed("gone")]))
@@ -1080,11 +1156,12 @@ class Twin:
             if first["state"] is State.PENDING and first["due_at"] is None:
                 first["due_at"] = first["accepted_at"]
 
-    def take(self, sink, limit, now):
+    def take(self, sink, fresh, limit, now):
         due = [
             kept
             for kept in self.deliveries
             if kept["sink"] == sink
+            and (kept["attempts"] == 0) is fresh
             and kept["state"] is State.PENDING
             and kept["due_at"] is not None
             and kept["due_at"] <= now
@@ -1186,9 +1263,12 @@ class JournalHistory(RuleBasedStateMachine):
     async def arrange(self):
         await self.journal.arrange("crm", ordered_by="data.to")
 
+    def ordering(self, name, to):
+        return json.dumps(to) if name == "crm" and to is not None else None
+
     def owed(self, wanted, to):
         return [
-            owed(name, taken=t, wait=float(w), ordering=json.dumps(to) if name == "crm" else None)
+            owed(name, taken=t, wait=float(w), ordering=self.ordering(name, to))
             for name, (t, w) in wanted.items()
         ]
 
@@ -1235,14 +1315,14 @@ class JournalHistory(RuleBasedStateMachine):
             *((one, self.twin.start) for answer in answers for one in answer.deliveries)
         )
 
-    @rule(target=taken, sink=_SINKS, limit=st.integers(1, 4))
-    def due_deliveries_are_taken(self, sink, limit):
-        async def take():
-            return await self.journal.take(sink, limit=limit, now=self.now)
+    @rule(target=taken, sink=_SINKS, fresh=st.booleans(), limit=st.integers(1, 4))
+    def due_deliveries_are_taken(self, sink, fresh, limit):
+        async def taken():
+            return await self.journal.take(sink, fresh=fresh, limit=limit, now=self.now)
 
-        deliveries = self.run(take)
+        deliveries = self.run(taken)
 
-        assert [one.id for one in deliveries] == self.twin.take(sink, limit, self.now)
+        assert [one.id for one in deliveries] == self.twin.take(sink, fresh, limit, self.now)
         return multiple(*((one, self.twin.start) for one in deliveries))
 
     @rule(

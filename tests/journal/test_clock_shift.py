@@ -11,6 +11,7 @@ from contracts.journal import NOW, attempt, owed, planned, record
 from journal.commit import Unavailable
 from journal.event import State
 from journal.sqlite import SQLiteJournal, migrate
+from journal.sqlite_outbox import FIRST_UNFINISHED
 
 HOUR = 3600.0
 
@@ -29,10 +30,13 @@ async def shift(journal, number, by, *, limit=10):
         pass
 
 
-async def failed(journal, *, due_at, asked=False):
+async def failed(journal, *, due_at, asked=False, fixed=False):
     """A delivery that failed once and waits; its id."""
     (delivery,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
-    await journal.settle(delivery, attempt(), State.PENDING, due_at=due_at, asked=asked)
+    held = not asked
+    await journal.settle(
+        delivery, attempt(), State.PENDING, due_at=due_at, asked=asked, fixed=fixed, held=held
+    )
     return delivery.id
 
 
@@ -59,9 +63,9 @@ async def test_time_that_a_sink_named_moves_too(journal):
     id_ = await failed(journal, due_at=NOW + 60, asked=True)
 
     await shift(journal, 1, HOUR)
-    moved = await journal.hasten("log", limit=9, now=NOW + HOUR + 1)
+    moved = await journal.bring_forward("log", limit=9, now=NOW + HOUR + 1)
 
-    assert moved == 0
+    assert moved == ()
     assert (await journal.delivery(id_)).due_at == NOW + HOUR + 60
 
 
@@ -118,6 +122,33 @@ class Model:
     async def do_something(self):
         does = [self.accept, self.settle, self.take, self.retry, self.step]
         await self.chance.choice(does)()
+
+
+async def test_date_that_a_sink_named_stays(journal):
+    """It is an instant of the sink's clock. Mutant: it moves with ours."""
+    id_ = await failed(journal, due_at=NOW + 7200, asked=True, fixed=True)
+
+    await journal.shift(1, HOUR, limit=9)
+    early = await journal.take("log", fresh=False, limit=9, now=NOW + 7199)
+    (taken,) = await journal.take("log", fresh=False, limit=9, now=NOW + 7200)
+
+    assert (early, taken.id, taken.accepted_at) == ((), id_, NOW + HOUR)
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR])
+async def test_what_is_not_moved_yet_is_not_due_earlier(journal, by):
+    """Mutant: an hour's worth of retries at once, because the clock was set."""
+    for _ in range(3):
+        await failed(journal, due_at=NOW + 60)
+
+    more = await journal.shift(1, by, limit=1)
+    now = NOW + by
+    early = await journal.take("log", fresh=False, limit=9, now=now + 59)
+    await shift(journal, 1, by)
+    taken = await journal.take("log", fresh=False, limit=9, now=now + 60)
+
+    assert more
+    assert (early, len(taken)) == ((), 3)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -192,7 +223,7 @@ async def test_no_wait_is_longer_than_the_longest_at_start(journal, asked):
 
     due = [(await journal.delivery(id_)).due_at for id_ in (far, near)]
     assert due == [NOW + (24 * HOUR if asked else 60), NOW + 5]
-    await journal.hasten("log", limit=9, now=NOW)
+    await journal.bring_forward("log", limit=9, now=NOW)
     due = [(await journal.delivery(id_)).due_at for id_ in (far, near)]
     assert due == ([NOW + 24 * HOUR, NOW + 5] if asked else [NOW, NOW])
 
@@ -201,13 +232,9 @@ def test_first_unfinished_is_found_through_indexes(tmp_path):
     """Mutant: `min(id)`, for which SQLite walks through all that was ever delivered."""
     path = tmp_path / "smshook.db"
     migrate(path)
-    question = (
-        "select min(id) from (select min(+id) as id from deliveries where state = 'pending'"
-        " union all select min(+id) from deliveries where state = 'sending')"
-    )
     with contextlib.closing(sqlite3.connect(path)) as conn:
-        steps = [row[3] for row in conn.execute(f"explain query plan {question}")]
+        steps = [row[3] for row in conn.execute(f"explain query plan {FIRST_UNFINISHED}")]
 
     searched = [step for step in steps if "deliveries" in step]
-    assert len(searched) == 2
+    assert len(searched) == 3
     assert all("INDEX" in step for step in searched)

@@ -27,6 +27,7 @@ from contracts.journal import (
     planned,
     record,
     stats,
+    take,
 )
 from contracts.orders import OrderContract
 
@@ -372,7 +373,7 @@ async def test_it_works_again_when_something_was_written_again(journal):
     with pytest.raises(Unavailable):
         await record(journal, planned(text="x" * 90_000))
     told.append(journal.working)
-    assert await journal.take("log", limit=9, now=NOW) == ()
+    assert await take(journal, "log", limit=9, now=NOW) == ()
     assert await journal.dismiss("nothing") is False
     told.append(journal.working)
     await journal.touch()
@@ -484,7 +485,7 @@ def test_whatever_fails_no_transaction_stays_open(failing, exc):
 
 def test_a_look_that_finds_nothing_due_writes_nothing(failing):
     """Mutant: adding 0 to a counter costs an fsync."""
-    BatchWriter(failing, 1).write([Take("log", 10, NOW)])
+    BatchWriter(failing, 1).write([Take("log", True, 10, NOW)])
 
     assert [sql for sql in failing.executed if "counters" in sql] == []
 
@@ -678,8 +679,18 @@ MINE = "select id from deliveries where"
 @pytest.mark.parametrize(
     ("question", "index"),
     [
-        ("select min(due_at) from deliveries where sink = 'a' and state = 'pending'", "_due"),
-        (f"{MINE} sink = 'a' and state = 'pending' and due_at <= 1 order by due_at, id", "_due"),
+        *(
+            (f"{question} sink = 'a' and state = 'pending' and {tried}{more}", index)
+            for tried, index in (("attempts = 0", "_fresh"), ("attempts > 0", "_retried"))
+            for question, more in (
+                ("select min(due_at) from deliveries where", ""),
+                (MINE, " and due_at <= 1 order by due_at, id"),
+            )
+        ),
+        (
+            f"{MINE} sink = 'a' and state = 'pending' and held = 1 order by id limit 10",
+            "_held",
+        ),
         (f"{MINE} state = 'sending'", "_taken"),
         (f"{MINE} event = 1", "_event"),
         (
@@ -714,9 +725,10 @@ def test_what_is_not_delivered_is_found_through_an_index(path, state):
             )
         ]
 
-    indexes = {State.PENDING: "_due", State.SENDING: "_taken"}
+    indexes = {State.PENDING: ("_fresh", "_retried"), State.SENDING: ("_taken",)}
     assert [step for step in steps if "SCAN" in step and "INDEX" not in step] == []
-    assert any(f"INDEX deliveries{indexes.get(state, '_given_up')}" in step for step in steps)
+    for index in indexes.get(state, ("_given_up",)):
+        assert any(f"INDEX deliveries{index}" in step for step in steps)
 
 
 @pytest.mark.parametrize(

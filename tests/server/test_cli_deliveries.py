@@ -207,12 +207,13 @@ def test_a_delivery_is_shown_with_its_attempts(service):
         "event": event_id,
         "sink": "lost",
         "state": "dead",
+        "waits_for": "-",
         "replay": "no",
         "next_at": "-",
         "accepted_at": delivery["accepted_at"],
     }
     [row] = rows(attempts)
-    assert row[1:4] == ["failed", "-", "missing"]
+    assert row[2:5] == ["failed", "-", "missing"]
     whole = service.api(f"/deliveries/{delivery['id']}", key=READER).json()
     assert read("deliveries", "show", delivery["id"]) == whole == delivery
 

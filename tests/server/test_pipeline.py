@@ -96,7 +96,8 @@ async def test_a_caller_that_is_cancelled_loses_neither_its_event_nor_its_delive
     with contextlib.suppress(asyncio.CancelledError):
         await accepting
 
-    handed = await asyncio.wait_for(worker._queue.get(), 5)
+    await asyncio.wait_for(worker._lanes.ready(), 30)
+    handed = worker._lanes.pick().delivery
 
     assert accepting.cancelled()
     assert handed.sink == "log"
@@ -115,7 +116,7 @@ async def test_a_duplicate_and_a_failure_give_their_place_in_the_queue_back(
         with pytest.raises(Unavailable):
             await pipeline.accept(CALLER, sms(2), understood(gate, sms(2)))
 
-    assert worker._held == 1
+    assert worker._lanes.held == 1
     assert (await journal.stats()).duplicates == 3
 
 
@@ -124,7 +125,7 @@ async def test_what_the_queue_has_no_room_for_is_owed_in_the_journal(
 ):
     for number in range(CAPACITY):
         worker.owe({})
-        assert worker._held == number + 1
+        assert worker._lanes.held == number + 1
 
     await pipeline.accept(CALLER, sms(), understood(gate, sms()))
 
@@ -223,6 +224,22 @@ async def test_rejections_that_the_journal_could_not_take_are_counted_on(
 
     [(_, counted)] = await journal.rejections(after=None, limit=9, desc=False)
     assert counted.count == 2
+
+
+async def test_a_flood_of_wrong_tokens_is_sampled_and_counted_in_full(pipeline, journal):
+    """Mutants: a line for each; what got no line is not counted."""
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(500):
+            pipeline.reject("token", "tellabot", "192.0.2.1", "r")
+        pipeline.reject("path", "", "192.0.2.1", "r")
+        pipeline.say_rejections()
+        pipeline.say_rejections()
+    await pipeline.write_rejections()
+
+    items = await journal.rejections(after=None, limit=9, desc=False)
+    assert sorted((item.reason, item.count) for _, item in items) == [("path", 1), ("token", 500)]
+    assert [line["reason"] for line in logs] == ["token"] * 10 + ["path", "token"]
+    assert [line["unlogged"] for line in logs] == [None] * 11 + [490]
 
 
 def test_a_number_is_recognized_but_not_told():

@@ -22,47 +22,33 @@ def hands():
     return Hands()
 
 
-def test_a_sink_that_works_is_not_probed(hands):
+def test_sink_without_an_outage_is_not_probed(hands):
     health = Health(hands, None)
 
-    assert (health.takes_probe(), health.is_failing) == (False, False)
+    assert (health.takes_probe(None), health.is_failing) == (False, False)
 
 
-def test_a_sink_that_fails_is_probed_for_a_minute_and_not_for_an_hour(hands):
-    """Mutants: counted from the last failure, which never ends; never."""
+def test_outage_is_probed_for_its_first_minute(hands):
+    """Mutants: for ever; never."""
     health = Health(hands, None)
 
     taken = []
     for _ in range(4):
-        health.failed()
-        taken.append(health.takes_probe())
+        taken.append(health.takes_probe(1000.0))
         hands.at += 30
 
     assert taken == [True, True, False, False]
-    health.succeeded()
-    health.failed()
-    assert health.takes_probe()
-
-
-def test_what_failed_before_a_start_is_probed_for_a_minute_after_it(hands):
-    health = Health(hands, None, failing_for=86400.0)
-
-    taken = [health.takes_probe()]
-    hands.at += 61
-    taken.append(health.takes_probe())
-
-    assert (health.is_failing, taken) == (True, [True, False])
+    assert health.takes_probe(hands.at)
 
 
 def test_a_sink_that_asked_for_quiet_is_not_probed(hands):
     health = Health(hands, None)
-    health.failed()
     health.asked_to_wait(10, everything=False)
 
-    quiet = health.takes_probe()
+    quiet = health.takes_probe(hands.at)
     hands.at += 10
 
-    assert (quiet, health.takes_probe(), health.throttled_for) == (False, True, 0.0)
+    assert (quiet, health.takes_probe(hands.at), health.throttled_for) == (False, True, 0.0)
 
 
 def test_a_shorter_wish_does_not_end_a_longer_one(hands):
@@ -101,7 +87,7 @@ def test_a_sink_that_paused_itself_is_probed_as_often_as_it_says(hands):
 
     taken = []
     for _ in range(5):
-        taken.append(health.takes_probe())
+        taken.append(health.takes_probe(None))
         hands.at += 30
 
     assert taken == [True, False, True, False, True]
@@ -111,7 +97,7 @@ def test_what_the_operator_paused_is_not_probed(hands):
     every = PauseAfter(failing_for=Duration(1))
     health = Health(hands, every, paused=Pause.OPERATOR, failing_for=9.0)
 
-    assert health.takes_probe() is False
+    assert health.takes_probe(hands.at) is False
 
 
 @pytest.mark.parametrize(

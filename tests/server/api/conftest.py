@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,6 +122,19 @@ class Service:
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
+    def named(self, number):
+        """How the delivery of that number is named outside."""
+        return self.identity.delivery_id(int(number))
+
+    def numbered(self, data):
+        """The same, with each delivery's number in place of its name."""
+
+        def number(name):
+            found = self.identity.delivery_number(name[0].strip('"'))
+            return name[0] if found is None else f'"{found}"'
+
+        return json.loads(re.sub('"[0-9a-f]{32}"', number, json.dumps(data)))
+
     async def post(self, body, source="tellabot", *, token=None, headers=()):
         token = TOKENS[source] if token is None else token
         path = f"/in/{source}/{token}"
@@ -195,7 +210,7 @@ class Service:
 
 
 async def until(check):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await check():  # noqa: ASYNC110 - what is on disk has no event
             await asyncio.sleep(0.01)
 

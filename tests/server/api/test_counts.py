@@ -14,7 +14,7 @@ async def test_stats_are_true_the_moment_an_answer_was_given(service):
         "events": 1,
         "duplicates": 1,
         "quarantine": 1,
-        "deliveries": {"pending": 0, "sending": 1, "delivered": 0, "dead": 0, "expired": 0},
+        "deliveries": {"pending": 1, "sending": 0, "delivered": 0, "dead": 0, "expired": 0},
     }
 
 

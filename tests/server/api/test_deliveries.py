@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from journal.quantity import Duration
+from journal.event import Attempt, State
+from journal.quantity import Duration, Rate
 from routes.table import Route
 from sinks.file import File
 from sinks.sink import Failed, Receipt, Refused
@@ -59,19 +60,19 @@ STATES = {
     "4": "expired",
     "5": "pending",
     "6": "delivered",
-    "7": "sending",
-    "8": "sending",
+    "7": "pending",
+    "8": "pending",
 }
 
 
 async def shown(service, id_, key="admin"):
-    answer = await service.ask(f"/v1/deliveries/{id_}", key)
+    answer = await service.ask(f"/v1/deliveries/{service.named(id_)}", key)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def retried(service, id_):
-    return service.ask(f"/v1/deliveries/{id_}/retry", "writer", method="POST")
+    return service.ask(f"/v1/deliveries/{service.named(id_)}/retry", "writer", method="POST")
 
 
 async def replayed(service, event_id, body=None, key="writer"):
@@ -93,26 +94,33 @@ async def test_a_delivery_is_shown_with_its_event_and_every_attempt(service):
     delivery = await shown(service, "1")
 
     assert delivery == {
-        "id": "1",
+        "id": service.named(1),
         "event": event_id,
         "sink": "log",
         "state": "dead",
+        "waits_for": None,
         "replay": False,
         "attempts": [
             {
+                "number": 1,
                 "at": "2026-09-21T14:13:20.250000Z",
                 "outcome": "failed",
                 "status": None,
                 "error": "timeout",
                 "took_ms": 0.0,
+                "probe": False,
+                "count": 1,
                 "answer": None,
             },
             {
+                "number": 2,
                 "at": "2026-09-21T14:13:20.750000Z",
                 "outcome": "refused",
                 "status": 410,
                 "error": "gone",
                 "took_ms": 0.0,
+                "probe": False,
+                "count": 1,
                 "answer": "no place for 4711\ufffd",
             },
         ],
@@ -122,12 +130,14 @@ async def test_a_delivery_is_shown_with_its_event_and_every_attempt(service):
     assert await service.data("/v1/deliveries", sink="log") == [delivery]
 
 
-@pytest.mark.parametrize("path", ["/v1/deliveries", "/v1/deliveries/1"])
-async def test_an_answer_is_shown_to_who_may_see_codes(service, path):
+@pytest.mark.parametrize("whole", [False, True])
+async def test_an_answer_is_shown_to_who_may_see_codes(service, whole):
     """It may repeat the message. Mutant: masked in the list only, or an empty one masked too."""
     await service.sms()
     await service.settled(refuses, "log")
     await service.settled(fails, "crm")
+
+    path = f"/v1/deliveries/{service.named(1)}" if whole else "/v1/deliveries"
 
     answers = {key: (await service.ask(path, key)).json() for key in ("reader", "coder", "admin")}
 
@@ -147,8 +157,8 @@ async def test_an_answer_is_shown_to_who_may_see_codes(service, path):
 
 FILTERS = {
     "": "12345678",
-    "state=pending": "5",
-    "state=sending": "78",
+    "state=pending": "578",
+    "state=sending": "",
     "state=delivered": "36",
     "state=dead": "1",
     "state=expired": "24",
@@ -163,7 +173,7 @@ FILTERS = {
     "event=none": "",
     "event={5}&sink=crm": "6",
     "event={5}&sink=crm&state=dead": "",
-    "sink=log&state=pending&state=dead": "15",
+    "sink=log&state=pending&state=dead": "157",
 }
 
 
@@ -172,7 +182,10 @@ async def test_a_filter_finds_what_it_says(service):
     events = await every_state(service)
     queries = {query: re.sub("{(.)}", lambda id_: events[id_[1]], query) for query in FILTERS}
 
-    found = {query: await service.data(f"/v1/deliveries?{q}") for query, q in queries.items()}
+    found = {
+        query: service.numbered(await service.data(f"/v1/deliveries?{q}"))
+        for query, q in queries.items()
+    }
 
     assert {d["id"]: d["state"] for d in found[""]} == STATES
     assert {d["id"]: d["event"] for d in found[""]} == events
@@ -184,12 +197,13 @@ async def test_a_filter_finds_what_it_says(service):
 async def test_pages_go_both_ways(service, order, query):
     """Mutant: a page that begins with the last of the one before."""
     await every_state(service)
-    everything = [d["id"] for d in await service.data(f"/v1/deliveries?order={order}{query}")]
+    listed = service.numbered(await service.data(f"/v1/deliveries?order={order}{query}"))
+    everything = [d["id"] for d in listed]
 
     found, after = [], ""
     while True:
         page = (await service.ask(f"/v1/deliveries?limit=3&order={order}{query}{after}")).json()
-        found.append([d["id"] for d in page["data"]])
+        found.append([d["id"] for d in service.numbered(page["data"])])
         after = f"&after={page['next_cursor']}"
         if not page["has_more"]:
             break
@@ -197,7 +211,7 @@ async def test_pages_go_both_ways(service, order, query):
     assert found == [everything[i : i + 3] for i in range(0, len(everything), 3)]
     assert everything == sorted(everything, reverse=order == "desc")
     await service.sms()
-    later = await service.data(f"/v1/deliveries?order={order}{query}{after}")
+    later = service.numbered(await service.data(f"/v1/deliveries?order={order}{query}{after}"))
     news = {"": ["9", "10"], "&sink=log": ["9"]}.get(query, []) if order == "asc" else []
     assert [d["id"] for d in later] == news
 
@@ -212,14 +226,17 @@ async def test_pages_go_both_ways(service, order, query):
         "1.0",
         "+1",
         "%D9%A1",
-        "9",
+        "1",  # as they were named before
+        "0" * 32,
+        "F" * 32,
         "999999999999999999",
         "9999999999999999999999",
         "9" * 5000,
     ],
 )
 async def test_an_id_that_is_none_is_not_found(service, id_):
-    """Mutant: whatever is a number to Python, or none to SQLite, is asked for."""
+    """Mutants: whatever is a number to Python, or none to SQLite, is asked for; ids are numbers,
+    which tell how many deliveries there are."""
     await service.sms()
 
     answers = [
@@ -250,6 +267,7 @@ async def test_what_is_not_delivered_is_due_now(service, id_):
     assert answer.status_code == 200
     assert answer.json() == before | {
         "state": "pending",
+        "waits_for": "slot",
         "next_at": now,
         "accepted_at": now,
         "attempts": [
@@ -290,16 +308,8 @@ async def test_what_is_retried_is_sent_at_once(service):
     assert [attempt["outcome"] for attempt in attempts] == ["refused", "delivered"]
 
 
-@pytest.mark.parametrize(
-    ("id_", "code"),
-    [
-        ("3", "already_delivered"),
-        ("6", "already_delivered"),
-        ("7", "being_sent"),
-        ("8", "being_sent"),
-    ],
-)
-async def test_what_is_delivered_or_being_sent_stays_as_it_is(service, id_, code):
+@pytest.mark.parametrize("id_", ["3", "6"])
+async def test_delivered_delivery_is_not_retried(service, id_):
     """Mutant: it is answered 409 and made due all the same."""
     await every_state(service)
     before = await service.data("/v1/deliveries")
@@ -307,9 +317,95 @@ async def test_what_is_delivered_or_being_sent_stays_as_it_is(service, id_, code
 
     answer = await retried(service, id_)
 
-    assert (answer.status_code, answer.json()["code"]) == (409, code)
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_delivered")
     assert await service.data("/v1/deliveries") == before
     assert (await service.ask("/v1/stats")).json() == stats
+
+
+async def test_sending_means_that_an_attempt_is_under_way(run, tmp_path):
+    """Mutant: what waits in the queue is `sending`, too, and cannot be retried."""
+    arrived, ends = asyncio.Queue(), asyncio.Event()
+
+    async def hangs(outgoing):
+        arrived.put_nowait(outgoing.event_id)
+        await ends.wait()
+        return Receipt(status=200)
+
+    sinks = {"log": File(path=str(tmp_path / "events.jsonl"), concurrency=2)}
+    async with run(tmp_path, sinks=sinks, routes={"all": Route(to=("log",))}) as service:
+        for _ in range(3):
+            await service.sms()
+        async with service.delivering(hangs):
+            for _ in range(2):
+                await arrived.get()
+            listed = await service.data("/v1/deliveries")
+            sending = await service.data("/v1/deliveries", state="sending")
+            pending = await service.data("/v1/deliveries", state="pending")
+            stats = (await service.ask("/v1/stats")).json()["deliveries"]
+            refused, again = await retried(service, "1"), await retried(service, "3")
+            ends.set()
+            await service.became("3", "delivered")
+
+    assert [(one["state"], one["waits_for"]) for one in listed] == [
+        ("sending", None),
+        ("sending", None),
+        ("pending", "slot"),
+    ]
+    assert [one["id"] for one in sending] == ["1", "2"]
+    assert [one["id"] for one in pending] == ["3"]
+    assert (stats["sending"], stats["pending"]) == (2, 1)
+    assert (refused.status_code, refused.json()["code"]) == (409, "being_sent")
+    assert (again.status_code, again.json()["waits_for"]) == (200, "slot")
+
+
+async def test_pending_delivery_says_what_it_waits_for(run, tmp_path):
+    """Mutants: one word for all; what is due later in a paused sink waits for its retry."""
+    file = {"path": str(tmp_path / "events.jsonl")}
+    sinks = {
+        "log": File(**file, ordered_by="data.service.key"),
+        "slow": File(**file, rate=Rate(1, 3600)),
+        "crm": File(**file),
+    }
+    routes = {"all": Route(to=tuple(sinks))}
+    async with run(tmp_path, sinks=sinks, routes=routes) as service:
+        for _ in range(2):
+            await service.sms(service="Google")
+        await service.settled(fails, "log")
+        async with service.delivering(takes, "slow"):
+            await service.became("2", "delivered")
+            waits = {one["id"]: one["waits_for"] for one in await service.data("/v1/deliveries")}
+        await service.ask("/v1/sinks/log/pause", "writer", method="POST")
+        paused = [one["waits_for"] for one in await service.data("/v1/deliveries", sink="log")]
+        event = (await service.ask(f"/v1/events/{await service.sms()}")).json()
+    async with run(tmp_path, sinks={}, routes={}) as service:
+        gone = {one["waits_for"] for one in await service.data("/v1/deliveries", state="pending")}
+
+    assert waits == {"1": "retry", "2": None, "3": "slot", "4": "order", "5": "rate", "6": "slot"}
+    assert paused == ["pause", "pause"]
+    assert [one["waits_for"] for one in event["deliveries"]] == ["pause", "rate", "slot"]
+    assert gone == {"pause"}
+
+
+async def test_probe_is_shown_with_its_number_and_a_count(service):
+    """Mutants: a row each; no trace of it; a number that the attempt after it does not have."""
+    await service.sms()
+    await service.settled(fails, "log")
+    for n in range(3):
+        [probe] = await service.journal.probe("log")
+        tried = Attempt(at=1.0 + n, outcome="failed", error="timeout", took_ms=2.0, probes=1)
+        await service.journal.settle(probe, tried, State.PENDING, due_at=probe.due_at)
+    await retried(service, "1")
+    async with service.delivering(takes):
+        await service.became("1", "delivered")
+
+    attempts = (await shown(service, "1"))["attempts"]
+
+    assert [(one["number"], one["probe"], one["count"], one["outcome"]) for one in attempts] == [
+        (1, False, 1, "failed"),
+        (2, True, 3, "failed"),
+        (2, False, 1, "delivered"),
+    ]
+    assert attempts[1]["at"] == "1970-01-01T00:00:03Z"
 
 
 async def test_what_is_owed_to_a_sink_that_is_gone_can_be_made_due(run, tmp_path):
@@ -333,7 +429,7 @@ async def test_a_replay_makes_a_delivery_for_each_sink_that_was_owed_it(service)
 
     answers = [await replayed(service, event_id, body) for body in (None, {}, {"sinks": None})]
 
-    assert [(a.status_code, a.json()) for a in answers] == [
+    assert [(a.status_code, service.numbered(a.json())) for a in answers] == [
         (200, {"deliveries": ["3", "4"]}),
         (200, {"deliveries": ["5", "6"]}),
         (200, {"deliveries": ["7", "8"]}),
@@ -371,10 +467,10 @@ async def test_the_sinks_of_a_replay_may_be_named(run, tmp_path):
         event_id = await service.sms()
         answer = await replayed(service, event_id, {"sinks": ["new", "log", "new"]})
         unnamed = await replayed(service, event_id)
-        made = await service.data("/v1/deliveries")
+        made = service.numbered(await service.data("/v1/deliveries"))
 
-    assert answer.json() == {"deliveries": ["2", "3"]}
-    assert unnamed.json() == {"deliveries": ["4"]}
+    assert service.numbered(answer.json()) == {"deliveries": ["2", "3"]}
+    assert service.numbered(unnamed.json()) == {"deliveries": ["4"]}
     assert [(d["id"], d["sink"], d["replay"]) for d in made] == [
         ("1", "log", False),
         ("2", "new", True),
@@ -402,7 +498,8 @@ async def test_an_event_that_no_route_took_is_replayed_to_sinks_that_are_named(r
         event_id = await service.sms()
         answers = [await replayed(service, event_id, body) for body in (None, {"sinks": ["log"]})]
 
-    assert [answer.json() for answer in answers] == [{"deliveries": []}, {"deliveries": ["1"]}]
+    made = [service.numbered(answer.json()) for answer in answers]
+    assert made == [{"deliveries": []}, {"deliveries": ["1"]}]
 
 
 async def test_an_unknown_sink_is_named_and_nothing_is_made(service):

@@ -44,16 +44,20 @@ async def test_an_event_is_shown_with_what_became_of_it(service):
         ],
         "deliveries": [
             {
-                "id": "1",
+                "id": service.named(1),
                 "sink": "log",
                 "state": "pending",
+                "waits_for": "retry",
                 "attempts": [
                     {
+                        "number": 1,
                         "at": "2026-09-21T14:13:21.750000Z",
                         "outcome": "failed",
                         "status": 503,
                         "error": "refused",
                         "took_ms": 0.0,
+                        "probe": False,
+                        "count": 1,
                     }
                 ],
                 "next_at": "2026-09-21T14:13:22.750000Z",

@@ -1,0 +1,113 @@
+"""The deliveries of one sink that are held in memory: first attempts before those tried again."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+
+from journal.event import Delivery
+
+
+class Taken:
+    """A delivery in our hands."""
+
+    __slots__ = ("delivery", "stamp")
+
+    def __init__(self, delivery: Delivery, stamp: float) -> None:
+        self.delivery = delivery
+        #: How far the wall clock had jumped when the journal handed it out.
+        self.stamp = stamp
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the coming attempt is its first."""
+        return not self.delivery.attempts
+
+
+class Lane:
+    """A queue with places of its own, and what is known of the journal's part of it."""
+
+    def __init__(self, *, fresh: bool, capacity: int) -> None:
+        self.fresh, self.capacity = fresh, capacity
+        self.queue: deque[Taken] = deque()
+        #: Places: in the queue, being sent or settled, and kept for what a batch may still bring.
+        self.held = 0
+        #: When something in the journal is due; 0: it has not been asked, None: nothing is.
+        self.next_due: float | None = 0.0
+
+    @property
+    def room(self) -> int:
+        return self.capacity - self.held
+
+
+class Lanes:
+    """Both lanes, and the senders that wait for something to send.
+
+    A first attempt waits for no retried one: it goes before them, and of several slots one is
+    never given to a retried one.
+    """
+
+    def __init__(self, slots: int, *, fresh: int, retried: int) -> None:
+        self.fresh = Lane(fresh=True, capacity=fresh)
+        self.retried = Lane(fresh=False, capacity=retried)
+        self._most_retried = max(1, slots - 1)
+        self._retrying = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def __iter__(self) -> Iterator[Lane]:
+        yield self.fresh
+        yield self.retried
+
+    @property
+    def held(self) -> int:
+        return self.fresh.held + self.retried.held
+
+    def of(self, taken: Taken) -> Lane:
+        return self.fresh if taken.is_fresh else self.retried
+
+    def put(self, taken: Taken) -> None:
+        self.of(taken).queue.append(taken)
+        self._wake()
+
+    def has_work(self) -> bool:
+        """Whether something may be sent now."""
+        return bool(self.fresh.queue or (self.retried.queue and self.may_retry()))
+
+    def may_retry(self) -> bool:
+        """Whether a slot may be given to a retried one."""
+        return self._retrying < self._most_retried
+
+    def has_idle_slot(self) -> bool:
+        """Whether a retried one would be sent at once."""
+        waits = any(not one.done() for one in self._waiting)
+        return waits and self.may_retry() and not self.retried.queue
+
+    async def ready(self) -> None:
+        """Wait until `has_work`."""
+        while not self.has_work():
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                if waiting.done() and not waiting.cancelled():
+                    self._wake()  # what it was woken for is for another
+                raise
+
+    def pick(self) -> Taken:
+        """Take the next one, where there `has_work`; call `done` when its slot is free again."""
+        if self.fresh.queue:
+            return self.fresh.queue.popleft()
+        self._retrying += 1
+        return self.retried.queue.popleft()
+
+    def done(self, taken: Taken) -> None:
+        if not taken.is_fresh:
+            self._retrying -= 1
+            self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self.has_work():
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
