@@ -15,7 +15,7 @@ from ..client import Client
 from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
-from .command import Choice, Command, print_json, print_table
+from .command import Choice, Command, Failure, print_json, print_table
 from .service import connect, connection_options
 
 #: Orders between two words of how far it is.
@@ -82,7 +82,7 @@ def report(
     given several times matches any of its values.
     """
     if file is not None and output != "svg":
-        raise click.UsageError("--file needs --output svg")
+        raise click.UsageError("--file needs a picture: add --output svg")
     asked = {"source": list(sources)} if sources else {}
     with connect(url, key, "events:read", whole=True) as client:
         made = reported(_outcomes(client, asked, since), by)
@@ -93,7 +93,10 @@ def report(
     elif file is None:
         click.echo(svg(made, _second(since)), nl=False)
     else:
-        replace(file, svg(made, _second(since)))
+        try:
+            replace(file, svg(made, _second(since)))
+        except OSError as exc:
+            raise Failure(f"{file}: {exc.strerror}") from None  # not of the file beside it
 
 
 def _second(at: datetime) -> str:
