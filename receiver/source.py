@@ -146,6 +146,8 @@ class Source(
     #: Which encodings the provider may use: of `form`, `multipart`, `json`.
     #: None of them: it calls nobody, and is only asked.
     encodings: ClassVar[frozenset[str]]
+    #: Which of them it uses itself, where it may use several.
+    usual_encoding: ClassVar[str] = "form"
     #: How it is asked where `backfill` does not say; None: it cannot be asked.
     polled: ClassVar[Polled | None] = None
     #: The addresses that its documentation says callbacks come from.

@@ -238,7 +238,14 @@ class Pipeline:
             planned, lambda then: self._journal.set_balance(balance, planned, then=then)
         )
         if recorded:
-            self._log.warning("account.low", source=balance.source, **_said(planned))
+            self._log.warning(
+                "account.low",
+                source=balance.source,
+                amount=balance.amount,
+                currency=balance.currency,
+                threshold=gate.source.low_balance,
+                **_said(planned),
+            )
         return recorded
 
     async def _said_by_us(
@@ -383,9 +390,8 @@ class Pipeline:
             raise Unknown
         at = round(self._now(), 6)
         source, now = gate.source, datetime.fromtimestamp(at, UTC)
-        encoding = "form" if "form" in source.encodings else "json"
         number = secrets.randbelow(_SAMPLES)
-        sample = source.sample(source.kinds[0], encoding, number=number, now=now)
+        sample = source.sample(source.kinds[0], source.usual_encoding, number=number, now=now)
         callback = Callback(headers=(), body=sample.body, peer="", received=now, sample=True)
         [happening] = understood(gate, callback)
         draft = self._draft(gate.name, happening, at)
