@@ -221,6 +221,16 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     has_more: bool
 
 
+class Marks(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at places of a list."""
+
+    #: By the place that was asked for: the place of the row there, or of the one before it in the
+    #: order of reading, and a text that tells that row from any other.
+    beside: Mapping[int, tuple[int, str]]
+    #: The newest place that was ever given.
+    newest: int
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     #: Since the journal was made.
     events: int
@@ -301,6 +311,19 @@ class Journal(Protocol):
     @property
     def working(self) -> bool:
         """Whether the last that was to be written could be, and none takes too long."""
+        ...
+
+    async def hide_credentials(
+        self,
+        hidden: Callable[[str, tuple[tuple[str, str], ...]], tuple[tuple[str, str], ...]],
+        *,
+        limit: int = 1000,
+    ) -> bool:
+        """Replace secrets in the headers of so many stored callbacks; whether work is left.
+
+        `hidden` takes a source and headers, and returns what may be stored of them. Raises
+        Unavailable: ask again.
+        """
         ...
 
     def touch(self) -> "asyncio.Future[None]":
@@ -526,6 +549,13 @@ class Journal(Protocol):
         """The events a reader asks for, from a place on."""
         ...
 
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        """What stands at these places of a list.
+
+        `kind`: `events`, `deliveries`, `orders`, `quarantine` or `rejections`.
+        """
+        ...
+
     async def event(self, event_id: str) -> Kept | None: ...
 
     async def deliveries(
@@ -584,6 +614,7 @@ __all__ = [
     "Kept",
     "KeptDelivery",
     "KeptOrder",
+    "Marks",
     "Order",
     "OrderState",
     "Owed",

@@ -13,6 +13,7 @@ from . import (
     Kept,
     KeptDelivery,
     KeptOrder,
+    Marks,
     Order,
     Owed,
     Page,
@@ -32,12 +33,14 @@ from . import (
     sqlite_balances,
     sqlite_deliveries,
     sqlite_orders,
+    sqlite_pages,
     sqlite_read,
 )
 from .commit import GroupCommit, Unavailable
 from .event import Attempt, Delivery, State
 from .order import TIME_UP
 from .sqlite_balances import SetBalance
+from .sqlite_credentials import Hidden, log_is_in_clear
 from .sqlite_files import Files
 from .sqlite_open import (
     Begun,
@@ -64,7 +67,19 @@ from .sqlite_outbox import (
     Take,
 )
 from .sqlite_read import Reader
-from .sqlite_write import BatchWriter, Dismiss, Keep, Note, Op, Record, Reject, Result, Touch
+from .sqlite_write import (
+    BatchWriter,
+    Dismiss,
+    Hide,
+    Keep,
+    LogIsClean,
+    Note,
+    Op,
+    Record,
+    Reject,
+    Result,
+    Touch,
+)
 
 __all__ = ["NoRoom", "SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
 
@@ -167,6 +182,17 @@ class SQLiteJournal:
         if time.monotonic() - self._looked_at >= LOOK_EVERY / 2:
             self._commits.run(self._writer.look).add_done_callback(_heard)
         self._look_later()
+
+    async def hide_credentials(self, hidden: Hidden, *, limit: int = 1000) -> bool:
+        if await self._commits.submit(Hide(hidden, limit), patient=True):
+            return True
+        if not await self._reader.ask(log_is_in_clear):
+            return False
+        # The log still holds the pages as they were.
+        if await self._commits.run(self._writer.cut_off_log):
+            await self._commits.submit(LogIsClean())
+            return False
+        return True
 
     @property
     def waiting(self) -> int:
@@ -371,6 +397,11 @@ class SQLiteJournal:
     ) -> Page[bytes]:
         return await self._reader.ask(
             lambda conn: sqlite_read.events(conn, wanted, after=after, limit=limit, desc=desc)
+        )
+
+    async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+        return await self._reader.ask(
+            lambda conn: sqlite_pages.marks(conn, kind, places, desc=desc)
         )
 
     async def event(self, event_id: str) -> Kept | None:

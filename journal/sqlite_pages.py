@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from . import Page
+from . import Marks, Page
 from .sqlite_times import Span
 
 T = TypeVar("T")
@@ -61,6 +61,35 @@ def page(
     if desc:
         return Page(items=items, next_seq=max(min(first, begin), 1), has_more=first > span.lowest)
     return Page(items=items, next_seq=max(last, begin), has_more=last < span.last)
+
+
+#: The table of each list, its key, and what tells a row of it from any other that may ever have
+#: the same place.
+_LISTS = {
+    "events": ("events", "seq", "id"),
+    "deliveries": ("deliveries", "id", "event || ' ' || sink || ' ' || accepted_at"),
+    "orders": ("orders", "seq", "id"),
+    "quarantine": ("quarantine", "seq", "id"),
+    "rejections": ("rejections", "seq", "reason || ' ' || source || ' ' || peer || first_at"),
+}
+
+
+def marks(conn: sqlite3.Connection, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+    """What stands at these places of a list, or just before them in the order of reading."""
+    table, key, mark = _LISTS[kind]
+    beside, order = (">=", "asc") if desc else ("<=", "desc")
+    found = (
+        f"select {key}, {mark} from {table}"  # noqa: S608 - our words
+        f" where {key} {beside} ? order by {key} {order} limit 1"
+    )
+    rows = {place: conn.execute(found, (place,)).fetchone() for place in places}
+    (newest,) = conn.execute(
+        "select coalesce(max(seq), 0) from sqlite_sequence where name = ?", (table,)
+    ).fetchone()
+    return Marks(
+        beside={place: (row[0], str(row[1])) for place, row in rows.items() if row is not None},
+        newest=newest,
+    )
 
 
 def _window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int]:

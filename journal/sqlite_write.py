@@ -14,6 +14,7 @@ from .commit import Broken, Unavailable, Unfit
 from .event import SUBJECTS, Delivery, Event
 from .order import told_by
 from .sqlite_balances import SetBalance, set_balance
+from .sqlite_credentials import Hidden, hide, log_is_clean
 from .sqlite_files import Files
 from .sqlite_orders import (
     Cancel,
@@ -85,13 +86,24 @@ class Reject(msgspec.Struct, frozen=True):
     rejections: tuple[Rejection, ...]
 
 
+class Hide(msgspec.Struct, frozen=True):
+    """Replace secrets in the headers of so many stored callbacks."""
+
+    hidden: Hidden
+    limit: int
+
+
+class LogIsClean(msgspec.Struct, frozen=True):
+    """Note that the log holds no page from before secrets were replaced."""
+
+
 class Note(msgspec.Struct, frozen=True):
     moment: str
     at: float
 
 
 _OrderOp = Place | Cancel | Expire | Lapse | Move | SetBalance
-Op = Note | Record | Keep | Dismiss | Touch | Reject | _OrderOp | OutboxOp
+Op = Hide | LogIsClean | Note | Record | Keep | Dismiss | Touch | Reject | _OrderOp | OutboxOp
 Result = Recorded | Quarantined | Placed | Order | OutboxResult
 
 
@@ -175,6 +187,10 @@ class BatchWriter:
     def write_back(self) -> None:
         """Empty the log, before the connection is closed. Raises Broken or Unavailable."""
         checkpoint(self._conn, "truncate")
+
+    def cut_off_log(self) -> bool:
+        """Empty the log; whether all of it was, which a reader can prevent for a moment."""
+        return checkpoint(self._conn, "truncate")
 
     def checkpoint(self) -> bool:
         """Write the log back into the file; whether it begins from the start again.
@@ -548,6 +564,13 @@ class _Batch:
                 ),
             )
 
+    def hide(self, op: Hide) -> bool:
+        self._flush_rows()
+        return hide(self._conn, op.hidden, op.limit)
+
+    def log_is_clean(self, _op: LogIsClean) -> None:
+        log_is_clean(self._conn)
+
     def note(self, op: Note) -> None:
         self._conn.execute(
             "insert into moments values (?, ?) on conflict do update set at = excluded.at",
@@ -578,6 +601,8 @@ _VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
     SetBalance: _Batch.set_balance,
     Reject: _Batch.reject,
     Note: _Batch.note,
+    Hide: _Batch.hide,
+    LogIsClean: _Batch.log_is_clean,
 }
 
 

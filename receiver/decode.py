@@ -20,14 +20,24 @@ MAX_FIELDS = 64
 #: Objects and arrays in one another.
 MAX_DEPTH = 32
 
+#: The field that a list is where the body is one.
+LIST = "."
+
 _BLANKS = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 
 
-def decode(body: bytes, *, content_encoding: str | None, encodings: frozenset[str]) -> Fields:
+def decode(
+    body: bytes,
+    *,
+    content_encoding: str | None,
+    encodings: frozenset[str],
+    lists: bool = False,
+) -> Fields:
     """The fields of a callback. `encodings` are those that its provider may use.
 
-    Raises Malformed with the reason `encoding`, `empty` or `malformed`.
+    `lists`: a JSON list is taken, too; it is the one field LIST. Raises Malformed with the reason
+    `encoding`, `empty` or `malformed`.
     """
     if (content_encoding or "").strip().lower() not in ("", "identity"):
         raise Malformed("encoding", "content-encoding: nothing is decompressed here")
@@ -37,6 +47,9 @@ def decode(body: bytes, *, content_encoding: str | None, encodings: frozenset[st
     if encoding not in encodings:
         allowed = ", ".join(sorted(encodings))
         raise Malformed("malformed", f"body: read as {encoding}, this provider sends {allowed}")
+    if lists and encoding == "json":
+        value = json_value(body)
+        return {LIST: value} if isinstance(value, list) else _object_of_fields(value)
     return _DECODERS[encoding](body)
 
 
@@ -162,7 +175,10 @@ def json_value(body: bytes) -> object:
 
 
 def _json(body: bytes) -> Fields:
-    fields = json_value(body)
+    return _object_of_fields(json_value(body))
+
+
+def _object_of_fields(fields: object) -> Fields:
     if not isinstance(fields, dict):
         raise Malformed("malformed", "body: an object is expected")
     if len(fields) > MAX_FIELDS:

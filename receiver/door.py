@@ -76,6 +76,10 @@ class Desk(Protocol):
         """Keep the bytes; the id under which they are found."""
         ...
 
+    def without_credentials(self, source: str, callback: Callback) -> Callback:
+        """Return the callback with digests in place of the secrets in its headers."""
+        ...
+
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count what was turned away."""
         ...
@@ -209,8 +213,8 @@ class Door:
                 headers=((b"allow", b"GET, HEAD, POST"),),
             )
         gate, token = self._authenticated(request.path)
-        if request.method != "POST" and not _is_callback(request, gate.source):
-            return 200, (), b'{"status":"ready"}'
+        if request.method != "POST" and not (request.method == "GET" and request.query):
+            return 200, (), b'{"status":"ready"}'  # somebody looks whether the URL is right
         if self._desk.closed():
             raise _unavailable()
         wait = gate.wait()
@@ -229,9 +233,10 @@ class Door:
             sample=self._desk.is_sample(gate.name, body, request.header(SAMPLE_HEADER)),
         )
         try:
-            return 200, (), await self._kept(gate, caller, callback, request.target)
+            kept = await self._kept(gate, caller, callback, request)
         except Unavailable:
             raise _unavailable() from None
+        return _answered(gate.source, kept, callback)
 
     def _authenticated(self, path: tuple[bytes, bytes]) -> tuple[Gate, int]:
         """The same work for a source that is there and one that is not."""
@@ -270,8 +275,12 @@ class Door:
         except TimeoutError:
             raise Turned(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
 
-    async def _kept(self, gate: Gate, caller: Caller, callback: Callback, target: str) -> bytes:
-        authentic = _is_authentic(gate, callback, target)
+    async def _kept(
+        self, gate: Gate, caller: Caller, callback: Callback, request: _Request
+    ) -> bytes:
+        authentic = _is_authentic(gate, callback, request.target)
+        # From here on nobody needs the secrets that came with it.
+        callback = self._desk.without_credentials(gate.name, callback)
         if not gate.allowed.permits(callback.peer):
             # What is in quarantine can be read again, and nobody would ask its signature then.
             if authentic:
@@ -280,6 +289,8 @@ class Door:
             raise Turned(403, "address_not_allowed", reason="address")
         if not authentic:
             raise _not_found("signature")
+        if request.method == "GET" and not gate.source.sends_by_get():
+            return await self._quarantined(caller, callback, _BY_GET)
         try:
             accepted = await self._desk.accept(caller, callback, understood(gate, callback))
         except Malformed as exc:
@@ -352,9 +363,15 @@ _TITLES = {
 }
 
 
-def _is_callback(request: _Request, source: Source) -> bool:
-    """A GET without a query is somebody who looks whether the URL is right."""
-    return request.method == "GET" and bool(request.query) and source.sends_by_get()
+_BY_GET = Malformed("method", "GET: this source expects POST; a replay reads the query")
+
+
+def _answered(source: Source, kept: bytes, callback: Callback) -> tuple[int, Headers, bytes]:
+    """What a provider wants to hear; `smshook send` reads our JSON."""
+    answer = source.answer or source.default_answer
+    if answer is None or callback.sample:
+        return 200, (), kept
+    return 200, ((b"content-type", answer.content_type.encode()),), answer.body.encode()
 
 
 def _is_authentic(gate: Gate, callback: Callback, target: str) -> bool:
@@ -369,6 +386,7 @@ def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:
             callback.body,
             content_encoding=callback.joined("content-encoding"),
             encodings=gate.source.encodings,
+            lists=gate.source.takes_lists,
         )
         return gate.source.normalize(fields, callback)
     except Malformed:

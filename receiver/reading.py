@@ -33,6 +33,10 @@ class Reading:
             raise Malformed("malformed", f"{name}: an object is expected")
         return Reading(inner, self.warnings)
 
+    def replaced(self, fields: Fields) -> "Reading":
+        """The same with other values for some fields, and no warnings yet."""
+        return Reading({**self._fields, **fields})
+
     def raw(self, name: str) -> str:
         """As sent, for a key: empty where it is no text."""
         value = self._fields.get(name)
@@ -48,12 +52,17 @@ class Reading:
         self.warn(name)
         return None
 
-    def id(self, name: str) -> str | None:
-        """A positive number or a short text; `0` is how forms say that there is none."""
+    def id(self, name: str, *, blanks: bool = False) -> str | None:
+        """A positive number or a short text; `0` is how forms say that there is none.
+
+        `blanks`: the text may hold blanks, as names of phones do; those around it are dropped.
+        """
         value = self._fields.get(name)
         if self.text(name) is None:
             return None
-        if not isinstance(value, str) or not _identifies(value):
+        if blanks and isinstance(value, str):
+            value = type(value)(value.strip(" "))
+        if not isinstance(value, str) or not _identifies(value, blanks=blanks):
             self.warn(name)
             return None
         return str(value)
@@ -85,12 +94,12 @@ class Reading:
         return Price(amount=text, currency=currency)
 
 
-def _identifies(value: str) -> bool:
+def _identifies(value: str, *, blanks: bool) -> bool:
     if isinstance(value, Number) and not _WHOLE.fullmatch(value):
         return False
     if _NOT_POSITIVE.fullmatch(value):
         return False
-    return len(value) <= _LONGEST_ID and " " not in value and value.isprintable()
+    return len(value) <= _LONGEST_ID and (blanks or " " not in value) and value.isprintable()
 
 
 def common(

@@ -1,5 +1,6 @@
 """A source: who may call us, and what their words mean in ours."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
@@ -12,6 +13,11 @@ from journal.quantity import Duration, Rate, Secret
 
 from .polling import Asking, Backfill, Known, Memory, Poll, Polled
 from .services import service
+
+#: RFC 9110, 8.3.1.
+_CONTENT_TYPE = re.compile(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( ?;[ -~]{1,80})?"
+)
 
 #: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
 #: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
@@ -95,6 +101,19 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a provider is answered in place of our JSON when its callback was kept."""
+
+    #: Such as `text/plain`.
+    content_type: str
+    #: The whole answer, such as `OK`.
+    body: str = ""
+
+    def __post_init__(self) -> None:
+        if not _CONTENT_TYPE.fullmatch(self.content_type):
+            raise ValueError("content_type: not a media type; write text/plain or text/xml")
+
+
 class Source(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="provider", forbid_unknown_fields=True
 ):
@@ -115,6 +134,9 @@ class Source(
     #: Where nothing comes for so long, the source is reported as silent: in the log and in
     #: `/v1/sources`. Set it where you know how often something must come.
     expect_every: Duration | None = None
+    #: What it is answered with status 200, if it wants another body than our JSON:
+    #: `{content_type: text/plain, body: OK}`. Samples of ours are answered in JSON.
+    answer: Answer | None = None
     #: Send one event `account.low` each time the account's balance falls below this amount, such as
     #: "5". The balance is part of what `backfill` asks for. Unset: no event.
     low_balance: str | None = None
@@ -124,6 +146,8 @@ class Source(
     #: Which encodings the provider may use: of `form`, `multipart`, `json`.
     #: None of them: it calls nobody, and is only asked.
     encodings: ClassVar[frozenset[str]]
+    #: Which of them it uses itself, where it may use several.
+    usual_encoding: ClassVar[str] = "form"
     #: How it is asked where `backfill` does not say; None: it cannot be asked.
     polled: ClassVar[Polled | None] = None
     #: The addresses that its documentation says callbacks come from.
@@ -138,6 +162,21 @@ class Source(
     def sends_by_get(self) -> bool:
         """Whether the query of a GET is a callback; its body is then that query."""
         return False
+
+    @property
+    def takes_lists(self) -> bool:
+        """Whether its body may be a JSON list."""
+        return False
+
+    @property
+    def secret_headers(self) -> frozenset[str]:
+        """The (lower case) headers that `verify` reads a secret from."""
+        return frozenset()
+
+    @property
+    def default_answer(self) -> Answer | None:
+        """What it is answered where `answer` is unset; None: our JSON."""
+        return None
 
     def verify(self, callback: Callback, target: str) -> bool:  # noqa: ARG002 - for those that sign
         """Whether it is signed as this provider signs, over its bytes as they came.

@@ -50,8 +50,8 @@ class SmsPins(Simulated):
             "bulk_sms/telephones": self._telephones,
             "bulk_sms/smses_by_tid": self._messages,
             "bulk_sms/status": self._check,
-            "nc/requests": self._changes,
             "bulk_sms/autocheck": self._auto_check,
+            "nc/requests": self._changes,
         }
 
     def command(self, request: Request) -> str | None:

@@ -1,18 +1,28 @@
 """What is made of the clock, of chance and of the secret: ids, keys, cursors, signatures."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
+import re
 import struct
 from collections.abc import Callable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from journal.keyed import keyed
 from receiver.source import Key
 
 #: Bytes of a keyed hash.
 _HASH = 16
+#: What is in a cursor: the journal, the place, and a piece of what stands there. With the tag
+#: these are 48 bytes, of which base64 has one spelling.
+_CURSOR, _CURSOR_LENGTH = ">16sQ8s", 64
+_DELIVERY_ID = re.compile("[0-9a-f]{32}")
 #: Bytes of chance that are fetched at once.
 _FETCHED = 4096
 
@@ -52,7 +62,9 @@ class Identity:
             keyed(derived("dedupe key")),
             keyed(derived("quarantine fingerprint")),
         )
-        self._cursor, self._sample = keyed(derived("cursor")), derived("sample")
+        self._cursor, self._sample = AESSIV(derived("encrypted cursor")), derived("sample")
+        self._delivery = _Block(derived("delivery id"))
+        self._credential = keyed(derived("credential"))
         self._chance = chance
         #: Kept by the journal, to notice another secret.
         self.seal = derived("journal seal").hex()
@@ -84,6 +96,10 @@ class Identity:
         """What tells quarantined bodies apart."""
         return self._body(body)[:_HASH]
 
+    def credential_digest(self, value: str) -> str:
+        """Return `digest:` and 32 digits for a header that holds a secret; latin-1 as HTTP is."""
+        return f"digest:{self._credential(value.encode('latin-1', 'replace'))[:_HASH].hex()}"
+
     def sample_signature(self, source: str, body: bytes) -> str:
         """What marks a callback as sent by ourselves."""
         return hmac.new(self._sample, source.encode() + b"\0" + body, hashlib.sha256).hexdigest()
@@ -94,23 +110,41 @@ class Identity:
         expected = self.sample_signature(source, body)
         return hmac.compare_digest(expected.encode(), signature.encode())
 
-    def cursor(self, journal: str, kind: str, seq: int) -> str:
-        """An opaque place in a list of that journal."""
-        place = struct.pack(">16sQ", bytes.fromhex(journal), seq)
-        tag = self._cursor(kind.encode() + place)[:8]
-        return base64.urlsafe_b64encode(place + tag).decode()
+    def cursor(self, journal: str, kind: str, place: int, mark: bytes) -> str:
+        """An opaque place in a list of that journal; `mark` is 8 bytes of what stands there."""
+        text = struct.pack(_CURSOR, bytes.fromhex(journal), place, mark)
+        sealed = self._cursor.encrypt(text, [kind.encode()])
+        return base64.urlsafe_b64encode(sealed).decode()
 
-    def place(self, journal: str, kind: str, cursor: str) -> int:
-        """The place that a cursor names. Raises BadCursor or StaleCursor."""
+    def place(self, journal: str, kind: str, cursor: str) -> tuple[int, bytes]:
+        """The place that a cursor names, and its mark. Raises BadCursor or StaleCursor."""
+        if len(cursor) != _CURSOR_LENGTH:
+            raise BadCursor  # base64 has a second spelling with what it passes over
         try:
-            raw = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True)
-            owner, seq = struct.unpack(">16sQ", raw[:-8])
-        except (ValueError, binascii.Error, struct.error, UnicodeError) as exc:
+            sealed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+            text = self._cursor.decrypt(sealed, [kind.encode()])
+            owner, place, mark = struct.unpack(_CURSOR, text)
+        except (ValueError, InvalidTag, struct.error) as exc:
             raise BadCursor from exc
-        # Whole, since base64 has several spellings of one place.
-        ours = self.cursor(owner.hex(), kind, seq)
-        if not hmac.compare_digest(ours.encode(), cursor.encode()):
-            raise BadCursor
         if owner.hex() != journal:
             raise StaleCursor
-        return int(seq)
+        return int(place), bytes(mark)
+
+    def delivery_id(self, number: int) -> str:
+        """How a delivery is named outside: its number would tell how many there are."""
+        return self._delivery.encryptor.update(struct.pack(">QQ", 0, number)).hex()
+
+    def delivery_number(self, id_: str) -> int | None:
+        """The number of the delivery with that name; None: it is no name of ours."""
+        if not _DELIVERY_ID.fullmatch(id_):
+            return None
+        zero, number = struct.unpack(">QQ", self._delivery.decryptor.update(bytes.fromhex(id_)))
+        return int(number) if zero == 0 else None
+
+
+class _Block:
+    """AES on single blocks: a permutation of 16 bytes that only the key's owner can compute."""
+
+    def __init__(self, key: bytes) -> None:
+        cipher = Cipher(AES(key), ECB())  # noqa: S305 - one block, and no two of them are alike
+        self.encryptor, self.decryptor = cipher.encryptor(), cipher.decryptor()

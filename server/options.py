@@ -157,7 +157,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: Where callbacks come in: `/in` and health, nothing else. Change it to be reachable from
     #: outside (`0.0.0.0:8080` in a container); `:0` takes any free port.
     listen: Annotated[str, Check(_listen)] = DEFAULT_LISTEN
-    #: Where the API and `/metrics` are, and health too. `same`: on `listen`, when one port is all
+    #: Where the API is, and health too. `same`: on `listen`, when one port is all
     #: there is; the API is then as reachable as the callbacks.
     admin_listen: Annotated[str, Check(_admin_listen)] = "127.0.0.1:8081"
     #: Further names in the `Host` of requests to an `admin_listen` on this machine alone. It

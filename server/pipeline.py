@@ -44,6 +44,7 @@ from journal.order import (
     provided,
     told_by,
 )
+from receiver.credentials import Headers, without_credentials
 from receiver.door import SAMPLE_HEADER, Accepted, Caller, Gate, understood
 from receiver.sampled import Sampled
 from receiver.services import service
@@ -135,6 +136,20 @@ class Pipeline:
     def request_id(self) -> str:
         return self._identity.request_id()
 
+    def without_credentials(self, source: str, callback: Callback) -> Callback:
+        own = self._gates[source].source.secret_headers
+        headers = without_credentials(
+            callback.headers, source, own, self._identity.credential_digest
+        )
+        return msgspec.structs.replace(callback, headers=headers)
+
+    def stored_headers(self, source: str, headers: Headers) -> Headers:
+        """Return what may be shown of stored headers, and what is to be stored of them."""
+        gate = self._gates.get(source)
+        own = gate.source.secret_headers if gate else frozenset[str]()
+        digest = self._identity.credential_digest
+        return without_credentials(headers, source, own, digest, stored=True)
+
     def new_id(self, at: float) -> str:
         """A UUIDv7 of that time, in seconds since the epoch."""
         return self._identity.event_id(at)
@@ -223,7 +238,14 @@ class Pipeline:
             planned, lambda then: self._journal.set_balance(balance, planned, then=then)
         )
         if recorded:
-            self._log.warning("account.low", source=balance.source, **_said(planned))
+            self._log.warning(
+                "account.low",
+                source=balance.source,
+                amount=balance.amount,
+                currency=balance.currency,
+                threshold=gate.source.low_balance,
+                **_said(planned),
+            )
         return recorded
 
     async def _said_by_us(
@@ -368,9 +390,8 @@ class Pipeline:
             raise Unknown
         at = round(self._now(), 6)
         source, now = gate.source, datetime.fromtimestamp(at, UTC)
-        encoding = "form" if "form" in source.encodings else "json"
         number = secrets.randbelow(_SAMPLES)
-        sample = source.sample(source.kinds[0], encoding, number=number, now=now)
+        sample = source.sample(source.kinds[0], source.usual_encoding, number=number, now=now)
         callback = Callback(headers=(), body=sample.body, peer="", received=now, sample=True)
         [happening] = understood(gate, callback)
         draft = self._draft(gate.name, happening, at)

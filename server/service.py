@@ -48,6 +48,7 @@ from .backfilling import Backfiller, Backfilling
 from .balances import Balances
 from .clock_jumps import ClockJumps
 from .config import Config, host_and_port
+from .credentials import AT_START, hide_stored_credentials
 from .full_disk import open_when_there_is_room
 from .identity import Chance, Identity
 from .orders import Orders
@@ -247,11 +248,13 @@ async def _run(
     )
     if journal is None:
         leave(0)
-    workers = await _workers(config.sinks, journal, real_clock(random.random, clock))
+    workers = await _workers(config.sinks, journal, real_clock(random.random, clock), identity)
     service = Service(config, journal, identity, workers, clock)
     await service.orders.load()
     await service.balances.load()
     health = Health(stop.set)
+    hiding = health.run("credentials", hide_stored_credentials(journal, service.pipeline))
+    await asyncio.wait([hiding], timeout=AT_START)
     for name, worker in workers.items():
         part = f"sink {name}"
         give_up = partial(health.give_up, part, "unusable")
@@ -290,11 +293,12 @@ class Health:
         self.failed = False
         self._stop = stop
 
-    def run(self, part: str, coroutine: Coroutine[None, None, None]) -> None:
+    def run(self, part: str, coroutine: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         """Run it beside the others until the service ends."""
         task = asyncio.create_task(coroutine)
         task.add_done_callback(lambda done: self._ended(part, done))
         self.tasks.append(task)
+        return task
 
     def give_up(self, part: str, error: str) -> None:
         """End the process with exit code 1."""
@@ -308,7 +312,9 @@ class Health:
             self.give_up(part, type(exc).__name__)
 
 
-async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) -> dict[str, Worker]:
+async def _workers(
+    sinks: Mapping[str, Sink], journal: Journal, clock: Clock, identity: Identity
+) -> dict[str, Worker]:
     """As the journal knows them: paused ones stay so, and what is owed is in the order of now."""
     records = await journal.sinks()
     workers = {}
@@ -323,7 +329,7 @@ async def _workers(sinks: Mapping[str, Sink], journal: Journal, clock: Clock) ->
             # Nothing would ever resume it.
             await journal.resume(name)
             record = msgspec.structs.replace(record, paused=None)
-        workers[name] = Worker(name, sink, journal, clock, record)
+        workers[name] = Worker(name, sink, journal, clock, record, shown=identity.delivery_id)
     return workers
 
 

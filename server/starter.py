@@ -19,7 +19,7 @@ _TEXT = """\
 # into the provider's settings.
 sources:
   tellabot:
-    # herosms, sms_activate, smsbower, sms_online or daisysms for the others.
+    # herosms, sms_activate, smsbower, sms_online, daisysms or grizzlysms for the others.
     provider: tellabot
     # The secret part of the URL. To change it, put a new one before it: both are accepted until
     # you take the old one out.

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -14,6 +14,7 @@ from journal.path import order_at, parse
 from journal.rate import Bucket
 
 from .attempt import Attempts, Clock, Tried
+from .described import described
 from .health import PROBE_EVERY, Health, Pause
 from .lanes import Lane, Lanes, Taken
 from .recovery import Recovery
@@ -66,7 +67,7 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
 class Worker:
     """Delivers to one sink; a slow one fills nobody's queue but its own.
 
-    `record` is what the journal knows of the sink's name.
+    `record` is what the journal knows of the sink's name; `shown` names a delivery in the log.
     """
 
     def __init__(
@@ -76,8 +77,9 @@ class Worker:
         journal: Journal,
         clock: Clock,
         record: SinkRecord | None = None,
+        shown: Callable[[int], str] = str,
     ) -> None:
-        self.name = name
+        self.name, self._shown = name, shown
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
         self._health = _health(sink, clock, record)
@@ -661,7 +663,12 @@ class Worker:
 
     def _say(self, taken: Taken, outcome: Outcome) -> None:
         delivery = taken.delivery
-        what = {"event_id": delivery.event_id, "sink": self.name, "delivery_id": str(delivery.id)}
+        what = {
+            "event_id": delivery.event_id,
+            **described(delivery.body),
+            "sink": self.name,
+            "delivery_id": self._shown(delivery.id),
+        }
         attempt = outcome.attempt
         if attempt is not None:
             accepted_at = delivery.accepted_at + self._behind(taken)

@@ -14,6 +14,7 @@ ENVIRON = {
     "OTHER_TOKEN": "other-token-0123456789",
     "OTHER_SECRET": "other-secret-0123456789",
     "OTHER_PASSWORD": "other-password-0123456789",
+    "OTHER_HEADER_SECRET": "other-header-secret-0123456789",
     "OTHER_WHSEC": "whsec_b3RoZXItc2VjcmV0LTAxMjM0NTY3ODktMDEyMzQ1Njc=",
     "TWILIO_AUTH_TOKEN": "twilio-token-0123456789",
     "HOOK_SECRET": "server-secret-0123456789-0123456789",

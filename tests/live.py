@@ -65,13 +65,17 @@ class Live:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
-    def start(self, *, within=20.0):
+    def start_unready(self):
+        """Start it where it cannot be ready; when it answers."""
+        return self.start(expecting=503)
+
+    def start(self, *, within=60.0, stdout=None, expecting=200):
         """Start it and wait until it is ready."""
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [*self.program, "serve", "--log-level", self.level],
                 cwd=self.folder,
-                stdout=out,
+                stdout=out if stdout is None else stdout,
                 stderr=errors,
                 env=self.environment(),
                 start_new_session=True,  # what wraps the product must not outlive it, nor it that
@@ -81,20 +85,21 @@ class Live:
             if self.process.poll() is not None:
                 raise AssertionError(f"exit {self.process.returncode}: {self.errors.read_text()}")
             holder = lock.holder(self.folder / "smshook.db")
-            if holder is not None and holder.url and self._answers(holder.url):
+            if holder is not None and holder.url and self._answers(holder.url, expecting):
                 self.url, self.admin_url = holder.url, holder.admin_url
                 return self
             time.sleep(0.02)
         raise AssertionError("not ready in time")
 
     @staticmethod
-    def _answers(url):
+    def _answers(url, expecting):
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+            return httpx.get(f"{url}/readyz", trust_env=False).status_code == expecting
         return False
 
     def environment(self):
-        foreign = ("SMSHOOK",) if self.covered else ("SMSHOOK", "COVERAGE")
+        # No width of a terminal: a pipe has none.
+        foreign = ("SMSHOOK", "COLUMNS") if self.covered else ("SMSHOOK", "COLUMNS", "COVERAGE")
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -102,7 +107,7 @@ class Live:
         }
         return kept | {"PYTHONUNBUFFERED": "1"}
 
-    def stop(self, *, within=10.0):
+    def stop(self, *, within=30.0):
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within)

@@ -28,8 +28,8 @@ api: {{keys: {{admin: {{key: "{admin}", scopes: [admin]}}}}}}
 """
 
 
-def configured(provider, client, port, *, every="1h", key=PROVIDER_KEY):
-    tokens = "" if provider == "smspins" else f'tokens: ["{live.TOKEN}"]'
+def configured(provider, client, port, *, every="1h", key=PROVIDER_KEY, more=""):
+    tokens = more if provider == "smspins" else f'tokens: ["{live.TOKEN}"]'
     return CONFIG.format(
         provider=provider,
         tokens=tokens,

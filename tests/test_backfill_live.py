@@ -17,7 +17,7 @@ from journal.event import rfc3339
 from receiver.backfill import Summary, Trouble
 from rehearsal.account import Fault
 from rehearsal.answer import Answer
-from rehearsal.simulation import NewOrder
+from rehearsal.simulation import NewMessage, NewOrder
 from server.backfilling import Run, Why, _summed
 
 WRONG = "k3y-that-nobody-knows"
@@ -82,6 +82,43 @@ async def test_what_is_told_again_by_each_poll_is_counted_once(tmp_path, unused_
     assert stats["deliveries"] == {
         "pending": 0, "sending": 0, "delivered": 1, "dead": 0, "expired": 0
     }  # fmt: skip
+
+
+async def test_row_with_two_messages_is_stored_once(tmp_path, unused_tcp_port):
+    """Mutant: the whole row with each of its events."""
+    async with asked(tmp_path, "smspins", unused_tcp_port, every="200ms") as outage:
+        await outage.run()
+        order = await outage.order()
+        for text in ("Your code is 111101", "Your code is 222202"):
+            outage.simulation.receive(order.id, NewMessage(text=text, same_check=True))
+        await outage.eventually(2)
+        events = await outage.events()
+        raw = [
+            await asyncio.to_thread(outage.service.api, f"/events/{event['id']}?raw=true")
+            for event in events
+        ]
+        with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn:
+            rows = conn.execute("select body from callbacks where channel = 'poll'").fetchall()
+
+    assert {event["data"]["code"] for event in events} == {"111101", "222202"}
+    assert len(rows) == 1
+    assert json.loads(rows[0][0])["smses"] == "Your code is 111101|Your code is 222202"
+    assert len({answer.json()["raw"]["body"] for answer in raw}) == 1
+
+
+@pytest.mark.parametrize(("option", "times"), [("", 0), ("auto_check: true", 1)])
+async def test_auto_check_is_sent_only_if_configured(tmp_path, unused_tcp_port, option, times):
+    """Once a day for each telephone. Mutants: with each round; without the option."""
+    async with asked(tmp_path, "smspins", unused_tcp_port, every="200ms", more=option) as outage:
+        await outage.order()
+        first = (await outage.run())["number"]
+        enough = first + 3
+        await asyncio.to_thread(
+            live.eventually, lambda: source(outage.service)["backfill"]["run"]["number"] > enough
+        )
+        written = [one.command for one in outage.simulation.account.asked if one.writes]
+
+    assert written == ["bulk_sms/autocheck"] * times
 
 
 async def test_a_key_that_is_not_taken_stops_the_asking_until_somebody_asks(

@@ -1,13 +1,18 @@
 """Promise 1 when the disk fails: never a 200 for what is not on it."""
 
+import asyncio
 import contextlib
+import itertools
 import os
 import shutil
+import signal
 import sqlite3
-import subprocess
+from pathlib import Path
 
+import disks
 import httpx
 import live
+import load
 import pytest
 
 AT = 1_700_000_000
@@ -62,17 +67,74 @@ def test_a_failed_fsync_is_never_a_200_and_ends_the_process(tmp_path, when):
         assert service.stats()["events"] == len(answers)
 
 
+def failing_checkpoint(folder, when):
+    """As above, with the fdatasyncs of the journal's main file alone: only checkpoints do those."""
+    inject = ["-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={when}"]
+    path = ["-P", str(folder / "smshook.db")]
+    return ["strace", "-f", "-qq", "-o", os.devnull, *path, *inject, live.command()]
+
+
+@needs_strace
+@pytest.mark.slow
+def test_a_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
+    """Mutant: `wal_autocheckpoint = 2000`, whose failed fsync nobody hears of."""
+    with live.Live(tmp_path) as service:
+        service.stop()
+    failing = live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+"))
+    with failing.start(within=60) as service:
+        answers = {}
+        while len(answers) < 3_000 and (not answers or answers[max(answers)] == 200):
+            number = len(answers) + 1
+            answers[number] = posted(service, large(number))
+        code = service.process.wait(30)
+        errors = [line["error"] for line in service.logged() if line["event"] == "journal.error"]
+
+    assert len(answers) > 20
+    assert (code, set(errors)) == (1, {"SQLITE_IOERR_FSYNC"})
+    with live.Live(tmp_path) as service:
+        # What was acknowledged is in the log still: nothing wrote over it.
+        assert service.stats()["events"] >= len(answers) - 1
+
+
+@needs_strace
+@pytest.mark.slow
+def test_a_failed_fsync_at_the_end_is_exit_code_1(tmp_path):
+    """Mutant: the closing of the connection checkpoints, and keeps what failed to itself."""
+    with live.Live(tmp_path) as service:
+        service.stop()
+    with live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+")).start(
+        within=60
+    ) as service:
+        told = service.post(live.sms(1, at=AT)).json()["events"]
+        [child] = (
+            Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+            .read_text()
+            .split()
+        )
+        os.kill(int(child), signal.SIGTERM)
+        code = service.process.wait(30)
+
+    assert code == 1
+    assert (tmp_path / "smshook.db-wal").stat().st_size > 0
+    with live.Live(tmp_path) as service:
+        assert service.post(live.sms(1, at=AT)).json() == {"status": "duplicate", "events": told}
+
+
+def large(number):
+    return live.sms(number, at=AT + number, text=f"{number:06d} " + "x" * 50_000)
+
+
+def posted(service, body):
+    """The status; None: no answer."""
+    with contextlib.suppress(httpx.HTTPError):
+        return service.post(body, timeout=30).status_code
+    return None
+
+
 @pytest.fixture
 def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with disks.mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4m", "tmpfs") as folder:
+        yield folder
 
 
 def filled(service):
@@ -126,3 +188,121 @@ def stored_in(folder):
     with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn:
         assert conn.execute("pragma integrity_check").fetchone() == ("ok",)
         return {row[0] for row in conn.execute("select id from events")}
+
+
+def ready(service):
+    return httpx.get(f"{service.url}/readyz", trust_env=False, timeout=10).status_code
+
+
+@pytest.mark.slow
+def test_a_start_on_a_full_disk_is_unready_and_heals(small_disk, tmp_path):
+    """Mutant: exit 1, and callbacks are refused by nobody until somebody comes."""
+    ballast = small_disk / "ballast"
+    config = live.CONFIG.replace("path: events.jsonl", f"path: {tmp_path}/events.jsonl")
+    with live.Live(small_disk, config) as service:
+        told = service.post(live.sms(1, at=AT)).json()["events"]
+        service.stop()
+    for log in (service.log, service.errors):
+        log.unlink()
+    service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+
+    with service.start_unready():
+        unready = [
+            ready(service),
+            httpx.get(f"{service.url}/healthz", trust_env=False).status_code,
+            service.api("/stats").status_code,
+            service.api("/events", key="no key of ours").status_code,
+        ]
+        refused = service.post(live.sms(2, at=AT + 1))
+        unknown = httpx.post(f"{service.url}/in/tellabot/wrong", trust_env=False).status_code
+        ballast.unlink()
+        live.eventually(lambda: ready(service) == 200, within=15)
+        again = service.post(live.sms(1, at=AT)).json()
+        new = service.post(live.sms(2, at=AT + 1)).json()["status"]
+        assert service.stop() == 0
+
+    assert unready == [503, 200, 503, 401]
+    assert (refused.status_code, refused.headers["retry-after"], unknown) == (503, "5", 404)
+    assert (again, new) == ({"status": "duplicate", "events": told}, "accepted")
+
+
+@pytest.mark.slow
+def test_a_frozen_disk_is_503_and_unready_until_it_thaws(tmp_path):
+    """Mutants: callers wait as long as the disk; ready while nothing can be written; what was
+    stored late is never delivered."""
+    disk = disks.Disk(tmp_path, "ext4")
+    with disk.mounted() as folder:
+        service = live.Live(folder)
+        service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"
+        with service:
+            assert service.post(live.sms(1, at=AT)).status_code == 200
+            with disk.frozen():
+                first = service.post(live.sms(2, at=AT), timeout=15)
+                second = service.post(live.sms(3, at=AT), timeout=15)
+                unready = ready(service)
+                healthy = httpx.get(f"{service.url}/healthz", trust_env=False).status_code
+            live.eventually(lambda: ready(service) == 200, within=15)
+            again = service.post(live.sms(2, at=AT)).json()["status"]
+            third = service.post(live.sms(3, at=AT)).json()["status"]
+            live.eventually(lambda: len(service.delivered()) == 3, within=15)
+            assert service.stop() == 0
+
+    assert [first.status_code, second.status_code, unready, healthy] == [503, 503, 503, 200]
+    # The first was in the batch that the disk kept waiting; the second was in none.
+    assert (again, third) == ("duplicate", "accepted")
+    errors = {line["error"] for line in service.logged() if line["event"] == "journal.error"}
+    assert errors == {"stalled: the disk does not answer"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_power_cut_loses_nothing_acknowledged(tmp_path, kind):
+    """Mutant: `synchronous = normal`, which loses hundreds of acknowledged events here."""
+    disk = disks.Disk(tmp_path, kind)
+    told = {}
+    for round_ in range(3):
+        with disk.mounted() as folder:
+            service = live.Live(folder)
+            service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"
+            with service:
+                asyncio.run(send_until_dark(service, disk, told, first=100_000 * round_))
+    with disk.mounted() as folder, live.Live(folder) as service:
+        stored = stored_in_running(service)
+        assert service.stop() == 0
+        assert stored_in(folder) == stored
+
+    assert len(told) > 100
+    assert set(told.values()) <= stored
+    assert len(set(told.values())) == len(told)
+
+
+async def send_until_dark(service, disk, told, *, first):
+    """Send under load until the power is cut in the middle of it."""
+    dark = asyncio.Event()
+    numbers = itertools.takewhile(lambda _: not dark.is_set(), itertools.count(first))
+    messages = ((number, live.sms(number, at=AT + number)) for number in numbers)
+    path = service.callback_url().removeprefix(service.url)
+    sending = asyncio.create_task(load.send(service.address(), path, messages, clients=8))
+    await asyncio.to_thread(
+        live.eventually, lambda: service.stats()["events"] >= len(told) + 100, within=60
+    )
+    await asyncio.to_thread(disk.cut_power)
+    dark.set()
+    service.kill()
+    for answer in await sending:
+        for event_id in answer.accepted:
+            told[answer.message] = event_id
+
+
+def stored_in_running(service):
+    """The ids of all events, as the API lists them."""
+    ids, after = set(), {}
+    while True:
+        page = service.api("/events", params={"limit": 1000, **after}).json()
+        ids |= {item["event"]["id"] for item in page["data"]}
+        if not page["has_more"]:
+            return ids
+        after = {"after": page["next_cursor"]}

@@ -1,7 +1,7 @@
 """A provider that is not known here: its fields are found by paths that you write."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -13,18 +13,30 @@ from journal.quantity import Secret
 from journal.whsec import key_of
 
 from ..codes import read_code
+from ..countries import country_code
+from ..decode import LIST
 from ..keys import Sent, keys, sent
 from ..reading import Reading, common
 from ..sample import code_of, encoded
 from ..services import service
-from ..signed import Basic, Hmac, Twilio, standard
-from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
+from ..signed import Basic, HeaderSecret, Hmac, Twilio, standard
+from ..source import Answer, Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import links
 from ..times import Stated, any_written, time_from, zone
 
 _PATH = re.compile(r"[^.\s]+(\.[^.\s]+){0,15}")
 _LONGEST_PATH = 128
-_ISO = re.compile(r"[A-Za-z]{2}")
+#: In paths beside `each`: from the top of the body, not of the item.
+_TOP = "$."
+#: Of `each`: the body itself is the list.
+_BODY = "."
+#: Digits of a place in a list.
+_LONGEST_INDEX = 6
+#: Messages in one callback.
+_MOST_ITEMS = 500
+_PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+#: What Twilio reads as "no reply": anything but TwiML is its error 12300.
+_TWIML = Answer(content_type="text/xml", body="<Response/>")
 _SMS, _ASSIGNED = "sms.received", "number.assigned"
 
 
@@ -53,7 +65,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     time: str | None = "time"
     #: What the number was taken for.
     service: str | None = "service"
-    #: The number's country, in two letters (ISO 3166-1).
+    #: The number's country: its code in ISO 3166-1 (two letters) or its English name.
     country: str | None = "country"
     #: What it cost.
     price: str | None = "price"
@@ -75,16 +87,38 @@ def _is_path(path: str) -> bool:
     return len(path) <= _LONGEST_PATH and _PATH.fullmatch(path) is not None
 
 
+def _not_too_many(items: list[object], path: str) -> list[object]:
+    if len(items) > _MOST_ITEMS:
+        raise Malformed("malformed", f"{path}: more than {_MOST_ITEMS} messages")
+    return items
+
+
+def _first_of_list(path: str | None) -> str | None:
+    """`results.0.text` -> `results`, `0.text` -> `.`; None where no first of a list is named."""
+    names = (path or "").split(".")
+    if "0" not in names[:-1]:
+        return None
+    return ".".join(names[: names.index("0")]) or _BODY
+
+
+def _is_top(path: str) -> bool:
+    return path.startswith(_TOP)
+
+
 class Generic(Source, tag="generic", frozen=True, kw_only=True):
     """Whatever sends an SMS by HTTP: say where its fields are, and how it proves itself.
 
     Worked examples are in [the generic provider](../providers-generic.md). Each of `hmac`,
-    `standard`, `basic` and `twilio` that is set must hold, besides the token; else the answer is
-    404 and nothing is kept.
+    `standard`, `basic`, `header` and `twilio` that is set must hold, besides the token; else the
+    answer is 404 and nothing is kept.
     """
 
     #: Where in a callback its fields are.
     fields: Paths = Paths()
+    #: Where a list of messages is, such as `results`, if one callback brings several; `.` if the
+    #: body is the list. `fields` are then paths in an item; `$.account` is one in the whole body.
+    #: All messages are recorded together, or the callback waits in quarantine.
+    each: str | None = None
     #: What the id at `fields.id` is the id of; the event's `subject` begins with it.
     subject: Literal["request", "activation", "rental", "telephone"] = "request"
     #: What the values at `fields.event` mean, such as `{"v2.sms.received": sms.received}`. Others
@@ -105,9 +139,15 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
     #: Secrets of Standard Webhooks: `whsec_` and base64. Several while they are rotated. Older or
     #: newer than five minutes is refused.
     standard: tuple[Secret, ...] = ()
+    #: What the three headers of `standard` begin with. `svix` for `svix-id`, `svix-timestamp` and
+    #: `svix-signature`.
+    standard_prefix: str = "webhook"
     #: A name and a password, as browsers send them.
     basic: Basic | None = None
-    #: Twilio's signature.
+    #: A secret in a header of its own.
+    header: HeaderSecret | None = None
+    #: Twilio's signature. The answer is then an empty `<Response/>` as `text/xml`, unless `answer`
+    #: says otherwise.
     twilio: Twilio | None = None
 
     encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
@@ -118,6 +158,10 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         zone(self.timezone)
         if self.region is not None and self.region not in phonenumbers.SUPPORTED_REGIONS:
             raise ValueError(f"region: {self.region!r} is no country; write US or GB")
+        if self.each not in (None, _BODY) and not _is_path(self.each or ""):
+            raise ValueError("each: not a path; write results, data.messages or `.` for the body")
+        if not _PREFIX.fullmatch(self.standard_prefix):
+            raise ValueError("standard_prefix: not the beginning of a header; write svix")
         if (self.fields.event is None) != (not self.types):
             raise ValueError("types: belongs to fields.event; give both, or neither")
         for secret in self.standard:
@@ -132,22 +176,104 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
     def verify(self, callback: Callback, target: str) -> bool:
         holds = (
             self.hmac is None or self.hmac.verifies(callback),
-            not self.standard or standard(self.standard, callback),
+            not self.standard or standard(self.standard, callback, prefix=self.standard_prefix),
             self.basic is None or self.basic.verifies(callback),
+            self.header is None or self.header.verifies(callback),
             self.twilio is None or self.twilio.verifies(callback, target),
         )
         return all(holds)
 
+    @property
+    def takes_lists(self) -> bool:
+        return self.each == _BODY or any(path[0].isdecimal() for path in self._split_paths())
+
+    def _split_paths(self) -> list[list[str]]:
+        return [path.split(".") for path in self.fields.all()]
+
+    @property
+    def secret_headers(self) -> frozenset[str]:
+        return frozenset() if self.header is None else frozenset({self.header.name.lower()})
+
+    @property
+    def default_answer(self) -> Answer | None:
+        return None if self.twilio is None else _TWIML
+
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         find = _in_any_case if self.any_case else _exactly
+        each = self.each
+        if each is None:
+            return self._first_and_others(fields, find, callback)
+        # Once a callback, not once an item: a body of many items would cost its square.
+        paths = set(self.fields.all())
+        tops = {it: _at(fields, it.removeprefix(_TOP), find) for it in paths if _is_top(it)}
+        inner = sorted(paths - tops.keys())
+        found = []
+        for item in self._items(each, fields, find):
+            if not isinstance(item, dict):
+                raise Malformed("malformed", f"{self.each}: an object is expected in each place")
+            values = {path: _at(item, path, find) for path in inner}
+            found.append(self._happening(Reading(tops | values), callback))
+        if not found:
+            raise Malformed("empty", f"{self.each}: no message in it")
+        return found
+
+    def _first_and_others(
+        self, fields: Fields, find: "_Find", callback: Callback
+    ) -> Sequence[Happening]:
+        """The message at the paths, and those beside it where the paths name the first of a list.
+
+        `results.0.text` without `each: results` must not lose the second message. What is no
+        message there is a warning.
+        """
         reading = Reading({path: _at(fields, path, find) for path in self.fields.all()})
+        first = _first_of_list(self.fields.text) or _first_of_list(self.fields.code)
+        items = _at(fields, first, find) if first is not None else None
+        if first is None or not isinstance(items, list):
+            return (self._happening(reading, callback),)
+        others = []
+        for item in _not_too_many(items, first)[1:]:
+            try:
+                others.append(self._beside(reading, first, item, find, callback))
+            except Malformed:
+                if first not in reading.warnings:
+                    reading.warn(first)
+        return (self._happening(reading, callback), *others)
+
+    def _beside(
+        self, reading: Reading, first: str, item: object, find: "_Find", callback: Callback
+    ) -> Happening:
+        if not isinstance(item, dict):
+            raise Malformed("malformed", f"{first}: an object is expected in each place")
+        begin = "0." if first == _BODY else f"{first}.0."
+        inner = {
+            path: path.removeprefix(begin) for path in self.fields.all() if path.startswith(begin)
+        }
+        values = {path: _at(item, below, find) for path, below in inner.items()}
+        message = self.fields.message
+        if message is not None and message not in inner:
+            values[message] = None  # it is the first one's
+        return self._happening(reading.replaced(values), callback)
+
+    @staticmethod
+    def _items(each: str, fields: Fields, find: "_Find") -> Sequence[object]:
+        """Return the messages that `each` names."""
+        items = fields.get(LIST, fields) if each == _BODY else _at(fields, each, find)
+        if isinstance(items, dict) and all(map(str.isdecimal, items)):
+            items = list(items.values())  # as PHP writes a list whose numbers have a gap
+        if isinstance(items, dict):
+            items = [items]  # as converters from XML write a list of one
+        if not isinstance(items, list):
+            raise Malformed("malformed", f"{each}: a list is expected")
+        return _not_too_many(items, each)
+
+    def _happening(self, reading: Reading, callback: Callback) -> Happening:
         type_ = self._type(reading)
-        id_ = reading.id(self.fields.id)
+        id_ = reading.id(self.fields.id, blanks=True)
         if id_ is None:
             expected = "a positive number or a short text is expected"
             raise Malformed("identity", f"{self.fields.id}: {expected}")
         happening = self._sms if type_ == _SMS else self._assigned
-        return (happening(id_, _Mapped(self.fields, reading), callback),)
+        return happening(id_, _Mapped(self.fields, reading), callback)
 
     def _type(self, reading: Reading) -> str:
         if self.fields.event is None:
@@ -226,8 +352,20 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         if kind not in self.kinds:
             raise ValueError(f"kind: {kind!r} is not sms")
         values = {path: value for path, value in self._sample(number, now) if path is not None}
+        if self.each is not None:
+            return self._sample_of_each(values)
         fields = _nested(values) if encoding == "json" else values
         return encoded(fields, encoding, number=number)
+
+    def _sample_of_each(self, values: Mapping[str, str]) -> Sample:
+        """A list is JSON, whatever encoding was asked for."""
+        tops = {path.removeprefix(_TOP): it for path, it in values.items() if _is_top(path)}
+        item = _nested({path: it for path, it in values.items() if not _is_top(path)})
+        if self.each == _BODY:
+            body: object = [item]
+        else:
+            body = _nested({**tops, str(self.each): [item]})
+        return Sample(content_type="application/json", body=msgspec.json.encode(body))
 
     def _sample(self, number: int, now: datetime) -> Iterator[tuple[str | None, str]]:
         """Path and value; the later ones count, where two have one path."""
@@ -258,17 +396,17 @@ class _Mapped(NamedTuple):
         return "" if path is None else self.reading.raw(path)
 
     def id(self, path: str | None) -> str | None:
-        return None if path is None else self.reading.id(path)
+        return None if path is None else self.reading.id(path, blanks=True)
 
     def country(self) -> str | None:
         path = self.paths.country
         text = self.text(path)
         if text is None or path is None:
             return None
-        if not _ISO.fullmatch(text):
+        code = country_code(text)
+        if code is None:
             self.reading.warn(path)
-            return None
-        return text.upper()
+        return code
 
 
 def _keys(
@@ -285,11 +423,14 @@ def _keys(
     return keys(*what, *told, second=when.second, otherwise=(), received=callback.received)
 
 
-def _at(fields: Fields, path: str, find: Any) -> object:
+_Find = Callable[[object, str], object]
+
+
+def _at(fields: Fields, path: str, find: _Find) -> object:
     """What stands there; None where nothing does. A field that is called so comes first."""
     if path in fields:
         return fields[path]
-    value: object = fields
+    value: object = fields.get(LIST, fields)
     for name in path.split("."):
         value = find(value, name)
     return value
@@ -299,7 +440,7 @@ def _exactly(value: object, name: str) -> object:
     if isinstance(value, dict):
         return value.get(name)
     if isinstance(value, list) and name.isascii() and name.isdecimal():
-        return dict(enumerate(value)).get(int(name))
+        return value[int(name)] if len(name) <= _LONGEST_INDEX and int(name) < len(value) else None
     return None
 
 
@@ -310,7 +451,7 @@ def _in_any_case(value: object, name: str) -> object:
     return next((value[key] for key in value if key.casefold() == wanted), None)
 
 
-def _nested(values: Mapping[str, str]) -> dict[str, Any]:
+def _nested(values: Mapping[str, object]) -> dict[str, Any]:
     """`{"data.text": "…"}` as `{"data": {"text": "…"}}`."""
     whole: dict[str, Any] = {}
     for path, value in values.items():

@@ -1,13 +1,15 @@
 """SMS-Activate's dialect: closed in 2025, spoken on by its successor and its clones.
 
 One webhook for an activation's SMS (set in the profile), another for a rental's (its URL is
-passed with each order). Bodies are JSON; nothing is signed; each wants exactly HTTP 200.
+passed with each order). Bodies are JSON, or a form from some clones; nothing is signed; each wants
+exactly HTTP 200.
 """
 
 import csv
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,14 +18,14 @@ from journal import Twin
 from journal.event import Service, SmsReceived
 
 from ..codes import find_code
-from ..keys import Sent, keys, sent
+from ..keys import Sent, in_any_spelling, keys, sent
 from ..polling import Known, Memory, Poll, Polled
 from ..reading import Reading, common
-from ..sample import code_of
+from ..sample import code_of, encoded
 from ..services import ListedService, listed_services, service
 from ..source import Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import links
-from ..times import Stated, epoch, time_from, written, zone
+from ..times import Stated, any_written, epoch, time_from, written, zone
 from .sms_activate_poll import poll
 
 
@@ -48,11 +50,88 @@ _ALL = frozenset(
         "getStatusV2",
     }
 )
+#: What the REST interface of some clones calls the fields of a webhook.
+_REST_NAMES = {
+    "smsText": "text",
+    "smsCode": "code",
+    "serviceCode": "service",
+    "countryCode": "country",
+}
+#: Messages in one callback.
+_MOST_MESSAGES = 500
 _RENTAL_URL = "rentals: pass the URL as `{}` with each order"
 
 
 def _polled(host: str) -> Polled:
     return Polled(api_url=f"{host}/stubs/handler_api.php", every=120.0, min_interval=1.0)
+
+
+def _as_webhook(fields: Fields) -> Fields:
+    """The fields under a webhook's names: from REST names, and from `sms[text]` as PHP sends it."""
+    renamed = {name: fields[rest] for rest, name in _REST_NAMES.items() if rest in fields}
+    inner = {name[4:-1]: fields[name] for name in fields if name[:4] == "sms[" and name[-1] == "]"}
+    if inner:
+        renamed["sms"] = inner
+    return {**renamed, **fields} if renamed else fields
+
+
+def _messages(fields: Fields) -> list[Fields] | None:
+    """One mapping a message, the newest last, where texts or codes are lists; else None.
+
+    Of two lists the last ones belong together: a text may be that of the newest code alone.
+    """
+    texts, codes = fields.get("text"), fields.get("code")
+    if not isinstance(texts, list) and not isinstance(codes, list):
+        return None
+    pairs = list(zip_longest(reversed(_as_list(texts)), reversed(_as_list(codes))))
+    if len(pairs) > _MOST_MESSAGES:
+        raise Malformed("malformed", f"text, code: more than {_MOST_MESSAGES} messages")
+    rows: list[Fields] = [
+        {**fields, "text": text, "code": code}
+        for text, code in reversed(pairs)
+        if text not in (None, "") or code not in (None, "")
+    ]
+    return rows or [{**fields, "text": None, "code": None}]
+
+
+def _as_list(value: object) -> list[object]:
+    if isinstance(value, list):
+        return value
+    return [] if value is None or value == "" else [value]
+
+
+def _timed_keys(
+    begin: tuple[str, ...], words: tuple[str, ...], when: Sent, raw: str, callback: Callback
+) -> tuple[Key, ...]:
+    """Keys over a time and words. `raw`: the time as sent, for versions that read less of it."""
+    before = sent(_read_before(raw), raw)
+    made = [
+        key
+        for one in dict.fromkeys((when, before))
+        for key in keys(
+            *(*begin, one.text, *words),
+            second=one.second,
+            otherwise=(),
+            received=callback.received,
+        )
+    ]
+    return tuple(made)
+
+
+def _read_before(text: str) -> Stated | None:
+    """A time as the first versions read it."""
+    return written(text) or epoch(text)
+
+
+def _flat(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As PHP writes a form: `sms[text]`."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}[{inner}]": it for inner, it in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
@@ -62,7 +141,8 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     #: it means; its successor's examples are Moscow's.
     timezone: str = "Europe/Moscow"
 
-    encodings: ClassVar[frozenset[str]] = frozenset({"json"})
+    encodings: ClassVar[frozenset[str]] = frozenset({"json", "form"})
+    usual_encoding: ClassVar[str] = "json"
     documented: ClassVar[tuple[str, ...]] = ("188.42.218.183", "142.91.156.119")
     paste_at: ClassVar[str] = f"profile settings, Webhooks; {_RENTAL_URL.format('url')}"
     kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
@@ -101,15 +181,43 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         return poll(self, known, since=since, now=now, memory=memory)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
+        fields = _as_webhook(fields)
         reading = Reading(fields)
         activation, rental = reading.id("activationId"), reading.id("rentId")
         if activation is not None:
-            return (self._activation(activation, reading, callback),)
+            rows = _messages(fields)
+            if rows is None:
+                return (self._activation(activation, reading, callback),)
+            *earlier, newest = [self._listed(activation, row, callback) for row in rows]
+            # The time and an id are the newest message's.
+            own = self._activation(activation, Reading(rows[-1]), callback).keys
+            made = (*own, *newest.keys, *self._keys_of_before(activation, reading, callback))
+            return (*earlier, msgspec.structs.replace(newest, keys=tuple(dict.fromkeys(made))))
         if rental is not None:
             return (self._rent(rental, reading, reading.nested("sms"), callback),)
         raise Malformed(
             "identity", "activationId, rentId: a positive number or a short text is expected"
         )
+
+    def _listed(self, activation: str, row: Fields, callback: Callback) -> Happening:
+        """One of several messages: known by its words, so that a longer list repeats none."""
+        reading = Reading(row)
+        made = in_any_spelling(
+            lambda text, code: (Key(parts=("act", activation, "listed", text, code)),),
+            reading.raw("text"),
+            reading.raw("code"),
+        )
+        return msgspec.structs.replace(self._activation(activation, reading, callback), keys=made)
+
+    def _keys_of_before(
+        self, activation: str, reading: Reading, callback: Callback
+    ) -> tuple[Key, ...]:
+        """The keys of versions that read no lists, but the text or code beside one."""
+        if not (reading.raw("text") or reading.raw("code")):
+            return ()
+        message = reading.id(self.message_field) if self.message_field else None
+        when = self.stated(reading, "receivedAt", callback)[1]
+        return self._keys(activation, message, reading, when, callback)
 
     def _activation(self, activation: str, reading: Reading, callback: Callback) -> Happening:
         code, text = reading.message("code", "text")
@@ -123,6 +231,7 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
             keys=self._keys(activation, message, reading, when, callback),
             twin=self.twin(text, code, stated),
             data=SmsReceived(
+                to=reading.number("phoneNumber", None),
                 from_=reading.sender("phoneFrom", None),
                 country=self.country_of(reading),
                 service=self.service_of(reading),
@@ -140,16 +249,15 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         if text is None:
             raise Malformed("malformed", "sms.text: not sent")
         stated, when = self.stated(sms, "date", callback)
+        about, date = ("rent", rental, sms.raw("phoneFrom")), sms.raw("date")
         return Happening(
             subject=f"rental/{rental}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
-            keys=keys(
-                *("rent", rental, sms.raw("phoneFrom"), when.text, text),
-                second=when.second,
-                otherwise=(),
-                received=callback.received,
+            keys=in_any_spelling(
+                lambda text, _code: _timed_keys(about, (text,), when, date, callback), text
             ),
             data=SmsReceived(
+                to=reading.number("phoneNumber", None),
                 from_=sms.sender("phoneFrom", None),
                 text=text,
                 code=find_code(text),
@@ -168,16 +276,20 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         callback: Callback,
     ) -> tuple[Key, ...]:
         """An activation may receive the same code twice, so its time counts."""
-        if message is not None:
-            return (self._message_key(activation, message, reading, when),)
-        return keys(
-            *("act", activation, when.text, reading.raw("text"), reading.raw("code")),
-            second=when.second,
-            otherwise=(),
-            received=callback.received,
-        )
+        raw = reading.raw("receivedAt")
 
-    def _message_key(self, activation: str, message: str, _reading: Reading, _when: Sent, /) -> Key:
+        def make(text: str, code: str) -> tuple[Key, ...]:
+            if message is None:
+                return _timed_keys(("act", activation), (text, code), when, raw, callback)
+            times = dict.fromkeys((when, sent(_read_before(raw), raw)))
+            made = (self._message_key(activation, message, (text, code), at) for at in times)
+            return tuple(dict.fromkeys(made))
+
+        return in_any_spelling(make, reading.raw("text"), reading.raw("code"))
+
+    def _message_key(
+        self, activation: str, message: str, _words: tuple[str, str], _when: Sent, /
+    ) -> Key:
         """An id of its own tells a message from others, whatever else is said of it."""
         grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
         return Key(second=grows, parts=("act", activation, "msg", message))
@@ -185,8 +297,10 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     def stated(self, reading: Reading, name: str, callback: Callback) -> tuple[Stated | None, Sent]:
         """The time if it makes sense, and as it stands in a key."""
         text = reading.text(name)
-        stated = written(text) or epoch(text) if text is not None else None
-        when = sent(stated, reading.raw(name))
+        stated = any_written(text) if text is not None else None
+        # Keys of what was polled stay those of the first versions, which read no milliseconds.
+        keyed = stated if callback.channel == "callback" else _read_before(text or "")
+        when = sent(keyed, reading.raw(name))
         if stated is not None and stated.makes_sense(zone(self.timezone), callback.received):
             return stated, when
         if text is not None:
@@ -222,9 +336,9 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         if encoding not in self.encodings:
-            raise ValueError(f"encoding: {encoding!r} is not json")
+            raise ValueError(f"encoding: {encoding!r} is neither json nor form")
         fields = {"sms": self._sample_sms, "rent": self._sample_rent}[kind](number, now)
-        return Sample(content_type="application/json", body=msgspec.json.encode(fields))
+        return encoded(fields if encoding == "json" else _flat(fields), encoding, number=number)
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
         code = code_of(number)
@@ -289,9 +403,11 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     repeats_code: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://hero-sms.com")
 
-    def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
+    def _message_key(
+        self, activation: str, message: str, words: tuple[str, str], when: Sent, /
+    ) -> Key:
         """Its schema requires `id` without saying of what: hence time, text and code beside it."""
-        parts = ("act", activation, "id", message, reading.raw("text"), reading.raw("code"))
+        parts = ("act", activation, "id", message, *words)
         return Key(second=when.second or 0, parts=parts)
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:

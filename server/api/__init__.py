@@ -59,7 +59,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
     states = DeliveryStates(workers)
 
     def cursors(kind: str) -> Cursors:
-        return Cursors(identity, journal.identity, kind)
+        return Cursors(identity, journal, kind)
 
     v1 = Router(
         "/v1",
@@ -70,6 +70,8 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("events"),
                 routes=tuple(config.routes),
                 redelivery=redelivery,
+                headers=pipeline.stored_headers,
+                identity=identity,
                 states=states,
                 now=now,
             ),
@@ -77,6 +79,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 journal=journal,
                 cursors=cursors("deliveries"),
                 redelivery=redelivery,
+                identity=identity,
                 states=states,
             ),
             sinks(

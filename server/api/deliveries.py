@@ -1,6 +1,5 @@
 """What is owed and what became of it; the same delivery again."""
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ from journal import Attempt, Journal, KeptDelivery, WantedDeliveries
 from journal.event import State
 
 from ..delivery_states import DeliveryStates
+from ..identity import Identity
 from ..redelivery import Redelivery
 from .keys import Access, Asking, needs
 from .listing import PAGING, Cursors, Listed
@@ -21,8 +21,6 @@ from .query import any_of, read, text
 
 #: What a reader sees who may not see codes: an answer may repeat what was sent.
 _MASK = "***"
-#: As we write them; SQLite's largest whole number has a digit more.
-_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,28 +77,39 @@ class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def deliveries(
-    *, journal: Journal, cursors: Cursors, redelivery: Redelivery, states: DeliveryStates
+    *,
+    journal: Journal,
+    cursors: Cursors,
+    redelivery: Redelivery,
+    identity: Identity,
+    states: DeliveryStates,
 ) -> Router:
+    def whole(kept: KeptDelivery, access: Access) -> WholeDelivery:
+        return _whole(kept, states, access, identity)
+
+    async def kept_as(delivery_id: str) -> KeptDelivery:
+        number = identity.delivery_number(delivery_id)
+        kept = None if number is None else await journal.delivery(number)
+        if kept is None:
+            raise not_found("delivery")
+        return kept
+
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> Listed[WholeDelivery]:
         filters = {"state": any_of(_state), "sink": any_of(text), "event": any_of(text)}
         values = read(request.scope, {**PAGING, **filters})
-        asked = cursors.asked(values)
+        asked = await cursors.asked(values)
         given = {name: values[name] for name in filters if name in values}
         wanted = WantedDeliveries(**given, under_way=states.under_way())
         page = await journal.deliveries(
             wanted, after=asked.after, limit=asked.limit, desc=asked.desc
         )
-        return Listed(
-            data=[_whole(kept, states, request.auth) for _, kept in page.items],
-            next_cursor=cursors.at(page.next_seq),
-            has_more=page.has_more,
-        )
+        return await cursors.page(asked, page, lambda kept: whole(kept, request.auth))
 
     @get("/{delivery_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, {})
-        return _whole(await _kept(journal, delivery_id), states, request.auth)
+        return whole(await kept_as(delivery_id), request.auth)
 
     @post(
         "/{delivery_id:str}/retry",
@@ -109,7 +118,7 @@ def deliveries(
     )
     async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, {})
-        kept = await _kept(journal, delivery_id)
+        kept = await kept_as(delivery_id)
         state, then = await redelivery.retry(kept.id, kept.sink)
         if state is State.DELIVERED:
             text = "the sink has it; POST /v1/events/ID/replay makes a new delivery"
@@ -118,14 +127,14 @@ def deliveries(
             raise Problem(409, "being_sent", "it is being sent just now; look again in a moment")
         if then is None:
             raise not_found("delivery")
-        return _whole(then, states, request.auth)
+        return whole(then, request.auth)
 
     return Router("/deliveries", route_handlers=[listed, one, retry])
 
 
-def shown_delivery(kept: KeptDelivery, states: DeliveryStates) -> ShownDelivery:
+def shown_delivery(kept: KeptDelivery, states: DeliveryStates, identity: Identity) -> ShownDelivery:
     return ShownDelivery(
-        id=str(kept.id),
+        id=identity.delivery_id(kept.id),
         sink=kept.sink,
         state=states.state(kept),
         waits_for=states.waits_for(kept),
@@ -144,18 +153,11 @@ def shown_answer(answer: bytes | None, access: Access) -> str | None:
     return answer.decode(errors="replace") if access.may("codes:read") else _MASK
 
 
-async def _kept(journal: Journal, delivery_id: str) -> KeptDelivery:
-    kept = None
-    if _ID.fullmatch(delivery_id):
-        kept = await journal.delivery(int(delivery_id))
-    if kept is None:
-        raise not_found("delivery")
-    return kept
-
-
-def _whole(kept: KeptDelivery, states: DeliveryStates, access: Access) -> WholeDelivery:
+def _whole(
+    kept: KeptDelivery, states: DeliveryStates, access: Access, identity: Identity
+) -> WholeDelivery:
     return WholeDelivery(
-        id=str(kept.id),
+        id=identity.delivery_id(kept.id),
         event=kept.event_id,
         sink=kept.sink,
         state=states.state(kept),

@@ -11,8 +11,10 @@ from litestar.params import FromPath
 
 from journal import Arrival, Journal, Kept, Wanted
 from journal.services import wanted_services
+from receiver.credentials import Headers
 
 from ..delivery_states import DeliveryStates
+from ..identity import Identity
 from ..redelivery import Redelivery, UnknownSinks
 from .deliveries import ShownDelivery, shown_delivery
 from .keys import Asking, missing, needs
@@ -85,23 +87,30 @@ def events(
     cursors: Cursors,
     routes: Sequence[str],
     redelivery: Redelivery,
+    headers: Callable[[str, Headers], Headers],
+    identity: Identity,
     states: DeliveryStates,
     now: Callable[[], float],
 ) -> Router:
-    """`routes` are the names of those that are configured."""
+    """`routes` are the names of those that are configured.
+
+    `headers` returns what may be shown of a callback's headers, from its source and them.
+    """
     filters = _filters(now)
 
     @get("/", guards=[needs("events:read")])
     async def listed(request: Asking) -> Listed[Item]:
         values = read(request.scope, {**PAGING, **filters})
-        asked, wanted = cursors.asked(values), _wanted(values, filters)
+        asked, wanted = await cursors.asked(values), _wanted(values, filters)
         page = await visible(journal, request.auth, wanted, asked)
+        places = [*(seq for seq, _ in page.items), page.next_seq]
+        *items, next_cursor = await cursors.at(places, desc=asked.desc)
         return Listed(
             data=[
-                Item(cursor=cursors.at(seq), event=shown(request.auth, body))
-                for seq, body in page.items
+                Item(cursor=cursor, event=shown(request.auth, body))
+                for cursor, (_, body) in zip(items, page.items, strict=True)
             ],
-            next_cursor=cursors.at(page.next_seq),
+            next_cursor=next_cursor,
             has_more=page.has_more,
         )
 
@@ -121,9 +130,9 @@ def events(
                 ShownDuplicate(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
-            deliveries=[shown_delivery(delivery, states) for delivery in kept.deliveries],
+            deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
-            raw=_callback(await journal.callback(event_id)) if raw else msgspec.UNSET,
+            raw=_callback(await journal.callback(event_id), headers) if raw else msgspec.UNSET,
         )
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
@@ -138,7 +147,7 @@ def events(
         except UnknownSinks as exc:
             quoted = ", ".join(repr(name[:_NAMED]) for name in exc.names[:_NAMED])
             raise Problem(422, "unknown_sink", f"sinks: none is named {quoted}") from None
-        return Replayed(deliveries=[str(id_) for id_ in ids])
+        return Replayed(deliveries=[identity.delivery_id(number) for number in ids])
 
     return Router("/events", route_handlers=[listed, one, replay])
 
@@ -188,11 +197,16 @@ def _routes(kept: Kept, configured: Sequence[str]) -> list[ShownRoute]:
     return [ShownRoute(name=name, matched=name in kept.routes) for name in names]
 
 
-def _callback(arrival: Arrival | None) -> ShownCallback | None:
+def _callback(
+    arrival: Arrival | None, headers: Callable[[str, Headers], Headers]
+) -> ShownCallback | None:
     if arrival is None:
         return None
     return ShownCallback(
-        headers=arrival.headers, body=arrival.body, peer=arrival.peer, at=_utc(arrival.at)
+        headers=headers(arrival.source, arrival.headers),
+        body=arrival.body,
+        peer=arrival.peer,
+        at=_utc(arrival.at),
     )
 
 

@@ -1,15 +1,19 @@
 """Lists, page by page, each with the place to go on from."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
+
+from journal import Journal, Page
 
 from ..identity import BadCursor, Identity, StaleCursor
 from .problems import Problem, bad_parameter
 from .query import Readers, descending, limit, once, text
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 #: What every list takes.
 PAGING: Readers = {"limit": once(limit), "order": once(descending), "after": once(text)}
@@ -36,48 +40,98 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Cursors:
     """The places of one list of one journal, as their readers see them."""
 
-    def __init__(self, identity: Identity, journal: str, kind: str) -> None:
+    def __init__(self, identity: Identity, journal: Journal, kind: str) -> None:
         self._identity, self._journal, self._kind = identity, journal, kind
 
-    def at(self, place: int) -> str:
-        return self._identity.cursor(self._journal, self._kind, place)
+    async def asked(
+        self, values: Mapping[str, Any], *, names: Sequence[str] | None = None
+    ) -> Asked:
+        """Raises Problem for a cursor that is none, or of another journal.
 
-    def asked(self, values: Mapping[str, Any]) -> Asked:
-        """Raises Problem for a cursor that is none, or of another journal."""
+        `names` are those of a list that is at hand, in its order.
+        """
         after = values.get("after")
         return Asked(
             limit=values.get("limit", 100),
             desc=values.get("order", False),
-            after=None if after is None else self._place(after),
+            after=None if after is None else await self._place(after, names),
         )
 
-    def listed(self, asked: Asked, rows: Sequence[tuple[int, T]]) -> Listed[T]:
+    async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
+        """The cursors of these places; where nothing stands, of what comes before in the list."""
+        wanted = list(places)
+        marks = await self._journal.marks(self._kind, wanted, desc=desc)
+        return [self._cursor(*marks.beside.get(place, (0, ""))) for place in wanted]
+
+    async def page(self, asked: Asked, page: Page[T], show: Callable[[T], S]) -> Listed[S]:
+        """A page of the journal, each of its rows as it is shown."""
+        [next_cursor] = await self.at([page.next_seq], desc=asked.desc)
+        return Listed(
+            data=[show(row) for _, row in page.items],
+            next_cursor=next_cursor,
+            has_more=page.has_more,
+        )
+
+    async def listed(self, asked: Asked, rows: Sequence[tuple[int, T]]) -> Listed[T]:
         """A page of (place, item); one more than was asked for says that there are more."""
         page = rows[: asked.limit]
-        nothing_yet = 1 if asked.desc else 0
-        begin = nothing_yet if asked.after is None else asked.after
+        [next_cursor] = await self.at([page[-1][0] if page else asked.after or 0], desc=asked.desc)
         return Listed(
             data=[item for _, item in page],
-            next_cursor=self.at(page[-1][0] if page else begin),
+            next_cursor=next_cursor,
             has_more=len(rows) > asked.limit,
         )
 
-    def sliced(self, asked: Asked, items: Sequence[T]) -> Listed[T]:
-        """A page of a list that is short and at hand, such as what is configured."""
-        rows = list(enumerate(items, start=1))
-        after = asked.after
+    def sliced(self, asked: Asked, items: Mapping[str, T]) -> Listed[T]:
+        """A page of a list that is short and at hand, by name, such as what is configured."""
+        rows = list(enumerate(items.items(), start=1))
+        begin = asked.after or 0
         if asked.desc:
-            return self.listed(
-                asked, [row for row in reversed(rows) if after is None or row[0] < after]
-            )
-        return self.listed(asked, [row for row in rows if row[0] > (after or 0)])
+            rows = [row for row in reversed(rows) if asked.after is None or row[0] < begin]
+        else:
+            rows = [row for row in rows if row[0] > begin]
+        page = rows[: asked.limit]
+        if page:
+            place, (name, _) = page[-1]
+        else:
+            place, name = begin, list(items)[begin - 1] if begin else ""
+        return Listed(
+            data=[item for _, (_, item) in page],
+            next_cursor=self._cursor(place, name),
+            has_more=len(rows) > asked.limit,
+        )
 
-    def _place(self, cursor: str) -> int:
+    def _cursor(self, place: int, mark: str) -> str:
+        return self._identity.cursor(self._journal.identity, self._kind, place, _piece(mark))
+
+    async def _place(self, cursor: str, names: Sequence[str] | None) -> int:
         try:
-            return self._identity.place(self._journal, self._kind, cursor)
+            place, piece = self._identity.place(self._journal.identity, self._kind, cursor)
         except BadCursor:
             text = "no cursor of this list; use a next_cursor as it came"
             raise bad_parameter("after", text) from None
         except StaleCursor:
-            text = "after: a cursor of another journal; begin again without it"
-            raise Problem(410, "cursor_gone", text) from None
+            raise _gone() from None
+        if place and not await self._stands(place, piece, names):
+            raise _gone()
+        return place
+
+    async def _stands(self, place: int, piece: bytes, names: Sequence[str] | None) -> bool:
+        """Whether there is what was there when the cursor was made."""
+        if names is not None:
+            return place <= len(names) and _piece(names[place - 1]) == piece
+        marks = await self._journal.marks(self._kind, [place], desc=False)
+        found, mark = marks.beside.get(place, (0, ""))
+        if found == place:
+            return _piece(mark) == piece
+        # Callbacks leave quarantine one by one: one that left does not end a walk through it.
+        return self._kind == "quarantine" and place <= marks.newest
+
+
+def _piece(mark: str) -> bytes:
+    return hashlib.blake2b(mark.encode(), digest_size=8).digest()
+
+
+def _gone() -> Problem:
+    text = "after: a cursor of what is not here, such as another journal; begin again without it"
+    return Problem(410, "cursor_gone", text)

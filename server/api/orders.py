@@ -88,14 +88,10 @@ def orders(
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> Listed[ShownOrder]:
         values = read(request.scope, {**PAGING, **filters})
-        asked = cursors.asked(values)
+        asked = await cursors.asked(values)
         wanted = WantedOrders(**{name: values[name] for name in filters if name in values})
         page = await journal.orders(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
-        return Listed(
-            data=[ShownOrder(**_said(order, sources)) for _, order in page.items],
-            next_cursor=cursors.at(page.next_seq),
-            has_more=page.has_more,
-        )
+        return await cursors.page(asked, page, lambda order: ShownOrder(**_said(order, sources)))
 
     @post("/", guards=[needs("subscriptions:write", whole=True)])
     async def register(request: Asking) -> Response[ShownOrder]:

@@ -52,16 +52,17 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
 def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
     @get("/")
     async def listed(request: Asking) -> Listed[Entry]:
-        asked = cursors.asked(read(request.scope, PAGING))
+        asked = await cursors.asked(read(request.scope, PAGING))
         rows = await journal.quarantined(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
-        return cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
+        return await cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
 
     @get("/{quarantine_id:str}")
     async def one(request: Asking, quarantine_id: FromPath[str]) -> WithBytes:
         read(request.scope, {})
         kept = await _kept(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
-        return WithBytes(**known, headers=kept.headers, body=kept.body)
+        headers = pipeline.stored_headers(kept.source, kept.headers)
+        return WithBytes(**known, headers=headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
     async def replay(request: Asking, quarantine_id: FromPath[str]) -> Accepted | StillThere:

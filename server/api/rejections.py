@@ -26,11 +26,13 @@ class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
 def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
     @get("/", guards=[needs("admin", whole=True)])
     async def listed(request: Asking) -> Listed[ShownRejection]:
-        asked = cursors.asked(read(request.scope, PAGING))
+        asked = await cursors.asked(read(request.scope, PAGING))
         # They are counted in memory and written once a second.
         await pipeline.write_rejections()
         rows = await journal.rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
-        return cursors.listed(asked, [(seq, _rejection(rejection)) for seq, rejection in rows])
+        return await cursors.listed(
+            asked, [(seq, _rejection(rejection)) for seq, rejection in rows]
+        )
 
     return Router("/rejections", route_handlers=[listed])
 

@@ -22,10 +22,13 @@ class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def routes(*, table: Mapping[str, Route], cursors: Cursors) -> Router:
-    named = [ShownRoute(name=name, to=route.to, when=route.when) for name, route in table.items()]
+    named = {
+        name: ShownRoute(name=name, to=route.to, when=route.when) for name, route in table.items()
+    }
 
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> Listed[ShownRoute]:
-        return cursors.sliced(cursors.asked(read(request.scope, PAGING)), named)
+        asked = await cursors.asked(read(request.scope, PAGING), names=tuple(named))
+        return cursors.sliced(asked, named)
 
     return Router("/routes", route_handlers=[listed])

@@ -84,8 +84,9 @@ def sinks(
 
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> Listed[ShownSink]:
-        asked = cursors.asked(read(request.scope, PAGING))
-        return cursors.sliced(asked, await shown())
+        values = read(request.scope, PAGING)
+        all_ = {sink.name: sink for sink in await shown()}
+        return cursors.sliced(await cursors.asked(values, names=tuple(all_)), all_)
 
     @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def test(request: Asking, name: FromPath[str]) -> ShownTest:

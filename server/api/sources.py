@@ -124,10 +124,10 @@ def sources(
 
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> Listed[ShownSource]:
-        asked = cursors.asked(read(request.scope, PAGING))
+        asked = await cursors.asked(read(request.scope, PAGING), names=[one.name for one in gates])
         used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
-        shown = [
-            _source(
+        shown = {
+            gate.name: _source(
                 gate,
                 used,
                 backfiller=backfilling.of(gate.name),
@@ -136,7 +136,7 @@ def sources(
                 now=now(),
             )
             for gate in gates
-        ]
+        }
         return cursors.sliced(asked, shown)
 
     @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])

@@ -19,7 +19,7 @@ from rehearsal import SIMULATED
 from ..addresses import url_at
 from ..config import Config, host_and_port
 from ..identity import Identity
-from .command import Command, Failure, Wrong, config_path, output_option, print_json
+from .command import Choice, Command, Failure, Wrong, config_path, output_option, print_json
 from .service import configured, http_url
 
 #: What a simulated provider wants to be given: no secret.
@@ -36,7 +36,7 @@ _CALLBACK = re.compile(r"/in/([a-z0-9][a-z0-9_-]*)/[^/]+/?")
     cls=Command,
     example="simulate tellabot --callback http://127.0.0.1:8080/in/tellabot/TOKEN --speed 60",
 )
-@click.argument("provider", type=click.Choice(list(SIMULATED)))
+@click.argument("provider", type=Choice(list(SIMULATED)), metavar="PROVIDER")
 @click.option("--callback", type=http_url, metavar="URL", help="Where callbacks go; else nowhere.")
 @click.option(
     "--listen",

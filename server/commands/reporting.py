@@ -15,7 +15,7 @@ from ..client import Client
 from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
-from .command import Command, print_json, print_table
+from .command import Choice, Command, print_json, print_table
 from .service import connect, connection_options
 
 #: Orders between two words of how far it is.
@@ -40,30 +40,30 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     show_default=True,
     metavar="TIME",
     callback=_since,
-    help="Orders told since then: RFC 3339, or a duration ago.",
+    help="Orders registered since: RFC 3339, or a duration ago.",
 )
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Of this source.")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Orders of this source.")
 @click.option(
     "--by",
     multiple=True,
-    type=click.Choice(FIELDS),
+    type=Choice(FIELDS),
     default=_BY,
     show_default=True,
     callback=lambda _ctx, _option, names: tuple(dict.fromkeys(names)),
-    help="What makes a group; several make smaller ones.",
+    help="Field to group by; several make smaller groups.",
 )
 @click.option(
     "--output",
-    type=click.Choice(["table", "json", "svg"]),
+    type=Choice(["table", "json", "svg"]),
     default="table",
     show_default=True,
-    help="For people, JSON for programs, or a picture.",
+    help="Table, JSON or picture.",
 )
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where the picture goes, else to stdout.",
+    help="File for the picture. Default: stdout.",
 )
 @connection_options
 def report(
@@ -75,14 +75,14 @@ def report(
     output: str,
     file: Path | None,
 ) -> None:
-    """How long codes took, how many never came, what they cost.
+    """Show how long codes took, how many never came and what they cost.
 
-    Of orders: cancelled ones are not counted, waiting ones are shown apart. What a code cost is
-    the mean of the orders that got one; currencies are never added up. An option that is given
-    several times takes any of its values.
+    Cancelled orders are not counted. A service has one name across providers, such as google. The
+    price of a code is the mean of the orders that received one, per currency. An option that is
+    given several times matches any of its values.
     """
     if file is not None and output != "svg":
-        raise click.UsageError("--file: of a picture; give --output svg, too")
+        raise click.UsageError("--file needs --output svg")
     asked = {"source": list(sources)} if sources else {}
     with connect(url, key, "events:read", whole=True) as client:
         made = reported(_outcomes(client, asked, since), by)

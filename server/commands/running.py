@@ -196,7 +196,7 @@ def _encoding(source: Source, encoding: str | None) -> str:
     if encoding is not None and encoding not in source.encodings:
         may = ", ".join(sorted(source.encodings))
         raise Wrong(f"--encoding: this provider uses {may}, not {encoding}")
-    return encoding or ("form" if "form" in source.encodings else "json")
+    return encoding or source.usual_encoding
 
 
 def _sent(client: Client, path: str, body: bytes, headers: Mapping[str, str]) -> Any:

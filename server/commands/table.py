@@ -90,6 +90,11 @@ def _widths(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> list[i
     ]
 
 
+def _least(column: Column, width: int) -> int:
+    """Its title is never cut."""
+    return min(width, max(column.least, width_of(column.title)))
+
+
 def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
@@ -116,7 +121,7 @@ def _dropped(
     left = list(shown)
 
     def least() -> int:
-        return _total([min(widths[i], columns[i].least) for i in left])
+        return _total([_least(columns[i], widths[i]) for i in left])
 
     while least() > width and any(columns[i].rank for i in left):
         left.remove(max(left, key=lambda i: columns[i].rank))
@@ -134,7 +139,7 @@ def _fitted(
     widths = [every[i] for i in shown]
     if width is None:
         return widths
-    least = [min(every[i], columns[i].least) for i in shown]
+    least = [_least(columns[i], every[i]) for i in shown]
     over = _total(widths) - width
     while over > 0:
         room = [now - keep for now, keep in zip(widths, least, strict=True)]

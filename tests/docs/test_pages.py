@@ -108,7 +108,8 @@ def test_the_routes_that_are_tried_are_judged_as_the_page_says(tmp_path):
     config.chmod(0o600)
     file.write_text(event)
 
-    result = CliRunner().invoke(smshook, ["routes", "test", str(file), "--config", str(config)])
+    words = ["routes", "test", str(file), "--config", str(config)]
+    result = CliRunner().invoke(smshook, words, env={"COLUMNS": "80"})
 
     assert (result.exit_code, result.stdout, result.stderr) == (0, shown, "")
 

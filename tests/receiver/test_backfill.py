@@ -2,14 +2,19 @@
 
 import asyncio
 import logging
+import re
+import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
 from answers.recorded import KEY, source_of
 
-from receiver.backfill import MOST_READ, Summary, Trouble, asking
-from receiver.polling import Balance, Found, Known
+from journal.quantity import Secret
+from receiver.asking import with_query
+from receiver.backfill import LARGE, MOST_READ, Summary, Trouble, asking
+from receiver.polling import Ask, Backfill, Balance, Found, Known, Notice
+from receiver.providers import SmsBower
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SINCE = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
@@ -259,3 +264,55 @@ async def test_a_poll_that_is_left_early_ends():
             await poll.aclose()
 
     assert len(provider.requests) == 1
+
+
+async def test_ban_with_an_end_ends_the_poll_until_then():
+    """Mutant: read as a bad key, which is not asked again until a restart."""
+    banned = '{"title":"BANNED","details":"x","info":{"retry_after_seconds":600}}'
+    async with serving(http(403, banned)) as (provider, clock, url):
+        (summary,) = await polled(url, clock)
+
+    trouble = Trouble(
+        command="getStatus", kind="busy", detail="the account is banned", retry_after=600.0
+    )
+    assert summary.errors == (trouble,)
+    assert (len(provider.requests), clock.slept) == (1, [])
+
+
+async def test_missing_command_is_asked_for_once_by_a_client():
+    """Mutant: what a poll learns is forgotten with it."""
+    answers = [http(200, "BAD_ACTION"), *[http(200, "STATUS_WAIT_CODE")] * 3]
+    async with serving(*answers) as (provider, clock, url):
+        source = source_of("sms_online", api_url=url)
+        notices = []
+        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+            for _ in range(2):
+                came = [one async for one in client.poll(ORDERS[:1], since=SINCE, now=NOW)]
+                notices.append([(one.word, one.about) for one in came[-1].notices])
+
+    asked = [re.search(r"action=(\w+)", request)[1] for request in provider.requests]
+    assert asked == ["getActiveActivations", "getStatus", "getBalance", "getStatus", "getBalance"]
+    assert notices == [[("missing_command", "getActiveActivations")], []]
+
+
+class Reading(SmsBower, frozen=True):
+    """Says in which thread its answers are read."""
+
+    def poll(self, known, *, since, now, memory=None):  # noqa: ARG002 - one question is enough
+        url = with_query(self.asking().api_url, action="getStatus")
+        thread = yield Ask(command="getStatus", url=url, read=lambda _: threading.get_ident())
+        yield Notice(word="read", about=str(thread))
+
+
+@pytest.mark.parametrize(("size", "here"), [(LARGE, True), (LARGE + 1, False)])
+async def test_large_answer_is_read_beside_the_event_loop(size, here):
+    """A megabyte that must be mended takes a second, in which a callback would wait.
+
+    Mutant: read in the loop, whatever its size.
+    """
+    async with serving(http(200, "a" * size)) as (_provider, clock, url):
+        source = Reading(backfill=Backfill(api_key=Secret(KEY), api_url=url))
+        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+            [summary] = [one async for one in client.poll((), since=SINCE, now=NOW)]
+
+    assert (summary.notices[0].about == str(threading.get_ident())) is here

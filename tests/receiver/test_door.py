@@ -16,7 +16,8 @@ from receiver.proof import Peers
 from receiver.providers.generic import Generic
 from receiver.providers.sms_activate import SmsActivate
 from receiver.providers.tellabot import TellABot
-from receiver.signed import Hmac
+from receiver.signed import HeaderSecret, Hmac
+from receiver.source import Answer
 from server.identity import Identity
 from server.pipeline import MOST_WAITING, Pipeline
 
@@ -81,6 +82,16 @@ SOURCES = {
         hmac=Hmac(secrets=(Secret("of-the-provider"),)),
     ),
     "dialect": SmsActivate(tokens=(Secret(TOKEN.decode()),)),
+    "plain": Generic(
+        tokens=(Secret(TOKEN.decode()),),
+        answer=Answer(content_type="text/plain; charset=utf-8", body="OK \u2713"),
+    ),
+    "secret": Generic(
+        tokens=(Secret(TOKEN.decode()),),
+        header=HeaderSecret(
+            name="X-Own", secrets=(Secret("another"), Secret("p4ssw0rd-of-its-own"))
+        ),
+    ),
 }
 
 
@@ -442,13 +453,124 @@ async def test_the_query_of_a_get_is_a_callback_where_the_source_says_so(door, j
     looked = [
         await ask(door, url("signs"), method="GET"),
         await ask(door, target, method="HEAD", headers=headers),
-        await ask(door, url() + b"?" + query, method="GET"),
     ]
     forged = await ask(door, target, method="GET")
     large = await ask(door, url("signs") + b"?" + b"a" * 1001, method="GET")
 
     assert accepted.json["status"] == "accepted"
     assert again.json == {"status": "duplicate", "events": accepted.json["events"]}
-    assert [answer.json for answer in looked] == [{"status": "ready"}] * 3
+    assert [answer.json for answer in looked] == [{"status": "ready"}] * 2
     assert (forged.status, large.status) == (404, 413)
     assert (await journal.stats()).events == 1
+
+
+QUERY = b"event=incoming_message&id=7&reply=Your+code+1234&pin=1234&from=22000"
+
+
+async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, pipeline):
+    """Mutant: the answer `ready`, and the message is gone."""
+    target = url() + b"?" + QUERY
+
+    kept = await ask(door, target, method="GET")
+    again = await ask(door, target, method="GET")
+    looked = await ask(door, url(), method="GET")
+    wrong = await ask(door, url(token=b"wrong") + b"?" + QUERY, method="GET")
+    stats = await journal.stats()
+    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+    replayed = await pipeline.replay(entry, "r")
+
+    assert (kept.status, kept.json["reason"]) == (200, "method")
+    assert again.json == kept.json
+    assert looked.json == {"status": "ready"}
+    assert wrong.status == 404
+    assert (stats.quarantine, stats.duplicates) == (1, 1)
+    assert entry.body == QUERY
+    assert (replayed.status, len(replayed.events)) == ("accepted", 1)
+    assert (await journal.stats()).quarantine == 0
+
+
+async def test_get_from_an_address_that_is_not_listed_is_403(door, journal):
+    answer = await ask(door, url("listed") + b"?" + QUERY, method="GET", peer="198.51.100.7")
+
+    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+    assert (answer.status, entry.reason) == (403, "address")
+
+
+async def test_configured_answer_is_given_to_what_was_kept(door, journal, pipeline):
+    """Mutant: in its place also for errors, or for samples, which `send` reads."""
+    sms = b'{"id":"1","text":"code 1234"}'
+    signature = pipeline._identity.sample_signature("plain", sms).encode()
+
+    answers = [await ask(door, url("plain"), body=body) for body in (sms, sms, b"{")]
+    sample = await ask(door, url("plain"), body=sms, headers=[(b"smshook-sample", signature)])
+    looked = await ask(door, url("plain"), method="GET")
+    wrong = await ask(door, url("plain", token=b"wrong"), body=sms)
+
+    assert {(it.status, it.headers[b"content-type"], it.body) for it in answers} == {
+        (200, b"text/plain; charset=utf-8", b"OK \xe2\x9c\x93")
+    }
+    assert answers[0].headers[b"content-length"] == b"6"
+    assert sample.json["status"] == "duplicate"
+    assert looked.json == {"status": "ready"}
+    assert (wrong.status, wrong.headers[b"content-type"]) == (404, b"application/problem+json")
+    stats = await journal.stats()
+    assert (stats.events, stats.quarantine) == (1, 1)
+
+
+# Secrets in headers
+
+SENT = [
+    (b"authorization", b"Basic dTpwNHNzdzByZA=="),
+    (b"cookie", b"a=p4ssw0rd"),
+    (b"proxy-authorization", b"Bearer p4ssw0rd"),
+    (b"x-own", b"p4ssw0rd-of-its-own"),
+    (b"x-api-key", b"digest:" + b"0" * 32),
+    (b"x-original-uri", b"/in/%73ecret/" + TOKEN),
+    (b"content-type", b"application/json"),
+    (b"user-agent", b"\xe9"),
+]
+
+
+@pytest.mark.parametrize("body", [b'{"id":"1","text":"code 1234"}', b"{"])
+async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline, body):
+    """Mutants: of events alone, not of quarantine; `digest:` taken from a caller."""
+    answer = await ask(door, url("secret"), body=body, headers=SENT)
+
+    if answer.json["status"] == "accepted":
+        stored = (await journal.callback(answer.json["events"][0])).headers
+    else:
+        [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+        stored = entry.headers
+    digest = pipeline._identity.credential_digest
+    assert stored == (
+        ("authorization", digest("Basic dTpwNHNzdzByZA==")),
+        ("cookie", digest("a=p4ssw0rd")),
+        ("proxy-authorization", digest("Bearer p4ssw0rd")),
+        ("x-own", digest("p4ssw0rd-of-its-own")),
+        ("x-api-key", digest("digest:" + "0" * 32)),
+        ("x-original-uri", digest(f"/in/%73ecret/{TOKEN.decode()}")),
+        ("content-type", "application/json"),
+        ("user-agent", "\xe9"),
+    )
+
+
+async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, pipeline):
+    """Its secrets were verified when it came. Mutant: verified again, over digests."""
+    sms = b"id=9&text=code+1234"
+
+    await ask(door, url("secret") + b"?" + sms, method="GET", headers=SENT)
+    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+    replayed = await pipeline.replay(entry, "r")
+
+    assert entry.reason == "method"
+    assert replayed.status == "accepted"
+    stored = (await journal.callback(replayed.events[0])).headers
+    assert stored == entry.headers
+
+
+async def test_wrong_secret_in_a_header_is_404(door, journal):
+    for wrong in (b"", b"p4ssw0rd", b"p4ssw0rd-of-its-own\xe9", None):
+        headers = [] if wrong is None else [(b"x-own", wrong)]
+        answer = await ask(door, url("secret"), body=b'{"id":"1","text":"1234"}', headers=headers)
+        assert answer.status == 404
+    assert (await journal.stats()).events == 0

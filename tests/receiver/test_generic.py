@@ -1,11 +1,13 @@
 """Fields found by paths become events; what makes no sense costs the field, not the event."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from journal.event import NumberAssigned, Price, Service
 from journal.quantity import Secret
+from receiver.decode import decode
 from receiver.providers.generic import Generic, Paths
 from receiver.source import Callback, Key, Malformed, Number
 
@@ -66,7 +68,7 @@ def test_what_is_no_path_is_refused_at_start(path, name):
         Paths(**{name: path})
 
 
-@pytest.mark.parametrize("id_", [None, "", "0", "a b", [], Number("1.5"), "x" * 65])
+@pytest.mark.parametrize("id_", [None, "", " ", "0", "a\tb", [], Number("1.5"), "x" * 65])
 def test_without_an_identity_there_is_no_event(id_):
     assert refusal({**SMS, "id": id_}) == "identity"
 
@@ -89,7 +91,7 @@ def test_the_subject_is_what_the_id_is_said_to_be_of(kind):
 
 def test_fields_that_make_no_sense_cost_the_field_and_are_named_by_their_paths():
     source = Generic(fields=Paths(to="d.to"), currency="EUR")
-    fields = {**SMS, "d": {"to": "nobody"}, "price": "free", "country": "USA", "time": "soon"}
+    fields = {**SMS, "d": {"to": "nobody"}, "price": "free", "country": "Utopia", "time": "soon"}
 
     said = happening(fields, source)
 
@@ -199,6 +201,9 @@ def test_an_event_that_is_not_mapped_waits_in_quarantine(kind):
         ({"types": {"a": "sms.received"}}, "types: belongs to fields.event"),
         ({"fields": Paths(event="e")}, "types: belongs to fields.event"),
         ({"standard": (Secret("secret"),)}, "standard: not whsec_"),
+        ({"standard_prefix": "svix id"}, "standard_prefix: not the beginning"),
+        ({"each": "a..b"}, "each: not a path"),
+        ({"each": ""}, "each: not a path"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_start(options, complaint):
@@ -212,3 +217,204 @@ def test_a_sample_has_its_fields_where_the_mapping_says():
 
     assert b'"d":{' in body
     assert b'"e":"new_sms"' in body
+
+
+@pytest.mark.parametrize("id_", ["SIM 1", "Vodafone DE", "Pixel 7 (work)", " SIM 1 "])
+def test_identity_may_hold_blanks(id_):
+    """Mutant: a phone's name is no identity, and all its messages wait in quarantine."""
+    said = happening({**SMS, "id": id_, "m": "a b"}, Generic(fields=Paths(message="m")))
+
+    assert said.subject == f"request/{id_.strip()}"
+    assert (said.data.request_id, said.data.message_id) == (id_.strip(), "a b")
+    assert said.data.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("country", "code"),
+    [
+        ("US", "US"),
+        ("us", "US"),
+        ("USA", "US"),
+        ("United States", "US"),
+        ("united states of america", "US"),
+        ("UK", "GB"),
+        ("Great Britain", "GB"),
+        ("United Kingdom", "GB"),
+        ("Germany", "DE"),
+        ("Côte d'Ivoire", "CI"),
+        ("Trinidad & Tobago", "TT"),
+        ("The Netherlands", "NL"),
+        ("Türkiye", "TR"),
+        ("Kosovo", "XK"),
+        ("GI", "GI"),
+        ("Utopia", None),
+        ("XX", None),
+        ("x" * 81, None),
+        (Number("7"), None),
+    ],
+)
+def test_country_is_read_by_code_or_english_name(country, code):
+    """Mutants: two letters of any kind taken; names in one spelling alone."""
+    said = happening({**SMS, "country": country})
+
+    assert said.data.country == code
+    assert said.data.warnings == (() if code else ("country",))
+
+
+# Several messages in one callback
+
+EACH = Generic(each="results", fields=Paths(id="sim", message="id", to="$.to"))
+ITEM = {"sim": "1", "id": "a", "text": "code 1111"}
+
+
+def happenings(fields, source=EACH):
+    callback = Callback(headers=(), body=b"", peer="192.0.2.7", received=RECEIVED)
+    return source.normalize(fields, callback)
+
+
+def test_each_item_of_a_list_is_an_event_in_its_order():
+    """Mutants: the first item alone; paths of the whole body looked for in the item."""
+    items = [ITEM | {"id": name, "text": f"code {name}111"} for name in "123"]
+
+    said = happenings({"to": "18503814729", "results": items})
+
+    assert [it.data.message_id for it in said] == ["1", "2", "3"]
+    assert [it.data.code for it in said] == ["1111", "2111", "3111"]
+    assert {it.data.to for it in said} == {"+18503814729"}
+
+
+@pytest.mark.parametrize(
+    ("results", "ids"),
+    [
+        ([ITEM], ["a"]),
+        (ITEM, ["a"]),
+        ({"0": ITEM, "2": ITEM | {"id": "b"}}, ["a", "b"]),
+    ],
+)
+def test_list_of_messages_may_be_written_as_an_object(results, ids):
+    assert [it.data.message_id for it in happenings({"results": results})] == ids
+
+
+@pytest.mark.parametrize("body", [[ITEM, ITEM | {"id": "b"}], ITEM])
+def test_body_may_be_the_list(body):
+    source = Generic(each=".", fields=Paths(id="sim", message="id"))
+    fields = decode(
+        json.dumps(body).encode(),
+        content_encoding=None,
+        encodings=source.encodings,
+        lists=source.takes_lists,
+    )
+
+    found = [it.data.message_id for it in happenings(fields, source)]
+    assert found == (["a", "b"] if isinstance(body, list) else ["a"])
+
+
+@pytest.mark.parametrize(
+    ("results", "reason"),
+    [
+        ([ITEM, {"text": "code 1111"}], "identity"),
+        ([ITEM, {"sim": "1"}], "malformed"),
+        ([ITEM, "x"], "malformed"),
+        ([ITEM, [ITEM]], "malformed"),
+        ([ITEM] * 501, "malformed"),
+        ("x", "malformed"),
+        (None, "malformed"),
+        ([], "empty"),
+        ({}, "empty"),
+    ],
+)
+def test_one_bad_item_keeps_the_whole_callback_in_quarantine(results, reason):
+    """All or none. Mutant: the good items recorded, and the bad one gone."""
+    with pytest.raises(Malformed) as refused:
+        happenings({"results": results})
+    assert refused.value.reason == reason
+
+
+def test_list_is_refused_where_no_list_is_configured():
+    with pytest.raises(Malformed):
+        decode(b"[]", content_encoding=None, encodings=Generic.encodings)
+
+
+def test_reading_a_list_takes_as_many_steps_as_it_has_items():
+    """Mutant: a path of the whole body looked up again for each item."""
+    steps = {}
+    for count in (50, 100, 200, 400):
+        top = Counted({"to": "18503814729", "results": [ITEM] * count})
+        happenings(top)
+        steps[count] = top.steps
+
+    assert len(set(steps.values())) == 1
+
+
+class Counted(dict):
+    """Fields that count how often something is looked up."""
+
+    steps = 0
+
+    def get(self, *args):
+        self.steps += 1
+        return super().get(*args)
+
+    def __contains__(self, key):
+        self.steps += 1
+        return super().__contains__(key)
+
+
+@pytest.mark.parametrize("each", ["results", "data.messages", "."])
+def test_sample_of_several_is_a_list(each):
+    source = Generic(each=each, fields=Paths(to="$.to", id="sim.id"))
+    sample = source.sample("sms", "form", number=1, now=RECEIVED)
+    fields = decode(
+        sample.body, content_encoding=None, encodings=source.encodings, lists=source.takes_lists
+    )
+
+    [said] = happenings(fields, source)
+
+    assert sample.content_type == "application/json"
+    assert said.subject == "request/10000002"
+
+
+FIRST = Generic(fields=Paths(id="r.0.id", text="r.0.text", to="r.0.to", service="service"))
+
+
+def test_path_to_the_first_of_a_list_loses_no_other():
+    """Mutant: the first message alone, and nobody learns of the others."""
+    items = [{"id": "1", "text": "code 1111"}, {"id": "2", "text": "code 2222", "to": "x"}]
+
+    said = happenings({"r": items, "service": "Google"}, FIRST)
+
+    assert [(it.data.request_id, it.data.code) for it in said] == [("1", "1111"), ("2", "2222")]
+    assert [it.data.warnings for it in said] == [(), ("r.0.to",)]
+    assert {it.data.service.key for it in said} == {"google"}
+
+
+def test_what_is_no_message_beside_the_first_is_a_warning():
+    """An attachment must not cost the message. Mutant: the callback in quarantine."""
+    [said] = happenings({"r": [{"id": "1", "text": "code 1111"}, {"type": "image"}, 7]}, FIRST)
+
+    assert said.data.warnings == ("r",)
+
+
+def test_body_may_be_a_list_where_a_path_begins_with_a_number():
+    source = Generic(fields=Paths(id="0.message.id", text="0.message.text", code=None))
+    messages = [{"message": {"id": name, "text": f"code {name}"}} for name in ("1111", "2222")]
+    fields = decode(
+        json.dumps(messages).encode(),
+        content_encoding=None,
+        encodings=source.encodings,
+        lists=source.takes_lists,
+    )
+
+    assert [it.data.request_id for it in happenings(fields, source)] == ["1111", "2222"]
+
+
+def test_id_of_the_first_message_is_not_that_of_the_others():
+    """Mutant: the second message is a duplicate of the first."""
+    source = Generic(fields=Paths(id="to", message="m", text="r.0"))
+    items = {"to": "7", "m": "42", "r": ["code 1111"]}
+    listed = Generic(fields=Paths(id="to", message="m", text="r.0.t"))
+
+    assert len(happenings(items, source)) == 1
+    first, second = happenings({**items, "r": [{"t": "1111"}, {"t": "2222"}]}, listed)
+    assert (first.data.message_id, second.data.message_id) == ("42", None)
+    assert set(first.keys).isdisjoint(second.keys)

@@ -226,6 +226,9 @@ def test_links_are_found_in_the_text():
         ("0000-00-00 00:00:00", None, "received", ("receivedAt",)),
         ("2030-01-01 12:00:00", None, "received", ("receivedAt",)),
         (Number("1600108956"), "2020-09-14T18:42:36Z", "provider", ()),
+        ("1600108956", "2020-09-14T18:42:36Z", "provider", ()),
+        (Number("1600108956123"), "2020-09-14T18:42:36.123Z", "provider", ()),
+        ("1600108956123", "2020-09-14T18:42:36.123Z", "provider", ()),
         ({}, None, "received", ("receivedAt",)),
     ],
 )
@@ -276,6 +279,29 @@ def test_one_instant_is_one_key_however_its_offset_is_written():
 
     assert here == there
     assert here[0].parts[2] == "1771234619"
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({"text": "Your  code is\r\n12345 "}, {}),
+        ({"text": "A &amp; B 12345"}, {"text": "A & B 12345"}),
+        ({"code": "123-45"}, {}),
+        ({"code": "G-12345"}, {"code": " 12345"}),
+        ({"id": "5", "code": "123 45"}, {"id": "5"}),
+    ],
+)
+def test_a_message_in_another_spelling_has_a_key_in_common(fields, same):
+    """Mutant: texts and codes stand in keys as sent only."""
+    first, second = ({**SMS, **one} for one in (fields, same))
+
+    assert set(keys(first, source=HeroSms())) & set(keys(second, source=HeroSms()))
+
+
+def test_a_rentals_message_in_another_spelling_has_a_key_in_common():
+    spelled = {**RENT, "sms": {**RENT_SMS, "text": " 2792\u00a0"}}
+
+    assert set(keys(RENT)) < set(keys(spelled))
 
 
 @pytest.mark.parametrize(
@@ -386,8 +412,119 @@ def test_a_profile_has_a_tag_and_its_documented_addresses(profile, tag, document
 
 
 def test_a_sample_in_another_encoding_is_refused():
-    with pytest.raises(ValueError, match="is not json"):
-        SmsActivate().sample("sms", "form", number=1, now=RECEIVED)
+    with pytest.raises(ValueError, match="is neither json nor form"):
+        SmsActivate().sample("sms", "multipart", number=1, now=RECEIVED)
+
+
+# -- other forms ----------------------------------------------------------------------------------
+
+REST = {
+    "activationId": "123456",
+    "phoneNumber": "447700900123",
+    "serviceCode": "ig",
+    "countryCode": "6",
+    "smsCode": "12345",
+    "smsText": "Your code is 12345",
+}
+
+
+def several(fields, *, source=None, received=RECEIVED):
+    callback = Callback(headers=(), body=b"", peer="192.0.2.7", received=received)
+    return (source or SmsActivate()).normalize(fields, callback)
+
+
+def words(fields, **how):
+    return [(it.data.text, it.data.code) for it in several(fields, **how)]
+
+
+def test_rest_names_are_read_as_those_of_a_webhook():
+    """Mutant: `phoneNumber` left out; the only number that this dialect ever sends."""
+    said = data(REST)
+
+    assert (said.text, said.code, said.to) == ("Your code is 12345", "12345", "+447700900123")
+    assert (said.service.key, said.country, said.warnings) == ("instagram", "ID", ())
+
+
+def test_names_of_a_webhook_count_beside_rest_names():
+    said = data({**SMS, "smsText": "other", "smsCode": "999"})
+
+    assert (said.text, said.code) == (SMS["text"], SMS["code"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"smsText": ["a 1111"], "smsCode": "1111"}, [("a 1111", "1111")]),
+        ({"smsText": ["a", "b"], "smsCode": ["1111", "2222"]}, [("a", "1111"), ("b", "2222")]),
+        # The text of the newest alone, as lists of activations have it.
+        ({"smsText": "b", "smsCode": ["1111", "2222"]}, [(None, "1111"), ("b", "2222")]),
+        ({"smsText": ["code 1111", "b"], "code": "2222"}, [("code 1111", "1111"), ("b", "2222")]),
+        ({"smsCode": ["1111", "2222"]}, [(None, "1111"), (None, "2222")]),
+        ({"text": ["code 1111", "code 2222"]}, [("code 1111", "1111"), ("code 2222", "2222")]),
+        ({"smsCode": [Number("1111")]}, [(None, "1111")]),
+        ({"smsText": ["a", None], "smsCode": [None, None]}, [("a", None)]),
+    ],
+)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_of_a_list_of_messages_is_an_event(profile, fields, found):
+    """Mutants: the first alone; a text given the code of another message."""
+    fields = {"activationId": "1", "id": "7", "messageId": "8", **fields}
+
+    said = several(fields, source=profile())
+
+    assert [(it.data.text, it.data.code) for it in said] == found
+    assert len({key for it in said for key in it.keys}) == sum(len(it.keys) for it in said)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"smsText": [], "smsCode": []},
+        {"smsText": [{"a": "b"}]},
+        {"smsText": [None, ""]},
+        {"smsCode": ["1"] * 501},
+    ],
+)
+def test_list_without_a_message_in_each_place_is_malformed(fields):
+    """The whole callback is kept. Mutant: the other messages recorded, this one gone."""
+    assert refusal({"activationId": "1", **fields}) == "malformed"
+
+
+def test_longer_list_repeats_no_message():
+    """Mutant: keyed by the time of the callback, which is the newest message's."""
+    first = several({"activationId": "1", "smsCode": ["1111"], "receivedAt": "1795262400"})
+    longer = {"activationId": "1", "smsCode": ["1111", "2222"], "receivedAt": "1795262460"}
+    again, new = several(longer)
+
+    assert set(first[0].keys) & set(again.keys)
+    assert not set(new.keys) & {*first[0].keys, *again.keys}
+
+
+def test_list_beside_a_code_keeps_the_key_of_before():
+    """The first versions read the code alone. Mutant: only the keys of the list."""
+    before = keys({**SMS, "text": None})
+
+    assert set(before) < set(keys({**SMS, "text": ["Your code is 12345"]}))
+
+
+def test_time_in_milliseconds_is_read_and_keeps_the_key_of_before():
+    """Mutant: the key of its text gone, and a retry after an upgrade is a new event."""
+    said = happening({**SMS, "receivedAt": "1795262400123"})
+
+    assert (said.time, said.data.time_from) == ("2026-11-21T12:00:00.123Z", "provider")
+    assert [key.second for key in said.keys] == [848577600, 0, 0]
+    assert all("1795262400123" in key.parts for key in said.keys[1:])
+
+
+@pytest.mark.parametrize("phone", ["+447700900123", "447700900123"])
+def test_form_of_a_rental_has_its_message_in_brackets(phone):
+    """As PHP writes a form. Mutant: `sms` is no object, and the message waits in quarantine."""
+    flat = {"rentId": "7", "phoneNumber": phone, "sms[text]": "2792", "sms[phoneFrom]": "X"}
+
+    said = happening(flat)
+
+    assert said.keys == keys({"rentId": "7", "sms": {"text": "2792", "phoneFrom": "X"}})
+    assert (said.data.text, said.data.to, said.data.from_) == ("2792", "+447700900123", "X")
 
 
 # -- whatever comes -------------------------------------------------------------------------------

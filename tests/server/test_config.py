@@ -17,7 +17,8 @@ from journal.quantity import Duration, Secret
 from receiver.polling import Backfill
 from receiver.providers import Generic, HeroSms, SmsPins, TellABot
 from receiver.providers.generic import Paths
-from receiver.signed import Basic, Hmac, Twilio
+from receiver.signed import Basic, HeaderSecret, Hmac, Twilio
+from receiver.source import Answer
 from routes.match import Invalid, compile_when
 from routes.table import Route
 from server.clauses import known_types
@@ -666,6 +667,27 @@ def test_a_text_that_looks_like_something_else_is_to_be_quoted(tmp_path, value, 
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "backfill", "complaint"),
+    [
+        ('"5"', "{user: u, api_key: k}", None),
+        ('"0.50"', "{user: u, api_key: k}", None),
+        ("5", "{user: u, api_key: k}", "expected text, got a whole number; write it in quotes"),
+        ('"-5"', "{user: u, api_key: k}", 'not an amount; write digits in quotes, such as "5"'),
+        ('"5 USD"', "{user: u, api_key: k}", 'not an amount; write digits in quotes, such as "5"'),
+        ('"5"', "null", "needs a `backfill`, which asks for the balance"),
+    ],
+)
+def test_low_balance_is_an_amount_with_a_backfill(tmp_path, value, backfill, complaint):
+    """Mutant: an amount that is no number never is above the balance, and nobody is warned."""
+    source = "{provider: tellabot, tokens: [0123456789abcdef], low_balance: %s, backfill: %s}"
+    path = written(tmp_path, f"{SERVER}sources: {{a: {source % (value, backfill)}}}")
+
+    found = complaints(path)
+
+    assert found == ([f"smshook.yaml:2: sources.a.low_balance: {complaint}"] if complaint else [])
+
+
 @pytest.mark.parametrize("value", ["True", "TRUE", "False", "FALSE", "yes"])
 def test_only_true_and_false_are_booleans_in_the_file_and_in_the_environment(tmp_path, value):
     """Mutant: `True` taken for true in one of them."""
@@ -786,6 +808,10 @@ def test_the_options_of_the_example_are_at_their_defaults():
             hmac=Hmac(secrets=(Secret(ENVIRON["OTHER_SECRET"]),)),
             standard=(Secret(ENVIRON["OTHER_WHSEC"]),),
             basic=Basic(user="other", password=Secret(ENVIRON["OTHER_PASSWORD"])),
+            answer=Answer(content_type="text/plain", body="OK"),
+            header=HeaderSecret(
+                name="X-Webhook-Token", secrets=(Secret(ENVIRON["OTHER_HEADER_SECRET"]),)
+            ),
             twilio=Twilio(
                 auth_tokens=(Secret(ENVIRON["TWILIO_AUTH_TOKEN"]),), url="https://hooks.example.com"
             ),

@@ -1,4 +1,5 @@
 import base64
+import itertools
 import uuid
 
 import pytest
@@ -143,11 +144,18 @@ def test_a_sample_is_believed_with_its_own_signature_only(identity, source, body
 # Cursors
 
 
-@given(seq=st.integers(0, 2**64 - 1), kind=st.sampled_from(["events", "quarantine"]))
-def test_a_cursor_names_its_place_in_its_list_of_its_journal(identity, seq, kind):
-    cursor = identity.cursor(JOURNAL, kind, seq)
+MARK = b"12345678"
 
-    assert identity.place(JOURNAL, kind, cursor) == seq
+
+@given(
+    place=st.integers(0, 2**64 - 1),
+    mark=st.binary(min_size=8, max_size=8),
+    kind=st.sampled_from(["events", "quarantine"]),
+)
+def test_a_cursor_names_its_place_in_its_list(identity, place, mark, kind):
+    cursor = identity.cursor(JOURNAL, kind, place, mark)
+
+    assert identity.place(JOURNAL, kind, cursor) == (place, mark)
     with pytest.raises(BadCursor):
         identity.place(JOURNAL, kind + "x", cursor)
     with pytest.raises(StaleCursor):
@@ -156,29 +164,71 @@ def test_a_cursor_names_its_place_in_its_list_of_its_journal(identity, seq, kind
         Identity(SECRET + "!", zeros).place(JOURNAL, kind, cursor)
 
 
-@given(text=st.one_of(st.text(max_size=60), st.binary(max_size=40).map(base64.urlsafe_b64encode)))
-def test_what_is_no_cursor_is_a_bad_one_and_nothing_worse(identity, text):
+@given(text=st.one_of(st.text(max_size=70), st.binary(max_size=50).map(base64.urlsafe_b64encode)))
+def test_a_text_that_is_no_cursor_is_refused(identity, text):
     cursor = text.decode() if isinstance(text, bytes) else text
 
     with pytest.raises(BadCursor):
         identity.place(JOURNAL, "events", cursor)
 
 
-@given(seq=st.integers(0, 1000), place=st.integers(0, 31), bit=st.integers(0, 7))
-def test_a_cursor_with_any_bit_changed_is_a_bad_one(identity, seq, place, bit):
-    raw = bytearray(base64.urlsafe_b64decode(identity.cursor(JOURNAL, "events", seq)))
-    raw[place] ^= 1 << bit
+@given(place=st.integers(0, 1000), at=st.integers(0, 47), bit=st.integers(0, 7))
+def test_a_cursor_with_a_changed_bit_is_refused(identity, place, at, bit):
+    raw = bytearray(base64.urlsafe_b64decode(identity.cursor(JOURNAL, "events", place, MARK)))
+    raw[at] ^= 1 << bit
 
     with pytest.raises(BadCursor):
         identity.place(JOURNAL, "events", base64.urlsafe_b64encode(raw).decode())
 
 
-def test_a_cursor_fits_into_a_url_as_it_is(identity):
-    cursor = identity.cursor(JOURNAL, "events", 2**63)
+def test_cursors_fit_into_a_url_and_are_of_one_length(identity):
+    cursors = [identity.cursor(JOURNAL, "events", place, MARK) for place in (0, 1, 2**63)]
 
-    assert set(cursor.rstrip("=")) <= set(
+    assert {len(cursor) for cursor in cursors} == {64}
+    assert set("".join(cursors)) <= set(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     )
+
+
+def shared_bytes(texts):
+    """How many bytes neighbours of a list have in common, at most."""
+    return max(
+        sum(a == b for a, b in zip(one, two, strict=True)) for one, two in itertools.pairwise(texts)
+    )
+
+
+def test_cursors_of_neighbours_do_not_show_it(identity):
+    """Mutant: the place in clear beside its tag, as it was: two differ in a byte of 24."""
+    cursors = [
+        base64.urlsafe_b64decode(identity.cursor(JOURNAL, "events", place, MARK))
+        for place in range(1000)
+    ]
+
+    assert shared_bytes(cursors) <= 6
+
+
+# Deliveries
+
+
+@given(number=st.integers(0, 2**63 - 1))
+def test_a_delivery_is_found_by_its_name(identity, number):
+    name = identity.delivery_id(number)
+
+    assert identity.delivery_number(name) == number
+    assert Identity(SECRET + "!", zeros).delivery_number(name) is None
+
+
+def test_delivery_names_do_not_show_their_order(identity):
+    """Mutant: the number itself, which tells how many deliveries there are."""
+    names = [bytes.fromhex(identity.delivery_id(number)) for number in range(1000)]
+
+    assert shared_bytes(names) <= 4
+    assert sorted(names) != names
+
+
+@given(text=st.text(max_size=40) | st.binary(min_size=16, max_size=16).map(bytes.hex))
+def test_a_text_that_names_no_delivery_is_none(identity, text):
+    assert identity.delivery_number(text) is None
 
 
 # Chance

@@ -226,6 +226,22 @@ async def test_rejections_that_the_journal_could_not_take_are_counted_on(
     assert counted.count == 2
 
 
+async def test_a_flood_of_wrong_tokens_is_sampled_and_counted_in_full(pipeline, journal):
+    """Mutants: a line for each; what got no line is not counted."""
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(500):
+            pipeline.reject("token", "tellabot", "192.0.2.1", "r")
+        pipeline.reject("path", "", "192.0.2.1", "r")
+        pipeline.say_rejections()
+        pipeline.say_rejections()
+    await pipeline.write_rejections()
+
+    items = await journal.rejections(after=None, limit=9, desc=False)
+    assert sorted((item.reason, item.count) for _, item in items) == [("path", 1), ("token", 500)]
+    assert [line["reason"] for line in logs] == ["token"] * 10 + ["path", "token"]
+    assert [line["unlogged"] for line in logs] == [None] * 11 + [490]
+
+
 def test_a_number_is_recognized_but_not_told():
     assert masked("+18503814729") == "+1850***4729"
     assert masked("+4930123") == "***23"

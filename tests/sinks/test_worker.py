@@ -328,6 +328,8 @@ async def test_a_refused_delivery_is_dead_at_once(world):
         ("delivery.dead", "warning"),
     ]
     assert (logs[0]["attempt"], logs[0]["state"], logs[0]["delivery_id"]) == (1, "dead", "1")
+    # Mutant: `described` left out, and after a restart the log for people shows an id alone.
+    assert [(line["type"], line["source"]) for line in logs] == [("sms.received", "tellabot")] * 2
 
 
 async def test_the_failure_of_the_fifteenth_attempt_is_the_last(world):

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,6 +121,19 @@ class Service:
         answer = await self.ask(path, key, params=params or None)
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
+
+    def named(self, number):
+        """How the delivery of that number is named outside."""
+        return self.identity.delivery_id(int(number))
+
+    def numbered(self, data):
+        """The same, with each delivery's number in place of its name."""
+
+        def number(name):
+            found = self.identity.delivery_number(name[0].strip('"'))
+            return name[0] if found is None else f'"{found}"'
+
+        return json.loads(re.sub('"[0-9a-f]{32}"', number, json.dumps(data)))
 
     async def post(self, body, source="tellabot", *, token=None, headers=()):
         token = TOKENS[source] if token is None else token

@@ -66,13 +66,13 @@ STATES = {
 
 
 async def shown(service, id_, key="admin"):
-    answer = await service.ask(f"/v1/deliveries/{id_}", key)
+    answer = await service.ask(f"/v1/deliveries/{service.named(id_)}", key)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def retried(service, id_):
-    return service.ask(f"/v1/deliveries/{id_}/retry", "writer", method="POST")
+    return service.ask(f"/v1/deliveries/{service.named(id_)}/retry", "writer", method="POST")
 
 
 async def replayed(service, event_id, body=None, key="writer"):
@@ -94,7 +94,7 @@ async def test_a_delivery_is_shown_with_its_event_and_every_attempt(service):
     delivery = await shown(service, "1")
 
     assert delivery == {
-        "id": "1",
+        "id": service.named(1),
         "event": event_id,
         "sink": "log",
         "state": "dead",
@@ -130,12 +130,14 @@ async def test_a_delivery_is_shown_with_its_event_and_every_attempt(service):
     assert await service.data("/v1/deliveries", sink="log") == [delivery]
 
 
-@pytest.mark.parametrize("path", ["/v1/deliveries", "/v1/deliveries/1"])
-async def test_an_answer_is_shown_to_who_may_see_codes(service, path):
+@pytest.mark.parametrize("whole", [False, True])
+async def test_an_answer_is_shown_to_who_may_see_codes(service, whole):
     """It may repeat the message. Mutant: masked in the list only, or an empty one masked too."""
     await service.sms()
     await service.settled(refuses, "log")
     await service.settled(fails, "crm")
+
+    path = f"/v1/deliveries/{service.named(1)}" if whole else "/v1/deliveries"
 
     answers = {key: (await service.ask(path, key)).json() for key in ("reader", "coder", "admin")}
 
@@ -180,7 +182,10 @@ async def test_a_filter_finds_what_it_says(service):
     events = await every_state(service)
     queries = {query: re.sub("{(.)}", lambda id_: events[id_[1]], query) for query in FILTERS}
 
-    found = {query: await service.data(f"/v1/deliveries?{q}") for query, q in queries.items()}
+    found = {
+        query: service.numbered(await service.data(f"/v1/deliveries?{q}"))
+        for query, q in queries.items()
+    }
 
     assert {d["id"]: d["state"] for d in found[""]} == STATES
     assert {d["id"]: d["event"] for d in found[""]} == events
@@ -192,12 +197,13 @@ async def test_a_filter_finds_what_it_says(service):
 async def test_pages_go_both_ways(service, order, query):
     """Mutant: a page that begins with the last of the one before."""
     await every_state(service)
-    everything = [d["id"] for d in await service.data(f"/v1/deliveries?order={order}{query}")]
+    listed = service.numbered(await service.data(f"/v1/deliveries?order={order}{query}"))
+    everything = [d["id"] for d in listed]
 
     found, after = [], ""
     while True:
         page = (await service.ask(f"/v1/deliveries?limit=3&order={order}{query}{after}")).json()
-        found.append([d["id"] for d in page["data"]])
+        found.append([d["id"] for d in service.numbered(page["data"])])
         after = f"&after={page['next_cursor']}"
         if not page["has_more"]:
             break
@@ -205,7 +211,7 @@ async def test_pages_go_both_ways(service, order, query):
     assert found == [everything[i : i + 3] for i in range(0, len(everything), 3)]
     assert everything == sorted(everything, reverse=order == "desc")
     await service.sms()
-    later = await service.data(f"/v1/deliveries?order={order}{query}{after}")
+    later = service.numbered(await service.data(f"/v1/deliveries?order={order}{query}{after}"))
     news = {"": ["9", "10"], "&sink=log": ["9"]}.get(query, []) if order == "asc" else []
     assert [d["id"] for d in later] == news
 
@@ -220,14 +226,17 @@ async def test_pages_go_both_ways(service, order, query):
         "1.0",
         "+1",
         "%D9%A1",
-        "9",
+        "1",  # as they were named before
+        "0" * 32,
+        "F" * 32,
         "999999999999999999",
         "9999999999999999999999",
         "9" * 5000,
     ],
 )
 async def test_an_id_that_is_none_is_not_found(service, id_):
-    """Mutant: whatever is a number to Python, or none to SQLite, is asked for."""
+    """Mutants: whatever is a number to Python, or none to SQLite, is asked for; ids are numbers,
+    which tell how many deliveries there are."""
     await service.sms()
 
     answers = [
@@ -420,7 +429,7 @@ async def test_a_replay_makes_a_delivery_for_each_sink_that_was_owed_it(service)
 
     answers = [await replayed(service, event_id, body) for body in (None, {}, {"sinks": None})]
 
-    assert [(a.status_code, a.json()) for a in answers] == [
+    assert [(a.status_code, service.numbered(a.json())) for a in answers] == [
         (200, {"deliveries": ["3", "4"]}),
         (200, {"deliveries": ["5", "6"]}),
         (200, {"deliveries": ["7", "8"]}),
@@ -458,10 +467,10 @@ async def test_the_sinks_of_a_replay_may_be_named(run, tmp_path):
         event_id = await service.sms()
         answer = await replayed(service, event_id, {"sinks": ["new", "log", "new"]})
         unnamed = await replayed(service, event_id)
-        made = await service.data("/v1/deliveries")
+        made = service.numbered(await service.data("/v1/deliveries"))
 
-    assert answer.json() == {"deliveries": ["2", "3"]}
-    assert unnamed.json() == {"deliveries": ["4"]}
+    assert service.numbered(answer.json()) == {"deliveries": ["2", "3"]}
+    assert service.numbered(unnamed.json()) == {"deliveries": ["4"]}
     assert [(d["id"], d["sink"], d["replay"]) for d in made] == [
         ("1", "log", False),
         ("2", "new", True),
@@ -489,7 +498,8 @@ async def test_an_event_that_no_route_took_is_replayed_to_sinks_that_are_named(r
         event_id = await service.sms()
         answers = [await replayed(service, event_id, body) for body in (None, {"sinks": ["log"]})]
 
-    assert [answer.json() for answer in answers] == [{"deliveries": []}, {"deliveries": ["1"]}]
+    made = [service.numbered(answer.json()) for answer in answers]
+    assert made == [{"deliveries": []}, {"deliveries": ["1"]}]
 
 
 async def test_an_unknown_sink_is_named_and_nothing_is_made(service):

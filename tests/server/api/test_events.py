@@ -44,7 +44,7 @@ async def test_an_event_is_shown_with_what_became_of_it(service):
         ],
         "deliveries": [
             {
-                "id": "1",
+                "id": service.named(1),
                 "sink": "log",
                 "state": "pending",
                 "waits_for": "retry",

@@ -1,0 +1,178 @@
+"""The words that tell a one-time code from other numbers, and where they stand in a text."""
+
+# ruff: noqa: RUF001 - letters and marks of other scripts are meant as written
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from importlib import resources
+from typing import NamedTuple
+
+#: Letters that Unicode does not decompose.
+_PLAIN = {"ı": "i", "ł": "l", "đ": "d", "ø": "o", "ß": "s", "æ": "a", "œ": "o"}
+_CACHED_BELOW = 0x3000
+_WORD = re.compile(r"[^\W\d_]+")
+_LONGEST_WORD = 40
+#: Scripts whose words are found anywhere: no blanks between them, or particles joined to them.
+UNSPACED = re.compile(
+    r"[\u0900-\u109f\u1100-\u11ff\u1200-\u137f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+)
+#: Articles and prepositions that Arabic and Hebrew write together with a word.
+_JOINED = re.compile(r"[وف]?(?:ال|بال|لل|[بلك])|[ושכ]?[הבלמ]")
+_KIND = re.compile(r"\[(\w+)\]")
+
+
+class KnownWord(NamedTuple):
+    """A known word in a text."""
+
+    start: int
+    end: int
+    kinds: frozenset[str]
+
+
+class _Fold(dict[int, str]):
+    """A lower-case letter without accents for each letter; ASCII for each decimal digit."""
+
+    def __missing__(self, ordinal: int) -> str:
+        char = chr(ordinal)
+        folded = self._folded(char)
+        if ordinal < _CACHED_BELOW:  # a bound for what hostile texts can make it keep
+            self[ordinal] = folded
+        return folded
+
+    @staticmethod
+    def _folded(char: str) -> str:
+        if char.isdecimal():
+            return str(unicodedata.decimal(char))
+        if not char.isalpha() or UNSPACED.match(char):
+            return char
+        base = unicodedata.normalize("NFKD", char)[0].lower()[0]
+        return _PLAIN.get(base, base)
+
+
+_FOLD = _Fold()
+
+
+def fold(text: str) -> str:
+    """Return the text in lower case, without accents, digits as ASCII; of the same length."""
+    return text.translate(_FOLD)
+
+
+class _Lexicon(NamedTuple):
+    words: Mapping[str, frozenset[str]]
+    #: Only with its accents: Vietnamese `mã`, which is not `ma`.
+    accented: Mapping[str, frozenset[str]]
+    beginnings: Mapping[str, frozenset[str]]
+    endings: Mapping[str, frozenset[str]]
+    #: By their first word: the words that follow.
+    phrases: Mapping[str, Sequence[tuple[tuple[str, ...], frozenset[str]]]]
+    anywhere: Mapping[str, frozenset[str]]
+    anywhere_pattern: re.Pattern[str]
+    beginning_lengths: Sequence[int]
+    ending_lengths: Sequence[int]
+
+
+@cache
+def _lexicon() -> _Lexicon:
+    tables: dict[str, dict[str, set[str]]] = {
+        name: {} for name in ("words", "accented", "beginnings", "endings", "phrases", "anywhere")
+    }
+    for kind, entry in _entries():
+        table, key = _place(entry)
+        tables[table].setdefault(key, set()).add(kind)
+    frozen = {
+        name: {key: frozenset(kinds) for key, kinds in table.items()}
+        for name, table in tables.items()
+    }
+    phrases: dict[str, list[tuple[tuple[str, ...], frozenset[str]]]] = {}
+    for phrase, kinds in frozen["phrases"].items():
+        first, *rest = phrase.split("_")
+        phrases.setdefault(first, []).append((tuple(rest), kinds))
+    anywhere = sorted(frozen["anywhere"], key=len, reverse=True)
+    return _Lexicon(
+        words=frozen["words"],
+        accented=frozen["accented"],
+        beginnings=frozen["beginnings"],
+        endings=frozen["endings"],
+        phrases=phrases,
+        anywhere=frozen["anywhere"],
+        anywhere_pattern=re.compile("|".join(map(re.escape, anywhere))),
+        beginning_lengths=sorted({len(key) for key in frozen["beginnings"]}, reverse=True),
+        ending_lengths=sorted({len(key) for key in frozen["endings"]}, reverse=True),
+    )
+
+
+def _entries() -> Iterator[tuple[str, str]]:
+    """Kind and entry, as the table has them."""
+    kind = ""
+    text = (resources.files(__package__) / "tables" / "code_words.txt").read_text("utf-8")
+    for line in text.splitlines():
+        if match := _KIND.fullmatch(line):
+            kind = match[1]
+        elif not line.startswith("#"):
+            yield from ((kind, entry) for entry in line.split())
+
+
+def _place(entry: str) -> tuple[str, str]:
+    if entry.startswith("!"):
+        return "accented", entry[1:]
+    if UNSPACED.search(entry):
+        return "anywhere", fold(entry.replace("_", " "))
+    folded = fold(entry)
+    if "_" in entry:
+        return "phrases", folded
+    if entry.endswith("*"):
+        return "beginnings", folded.rstrip("*")
+    if entry.startswith("*"):
+        return "endings", folded.lstrip("*")
+    return "words", folded
+
+
+def kinds_of(word: str) -> frozenset[str]:
+    """The kinds of a folded word; empty if it is not known."""
+    return _kinds_of(word) if len(word) <= _LONGEST_WORD else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _kinds_of(word: str) -> frozenset[str]:
+    lexicon = _lexicon()
+    found = lexicon.words.get(word)
+    if found is not None:
+        return found
+    if (joined := _JOINED.match(word)) is not None:
+        return lexicon.words.get(word[joined.end() :], frozenset()) | _begun(lexicon, word)
+    return _begun(lexicon, word)
+
+
+def _begun(lexicon: "_Lexicon", word: str) -> frozenset[str]:
+    for length in lexicon.beginning_lengths:
+        if (found := lexicon.beginnings.get(word[:length])) is not None and length <= len(word):
+            return found
+    for length in lexicon.ending_lengths:
+        if (found := lexicon.endings.get(word[-length:])) is not None and length <= len(word):
+            return found
+    return frozenset()
+
+
+def find_words(text: str, low: str) -> list[KnownWord]:
+    """Return the known words of a text, in order; `low` is the text folded."""
+    lexicon = _lexicon()
+    words = [match.span() for match in _WORD.finditer(low)]
+    hits = []
+    for index, (start, end) in enumerate(words):
+        word = low[start:end]
+        kinds = kinds_of(word) | lexicon.accented.get(text[start:end].lower(), frozenset())
+        for rest, more in lexicon.phrases.get(word, ()):
+            spans = words[index + 1 : index + 1 + len(rest)]
+            if tuple(low[slice(*span)] for span in spans) == rest:
+                hits.append(KnownWord(start, spans[-1][1], more))
+        if kinds:
+            hits.append(KnownWord(start, end, kinds))
+    if UNSPACED.search(low):
+        hits += [
+            KnownWord(*match.span(), lexicon.anywhere[match[0]])
+            for match in lexicon.anywhere_pattern.finditer(low)
+        ]
+        hits.sort()
+    return hits

@@ -1,0 +1,138 @@
+"""What a cursor leads to when the journal is not the one that it was given out for."""
+
+import shutil
+import sqlite3
+
+import pytest
+
+from server.api.listing import Cursors
+
+
+async def pages(service, name, **params):
+    return (await service.ask(f"/v1/{name}", params=params)).json()
+
+
+async def sms(service, number):
+    """Another message for each number, whatever came before the start."""
+    service.sent = 1000 + number
+    return await service.sms()
+
+
+async def answered(service, name, cursor):
+    answer = await service.ask(f"/v1/{name}", params={"after": cursor})
+    return answer.status_code, answer.json().get("code")
+
+
+@pytest.fixture
+async def before(run, tmp_path):
+    """A copy of the journal with one event, and that event's cursor."""
+    async with run(tmp_path) as service:
+        await sms(service, 1)
+        cursor = (await service.data("/v1/events"))[0]["cursor"]
+    shutil.copy(tmp_path / "smshook.db", tmp_path / "copy")
+    return tmp_path / "copy", cursor
+
+
+async def test_a_cursor_beyond_the_newest_event_is_gone(run, tmp_path, before):
+    """The file was put back by hand. Mutant: an event that comes later is passed over unseen."""
+    copy, _ = before
+    async with run(tmp_path) as service:
+        await sms(service, 2)
+        cursor = (await service.data("/v1/events"))[1]["cursor"]
+    shutil.copy(copy, tmp_path / "smshook.db")
+
+    async with run(tmp_path) as service:
+        beyond = await answered(service, "events", cursor)
+        await service.hero()
+        another = await answered(service, "events", cursor)
+
+    # Mutant: only the place is compared, and another event stands there by now.
+    assert [beyond, another] == [(410, "cursor_gone")] * 2
+
+
+async def test_a_cursor_of_what_is_still_there_is_good(run, tmp_path, before):
+    copy, cursor = before
+    shutil.copy(copy, tmp_path / "smshook.db")
+
+    async with run(tmp_path) as service:
+        event_id = await sms(service, 3)
+        found = await service.data("/v1/events", after=cursor)
+
+    assert [item["event"]["id"] for item in found] == [event_id]
+
+
+async def test_a_delivery_cursor_of_other_deliveries_is_gone(run, tmp_path, before):
+    copy, _ = before
+    async with run(tmp_path) as service:
+        await sms(service, 4)
+        cursor = (await pages(service, "deliveries"))["next_cursor"]
+    shutil.copy(copy, tmp_path / "smshook.db")
+
+    async with run(tmp_path) as service:
+        service.now += 1
+        await sms(service, 5)
+        assert await answered(service, "deliveries", cursor) == (410, "cursor_gone")
+
+
+async def test_a_cursor_of_renamed_routes_is_gone(run, tmp_path):
+    """Mutant: a place in a list that is configured otherwise by now."""
+    async with run(tmp_path) as service:
+        cursor = (await pages(service, "routes", limit=1))["next_cursor"]
+        routes = service.config.routes
+    others = {"other": routes["google"], "amazon": routes["amazon"]}
+    async with run(tmp_path, routes=others) as service:
+        renamed = await answered(service, "routes", cursor)
+    async with run(tmp_path, routes={}) as service:
+        none = await answered(service, "routes", cursor)
+    async with run(tmp_path) as service:
+        same = await pages(service, "routes", after=cursor)
+
+    assert [renamed, none] == [(410, "cursor_gone")] * 2
+    assert [route["name"] for route in same["data"]] == ["amazon"]
+
+
+async def test_quarantine_can_be_emptied_page_by_page(service):
+    """What stood at the cursor has left by then. Mutant: 410 for each row that is not there."""
+    for number in range(5):
+        await service.post(b"event=kind_%d" % number)
+
+    left, cursor = [], {}
+    while True:
+        page = await pages(service, "quarantine", limit=2, **cursor)
+        for item in page["data"]:
+            await service.ask(f"/v1/quarantine/{item['id']}", method="DELETE")
+            left.append(item["id"])
+        cursor = {"after": page["next_cursor"]}
+        if not page["has_more"]:
+            break
+    new = (await service.post(b"event=kind_9"))["id"]
+
+    assert len(set(left)) == 5
+    assert [item["id"] for item in (await pages(service, "quarantine", **cursor))["data"]] == [new]
+
+
+async def test_a_page_goes_on_where_events_are_missing(run, tmp_path, before):
+    """Mutant: a next_cursor of nothing, which begins again at the first for ever."""
+    _, first = before
+    async with run(tmp_path) as service:
+        for number in (6, 7, 8):
+            await sms(service, number)
+        cursor = (await service.data("/v1/events"))[2]["cursor"]
+    with sqlite3.connect(tmp_path / "smshook.db") as conn:
+        conn.execute("delete from events where seq in (1, 3)")
+    conn.close()
+
+    async with run(tmp_path) as service:
+        assert await answered(service, "events", first) == (410, "cursor_gone")
+        assert await answered(service, "events", cursor) == (410, "cursor_gone")
+        down = await pages(service, "events", order="desc")
+        [asked] = await service_cursors(service, [3], desc=False)
+        found = await service.data("/v1/events", after=asked)
+
+    assert len(down["data"]) == 2
+    assert len(found) == 1
+
+
+async def service_cursors(service, places, *, desc):
+    """The cursors that the list of events gives out for those places."""
+    return await Cursors(service.identity, service.journal, "events").at(places, desc=desc)

@@ -1,0 +1,38 @@
+"""A delivery's log line after a restart says what it is about, and no secret."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinks.described import described
+
+
+def body(**data):
+    event = {"id": "x", "type": "sms.received", "source": "tellabot", "data": data}
+    return msgspec.json.encode(event)
+
+
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ({"id": "go", "name": "Google", "key": "google"}, "Google"),
+        ({"id": "zz", "name": None, "key": "zz"}, "zz"),
+        (None, None),
+    ],
+)
+def test_type_source_and_service_are_said(service, said):
+    event = body(service=service, code="123456", text="Your code is 123456", to="+18503814729")
+
+    expected = {"type": "sms.received", "source": "tellabot", "service": said}
+    assert described(event) == expected
+
+
+def test_an_event_without_a_service_is_said_too():
+    assert described(body())["service"] is None
+
+
+@given(st.binary(max_size=50))
+def test_what_is_no_event_says_nothing(data):
+    """Mutant: an exception, and the delivery's outcome is logged nowhere."""
+    assert described(data) == {}
