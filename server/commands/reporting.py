@@ -16,6 +16,8 @@ from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
 from .command import Choice, Command, print_json, print_table
+from .completion import configured_names
+from .listing import check_names
 from .service import connect, connection_options
 
 #: Orders between two words of how far it is.
@@ -40,9 +42,16 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     show_default=True,
     metavar="TIME",
     callback=_since,
-    help="Orders told since then: RFC 3339, or a duration ago.",
+    help="Orders registered since: RFC 3339, or a duration ago.",
 )
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Of this source.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=configured_names("sources"),
+    help="Of this source.",
+)
 @click.option(
     "--by",
     multiple=True,
@@ -50,20 +59,20 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     default=_BY,
     show_default=True,
     callback=lambda _ctx, _option, names: tuple(dict.fromkeys(names)),
-    help="What makes a group; several make smaller ones.",
+    help="Group by this field; several make smaller groups.",
 )
 @click.option(
     "--output",
     type=Choice(["table", "json", "svg"]),
     default="table",
     show_default=True,
-    help="For people, JSON for programs, or a picture.",
+    help="A table for people, JSON for programs, or a picture.",
 )
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where the picture goes, else to stdout.",
+    help="Write the picture to this file.  Default: stdout.",
 )
 @connection_options
 def report(
@@ -75,16 +84,17 @@ def report(
     output: str,
     file: Path | None,
 ) -> None:
-    """How long codes took, how many never came, what they cost.
+    """Show how long codes took, how many never came, and what they cost.
 
-    Of orders: cancelled ones are not counted, waiting ones are shown apart. What a code cost is
-    the mean of the orders that got one; currencies are never added up. An option that is given
-    several times takes any of its values.
+    The report counts orders: cancelled ones are left out, waiting ones are shown separately. The
+    cost of a code is the mean of the orders that got one; currencies are never added up. A filter
+    may be given several times: any of its values matches.
     """
     if file is not None and output != "svg":
-        raise click.UsageError("--file: of a picture; give --output svg, too")
+        raise click.UsageError("--file: only for a picture; give --output svg too")
     asked = {"source": list(sources)} if sources else {}
     with connect(url, key, "events:read", whole=True) as client:
+        check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")
         made = reported(_outcomes(client, asked, since), by)
     if output == "table":
         _print(made)
