@@ -21,7 +21,7 @@ from .yaml12 import Path
 _TYPE = "type"
 _NUMBERS = ("data.to", "data.previous_to")
 _TIMES = ("time", "recordedtime", "data.expires")
-_AMOUNT = "data.price.amount"
+_AMOUNTS = ("data.price.amount", "data.balance.amount", "data.threshold")
 #: Longer than any short code.
 _LONG_NUMBER = re.compile(r"[0-9]{10,15}")
 _DIGITS = re.compile(r"[0-9]{4,15}")
@@ -153,7 +153,7 @@ def _subject(leaf: _Leaf) -> str | None:
 
 
 def _amount(leaf: _Leaf) -> str | None:
-    if leaf.field == _AMOUNT and leaf.operator in _ORDERED and isinstance(leaf.operand, str):
+    if leaf.field in _AMOUNTS and leaf.operator in _ORDERED and isinstance(leaf.operand, str):
         return "compares as texts, in which 9 is more than 10; write the number without quotes"
     return None
 

@@ -394,9 +394,18 @@ def _nothing(_fields: Mapping[str, Any]) -> None:
     return None
 
 
+def _money(fields: Mapping[str, Any]) -> str:
+    currency = fields.get("currency")
+    return f"{fields['amount']} {currency}" if currency else str(fields["amount"])
+
+
 #: What people read in place of an event's name and fields.
 _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "account.low": lambda fields: (
+        f"{fields['source']}: balance {_money(fields)} is below {fields['threshold']}"
+    ),
     "backfill.finished": _backfilled,
+    "balance.unreadable": lambda fields: f"{fields['source']}: the balance is not a number",
     "callback.quarantined": _quarantined,
     "callback.rejected": _rejected,
     "callback.unavailable": _unavailable,

@@ -238,7 +238,14 @@ class Pipeline:
             planned, lambda then: self._journal.set_balance(balance, planned, then=then)
         )
         if recorded:
-            self._log.warning("account.low", source=balance.source, **_said(planned))
+            self._log.warning(
+                "account.low",
+                source=balance.source,
+                amount=balance.amount,
+                currency=balance.currency,
+                threshold=gate.source.low_balance,
+                **_said(planned),
+            )
         return recorded
 
     async def _said_by_us(

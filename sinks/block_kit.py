@@ -25,6 +25,9 @@ _TITLES: Final = {
     "rental.renewed": "Rental renewed",
     "rental.renewal_failed": "Rental not renewed",
     "number.assigned": "Number assigned",
+    "number.changed": "Number changed",
+    "order.expired": "Order expired",
+    "account.low": "Balance low",
 }
 
 _type = compile_text("{type}")
@@ -40,7 +43,8 @@ def _service(event: Event) -> str:
     return _name(event) or _id(event)
 
 
-#: What is there of them is shown, whatever the type. Ten at most: Slack takes no more.
+#: What is there of them is shown, whatever the type. No type has more than ten: Slack takes no
+#: more.
 _FIELDS: Final = (
     ("Service", _service),
     ("Number", compile_text("{data.to}")),
@@ -51,6 +55,8 @@ _FIELDS: Final = (
     ("Rental before", compile_text("{data.previous_rental_id}")),
     ("Expires", compile_text("{data.expires}")),
     ("Reason", compile_text("{data.reason}")),
+    ("Balance", compile_text("{data.balance.amount} {data.balance.currency}")),
+    ("Threshold", compile_text("{data.threshold}")),
     ("Source", _source),
 )
 

@@ -26,15 +26,15 @@ _SHOWN = ("orders", "asked", "new", "known")
 @click.option(
     "--since",
     metavar="TIME",
-    help="Ask since then: RFC 3339, or a duration ago such as 2d.  Default: the last round.",
+    help="RFC 3339, or a duration ago such as 2d. Default: since the last round.",
 )
 @output_option
 @connection_options
 def backfill(url: str | None, key: str | None, output: str, source: str, since: str | None) -> None:
-    """Ask a provider for missed callbacks.
+    """Ask a provider for messages that its callbacks did not bring.
 
-    SOURCE is a name in the configuration that has a backfill. Nothing is bought, cancelled or
-    changed at the provider. Each message becomes one event, whichever way it comes.
+    SOURCE is the name of a configured source with a backfill. Nothing is bought, cancelled or
+    changed at the provider. A message becomes one event, however often it comes.
     """
     with connect(url, key, "admin", whole=True) as client:
         body = {} if since is None else {"since": since}

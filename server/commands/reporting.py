@@ -50,7 +50,7 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     multiple=True,
     metavar="NAME",
     shell_complete=configured_names("sources"),
-    help="Of this source.",
+    help="Orders of this source.",
 )
 @click.option(
     "--by",
@@ -59,20 +59,20 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     default=_BY,
     show_default=True,
     callback=lambda _ctx, _option, names: tuple(dict.fromkeys(names)),
-    help="Group by this field; several make smaller groups.",
+    help="Field to group by; several make smaller groups.",
 )
 @click.option(
     "--output",
     type=Choice(["table", "json", "svg"]),
     default="table",
     show_default=True,
-    help="A table for people, JSON for programs, or a picture.",
+    help="Table, JSON or picture.",
 )
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Write the picture to this file.  Default: stdout.",
+    help="File for the picture. Default: stdout.",
 )
 @connection_options
 def report(
@@ -84,14 +84,14 @@ def report(
     output: str,
     file: Path | None,
 ) -> None:
-    """Show how long codes took, how many never came, and what they cost.
+    """Show how long codes took, how many never came and what they cost.
 
-    The report counts orders: cancelled ones are left out, waiting ones are shown separately. The
-    cost of a code is the mean of the orders that got one; currencies are never added up. A filter
-    may be given several times: any of its values matches.
+    Cancelled orders are not counted. A service has one name across providers, such as google. The
+    price of a code is the mean of the orders that received one, per currency. An option that is
+    given several times matches any of its values.
     """
     if file is not None and output != "svg":
-        raise click.UsageError("--file: only for a picture; give --output svg too")
+        raise click.UsageError("--file needs --output svg")
     asked = {"source": list(sources)} if sources else {}
     with connect(url, key, "events:read", whole=True) as client:
         check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")

@@ -667,6 +667,27 @@ def test_a_text_that_looks_like_something_else_is_to_be_quoted(tmp_path, value, 
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "backfill", "complaint"),
+    [
+        ('"5"', "{user: u, api_key: k}", None),
+        ('"0.50"', "{user: u, api_key: k}", None),
+        ("5", "{user: u, api_key: k}", "expected text, got a whole number; write it in quotes"),
+        ('"-5"', "{user: u, api_key: k}", 'not an amount; write digits in quotes, such as "5"'),
+        ('"5 USD"', "{user: u, api_key: k}", 'not an amount; write digits in quotes, such as "5"'),
+        ('"5"', "null", "needs a `backfill`, which asks for the balance"),
+    ],
+)
+def test_low_balance_is_an_amount_with_a_backfill(tmp_path, value, backfill, complaint):
+    """Mutant: an amount that is no number never is above the balance, and nobody is warned."""
+    source = "{provider: tellabot, tokens: [0123456789abcdef], low_balance: %s, backfill: %s}"
+    path = written(tmp_path, f"{SERVER}sources: {{a: {source % (value, backfill)}}}")
+
+    found = complaints(path)
+
+    assert found == ([f"smshook.yaml:2: sources.a.low_balance: {complaint}"] if complaint else [])
+
+
 @pytest.mark.parametrize("value", ["True", "TRUE", "False", "FALSE", "yes"])
 def test_only_true_and_false_are_booleans_in_the_file_and_in_the_environment(tmp_path, value):
     """Mutant: `True` taken for true in one of them."""

@@ -183,6 +183,20 @@ def test_an_order_that_expired_is_one_line_too():
     assert lines == "18:42:37 order.expired tellabot Google +1850***4729 → log ok 4 ms\n"
 
 
+def test_low_balance_is_read_in_words():
+    """Mutant: names and values."""
+    said = {"source": "herosms", "amount": "4.20", "currency": "USD", "threshold": "5"}
+    low = ("warning", "account.low", said | {"event_id": "1", "type": "account.low", "sinks": []})
+    unreadable = ("warning", "balance.unreadable", {"source": "herosms"})
+
+    lines = logged(low, unreadable, people=True).decode().splitlines()
+
+    assert lines == [
+        "18:42:37 ! herosms: balance 4.20 USD is below 5",
+        "18:42:37 ! herosms: the balance is not a number",
+    ]
+
+
 def backfilled(level="info", **fields):
     said = {"source": "herosms", "why": "timer", "new": 0, "known": 3}
     return (level, "backfill.finished", said | fields)

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from slack_rules import faults, plain_texts, without_plain_texts
 
 from journal.event import (
+    AccountLow,
+    Money,
     NumberAssigned,
+    OrderExpired,
     Price,
     RentalRenewalFailed,
     RentalRenewed,
@@ -124,6 +127,14 @@ def test_an_sms_is_a_headline_its_text_and_what_else_there_is():
                 "Source\ntellabot",
             ],
         ),
+        (
+            AccountLow(**COMMON, balance=Money(amount="4.20", currency="USD"), threshold="5"),
+            ["Balance low", "Balance\n4.20 USD", "Threshold\n5", "Source\ntellabot"],
+        ),
+        (
+            OrderExpired(**COMMON, service=GOOGLE, reason="cancelled"),
+            ["Order expired: Google", "Service\nGoogle", "Reason\ncancelled", "Source\ntellabot"],
+        ),
     ],
 )
 def test_each_type_is_told_by_what_it_has(data, texts):
@@ -134,9 +145,9 @@ def test_each_type_is_told_by_what_it_has(data, texts):
 
 
 def test_a_type_that_is_new_is_told_by_its_name():
-    later = {**sms(code=None, service=None), "type": "number.changed"}
+    later = {**sms(code=None, service=None), "type": "fax.received"}
 
-    assert plain_texts(compile_payload(None)(later))[0] == "number.changed"
+    assert plain_texts(compile_payload(None)(later))[0] == "fax.received"
 
 
 def test_a_message_of_ones_own_is_one_section():
