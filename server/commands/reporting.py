@@ -15,7 +15,7 @@ from ..client import Client
 from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
-from .command import Choice, Command, print_json, print_table
+from .command import Choice, Command, Failure, print_json, print_table
 from .completion import configured_names
 from .listing import check_names
 from .service import connect, connection_options
@@ -103,7 +103,11 @@ def report(
     elif file is None:
         click.echo(svg(made, _second(since)), nl=False)
     else:
-        replace(file, svg(made, _second(since)))
+        try:
+            replace(file, svg(made, _second(since)))
+        except OSError as exc:
+            # The error names the temporary file beside it.
+            raise Failure(f"{file}: {exc.strerror}") from None
 
 
 def _second(at: datetime) -> str:
