@@ -16,6 +16,8 @@ from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
 from .command import Choice, Command, Failure, print_json, print_table
+from .completion import configured_names
+from .listing import check_names
 from .service import connect, connection_options
 
 #: Orders between two words of how far it is.
@@ -42,7 +44,14 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     callback=_since,
     help="Orders registered since: RFC 3339, or a duration ago.",
 )
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Orders of this source.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=configured_names("sources"),
+    help="Orders of this source.",
+)
 @click.option(
     "--by",
     multiple=True,
@@ -85,6 +94,7 @@ def report(
         raise click.UsageError("--file needs a picture: add --output svg")
     asked = {"source": list(sources)} if sources else {}
     with connect(url, key, "events:read", whole=True) as client:
+        check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")
         made = reported(_outcomes(client, asked, since), by)
     if output == "table":
         _print(made)
@@ -96,7 +106,8 @@ def report(
         try:
             replace(file, svg(made, _second(since)))
         except OSError as exc:
-            raise Failure(f"{file}: {exc.strerror}") from None  # not of the file beside it
+            # The error names the temporary file beside it.
+            raise Failure(f"{file}: {exc.strerror}") from None
 
 
 def _second(at: datetime) -> str:
