@@ -139,6 +139,8 @@ class _Text:
         words = find_words(text, low)
         self.hits = [self._without_other_codes(words, index) for index in range(len(words))]
         self.starts = [hit.start for hit in self.hits]
+        #: All that the text speaks of.
+        self.kinds = set[str]().union(*(hit.kinds for hit in self.hits))
         units = (hit.start for hit in self.hits if "unit" in hit.kinds)
         self.candidates = find_candidates(text, low, units)
 
@@ -186,8 +188,9 @@ class _Text:
 
     def _sells(self) -> bool:
         """Whether it offers a discount, and is not about proving who one is."""
-        kinds: set[str] = set().union(*(hit.kinds for hit in self.hits))
-        return ("promo" in kinds or bool(_PERCENT.search(self.low))) and "proof" not in kinds
+        if "proof" in self.kinds:
+            return False
+        return "promo" in self.kinds or _PERCENT.search(self.low) is not None
 
     def _judge(self, index: int) -> _Judged:
         candidate = self.candidates[index]
@@ -335,9 +338,11 @@ class _Text:
                 if between.isspace() and hit.end < candidate.start and hit.kinds & _PLACES:
                     return True
                 verb = verb or _VERB in hit.kinds
-        return not verb and any(_TOPIC in hit.kinds for hit in self.hits)
+        return not verb and _TOPIC in self.kinds
 
     def _is_expired(self, index: int) -> bool:
+        if self.kinds.isdisjoint(("expired", "old")):
+            return False
         candidate = self.candidates[index]
         following = self.candidates[index + 1 : index + 2]
         end = following[0].start if following else len(self.low)
