@@ -661,7 +661,7 @@ def at(*date):
     return datetime(*date, tzinfo=UTC)
 
 
-def test_auto_check_is_switched_on_once_a_day_after_midnight_in_new_york():
+def test_auto_check_is_switched_on_daily_after_new_york_midnight():
     """Mutants: each round; by UTC's days; just at midnight, when the provider switches it off."""
     memory = Memory()
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
@@ -701,7 +701,7 @@ def test_auto_check_is_not_switched_on_unless_configured():
     assert set(commands) <= READ_ONLY
 
 
-def test_auto_check_that_failed_is_tried_again_and_refused_is_not():
+def test_failed_auto_check_is_tried_again_and_refused_is_not():
     memory = Memory()
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     refused = '{"success": false, "message": "Unable to find Telephone ID", "data": null}'
