@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -171,6 +171,22 @@ def heed_status(answer: Answer, command: str, now: datetime) -> None:
         raise Busy(str(answer.status), wait_in(answer, now))
     if answer.status in _REDIRECTS:
         raise Unreadable(command, "a redirect; it is not followed, the key would go with it")
+
+
+def or_none(read: Callable[[], Any]) -> Any:
+    """Return what an answer says of the balance, or None where that cannot be had now.
+
+    It is asked last: a round that read all messages does not fail for it. A wrong key and a "not
+    now" with a time are raised.
+    """
+    try:
+        return read()
+    except Unreadable:
+        return None
+    except Busy as exc:
+        if exc.retry_after is not None:
+            raise
+        return None
 
 
 def expect_ok(answer: Answer, command: str) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ..answers import object_in, rows, wait_of
+from ..answers import object_in, or_none, rows, wait_of
 from ..asking import found, with_query
 from ..numbers import digits, e164
 from ..polling import (
@@ -136,11 +136,14 @@ class _Poll:
             api_key=self._asking.api_key.reveal(),
             **filters,
         )
-        now, read = (
-            self._now.astimezone(_NEW_YORK),
-            _read_balance if command == "balance" else _read,
-        )
-        return Ask(command=command, url=url, read=lambda answer: read(answer, command, now))
+        now = self._now.astimezone(_NEW_YORK)
+
+        def read(answer: Answer) -> object:
+            if command == "balance":
+                return or_none(lambda: _read_balance(answer, command, now))
+            return _read(answer, command, now)
+
+        return Ask(command=command, url=url, read=read)
 
 
 def _filters(order: Known) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -196,14 +199,10 @@ def _read(answer: Answer, command: str, now: datetime) -> list[dict[str, Any]] |
 
 
 def _read_balance(answer: Answer, command: str, now: datetime) -> str | None:
-    """Return the amount; None where it is not understood: all messages were read, that counts."""
-    try:
-        value = object_in(answer, command, now)
-        message = value.get("message")
-        if value.get("status") == "error" and isinstance(message, str):
-            _complaint(message[:_LONGEST_MESSAGE], command, now)
-    except Unreadable:
-        return None
+    value = object_in(answer, command, now)
+    message = value.get("message")
+    if value.get("status") == "error" and isinstance(message, str):
+        _complaint(message[:_LONGEST_MESSAGE], command, now)
     if value.get("status") != "ok" or not isinstance(message, str):
         return None
     return str(message) if _AMOUNT.fullmatch(message) else None

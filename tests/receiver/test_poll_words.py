@@ -11,6 +11,7 @@ from journal.quantity import Secret
 from receiver.polling import (
     ON_REQUEST,
     READ_ONLY,
+    BadKey,
     Balance,
     Busy,
     Ended,
@@ -578,6 +579,7 @@ def test_daisysms_is_asked_for_the_text_of_the_message():
         ("12.5", "12.5"),
         ("ACCESS_BALANCE:much", None),
         ("ERROR", None),
+        ("ERROR_SQL", None),
         ("STATUS_OK:4711", None),
     ],
 )
@@ -589,7 +591,7 @@ def test_balance_is_asked_for_once_a_round(provider, said, amount):
 
     assert commands.count("getBalance") == 1
     expected = [Balance(amount=amount, currency="USD")] if amount else []
-    assert kinds(came, Balance, Unreadable) == expected
+    assert kinds(came, Balance, Unreadable, Busy) == expected
 
 
 @pytest.mark.parametrize(
@@ -599,6 +601,7 @@ def test_balance_is_asked_for_once_a_round(provider, said, amount):
         ('{"status": "ok", "message": 10.00}', "10.00"),
         ('{"status": "ok", "message": "much"}', None),
         ('{"status": "error", "message": "Whatever"}', None),
+        ('{"status": "error", "message": "Too many requests"}', None),
         ("<html>", None),
     ],
 )
@@ -606,7 +609,15 @@ def test_balance_of_tellabot_is_asked_for_once_a_round(said, amount):
     came, commands = asked("tellabot", {"balance": said, "*": TELLABOT_NONE}, TELLABOT_ORDER)
 
     assert commands.count("balance") == 1
-    assert kinds(came, Balance) == ([Balance(amount=amount)] if amount else [])
+    expected = [Balance(amount=amount)] if amount else []
+    assert kinds(came, Balance, Unreadable, Busy) == expected
+
+
+@pytest.mark.parametrize("said", ["RATE_LIMIT:45", "BAD_KEY"])
+def test_balance_that_says_to_wait_or_refuses_the_key_is_heeded(said):
+    came, _ = asked("smsbower", {"getBalance": said})
+
+    assert [type(one) for one in came] == [Busy if "LIMIT" in said else BadKey]
 
 
 # SMSPins
@@ -650,7 +661,7 @@ def at(*date):
     return datetime(*date, tzinfo=UTC)
 
 
-def test_auto_check_is_switched_on_once_a_day_after_midnight_in_new_york():
+def test_auto_check_is_switched_on_daily_after_new_york_midnight():
     """Mutants: each round; by UTC's days; just at midnight, when the provider switches it off."""
     memory = Memory()
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
@@ -690,7 +701,7 @@ def test_auto_check_is_not_switched_on_unless_configured():
     assert set(commands) <= READ_ONLY
 
 
-def test_auto_check_that_failed_is_tried_again_and_refused_is_not():
+def test_failed_auto_check_is_tried_again_and_refused_is_not():
     memory = Memory()
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     refused = '{"success": false, "message": "Unable to find Telephone ID", "data": null}'
