@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -143,12 +142,16 @@ async def test_a_patient_one_rides_along(commits, disk):
 
 
 async def test_a_patient_one_goes_alone_when_nobody_comes(disk, thread):
+    """Mutants: it goes at once; it waits for the next urgent one."""
     commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, patience=0.05)
-    began = time.monotonic()
+    patient = commits.submit("settled", patient=True)
+    for _ in range(3):
+        await asyncio.sleep(0)
 
-    await soon(commits.submit("settled", patient=True))
+    waited = list(disk.batches)
+    answer = await soon(patient)
 
-    assert 0.045 <= time.monotonic() - began < 1
+    assert (waited, answer) == ([], "settled stored")
 
 
 async def test_patient_ones_behind_a_batch_are_not_forgotten(commits, disk):
