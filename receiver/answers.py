@@ -193,6 +193,8 @@ def retry_after(answer: Answer) -> float | None:
 def wait_in(answer: Answer, now: datetime) -> float | None:
     """Return for how many seconds an answer wants us to wait: by its header, or by its JSON."""
     wait = retry_after(answer)
+    if wait is None and (until := _date(answer.headers.get("retry-after", ""))) is not None:
+        wait = _left(until.timestamp(), now)  # without a `Date` of its own, by our clock
     if wait is not None or len(answer.body) > _LONGEST_HINT:
         return wait
     try:

@@ -394,13 +394,15 @@ class _Poll:
 
     def balance(self) -> Poll:
         answer = yield from self._asked("getBalance")
+        currency = self._source.currency
         if isinstance(answer, dict):
             amount = Reading(answer).raw("balance")
+            currency = self._currency(Reading(answer).raw("currency"))
         else:
             is_balance = isinstance(answer, Word) and answer.word == "ACCESS_BALANCE"
             amount = answer.rest.strip() if is_balance else ""
         if _AMOUNT.fullmatch(amount):
-            yield Balance(amount=amount, currency=self._source.currency)
+            yield Balance(amount=amount, currency=currency)
 
     def _price(self, row: Mapping[str, Any]) -> Price | None:
         """Of an activation; in the history it is 0 while that is active."""

@@ -54,13 +54,20 @@ _BUSY = re.compile(
     re.IGNORECASE,
 )
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
-#: The states of a request that has its number.
-_ASSIGNED = ("Reserved", "Completed")
+#: The states of a request that has its number, in lower case, as all states here.
+_ASSIGNED = ("reserved", "completed")
 #: The states of a request that still waits.
-_OPEN = ("Awaiting MDN", "Reserved")
+_OPEN = ("awaiting mdn", "reserved")
 #: The states of one that is over without an SMS. `Completed` is not among them: its SMS is there,
 #: and `read_sms` gives it out, in the next round if it came between two calls.
-_ENDS = {"Rejected": "rejected", "Timed Out": "expired"}
+_ENDS = {
+    "rejected": "rejected",
+    "timed out": "expired",
+    "expired": "expired",
+    "canceled": "cancelled",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
 _LONGEST_MESSAGE = 500
 
 
@@ -102,7 +109,7 @@ class _Poll:
         answer = yield self._ask("request_status", id=request)
         ends = ["finished"] if answer is _Said.GONE else []
         for row in answer if isinstance(answer, list) else ():
-            status = str(row.get("status"))
+            status = str(row.get("status")).strip().lower()
             if status in _OPEN:
                 yield _listed(request, row)
             if number is None and status in _ASSIGNED and row.get("mdn") and _is_bid(row):

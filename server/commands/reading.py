@@ -371,7 +371,7 @@ def show_quarantine(url: str | None, key: str | None, output: str, quarantine_id
 def replay(url: str | None, key: str | None, quarantine_id: str) -> None:
     """Process a callback in quarantine again, for example after an upgrade.
 
-    If smshook understands it now, it becomes events and leaves quarantine; otherwise it stays.
+    If it is understood now, it becomes events and leaves quarantine; otherwise it stays.
     """
     with connect(url, key, "admin", whole=True) as client:
         answer = client.post(f"{_path(client, quarantine_id)}/replay")

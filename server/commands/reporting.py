@@ -15,7 +15,9 @@ from ..client import Client
 from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
-from .command import Choice, Command, print_json, print_table
+from .command import Choice, Command, Failure, print_json, print_table
+from .completion import configured_names
+from .listing import check_names
 from .service import connect, connection_options
 
 #: Orders between two words of how far it is.
@@ -42,7 +44,14 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     callback=_since,
     help="Orders registered since: RFC 3339, or a duration ago.",
 )
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Orders of this source.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=configured_names("sources"),
+    help="Orders of this source.",
+)
 @click.option(
     "--by",
     multiple=True,
@@ -82,9 +91,10 @@ def report(
     given several times matches any of its values.
     """
     if file is not None and output != "svg":
-        raise click.UsageError("--file needs --output svg")
+        raise click.UsageError("--file needs a picture: add --output svg")
     asked = {"source": list(sources)} if sources else {}
     with connect(url, key, "events:read", whole=True) as client:
+        check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")
         made = reported(_outcomes(client, asked, since), by)
     if output == "table":
         _print(made)
@@ -93,7 +103,11 @@ def report(
     elif file is None:
         click.echo(svg(made, _second(since)), nl=False)
     else:
-        replace(file, svg(made, _second(since)))
+        try:
+            replace(file, svg(made, _second(since)))
+        except OSError as exc:
+            # The error names the temporary file beside it.
+            raise Failure(f"{file}: {exc.strerror}") from None
 
 
 def _second(at: datetime) -> str:

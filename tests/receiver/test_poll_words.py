@@ -70,6 +70,9 @@ def ended(kind, name, reason):
         ("'STATUS_CANCEL'", "cancelled"),
         ("ACCESS_CANCEL", "cancelled"),
         ('{"status": "STATUS_CANCEL"}', "cancelled"),
+        ('{"verificationType": "sms", "status": "CANCELED"}', "cancelled"),
+        ('{"id": 77, "status": "timeout", "sms": []}', "expired"),
+        ('{"title": "ACTIVATION_CANCELED", "details": ""}', "cancelled"),
         ('{"status": "error", "message": "STATUS_CANCEL"}', "cancelled"),
         ("STATUS_FINISH", "finished"),
         ("STATUS_REVOKE", "revoked"),
@@ -106,6 +109,16 @@ def test_activation_unknown_to_herosms_is_over_without_error(status):
     came, _ = asked("herosms", answers, Known(activation_id="77"))
 
     assert kinds(came, FoundOne, Ended, Unreadable) == [ended("activation_id", "77", "finished")]
+
+
+def test_message_beside_the_word_for_the_end_is_found():
+    """Mutant: an object with a status of its own is read as its status alone."""
+    v2 = '{"status": "STATUS_FINISH", "sms": {"code": "1234", "text": "it is 1234"}}'
+
+    came, _ = asked("herosms", {"getStatusV2": v2, "*": NONE_ACTIVE}, Known(activation_id="77"))
+
+    assert codes(came) == [("1234", "it is 1234")]
+    assert kinds(came, Ended) == [ended("activation_id", "77", "finished")]
 
 
 def test_end_of_activation_follows_what_history_holds():
@@ -166,6 +179,8 @@ TELLABOT_ORDER = Known(request_id="10000001", number="+12125550123")
     ("status", "reports"),
     [
         ("Timed Out", [ended("request_id", "10000001", "expired")]),
+        ("timed out", [ended("request_id", "10000001", "expired")]),
+        ("Cancelled", [ended("request_id", "10000001", "cancelled")]),
         ("Rejected", [ended("request_id", "10000001", "rejected")]),
         # Its SMS is there: `read_sms` gives it out in the next round.
         ("Completed", []),
@@ -345,6 +360,15 @@ def test_forbidden_with_retry_after_is_busy_until_then(provider):
 
     assert type(came[0]) is Busy
     assert came[0].retry_after == 120.0
+
+
+def test_forbidden_until_a_date_is_busy_until_then():
+    """Where the answer has no `Date`, our clock decides."""
+    headers = {"retry-after": "Mon, 30 Nov 2026 08:02:00 GMT"}
+
+    came, _ = asked("herosms", {"*": [403, "<html>"]}, headers=headers)
+
+    assert (type(came[0]), came[0].retry_after) == (Busy, 120.0)
 
 
 @pytest.mark.parametrize(
@@ -550,6 +574,7 @@ def test_daisysms_is_asked_for_the_text_of_the_message():
         ("ACCESS_BALANCE: '0.00'", "0.00"),
         ("ACCESS_BALANCE:-3", "-3"),
         ('{"balance": 12.50}', "12.50"),
+        ('{"status": "success", "balance": "12.50", "currency": 840}', "12.50"),
         ("12.5", "12.5"),
         ("ACCESS_BALANCE:much", None),
         ("ERROR", None),
