@@ -4,15 +4,15 @@ import html
 import re
 import unicodedata
 
-_PREFIX = re.compile(r"\A[A-Za-z]{1,3}[\s-]+(?=\d[\d\s-]*\Z)")
+_PREFIX = re.compile(r"\A[A-Za-z]{1,3}[\s\u2010\u2011-]+(?=\d[\d\s\u2010\u2011-]*\Z)")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 _LINE_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 #: Zero-width characters, marks of direction, soft hyphens.
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _RUN = re.compile(r"[A-Z0-9]+")
 _JOINTS = frozenset(" -\u00a0\u2007\u2009\u202f\u2010\u2011")
-#: A shorter code stands in too many texts.
-_SHORTEST = 3
+#: A shorter code stands in too many texts; a longer one is none.
+_SHORTEST, _LONGEST = 3, 64
 
 
 def canonical_code(code: str) -> str:
@@ -44,7 +44,7 @@ def has_code(text: str, code: str) -> bool:
     It must be whole: `4829` is not in `482913`.
     """
     wanted = canonical_code(code)
-    if len(wanted) < _SHORTEST:
+    if not _SHORTEST <= len(wanted) <= _LONGEST:
         return False
     low = _plain(text) if text.isascii() else _plain(unicodedata.normalize("NFC", text))
     runs = [match.span() for match in _RUN.finditer(low)]

@@ -294,7 +294,8 @@ class SQLiteJournal:
     def clamp(
         self, sink: str, *, now: float, longest: float, asked: float
     ) -> "asyncio.Future[int]":
-        return cast("asyncio.Future[int]", self._commits.submit(Clamp(sink, now, longest, asked)))
+        op = Clamp(sink, now, longest, asked)
+        return cast("asyncio.Future[int]", self._commits.submit(op, endless=True))
 
     def replay(
         self,
@@ -356,7 +357,8 @@ class SQLiteJournal:
         return cast("asyncio.Future[Order | None]", self._commits.submit(Lapse(order_id, at)))
 
     def move_orders(self, moved: Sequence[tuple[Order, Order]]) -> "asyncio.Future[None]":
-        return cast("asyncio.Future[None]", self._commits.submit(Move(tuple(moved))))
+        op = Move(tuple(moved))
+        return cast("asyncio.Future[None]", self._commits.submit(op, endless=True))
 
     def set_balance(
         self,

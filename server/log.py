@@ -23,6 +23,8 @@ Render = Callable[[Any, str, Fields], bytes]
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 #: Bytes of lines that wait for a reader; beyond it lines are dropped and counted.
 BUFFERED = 1024 * 1024
+#: Seconds in which lines gather before they are written.
+_GATHER = 0.005
 #: Bytes of one write.
 _AT_ONCE = 64 * 1024
 #: Longer values are cut: a provider's word for a service may be pages long.
@@ -152,6 +154,9 @@ class _Lines:
         while True:
             with self._changed:
                 self._changed.wait_for(self._waits)
+            # Under load the lines of many turns are one write, and wake this thread once.
+            time.sleep(_GATHER)
+            with self._changed:
                 said = self._next()
             left = self._write(said)
             with self._changed:

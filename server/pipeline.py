@@ -23,7 +23,7 @@ from journal import (
     Twin,
 )
 from journal.book import Book
-from journal.commit import Broken, Unavailable
+from journal.commit import STALLED, Broken, Unavailable
 from journal.event import (
     AccountLow,
     Data,
@@ -350,15 +350,26 @@ class Pipeline:
 
     async def keep_watch(self) -> None:
         """Each second: what was turned away is written, and a journal that failed is tried."""
+        stalled = False
         while True:
             await asyncio.sleep(1)
             self.say_rejections()
+            stalled = self._say_stalled(stalled)
             await self.write_rejections()
             if not self._journal.working and not self._journal.broken:
                 # Without this it would be called unready until the next callback, which may be
                 # sent elsewhere because it is.
                 with contextlib.suppress(Unavailable):
                     await self._journal.touch()
+
+    def _say_stalled(self, before: bool) -> bool:  # noqa: FBT001 - what it returned last
+        """Say once that the disk does not answer, and once that it does again."""
+        stalled = self._journal.stalled
+        if stalled and not before:
+            self._log.error("journal.error", error=STALLED)
+        elif before and not stalled:
+            self._log.warning("journal.recovered")
+        return stalled
 
     async def replay(self, kept: Quarantine, request_id: str) -> Accepted:
         """Read a quarantined callback again; understood, it leaves quarantine with its events.

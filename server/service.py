@@ -447,6 +447,7 @@ async def _answering(
         Service(config, absent, identity, {}), [sock.dup() for sock in sockets]
     )
     lock.tell(_holder(config, sockets))
+    notify("READY=1")  # it answers: how long the disk is full is no failed start
     return listeners
 
 

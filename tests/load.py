@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import json
+import time
 
 
 class Answer:
-    """What one callback was answered; status None: nothing came back."""
+    """What one callback was answered, and when; status None: nothing came back."""
 
-    __slots__ = ("body", "message", "status")
+    __slots__ = ("at", "body", "message", "status")
 
     def __init__(self, message, status=None, body=None):
-        self.message, self.status, self.body = message, status, body
+        self.message, self.status, self.body, self.at = message, status, body, None
 
     @property
     def accepted(self):
@@ -65,7 +66,7 @@ async def _exchange(reader, writer, target, body, answer):
     lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     fields = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
     content = await reader.readexactly(int(fields["content-length"]))
-    answer.status = int(lines[0].split()[1])
+    answer.status, answer.at = int(lines[0].split()[1]), time.monotonic()
     # A proxy that finds nobody behind it says so in HTML, or in no words at all.
     answer.body = json.loads(content) if "json" in fields.get("content-type", "") else None
     return fields.get("connection", "") != "close"

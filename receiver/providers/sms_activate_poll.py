@@ -16,7 +16,7 @@ import msgspec
 from journal.canonical import canonical_code
 from journal.event import CallReceived, Price
 
-from ..answers import rows
+from ..answers import or_none, rows
 from ..asking import found, normalized, parts, polled, told, with_query
 from ..codes import read_code
 from ..keys import in_any_spelling
@@ -32,7 +32,6 @@ from ..polling import (
     Memory,
     Notice,
     Poll,
-    Unreadable,
 )
 from ..reading import Reading, common
 from ..source import Happening, Key
@@ -394,13 +393,15 @@ class _Poll:
 
     def balance(self) -> Poll:
         answer = yield from self._asked("getBalance")
+        currency = self._source.currency
         if isinstance(answer, dict):
             amount = Reading(answer).raw("balance")
+            currency = self._currency(Reading(answer).raw("currency"))
         else:
             is_balance = isinstance(answer, Word) and answer.word == "ACCESS_BALANCE"
             amount = answer.rest.strip() if is_balance else ""
         if _AMOUNT.fullmatch(amount):
-            yield Balance(amount=amount, currency=self._source.currency)
+            yield Balance(amount=amount, currency=currency)
 
     def _price(self, row: Mapping[str, Any]) -> Price | None:
         """Of an activation; in the history it is 0 while that is active."""
@@ -434,12 +435,9 @@ class _Poll:
         now = self._now.astimezone(zone(self._source.timezone))
 
         def read(answer: Answer) -> object:
-            try:
-                return read_answer(answer, command, now)
-            except Unreadable:
-                if command == "getBalance":
-                    return None  # a round in which all messages were read is no failure
-                raise
+            if command == "getBalance":
+                return or_none(lambda: read_answer(answer, command, now))
+            return read_answer(answer, command, now)
 
         return Ask(command=command, url=url, read=read)
 

@@ -91,7 +91,7 @@ def report(
     given several times matches any of its values.
     """
     if file is not None and output != "svg":
-        raise click.UsageError("--file needs --output svg")
+        raise click.UsageError("--file needs a picture: add --output svg")
     asked = {"source": list(sources)} if sources else {}
     with connect(url, key, "events:read", whole=True) as client:
         check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")

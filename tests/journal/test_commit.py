@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -143,12 +142,16 @@ async def test_a_patient_one_rides_along(commits, disk):
 
 
 async def test_a_patient_one_goes_alone_when_nobody_comes(disk, thread):
+    """Mutants: it goes at once; it waits for the next urgent one."""
     commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, patience=0.05)
-    began = time.monotonic()
+    patient = commits.submit("settled", patient=True)
+    for _ in range(3):
+        await asyncio.sleep(0)
 
-    await soon(commits.submit("settled", patient=True))
+    waited = list(disk.batches)
+    answer = await soon(patient)
 
-    assert 0.045 <= time.monotonic() - began < 1
+    assert (waited, answer) == ([], "settled stored")
 
 
 async def test_patient_ones_behind_a_batch_are_not_forgotten(commits, disk):
@@ -462,6 +465,102 @@ async def test_what_breaks_among_the_unfit_breaks_there(commits, disk, broken):
 
     assert [type(answer) for answer in answers] == [Broken] * 4
     assert (disk.batches, broken) == ([["a", "b", "c", "d"], ["a", "b"]], ["told"])
+
+
+# A disk that hangs
+
+
+@pytest.fixture
+def stalling(disk, thread):
+    return GroupCommit(disk.write, thread=thread, broken=lambda: None, stalled_after=0.05)
+
+
+async def stalled(commits):
+    async with asyncio.timeout(SOON):
+        while not commits.stalled:  # noqa: ASYNC110 - it is told by no event
+            await asyncio.sleep(0.005)
+
+
+async def test_a_stalled_commit_answers_all_who_wait(stalling, disk):
+    """Mutants: whoever waits hangs with the disk; a batch that nobody tells the outcome of."""
+    disk.go_on.clear()
+    told = []
+    written = stalling.submit("a", then=told.append)
+    await disk.writing()
+    queued = stalling.submit("b", then=told.append)
+    await stalled(stalling)
+
+    early = await all_of(written, queued, stalling.submit("c", then=told.append))
+    told_early = list(told)
+    disk.go_on.set()
+    answer = await soon(eventually_written(stalling, "d"))
+
+    assert [(type(one), str(one)) for one in early] == [(Unavailable, commit.STALLED)] * 3
+    # What was in no transaction is known not to be stored; of the other, nothing is known yet.
+    assert told_early == [early[1], early[2]]
+    assert told == [*told_early, "a stored"]
+    assert (answer, disk.batches) == ("d stored", [["a"], ["d"]])
+
+
+async def eventually_written(commits, op):
+    while commits.stalled:  # noqa: ASYNC110 - it is told by no event
+        await asyncio.sleep(0.005)
+    return await commits.submit(op)
+
+
+async def test_an_endless_operation_waits_for_its_result(stalling, disk):
+    """What it took would be lost to whoever asked. Mutant: it is answered like the others."""
+    disk.go_on.clear()
+    first = stalling.submit("take", endless=True)
+    await disk.writing()
+    second = stalling.submit("settle", endless=True, patient=True)
+    await stalled(stalling)
+    third = stalling.submit("probe", endless=True)
+
+    waited = [first.done(), second.done(), third.done()]
+    disk.go_on.set()
+
+    assert await all_of(first, second, third) == ["take stored", "settle stored", "probe stored"]
+    assert waited == [False] * 3
+
+
+# Work between batches
+
+
+async def test_work_is_done_between_batches(commits, disk):
+    """Mutant: work beside a batch, through the one connection."""
+    disk.go_on.clear()
+    first = commits.submit("a")
+    await disk.writing()
+    work = commits.run(lambda: (disk.flights, list(disk.stored)))
+    second = commits.submit("b")
+    disk.go_on.set()
+
+    assert await all_of(first, work, second) == ["a stored", (0, ["a"]), "b stored"]
+
+
+async def test_work_that_breaks_ends_all(commits, broken):
+    def breaks():
+        raise Broken("SQLITE_IOERR_FSYNC")
+
+    answers = await all_of(commits.run(breaks), commits.submit("a"))
+    answers += await all_of(commits.run(list))
+
+    assert [(type(one), str(one)) for one in answers] == [(Broken, "SQLITE_IOERR_FSYNC")] * 3
+    assert (broken, commits.broken) == (["told"], True)
+
+
+async def test_nothing_is_acknowledged_after_a_reader_found_damage(commits, disk, broken):
+    """Mutant: the batch under way is answered as if nothing were known."""
+    disk.go_on.clear()
+    written = commits.submit("a")
+    await disk.writing()
+    commits.fail(Broken("SQLITE_CORRUPT"))
+    disk.go_on.set()
+
+    (answer,) = await all_of(written)
+
+    assert (type(answer), broken) == (Broken, ["told"])
 
 
 # The end

@@ -11,6 +11,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import hypothesis
@@ -31,7 +33,15 @@ from contracts.journal import (
 )
 from contracts.orders import OrderContract
 
-from journal import Wanted, sqlite_deliveries, sqlite_open, sqlite_pages, sqlite_read
+from journal import (
+    Wanted,
+    sqlite,
+    sqlite_deliveries,
+    sqlite_open,
+    sqlite_pages,
+    sqlite_read,
+    sqlite_write,
+)
 from journal.commit import Broken, Unavailable, Unfit
 from journal.event import State
 from journal.sqlite import SQLiteJournal, WrongJournal, has_wal_reset_race, migrate
@@ -517,6 +527,205 @@ async def test_a_failed_fsync_answers_all_and_writes_no_more(path):
     await journal.close()
     # The process would end here, by os._exit; this one has other tests to run.
     journal._conn.close()
+
+
+# The log
+
+
+def log_size(path):
+    return path.with_name("smshook.db-wal").stat().st_size
+
+
+@pytest.fixture
+def short_log(monkeypatch):
+    """A log that is written back at 40 pages, cut off at 80, and guarded at 400."""
+    frame = sqlite_write._FRAME
+    monkeypatch.setattr(sqlite_write, "CHECKPOINT_AT", 40 * frame)
+    monkeypatch.setattr(sqlite_write, "CHECKPOINT_STEP", 10 * frame)
+    monkeypatch.setattr(sqlite_write, "TRUNCATE_AT", 80 * frame)
+    monkeypatch.setattr(sqlite, "GATE_AT", 400 * frame)
+    monkeypatch.setattr(sqlite, "GATE_STEP", 40 * frame)
+    monkeypatch.setattr(sqlite, "GATE_WITHIN", 0.05)
+    return 400 * frame
+
+
+@pytest.mark.usefixtures("short_log")
+async def test_the_log_is_written_back_and_stays_small(store, path):
+    """Mutant: no checkpoint, and the log is the journal."""
+    journal = await store.start()
+    sizes = []
+    for _ in range(120):
+        await record(journal, planned(text="x" * 20_000))
+        sizes.append(log_size(path))
+
+    assert max(sizes) < 150 * sqlite_write._FRAME
+    assert path.stat().st_size > 120 * 20_000 // 2
+
+
+async def test_readers_that_overlap_do_not_keep_the_log_growing(store, path, short_log):
+    """Mutant: nobody waits for the readers, and one of them always reads."""
+    journal = await store.start()
+    stop = asyncio.Event()
+
+    def slow(conn):
+        conn.execute("begin")
+        conn.execute("select count(*) from events").fetchall()
+        time.sleep(0.02)
+        conn.execute("rollback")
+        return 1
+
+    async def reader(delay):
+        await asyncio.sleep(delay)
+        answers = 0
+        while not stop.is_set():
+            answers += await journal._reader.ask(slow, within=60)
+        return answers
+
+    readers = [asyncio.create_task(reader(delay)) for delay in (0, 0.005, 0.01, 0.015)]
+    sizes = []
+    for _ in range(400):
+        await record(journal, planned(text="x" * 20_000))
+        sizes.append(log_size(path))
+    stop.set()
+    answers = await asyncio.gather(*readers)
+
+    assert max(sizes) < 2 * short_log
+    assert all(answers)
+
+
+class Checkpointing(Failing):
+    """Fails at checkpoints only."""
+
+    def __init__(self, conn, name):
+        super().__init__(conn, {"pragma wal_checkpoint": failure(name)})
+
+
+@pytest.mark.parametrize("name", ["SQLITE_IOERR_FSYNC", "SQLITE_CORRUPT"])
+async def test_a_checkpoint_that_fails_for_good_ends_all(store, name):
+    """Mutant: SQLite's automatic checkpoint, which keeps it to itself."""
+    journal = await store.start()
+    journal._writer._conn = Checkpointing(journal._conn, name)
+    journal._writer._checkpoint_at = 0
+
+    await record(journal, planned())
+    with pytest.raises(Broken, match=name):
+        await record(journal, planned())
+
+    assert journal.failure == name
+    journal._conn.close()
+
+
+@pytest.mark.usefixtures("short_log")
+@pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_BUSY"])
+async def test_a_checkpoint_that_cannot_be_now_is_tried_again(store, name):
+    """Mutants: it ends the service; it is not tried again."""
+    journal = await store.start()
+    failing = journal._writer._conn = Checkpointing(journal._conn, name)
+    for _ in range(30):
+        await record(journal, planned(text="x" * 20_000))
+    failing.failures.clear()
+    grown = journal._writer.log_size
+    for _ in range(30):
+        await record(journal, planned(text="x" * 20_000))
+
+    assert not journal.broken
+    assert grown > 80 * sqlite_write._FRAME
+    assert journal._writer.log_size < grown
+
+
+async def test_closing_leaves_a_journal_alone_that_failed_at_the_end(store, path):
+    """Mutant: the connection is closed, which checkpoints once more and hides what failed."""
+    journal = await store.start()
+    await record(journal, planned())
+    journal._writer._conn = Checkpointing(journal._conn, "SQLITE_IOERR_FSYNC")
+
+    await journal.close()
+
+    assert journal.failure == "SQLITE_IOERR_FSYNC"
+    assert log_size(path) > 0
+    journal._conn.close()
+
+
+async def test_opening_a_damaged_journal_ends_the_process(store, path):
+    """Mutant: Unavailable, and the connection is closed, which writes to the damaged file."""
+    await (await store.start()).close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+
+    with pytest.raises(Broken, match="SQLITE_CORRUPT"):
+        await store.start()
+
+    sqlite_open._UNTOUCHED.pop().close()
+
+
+# What is asked
+
+
+async def test_a_question_that_takes_too_long_is_given_up(journal):
+    """Mutant: it reads on after everybody has gone, and the log cannot end."""
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
+
+    with pytest.raises(Unavailable):
+        await journal._reader.ask(lambda conn: conn.execute(endless).fetchall(), within=0.2)
+
+    # Both threads are free again.
+    both = [journal._reader.ask(sqlite_read.stats, within=60) for _ in range(2)]
+    assert await asyncio.gather(*both) == [stats(), stats()]
+
+
+async def test_a_question_to_a_disk_that_hangs_is_unavailable(journal):
+    """Mutant: callers wait as long as the disk."""
+    go_on = threading.Event()
+    hanging = [
+        asyncio.ensure_future(journal._reader.ask(lambda _conn: go_on.wait(60), within=0.1))
+        for _ in range(3)
+    ]
+
+    outcomes = await asyncio.gather(*hanging, return_exceptions=True)
+    go_on.set()
+
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+
+
+async def test_damage_that_a_reader_finds_ends_all(path):
+    told = []
+    journal = await SQLiteJournal.open(
+        path, seal="seal", now=NOW, version="0", broken=lambda: told.append("broken")
+    )
+
+    def damaged(_conn):
+        raise failure("SQLITE_CORRUPT", sqlite3.DatabaseError)
+
+    with pytest.raises(Broken, match="SQLITE_CORRUPT"):
+        await journal._reader.ask(damaged)
+
+    assert (told, journal.broken) == (["broken"], True)
+    await journal.close()
+    journal._conn.close()
+
+
+async def test_a_hundred_thousand_pending_come_whole_and_in_order(store):
+    """At a start: none is left out and none is given twice, oldest first."""
+    journal = await store.start()
+    plans = [planned(owed=[owed()]) for _ in range(100)]
+    for plan in plans:
+        await record(journal, plan)
+    await journal.close()
+    with shell(store.path) as conn:
+        conn.execute(
+            "insert into deliveries (event, sink, state, due_at, accepted_at)"
+            " with recursive n(i) as (select 101 union all select i + 1 from n where i < 100000)"
+            " select 1 + i % 100, 'log', 'pending', accepted_at, accepted_at"
+            " from n, (select accepted_at from deliveries limit 1)"
+        )
+    journal = await store.start()
+
+    taken = []
+    while batch := await journal.take("log", limit=1000, now=NOW + 60):
+        taken += [delivery.id for delivery in batch]
+
+    assert taken == list(range(1, 100_001))
 
 
 async def test_a_reader_whose_file_cannot_be_read_is_unavailable(journal):

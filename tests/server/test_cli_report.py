@@ -194,7 +194,7 @@ def on_a_terminal(service, *arguments):
         (("--since", "soon"), "or how long ago"),
         (("--by", "price"), "'price' is not one of"),
         (("--output", "png"), "'png' is not one of"),
-        (("--file", "report.svg"), "--file needs --output svg"),
+        (("--file", "report.svg"), "--file needs a picture: add --output svg"),
         (("--source", ""), "source: empty"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -150,9 +150,8 @@ def outages(tried):
 @settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(HISTORIES)
 def test_sink_gets_fresh_first_and_recovers_step_by_step(history):
-    """Mutants: a retried one is picked first; all slots are for retried ones; what was refused is
-    brought forward at each success; a recovery that ends with its first ten; one that forgets what
-    failed before the outage was known to be one."""
+    """Mutants: a retried one is picked first; all slots are for retried ones; what a working sink
+    refused is held, and brought forward at each success."""
     life = lived(history)
     first = {one.event_id: one for one in life.tried if one.first}
     again = [one for one in life.tried if not one.first]
