@@ -75,12 +75,13 @@ class Book:
         self.noticed(order)
 
     def take_back(self, foreseen: Order, before: Order | None) -> None:
-        """Undo `foresee`, unless the order has changed since."""
-        if self._orders.get(foreseen.id) is not foreseen:
-            return
+        """Undo `foresee`: the journal knows by now what became of it.
+
+        An order that was there before, and changed since, stays as it is.
+        """
         if before is None:
             self.drop(foreseen.id)
-        else:
+        elif self._orders.get(foreseen.id) is foreseen:
             self.put(before)
 
     def drop(self, order_id: str) -> None:

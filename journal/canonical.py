@@ -1,9 +1,18 @@
 """One spelling for codes and texts that providers spell differently."""
 
+import html
 import re
+import unicodedata
 
-_PREFIX = re.compile(r"\A[A-Za-z]{1,3}[\s-]+(?=\d[\d\s-]*\Z)")
+_PREFIX = re.compile(r"\A[A-Za-z]{1,3}[\s\u2010\u2011-]+(?=\d[\d\s\u2010\u2011-]*\Z)")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+_LINE_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
+#: Zero-width characters, marks of direction, soft hyphens.
+_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_RUN = re.compile(r"[A-Z0-9]+")
+_JOINTS = frozenset(" -\u00a0\u2007\u2009\u202f\u2010\u2011")
+#: A shorter code stands in too many texts; a longer one is none.
+_SHORTEST, _LONGEST = 3, 64
 
 
 def canonical_code(code: str) -> str:
@@ -12,5 +21,50 @@ def canonical_code(code: str) -> str:
     A prefix such as the `G-` of `G-804036` is left out: `G-804036`, `804 036` and `٨٠٤٠٣٦` are the
     same code. Empty if the code has no letter and no digit.
     """
-    whole = _NOT_ALPHANUMERIC.sub("", _PREFIX.sub("", code.strip()))
-    return "".join(str(int(char)) if char.isdecimal() else char for char in whole).upper()
+    return _plain(_NOT_ALPHANUMERIC.sub("", _PREFIX.sub("", code.strip())))
+
+
+def canonical_text(text: str) -> str:
+    """Return the text with single blanks, without HTML entities and `<br>`.
+
+    A provider's list may tell a message with `&amp;` and `<br>` that its callback told without.
+    """
+    if "<" in text:
+        text = _LINE_BREAK.sub(" ", text)
+    if "&" in text:
+        text = html.unescape(text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return " ".join(text.split())
+
+
+def has_code(text: str, code: str) -> bool:
+    """Whether a code stands in a text, however it is spelled there: `482913` in `482-913`.
+
+    It must be whole: `4829` is not in `482913`.
+    """
+    wanted = canonical_code(code)
+    if not _SHORTEST <= len(wanted) <= _LONGEST:
+        return False
+    low = _plain(text) if text.isascii() else _plain(unicodedata.normalize("NFC", text))
+    runs = [match.span() for match in _RUN.finditer(low)]
+    return any(_begins(low, runs, index, wanted) for index in range(len(runs)))
+
+
+def _begins(low: str, runs: list[tuple[int, int]], index: int, wanted: str) -> bool:
+    """Whether the runs from that one on, each joined to the next by one mark, are the code."""
+    left, last = wanted, None
+    for start, end in runs[index : index + len(wanted)]:
+        if last is not None and (start != last + 1 or low[last] not in _JOINTS):
+            return False
+        if end - start > len(left) or not left.startswith(low[start:end]):
+            return False
+        left, last = left[end - start :], end
+        if not left:
+            return True
+    return False
+
+
+def _plain(text: str) -> str:
+    digits = "".join(str(int(char)) if char.isdecimal() else char for char in text)
+    return digits.upper()

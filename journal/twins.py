@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from .canonical import canonical_code, canonical_text, has_code
+
 #: Seconds by which the two ways may tell one message's time differently.
 APART = 2
 
@@ -53,19 +55,41 @@ def _distance(mine: Twin, other: Twin) -> float:
 
 
 def _same_text_and_time(mine: Twin, other: Twin) -> bool:
-    return mine.text is not None and mine.text == other.text and _distance(mine, other) <= APART
+    return _is_same_text(mine, other) and _distance(mine, other) <= APART
 
 
 def _same_text_untimed(mine: Twin, other: Twin) -> bool:
-    return mine.text is not None and mine.text == other.text and _is_untimed(mine, other)
+    return _is_same_text(mine, other) and _is_untimed(mine, other)
+
+
+def _is_same_text(mine: Twin, other: Twin) -> bool:
+    """Whether two texts differ in blanks and HTML entities only."""
+    if mine.text is None or other.text is None:
+        return False
+    return mine.text == other.text or canonical_text(mine.text) == canonical_text(other.text)
 
 
 def _same_code(mine: Twin, other: Twin) -> bool:
-    """Where there is no text to compare."""
+    """Compare letters and digits, where there is no text to compare."""
+    if not _is_near_without_text(mine, other) or mine.code is None or other.code is None:
+        return False
+    return mine.code == other.code or canonical_code(mine.code) == canonical_code(other.code)
+
+
+def _code_in_text(mine: Twin, other: Twin) -> bool:
+    """One copy has a code alone, and it stands in the other's text: `482913`, `482-913`."""
+    if not _is_near_without_text(mine, other):
+        return False
+    return any(
+        one.code is not None and another.text is not None and has_code(another.text, one.code)
+        for one, another in ((mine, other), (other, mine))
+    )
+
+
+def _is_near_without_text(mine: Twin, other: Twin) -> bool:
     if mine.text is not None and other.text is not None:
         return False
-    near = _is_untimed(mine, other) or _distance(mine, other) <= APART
-    return mine.code is not None and mine.code == other.code and near
+    return _is_untimed(mine, other) or _distance(mine, other) <= APART
 
 
 def _is_untimed(mine: Twin, other: Twin) -> bool:
@@ -76,4 +100,5 @@ _RULES: tuple[Callable[[Twin, Twin], bool], ...] = (
     _same_text_and_time,
     _same_text_untimed,
     _same_code,
+    _code_in_text,
 )

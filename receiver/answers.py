@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -173,6 +173,22 @@ def heed_status(answer: Answer, command: str, now: datetime) -> None:
         raise Unreadable(command, "a redirect; it is not followed, the key would go with it")
 
 
+def or_none(read: Callable[[], Any]) -> Any:
+    """Return what an answer says of the balance, or None where that cannot be had now.
+
+    It is asked last: a round that read all messages does not fail for it. A wrong key and a "not
+    now" with a time are raised.
+    """
+    try:
+        return read()
+    except Unreadable:
+        return None
+    except Busy as exc:
+        if exc.retry_after is not None:
+            raise
+        return None
+
+
 def expect_ok(answer: Answer, command: str) -> None:
     """Raises for any status but 200, where the body says nothing we know."""
     if answer.status != _OK:
@@ -193,6 +209,8 @@ def retry_after(answer: Answer) -> float | None:
 def wait_in(answer: Answer, now: datetime) -> float | None:
     """Return for how many seconds an answer wants us to wait: by its header, or by its JSON."""
     wait = retry_after(answer)
+    if wait is None and (until := _date(answer.headers.get("retry-after", ""))) is not None:
+        wait = _left(until.timestamp(), now)  # without a `Date` of its own, by our clock
     if wait is not None or len(answer.body) > _LONGEST_HINT:
         return wait
     try:

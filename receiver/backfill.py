@@ -6,6 +6,7 @@ async with asking(source) as client:
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -38,6 +39,8 @@ from .source import Source
 MOST_READ = 1024 * 1024
 #: A larger answer is read in a thread: a megabyte of JSON takes a second if it must be mended.
 LARGE = 32 * 1024
+#: Steps of a poll, after which others have their turn: an answer may list thousands of rows.
+TURN = 100
 #: For one call, in seconds.
 PATIENCE = 20.0
 #: Waits in seconds after an answer that says: not now. Then the poll ends; the next is soon.
@@ -108,8 +111,9 @@ class Client:
         errors: list[Trouble] = []
         notices: list[Notice] = []
         answer: Any = None
-        ended = False
-        while not ended:
+        for taken in itertools.count(1):
+            if taken % TURN == 0:
+                await asyncio.sleep(0)
             try:
                 step = steps.send(answer)
             except StopIteration:
@@ -126,7 +130,8 @@ class Client:
                 answer, trouble = await self._tried(step)
                 errors += [trouble] if trouble else []
                 # Where the key is bad or the provider is unwell, the rest would fare no better.
-                ended = trouble is not None and trouble.kind != "unreadable"
+                if trouble is not None and trouble.kind != "unreadable":
+                    break
         yield Summary(
             asked=self._asked - asked,
             found=found,

@@ -57,7 +57,7 @@ _MASKS = tuple(
     )
 )
 _YEARS_JOINED = re.compile(r"(?:19|20)[0-9]{2}.(?:19|20)[0-9]{2}")
-_PREFIX = re.compile(r"(?<![^\W_])[A-Z]{1,2}-\Z")
+_PREFIX = re.compile(r"(?<![^\W_])[A-Z]{1,2}[-\u2010\u2011]\Z")
 _LONGEST_PREFIX = 3
 _LONGEST_WORD = 24
 _MIX = re.compile(r"(?<![^\W_])(?<![-_])[A-Z0-9]{1,8}(?:-[A-Z0-9]{1,8})?(?![^\W_]|[-_][^\W_])")
@@ -200,7 +200,7 @@ def _is_day(year: str, month: str, day: str) -> bool:
 
 def _with_prefix(text: str, start: int) -> int:
     """Where a code begins whose digits begin there: with the `G-` of `G-804036`."""
-    if text[start - 1 : start] != "-":
+    if text[start - 1 : start] not in ("-", "\u2010", "\u2011"):
         return start
     prefix = _PREFIX.search(text, max(0, start - _LONGEST_PREFIX), start)
     return prefix.start() if prefix and not kinds_of(prefix[0][:-1].lower()) else start

@@ -120,7 +120,8 @@ class _Rank(IntEnum):
     BESIDE_A_VERB = 2  # such as `enter`
     NO_WORD = 3
     NUMBERED = 4  # `no. 4829`
-    NEVER = 5
+    LABELLED = 5  # `order 4829`
+    NEVER = 6
 
 
 class _Judged(NamedTuple):
@@ -138,6 +139,8 @@ class _Text:
         words = find_words(text, low)
         self.hits = [self._without_other_codes(words, index) for index in range(len(words))]
         self.starts = [hit.start for hit in self.hits]
+        #: All that the text speaks of.
+        self.kinds = set[str]().union(*(hit.kinds for hit in self.hits))
         units = (hit.start for hit in self.hits if "unit" in hit.kinds)
         self.candidates = find_candidates(text, low, units)
 
@@ -150,18 +153,27 @@ class _Text:
         after = [one for one in words[index + 1 : index + 3] if "not_one_time" in one.kinds]
         gaps = [self.low[one.end : hit.start] for one in before]
         gaps += [self.low[hit.end : one.start] for one in after]
-        if any(gap.strip(" -") in _OF for gap in gaps):
-            return hit._replace(kinds=_OTHER_CODE)
-        return hit
+        if not any(gap.strip(" -") in _OF for gap in gaps):
+            return hit
+        beyond = after[-1].end if after and gaps[-1].strip(" -") in _OF else hit.end
+        return hit._replace(end=beyond, kinds=_OTHER_CODE)
 
     def code(self) -> Candidate | None:
         if not 0 < len(self.candidates) <= _MOST_CANDIDATES or self._sells():
             return None
         best: dict[str, _Judged] = {}
-        for index in range(len(self.candidates)):
-            judged = self._judge(index)
+        labelled = set()
+        for judged in map(self._judge, range(len(self.candidates))):
             same = canonical_code(self.text[judged.candidate.start : judged.candidate.end])
             best[same] = min(best.get(same, judged), judged)
+            if judged.rank == _Rank.LABELLED:
+                labelled.add(same)
+        # What is an order's number once is none elsewhere, unless it is announced.
+        best = {
+            same: one
+            for same, one in best.items()
+            if one.rank == _Rank.BESIDE or same not in labelled
+        }
         for rank in (_Rank.BESIDE, _Rank.SAME_SENTENCE):
             several = sorted(one for one in best.values() if one.rank == rank)
             if several:
@@ -176,8 +188,9 @@ class _Text:
 
     def _sells(self) -> bool:
         """Whether it offers a discount, and is not about proving who one is."""
-        kinds: set[str] = set().union(*(hit.kinds for hit in self.hits))
-        return ("promo" in kinds or bool(_PERCENT.search(self.low))) and "proof" not in kinds
+        if "proof" in self.kinds:
+            return False
+        return "promo" in self.kinds or _PERCENT.search(self.low) is not None
 
     def _judge(self, index: int) -> _Judged:
         candidate = self.candidates[index]
@@ -187,10 +200,11 @@ class _Text:
         before, after = self._before(candidate), self._after(candidate)
         if candidate.capitals:
             after = None
-        if before is not None and before.rank == _Rank.NEVER:
-            return after if after and after.rank == _Rank.BESIDE and self._says_is(after) else never
+        if before is not None and before.rank >= _Rank.LABELLED:
+            is_code = after is not None and after.rank == _Rank.BESIDE and self._says_is(after)
+            return after if after and is_code and before.rank == _Rank.LABELLED else never
         found = [one for one in (before, after) if one is not None]
-        if found and min(found).rank in (_Rank.BESIDE, _Rank.NEVER):
+        if found and min(found).rank in (_Rank.BESIDE, _Rank.LABELLED):
             return min(found)
         if candidate.doubtful:
             return never
@@ -219,13 +233,13 @@ class _Text:
                 break
             rank = self._rank_before(hit, between, candidate)
             judged = _Judged(rank, len(between), candidate)
-            if rank in (_Rank.BESIDE, _Rank.NEVER):
+            if rank in (_Rank.BESIDE, _Rank.LABELLED, _Rank.NEVER):
                 return judged
             if rank == _Rank.BESIDE_A_VERB:
                 verb = verb or judged
             # A word for "number" says nothing alone: the word before it does.
             numbered = numbered or rank == _Rank.NUMBERED
-        return _Judged(_Rank.NEVER, 0, candidate) if numbered and verb is None else verb
+        return _Judged(_Rank.LABELLED, 0, candidate) if numbered and verb is None else verb
 
     def _rank_before(self, hit: KnownWord, between: str, candidate: Candidate) -> _Rank:
         if self._is_time_or_money(hit, between, candidate):
@@ -238,7 +252,7 @@ class _Text:
         if others or (broken and not _DOT.fullmatch(between)):
             return _Rank.NO_WORD
         if hit.kinds & _LABELS and not _APART.search(between):
-            return _Rank.BESIDE if self._is_purpose(hit) else _Rank.NEVER
+            return _Rank.BESIDE if self._is_purpose(hit) else _Rank.LABELLED
         if _VERB in hit.kinds and not broken:
             return _Rank.BESIDE_A_VERB
         return _Rank.NUMBERED if _NUMBER in hit.kinds else _Rank.NO_WORD
@@ -292,7 +306,7 @@ class _Text:
                 if beside or (said and others <= _MOST_WORDS):
                     return _Judged(_Rank.BESIDE, len(between), candidate)
             labelled = labelled or (said and not others and bool(hit.kinds & _LABELS))
-        return _Judged(_Rank.NEVER, 0, candidate) if labelled else None
+        return _Judged(_Rank.LABELLED, 0, candidate) if labelled else None
 
     def _says_is(self, after: _Judged) -> bool:
         end = after.candidate.end
@@ -324,9 +338,11 @@ class _Text:
                 if between.isspace() and hit.end < candidate.start and hit.kinds & _PLACES:
                     return True
                 verb = verb or _VERB in hit.kinds
-        return not verb and any(_TOPIC in hit.kinds for hit in self.hits)
+        return not verb and _TOPIC in self.kinds
 
     def _is_expired(self, index: int) -> bool:
+        if self.kinds.isdisjoint(("expired", "old")):
+            return False
         candidate = self.candidates[index]
         following = self.candidates[index + 1 : index + 2]
         end = following[0].start if following else len(self.low)

@@ -60,10 +60,12 @@ _NAMES = _table() | _OTHER_NAMES
 _CODES = frozenset(_NAMES.values()) | phonenumbers.SUPPORTED_REGIONS
 
 
-@lru_cache(maxsize=1024)
 def country_code(text: str) -> str | None:
     """Return the ISO 3166-1 alpha-2 code of a code or English name in any case, else None."""
-    if len(text) > _LONGEST:
-        return None
+    return _found(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)
+def _found(text: str) -> str | None:
     code = text.strip().upper()
     return code if code in _CODES else _NAMES.get(_plain(text))

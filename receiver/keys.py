@@ -1,8 +1,11 @@
 """What makes two callbacks one event: the provider's time as sent, and what it said."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
+
+from journal.canonical import canonical_code, canonical_text
 
 from .source import Key
 from .times import FIRST, Stated
@@ -35,6 +38,18 @@ def sent(stated: Stated | None, raw: str) -> Sent:
     if stated.zoned:
         return Sent(second=second, text=str(int(stated.clock.timestamp())))
     return Sent(second=second, text=stated.shown())
+
+
+def in_any_spelling(
+    make: Callable[[str, str], tuple[Key, ...]], text: str, code: str = ""
+) -> tuple[Key, ...]:
+    """Return what `make` gives for the text and the code as sent, and in one spelling for all.
+
+    The first ones are those that stored events have; so the second are added where they differ.
+    """
+    raw = make(text, code)
+    plain = make(canonical_text(text), canonical_code(code))
+    return (*raw, *(key for key in plain if key not in raw))
 
 
 def keys(

@@ -33,8 +33,18 @@ def e164(text: str, region: str | None) -> str | None:
     """`18503814729` -> `+18503814729`; None for what is no possible number.
 
     `region` is where numbers without `+` are at home (ISO 3166-1 alpha-2); None reads them as
-    international, their `+` missing, which takes at least 8 digits.
+    international, their `+` missing, which takes at least 8 digits. A blank before the digits is a
+    `+` that a form did not escape.
     """
+    if text[:1] == " " and text[1:2].isdigit():
+        number = as_written(f"+{text[1:]}", None)
+        if number is not None:
+            return number
+    return as_written(text, region)
+
+
+def as_written(text: str, region: str | None) -> str | None:
+    """As `e164`, but a blank before the digits means nothing."""
     if region == "US" and (match := _US.fullmatch(text)):
         return f"+1{match[1] or match[2]}"  # 30 times cheaper, and no different: tested
     if not _NUMBER.fullmatch(text):

@@ -23,6 +23,8 @@ Render = Callable[[Any, str, Fields], bytes]
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 #: Bytes of lines that wait for a reader; beyond it lines are dropped and counted.
 BUFFERED = 1024 * 1024
+#: Seconds in which lines gather before they are written.
+_GATHER = 0.005
 #: Bytes of one write.
 _AT_ONCE = 64 * 1024
 #: Longer values are cut: a provider's word for a service may be pages long.
@@ -104,6 +106,8 @@ class _Lines:
         #: The last line was cut short, by a full disk.
         self._torn = False
         self._writer: threading.Thread | None = None
+        #: Never set: the writer waits for it for a moment.
+        self._gathering = threading.Event()
 
     def msg(self, line: bytes) -> None:
         if not line:
@@ -152,6 +156,10 @@ class _Lines:
         while True:
             with self._changed:
                 self._changed.wait_for(self._waits)
+            # Under load the lines of many turns are one write, and wake this thread once. Not
+            # time.sleep: under libfaketime it can raise EINVAL, which would end this thread.
+            self._gathering.wait(_GATHER)
+            with self._changed:
                 said = self._next()
             left = self._write(said)
             with self._changed:

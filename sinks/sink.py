@@ -109,7 +109,8 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
     #: Unset: as fast as the sink takes them.
     rate: Rate | None = None
     #: A path such as `data.to`: events that have the same there are delivered one at a time, in
-    #: the order of acceptance; one that waits holds those behind it. Unset: no order.
+    #: the order of acceptance; one that waits holds those behind it. Events with null or nothing
+    #: there are in no order. Unset: no order.
     ordered_by: str | None = None
     #: When to try again, and when to give up.
     retry: Retry = Retry()

@@ -160,6 +160,17 @@ async def test_a_delivery_that_is_killed_at_any_step_is_made(tmp_path, step):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+async def test_killed_service_keeps_the_order_of_a_number(tmp_path, step):
+    """Mutant: at the next start what was in the queue goes out by time, not by acceptance."""
+    ordered = ", ordered_by: data.to"
+
+    told, _, got = await killed_and_mended(tmp_path, step, rounds=2, more=ordered)
+
+    assert list(dict.fromkeys(got)) == told
+
+
+@pytest.mark.slow
 async def test_a_service_that_settles_before_it_sends_is_caught(tmp_path):
     """The oracle's own test: it must see what is lost."""
     told, _, got = await killed_and_mended(tmp_path, "begun", "settle_first", rounds=1)
@@ -167,11 +178,11 @@ async def test_a_service_that_settles_before_it_sends_is_caught(tmp_path):
     assert set(told) - set(got)
 
 
-async def killed_and_mended(folder, *step, rounds):
+async def killed_and_mended(folder, *step, rounds, more=""):
     """Callbacks to a service that dies at a step, and starts again: ids told, kills, ids got."""
     told, kills = [], 0
     async with endpoint.endpoint() as end:
-        text = config(crm=http(f"{end.url}/hooks", ", concurrency: 1"))
+        text = config(crm=http(f"{end.url}/hooks", f", concurrency: 1{more}"))
         dies = [sys.executable, str(KILL_AT), *step]
         for number in range(rounds):
             service = live.Live(folder, text, program=dies)
@@ -246,7 +257,30 @@ async def test_a_hundred_thousand_owed_to_one_sink_are_kept_on_disk_and_not_in_m
     assert max(memory) < 150 * 1024**2
 
 
-def owe_many(path, count):
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_fresh_event_goes_before_a_hundred_thousand_retried(tmp_path):
+    """After a start, too. Mutant: it waits for its turn behind all of them."""
+    async with endpoint.endpoint() as end:
+        end.usual = endpoint.reply(200)
+        text = config(crm=http(f"{end.url}/hooks"))
+        async with running(tmp_path, text) as service:
+            for number in range(100):
+                await asyncio.to_thread(one_more, service, number)
+            await asyncio.to_thread(nothing_is_owed, service)
+        owe_many(tmp_path / "smshook.db", 100_000, attempts=1)
+
+        async with running(tmp_path, text) as service:
+            event_id = await asyncio.to_thread(one_more, service, 1000)
+            accepted = len(end.requests)
+            await eventually(lambda: event_id in arrived(end), within=90)
+            ahead = arrived(end).index(event_id) - accepted
+
+    # Those whose attempts were under way, and those that went while this process was asleep.
+    assert ahead < 1000
+
+
+def owe_many(path, count, *, attempts=0):
     """Deliveries to the sink `crm` of the events that are there, so many in all."""
     conn = sqlite3.connect(path)
     with conn:
@@ -255,9 +289,9 @@ def owe_many(path, count):
             """
             with recursive times(n) as (select 1 union all select n + 1 from times where n < ?)
             insert into deliveries (event, sink, state, attempts, due_at, accepted_at)
-            select seq, 'crm', 'pending', 0, recorded_at, recorded_at from events, times
+            select seq, 'crm', 'pending', ?, recorded_at, recorded_at from events, times
             """,
-            (count // conn.execute(each).fetchone()[0],),
+            (count // conn.execute(each).fetchone()[0], attempts),
         )
         conn.execute(
             "update counters set value = (select count(*) from deliveries where state = 'pending')"

@@ -1,8 +1,11 @@
 """The worked examples of the generic provider, through the real door: signed, copied, forged."""
 
 import base64
+import contextlib
 import hmac
 import json
+import sqlite3
+import time
 from urllib.parse import urlencode
 
 import httpx
@@ -14,6 +17,7 @@ from server.yaml12 import parse
 
 SECRET = "s3cret-of-the-provider-0123456789"
 TOKEN = "t0ken-of-the-generic-0123456789"
+WHSEC = "whsec_" + base64.b64encode(SECRET.encode()).decode()
 EXAMPLES = {
     name: options
     for block in blocks("providers-generic.md", "yaml")
@@ -41,9 +45,14 @@ NOTHING = {
 
 def config():
     told = json.dumps(EXAMPLES, ensure_ascii=False)
-    for name in ("TEXTVERIFIED_SECRET", "TWILIO_AUTH_TOKEN", "PHONE_SIGNING_KEY"):
+    secrets = ("TEXTVERIFIED_SECRET", "TWILIO_AUTH_TOKEN", "PHONE_SIGNING_KEY", "LISTED_SECRET")
+    for name in secrets:
         told = told.replace(f"${{{name}}}", SECRET)
-    for name in ("TEXTVERIFIED", "SMSPOOL", "ONLINESIM", "TWILIO", "PHONE"):
+    told = told.replace("${SVIX_WHSEC}", WHSEC)
+    for name in (
+        *("TEXTVERIFIED", "SMSPOOL", "ONLINESIM", "TWILIO", "PHONE"),
+        *("INFOBIP", "LISTED", "SVIX"),
+    ):
         told = told.replace(f"${{{name}_TOKEN}}", TOKEN)
     assert "${" not in told
     return f"sources: {told}\n{live.CONFIG[live.CONFIG.index('sinks:') :]}"
@@ -168,6 +177,70 @@ def test_smspools_clock_has_twelve_hours(service):
             "activation_id": "ABCD1234",
         },
     )
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_rentals_of_smspool_are_read_as_the_page_says(service, listed):
+    """Mutants: an object of numbers is no list; a known message recorded again."""
+    first, second = (
+        {
+            "sender": "22000",
+            "message": f"code {code}{listed:d}",
+            "timestamp": f"2026-11-21 07:0{n}:09",
+        }
+        for n, code in enumerate(("804", "914"))
+    )
+
+    def post(*messages):
+        body = {"rental": f"R {listed}", "messages": dict(enumerate(messages))}
+        if listed:
+            body["messages"] = list(messages)
+        return call(service, "smspool-rentals", body=json.dumps(body).encode()).json()
+
+    once, twice, none = post(first), post(first, second), post()
+    events = [service.api(f"/events/{id_}").json()["event"] for id_ in twice["events"]]
+
+    assert twice["status"] == "accepted"
+    assert once["events"] == twice["events"][:1]
+    assert [it["subject"] for it in events] == [f"rental/R {listed}"] * 2
+    assert [it["time"] for it in events] == ["2026-11-21T07:00:09Z", "2026-11-21T07:01:09Z"]
+    assert [it["data"]["text"] for it in events] == [first["message"], second["message"]]
+    assert (none["status"], none["reason"]) == ("quarantined", "empty")
+
+
+def test_callback_of_several_messages_is_stored_once(service):
+    """All or none, in their order. Mutants: stored with each event; the good ones recorded."""
+    message = {"from": "385916242493", "to": "385921004026", "receivedAt": "2026-11-30T05:12:34Z"}
+    texts = ["one " * 40, "two " * 40, "three " * 40]
+    items = [message | {"messageId": f"m{n}", "message": text} for n, text in enumerate(texts)]
+
+    good = call(service, "infobip", body=json.dumps({"results": items}).encode()).json()
+    broken = json.dumps({"results": [*items, {"messageId": "m9"}]}).encode()
+    bad = call(service, "infobip", body=broken).json()
+
+    events = [service.api(f"/events/{id_}?raw=true").json() for id_ in good["events"]]
+    assert [it["event"]["data"]["text"] for it in events] == texts
+    assert len({json.dumps(it["raw"]) for it in events}) == 1
+    with contextlib.closing(sqlite3.connect(service.folder / "smshook.db")) as conn:
+        (stored,) = conn.execute(
+            "select count(*) from callbacks where source = 'infobip'"
+        ).fetchone()
+    assert stored == 1
+    assert (bad["status"], bad["reason"]) == ("quarantined", "identity")
+    assert len(service.api("/events?source=infobip").json()["data"]) == len(texts)
+
+
+def test_list_of_signatures_and_svix_headers_are_verified(service):
+    body, at = b'{"id": "1", "text": "code 804036"}', int(time.time())
+    sign = f"{at}.".encode() + body
+    stripe = {"Acme-Signature": f"t={at},v1=00,v1={signed('sha256', sign).hex()}"}
+    digest = base64.b64encode(signed("sha256", b"msg_1." + sign)).decode()
+    svix = {"svix-id": "msg_1", "svix-timestamp": f"{at}", "svix-signature": f"v1,{digest}"}
+
+    for source, headers in (("listed", stripe), ("svix", svix)):
+        assert call(service, source, body=body).status_code == 404
+        assert call(service, source, body=body + b" ", headers=headers).status_code == 404
+        assert call(service, source, body=body, headers=headers).json()["status"] == "accepted"
 
 
 def test_onlinesim_calls_by_get_and_its_code_is_the_id_of_the_sms(service):

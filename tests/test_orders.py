@@ -158,6 +158,7 @@ def test_an_order_expires_when_nothing_came(service):
         "request_id": "10000006",
         "activation_id": None,
         "rental_id": None,
+        "reason": "expired",
     }
     assert service.delivered() == []
     live.eventually(lambda: service.delivered("growth.jsonl") == [event])

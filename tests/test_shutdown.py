@@ -169,8 +169,7 @@ def disk(tmp_path):
 def test_a_disk_that_hangs_does_not_keep_the_port(tmp_path, disk):
     """The kernel keeps a thread that waits for the disk, and the process with it.
 
-    Its port and its clients are free all the same. Mutants: `journal.close()` without a deadline;
-    `_close_sockets` left out.
+    Its port and its clients are free all the same. Mutant: `journal.close()` without a deadline.
     """
     service = live.Live(disk, covered=False)
     service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"

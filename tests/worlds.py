@@ -13,7 +13,7 @@ from sinks.sink import Receipt, Sink
 from sinks.worker import Worker
 
 #: Nothing here takes longer, unless it hangs.
-SOON = 30
+SOON = 100
 
 
 class Hands:

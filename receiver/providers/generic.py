@@ -258,7 +258,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
     def _items(each: str, fields: Fields, find: "_Find") -> Sequence[object]:
         """Return the messages that `each` names."""
         items = fields.get(LIST, fields) if each == _BODY else _at(fields, each, find)
-        if isinstance(items, dict) and items and all(map(str.isdecimal, items)):
+        if isinstance(items, dict) and all(map(str.isdecimal, items)):
             items = list(items.values())  # as PHP writes a list whose numbers have a gap
         if isinstance(items, dict):
             items = [items]  # as converters from XML write a list of one

@@ -18,7 +18,7 @@ from journal import Twin
 from journal.event import Service, SmsReceived
 
 from ..codes import find_code
-from ..keys import Sent, keys, sent
+from ..keys import Sent, in_any_spelling, keys, sent
 from ..polling import Known, Memory, Poll, Polled
 from ..reading import Reading, common
 from ..sample import code_of, encoded
@@ -202,9 +202,12 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     def _listed(self, activation: str, row: Fields, callback: Callback) -> Happening:
         """One of several messages: known by its words, so that a longer list repeats none."""
         reading = Reading(row)
-        words = (reading.raw("text"), reading.raw("code"))
-        key = Key(parts=("act", activation, "listed", *words))
-        return msgspec.structs.replace(self._activation(activation, reading, callback), keys=(key,))
+        made = in_any_spelling(
+            lambda text, code: (Key(parts=("act", activation, "listed", text, code)),),
+            reading.raw("text"),
+            reading.raw("code"),
+        )
+        return msgspec.structs.replace(self._activation(activation, reading, callback), keys=made)
 
     def _keys_of_before(
         self, activation: str, reading: Reading, callback: Callback
@@ -246,11 +249,12 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         if text is None:
             raise Malformed("malformed", "sms.text: not sent")
         stated, when = self.stated(sms, "date", callback)
+        about, date = ("rent", rental, sms.raw("phoneFrom")), sms.raw("date")
         return Happening(
             subject=f"rental/{rental}",
             time=stated.rfc3339(zone(self.timezone)) if stated else None,
-            keys=_timed_keys(
-                ("rent", rental, sms.raw("phoneFrom")), (text,), when, sms.raw("date"), callback
+            keys=in_any_spelling(
+                lambda text, _code: _timed_keys(about, (text,), when, date, callback), text
             ),
             data=SmsReceived(
                 to=reading.number("phoneNumber", None),
@@ -272,17 +276,20 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
         callback: Callback,
     ) -> tuple[Key, ...]:
         """An activation may receive the same code twice, so its time counts."""
-        if message is not None:
-            return (self._message_key(activation, message, reading, when),)
-        return _timed_keys(
-            ("act", activation),
-            (reading.raw("text"), reading.raw("code")),
-            when,
-            reading.raw("receivedAt"),
-            callback,
-        )
+        raw = reading.raw("receivedAt")
 
-    def _message_key(self, activation: str, message: str, _reading: Reading, _when: Sent, /) -> Key:
+        def make(text: str, code: str) -> tuple[Key, ...]:
+            if message is None:
+                return _timed_keys(("act", activation), (text, code), when, raw, callback)
+            times = dict.fromkeys((when, sent(_read_before(raw), raw)))
+            made = (self._message_key(activation, message, (text, code), at) for at in times)
+            return tuple(dict.fromkeys(made))
+
+        return in_any_spelling(make, reading.raw("text"), reading.raw("code"))
+
+    def _message_key(
+        self, activation: str, message: str, _words: tuple[str, str], _when: Sent, /
+    ) -> Key:
         """An id of its own tells a message from others, whatever else is said of it."""
         grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
         return Key(second=grows, parts=("act", activation, "msg", message))
@@ -396,9 +403,11 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     repeats_code: ClassVar[bool] = False
     polled: ClassVar[Polled | None] = _polled("https://hero-sms.com")
 
-    def _message_key(self, activation: str, message: str, reading: Reading, when: Sent, /) -> Key:
+    def _message_key(
+        self, activation: str, message: str, words: tuple[str, str], when: Sent, /
+    ) -> Key:
         """Its schema requires `id` without saying of what: hence time, text and code beside it."""
-        parts = ("act", activation, "id", message, reading.raw("text"), reading.raw("code"))
+        parts = ("act", activation, "id", message, *words)
         return Key(second=when.second or 0, parts=parts)
 
     def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:

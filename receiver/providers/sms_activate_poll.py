@@ -16,9 +16,10 @@ import msgspec
 from journal.canonical import canonical_code
 from journal.event import CallReceived, Price
 
-from ..answers import rows
+from ..answers import or_none, rows
 from ..asking import found, normalized, parts, polled, told, with_query
 from ..codes import read_code
+from ..keys import in_any_spelling
 from ..numbers import e164
 from ..polling import (
     Answer,
@@ -31,7 +32,6 @@ from ..polling import (
     Memory,
     Notice,
     Poll,
-    Unreadable,
 )
 from ..reading import Reading, common
 from ..source import Happening, Key
@@ -272,15 +272,17 @@ class _Poll:
     def _called(self, fields: Mapping[str, Any], row: Mapping[str, Any], said: _Said) -> Found:
         reading, callback = Reading(fields), polled(row, self._now)
         stated, when = self._source.stated(reading, "receivedAt", callback)
-        words = (reading.raw("text"), reading.raw("code"))
-        key = Key(
-            second=when.second or 0, parts=("call", fields["activationId"], when.text, *words)
+        about = ("call", str(fields["activationId"]), when.text)
+        key = in_any_spelling(
+            lambda text, code: (Key(second=when.second or 0, parts=(*about, text, code)),),
+            reading.raw("text"),
+            reading.raw("code"),
         )
         code, text = reading.message("code", "text")
         happening = Happening(
             subject=f"activation/{fields['activationId']}",
             time=stated.rfc3339(zone(self._source.timezone)) if stated else None,
-            keys=(key if when.second is not None else _untimed_key("call", fields),),
+            keys=key if when.second is not None else _untimed_key("call", fields),
             twin=self._source.twin(text, code, stated, form="getStatusV2"),
             data=CallReceived(
                 from_=reading.sender("phoneFrom", None),
@@ -361,7 +363,10 @@ class _Poll:
     ) -> Iterator[Found | Notice]:
         date, told_of = _time(_words(row.get("date"))), Reading(row)
         fields = {"rentId": rental, "sms": {**row, "date": date}}
-        untimed = Key(parts=("rent", rental, "poll", told_of.raw("phoneFrom"), told_of.raw("text")))
+        about = ("rent", rental, "poll", told_of.raw("phoneFrom"))
+        untimed = in_any_spelling(
+            lambda text, _code: (Key(parts=(*about, text)),), told_of.raw("text")
+        )
         for step in found(self._source, fields, row, self._now, about="getRentStatus"):
             key = untimed if date is None else None
             service = self._source.service_of(Reading(row))
@@ -388,13 +393,15 @@ class _Poll:
 
     def balance(self) -> Poll:
         answer = yield from self._asked("getBalance")
+        currency = self._source.currency
         if isinstance(answer, dict):
             amount = Reading(answer).raw("balance")
+            currency = self._currency(Reading(answer).raw("currency"))
         else:
             is_balance = isinstance(answer, Word) and answer.word == "ACCESS_BALANCE"
             amount = answer.rest.strip() if is_balance else ""
         if _AMOUNT.fullmatch(amount):
-            yield Balance(amount=amount, currency=self._source.currency)
+            yield Balance(amount=amount, currency=currency)
 
     def _price(self, row: Mapping[str, Any]) -> Price | None:
         """Of an activation; in the history it is 0 while that is active."""
@@ -428,12 +435,9 @@ class _Poll:
         now = self._now.astimezone(zone(self._source.timezone))
 
         def read(answer: Answer) -> object:
-            try:
-                return read_answer(answer, command, now)
-            except Unreadable:
-                if command == "getBalance":
-                    return None  # a round in which all messages were read is no failure
-                raise
+            if command == "getBalance":
+                return or_none(lambda: read_answer(answer, command, now))
+            return read_answer(answer, command, now)
 
         return Ask(command=command, url=url, read=read)
 
@@ -443,7 +447,7 @@ def _with(
     said: _Said,
     form: str,
     *,
-    key: Key | None = None,
+    key: tuple[Key, ...] | None = None,
     service: object = None,
 ) -> Found | Notice:
     if isinstance(step, Notice):
@@ -457,7 +461,7 @@ def _told(
     said: _Said,
     form: str,
     *,
-    key: Key | None = None,
+    key: tuple[Key, ...] | None = None,
     service: object = None,
 ) -> Happening:
     """The same with what its row says besides, its form of telling, and its own key."""
@@ -465,7 +469,7 @@ def _told(
     if happening.twin is not None:
         twin = msgspec.structs.replace(happening.twin, form=form)
         happening = msgspec.structs.replace(happening, twin=twin)
-    return happening if key is None else msgspec.structs.replace(happening, keys=(key,))
+    return happening if key is None else msgspec.structs.replace(happening, keys=key)
 
 
 def _older(codes: Sequence[str], told_of: Sequence[str]) -> Sequence[str]:
@@ -488,9 +492,12 @@ def _codes_told(row: Mapping[str, Any]) -> list[str]:
     return [code] if code else []
 
 
-def _untimed_key(kind: str, fields: Mapping[str, Any]) -> Key:
-    words = [_words(fields.get(name)) or "" for name in ("text", "code")]
-    return Key(parts=(kind, str(fields["activationId"]), "poll", *words))
+def _untimed_key(kind: str, fields: Mapping[str, Any]) -> tuple[Key, ...]:
+    text, code = (_words(fields.get(name)) or "" for name in ("text", "code"))
+    id_ = str(fields["activationId"])
+    return in_any_spelling(
+        lambda text, code: (Key(parts=(kind, id_, "poll", text, code)),), text, code
+    )
 
 
 # --- what answers say -----------------------------------------------------------------------

@@ -91,7 +91,11 @@ _NO_REASONS = _SAYS | {"nothing", "missing"}
 
 def reason_of(answer: object) -> str | None:
     """Return why an order is over, if the answer says that it is."""
-    return answer.word if isinstance(answer, Word) and answer.word not in _NO_REASONS else None
+    if isinstance(answer, dict):  # its messages are beside its status
+        meant = _meant(_word(_text(answer.get("status")).upper())[0])
+    else:
+        meant = answer.word if isinstance(answer, Word) else None
+    return None if meant in _NO_REASONS else meant
 
 
 def read_answer(answer: Answer, command: str, now: datetime) -> Read:
@@ -195,17 +199,10 @@ _ERRORS = ("message", "error", "title", "msg", "details")
 
 
 def _complaint(value: dict[str, Any] | list[Any]) -> tuple[str, str]:
-    """The word in an object that is an error: in `message`, `error`, or HeroSMS's `title`.
-
-    And of one whose `status` is a word: `{"status": "STATUS_CANCEL"}`.
-    """
+    """The word in an object that is an error: in `message`, `error`, or HeroSMS's `title`."""
     if not isinstance(value, dict):
         return "", ""
-    status = _text(value.get("status"))
-    word, rest = _word(status)
-    if word.startswith("STATUS_") and word not in _SAYS:
-        return word, rest
-    if status != "error" and "error" not in value and "title" not in value:
+    if value.get("status") != "error" and "error" not in value and "title" not in value:
         return "", ""
     for name in _ERRORS:
         word, rest = _word(_text(value.get(name)))

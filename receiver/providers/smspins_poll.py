@@ -62,6 +62,7 @@ _ENDS = {
     "FAIL": "failed",
     "FAILED": "failed",
     "CANCELED": "cancelled",
+    "CANCELLED": "cancelled",
     "REMOVED": "cancelled",
 }
 _LONGEST_MESSAGE = 500
@@ -136,7 +137,7 @@ class _Poll:
             whole = {**row, "request_id": request}
             if _messages_in(row):
                 yield from self._found(telephone, whole)
-            elif (status := str(row.get("status"))) in _ENDS:
+            elif (status := _status(row)) in _ENDS:
                 yield Ended(kind="request_id", name=request, reason=_ENDS[status])
 
     def _found(self, telephone: str | None, row: Mapping[str, Any]) -> Iterator[Found | Notice]:
@@ -185,8 +186,8 @@ class _Poll:
             return
         statuses: dict[str, str] = {}
         for row in answer if isinstance(answer, list) else ():
-            statuses[str(row.get("request_id"))] = str(row.get("status"))
-            if row.get("status") == "SUCCESS":
+            statuses[str(row.get("request_id"))] = _status(row)
+            if _status(row) == "SUCCESS":
                 yield from self._changed(row)
         for request in self._unknown:
             # Not known either: it is over.
@@ -269,6 +270,10 @@ def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]
 def _messages_in(row: Mapping[str, Any]) -> list[str]:
     smses = row.get("smses")
     return [one for one in smses.split(_BETWEEN) if one.strip()] if isinstance(smses, str) else []
+
+
+def _status(row: Mapping[str, Any]) -> str:
+    return str(row.get("status")).strip().upper()
 
 
 def _number(value: object) -> str | None:

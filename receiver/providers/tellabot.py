@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+from journal.canonical import canonical_code, canonical_text
 from journal.event import (
     NumberAssigned,
     RentalBilled,
@@ -15,7 +16,7 @@ from journal.event import (
 )
 
 from ..keys import Sent, keys, sent, windows
-from ..numbers import digits
+from ..numbers import as_written, digits
 from ..polling import Known, Memory, Poll, Polled
 from ..reading import Reading, common
 from ..sample import code_of, encoded
@@ -226,18 +227,29 @@ def _message_keys(
     """Service, pin and price may be corrected later, and polled rows do not say the request.
 
     Where no text was sent the pin stands in its place. Without a time the request is needed to
-    tell two messages of one text apart.
+    tell two messages of one text apart. The first keys are those that journals of 0.1 have: a
+    billing entry's had its subject, which a poll may name otherwise than its callback did.
     """
     billed = reading.raw("from") == _BILLING
     when = _sent(reading)
-    return keys(
-        *("billing" if billed else "sms", digits(to) if to else reading.raw("to")),
-        *(reading.raw("from"), when.text, reading.raw("reply") or reading.raw("pin")),
-        *((subject,) if billed else ()),
-        second=when.second,
-        otherwise=() if billed else (subject,),
-        received=callback.received,
-    )
+    text, pin = reading.raw("reply"), reading.raw("pin")
+
+    def make(number: str, words: str, *more: str) -> tuple[Key, ...]:
+        return keys(
+            *("billing" if billed else "sms", number, reading.raw("from"), when.text, words),
+            *more,
+            second=when.second,
+            otherwise=() if billed else (subject,),
+            received=callback.received,
+        )
+
+    written = as_written(reading.raw("to"), _US)
+    named = (subject,) if billed else ()
+    first = make(digits(written) if written else reading.raw("to"), text or pin, *named)
+    words = canonical_text(text) if text else canonical_code(pin)
+    number = digits(to) if to else reading.raw("to").strip()
+    plain = make(number, words, *(named if when.second is None else ()))
+    return (*first, *(key for key in plain if key not in first))
 
 
 def _service(reading: Reading) -> Service | None:

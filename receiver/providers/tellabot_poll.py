@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ..answers import object_in, rows, wait_of
+from ..answers import object_in, or_none, rows, wait_of
 from ..asking import found, with_query
 from ..numbers import digits, e164
 from ..polling import (
@@ -54,13 +54,20 @@ _BUSY = re.compile(
     re.IGNORECASE,
 )
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
-#: The states of a request that has its number.
-_ASSIGNED = ("Reserved", "Completed")
+#: The states of a request that has its number, in lower case, as all states here.
+_ASSIGNED = ("reserved", "completed")
 #: The states of a request that still waits.
-_OPEN = ("Awaiting MDN", "Reserved")
+_OPEN = ("awaiting mdn", "reserved")
 #: The states of one that is over without an SMS. `Completed` is not among them: its SMS is there,
 #: and `read_sms` gives it out, in the next round if it came between two calls.
-_ENDS = {"Rejected": "rejected", "Timed Out": "expired"}
+_ENDS = {
+    "rejected": "rejected",
+    "timed out": "expired",
+    "expired": "expired",
+    "canceled": "cancelled",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
 _LONGEST_MESSAGE = 500
 
 
@@ -102,7 +109,7 @@ class _Poll:
         answer = yield self._ask("request_status", id=request)
         ends = ["finished"] if answer is _Said.GONE else []
         for row in answer if isinstance(answer, list) else ():
-            status = str(row.get("status"))
+            status = str(row.get("status")).strip().lower()
             if status in _OPEN:
                 yield _listed(request, row)
             if number is None and status in _ASSIGNED and row.get("mdn") and _is_bid(row):
@@ -129,11 +136,14 @@ class _Poll:
             api_key=self._asking.api_key.reveal(),
             **filters,
         )
-        now, read = (
-            self._now.astimezone(_NEW_YORK),
-            _read_balance if command == "balance" else _read,
-        )
-        return Ask(command=command, url=url, read=lambda answer: read(answer, command, now))
+        now = self._now.astimezone(_NEW_YORK)
+
+        def read(answer: Answer) -> object:
+            if command == "balance":
+                return or_none(lambda: _read_balance(answer, command, now))
+            return _read(answer, command, now)
+
+        return Ask(command=command, url=url, read=read)
 
 
 def _filters(order: Known) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -189,14 +199,10 @@ def _read(answer: Answer, command: str, now: datetime) -> list[dict[str, Any]] |
 
 
 def _read_balance(answer: Answer, command: str, now: datetime) -> str | None:
-    """Return the amount; None where it is not understood: all messages were read, that counts."""
-    try:
-        value = object_in(answer, command, now)
-        message = value.get("message")
-        if value.get("status") == "error" and isinstance(message, str):
-            _complaint(message[:_LONGEST_MESSAGE], command, now)
-    except Unreadable:
-        return None
+    value = object_in(answer, command, now)
+    message = value.get("message")
+    if value.get("status") == "error" and isinstance(message, str):
+        _complaint(message[:_LONGEST_MESSAGE], command, now)
     if value.get("status") != "ok" or not isinstance(message, str):
         return None
     return str(message) if _AMOUNT.fullmatch(message) else None

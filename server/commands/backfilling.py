@@ -1,9 +1,10 @@
-"""`smshook backfill`: ask a provider for what its callbacks did not bring."""
+"""`smshook backfill`: ask a provider for missed callbacks."""
 
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import click
 
@@ -11,7 +12,8 @@ from journal.plain import plain
 
 from ..client import Client
 from .command import Command, Failure, output_option, print_fields, print_json
-from .listing import second, segment
+from .completion import configured_names
+from .listing import named, second, segment
 from .service import connect, connection_options
 
 #: Seconds between two looks at how far it is.
@@ -20,23 +22,26 @@ _SHOWN = ("orders", "asked", "new", "known")
 
 
 @click.command(cls=Command, example="backfill tellabot --since 2d")
-@click.argument("source", type=segment)
+@click.argument("source", type=segment, shell_complete=configured_names("sources"))
 @click.option(
     "--since",
     metavar="TIME",
-    help="RFC 3339, or a duration ago such as 2d; else from the last time on.",
+    help="RFC 3339, or a duration ago such as 2d. Default: since the last round.",
 )
 @output_option
 @connection_options
 def backfill(url: str | None, key: str | None, output: str, source: str, since: str | None) -> None:
-    """Ask a provider for what its callbacks did not bring.
+    """Ask a provider for messages that its callbacks did not bring.
 
-    SOURCE is a name of the configuration that has a backfill. Nothing is bought, cancelled or
-    changed there. What is found becomes an event once, whichever way it comes.
+    SOURCE is the name of a configured source with a backfill. Nothing is bought, cancelled or
+    changed at the provider. A message becomes one event, however often it comes.
     """
     with connect(url, key, "admin", whole=True) as client:
         body = {} if since is None else {"since": since}
-        wanted = client.post(f"/v1/sources/{source}/backfill", json=body)["run"]
+        path = f"/v1/sources/{source}/backfill"
+        wanted = named(
+            client, "source", unquote(source), "/v1/sources", lambda: client.post(path, json=body)
+        )["run"]
         run = _followed(client, source, wanted)
     if output == "json":
         print_json(run)
@@ -49,14 +54,14 @@ def backfill(url: str | None, key: str | None, output: str, source: str, since: 
 
 
 def _followed(client: Client, source: str, wanted: int) -> Mapping[str, Any]:
-    """How it went; until then how far it is, where a person looks."""
+    """Wait for the end of the round; on a terminal, show its progress."""
     people = sys.stderr.isatty()
     seen = 0
     while True:
         run = _run(client, source)
         number = 0 if run is None else run["number"]
         if number < seen:
-            raise Failure("the service was started anew meanwhile, and asks at its start")
+            raise Failure("the service restarted meanwhile; it asks the provider when it starts")
         seen = number
         mine = run is not None and run["number"] >= wanted
         if run is not None and mine and run["finished_at"] is not None:
@@ -73,13 +78,13 @@ def _run(client: Client, source: str) -> Mapping[str, Any] | None:
         if item["name"] == source and item["backfill"] is not None:
             run: Mapping[str, Any] | None = item["backfill"]["run"]
             return run
-    raise Failure(f"{source} is not asked any more")
+    raise Failure(f"{source} has no backfill any more")
 
 
 def _line(run: Mapping[str, Any] | None) -> str:
     """`[#####-----] 12 of about 24 calls, 3 new, 9 known`: each order is one call or two."""
     if run is None:
-        return "waits for the round that is under way"
+        return "waiting for the current round to finish"
     about = max(run["orders"] + 1, run["asked"])
     done = round(20 * run["asked"] / about)
     bar = f"[{'#' * done}{'-' * (20 - done)}]"

@@ -15,7 +15,9 @@ from ..client import Client
 from ..durable import replace
 from ..report import FIELDS, Cost, Group, Outcome, Report, outcome
 from ..report import report as reported
-from .command import Choice, Command, print_json, print_table
+from .command import Choice, Command, Failure, print_json, print_table
+from .completion import configured_names
+from .listing import check_names
 from .service import connect, connection_options
 
 #: Orders between two words of how far it is.
@@ -40,9 +42,16 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     show_default=True,
     metavar="TIME",
     callback=_since,
-    help="Orders told since then: RFC 3339, or a duration ago.",
+    help="Orders registered since: RFC 3339, or a duration ago.",
 )
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Of this source.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=configured_names("sources"),
+    help="Orders of this source.",
+)
 @click.option(
     "--by",
     multiple=True,
@@ -50,20 +59,20 @@ def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datet
     default=_BY,
     show_default=True,
     callback=lambda _ctx, _option, names: tuple(dict.fromkeys(names)),
-    help="What makes a group; several make smaller ones.",
+    help="Field to group by; several make smaller groups.",
 )
 @click.option(
     "--output",
     type=Choice(["table", "json", "svg"]),
     default="table",
     show_default=True,
-    help="For people, JSON for programs, or a picture.",
+    help="Table, JSON or picture.",
 )
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where the picture goes, else to stdout.",
+    help="File for the picture. Default: stdout.",
 )
 @connection_options
 def report(
@@ -75,16 +84,17 @@ def report(
     output: str,
     file: Path | None,
 ) -> None:
-    """How long codes took, how many never came, what they cost.
+    """Show how long codes took, how many never came and what they cost.
 
-    Of orders: cancelled ones are not counted, waiting ones are shown apart. What a code cost is
-    the mean of the orders that got one; currencies are never added up. An option that is given
-    several times takes any of its values.
+    Cancelled orders are not counted. A service has one name across providers, such as google. The
+    price of a code is the mean of the orders that received one, per currency. An option that is
+    given several times matches any of its values.
     """
     if file is not None and output != "svg":
-        raise click.UsageError("--file: of a picture; give --output svg, too")
+        raise click.UsageError("--file needs a picture: add --output svg")
     asked = {"source": list(sources)} if sources else {}
     with connect(url, key, "events:read", whole=True) as client:
+        check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")
         made = reported(_outcomes(client, asked, since), by)
     if output == "table":
         _print(made)
@@ -93,7 +103,11 @@ def report(
     elif file is None:
         click.echo(svg(made, _second(since)), nl=False)
     else:
-        replace(file, svg(made, _second(since)))
+        try:
+            replace(file, svg(made, _second(since)))
+        except OSError as exc:
+            # The error names the temporary file beside it.
+            raise Failure(f"{file}: {exc.strerror}") from None
 
 
 def _second(at: datetime) -> str:

@@ -15,6 +15,7 @@ from receiver.source import Source
 from ..addresses import first_clear, url_at
 from ..client import Client
 from ..config import Config, Settings, digest_of_file, host_and_port, load
+from ..variables import without_line_end
 from ..welcome import program, with_config
 from .command import Failure, Wrong, config_path, unknown
 
@@ -83,6 +84,7 @@ def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False
 
     Nothing but a key and the journal's path is needed of the configuration.
     """
+    key = None if key is None else without_line_end(key)
     if key is not None and not key.isprintable():
         raise Wrong("the API key has a character that no HTTP header may hold")
     if url is not None and key is not None:

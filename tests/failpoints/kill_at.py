@@ -56,9 +56,9 @@ def settle_before_it_sends(worker):
     """The mutant: it is written down as delivered, then it is sent."""
     send_all = worker._attempt
 
-    async def attempt(self, delivery, send):
-        await self._journal.settle(delivery, None, State.DELIVERED, due_at=None)
-        return await send_all(self, delivery, send)
+    async def attempt(self, taken, send):
+        await self._journal.settle(taken.delivery, None, State.DELIVERED, due_at=None)
+        return await send_all(self, taken, send)
 
     worker._attempt = attempt
 

@@ -18,7 +18,6 @@ from callbacks import recorded as callbacks
 
 from journal.quantity import from_written
 from receiver.decode import decode
-from receiver.polling import Found
 from receiver.providers import PROVIDERS
 from receiver.source import Callback
 from server.identity import Identity
@@ -54,7 +53,7 @@ def _polled(recorded):
     came, _ = answers.driven(
         poll, lambda ask: answers.ok(bodies.get((ask.command, answers.shown(ask)), b"BAD_ACTION"))
     )
-    return [one.happening for one in came if isinstance(one, Found)]
+    return [one.happening for one in came if hasattr(one, "happening")]
 
 
 def _hex(happenings):

@@ -1,6 +1,6 @@
 import pytest
 
-from journal.path import MISSING, parse, value_at
+from journal.path import MISSING, order_at, parse, value_at
 
 EVENT = {"id": "1", "data": {"service": None, "labels": {"a.b": "c"}, "price": {"amount": "1"}}}
 
@@ -75,3 +75,14 @@ def test_where_nothing_is_near_it_lists_what_there_is(text, list_of):
 )
 def test_null_is_there_and_what_is_below_it_is_missing(text, value):
     assert value_at(EVENT, parse(text)) is value
+
+
+@pytest.mark.parametrize("event", [{"data": {"to": None}}, {"data": {}}, {}])
+def test_null_or_missing_value_orders_nothing(event):
+    """Mutant: null is one value for all, and one event that is refused holds back the rest."""
+    assert order_at(event, ("data", "to")) is None
+
+
+def test_order_is_the_json_of_the_value():
+    assert order_at({"data": {"to": "+11"}}, ("data", "to")) == '"+11"'
+    assert order_at({"data": {"labels": {"b": 1, "a": 2}}}, ("data", "labels")) == '{"a":2,"b":1}'

@@ -40,13 +40,30 @@ def candidates(*twins):
         (twin(text=None), [twin(second=None)], 1),
         (twin(text=None), [twin(second=300.0)], None),
         (twin(text=None, second=None), [twin(second=300.0)], 1),
-        (twin(text=None), [twin(code="111111", second=None)], None),
+        (twin(text=None), [twin("Code 111111", code="111111", second=None)], None),
+        # Codes in another spelling.
+        (twin(text=None, code="804036"), [twin(text=None, code="G-804036", second=None)], 1),
+        (twin(text=None, code="482913"), [twin("Code 482-913", None, second=None)], 1),
+        (twin(text=None, code="482-913"), [twin("Code 482 913", None, second=300.0)], None),
+        (twin("رمز ٤٨٢٩١٣", None, second=None), [twin(text=None, code="482913")], 1),
+        (twin(text=None, code="4829"), [twin("Code 482913", None, second=None)], None),
+        (twin(text=None, code="10"), [twin("Valid for 10 min", None, second=None)], None),
+        (
+            twin(text=None, code="5678", second=None),
+            [twin("Not 5678 but 1234", code="1234", second=1.0), twin(code="5678", second=2.0)],
+            2,
+        ),
+        # Texts in another spelling.
+        (twin("A &amp; B&#39;s<br>code\u00a01234"), [twin("A & B's\r\ncode 1234")], 1),
+        (twin("Code  1234 "), [twin("Code 1234", second=None)], 1),
+        (twin("Code 1234"), [twin("Code 12 34")], None),
         (twin(text=None, code=None), [twin(code=None, text=None, second=None)], None),
         (twin(text=None, second=None), [twin(second=None), twin(text=None)], 1),
     ],
 )
 def test_which_event_a_copy_belongs_to(mine, others, found):
-    """Mutants: the second rule first; 2 s read as 3; a code compared although texts differ."""
+    """Mutants: the second rule first; 2 s read as 3; a code compared although texts differ; codes
+    or texts compared as sent; a code that is part of a longer one taken for it."""
     matched = match(mine, candidates(*others))
 
     assert (matched and matched.seq) == found

@@ -12,8 +12,8 @@ from answers.recorded import KEY, source_of
 
 from journal.quantity import Secret
 from receiver.asking import with_query
-from receiver.backfill import LARGE, MOST_READ, Summary, Trouble, asking
-from receiver.polling import Ask, Backfill, Balance, Found, Known, Notice
+from receiver.backfill import LARGE, MOST_READ, TURN, Summary, Trouble, asking
+from receiver.polling import Ask, Backfill, Balance, Found, Known, Listed, Notice
 from receiver.providers import SmsBower
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -293,6 +293,31 @@ async def test_missing_command_is_asked_for_once_by_a_client():
     asked = [re.search(r"action=(\w+)", request)[1] for request in provider.requests]
     assert asked == ["getActiveActivations", "getStatus", "getBalance", "getStatus", "getBalance"]
     assert notices == [[("missing_command", "getActiveActivations")], []]
+
+
+async def test_long_list_leaves_others_their_turn():
+    """Mutant: a thousand rows in one turn of the event loop."""
+    rows = ",".join(f'{{"activationId":"{number}"}}' for number in range(1000))
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with serving(http(200, f"[{rows}]")) as (_provider, clock, url):
+        source = source_of("sms_online", api_url=url)
+        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+            came, task = [], None
+            async for one in client.poll((), since=SINCE, now=NOW):
+                task = task or asyncio.create_task(others())
+                came.append((type(one), turns))
+            task.cancel()
+
+    listed = [turn for kind, turn in came if kind is Listed]
+    assert len(listed) == 1000
+    assert listed[-1] - listed[0] >= 1000 // TURN - 1
 
 
 class Reading(SmsBower, frozen=True):

@@ -320,6 +320,7 @@ def test_body_may_be_the_list(body):
         ("x", "malformed"),
         (None, "malformed"),
         ([], "empty"),
+        ({}, "empty"),
     ],
 )
 def test_one_bad_item_keeps_the_whole_callback_in_quarantine(results, reason):

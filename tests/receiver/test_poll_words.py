@@ -11,6 +11,7 @@ from journal.quantity import Secret
 from receiver.polling import (
     ON_REQUEST,
     READ_ONLY,
+    BadKey,
     Balance,
     Busy,
     Ended,
@@ -70,6 +71,9 @@ def ended(kind, name, reason):
         ("'STATUS_CANCEL'", "cancelled"),
         ("ACCESS_CANCEL", "cancelled"),
         ('{"status": "STATUS_CANCEL"}', "cancelled"),
+        ('{"verificationType": "sms", "status": "CANCELED"}', "cancelled"),
+        ('{"id": 77, "status": "timeout", "sms": []}', "expired"),
+        ('{"title": "ACTIVATION_CANCELED", "details": ""}', "cancelled"),
         ('{"status": "error", "message": "STATUS_CANCEL"}', "cancelled"),
         ("STATUS_FINISH", "finished"),
         ("STATUS_REVOKE", "revoked"),
@@ -106,6 +110,16 @@ def test_activation_unknown_to_herosms_is_over_without_error(status):
     came, _ = asked("herosms", answers, Known(activation_id="77"))
 
     assert kinds(came, FoundOne, Ended, Unreadable) == [ended("activation_id", "77", "finished")]
+
+
+def test_message_beside_the_word_for_the_end_is_found():
+    """Mutant: an object with a status of its own is read as its status alone."""
+    v2 = '{"status": "STATUS_FINISH", "sms": {"code": "1234", "text": "it is 1234"}}'
+
+    came, _ = asked("herosms", {"getStatusV2": v2, "*": NONE_ACTIVE}, Known(activation_id="77"))
+
+    assert codes(came) == [("1234", "it is 1234")]
+    assert kinds(came, Ended) == [ended("activation_id", "77", "finished")]
 
 
 def test_end_of_activation_follows_what_history_holds():
@@ -166,6 +180,8 @@ TELLABOT_ORDER = Known(request_id="10000001", number="+12125550123")
     ("status", "reports"),
     [
         ("Timed Out", [ended("request_id", "10000001", "expired")]),
+        ("timed out", [ended("request_id", "10000001", "expired")]),
+        ("Cancelled", [ended("request_id", "10000001", "cancelled")]),
         ("Rejected", [ended("request_id", "10000001", "rejected")]),
         # Its SMS is there: `read_sms` gives it out in the next round.
         ("Completed", []),
@@ -345,6 +361,15 @@ def test_forbidden_with_retry_after_is_busy_until_then(provider):
 
     assert type(came[0]) is Busy
     assert came[0].retry_after == 120.0
+
+
+def test_forbidden_until_a_date_is_busy_until_then():
+    """Where the answer has no `Date`, our clock decides."""
+    headers = {"retry-after": "Mon, 30 Nov 2026 08:02:00 GMT"}
+
+    came, _ = asked("herosms", {"*": [403, "<html>"]}, headers=headers)
+
+    assert (type(came[0]), came[0].retry_after) == (Busy, 120.0)
 
 
 @pytest.mark.parametrize(
@@ -550,9 +575,11 @@ def test_daisysms_is_asked_for_the_text_of_the_message():
         ("ACCESS_BALANCE: '0.00'", "0.00"),
         ("ACCESS_BALANCE:-3", "-3"),
         ('{"balance": 12.50}', "12.50"),
+        ('{"status": "success", "balance": "12.50", "currency": 840}', "12.50"),
         ("12.5", "12.5"),
         ("ACCESS_BALANCE:much", None),
         ("ERROR", None),
+        ("ERROR_SQL", None),
         ("STATUS_OK:4711", None),
     ],
 )
@@ -564,7 +591,7 @@ def test_balance_is_asked_for_once_a_round(provider, said, amount):
 
     assert commands.count("getBalance") == 1
     expected = [Balance(amount=amount, currency="USD")] if amount else []
-    assert kinds(came, Balance, Unreadable) == expected
+    assert kinds(came, Balance, Unreadable, Busy) == expected
 
 
 @pytest.mark.parametrize(
@@ -574,6 +601,7 @@ def test_balance_is_asked_for_once_a_round(provider, said, amount):
         ('{"status": "ok", "message": 10.00}', "10.00"),
         ('{"status": "ok", "message": "much"}', None),
         ('{"status": "error", "message": "Whatever"}', None),
+        ('{"status": "error", "message": "Too many requests"}', None),
         ("<html>", None),
     ],
 )
@@ -581,7 +609,15 @@ def test_balance_of_tellabot_is_asked_for_once_a_round(said, amount):
     came, commands = asked("tellabot", {"balance": said, "*": TELLABOT_NONE}, TELLABOT_ORDER)
 
     assert commands.count("balance") == 1
-    assert kinds(came, Balance) == ([Balance(amount=amount)] if amount else [])
+    expected = [Balance(amount=amount)] if amount else []
+    assert kinds(came, Balance, Unreadable, Busy) == expected
+
+
+@pytest.mark.parametrize("said", ["RATE_LIMIT:45", "BAD_KEY"])
+def test_balance_that_says_to_wait_or_refuses_the_key_is_heeded(said):
+    came, _ = asked("smsbower", {"getBalance": said})
+
+    assert [type(one) for one in came] == [Busy if "LIMIT" in said else BadKey]
 
 
 # SMSPins
@@ -625,7 +661,7 @@ def at(*date):
     return datetime(*date, tzinfo=UTC)
 
 
-def test_auto_check_is_switched_on_once_a_day_after_midnight_in_new_york():
+def test_auto_check_is_switched_on_daily_after_new_york_midnight():
     """Mutants: each round; by UTC's days; just at midnight, when the provider switches it off."""
     memory = Memory()
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
@@ -665,7 +701,7 @@ def test_auto_check_is_not_switched_on_unless_configured():
     assert set(commands) <= READ_ONLY
 
 
-def test_auto_check_that_failed_is_tried_again_and_refused_is_not():
+def test_failed_auto_check_is_tried_again_and_refused_is_not():
     memory = Memory()
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     refused = '{"success": false, "message": "Unable to find Telephone ID", "data": null}'

@@ -536,6 +536,17 @@ async def test_a_request_into_a_closing_connection_reaches_the_app(pause):
         assert await door.has_open_connections(0)
 
 
+async def test_a_request_right_after_the_keep_alive_reaches_the_app():
+    """Mutant: `_too_late` closes both directions."""
+    async with Door(App(), linger=30, keep_alive=0.1) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"pin=1")
+        assert await asyncio.wait_for(reader.read(), 15) == b""
+        writer.write(REQUEST)
+
+        await door.app.has_seen(2)
+
+
 async def test_a_client_that_goes_on_after_the_end_is_cut_off():
     """Mutant: a connection that was closed stays for as long as its client likes."""
     async with Door(App(), linger=0.1, keep_alive=0.1) as door, door.call() as (reader, writer):

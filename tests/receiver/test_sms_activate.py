@@ -226,6 +226,9 @@ def test_links_are_found_in_the_text():
         ("0000-00-00 00:00:00", None, "received", ("receivedAt",)),
         ("2030-01-01 12:00:00", None, "received", ("receivedAt",)),
         (Number("1600108956"), "2020-09-14T18:42:36Z", "provider", ()),
+        ("1600108956", "2020-09-14T18:42:36Z", "provider", ()),
+        (Number("1600108956123"), "2020-09-14T18:42:36.123Z", "provider", ()),
+        ("1600108956123", "2020-09-14T18:42:36.123Z", "provider", ()),
         ({}, None, "received", ("receivedAt",)),
     ],
 )
@@ -276,6 +279,29 @@ def test_one_instant_is_one_key_however_its_offset_is_written():
 
     assert here == there
     assert here[0].parts[2] == "1771234619"
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({"text": "Your  code is\r\n12345 "}, {}),
+        ({"text": "A &amp; B 12345"}, {"text": "A & B 12345"}),
+        ({"code": "123-45"}, {}),
+        ({"code": "G-12345"}, {"code": " 12345"}),
+        ({"id": "5", "code": "123 45"}, {"id": "5"}),
+    ],
+)
+def test_a_message_in_another_spelling_has_a_key_in_common(fields, same):
+    """Mutant: texts and codes stand in keys as sent only."""
+    first, second = ({**SMS, **one} for one in (fields, same))
+
+    assert set(keys(first, source=HeroSms())) & set(keys(second, source=HeroSms()))
+
+
+def test_a_rentals_message_in_another_spelling_has_a_key_in_common():
+    spelled = {**RENT, "sms": {**RENT_SMS, "text": " 2792\u00a0"}}
+
+    assert set(keys(RENT)) < set(keys(spelled))
 
 
 @pytest.mark.parametrize(

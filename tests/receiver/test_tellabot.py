@@ -402,13 +402,32 @@ def windowless(timestamp):
     return ("sms", "18503814729", "22000", timestamp or "", SMS["reply"])
 
 
-def test_the_key_of_a_billing_entry_has_its_rental():
+def test_a_billing_entry_is_one_event_whatever_its_subject():
+    """The first key is that of journals of 0.1. Mutant: only keys with the subject are made."""
     billed = {**RENTAL_SMS, "from": "Billing"}
 
-    (key,) = keys(billed)
+    first, plain = keys(billed)
 
-    assert key.parts == ("billing", SMS["to"], "Billing", TIMESTAMP, SMS["reply"], "rental/2")
-    assert set(keys(billed)).isdisjoint(keys({**billed, "ltr_id": "3"}))
+    about = ("billing", SMS["to"], "Billing", TIMESTAMP, SMS["reply"])
+    assert first.parts == (*about, "rental/2")
+    assert plain.parts == about
+    assert plain in keys({**billed, "ltr_id": "3"})
+
+
+def test_a_message_in_another_spelling_has_a_key_in_common():
+    """Mutant: texts and numbers stand in keys as sent only."""
+    sent = {**SMS, "reply": "Tom & Ann's code is 1234"}
+    polled = {**sent, "reply": "Tom &amp; Ann&#39;s<br>code  is 1234\r\n", "to": "+18503814729"}
+
+    assert len(keys(sent)) == 1
+    assert set(keys(sent)) & set(keys(polled))
+    assert set(keys(sent)).isdisjoint(keys({**sent, "reply": "Tom & Ann's code is 1235"}))
+
+
+def test_a_plus_that_a_form_did_not_escape_is_part_of_the_number():
+    """Mutant: the blank is dropped, and another country's number comes out."""
+    assert data({**SMS, "to": " 442079460958"}).to == "+442079460958"
+    assert set(keys({**SMS, "to": " 442079460958"})) & set(keys({**SMS, "to": "+442079460958"}))
 
 
 def test_a_bid_is_won_once_whatever_it_is_called():

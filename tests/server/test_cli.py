@@ -657,8 +657,8 @@ def test_any_free_port_is_not_known_before_the_service_runs(folder):
         ),
         (("herosms", "retn"), "no kind is named 'retn'; kinds: sms, rent; did you mean 'rent'?"),
         (
-            ("herosms", "--encoding", "form"),
-            "--encoding: this provider uses json, not form",
+            ("herosms", "--encoding", "multipart"),
+            "--encoding: this provider uses form, json, not multipart",
         ),
     ],
 )

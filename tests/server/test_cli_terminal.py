@@ -1,6 +1,7 @@
 """Commands on a real terminal of 80 columns: each row of each list is one line."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -40,16 +41,16 @@ def service(tmp_path_factory):
         for number in range(3):
             body = live.sms(number, service="漢字漢字漢字漢字漢字漢字", text="漢字" * 30)
             assert running.post(body).status_code == 200
-        for source in ("tellabot", LONG):
-            assert running.run("send", source).returncode == 0
+        sms = {"activationId": 1, "service": "go", "text": "code 4711"}
+        assert running.post(json.dumps(sms), source=LONG).status_code == 200
         running.post(b"event=new_kind&id=77")
-        running.api("/stats")
         live.exchange(
             running.address(),
             b"POST /in/a/b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         )
-        order = ("tellabot", "--request-id", "9", "--reference", "r" * 50, "--service", "s" * 50)
-        assert running.run("orders", "add", *order).returncode == 0
+        order = {"source": "tellabot", "request_id": "9", "reference": "r" * 50}
+        body = json.dumps(order | {"service": "s" * 50})
+        assert running.api("/orders", method="POST", content=body).status_code == 201
         yield running
 
 
@@ -96,7 +97,7 @@ def test_each_row_is_one_line_of_80_columns(service, command):
     assert any(LISTS[command] in line for line in lines)
 
 
-@pytest.mark.parametrize("command", LISTS)
+@pytest.mark.parametrize("command", ["events list", "deliveries list"])
 def test_columns_of_the_environment_count_in_a_pipe(service, command):
     environment = service.environment() | {"COLUMNS": "80"}
     done = subprocess.run(
@@ -117,10 +118,8 @@ def test_colours_are_for_terminals_that_want_them(service):
     coloured = on_terminal(service, "deliveries list")
     plain = [
         on_terminal(service, "deliveries list", NO_COLOR="1"),
-        on_terminal(service, "deliveries list", TERM="dumb"),
         on_terminal(service, "deliveries list --no-color"),
         on_terminal(service, "--no-color deliveries list"),
-        service.run("deliveries", "list").stdout,
     ]
 
     assert "\x1b[33mpending\x1b[0m" in coloured

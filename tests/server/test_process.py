@@ -90,7 +90,11 @@ def test_a_signal_during_the_start_is_not_forgotten():
 
 
 IGNORING = """
-import time
+import signal, time
+for number in range(1, 32):
+    # As after a start without `nohup`; the two are ignored by Python itself.
+    if signal.getsignal(number) is signal.SIG_IGN and number not in (13, 25):
+        signal.signal(number, signal.SIG_DFL)
 from server.process import become_service
 ending = become_service()
 print("up", flush=True)
@@ -110,6 +114,33 @@ def test_what_others_send_does_not_end_a_service():
         # None stopped it either.
         state = Path(f"/proc/{script.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
         assert state == "S"
+
+
+SOCKETS = """
+import os, socket
+from server.process import _close_sockets
+listening = socket.create_server(("127.0.0.1", 0))
+number = listening.getsockname()[1]
+read, write = os.pipe()
+print("up", flush=True)
+_close_sockets()
+os.write(write, b"x")
+try:
+    socket.create_connection(("127.0.0.1", number))
+except ConnectionRefusedError:
+    print("refused", flush=True)
+os._exit(0)
+"""
+
+
+def test_sockets_are_closed_and_files_are_not():
+    """A journal that is closed loses its locks while a thread still writes to it.
+
+    Mutants: `os.closerange`; nothing closed, and the port is taken while the kernel keeps a thread.
+    """
+    with Script(SOCKETS) as script:
+        assert script.ended() == 0
+        assert script.process.stdout.read() == "refused\n"
 
 
 FILLED = """

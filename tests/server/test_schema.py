@@ -52,7 +52,7 @@ def test_a_source_has_the_options_of_its_provider():
     assert options["herosms"] - options["tellabot"] == {"timezone"}
     assert options["tellabot"] == {
         "provider", "tokens", "allow_from", "labels", "currency", "rate", "expect_every",
-        "low_balance", "backfill",
+        "answer", "low_balance", "backfill",
     }  # fmt: skip
 
 

@@ -52,6 +52,7 @@ sources:
     currency: null
     rate: null
     expect_every: null
+    answer: null
     low_balance: null
     backfill: null
 sinks:

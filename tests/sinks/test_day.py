@@ -10,9 +10,11 @@ from contracts.journal import NOW
 from virtual import VirtualLoop
 from worlds import World
 
+from journal.clock import WallClock
 from journal.event import State
 from journal.quantity import Duration, Rate
-from sinks.attempt import Clock
+from server.clock_jumps import ClockJumps
+from sinks.attempt import Clock, real_clock
 from sinks.retry import Retry
 from sinks.sink import Failed, PauseAfter, Receipt, Sink
 from sinks.worker import Worker
@@ -262,3 +264,134 @@ def _states(path):
         rows = conn.execute("select sink, state, count(*) from deliveries group by 1, 2").fetchall()
     conn.close()
     return [((sink, state), count) for sink, state, count in rows]
+
+
+# The clock is set
+
+
+class Jumping(Day):
+    """The wall clock can be set; everything hears of it as in a service."""
+
+    def __init__(self, path, loop):
+        super().__init__(path, loop)
+        self.ahead = 0.0
+        self.wall = WallClock(wall=lambda: NOW + loop.time() + self.ahead, ticks=loop.time)
+        self.clock = real_clock(lambda: 0.0, self.wall)
+
+    def now(self):
+        return self.wall.now()
+
+    def watched(self, *workers):
+        ClockJumps(self.wall, self.journal, workers)
+        self.tasks.append(asyncio.create_task(self.wall.watch()))
+
+
+@pytest.fixture
+def jumping(tmp_path):
+    def run(story):
+        loop = VirtualLoop()
+        day = Jumping(tmp_path / "smshook.db", loop)
+
+        async def lived():
+            await day.start()
+            try:
+                return await story(day)
+            finally:
+                await day.end()
+
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(lived())
+
+    return run
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR, 30 * DAY])
+def test_retry_is_due_when_it_was_before_the_clock_jumped(jumping, by):
+    """Mutants: an hour late, or at once."""
+
+    async def story(day):
+        worker = day.worker("log", retry=Retry(schedule=(Duration(0), Duration(300))))
+        there = Answers(day, down_until(200))
+        day.go(worker, there)
+        day.watched(worker)
+        await day.accept(worker)
+        await asyncio.sleep(100)
+        day.ahead = by
+        await asyncio.sleep(HOUR)
+        return there.times
+
+    times = jumping(story)
+
+    assert times[-1] == pytest.approx(300, abs=1)
+    assert [at for at in times if 65 < at < 299] == []
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR])
+@pytest.mark.parametrize("back", [False, True])
+def test_delivery_expires_as_long_after_acceptance_as_it_is_to(jumping, by, back):
+    """Mutants: the clock goes forward, and what could be delivered has expired for good."""
+
+    async def story(day):
+        worker = day.worker("log", expire_after=Duration(15 * MINUTE))
+        day.go(worker, Answers(day, fails))
+        day.watched(worker)
+        event_id = await day.accept(worker)
+        await asyncio.sleep(10)
+        day.ahead = by
+        await asyncio.sleep(5 * MINUTE)
+        day.ahead = 0.0 if back else by
+        await asyncio.sleep(9.5 * MINUTE)
+        before = (await kept(day, event_id)).state
+        await asyncio.sleep(MINUTE)
+        return before, (await kept(day, event_id)).state
+
+    assert jumping(story) == (State.PENDING, State.EXPIRED)
+
+
+def test_delivery_in_the_queue_does_not_expire_by_a_jump(jumping):
+    """It was taken before the jump, and waits for a slot. Mutant: only rows are moved."""
+
+    async def story(day):
+        worker = day.worker("log", concurrency=1, expire_after=Duration(15 * MINUTE))
+        hangs = Slow(day, 20)
+        day.go(worker, hangs)
+        day.watched(worker)
+        ids = [await day.accept(worker) for _ in range(3)]
+        await asyncio.sleep(5)
+        day.ahead = HOUR
+        await asyncio.sleep(5 * MINUTE)
+        return [(await kept(day, event_id)).state for event_id in ids]
+
+    assert jumping(story) == [State.DELIVERED] * 3
+
+
+class Slow(Answers):
+    def __init__(self, day, seconds):
+        super().__init__(day, lambda _at: Receipt(status=200))
+        self.seconds = seconds
+
+    async def send(self, outgoing):
+        await asyncio.sleep(self.seconds)
+        return await super().send(outgoing)
+
+
+@pytest.mark.parametrize(("by_date", "waits"), [(False, 600), (True, 600 - 120)])
+def test_date_of_retry_after_does_not_move_with_the_clock(jumping, by_date, waits):
+    """Ours was two minutes slow when the date was read. Mutant: the date moves, too."""
+
+    def busy(_at):
+        raise Failed("status", status=503, retry_after=600.0, by_date=by_date)
+
+    async def story(day):
+        worker, there = day.worker("log"), Answers(day, down_until(MINUTE, busy))
+        day.go(worker, there)
+        day.watched(worker)
+        await day.accept(worker)
+        await asyncio.sleep(30)
+        day.ahead = 120.0
+        await asyncio.sleep(HOUR)
+        return there.times
+
+    first, second = jumping(story)
+
+    assert second - first == pytest.approx(waits, abs=1.5)

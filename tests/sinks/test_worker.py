@@ -899,3 +899,39 @@ async def test_what_is_of_no_use_any_more_takes_nobodys_turn(world):
 
     await world.until(expired=3, delivered=1)
     assert destination.arrived == [fresh]
+
+
+async def test_failed_probe_is_logged_as_one(world, monkeypatch):
+    """Mutant: the log counts it as an attempt of the schedule, or does not say it at all."""
+    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
+    destination = Destination(*[Failed("refused")] * 3)
+    worker = await world.run(destination, retry=Retry(first_wait=Duration(3600)))
+
+    with structlog.testing.capture_logs() as logs:
+        await world.accept(worker)
+        await world.until(delivered=1)
+        await until(lambda: worker._lanes.held == 0)
+
+    said = [(one["attempt"], one.get("probe", False), one["outcome"]) for one in logs]
+    assert said == [
+        (1, False, "failed"),
+        (2, True, "failed"),
+        (2, True, "failed"),
+        (2, False, "delivered"),
+    ]
+
+
+async def test_events_without_a_value_are_delivered_in_no_order(world):
+    """Mutant: `ordered_by: data.to` at a source that never says `to` stops at the first refusal."""
+    destination = Destination(Failed("status", status=400))
+    worker = await world.run(
+        destination, ordered_by="data.to", retry=Retry(first_wait=Duration(3600))
+    )
+
+    refused = await world.accept(worker, to=None)
+    await world.until(pending=1)
+    others = [await world.accept(worker, to=None) for _ in range(2)]
+    await until(lambda: set(others) <= set(destination.arrived))
+
+    assert destination.arrived[0] == refused

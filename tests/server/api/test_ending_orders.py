@@ -4,10 +4,16 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
 from journal import OrderState, Wanted
+from journal.event import Price
+from journal.quantity import Secret
+from receiver.polling import Ended, Listed
+from receiver.providers import TellABot
 from server import orders as module
 
 
@@ -109,6 +115,155 @@ async def test_an_order_whose_sms_came_by_a_copy_is_known_to_be_received(service
 
     assert await expired(service) == []
     assert service.orders._book.get(order_id).state == OrderState.RECEIVED
+
+
+# The clock
+
+
+async def clock_set(service, by):
+    service.now += by
+    service.orders.follow_clock(by)
+    await asyncio.gather(*service.orders._moving)
+
+
+@pytest.mark.parametrize("by", [-7200, 7200])
+async def test_duration_of_an_order_is_no_matter_of_the_clock(run, tmp_path, by):
+    """Over a restart too. Mutants: in the book alone; in the journal alone; `created_at` stays."""
+    async with run(tmp_path) as service:
+        await tell(service, "1", expires="60s")
+        await clock_set(service, by)
+        early = service.now + 59
+        service.now = early
+        assert await service.orders.end_due()
+        before = await expired(service)
+        [order] = (await service.ask("/v1/orders")).json()["data"]
+
+    async with run(tmp_path) as service:
+        service.now = early
+        await service.orders.load()
+        assert await service.orders.end_due()
+        again = await expired(service)
+        service.now += 1
+        assert await service.orders.end_due()
+        after = await expired(service)
+
+    assert (before, again, after) == ([], [], ["request/1"])
+    assert seconds_of(order["expires"]) - seconds_of(order["created_at"]) == 60
+
+
+def seconds_of(written):
+    return datetime.fromisoformat(written).timestamp()
+
+
+async def test_instant_that_a_user_gave_stays(service):
+    """Mutant: it moves like a duration."""
+    at = datetime.fromtimestamp(service.now + 7200, UTC)
+    await tell(service, "1", expires=f"{at:%Y-%m-%dT%H:%M:%SZ}")
+
+    await clock_set(service, 7201)
+
+    assert await service.orders.end_due()
+    assert await expired(service) == ["request/1"]
+
+
+async def test_order_ends_in_time_if_the_clock_was_set_back_while_down(run, tmp_path):
+    """Mutant: it waits until the clock has caught up."""
+    async with run(tmp_path) as service:
+        await tell(service, "1", expires="60s")
+
+    async with run(tmp_path) as service:
+        service.now -= 7200
+        await service.orders.load()
+        service.now += 60
+        assert await service.orders.end_due()
+
+        assert await expired(service) == ["request/1"]
+
+
+async def test_clock_set_while_the_journal_is_locked_is_made_up_for(service, tmp_path, monkeypatch):
+    """Mutants: forgotten; moved twice."""
+    monkeypatch.setattr(module, "PAUSE", 0.01)
+    order_id = await tell(service, "1", expires="60s")
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
+    ) as other:
+        other.execute("begin immediate")
+        service.now += 7200
+        service.orders.follow_clock(7200)
+        await asyncio.sleep(0)
+        # It stays locked until the first try has failed.
+        await service.journal.order(order_id)
+        other.execute("rollback")
+    await asyncio.gather(*service.orders._moving)
+
+    kept = (await service.journal.order(order_id)).order
+    assert kept.expires_at == service.now + 60 == service.orders._book.get(order_id).expires_at
+
+
+# What the provider lists
+
+
+async def test_list_that_says_the_same_writes_nothing(service):
+    """Mutants: each round writes; a price that is new is not written."""
+    written = []
+    place = service.journal.place
+
+    def counted(*arguments, **named):
+        written.append(arguments)
+        return place(*arguments, **named)
+
+    service.journal.place = counted
+    listed = Listed(kind="request_id", name="1", number="+18503814729", service="Google")
+    for _ in range(3):
+        service.now += 60
+        await service.orders.listed(service.gates[0], listed)
+    same = len(written)
+    price = Price(amount="1.20", currency=None)
+    await service.orders.listed(service.gates[0], structs.replace(listed, price=price))
+
+    assert (same, len(written)) == (1, 2)
+
+
+async def test_price_of_a_list_is_in_the_currency_of_its_source(run, tmp_path):
+    """Unless the list has one. Mutant: no currency."""
+    source = {"tellabot": TellABot(tokens=(Secret("the-token-of-one-01"),), currency="EUR")}
+    async with run(tmp_path, sources=source) as service:
+        for name, currency in (("1", None), ("2", "USD")):
+            price = Price(amount="1.20", currency=currency)
+            listed = Listed(kind="request_id", name=name, price=price)
+            await service.orders.listed(service.gates[0], listed)
+        orders = (await service.ask("/v1/orders")).json()["data"]
+
+    assert [order["price"]["currency"] for order in orders] == ["EUR", "USD"]
+
+
+async def test_listed_order_is_not_missed_by_the_silence_watch(service):
+    """Nobody registered it. Mutant: a source is silent because of it."""
+    await service.orders.listed(service.gates[0], Listed(kind="request_id", name="1"))
+    service.now += 3600
+    alone = service.orders.waiting_since("tellabot")
+    await tell(service, "2")
+    service.now += 3600
+
+    assert alone is None
+    assert service.orders.waiting_since("tellabot") == service.now - 3600
+
+
+async def test_ended_order_is_asked_for_in_wide_rounds_only(service):
+    """Mutant: each round asks for what the provider said is over."""
+    await tell(service, "1")
+    ended = Ended(kind="request_id", name="1", reason="cancelled")
+    await service.orders.ended(service.gates[0], ended)
+    since = service.now - 600
+
+    narrow = service.orders.open("tellabot", since=since, wide=False)
+    wide = service.orders.open("tellabot", since=since)
+
+    assert (narrow, [order.name for order in wide]) == ([], ["1"])
+    assert service.orders.is_ended("tellabot", "request_id", "1")
+
+
+# The start
 
 
 async def test_what_may_still_get_an_event_is_loaded_at_the_start(run, tmp_path):

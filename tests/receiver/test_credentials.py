@@ -1,0 +1,66 @@
+"""Which headers hold secrets: their values are replaced, all others stay as they came."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.credentials import without_credentials
+
+STORED = "digest:" + "0" * 32
+
+
+def hidden(*headers, own=(), stored=False):
+    return without_credentials(headers, "s", frozenset(own), lambda _value: "#", stored=stored)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("authorization", "proxy-authorization", "cookie", "cookie2", "set-cookie"),
+        *("x-api-key", "x-apikey", "api_key", "x-auth-key", "x-access-token", "x-auth"),
+        *("x-gitlab-token", "x-telegram-bot-api-secret-token", "x-webhook-secret", "x-password"),
+        *("cf-access-jwt-assertion", "x-csrf-token", "x-original-authorization"),
+    ],
+)
+def test_header_that_is_named_like_a_secret_is_hidden(name):
+    """Mutant: the three headers of HTTP alone."""
+    assert hidden((name, "v")) == ((name, "#"),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("content-type", "user-agent", "host", "x-forwarded-for", "x-request-id", "author"),
+        *("x-signature", "x-hub-signature-256", "x-twilio-signature", "webhook-signature"),
+        *("idempotency-key", "smshook-sample", "webhook-id", "x-key-id", "content-encoding"),
+    ],
+)
+def test_other_headers_stay_as_they_came(name):
+    """A signature is no secret, and a sample's is needed for its replay."""
+    assert hidden((name, "v")) == ((name, "v"),)
+
+
+@pytest.mark.parametrize(
+    "value", ["/in/s/token", "https://h.example/hooks/in/s/token?a=b", "/in/%73/token", "/%69n/s/t"]
+)
+def test_header_that_holds_the_callback_url_is_hidden(value):
+    """The token is in it. Mutant: the path as it is written alone."""
+    assert hidden(("referer", value)) == (("referer", "#"),)
+    assert hidden(("referer", "/in/other/token")) == (("referer", "/in/other/token"),)
+
+
+def test_own_header_of_a_source_is_hidden():
+    assert hidden(("x-own", "v"), own=("x-own",)) == (("x-own", "#"),)
+
+
+def test_stored_digest_is_not_digested_again():
+    """Mutant: what a caller sends is taken for a digest."""
+    assert hidden(("cookie", STORED), stored=True) == (("cookie", STORED),)
+    assert hidden(("cookie", STORED)) == (("cookie", "#"),)
+    for value in ("digest:", STORED + "0", STORED.upper(), STORED + "\n"):
+        assert hidden(("cookie", value), stored=True) == (("cookie", "#"),)
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=40))))
+def test_order_and_names_stay_whatever_comes(headers):
+    assert [name for name, _ in hidden(*headers)] == [name for name, _ in headers]

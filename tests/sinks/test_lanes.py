@@ -1,0 +1,81 @@
+import asyncio
+
+import pytest
+
+from journal.event import Delivery
+from sinks.lanes import Lanes, Taken
+
+
+def taken(id_, attempts=0):
+    delivery = Delivery(
+        id=id_, event_id=f"e{id_}", body=b"{}", sink="s", attempts=attempts, accepted_at=0.0
+    )
+    return Taken(delivery, 0.0)
+
+
+def lanes(slots=4):
+    return Lanes(slots, fresh=1000, retried=100)
+
+
+def test_first_attempt_goes_before_retried_ones():
+    """Mutant: one queue."""
+    both = lanes()
+    for id_, attempts in ((1, 3), (2, 1), (3, 0), (4, 0)):
+        both.put(taken(id_, attempts))
+
+    assert [both.pick().delivery.id for _ in range(4)] == [3, 4, 1, 2]
+
+
+@pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 1), (8, 7)])
+def test_one_slot_of_several_is_never_given_to_a_retried_one(slots, most):
+    """Mutant: all slots hang with retried ones, and a fresh code waits for their timeouts."""
+    both = lanes(slots)
+    for id_ in range(10):
+        both.put(taken(id_, 1))
+
+    picked = []
+    while both.has_work():
+        picked.append(both.pick())
+
+    assert len(picked) == most
+    both.put(taken(99))
+    assert both.has_work()
+    both.pick()
+    both.done(picked[0])
+    assert both.has_work()
+
+
+async def test_sender_that_waits_is_woken_by_what_it_may_send():
+    both = lanes(2)
+    waiting = [asyncio.create_task(both.ready()) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    assert both.has_idle_slot()
+    both.put(taken(1, 1))
+    await waiting[0]
+    first = both.pick()
+    both.put(taken(2, 1))
+    await asyncio.sleep(0)
+    assert not waiting[1].done()  # the other slot is for a first attempt
+    both.done(first)
+    await waiting[1]
+
+
+async def test_wake_of_a_cancelled_sender_goes_to_another():
+    """Mutant: it is lost, and a delivery waits for the next one."""
+    both = lanes()
+    first, second = [asyncio.create_task(both.ready()) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    both.put(taken(1))
+    first.cancel()
+    async with asyncio.timeout(30):
+        await second
+
+
+def test_retried_ones_have_places_of_their_own():
+    """Mutant: a backlog of them fills the places that first attempts need."""
+    both = lanes()
+    both.retried.held = 100
+
+    assert (both.retried.room, both.fresh.room) == (0, 1000)

@@ -1,0 +1,209 @@
+"""Recovery and fresh before retried, as invariants over generated histories of a sink.
+
+A real worker on a real journal lives through them in virtual time. A history is how long the sink
+is up and down, which events it refuses although it is up, how long its answers take, its rate and
+its slots. What is checked is read from the attempts that the sink saw.
+"""
+
+import asyncio
+import itertools
+import tempfile
+from pathlib import Path
+
+import msgspec
+from contracts.journal import NOW
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from virtual import VirtualLoop
+from worlds import World
+
+from journal.quantity import Duration, Rate
+from sinks.attempt import Clock
+from sinks.retry import Retry
+from sinks.sink import Failed, Receipt, Sink
+from sinks.worker import Worker
+
+#: After the first attempt nothing is due while a history lasts: each further one is a probe, or was
+#: brought forward.
+ONCE = Retry(schedule=(Duration(0), Duration(36000), Duration(36000)))
+#: Seconds in which nothing more is accepted, and the sink is up.
+AFTERWARDS = 150.0
+#: Journals and threads take no virtual time; sleeps that end together may end in any order.
+TIE = 1e-6
+
+
+class History(msgspec.Struct, frozen=True):
+    #: (is up, seconds), one after the other.
+    spells: tuple[tuple[bool, float], ...]
+    #: Seconds from one event to the next; whether the sink refuses it.
+    arrivals: tuple[tuple[float, bool], ...]
+    #: Seconds that each attempt takes, in turn.
+    takes: tuple[float, ...]
+    slots: int
+    rate: float | None
+    retry: Retry = ONCE
+
+    def is_up(self, at):
+        for up, seconds in self.spells:
+            if at < seconds:
+                return up
+            at -= seconds
+        return True
+
+    @property
+    def lasts(self):
+        return max(sum(seconds for _, seconds in self.spells), sum(gap for gap, _ in self.arrivals))
+
+
+HISTORIES = st.builds(
+    History,
+    spells=st.lists(
+        st.tuples(st.booleans(), st.sampled_from([0.5, 3.0, 10.0, 40.0])), max_size=5
+    ).map(tuple),
+    arrivals=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.1, 0.5, 2.0]), st.sampled_from([False, False, True])),
+        min_size=1,
+        max_size=60,
+    ).map(tuple),
+    takes=st.lists(st.sampled_from([0.0, 0.02, 0.3, 1.5]), min_size=1, max_size=4).map(tuple),
+    slots=st.integers(1, 4),
+    rate=st.sampled_from([None, None, 4.0]),
+)
+
+
+class Tried(msgspec.Struct):
+    event_id: str
+    first: bool
+    began: float
+    ended: float = float("inf")
+    succeeded: bool = False
+
+
+class Life(World):
+    """Both clocks are the loop's; the sink lives as the history says."""
+
+    def __init__(self, path, loop, history):
+        super().__init__(path)
+        self.loop, self.hands, self.history = loop, self, history
+        self.clock = Clock(now=self.now, ticks=loop.time, chance=lambda: 0.0)
+        self.tried, self.accepted_at, self.refused = [], {}, set()
+        self._takes = itertools.cycle(history.takes)
+
+    def now(self):
+        return NOW + self.loop.time()
+
+    @property
+    def at(self):
+        return self.now()
+
+    async def send(self, outgoing):
+        if msgspec.json.decode(outgoing.body)["data"]["text"] == "refused":
+            self.refused.add(outgoing.event_id)
+        first = outgoing.event_id not in {one.event_id for one in self.tried}
+        tried = Tried(outgoing.event_id, first, self.loop.time())
+        self.tried.append(tried)
+        await asyncio.sleep(next(self._takes))
+        tried.ended = self.loop.time()
+        tried.succeeded = self.history.is_up(tried.ended) and outgoing.event_id not in self.refused
+        if not tried.succeeded:
+            raise Failed("status", status=400)
+        return Receipt(status=200)
+
+    async def live(self):
+        await self.start()
+        rate = self.history.rate and Rate(self.history.rate, 1)
+        sink = Sink(concurrency=self.history.slots, rate=rate, retry=self.history.retry)
+        worker = Worker("log", sink, self.journal, self.clock)
+        self.go(worker, self)
+        for gap, is_refused in self.history.arrivals:
+            await asyncio.sleep(gap)
+            at = self.loop.time()
+            # The event's id is made after it may be sent: what is refused is known by its text.
+            text = {"text": "refused"} if is_refused else {}
+            self.accepted_at[await self.accept(worker, **text)] = at
+        await asyncio.sleep(max(0.0, self.history.lasts - self.loop.time()) + AFTERWARDS)
+        await self.end()
+
+
+def lived(history):
+    loop = VirtualLoop()
+    with tempfile.TemporaryDirectory() as folder:
+        life = Life(Path(folder) / "smshook.db", loop, history)
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(life.live())
+    return life
+
+
+def outages(tried):
+    """(begin, end) of each outage that ended: a first attempt failed, and nothing succeeded."""
+    found, down = [], None
+    for one in sorted(tried, key=lambda one: one.ended):
+        if one.succeeded:
+            if down is not None:
+                found.append((down, one.ended))
+            down = None
+        elif one.first and down is None:
+            down = one.ended
+    return found, down
+
+
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
+@given(HISTORIES)
+def test_sink_gets_fresh_first_and_recovers_step_by_step(history):
+    """Mutants: a retried one is picked first; all slots are for retried ones; what a working sink
+    refused is held, and brought forward at each success."""
+    life = lived(history)
+    first = {one.event_id: one for one in life.tried if one.first}
+    again = [one for one in life.tried if not one.first]
+    ended, down = outages(life.tried)
+    event(f"{len(ended)} outages, {'again' if again else 'never again'}")
+
+    # All are tried, and a first attempt waits for no retried one.
+    assert set(first) == set(life.accepted_at)
+    for retried in again:
+        waiting = [
+            id_
+            for id_, at in life.accepted_at.items()
+            if at < retried.began - TIE and first[id_].began > retried.began + TIE
+        ]
+        assert waiting == []
+    # One slot of several is never given to a retried one.
+    for retried in again:
+        beside = [one for one in again if one.began <= retried.began < one.ended - TIE]
+        assert len(beside) <= max(1, history.slots - 1)
+    # What the sink would take is delivered: an outage that is over leaves nothing behind.
+    if down is None:
+        delivered = {one.event_id for one in life.tried if one.succeeded}
+        assert set(life.accepted_at) - delivered <= life.refused
+    # What it refuses is tried again by probes of an outage, and once for each that ended.
+    for event_id in life.refused:
+        unasked = [
+            one.began
+            for one in again
+            if one.event_id == event_id and not is_probed(one.began, life.tried)
+        ]
+        assert len(unasked) <= len(ended)
+
+
+def is_probed(at, tried):
+    """Whether there was an outage then, in which the oldest delivery is tried."""
+    before = [one for one in tried if one.ended <= at + TIE]
+    return outages(before)[1] is not None
+
+
+def test_each_event_is_delivered_once_in_the_longest_history():
+    """An hour of ups and downs with a backlog. Mutant: a delivery that is lost in a lane."""
+    history = History(
+        spells=tuple((n % 2 == 0, 30.0 + n) for n in range(40)),
+        arrivals=tuple((0.0 if n % 7 else 12.0, n % 11 == 0) for n in range(700)),
+        takes=(0.02, 0.3, 0.0),
+        slots=3,
+        rate=None,
+        retry=Retry(),
+    )
+
+    life = lived(history)
+
+    successes = [one.event_id for one in life.tried if one.succeeded]
+    assert len(successes) == len(set(successes))
+    assert set(life.accepted_at) - set(successes) == life.refused
