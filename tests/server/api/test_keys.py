@@ -7,7 +7,7 @@ from journal import Wanted, sqlite_pages
 from journal.quantity import Secret
 from server.api.keys import Keys
 from server.api.listing import Asked
-from server.api.visible import visible
+from server.api.visible import walk
 from server.config import Api, ApiKey
 
 ANY = Wanted()
@@ -249,12 +249,12 @@ async def test_what_tells_of_all_events_is_refused_to_keys_that_see_some(service
 
 
 def pages(service, *, desc, limit, wanted=ANY, **bounds):
-    """All pages that the key `growth` sees, as the places of their events."""
+    """All pages that the key `growth` sees while it has no index, as places of events."""
     access = Keys(service.config.api.keys).access([(b"authorization", GROWTH)])
 
     async def rest(after):
         asked = Asked(limit=limit, desc=desc, after=after)
-        page = await visible(service.journal, access, wanted, asked, **bounds)
+        page = await walk(service.journal, access, wanted, asked, **bounds)
         found = [seq for seq, _ in page.items]
         return [found, *(await rest(page.next_seq) if page.has_more else [])]
 
