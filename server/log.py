@@ -106,6 +106,8 @@ class _Lines:
         #: The last line was cut short, by a full disk.
         self._torn = False
         self._writer: threading.Thread | None = None
+        #: Never set: the writer waits for it for a moment.
+        self._gathering = threading.Event()
 
     def msg(self, line: bytes) -> None:
         if not line:
@@ -154,8 +156,9 @@ class _Lines:
         while True:
             with self._changed:
                 self._changed.wait_for(self._waits)
-            # Under load the lines of many turns are one write, and wake this thread once.
-            time.sleep(_GATHER)
+            # Under load the lines of many turns are one write, and wake this thread once. Not
+            # time.sleep: under libfaketime it can raise EINVAL, which would end this thread.
+            self._gathering.wait(_GATHER)
             with self._changed:
                 said = self._next()
             left = self._write(said)

@@ -61,7 +61,8 @@ class Cursors:
         """The cursors of these places; where nothing stands, of what comes before in the list."""
         wanted = list(places)
         marks = await self._journal.marks(self._kind, wanted, desc=desc)
-        return [self._cursor(*marks.beside.get(place, (0, ""))) for place in wanted]
+        beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
+        return [self._cursor(*beside.get(place, (0, ""))) for place in wanted]
 
     async def page(self, asked: Asked, page: Page[T], show: Callable[[T], S]) -> Listed[S]:
         """A page of the journal, each of its rows as it is shown."""

@@ -38,8 +38,12 @@ async def visible(
             return Page(items=tuple(shown), next_seq=shown[-1][0], has_more=True)
         after, looked_at = page.next_seq, looked_at + at_once
         # A page that is not full and not the last one: the journal has looked far enough.
-        if not page.has_more or len(page.items) < at_once or looked_at >= most:
-            return Page(items=tuple(found), next_seq=after, has_more=page.has_more)
+        if not page.has_more:
+            # Not where the journal ends: a cursor that moves would tell of what is hidden.
+            place = found[-1][0] if found else asked.after or 0
+            return Page(items=tuple(found), next_seq=place, has_more=False)
+        if len(page.items) < at_once or looked_at >= most:
+            return Page(items=tuple(found), next_seq=after, has_more=True)
 
 
 def is_visible(access: Access, body: bytes) -> bool:

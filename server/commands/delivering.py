@@ -32,7 +32,7 @@ from .listing import (
     second,
     segment,
 )
-from .reading import events, state_cell, waits_for
+from .reading import events, print_attempts, state_cell, waits_for
 from .service import connect, connection_options
 from .table import Column, id_cell
 from .times import relative
@@ -111,7 +111,8 @@ def _last(attempts: Sequence[Mapping[str, Any]]) -> str | None:
     last = attempts[-1]
     words = [str(word) for word in (last["error"], last["status"]) if word is not None]
     how = " ".join(words) if words and last["outcome"] != "delivered" else last["outcome"]
-    return how if len(attempts) == 1 else f"{how}, {len(attempts)} tries"
+    tries = sum(not attempt.get("probe", False) for attempt in attempts)
+    return how if tries == 1 else f"{how}, {tries} tries"
 
 
 def _how(attempt: Mapping[str, Any]) -> str:
@@ -120,7 +121,7 @@ def _how(attempt: Mapping[str, Any]) -> str:
     return " ".join(str(word) for word in words if word is not None)
 
 
-@deliveries.command("show", example="deliveries show 4711")
+@deliveries.command("show", example="deliveries show 45d7bd81")
 @click.argument("delivery_id", metavar="ID", type=typed_id)
 @output_option
 @connection_options
@@ -138,17 +139,18 @@ def show_delivery(url: str | None, key: str | None, output: str, delivery_id: st
     print_fields({name: value for name, value in item.items() if name != "attempts"})
     if item["attempts"]:
         click.echo()
-        rows = [
-            list({**attempt, "at": second(attempt["at"])}.values()) for attempt in item["attempts"]
-        ]
-        print_table(list(item["attempts"][0]), rows, none="", whole=True)
+        print_attempts(item["attempts"])
+    for attempt in item["attempts"]:
+        if attempt["answer"]:
+            click.echo()
+            click.echo(plain(f"answer at {second(attempt['at'])}: {attempt['answer']}"))
 
 
 def _delivery(client: Client, typed: str) -> str:
     return f"/v1/deliveries/{resolve(client, 'delivery', '/v1/deliveries', typed)}"
 
 
-@deliveries.command("retry", example="deliveries retry 4711 4712")
+@deliveries.command("retry", example="deliveries retry 45d7bd81 68c6cb0f")
 @click.argument("delivery_ids", metavar="ID...", nargs=-1, required=True, type=typed_id)
 @connection_options
 def retry(url: str | None, key: str | None, delivery_ids: Sequence[str]) -> None:

@@ -24,9 +24,9 @@ from .command import (
     print_table,
 )
 from .ids import resolve, typed_id
+from .reading import waits_for
 from .service import connect, connection_options, settings
 from .table import Cell, Column, id_cell
-from .times import relative
 
 #: An id, or the end of one. A file of that name goes first.
 _ID = re.compile(r"…?[0-9a-f-]{6,36}", re.IGNORECASE)
@@ -244,10 +244,8 @@ def _print_accepted(judged: _Judged) -> None:
     if waiting:
         click.echo()
     for item in waiting:
-        reason = item.get("waits_for") or "its turn"
-        when = relative(item["next_at"])
-        text = f"{item['sink']}: pending, waits for {reason}"
-        click.echo(plain(f"{text} ({when})" if when else text))
+        reason = waits_for(item) or "its turn"
+        click.echo(plain(f"{item['sink']}: pending, waits for {reason}"))
 
 
 def _rows(answers: Sequence[_Answer]) -> Iterator[tuple[Any, ...]]:

@@ -133,7 +133,10 @@ def show_event(url: str | None, key: str | None, output: str, event_id: str, *, 
     print_fields(dict(_flat(whole["event"])))
     _print_section("duplicates", whole["duplicates"])
     _print_section("deliveries", [_delivery(delivery) for delivery in whole["deliveries"]])
-    _print_section("attempts", list(_attempts(whole["deliveries"])))
+    attempts = list(_attempts(whole["deliveries"]))
+    if attempts:
+        click.echo("\nattempts")
+        print_attempts(attempts)
     _print_section("routes", whole["routes"])
     if raw:
         _print_callback(whole["raw"])
@@ -158,9 +161,11 @@ def _delivery(delivery: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def waits_for(delivery: Mapping[str, Any]) -> str | None:
     """What a pending delivery is waiting for, and until when: `retry in 4 min`."""
-    when = relative(delivery["next_at"])
-    reason = delivery.get("waits_for")
-    return " ".join(word for word in (reason, when) if word) or None
+    reason, when = delivery.get("waits_for"), relative(delivery["next_at"])
+    if reason is None:
+        return when
+    # A time that has passed is not what it waits for: a pause, say, has no known end.
+    return f"{reason} {when}" if when and when.startswith("in ") else str(reason)
 
 
 _COLORS = {
@@ -189,7 +194,38 @@ def state_cell(state: str, more: str = "") -> Cell:
 def _attempts(deliveries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for delivery in deliveries:
         for attempt in delivery["attempts"]:
-            yield {"sink": delivery["sink"], **attempt, "at": second(attempt["at"])}
+            yield {"sink": delivery["sink"], **attempt}
+
+
+def print_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Print one row for each attempt, with its sink where they have different ones."""
+    of_sinks = [Column("sink", 6)] if "sink" in attempts[0] else []
+    rows = [
+        (
+            *([attempt["sink"]] if of_sinks else []),
+            second(attempt["at"]),
+            *(attempt[name] for name in ("outcome", "status", "error")),
+            f"{attempt['took_ms']:.0f} ms",
+            _probes(attempt),
+        )
+        for attempt in attempts
+    ]
+    print_table((*of_sinks, *_ATTEMPTS), rows, none="")
+
+
+_ATTEMPTS = (
+    Column("at"),
+    Column("outcome"),
+    Column("status", rank=1),
+    Column("error", 8),
+    Column("took", rank=2),
+    Column("probes", rank=3),
+)
+
+
+def _probes(attempt: Mapping[str, Any]) -> int | None:
+    """How many probes a row stands for; they are no attempts of the schedule."""
+    return attempt.get("count", 1) if attempt.get("probe") else None
 
 
 def _print_section(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -133,6 +133,23 @@ async def test_a_page_goes_on_where_events_are_missing(run, tmp_path, before):
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_hidden_events_do_not_move_a_cursor(service, order):
+    """Mutant: `next_cursor` is where the journal ends, and tells when something hidden comes."""
+    asked = {"order": order}
+    answers = []
+    for _ in range(3):
+        answers.append((await service.ask("/v1/events", "growth", params=asked)).json())
+        await service.hero()
+    seen = await service.sms()
+    after = {"after": answers[0]["next_cursor"]}
+    found = (await service.ask("/v1/events", "growth", params=after)).json()
+
+    assert answers == [{"data": [], "next_cursor": after["after"], "has_more": False}] * 3
+    assert [item["event"]["id"] for item in found["data"]] == [seen]
+    assert found["next_cursor"] == found["data"][0]["cursor"]
+
+
 async def service_cursors(service, places, *, desc):
     """The cursors that the list of events gives out for those places."""
     return await Cursors(service.identity, service.journal, "events").at(places, desc=desc)
