@@ -1,6 +1,7 @@
 """Files that are on disk when a command says so: a power cut leaves the whole file or none."""
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     """Make it and those above it, each on disk in the one above. Raises OSError."""
     if folder.is_dir():
         return
+    if os.path.lexists(folder):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     make_folder(folder.parent)
     folder.mkdir(mode=mode, exist_ok=True)
     sync_folder(folder.parent)

@@ -100,6 +100,8 @@ def taken(folder: Path) -> dict[str, tuple[str, str]]:
             _run(folder, *command.split())
         service.wait_for("duplicate")
         service.wait_for("crm failed")
+        # Before the retries of the sink that is down fill the screen.
+        pictures["serve"] = "make run", _as_in_a_clone(service.text)
         for picture, command in (
             ("events", "events list"),
             ("deliveries", "deliveries list"),
@@ -107,7 +109,6 @@ def taken(folder: Path) -> dict[str, tuple[str, str]]:
             ("sources", "sources list"),
         ):
             pictures[picture] = f"smshook {command}", _run(folder, *command.split())
-    pictures["serve"] = "make run", _as_in_a_clone(service.text)
     return pictures
 
 

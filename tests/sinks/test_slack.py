@@ -318,4 +318,4 @@ async def test_it_trusts_the_authority_that_it_names(tmp_path):
             with pytest.raises(Failed) as failure:
                 await send(outgoing(2))
 
-    assert (receipt.status, failure.value.word) == (200, "tls")
+    assert (receipt.status, failure.value.word) == (200, "tls_untrusted")
