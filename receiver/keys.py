@@ -7,6 +7,7 @@ import msgspec
 
 from journal.canonical import canonical_code, canonical_text
 
+from .codes import read_code
 from .source import Key
 from .times import FIRST, Stated
 
@@ -43,13 +44,18 @@ def sent(stated: Stated | None, raw: str) -> Sent:
 def in_any_spelling(
     make: Callable[[str, str], tuple[Key, ...]], text: str, code: str = ""
 ) -> tuple[Key, ...]:
-    """Return what `make` gives for the text and the code as sent, and in one spelling for all.
+    """Return what `make` gives for the text and the code as sent, in one spelling, and as read.
 
-    The first ones are those that stored events have; so the second are added where they differ.
+    As read: a text that came in the code field, or a code that only the text has. The first keys
+    are those that stored events have; so the others are added where they differ.
     """
-    raw = make(text, code)
-    plain = make(canonical_text(text), canonical_code(code))
-    return (*raw, *(key for key in plain if key not in raw))
+    read_as, text_as = read_code(code, text)
+    made = (
+        *make(text, code),
+        *make(canonical_text(text), canonical_code(code)),
+        *make(canonical_text(text_as or ""), canonical_code(read_as or "")),
+    )
+    return tuple(dict.fromkeys(made))
 
 
 def keys(

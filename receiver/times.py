@@ -18,6 +18,7 @@ _WRITTEN = re.compile(
 #: Hours from UTC. EST and EDT are TellABot's; they tell autumn's doubled hour.
 _NAMED = {"Z": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4}
 _EPOCH = re.compile(r"([0-9]{1,11})(\.[0-9]{1,12})?")
+_PLUS_LOST = re.compile(r"([0-9-]{10}[T ][0-9:]{8}(?:\.[0-9]{1,9})?) ([0-9]{2}:[0-9]{2})")
 _MILLISECONDS = re.compile(r"([0-9]{9,11})([0-9]{3})")
 #: SMSPool's `2026-11-21 07:05:09pm`.
 _OF_TWELVE = re.compile(r"(.{10} )([0-9]{2})(:[0-9]{2}:[0-9]{2}) ?([ap])m", re.IGNORECASE)
@@ -84,13 +85,23 @@ def written(text: str) -> Stated | None:
 
 
 def any_written(text: str) -> Stated | None:
-    """As `written` and `epoch`, or milliseconds since 1970, or `2026-11-21 07:05:09pm`."""
+    """As `written` and `epoch`, or milliseconds since 1970, or `2026-11-21 07:05:09pm`.
+
+    Also `2026-11-21T07:05:09 03:00`: a form whose `+` was not escaped.
+    """
     if (match := _MILLISECONDS.fullmatch(text)) is not None:
         return epoch(f"{match[1]}.{match[2]}")
     if (match := _OF_TWELVE.fullmatch(text)) is not None:
         hour = _hour_of_day(int(match[2]), match[4].lower())
         return None if hour is None else written(f"{match[1]}{hour:02d}{match[3]}")
+    if (match := _PLUS_LOST.fullmatch(text)) is not None:
+        return written(f"{match[1]}+{match[2]}")
     return written(text) or epoch(text)
+
+
+def lost_its_plus(text: str) -> bool:
+    """Whether it is a time that the first versions did not read: its `+` became a blank."""
+    return _PLUS_LOST.fullmatch(text) is not None
 
 
 def _hour_of_day(hour: int, half: str) -> int | None:

@@ -22,6 +22,8 @@ _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 DEADLINE = 9.4
 #: Descriptors that connections never take.
 RESERVED = 128
+#: The same under a limit so low that half of it is in use at the start.
+_SPARE = 8
 _MOST_CONNECTIONS = 20_000
 
 
@@ -68,13 +70,21 @@ def descriptor_limit() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
-def most_connections(configured: int | None, descriptors: int) -> int:
-    """How many connections may be open where so many files may.
+def descriptors_in_use() -> int:
+    """How many files this process has open; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        return sum(1 for _ in Path("/dev/fd").iterdir())
+    return 0
+
+
+def most_connections(configured: int | None, descriptors: int, in_use: int = 0) -> int:
+    """How many connections may be open where so many files may, and so many are.
 
     The rest is kept for the journal, sinks and polls, whatever is configured.
     """
     if configured is None:
-        return max(1, min(_MOST_CONNECTIONS, descriptors // 2))
+        half = min(_MOST_CONNECTIONS, descriptors // 2)
+        return max(1, min(half, descriptors - in_use - _SPARE))
     return max(1, min(configured, descriptors - RESERVED))
 
 

@@ -54,7 +54,7 @@ from .full_disk import open_when_there_is_room
 from .identity import Chance, Identity
 from .orders import Orders
 from .pipeline import Pipeline
-from .process import Ending, descriptor_limit, leave, most_connections, notify
+from .process import Ending, descriptor_limit, descriptors_in_use, leave, most_connections, notify
 from .sink_runner import SinkRunner
 from .watching import Watching
 
@@ -352,7 +352,7 @@ async def _listening(service: Service, sockets: Sequence[socket.socket]) -> list
         service.pipeline.reject(reason, "", peer, service.pipeline.request_id())
 
     server = service.config.server
-    most = most_connections(server.connections, descriptor_limit())
+    most = most_connections(server.connections, descriptor_limit(), descriptors_in_use())
     once = Sampled(time.monotonic, Rate(count=1, per=60))
 
     def full() -> None:

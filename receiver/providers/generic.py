@@ -22,7 +22,7 @@ from ..services import service
 from ..signed import Basic, HeaderSecret, Hmac, Twilio, standard
 from ..source import Answer, Callback, Fields, Happening, Key, Malformed, Sample, Source
 from ..texts import links
-from ..times import Stated, any_written, time_from, zone
+from ..times import Stated, any_written, lost_its_plus, time_from, zone
 
 _PATH = re.compile(r"[^.\s]+(\.[^.\s]+){0,15}")
 _LONGEST_PATH = 128
@@ -337,7 +337,9 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         path = mapped.paths.time
         text = mapped.text(path)
         stated = any_written(text) if text is not None else None
-        when = sent(stated, mapped.raw(path))
+        # Keys of times that the first versions did not read stay as they were.
+        keyed = None if lost_its_plus(text or "") else stated
+        when = sent(keyed, mapped.raw(path))
         if stated is not None and stated.makes_sense(zone(self.timezone), callback.received):
             return stated, when
         if text is not None and path is not None:

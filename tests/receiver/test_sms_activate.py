@@ -289,10 +289,12 @@ def test_one_instant_is_one_key_however_its_offset_is_written():
         ({"code": "123-45"}, {}),
         ({"code": "G-12345"}, {"code": " 12345"}),
         ({"id": "5", "code": "123 45"}, {"id": "5"}),
+        ({"code": None}, {}),
+        ({"text": "", "code": "Your code is 12345"}, {}),
     ],
 )
 def test_a_message_in_another_spelling_has_a_key_in_common(fields, same):
-    """Mutant: texts and codes stand in keys as sent only."""
+    """Mutants: texts and codes stand in keys as sent only; no keys from text and code as read."""
     first, second = ({**SMS, **one} for one in (fields, same))
 
     assert set(keys(first, source=HeroSms())) & set(keys(second, source=HeroSms()))

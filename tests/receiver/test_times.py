@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver import times
 from receiver.keys import Sent, keys, sent, windows
 from receiver.source import Key
 from receiver.times import epoch, time_from, written, zone
@@ -195,3 +196,11 @@ def test_the_two_windows_of_one_number_are_not_the_same():
     first, second = windows(("a",), RECEIVED)
 
     assert first != second
+
+
+def test_a_time_whose_plus_became_a_blank_has_its_offset():
+    """A form with an unescaped `+`. Mutant: the time is not read, and is that of arrival."""
+    spaced, plus = "2026-11-29T12:00:00.5 03:00", "2026-11-29T12:00:00.5+03:00"
+
+    assert times.any_written(spaced) == times.any_written(plus)
+    assert times.written(spaced) is None

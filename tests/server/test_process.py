@@ -204,6 +204,17 @@ def test_connections_are_half_of_the_descriptors(configured, descriptors, most):
     assert most_connections(configured, descriptors) == most
 
 
+@pytest.mark.parametrize(
+    ("descriptors", "in_use", "most"), [(40, 23, 9), (24, 23, 1), (256, 30, 128)]
+)
+def test_descriptors_in_use_are_not_given_to_connections(descriptors, in_use, most):
+    """Under `ulimit -n 40` half was more than was free: the kernel reset every callback.
+
+    Mutant: half of the limit, whatever is in use.
+    """
+    assert most_connections(None, descriptors, in_use) == most
+
+
 @given(st.none() | st.integers(1), st.integers(1))
 def test_some_connection_and_some_descriptor_are_always_left(configured, descriptors):
     most = most_connections(configured, descriptors)
