@@ -33,7 +33,7 @@ def resident(service):
 async def test_hostile_sink_costs_only_its_own_deliveries(tmp_path):
     """Every fault, many times, eight at once, while a second sink delivers everything.
 
-    Mutant: no deadline of an attempt; the endless ones take all eight slots.
+    The mutants are those of tests/sinks/test_faults.py, which meets each fault once.
     """
     chance = random.Random(2026)
 
