@@ -450,7 +450,7 @@ routes:
   a: {to: [a], when: {data.service.key: [linemessenger, google]}}
   b: {to: [a], when: {data.service.name: {$eq: TikTok/Douyin}}}
   c: {to: [a], when: {data.service.key: bip}}
-api: {keys: {k: {key: 0123456789abcdef, scopes: [admin], when: {data.service.key: vkcom}}}}
+api: {keys: {k: {key: 0123456789abcdef, scopes: ['events:read'], when: {data.service.key: vkcom}}}}
 """,
     )
 
