@@ -12,7 +12,8 @@ import time
 import pytest
 import trustme
 from contracts.journal import planned, record
-from endpoint import Endpoint, endpoint, hang, reply, reset, server_tls
+from endpoint import Endpoint, endpoint, server_tls
+from hostile import DELIVERED, FAULTS, OK, TIMED_OUT, saying
 
 from journal.event import State
 from journal.quantity import Duration, Secret
@@ -72,10 +73,24 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(sink, folder):
+    async with opened(folder) as journal, working("out", sink, journal) as run:
+        yield run
+
+
+@contextlib.asynccontextmanager
+async def opened(folder):
     journal = await SQLiteJournal.open(
         folder / "smshook.db", seal="seal", now=time.time(), version="0.1.0"
     )
-    worker = Worker("out", sink, journal, real_clock(lambda: 0.0))
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+@contextlib.asynccontextmanager
+async def working(name, sink, journal):
+    worker = Worker(name, sink, journal, real_clock(lambda: 0.0))
     async with sink.open() as send:
         task = asyncio.create_task(worker.run(send))
         try:
@@ -83,66 +98,6 @@ async def running(sink, folder):
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await journal.close()
-
-
-DELIVERED = (State.DELIVERED, 200, None)
-TIMED_OUT = (State.DEAD, None, "timeout")
-BROKEN = (State.DEAD, None, "protocol")
-
-
-def saying(*parts, after=b"", every=0.0):
-    """Write these, then `after` for ever."""
-
-    async def answer(_request, connection):
-        for part in parts:
-            connection.write(part)
-        while after:
-            connection.write(after)
-            await connection.drain()
-            await asyncio.sleep(every)
-
-    return answer
-
-
-OK = b"HTTP/1.1 200 OK\r\n"
-CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
-CHUNK = b"10000\r\n" + b"x" * 65536 + b"\r\n"
-FAULTS = {
-    "it takes the request and says nothing": (hang, TIMED_OUT),
-    "it resets the connection": (reset, BROKEN),
-    "a byte of header a second": (saying(OK, after=b"x", every=1), TIMED_OUT),
-    "a byte of body a second": (
-        saying(OK, b"Content-Length: 99\r\n\r\n", after=b"x", every=1),
-        DELIVERED,
-    ),
-    "a body without end": (saying(OK, CHUNKED, after=CHUNK), DELIVERED),
-    "a body without end behind a failure": (
-        saying(b"HTTP/1.1 500 No\r\n", CHUNKED, after=CHUNK),
-        (State.DEAD, 500, "status"),
-    ),
-    "a body of 1 GB": (
-        saying(OK, b"Content-Length: 1073741824\r\n\r\n", after=b"x" * 65536),
-        DELIVERED,
-    ),
-    "a header of 10 MB": (saying(OK, b"X: ", b"x" * 10_000_000, b"\r\n\r\n"), BROKEN),
-    "a header without end": (saying(OK, after=b"X: " + b"x" * 8192 + b"\r\n"), BROKEN),
-    "a hundred thousand headers": (saying(OK, b"X: x\r\n" * 100_000, b"\r\n"), BROKEN),
-    "answers that are none, without end": (
-        saying(after=b"HTTP/1.1 100 Continue\r\n\r\n" * 100, every=0.01),
-        TIMED_OUT,
-    ),
-    "a redirect to itself": (
-        reply(302, headers={"Location": "/"}),
-        (State.DEAD, 302, "status"),
-    ),
-    "no HTTP": (saying(b"SSH-2.0-OpenSSH_9.2\r\n"), BROKEN),
-    "a body that is cut short": (
-        saying(OK, b"Content-Length: 99\r\nConnection: close\r\n\r\nx"),
-        DELIVERED,
-    ),
-    "chunks that are none": (saying(OK, CHUNKED, b"zz\r\n"), DELIVERED),
-}
 
 
 @pytest.mark.parametrize(("fault", "expected"), FAULTS.values(), ids=FAULTS)
@@ -158,8 +113,46 @@ async def test_a_fault_costs_its_own_delivery_and_not_the_next(tmp_path, fault, 
 
         assert (await sink.settled(first), await sink.settled(second)) == (expected, DELIVERED)
         assert [request.headers["webhook-id"] for request in end.requests] == [first, second]
+        assert all("cookie" not in request.headers for request in end.requests)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown < ROOM * 1024
+
+
+#: They never end by themselves, and cost their sink its whole timeout, here an hour.
+ENDLESS = {
+    name: FAULTS[name][0]
+    for name in (
+        "it takes the request and says nothing",
+        "a byte of header a second",
+        "answers that are none, without end",
+    )
+}
+
+
+@pytest.mark.parametrize("fault", ENDLESS.values(), ids=ENDLESS)
+async def test_hostile_sink_delays_no_other(tmp_path, fault):
+    """The other sink delivers twenty events while the attempt at the hostile one lasts.
+
+    Mutant: one lock around the attempts of all sinks.
+    """
+    async with (
+        opened(tmp_path) as journal,
+        endpoint() as bad,
+        endpoint() as good,
+        working("bad", to(bad.url, timeout=Duration(3600)), journal) as hostile,
+        working("good", to(good.url, timeout=Duration(3600)), journal) as other,
+    ):
+        bad.says(fault)
+        stuck = await hostile.owe()
+        async with asyncio.timeout(SOON):
+            while not bad.inside:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+
+        events = [await other.owe() for _ in range(20)]
+
+        assert [await other.settled(each) for each in events] == [DELIVERED] * 20
+        (kept,) = (await journal.event(stuck)).deliveries
+        assert (kept.state, bad.inside) == (State.SENDING, 1)
 
 
 async def test_a_body_that_trickles_costs_its_own_patience_and_not_the_timeout(
@@ -224,6 +217,22 @@ async def test_a_server_that_accepts_and_never_shakes_hands(tmp_path):
             await stalled.aclose()
             async with endpoint(port=port, tls=server_tls(authority)):
                 assert await sink.settled(await sink.owe()) == DELIVERED
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"\x15\3\3\0\2\2\x28", b"HTTP/1.1 200 OK\r\n\r\n", bytes(range(128, 256)) * 64],
+    ids=["alert", "plain-http", "chance"],
+)
+async def test_handshake_that_is_none_fails_with_tls(tmp_path, said):
+    async with endpoint() as end, running(to(f"https://localhost:{end.port}"), tmp_path) as sink:
+        end.greeting = said
+
+        first, second = await sink.owe(), await sink.owe()
+
+        failed = (State.DEAD, None, "tls")
+        assert [await sink.settled(each) for each in (first, second)] == [failed, failed]
+        assert end.requests == []
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,61 @@
+"""The product, broken on purpose: `kills.py MUTANT`, then the arguments of the command."""
+
+import gzip
+import sys
+from contextlib import asynccontextmanager
+
+from journal import sqlite_open
+from server.cli import main
+from sinks import file
+from sinks.sink import Receipt
+from sinks.worker import Worker
+
+initialize, release_taken = Worker.__init__, sqlite_open._release_taken
+
+
+def without_order(self, *args, **named):
+    """A worker that ignores `ordered_by`."""
+    initialize(self, *args, **named)
+    self._order = None
+
+
+@asynccontextmanager
+async def confirm_first(self):
+    """A file sink that confirms a delivery before its line is written."""
+    async with file.appending(self.path, self.rotate) as append:
+
+        async def send(outgoing):
+            append(outgoing.body + b"\n").add_done_callback(lambda done: done.exception())
+            return Receipt()
+
+        yield send
+
+
+def compress_in_place(self):
+    """A rotation that removes the plain file before the compressed one is whole."""
+    plain, compressed = self._aside(1)
+    data = plain.read_bytes()
+    plain.unlink()
+    with gzip.open(compressed, "wb") as target:
+        for line in data.splitlines(keepends=True):
+            target.write(line)
+            target.flush()
+            self._fsync(target.fileno())
+
+
+def release_all(conn, now):
+    """A start that makes everything due that waits for its turn."""
+    release_taken(conn, now)
+    conn.execute(
+        "update deliveries set due_at = ? where state = 'pending' and due_at is null", (now,)
+    )
+
+
+MUTANTS = {
+    "without_order": (Worker, "__init__", without_order),
+    "confirm_first": (file.File, "open", confirm_first),
+    "compress_in_place": (file._File, "_compress_newest", compress_in_place),
+    "release_all": (sqlite_open, "_release_taken", release_all),
+}
+setattr(*MUTANTS[sys.argv.pop(1)])
+main()
