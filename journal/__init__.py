@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -278,6 +278,11 @@ class TokenUse(msgspec.Struct, frozen=True, kw_only=True):
     last_at: float
 
 
+#: The filters of API keys: by digest, a predicate over an event as plain JSON values. The digest
+#: changes whenever the predicate may answer differently.
+Filters = Mapping[str, Callable[[Mapping[str, Any]], bool]]
+
+
 class Journal(Protocol):
     """Where events and what they owe are kept. Every back end passes `contracts/journal.py`.
 
@@ -322,6 +327,14 @@ class Journal(Protocol):
         """Replace secrets in the headers of so many stored callbacks; whether work is left.
 
         `hidden` takes a source and headers, and returns what may be stored of them. Raises
+        Unavailable: ask again.
+        """
+        ...
+
+    async def index_visible(self, *, limit: int = 500) -> bool:
+        """Index `limit` stored events for the filters of API keys; return whether work is left.
+
+        Rows of filters that are no longer configured are removed, `limit` at a time. Raises
         Unavailable: ask again.
         """
         ...
@@ -549,6 +562,22 @@ class Journal(Protocol):
         """The events a reader asks for, from a place on."""
         ...
 
+    async def visible_events(
+        self, shown_to: str, wanted: Wanted, *, after: int | None, limit: int, desc: bool
+    ) -> Page[bytes] | None:
+        """Those of `events` that the filter of that digest shows; None: it is not indexed yet.
+
+        The work, the places and `has_more` depend on no other event.
+        """
+        ...
+
+    async def is_visible(self, shown_to: str, event_id: str) -> bool | None:
+        """Whether the filter of that digest shows the event; None: it is not indexed yet.
+
+        A hidden event takes the same work as one that does not exist.
+        """
+        ...
+
     async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
         """What stands at these places of a list.
 
@@ -610,6 +639,7 @@ __all__ = [
     "Delivery",
     "Duplicate",
     "Event",
+    "Filters",
     "Journal",
     "Kept",
     "KeptDelivery",

@@ -10,6 +10,7 @@ from typing import Any, cast
 from . import (
     AccountBalance,
     Arrival,
+    Filters,
     Kept,
     KeptDelivery,
     KeptOrder,
@@ -35,6 +36,7 @@ from . import (
     sqlite_orders,
     sqlite_pages,
     sqlite_read,
+    sqlite_visible,
 )
 from .commit import GroupCommit, Unavailable
 from .event import Attempt, Delivery, State
@@ -67,10 +69,12 @@ from .sqlite_outbox import (
     Take,
 )
 from .sqlite_read import Reader
+from .sqlite_visible import NO_FILTERS
 from .sqlite_write import (
     BatchWriter,
     Dismiss,
     Hide,
+    IndexVisible,
     Keep,
     LogIsClean,
     Note,
@@ -128,6 +132,7 @@ class SQLiteJournal:
         version: str,
         broken: Callable[[], None] = lambda: None,
         beside: Sequence[Path] = (),
+        filters: Filters = NO_FILTERS,
     ) -> "SQLiteJournal":
         """Open or make it, bring its schema up to date, and count this start.
 
@@ -135,13 +140,14 @@ class SQLiteJournal:
         with: another one than the journal was made with raises WrongJournal, a file that cannot be
         opened Unavailable (NoRoom on a full disk), one that must not be touched again Broken.
         `broken` is called once, when nothing may be written any more. `beside`: files that must
-        stay where they are while it is open, as the journal's own must.
+        stay where they are while it is open, as the journal's own must. `filters`: those of all API
+        keys; call `index_visible` until it returns False.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
         def opened() -> Begun:
             with errors_named(path):
-                return begin(path, seal=seal, now=now, version=version)
+                return begin(path, seal=seal, now=now, version=version, filters=filters)
 
         try:
             begun = await asyncio.get_running_loop().run_in_executor(thread, opened)
@@ -193,6 +199,9 @@ class SQLiteJournal:
             await self._commits.submit(LogIsClean())
             return False
         return True
+
+    async def index_visible(self, *, limit: int = 500) -> bool:
+        return bool(await self._commits.submit(IndexVisible(limit), patient=True))
 
     @property
     def waiting(self) -> int:
@@ -399,6 +408,20 @@ class SQLiteJournal:
     ) -> Page[bytes]:
         return await self._reader.ask(
             lambda conn: sqlite_read.events(conn, wanted, after=after, limit=limit, desc=desc)
+        )
+
+    async def visible_events(
+        self, shown_to: str, wanted: Wanted, *, after: int | None, limit: int, desc: bool
+    ) -> Page[bytes] | None:
+        return await self._reader.ask(
+            lambda conn: sqlite_read.visible_events(
+                conn, shown_to, wanted, after=after, limit=limit, desc=desc
+            )
+        )
+
+    async def is_visible(self, shown_to: str, event_id: str) -> bool | None:
+        return await self._reader.ask(
+            lambda conn: sqlite_visible.is_visible(conn, shown_to, event_id)
         )
 
     async def marks(self, kind: str, places: Sequence[int], *, desc: bool) -> Marks:

@@ -10,7 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from . import Filters
 from .commit import Broken, Unavailable
+from .sqlite_visible import NO_FILTERS, configure
 from .sqlite_write import BUSY_MS, checkpoint, error_name, judged
 from .without import without
 
@@ -160,7 +162,9 @@ class Begun(NamedTuple):
     identity: str
 
 
-def begin(path: Path, *, seal: str, now: float, version: str) -> Begun:
+def begin(
+    path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
+) -> Begun:
     """In the writing thread: everything owned by an earlier start is due at once."""
     conn = _connect(path)
     with _closed_after(conn):
@@ -172,6 +176,7 @@ def begin(path: Path, *, seal: str, now: float, version: str) -> Begun:
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
         _release_taken(conn, now)
+        configure(conn, filters)
         conn.execute("commit")
         # What a start finds in the log may never have reached the disk: now it has.
         _write_back(conn)

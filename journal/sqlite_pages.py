@@ -44,7 +44,7 @@ def page(
     (newest,) = conn.execute(f"select coalesce(max({place}), 0) from {sought.table}").fetchone()  # noqa: S608 - our words
     begin = (newest + 1 if desc else 0) if after is None else after
     span = sought.within(newest)
-    first, last = _window(begin, span, desc=desc, whole=sought.indexed)
+    first, last = window(begin, span, desc=desc, whole=sought.indexed)
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
     values = [value for _, given in sought.conditions for value in given]
     # A plus keeps SQLite from walking the table by its key where an index leads to a few rows.
@@ -92,7 +92,8 @@ def marks(conn: sqlite3.Connection, kind: str, places: Sequence[int], *, desc: b
     )
 
 
-def _window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int]:
+def window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int]:
+    """Return the first and last place to look at from `begin` on; `whole`: to the list's end."""
     if desc:
         last = min(begin - 1, span.last)
         return (span.lowest if whole else max(span.lowest, last - WINDOW + 1)), last

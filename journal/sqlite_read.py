@@ -21,6 +21,7 @@ from . import (
     Stats,
     TokenUse,
     Wanted,
+    sqlite_visible,
 )
 from .commit import Broken, Unavailable
 from .event import SUBJECTS, State
@@ -177,6 +178,26 @@ def events(
     )
     return page(
         conn, sought, lambda row: bytes(row[0].encode()), after=after, limit=limit, desc=desc
+    )
+
+
+def visible_events(
+    conn: sqlite3.Connection,
+    shown_to: str,
+    wanted: Wanted,
+    *,
+    after: int | None,
+    limit: int,
+    desc: bool,
+) -> Page[bytes] | None:
+    filter_ = sqlite_visible.complete(conn, shown_to)
+    if filter_ is None:
+        return None
+    (newest,) = conn.execute("select coalesce(max(seq), 0) from events").fetchone()
+    conditions, _ = _conditions(wanted)
+    within = span(conn, newest, since=wanted.since, until=wanted.until)
+    return sqlite_visible.page(
+        conn, filter_, conditions, within, after=after, limit=limit, desc=desc
     )
 
 

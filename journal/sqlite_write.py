@@ -35,6 +35,7 @@ from .sqlite_outbox import Outbox, OutboxOp, OutboxResult, Owing, Shift, Shiftin
 from .sqlite_rows import add, insert, owners
 from .sqlite_times import TOLERATED, newest_possible, note_disorder
 from .sqlite_twins import claim, gain, note
+from .sqlite_visible import fill
 
 #: The channel of what was asked for.
 _POLL = "poll"
@@ -97,13 +98,20 @@ class LogIsClean(msgspec.Struct, frozen=True):
     """Note that the log holds no page from before secrets were replaced."""
 
 
+class IndexVisible(msgspec.Struct, frozen=True):
+    """Look at so many stored events for the filters of API keys."""
+
+    limit: int
+
+
 class Note(msgspec.Struct, frozen=True):
     moment: str
     at: float
 
 
 _OrderOp = Place | Cancel | Expire | Lapse | Move | SetBalance
-Op = Hide | LogIsClean | Note | Record | Keep | Dismiss | Touch | Reject | _OrderOp | OutboxOp
+_ChoreOp = Hide | LogIsClean | IndexVisible
+Op = _ChoreOp | Note | Record | Keep | Dismiss | Touch | Reject | _OrderOp | OutboxOp
 Result = Recorded | Quarantined | Placed | Order | OutboxResult
 
 
@@ -571,6 +579,10 @@ class _Batch:
     def log_is_clean(self, _op: LogIsClean) -> None:
         log_is_clean(self._conn)
 
+    def index_visible(self, op: IndexVisible) -> bool:
+        self._flush_rows()
+        return fill(self._conn, op.limit)
+
     def note(self, op: Note) -> None:
         self._conn.execute(
             "insert into moments values (?, ?) on conflict do update set at = excluded.at",
@@ -603,6 +615,7 @@ _VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
     Note: _Batch.note,
     Hide: _Batch.hide,
     LogIsClean: _Batch.log_is_clean,
+    IndexVisible: _Batch.index_visible,
 }
 
 

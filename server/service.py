@@ -43,9 +43,10 @@ from sinks.worker import Worker
 
 from . import __version__
 from .addresses import url_at
-from .api import create_api, create_health
+from .api import create_api, create_health, key_filters
 from .backfilling import Backfiller, Backfilling
 from .balances import Balances
+from .chores import finish
 from .clock_jumps import ClockJumps
 from .config import Config, host_and_port
 from .credentials import AT_START, hide_stored_credentials
@@ -242,6 +243,7 @@ async def _run(
             version=__version__,
             broken=stop.set,
             beside=[lock.path],
+            filters=key_filters(config.api.keys),
         ),
         listen=lambda absent: _answering(config, absent, identity, lock, sockets),
         stop=stop,
@@ -260,6 +262,7 @@ async def _run(
         give_up = partial(health.give_up, part, "unusable")
         runner = SinkRunner(config.sinks[name], worker, ticks=loop.time, give_up=give_up)
         health.run(part, runner.run())
+    health.run("visible events", finish(journal.index_visible))
     health.run("clock", clock.watch())
     health.run("journal", service.pipeline.keep_watch())
     health.run("sources", service.watching.run())

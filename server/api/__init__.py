@@ -23,7 +23,7 @@ from .events import events
 from .faults import handlers
 from .health import health
 from .index import index
-from .keys import Keys, authenticated
+from .keys import Keys, authenticated, key_filters
 from .listing import Cursors
 from .order_body import OrderReading
 from .orders import orders as order_calls
@@ -35,7 +35,7 @@ from .sinks import sinks
 from .sources import sources
 from .stats import stats
 
-__all__ = ["create_api", "create_health"]
+__all__ = ["create_api", "create_health", "key_filters"]
 
 
 def create_api(  # noqa: PLR0913 - what the calls need, each by its name

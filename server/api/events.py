@@ -21,7 +21,7 @@ from .keys import Asking, missing, needs
 from .listing import PAGING, Cursors, Listed
 from .problems import Problem, bad_parameter, not_found
 from .query import Readers, any_of, event_type, flag, instant, number, once, read, text
-from .visible import is_visible, shown, visible
+from .visible import shown, visible, visible_event
 
 #: Of names that we do not know, so much and so many are said back.
 _NAMED = 40
@@ -121,8 +121,8 @@ def events(
         raw = read(request.scope, {"raw": once(flag)}).get("raw", False)
         if raw and not request.auth.may("codes:read"):
             raise missing("codes:read")
-        kept = await journal.event(event_id)
-        if kept is None or not is_visible(request.auth, kept.body):
+        kept = await visible_event(journal, request.auth, event_id)
+        if kept is None:
             raise not_found("event")
         return Whole(
             event=shown(request.auth, kept.body),
@@ -139,8 +139,8 @@ def events(
     async def replay(request: Asking, event_id: FromPath[str]) -> Replayed:
         read(request.scope, {})
         wanted = _replay(await request.body())
-        kept = await journal.event(event_id)
-        if kept is None or not is_visible(request.auth, kept.body):
+        kept = await visible_event(journal, request.auth, event_id)
+        if kept is None:
             raise not_found("event")
         try:
             ids = await redelivery.replay(kept, wanted.sinks)

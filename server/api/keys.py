@@ -1,6 +1,8 @@
 """Who asks, and what their key may do and see."""
 
+import hashlib
 import hmac
+import json
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -10,9 +12,11 @@ from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
+from journal import Filters
 from receiver.proof import digest, digest_of
 from routes.match import Predicate, compile_when
 
+from .. import __version__
 from ..options import ApiKey
 from .problems import Problem
 
@@ -20,12 +24,21 @@ from .problems import Problem
 _IMPLIED = {"codes:read": ("events:read",)}
 
 
+class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """The `when` of a key."""
+
+    #: The same for keys with the same `when`.
+    digest: str
+    #: Over an event as plain JSON values, before anything is masked.
+    holds: Predicate
+
+
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """What the key of a request may do and see."""
 
     scopes: frozenset[str]
-    #: Over an event as plain JSON values, before anything is masked; None: it sees all.
-    sees: Predicate | None
+    #: The events that it sees; None: it sees all.
+    sees: KeyFilter | None
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes
@@ -49,6 +62,12 @@ class Keys:
         if not found:
             raise _unauthorized("unknown key")
         return found[0]
+
+
+def key_filters(keys: Mapping[str, ApiKey]) -> Filters:
+    """Return the filters of all keys that have a `when`, by digest."""
+    filters = [_filter(name, key) for name, key in keys.items()]
+    return {one.digest: one.holds for one in filters if one is not None}
 
 
 def authenticated(keys: Keys) -> Guard:
@@ -81,8 +100,16 @@ def missing(scope: str) -> Problem:
 
 def _access(name: str, key: ApiKey) -> Access:
     scopes = {implied for scope in key.scopes for implied in (scope, *_IMPLIED.get(scope, ()))}
-    when = None if key.when is None else compile_when(key.when, f"api.keys.{name}.when")
-    return Access(scopes=frozenset(scopes), sees=when)
+    return Access(scopes=frozenset(scopes), sees=_filter(name, key))
+
+
+def _filter(name: str, key: ApiKey) -> KeyFilter | None:
+    if key.when is None:
+        return None
+    holds = compile_when(key.when, f"api.keys.{name}.when")
+    # Another version may read the same `when` otherwise: its services may have other names.
+    written = f"{__version__} {json.dumps(key.when, sort_keys=True)}"
+    return KeyFilter(digest=hashlib.sha256(written.encode()).hexdigest(), holds=holds)
 
 
 def _bearer(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

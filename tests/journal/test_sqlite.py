@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import hypothesis
 import msgspec
@@ -32,6 +33,7 @@ from contracts.journal import (
     take,
 )
 from contracts.orders import OrderContract
+from contracts.visible import VisibleContract
 
 from journal import (
     Wanted,
@@ -58,8 +60,10 @@ class Store:
         self.path = path
         self.started = []
 
-    async def start(self, *, now=NOW, seal="seal"):
-        journal = await SQLiteJournal.open(self.path, seal=seal, now=now, version="0.1.0")
+    async def start(self, *, now=NOW, seal="seal", filters=MappingProxyType({})):
+        journal = await SQLiteJournal.open(
+            self.path, seal=seal, now=now, version="0.1.0", filters=filters
+        )
         self.started.append(journal)
         return journal
 
@@ -119,6 +123,10 @@ class TestSQLite(JournalContract):
 
 
 class TestOrders(OrderContract):
+    pass
+
+
+class TestVisible(VisibleContract):
     pass
 
 

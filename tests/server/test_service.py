@@ -1,9 +1,12 @@
 """How a service begins and ends, as a process."""
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
+import time
 
 import httpx
 import live
@@ -257,3 +260,34 @@ def test_a_reader_of_the_logs_that_has_gone_does_not_change_how_it_ends(tmp_path
 def is_draining(folder):
     found = live.holder_of(folder)
     return httpx.get(f"{found.url}/readyz", trust_env=False).status_code == 503
+
+
+def test_service_indexes_stored_events_for_a_new_key(service):
+    """Mutant: nobody calls `index_visible`, and the key is served by the walk for ever."""
+    hidden = [service.post(live.sms(number)).json()["events"] for number in range(2)]
+    [mine] = service.post(live.sms(5, service="Amazon")).json()["events"]
+    assert service.stop() == 0
+    key = "k3y-of-a-dashboard-0123456789"
+    with_key = live.CONFIG.replace(
+        "keys: {",
+        f"keys: {{dashboard: {{key: {key}, scopes: [events:read],"
+        " when: {data.service.key: amazon}}, ",
+    )
+
+    with live.Live(service.folder, with_key) as again:
+        assert has_indexed(again.folder, within=60)
+        page = again.api("/events?limit=1", key=key).json()
+        status = again.api(f"/events/{hidden[0][0]}", key=key).status_code
+
+    assert [item["event"]["id"] for item in page["data"]] == [mine]
+    assert (page["has_more"], status) == (False, 404)
+
+
+def has_indexed(folder, *, within):
+    ends = time.monotonic() + within
+    with contextlib.closing(sqlite3.connect(f"file:{folder}/smshook.db?mode=ro", uri=True)) as conn:
+        while time.monotonic() < ends:
+            if conn.execute("select unseen from visible_filters").fetchall() == [(0,)]:
+                return True
+            time.sleep(0.05)
+    return False

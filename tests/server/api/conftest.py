@@ -21,7 +21,7 @@ from receiver.door import Door, Gate
 from receiver.proof import Peers
 from receiver.providers import HeroSms, TellABot
 from routes.table import Route, compile_table
-from server.api import create_api, create_health
+from server.api import create_api, create_health, key_filters
 from server.backfilling import Backfilling
 from server.balances import Balances
 from server.config import Api, ApiKey, Config, Server
@@ -246,7 +246,11 @@ async def running(folder: Path, **changed):
     config = Config(**{name: getattr(plain, name) for name in plain.__struct_fields__} | changed)
     identity = Identity(config.server.secret.reveal(), secrets.token_bytes)
     journal = await SQLiteJournal.open(
-        folder / "smshook.db", seal=identity.seal, now=BEGIN, version="0"
+        folder / "smshook.db",
+        seal=identity.seal,
+        now=BEGIN,
+        version="0",
+        filters=key_filters(config.api.keys),
     )
     try:
         yield Service(config, journal, identity)

@@ -1,13 +1,16 @@
 import asyncio
+import contextlib
+import sqlite3
 from hashlib import sha256
 
 import pytest
 
+import server.api.keys
 from journal import Wanted, sqlite_pages
 from journal.quantity import Secret
-from server.api.keys import Keys
+from server.api.keys import Keys, key_filters
 from server.api.listing import Asked
-from server.api.visible import visible
+from server.api.visible import walk
 from server.config import Api, ApiKey
 
 ANY = Wanted()
@@ -249,12 +252,12 @@ async def test_what_tells_of_all_events_is_refused_to_keys_that_see_some(service
 
 
 def pages(service, *, desc, limit, wanted=ANY, **bounds):
-    """All pages that the key `growth` sees, as the places of their events."""
+    """All pages that the key `growth` sees while it has no index, as places of events."""
     access = Keys(service.config.api.keys).access([(b"authorization", GROWTH)])
 
     async def rest(after):
         asked = Asked(limit=limit, desc=desc, after=after)
-        page = await visible(service.journal, access, wanted, asked, **bounds)
+        page = await walk(service.journal, access, wanted, asked, **bounds)
         found = [seq for seq, _ in page.items]
         return [found, *(await rest(page.next_seq) if page.has_more else [])]
 
@@ -315,3 +318,116 @@ async def test_new_events_are_found_after_a_page_that_hid_all(service):
     found = await service.data("/v1/events", "growth", after=cursor)
 
     assert [item["event"]["id"] for item in found] == [mine]
+
+
+# The index of the events that a key sees
+
+
+@contextlib.contextmanager
+def journal_of(folder):
+    with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn, conn:
+        yield conn
+
+
+async def indexed(service):
+    while await service.journal.index_visible():
+        pass
+
+
+async def test_many_hidden_events_between_two_visible_are_no_page(run, tmp_path):
+    """Mutants: the walk over hidden events, whose page is empty after 5,000; `has_more` of it."""
+    async with run(tmp_path) as service:
+        first, hidden = await service.sms(), await service.hero()
+    with journal_of(tmp_path) as conn:
+        conn.execute(
+            "with recursive n(n) as (select 1 union all select n + 1 from n where n < 20000)"
+            " insert into events select null, id || n, source, type, subject, also, recorded_at,"
+            " callback, routes, body, reference from events, n where id = ?",
+            (hidden,),
+        )
+    async with run(tmp_path) as service:
+        last = await service.sms(id=1, reply="Your code is 4711", pin="4711")
+        answers = {
+            order: await one_by_one(service, order=order, type="sms.received")
+            for order in ("asc", "desc")
+        }
+
+    assert answers == {
+        "asc": [(first, True), (last, False)],
+        "desc": [(last, True), (first, False)],
+    }
+
+
+async def one_by_one(service, **asked):
+    """Pages of one event that the key `growth` gets, as (event's id, has_more)."""
+    found, more = [], True
+    while more:
+        page = (await service.ask("/v1/events", "growth", params={"limit": 1, **asked})).json()
+        [item] = page["data"]
+        more = page["has_more"]
+        found.append((item["event"]["id"], more))
+        assert page["next_cursor"] == item["cursor"]
+        asked["after"] = page["next_cursor"]
+    return found
+
+
+async def test_events_are_the_same_before_and_after_indexing(run, tmp_path):
+    """A key that is new finds them by the walk until its index is complete."""
+    mine = []
+    async with run(tmp_path, api=Api()) as service:
+        for _ in range(3):
+            mine.append(await service.sms())
+            other = await service.hero()
+    async with run(tmp_path) as service:
+        walked = await service.data("/v1/events", "growth", limit=2)
+        statuses = [await seen_by_growth(service, id_) for id_ in (mine[0], other)]
+        await indexed(service)
+        found = await service.data("/v1/events", "growth", limit=2)
+        statuses += [await seen_by_growth(service, id_) for id_ in (mine[0], other)]
+
+    assert [item["event"]["id"] for item in found] == mine[:2]
+    assert found == walked, "with the same cursors"
+    assert statuses == [200, 404] * 2
+
+
+async def seen_by_growth(service, event_id):
+    return (await service.ask(f"/v1/events/{event_id}", "growth")).status_code
+
+
+async def test_cursor_of_another_key_works_and_shows_nothing_hidden(service):
+    """It stands at an event that this key does not see."""
+    await service.sms()
+    await service.hero()
+    last = await service.sms()
+    [_, hidden, _] = await service.data("/v1/events")
+
+    up = (await service.ask("/v1/events", "growth", params={"after": hidden["cursor"]})).json()
+    down = await service.data("/v1/events", "growth", after=hidden["cursor"], order="desc")
+
+    assert [item["event"]["id"] for item in up["data"]] == [last]
+    assert up["next_cursor"] == up["data"][0]["cursor"]
+    assert len(down) == 1
+
+
+def filter_of(when):
+    key = ApiKey(key=Secret("any-key-0123456789"), scopes=("events:read",), when=when)
+    return set(key_filters({"any": key}))
+
+
+def test_keys_with_the_same_condition_share_a_filter():
+    """Mutant: a digest of the text in the file."""
+    one = {"type": "sms.received", "data.code": {"$startsWith": "7", "$ne": None}}
+    same = {"data.code": {"$ne": None, "$startsWith": "7"}, "type": "sms.received"}
+
+    assert filter_of(one) == filter_of(same)
+    assert len({*filter_of(one), *filter_of({**one, "type": "call.received"})}) == 2
+    assert len({*filter_of({"data.text": 1}), *filter_of({"data.text": "1"})}) == 2
+    assert filter_of(None) == set()
+
+
+def test_filter_of_another_version_is_another(monkeypatch):
+    """Its services may have other names. Mutant: an index that another version filled is used."""
+    before = filter_of({"data.service.key": "google"})
+    monkeypatch.setattr(server.api.keys, "__version__", "0.0.1")
+
+    assert filter_of({"data.service.key": "google"}) != before
