@@ -308,7 +308,7 @@ class _Checks:
             self.reading.complain(backfill, "this provider cannot be asked; leave it out")
         self.low_balance((*path, "low_balance"), source)
         if self.reading.fine(tokens) and not source.tokens and not source.calls_nobody:
-            self.reading.complain(tokens, "none; a callback URL needs one: `openssl rand -hex 16`")
+            self.reading.complain(tokens, "empty; a callback URL needs one: `openssl rand -hex 16`")
         self.tokens(tokens, source.tokens)
         self.allow_from((*path, "allow_from"), source)
 
@@ -412,10 +412,10 @@ def _warnings(reading: Reading, config: Config) -> Iterable[str]:
     used = {sink for route in config.routes.values() for sink in route.to}
     for name in config.sinks:
         if name not in used:
-            yield reading.warning(("sinks", name), "no route names it: nothing is owed to it")
+            yield reading.warning(("sinks", name), "no route names it: it gets no events")
     for name, route in config.routes.items():
         if not route.to:
-            yield reading.warning(("routes", name, "to"), "empty: its events are owed to nobody")
+            yield reading.warning(("routes", name, "to"), "empty: its events are sent nowhere")
     for path in _filters(reading):
         # A key may look at events of a source that is gone.
         sources = list(config.sources) if path[0] == "routes" else None

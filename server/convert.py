@@ -163,7 +163,8 @@ class Conversion:
         if value in (choices := list(choices)):
             return value
         quoted = self.reading.quoted(path, value)
-        self.reading.complain(path, f"{quoted} is not one of {', '.join(choices)}")
+        hint = nearest(value, choices) if quoted == repr(value) else ""
+        self.reading.complain(path, f"{quoted} is not one of {', '.join(choices)}{hint}")
         return UNSET
 
     def _items(self, path: Path, type_: Any, value: list[Any]) -> tuple[Any, ...]:
@@ -306,7 +307,7 @@ class Conversion:
             if not field.required:
                 return UNSET
             if shape(field.type) is not dict:
-                self.reading.complain(path, "required, and missing")
+                self.reading.complain(path, "required but missing")
                 return UNSET
             value = {}
         return self.value(path, field.type, value)

@@ -324,6 +324,8 @@ def _outcome(fields: Mapping[str, Any], now: float) -> str:
     if fields.get("due_at") is None:
         return f"{sink} {fields['outcome']}: {why}{status}, given up"
     wait = _seconds(max(0, fields["due_at"] - now))
+    if fields.get("probe"):
+        return f"{sink} probe {fields['outcome']}: {why}{status}, next attempt in {wait}"
     return f"{sink} {fields['outcome']}: {why}{status}, again in {wait}"
 
 
@@ -424,6 +426,9 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
     "journal.sqlite_old": _nothing,
     "log.dropped": lambda fields: (
         f"{_counted(fields['lines'], 'line')} of this log dropped: nothing read it"
+    ),
+    "service.gap": lambda fields: (
+        f"not running since {fields['since']}: backfill looks for missed messages"
     ),
     "service.started": _nothing,  # the welcome says more
     "service.stopping": _nothing,  # `stopped` follows within seconds

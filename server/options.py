@@ -105,7 +105,7 @@ def _connections(count: int) -> int:
 def _server_secret(secret: Secret) -> Secret:
     if len(secret.reveal().encode()) < _SHORTEST_SECRET:
         raise ValueError(
-            f"shorter than {_SHORTEST_SECRET} bytes, and so to be guessed; `openssl rand -hex 32`"
+            f"shorter than {_SHORTEST_SECRET} bytes, so it can be guessed; `openssl rand -hex 32`"
         )
     return secret
 
@@ -128,7 +128,7 @@ def hard_to_guess(secret: Secret) -> Secret:
     text = secret.reveal()
     if not text.startswith("sha256:") and len(text) < _SHORTEST_TOKEN:
         raise ValueError(
-            f"shorter than {_SHORTEST_TOKEN} characters, and so to be guessed; "
+            f"shorter than {_SHORTEST_TOKEN} characters, so it can be guessed; "
             "`openssl rand -hex 16`"
         )
     return secret

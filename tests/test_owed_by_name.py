@@ -147,10 +147,10 @@ def test_what_is_owed_to_a_name_that_is_no_sink_waits_for_one_that_is(tmp_path, 
         assert log["last_error"]["error"] == "missing"
         assert (unknown.returncode, unknown.stderr) == (1, "404 not_found: no such sink\n")
         assert checked.stderr == (
-            "warning: smshook.db: 5 deliveries are owed to 'log', which is no sink any more; "
+            "warning: smshook.db: 5 deliveries are pending for 'log', which is no longer a sink; "
             "they wait until a sink has that name\n"
         )
-        assert replayed.stderr == "422 unknown_sink: sinks: none is named 'log'\n"
+        assert replayed.stderr == "422 unknown_sink: sinks: no sink is named 'log'\n"
         assert ids(service.delivered()) == ([new] if change == "renamed" else [])
         assert list((tmp_path / "missing").iterdir()) == []
         arrived = service.delivered("back.jsonl")

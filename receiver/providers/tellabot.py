@@ -82,7 +82,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
             # Its newer documentation says priority, the older one premium.
             case "premium_request" | "priority_request", "ok":
                 return (self._assigned(reading, callback),)
-        raise Malformed("unknown_event", "event, status: none that is known here")
+        raise Malformed("unknown_event", "event, status: unknown or missing")
 
     def _message(self, reading: Reading, callback: Callback) -> Happening:
         billed = reading.raw("from") == _BILLING

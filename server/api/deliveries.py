@@ -121,7 +121,7 @@ def deliveries(
         kept = await kept_as(delivery_id)
         state, then = await redelivery.retry(kept.id, kept.sink)
         if state is State.DELIVERED:
-            text = "the sink has it; POST /v1/events/ID/replay makes a new delivery"
+            text = "the sink has it; to send it again: POST /v1/events/ID/replay"
             raise Problem(409, "already_delivered", text)
         if state is State.SENDING:
             raise Problem(409, "being_sent", "it is being sent just now; look again in a moment")

@@ -146,7 +146,7 @@ def events(
             ids = await redelivery.replay(kept, wanted.sinks)
         except UnknownSinks as exc:
             quoted = ", ".join(repr(name[:_NAMED]) for name in exc.names[:_NAMED])
-            raise Problem(422, "unknown_sink", f"sinks: none is named {quoted}") from None
+            raise Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}") from None
         return Replayed(deliveries=[identity.delivery_id(number) for number in ids])
 
     return Router("/events", route_handlers=[listed, one, replay])

@@ -54,7 +54,7 @@ class OrderReading:
             raise _bad("source", "missing; write the name of a configured one")
         source = self._sources.get(name)
         if source is None:
-            raise Problem(422, "unknown_source", f"source: none is named {name[:_NAMED]!r}")
+            raise Problem(422, "unknown_source", f"source: no source is named {name[:_NAMED]!r}")
         kind, id_ = _named(given, source)
         now = round(self._now(), 6)
         end, lasts = _read(given, "expires", lambda raw: _end(raw, now)) or (None, lasting(kind))
@@ -104,7 +104,7 @@ def _named(given: _Raw, source: Source) -> tuple[str, str]:
         return ids[0], _required(given, ids[0], _id)
     if BY_NUMBER in given:
         return BY_NUMBER, _required(given, BY_NUMBER, lambda raw: _number(raw, source))
-    raise _bad(", ".join(KINDS), "none is given; one says which order it is")
+    raise _bad(", ".join(KINDS), "missing; give at least one to identify the order")
 
 
 def _read(given: _Raw, name: str, read: Callable[[msgspec.Raw], Any]) -> Any:

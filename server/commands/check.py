@@ -39,13 +39,13 @@ def forgotten(config: Config) -> Iterator[str]:
     try:
         owed = _owed(path)
     except sqlite3.Error as exc:
-        yield f"{path.name}: what it owes cannot be read: {exc}"
+        yield f"{path.name}: cannot read the pending deliveries: {exc}"
         return
     for name, count in owed.items():
         if name not in config.sinks:
             deliveries = "1 delivery is" if count == 1 else f"{count} deliveries are"
             yield (
-                f"{path.name}: {deliveries} owed to {name!r}, which is no sink any more; "
+                f"{path.name}: {deliveries} pending for {name!r}, which is no longer a sink; "
                 "they wait until a sink has that name"
             )
 
@@ -78,14 +78,14 @@ def _route(route: Route, sinks: Mapping[str, Sink]) -> str:
     else:
         what = f"each event with {json.dumps(route.when, ensure_ascii=False)}"
     if not route.to:
-        return f"{what} is kept and owed to nobody"
+        return f"{what} is kept and sent nowhere"
     patience = {name: _patience(sinks[name]) for name in route.to}
     first, *others = patience.values()
     if all(other == first for other in others):
         said = first
     else:
         said = "; ".join(f"{name}: {words}" for name, words in patience.items())
-    return f"{what} is owed to {_and(list(patience))}; delivered at least once, {said}"
+    return f"{what} goes to {_and(list(patience))}; delivered at least once, {said}"
 
 
 def _and(names: list[str]) -> str:

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -258,6 +258,15 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     widest = max(map(width_of, fields), default=0)
     for name, value in fields.items():
         click.echo(f"{name}{' ' * (widest - width_of(name))}  {cell(value)}".rstrip())
+
+
+def flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each field with its dotted name, such as `price.amount`; an empty object is None."""
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from flat(item, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", item or None if isinstance(item, dict) else item
 
 
 def cell(value: Any) -> str:

@@ -128,8 +128,9 @@ def _how(attempt: Mapping[str, Any]) -> str:
 def show_delivery(url: str | None, key: str | None, output: str, delivery_id: str) -> None:
     """Show a delivery with every attempt.
 
-    The sink's answer is shown only with a key that has the scope codes:read: it may repeat the
-    message. ID may be the end that a list shows.
+    `probes` counts attempts that only test whether a failing sink is back; they use up no scheduled
+    attempt. The sink's answer is shown only with a key that has the scope codes:read: it may repeat
+    the message. ID may be the end that a list shows.
     """
     with connect(url, key, "events:read", whole=True) as client:
         item = client.get(_delivery(client, delivery_id))
@@ -156,8 +157,9 @@ def _delivery(client: Client, typed: str) -> str:
 def retry(url: str | None, key: str | None, delivery_ids: Sequence[str]) -> None:
     """Retry deliveries now, each with its schedule from the start.
 
-    Dead and expired deliveries too. A delivered one stays delivered: `events replay` sends it
-    again. An ID may be the end that a list shows.
+    Dead and expired deliveries too. Schedule and expiry start now: `accepted` shows the time of the
+    retry. A delivered one stays delivered: `events replay` sends it again. An ID may be the end
+    that a list shows.
     """
     with connect(url, key, "deliveries:write", whole=True) as client:
 

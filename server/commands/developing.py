@@ -39,7 +39,7 @@ _FOLDER = Path(".smshook-dev")
 _OURS = "SMSHOOK_"
 _TEXT = """\
 # Written by `smshook dev`, and read at its start: change it as you like. Delete the folder to
-# begin anew.
+# start over.
 sources:
 {sources}
 sinks:
@@ -55,21 +55,21 @@ api: {{keys: {{admin: {{key: "{key}", scopes: [admin]}}}}}}
 
 
 @click.command(cls=Command, example="dev")
-@click.option("--listen", metavar="HOST:PORT", help="Where callbacks come in.")
-@click.option("--admin-listen", metavar="HOST:PORT", help="Where the API is.")
+@click.option("--listen", metavar="HOST:PORT", help="Address for callbacks.")
+@click.option("--admin-listen", metavar="HOST:PORT", help="Address of the API.")
 @click.option(
     "--providers-listen",
     default="127.0.0.1:8090",
     metavar="HOST:PORT",
     show_default=True,
-    help="Where the simulated providers are, and their pages.",
+    help="Address of the simulated providers and their pages.",
 )
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="60: between two attempts of a provider a minute is a second.",
+    help="Retry this many times as fast: 60 makes a minute a second.",
 )
 @output_option
 def dev(
@@ -81,9 +81,9 @@ def dev(
 ) -> None:
     """Run the service and simulated providers, with nothing configured.
 
-    A place to write and test what reads the events: no account, no number, no money. Numbers are
-    taken and messages sent on a page. All that is written is in .smshook-dev, which you may
-    delete; its smshook.yaml is read again at the next start. Runs until Ctrl-C.
+    Use it to write and test a program that reads events. It needs no account and no money. Take
+    numbers and send messages on its page. All files are in .smshook-dev, which you may delete.
+    Its smshook.yaml is read again at the next start. Runs until Ctrl-C.
     """
     # The framework takes a third of a second to import, which every other command does without.
     from ..service import PortTaken, serve  # noqa: PLC0415

@@ -5,19 +5,21 @@ from typing import Any
 
 import click
 
-from ..client import Client
+from ..client import Client, Problem
 from .command import (
     Choice,
     Group,
     each,
+    flat,
     output_option,
     print_fields,
     print_json,
     print_table,
+    unknown,
 )
 from .completion import configured_names
 from .ids import resolve, typed_id
-from .listing import check_names, newest, paging_options
+from .listing import check_names, names_of, newest, paging_options
 from .reading import state_cell
 from .service import connect, connection_options
 from .table import Column, id_cell
@@ -108,7 +110,7 @@ def show_order(url: str | None, key: str | None, output: str, order_id: str) -> 
     if output == "json":
         print_json(item)
         return
-    print_fields({name: value for name, value in item.items() if name != "events"})
+    print_fields(dict(flat({name: value for name, value in item.items() if name != "events"})))
     if item["events"]:
         click.echo()
         headers = (Column("recorded"), *(Column(name, 8) for name in _EVENT), Column("id"))
@@ -165,11 +167,17 @@ def add_order(
     if labels:
         given["labels"] = dict(map(_label, labels))
     with connect(url, key, "subscriptions:write", whole=True) as client:
-        item = client.post("/v1/orders", json=given)
+        try:
+            item = client.post("/v1/orders", json=given)
+        except Problem as exc:
+            known = names_of(client, "/v1/sources") if exc.code == "unknown_source" else None
+            if known is None:
+                raise
+            raise unknown("source", str(fields["source"]), known) from None
     if output == "json":
         print_json(item)
     else:
-        print_fields(item)
+        print_fields(dict(flat(item)))
 
 
 def _label(text: str) -> tuple[str, str]:

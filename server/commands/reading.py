@@ -17,6 +17,7 @@ from .command import (
     Failure,
     Group,
     Named,
+    flat,
     output_option,
     print_fields,
     print_json,
@@ -27,7 +28,7 @@ from .ids import resolve, typed_id
 from .listing import check_names, limit_option, newest, paging_options, second
 from .service import answers, connect, connection_options, settings
 from .table import Cell, Column, id_cell
-from .times import relative
+from .times import relative, span
 
 _FILTERS = (
     ("type", "TYPE", "Of this type, such as sms.received."),
@@ -120,8 +121,9 @@ def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
 def show_event(url: str | None, key: str | None, output: str, event_id: str, *, raw: bool) -> None:
     """Show an event and what happened to it.
 
-    Its duplicates, its deliveries with every attempt and what each is waiting for, and the routes
-    that matched. ID may be the end that a list shows.
+    Shows its duplicates, its deliveries with every attempt, what each waits for, and the routes
+    that matched. `probes` counts attempts that only test whether a failing sink is back; they use
+    up no scheduled attempt. ID may be the end that a list shows.
     """
     scope, params = ("codes:read", {"raw": "true"}) if raw else ("events:read", {})
     with connect(url, key, scope) as client:
@@ -130,7 +132,7 @@ def show_event(url: str | None, key: str | None, output: str, event_id: str, *, 
     if output == "json":
         print_json(whole)
         return
-    print_fields(dict(_flat(whole["event"])))
+    print_fields(dict(flat(whole["event"])))
     _print_section("duplicates", whole["duplicates"])
     _print_section("deliveries", [_delivery(delivery) for delivery in whole["deliveries"]])
     attempts = list(_attempts(whole["deliveries"]))
@@ -140,14 +142,6 @@ def show_event(url: str | None, key: str | None, output: str, event_id: str, *, 
     _print_section("routes", whole["routes"])
     if raw:
         _print_callback(whole["raw"])
-
-
-def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, item in value.items():
-        if isinstance(item, dict) and item:
-            yield from _flat(item, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", item or None if isinstance(item, dict) else item
 
 
 def _delivery(delivery: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -263,8 +257,9 @@ def sources() -> None:
 def list_sources(url: str | None, key: str | None, output: str, limit: int) -> None:
     """List the sources: whether callbacks arrive, balance, backfill, tokens.
 
-    `clock` is the delay of messages by the provider's own times, at least. `tokens used` says
-    when each token was last used, the current one first.
+    `delay` is the smallest time of the last messages from the provider's timestamp to arrival;
+    hours mean a wrong time zone. `tokens used` says when each token was last used, the current one
+    first.
     """
     with connect(url, key, "events:read", whole=True) as client:
         items = list(client.pages("/v1/sources", {}, limit=limit))
@@ -283,7 +278,7 @@ _SOURCES = (
     Column("state"),
     Column("last callback"),
     Column("balance", 8, rank=1),
-    Column("clock", 5, rank=4),
+    Column("delay", 5, rank=4),
     Column("backfill", 8, rank=2),
     Column("tokens used", 11),
 )
@@ -300,7 +295,7 @@ def _source_row(source: Mapping[str, Any]) -> tuple[Any, ...]:
         state_cell(source["state"]),
         relative(source["last_callback_at"]),
         _balance(source.get("balance")),
-        None if offset is None else f"{offset:+.0f} s",
+        None if offset is None else f"{'-' * (offset < 0)}{span(abs(offset))}",
         _backfill(source["backfill"]),
         Cell(plain(", ".join(whole)) or "-", plain(", ".join(used)) or "-"),
     )

@@ -37,32 +37,36 @@ _CALLBACK = re.compile(r"/in/([a-z0-9][a-z0-9_-]*)/[^/]+/?")
     example="simulate tellabot --callback http://127.0.0.1:8080/in/tellabot/TOKEN --speed 60",
 )
 @click.argument("provider", type=Choice(list(SIMULATED)), metavar="PROVIDER")
-@click.option("--callback", type=http_url, metavar="URL", help="Where callbacks go; else nowhere.")
+@click.option(
+    "--callback",
+    type=http_url,
+    metavar="URL",
+    help="Send callbacks to this URL.  Default: send none.",
+)
 @click.option(
     "--listen",
     default="127.0.0.1:8090",
     metavar="HOST:PORT",
     show_default=True,
-    help="Where it answers, and where its page is.",
+    help="Address of its API and its page.",
 )
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="60: between two attempts a minute is a second.",
+    help="Retry this many times as fast: 60 makes a minute a second.",
 )
-@click.option("--key", default=API_KEY, show_default=True, help="Its API key.")
+@click.option("--key", default=API_KEY, show_default=True, help="API key that it accepts.")
 @output_option
 def simulate(
     provider: str, callback: str | None, listen: str, speed: float, key: str, output: str
 ) -> None:
-    """Be a provider: send callbacks, retry them as documented, answer what is polled.
+    """Simulate a provider: send callbacks, retry them as documented, answer polls.
 
-    No account, no number and no money is needed. Orders are made and messages sent on its page
-    or by its JSON API under /rehearsal/, never by the provider's own commands. Where the
-    configuration has the source that --callback names, its events are marked: their
-    data.sample is true. Runs until Ctrl-C.
+    It needs no account and no money. Take numbers and send messages on its page, or by its JSON API
+    under /rehearsal/; the provider's own commands cannot do that. If --callback names a source of
+    the configuration, its events are marked: their data.sample is true. Runs until Ctrl-C.
     """
     # What serves takes a tenth of a second to import, which every other command does without.
     from rehearsal.running import Setting, simulated  # noqa: PLC0415
@@ -100,10 +104,14 @@ class _Told(NamedTuple):
         click.echo(f"  API        {self._api_url()}")
         click.echo(f"  API key    {self.key}")
         click.echo(f"  callbacks  {callback or 'nowhere: give --callback'}")
-        click.echo(f"  retries    {retries}; {self.speed:g} times as fast")
+        click.echo(f"  retries    {retries}{_faster(self.speed)}")
 
     def _api_url(self) -> str:
         return self.url + SIMULATED[self.provider].path
+
+
+def _faster(speed: float) -> str:
+    return "" if speed == 1 else f"; {speed:g} times as fast"
 
 
 async def _run(running: AbstractAsyncContextManager[Any], started: Callable[[], None]) -> None:

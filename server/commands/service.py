@@ -149,7 +149,7 @@ def edited(found: Holder) -> str | None:
         same = False
     if same:
         return None
-    return f"{path} was changed after the service started; restart it to apply the change"
+    return f"{path} changed after the service started; restart it to apply this"
 
 
 def near(path: Path) -> str:

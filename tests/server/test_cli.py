@@ -159,7 +159,7 @@ def test_a_variable_names_it_too_and_the_command_line_wins(folder):
 
 WRONG = CONFIG.replace("type: file", "type: fiel").replace("to: [log]", "to: [lgo]")
 COMPLAINTS = f"""\
-smshook.yaml:5: sinks.log.type: 'fiel' is not one of {SINK_TYPES}
+smshook.yaml:5: sinks.log.type: 'fiel' is not one of {SINK_TYPES}; did you mean 'file'?
 smshook.yaml:7: routes.everything.to[0]: no sink is named 'lgo'; sinks: log; did you mean 'log'?
 """
 

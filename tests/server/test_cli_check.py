@@ -37,7 +37,7 @@ def test_the_first_configuration_guarantees_that_nothing_is_lost(folder):
         "  tellabot: tellabot; 1 token, from any address\n"
         "  herosms: herosms; 1 token, from any address\n"
         "routes\n"
-        "  everything: every sms, call, rental and number event is owed to log;"
+        "  everything: every sms, call, rental and number event goes to log;"
         " delivered at least once, tried again for about 36 h, then dead\n"
         "sinks\n"
         "  log: file events.jsonl; codes masked\n"
@@ -107,14 +107,14 @@ def test_sinks_of_one_route_that_differ_are_told_apart(folder):
 
     result = check(folder, SERVER + sinks + routes)
 
-    warning = "warning: smshook.yaml:3: routes.kept.to: empty: its events are owed to nobody\n"
+    warning = "warning: smshook.yaml:3: routes.kept.to: empty: its events are sent nowhere\n"
     assert (result.exit_code, result.stderr) == (0, warning)
     said = dict(line.strip().split(": ", 1) for line in result.stdout.splitlines() if ": " in line)
     assert said["google"] == (
-        'each event with {"data.service.key": "google"} is owed to a and b; delivered at least '
+        'each event with {"data.service.key": "google"} goes to a and b; delivered at least '
         "once, a: tried again for about 36 h, then dead; b: tried once, then dead"
     )
-    assert said["kept"] == "every sms, call, rental and number event is kept and owed to nobody"
+    assert said["kept"] == "every sms, call, rental and number event is kept and sent nowhere"
     assert said["a"] == "file /tmp/a.jsonl; codes in clear"
 
 
@@ -140,7 +140,7 @@ def test_what_can_be_meant_and_probably_is_not_is_warned_of(folder):
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
         "warning: smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml",
-        "warning: smshook.yaml:2: sinks.log: no route names it: nothing is owed to it",
+        "warning: smshook.yaml:2: sinks.log: no route names it: it gets no events",
     ]
 
 
@@ -153,7 +153,7 @@ def test_a_journal_that_cannot_be_read_is_warned_of(folder):
 
     assert result.exit_code == 0
     assert result.stderr == (
-        "warning: smshook.db: what it owes cannot be read: no such table: deliveries\n"
+        "warning: smshook.db: cannot read the pending deliveries: no such table: deliveries\n"
     )
 
 

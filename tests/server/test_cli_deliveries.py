@@ -270,7 +270,7 @@ def test_what_is_dead_is_sent_again_once_it_is_retried(service):
     )
     assert result.stderr == (
         f"{delivered}: 409 already_delivered: the sink has it; "
-        "POST /v1/events/ID/replay makes a new delivery\n"
+        "to send it again: POST /v1/events/ID/replay\n"
         "99999: 404 not_found: no such delivery\n"
     )
     assert [delivery["id"] for delivery in again] == [first["id"], second["id"]]

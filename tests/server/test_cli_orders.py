@@ -141,7 +141,7 @@ def test_orders_are_cancelled_whatever_became_of_the_one_before():
     [
         (("list", "--state", "open"), "'open' is not one of"),
         (("add",), "Missing argument 'SOURCE'"),
-        (("add", "tellabot"), "none is given; one says which order it is"),
+        (("add", "tellabot"), "missing; give at least one to identify the order"),
         (("add", "tellabot", "--request-id", "a b"), "request_id: write the provider's id"),
         (("add", "tellabot", "--request-id", "1", "--label", "x"), "--label: write NAME=TEXT"),
         (("add", "tellabot", "--request-id", "1", "--currency", "USD"), "give --price too"),
@@ -164,11 +164,13 @@ def test_what_the_service_refuses_is_a_failure():
     differs = run("orders", "add", "tellabot", "--request-id", "77", "--reference", "b")
     nowhere = run("orders", "add", "tellabto", "--request-id", "77")
 
-    assert (differs.exit_code, nowhere.exit_code) == (1, 1)
+    assert (differs.exit_code, nowhere.exit_code) == (1, 2)
     assert differs.stderr.startswith(
         "409 order_differs: reference: conflicts with the stored order"
     )
-    assert nowhere.stderr == "422 unknown_source: source: none is named 'tellabto'\n"
+    # Mutant: `422 unknown_source`, without the known names.
+    assert nowhere.stderr.startswith("no source is named 'tellabto'; sources: ")
+    assert nowhere.stderr.endswith("; did you mean 'tellabot'?\n")
 
 
 def test_the_id_of_an_order_is_like_that_of_an_event():

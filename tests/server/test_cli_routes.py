@@ -37,9 +37,7 @@ EVENT = {
         "request_id": "10000001",
     },
 }
-EDITED = (
-    "note: smshook.yaml was changed after the service started; restart it to apply the change\n"
-)
+EDITED = "note: smshook.yaml changed after the service started; restart it to apply this\n"
 HEADERS = ["route", "matches", "sinks", "first clause that fails", "wanted", "saw"]
 
 

@@ -563,7 +563,7 @@ def test_check_warns_of_what_is_owed_to_a_name_that_is_no_sink_any_more(tmp_path
         0,
         no_folder.format("renamed", "renamed")
         + (
-            "warning: smshook.db: 2 deliveries are owed to 'log', which is no sink any more; "
+            "warning: smshook.db: 2 deliveries are pending for 'log', which is no longer a sink; "
             "they wait until a sink has that name\n"
         ),
     )

@@ -25,9 +25,7 @@ VARIABLES = {
     "OTHER_TOKEN": "0123456789abcdef-of-other",
     "TELLABOT_API_KEY": "key-of-tellabot",
 }
-EDITED = (
-    "note: smshook.yaml was changed after the service started; restart it to apply the change\n"
-)
+EDITED = "note: smshook.yaml changed after the service started; restart it to apply this\n"
 
 
 class WithVariables(live.Live):

@@ -157,10 +157,10 @@ extra: 1
         f"smshook.yaml:{complaint}"
         for complaint in (
             "2: sources.Main: a name is up to 63 of a-z 0-9 _ - and begins with a letter or digit",
-            f"3: sources.a.provider: 'tellabott' is not one of {known}",
+            f"3: sources.a.provider: 'tellabott' is not one of {known}; did you mean 'tellabot'?",
             "6: sources.b.tokens[3]: not a text; a secret is written in quotes or as ${NAME}",
             (
-                "6: sources.b.tokens[0]: shorter than 16 characters, and so to be guessed; "
+                "6: sources.b.tokens[0]: shorter than 16 characters, so it can be guessed; "
                 "`openssl rand -hex 16`"
             ),
             "6: sources.b.tokens[2]: the same as tokens[1]",
@@ -173,12 +173,12 @@ extra: 1
             "9: sources.b.labels.team: expected text, got a whole number; write it in quotes",
             f"10: sources.c.provider: required; one of {known}",
             "10: sources.c.tokens: expected a list, got text",
-            "11: sources.d.tokens: none; a callback URL needs one: `openssl rand -hex 16`",
+            "11: sources.d.tokens: empty; a callback URL needs one: `openssl rand -hex 16`",
             (
                 "11: sources.d.allow_from[0]: this provider documents no addresses; write them, or "
                 "leave it empty"
             ),
-            f"13: sinks.log.type: 'fiel' is not one of {SINK_TYPES}",
+            f"13: sinks.log.type: 'fiel' is not one of {SINK_TYPES}; did you mean 'file'?",
             "14: sinks.one.timeout: must be longer than 0s",
             (
                 "14: sinks.one.redact: 'codse' is not one of codes, people; paths are written as a "
@@ -193,7 +193,7 @@ extra: 1
                 "did you mean 'log'?"
             ),
             f"19: routes.r.when.data.code.$near: {near}",
-            "20: routes.s.to: required, and missing",
+            "20: routes.s.to: required but missing",
             "20: routes.s.when: expected a mapping, got a whole number",
             "22: server.listen: expected text, got a whole number",
             "23: server.admin_listen: write host:port, such as 127.0.0.1:8080 or [::1]:8080",
@@ -207,7 +207,7 @@ extra: 1
             ),
             "26: server.max_body: write more than 0, such as 64KiB",
             (
-                "27: server.secret: shorter than 32 bytes, and so to be guessed; "
+                "27: server.secret: shorter than 32 bytes, so it can be guessed; "
                 "`openssl rand -hex 32`"
             ),
             "28: journal.url: not yet: PostgreSQL comes later; write sqlite:///smshook.db",
@@ -226,8 +226,8 @@ extra: 1
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "smshook.yaml: server.secret: required, and missing"),
-        ("# nothing", "smshook.yaml: server.secret: required, and missing"),
+        ("", "smshook.yaml: server.secret: required but missing"),
+        ("# nothing", "smshook.yaml: server.secret: required but missing"),
         ("[a]", "smshook.yaml: expected a mapping, such as `sources:` and `sinks:`"),
         ("a: b: c", f"smshook.yaml:1: {SECOND_COLON}"),
         (SERVER + "sinks: {a: null}", "smshook.yaml:2: sinks.a: expected a mapping, got nothing"),
@@ -240,13 +240,13 @@ extra: 1
         (SERVER + "sources: {a: {provider: smspins}}",
          "smshook.yaml:2: sources.a.backfill: none; it sends no callbacks: ask it"),
         (SERVER + "sources: {a: {provider: smspins, backfill: {every: 30s}}}",
-         "smshook.yaml:2: sources.a.backfill.api_key: required, and missing"),
+         "smshook.yaml:2: sources.a.backfill.api_key: required but missing"),
         (SERVER + "sources: {a: {provider: tellabot, tokens: [t0ken-of-16-characters], "
          "backfill: {api_key: k}}}",
          ("smshook.yaml:2: sources.a.backfill: user: TellABot wants the user name or email with "
          "the key")),
         (SERVER + "sinks: {a: {type: file}}",
-         "smshook.yaml:2: sinks.a.path: required, and missing"),
+         "smshook.yaml:2: sinks.a.path: required but missing"),
         (SERVER + "sinks: {a: {type: [file], path: x}}",
          f"smshook.yaml:2: sinks.a.type: what is written there is not one of {SINK_TYPES}"),
         (SERVER + "sinks: {a: {type: http, url: 'crm.example.com'}}",
@@ -387,7 +387,7 @@ def test_another_journal_is_refused(tmp_path, url):
     ("tokens", "found"),
     [
         (["0123456789abcdef", DIGEST], []),
-        (["0123456789abcde"], [("[0]: shorter than 16 characters, and so to be guessed; "
+        (["0123456789abcde"], [("[0]: shorter than 16 characters, so it can be guessed; "
                                "`openssl rand -hex 16`")]),
         ([DIGEST, "0123456789abcdef", DIGEST], ["[2]: the same as tokens[0]"]),
         (["0123456789abcdef", "0123456789abcdef"], ["[1]: the same as tokens[0]"]),
@@ -396,7 +396,7 @@ def test_another_journal_is_refused(tmp_path, url):
           "sha256:9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f"],
          ["[1]: the same as tokens[0]"]),
         (["sha256:0a"], ["[0]: not a digest; after sha256: come 64 hexadecimal digits"]),
-        ([], [": none; a callback URL needs one: `openssl rand -hex 16`"]),
+        ([], [": empty; a callback URL needs one: `openssl rand -hex 16`"]),
     ],
 )  # fmt: skip
 def test_a_token_is_hard_to_guess_and_no_other_is_the_same(tmp_path, tokens, found):
@@ -430,8 +430,8 @@ def test_what_is_probably_not_meant_is_a_warning(tmp_path):
             f"{path}:4: sinks.b.path: there is no folder {tmp_path}/later: deliveries wait until "
             "you make it"
         ),
-        f"{path}:4: sinks.b: no route names it: nothing is owed to it",
-        f"{path}:7: routes.s.to: empty: its events are owed to nobody",
+        f"{path}:4: sinks.b: no route names it: it gets no events",
+        f"{path}:7: routes.s.to: empty: its events are sent nowhere",
     )
 
 
@@ -705,7 +705,7 @@ def test_only_true_and_false_are_booleans_in_the_file_and_in_the_environment(tmp
 @pytest.mark.parametrize(
     ("key", "complaint"),
     [
-        ("0123456789abcde", "shorter than 16 characters, and so to be guessed"),
+        ("0123456789abcde", "shorter than 16 characters, so it can be guessed"),
         *(
             (key, "has a blank, a control or a character beyond ASCII, which no HTTP header holds")
             for key in ("0123456789 abcdef", r"0123456789abcdef\n", "0123456789abcdefé", "short é")

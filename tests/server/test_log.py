@@ -231,6 +231,15 @@ def test_a_round_that_brought_nothing_in_time_is_no_line(said, line):
             "sms.received tellabot Google +1850***4729 → log failed: timeout, again in 5 s",
         ),
         (
+            # Mutant: `again in 22 s`, two seconds before the next probe.
+            [attempted(outcome="failed", error="refused", due_at=AT + 22, probe=True)],
+            f"{ID} → log probe failed: refused, next attempt in 22 s",
+        ),
+        (
+            [("info", "service.gap", {"since": "2026-11-30T13:06:24+00:00"})],
+            "not running since 2026-11-30T13:06:24+00:00: backfill looks for missed messages",
+        ),
+        (
             [attempted(outcome="refused", error="gone", status=410)],
             f"{ID} → log refused: gone 410, given up",
         ),

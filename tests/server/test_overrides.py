@@ -149,7 +149,7 @@ def test_other_variables_are_free(path):
         ("SERVER__TRUSTED_PROXIES", "[" * 9999,
          'server.trusted_proxies: not JSON; write it like ["a", "b"]'),
         ("SERVER__TRUSTED_PROXIES", "{}", "server.trusted_proxies: expected a list, got a mapping"),
-        ("SINKS__NEW__TYPE", "file", "sinks.new.path: required, and missing"),
+        ("SINKS__NEW__TYPE", "file", "sinks.new.path: required but missing"),
         ("ROUTES__ALL__TO", '["lgo"]',
          "routes.all.to[0]: no sink is named 'lgo'; sinks: log, out; did you mean 'log'?"),
     ],

@@ -176,7 +176,7 @@ api:
 # smshook.yaml:4: server.sceret: unknown option; did you mean 'secret'?
 # smshook.yaml:4: server.public_url: write http:// or https://, a host and maybe a path, and \
 nothing after it
-# smshook.yaml:4: server.secret: required, and missing
+# smshook.yaml:4: server.secret: required but missing
 """
     )
 

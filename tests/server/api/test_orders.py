@@ -132,8 +132,8 @@ NO_LINE = "write a text of 1 to 255 characters, on one line"
 KINDS = "request_id, activation_id, rental_id, number"
 FIELDS = f"source, {KINDS}, service, country, price, reference, labels, expires"
 SENSELESS = [
-    ({}, f"{KINDS}: none is given; one says which order it is"),
-    ({"request_id": None}, f"{KINDS}: none is given; one says which order it is"),
+    ({}, f"{KINDS}: missing; give at least one to identify the order"),
+    ({"request_id": None}, f"{KINDS}: missing; give at least one to identify the order"),
     (
         {"request_id": "1", "rental_id": "2"},
         "rental_id: not with request_id; an order has one id, and may have a number",
@@ -209,7 +209,7 @@ async def test_an_unknown_source_is_named(service):
     answer = await tell(service, source="tellabto", request_id="1")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_source")
-    assert answer.json()["detail"] == "source: none is named 'tellabto'"
+    assert answer.json()["detail"] == "source: no source is named 'tellabto'"
 
 
 # Once

@@ -30,7 +30,7 @@ def listed(id_, **changed):
         "id": id_,
         "source": "tellabot",
         "reason": "unknown_event",
-        "detail": "event, status: none that is known here",
+        "detail": "event, status: unknown or missing",
         "peer": "192.0.2.7",
         "at": "2026-09-21T14:13:20.250000Z",
         "count": 1,
