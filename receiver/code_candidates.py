@@ -18,7 +18,7 @@ _SHORTEST_MIX, _LONGEST_MIX = 5, 8
 _RUN = re.compile(r"[0-9]+")
 _ALPHANUMERIC = re.compile(r"[^\W_]")
 #: Whatever joins two groups of one number.
-_JOINTS = frozenset(" -\u00a0\u2007\u2009\u202f\u2010\u2011")
+_JOINTS = frozenset(" -\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013\u2212")
 _BLANKS = " \u00a0\u2007\u2009\u202f"
 #: Group sizes of codes that are shown in two groups, and those that need a word beside them.
 _PAIRS = frozenset({(3, 3), (4, 4)})
@@ -38,11 +38,16 @@ _MASKS = tuple(
         r"(?<![0-9])[0-9]++(?:[.,:/'’٫٬×x][0-9]++)++",
         rf"[{_SYMBOL}] ?{_NUMBER}",
         rf"{_NUMBER} ?[{_SYMBOL}%٪％‰°]",
+        rf"{_NUMBER}(?:,[-–—]| ?so['’ʻʼ‘`]m(?![^\W_]))",
         # Telephone numbers: with `+`, or with an area code in brackets.
         r"\+ ?[0-9](?:[ ().\u00a0/-]{0,2}[0-9]){5,18}",
         r"\([0-9]{2,5}\)(?:[ .\u00a0-]{0,2}[0-9]){4,12}",
+        r"(?<![0-9])0[0-9]{2,4}[ /-][0-9]{5,8}(?![0-9])",
+        r"[☎☏✆📞📱📲]\ufe0f?[ :]{0,2}[0-9](?:[ -]?[0-9]){2,14}",
+        # Commands that a telephone dials: *123*4829#.
+        r"(?<![0-9*#])[*#][0-9]{1,8}(?:\*[0-9]{1,15}){0,4}\*[0-9]{1,15}#",
         # Masked cards and accounts: 4412****1234, XX1234, …1234.
-        r"(?<![0-9])[0-9]{1,12}(?:\*\*|[•·…])",
+        r"(?<![0-9])[0-9]{1,12}(?:\*\*|[•·]|…(?=[^\W_]))",
         r"(?:\*\*+|[•·…]+|\.\.\.+)[0-9*•·-]*",
         r"(?<![^\W_])x{1,12}-?[0-9]{3,8}",
         r"(?<![*\w])\*[0-9]{3,6}(?![*0-9])",
@@ -152,7 +157,10 @@ def _of_chain(text: str, low: str, chain: Sequence[_Run]) -> Iterator[Candidate]
         return
     if _YEARS_JOINED.fullmatch(low, *whole) or _is_attached(low, whole):
         return
-    doubtful = (chain[0].size, chain[1].size) not in _PAIRS
+    doubtful = (chain[0].size, chain[1].size) not in _PAIRS or all(
+        is_clock(low[run.start : run.end])
+        for run in chain  # `0900-1700`
+    )
     yield Candidate(_with_prefix(text, whole.start), whole.end, doubtful=doubtful)
 
 
@@ -192,6 +200,11 @@ def _is_date(low: str, run: _Run) -> bool:
     return _is_day(digits[:4], digits[4:6], digits[6:]) or _is_day(
         digits[4:], digits[2:4], digits[:2]
     )
+
+
+def is_clock(digits: str) -> bool:
+    """Whether four digits can be a time of day."""
+    return len(digits) == 4 and digits.isdecimal() and digits[:2] < "24" and digits[2:] < "60"  # noqa: PLR2004
 
 
 def _is_day(year: str, month: str, day: str) -> bool:

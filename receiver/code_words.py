@@ -146,13 +146,16 @@ def _kinds_of(word: str) -> frozenset[str]:
 
 
 def _begun(lexicon: "_Lexicon", word: str) -> frozenset[str]:
+    """Kinds by how a word begins and ends: `Sicherheitscode` is of both its parts."""
+    found: frozenset[str] = frozenset()
     for length in lexicon.beginning_lengths:
-        if (found := lexicon.beginnings.get(word[:length])) is not None and length <= len(word):
-            return found
+        if length <= len(word) and (kinds := lexicon.beginnings.get(word[:length])) is not None:
+            found = kinds
+            break
     for length in lexicon.ending_lengths:
-        if (found := lexicon.endings.get(word[-length:])) is not None and length <= len(word):
-            return found
-    return frozenset()
+        if length <= len(word) and (kinds := lexicon.endings.get(word[-length:])) is not None:
+            return found | kinds
+    return found
 
 
 def find_words(text: str, low: str) -> list[KnownWord]:

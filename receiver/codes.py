@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from journal.canonical import canonical_code
 
-from .code_candidates import Candidate, find_candidates
+from .code_candidates import Candidate, find_candidates, is_clock
 from .code_words import UNSPACED, KnownWord, find_words, fold, kinds_of
 
 __all__ = ["canonical_code", "find_code", "is_sentence", "read_code"]
@@ -40,8 +40,10 @@ _DIGIT = re.compile(r"[0-9]")
 _CAPITALS = re.compile(r"[A-Z]{5}")
 _WORD = re.compile(r"[^\W\d_]+")
 _PERCENT = re.compile(r"[0-9] ?[%٪％]")
-#: The end of a sentence.
-_BREAK = re.compile(r"[.!?](?=[\s\"'»”)\]]|\Z)|[\n\r।。！？؟;；]")
+#: The end of a sentence; `Rs.` and `No.` end none.
+_BREAK = re.compile(
+    r"(?:(?<!\brs)(?<!\bno)(?<!\bnr)(?<!\brp)\.|[!?])(?=[\s\"'»”)\]]|\Z)|[\n\r।。！？؟;；]"
+)
 _CLAUSE = re.compile(r"[,，、،]")
 #: What a label does not reach over: `[LINE] 4829`, `your order, 4829 is the code`.
 _APART = re.compile(r"[,，、،)\]】》」』>]")
@@ -51,7 +53,11 @@ _IS_AFTER = re.compile(r"[\s\"”»)\]*]{0,6}(?:[—–:=]|-(?!-))")
 _NUMBER_FOLLOWS = re.compile(
     r"\s{0,3}(?:[:：=#]|is\b|es\b|e\b|est\b|ist\b)?\s{0,3}[\"'«“(\[#*]{0,3}[0-9]{3}"
 )
-_NUMBER_SIGN = re.compile(r"[#№°º]\s{0,2}\Z")
+_NUMBER_SIGN = re.compile(r"(?:\bn|)[#№°º]\s{0,2}\Z")
+#: A group of digits that one blank joins to the next: `Call 0800 482913`.
+_GROUP_BEFORE = re.compile(r"[0-9]{2,12}[ \u00a0-]\Z")
+#: Characters that show nothing and can stand within a code.
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _DOT = re.compile(r"\s{0,3}\.\s{0,3}[:#]?\s{0,3}")
 _MONEY = re.compile(r"[ .:]{0,2}")
 #: How far a word can be from a number that it tells of: characters, known words, other words.
@@ -101,7 +107,7 @@ def find_code(text: str) -> str | None:
     """Return the one-time code in a text as written there; None if there is none or a doubt."""
     text = text[:_LONGEST_TEXT]
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
     low = fold(text)
     if not _DIGIT.search(low) and not _CAPITALS.search(text):
         return None
@@ -195,7 +201,7 @@ class _Text:
     def _judge(self, index: int) -> _Judged:
         candidate = self.candidates[index]
         never = _Judged(_Rank.NEVER, 0, candidate)
-        if self._is_expired(index):
+        if self._is_expired(index) or self._is_explained(index):
             return never
         before, after = self._before(candidate), self._after(candidate)
         if candidate.capitals:
@@ -228,7 +234,10 @@ class _Text:
         verb = None
         sign = _NUMBER_SIGN.search(self.low, max(0, candidate.start - 3), candidate.start)
         numbered = sign is not None
+        group = _GROUP_BEFORE.search(self.low, max(0, candidate.start - 14), candidate.start)
         for hit, between in self._back(candidate.start):
+            if group and hit.end <= group.start() and self._is_label(hit, group.start()):
+                return _Judged(_Rank.LABELLED, 0, candidate)
             if len(between) > _REACH or _DIGIT.search(between):
                 break
             rank = self._rank_before(hit, between, candidate)
@@ -241,9 +250,18 @@ class _Text:
             numbered = numbered or rank == _Rank.NUMBERED
         return _Judged(_Rank.LABELLED, 0, candidate) if numbered and verb is None else verb
 
+    def _is_label(self, hit: KnownWord, at: int) -> bool:
+        between = self.low[hit.end : at]
+        return (
+            bool(hit.kinds & _LABELS)
+            and not _other_words(between, _CLOSE)
+            and not (_DIGIT.search(between) or _BREAK.search(between) or _APART.search(between))
+        )
+
     def _rank_before(self, hit: KnownWord, between: str, candidate: Candidate) -> _Rank:
         if self._is_time_or_money(hit, between, candidate):
             return _Rank.NEVER
+        between = _NUMBER_SIGN.sub("", between)
         others = _other_words(between, _CLOSE)
         broken = _BREAK.search(between.rstrip()) is not None
         if _ANNOUNCE in hit.kinds and not broken:
@@ -271,7 +289,7 @@ class _Text:
             return True
         if not between.isspace():
             return False
-        if "clock" in hit.kinds and _is_clock(self.low[candidate.start : candidate.end]):
+        if "clock" in hit.kinds and is_clock(self.low[candidate.start : candidate.end]):
             return True
         return "to" in hit.kinds and self._sends(hit)
 
@@ -319,7 +337,7 @@ class _Text:
         distances = []
         for way in (self._back(candidate.start), self._forth(candidate.end)):
             for hit, between in way:
-                if _BREAK.search(between):
+                if _ends_sentence(self.low, hit, candidate):
                     break
                 if _ANNOUNCE in hit.kinds:
                     distances.append(len(between))
@@ -333,12 +351,20 @@ class _Text:
         verb = False
         for way in (self._back(candidate.start), self._forth(candidate.end)):
             for hit, between in way:
-                if _BREAK.search(between):
+                if _ends_sentence(self.low, hit, candidate):
                     break
                 if between.isspace() and hit.end < candidate.start and hit.kinds & _PLACES:
                     return True
                 verb = verb or _VERB in hit.kinds
-        return not verb and _TOPIC in self.kinds
+        return not verb and not self.kinds.isdisjoint((_TOPIC, "about"))
+
+    def _is_explained(self, index: int) -> bool:
+        """`the code for request 99231 is 482913`: the next number is what it is about."""
+        following = self.candidates[index + 1 : index + 2]
+        if not following:
+            return False
+        words = self.low[self.candidates[index].end : following[0].start].split()
+        return bool(words) and all("copula" in kinds_of(word) for word in words)
 
     def _is_expired(self, index: int) -> bool:
         if self.kinds.isdisjoint(("expired", "old")):
@@ -358,6 +384,12 @@ class _Text:
             if "old" in hit.kinds or "expired" in hit.kinds:
                 return True
         return False
+
+
+def _ends_sentence(low: str, hit: KnownWord, candidate: Candidate) -> bool:
+    """Whether a sentence ends between a word and a candidate; not at the `.` of `Rs.`."""
+    start, end = min(hit.end, candidate.end), max(hit.start, candidate.start)
+    return _BREAK.search(low, start, end) is not None
 
 
 def _other_words(between: str, letters: int, known: Iterable[str] = ()) -> int:
@@ -380,10 +412,6 @@ def _ends_saying_is(between: str) -> bool:
 def _begins_saying_is(between: str) -> bool:
     words = _WORD.findall(between[:_REACH])
     return bool(_IS_AFTER.match(between)) or bool(words and "copula" in kinds_of(words[0]))
-
-
-def _is_clock(digits: str) -> bool:
-    return len(digits) == 4 and digits.isdecimal() and digits[:2] < "24" and digits[2:] < "60"  # noqa: PLR2004
 
 
 _FUTURE_BEFORE = re.compile(r"\b(?:will|to|akan|sera|wird|sara|va)\b[^.]{0,12}\Z")

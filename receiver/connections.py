@@ -20,11 +20,32 @@ class Connection(Protocol):
         ...
 
 
+class _Idle:
+    """Connections that wait for a request, the longest idle first."""
+
+    def __init__(self) -> None:
+        self._silent: OrderedDict[Connection, None] = OrderedDict()
+        self._used: OrderedDict[Connection, None] = OrderedDict()
+
+    def add(self, connection: Connection, *, silent: bool) -> None:
+        self.remove(connection)
+        (self._silent if silent else self._used)[connection] = None
+
+    def remove(self, connection: Connection) -> None:
+        self._silent.pop(connection, None)
+        self._used.pop(connection, None)
+
+    def first(self) -> Connection | None:
+        """The one to close; None where none is idle."""
+        return next(iter(self._silent or self._used), None)
+
+
 class Connections:
     """The open connections of all listeners: `most` of them, half for one peer.
 
-    A connection over the limit takes the place of the one that has been idle for longest; where
-    none is idle it is refused. Every step takes the same time, however many there are.
+    A connection over the limit takes the place of the one that has been idle for longest: first of
+    those that never sent a request, so that a stranger's silent ones never cost a proxy its own.
+    Where none is idle it is refused. Every step takes the same time, however many there are.
     """
 
     def __init__(
@@ -43,9 +64,9 @@ class Connections:
         self._peer, self._full = peer, full
         self._open: dict[Connection, str | None] = {}
         self._counts: Counter[str] = Counter()
-        #: Longest idle first, of all and of each peer.
-        self._idle: OrderedDict[Connection, None] = OrderedDict()
-        self._idle_of: dict[str, OrderedDict[Connection, None]] = {}
+        #: Of all and of each peer.
+        self._idle = _Idle()
+        self._idle_of: dict[str, _Idle] = {}
         #: Closing, or being refused: their descriptors are still in use.
         self._leaving: OrderedDict[Connection, None] = OrderedDict()
 
@@ -66,24 +87,26 @@ class Connections:
         self._open[connection] = peer
         if peer is not None:
             self._counts[peer] += 1
-        self.idle(connection)
+        self._wait(connection, silent=True)
         return True
 
     def busy(self, connection: Connection) -> None:
         """A request has begun on it."""
-        if connection in self._idle:
-            del self._idle[connection]
-            peer = self._open[connection]
-            if peer is not None:
-                del self._idle_of[peer][connection]
+        peer = self._open.get(connection)
+        self._idle.remove(connection)
+        if peer is not None and peer in self._idle_of:
+            self._idle_of[peer].remove(connection)
 
     def idle(self, connection: Connection) -> None:
-        """It waits for a request."""
+        """It waits for its next request."""
+        self._wait(connection, silent=False)
+
+    def _wait(self, connection: Connection, *, silent: bool) -> None:
         if connection in self._open:
-            self._idle[connection] = None
+            self._idle.add(connection, silent=silent)
             peer = self._open[connection]
             if peer is not None:
-                self._idle_of.setdefault(peer, OrderedDict())[connection] = None
+                self._idle_of.setdefault(peer, _Idle()).add(connection, silent=silent)
 
     def closed(self, connection: Connection) -> None:
         """Its descriptor is free."""
@@ -101,10 +124,10 @@ class Connections:
                 del self._counts[peer]
                 self._idle_of.pop(peer, None)
 
-    def _make_room(self, idle: "OrderedDict[Connection, None] | None") -> bool:
-        if not idle:
+    def _make_room(self, idle: "_Idle | None") -> bool:
+        longest = idle.first() if idle else None
+        if longest is None:
             return False
-        longest = next(iter(idle))
         self._leave(longest)
         longest.end_idle()
         self._full()

@@ -12,7 +12,6 @@ ENVIRONMENT = {
         "CRM_KEY",
         "HEROSMS_API_KEY",
         "HEROSMS_TOKEN",
-        "HOOK_SECRET",
         "INFOBIP_TOKEN",
         "LISTED_SECRET",
         "LISTED_TOKEN",
@@ -36,6 +35,8 @@ ENVIRONMENT = {
     )
 } | {
     "CRM_SECRET": WHSEC,
+    # A weak one would draw a warning.
+    "HOOK_SECRET": "nT2v8Qx4Lk9Zr1Wp6Yb3Hd7Mc5Jf0Gs8",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/1/secret",
     "NTFY_TOKEN": "tk_secret",
     "NTFY_TOPIC": "sms-3f1c0d6a9b5e",

@@ -51,6 +51,23 @@ def test_the_longest_idle_connection_makes_room():
     assert told == ["full"]
 
 
+def test_a_silent_connection_makes_room_before_a_used_one():
+    """A stranger's silent connections must not close a proxy's. Mutant: one order for both."""
+    held = connections(3)
+    (proxy,) = opened(held, "127.0.0.1")
+    held.busy(proxy)
+    held.idle(proxy)
+
+    flood = opened(held, *"abcdefgh")
+
+    assert proxy.ended is None
+    assert [one.ended for one in flood[-2:]] == [None, None]
+    for one in flood[-2:]:
+        held.busy(one)
+    opened(held, "i")
+    assert proxy.ended == "idle"
+
+
 def test_a_connection_is_refused_where_none_is_idle():
     """Mutant: one that is being answered is closed."""
     held = connections(2)

@@ -800,7 +800,7 @@ def test_the_options_of_the_example_are_at_their_defaults():
             ),
         ),
         "herosms": HeroSms(tokens=(Secret("herosms-token-0123456789"),)),
-        "bulk": SmsPins(backfill=Backfill(api_key=Secret("the key that SMSPins gave you"))),
+        "bulk": SmsPins(backfill=Backfill(api_key=Secret("the-key-that-SMSPins-gave-you"))),
         "other": Generic(
             tokens=(Secret(ENVIRON["OTHER_TOKEN"]),),
             fields=Paths(event="event"),
