@@ -11,7 +11,7 @@ import pytest
 from contracts.journal import NOW, arrival, planned, record
 from contracts.orders import order, sms
 from contracts.visible import CODES, FILTERS, GROWTH, TEAM, ids, is_growth, of_growth, visible
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from journal import Wanted, sqlite_open, sqlite_read, sqlite_visible
@@ -44,6 +44,9 @@ async def between_two_visible(path, hidden):
             " callback, routes, body, reference from events, n where seq = 2",
             (hidden,),
         )
+        conn.execute("analyze")
+        # As where the key sees much: SQLite would begin with an index on events.
+        conn.execute("update sqlite_stat1 set stat = '20000 10000 1' where tbl = 'visible'")
     journal = await opened(path)
     await record(journal, last)
     await journal.close()
@@ -227,7 +230,7 @@ async def test_rolled_back_event_leaves_no_row(path):
 
 # Against a model: whatever was stored, changed, configured and filled in whichever order.
 
-NAMES = st.sampled_from("567")
+NAMES = st.sampled_from("56")
 LABELS = st.sampled_from([{}, TEAM, {"team": "other"}])
 STEPS = st.lists(
     st.one_of(
@@ -243,6 +246,7 @@ STEPS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
+@example(steps=[("sms", "5", TEAM), ("order", "5", {"team": "other"})])
 def test_index_shows_what_its_filter_holds_for(steps):
     """Mutants: `event_changed` that only adds; `unseen` 0 at once; `configure` that keeps rows."""
     with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from server.config import Api, ApiKey
 
 ANY = Wanted()
 GROWTH = b"Bearer growth-key-0123456789"
+KEY = {"key": Secret("team-key-0123456789"), "when": {"data.labels.team": "growth"}}
 
 CALLS = [
     ("GET", "/v1/events"),
@@ -392,6 +393,33 @@ async def test_events_are_the_same_before_and_after_indexing(run, tmp_path):
 
 async def seen_by_growth(service, event_id):
     return (await service.ask(f"/v1/events/{event_id}", "growth")).status_code
+
+
+async def test_hidden_event_is_not_read(run, tmp_path):
+    """To read it would take longer than to find nothing, and here it would fail.
+
+    Mutant: the event is read, and then the condition asked.
+    """
+    keys = {"team": ApiKey(**{**KEY, "scopes": ("codes:read", "deliveries:write")})}
+    async with run(tmp_path, api=Api(keys=keys)) as service:
+        await service.sms()
+        hidden = await service.hero()
+    with journal_of(tmp_path) as conn:
+        conn.execute("update events set body = '{' where id = ?", (hidden,))
+
+    async with run(tmp_path, api=Api(keys=keys)) as service:
+        statuses = [
+            (await service.ask(path, "team", method=method)).status_code
+            for method, path in (
+                ("GET", f"/v1/events/{hidden}"),
+                ("GET", f"/v1/events/{hidden}?raw=true"),
+                ("POST", f"/v1/events/{hidden}/replay"),
+                ("GET", "/v1/events"),
+                ("GET", "/v1/events?type=sms.received"),
+            )
+        ]
+
+    assert statuses == [404, 404, 404, 200, 200]
 
 
 async def test_cursor_of_another_key_works_and_shows_nothing_hidden(service):
