@@ -7,8 +7,9 @@ import hypothesis
 
 # Derandomized, so that what was green stays green; without a deadline, because a busy machine is no
 # defect. To search further: pytest --hypothesis-profile=search
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000, print_blob=True)
+ANY_PACE = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("ci", **ANY_PACE, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("search", **ANY_PACE, max_examples=2_000, print_blob=True)
 hypothesis.settings.load_profile("ci")
 
 
