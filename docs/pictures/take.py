@@ -6,6 +6,7 @@ their output. Tokens are masked in the pictures.
 
 import contextlib
 import fcntl
+import io
 import os
 import pty
 import re
@@ -145,7 +146,7 @@ def _add_a_sink_that_is_down(path: Path) -> None:
 
 def drawn(command: str, text: str) -> str:
     """The SVG of a command and its output, without fonts from elsewhere and without tokens."""
-    console = Console(record=True, width=_COLUMNS, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - the console writes to it until the end
+    console = Console(record=True, width=_COLUMNS, file=io.StringIO())
     masked = _TOKEN.sub(r"\1***", text).strip("\n")
     console.print(Text(f"$ {command}", style="bold"))
     console.print(Text.from_ansi(masked))
