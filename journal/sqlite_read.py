@@ -193,7 +193,10 @@ def visible_events(
     filter_ = sqlite_visible.complete(conn, shown_to)
     if filter_ is None:
         return None
-    (newest,) = conn.execute("select coalesce(max(seq), 0) from events").fetchone()
+    # Not max(seq) of events: that may walk them.
+    (newest,) = conn.execute(
+        "select coalesce(max(seq), 0) from sqlite_sequence where name = 'events'"
+    ).fetchone()
     conditions, _ = _conditions(wanted)
     within = span(conn, newest, since=wanted.since, until=wanted.until)
     return sqlite_visible.page(
