@@ -375,7 +375,8 @@ async def _make_shared_parts(sinks: Mapping[str, Sink]) -> None:
     """
     load_metadata()
     # The event loop's threads for names: where they cannot be started, the process is aborted.
-    await asyncio.get_running_loop().getaddrinfo("localhost", None)
+    with contextlib.suppress(OSError):  # an image may know no such name; the threads are there
+        await asyncio.get_running_loop().getaddrinfo("localhost", None)
     for kind in {type(sink): sink for sink in sinks.values()}.values():
         await kind.prepare()
 

@@ -27,6 +27,8 @@ from .sink import ANSWER_KEPT, Failed, Receipt, Refused, Unusable
 #: Seconds for which a connection that is not used is kept.
 _IDLE = 4.0
 _GONE = 410
+#: A port on which hardly anything listens (RFC 863).
+_DISCARD = 9
 #: Seconds for the first request of the process, which is refused by the machine itself.
 _START = 5.0
 #: The statuses with which RFC 9110 gives Retry-After a meaning for us.
@@ -127,8 +129,9 @@ async def start_runtime() -> None:
     short at that moment, no client works until the process ends.
     """
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # nothing listens: the request is refused at once
-        port = closed.getsockname()[1]
+        with suppress(OSError):  # a container may have no loopback: then nothing can be asked there
+            closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1] or _DISCARD  # nothing listens: it is refused at once
         async with posting(f"http://127.0.0.1:{port}/", connections=1, within=_START) as post:
             with suppress(Failed):
                 await post({}, b"")
