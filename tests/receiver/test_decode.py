@@ -1,7 +1,7 @@
 """A callback's body becomes fields, or Malformed: never another exception, never slowly."""
 
 import json
-import time
+import sys
 from contextlib import suppress
 from urllib.parse import quote_plus, urlencode
 
@@ -323,37 +323,62 @@ def test_an_error_names_no_values():
     assert "804036" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"&" * SIZE,
-        b"a=" + b"%" * SIZE,
-        b"a=" + b"%41" * (SIZE // 3),
-        b"a=" + b"\xff" * SIZE,
-        b"[" * SIZE,
-        b'{"a":[' + b"[]," * (SIZE // 3) + b"1]}",
-        b'{"a":[' + b"1," * (SIZE // 2) + b"1]}",
-        b'{"a":"' + b'\\"' * (SIZE // 2),
-        b"{" * 40 + b'"' + b'\\"' * (SIZE // 2),
-        b'{"a":' + b"1" * SIZE + b"}",
-        b'{"a":0.' + b"1" * SIZE + b"}",
-        multipart(*(part(b"k%d" % n, b"", b"X: " + b';a="\\"' * 150) for n in range(60))),
-        multipart(part(b"a", b"\r\n--Xb" * (SIZE // 6))),
-        b"--XbX\r\nContent-Disposition: form-data\r\n" + b" a\r\n" * (SIZE // 4),
-    ],
-    ids=lambda body: repr(body[:16]),
-)
-def test_64_kib_of_anything_take_milliseconds(body):
-    """Mutant: the strings' pattern without `?` looks at an unclosed one again for each quote."""
-    took = []
-    for _ in range(3):
-        start = time.thread_time()
-        with suppress(Malformed):
-            fields(body)
-        took.append(time.thread_time() - start)
+HOSTILE = {
+    "ampersands": lambda size: b"&" * size,
+    "percent signs": lambda size: b"a=" + b"%" * size,
+    "escapes": lambda size: b"a=" + b"%41" * (size // 3),
+    "bad bytes": lambda size: b"a=" + b"\xff" * size,
+    "open brackets": lambda size: b"[" * size,
+    "empty lists": lambda size: b'{"a":[' + b"[]," * (size // 3) + b"1]}",
+    "ones": lambda size: b'{"a":[' + b"1," * (size // 2) + b"1]}",
+    "escaped quotes": lambda size: b'{"a":"' + b'\\"' * (size // 2),
+    "quotes in braces": lambda size: b"{" * 40 + b'"' + b'\\"' * (size // 2),
+    "a long number": lambda size: b'{"a":' + b"1" * size + b"}",
+    "a long fraction": lambda size: b'{"a":0.' + b"1" * size + b"}",
+    "options of parts": lambda size: multipart(
+        *(part(b"k%d" % n, b"", b"X: " + b';a="\\"' * (size // 440)) for n in range(60))
+    ),
+    "delimiters": lambda size: multipart(part(b"a", b"\r\n--Xb" * (size // 6))),
+    "folded headers": lambda size: (
+        b"--XbX\r\nContent-Disposition: form-data\r\n" + b" a\r\n" * (size // 4)
+    ),
+}
 
-    # 10 ms at most where this was written; quadratic is seconds. The margin is for busy machines.
-    assert min(took) < 0.1
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_lines_run_for_a_hostile_body_grow_with_it(body):
+    """Steps, not seconds. Those of the patterns are counted in test_linear.py.
+
+    Mutant: a loop over what was read before, for each character.
+    """
+    once, twice = (lines_run(body(size)) for size in (SIZE // 8, SIZE // 4))
+
+    assert twice <= 2.3 * once + 200
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_body_of_64_kib_is_read_or_refused(body):
+    with suppress(Malformed):
+        fields(body(SIZE))
+
+
+def lines_run(body):
+    count = 0
+
+    def trace(_frame, event, _argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        fields(body)
+    except Malformed:
+        pass
+    finally:
+        sys.settrace(before)
+    return count
 
 
 @pytest.mark.parametrize(
