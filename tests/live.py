@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -71,6 +72,8 @@ class Live:
 
     def start(self, *, within=60.0, stdout=None, expecting=200):
         """Start it and wait until it is ready."""
+        # A process that was killed left its address.
+        killed = lock.holder(self.folder / "smshook.db")
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [*self.program, "serve", "--log-level", self.level],
@@ -85,7 +88,8 @@ class Live:
             if self.process.poll() is not None:
                 raise AssertionError(f"exit {self.process.returncode}: {self.errors.read_text()}")
             holder = lock.holder(self.folder / "smshook.db")
-            if holder is not None and holder.url and self._answers(holder.url, expecting):
+            is_new = holder is not None and (killed is None or holder.pid != killed.pid)
+            if is_new and holder.url and self._answers(holder.url, expecting):
                 self.url, self.admin_url = holder.url, holder.admin_url
                 return self
             time.sleep(0.02)
@@ -93,8 +97,14 @@ class Live:
 
     @staticmethod
     def _answers(url, expecting):
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{url}/readyz", trust_env=False).status_code == expecting
+        # httpx would make a TLS context for each question.
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=5)
+        with (
+            contextlib.closing(connection),
+            contextlib.suppress(OSError, http.client.HTTPException),
+        ):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == expecting
         return False
 
     def environment(self):
