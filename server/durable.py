@@ -36,7 +36,7 @@ def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     """Make it and those above it, each on disk in the one above. Raises OSError."""
     if folder.is_dir():
         return
-    if os.path.lexists(folder):
+    if os.path.lexists(folder.parent) and not folder.parent.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     make_folder(folder.parent)
     folder.mkdir(mode=mode, exist_ok=True)

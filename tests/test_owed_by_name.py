@@ -62,7 +62,7 @@ def test_a_paused_sink_stays_paused_over_a_restart(tmp_path, end):
         assert shown["paused_at"] == paused_at
         assert (owed["pending"], owed["sending"], owed["delivered"]) == (4, 0, 0)
         assert arrived == []
-        assert resumed == "log is active, owed 4\n"
+        assert resumed == "log is active, 4 pending\n"
         sample = json.loads(tested["request"])["id"]
         assert sorted(ids(service.delivered())) == sorted([*before, after, sample])
 
