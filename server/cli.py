@@ -1,6 +1,7 @@
 """`smshook`: the commands, put together."""
 
 import io
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -63,6 +64,8 @@ for _command in (
 def main() -> None:
     """Run the installed command `smshook`."""
     fill_standard_streams()
+    # A parent may have blocked them, and a child inherits that: Ctrl-C would do nothing.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another encoding gets `\u2192` for `→`, and no traceback.

@@ -1,9 +1,11 @@
 """What holds for every test: no network but loopback, and one Hypothesis profile."""
 
 import ipaddress
+import signal
 import sys
 
 import hypothesis
+import pytest
 
 # Derandomized, so that what was green stays green; without a deadline, because a busy machine is no
 # defect. To search further: pytest --hypothesis-profile=search
@@ -43,3 +45,15 @@ def refuse_the_network(event, args):
 
 
 sys.addaudithook(refuse_the_network)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """Undo what a command that ran in this process did: what is started next inherits it."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    numbers = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -269,7 +269,8 @@ def test_kills_during_rotation_lose_no_line(tmp_path, rounds, compress):
 
     assert (lost, code) == (set(), 0)
     files = oracle.files()
-    assert len(files) > 2 * rounds
+    # Lines that are written together share a file, so a fast machine makes fewer.
+    assert len(files) > rounds
     assert all(data.endswith(b"\n") for data in files.values())
     assert not list(tmp_path.glob("*.unfinished"))
 

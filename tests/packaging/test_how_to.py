@@ -19,7 +19,7 @@ from server.config import load
 ROOT = Path(__file__).parents[2]
 CONTAINER = (ROOT / "docs/how-to/run-in-a-container.md").read_text()
 SYSTEMD = (ROOT / "docs/how-to/run-under-systemd.md").read_text()
-[SERVICE] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()
+SERVICE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["smshook"]
 
 
 def test_docker_run_and_compose_start_the_same_container():

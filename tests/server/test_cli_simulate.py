@@ -21,7 +21,7 @@ def service(tmp_path_factory):
 class Simulated:
     """The command, and what it says at its start."""
 
-    def __init__(self, service, *arguments):
+    def __init__(self, service, *arguments, before=None):
         self.process = subprocess.Popen(
             [live.command(), "simulate", *arguments, "--output", "json"],
             cwd=service.folder,
@@ -29,6 +29,7 @@ class Simulated:
             stderr=subprocess.PIPE,
             text=True,
             env=service.environment(),
+            preexec_fn=before,  # noqa: PLW1509 - it only sets a mask, and no thread runs here
         )
 
     def __enter__(self):
@@ -51,6 +52,19 @@ class Simulated:
         answer = httpx.post(f"{self.said['page']}{path}", json=body, trust_env=False)
         assert answer.status_code == 201
         return answer.json()
+
+
+def test_signals_that_a_parent_blocked_end_it(service):
+    """Mutant: the inherited mask is kept, and SIGTERM does nothing."""
+
+    def block():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+
+    url = service.callback_url("tellabot")
+    arguments = ("tellabot", "--callback", url, "--listen", "127.0.0.1:0")
+
+    with Simulated(service, *arguments, before=block) as it:
+        assert it.said["page"]
 
 
 @pytest.mark.parametrize(
