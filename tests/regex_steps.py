@@ -5,8 +5,11 @@ grows with the square of a text shows as steps that do, whatever the machine is 
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from receiver.source import Malformed
 
 from re import _constants as sre  # type: ignore[attr-defined]  # isort: skip
 from re import _parser  # type: ignore[attr-defined]  # isort: skip
@@ -180,3 +183,23 @@ def steps(pattern: re.Pattern[str], how: str, text: str) -> int:
         for _ in one.finditer():
             pass
     return one.count
+
+
+def lines_run(read: Callable[[], object]) -> int:
+    """Count the lines of Python that a call runs; Malformed ends it as well as a result."""
+    count = 0
+
+    def trace(_frame: Any, event: str, _argument: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        read()
+    except Malformed:
+        pass
+    finally:
+        sys.settrace(before)
+    return count

@@ -5,19 +5,18 @@ import importlib
 import inspect
 import json
 import re
-import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from answers.recorded import BY_TAG, driven, ok, source_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from regex_steps import steps
+from regex_steps import lines_run, steps
 
 from receiver.answers import lenient
 from receiver.asking import MOST_TOGETHER
 from receiver.polling import Found, Known
-from receiver.source import Malformed
 
 NOW = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
 SINCE = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
@@ -127,28 +126,12 @@ TEXTS = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=4).map("".join
 def test_lines_run_for_broken_json_grow_with_it(text, before):
     """Of Python's own lines; those of the patterns are counted above."""
     times = 400 // len(text)
-    once, twice = (lines_run(before + text * count) for count in (times, 2 * times))
+    once, twice = (
+        lines_run(partial(lenient, (before + text * count).encode()))
+        for count in (times, 2 * times)
+    )
 
     assert twice <= 2.3 * once + 200
-
-
-def lines_run(text):
-    count = 0
-
-    def trace(_frame, event, _argument):
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        lenient(text.encode())
-    except Malformed:
-        pass
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def found(provider, answers, *known):
