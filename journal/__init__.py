@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-
 from core.copies import Copy
 from core.delivery import Attempt, Delivery, State
 from core.event import Event

@@ -1002,7 +1002,7 @@ ACKNOWLEDGES = """
 import asyncio, pathlib, sys
 sys.path.insert(0, "tests")
 from contracts.journal import NOW, owed, planned, record
-from journal.sqlite import SQLiteJournal
+from journal.sqlite.journal import SQLiteJournal
 
 async def main():
     path = pathlib.Path(sys.argv[1])

@@ -113,7 +113,7 @@ def test_any_text_is_e_164_or_none(text, region):
 
 FIRST_NUMBER = """
 import os, resource
-from receiver.numbers import e164, load_metadata
+from receiver.fields.numbers import e164, load_metadata
 
 load_metadata()
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))

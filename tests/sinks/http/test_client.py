@@ -611,7 +611,7 @@ def test_retry_after_means_something_on_429_and_503_only():
 
 WITHOUT_AUTHORITIES = """
 import asyncio, sys
-from sinks.outbound import posting
+from sinks.http.client import posting
 from sinks.sink import Failed
 
 async def words():
@@ -644,7 +644,7 @@ async def test_a_system_without_authorities_can_still_send_where_there_is_nothin
 
 SHORT_OF_DESCRIPTORS = """
 import asyncio, os, resource, sys
-from sinks.outbound import posting, start_runtime
+from sinks.http.client import posting, start_runtime
 from sinks.sink import Failed
 
 async def main():
