@@ -12,7 +12,9 @@ from core.delivery import Attempt, Delivery, State, WaitsFor
 from core.errors import Broken, InvalidRow, Unavailable
 from core.paths import order_at, parse
 from journal import Journal
+from journal.reads import NextDue
 from journal.records import Owed, SinkRecord, StoredDelivery
+from journal.writes import BringForward, Hold, PauseSink, Probe, ResumeSink, Settle, Take
 
 from .attempt import Attempts, Clock, Tried
 from .described import described
@@ -169,7 +171,7 @@ class Worker:
 
     async def pause(self, by: Pause) -> None:
         """Begin no attempt until `resume`; what is owed is kept. Raises Unavailable."""
-        if not await self._journal.pause(self.name, by=by, at=self._clock.now()):
+        if not await self._journal.submit(PauseSink(self.name, by=by, at=self._clock.now())):
             return
         self._health.paused = by
         self._give_back_all()
@@ -177,7 +179,7 @@ class Worker:
 
     async def resume(self, by: Pause | None = None) -> None:
         """`by`: only where it was paused by that. Raises Unavailable."""
-        changed = await self._journal.resume(self.name, by=by)
+        changed = await self._journal.submit(ResumeSink(self.name, by=by))
         if by is not None and not changed:
             return
         self._health.begin_anew()
@@ -278,19 +280,19 @@ class Worker:
 
     async def _take_probe(self) -> None:
         if not self._health.paused:
-            await self._taking(self._lanes.retried, 1, self._journal.probe(self.name))
+            await self._taking(self._lanes.retried, 1, self._journal.submit(Probe(self.name)))
             return
         # A sink that is paused is not tried with one delivery for ever: it may be that one's fault.
         if await self._take_paused_probe():
             return
         # All that failed had their turn: now one that came since, else the first of them again.
         now = self._clock.now()
-        taking = self._journal.take(self.name, fresh=True, limit=1, now=now)
+        taking = self._journal.submit(Take(self.name, fresh=True, limit=1, now=now))
         if not await self._taking(self._lanes.fresh, 1, taking, probe_of=now):
             await self._take_paused_probe()
 
     async def _take_paused_probe(self) -> bool:
-        probing = self._journal.probe(self.name, after=self._probed)
+        probing = self._journal.submit(Probe(self.name, after=self._probed))
         found = await self._taking(self._lanes.retried, 1, probing)
         self._probed = found[0].id if found else 0
         return bool(found)
@@ -298,11 +300,11 @@ class Worker:
     async def _take(self, lane: Lane) -> None:
         limit = min(lane.room, TAKEN_AT_ONCE)
         now = self._clock.now()
-        taking = self._journal.take(self.name, fresh=lane.fresh, limit=limit, now=now)
+        taking = self._journal.submit(Take(self.name, fresh=lane.fresh, limit=limit, now=now))
         if len(await self._taking(lane, limit, taking)) < limit:
             # Forget first: what is noted while the journal is asked must not be overwritten.
             lane.next_due = None
-            due_at = await self._journal.next_due(self.name, fresh=lane.fresh)
+            due_at = await self._journal.ask(NextDue(self.name, fresh=lane.fresh))
             if due_at is not None:
                 self.wake_at(due_at, fresh=lane.fresh)
 
@@ -531,7 +533,7 @@ class Worker:
         # Before what follows from it: the journal does things in the order they are asked for.
         self._settle_soon(taken, outcome)
         if hold:
-            self._journal.hold(tuple(hold)).add_done_callback(_ignored)
+            self._journal.submit(Hold(tuple(hold))).add_done_callback(_ignored)
         if bring:
             self._bring_forward(bring)
         elif self._recovery.wait() is not None:
@@ -548,14 +550,16 @@ class Worker:
         due_at = outcome.due_at
         if due_at is not None and not outcome.fixed:
             due_at += self._clock.jumped() - outcome.stamp
-        return self._journal.settle(
-            taken.delivery,
-            outcome.attempt,
-            outcome.state,
-            due_at=due_at,
-            asked=outcome.asked,
-            fixed=outcome.fixed,
-            held=outcome.held,
+        return self._journal.submit(
+            Settle(
+                taken.delivery,
+                outcome.attempt,
+                outcome.state,
+                due_at=due_at,
+                asked=outcome.asked,
+                fixed=outcome.fixed,
+                held=outcome.held,
+            )
         )
 
     async def _settle(
@@ -623,7 +627,7 @@ class Worker:
 
     def _bring_forward(self, count: int) -> None:
         now = self._clock.now()
-        asking = self._journal.bring_forward(self.name, limit=count, now=now)
+        asking = self._journal.submit(BringForward(self.name, limit=count, now=now))
 
         def found(done: "asyncio.Future[Sequence[int]]") -> None:
             if done.exception() is not None:
