@@ -1,11 +1,11 @@
-# make run · make test · make test-long · make check · make bench · make docs · make lock · make clean
+# make run · make test · make nightly · make check · make bench · make docs · make lock · make clean
 #
 # Everything lives in .venv. Its stamp files (.venv/.made, .run, .project, .dev, .bench) say what has been
 # installed from which lock file, so that nothing is installed twice.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-long check bench wrk docs lock clean FORCE
+.PHONY: help run test nightly check bench wrk docs lock clean FORCE
 MAKEFLAGS += --no-print-directory
 
 # Where the benchmark keeps what it makes.
@@ -28,7 +28,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
 help:
 	@echo 'make run     serve; LISTEN=127.0.0.1:9000 ADMIN_LISTEN=127.0.0.1:9001 change the ports'
 	@echo 'make test    everything CI runs: the checks, the tests, the coverage'
-	@echo 'make test-long  tests that take minutes: many kills, soaks; not part of CI'
+	@echo 'make nightly  tests that take minutes: many kills, soaks; not part of CI'
 	@echo 'make check   lint, format, types and import layers only'
 	@echo 'make bench   measure speed, memory and growth; QUICK=1 in two minutes, ONLY=NAME only that'
 	@echo 'make docs    make docs/reference and docs/pictures again, from the code'
@@ -51,8 +51,8 @@ test: check
 	@.venv/bin/coverage report
 
 # Without coverage: some of these tests fill the machine with connections or processes.
-test-long: .venv/.dev
-	@.venv/bin/python -m pytest --quiet -m long -n $(WORKERS) --dist worksteal $(ARGS)
+nightly: .venv/.dev
+	@.venv/bin/python -m pytest --quiet -m nightly -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: .venv/.dev
 	@.venv/bin/ruff check --quiet .
