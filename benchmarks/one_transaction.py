@@ -6,7 +6,7 @@ This switch is the benchmark's; the product has none.
 """
 
 from journal.commit import GroupCommit
-from server.cli import main
+from server.cli.main import main
 
 
 def one_at_a_time() -> None:

@@ -19,12 +19,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from journal.event import Event, rfc3339
-from journal.sqlite import migrate
+from core.clock import rfc3339
+from core.event import Event
+from journal.sqlite.schema import migrate
+from receiver.callback import Callback, Key
 from receiver.decode import decode
-from receiver.providers.tellabot import TellABot
-from receiver.source import Callback, Key
-from server.identity import Identity
+from receiver.providers.tellabot.callbacks import TellABot
+from server.runtime.identity import Identity
 
 #: Names that a configuration for such a journal has to use.
 SOURCE, ROUTE, SINK = "tellabot", "everything", "crm"

@@ -4,8 +4,9 @@ from functools import partial
 
 from ..bench import Bench, Form
 from ..case import Case, Measured, NotMeasured
-from ..peers import PEERS, Peer
-from ..peers import NotMeasured as NotInstalled
+from ..peers import PEERS
+from ..peers.peer import NotMeasured as NotInstalled
+from ..peers.peer import Peer
 from ..peers.rate import forwarded
 from ..receiver import receiving
 from .delivering import CONNECTIONS

@@ -32,20 +32,29 @@ def inside(*more):
         (inside(), "door"),
         (inside("Door._body (receiver/door.py:99)", "timeout (asyncio/timeouts.py:9)"), "door"),
         (inside("decode (receiver/decode.py:40)", "_form (receiver/decode.py:74)"), "decode"),
-        (inside("TellABot.normalize (receiver/providers/tellabot.py:5)"), "normalize"),
-        (inside("Pipeline.accept (server/pipeline.py:94)"), "plan"),
-        (inside("Pipeline._draft (server/pipeline.py:238)"), "encode"),
-        (inside("Pipeline._draft (server/pipeline.py:238)", "plan (routes/table.py:3)"), "plan"),
-        (inside("Identity._hash (server/identity.py:91)", "digest (hmac.py:198)"), "keys and ids"),
-        (inside("Pipeline._say (server/pipeline.py:291)", "meth (structlog/_native.py:1)"), "log"),
+        (inside("TellABot.normalize (receiver/providers/tellabot/callbacks.py:5)"), "normalize"),
+        (inside("Pipeline.accept (server/runtime/accept.py:94)"), "plan"),
+        (inside("Pipeline._draft (server/runtime/accept.py:238)"), "encode"),
+        (
+            inside("Pipeline._draft (server/runtime/accept.py:238)", "plan (routes/table.py:3)"),
+            "plan",
+        ),
+        (
+            inside("Identity._hash (server/runtime/identity.py:91)", "digest (hmac.py:198)"),
+            "keys and ids",
+        ),
+        (
+            inside("Pipeline._say (server/runtime/accept.py:291)", "meth (structlog/_native.py:1)"),
+            "log",
+        ),
         (inside("GroupCommit.submit (journal/commit.py:80)"), "journal, event loop"),
         (
-            inside("Door._respond (receiver/door.py:2)", "_Line.write (receiver/protocol.py:69)"),
+            inside("Door._respond (receiver/door.py:2)", "_Line.write (httpd/protocol.py:69)"),
             "socket and protocol",
         ),
         (sample(*LOOP, Frame("Worker._settle", "sinks/worker.py")), "settle"),
         (sample(*LOOP, Frame("Worker._send_all", "sinks/worker.py")), "worker"),
-        (sample(*LOOP, Frame("_Way._answer", "sinks/outbound.py")), "outbound HTTP"),
+        (sample(*LOOP, Frame("_Way._answer", "sinks/http/client.py")), "outbound HTTP"),
         (sample(Frame("0x7fba68e61b27", "pyreqwest/_pyreqwest.so")), "outbound HTTP"),
         (sample(Frame("main", "elsewhere.py")), "other"),
         (sample(), "other"),
@@ -56,7 +65,9 @@ def test_the_innermost_frame_that_belongs_to_a_stage_decides(stack, stage):
 
 
 def test_a_collection_of_garbage_is_nobodys_stage_wherever_it_comes():
-    in_the_loop = inside("links (receiver/texts.py:32)", "gc_collect_main (libpython3.11.so.1.0)")
+    in_the_loop = inside(
+        "links (receiver/fields/text.py:32)", "gc_collect_main (libpython3.11.so.1.0)"
+    )
     in_the_thread = sample(Frame("gc_collect_main", "libpython3.11.so.1.0"), name="journal_0")
 
     assert stages.stage_of(in_the_loop) == "garbage collection"
@@ -72,7 +83,7 @@ def test_a_collection_of_garbage_is_nobodys_stage_wherever_it_comes():
     ],
 )
 def test_a_threads_time_is_its_own_whatever_it_calls(name, stage):
-    stack = (Frame("BatchWriter.write", "journal/sqlite_write.py"),)
+    stack = (Frame("BatchWriter.write", "journal/sqlite/batch.py"),)
 
     assert stages.stage_of(sample(*stack, name=name)) == stage
 
@@ -99,7 +110,7 @@ def test_every_sample_is_counted_in_exactly_one_known_stage(frames, name, seen):
 def test_what_the_profiler_wrote_is_read_back_whole():
     raw = (
         "thread (12614): MainThread;<module> (smshook:6);links.<locals>.<genexpr>"
-        " (receiver/texts.py:32);write (libc.so.6) 20\n"
+        " (receiver/fields/text.py:32);write (libc.so.6) 20\n"
         "thread (12628);0x7fba68e61b27 (pyreqwest/_p.cpython-311-x86_64-linux-gnu.so) 3\n"
         "thread (12622): journal_0 1\n"
     )
@@ -110,7 +121,7 @@ def test_what_the_profiler_wrote_is_read_back_whole():
             "MainThread",
             (
                 Frame("<module>", "smshook"),
-                Frame("links.<locals>.<genexpr>", "receiver/texts.py"),
+                Frame("links.<locals>.<genexpr>", "receiver/fields/text.py"),
                 Frame("write", "libc.so.6"),
             ),
             20,
