@@ -8,10 +8,10 @@ from typing import TypeVar
 from core.delivery import State
 from core.event import SUBJECTS
 
+from ..decide import NO_CALLBACK
 from ..reads import EventFilter, Page
 from ..records import Arrival, Duplicate, Quarantine, Rejection, Stats, StoredEvent, TokenUse
 from . import visible
-from .batch import NO_CALLBACK
 from .deliveries import of_event
 from .paging import Condition, Sought, any_of, page
 from .times import span
