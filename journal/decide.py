@@ -4,7 +4,7 @@ A database calls `find_needs`, looks those rows up with one query a kind, calls 
 writes the changes. All of it happens in one transaction.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -222,7 +222,7 @@ class Changes(msgspec.Struct):
     balances: dict[str, AccountBalance] = {}
     moments: dict[str, float] = {}
     #: What counters gain, by name.
-    counts: Counter[str] = msgspec.field(default_factory=Counter)
+    counts: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
 
 
 def find_needs(writes: Iterable[Decided]) -> Needs:

@@ -78,7 +78,8 @@ class BatchWriter:
             looked_up = look_up(self._conn, find_needs(decided))
             changes, decisions = decide(decided, looked_up, owner=self._start)
             write(self._conn, changes)
-            outbox.counts.update(changes.counts)
+            for name, count in changes.counts.items():
+                outbox.counts[name] += count
             results = iter(decisions)
         return [next(results) if type(op) in DECIDED else self._do(op, outbox) for op in ops]
 

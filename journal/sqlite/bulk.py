@@ -1,7 +1,7 @@
 """Statements for many rows: each lets another thread go on, and then has to wait for it."""
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -20,14 +20,15 @@ def insert(conn: sqlite3.Connection, into: str, rows: Sequence[Row]) -> None:
         conn.execute(_insertion(into, len(part[0]), len(part)), [*chain.from_iterable(part)])
 
 
-def search(
-    conn: sqlite3.Connection, wanted: str, sql: str, rows: Collection[Row]
-) -> Iterator[tuple[Any, ...]]:
+def search(conn: sqlite3.Connection, wanted: str, sql: str, rows: Collection[Row]) -> list[Any]:
     """Run `sql`, which reads `rows` as the table `wanted`, such as `wanted(source, key)`."""
-    for part in _parts(tuple(rows)):
-        yield from conn.execute(
+    return [
+        found
+        for part in _parts([*rows])
+        for found in conn.execute(
             _search(wanted, sql, len(part[0]), len(part)), [*chain.from_iterable(part)]
         )
+    ]
 
 
 def deliver(conn: sqlite3.Connection, ids: Sequence[int], *, owner: int, attempts: int) -> set[int]:
@@ -48,11 +49,15 @@ def add(conn: sqlite3.Connection, changes: Mapping[str, int]) -> None:
         conn.execute(_counting(len(changes)), [*cases, *changes])
 
 
-def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def _parts(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
+    if len(rows) < 2:  # noqa: PLR2004 - most have no row or one
+        return [rows] if rows else ()
+    parts = []
     for begin in range(0, len(rows), _SHAPES[-1]):
         part = rows[begin : begin + _SHAPES[-1]]
         shape = next(shape for shape in _SHAPES if shape >= len(part))
-        yield [*part, *[(None,) * len(part[0])] * (shape - len(part))]
+        parts.append([*part, *[(None,) * len(part[0])] * (shape - len(part))])
+    return parts
 
 
 @cache

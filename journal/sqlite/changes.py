@@ -56,26 +56,23 @@ _MOMENT = "insert into moments (name, at) values (?, ?) on conflict do update se
 def write(conn: sqlite3.Connection, changes: Changes) -> None:
     """Write all rows but those of counters. In the transaction of the caller."""
     _write_events(conn, changes)
+    if changes.token_uses:
+        uses = [(*name, int(count), at) for name, (count, at) in changes.token_uses.items()]
+        conn.executemany(_USE, uses)
     if changes.new_orders or changes.orders or changes.links or changes.order_copies:
         _write_orders(conn, changes)
     if changes.dismissed or changes.quarantine:
         _write_quarantine(conn, changes)
-    others = (
-        (_USE, [(*name, int(n), at) for name, (n, at) in changes.token_uses.items()]),
-        (_NEW_REJECTION, [astuple(one) for one in changes.new_rejections]),
-        (
-            _REJECTION,
-            [
-                (one.count, one.last_at, one.reason, one.source, one.peer)
-                for one in changes.rejections
-            ],
-        ),
-        (_BALANCE, [astuple(balance) for balance in changes.balances.values()]),
-        (_MOMENT, [*changes.moments.items()]),
-    )
-    for sql, rows in others:
-        if rows:
-            conn.executemany(sql, rows)
+    if changes.new_rejections or changes.rejections:
+        conn.executemany(_NEW_REJECTION, [astuple(one) for one in changes.new_rejections])
+        again = [
+            (one.count, one.last_at, one.reason, one.source, one.peer) for one in changes.rejections
+        ]
+        conn.executemany(_REJECTION, again)
+    if changes.balances:
+        conn.executemany(_BALANCE, [astuple(balance) for balance in changes.balances.values()])
+    if changes.moments:
+        conn.executemany(_MOMENT, changes.moments.items())
 
 
 def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
@@ -111,7 +108,10 @@ def _write_orders(conn: sqlite3.Connection, changes: Changes) -> None:
     conn.executemany(f"insert into orders ({COLUMNS}) values ({_SLOTS})", new)  # noqa: S608 - our words
     changed = [(*order_values(order), order.id) for order in changes.orders.values()]
     conn.executemany(f"update orders set ({COLUMNS}) = ({_SLOTS}) where id = ?", changed)  # noqa: S608 - our words
-    links = [(row.seq, msgspec.json.encode(row.taken).decode(), row.order) for row in changes.links.values()]
+    links = [
+        (row.seq, msgspec.json.encode(row.taken).decode(), row.order)
+        for row in changes.links.values()
+    ]
     conn.executemany(_LINK, links)
     conn.executemany(_ORDER_COPY, [(event, order) for order, event in changes.order_copies])
 

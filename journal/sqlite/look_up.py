@@ -2,11 +2,12 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from core.order import BY_NUMBER, GRACE, RegisteredBy
 
 from ..decide import ALIKE, COMPARED, EventRow, LookedUp, Needs, may_change
+from ..records import Planned
 from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
 
@@ -87,49 +88,50 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
         last_callback=last.get("callbacks", 0),
         last_delivery=last.get("deliveries", 0),
     )
-    found.keys = {
-        (source, key): place
-        for source, key, place in search(conn, "wanted(source, key)", _KEYS, needs.keys)
-    }
-    places = {
-        *found.keys.values(),
-        *_find_possible_copies(conn, needs, found),
-        *_find_events_of_orders(conn, needs, found),
-    }
-    by_id = "select seq from wanted cross join events on id = its_id"
-    wanted = [(id_,) for id_ in needs.events]
-    places.update(place for (place,) in search(conn, "wanted(its_id)", by_id, wanted))
+    for source, key, place in search(conn, "wanted(source, key)", _KEYS, needs.keys):
+        found.keys[source, key] = place
+    places = set(found.keys.values())
+    if needs.copies:
+        places.update(_find_possible_copies(conn, needs.copies, found))
+    if needs.registered:
+        places.update(_find_events_of_orders(conn, needs, found))
+    if needs.events:
+        sql = "select seq from wanted cross join events on id = its_id"
+        wanted = [(id_,) for id_ in needs.events]
+        places.update(place for (place,) in search(conn, "wanted(its_id)", sql, wanted))
     if places:
         _read_events(conn, places, found, forms=bool(needs.copies))
-    ids = needs.orders.union(row.order for row in found.events.values() if row.order is not None)
-    _read_orders(
-        conn, "wanted(its_id)", _ORDERS_BY_ID, [(id_,) for id_ in ids - found.orders.keys()], found
-    )
-    found.unfinished = set(
-        search(conn, "wanted(its_sink, its_ordering)", _UNFINISHED, needs.orderings)
-    )
-    _look_up_others(conn, needs, found)
+    owners = {row.order for row in found.events.values() if row.order is not None}
+    if ids := needs.orders | owners:
+        wanted = [(id_,) for id_ in ids - found.orders.keys()]
+        _read_orders(conn, "wanted(its_id)", _ORDERS_BY_ID, wanted, found)
+    if needs.orderings:
+        columns = "wanted(its_sink, its_ordering)"
+        found.unfinished.update(search(conn, columns, _UNFINISHED, needs.orderings))
+    if needs.fingerprints or needs.quarantined:
+        _look_up_quarantine(conn, needs, found)
+    if needs.rejections or needs.balances:
+        _look_up_rest(conn, needs, found)
     return found
 
 
-def _find_possible_copies(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> Iterator[int]:
+def _find_possible_copies(
+    conn: sqlite3.Connection, plans: Sequence[Planned], found: LookedUp
+) -> Iterator[int]:
     wanted = [
         (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
-        for plan in needs.copies
+        for plan in plans
         if (event := plan.event) and (copy := plan.twin)
         if not any((event.source, key) in found.keys for key in plan.keys)
     ]
     columns = "wanted(its_subject, its_source, one, other, form)"
-    for (place,) in search(conn, columns, _POSSIBLE_COPIES, wanted):
-        yield place
+    return (place for (place,) in search(conn, columns, _POSSIBLE_COPIES, wanted))
 
 
 def _find_events_of_orders(
     conn: sqlite3.Connection, needs: Needs, found: LookedUp
 ) -> Iterator[int]:
     """Find the events that an order of the batch has or may take."""
-    if not needs.registered:
-        return
     columns = "wanted(its_source, its_kind, its_name)"
     _read_orders(conn, columns, _ORDERS_BY_NAME, needs.registered, found)
     found.named = {
@@ -140,7 +142,9 @@ def _find_events_of_orders(
         source, kind, _ = name
         given = [write.order for write in registered]
         known = found.orders.get(found.named.get(name, ""))
-        if known is not None and (name in needs.joined or may_change(known, registered)):
+        if known is not None and (
+            name in needs.joined or known.id in needs.orders or may_change(known, registered)
+        ):
             ids.append((known.id,))
         either = given if known is None else [*given, known]
         by_user = any(order.origin is RegisteredBy.USER for order in either)
@@ -200,8 +204,7 @@ def _read_orders(
             found.received[order.id] = (first, at)
 
 
-def _look_up_others(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> None:
-    """Look up what is no event and no order."""
+def _look_up_quarantine(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> None:
     for columns, condition, wanted in (
         (
             "wanted(its_source, its_fingerprint)",
@@ -212,9 +215,10 @@ def _look_up_others(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> 
     ):
         for source, fingerprint, id_ in search(conn, columns, _QUARANTINED + condition, wanted):
             found.quarantined[source, fingerprint] = id_
-    if needs.rejections:
-        columns = "wanted(its_reason, its_source, its_peer)"
-        found.rejections = set(search(conn, columns, _REJECTIONS, needs.rejections))
-        (found.rejections_kept,) = conn.execute("select count(*) from rejections").fetchone()
-    if needs.balances:
-        found.low = {source for (source,) in conn.execute("select source from balances where low")}
+
+
+def _look_up_rest(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> None:
+    columns = "wanted(its_reason, its_source, its_peer)"
+    found.rejections.update(search(conn, columns, _REJECTIONS, needs.rejections))
+    (found.rejections_kept,) = conn.execute("select count(*) from rejections").fetchone()
+    found.low.update(source for (source,) in conn.execute("select source from balances where low"))

@@ -3,7 +3,7 @@
 import math
 import operator
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -81,7 +81,7 @@ class Outbox:
     ) -> None:
         self._conn, self._start = conn, start
         #: What counters gain, by name.
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = defaultdict(int)
         #: By number, also those whose rows are all moved.
         self.shifts = dict(shifts)
         self._attempts: list[tuple[object, ...]] = []
