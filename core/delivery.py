@@ -8,15 +8,14 @@ import msgspec
 class State(enum.StrEnum):
     """Where a delivery stands.
 
-    sending -> delivered | pending | dead | expired; pending -> sending;
+    pending -> delivered | dead | expired;
     dead, expired -> pending where a person asks for a retry
 
-    In the journal `sending` means taken by this start of the process. Readers are shown `sending`
-    only while an attempt is under way, which the workers know, and else `pending`.
+    The journal stores no `sending`: only the workers know that an attempt is under way.
     """
 
     PENDING = "pending"  # to be attempted at `due_at`
-    SENDING = "sending"
+    SENDING = "sending"  # pending, with an attempt under way
     DELIVERED = "delivered"  # the sink has it for good
     DEAD = "dead"  # given up
     EXPIRED = "expired"  # not delivered before its `expire_after`
@@ -33,13 +32,15 @@ class WaitsFor(enum.StrEnum):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One event owed to one sink, taken by this start of the process."""
+    """One event owed to one sink, to be sent by its owner."""
 
     id: int
     event_id: str
     #: The CloudEvent as kept, encoded once.
     body: bytes
     sink: str
+    #: The start of the process that sends it; only its owner is believed.
+    owner: int
     #: Attempts made so far, the coming one excluded.
     attempts: int
     #: How many of them its schedule does not count: a person's retry began it anew.

@@ -15,7 +15,7 @@ from journal.records import StoredDelivery
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
-from ..runtime.redelivery import Redelivery
+from ..runtime.redelivery import BeingSent, Redelivery
 from .auth import Access, Asking, needs
 from .errors import Problem, not_found
 from .paging import PAGING, Cursors, PageAnswer
@@ -121,14 +121,16 @@ def deliveries(
     async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, {})
         kept = await kept_as(delivery_id)
-        state, then = await redelivery.retry(kept.id, kept.sink)
-        if state is State.DELIVERED:
-            text = "the sink has it; to send it again: POST /v1/events/ID/replay"
-            raise Problem(409, "already_delivered", text)
-        if state is State.SENDING:
-            raise Problem(409, "being_sent", "it is being sent just now; look again in a moment")
+        try:
+            then = await redelivery.retry(kept.id, kept.sink)
+        except BeingSent:
+            text = "it is being sent just now; look again in a moment"
+            raise Problem(409, "being_sent", text) from None
         if then is None:
             raise not_found("delivery")
+        if then.state is State.DELIVERED:
+            text = "the sink has it; to send it again: POST /v1/events/ID/replay"
+            raise Problem(409, "already_delivered", text)
         return whole(then, request.auth)
 
     return Router("/deliveries", route_handlers=[listed, one, retry])

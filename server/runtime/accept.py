@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -44,6 +44,7 @@ from journal.writes import (
     Record,
     SetBalance,
     Touch,
+    Write,
 )
 from receiver.callback import Callback, Happening, Key, Malformed
 from receiver.credentials import Headers, without_credentials
@@ -56,7 +57,6 @@ from receiver.source_state import SourceState
 from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
 
-from .handover import forget, hand_over
 from .identity import Identity
 
 #: Callbacks that may wait for their commit; beyond it the door answers 503 at once.
@@ -184,7 +184,6 @@ class Pipeline:
         at = round(self._now(), 6)
         foreseen = [self._foresee(caller.source, happening.data, at) for happening in happenings]
         drafts = [self._joined(caller.source, happening, at) for happening in happenings]
-        # All drafts first: from here on places in queues are kept, and nothing may fail.
         plans = [
             self._plan(draft, at, tells=one and one.given)
             for draft, one in zip(drafts, foreseen, strict=True)
@@ -192,7 +191,10 @@ class Pipeline:
 
         def then(outcome: Recorded | Exception) -> None:
             self._take_orders(foreseen, outcome)
-            self._hand_over(plans, outcome)
+            if isinstance(outcome, Recorded):
+                for planned, is_new in zip(plans, outcome.new, strict=True):
+                    if is_new and planned.order is not None and planned.event.type in AWAITED:
+                        self._book.received(planned.order)
 
         try:
             recorded = await self._journal.submit(
@@ -215,12 +217,7 @@ class Pipeline:
         gate = self._gates.get(order.source)  # it may be configured no more
         happening = _end_of(order, reason, gate)
         planned = self._plan(self._draft(order.source, happening, at, order.id), at)
-        recorded = await self._said_by_us(
-            planned,
-            lambda then: self._journal.submit(
-                ExpireOrder(planned, reason=reason, at_once=at_once), then=then
-            ),
-        )
+        recorded = await self._record_uncalled(ExpireOrder(planned, reason=reason, at_once=at_once))
         if recorded:
             said = _said(planned)
             self._log.info(
@@ -237,9 +234,7 @@ class Pipeline:
         at = round(self._now(), 6)
         happening = _low(balance, gate, self._identity.event_id(at))
         planned = self._plan(self._draft(balance.source, happening, at), at)
-        recorded = await self._said_by_us(
-            planned, lambda then: self._journal.submit(SetBalance(balance, planned), then=then)
-        )
+        recorded = await self._record_uncalled(SetBalance(balance, planned))
         if recorded:
             self._log.warning(
                 "account.low",
@@ -251,21 +246,10 @@ class Pipeline:
             )
         return recorded
 
-    async def _said_by_us(
-        self,
-        planned: Planned,
-        write: Callable[[Callable[[Recorded | Exception | None], None]], Awaitable[object]],
-    ) -> bool:
-        """Record an event that no callback brought, if it is to be; whether it was."""
-
-        def then(outcome: Recorded | Exception | None) -> None:
-            if isinstance(outcome, Recorded):
-                self._hand_over([planned], outcome)
-            else:
-                forget(self._workers, planned.owed)
-
+    async def _record_uncalled(self, write: Write[Recorded | None]) -> bool:
+        """Record an event that no callback brought; return whether there is one."""
         try:
-            return await write(then) is not None
+            return await self._journal.submit(write) is not None
         except Unavailable as exc:
             self._complain(exc)
             raise
@@ -490,7 +474,7 @@ class Pipeline:
         return _Draft(event, fields, body, keys, happening.twin, routed, order, taken)
 
     def _plan(self, draft: _Draft, at: float, tells: Order | None = None) -> Planned:
-        """What the event owes, with a place kept in the queue of each sink that has room."""
+        """The event with what it owes."""
         return Planned(
             event=draft.event,
             at=at,
@@ -501,22 +485,10 @@ class Pipeline:
             taken=draft.taken,
             tells=tells,
             routes=draft.plan.routes,
-            owed=tuple(self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks),
+            owed=tuple(
+                self._workers[sink].plan_delivery(draft.fields) for sink in draft.plan.sinks
+            ),
         )
-
-    def _hand_over(self, plans: Sequence[Planned], outcome: Recorded | Exception) -> None:
-        """What was committed goes straight to the sinks, whether its caller still waits or not."""
-        recorded = None if isinstance(outcome, Exception) else outcome
-        new = recorded.new if recorded else [False] * len(plans)
-        for planned, is_new in zip(plans, new, strict=True):
-            if recorded is None or not is_new:
-                forget(self._workers, planned.owed)
-                continue
-            if planned.order is not None and planned.event.type in AWAITED:
-                self._book.received(planned.order)
-            id_ = planned.event.id
-            taken = [one for one in recorded.deliveries if one.event_id == id_]
-            hand_over(self._workers, planned.owed, taken, at=planned.at)
 
     def _say(
         self, caller: Caller, callback: Callback, plans: Sequence[Planned], recorded: Recorded

@@ -418,16 +418,17 @@ class OrderContract:
         """Mutant: whether it still waits is not asked."""
         told = order()
         await journal.submit(RegisterOrder(told, None))
-        plan = expired(told, owed=[owed(taken=True)])
-        outcomes = []
+        plan = expired(told, owed=[owed()])
+        outcomes, heard = [], []
 
-        first = await journal.submit(ExpireOrder(plan), then=outcomes.append)
+        with journal.listen(heard.append):
+            first = await journal.submit(ExpireOrder(plan), then=outcomes.append)
         again = await end(journal, told)
         journal = await store.start(now=END + 1)
         later = await end(journal, told)
 
         assert (first.ids, first.new, again, later) == ((plan.event.id,), (True,), None, None)
-        assert [delivery.body for delivery in first.deliveries] == [plan.body]
+        assert [one.body for one in heard[0].deliveries["log"]] == [plan.body]
         assert outcomes == [first]
         assert await listed(journal, type=("order.expired",)) == [plan.event.id]
         assert await state(journal, told) == OrderState.EXPIRED

@@ -86,7 +86,6 @@ async def test_many_that_end_at_once_all_do(service):
     assert await service.orders.end_due()
 
     assert len(await expired(service)) == module.ENDED_AT_ONCE + 5
-    assert service.workers["log"]._lanes.held == 0
 
 
 async def test_an_end_that_could_not_be_written_is_tried_again(service, tmp_path):

@@ -50,14 +50,8 @@ class Running:
 
     async def owe(self):
         """One more event; its id."""
-        owed = self.worker.owe({})
-        plan = planned(owed=[owed], at=time.time())
-
-        def then(outcome):
-            for delivery in outcome.deliveries:
-                self.worker.hand(delivery)
-
-        await record(self.journal, plan, then=then)
+        plan = planned(owed=[self.worker.plan_delivery({})], at=time.time())
+        await record(self.journal, plan)
         return plan.event.id
 
     async def settled(self, event_id):
