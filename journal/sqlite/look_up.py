@@ -59,9 +59,9 @@ _EVENTS = """
     order by events.seq
 """
 _ORDERS = f"""
-    select its.*, recorded_at
+    select {", ".join(f"its.{column}" for column in COLUMNS.split(", "))}, seq, recorded_at
     from (select {COLUMNS}, ({FIRST_AWAITED}) as first from wanted cross join orders on {{}}) as its
-    left join events on events.seq = first
+    left join events on seq = first
 """  # noqa: S608 - our words
 _ORDERS_BY_ID = _ORDERS.format("id = its_id")
 _ORDERS_BY_NAME = _ORDERS.format(
