@@ -35,43 +35,43 @@ from .records import (
     AccountBalance,
     Arrival,
     Owed,
-    Placed,
     Planned,
     Quarantined,
     Recorded,
+    Registered,
     Rejection,
     Replayed,
 )
 from .writes import (
-    Cancel,
-    Dismiss,
-    Expire,
-    Keep,
-    Lapse,
-    Move,
-    Note,
-    Place,
+    CancelOrder,
+    CountRejections,
+    DismissQuarantined,
+    ExpireOrder,
+    LapseOrder,
+    MoveOrders,
+    QuarantineCallback,
     Record,
-    Reject,
+    RegisterOrder,
     ReplayEvent,
     SetBalance,
+    SetMoment,
 )
 
 Decided = (
     Record
-    | Keep
-    | Dismiss
-    | Reject
-    | Note
-    | Place
-    | Cancel
-    | Expire
-    | Lapse
-    | Move
+    | QuarantineCallback
+    | DismissQuarantined
+    | CountRejections
+    | SetMoment
+    | RegisterOrder
+    | CancelOrder
+    | ExpireOrder
+    | LapseOrder
+    | MoveOrders
     | SetBalance
     | ReplayEvent
 )
-Decision = Recorded | Quarantined | Placed | Replayed | Order | bool | None
+Decision = Recorded | Quarantined | Registered | Replayed | Order | bool | None
 
 CALLBACK, POLL = "callback", "poll"
 #: The channel that is stored for an event without a callback.
@@ -144,7 +144,7 @@ class Needs(msgspec.Struct, frozen=True):
     events: set[str] = set()
     #: Orders that are registered, by (source, kind, name). Needed are the newest of that name and
     #: the free events that it may take: by its subject, and by its number.
-    registered: dict[tuple[str, str, str], list[Place]] = {}
+    registered: dict[tuple[str, str, str], list[RegisterOrder]] = {}
     #: Of these, the orders of which all events are needed, because the batch joins one to it.
     joined: set[tuple[str, str, str]] = set()
     #: Ids of orders.
@@ -212,7 +212,7 @@ class Changes(msgspec.Struct):
     #: Ids to remove, before anything is added.
     dismissed: set[str] = set()
     #: By the id under which the same bytes are stored, which may be there.
-    quarantine: dict[str, list[Keep]] = {}
+    quarantine: dict[str, list[QuarantineCallback]] = {}
     new_rejections: list[Rejection] = []
     #: To count with those that are there, once the new ones are.
     rejections: list[Rejection] = []
@@ -248,12 +248,12 @@ def _need_plan(needs: Needs, plan: Planned) -> None:
     if plan.order is not None:
         needs.orders.add(plan.order)
     if plan.tells is not None:
-        _need_order(needs, Place(plan.tells, None))
+        _need_order(needs, RegisterOrder(plan.tells, None))
         needs.joined.add(_name(plan.tells))
     _need_orderings(needs, plan.owed)
 
 
-def _need_order(needs: Needs, write: Place) -> None:
+def _need_order(needs: Needs, write: RegisterOrder) -> None:
     needs.registered.setdefault(_name(write.order), []).append(write)
 
 
@@ -274,13 +274,13 @@ def _need_balance(needs: Needs, write: SetBalance) -> None:
         _need_plan(needs, write.plan)
 
 
-def _need_rejections(needs: Needs, write: Reject) -> None:
+def _need_rejections(needs: Needs, write: CountRejections) -> None:
     for one in write.rejections:
         needs.rejections.add((one.reason, one.source, one.peer))
         needs.rejections.add((one.reason, one.source, "*"))
 
 
-def may_change(known: Order, registered: Iterable[Place]) -> bool:
+def may_change(known: Order, registered: Iterable[RegisterOrder]) -> bool:
     """Return whether one of these registrations changes what is known."""
     return any(
         is_same(known, write.order) and merged(known, write.order, write.end)[0] != known
@@ -544,13 +544,13 @@ class _Batch:
 
     # --- orders ---------------------------------------------------------------------------
 
-    def place(self, write: Place) -> Placed:
+    def place(self, write: RegisterOrder) -> Registered:
         order, new, conflicts = self._register(write)
         if not conflicts:
             self._join_all(order.id)
-        return Placed(order=self._show(order.id), new=new, conflicts=conflicts)
+        return Registered(order=self._show(order.id), new=new, conflicts=conflicts)
 
-    def _register(self, write: Place) -> tuple[Order, bool, tuple[str, ...]]:
+    def _register(self, write: RegisterOrder) -> tuple[Order, bool, tuple[str, ...]]:
         """Store the order or add to the stored one; say whether it is new, and what conflicts."""
         given = write.order
         known = self._orders.get(self._rows.named.get(_name(given), ""))
@@ -566,13 +566,13 @@ class _Batch:
 
     def _register_with(self, given: Order, row: EventRow, taken: tuple[str, ...]) -> Order:
         """Store the order that an event names, with that event."""
-        order, _, _ = self._register(Place(given, None))
+        order, _, _ = self._register(RegisterOrder(given, None))
         self._link(row, order.id, taken)
         self._gain_all(order)
         self._join_all(order.id)
         return self._show(order.id)
 
-    def cancel(self, write: Cancel) -> Order | None:
+    def cancel(self, write: CancelOrder) -> Order | None:
         order = self._orders.get(write.id)
         if order is None:
             return None
@@ -581,7 +581,7 @@ class _Batch:
             self._change(order, state=OrderState.CANCELLED, expires_at=ends)
         return self._show(write.id)
 
-    def expire(self, write: Expire) -> Recorded | None:
+    def expire(self, write: ExpireOrder) -> Recorded | None:
         order, at = self._orders.get(write.plan.order or ""), write.plan.at
         if order is None:
             return None
@@ -603,7 +603,7 @@ class _Batch:
         self._change(order, state=OrderState.EXPIRED, reason=write.reason, expires_at=ends)
         return self._record_uncalled(write.plan)
 
-    def lapse(self, write: Lapse) -> Order | None:
+    def lapse(self, write: LapseOrder) -> Order | None:
         order = self._orders.get(write.id)
         if order is None:
             return None
@@ -615,7 +615,7 @@ class _Batch:
             self._change(order, state=OrderState.EXPIRED)
         return self._show(write.id)
 
-    def move(self, write: Move) -> None:
+    def move(self, write: MoveOrders) -> None:
         for was, to in write.moved:
             order = self._orders.get(was.id)
             if (
@@ -726,7 +726,7 @@ class _Batch:
         self.changes.balances[balance.source] = balance
         return self._record_uncalled(write.plan) if fell and write.plan is not None else None
 
-    def keep(self, write: Keep) -> Quarantined:
+    def keep(self, write: QuarantineCallback) -> Quarantined:
         self._count_use(write.arrival)
         name = (write.arrival.source, write.fingerprint)
         id_ = self._rows.quarantined.setdefault(name, write.id)
@@ -735,7 +735,7 @@ class _Batch:
         self.changes.quarantine.setdefault(id_, []).append(write)
         return Quarantined(id=id_, new=new)
 
-    def dismiss(self, write: Dismiss) -> bool:
+    def dismiss(self, write: DismissQuarantined) -> bool:
         return self._dismiss(write.id)
 
     def _dismiss(self, quarantine_id: str) -> bool:
@@ -749,7 +749,7 @@ class _Batch:
         self._counts["quarantine"] -= 1
         return True
 
-    def reject(self, write: Reject) -> None:
+    def reject(self, write: CountRejections) -> None:
         rows, changes = self._rows, self.changes
         for one in write.rejections:
             name = (one.reason, one.source, one.peer)
@@ -763,8 +763,8 @@ class _Batch:
                 rows.rejections_kept += 1
                 changes.new_rejections.append(counted)
 
-    def note(self, write: Note) -> None:
-        self.changes.moments[write.moment] = write.at
+    def note(self, write: SetMoment) -> None:
+        self.changes.moments[write.name] = write.at
 
 
 class _Kind(NamedTuple):
@@ -777,21 +777,21 @@ class _Kind(NamedTuple):
 _KINDS: Mapping[type, _Kind] = {
     Record: _Kind(_need_record, _Batch.record),
     ReplayEvent: _Kind(_need_replay, _Batch.replay),
-    Place: _Kind(_need_order, _Batch.place),
-    Cancel: _Kind(lambda needs, write: needs.orders.add(write.id), _Batch.cancel),
-    Expire: _Kind(lambda needs, write: _need_plan(needs, write.plan), _Batch.expire),
-    Lapse: _Kind(lambda needs, write: needs.orders.add(write.id), _Batch.lapse),
-    Move: _Kind(
+    RegisterOrder: _Kind(_need_order, _Batch.place),
+    CancelOrder: _Kind(lambda needs, write: needs.orders.add(write.id), _Batch.cancel),
+    ExpireOrder: _Kind(lambda needs, write: _need_plan(needs, write.plan), _Batch.expire),
+    LapseOrder: _Kind(lambda needs, write: needs.orders.add(write.id), _Batch.lapse),
+    MoveOrders: _Kind(
         lambda needs, write: needs.orders.update(was.id for was, _ in write.moved), _Batch.move
     ),
     SetBalance: _Kind(_need_balance, _Batch.set_balance),
-    Keep: _Kind(
+    QuarantineCallback: _Kind(
         lambda needs, write: needs.fingerprints.add((write.arrival.source, write.fingerprint)),
         _Batch.keep,
     ),
-    Dismiss: _Kind(lambda needs, write: needs.quarantined.add(write.id), _Batch.dismiss),
-    Reject: _Kind(_need_rejections, _Batch.reject),
-    Note: _Kind(lambda _needs, _write: None, _Batch.note),
+    DismissQuarantined: _Kind(lambda needs, write: needs.quarantined.add(write.id), _Batch.dismiss),
+    CountRejections: _Kind(_need_rejections, _Batch.reject),
+    SetMoment: _Kind(lambda _needs, _write: None, _Batch.note),
 }
 #: The kinds of writes that are decided here.
 DECIDED = frozenset(_KINDS)

@@ -2,15 +2,15 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
-from ..writes import Hide, IndexVisible, LogIsClean, Op, OutboxOp, Result, Shift, Touch
+from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
 from .bulk import add
 from .changes import write
-from .credentials import hide, log_is_clean
+from .credentials import hide, log_is_in_clear, mark_log_clean
 from .errors import error_name, judged
 from .files import JournalFiles
 from .look_up import look_up
@@ -42,8 +42,10 @@ class BatchWriter:
         #: Whether the last that was to be written could be.
         self.working = True
         self._shifts: Mapping[int, Shifting] = {}
+        #: Cut the log off at the next checkpoint: it holds secrets that no table holds any more.
+        self._log_in_clear = False
 
-    def write(self, ops: Sequence[Op]) -> list[Result]:
+    def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
         """One result an operation, durable; or an exception of `commit`, and nothing stored."""
         before = self._conn.total_changes
         outbox = Outbox(self._conn, self._start, self._shifts)
@@ -70,10 +72,10 @@ class BatchWriter:
         self.look()
         return results
 
-    def _apply(self, ops: Sequence[Op], outbox: Outbox) -> list[Result]:
+    def _apply(self, ops: Sequence[Write[Any]], outbox: Outbox) -> list[Any]:
         """Decide and write what can be decided, then apply the rest in its order."""
         decided = cast("list[Decided]", [op for op in ops if type(op) in DECIDED])
-        results: Iterator[Result] = iter(())
+        results: Iterator[Any] = iter(())
         if decided:
             looked_up = look_up(self._conn, find_needs(decided))
             changes, decisions = decide(decided, looked_up, owner=self._start)
@@ -83,22 +85,22 @@ class BatchWriter:
             results = iter(decisions)
         return [next(results) if type(op) in DECIDED else self._do(op, outbox) for op in ops]
 
-    def _do(self, op: Op, outbox: Outbox) -> Result:
+    def _do(self, op: Write[Any], outbox: Outbox) -> Any:
         match op:
             case Touch():
                 # SQLite does not compare: the page is written.
                 self._conn.execute("update counters set value = value where name = 'events'")
                 return None
-            case Hide():
-                return hide(self._conn, op.hidden, op.limit)
-            case LogIsClean():
-                log_is_clean(self._conn)
-                return None
+            case HideCredentials():
+                if hide(self._conn, op.hidden, op.limit):
+                    return True
+                self._log_in_clear = log_is_in_clear(self._conn)
+                return self._log_in_clear
             case IndexVisible():
                 return fill(self._conn, op.limit)
-        return outbox.apply(cast("OutboxOp", op))
+        return outbox.apply(op)
 
-    def _begin_shifts(self, ops: Sequence[Op]) -> None:
+    def _begin_shifts(self, ops: Sequence[Write[Any]]) -> None:
         """What comes after a jump is made by the new clock, also where its first step failed."""
         outbox = Outbox(self._conn, self._start, self._shifts)
         for op in ops:
@@ -115,7 +117,7 @@ class BatchWriter:
 
     @property
     def has_to_checkpoint(self) -> bool:
-        return self.log_size >= self._checkpoint_at
+        return self._log_in_clear or self.log_size >= self._checkpoint_at
 
     def look(self) -> None:
         """Raise Broken where a file of the journal is not where it was."""
@@ -126,22 +128,21 @@ class BatchWriter:
         """Empty the log, before the connection is closed. Raises Broken or Unavailable."""
         checkpoint(self._conn, "truncate")
 
-    def cut_off_log(self) -> bool:
-        """Empty the log; whether all of it was, which a reader can prevent for a moment."""
-        return checkpoint(self._conn, "truncate")
-
     def checkpoint(self) -> bool:
         """Write the log back into the file; whether it begins from the start again.
 
         Raises Broken. What else fails is tried again when the log has grown.
         """
-        mode = "passive" if self.log_size < TRUNCATE_AT else "truncate"
+        cut_off = self._log_in_clear or self.log_size >= TRUNCATE_AT
         try:
-            done = checkpoint(self._conn, mode)
+            done = checkpoint(self._conn, "truncate" if cut_off else "passive")
+            if done and self._log_in_clear:
+                mark_log_clean(self._conn)
         except Broken:
             raise
         except Unavailable:
             done = False
+        self._log_in_clear = False  # the next HideCredentials asks again where it is not done
         self.look()
         self._checkpoint_at = max(CHECKPOINT_AT, self.log_size + CHECKPOINT_STEP)
         return done
@@ -171,7 +172,7 @@ def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
     return bool(not busy and pages == written)
 
 
-def _split(ops: Sequence[Op]) -> Iterator[Sequence[Op]]:
+def _split(ops: Sequence[Write[Any]]) -> Iterator[Sequence[Write[Any]]]:
     """Split a batch after each jump of the clock: what comes later is made by the new clock."""
     begin = 0
     for end, op in enumerate(ops, 1):

@@ -9,7 +9,7 @@ import msgspec
 from core.event import Price
 from core.order import AWAITED, NAMES, Order, OrderState, RegisteredBy
 
-from ..reads import OrderFilter, Page
+from ..reads import KnownOrders, OpenOrders, OrderById, OrderFilter, Page
 from ..records import StoredOrder
 from .paging import Condition, Sought, any_of, page
 
@@ -34,9 +34,8 @@ FIRST_AWAITED = (
 _READ = f"{COLUMNS}, (select recorded_at from events where seq = ({FIRST_AWAITED})) as received_at"  # noqa: S608 - our words
 
 
-def orders(
-    conn: sqlite3.Connection, wanted: OrderFilter, *, after: int | None, limit: int, desc: bool
-) -> Page[Order]:
+def orders(conn: sqlite3.Connection, read: KnownOrders) -> Page[Order]:
+    wanted = read.filter
     named = list(_by_name(wanted))
     conditions = [
         *any_of(("state",), wanted.state),
@@ -47,7 +46,7 @@ def orders(
     ]
     indexed = not conditions or bool(wanted.reference or wanted.number or named)
     sought = Sought(*("orders", "seq", _READ, conditions, indexed))
-    return page(conn, sought, read_order, after=after, limit=limit, desc=desc)
+    return page(conn, sought, read_order, read)
 
 
 def _by_name(wanted: OrderFilter) -> Iterator[Condition]:
@@ -56,8 +55,8 @@ def _by_name(wanted: OrderFilter) -> Iterator[Condition]:
             yield f"kind = ? and {slots}", (kind, *names)
 
 
-def order(conn: sqlite3.Connection, order_id: str) -> StoredOrder | None:
-    row = conn.execute(f"select {_READ} from orders where id = ?", (order_id,)).fetchone()  # noqa: S608 - our words
+def order(conn: sqlite3.Connection, read: OrderById) -> StoredOrder | None:
+    row = conn.execute(f"select {_READ} from orders where id = ?", (read.id,)).fetchone()  # noqa: S608 - our words
     if row is None:
         return None
     rows = conn.execute(
@@ -66,19 +65,19 @@ def order(conn: sqlite3.Connection, order_id: str) -> StoredOrder | None:
         " union select order_copies.event from orders"
         " join order_copies on order_seq = orders.seq where orders.id = :id) as its"
         " join events on events.seq = its.event order by its.event desc limit :most",
-        {"id": order_id, "most": SHOWN},
+        {"id": read.id, "most": SHOWN},
     ).fetchall()
     return StoredOrder(
         order=read_order(row), events=tuple(body.encode() for (body,) in reversed(rows))
     )
 
 
-def open_orders(conn: sqlite3.Connection, *, since: float) -> list[Order]:
+def open_orders(conn: sqlite3.Connection, read: OpenOrders) -> list[Order]:
     # A union, because an index finds each half and none finds both.
     rows = conn.execute(
         f"select {_READ} from (select * from orders where expires_at >= ?"  # noqa: S608 - our words
         " union select * from orders where state = 'waiting') as orders order by seq",
-        (since,),
+        (read.since,),
     )
     return [read_order(row) for row in rows]
 

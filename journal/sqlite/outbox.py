@@ -13,19 +13,18 @@ from core.delivery import Attempt, Delivery, State
 from core.paths import order_at, parse
 
 from ..writes import (
-    Arrange,
     BringForward,
     Clamp,
     Hold,
-    OutboxOp,
-    OutboxResult,
     PauseSink,
     Probe,
+    Reorder,
     ResumeSink,
     RetryDelivery,
     Settle,
     Shift,
     Take,
+    Write,
 )
 from .bulk import deliver, insert
 
@@ -98,7 +97,7 @@ class Outbox:
         for attempts, ids in alike.items():
             self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
 
-    def apply(self, op: OutboxOp) -> OutboxResult:
+    def apply(self, op: Write[Any]) -> Any:
         return _VERBS[type(op)](self, op)
 
     def flush(self) -> None:
@@ -406,7 +405,7 @@ class Outbox:
         ).rowcount
         return bool(changed)
 
-    def arrange(self, op: Arrange) -> int:
+    def arrange(self, op: Reorder) -> int:
         """What is owed is owed with the options of now: another order is put in at once."""
         known = self._conn.execute(
             "select ordered_by from sinks where name = ?", (op.sink,)
@@ -464,7 +463,7 @@ def _delivery(sink: str, row: Sequence[Any], now: float, lag: float) -> Delivery
 
 
 #: What is done for each kind of operation.
-_VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
+_VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
     Settle: Outbox.settle,
     Take: Outbox.take,
     Probe: Outbox.probe,
@@ -475,5 +474,5 @@ _VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
     RetryDelivery: Outbox.retry,
     PauseSink: Outbox.pause,
     ResumeSink: Outbox.resume,
-    Arrange: Outbox.arrange,
+    Reorder: Outbox.arrange,
 }
