@@ -14,18 +14,18 @@ from core.order import AWAITED, Order, RegisteredBy, provided
 from journal.decide import LookedUp, decide
 from journal.records import AccountBalance, Owed, Planned, Rejection
 from journal.writes import (
-    Cancel,
-    Dismiss,
-    Expire,
-    Keep,
-    Lapse,
-    Move,
-    Note,
-    Place,
+    CancelOrder,
+    CountRejections,
+    DismissQuarantined,
+    ExpireOrder,
+    LapseOrder,
+    MoveOrders,
+    QuarantineCallback,
     Record,
-    Reject,
+    RegisterOrder,
     ReplayEvent,
     SetBalance,
+    SetMoment,
 )
 
 NUMBERS = ("+18503814729", "+18503814730")
@@ -139,10 +139,10 @@ class _Some:
 
     def _place(self):
         order = self._order() if self.one(True, False) else self._listed()
-        return Place(order, self.one(None, None, self._at + 2000))
+        return RegisterOrder(order, self.one(None, None, self._at + 2000))
 
     def _cancel(self):
-        return Cancel(self.one(*self._orders).id, self._at)
+        return CancelOrder(self.one(*self._orders).id, self._at)
 
     def _expire(self):
         order, later = self.one(*self._orders), self._at + self.one(0, 1300)
@@ -151,33 +151,35 @@ class _Some:
             OrderExpired(provider="tellabot", reason="expired", **data), order.subject, (), order
         )
         plan = msgspec.structs.replace(plan, at=later)
-        return Expire(plan, self.one("expired", "cancelled"), self.one(True, False))
+        return ExpireOrder(plan, self.one("expired", "cancelled"), self.one(True, False))
 
     def _lapse(self):
-        return Lapse(self.one(*self._orders).id, self._at + self.one(0, 1300))
+        return LapseOrder(self.one(*self._orders).id, self._at + self.one(0, 1300))
 
     def _move(self):
         order = self.one(*self._orders)
         later = {"created_at": order.created_at + 9, "expires_at": order.expires_at + 9}
-        return Move(((order, msgspec.structs.replace(order, **later)),))
+        return MoveOrders(((order, msgspec.structs.replace(order, **later)),))
 
     def _keep(self):
         if self._kept and self.one(True, False, False):
-            return Dismiss(self.one(*self._kept))
+            return DismissQuarantined(self.one(*self._kept))
         self._kept.append(f"quarantined-{next(self._serial)}")
         fingerprint = self.one(b"a", b"b") * 16
-        return Keep(self._arrival(), self._kept[-1], fingerprint, "malformed", "not JSON")
+        return QuarantineCallback(
+            self._arrival(), self._kept[-1], fingerprint, "malformed", "not JSON"
+        )
 
     def _reject(self):
         at = {"first_at": self._at, "last_at": self._at}
         said = {"reason": "token", "source": "", "peer": self.one("1", "2", "3")}
-        return Reject((Rejection(count=1, **said, **at),) * 2)
+        return CountRejections((Rejection(count=1, **said, **at),) * 2)
 
     def _other(self):
         if self._events and self.one(True, False):
             return ReplayEvent(self.one(*self._events), self._owed(), self._at)
         if self.one(True, False):
-            return Note(self.one("alive", "asked"), self._at)
+            return SetMoment(self.one("alive", "asked"), self._at)
         balance = AccountBalance(
             source="tellabot", amount="1", currency=None, at=self._at, low=self.one(True, False)
         )

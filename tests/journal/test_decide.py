@@ -11,7 +11,13 @@ from core.copies import Copy
 from journal import decide as deciding
 from journal.decide import LookedUp, decide, find_needs
 from journal.records import Quarantined
-from journal.writes import Dismiss, Keep, Place, Record, ReplayEvent
+from journal.writes import (
+    DismissQuarantined,
+    QuarantineCallback,
+    Record,
+    RegisterOrder,
+    ReplayEvent,
+)
 
 
 def empty():
@@ -40,7 +46,7 @@ def test_event_joins_an_order_of_its_batch():
     told = order(reference="r")
     plan = sms(of=told)
 
-    changes, _ = decide([Place(told, None), recorded(plan)], empty(), owner=1)
+    changes, _ = decide([RegisterOrder(told, None), recorded(plan)], empty(), owner=1)
 
     [link] = changes.links.values()
     assert (link.id, link.order) == (plan.event.id, told.id)
@@ -50,7 +56,7 @@ def test_event_joins_an_order_of_its_batch():
 def test_order_takes_an_event_of_its_batch():
     plan, told = sms(), order(reference="r")
 
-    changes, [_, placed] = decide([recorded(plan), Place(told, None)], empty(), owner=1)
+    changes, [_, placed] = decide([recorded(plan), RegisterOrder(told, None)], empty(), owner=1)
 
     [row] = changes.events
     assert (row.order, row.reference, placed.order.received_at) == (told.id, "r", NOW)
@@ -94,9 +100,11 @@ def test_replay_finds_an_event_of_its_batch():
 
 def test_same_bytes_are_new_after_they_were_dismissed():
     """Mutant: a batch remembers what it dismissed."""
-    first, second = (Keep(arrival(), name, b"x", "malformed", "not JSON") for name in ("q1", "q2"))
+    first, second = (
+        QuarantineCallback(arrival(), name, b"x", "malformed", "not JSON") for name in ("q1", "q2")
+    )
 
-    changes, results = decide([first, Dismiss("q1"), second], empty(), owner=1)
+    changes, results = decide([first, DismissQuarantined("q1"), second], empty(), owner=1)
 
     assert results == [Quarantined(id="q1", new=True), True, Quarantined(id="q2", new=True)]
     assert (changes.quarantine, changes.counts["quarantine"]) == ({"q2": [second]}, 1)
@@ -132,7 +140,7 @@ def test_peers_beyond_the_limit_are_counted_together(monkeypatch):
         for peer in ("1", "2", "1", "3")
     )
 
-    changes, _ = decide([writes.Reject(rejections)], empty(), owner=1)
+    changes, _ = decide([writes.CountRejections(rejections)], empty(), owner=1)
 
     assert [one.peer for one in changes.new_rejections] == ["1", "*"]
     assert [one.peer for one in changes.rejections] == ["1", "*"]

@@ -10,7 +10,7 @@ import writes
 from hypothesis import given
 
 from core.order import Order
-from journal.records import Placed, Recorded
+from journal.records import Recorded, Registered
 from journal.sqlite import bulk, look_up
 from journal.sqlite.batch import BatchWriter
 from journal.sqlite.schema import migrate
@@ -28,7 +28,7 @@ def shown(result):
     """The result without `received_at`, which is that of the last look at the order's events."""
     if isinstance(result, Order):
         return msgspec.structs.replace(result, received_at=None)
-    if isinstance(result, Placed):
+    if isinstance(result, Registered):
         return msgspec.structs.replace(result, order=shown(result.order))
     if isinstance(result, Recorded):
         return msgspec.structs.replace(result, orders=tuple(map(shown, result.orders)))
