@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from core.copies import Copy
 from core.event import Event, OrderExpired, Price, SmsReceived
 from core.order import AWAITED, Order, RegisteredBy, provided
-from journal.decide import LookedUp, decide
+from journal.decide import decide
 from journal.records import AccountBalance, Owed, Planned, Rejection
+from journal.rows import LookedUp
 from journal.writes import (
     CancelOrder,
     CountRejections,
@@ -51,7 +52,14 @@ class Memory:
         rows = self.rows
         for event in changes.events:
             rows.events[event.seq] = msgspec.structs.replace(
-                event, forms={}, duplicates=0, polled=False, order=None, taken=(), registration=None
+                event,
+                forms={},
+                duplicates=0,
+                polled=False,
+                order=None,
+                taken=(),
+                registration=None,
+                callback=0,
             )
         for seq, event in changes.changed.items():
             rows.events[seq].body, rows.events[seq].reference = event.body, event.reference

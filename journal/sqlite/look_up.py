@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from core.order import BY_NUMBER, GRACE, RegisteredBy
 
-from ..decide import ALIKE, COMPARED, EventRow, LookedUp, Needs, may_change
+from ..decide import ALIKE, COMPARED
+from ..decide_orders import may_change
 from ..records import Planned
+from ..rows import EventRow, LookedUp, Needs
 from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
 

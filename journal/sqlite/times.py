@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..decide import EventRow
+from ..rows import EventRow
 
 #: Seconds that an event may be older than one before it: they are recorded as they come, and
 #: clocks are corrected. More is noted as disorder, up to which nothing can be found by halves.

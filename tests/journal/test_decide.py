@@ -9,8 +9,9 @@ from hypothesis import given
 
 from core.copies import Copy
 from journal import decide as deciding
-from journal.decide import LookedUp, decide, find_needs
+from journal.decide import decide, find_needs
 from journal.records import Quarantined
+from journal.rows import LookedUp
 from journal.writes import (
     DismissQuarantined,
     QuarantineCallback,
