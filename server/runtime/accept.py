@@ -496,10 +496,10 @@ class Pipeline:
             at=at,
             body=draft.body,
             keys=draft.keys,
-            twin=draft.twin,
+            copy=draft.twin,
             order=draft.order,
             taken=draft.taken,
-            tells=tells,
+            named_order=tells,
             routes=draft.plan.routes,
             owed=tuple(self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks),
         )

@@ -116,7 +116,7 @@ def copy(number, *, form="callback", second=100.0, text=TEXT, code="804036", **d
         plan,
         event=event,
         body=msgspec.json.encode(event),
-        twin=Copy(form=form, text=text, code=code, second=second),
+        copy=Copy(form=form, text=text, code=code, second=second),
     )
 
 
@@ -135,8 +135,8 @@ def test_a_polled_copy_of_a_callback_is_no_event_and_tells_what_it_knows(journal
 
 def test_a_polled_copy_with_the_same_key_tells_what_it_knows_too(journal):
     """A rental's SMS has one key, whichever way it comes. Mutant: only twins gain."""
-    callback = msgspec.structs.replace(copy(1), twin=None)
-    polled = msgspec.structs.replace(copy(1, form="getRentStatus", to="+79001234567"), twin=None)
+    callback = msgspec.structs.replace(copy(1), copy=None)
+    polled = msgspec.structs.replace(copy(1, form="getRentStatus", to="+79001234567"), copy=None)
 
     assert journal.record(callback, polled) == [True, False]
     assert [event["data"]["to"] for event in journal.events()] == ["+79001234567"]
