@@ -56,8 +56,8 @@ _RULES = (
     _Rule("garbage collection", "", "gc_collect"),
     _Rule("log", "structlog/"),
     _Rule("log", "server/log/setup.py"),
-    _Rule("log", "server/runtime/accept.py", "Pipeline._say"),
-    _Rule("log", "server/runtime/accept.py", "masked"),
+    _Rule("log", "server/log/fields.py"),
+    _Rule("log", "server/runtime/accept.py", "Recorder._log_recorded"),
     _Rule("log", "sinks/worker.py", "Worker._say"),
     _Rule("socket and protocol", "httpd/protocol.py"),
     _Rule("socket and protocol", "uvicorn/"),
@@ -73,9 +73,8 @@ _RULES = (
     _Rule("normalize", "receiver/fields/numbers.py"),
     _Rule("normalize", "receiver/fields/dedupe.py"),
     _Rule("keys and ids", "server/runtime/identity.py"),
-    _Rule("keys and ids", "server/runtime/accept.py", "Pipeline.request_id"),
-    _Rule("encode", "server/runtime/accept.py", "Pipeline._draft"),
-    _Rule("worker", "server/runtime/accept.py", "Pipeline._hand_over"),
+    _Rule("encode", "server/runtime/accept.py", "Planner.draft"),
+    _Rule("worker", "server/runtime/accept.py", "Recorder._hand_over"),
     _Rule("worker", "server/runtime/handover.py"),
     _Rule("plan", "server/runtime/accept.py"),
     _Rule("plan", "routes/"),
@@ -90,7 +89,7 @@ _RULES = (
     _Rule("outbound HTTP", "pyreqwest/"),
     _Rule("journal, event loop", "journal/"),
     # Inside the loop, and in none of the above: it turns, and looks at its sockets.
-    _Rule("socket and protocol", "server/service.py"),
+    _Rule("socket and protocol", "server/process.py"),
 )
 
 #: What all of a thread's time belongs to, by what its name begins with.

@@ -9,7 +9,7 @@ from benchmarks.stages import Frame, Sample
 
 LOOP = (
     Frame("<module>", "smshook"),
-    Frame("serve", "server/service.py"),
+    Frame("serve", "server/process.py"),
     Frame("Runner.run", "asyncio/runners.py"),
     Frame("Loop__run", "loop.c"),
     Frame("RequestResponseCycle.run_asgi", "uvicorn/protocols/http/httptools_impl.py"),
@@ -33,10 +33,10 @@ def inside(*more):
         (inside("Door._body (receiver/door.py:99)", "timeout (asyncio/timeouts.py:9)"), "door"),
         (inside("decode (receiver/decode.py:40)", "_form (receiver/decode.py:74)"), "decode"),
         (inside("TellABot.normalize (receiver/providers/tellabot/callbacks.py:5)"), "normalize"),
-        (inside("Pipeline.accept (server/runtime/accept.py:94)"), "plan"),
-        (inside("Pipeline._draft (server/runtime/accept.py:238)"), "encode"),
+        (inside("Recorder.accept (server/runtime/accept.py:94)"), "plan"),
+        (inside("Planner.draft (server/runtime/accept.py:238)"), "encode"),
         (
-            inside("Pipeline._draft (server/runtime/accept.py:238)", "plan (routes/table.py:3)"),
+            inside("Planner.draft (server/runtime/accept.py:238)", "plan (routes/table.py:3)"),
             "plan",
         ),
         (
@@ -44,7 +44,10 @@ def inside(*more):
             "keys and ids",
         ),
         (
-            inside("Pipeline._say (server/runtime/accept.py:291)", "meth (structlog/_native.py:1)"),
+            inside(
+                "Recorder._log_recorded (server/runtime/accept.py:291)",
+                "meth (structlog/_native.py:1)",
+            ),
             "log",
         ),
         (inside("GroupCommit.submit (journal/commit.py:80)"), "journal, event loop"),
