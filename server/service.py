@@ -20,6 +20,7 @@ from journal.records import SinkRecord
 from journal.sqlite.journal import SQLiteJournal
 from receiver.addresses import Peers
 from receiver.door import App, Door
+from receiver.samples import SampleSigner
 from receiver.source_state import SourceState
 from routes.table import compile_table
 from sinks.attempt import Clock
@@ -151,10 +152,12 @@ def assemble(
         workers=workers,
         now=now,
     )
+    signer = SampleSigner(config.server.secret.reveal())
     quarantine = QuarantineKeeper(
         journal=journal,
         health=health,
         identity=identity,
+        signer=signer,
         recorder=recorder,
         sources=sources,
         now=now,
@@ -162,6 +165,7 @@ def assemble(
     intake = CallbackIntake(
         journal=journal,
         identity=identity,
+        signer=signer,
         recorder=recorder,
         quarantine=quarantine,
         rejections=rejections,

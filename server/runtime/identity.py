@@ -1,7 +1,6 @@
-"""Ids, keys, cursors and signatures, made of the clock, of chance and of the secret."""
+"""Ids, keys and cursors, made of the clock, of chance and of the secret."""
 
 import base64
-import hashlib
 import hmac
 import os
 import re
@@ -61,11 +60,9 @@ class Identity:
         def derived(use: str) -> bytes:
             return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
 
-        self._dedupe, self._body = (
-            keyed(derived("dedupe key")),
-            keyed(derived("quarantine fingerprint")),
-        )
-        self._cursor, self._sample = AESSIV(derived("encrypted cursor")), derived("sample")
+        self._dedupe = keyed(derived("dedupe key"))
+        self._body = keyed(derived("quarantine fingerprint"))
+        self._cursor = AESSIV(derived("encrypted cursor"))
         self._delivery = _Block(derived("delivery id"))
         self._credential = keyed(derived("credential"))
         self._chance = chance
@@ -102,16 +99,6 @@ class Identity:
     def credential_digest(self, value: str) -> str:
         """Return `digest:` and 32 digits for a header that holds a secret; latin-1 as HTTP is."""
         return f"digest:{self._credential(value.encode('latin-1', 'replace'))[:_HASH].hex()}"
-
-    def sample_signature(self, source: str, body: bytes) -> str:
-        """Return the signature of a sample that smshook itself sends."""
-        return hmac.new(self._sample, source.encode() + b"\0" + body, hashlib.sha256).hexdigest()
-
-    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool:
-        if signature is None:
-            return False
-        expected = self.sample_signature(source, body)
-        return hmac.compare_digest(expected.encode(), signature.encode())
 
     def cursor(self, journal: str, kind: str, place: int, mark: bytes) -> str:
         """Return a cursor for a place in a list; `mark` is 8 bytes of the row there."""

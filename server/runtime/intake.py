@@ -1,6 +1,7 @@
 """The intake of the door: accept, quarantine, reject."""
 
 from journal import Journal
+from receiver.samples import SampleSigner
 
 from .accept import Recorder
 from .credentials import HeaderCredentials
@@ -20,6 +21,7 @@ class CallbackIntake:
         *,
         journal: Journal,
         identity: Identity,
+        signer: SampleSigner,
         recorder: Recorder,
         quarantine: QuarantineKeeper,
         rejections: Rejections,
@@ -30,7 +32,7 @@ class CallbackIntake:
         self.quarantine = quarantine.add
         self.reject = rejections.add
         self.without_credentials = credentials.hide
-        self.is_sample, self.request_id = identity.is_sample, identity.request_id
+        self.is_sample, self.request_id = signer.is_sample, identity.request_id
 
     def drain(self) -> None:
         """Take no more callbacks: the service ends."""

@@ -12,6 +12,7 @@ from journal.records import Quarantine
 from receiver.callback import Callback, Malformed
 from receiver.door import SAMPLE_HEADER, understood
 from receiver.intake import Accepted, Caller
+from receiver.samples import SampleSigner
 from receiver.source_state import SourceState
 
 from .accept import Recorder, arrival_of
@@ -34,12 +35,14 @@ class QuarantineKeeper:
         journal: Journal,
         health: JournalHealth,
         identity: Identity,
+        signer: SampleSigner,
         recorder: Recorder,
         sources: Mapping[str, SourceState],
         now: Callable[[], float],
     ) -> None:
         self._journal, self._health, self._identity = journal, health, identity
-        self._recorder, self._sources, self._now = recorder, sources, now
+        self._signer, self._recorder = signer, recorder
+        self._sources, self._now = sources, now
 
     async def add(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
         """Keep the bytes of a callback; return its id. Raises Unavailable or InvalidRow."""
@@ -82,7 +85,7 @@ class QuarantineKeeper:
             received=datetime.fromtimestamp(kept.at, UTC),
         )
         signature = callback.header(SAMPLE_HEADER)
-        if self._identity.is_sample(kept.source, kept.body, signature):
+        if self._signer.is_sample(kept.source, kept.body, signature):
             callback = msgspec.structs.replace(callback, sample=True)
         caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
         happenings = understood(state, callback)

@@ -17,6 +17,7 @@ from receiver.door import BODY_DEADLINE, Door
 from receiver.providers.generic import Generic
 from receiver.providers.sms_activate.callbacks import SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
+from receiver.samples import SampleSigner
 from receiver.signatures import HeaderSecret, Hmac
 from receiver.source import Reply
 from server.config.options import Config, JournalOptions, Server
@@ -394,8 +395,8 @@ async def test_a_request_id_comes_in_and_goes_out_if_it_is_one(door, sent, kept)
     assert (answer.headers[b"x-request-id"] == sent) is kept
 
 
-async def test_a_sample_is_one_only_with_our_signature(door, parts, journal):
-    signed = parts.identity.sample_signature("tellabot", sms()).encode()
+async def test_a_sample_is_one_only_with_our_signature(door, journal):
+    signed = SampleSigner("x" * 32).sign("tellabot", sms()).encode()
 
     await ask(door, url(), body=sms(), headers=[(b"smshook-sample", signed)])
     await ask(door, url(), body=sms(2), headers=[(b"smshook-sample", signed)])
@@ -494,10 +495,10 @@ async def test_get_from_an_address_that_is_not_listed_is_403(door, journal):
     assert (answer.status, entry.reason) == (403, "address")
 
 
-async def test_configured_answer_is_given_to_what_was_kept(door, journal, parts):
+async def test_configured_answer_is_given_to_what_was_kept(door, journal):
     """Mutant: in its place also for errors, or for samples, which `send` reads."""
     sms = b'{"id":"1","text":"code 1234"}'
-    signature = parts.identity.sample_signature("plain", sms).encode()
+    signature = SampleSigner("x" * 32).sign("plain", sms).encode()
 
     answers = [await ask(door, url("plain"), body=body) for body in (sms, sms, b"{")]
     sample = await ask(door, url("plain"), body=sms, headers=[(b"smshook-sample", signature)])
