@@ -3,13 +3,12 @@
 import asyncio
 import hmac
 import json
-import secrets
 from datetime import UTC, datetime
 
 import live
 import pytest
+from services import SECRET, assembled, clock_of, configured
 
-from core.clock import WallClock
 from core.secret import Secret
 from core.units import Rate
 from receiver.addresses import Peers
@@ -20,10 +19,7 @@ from receiver.providers.tellabot.callbacks import TellABot
 from receiver.samples import SampleSigner
 from receiver.signatures import HeaderSecret, Hmac
 from receiver.source import Reply
-from server.config.options import Config, JournalOptions, Server
-from server.runtime.identity import Identity
 from server.runtime.intake import MOST_WAITING
-from server.service import assemble, open_journal
 
 TOKEN = b"a-token-of-sixteen-or-more"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -101,16 +97,9 @@ SOURCES = {
 
 @pytest.fixture
 async def parts(tmp_path):
-    config = Config(
-        sources=SOURCES,
-        server=Server(secret=Secret("x" * 32)),
-        journal=JournalOptions(url=f"sqlite:///{tmp_path}/j.db"),
-        path=tmp_path / "smshook.yaml",
-    )
-    identity = Identity(config.server.secret.reveal(), secrets.token_bytes)
-    journal = await open_journal(config, identity, now=0.0)
-    yield assemble(config, journal, identity, clock=WallClock(wall=NOW.timestamp, ticks=lambda: 0))
-    await journal.close()
+    config = configured(tmp_path, sources=SOURCES)
+    async with assembled(config, clock_of(NOW.timestamp, ticks=lambda: 0.0)) as parts:
+        yield parts
 
 
 @pytest.fixture
@@ -396,7 +385,7 @@ async def test_a_request_id_comes_in_and_goes_out_if_it_is_one(door, sent, kept)
 
 
 async def test_a_sample_is_one_only_with_our_signature(door, journal):
-    signed = SampleSigner("x" * 32).sign("tellabot", sms()).encode()
+    signed = SampleSigner(SECRET).sign("tellabot", sms()).encode()
 
     await ask(door, url(), body=sms(), headers=[(b"smshook-sample", signed)])
     await ask(door, url(), body=sms(2), headers=[(b"smshook-sample", signed)])
@@ -498,7 +487,7 @@ async def test_get_from_an_address_that_is_not_listed_is_403(door, journal):
 async def test_configured_answer_is_given_to_what_was_kept(door, journal):
     """Mutant: in its place also for errors, or for samples, which `send` reads."""
     sms = b'{"id":"1","text":"code 1234"}'
-    signature = SampleSigner("x" * 32).sign("plain", sms).encode()
+    signature = SampleSigner(SECRET).sign("plain", sms).encode()
 
     answers = [await ask(door, url("plain"), body=body) for body in (sms, sms, b"{")]
     sample = await ask(door, url("plain"), body=sms, headers=[(b"smshook-sample", signature)])

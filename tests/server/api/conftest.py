@@ -4,28 +4,25 @@ import asyncio
 import contextlib
 import json
 import re
-import secrets
 from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
 import msgspec
 import pytest
+from services import clock_of, configured, identity_of
 
-from core.clock import WallClock
 from core.delivery import State
 from core.secret import Secret
 from journal.reads import DeliveryFilter
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
-from server.config.options import Api, ApiKey, Config, JournalOptions, Server
-from server.runtime.identity import Identity
+from server.config.options import Api, ApiKey
 from server.service import admin_app, assemble, open_journal, public_app
 from sinks.file.sink import File
 from sinks.sink import Failed
 
-SECRET = "the secret of a service that is only tested"
 TOKENS = {"tellabot": "tellabot-token-01", "herosms": "herosms-token-0001"}
 OLD_TOKEN = "tellabot-token-00"
 #: 2026-09-21T14:13:20.25Z
@@ -53,13 +50,8 @@ class Service:
     def __init__(self, config, journal, identity):
         self.config, self.journal, self.identity = config, journal, identity
         self.now, self.is_ready, self.sent = BEGIN, True, 0
-        parts = assemble(
-            config,
-            journal,
-            identity,
-            clock=WallClock(wall=lambda: self.now, ticks=lambda: self.now),
-            chance=lambda: 0.0,
-        )
+        clock = clock_of(lambda: self.now)
+        parts = assemble(config, journal, identity, clock=clock, chance=lambda: 0.0)
         self.parts = msgspec.structs.replace(parts, ready=lambda: self.is_ready)
         self.sources, self.workers = parts.sources, parts.workers
         self.orders, self.rejections = parts.orders, parts.rejections
@@ -182,31 +174,28 @@ def client(app):
     return httpx.AsyncClient(transport=transport, base_url="http://smshook")
 
 
-def configured(folder):
-    return Config(
-        sources={
+def options(folder):
+    return {
+        "sources": {
             "tellabot": TellABot(
                 tokens=(Secret(TOKENS["tellabot"]), Secret(OLD_TOKEN)), labels={"team": "growth"}
             ),
             "herosms": HeroSms(tokens=(Secret(TOKENS["herosms"]),)),
         },
-        sinks={"log": File(path=str(folder / "events.jsonl"))},
-        routes={
+        "sinks": {"log": File(path=str(folder / "events.jsonl"))},
+        "routes": {
             "google": Route(to=("log",), when={"data.service.key": "google"}),
             "amazon": Route(to=("log",), when={"data.service.key": "amazon"}),
         },
-        server=Server(secret=Secret(SECRET)),
-        journal=JournalOptions(url=f"sqlite:///{folder}/smshook.db"),
-        api=Api(keys=KEYS),
-        path=folder / "smshook.yaml",
-    )
+        "api": Api(keys=KEYS),
+    }
 
 
 @contextlib.asynccontextmanager
 async def running(folder: Path, **changed):
     """The service on the journal of that folder; `changed` options replace those above."""
-    config = msgspec.structs.replace(configured(folder), **changed)
-    identity = Identity(config.server.secret.reveal(), secrets.token_bytes)
+    config = configured(folder, **options(folder) | changed)
+    identity = identity_of(config)
     journal = await open_journal(config, identity, now=BEGIN)
     try:
         yield Service(config, journal, identity)

@@ -1,44 +1,47 @@
 """The parts of a service with one source and one sink, on a journal in a file."""
 
-import secrets
+import contextlib
+import sqlite3
 from datetime import UTC, datetime
 
 import live
 import pytest
+from services import assembled, clock_of, configured
 
-from core.clock import WallClock
 from core.secret import Secret
 from receiver.callback import Callback
 from receiver.intake import Caller
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
-from server.config.options import Config, JournalOptions, Server
-from server.runtime.identity import Identity
-from server.service import assemble, open_journal
 from sinks.file.sink import File
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 @pytest.fixture
-def config(tmp_path):
-    return Config(
+async def parts(tmp_path):
+    config = configured(
+        tmp_path,
         sources={"tellabot": TellABot(tokens=(Secret("t" * 20),), labels={"team": "a"})},
         sinks={"log": File(path=str(tmp_path / "out.jsonl"))},
         routes={"everything": Route(to=("log",))},
-        server=Server(secret=Secret("x" * 32)),
-        journal=JournalOptions(url=f"sqlite:///{tmp_path}/j.db"),
-        path=tmp_path / "smshook.yaml",
     )
+    async with assembled(config, clock_of(NOW.timestamp, ticks=lambda: 0.0)) as parts:
+        yield parts
 
 
 @pytest.fixture
-async def parts(config):
-    identity = Identity(config.server.secret.reveal(), secrets.token_bytes)
-    journal = await open_journal(config, identity, now=0.0)
-    clock = WallClock(wall=NOW.timestamp, ticks=lambda: 0.0)
-    yield assemble(config, journal, identity, clock=clock, chance=lambda: 0.0)
-    await journal.close()
+def locked(parts):
+    """Make a context in which no write of the journal succeeds."""
+
+    @contextlib.contextmanager
+    def held():
+        path = parts.config.journal.path
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            yield
+
+    return held
 
 
 @pytest.fixture

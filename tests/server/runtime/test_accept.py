@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import sqlite3
 import uuid
 
 import pytest
@@ -62,15 +61,13 @@ async def test_cancelled_caller_loses_no_event_and_no_delivery(accept, sms, part
     assert (await parts.journal.stats()).deliveries["sending"] == 1
 
 
-async def test_duplicates_and_failures_free_their_queue_place(accept, sms, parts, worker, tmp_path):
+async def test_duplicates_and_failures_free_their_queue_place(accept, sms, parts, worker, locked):
     """Mutant: without `forget` a thousand duplicates fill the queue for good."""
     await accept(sms())
     for _ in range(3):
         await accept(sms())
-    with contextlib.closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
-        other.execute("begin immediate")
-        with pytest.raises(Unavailable):
-            await accept(sms(2))
+    with locked(), pytest.raises(Unavailable):
+        await accept(sms(2))
 
     assert worker._lanes.held == 1
     assert (await parts.journal.stats()).duplicates == 3
@@ -92,12 +89,8 @@ async def test_delivery_beyond_the_queue_waits_in_the_journal(accept, sms, parts
     }
 
 
-async def test_failing_journal_is_logged_once_a_second(accept, sms, tmp_path):
-    with (
-        structlog.testing.capture_logs() as said,
-        contextlib.closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other,
-    ):
-        other.execute("begin immediate")
+async def test_failing_journal_is_logged_once_a_second(accept, sms, locked):
+    with structlog.testing.capture_logs() as said, locked():
         for number in range(3):
             with pytest.raises(Unavailable):
                 await accept(sms(number))

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-import secrets
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from services import clock_of, configured, identity_of
 
-from core.clock import WallClock
 from core.order import REMEMBERED, Order
 from core.secret import Secret
 from journal.reads import EventFilter, OrderFilter
@@ -21,8 +20,6 @@ from receiver.door import understood
 from receiver.intake import Caller
 from receiver.polling.questions import Ended, ListedOrder
 from receiver.providers.tellabot.callbacks import TellABot
-from server.config.options import Config, JournalOptions, Server
-from server.runtime.identity import Identity
 from server.service import open_journal, restore
 
 BEGIN = 1_790_000_000.25
@@ -180,14 +177,8 @@ class Real:
 
     def __init__(self, folder):
         self.sent, self.now, self.parts = 0, BEGIN, None
-        self.config = Config(
-            sources={"tellabot": TellABot(tokens=(Secret("t" * 20),))},
-            server=Server(secret=Secret("x" * 32)),
-            journal=JournalOptions(url=f"sqlite:///{folder}/j.db"),
-            path=folder / "smshook.yaml",
-        )
-        self.identity = Identity("x" * 32, secrets.token_bytes)
-        self.clock = WallClock(wall=lambda: self.now, ticks=lambda: self.now)
+        self.config = configured(folder, sources={"tellabot": TellABot(tokens=(Secret("t" * 20),))})
+        self.identity, self.clock = identity_of(self.config), clock_of(lambda: self.now)
 
     async def restart(self):
         if self.parts is not None:

@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+from services import SECRET
 
 from receiver.callback import Malformed
 from receiver.samples import SampleSigner
@@ -50,7 +51,7 @@ async def test_replay_for_a_source_that_is_gone_is_refused(quarantined, parts, c
 
 
 async def test_replayed_sample_is_still_a_sample(quarantined, parts, sms):
-    signature = SampleSigner("x" * 32).sign("tellabot", sms().body)
+    signature = SampleSigner(SECRET).sign("tellabot", sms().body)
     headers = (("smshook-sample", signature),)
     kept = await quarantined(msgspec.structs.replace(sms(), headers=headers, sample=True))
 

@@ -1,16 +1,13 @@
 """Rejections: sampled in the log, counted in full."""
 
 import asyncio
-import contextlib
-import sqlite3
 
 import structlog
 
 
-async def test_counts_survive_an_unavailable_journal(parts, tmp_path):
+async def test_counts_survive_an_unavailable_journal(parts, locked):
     parts.rejections.add("token", "tellabot", "192.0.2.1", "r")
-    with contextlib.closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
-        other.execute("begin immediate")
+    with locked():
         writing = asyncio.create_task(parts.rejections.write())
         await asyncio.sleep(0.1)
         parts.rejections.add("token", "tellabot", "192.0.2.1", "r")
