@@ -23,6 +23,7 @@ from httpd.listener import Listener
 from httpd.protocol import door_protocol
 from journal import Journal
 from journal.lock import Holder, Lock
+from journal.reads import JournalStats
 from journal.records import Stats
 from journal.sqlite.schema import has_wal_reset_race
 from receiver.addresses import Peers
@@ -125,7 +126,7 @@ async def _run(
     supervisor.run("backfill", parts.backfills.run())
     await stop.wait()
     notify("STOPPING=1")
-    if journal.broken and not lock.is_in_place():
+    if journal.failure is not None and not lock.is_in_place():
         # Somebody removed the lock file and may start another service. While this one lives, the
         # other is refused with a message.
         await asyncio.sleep(UNLOCKED)
@@ -205,7 +206,7 @@ async def _stop(
     for task in tasks:
         task.cancel()
     await _wait(tasks, within=CLOSING)
-    stats = asyncio.create_task(parts.journal.stats())
+    stats = asyncio.create_task(parts.journal.ask(JournalStats()))
     await _wait([stats], within=CLOSING)
     await _wait([asyncio.create_task(_close(parts))], within=CLOSING)
     if _log_failure(parts.journal):

@@ -14,10 +14,12 @@ import msgspec
 
 from core.clock import WallClock, boot_ticks
 from httpd.own_host import OwnHost
-from journal import Journal
+from journal import Journal, JournalHealth
 from journal.order_book import OrderBook
+from journal.reads import SinkRecords
 from journal.records import SinkRecord
 from journal.sqlite.journal import SQLiteJournal
+from journal.writes import Clamp, IndexVisible, Reorder, ResumeSink
 from receiver.addresses import Peers
 from receiver.door import App, Door
 from receiver.samples import SampleSigner
@@ -42,12 +44,12 @@ from .runtime.credentials import HeaderCredentials
 from .runtime.delivering import SinkRunner
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
-from .runtime.journal_health import JournalHealth
+from .runtime.journal_monitor import JournalMonitor
 from .runtime.orders import Orders
 from .runtime.outages import Backfills
 from .runtime.parts import Parts
 from .runtime.quarantine import QuarantineKeeper
-from .runtime.rejections import Rejections
+from .runtime.rejections import RejectionCounter
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
 from .runtime.supervisor import Supervisor
@@ -102,15 +104,18 @@ async def _sink_records(
     sinks: Mapping[str, Sink], journal: Journal, now: Callable[[], float]
 ) -> Mapping[str, SinkRecord]:
     """Fit the stored deliveries to the configuration; return the stored states of sinks."""
-    records = dict(await journal.sinks())
+    stored = await journal.ask(SinkRecords())
+    records = dict(stored)
     for name, sink in sinks.items():
-        await journal.arrange(name, ordered_by=sink.ordered_by)
+        await journal.submit(Reorder(name, ordered_by=sink.ordered_by))
         # The clock may have been wrong when they were made due, or the schedule is shorter now.
-        await journal.clamp(name, now=now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER)
+        await journal.submit(
+            Clamp(name, now=now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER)
+        )
         record = records.get(name)
         if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
             # Without `pause_after` nothing would ever resume the sink.
-            await journal.resume(name)
+            await journal.submit(ResumeSink(name))
             records[name] = msgspec.structs.replace(record, paused=None)
     return records
 
@@ -137,14 +142,14 @@ def assemble(
         for name, sink in config.sinks.items()
     }
     ClockJumps(clock, journal, workers.values())
-    health = JournalHealth(journal, ticks=ticks)
-    rejections = Rejections(journal, now=now, ticks=ticks)
+    monitor = JournalMonitor(journal, ticks=ticks)
+    rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
     planner = Planner(identity=identity, routes=compile_table(config.routes), workers=workers)
     recorder = Recorder(
         journal=journal,
-        health=health,
+        monitor=monitor,
         planner=planner,
         identity=identity,
         order_book=order_book,
@@ -155,7 +160,7 @@ def assemble(
     signer = SampleSigner(config.server.secret.reveal())
     quarantine = QuarantineKeeper(
         journal=journal,
-        health=health,
+        monitor=monitor,
         identity=identity,
         signer=signer,
         recorder=recorder,
@@ -184,7 +189,7 @@ def assemble(
     balances = Balances(journal=journal, recorder=recorder, identity=identity, now=now)
 
     def ready() -> bool:
-        return journal.working and not (intake.draining() or journal.broken)
+        return journal.health is JournalHealth.WORKING and not intake.draining()
 
     backfillers = [
         Backfiller(
@@ -205,7 +210,7 @@ def assemble(
         identity=identity,
         clock=clock,
         journal=journal,
-        journal_health=health,
+        journal_monitor=monitor,
         sources=sources,
         workers=workers,
         intake=intake,
@@ -228,9 +233,9 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
         give_up = partial(supervisor.give_up, part, "unusable")
         runner = SinkRunner(parts.config.sinks[name], worker, ticks=ticks, give_up=give_up)
         supervisor.run(part, runner.run())
-    supervisor.run("visible events", finish(parts.journal.index_visible))
+    supervisor.run("visible events", finish(lambda: parts.journal.submit(IndexVisible())))
     supervisor.run("clock", watch_clock(parts.clock))
-    supervisor.run("journal", parts.journal_health.run())
+    supervisor.run("journal", parts.journal_monitor.run())
     supervisor.run("rejections", parts.rejections.run())
     supervisor.run("sources", parts.source_monitor.run())
     supervisor.run("orders", _end_orders(parts))

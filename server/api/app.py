@@ -82,7 +82,7 @@ def create_api(parts: Parts) -> Litestar:
                 keeper=parts.quarantine,
                 credentials=parts.credentials,
             ),
-            rejections(journal=journal, cursors=cursors("rejections"), rejections=parts.rejections),
+            rejections(journal=journal, cursors=cursors("rejections"), counter=parts.rejections),
             sources(
                 journal=journal,
                 cursors=cursors("sources"),

@@ -1,6 +1,6 @@
 """Accept events: assign them to orders, route them, record them with their deliveries."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +22,7 @@ from core.order import (
 from journal import Journal
 from journal.order_book import OrderBook
 from journal.records import Arrival, Planned, Recorded
+from journal.writes import Record, Write
 from receiver.callback import Callback, Happening
 from receiver.intake import Accepted, Caller
 from receiver.source_state import SourceState
@@ -31,12 +32,9 @@ from sinks.worker import Worker
 from ..log.fields import event_fields
 from .handover import forget, hand_over
 from .identity import Identity
-from .journal_health import JournalHealth
+from .journal_monitor import JournalMonitor
 
 log = structlog.get_logger()
-
-#: Called with the outcome of a write, in the order of commits.
-Then = Callable[[Recorded | Exception | None], None]
 
 
 class Draft(NamedTuple):
@@ -133,7 +131,7 @@ class Recorder:
         self,
         *,
         journal: Journal,
-        health: JournalHealth,
+        monitor: JournalMonitor,
         planner: Planner,
         identity: Identity,
         order_book: OrderBook,
@@ -141,7 +139,7 @@ class Recorder:
         workers: Mapping[str, Worker],
         now: Callable[[], float],
     ) -> None:
-        self._journal, self._health, self._planner = journal, health, planner
+        self._journal, self._monitor, self._planner = journal, monitor, planner
         self._identity, self._order_book, self._now = identity, order_book, now
         self._sources, self._workers = sources, workers
         self._log = log.bind()  # once: looking it up costs as much as writing a line
@@ -176,10 +174,12 @@ class Recorder:
         foreseen = [self._foresee(caller.source, happening, at) for happening in happenings]
         drafts = [self._draft(caller.source, happening, at) for happening in happenings]
         # After all drafts: a plan keeps places in queues, and a failure would not free them.
-        plans = [
-            self._planner.plan(draft, at, names=one and one.given)
-            for draft, one in zip(drafts, foreseen, strict=True)
-        ]
+        plans = tuple(
+            [
+                self._planner.plan(draft, at, names=one and one.given)
+                for draft, one in zip(drafts, foreseen, strict=True)
+            ]
+        )
 
         def then(outcome: Recorded | Exception) -> None:
             for one in filter(None, reversed(foreseen)):
@@ -190,11 +190,11 @@ class Recorder:
             self._hand_over(plans, outcome)
 
         try:
-            recorded = await self._journal.record(
-                arrival_of(caller, callback), plans, then=then, replaces=replaces
+            recorded = await self._journal.submit(
+                Record(arrival_of(caller, callback), plans, replaces=replaces), then=then
             )
         except Unavailable as exc:
-            self._health.log_error(exc)
+            self._monitor.log_error(exc)
             raise
         if any(recorded.new) and callback.channel == "callback" and replaces is None:
             self._sources[caller.source].watch.heard(callback, happenings)
@@ -205,15 +205,15 @@ class Recorder:
         self,
         source: str,
         happening: Happening,
-        write: Callable[[Planned, Then], Awaitable[object]],
+        write: Callable[[Planned], Write[Recorded | None]],
         *,
         at: float,
         order: str | None = None,
     ) -> Planned | None:
-        """Record an event that no callback brought, if the journal decides so.
+        """Record an event that no callback brought.
 
-        `write` is the call of the journal, which returns None if it did not record the event.
-        Raises Unavailable.
+        `write` makes the write of the planned event. Returns None if the journal does not record
+        the event. Raises Unavailable.
         """
         planned = self._planner.plan(self._planner.draft(source, happening, at, order=order), at)
 
@@ -224,9 +224,9 @@ class Recorder:
                 forget(self._workers, planned.owed)
 
         try:
-            recorded = await write(planned, then)
+            recorded = await self._journal.submit(write(planned), then=then)
         except Unavailable as exc:
-            self._health.log_error(exc)
+            self._monitor.log_error(exc)
             raise
         return None if recorded is None else planned
 

@@ -17,7 +17,8 @@ from core.errors import InvalidRow, Unavailable
 from core.event import SUBJECTS
 from core.order import NAMES
 from journal import Journal
-from journal.reads import EventFilter
+from journal.reads import EventFilter, Events, Moment
+from journal.writes import SetMoment
 from receiver.intake import Caller
 from receiver.polling.client import PollingClient, Summary, asking
 from receiver.polling.questions import Ended, FoundMessage, Known, ListedOrder
@@ -216,7 +217,7 @@ class Backfiller:
         """Return the time back to which a run asks."""
         at = run.started_at
         wanted, self._since = self._since, None
-        last = await self._journal.moment(_MOMENT.format(self.name))
+        last = await self._journal.ask(Moment(_MOMENT.format(self.name)))
         # A last run in the future means that the clock was wrong: nobody knows what was missed.
         since = at - REACH if last is None or last > at else last - OVERLAP
         return since if wanted is None else min(since, wanted)
@@ -253,7 +254,7 @@ class Backfiller:
         if run.error is None:
             # If it cannot be written, the next run asks for the same time again.
             with contextlib.suppress(Unavailable):
-                await self._journal.note(_MOMENT.format(self.name), run.started_at)
+                await self._journal.submit(SetMoment(_MOMENT.format(self.name), run.started_at))
         again = self._ticks() + (AGAIN if run.error == "journal" else self._every)
         self._next = None if self.stopped else max(again, self._left_until)
         self.last = run
@@ -314,8 +315,13 @@ class Backfiller:
         found: dict[str, tuple[float, Known]] = {}
         after: int | None = None
         for _ in range(MOST_EVENTS // _PAGE):
-            page = await self._journal.events(
-                EventFilter(source=(self.name,), since=since), after=after, limit=_PAGE, desc=True
+            page = await self._journal.ask(
+                Events(
+                    filter=EventFilter(source=(self.name,), since=since),
+                    after=after,
+                    limit=_PAGE,
+                    desc=True,
+                )
             )
             for _, body in page.items:
                 event = _decode(body)

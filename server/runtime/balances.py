@@ -7,7 +7,9 @@ import structlog
 
 from core.event import AccountLow, Money
 from journal import Journal
+from journal.reads import LastBalances
 from journal.records import AccountBalance
+from journal.writes import SetBalance
 from receiver.callback import Happening, Key
 from receiver.polling.questions import Balance
 from receiver.source_state import SourceState
@@ -36,7 +38,8 @@ class Balances:
 
     async def load(self) -> None:
         """Read the stored balances. Raises Unavailable."""
-        self._balances = dict(await self._journal.balances())
+        stored = await self._journal.ask(LastBalances())
+        self._balances = dict(stored)
 
     def of(self, source: str) -> AccountBalance | None:
         """Return the last known balance; None: the provider has never reported one."""
@@ -64,13 +67,13 @@ class Balances:
     async def _write(self, state: SourceState, balance: AccountBalance) -> None:
         """Write a changed balance, with an event if it fell below the threshold."""
         if not balance.low:
-            await self._journal.set_balance(balance, None)
+            await self._journal.submit(SetBalance(balance, None))
             return
         at = round(self._now(), 6)
         planned = await self._recorder.record_own(
             state.name,
             _low(balance, state, unique=self._identity.event_id(at)),
-            lambda planned, then: self._journal.set_balance(balance, planned, then=then),
+            lambda planned: SetBalance(balance, planned),
             at=at,
         )
         if planned is not None:

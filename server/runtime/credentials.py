@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from journal import Journal
+from journal.writes import HideCredentials
 from receiver.callback import Callback
 from receiver.credentials import Headers, without_credentials
 from receiver.source_state import SourceState
@@ -38,4 +39,4 @@ class HeaderCredentials:
 
 async def hide_stored_credentials(journal: Journal, credentials: HeaderCredentials) -> None:
     """Replace the secrets that an earlier version stored in clear. Resumes after a restart."""
-    await finish(lambda: journal.hide_credentials(credentials.stored))
+    await finish(lambda: journal.submit(HideCredentials(credentials.stored)))

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import structlog
 
 from core.errors import Unavailable
 from httpd.listener import Listener
-from journal import Journal
+from journal import Journal, JournalHealth
 from journal.sqlite.schema import DiskFull
 
 from .intake import MOST_WAITING
@@ -24,19 +24,21 @@ _LAST_ANSWERS = 0.5
 log = structlog.get_logger()
 
 
-class _Absent:
-    """Stands for a journal that cannot be opened yet: each call raises Unavailable."""
+class _AbsentJournal:
+    """Stands for a journal that cannot be opened yet: each read and write raises Unavailable."""
 
     identity = "0" * 32
     waiting = MOST_WAITING  # the door takes no callback
-    broken = stalled = working = False
+    health = JournalHealth.FAILING
     failure = None
 
-    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
-        def unavailable(*_values: object, **_named: object) -> NoReturn:
-            raise Unavailable(f"{name}: the disk is full")
+    def submit(self, _write: object, _then: object = None) -> NoReturn:
+        raise Unavailable("the disk is full")
 
-        return unavailable
+    async def ask(self, _read: object) -> NoReturn:
+        raise Unavailable("the disk is full")
+
+    async def close(self) -> None: ...
 
 
 async def open_when_there_is_room(
@@ -52,7 +54,7 @@ async def open_when_there_is_room(
     """
     with contextlib.suppress(DiskFull):
         return await open_()
-    listeners = await listen(cast("Journal", _Absent()))
+    listeners = await listen(_AbsentJournal())
     try:
         return await _tried_again(open_, stop, again)
     finally:

@@ -7,7 +7,7 @@ from .accept import Recorder
 from .credentials import HeaderCredentials
 from .identity import Identity
 from .quarantine import QuarantineKeeper
-from .rejections import Rejections
+from .rejections import RejectionCounter
 
 #: Callbacks that may wait for their commit. Beyond it the door answers 503 at once.
 MOST_WAITING = 2000
@@ -24,7 +24,7 @@ class CallbackIntake:
         signer: SampleSigner,
         recorder: Recorder,
         quarantine: QuarantineKeeper,
-        rejections: Rejections,
+        rejections: RejectionCounter,
         credentials: HeaderCredentials,
     ) -> None:
         self._journal, self._draining = journal, False
@@ -43,4 +43,4 @@ class CallbackIntake:
 
     def closed(self) -> bool:
         journal = self._journal
-        return self._draining or journal.broken or journal.waiting >= MOST_WAITING
+        return self._draining or journal.failure is not None or journal.waiting >= MOST_WAITING

@@ -26,7 +26,9 @@ from core.order import (
 )
 from journal import Journal
 from journal.order_book import OrderBook
-from journal.records import Placed
+from journal.reads import OpenOrders, OrderById
+from journal.records import Registered
+from journal.writes import CancelOrder, ExpireOrder, LapseOrder, MoveOrders, RegisterOrder
 from receiver.callback import Happening, Key
 from receiver.fields.services import service
 from receiver.polling.questions import Ended, ListedOrder
@@ -80,7 +82,7 @@ class Orders:
 
     async def load(self) -> None:
         """Fill the order book, before the first callback. Raises Unavailable."""
-        orders = await self._journal.open_orders(since=self._now() - REMEMBERED)
+        orders = await self._journal.ask(OpenOrders(since=self._now() - REMEMBERED))
         for order in orders:
             self._order_book.put(order)
         await self._moved([(one, self._clamped(one)) for one in orders if _waits(one)])
@@ -126,7 +128,7 @@ class Orders:
         moved = [(before, after) for before, after in moved if before != after]
         if not moved:
             return
-        await self._journal.move_orders(moved)
+        await self._journal.submit(MoveOrders(tuple(moved)))
         for before, after in moved:
             # A write that was under way during the jump may have restored the old times.
             current = self._order_book.get(after.id)
@@ -137,7 +139,7 @@ class Orders:
                     )
                 )
 
-    async def place(self, order: Order, end: float | None) -> Placed:
+    async def place(self, order: Order, end: float | None) -> Registered:
         """Store an order, or add its details to the stored one.
 
         `end` is the end that the user asked for. Events are assigned to the order from now on,
@@ -146,16 +148,16 @@ class Orders:
         before = self._order_book.known(order)
         foreseen = self._order_book.foresee(order, end)
 
-        def then(outcome: Placed | Exception) -> None:
+        def then(outcome: Registered | Exception) -> None:
             self._order_book.take_back(foreseen, before)
-            if isinstance(outcome, Placed):
+            if isinstance(outcome, Registered):
                 self._order_book.put(outcome.order)
 
-        return await self._journal.place(order, end, then=then)
+        return await self._journal.submit(RegisterOrder(order, end), then=then)
 
     async def cancel(self, order_id: str) -> Order | None:
         """Cancel an order and return it; None: there is no such order."""
-        cancelling = self._journal.cancel(order_id, at=self._now())
+        cancelling = self._journal.submit(CancelOrder(order_id, at=self._now()))
         cancelling.add_done_callback(self._cancelled)
         return await asyncio.shield(cancelling)  # the order book follows even if the caller is gone
 
@@ -204,7 +206,7 @@ class Orders:
         if order is None or order.reason is not None or order.state is OrderState.CANCELLED:
             return
         await self._expire(order, ended.reason, at_once=True)
-        stored = await self._journal.order(order.id)
+        stored = await self._journal.ask(OrderById(order.id))
         if stored is not None:
             self._order_book.put(stored.order)
 
@@ -280,12 +282,12 @@ class Orders:
     async def _end(self, order: Order) -> bool:
         try:
             if order.origin is RegisteredBy.PROVIDER:
-                after = await self._journal.lapse(order.id, at=self._now())
+                after = await self._journal.submit(LapseOrder(order.id, at=self._now()))
                 ended = after is not None and after.state is OrderState.EXPIRED
             else:
                 ended = await self._expire(order)
             # An SMS may have come meanwhile, or the end was moved.
-            stored = None if ended else await self._journal.order(order.id)
+            stored = None if ended else await self._journal.ask(OrderById(order.id))
         except (Unavailable, InvalidRow):
             heapq.heappush(self._ends, (order.expires_at, order.id))
             return False
@@ -308,9 +310,7 @@ class Orders:
         planned = await self._recorder.record_own(
             order.source,
             _end_of(order, reason, None if state is None else state.source),
-            lambda planned, then: self._journal.expire(
-                planned, reason=reason, at_once=at_once, then=then
-            ),
+            lambda planned: ExpireOrder(planned, reason=reason, at_once=at_once),
             at=round(self._now(), 6),
             order=order.id,
         )

@@ -10,6 +10,8 @@ import structlog
 from core.clock import boot_ticks
 from core.errors import Unavailable
 from journal import Journal
+from journal.reads import Moment
+from journal.writes import SetMoment
 
 from .backfill import OVERLAP, Backfiller, Why
 
@@ -65,7 +67,7 @@ class Backfills:
 
     async def _start_from_last_sign_of_life(self) -> None:
         try:
-            alive = await self._journal.moment(_ALIVE)
+            alive = await self._journal.ask(Moment(_ALIVE))
         except Unavailable:
             return  # each source goes back to its own last run
         if alive is None or alive > self._now():
@@ -85,7 +87,7 @@ class Backfills:
                     one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
             if ready and at - noted >= NOTED_EVERY:
                 with contextlib.suppress(Unavailable):
-                    await self._journal.note(_ALIVE, self._now())
+                    await self._journal.submit(SetMoment(_ALIVE, self._now()))
                 noted = at
             was_ready, last = ready, at if ready else last
             await asyncio.sleep(1)

@@ -14,11 +14,11 @@ from .balances import Balances
 from .credentials import HeaderCredentials
 from .identity import Identity
 from .intake import CallbackIntake
-from .journal_health import JournalHealth
+from .journal_monitor import JournalMonitor
 from .orders import Orders
 from .outages import Backfills
 from .quarantine import QuarantineKeeper
-from .rejections import Rejections
+from .rejections import RejectionCounter
 from .samples import SampleEvents
 from .silence import SourceMonitor
 
@@ -31,14 +31,14 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     #: The one clock of all parts that make and compare instants.
     clock: WallClock
     journal: Journal
-    journal_health: JournalHealth
+    journal_monitor: JournalMonitor
     #: By name, as configured.
     sources: Mapping[str, SourceState]
     #: By the name of the sink, as configured.
     workers: Mapping[str, Worker]
     intake: CallbackIntake
     quarantine: QuarantineKeeper
-    rejections: Rejections
+    rejections: RejectionCounter
     credentials: HeaderCredentials
     orders: Orders
     balances: Balances

@@ -8,7 +8,8 @@ import structlog
 
 from core.errors import Unavailable
 from journal import Journal
-from journal.records import Quarantine
+from journal.records import QuarantinedCallback
+from journal.writes import QuarantineCallback
 from receiver.callback import Callback, Malformed
 from receiver.door import SAMPLE_HEADER, understood
 from receiver.intake import Accepted, Caller
@@ -17,7 +18,7 @@ from receiver.source_state import SourceState
 
 from .accept import Recorder, arrival_of
 from .identity import Identity
-from .journal_health import JournalHealth
+from .journal_monitor import JournalMonitor
 
 log = structlog.get_logger()
 
@@ -33,29 +34,31 @@ class QuarantineKeeper:
         self,
         *,
         journal: Journal,
-        health: JournalHealth,
+        monitor: JournalMonitor,
         identity: Identity,
         signer: SampleSigner,
         recorder: Recorder,
         sources: Mapping[str, SourceState],
         now: Callable[[], float],
     ) -> None:
-        self._journal, self._health, self._identity = journal, health, identity
+        self._journal, self._monitor, self._identity = journal, monitor, identity
         self._signer, self._recorder = signer, recorder
         self._sources, self._now = sources, now
 
     async def add(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
         """Keep the bytes of a callback; return its id. Raises Unavailable or InvalidRow."""
         try:
-            kept = await self._journal.quarantine(
-                arrival_of(caller, callback),
-                new_id=self._identity.event_id(self._now()),
-                fingerprint=self._identity.fingerprint(callback.body),
-                reason=malformed.reason,
-                detail=malformed.detail,
+            kept = await self._journal.submit(
+                QuarantineCallback(
+                    arrival_of(caller, callback),
+                    id=self._identity.event_id(self._now()),
+                    fingerprint=self._identity.fingerprint(callback.body),
+                    reason=malformed.reason,
+                    detail=malformed.detail,
+                )
             )
         except Unavailable as exc:
-            self._health.log_error(exc)
+            self._monitor.log_error(exc)
             raise
         log.warning(
             "callback.quarantined",
@@ -70,7 +73,7 @@ class QuarantineKeeper:
         )
         return kept.id
 
-    async def replay(self, kept: Quarantine, request_id: str) -> Accepted:
+    async def replay(self, kept: QuarantinedCallback, request_id: str) -> Accepted:
         """Read a callback again. If it is understood, its events replace it.
 
         Raises Malformed if it is still not understood, SourceGone if its source is not configured.

@@ -8,6 +8,7 @@ import structlog
 from core.errors import Unavailable
 from journal import Journal
 from journal.records import Rejection
+from journal.writes import CountRejections
 from receiver.sample_ids import Sampled
 
 #: Counters kept between two writes. Beyond it, the peers of a reason share one counter.
@@ -18,7 +19,7 @@ _EVERY = 1.0
 log = structlog.get_logger()
 
 
-class Rejections:
+class RejectionCounter:
     """Counts rejections in memory by reason, source and peer, and writes them each second.
 
     `now` returns seconds since the epoch, `ticks` seconds that only go forward.
@@ -71,7 +72,7 @@ class Rejections:
             if not counts:
                 return
             try:
-                await self._journal.reject(tuple(counts.values()))
+                await self._journal.submit(CountRejections(tuple(counts.values())))
             except Unavailable:
                 for count in counts.values():
                     self._count(count)

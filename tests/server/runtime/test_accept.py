@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from core.errors import Unavailable
+from journal.reads import EventById, JournalStats
 from receiver.door import understood
 from sinks.worker import CAPACITY
 
@@ -32,7 +33,7 @@ def worker(parts):
 async def test_event_has_all_fields_and_both_times(accept, sms, parts):
     accepted = await accept(sms())
 
-    kept = await parts.journal.event(accepted.events[0])
+    kept = await parts.journal.ask(EventById(accepted.events[0]))
     event = json.loads(kept.body)
     assert uuid.UUID(event["id"]).version == 7
     assert event["time"] == "2026-11-21T12:00:00Z"
@@ -58,7 +59,7 @@ async def test_cancelled_caller_loses_no_event_and_no_delivery(accept, sms, part
 
     assert accepting.cancelled()
     assert handed.sink == "log"
-    assert (await parts.journal.stats()).deliveries["sending"] == 1
+    assert (await parts.journal.ask(JournalStats())).deliveries["sending"] == 1
 
 
 async def test_duplicates_and_failures_free_their_queue_place(accept, sms, parts, worker, locked):
@@ -70,7 +71,7 @@ async def test_duplicates_and_failures_free_their_queue_place(accept, sms, parts
         await accept(sms(2))
 
     assert worker._lanes.held == 1
-    assert (await parts.journal.stats()).duplicates == 3
+    assert (await parts.journal.ask(JournalStats())).duplicates == 3
 
 
 async def test_delivery_beyond_the_queue_waits_in_the_journal(accept, sms, parts, worker):
@@ -80,7 +81,7 @@ async def test_delivery_beyond_the_queue_waits_in_the_journal(accept, sms, parts
 
     await accept(sms())
 
-    assert (await parts.journal.stats()).deliveries == {
+    assert (await parts.journal.ask(JournalStats())).deliveries == {
         "pending": 1,
         "sending": 0,
         "delivered": 0,

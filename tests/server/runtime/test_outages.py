@@ -5,7 +5,9 @@ import contextlib
 
 import pytest
 
+from journal.reads import Moment
 from journal.sqlite.journal import SQLiteJournal
+from journal.writes import SetMoment
 from server.runtime.backfill import Why
 from server.runtime.outages import Backfills
 
@@ -59,7 +61,7 @@ class World:
 
     async def noted(self):
         async with asyncio.timeout(10):
-            while await self.journal.moment("alive") is None:  # noqa: ASYNC110 - it has no event
+            while await self.journal.ask(Moment("alive")) is None:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.02)
 
 
@@ -72,14 +74,14 @@ async def journal(tmp_path):
 
 async def test_start_asks_from_the_last_sign_of_life(journal):
     """Mutant: at the start no further back than the last run."""
-    await journal.note("alive", BEGIN - 5000)
+    await journal.submit(SetMoment("alive", BEGIN - 5000))
     world = World(journal)
     async with world.running():
         started = await world.started(1)
         await asyncio.sleep(0.2)
 
     assert started == [(Why.START, BEGIN - 5600)]
-    assert await journal.moment("alive") == BEGIN
+    assert await journal.ask(Moment("alive")) == BEGIN
 
 
 async def test_end_of_an_outage_starts_a_backfill(journal):
@@ -125,4 +127,4 @@ async def test_clock_step_starts_no_backfill(journal):
 async def test_without_backfills_no_sign_of_life_is_noted(journal):
     await Backfills((), journal=journal, ready=lambda: True, now=lambda: BEGIN).run()
 
-    assert await journal.moment("alive") is None
+    assert await journal.ask(Moment("alive")) is None

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from services import SECRET
 
+from journal.reads import EventById, JournalStats, QuarantinedCallbacks
 from receiver.callback import Malformed
 from receiver.samples import SampleSigner
 from server.runtime.quarantine import SourceGone
@@ -18,7 +19,7 @@ def quarantined(parts, caller):
     async def stored(callback, **changed):
         malformed = Malformed("unknown_event", "event")
         await parts.quarantine.add(msgspec.structs.replace(caller, **changed), callback, malformed)
-        [kept] = await parts.journal.quarantined(after=None, limit=9, desc=False)
+        [kept] = await parts.journal.ask(QuarantinedCallbacks(limit=9))
         return kept
 
     return stored
@@ -30,7 +31,7 @@ async def test_replay_records_a_callback_that_is_understood_now(quarantined, par
     accepted = await parts.quarantine.replay(kept, "r2")
 
     assert accepted.status == "accepted"
-    stats = await parts.journal.stats()
+    stats = await parts.journal.ask(JournalStats())
     assert (stats.events, stats.quarantine) == (1, 0)
 
 
@@ -40,7 +41,7 @@ async def test_replay_leaves_a_callback_that_is_still_malformed(quarantined, par
     with pytest.raises(Malformed):
         await parts.quarantine.replay(kept, "r2")
 
-    assert (await parts.journal.stats()).quarantine == 1
+    assert (await parts.journal.ask(JournalStats())).quarantine == 1
 
 
 async def test_replay_for_a_source_that_is_gone_is_refused(quarantined, parts, callback):
@@ -57,5 +58,5 @@ async def test_replayed_sample_is_still_a_sample(quarantined, parts, sms):
 
     accepted = await parts.quarantine.replay(kept, "r2")
 
-    event = json.loads((await parts.journal.event(accepted.events[0])).body)
+    event = json.loads((await parts.journal.ask(EventById(accepted.events[0]))).body)
     assert event["data"]["sample"] is True

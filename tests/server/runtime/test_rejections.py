@@ -4,6 +4,8 @@ import asyncio
 
 import structlog
 
+from journal.reads import Rejections
+
 
 async def test_counts_survive_an_unavailable_journal(parts, locked):
     parts.rejections.add("token", "tellabot", "192.0.2.1", "r")
@@ -15,7 +17,7 @@ async def test_counts_survive_an_unavailable_journal(parts, locked):
 
     await parts.rejections.write()
 
-    [(_, counted)] = await parts.journal.rejections(after=None, limit=9, desc=False)
+    [(_, counted)] = await parts.journal.ask(Rejections(limit=9))
     assert counted.count == 2
 
 
@@ -29,7 +31,7 @@ async def test_flood_of_wrong_tokens_is_sampled_and_counted(parts):
         parts.rejections.log_unlogged()
     await parts.rejections.write()
 
-    items = await parts.journal.rejections(after=None, limit=9, desc=False)
+    items = await parts.journal.ask(Rejections(limit=9))
     assert sorted((item.reason, item.count) for _, item in items) == [("path", 1), ("token", 500)]
     assert [line["reason"] for line in logs] == ["token"] * 10 + ["path", "token"]
     assert [line["unlogged"] for line in logs] == [None] * 11 + [490]

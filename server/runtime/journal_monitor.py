@@ -7,8 +7,9 @@ from collections.abc import Callable
 import structlog
 
 from core.errors import Broken, Unavailable
-from journal import Journal
+from journal import Journal, JournalHealth
 from journal.commit import STALLED
+from journal.writes import Touch
 
 #: Seconds between two looks, and between two log lines about a failing journal.
 _EVERY = 1.0
@@ -16,7 +17,7 @@ _EVERY = 1.0
 log = structlog.get_logger()
 
 
-class JournalHealth:
+class JournalMonitor:
     """Logs failures of `journal` and tests whether it works again.
 
     `ticks` returns seconds that only go forward.
@@ -41,14 +42,14 @@ class JournalHealth:
         was_stalled = False
         while True:
             await asyncio.sleep(_EVERY)
-            stalled = self._journal.stalled
+            stalled = self._journal.health is JournalHealth.STALLED
             if stalled and not was_stalled:
                 log.error("journal.error", error=STALLED)
             elif was_stalled and not stalled:
                 log.warning("journal.recovered")
             was_stalled = stalled
-            if not self._journal.working and not self._journal.broken:
+            if self._journal.health is JournalHealth.FAILING:
                 # Only a write can show that the journal works again. The next callback may never
                 # come: a proxy sends it elsewhere while this service is not ready.
                 with contextlib.suppress(Unavailable):
-                    await self._journal.touch()
+                    await self._journal.submit(Touch())
