@@ -58,15 +58,15 @@ SQLITE = MqBridge(
     name="mq-bridge",
     config="sqlite.yaml",
     durability=(
-        "as smshook's: the event and its unique key are in SQLite, synced, when it answers; "
-        "a copy is not forwarded again, also after a power cut"
+        "like smshook: the event and its unique key are in SQLite and synced when it answers; "
+        "a copy is not forwarded again, even after a power cut"
     ),
 )
 SPOOL = MqBridge(
     name="mq-bridge (spool)",
     config="spool.yaml",
     durability=(
-        "the callback is in a file, synced, when it answers; keys of copies are synced twice a "
-        "second, so that after a power cut a late copy may be forwarded again"
+        "the callback is in a file and synced when it answers; keys are synced twice a second, so "
+        "a late copy may be forwarded again after a power cut"
     ),
 )

@@ -18,8 +18,8 @@ _LOCK = _HERE / "package-lock.json"
 class NodeRed(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "Node-RED"
     durability: str = (
-        "nothing is on disk: it answers when the receiver has, and a copy is known from memory "
-        "until the process ends"
+        "nothing is on disk; it answers after the receiver, and recognizes copies in memory until "
+        "the process ends"
     )
     installed_from: str = "npm: node-red"
     form: Form = "tellabot"

@@ -14,8 +14,8 @@ _HERE = Path(__file__).parent
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "webhook"
     durability: str = (
-        "the callback is in a file, synced, and was forwarded when it answers; copies are not "
-        "recognized, and what the receiver did not take is not tried again"
+        "the callback is in a file and synced, and was forwarded, when it answers; copies are not "
+        "recognized, and failed deliveries are not retried"
     )
     installed_from: str = "Debian: webhook; the command is accept.sh, with curl"
     form: Form = "tellabot"
