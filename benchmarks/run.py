@@ -11,7 +11,7 @@ from server import __version__
 from .case import Case, Measured
 from .lab import machine
 from .lab.processes import Bench, Failed
-from .peers import NotMeasured
+from .peers.peer import NotMeasured
 from .report.goals import GOALS, judged
 from .report.results import Figure, Missing, Results, Series
 

@@ -2,281 +2,33 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
-
-import msgspec
-
-from .event import Attempt, Delivery, Event, State
-from .order import TIME_UP, Order, OrderState
-from .twins import Twin
-
-T = TypeVar("T")
-
-
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as it came, for the record."""
-
-    source: str
-    channel: str
-    #: Which of the source's tokens it came with: its fingerprint.
-    token: str
-    peer: str
-    #: Seconds since the epoch.
-    at: float
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-
-class Owed(msgspec.Struct, frozen=True, kw_only=True):
-    sink: str
-    #: Stored as `sending`, because there is room to hand it over at once.
-    taken: bool
-    #: Seconds until it is due, where it is not taken.
-    wait: float = 0
-    #: What it is ordered by; None: it waits for no other.
-    ordering: str | None = None
-
-
-class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """An event, what makes it itself, and what it owes."""
-
-    event: Event
-    #: When it was accepted: its `recordedtime` as seconds since the epoch.
-    at: float
-    #: The event as it will be sent, encoded once.
-    body: bytes
-    #: Each a growing prefix and a keyed hash.
-    keys: tuple[bytes, ...]
-    #: How it is told apart from what came the other way, by callback or by poll; None: by its keys
-    #: alone.
-    twin: Twin | None = None
-    #: Names of the routes that matched.
-    routes: tuple[str, ...]
-    owed: tuple[Owed, ...]
-    #: The id of the order that it belongs to.
-    order: str | None = None
-    #: The fields that it has from that order: of `order.REPLACEABLE`.
-    taken: tuple[str, ...] = ()
-    #: The order that it names, as the provider describes it: kept and joined with it. `order` is
-    #: then its id as foreseen.
-    tells: Order | None = None
-
-
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the events of one callback, durably."""
-
-    #: In the callback's order; of a duplicate the first one's id.
-    ids: tuple[str, ...]
-    #: Which of them are new.
-    new: tuple[bool, ...]
-    #: What was stored as taken, to be handed over. Not what waits for another of its order.
-    deliveries: tuple[Delivery, ...]
-    #: The orders that its new events name, as they are now.
-    orders: tuple[Order, ...] = ()
-
-
-class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """New deliveries of an event that was there."""
-
-    #: One for each sink, in the order they were asked for.
-    ids: tuple[int, ...]
-    #: Those that were stored as taken, to be handed over.
-    deliveries: tuple[Delivery, ...]
-
-
-class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    #: False: the same bytes were there already, and are counted.
-    new: bool
-
-
-class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
-    """An authentic callback that was not understood, byte for byte."""
-
-    seq: int
-    id: str
-    source: str
-    reason: str
-    detail: str
-    peer: str
-    at: float
-    #: How often these very bytes came.
-    count: int
-    last_at: float
-    token: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-
-class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests turned away at the door for one reason, counted."""
-
-    reason: str
-    #: Empty where none of ours was named.
-    source: str
-    peer: str
-    count: int
-    first_at: float
-    last_at: float
-
-
-class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
-    at: float
-    channel: str
-    peer: str
-
-
-class KeptDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    id: int
-    event_id: str
-    sink: str
-    state: State
-    replay: bool
-    #: When the event was accepted, or this delivery asked for again.
-    accepted_at: float
-    #: When it is tried next; None where it is not, or waits for another of its order.
-    due_at: float | None
-    attempts: tuple[Attempt, ...]
-
-
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with all that is known of it."""
-
-    seq: int
-    body: bytes
-    routes: tuple[str, ...]
-    duplicates: tuple[Duplicate, ...]
-    deliveries: tuple[KeptDelivery, ...]
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events a reader asks for. Empty tuples ask for any."""
-
-    type: tuple[str, ...] = ()
-    source: tuple[str, ...] = ()
-    subject: tuple[str, ...] = ()
-    service: tuple[str, ...] = ()
-    #: E.164.
-    number: tuple[str, ...] = ()
-    request_id: tuple[str, ...] = ()
-    activation_id: tuple[str, ...] = ()
-    rental_id: tuple[str, ...] = ()
-    telephone_id: tuple[str, ...] = ()
-    reference: tuple[str, ...] = ()
-    code: bool | None = None
-    #: Seconds since the epoch, on `recordedtime`: since included, until not.
-    since: float | None = None
-    until: float | None = None
-
-
-class WantedDeliveries(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries a reader asks for. Empty tuples ask for any."""
-
-    state: tuple[State, ...] = ()
-    #: Ids of deliveries whose attempt is under way; what else is taken is read as pending.
-    #: None: what is taken is read as `sending`.
-    under_way: tuple[int, ...] | None = None
-    sink: tuple[str, ...] = ()
-    #: Ids of events.
-    event: tuple[str, ...] = ()
-
-
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order that was told."""
-
-    order: Order
-    #: False: it was there already.
-    new: bool
-    #: What is told otherwise than before: nothing was changed.
-    conflicts: tuple[str, ...]
-
-
-class KeptOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order with its events, as they would be sent: the newest of many, oldest first."""
-
-    order: Order
-    events: tuple[bytes, ...]
-
-
-class WantedOrders(msgspec.Struct, frozen=True, kw_only=True):
-    """Which orders a reader asks for. Empty tuples ask for any."""
-
-    state: tuple[OrderState, ...] = ()
-    source: tuple[str, ...] = ()
-    reference: tuple[str, ...] = ()
-    #: E.164.
-    number: tuple[str, ...] = ()
-    request_id: tuple[str, ...] = ()
-    activation_id: tuple[str, ...] = ()
-    rental_id: tuple[str, ...] = ()
-
-
-class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """Rows in the order of commits, and how far was looked."""
-
-    #: (place, row).
-    items: tuple[tuple[int, T], ...]
-    #: The place to go on from, also where nothing was found.
-    next_seq: int
-    has_more: bool
-
-
-class Marks(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands at places of a list."""
-
-    #: By the place that was asked for: the place of the row there, or of the one before it in the
-    #: order of reading, and a text that tells that row from any other.
-    beside: Mapping[int, tuple[int, str]]
-    #: The newest place that was ever given.
-    newest: int
-
-
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    #: Since the journal was made.
-    events: int
-    duplicates: int
-    #: What waits there now.
-    quarantine: int
-    #: By state.
-    deliveries: Mapping[str, int]
-
-
-class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a sink's name, configured or not. Times are seconds since the epoch."""
-
-    name: str
-    #: By whom it is paused: `operator`, or `failing`: by itself.
-    paused: str | None = None
-    paused_at: float | None = None
-    #: Since when nothing succeeded there; None: the last attempt did, or there was none.
-    failing_since: float | None = None
-    last_success_at: float | None = None
-    last_error_at: float | None = None
-    last_error: str | None = None
-    last_status: int | None = None
-    #: Something waits because of an outage.
-    held: bool = False
-
-
-class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """The last known balance of a source's account."""
-
-    source: str
-    #: Decimal digits.
-    amount: str
-    currency: str | None
-    #: When the provider said so: seconds since the epoch.
-    at: float
-    #: Whether it is below the source's `low_balance`.
-    low: bool
-
-
-class TokenUse(msgspec.Struct, frozen=True, kw_only=True):
-    source: str
-    token: str
-    callbacks: int
-    last_at: float
-
+from typing import Any, Protocol
+
+from core.copies import Copy
+from core.delivery import Attempt, Delivery, State
+from core.event import Event
+from core.order import TIME_UP, Order, OrderState
+
+from .reads import DeliveryFilter, EventFilter, Marks, OrderFilter, Page
+from .records import (
+    AccountBalance,
+    Arrival,
+    Duplicate,
+    Owed,
+    Placed,
+    Planned,
+    Quarantine,
+    Quarantined,
+    Recorded,
+    Rejection,
+    Replayed,
+    SinkRecord,
+    Stats,
+    StoredDelivery,
+    StoredEvent,
+    StoredOrder,
+    TokenUse,
+)
 
 #: The filters of API keys: by digest, a predicate over an event as plain JSON values. The digest
 #: changes whenever the predicate may answer differently.
@@ -557,13 +309,13 @@ class Journal(Protocol):
         ...
 
     async def events(
-        self, wanted: Wanted, *, after: int | None, limit: int, desc: bool
+        self, wanted: EventFilter, *, after: int | None, limit: int, desc: bool
     ) -> Page[bytes]:
         """The events a reader asks for, from a place on."""
         ...
 
     async def visible_events(
-        self, shown_to: str, wanted: Wanted, *, after: int | None, limit: int, desc: bool
+        self, shown_to: str, wanted: EventFilter, *, after: int | None, limit: int, desc: bool
     ) -> Page[bytes] | None:
         """Those of `events` that the filter of that digest shows; None: it is not indexed yet.
 
@@ -585,27 +337,27 @@ class Journal(Protocol):
         """
         ...
 
-    async def event(self, event_id: str) -> Kept | None: ...
+    async def event(self, event_id: str) -> StoredEvent | None: ...
 
     async def deliveries(
-        self, wanted: WantedDeliveries, *, after: int | None, limit: int, desc: bool
-    ) -> Page[KeptDelivery]:
+        self, wanted: DeliveryFilter, *, after: int | None, limit: int, desc: bool
+    ) -> Page[StoredDelivery]:
         """The deliveries a reader asks for, from a place on: their ids are their places."""
         ...
 
-    async def delivery(self, delivery_id: int) -> KeptDelivery | None: ...
+    async def delivery(self, delivery_id: int) -> StoredDelivery | None: ...
 
     async def sinks(self) -> Mapping[str, SinkRecord]:
         """By name, also those that are not configured any more."""
         ...
 
     async def orders(
-        self, wanted: WantedOrders, *, after: int | None, limit: int, desc: bool
+        self, wanted: OrderFilter, *, after: int | None, limit: int, desc: bool
     ) -> Page[Order]:
         """The orders a reader asks for, from a place on, as they were made."""
         ...
 
-    async def order(self, order_id: str) -> KeptOrder | None: ...
+    async def order(self, order_id: str) -> StoredOrder | None: ...
 
     async def open_orders(self, *, since: float) -> Sequence[Order]:
         """Those that end after `since`, and all that still wait."""
@@ -636,16 +388,17 @@ __all__ = [
     "AccountBalance",
     "Arrival",
     "Attempt",
+    "Copy",
     "Delivery",
+    "DeliveryFilter",
     "Duplicate",
     "Event",
+    "EventFilter",
     "Filters",
     "Journal",
-    "Kept",
-    "KeptDelivery",
-    "KeptOrder",
     "Marks",
     "Order",
+    "OrderFilter",
     "OrderState",
     "Owed",
     "Page",
@@ -659,9 +412,8 @@ __all__ = [
     "SinkRecord",
     "State",
     "Stats",
+    "StoredDelivery",
+    "StoredEvent",
+    "StoredOrder",
     "TokenUse",
-    "Twin",
-    "Wanted",
-    "WantedDeliveries",
-    "WantedOrders",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar, cast
 
+from core.errors import Broken, InvalidRow, Unavailable
+
 Op = TypeVar("Op")
 Result = TypeVar("Result")
 Done = TypeVar("Done")
@@ -15,20 +17,8 @@ Done = TypeVar("Done")
 STALLED_AFTER = 5.0
 
 
-class Unavailable(Exception):
-    """It could not be made durable this time; the next batch tries again."""
-
-
-class Broken(Unavailable):
-    """What is on disk is not known any more: nothing may be written until a restart."""
-
-
 #: The commit under way has taken too long.
 STALLED = "stalled: the disk does not answer"
-
-
-class Unfit(Exception):
-    """One row of the batch cannot be stored; its neighbours can."""
 
 
 class _Waiting(Generic[Op, Result]):
@@ -223,7 +213,7 @@ class GroupCommit(Generic[Op, Result]):
         """One outcome an operation. In the writing thread."""
         try:
             return self._write(ops)
-        except Unfit as exc:
+        except InvalidRow as exc:
             return [exc] if len(ops) == 1 else self._apart(ops)
         except Exception as exc:  # noqa: BLE001 - whatever it is, callers must hear of it
             return [_as_unavailable(exc)] * len(ops)

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import multipart  # type: ignore[import-untyped]  # it ships no types
 
-from .source import Fields, Malformed, Number
+from .callback import Fields, Malformed, Number
 
 MAX_FIELDS = 64
 #: Objects and arrays in one another.

@@ -6,21 +6,22 @@ import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 
-from journal.commit import Unavailable, Unfit
-from journal.quantity import Rate
-from journal.rate import Bucket
+from core.errors import InvalidRow, Unavailable
+from httpd.exchange import EXCHANGE, Exchange
 
+from .addresses import Peers
+from .callback import Callback, Happening, Malformed
 from .decode import decode
-from .exchange import EXCHANGE, Exchange
-from .proof import Allowed, Peers, Tokens
-from .sampled import Sampled
-from .source import Callback, Happening, Malformed, Source
-from .watch import Watch
+from .intake import Caller, Intake
+from .sample_ids import Sampled
+from .source import Source
+from .source_state import SourceState
+from .tokens import Tokens
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,79 +42,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 log = structlog.get_logger()
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is at the door: proven by token, not yet by address."""
-
-    source: str
-    #: Fingerprint of the token that was used.
-    token: str
-    request_id: str
-
-
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    status: str
-    events: tuple[str, ...]
-
-
-class Desk(Protocol):
-    """What stands behind the door: it mints, plans and records."""
-
-    def closed(self) -> bool:
-        """Shutting down, or too many are waiting: nothing is taken."""
-        ...
-
-    def draining(self) -> bool:
-        """Shutting down: connections are not kept."""
-        ...
-
-    async def accept(
-        self, caller: Caller, callback: Callback, happenings: Sequence[Happening]
-    ) -> Accepted:
-        """Returns when nothing can be lost any more."""
-        ...
-
-    async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
-        """Keep the bytes; the id under which they are found."""
-        ...
-
-    def without_credentials(self, source: str, callback: Callback) -> Callback:
-        """Return the callback with digests in place of the secrets in its headers."""
-        ...
-
-    def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
-        """Count what was turned away."""
-        ...
-
-    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool: ...
-
-    def request_id(self) -> str: ...
-
-
-class Gate:
-    """One configured source, ready to be asked."""
-
-    def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
-        """`ticks` gives seconds that only go forward."""
-        self.name, self.source = name, source
-        self.watch = Watch(
-            ticks=ticks,
-            timezone=getattr(source, "timezone", None),
-            expect_every=source.expect_every,
-        )
-        self.tokens = Tokens(source.tokens)
-        self.allowed = Allowed(source.allow_from, source.documented)
-        self._bucket = _bucket(source.rate, ticks)
-
-    def wait(self) -> float:
-        """Seconds until the source's rate allows another callback; 0 takes it."""
-        return self._bucket.take() if self._bucket else 0.0
-
-
-def _bucket(rate: Rate | None, ticks: Callable[[], float]) -> Bucket | None:
-    return None if rate is None else Bucket(rate, ticks)
-
-
-class Turned(Exception):
+class Rejected(Exception):
     """Turned away: the answer is an error."""
 
     def __init__(
@@ -158,15 +87,15 @@ class Door:
 
     def __init__(
         self,
-        gates: Sequence[Gate],
-        desk: Desk,
+        gates: Sequence[SourceState],
+        desk: Intake,
         *,
         peers: Peers,
         max_body: int,
         behind: App,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._gates: Mapping[bytes, Gate] = {gate.name.encode(): gate for gate in gates}
+        self._gates: Mapping[bytes, SourceState] = {gate.name.encode(): gate for gate in gates}
         self._nobody = Tokens(())
         self._desk, self._peers, self._max_body = desk, peers, max_body
         self._behind, self._now = behind, now
@@ -179,7 +108,7 @@ class Door:
         request = self._request(scope, receive)
         try:
             status, headers, body = await self._answer(request)
-        except Turned as exc:
+        except Rejected as exc:
             status, headers, body = self._turned(request, exc)
         except Gone:
             return
@@ -206,7 +135,7 @@ class Door:
         if request.path is None:
             raise _not_found("path")
         if request.method not in ("GET", "HEAD", "POST"):
-            raise Turned(
+            raise Rejected(
                 405,
                 "method_not_allowed",
                 reason="method",
@@ -220,7 +149,7 @@ class Door:
         wait = gate.wait()
         if wait:
             seconds = str(int(wait) + 1).encode()
-            raise Turned(429, "too_many", reason="rate", headers=((b"retry-after", seconds),))
+            raise Rejected(429, "too_many", reason="rate", headers=((b"retry-after", seconds),))
         body = await self._body(request) if request.method == "POST" else self._query(request)
         caller = Caller(
             source=gate.name, token=gate.tokens.fingerprint(token), request_id=request.id
@@ -238,7 +167,7 @@ class Door:
             raise _unavailable() from None
         return _answered(gate.source, kept, callback)
 
-    def _authenticated(self, path: tuple[bytes, bytes]) -> tuple[Gate, int]:
+    def _authenticated(self, path: tuple[bytes, bytes]) -> tuple[SourceState, int]:
         """The same work for a source that is there and one that is not."""
         name, token = path
         gate = self._gates.get(name)
@@ -273,10 +202,10 @@ class Door:
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError:
-            raise Turned(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
+            raise Rejected(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
 
     async def _kept(
-        self, gate: Gate, caller: Caller, callback: Callback, request: _Request
+        self, gate: SourceState, caller: Caller, callback: Callback, request: _Request
     ) -> bytes:
         authentic = _is_authentic(gate, callback, request.target)
         # From here on nobody needs the secrets that came with it.
@@ -286,7 +215,7 @@ class Door:
             if authentic:
                 address = Malformed("address", "the peer is not in allow_from")
                 await self._desk.quarantine(caller, callback, address)
-            raise Turned(403, "address_not_allowed", reason="address")
+            raise Rejected(403, "address_not_allowed", reason="address")
         if not authentic:
             raise _not_found("signature")
         if request.method == "GET" and not gate.source.sends_by_get():
@@ -304,11 +233,11 @@ class Door:
     async def _quarantined(self, caller: Caller, callback: Callback, exc: Malformed) -> bytes:
         try:
             kept = await self._desk.quarantine(caller, callback, exc)
-        except Unfit:
+        except InvalidRow:
             raise _unavailable() from None
         return msgspec.json.encode({"status": "quarantined", "id": kept, "reason": exc.reason})
 
-    def _turned(self, request: _Request, exc: Turned) -> tuple[int, Headers, bytes]:
+    def _turned(self, request: _Request, exc: Rejected) -> tuple[int, Headers, bytes]:
         name = request.path[0] if request.path else b""
         # Only our own names are kept: what a stranger calls a source is not.
         source = name.decode() if name in self._gates else ""
@@ -374,12 +303,12 @@ def _answered(source: Source, kept: bytes, callback: Callback) -> tuple[int, Hea
     return 200, ((b"content-type", answer.content_type.encode()),), answer.body.encode()
 
 
-def _is_authentic(gate: Gate, callback: Callback, target: str) -> bool:
+def _is_authentic(gate: SourceState, callback: Callback, target: str) -> bool:
     """A sample of ours is proven by our own signature: we have not the provider's secret."""
     return callback.sample or gate.source.verify(callback, target)
 
 
-def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:
+def understood(gate: SourceState, callback: Callback) -> Sequence[Happening]:
     """Its bytes in our words. Raises Malformed, whatever is wrong with them."""
     try:
         fields = decode(
@@ -395,7 +324,7 @@ def understood(gate: Gate, callback: Callback) -> Sequence[Happening]:
         raise _fault(gate, exc) from exc
 
 
-def _fault(gate: Gate, exc: Exception) -> Malformed:
+def _fault(gate: SourceState, exc: Exception) -> Malformed:
     """A fault of ours must not cost a code: the bytes are kept, and can be read again."""
     what = type(exc).__name__
     log.error("callback.fault", source=gate.name, error=what)
@@ -428,19 +357,19 @@ def _unescaped(segment: bytes) -> bytes:
     return urllib.parse.unquote_to_bytes(segment) if b"%" in segment else segment
 
 
-def _not_found(reason: str) -> Turned:
-    return Turned(404, "not_found", reason=reason)
+def _not_found(reason: str) -> Rejected:
+    return Rejected(404, "not_found", reason=reason)
 
 
-def _too_large() -> Turned:
-    return Turned(413, "too_large", reason="too_large", headers=_CLOSE)
+def _too_large() -> Rejected:
+    return Rejected(413, "too_large", reason="too_large", headers=_CLOSE)
 
 
-def _unavailable() -> Turned:
-    return Turned(503, "unavailable", headers=((b"retry-after", str(RETRY_AFTER).encode()),))
+def _unavailable() -> Rejected:
+    return Rejected(503, "unavailable", headers=((b"retry-after", str(RETRY_AFTER).encode()),))
 
 
-def _problem(exc: Turned, request_id: str) -> bytes:
+def _problem(exc: Rejected, request_id: str) -> bytes:
     """RFC 9457. A 404 is the same bytes for everybody: it must not tell what exists."""
     problem = {
         "type": "about:blank",

@@ -1,107 +1,22 @@
 """A source: who may call us, and what their words mean in ours."""
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
 import msgspec
 
-from journal import Twin
-from journal.event import Data, Service
-from journal.quantity import Duration, Rate, Secret
+from core.event import Service
+from core.secret import Secret
+from core.units import Duration, Rate
 
-from .polling import Asking, Backfill, Known, Memory, Poll, Polled
-from .services import service
-
-#: RFC 9110, 8.3.1.
-_CONTENT_TYPE = re.compile(
-    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( ?;[ -~]{1,80})?"
-)
-
-#: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
-#: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
-Fields = Mapping[str, object]
+from .callback import _CONTENT_TYPE, Callback, Fields, Happening, Sample
+from .fields.services import service
+from .polling.options import Asking, Backfill, Polled
+from .polling.questions import Known, Poll, PollMemory
 
 
-class Number(str):
-    """A JSON number, as the digits that were sent."""
-
-    __slots__ = ()
-
-
-class Malformed(Exception):
-    """Authentic, but not understood: the callback goes to quarantine with this reason.
-
-    `reason` is one of our words (`malformed`, `identity`, `unknown_event`, `encoding`, `empty`);
-    `detail` names fields, never values.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
-
-
-class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """The HTTP request as a provider sent it, byte for byte."""
-
-    #: Names in lower case, latin-1 as HTTP has them, in the order they came; no proxy's secrets.
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    #: The address it came from, trusted proxies looked through.
-    peer: str
-    #: When its last byte was here. Aware, UTC.
-    received: datetime
-    #: Proven to be sent by ourselves, as a sample.
-    sample: bool = False
-    #: `poll` where it is what a provider answered when it was asked.
-    channel: str = "callback"
-
-    def header(self, name: str) -> str | None:
-        """The first field of that (lower case) name."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
-
-    def joined(self, name: str) -> str:
-        """All fields of that (lower case) name, as one (RFC 9110, 5.3)."""
-        return ", ".join([value for key, value in self.headers if key == name])
-
-
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes two callbacks of one source one event.
-
-    It becomes bytes that begin with the provider's time, so that keys grow with time (a random
-    key costs SQLite several times the work), and end in a keyed hash of the parts.
-    """
-
-    #: Of the provider's time as sent, seconds since 2000-01-01; 0 where it said none. Where an id
-    #: alone decides, that number: it grows too.
-    second: int = 0
-    parts: tuple[str, ...]
-
-
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing a callback tells, in our words; the pipeline makes an event of it."""
-
-    subject: str
-    #: RFC 3339, UTC; None where no time that makes sense was sent (`data.time_from` is `received`).
-    time: str | None
-    data: Data
-    keys: tuple[Key, ...]
-    #: How a copy that comes another way is known, where keys cannot tell; None: keys can.
-    twin: Twin | None = None
-
-
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as this provider would send it, for `smshook send`."""
-
-    content_type: str
-    body: bytes
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a provider is answered in place of our JSON when its callback was kept."""
 
     #: Such as `text/plain`.
@@ -136,7 +51,7 @@ class Source(
     expect_every: Duration | None = None
     #: What it is answered with status 200, if it wants another body than our JSON:
     #: `{content_type: text/plain, body: OK}`. Samples of ours are answered in JSON.
-    answer: Answer | None = None
+    answer: Reply | None = None
     #: Send one event `account.low` each time the account's balance falls below this amount, such as
     #: "5". The balance is part of what `backfill` asks for. Unset: no event.
     low_balance: str | None = None
@@ -174,7 +89,7 @@ class Source(
         return frozenset()
 
     @property
-    def default_answer(self) -> Answer | None:
+    def default_answer(self) -> Reply | None:
         """What it is answered where `answer` is unset; None: our JSON."""
         return None
 
@@ -210,7 +125,7 @@ class Source(
         *,
         since: datetime,
         now: datetime,
-        memory: Memory | None = None,
+        memory: PollMemory | None = None,
     ) -> Poll:
         """What to ask it, and what it had to tell. Pure: no clock, no chance, no network.
 

@@ -4,22 +4,29 @@ Written from the providers' own documents. State is in memory; clock, chance and
 are arguments. `simulation.Simulation` puts one together, `app.create_app` serves it.
 """
 
-from .dialect import DaisySms, GrizzlySms, HeroSms, SmsActivate, SmsBower, SmsOnline
-from .provider import Simulated
-from .smspins import SmsPins
-from .tellabot import TellABot
+from .providers.provider import Simulated
+from .providers.sms_activate import (
+    SimulatedDaisySms,
+    SimulatedGrizzlySms,
+    SimulatedHeroSms,
+    SimulatedSmsActivate,
+    SimulatedSmsBower,
+    SimulatedSmsOnline,
+)
+from .providers.smspins import SimulatedSmsPins
+from .providers.tellabot import SimulatedTellABot
 
 #: Name of the provider, as a source's `provider` is written -> how it is simulated.
 SIMULATED: dict[str, type[Simulated]] = {
     each.name: each
     for each in (
-        TellABot,
-        SmsActivate,
-        HeroSms,
-        SmsBower,
-        SmsOnline,
-        DaisySms,
-        GrizzlySms,
-        SmsPins,
+        SimulatedTellABot,
+        SimulatedSmsActivate,
+        SimulatedHeroSms,
+        SimulatedSmsBower,
+        SimulatedSmsOnline,
+        SimulatedDaisySms,
+        SimulatedGrizzlySms,
+        SimulatedSmsPins,
     )
 }

@@ -27,7 +27,7 @@ _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 _STEP = 7
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class SimulatedOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A number taken: an activation, a request, a rental, a telephone."""
 
     id: str
@@ -100,7 +100,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seconds: Seconds = 5
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class AskedQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """A command that the provider was given; its key is not kept."""
 
     command: str
@@ -121,14 +121,14 @@ class Account:
         self.key, self.now, self.chance = key, now, chance
         #: What is left in it; no order changes it.
         self.balance = "100.00"
-        self.orders: dict[str, Order] = {}
+        self.orders: dict[str, SimulatedOrder] = {}
         self.messages: list[Message] = []
         self.changes: list[Change] = []
-        self.asked: list[Asked] = []
+        self.asked: list[AskedQuestion] = []
         self.faults: list[Fault] = []
         self._skipped = self._serial = skipped
 
-    def add(self, order: Order) -> Order:
+    def add(self, order: SimulatedOrder) -> SimulatedOrder:
         self.orders[order.id] = order
         return order
 
@@ -140,7 +140,7 @@ class Account:
         """The messages of that order, oldest first."""
         return sorted((it for it in self.messages if it.order_id == order_id), key=lambda it: it.at)
 
-    def newest(self, kind: str) -> list[Order]:
+    def newest(self, kind: str) -> list[SimulatedOrder]:
         """The orders of that kind, newest first."""
         mine = [order for order in self.orders.values() if order.kind == kind]
         return sorted(mine, key=lambda order: order.made_at, reverse=True)

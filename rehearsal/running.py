@@ -11,14 +11,14 @@ from typing import Any, cast
 import httpx
 import msgspec
 
-from receiver.own_host import OwnHost
-from receiver.protocol import Listener
+from httpd.listener import Listener
+from httpd.own_host import OwnHost
 
 from . import SIMULATED
 from .account import Account
-from .app import App, create_app, create_apps
 from .sender import Sender
 from .simulation import Simulation
+from .web.app import App, create_app, create_apps
 
 #: Seconds for what is being answered when it ends.
 _GRACE = 1.0

@@ -7,14 +7,14 @@ from random import Random
 import httpx
 import msgspec
 
-from .answer import Sent
-from .schedule import Schedule
+from .providers.schedule import Schedule
+from .web.exchange import OutgoingCallback
 
 #: "must return HTTP 200 code": 201, 204 and redirects count as failures.
 _DONE = 200
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class CallbackAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt, and what came of it."""
 
     callback: int
@@ -28,14 +28,14 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class Callback(msgspec.Struct, frozen=True, kw_only=True):
+class SimulatedCallback(msgspec.Struct, frozen=True, kw_only=True):
     """What is sent, byte for byte the same at each attempt."""
 
     #: Counts.
     id: int
     order_id: str
     url: str
-    sent: Sent
+    sent: OutgoingCallback
 
 
 class Sender:
@@ -54,18 +54,18 @@ class Sender:
     ) -> None:
         self._client, self._schedule, self._speed = client, schedule, speed
         self._sleep, self._now, self._chance, self._signed = sleep, now, chance, signed
-        self.attempts: list[Attempt] = []
+        self.attempts: list[CallbackAttempt] = []
 
-    async def send(self, callback: Callback) -> None:
+    async def send(self, callback: SimulatedCallback) -> None:
         """Until it is answered with 200, or the provider gives up."""
         if not await self.first(callback):
             await self.again(callback)
 
-    async def first(self, callback: Callback) -> bool:
+    async def first(self, callback: SimulatedCallback) -> bool:
         """The first attempt alone; whether it was answered with 200."""
         return await self._attempt(callback, 1)
 
-    async def again(self, callback: Callback) -> None:
+    async def again(self, callback: SimulatedCallback) -> None:
         """Those after the first."""
         waits = self._schedule.drawn(self._chance, speed=self._speed)
         for number, wait in enumerate(waits, start=2):
@@ -73,11 +73,11 @@ class Sender:
             if await self._attempt(callback, number):
                 return
 
-    async def _attempt(self, callback: Callback, number: int) -> bool:
+    async def _attempt(self, callback: SimulatedCallback, number: int) -> bool:
         at = self._now()
         status, error = await self._posted(callback)
         self.attempts.append(
-            Attempt(
+            CallbackAttempt(
                 callback=callback.id,
                 attempt=number,
                 order_id=callback.order_id,
@@ -88,7 +88,7 @@ class Sender:
         )
         return status == _DONE
 
-    async def _posted(self, callback: Callback) -> tuple[int | None, str | None]:
+    async def _posted(self, callback: SimulatedCallback) -> tuple[int | None, str | None]:
         body = callback.sent.body
         headers = {"content-type": callback.sent.content_type, **self._signed(body)}
         try:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .account import Asked, Change, ChangeStatus, Message, Order, Seconds
-from .answer import Answer, Request, Sent
-from .provider import Simulated
-from .sender import Callback, Sender
+from .account import AskedQuestion, Change, ChangeStatus, Message, Seconds, SimulatedOrder
+from .providers.provider import Simulated
+from .sender import Sender, SimulatedCallback
+from .web.exchange import Answer, OutgoingCallback, Request
 
 _CODES = 1_000_000
 _CODE = re.compile(r"\b\d{4,8}\b")
@@ -24,7 +24,7 @@ _SECRET = frozenset({"api_key", "user", "pass"})
 _RENTAL_LIFE = timedelta(days=30)
 
 
-class Unknown(Exception):
+class UnknownOrder(Exception):
     """No order has this id."""
 
 
@@ -99,7 +99,7 @@ class Simulation:
     ) -> None:
         self.provider, self.account, self.sender = provider, provider.account, sender
         self._url, self._sleep = url, sleep
-        self._held: Callback | None = None
+        self._held: SimulatedCallback | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # What is asked
@@ -111,7 +111,7 @@ class Simulation:
             return None
         answer = await self._faulty(command, request)
         self.account.asked.append(
-            Asked(
+            AskedQuestion(
                 command=command,
                 writes=command not in self.provider.reads,
                 parameters={
@@ -141,7 +141,7 @@ class Simulation:
 
     # What happens
 
-    def order(self, new: NewOrder) -> Order:
+    def order(self, new: NewOrder) -> SimulatedOrder:
         """Take a number. Raises Impossible."""
         provider, now = self.provider, self.account.now()
         kind = new.kind or provider.kinds[0]
@@ -154,7 +154,7 @@ class Simulation:
         usual = _RENTAL_LIFE if kind == "rental" else provider.life
         life = timedelta(seconds=new.life) if new.life is not None else usual
         return self.account.add(
-            Order(
+            SimulatedOrder(
                 id=new.id or self.account.order_id(provider.first_id),
                 kind=kind,
                 number=provider.number() if new.number is None else new.number,
@@ -170,7 +170,7 @@ class Simulation:
             )
         )
 
-    def change(self, order_id: str, changes: Mapping[str, Any]) -> Order:
+    def change(self, order_id: str, changes: Mapping[str, Any]) -> SimulatedOrder:
         """Another status or number, or when it goes online.
 
         Raises Unknown, Impossible, and msgspec.ValidationError for what is no such value.
@@ -179,13 +179,13 @@ class Simulation:
         unknown = set(changes) - {"status", "number", "is_online", "changes_at", "next_online_at"}
         if unknown:
             raise Impossible(f"{', '.join(sorted(unknown))}: not to be changed")
-        changed = msgspec.convert(msgspec.to_builtins(order) | dict(changes), Order)
+        changed = msgspec.convert(msgspec.to_builtins(order) | dict(changes), SimulatedOrder)
         self.account.add(changed)
         if changed.number != order.number:
             self._renumbered(order, changed)
         return changed
 
-    def _renumbered(self, before: Order, after: Order) -> None:
+    def _renumbered(self, before: SimulatedOrder, after: SimulatedOrder) -> None:
         if before.number:
             self._changed(before, after.number, "SUCCESS")
         else:
@@ -198,7 +198,7 @@ class Simulation:
             raise Impossible("only a telephone's number is changed")
         return self._changed(order, None, change.status)
 
-    def _changed(self, order: Order, after: str | None, status: ChangeStatus) -> Change:
+    def _changed(self, order: SimulatedOrder, after: str | None, status: ChangeStatus) -> Change:
         change = Change(
             id=str(_FIRST_CHANGE + len(self.account.changes)),
             order_id=order.id,
@@ -210,7 +210,7 @@ class Simulation:
         self.account.changes.append(change)
         return change
 
-    def renew(self, order_id: str, renewal: Renewal) -> Order:
+    def renew(self, order_id: str, renewal: Renewal) -> SimulatedOrder:
         """A rental goes on under another id, or does not. Raises Unknown and Impossible."""
         order = self._order(order_id)
         if order.kind != "rental":
@@ -268,23 +268,25 @@ class Simulation:
             return mine[-1]
         return str(_FIRST_CHECK + len({message.check_id for message in self.account.messages}))
 
-    def _order(self, order_id: str) -> Order:
+    def _order(self, order_id: str) -> SimulatedOrder:
         order = self.account.orders.get(order_id)
         if order is None:
-            raise Unknown
+            raise UnknownOrder
         return order
 
     # What is sent
 
-    def _tell(self, order: Order, sent: Sent | None) -> None:
+    def _tell(self, order: SimulatedOrder, sent: OutgoingCallback | None) -> None:
         url = order.url or self._url
         if self.sender is None or url is None or sent is None:
             return
-        callback = Callback(id=self.account.serial(), order_id=order.id, url=url, sent=sent)
+        callback = SimulatedCallback(
+            id=self.account.serial(), order_id=order.id, url=url, sent=sent
+        )
         for _ in range(2 if self.account.goes_wrong("duplicate") else 1):
             self._send(self.sender, callback)
 
-    def _send(self, sender: Sender, callback: Callback) -> None:
+    def _send(self, sender: Sender, callback: SimulatedCallback) -> None:
         if self._held is not None:
             held, self._held = self._held, None
             self._start(_swapped(sender, callback, held))
@@ -320,7 +322,7 @@ def _is_url(text: str) -> bool:
         return False
 
 
-async def _swapped(sender: Sender, later: Callback, earlier: Callback) -> None:
+async def _swapped(sender: Sender, later: SimulatedCallback, earlier: SimulatedCallback) -> None:
     """The later one first."""
     taken = await sender.first(later)
     async with asyncio.TaskGroup() as group:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from journal.path import value_at
+from core.paths import value_at
 
 from .match import Part, compared_at
 

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import re2  # type: ignore[import-untyped]  # it ships no types
 
-from journal.path import MISSING, Path, parse, value_at
-from journal.services import SPELLED_PATHS, spellings_at
+from core.paths import MISSING, Path, parse, value_at
+from core.services import SPELLED_PATHS, spellings_at
 
 #: Over an event as plain JSON values: dict, list, str, int, float, bool and None.
 Predicate = Callable[[Mapping[str, object]], bool]

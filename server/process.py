@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from .log import write_out
+from .log.setup import write_out
 
 #: Ignored: what logrotate, a closing terminal and operators send to make a program reopen its
 #: files, and what a terminal sends to a background job that writes to it (`stty tostop`).

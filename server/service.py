@@ -20,20 +20,24 @@ import msgspec
 import structlog
 import uvloop
 
-from journal import Journal, Stats
-from journal.book import Book
-from journal.clock import WallClock
-from journal.commit import Broken
+from core.clock import WallClock
+from core.errors import Broken
+from core.units import Rate
+from httpd.connections import Connections
+from httpd.listener import Listener
+from httpd.own_host import OwnHost
+from httpd.protocol import door_protocol
+from journal import Journal
 from journal.lock import Holder, Lock
-from journal.quantity import Rate
-from journal.sqlite import SQLiteJournal, has_wal_reset_race
-from receiver.connections import Connections
-from receiver.door import App, Door, Gate
-from receiver.numbers import load_metadata
-from receiver.own_host import OwnHost
-from receiver.proof import Peers
-from receiver.protocol import Listener, door_protocol
-from receiver.sampled import Sampled
+from journal.order_book import OrderBook
+from journal.records import Stats
+from journal.sqlite.journal import SQLiteJournal
+from journal.sqlite.schema import has_wal_reset_race
+from receiver.addresses import Peers
+from receiver.door import App, Door
+from receiver.fields.numbers import load_metadata
+from receiver.sample_ids import Sampled
+from receiver.source_state import SourceState
 from routes.table import compile_table
 from sinks.attempt import Clock, real_clock
 from sinks.health import Pause
@@ -42,21 +46,22 @@ from sinks.sink import Sink
 from sinks.worker import Worker
 
 from . import __version__
-from .addresses import url_at
-from .api import create_api, create_health, key_filters
-from .backfilling import Backfiller, Backfilling
-from .balances import Balances
-from .chores import finish
-from .clock_jumps import ClockJumps
-from .config import Config, host_and_port
-from .credentials import AT_START, hide_stored_credentials
-from .full_disk import open_when_there_is_room
-from .identity import Chance, Identity
-from .orders import Orders
-from .pipeline import Pipeline
+from .api.app import create_api, create_health
+from .api.auth import key_filters
+from .config.options import Config, host_and_port
+from .config.urls import url_at
 from .process import Ending, descriptor_limit, descriptors_in_use, leave, most_connections, notify
-from .sink_runner import SinkRunner
-from .watching import Watching
+from .runtime.accept import Pipeline
+from .runtime.backfill import Backfiller, Backfilling
+from .runtime.balances import Balances
+from .runtime.chores import finish
+from .runtime.clock_jumps import ClockJumps, watch_clock
+from .runtime.credentials import AT_START, hide_stored_credentials
+from .runtime.delivering import SinkRunner
+from .runtime.full_disk import open_when_there_is_room
+from .runtime.identity import Chance, Identity
+from .runtime.orders import Orders
+from .runtime.silence import Watching
 
 #: Seconds in which the door still answers, with 503, after the first signal: who was told of this
 #: address a moment ago hears that it may try again.
@@ -86,7 +91,7 @@ class PortTaken(Exception):
     """Somebody listens there already."""
 
 
-class Service:
+class RunningService:
     """Everything that runs, with the arguments it needs."""
 
     def __init__(
@@ -101,8 +106,10 @@ class Service:
         #: The one clock of all that makes and compares instants.
         self.clock = clock = WallClock() if clock is None else clock
         ClockJumps(clock, journal, workers.values())
-        self.gates = [Gate(name, source, clock.ticks) for name, source in config.sources.items()]
-        book = Book()
+        self.gates = [
+            SourceState(name, source, clock.ticks) for name, source in config.sources.items()
+        ]
+        book = OrderBook()
         self.pipeline = Pipeline(
             gates=self.gates,
             routes=compile_table(config.routes),
@@ -207,7 +214,7 @@ def serve(config: Config, ending: Ending, started: Callable[[Holder], None]) -> 
     """Run until a signal, then end the process: 0 if in order, else 1.
 
     `started` is called when callbacks can come. Raises PortTaken, journal.lock.Held and
-    journal.sqlite.WrongJournal before anything runs.
+    WrongJournal before anything runs.
     """
     # A core dump would hold texts and codes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -251,10 +258,10 @@ async def _run(
     if journal is None:
         leave(0)
     workers = await _workers(config.sinks, journal, real_clock(random.random, clock), identity)
-    service = Service(config, journal, identity, workers, clock)
+    service = RunningService(config, journal, identity, workers, clock)
     await service.orders.load()
     await service.balances.load()
-    health = Health(stop.set)
+    health = Supervisor(stop.set)
     hiding = health.run("credentials", hide_stored_credentials(journal, service.pipeline))
     await asyncio.wait([hiding], timeout=AT_START)
     for name, worker in workers.items():
@@ -263,7 +270,7 @@ async def _run(
         runner = SinkRunner(config.sinks[name], worker, ticks=loop.time, give_up=give_up)
         health.run(part, runner.run())
     health.run("visible events", finish(journal.index_visible))
-    health.run("clock", clock.watch())
+    health.run("clock", watch_clock(clock))
     health.run("journal", service.pipeline.keep_watch())
     health.run("sources", service.watching.run())
     health.run("orders", service.end_orders())
@@ -285,7 +292,7 @@ async def _run(
     leave(1 if health.failed else code)
 
 
-class Health:
+class Supervisor:
     """The parts of a service that must run: without one of them it ends, to be started again.
 
     A service that answers callbacks and delivers nothing would look well from outside.
@@ -346,7 +353,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(*COLLECTED_AFTER)
 
 
-async def _listening(service: Service, sockets: Sequence[socket.socket]) -> list[Listener]:
+async def _listening(service: RunningService, sockets: Sequence[socket.socket]) -> list[Listener]:
     def broken(status: int, peer: str) -> None:
         reason = "connections" if status == _FULL else f"http_{status}"
         service.pipeline.reject(reason, "", peer, service.pipeline.request_id())
@@ -382,7 +389,7 @@ async def _make_shared_parts(sinks: Mapping[str, Sink]) -> None:
 
 
 async def _stop(
-    service: Service, listeners: Sequence[Listener], tasks: Sequence[asyncio.Task[None]]
+    service: RunningService, listeners: Sequence[Listener], tasks: Sequence[asyncio.Task[None]]
 ) -> int:
     """End in order, each step with a deadline; the exit code."""
     service.pipeline.drain()
@@ -409,7 +416,7 @@ async def _stop(
     return 0
 
 
-async def _close(service: Service) -> None:
+async def _close(service: RunningService) -> None:
     await service.pipeline.write_rejections()
     await service.journal.close()
 
@@ -448,7 +455,7 @@ async def _answering(
 ) -> list[Listener]:
     """A service that takes nothing, on copies of the sockets."""
     listeners = await _listening(
-        Service(config, absent, identity, {}), [sock.dup() for sock in sockets]
+        RunningService(config, absent, identity, {}), [sock.dup() for sock in sockets]
     )
     lock.tell(_holder(config, sockets))
     notify("READY=1")  # it answers: how long the disk is full is no failed start

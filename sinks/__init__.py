@@ -1,7 +1,7 @@
 """Every sink there is."""
 
-from .file import File
-from .http import Http
-from .slack import Slack
+from .file.sink import File
+from .http.sink import Http
+from .slack.sink import Slack
 
 SINKS = (File, Http, Slack)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from journal.clock import WallClock
-from journal.event import Attempt
+from core.clock import WallClock
+from core.delivery import Attempt
 
 from .redact import compile_redact
 from .sink import ANSWER_KEPT, Failed, Outgoing, Receipt, Refused, Send, Sink

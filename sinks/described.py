@@ -10,17 +10,17 @@ class _Service(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
-class _Data(msgspec.Struct, frozen=True):
+class _DescribedData(msgspec.Struct, frozen=True):
     service: _Service | None = None
 
 
-class _Event(msgspec.Struct, frozen=True):
+class _DescribedEvent(msgspec.Struct, frozen=True):
     type: str
     source: str
-    data: _Data = _Data()
+    data: _DescribedData = _DescribedData()
 
 
-_decode = msgspec.json.Decoder(_Event).decode
+_decode = msgspec.json.Decoder(_DescribedEvent).decode
 
 
 def described(body: bytes) -> Mapping[str, str | None]:

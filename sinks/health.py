@@ -19,7 +19,7 @@ class Pause(enum.StrEnum):
     FAILING = "failing"  # the sink itself, by `pause_after`, until a probe succeeds
 
 
-class Health:
+class SinkHealth:
     """`ticks` is a clock that only goes forward, in seconds.
 
     `failing_for` and `paused` are what the journal knew at the start.

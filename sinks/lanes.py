@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 
-from journal.event import Delivery
+from core.delivery import Delivery
 
 
 class Taken:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from journal.path import Path, parse
+from core.paths import Path, parse
 
 MASK = "***"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from journal.quantity import Duration
+from core.units import Duration
 
 #: Close together while somebody may still wait for the code, then for as long as an outage lasts.
 _DEFAULT = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)

@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from journal.path import parse
-from journal.quantity import Duration, Rate
+from core.paths import parse
+from core.units import Duration, Rate
 
 from .redact import compile_redact
 from .retry import Retry

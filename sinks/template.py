@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from journal.path import MISSING, Path, parse, value_at
+from core.paths import MISSING, Path, parse, value_at
 
 #: Takes an event as plain JSON values.
 FillText = Callable[[Mapping[str, object]], str]

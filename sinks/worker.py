@@ -7,16 +7,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 import structlog
 
-from journal import Journal, KeptDelivery, Owed, SinkRecord
-from journal.commit import Broken, Unavailable, Unfit
-from journal.event import Attempt, Delivery, State, WaitsFor
-from journal.path import order_at, parse
-from journal.rate import Bucket
+from core.bucket import Bucket
+from core.delivery import Attempt, Delivery, State, WaitsFor
+from core.errors import Broken, InvalidRow, Unavailable
+from core.paths import order_at, parse
+from journal import Journal
+from journal.records import Owed, SinkRecord, StoredDelivery
 
 from .attempt import Attempts, Clock, Tried
 from .described import described
-from .health import PROBE_EVERY, Health, Pause
+from .health import PROBE_EVERY, Pause, SinkHealth
 from .lanes import Lane, Lanes, Taken
+from .outcome import Outcome, Tested, _plain
 from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
@@ -35,33 +37,6 @@ LONGEST_SLEEP = 30.0
 _TOO_MANY = 429
 
 log = structlog.get_logger()
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt makes of its delivery."""
-
-    state: State
-    #: None: there was none.
-    attempt: Attempt | None = None
-    #: When it is tried again.
-    due_at: float | None = None
-    #: How far the wall clock had jumped when `due_at` was made.
-    stamp: float = 0.0
-    #: It was not sent: what becomes of it says nothing of the sink.
-    unsent: bool = False
-    #: The sink named `due_at` itself; `fixed`: by a date, which no step of the clock moves.
-    asked: bool = False
-    fixed: bool = False
-    #: It waits because of an outage.
-    held: bool = False
-
-
-class Tested(msgspec.Struct, frozen=True, kw_only=True):
-    """A sample that was sent to a sink, and is kept nowhere."""
-
-    #: What was sent, for people; the sink's own secrets are masked.
-    request: str
-    attempt: Attempt
 
 
 class Worker:
@@ -125,7 +100,7 @@ class Worker:
     def is_under_way(self, delivery_id: int) -> bool:
         return delivery_id in self._under_way
 
-    def waits_for(self, kept: KeptDelivery) -> WaitsFor:
+    def waits_for(self, kept: StoredDelivery) -> WaitsFor:
         """Return what a delivery waits for that is pending, or taken and not under way."""
         if self._health.paused is not None:
             return WaitsFor.PAUSE
@@ -592,7 +567,7 @@ class Worker:
                 await settling
             except Broken:
                 return
-            except Unfit:
+            except InvalidRow:
                 outcome = _plain(outcome)
                 await asyncio.sleep(PAUSE)
             except Unavailable:
@@ -697,22 +672,14 @@ def _ignored(done: "asyncio.Future[bool]") -> None:
     done.exception()
 
 
-def _health(sink: Sink, clock: Clock, record: SinkRecord | None) -> Health:
+def _health(sink: Sink, clock: Clock, record: SinkRecord | None) -> SinkHealth:
     """As it was when the service ended."""
     if record is None:
-        return Health(clock.ticks, sink.pause_after)
+        return SinkHealth(clock.ticks, sink.pause_after)
     since = record.failing_since
-    return Health(
+    return SinkHealth(
         clock.ticks,
         sink.pause_after,
         failing_for=None if since is None else max(0.0, clock.now() - since),
         paused=None if record.paused is None else Pause(record.paused),
     )
-
-
-def _plain(outcome: Outcome) -> Outcome:
-    """A status or word that cannot be stored costs the sink those, not the delivery."""
-    if outcome.attempt is None:
-        return outcome
-    attempt = msgspec.structs.replace(outcome.attempt, status=None, error="fault")
-    return msgspec.structs.replace(outcome, attempt=attempt)

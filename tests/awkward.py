@@ -7,11 +7,12 @@ from pathlib import Path
 import msgspec
 from bad_inputs.run_bad_inputs import body_of
 
-from journal.event import Event
-from journal.quantity import Secret
+from core.event import Event
+from core.secret import Secret
+from receiver.callback import Callback
 from receiver.decode import decode
-from receiver.providers import SmsActivate, TellABot
-from receiver.source import Callback
+from receiver.providers.sms_activate.callbacks import SmsActivate
+from receiver.providers.tellabot.callbacks import TellABot
 from sinks.sink import Outgoing
 
 LIST = Path(__file__).parent / "bad_inputs" / "bad_inputs.jsonl"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from server.config import ConfigError, load
-from server.convert import tag_of
+from server.config.convert import tag_of
+from server.config.load import ConfigError, load
 from sinks import SINKS
 
 #: What the variables of `config.example.yaml` stand for.

@@ -8,7 +8,7 @@ import gzip
 
 from endpoint import hang, reply, reset
 
-from journal.event import State
+from core.delivery import State
 
 DELIVERED = (State.DELIVERED, 200, None)
 TIMED_OUT = (State.DEAD, None, "timeout")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import httpx
 
-from journal import Wanted, lock
+from journal import lock
+from journal.reads import EventFilter
 
 TOKEN = "t0ken-of-tellabot-0123456789"
 DIALECT_TOKEN = "t0ken-of-the-dialect-0123456789"
@@ -224,7 +225,7 @@ def encoded(body):
 
 
 def any_event():
-    return Wanted()
+    return EventFilter()
 
 
 def holder_of(folder):

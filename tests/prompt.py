@@ -5,7 +5,7 @@ import re
 
 from click.testing import CliRunner
 
-from server.cli import smshook
+from server.cli.main import smshook
 
 ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 

@@ -10,9 +10,9 @@ import httpx
 
 from rehearsal import SIMULATED
 from rehearsal.account import Account
-from rehearsal.answer import Request
 from rehearsal.running import Setting, all_simulated, simulated
 from rehearsal.simulation import NewMessage, NewOrder, Simulation
+from rehearsal.web.exchange import Request
 
 KEY = "k3y-of-the-provider"
 NOW = datetime(2020, 9, 14, 18, 42, 36, tzinfo=UTC)

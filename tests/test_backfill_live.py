@@ -13,12 +13,12 @@ from outage import Outage, configured
 from rehearsing import KEY as PROVIDER_KEY
 from rehearsing import running
 
-from journal.event import rfc3339
-from receiver.backfill import Summary, Trouble
+from core.clock import rfc3339
+from receiver.polling.client import Summary, Trouble
 from rehearsal.account import Fault
-from rehearsal.answer import Answer
 from rehearsal.simulation import NewMessage, NewOrder
-from server.backfilling import Run, Why, _summed
+from rehearsal.web.exchange import Answer
+from server.runtime.backfill import BackfillRun, Why, _summed
 
 WRONG = "k3y-that-nobody-knows"
 
@@ -301,6 +301,6 @@ def test_what_ended_a_round_is_told_before_what_was_passed_over():
         complete=False,
     )
 
-    run = _summed(Run(number=1, why=Why.START, since=0.0, started_at=0.0), summary)
+    run = _summed(BackfillRun(number=1, why=Why.START, since=0.0, started_at=0.0), summary)
 
     assert (run.error, run.detail) == ("bad_key", "getRentList: d")

@@ -13,7 +13,7 @@ import live
 import pytest
 from pages import blocks
 
-from server.yaml12 import parse
+from server.config.yaml import parse
 
 SECRET = "s3cret-of-the-provider-0123456789"
 TOKEN = "t0ken-of-the-generic-0123456789"

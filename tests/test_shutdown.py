@@ -54,7 +54,7 @@ async def sending_while_it_stops(service):
 PATIENT = """
 import server.service
 server.service.TOLD = 5.0
-from server.cli import main
+from server.cli.main import main
 main()
 """
 

@@ -10,7 +10,7 @@ import pytest
 from endpoint import endpoint, reply
 from hostile import FAULTS
 
-from sinks.answer import BODY_PATIENCE
+from sinks.http.answer import BODY_PATIENCE
 
 EVENTS = 400
 #: The schedule of the hostile sink: one more attempt after the first.
@@ -33,7 +33,7 @@ def resident(service):
 async def test_hostile_sink_costs_only_its_own_deliveries(tmp_path):
     """Every fault, many times, eight at once, while a second sink delivers everything.
 
-    The mutants are those of tests/sinks/test_faults.py, which meets each fault once.
+    The mutants are those of tests/sinks/http/test_faults.py, which meets each fault once.
     """
     chance = random.Random(2026)
 

@@ -6,8 +6,8 @@ import json
 
 from contracts.journal import NOW, planned, record
 
-from journal.sqlite import SQLiteJournal
-from server.handover import forget, hand_over
+from journal.sqlite.journal import SQLiteJournal
+from server.runtime.handover import forget, hand_over
 from sinks.attempt import Clock
 from sinks.sink import Receipt, Sink
 from sinks.worker import Worker

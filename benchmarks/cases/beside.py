@@ -5,7 +5,8 @@ from functools import partial
 from ..case import Case, Measured
 from ..lab.processes import Bench, Form
 from ..lab.receiver import receiving
-from ..peers import PEERS, Peer
+from ..peers import PEERS
+from ..peers.peer import Peer
 from ..peers.rate import forwarded
 from .delivering import CONNECTIONS
 

@@ -13,7 +13,7 @@ from ..lab import journals
 from ..lab.percentiles import percentile
 from ..lab.processes import Bench, Failed, Form, Product
 from ..lab.receiver import receiving
-from ..peers import NotMeasured
+from ..peers.peer import NotMeasured
 from .accepting import IDLE, routes
 from .delivering import HANGS, http, settled, to
 

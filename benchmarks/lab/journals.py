@@ -19,12 +19,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from journal.event import Event, rfc3339
-from journal.sqlite import migrate
+from core.clock import rfc3339
+from core.event import Event
+from journal.sqlite.schema import migrate
+from receiver.callback import Callback, Key
 from receiver.decode import decode
-from receiver.providers.tellabot import TellABot
-from receiver.source import Callback, Key
-from server.identity import Identity
+from receiver.providers.tellabot.callbacks import TellABot
+from server.runtime.identity import Identity
 
 from .processes import ROOT
 
@@ -173,7 +174,9 @@ def _path(events: int) -> Path:
 def _made_by() -> str:
     """A digest of the schema and this module: a change of either needs a new journal."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    steps = (step for step in files("journal.migrations").iterdir() if step.name.endswith(".sql"))
+    steps = (
+        step for step in files("journal.sqlite.migrations").iterdir() if step.name.endswith(".sql")
+    )
     for step in sorted(steps, key=lambda step: step.name):
         digest.update(step.read_bytes())
     return digest.hexdigest()[:12]

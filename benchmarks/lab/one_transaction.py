@@ -6,7 +6,7 @@ Only this benchmark has the switch; the product does not.
 """
 
 from journal.commit import GroupCommit
-from server.cli import main
+from server.cli.main import main
 
 
 def commit_one_at_a_time() -> None:

@@ -14,14 +14,15 @@ import msgspec
 import yaml
 from msgspec.structs import FieldInfo, fields
 
-from journal.event import Data, Event
-from journal.quantity import Duration, Rate, Secret, Size
-from server.cli import smshook
-from server.config import CHOICES
-from server.convert import default_of, shape, tag_field_of, tag_of, wanted
-from server.options import Options
-from server.schema import comments
-from server.shown import plain
+from core.event import Data, Event
+from core.secret import Secret
+from core.units import Duration, Rate, Size
+from server.cli.main import smshook
+from server.config.convert import default_of, shape, tag_field_of, tag_of, wanted
+from server.config.load import CHOICES
+from server.config.options import Options
+from server.config.schema import comments
+from server.config.show import plain
 
 Struct = type[msgspec.Struct]
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from journal.services import former_keys
-from receiver.providers.sms_activate import SmsActivate
-from receiver.services import service
+from core.services import former_keys
+from receiver.fields.services import service
+from receiver.providers.sms_activate.callbacks import SmsActivate
 
 PAGE = Path(__file__).parents[1] / "service-keys.md"
 _BEGIN = "| former key |"

@@ -1,9 +1,10 @@
 """The providers whose callbacks, and answers, are understood."""
 
 from .generic import Generic
-from .sms_activate import DaisySms, GrizzlySms, HeroSms, SmsActivate, SmsBower, SmsOnline
-from .smspins import SmsPins
-from .tellabot import TellABot
+from .sms_activate.callbacks import SmsActivate
+from .sms_activate.profiles import DaisySms, GrizzlySms, HeroSms, SmsBower, SmsOnline
+from .smspins.callbacks import SmsPins
+from .tellabot.callbacks import TellABot
 
 PROVIDERS = (
     TellABot,

@@ -8,21 +8,22 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import msgspec
 import phonenumbers
 
-from journal.event import NumberAssigned, SmsReceived
-from journal.quantity import Secret
-from journal.whsec import key_of
+from core.event import NumberAssigned, SmsReceived
+from core.secret import Secret
+from core.signing import key_of
 
-from ..codes import read_code
-from ..countries import country_code
+from ..callback import Callback, Fields, Happening, Key, Malformed, Sample
 from ..decode import LIST
-from ..keys import Sent, keys, sent
-from ..reading import Reading, common
-from ..sample import code_of, encoded
-from ..services import service
-from ..signed import Basic, HeaderSecret, Hmac, Twilio, standard
-from ..source import Answer, Callback, Fields, Happening, Key, Malformed, Sample, Source
-from ..texts import links
-from ..times import Stated, any_written, lost_its_plus, time_from, zone
+from ..fields.code import read_code
+from ..fields.countries import country_code
+from ..fields.dedupe import SentTime, keys, sent
+from ..fields.reader import FieldReader, common
+from ..fields.services import service
+from ..fields.text import links
+from ..fields.times import Stated, any_written, lost_its_plus, time_from, zone
+from ..samples import code_of, encoded
+from ..signatures import Basic, HeaderSecret, Hmac, Twilio, standard
+from ..source import Reply, Source
 
 _PATH = re.compile(r"[^.\s]+(\.[^.\s]+){0,15}")
 _LONGEST_PATH = 128
@@ -36,7 +37,7 @@ _LONGEST_INDEX = 6
 _MOST_ITEMS = 500
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 #: What Twilio reads as "no reply": anything but TwiML is its error 12300.
-_TWIML = Answer(content_type="text/xml", body="<Response/>")
+_TWIML = Reply(content_type="text/xml", body="<Response/>")
 _SMS, _ASSIGNED = "sms.received", "number.assigned"
 
 
@@ -195,7 +196,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         return frozenset() if self.header is None else frozenset({self.header.name.lower()})
 
     @property
-    def default_answer(self) -> Answer | None:
+    def default_answer(self) -> Reply | None:
         return None if self.twilio is None else _TWIML
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
@@ -212,7 +213,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             if not isinstance(item, dict):
                 raise Malformed("malformed", f"{self.each}: an object is expected in each place")
             values = {path: _at(item, path, find) for path in inner}
-            found.append(self._happening(Reading(tops | values), callback))
+            found.append(self._happening(FieldReader(tops | values), callback))
         if not found:
             raise Malformed("empty", f"{self.each}: no message in it")
         return found
@@ -225,7 +226,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         `results.0.text` without `each: results` must not lose the second message. What is no
         message there is a warning.
         """
-        reading = Reading({path: _at(fields, path, find) for path in self.fields.all()})
+        reading = FieldReader({path: _at(fields, path, find) for path in self.fields.all()})
         first = _first_of_list(self.fields.text) or _first_of_list(self.fields.code)
         items = _at(fields, first, find) if first is not None else None
         if first is None or not isinstance(items, list):
@@ -240,7 +241,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         return (self._happening(reading, callback), *others)
 
     def _beside(
-        self, reading: Reading, first: str, item: object, find: "_Find", callback: Callback
+        self, reading: FieldReader, first: str, item: object, find: "_Find", callback: Callback
     ) -> Happening:
         if not isinstance(item, dict):
             raise Malformed("malformed", f"{first}: an object is expected in each place")
@@ -266,7 +267,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             raise Malformed("malformed", f"{each}: a list is expected")
         return _not_too_many(items, each)
 
-    def _happening(self, reading: Reading, callback: Callback) -> Happening:
+    def _happening(self, reading: FieldReader, callback: Callback) -> Happening:
         type_ = self._type(reading)
         id_ = reading.id(self.fields.id, blanks=True)
         if id_ is None:
@@ -275,7 +276,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         happening = self._sms if type_ == _SMS else self._assigned
         return happening(id_, _Mapped(self.fields, reading), callback)
 
-    def _type(self, reading: Reading) -> str:
+    def _type(self, reading: FieldReader) -> str:
         if self.fields.event is None:
             return _SMS
         type_ = self.types.get(reading.raw(self.fields.event))
@@ -332,7 +333,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             ),
         )
 
-    def _stated(self, mapped: "_Mapped", callback: Callback) -> tuple[Stated | None, Sent]:
+    def _stated(self, mapped: "_Mapped", callback: Callback) -> tuple[Stated | None, SentTime]:
         """The time if it makes sense, and as it stands in a key."""
         path = mapped.paths.time
         text = mapped.text(path)
@@ -389,7 +390,7 @@ class _Mapped(NamedTuple):
     """What stands at the paths of one callback; where there is no path, nothing does."""
 
     paths: Paths
-    reading: Reading
+    reading: FieldReader
 
     def text(self, path: str | None) -> str | None:
         return None if path is None else self.reading.text(path)
@@ -415,7 +416,7 @@ def _keys(
     what: tuple[str, str],
     message: str | None,
     told: tuple[str, ...],
-    when: Sent,
+    when: SentTime,
     callback: Callback,
 ) -> tuple[Key, ...]:
     """A message's own id tells it from others, whatever else a later copy says of it."""

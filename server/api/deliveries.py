@@ -8,16 +8,18 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath
 
-from journal import Attempt, Journal, KeptDelivery, WantedDeliveries
-from journal.event import State
+from core.delivery import Attempt, State
+from journal import Journal
+from journal.reads import DeliveryFilter
+from journal.records import StoredDelivery
 
-from ..delivery_states import DeliveryStates
-from ..identity import Identity
-from ..redelivery import Redelivery
-from .keys import Access, Asking, needs
-from .listing import PAGING, Cursors, Listed
-from .problems import Problem, not_found
-from .query import any_of, read, text
+from ..runtime.delivery_states import DeliveryStates
+from ..runtime.identity import Identity
+from ..runtime.redelivery import Redelivery
+from .auth import Access, Asking, needs
+from .errors import Problem, not_found
+from .paging import PAGING, Cursors, PageAnswer
+from .parameters import any_of, read, text
 
 #: What a reader sees who may not see codes: an answer may repeat what was sent.
 _MASK = "***"
@@ -84,10 +86,10 @@ def deliveries(
     identity: Identity,
     states: DeliveryStates,
 ) -> Router:
-    def whole(kept: KeptDelivery, access: Access) -> WholeDelivery:
+    def whole(kept: StoredDelivery, access: Access) -> WholeDelivery:
         return _whole(kept, states, access, identity)
 
-    async def kept_as(delivery_id: str) -> KeptDelivery:
+    async def kept_as(delivery_id: str) -> StoredDelivery:
         number = identity.delivery_number(delivery_id)
         kept = None if number is None else await journal.delivery(number)
         if kept is None:
@@ -95,12 +97,12 @@ def deliveries(
         return kept
 
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> Listed[WholeDelivery]:
+    async def listed(request: Asking) -> PageAnswer[WholeDelivery]:
         filters = {"state": any_of(_state), "sink": any_of(text), "event": any_of(text)}
         values = read(request.scope, {**PAGING, **filters})
         asked = await cursors.asked(values)
         given = {name: values[name] for name in filters if name in values}
-        wanted = WantedDeliveries(**given, under_way=states.under_way())
+        wanted = DeliveryFilter(**given, under_way=states.under_way())
         page = await journal.deliveries(
             wanted, after=asked.after, limit=asked.limit, desc=asked.desc
         )
@@ -132,7 +134,9 @@ def deliveries(
     return Router("/deliveries", route_handlers=[listed, one, retry])
 
 
-def shown_delivery(kept: KeptDelivery, states: DeliveryStates, identity: Identity) -> ShownDelivery:
+def shown_delivery(
+    kept: StoredDelivery, states: DeliveryStates, identity: Identity
+) -> ShownDelivery:
     return ShownDelivery(
         id=identity.delivery_id(kept.id),
         sink=kept.sink,
@@ -154,7 +158,7 @@ def shown_answer(answer: bytes | None, access: Access) -> str | None:
 
 
 def _whole(
-    kept: KeptDelivery, states: DeliveryStates, access: Access, identity: Identity
+    kept: StoredDelivery, states: DeliveryStates, access: Access, identity: Identity
 ) -> WholeDelivery:
     return WholeDelivery(
         id=identity.delivery_id(kept.id),
@@ -172,7 +176,7 @@ def _whole(
     )
 
 
-def _attempts(kept: KeptDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
+def _attempts(kept: StoredDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
     """What is shown of each attempt and probe, beside it."""
     number = 1
     for attempt in kept.attempts:

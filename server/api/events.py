@@ -9,18 +9,20 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath
 
-from journal import Arrival, Journal, Kept, Wanted
-from journal.services import wanted_services
+from core.services import wanted_services
+from journal import Journal
+from journal.reads import EventFilter
+from journal.records import Arrival, StoredEvent
 from receiver.credentials import Headers
 
-from ..delivery_states import DeliveryStates
-from ..identity import Identity
-from ..redelivery import Redelivery, UnknownSinks
+from ..runtime.delivery_states import DeliveryStates
+from ..runtime.identity import Identity
+from ..runtime.redelivery import Redelivery, UnknownSinks
+from .auth import Asking, missing, needs
 from .deliveries import ShownDelivery, shown_delivery
-from .keys import Asking, missing, needs
-from .listing import PAGING, Cursors, Listed
-from .problems import Problem, bad_parameter, not_found
-from .query import Readers, any_of, event_type, flag, instant, number, once, read, text
+from .errors import Problem, bad_parameter, not_found
+from .paging import PAGING, Cursors, PageAnswer
+from .parameters import Readers, any_of, event_type, flag, instant, number, once, read, text
 from .visible import shown, visible, visible_event
 
 #: Of names that we do not know, so much and so many are said back.
@@ -41,7 +43,7 @@ class ShownDuplicate(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
 
 
-class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
+class ShownMatch(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a route took the event, when it was accepted."""
 
     name: str
@@ -63,19 +65,19 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     event: msgspec.Raw
     duplicates: Sequence[ShownDuplicate]
     deliveries: Sequence[ShownDelivery]
-    routes: Sequence[ShownRoute]
+    routes: Sequence[ShownMatch]
     #: Only where it was asked for; null where it is not kept any more.
     raw: ShownCallback | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """To whom an event is owed once more."""
 
     #: Missing: those that it was owed to at acceptance and that are still configured.
     sinks: Sequence[str] | None = None
 
 
-class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The ids of the new deliveries, one a sink."""
 
     deliveries: Sequence[str]
@@ -99,13 +101,13 @@ def events(
     filters = _filters(now)
 
     @get("/", guards=[needs("events:read")])
-    async def listed(request: Asking) -> Listed[Item]:
+    async def listed(request: Asking) -> PageAnswer[Item]:
         values = read(request.scope, {**PAGING, **filters})
         asked, wanted = await cursors.asked(values), _wanted(values, filters)
         page = await visible(journal, request.auth, wanted, asked)
         places = [*(seq for seq, _ in page.items), page.next_seq]
         *items, next_cursor = await cursors.at(places, desc=asked.desc)
-        return Listed(
+        return PageAnswer(
             data=[
                 Item(cursor=cursor, event=shown(request.auth, body))
                 for cursor, (_, body) in zip(items, page.items, strict=True)
@@ -136,7 +138,7 @@ def events(
         )
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
-    async def replay(request: Asking, event_id: FromPath[str]) -> Replayed:
+    async def replay(request: Asking, event_id: FromPath[str]) -> ReplayAnswer:
         read(request.scope, {})
         wanted = _replay(await request.body())
         kept = await visible_event(journal, request.auth, event_id)
@@ -147,14 +149,14 @@ def events(
         except UnknownSinks as exc:
             quoted = ", ".join(repr(name[:_NAMED]) for name in exc.names[:_NAMED])
             raise Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}") from None
-        return Replayed(deliveries=[identity.delivery_id(number) for number in ids])
+        return ReplayAnswer(deliveries=[identity.delivery_id(number) for number in ids])
 
     return Router("/events", route_handlers=[listed, one, replay])
 
 
-def _replay(body: bytes) -> Replay:
+def _replay(body: bytes) -> ReplayRequest:
     try:
-        wanted = msgspec.json.decode(body, type=Replay) if body.strip() else Replay()
+        wanted = msgspec.json.decode(body, type=ReplayRequest) if body.strip() else ReplayRequest()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         text = 'write {"sinks": ["NAME"]}, or nothing for those it was owed to at acceptance'
         raise Problem(400, "bad_body", text) from None
@@ -181,20 +183,20 @@ def _filters(now: Callable[[], float]) -> Readers:
     }
 
 
-def _wanted(values: Mapping[str, Any], filters: Readers) -> Wanted:
+def _wanted(values: Mapping[str, Any], filters: Readers) -> EventFilter:
     given = {name: value for name, value in values.items() if name in filters}
     # Stored events hold the keys and names that were in use when they came.
     spelled = [one for value in given.get("service", ()) for one in wanted_services(value)]
-    wanted = Wanted(**{**given, "service": tuple(dict.fromkeys(spelled))})
+    wanted = EventFilter(**{**given, "service": tuple(dict.fromkeys(spelled))})
     if wanted.since is not None and wanted.until is not None and wanted.until < wanted.since:
         raise bad_parameter("until", "before since: nothing lies between them")
     return wanted
 
 
-def _routes(kept: Kept, configured: Sequence[str]) -> list[ShownRoute]:
+def _routes(kept: StoredEvent, configured: Sequence[str]) -> list[ShownMatch]:
     """What is configured now, then what was when it matched."""
     names = dict.fromkeys((*configured, *kept.routes))
-    return [ShownRoute(name=name, matched=name in kept.routes) for name in names]
+    return [ShownMatch(name=name, matched=name in kept.routes) for name in names]
 
 
 def _callback(

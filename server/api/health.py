@@ -8,7 +8,7 @@ from litestar import Response, Router, route
 from receiver.door import RETRY_AFTER
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
@@ -16,15 +16,15 @@ def health(ready: Callable[[], bool]) -> Router:
     """Without a key, and with whatever parameters a prober adds."""
 
     @route("/healthz", http_method=["GET", "HEAD"])
-    async def healthz() -> Health:
-        return Health(status="ok")
+    async def healthz() -> HealthAnswer:
+        return HealthAnswer(status="ok")
 
     @route("/readyz", http_method=["GET", "HEAD"])
-    async def readyz() -> Response[Health]:
+    async def readyz() -> Response[HealthAnswer]:
         if ready():
-            return Response(Health(status="ready"))
+            return Response(HealthAnswer(status="ready"))
         return Response(
-            Health(status="not_ready"),
+            HealthAnswer(status="not_ready"),
             status_code=503,
             headers={"Retry-After": str(RETRY_AFTER)},
         )

@@ -7,17 +7,16 @@ from typing import Any
 
 import msgspec
 
-from journal import Order
-from journal.event import Price
-from journal.order import BY_NUMBER, KINDS, lasting
-from journal.quantity import duration
-from receiver.door import Gate
-from receiver.numbers import e164
+from core.event import Price
+from core.order import BY_NUMBER, KINDS, Order, lasting
+from core.units import duration
+from receiver.fields.numbers import e164
 from receiver.source import Source
+from receiver.source_state import SourceState
 
-from ..identity import Identity
-from .problems import Problem
-from .query import rfc3339
+from ..runtime.identity import Identity
+from .errors import Problem
+from .parameters import rfc3339
 
 #: As long as a time may be that people and programs can write: the year 9999.
 _LAST = 253_402_300_799.0
@@ -39,7 +38,9 @@ _Raw = Mapping[str, msgspec.Raw]
 class OrderReading:
     """What a body says, with what its source, the clock and chance add."""
 
-    def __init__(self, gates: Sequence[Gate], identity: Identity, now: Callable[[], float]) -> None:
+    def __init__(
+        self, gates: Sequence[SourceState], identity: Identity, now: Callable[[], float]
+    ) -> None:
         self._sources = {gate.name: gate.source for gate in gates}
         self._identity, self._now = identity, now
 

@@ -9,20 +9,22 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 
-from journal import Journal, KeptOrder, Order, OrderState, WantedOrders
-from journal.event import Price
-from journal.order import KINDS
-from receiver.door import Gate
+from core.event import Price
+from core.order import KINDS, Order, OrderState
+from journal import Journal
+from journal.reads import OrderFilter
+from journal.records import StoredOrder
 from receiver.source import Source
+from receiver.source_state import SourceState
 
-from ..orders import Orders
-from ..pipeline import service_of
+from ..runtime.accept import service_of
+from ..runtime.orders import Orders
+from .auth import Asking, needs
 from .deliveries import utc
-from .keys import Asking, needs
-from .listing import PAGING, Cursors, Listed
+from .errors import Problem, not_found
 from .order_body import OrderReading
-from .problems import Problem, not_found
-from .query import any_of, number, read, text
+from .paging import PAGING, Cursors, PageAnswer
+from .parameters import any_of, number, read, text
 from .visible import shown
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -71,7 +73,7 @@ def orders(
     journal: Journal,
     cursors: Cursors,
     reading: OrderReading,
-    gates: Sequence[Gate],
+    gates: Sequence[SourceState],
 ) -> Router:
     sources = {gate.name: gate.source for gate in gates}
     texts = any_of(text)
@@ -86,10 +88,10 @@ def orders(
     }
 
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> Listed[ShownOrder]:
+    async def listed(request: Asking) -> PageAnswer[ShownOrder]:
         values = read(request.scope, {**PAGING, **filters})
         asked = await cursors.asked(values)
-        wanted = WantedOrders(**{name: values[name] for name in filters if name in values})
+        wanted = OrderFilter(**{name: values[name] for name in filters if name in values})
         page = await journal.orders(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
         return await cursors.page(asked, page, lambda order: ShownOrder(**_said(order, sources)))
 
@@ -121,7 +123,7 @@ def orders(
     return Router("/orders", route_handlers=[listed, register, one, cancel])
 
 
-async def _kept(journal: Journal, order_id: str) -> KeptOrder:
+async def _kept(journal: Journal, order_id: str) -> StoredOrder:
     kept = await journal.order(order_id) if _ID.fullmatch(order_id) else None
     if kept is None:
         raise not_found("order")

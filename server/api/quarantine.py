@@ -7,16 +7,17 @@ import msgspec
 from litestar import Router, delete, get, post
 from litestar.params import FromPath
 
-from journal import Journal, Quarantine
-from journal.commit import Unfit
-from receiver.door import Accepted
-from receiver.source import Malformed
+from core.errors import InvalidRow
+from journal import Journal
+from journal.records import Quarantine
+from receiver.callback import Malformed
+from receiver.intake import Accepted
 
-from ..pipeline import Pipeline, Unknown
-from .keys import Asking, needs
-from .listing import PAGING, Cursors, Listed
-from .problems import Problem, not_found
-from .query import read
+from ..runtime.accept import Pipeline, UnknownId
+from .auth import Asking, needs
+from .errors import Problem, not_found
+from .paging import PAGING, Cursors, PageAnswer
+from .parameters import read
 from .request_ids import request_id
 
 
@@ -51,7 +52,7 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
 
 def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
     @get("/")
-    async def listed(request: Asking) -> Listed[Entry]:
+    async def listed(request: Asking) -> PageAnswer[Entry]:
         asked = await cursors.asked(read(request.scope, PAGING))
         rows = await journal.quarantined(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
         return await cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
@@ -72,9 +73,9 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
             return await pipeline.replay(kept, request_id(request.scope))
         except Malformed as exc:
             return StillThere(id=kept.id, reason=exc.reason)
-        except Unfit:
+        except InvalidRow:
             return StillThere(id=kept.id, reason="error")
-        except Unknown:
+        except UnknownId:
             text = "its source is not configured any more; configure it again, or delete it"
             raise Problem(409, "source_gone", text) from None
 

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 import msgspec
 from litestar import Router, get
 
-from journal import Journal, Rejection
+from journal import Journal
+from journal.records import Rejection
 
-from ..pipeline import Pipeline
-from .keys import Asking, needs
-from .listing import PAGING, Cursors, Listed
-from .query import read
+from ..runtime.accept import Pipeline
+from .auth import Asking, needs
+from .paging import PAGING, Cursors, PageAnswer
+from .parameters import read
 
 
 class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
 
 def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
     @get("/", guards=[needs("admin", whole=True)])
-    async def listed(request: Asking) -> Listed[ShownRejection]:
+    async def listed(request: Asking) -> PageAnswer[ShownRejection]:
         asked = await cursors.asked(read(request.scope, PAGING))
         # They are counted in memory and written once a second.
         await pipeline.write_rejections()

@@ -8,9 +8,9 @@ from litestar import Router, get
 
 from routes.table import Route
 
-from .keys import Asking, needs
-from .listing import PAGING, Cursors, Listed
-from .query import read
+from .auth import Asking, needs
+from .paging import PAGING, Cursors, PageAnswer
+from .parameters import read
 
 
 class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ def routes(*, table: Mapping[str, Route], cursors: Cursors) -> Router:
     }
 
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> Listed[ShownRoute]:
+    async def listed(request: Asking) -> PageAnswer[ShownRoute]:
         asked = await cursors.asked(read(request.scope, PAGING), names=tuple(named))
         return cursors.sliced(asked, named)
 

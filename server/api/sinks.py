@@ -7,17 +7,18 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath
 
-from journal import Journal, SinkRecord
+from journal import Journal
+from journal.records import SinkRecord
 from sinks.health import Pause
 from sinks.sink import Sink
 from sinks.worker import Worker
 
-from ..pipeline import Unknown
+from ..runtime.accept import UnknownId
+from .auth import Asking, needs
 from .deliveries import shown_answer, utc
-from .keys import Asking, needs
-from .listing import PAGING, Cursors, Listed
-from .problems import Problem, not_found
-from .query import read
+from .errors import Problem, not_found
+from .paging import PAGING, Cursors, PageAnswer
+from .parameters import read
 
 
 class ShownError(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +84,7 @@ def sinks(
         ]
 
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> Listed[ShownSink]:
+    async def listed(request: Asking) -> PageAnswer[ShownSink]:
         values = read(request.scope, PAGING)
         all_ = {sink.name: sink for sink in await shown()}
         return cursors.sliced(await cursors.asked(values, names=tuple(all_)), all_)
@@ -94,7 +95,7 @@ def sinks(
         worker = _known(name)
         try:
             tested = await worker.test(*sample())
-        except Unknown:
+        except UnknownId:
             text = "a sample is what a source brings, and there is none; configure one"
             raise Problem(409, "no_source", text) from None
         attempt = tested.attempt

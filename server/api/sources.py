@@ -7,17 +7,18 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath
 
-from journal import AccountBalance, Journal
-from receiver.door import Gate
+from journal import Journal
+from journal.records import AccountBalance
+from receiver.source_state import SourceState
 
-from ..backfilling import Backfiller, Backfilling, Run, Why
-from ..balances import Balances
-from ..watching import Watching
+from ..runtime.backfill import Backfiller, Backfilling, BackfillRun, Why
+from ..runtime.balances import Balances
+from ..runtime.silence import Watching
+from .auth import Asking, needs
 from .deliveries import utc
-from .keys import Asking, needs
-from .listing import PAGING, Cursors, Listed
-from .problems import Problem, not_found
-from .query import instant, read
+from .errors import Problem, not_found
+from .paging import PAGING, Cursors, PageAnswer
+from .parameters import instant, read
 
 
 class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ class ShownBackfill(msgspec.Struct, frozen=True, kw_only=True):
     run: ShownRun | None
 
 
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
+class StartedBackfill(msgspec.Struct, frozen=True, kw_only=True):
     """What a POST began: the run of that number, or a later one, holds it."""
 
     run: int
@@ -114,7 +115,7 @@ def sources(
     *,
     journal: Journal,
     cursors: Cursors,
-    gates: Sequence[Gate],
+    gates: Sequence[SourceState],
     backfilling: Backfilling,
     balances: Balances,
     watching: Watching,
@@ -123,7 +124,7 @@ def sources(
     names = {gate.name for gate in gates}
 
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> Listed[ShownSource]:
+    async def listed(request: Asking) -> PageAnswer[ShownSource]:
         asked = await cursors.asked(read(request.scope, PAGING), names=[one.name for one in gates])
         used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
         shown = {
@@ -140,7 +141,7 @@ def sources(
         return cursors.sliced(asked, shown)
 
     @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
-    async def backfill(request: Asking, name: FromPath[str]) -> Begun:
+    async def backfill(request: Asking, name: FromPath[str]) -> StartedBackfill:
         read(request.scope, {})
         since = _since(await request.body(), now)
         backfiller = backfilling.of(name)
@@ -148,7 +149,7 @@ def sources(
             until = utc(backfiller.left_until)
             raise Problem(409, "left_alone", f"the provider wants to be left alone until {until}")
         if backfiller is not None:
-            return Begun(run=backfiller.start(Why.ASKED, since))
+            return StartedBackfill(run=backfiller.start(Why.ASKED, since))
         if name in names:
             raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
         raise not_found("source")
@@ -180,7 +181,7 @@ class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _source(
-    gate: Gate,
+    gate: SourceState,
     used: Mapping[tuple[str, str], float],
     *,
     backfiller: Backfiller | None,
@@ -230,7 +231,7 @@ def _balance(balance: AccountBalance) -> ShownBalance:
     return ShownBalance(amount=balance.amount, currency=balance.currency, at=at)
 
 
-def _run(run: Run | None) -> ShownRun | None:
+def _run(run: BackfillRun | None) -> ShownRun | None:
     if run is None:
         return None
     told = msgspec.structs.asdict(run)
@@ -238,7 +239,7 @@ def _run(run: Run | None) -> ShownRun | None:
     return ShownRun(**told | {name: utc(told[name]) for name in times})
 
 
-def _clock(gate: Gate, now: float) -> ShownClock:
+def _clock(gate: SourceState, now: float) -> ShownClock:
     watch, wrong = gate.watch, gate.watch.wrong_zone(now)
     return ShownClock(
         offset=None if watch.offset is None else round(watch.offset, 3),

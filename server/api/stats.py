@@ -7,9 +7,9 @@ from litestar import Router, get
 
 from journal import Journal
 
-from ..delivery_states import DeliveryStates
-from .keys import Asking, needs
-from .query import read
+from ..runtime.delivery_states import DeliveryStates
+from .auth import Asking, needs
+from .parameters import read
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

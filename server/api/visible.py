@@ -2,11 +2,13 @@
 
 import msgspec
 
-from journal import Journal, Kept, Page, Wanted
+from journal import Journal
+from journal.reads import EventFilter, Page
+from journal.records import StoredEvent
 from sinks.redact import mask, masked_paths
 
-from .keys import Access
-from .listing import Asked
+from .auth import Access
+from .paging import PageRequest
 
 #: Where each event must be decoded and asked for: so many at a time, since the door shares the
 #: thread, and so many for one page; an emptier page says where to go on.
@@ -16,7 +18,9 @@ MOST = 5_000
 _CODES = masked_paths("codes")
 
 
-async def visible(journal: Journal, access: Access, wanted: Wanted, asked: Asked) -> Page[bytes]:
+async def visible(
+    journal: Journal, access: Access, wanted: EventFilter, asked: PageRequest
+) -> Page[bytes]:
     """Return a page of the events that the key may see."""
     if access.sees is None:
         return await journal.events(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
@@ -29,8 +33,8 @@ async def visible(journal: Journal, access: Access, wanted: Wanted, asked: Asked
 async def walk(
     journal: Journal,
     access: Access,
-    wanted: Wanted,
-    asked: Asked,
+    wanted: EventFilter,
+    asked: PageRequest,
     *,
     at_once: int = AT_ONCE,
     most: int = MOST,
@@ -54,7 +58,7 @@ async def walk(
             return Page(items=tuple(found), next_seq=after, has_more=True)
 
 
-async def visible_event(journal: Journal, access: Access, event_id: str) -> Kept | None:
+async def visible_event(journal: Journal, access: Access, event_id: str) -> StoredEvent | None:
     """Return the event with that id; None: there is none, or the key may not see it."""
     if access.sees is not None:
         # Asked first: a hidden event must take no more work than one that does not exist.

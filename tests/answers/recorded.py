@@ -8,24 +8,24 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from journal.quantity import Secret
-from receiver.polling import (
-    Answer,
+from core.secret import Secret
+from receiver.callback import Callback, Happening
+from receiver.polling.options import Backfill
+from receiver.polling.questions import (
     Ask,
-    Backfill,
     BadKey,
     Balance,
     Busy,
     Ended,
-    Found,
+    FoundMessage,
     Known,
-    Listed,
+    ListedOrder,
     Notice,
+    ProviderAnswer,
     Switch,
     Unreadable,
 )
 from receiver.providers import PROVIDERS
-from receiver.source import Callback, Happening
 
 HERE = Path(__file__).parent
 BY_TAG = {
@@ -114,16 +114,18 @@ def driven(poll, answer):
                 sent = step.read(answer(step))
             except (BadKey, Busy, Unreadable) as exc:
                 came.append(exc)
-        elif isinstance(step, Found):
+        elif isinstance(step, FoundMessage):
             came += [FoundOne(happening, step.callback) for happening in step.happenings]
         else:
-            assert isinstance(step, Notice | Listed | Ended | Balance)
+            assert isinstance(step, Notice | ListedOrder | Ended | Balance)
             came.append(step)
 
 
 def ok(body, status=200, **headers):
     body = body if isinstance(body, bytes) else body.encode()
-    return Answer(status=status, headers={"content-type": "text/html", **headers}, body=body)
+    return ProviderAnswer(
+        status=status, headers={"content-type": "text/html", **headers}, body=body
+    )
 
 
 def reported(came) -> list[dict[str, Any]]:
@@ -131,7 +133,7 @@ def reported(came) -> list[dict[str, Any]]:
     return [
         {type(one).__name__.lower(): msgspec.to_builtins(one)}
         for one in came
-        if isinstance(one, Listed | Ended | Balance)
+        if isinstance(one, ListedOrder | Ended | Balance)
     ]
 
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 from live import eventually
 
-from benchmarks.peers import PEERS, NotMeasured, peer
+from benchmarks.peers import PEERS, peer
+from benchmarks.peers.peer import NotMeasured
 
 CALLBACKS = {
     "tellabot": (

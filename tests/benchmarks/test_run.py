@@ -5,7 +5,7 @@ import pytest
 from benchmarks.case import Case, Measured
 from benchmarks.cases import CASES
 from benchmarks.lab.processes import Failed
-from benchmarks.peers import NotMeasured
+from benchmarks.peers.peer import NotMeasured
 from benchmarks.run import Progress, Run, duration
 
 SHORT = Case(name="short", what="", run=lambda _: Measured(), seconds=10)

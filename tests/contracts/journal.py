@@ -16,10 +16,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from journal import (
+from core.delivery import Attempt, Delivery, State
+from core.errors import InvalidRow, Unavailable
+from core.event import Event, Service, SmsReceived
+from journal.reads import DeliveryFilter, EventFilter
+from journal.records import (
     Arrival,
     Duplicate,
-    KeptDelivery,
     Owed,
     Planned,
     Quarantined,
@@ -27,12 +30,9 @@ from journal import (
     Rejection,
     SinkRecord,
     Stats,
+    StoredDelivery,
     TokenUse,
-    Wanted,
-    WantedDeliveries,
 )
-from journal.commit import Unavailable, Unfit
-from journal.event import Attempt, Delivery, Event, Service, SmsReceived, State
 
 #: Seconds since the epoch.
 NOW = 1_600_000_000.0
@@ -93,7 +93,7 @@ def owed(sink="log", *, taken=False, wait=0.0, ordering=None):
 def kept_delivery(plan, **said):
     """As it is read: what was planned, and what became of it."""
     plain = {"event_id": plan.event.id, "sink": "log", "replay": False, "accepted_at": plan.at}
-    return KeptDelivery(**{**plain, "due_at": None, "attempts": (), **said})
+    return StoredDelivery(**{**plain, "due_at": None, "attempts": (), **said})
 
 
 def attempt(outcome="failed", *, at=NOW, status=500, error="status", took_ms=1.5, answer=None):
@@ -130,7 +130,7 @@ async def listed(journal, *, desc=False, after=None, limit=1000, **wanted):
     """All ids from a place on, however many pages it takes."""
     found = []
     while True:
-        page = await journal.events(Wanted(**wanted), after=after, limit=limit, desc=desc)
+        page = await journal.events(EventFilter(**wanted), after=after, limit=limit, desc=desc)
         found += [msgspec.json.decode(body)["id"] for _, body in page.items]
         if not page.has_more:
             return found
@@ -224,7 +224,7 @@ class JournalContract:
         good, unfit = planned(1, owed=[owed(taken=True)]), planned(2)
         unfit = msgspec.structs.replace(unfit, body=b"\xff")
 
-        with pytest.raises(Unfit):
+        with pytest.raises(InvalidRow):
             await record(journal, good, unfit)
 
         assert await listed(journal) == []
@@ -240,7 +240,7 @@ class JournalContract:
         )
 
         others = [plan for place, plan in enumerate(plans) if place != 7]
-        assert isinstance(answers.pop(7), Unfit)
+        assert isinstance(answers.pop(7), InvalidRow)
         assert [answer.ids for answer in answers] == [ids([plan]) for plan in others]
         assert await listed(journal) == list(ids(others))
 
@@ -445,7 +445,7 @@ class JournalContract:
         await keep(journal, b"?", new_id="q1")
         unfit = msgspec.structs.replace(planned(), body=b"\xff")
 
-        with pytest.raises(Unfit):
+        with pytest.raises(InvalidRow):
             await record(journal, unfit, replaces="q1")
 
         assert (await journal.quarantined_one("q1")).id == "q1"
@@ -620,7 +620,7 @@ class JournalContract:
         waits = (await record(journal, planned(owed=[owed(wait=9.0)]))).ids
 
         async def shown(*states):
-            wanted = WantedDeliveries(state=states, under_way=(taken[1],))
+            wanted = DeliveryFilter(state=states, under_way=(taken[1],))
             page = await journal.deliveries(wanted, after=None, limit=9, desc=False)
             return [kept.id for _, kept in page.items]
 
@@ -858,7 +858,7 @@ class JournalContract:
 
         async def found(**wanted):
             page = await journal.deliveries(
-                WantedDeliveries(**wanted), after=None, limit=9, desc=False
+                DeliveryFilter(**wanted), after=None, limit=9, desc=False
             )
             return [(kept.sink, kept.event_id) for _, kept in page.items]
 
@@ -876,7 +876,7 @@ class JournalContract:
         async def walked(desc):
             places, after = [], None
             while True:
-                page = await journal.deliveries(WantedDeliveries(), after=after, limit=2, desc=desc)
+                page = await journal.deliveries(DeliveryFilter(), after=after, limit=2, desc=desc)
                 places += [place for place, _ in page.items]
                 if not page.has_more:
                     return places
@@ -931,17 +931,17 @@ class JournalContract:
 
     async def test_the_end_of_a_list_is_where_it_goes_on(self, journal):
         await record(journal, planned())
-        end = await journal.events(Wanted(), after=None, limit=5, desc=False)
+        end = await journal.events(EventFilter(), after=None, limit=5, desc=False)
         later = planned()
         await record(journal, later)
 
-        page = await journal.events(Wanted(), after=end.next_seq, limit=5, desc=False)
+        page = await journal.events(EventFilter(), after=end.next_seq, limit=5, desc=False)
 
         assert not end.has_more
         assert [msgspec.json.decode(body)["id"] for _, body in page.items] == [later.event.id]
 
     async def test_an_empty_journal_has_a_place_to_go_on_from(self, journal):
-        end = await journal.events(Wanted(), after=None, limit=5, desc=False)
+        end = await journal.events(EventFilter(), after=None, limit=5, desc=False)
         plan = planned()
         await record(journal, plan)
 

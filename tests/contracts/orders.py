@@ -8,18 +8,11 @@ import msgspec
 import pytest
 from contracts.journal import NOW, arrival, key, listed, owed, planned, record, stats
 
-from journal import (
-    AccountBalance,
-    KeptOrder,
-    Order,
-    OrderState,
-    Placed,
-    Planned,
-    WantedOrders,
-)
-from journal.commit import Unfit
-from journal.event import Event, OrderExpired, Price
-from journal.order import GRACE, RegisteredBy, lasting, provided
+from core.errors import InvalidRow
+from core.event import Event, OrderExpired, Price
+from core.order import GRACE, Order, OrderState, RegisteredBy, lasting, provided
+from journal.reads import OrderFilter
+from journal.records import AccountBalance, Placed, Planned, StoredOrder
 
 serial = itertools.count(1)
 NUMBER, OTHER = "+18503814729", "+18503814730"
@@ -161,7 +154,7 @@ class OrderContract:
 
         assert placed == Placed(order=told, new=True, conflicts=())
         journal = await store.start(now=NOW + 1)
-        assert await journal.order(told.id) == KeptOrder(order=told, events=())
+        assert await journal.order(told.id) == StoredOrder(order=told, events=())
         assert await journal.open_orders(since=NOW) == [told]
         assert await journal.order("nobody") is None
 
@@ -174,7 +167,7 @@ class OrderContract:
         again = await journal.place(order(reference="signup-1", expires_at=END + 5), None)
 
         assert again == Placed(order=first, new=False, conflicts=())
-        assert len((await journal.orders(WantedOrders(), **WHOLE)).items) == 1
+        assert len((await journal.orders(OrderFilter(), **WHOLE)).items) == 1
 
     async def test_fifty_at_once_are_one(self, journal):
         placed = await asyncio.gather(*(journal.place(order(), None) for _ in range(50)))
@@ -479,7 +472,7 @@ class OrderContract:
         writing = [journal.place(told, None) for told in (order(), unfit)]
         good, bad = await asyncio.gather(*writing, return_exceptions=True)
 
-        assert (good.new, type(bad)) == (True, Unfit)
+        assert (good.new, type(bad)) == (True, InvalidRow)
 
     # --- what the provider says ---------------------------------------------------------------
 
@@ -624,7 +617,7 @@ class OrderContract:
         again = await record(journal, msgspec.structs.replace(plan, tells=listed_order()))
 
         journal = await store.start(now=NOW + 1)
-        page = await journal.orders(WantedOrders(), **WHOLE)
+        page = await journal.orders(OrderFilter(), **WHOLE)
         assert [kept for _, kept in page.items] == [tells] == list(recorded.orders)
         assert (again.new, again.orders) == ((False,), ())
         assert await events(journal, tells) == [plan.event.id]
@@ -728,7 +721,7 @@ class OrderContract:
             {"request_id": ("5", "7")},
             {"request_id": ("5",), "source": ("mine",)},
         ):
-            page = await journal.orders(WantedOrders(**wanted), **WHOLE)
+            page = await journal.orders(OrderFilter(**wanted), **WHOLE)
             assert [found.id for _, found in page.items] == [mine.id], wanted
 
     async def test_orders_are_listed_page_by_page(self, journal):
@@ -740,7 +733,7 @@ class OrderContract:
         for desc in (False, True):
             after, more = None, True
             while more:
-                page = await journal.orders(WantedOrders(), after=after, limit=2, desc=desc)
+                page = await journal.orders(OrderFilter(), after=after, limit=2, desc=desc)
                 found += [one.id for _, one in page.items]
                 after, more = page.next_seq, page.has_more
 
@@ -765,7 +758,7 @@ class OrderContract:
 
         journal = await store.start(now=NOW + 10)
 
-        page = await journal.orders(WantedOrders(), **WHOLE)
+        page = await journal.orders(OrderFilter(), **WHOLE)
         again = await journal.place(order(), None)
         ways = {
             "page": [found.received_at for _, found in page.items],

@@ -7,7 +7,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from journal.quantity import Duration
+from core.units import Duration
 from sinks.sink import Failed, Outgoing, Receipt, Refused
 
 #: Nothing here takes longer, unless it hangs.

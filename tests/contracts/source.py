@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.event import Event
+from core.event import Event
+from receiver.callback import Callback, Malformed, Number
 from receiver.decode import decode
-from receiver.source import Callback, Malformed, Number
 
 NOW = datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
 CALLBACKS = Path(__file__).parents[1] / "callbacks"

@@ -7,7 +7,7 @@ import pytest
 from contracts.journal import NOW, arrival, planned, record
 from contracts.orders import order, sms
 
-from journal import Wanted
+from journal.reads import EventFilter
 
 #: Digests of the filters of these tests; to a journal they are only names.
 GROWTH, REST, CODES = "growth", "rest", "codes"
@@ -34,7 +34,7 @@ async def visible(journal, shown_to=GROWTH, *, desc=False, limit=2, **wanted):
     found, after = [], None
     while True:
         page = await journal.visible_events(
-            shown_to, Wanted(**wanted), after=after, limit=limit, desc=desc
+            shown_to, EventFilter(**wanted), after=after, limit=limit, desc=desc
         )
         if page is None:
             return None
@@ -65,7 +65,7 @@ class VisibleContract:
 
         found = await visible(journal, limit=limit)
         newest_first = await visible(journal, limit=limit, desc=True)
-        last = await journal.visible_events(GROWTH, Wanted(), after=9, limit=1, desc=False)
+        last = await journal.visible_events(GROWTH, EventFilter(), after=9, limit=1, desc=False)
 
         assert found == ids(*mine)
         assert newest_first == ids(*reversed(mine))
@@ -73,9 +73,11 @@ class VisibleContract:
 
     async def test_page_of_hidden_events_stays_at_its_place(self, journal):
         await record(journal, planned())
-        first = await journal.visible_events(GROWTH, Wanted(), after=None, limit=1, desc=False)
+        first = await journal.visible_events(GROWTH, EventFilter(), after=None, limit=1, desc=False)
         await record(journal, planned(), planned())
-        second = await journal.visible_events(GROWTH, Wanted(), after=None, limit=1, desc=False)
+        second = await journal.visible_events(
+            GROWTH, EventFilter(), after=None, limit=1, desc=False
+        )
 
         assert (first.items, first.next_seq, first.has_more) == ((), 0, False)
         assert second == first

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from server.cli import smshook
+from server.cli.main import smshook
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])

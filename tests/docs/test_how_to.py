@@ -11,9 +11,9 @@ from endpoint import endpoint, reply
 from msgspec.structs import replace
 from pages import ENVIRONMENT, REST, blocks
 
-from journal.quantity import Secret
-from server.config import load
-from sinks.http import Http
+from core.secret import Secret
+from server.config.load import load
+from sinks.http.sink import Http
 from sinks.sink import Failed
 
 #: Page and block -> the API, and its answer's status.

@@ -9,8 +9,8 @@ import live
 import pytest
 from pages import DOCS, blocks
 
-from journal.order import GRACE, REMEMBERED
-from journal.sqlite_orders import LOOKED_THROUGH, SHOWN
+from core.order import GRACE, REMEMBERED
+from journal.sqlite.orders import LOOKED_THROUGH, SHOWN
 
 CONFIG = live.CONFIG.replace("smsactivate: {provider: sms_activate", "herosms: {provider: herosms")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

@@ -11,13 +11,14 @@ from click.testing import CliRunner
 from endpoint import endpoint
 from pages import DOCS, ENVIRONMENT, REST, WHSEC, blocks
 
-from journal.quantity import Secret
+from core.secret import Secret
+from receiver.callback import Callback
 from receiver.decode import decode
-from receiver.providers import PROVIDERS, TellABot
-from receiver.source import Callback
-from server.cli import smshook
-from server.config import load
-from sinks.http import Http
+from receiver.providers import PROVIDERS
+from receiver.providers.tellabot.callbacks import TellABot
+from server.cli.main import smshook
+from server.config.load import load
+from sinks.http.sink import Http
 from sinks.sink import Outgoing
 
 PAGES = [
@@ -159,4 +160,7 @@ def test_the_provider_that_is_shown_being_added_is_the_one_that_is_there():
         source = (DOCS.parent / name).read_text()
         hunks = ["\n".join(re.findall(r"(?m)^\+(.*)$", hunk)) for hunk in changes.split("@@\n")]
         assert [hunk for hunk in hunks if hunk not in source] == []
-    assert files[::2] == ["receiver/providers/sms_activate.py", "receiver/providers/__init__.py"]
+    assert files[::2] == [
+        "receiver/providers/sms_activate/callbacks.py",
+        "receiver/providers/__init__.py",
+    ]

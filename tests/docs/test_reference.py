@@ -10,11 +10,12 @@ import click
 import msgspec
 import pytest
 
-from journal.event import Data, Event
-from journal.quantity import Duration, Secret
+from core.event import Data, Event
+from core.secret import Secret
+from core.units import Duration
 from receiver.providers import PROVIDERS
-from server.cli import smshook
-from server.config import CHOICES
+from server.cli.main import smshook
+from server.config.load import CHOICES
 from sinks import SINKS
 from sinks.sink import Sink
 

@@ -14,10 +14,10 @@ import signal
 import sys
 from pathlib import Path
 
-from journal.event import State
-from journal.sqlite_outbox import Settle
-from journal.sqlite_write import BatchWriter, _Batch
-from server.cli import main
+from core.delivery import State
+from journal.sqlite.batch import BatchWriter, _Batch
+from journal.writes import Settle
+from server.cli.main import main
 from sinks.attempt import Attempts
 from sinks.worker import Worker
 

@@ -16,11 +16,11 @@ import msgspec
 from answers import recorded as answers
 from callbacks import recorded as callbacks
 
-from journal.quantity import from_written
+from core.units import from_written
+from receiver.callback import Callback
 from receiver.decode import decode
 from receiver.providers import PROVIDERS
-from receiver.source import Callback
-from server.identity import Identity
+from server.runtime.identity import Identity
 
 SECRET = "the secret of the recorded keys, 0123456789abcdef"
 BY_TAG = {provider.__struct_config__.tag: provider for provider in PROVIDERS}

@@ -8,8 +8,9 @@ import pytest
 import uvloop
 from sqlite_utils import Database
 
+from core.errors import Broken, InvalidRow, Unavailable
 from journal import commit
-from journal.commit import Broken, GroupCommit, Unavailable, Unfit
+from journal.commit import GroupCommit
 
 #: Nothing here takes longer, unless it hangs.
 SOON = 10
@@ -39,7 +40,7 @@ class Disk:
             if self.failures:
                 raise self.failures.pop(0)
             if self.unfit & set(ops):
-                raise Unfit("unfit")
+                raise InvalidRow("unfit")
             self.stored += ops
             return [f"{op} stored" for op in ops]
         finally:
@@ -399,7 +400,10 @@ async def test_an_unfit_row_does_not_take_its_neighbours(commits, disk):
     answers = await all_of(*(commits.submit(op) for op in range(200)))
 
     bad = {place: answer for place, answer in enumerate(answers) if not isinstance(answer, str)}
-    assert {place: type(answer) for place, answer in bad.items()} == {7: Unfit, 100: Unfit}
+    assert {place: type(answer) for place, answer in bad.items()} == {
+        7: InvalidRow,
+        100: InvalidRow,
+    }
     assert disk.stored == [op for op in range(200) if op not in disk.unfit]
     # Mutant: one commit for each of the two hundred.
     assert len(disk.batches) < 40
@@ -459,7 +463,7 @@ async def test_a_broken_disk_answers_all_and_is_never_written_again(commits, dis
 
 async def test_what_breaks_among_the_unfit_breaks_there(commits, disk, broken):
     """Mutant: going on with the other half."""
-    disk.failures = [Unfit("unfit"), Broken("SQLITE_CORRUPT")]
+    disk.failures = [InvalidRow("unfit"), Broken("SQLITE_CORRUPT")]
 
     answers = await all_of(*(commits.submit(op) for op in "abcd"))
 

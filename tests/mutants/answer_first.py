@@ -2,9 +2,9 @@
 
 import asyncio
 
-from journal import Recorded
-from journal.sqlite import SQLiteJournal
-from server.cli import main
+from journal.records import Recorded
+from journal.sqlite.journal import SQLiteJournal
+from server.cli.main import main
 
 record = SQLiteJournal.record
 

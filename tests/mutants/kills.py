@@ -4,13 +4,13 @@ import gzip
 import sys
 from contextlib import asynccontextmanager
 
-from journal import sqlite_open
-from server.cli import main
-from sinks import file
+from journal.sqlite import schema
+from server.cli.main import main
+from sinks.file import sink
 from sinks.sink import Receipt
 from sinks.worker import Worker
 
-initialize, release_taken = Worker.__init__, sqlite_open._release_taken
+initialize, release_taken = Worker.__init__, schema._release_taken
 
 
 def without_order(self, *args, **named):
@@ -22,7 +22,7 @@ def without_order(self, *args, **named):
 @asynccontextmanager
 async def confirm_first(self):
     """A file sink that confirms a delivery before its line is written."""
-    async with file.appending(self.path, self.rotate) as append:
+    async with sink.appending(self.path, self.rotate) as append:
 
         async def send(outgoing):
             append(outgoing.body + b"\n").add_done_callback(lambda done: done.exception())
@@ -53,9 +53,9 @@ def release_all(conn, now):
 
 MUTANTS = {
     "without_order": (Worker, "__init__", without_order),
-    "confirm_first": (file.File, "open", confirm_first),
-    "compress_in_place": (file._File, "_compress_newest", compress_in_place),
-    "release_all": (sqlite_open, "_release_taken", release_all),
+    "confirm_first": (sink.File, "open", confirm_first),
+    "compress_in_place": (sink._File, "_compress_newest", compress_in_place),
+    "release_all": (schema, "_release_taken", release_all),
 }
 setattr(*MUTANTS[sys.argv.pop(1)])
 main()

@@ -14,7 +14,7 @@ import roots
 import typed
 import yaml
 
-from server.config import load
+from server.config.load import load
 
 ROOT = Path(__file__).parents[2]
 CONTAINER = (ROOT / "docs/how-to/run-in-a-container.md").read_text()

@@ -297,7 +297,7 @@ TRUSTING = """
 import sys, certifi
 authority = sys.argv.pop(1)
 certifi.where = lambda: authority
-from server.cli import main
+from server.cli.main import main
 main()
 """
 

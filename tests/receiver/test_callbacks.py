@@ -7,10 +7,11 @@ import msgspec
 import pytest
 from callbacks.recorded import RECORDED, Recorded
 
-from journal.quantity import from_written
+from core.units import from_written
+from receiver.callback import Callback, Happening
 from receiver.decode import decode
 from receiver.providers import PROVIDERS
-from receiver.source import Callback, Happening, Source
+from receiver.source import Source
 
 BY_TAG = {provider.__struct_config__.tag: provider for provider in PROVIDERS}
 AFTERNOON = datetime(2026, 11, 21, 18, 42, 37, tzinfo=UTC)

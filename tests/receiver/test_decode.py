@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from regex_steps import lines_run
 
+from receiver.callback import Malformed, Number
 from receiver.decode import decode
-from receiver.source import Malformed, Number
 
 ANY = frozenset({"form", "multipart", "json"})
 JSON = frozenset({"json"})

@@ -9,17 +9,19 @@ from datetime import UTC, datetime
 import live
 import pytest
 
-from journal.quantity import Rate, Secret
-from journal.sqlite import SQLiteJournal
-from receiver.door import BODY_DEADLINE, Door, Gate
-from receiver.proof import Peers
+from core.secret import Secret
+from core.units import Rate
+from journal.sqlite.journal import SQLiteJournal
+from receiver.addresses import Peers
+from receiver.door import BODY_DEADLINE, Door
 from receiver.providers.generic import Generic
-from receiver.providers.sms_activate import SmsActivate
-from receiver.providers.tellabot import TellABot
-from receiver.signed import HeaderSecret, Hmac
-from receiver.source import Answer
-from server.identity import Identity
-from server.pipeline import MOST_WAITING, Pipeline
+from receiver.providers.sms_activate.callbacks import SmsActivate
+from receiver.providers.tellabot.callbacks import TellABot
+from receiver.signatures import HeaderSecret, Hmac
+from receiver.source import Reply
+from receiver.source_state import SourceState
+from server.runtime.accept import MOST_WAITING, Pipeline
+from server.runtime.identity import Identity
 
 TOKEN = b"a-token-of-sixteen-or-more"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -84,7 +86,7 @@ SOURCES = {
     "dialect": SmsActivate(tokens=(Secret(TOKEN.decode()),)),
     "plain": Generic(
         tokens=(Secret(TOKEN.decode()),),
-        answer=Answer(content_type="text/plain; charset=utf-8", body="OK \u2713"),
+        answer=Reply(content_type="text/plain; charset=utf-8", body="OK \u2713"),
     ),
     "secret": Generic(
         tokens=(Secret(TOKEN.decode()),),
@@ -104,7 +106,7 @@ async def journal(tmp_path):
 
 @pytest.fixture
 def gates():
-    return [Gate(name, source, lambda: 0.0) for name, source in SOURCES.items()]
+    return [SourceState(name, source, lambda: 0.0) for name, source in SOURCES.items()]
 
 
 @pytest.fixture
@@ -361,7 +363,7 @@ async def test_a_fault_behind_the_door_costs_no_bytes_either(door, journal, monk
     def fault(*_args):
         raise RecursionError
 
-    monkeypatch.setattr("server.pipeline.plan", fault)
+    monkeypatch.setattr("server.runtime.accept.plan", fault)
 
     answer = await ask(door, url(), body=sms())
 

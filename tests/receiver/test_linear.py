@@ -14,25 +14,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from regex_steps import lines_run, steps
 
-from receiver.answers import lenient
-from receiver.asking import MOST_TOGETHER
-from receiver.polling import Found, Known
+from receiver.polling.answers import lenient
+from receiver.polling.questions import FoundMessage, Known
+from receiver.polling.rows import MOST_TOGETHER
 
 NOW = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
 SINCE = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
 #: Whose patterns meet what a provider answers.
 MODULES = (
-    "receiver.answers",
+    "receiver.polling.answers",
     "receiver.decode",
-    "receiver.numbers",
-    "receiver.proof",
-    "receiver.reading",
-    "receiver.signed",
-    "receiver.times",
-    "receiver.providers.sms_activate_poll",
-    "receiver.providers.sms_activate_words",
-    "receiver.providers.smspins_poll",
-    "receiver.providers.tellabot_poll",
+    "receiver.fields.numbers",
+    "receiver.addresses",
+    "receiver.fields.reader",
+    "receiver.signatures",
+    "receiver.fields.times",
+    "receiver.providers.sms_activate.poll",
+    "receiver.providers.sms_activate.answers",
+    "receiver.providers.smspins.poll",
+    "receiver.providers.tellabot.poll",
 )
 METHODS = ("search", "match", "fullmatch", "finditer", "sub")
 #: Repeated, these are what patterns that backtrack trip over.
@@ -146,7 +146,7 @@ def found(provider, answers, *known):
         except StopIteration:
             return came
         sent = None
-        if isinstance(step, Found):
+        if isinstance(step, FoundMessage):
             came.append(step)
         elif hasattr(step, "read"):
             sent = step.read(answer(step))

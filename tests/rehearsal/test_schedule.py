@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rehearsal import SIMULATED, schedule
+from rehearsal import SIMULATED
+from rehearsal.providers import schedule
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rehearsing import KEY, Desk, running, running_all
 
 from rehearsal import SIMULATED
 from rehearsal.account import Fault
-from rehearsal.page import POLICY
+from rehearsal.web.page import POLICY
 
 TELLABOT = {"user": "test", "api_key": KEY}
 #: Of each provider a command that reads JSON, with the right key and without.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from journal.path import MISSING
+from core.paths import MISSING
 from routes.explain import Finding, explain
 from routes.match import compile_filter, compile_when
 from routes.table import Route, compile_table

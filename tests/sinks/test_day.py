@@ -10,10 +10,10 @@ from contracts.journal import NOW
 from virtual import VirtualLoop
 from worlds import World
 
-from journal.clock import WallClock
-from journal.event import State
-from journal.quantity import Duration, Rate
-from server.clock_jumps import ClockJumps
+from core.clock import WallClock
+from core.delivery import State
+from core.units import Duration, Rate
+from server.runtime.clock_jumps import ClockJumps, watch_clock
 from sinks.attempt import Clock, real_clock
 from sinks.retry import Retry
 from sinks.sink import Failed, PauseAfter, Receipt, Sink
@@ -283,7 +283,7 @@ class Jumping(Day):
 
     def watched(self, *workers):
         ClockJumps(self.wall, self.journal, workers)
-        self.tasks.append(asyncio.create_task(self.wall.watch()))
+        self.tasks.append(asyncio.create_task(watch_clock(self.wall)))
 
 
 @pytest.fixture

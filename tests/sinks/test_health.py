@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from journal.quantity import Duration
-from sinks.health import Health, Pause
+from core.units import Duration
+from sinks.health import Pause, SinkHealth
 from sinks.sink import PauseAfter
 
 
@@ -23,14 +23,14 @@ def hands():
 
 
 def test_sink_without_an_outage_is_not_probed(hands):
-    health = Health(hands, None)
+    health = SinkHealth(hands, None)
 
     assert (health.takes_probe(None), health.is_failing) == (False, False)
 
 
 def test_outage_is_probed_for_its_first_minute(hands):
     """Mutants: for ever; never."""
-    health = Health(hands, None)
+    health = SinkHealth(hands, None)
 
     taken = []
     for _ in range(4):
@@ -42,7 +42,7 @@ def test_outage_is_probed_for_its_first_minute(hands):
 
 
 def test_a_sink_that_asked_for_quiet_is_not_probed(hands):
-    health = Health(hands, None)
+    health = SinkHealth(hands, None)
     health.asked_to_wait(10, everything=False)
 
     quiet = health.takes_probe(hands.at)
@@ -53,7 +53,7 @@ def test_a_sink_that_asked_for_quiet_is_not_probed(hands):
 
 def test_a_shorter_wish_does_not_end_a_longer_one(hands):
     """Mutant: the last answer of several wins."""
-    health = Health(hands, None)
+    health = SinkHealth(hands, None)
     health.asked_to_wait(30, everything=True)
     health.asked_to_wait(1, everything=True)
 
@@ -63,7 +63,7 @@ def test_a_shorter_wish_does_not_end_a_longer_one(hands):
 
 
 def test_it_is_up_for_a_pause_when_nothing_succeeded_for_so_long(hands):
-    health = Health(hands, PauseAfter(failing_for=Duration(3600)))
+    health = SinkHealth(hands, PauseAfter(failing_for=Duration(3600)))
     health.failed()
 
     hands.at += 3599
@@ -76,14 +76,14 @@ def test_it_is_up_for_a_pause_when_nothing_succeeded_for_so_long(hands):
 
 
 def test_it_is_up_for_a_pause_also_where_it_failed_before_the_start(hands):
-    health = Health(hands, PauseAfter(failing_for=Duration(3600)), failing_for=7200.0)
+    health = SinkHealth(hands, PauseAfter(failing_for=Duration(3600)), failing_for=7200.0)
 
     assert health.is_up_for_pause
 
 
 def test_a_sink_that_paused_itself_is_probed_as_often_as_it_says(hands):
     every = PauseAfter(failing_for=Duration(1), probe_every=Duration(60))
-    health = Health(hands, every, paused=Pause.FAILING, failing_for=math.inf)
+    health = SinkHealth(hands, every, paused=Pause.FAILING, failing_for=math.inf)
 
     taken = []
     for _ in range(5):
@@ -95,7 +95,7 @@ def test_a_sink_that_paused_itself_is_probed_as_often_as_it_says(hands):
 
 def test_what_the_operator_paused_is_not_probed(hands):
     every = PauseAfter(failing_for=Duration(1))
-    health = Health(hands, every, paused=Pause.OPERATOR, failing_for=9.0)
+    health = SinkHealth(hands, every, paused=Pause.OPERATOR, failing_for=9.0)
 
     assert health.takes_probe(hands.at) is False
 

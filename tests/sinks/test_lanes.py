@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from journal.event import Delivery
+from core.delivery import Delivery
 from sinks.lanes import Lanes, Taken
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from virtual import VirtualLoop
 from worlds import World
 
-from journal.quantity import Duration, Rate
+from core.units import Duration, Rate
 from sinks.attempt import Clock
 from sinks.retry import Retry
 from sinks.sink import Failed, Receipt, Sink

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.quantity import Duration, from_written
+from core.units import Duration, from_written
 from sinks.retry import Retry
 
 

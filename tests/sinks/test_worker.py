@@ -10,11 +10,11 @@ import structlog
 from contracts.journal import NOW, stats
 from worlds import SOON, Destination, Watched, World, is_idle, until
 
-from journal import KeptDelivery
-from journal.clock import WallClock
-from journal.commit import Broken, Unavailable
-from journal.event import Attempt, State
-from journal.quantity import Duration, Rate
+from core.clock import WallClock
+from core.delivery import Attempt, State
+from core.errors import Broken, Unavailable
+from core.units import Duration, Rate
+from journal.records import StoredDelivery
 from sinks import health
 from sinks import worker as module
 from sinks.attempt import Clock, real_clock
@@ -54,7 +54,7 @@ async def test_what_was_just_committed_is_sent_without_asking_the_journal(world)
     assert destination.arrived == [event_id]
     assert destination.attempts == [1]
     assert set(journal.asked) == {"settle"}
-    assert (await world.delivery(event_id)) == KeptDelivery(
+    assert (await world.delivery(event_id)) == StoredDelivery(
         id=1,
         event_id=event_id,
         sink="log",

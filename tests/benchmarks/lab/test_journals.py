@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from benchmarks.lab import journals
-from journal import Wanted
-from journal.event import State
-from journal.sqlite import SQLiteJournal
+from core.delivery import State
+from journal.reads import EventFilter
+from journal.sqlite.journal import SQLiteJournal
+from receiver.callback import Callback
 from receiver.decode import decode
-from receiver.providers.tellabot import TellABot
-from receiver.source import Callback
+from receiver.providers.tellabot.callbacks import TellABot
 
 EVENTS = 300
 
@@ -46,7 +46,7 @@ async def test_counters_of_the_product_match_the_filled_rows(journal):
 
 async def test_filled_event_is_what_the_product_makes_of_its_callback(journal):
     """Mutant: a template that was made once and forgets a field that events have since got."""
-    page = await journal.events(Wanted(), after=120, limit=1, desc=False)
+    page = await journal.events(EventFilter(), after=120, limit=1, desc=False)
     event = msgspec.json.decode(page.items[0][1])
 
     came = await journal.callback(event["id"])
@@ -63,7 +63,7 @@ async def test_filled_event_is_what_the_product_makes_of_its_callback(journal):
 
 async def test_filled_event_is_found_by_its_request(journal):
     request = str(journals.FIRST_REQUEST + 42)
-    page = await journal.events(Wanted(request_id=(request,)), after=None, limit=9, desc=False)
+    page = await journal.events(EventFilter(request_id=(request,)), after=None, limit=9, desc=False)
 
     [(seq, body)] = page.items
     kept = await journal.event(msgspec.json.decode(body)["id"])

@@ -14,9 +14,9 @@ import pytest
 from benchmarks.lab import openloop
 from benchmarks.lab.percentiles import percentile
 from benchmarks.lab.processes import Failed
+from receiver.callback import Callback
 from receiver.decode import decode
-from receiver.providers.tellabot import TellABot
-from receiver.source import Callback
+from receiver.providers.tellabot.callbacks import TellABot
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 LAST = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"

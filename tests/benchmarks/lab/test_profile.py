@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from benchmarks.lab import profile as profiles
 from benchmarks.lab.profile import STAGES, Frame, ProfileFailed, Sample, Usage
 
+ROOT = Path(__file__).parents[3]
 DOOR = Frame("Door.__call__", "receiver/door.py")
 WORKER = Frame("Worker._send_all", "sinks/worker.py")
 SQLITE = Frame("sqlite3_step", "libsqlite3.so.0")
@@ -181,20 +182,29 @@ def inside(*more):
         (inside(), "door"),
         (inside("Door._body (receiver/door.py:99)", "timeout (asyncio/timeouts.py:9)"), "door"),
         (inside("decode (receiver/decode.py:40)", "_form (receiver/decode.py:74)"), "decode"),
-        (inside("TellABot.normalize (receiver/providers/tellabot.py:5)"), "normalize"),
-        (inside("Pipeline.accept (server/pipeline.py:94)"), "plan"),
-        (inside("Pipeline._draft (server/pipeline.py:238)"), "encode"),
-        (inside("Pipeline._draft (server/pipeline.py:238)", "plan (routes/table.py:3)"), "plan"),
-        (inside("Identity._hash (server/identity.py:91)", "digest (hmac.py:198)"), "keys and ids"),
-        (inside("Pipeline._say (server/pipeline.py:291)", "meth (structlog/_native.py:1)"), "log"),
+        (inside("TellABot.normalize (receiver/providers/tellabot/callbacks.py:5)"), "normalize"),
+        (inside("Pipeline.accept (server/runtime/accept.py:94)"), "plan"),
+        (inside("Pipeline._draft (server/runtime/accept.py:238)"), "encode"),
+        (
+            inside("Pipeline._draft (server/runtime/accept.py:238)", "plan (routes/table.py:3)"),
+            "plan",
+        ),
+        (
+            inside("Identity._hash (server/runtime/identity.py:91)", "digest (hmac.py:198)"),
+            "keys and ids",
+        ),
+        (
+            inside("Pipeline._say (server/runtime/accept.py:291)", "meth (structlog/_native.py:1)"),
+            "log",
+        ),
         (inside("GroupCommit.submit (journal/commit.py:80)"), "journal, event loop"),
         (
-            inside("Door._respond (receiver/door.py:2)", "_Line.write (receiver/protocol.py:69)"),
+            inside("Door._respond (receiver/door.py:2)", "_Line.write (httpd/protocol.py:69)"),
             "socket and protocol",
         ),
         (sample(*LOOP, Frame("Worker._settle", "sinks/worker.py")), "settle"),
         (sample(*LOOP, Frame("Worker._send_all", "sinks/worker.py")), "worker"),
-        (sample(*LOOP, Frame("_Way._answer", "sinks/outbound.py")), "outbound HTTP"),
+        (sample(*LOOP, Frame("_Way._answer", "sinks/http/client.py")), "outbound HTTP"),
         (sample(Frame("0x7fba68e61b27", "pyreqwest/_pyreqwest.so")), "outbound HTTP"),
         (sample(Frame("main", "elsewhere.py")), "other"),
         (sample(), "other"),
@@ -205,7 +215,9 @@ def test_innermost_frame_of_a_stage_decides(stack, stage):
 
 
 def test_garbage_collection_is_a_stage_of_its_own():
-    in_the_loop = inside("links (receiver/texts.py:32)", "gc_collect_main (libpython3.11.so.1.0)")
+    in_the_loop = inside(
+        "links (receiver/fields/text.py:32)", "gc_collect_main (libpython3.11.so.1.0)"
+    )
     in_the_thread = sample(Frame("gc_collect_main", "libpython3.11.so.1.0"), name="journal_0")
 
     assert profiles.stage_of(in_the_loop) == "garbage collection"
@@ -221,7 +233,7 @@ def test_garbage_collection_is_a_stage_of_its_own():
     ],
 )
 def test_time_of_a_named_thread_is_its_own(name, stage):
-    stack = (Frame("BatchWriter.write", "journal/sqlite_write.py"),)
+    stack = (Frame("BatchWriter.write", "journal/sqlite/batch.py"),)
 
     assert profiles.stage_of(sample(*stack, name=name)) == stage
 
@@ -247,7 +259,7 @@ def test_every_sample_belongs_to_a_known_stage(frames, name, seen):
 def test_output_of_the_profiler_is_parsed():
     raw = (
         "thread (12614): MainThread;<module> (smshook:6);links.<locals>.<genexpr>"
-        " (receiver/texts.py:32);write (libc.so.6) 20\n"
+        " (receiver/fields/text.py:32);write (libc.so.6) 20\n"
         "thread (12628);0x7fba68e61b27 (pyreqwest/_p.cpython-311-x86_64-linux-gnu.so) 3\n"
         "thread (12622): journal_0 1\n"
     )
@@ -258,7 +270,7 @@ def test_output_of_the_profiler_is_parsed():
             "MainThread",
             (
                 Frame("<module>", "smshook"),
-                Frame("links.<locals>.<genexpr>", "receiver/texts.py"),
+                Frame("links.<locals>.<genexpr>", "receiver/fields/text.py"),
                 Frame("write", "libc.so.6"),
             ),
             20,
@@ -287,3 +299,11 @@ def test_waiting_is_seen_below_frames_without_a_name():
 
     assert [profiles.waits(one) for one in (lock, disk, work)] == [True, True, False]
     assert [profiles.waits_for_disk(one) for one in (lock, disk, work)] == [False, True, False]
+
+
+def test_rules_name_files_of_the_product_that_exist():
+    """Mutant: a module moved, so that its time counts as `other`."""
+    ours = [rule.file for rule in profiles._RULES if (ROOT / rule.file.split("/")[0]).is_dir()]
+
+    assert len(ours) > 15
+    assert [file for file in ours if file and not (ROOT / file).exists()] == []

@@ -12,25 +12,28 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from journal import WantedDeliveries
-from journal.book import Book
-from journal.event import State
-from journal.quantity import Secret
-from journal.sqlite import SQLiteJournal
-from receiver.door import Door, Gate
-from receiver.proof import Peers
-from receiver.providers import HeroSms, TellABot
+from core.delivery import State
+from core.secret import Secret
+from journal.order_book import OrderBook
+from journal.reads import DeliveryFilter
+from journal.sqlite.journal import SQLiteJournal
+from receiver.addresses import Peers
+from receiver.door import Door
+from receiver.providers.sms_activate.profiles import HeroSms
+from receiver.providers.tellabot.callbacks import TellABot
+from receiver.source_state import SourceState
 from routes.table import Route, compile_table
-from server.api import create_api, create_health, key_filters
-from server.backfilling import Backfilling
-from server.balances import Balances
-from server.config import Api, ApiKey, Config, Server
-from server.identity import Identity
-from server.orders import Orders
-from server.pipeline import Pipeline
-from server.watching import Watching
+from server.api.app import create_api, create_health
+from server.api.auth import key_filters
+from server.config.options import Api, ApiKey, Config, Server
+from server.runtime.accept import Pipeline
+from server.runtime.backfill import Backfilling
+from server.runtime.balances import Balances
+from server.runtime.identity import Identity
+from server.runtime.orders import Orders
+from server.runtime.silence import Watching
 from sinks.attempt import Clock
-from sinks.file import File
+from sinks.file.sink import File
 from sinks.sink import Failed
 from sinks.worker import Worker
 
@@ -64,8 +67,10 @@ class Service:
         self.now, self.is_ready, self.sent = BEGIN, True, 0
         clock = Clock(now=lambda: self.now, ticks=lambda: self.now, chance=lambda: 0.0)
         self.workers = {n: Worker(n, s, journal, clock) for n, s in config.sinks.items()}
-        self.gates = [Gate(n, source, lambda: self.now) for n, source in config.sources.items()]
-        book = Book()
+        self.gates = [
+            SourceState(n, source, lambda: self.now) for n, source in config.sources.items()
+        ]
+        book = OrderBook()
         self.pipeline = Pipeline(
             gates=self.gates,
             routes=compile_table(config.routes),
@@ -176,7 +181,7 @@ class Service:
 
     async def settled(self, send, sink="log"):
         """What that sink is being sent is sent by `send`; when it is written down."""
-        sending = WantedDeliveries(sink=(sink,), state=(State.SENDING,))
+        sending = DeliveryFilter(sink=(sink,), state=(State.SENDING,))
 
         async def is_settled():
             return not (await self._deliveries(sending)).items

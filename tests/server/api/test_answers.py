@@ -4,7 +4,7 @@ import sqlite3
 import pytest
 import structlog
 
-from server.api import create_health
+from server.api.app import create_health
 
 
 @pytest.fixture(params=["public", "admin"])

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from server.api.listing import Cursors
+from server.api.paging import Cursors
 
 
 async def pages(service, name, **params):

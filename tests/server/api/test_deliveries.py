@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from journal.event import Attempt, State
-from journal.quantity import Duration, Rate
+from core.delivery import Attempt, State
+from core.units import Duration, Rate
 from routes.table import Route
-from sinks.file import File
+from sinks.file.sink import File
 from sinks.sink import Failed, Receipt, Refused
 
 #: What a sink answers that repeats what it was sent.

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 
-from journal import OrderState, Wanted
-from journal.event import Price
-from journal.quantity import Secret
-from receiver.polling import Ended, Listed
-from receiver.providers import TellABot
-from server import orders as module
+from core.event import Price
+from core.order import OrderState
+from core.secret import Secret
+from journal.reads import EventFilter
+from receiver.polling.questions import Ended, ListedOrder
+from receiver.providers.tellabot.callbacks import TellABot
+from server.runtime import orders as module
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ async def tell(service, /, id_, **order):
 
 async def expired(service):
     page = await service.journal.events(
-        Wanted(type=("order.expired",)), after=None, limit=1000, desc=False
+        EventFilter(type=("order.expired",)), after=None, limit=1000, desc=False
     )
     return [json.loads(body)["subject"] for _, body in page.items]
 
@@ -213,7 +214,7 @@ async def test_list_that_says_the_same_writes_nothing(service):
         return place(*arguments, **named)
 
     service.journal.place = counted
-    listed = Listed(kind="request_id", name="1", number="+18503814729", service="Google")
+    listed = ListedOrder(kind="request_id", name="1", number="+18503814729", service="Google")
     for _ in range(3):
         service.now += 60
         await service.orders.listed(service.gates[0], listed)
@@ -230,7 +231,7 @@ async def test_price_of_a_list_is_in_the_currency_of_its_source(run, tmp_path):
     async with run(tmp_path, sources=source) as service:
         for name, currency in (("1", None), ("2", "USD")):
             price = Price(amount="1.20", currency=currency)
-            listed = Listed(kind="request_id", name=name, price=price)
+            listed = ListedOrder(kind="request_id", name=name, price=price)
             await service.orders.listed(service.gates[0], listed)
         orders = (await service.ask("/v1/orders")).json()["data"]
 
@@ -239,7 +240,7 @@ async def test_price_of_a_list_is_in_the_currency_of_its_source(run, tmp_path):
 
 async def test_listed_order_is_not_missed_by_the_silence_watch(service):
     """Nobody registered it. Mutant: a source is silent because of it."""
-    await service.orders.listed(service.gates[0], Listed(kind="request_id", name="1"))
+    await service.orders.listed(service.gates[0], ListedOrder(kind="request_id", name="1"))
     service.now += 3600
     alone = service.orders.waiting_since("tellabot")
     await tell(service, "2")
@@ -309,7 +310,7 @@ async def test_an_order_whose_source_is_gone_expires_all_the_same(run, tmp_path)
         await service.orders.load()
         assert await service.orders.end_due()
 
-        page = await service.journal.events(Wanted(), after=None, limit=9, desc=False)
+        page = await service.journal.events(EventFilter(), after=None, limit=9, desc=False)
         [event] = [json.loads(body) for _, body in page.items]
         assert (event["source"], event["data"]["provider"]) == ("tellabot", "tellabot")
         assert event["data"]["service"] == {"id": "Google", "name": None, "key": "google"}

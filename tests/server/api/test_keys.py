@@ -5,15 +5,16 @@ from hashlib import sha256
 
 import pytest
 
-import server.api.keys
-from journal import Wanted, sqlite_pages
-from journal.quantity import Secret
-from server.api.keys import Keys, key_filters
-from server.api.listing import Asked
+import server.api.auth
+from core.secret import Secret
+from journal.reads import EventFilter
+from journal.sqlite import paging
+from server.api.auth import Keys, key_filters
+from server.api.paging import PageRequest
 from server.api.visible import walk
-from server.config import Api, ApiKey
+from server.config.options import Api, ApiKey
 
-ANY = Wanted()
+ANY = EventFilter()
 GROWTH = b"Bearer growth-key-0123456789"
 KEY = {"key": Secret("team-key-0123456789"), "when": {"data.labels.team": "growth"}}
 
@@ -257,7 +258,7 @@ def pages(service, *, desc, limit, wanted=ANY, **bounds):
     access = Keys(service.config.api.keys).access([(b"authorization", GROWTH)])
 
     async def rest(after):
-        asked = Asked(limit=limit, desc=desc, after=after)
+        asked = PageRequest(limit=limit, desc=desc, after=after)
         page = await walk(service.journal, access, wanted, asked, **bounds)
         found = [seq for seq, _ in page.items]
         return [found, *(await rest(page.next_seq) if page.has_more else [])]
@@ -301,11 +302,11 @@ async def test_a_page_asks_the_journal_no_further_than_it_looked_by_itself(servi
 
     Mutant: 25 looks a page, each at 50,000 events.
     """
-    monkeypatch.setattr(sqlite_pages, "WINDOW", 2)
+    monkeypatch.setattr(paging, "WINDOW", 2)
     for _ in range(5):
         await service.sms(pin="", reply="no code")
 
-    found = await pages(service, desc=False, limit=100, wanted=Wanted(code=True))
+    found = await pages(service, desc=False, limit=100, wanted=EventFilter(code=True))
 
     assert found == [[], [], []]
 
@@ -456,6 +457,6 @@ def test_keys_with_the_same_condition_share_a_filter():
 def test_filter_of_another_version_is_another(monkeypatch):
     """Its services may have other names. Mutant: an index that another version filled is used."""
     before = filter_of({"data.service.key": "google"})
-    monkeypatch.setattr(server.api.keys, "__version__", "0.0.1")
+    monkeypatch.setattr(server.api.auth, "__version__", "0.0.1")
 
     assert filter_of({"data.service.key": "google"}) != before

@@ -5,8 +5,8 @@ import sqlite3
 
 import pytest
 
-from journal.quantity import Secret
-from receiver.providers import Generic
+from core.secret import Secret
+from receiver.providers.generic import Generic
 from routes.table import Route
 
 END = "2026-09-23T14:13:20.250000Z"  # two days

@@ -7,8 +7,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from server.api.problems import Problem
-from server.api.query import any_of, instant, limit, number, once, read
+from server.api.errors import Problem
+from server.api.parameters import any_of, instant, limit, number, once, read
 
 LISTS = ["events", "deliveries", "orders", "sinks", "quarantine", "rejections", "sources", "routes"]
 CALLS = [

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from routes.table import Route
-from sinks.file import File
+from sinks.file.sink import File
 from sinks.sink import Failed, PauseAfter, Receipt, Refused
 
 IDLE = {

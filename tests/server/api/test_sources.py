@@ -3,8 +3,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from journal.quantity import Duration, Secret
-from receiver.providers import TellABot
+from core.secret import Secret
+from core.units import Duration
+from receiver.providers.tellabot.callbacks import TellABot
 
 SMS = {
     "event": "incoming_message",

@@ -1,0 +1,37 @@
+"""How often something may be done: a token bucket, kept as the time at which it is full."""
+
+from collections.abc import Callable
+
+from .units import Rate
+
+#: Seconds that are forgiven, so that who waits as long as it was told is let in.
+_ROUNDING = 1e-6
+
+
+class Bucket:
+    """As many at once as the rate's count (at least one), and as many a second on average.
+
+    `now` is a monotonic clock, in seconds.
+    """
+
+    __slots__ = ("_ahead", "_every", "_full_at", "_now")
+
+    def __init__(self, rate: Rate, now: Callable[[], float]) -> None:
+        self._now = now
+        self._every = rate.per / rate.count
+        #: How far ahead of its average a burst may run.
+        self._ahead = (max(1.0, rate.count) - 1) * self._every + _ROUNDING
+        self._full_at = now()
+
+    def wait(self) -> float:
+        """Return the seconds until one more is allowed."""
+        return max(0.0, self._full_at - self._ahead - self._now())
+
+    def take(self) -> float:
+        """0.0 where one more is allowed, else the seconds until it would be."""
+        now = self._now()
+        early = self._full_at - self._ahead - now
+        if early > 0:
+            return early
+        self._full_at = max(self._full_at, now) + self._every
+        return 0.0

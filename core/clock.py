@@ -1,0 +1,89 @@
+"""The wall clock, with its steps noticed."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+
+#: Seconds. A step that is no longer is followed without a word: clocks are corrected all the time.
+SMALLEST_JUMP = 2.0
+
+
+def boot_ticks() -> float:
+    """Return seconds that only go forward, also while the machine is asleep.
+
+    CLOCK_BOOTTIME (clock_gettime(2), Linux); where it is missing, the monotonic clock.
+    """
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+class WallClock:
+    """Seconds since the epoch that step only in `check`, where listeners are told by how much.
+
+    `now()` counts on from the last look by a clock that only goes forward. So an instant that was
+    made by adding to `now()` can be moved in the same moment in which `now()` steps, and nothing
+    expires, fires or waits because somebody set the clock. A machine that was asleep made no step.
+
+    Instants that came from outside (a date in Retry-After, an `expires`) must not be moved.
+
+    `wall` gives seconds since the epoch as the machine has them, `ticks` seconds that only go
+    forward.
+    """
+
+    def __init__(
+        self, *, wall: Callable[[], float] = time.time, ticks: Callable[[], float] = boot_ticks
+    ) -> None:
+        self._wall, self._ticks = wall, ticks
+        self._listeners: list[Callable[[float], None]] = []
+        self._ahead = wall() - ticks()
+        self._jumped = 0.0
+
+    def now(self) -> float:
+        """Return seconds since the epoch; after a step, behind it until `check` is called."""
+        return self._ahead + self._ticks()
+
+    def ticks(self) -> float:
+        """Return seconds that only go forward: for durations."""
+        return self._ticks()
+
+    def jumped(self) -> float:
+        """Return the sum of all jumps so far, in seconds.
+
+        An instant made when it was `j` is `instant + jumped() - j` by the clock of now.
+        """
+        return self._jumped
+
+    def listen(self, shifted: Callable[[float], None]) -> None:
+        """Call `shifted(by)` at each jump, after `now()` has stepped by `by` seconds.
+
+        It is called on the event loop and must not block. Stored instants that were made by
+        adding to `now()` move by `by`.
+        """
+        self._listeners.append(shifted)
+
+    def check(self) -> float:
+        """Follow the machine's clock; return the seconds by which it jumped, or 0.0."""
+        by = self._wall() - self.now()
+        self._ahead += by
+        if abs(by) <= SMALLEST_JUMP:
+            return 0.0
+        self._jumped += by
+        for shifted in self._listeners:
+            shifted(by)
+        return by
+
+
+_TO_THE_SECOND = len("2026-09-08T10:15:30")
+
+
+def rfc3339(at: float) -> str:
+    """Of seconds since the epoch: `2026-09-08T10:15:30.000000Z`."""
+    second, microsecond = divmod(round(at * 1_000_000), 1_000_000)
+    return f"{_to_the_second(second)}.{microsecond:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _to_the_second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()[:_TO_THE_SECOND]

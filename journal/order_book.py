@@ -1,0 +1,129 @@
+"""The orders that an event may belong to, in memory: looked up before it is routed."""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from core.order import (
+    REMEMBERED,
+    Order,
+    OrderState,
+    Registration,
+    chosen,
+    is_numbered,
+    is_same,
+    merged,
+)
+
+
+class OrderBook:
+    """Kept by the one process that has the journal; about 1.5 kilobytes an order.
+
+    Those that ended are kept as long as a backfill may still bring their SMS.
+    """
+
+    def __init__(self, orders: Iterable[Order] = ()) -> None:
+        self._orders: dict[str, Order] = {}
+        #: The last of each name.
+        self._named: dict[tuple[str, str, str], str] = {}
+        self._numbered: dict[tuple[str, str], tuple[str, ...]] = {}
+        #: Called with each order that is put.
+        self.noticed: Callable[[Order], None] = lambda _order: None
+        for order in orders:
+            self.put(order)
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def get(self, order_id: str) -> Order | None:
+        return self._orders.get(order_id)
+
+    def of_source(self, source: str) -> list[Order]:
+        return [order for order in self._orders.values() if order.source == source]
+
+    def waiting(self) -> list[Order]:
+        return [order for order in self._orders.values() if order.state is OrderState.WAITING]
+
+    def find(self, source: str, told: Registration) -> Order | None:
+        """The order that an event of that source belongs to."""
+        if not self._orders:
+            return None
+        ids = (self._named.get((source, *name)) for name in told.names)
+        named = [self._orders[id_] for id_ in ids if id_ is not None]
+        same = () if told.number is None else self._numbered.get((source, told.number), ())
+        numbered = [o for o in map(self._orders.__getitem__, same) if is_numbered(o, told)]
+        return chosen(named, numbered, told)
+
+    def known(self, given: Order) -> Order | None:
+        """The stored order that `given` names again."""
+        order = self.named(given.source, given.kind, given.name)
+        return order if order is not None and is_same(order, given) else None
+
+    def named(self, source: str, kind: str, name: str) -> Order | None:
+        """The newest order of that name."""
+        id_ = self._named.get((source, kind, name))
+        return None if id_ is None else self._orders[id_]
+
+    def foresee(self, given: Order, end: float | None) -> Order:
+        """Put what the journal will make of it: events that come from now on belong to it.
+
+        They are recorded after it, whichever is durable first.
+        """
+        known = self.known(given)
+        order = given if known is None else merged(known, given, end)[0]
+        self.put(order)
+        return order
+
+    def put(self, order: Order) -> None:
+        self.drop(order.id)
+        self._orders[order.id] = order
+        self._named[_name(order)] = order.id
+        if order.number is not None:
+            number = (order.source, order.number)
+            self._numbered[number] = (*self._numbered.get(number, ()), order.id)
+        self.noticed(order)
+
+    def take_back(self, foreseen: Order, before: Order | None) -> None:
+        """Undo `foresee`: the journal knows by now what became of it.
+
+        An order that was there before, and changed since, stays as it is.
+        """
+        if before is None:
+            self.drop(foreseen.id)
+        elif self._orders.get(foreseen.id) is foreseen:
+            self.put(before)
+
+    def drop(self, order_id: str) -> None:
+        order = self._orders.pop(order_id, None)
+        if order is None:
+            return
+        if self._named.get(_name(order)) == order_id:
+            del self._named[_name(order)]
+        if order.number is not None:
+            number = (order.source, order.number)
+            left = tuple(one for one in self._numbered[number] if one != order_id)
+            if left:
+                self._numbered[number] = left
+            else:
+                del self._numbered[number]
+
+    def received(self, order_id: str) -> None:
+        """What it waited for came."""
+        order = self._orders.get(order_id)
+        if order is not None and order.state in (OrderState.WAITING, OrderState.EXPIRED):
+            received = msgspec.structs.replace(order, state=OrderState.RECEIVED)
+            self._orders[order_id] = received
+
+    def forget(self, now: float) -> None:
+        """Drop what ended so long ago that nothing comes of it any more."""
+        ended = [
+            order.id
+            for order in self._orders.values()
+            if order.expires_at <= now - REMEMBERED and order.state is not OrderState.WAITING
+        ]
+        for order_id in ended:
+            self.drop(order_id)
+
+
+def _name(order: Order) -> tuple[str, str, str]:
+    return order.source, order.kind, order.name

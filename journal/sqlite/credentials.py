@@ -1,0 +1,61 @@
+"""Replaces secrets in the headers of stored callbacks, which journals of before hold in clear."""
+
+import json
+import sqlite3
+
+import msgspec
+
+from ..writes import Hidden
+
+#: Table, its growing column, and the row in `meta` that says up to where it may be in clear.
+_PARTS = (
+    ("callbacks", "id", "callbacks_in_clear"),
+    ("quarantine", "seq", "quarantine_in_clear"),
+)
+LOG = "log_in_clear"
+
+
+def hide(conn: sqlite3.Connection, hidden: Hidden, limit: int) -> bool:
+    """Look through the newest `limit` rows that may hold secrets; return whether more may.
+
+    In the transaction of the caller. Where it stopped is in the same transaction.
+    """
+    for table, column, name in _PARTS:
+        row = conn.execute("select value from meta where name = ?", (name,)).fetchone()
+        if row is not None:
+            _hide(conn, hidden, (table, column, name), int(row[0]), limit)
+            return True
+    return False
+
+
+def log_is_in_clear(conn: sqlite3.Connection) -> bool:
+    """Return whether the write-ahead log may hold pages from before."""
+    return conn.execute("select 1 from meta where name = ?", (LOG,)).fetchone() is not None
+
+
+def log_is_clean(conn: sqlite3.Connection) -> None:
+    """Note that the log was cut off. In the transaction of the caller."""
+    conn.execute("delete from meta where name = ?", (LOG,))
+
+
+def _hide(
+    conn: sqlite3.Connection, hidden: Hidden, part: tuple[str, str, str], last: int, limit: int
+) -> None:
+    table, column, name = part
+    rows = conn.execute(
+        f"select {column}, source, headers from {table} where {column} <= ?"  # noqa: S608 - our words
+        f" order by {column} desc limit ?",
+        (last, limit),
+    ).fetchall()
+    for id_, source, written in rows:
+        headers = tuple((key, value) for key, value in json.loads(written))
+        safe = hidden(source, headers)
+        if safe != headers:
+            conn.execute(
+                f"update {table} set headers = ? where {column} = ?",  # noqa: S608 - our words
+                (msgspec.json.encode(safe).decode(), id_),
+            )
+    if len(rows) < limit:
+        conn.execute("delete from meta where name = ?", (name,))
+    else:
+        conn.execute("update meta set value = ? where name = ?", (str(rows[-1][0] - 1), name))

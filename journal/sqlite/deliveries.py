@@ -1,0 +1,168 @@
+"""What is asked of SQLite about deliveries and sinks: only reading."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import fields
+
+from core.delivery import Attempt, State
+
+from ..reads import DeliveryFilter, Page
+from ..records import SinkRecord, StoredDelivery
+from .paging import Condition, Sought, any_of, page
+
+_EVENT_ID = "(select id from events where seq = deliveries.event)"
+_COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at"
+#: States that are few, as the partial indexes of each have them.
+_FEW = {
+    State.PENDING: ("state = 'pending' and attempts = 0", "state = 'pending' and attempts > 0"),
+    State.SENDING: ("state = 'sending'",),
+    State.DEAD: ("state = 'dead' and state in ('dead', 'expired')",),
+    State.EXPIRED: ("state = 'expired' and state in ('dead', 'expired')",),
+}
+_SINK = tuple(field.name for field in fields(SinkRecord) if field.name != "held")
+
+
+def deliveries(
+    conn: sqlite3.Connection,
+    wanted: DeliveryFilter,
+    *,
+    after: int | None,
+    limit: int,
+    desc: bool,
+) -> Page[StoredDelivery]:
+    few = wanted.state and all(state in _FEW for state in wanted.state)
+    states = _states(wanted)
+    conditions = [*states, *any_of(("sink",), wanted.sink)]
+    if wanted.event:
+        slots = ", ".join("?" * len(wanted.event))
+        ids = f"event in (select seq from events where id in ({slots}))"  # noqa: S608 - our words
+        conditions.append((ids, wanted.event))
+    sought = Sought(
+        table="deliveries",
+        place="id",
+        columns=f"id, {_COLUMNS}",
+        conditions=conditions,
+        indexed=not conditions or bool(wanted.event or few),
+    )
+    return page(conn, sought, lambda row: _delivery(conn, row), after=after, limit=limit, desc=desc)
+
+
+def _states(wanted: DeliveryFilter) -> list[Condition]:
+    if not wanted.state:
+        return []
+    stored = set(wanted.state)
+    conditions: list[Condition] = []
+    asked = {State.PENDING, State.SENDING} & stored
+    if wanted.under_way is not None and len(asked) == 1:
+        # Both are asked for, and what the workers know tells them apart.
+        stored |= {State.PENDING, State.SENDING}
+        is_asked = State.SENDING in asked
+        others = "state not in ('pending', 'sending')"
+        among = "id in (select value from json_each(?))"
+        mine = (
+            f"state = 'sending' and {among}"
+            if is_asked
+            else (f"state in ('pending', 'sending') and not (state = 'sending' and {among})")
+        )
+        conditions.append((f"({others} or {mine})", (json.dumps(wanted.under_way),)))
+    if all(state in _FEW for state in stored):
+        return [_among_few(tuple(stored)), *conditions]
+    return [*any_of(("state",), tuple(stored)), *conditions]
+
+
+def _among_few(states: Sequence[State]) -> Condition:
+    # Each by itself: of a list SQLite would rather walk all that was ever delivered.
+    each = (
+        f"select id from deliveries where {condition}"  # noqa: S608 - our words
+        for state in sorted(set(states))
+        for condition in _FEW[state]
+    )
+    return f"id in ({' union all '.join(each)})", ()
+
+
+def delivery(conn: sqlite3.Connection, delivery_id: int) -> StoredDelivery | None:
+    row = conn.execute(
+        f"select id, {_COLUMNS} from deliveries where id = ?",  # noqa: S608 - our words
+        (delivery_id,),
+    ).fetchone()
+    return None if row is None else _delivery(conn, row)
+
+
+def of_event(conn: sqlite3.Connection, seq: int) -> tuple[StoredDelivery, ...]:
+    rows = conn.execute(
+        f"select id, {_COLUMNS} from deliveries where event = ? order by id",  # noqa: S608 - our words
+        (seq,),
+    ).fetchall()
+    return tuple(_delivery(conn, row) for row in rows)
+
+
+def _delivery(conn: sqlite3.Connection, row: Sequence[Any]) -> StoredDelivery:
+    id_, event_id, sink, state, replay, accepted_at, due_at = row
+    return StoredDelivery(
+        id=id_,
+        event_id=event_id,
+        sink=sink,
+        state=State(state),
+        replay=bool(replay),
+        accepted_at=accepted_at,
+        due_at=due_at,
+        attempts=_attempts(conn, id_),
+    )
+
+
+def _attempts(conn: sqlite3.Connection, delivery_id: int) -> tuple[Attempt, ...]:
+    """Attempts and probes; the probes of one number are before the attempt of that number."""
+    return tuple(
+        Attempt(
+            at=at,
+            outcome=outcome,
+            status=status,
+            error=error,
+            took_ms=took_ms,
+            answer=answer,
+            probes=probes,
+        )
+        for at, outcome, status, error, took_ms, answer, probes in conn.execute(
+            "select at, outcome, status, error, took_ms, answer, probes from ("
+            " select n, at, outcome, status, error, took_ms, answer, 0 as probes from attempts"
+            " where delivery = :id"
+            " union all select n, at, outcome, status, error, took_ms, answer, count from probes"
+            " where delivery = :id) order by n, probes desc",
+            {"id": delivery_id},
+        )
+    )
+
+
+def owed(conn: sqlite3.Connection) -> Mapping[str, int]:
+    # Three questions, because each of the partial indexes answers one.
+    return dict(
+        conn.execute(
+            "select sink, count(*) from ("
+            " select sink from deliveries where state = 'pending' and attempts = 0"
+            " union all select sink from deliveries where state = 'pending' and attempts > 0"
+            " union all select sink from deliveries where state = 'sending') group by sink"
+        )
+    )
+
+
+def next_due(conn: sqlite3.Connection, sink: str, *, fresh: bool) -> float | None:
+    tried = "attempts = 0" if fresh else "attempts > 0"
+    (due_at,) = conn.execute(
+        f"select min(due_at) from deliveries where sink = ? and state = 'pending' and {tried}",  # noqa: S608 - our words
+        (sink,),
+    ).fetchone()
+    return None if due_at is None else float(due_at)
+
+
+def sinks(conn: sqlite3.Connection) -> Mapping[str, SinkRecord]:
+    rows = conn.execute(
+        f"select {', '.join(_SINK)}, exists(select 1 from deliveries"  # noqa: S608 - our words
+        " where sink = sinks.name and state = 'pending' and held = 1) from sinks order by name"
+    )
+    records = (
+        SinkRecord(**dict(zip(_SINK, row, strict=True)), held=bool(held)) for *row, held in rows
+    )
+    return {record.name: record for record in records}

@@ -1,0 +1,73 @@
+"""The files a running journal lives on: the same ones as when it was opened."""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from core.errors import Broken
+
+#: Seconds between two looks that must agree before a file counts as moved.
+AGAIN = 0.2
+
+
+class Moved(Broken):
+    """A file of the journal was moved, removed or replaced while the service ran."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} was moved, removed or replaced while the service ran")
+        self.path = path
+
+
+class JournalFiles:
+    """Their numbers on disk, compared by `stat` alone.
+
+    Never by opening: POSIX locks belong to the process, and closing any descriptor of a file that
+    SQLite has open would drop its locks (sqlite.org/howtocorrupt.html, 2.2).
+    """
+
+    def __init__(
+        self,
+        journal: Path,
+        beside: Iterable[Path] = (),
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`beside`: more files that must stay where they are, such as the lock."""
+        real = journal.resolve()
+        self._log = real.with_name(f"{real.name}-wal")
+        shared = real.with_name(f"{real.name}-shm")
+        self._sleep = sleep
+        self._known = {path: _number(path) for path in (journal, self._log, shared, *beside)}
+        #: Bytes of the write-ahead log at the last look.
+        self.log_size = 0
+
+    def check(self) -> None:
+        """Raise Moved where one is another now, and still is a moment later."""
+        if self._differing() is None:
+            return
+        self._sleep(AGAIN)
+        path = self._differing()
+        if path is not None:
+            raise Moved(path)
+
+    def _differing(self) -> Path | None:
+        return next((path for path in self._known if not self._is_same(path)), None)
+
+    def _is_same(self, path: Path) -> bool:
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return self._known[path] is None
+        except OSError:
+            return True  # it cannot be seen, which says nothing of where it is
+        if path == self._log:
+            self.log_size = found.st_size
+        return self._known[path] == (found.st_dev, found.st_ino)
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,557 @@
+"""What a batch writes of deliveries: what is owed, taken, settled and sent again."""
+
+import math
+import operator
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from core.delivery import Attempt, Delivery, State
+from core.paths import order_at, parse
+
+from ..records import Owed, Replayed
+from ..writes import (
+    Arrange,
+    BringForward,
+    Clamp,
+    Hold,
+    OutboxOp,
+    OutboxResult,
+    PauseSink,
+    Probe,
+    ReplayEvent,
+    ResumeSink,
+    RetryDelivery,
+    Settle,
+    Shift,
+    Take,
+)
+from .bulk import deliver, insert
+
+#: The part of an order that is not over, as the partial index has it.
+_UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
+
+#: The plus leads to the partial indexes, not through all that was delivered.
+FIRST_UNFINISHED = (
+    "select min(id) from ("
+    "select min(+id) as id from deliveries where state = 'pending' and attempts = 0"
+    " union all select min(+id) from deliveries where state = 'pending' and attempts > 0"
+    " union all select min(+id) from deliveries where state = 'sending')"
+)
+
+
+class Shifting(msgspec.Struct, frozen=True):
+    """A jump whose rows are not all moved: those after `done`, up to `last`, lag by `by`."""
+
+    number: int
+    by: float
+    done: int
+    last: int
+
+
+class Owing(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that deliveries are made of."""
+
+    seq: int
+    event_id: str
+    body: bytes
+    #: Seconds since the epoch.
+    at: float
+    replay: bool = False
+
+
+class _Results:
+    """How the attempts of one batch at one sink went."""
+
+    __slots__ = ("error_at", "failing_since", "last_error", "status", "succeeded", "success_at")
+
+    def __init__(self) -> None:
+        self.success_at: float | None = None
+        self.error_at: float | None = None
+        self.last_error: str | None = None
+        self.status: int | None = None
+        self.failing_since: float | None = None
+        #: Something did, in this batch: an older `failing_since` is over.
+        self.succeeded = False
+
+    def add(self, attempt: Attempt) -> None:
+        if attempt.outcome == "delivered":
+            self.success_at, self.failing_since, self.succeeded = attempt.at, None, True
+            return
+        self.error_at, self.last_error, self.status = attempt.at, attempt.error, attempt.status
+        if attempt.outcome == "failed" and self.failing_since is None:
+            self.failing_since = attempt.at
+
+
+class Outbox:
+    """The deliveries in one transaction; what is not ordered is inserted at its end."""
+
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        start: int,
+        last_id: int,
+        counts: Counter[str],
+        shifts: Mapping[int, Shifting],
+    ) -> None:
+        self._conn, self._start, self._counts = conn, start, counts
+        self.last_id = last_id
+        #: By number, also those whose rows are all moved.
+        self.shifts = dict(shifts)
+        self._rows: list[tuple[object, ...]] = []
+        self._attempts: list[tuple[object, ...]] = []
+        self._results: dict[str, _Results] = {}
+        #: Ids of what a settling of this batch made delivered, until its operation is applied.
+        self._delivered: set[int] = set()
+
+    def deliver(self, ops: Sequence[object]) -> None:
+        """Settle what was delivered, in one statement; must come before anything is applied."""
+        alike: dict[int, list[int]] = {}
+        for op in ops:
+            if isinstance(op, Settle) and _is_delivered(op):
+                alike.setdefault(op.delivery.attempts, []).append(op.delivery.id)
+        for attempts, ids in alike.items():
+            self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
+
+    def apply(self, op: OutboxOp) -> OutboxResult:
+        return _VERBS[type(op)](self, op)
+
+    def flush(self) -> None:
+        insert(self._conn, "deliveries", self._rows)
+        insert(self._conn, "attempts", self._attempts)
+        for sink, results in self._results.items():
+            self._conn.execute(
+                """
+                insert into sinks (name, failing_since, last_success_at, last_error_at, last_error,
+                                   last_status)
+                values (?, ?, ?, ?, ?, ?)
+                on conflict do update set
+                  failing_since = case when ? then excluded.failing_since
+                                  else coalesce(failing_since, excluded.failing_since) end,
+                  last_success_at = coalesce(excluded.last_success_at, last_success_at),
+                  last_error = iif(excluded.last_error_at is null, last_error, excluded.last_error),
+                  last_status =
+                    iif(excluded.last_error_at is null, last_status, excluded.last_status),
+                  last_error_at = coalesce(excluded.last_error_at, last_error_at)
+                """,
+                (
+                    sink,
+                    results.failing_since,
+                    results.success_at,
+                    results.error_at,
+                    results.last_error,
+                    results.status,
+                    results.succeeded,
+                ),
+            )
+
+    # --- what is owed ---------------------------------------------------------------------
+
+    def owe(self, event: Owing, owed: Sequence[Owed]) -> tuple[list[int], list[Delivery]]:
+        """Make deliveries rows: all their ids, and those that are handed over."""
+        ids: list[int] = []
+        handed: list[Delivery] = []
+        for one in owed:
+            delivery = self._owe(event, one)
+            ids.append(self.last_id)
+            if delivery is not None:
+                handed.append(delivery)
+        return ids, handed
+
+    def _owe(self, event: Owing, owed: Owed) -> Delivery | None:
+        """One that is taken is handed back."""
+        self.last_id += 1
+        held = owed.ordering is not None and self._is_unfinished(owed.sink, owed.ordering)
+        taken = owed.taken and not held
+        state = State.SENDING if taken else State.PENDING
+        due_at = None if taken or held else event.at + owed.wait
+        row = (
+            *(self.last_id, event.seq, owed.sink, state, 0, due_at),
+            *(self._start if taken else None, event.at, owed.ordering, event.replay, 0, None),
+            *(0, 0),
+        )
+        if owed.ordering is None:
+            self._rows.append(row)
+        else:  # at once: what is settled in this batch must find who waits for it
+            insert(self._conn, "deliveries", [row])
+        self._counts[f"deliveries.{state}"] += 1
+        if not taken:
+            return None
+        return Delivery(
+            id=self.last_id,
+            event_id=event.event_id,
+            body=event.body,
+            sink=owed.sink,
+            attempts=0,
+            accepted_at=event.at,
+            ordering=owed.ordering,
+            replay=event.replay,
+        )
+
+    def _is_unfinished(self, sink: str, ordering: str) -> bool:
+        found = self._conn.execute(
+            f"select 1 from deliveries where {_UNFINISHED} limit 1",  # noqa: S608 - our words
+            (sink, ordering),
+        )
+        return found.fetchone() is not None
+
+    # --- what becomes of it ---------------------------------------------------------------
+
+    def settle(self, op: Settle) -> bool:
+        """Fenced by owner and attempts: only who took it last is believed."""
+        delivery = op.delivery
+        counts = op.attempt is not None and not op.attempt.probes
+        attempts = delivery.attempts + counts
+        if not (self._was_delivered(delivery) if _is_delivered(op) else self._settle(op, attempts)):
+            return False
+        if op.attempt is not None and counts:
+            self._attempt(delivery, attempts, op.attempt)
+        elif op.attempt is not None:
+            self._probe(delivery, attempts + 1, op.attempt)
+        self._counts["deliveries.sending"] -= 1
+        self._counts[f"deliveries.{op.state}"] += 1
+        if delivery.ordering is not None and op.state is not State.PENDING:
+            self._advance(delivery.sink, delivery.ordering)
+        return True
+
+    def _was_delivered(self, delivery: Delivery) -> bool:
+        """By this batch; once, however often it is settled."""
+        if delivery.id not in self._delivered:
+            return False
+        self._delivered.remove(delivery.id)
+        return True
+
+    def _settle(self, op: Settle, attempts: int) -> bool:
+        lag = 0.0 if op.fixed else self._lag(op.delivery.id)
+        due_at = None if op.due_at is None else op.due_at - lag
+        changed = self._conn.execute(
+            "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
+            " fixed = ?, held = ?,"
+            " owner = null where id = ? and owner = ? and attempts = ? and state = 'sending'",
+            (
+                *(op.state, attempts, due_at, due_at if op.asked else None, op.fixed, op.held),
+                *(op.delivery.id, self._start, op.delivery.attempts),
+            ),
+        ).rowcount
+        return bool(changed)
+
+    def _attempt(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
+        self._results.setdefault(delivery.sink, _Results()).add(attempt)
+        self._attempts.append(
+            (
+                delivery.id,
+                n,
+                attempt.at,
+                attempt.outcome,
+                attempt.status,
+                attempt.error,
+                attempt.took_ms,
+                attempt.answer,
+            )
+        )
+
+    def _probe(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
+        self._results.setdefault(delivery.sink, _Results()).add(attempt)
+        self._conn.execute(
+            "insert into probes values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set"
+            " at = excluded.at, outcome = excluded.outcome, status = excluded.status,"
+            " error = excluded.error, took_ms = excluded.took_ms, answer = excluded.answer,"
+            " count = count + excluded.count",
+            (
+                *(delivery.id, n, attempt.at, attempt.outcome, attempt.status, attempt.error),
+                *(attempt.took_ms, attempt.answer, attempt.probes),
+            ),
+        )
+
+    def _advance(self, sink: str, ordering: str) -> None:
+        """The first of those that waited for their turn has it: it was due when it was accepted."""
+        self._conn.execute(
+            f"""
+            update deliveries set due_at = accepted_at where state = 'pending' and due_at is null
+              and id = (select id from deliveries where {_UNFINISHED} order by id limit 1)
+            """,  # noqa: S608 - our words
+            (sink, ordering),
+        )
+
+    def take(self, op: Take) -> tuple[Delivery, ...]:
+        tried = "attempts = 0" if op.fresh else "attempts > 0"
+        due = f"sink = ? and state = 'pending' and {tried} and due_at <= ?"
+        values: list[object] = [op.sink, op.now]
+        for shifting in self.shifts.values():
+            if shifting.done < shifting.last:
+                # What lags behind must not look as if it were due.
+                due += " and due_at + ? * (id > ? and id <= ? and not fixed) <= ?"
+                values += [shifting.by, shifting.done, shifting.last, op.now]
+        which = f"{due} order by due_at, id limit ?"
+        return self._make_ours(op.sink, which, (*values, op.limit), now=op.now)
+
+    def probe(self, op: Probe) -> tuple[Delivery, ...]:
+        row = self._conn.execute(
+            "select id, due_at, scheduled_at, fixed from deliveries"
+            " where sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
+            " and id > ? order by id limit 1",
+            (op.sink, op.after),
+        ).fetchone()
+        if row is None:
+            return ()
+        id_, due_at, scheduled_at, fixed = row
+        lag = 0.0 if fixed else self._lag(id_)
+        [delivery] = self._make_ours(op.sink, "id = ?", (id_,))
+        return (
+            msgspec.structs.replace(
+                delivery,
+                due_at=(due_at if scheduled_at is None else scheduled_at) + lag,
+                asked=due_at == scheduled_at,
+                fixed=bool(fixed),
+            ),
+        )
+
+    def _make_ours(
+        self, sink: str, which: str, values: Sequence[object], *, now: float = math.inf
+    ) -> tuple[Delivery, ...]:
+        """What is taken before its time, `now`, is a probe, and says when that is."""
+        rows = self._conn.execute(
+            f"""
+            update deliveries set state = 'sending', owner = ?, due_at = null
+            where id in (select id from deliveries where {which})
+            returning id, attempts, begun, accepted_at, ordering, replay, scheduled_at,
+                      (select id from events where seq = deliveries.event),
+                      (select body from events where seq = deliveries.event)
+            """,  # noqa: S608 - our words
+            (self._start, *values),
+        ).fetchall()
+        self._counts["deliveries.pending"] -= len(rows)
+        self._counts["deliveries.sending"] += len(rows)
+        rows.sort(key=operator.itemgetter(0))
+        return tuple(_delivery(sink, row, now, self._lag(row[0])) for row in rows)
+
+    def bring_forward(self, op: BringForward) -> tuple[int, ...]:
+        rows = self._conn.execute(
+            "select id from deliveries where sink = ? and state = 'pending' and held = 1"
+            " and due_at is not null order by id limit ?",
+            (op.sink, op.limit),
+        ).fetchall()
+        self._conn.executemany(
+            "update deliveries set held = 0, scheduled_at = due_at, due_at = min(due_at, ?)"
+            " where id = ?",
+            [(op.now - self._lag(id_), id_) for (id_,) in rows],
+        )
+        return tuple(id_ for (id_,) in rows)
+
+    def hold(self, op: Hold) -> bool:
+        """Those of them that wait for their next attempt; not what the sink named a time for."""
+        self._conn.executemany(
+            "update deliveries set held = 1"
+            " where id = ? and state = 'pending' and attempts > 0 and scheduled_at is null",
+            [(id_,) for id_ in op.ids],
+        )
+        return True
+
+    # --- when the wall clock jumps --------------------------------------------------------
+
+    def shift(self, op: Shift) -> bool:
+        """Move the next rows; True: there are more.
+
+        Rows that were made before the first step lag behind until their turn: whatever reads or
+        writes an instant of one meanwhile corrects it by `_lag`. So nothing is moved twice.
+        """
+        insert(self._conn, "deliveries", self._rows)
+        self._rows.clear()
+        shifting = self.begin_shift(op)
+        begin = max(shifting.done, self._first_unfinished() - 1)
+        done = min(begin + op.limit, shifting.last)
+        self._conn.execute(
+            "update deliveries set due_at = due_at + iif(fixed, 0, ?),"
+            " scheduled_at = scheduled_at + iif(fixed, 0, ?), accepted_at = accepted_at + ?"
+            " where id > ? and id <= ? and state in ('pending', 'sending')",
+            (op.by, op.by, op.by, begin, done),
+        )
+        self.shifts[op.number] = msgspec.structs.replace(shifting, done=done)
+        return done < shifting.last
+
+    def begin_shift(self, op: Shift) -> Shifting:
+        return self.shifts.setdefault(
+            op.number, Shifting(number=op.number, by=op.by, done=0, last=self.last_id)
+        )
+
+    def _first_unfinished(self) -> int:
+        row = self._conn.execute(FIRST_UNFINISHED).fetchone()
+        return int(row[0] or self.last_id + 1)
+
+    def _lag(self, delivery_id: int) -> float:
+        """Seconds by which the instants of a row are behind the clock of now."""
+        return sum(
+            shifting.by
+            for shifting in self.shifts.values()
+            if shifting.done < delivery_id <= shifting.last
+        )
+
+    def clamp(self, op: Clamp) -> int:
+        """Bring back what is further ahead than any wait; how many they were."""
+        return self._conn.execute(
+            """
+            update deliveries set
+              due_at = ? + iif(scheduled_at = due_at, ?, ?),
+              scheduled_at = iif(scheduled_at = due_at, ? + ?, scheduled_at)
+            where sink = ? and state = 'pending' and due_at > ? + iif(scheduled_at = due_at, ?, ?)
+            """,
+            (
+                *(op.now, op.asked, op.longest, op.now, op.asked),
+                *(op.sink, op.now, op.asked, op.longest),
+            ),
+        ).rowcount
+
+    # --- what a person asks for -----------------------------------------------------------
+
+    def replay(self, op: ReplayEvent) -> Replayed | None:
+        event = self._conn.execute(
+            "select seq, body from events where id = ?", (op.event_id,)
+        ).fetchone()
+        if event is None:
+            return None
+        seq, body = event
+        owing = Owing(seq=seq, event_id=op.event_id, body=body.encode(), at=op.at, replay=True)
+        ids, handed = self.owe(owing, op.owed)
+        return Replayed(ids=tuple(ids), deliveries=tuple(handed))
+
+    def retry(self, op: RetryDelivery) -> State | None:
+        row = self._conn.execute(
+            "select state, sink, events.body from deliveries"
+            " join events on events.seq = deliveries.event where deliveries.id = ?",
+            (op.delivery,),
+        ).fetchone()
+        if row is None:
+            return None
+        state, sink, body = State(row[0]), row[1], row[2]
+        if state in (State.DELIVERED, State.SENDING):
+            return state
+        # What is over keeps no order: the sink's may be another by now.
+        ordering = self._ordering(sink, body)
+        now = op.now - self._lag(op.delivery)
+        self._conn.execute(
+            "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
+            " begun = attempts, fixed = 0, held = 0,"
+            " accepted_at = ?, ordering = ? where id = ?",
+            (now, now, ordering, op.delivery),
+        )
+        self._counts[f"deliveries.{state}"] -= 1
+        self._counts["deliveries.pending"] += 1
+        if ordering is not None:
+            self._line_up(sink, ordering)
+        return State.PENDING
+
+    def _ordering(self, sink: str, body: str) -> str | None:
+        row = self._conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
+        if row is None or row[0] is None:
+            return None
+        return order_at(msgspec.json.decode(body), parse(row[0]))
+
+    def _line_up(self, sink: str, ordering: str) -> None:
+        """Only the first is due, and none while one of them is being sent."""
+        first, *others = self._conn.execute(
+            f"select id, state from deliveries where {_UNFINISHED} order by id",  # noqa: S608 - our words
+            (sink, ordering),
+        ).fetchall()
+        busy = any(state == State.SENDING for _, state in (first, *others))
+        held = [id_ for id_, state in (first, *others) if state == State.PENDING]
+        for id_ in held if busy else held[1:]:
+            self._conn.execute("update deliveries set due_at = null where id = ?", (id_,))
+        if not busy:
+            self._advance(sink, ordering)
+
+    # --- sinks ----------------------------------------------------------------------------
+
+    def pause(self, op: PauseSink) -> bool:
+        """What the operator paused is not made the sink's own."""
+        changed = self._conn.execute(
+            "insert into sinks (name, paused, paused_at) values (?, ?, ?)"
+            " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at"
+            " where paused is null or excluded.paused = 'operator'",
+            (op.sink, op.by, op.at),
+        ).rowcount
+        return bool(changed)
+
+    def resume(self, op: ResumeSink) -> bool:
+        """It begins anew: how long it failed before says nothing any more."""
+        changed = self._conn.execute(
+            "update sinks set paused = null, paused_at = null, failing_since = null"
+            " where name = ? and paused is not null and (? is null or paused = ?)",
+            (op.sink, op.by, op.by),
+        ).rowcount
+        return bool(changed)
+
+    def arrange(self, op: Arrange) -> int:
+        """What is owed is owed with the options of now: another order is put in at once."""
+        known = self._conn.execute(
+            "select ordered_by from sinks where name = ?", (op.sink,)
+        ).fetchone()
+        if (known or (None,))[0] == op.ordered_by:
+            return 0
+        self._conn.execute(
+            "insert into sinks (name, ordered_by) values (?, ?)"
+            " on conflict do update set ordered_by = excluded.ordered_by",
+            (op.sink, op.ordered_by),
+        )
+        path = None if op.ordered_by is None else parse(op.ordered_by)
+        rows = self._conn.execute(
+            "select deliveries.id, due_at, deliveries.accepted_at, events.body from deliveries"
+            " join events on events.seq = deliveries.event"
+            " where sink = ? and state = 'pending' order by deliveries.id",
+            (op.sink,),
+        )
+        seen: set[str] = set()
+        changes: list[tuple[str | None, float | None, int]] = []
+        for id_, due_at, accepted_at, body in rows:
+            ordering = None if path is None else order_at(msgspec.json.decode(body), path)
+            behind = ordering is not None and ordering in seen
+            due = None if behind else (accepted_at if due_at is None else due_at)
+            changes.append((ordering, due, id_))
+            if ordering is not None:
+                seen.add(ordering)
+        self._conn.executemany(
+            "update deliveries set ordering = ?, due_at = ? where id = ?", changes
+        )
+        return len(changes)
+
+
+def _is_delivered(op: Settle) -> bool:
+    """Dozens of these are settled at once."""
+    return op.state is State.DELIVERED and op.attempt is not None
+
+
+def _delivery(sink: str, row: Sequence[Any], now: float, lag: float) -> Delivery:
+    id_, attempts, begun, accepted_at, ordering, replay, scheduled_at, event_id, body = row
+    return Delivery(
+        id=id_,
+        event_id=event_id,
+        body=body.encode(),
+        sink=sink,
+        attempts=attempts,
+        begun=begun,
+        accepted_at=accepted_at + lag,
+        ordering=ordering,
+        replay=bool(replay),
+        due_at=scheduled_at + lag
+        if scheduled_at is not None and scheduled_at + lag > now
+        else None,
+    )
+
+
+#: What is done for each kind of operation.
+_VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
+    Settle: Outbox.settle,
+    Take: Outbox.take,
+    Probe: Outbox.probe,
+    BringForward: Outbox.bring_forward,
+    Hold: Outbox.hold,
+    Shift: Outbox.shift,
+    Clamp: Outbox.clamp,
+    ReplayEvent: Outbox.replay,
+    RetryDelivery: Outbox.retry,
+    PauseSink: Outbox.pause,
+    ResumeSink: Outbox.resume,
+    Arrange: Outbox.arrange,
+}

@@ -1,0 +1,109 @@
+"""Pages of a large table, in the order of its key, each found in bounded time."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from ..reads import Marks, Page
+from .times import Span
+
+T = TypeVar("T")
+#: SQL and its values.
+Condition = tuple[str, tuple[object, ...]]
+
+#: Rows looked at for one page, where no index helps: a page is quick at any size, and empty pages
+#: say where to go on.
+WINDOW = 50_000
+
+
+class Sought(NamedTuple):
+    """What is looked for: words of ours but for the values."""
+
+    table: str
+    #: The growing whole number that is its key.
+    place: str
+    columns: str
+    conditions: Sequence[Condition]
+    #: An index leads to what is wanted: the table need not be walked.
+    indexed: bool
+    #: Bounds it further, of (the newest place): where a condition is on a time.
+    within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
+
+
+def page(
+    conn: sqlite3.Connection,
+    sought: Sought,
+    read: Callable[[Sequence[Any]], T],
+    *,
+    after: int | None,
+    limit: int,
+    desc: bool,
+) -> Page[T]:
+    """One page, found by looking at WINDOW rows at the most unless an index leads to them."""
+    place = sought.place
+    (newest,) = conn.execute(f"select coalesce(max({place}), 0) from {sought.table}").fetchone()  # noqa: S608 - our words
+    begin = (newest + 1 if desc else 0) if after is None else after
+    span = sought.within(newest)
+    first, last = window(begin, span, desc=desc, whole=sought.indexed)
+    where = "".join(f" and {sql}" for sql, _ in sought.conditions)
+    values = [value for _, given in sought.conditions for value in given]
+    # A plus keeps SQLite from walking the table by its key where an index leads to a few rows.
+    key = f"+{place}" if sought.indexed and sought.conditions else place
+    rows = conn.execute(
+        f"select {place}, {sought.columns} from {sought.table}"  # noqa: S608 - our words
+        f" where {key} between ? and ?{where}"
+        f" order by {place} {'desc' if desc else 'asc'} limit ?",
+        (first, last, *values, limit + 1),
+    ).fetchall()
+    items = tuple((at, read(row)) for at, *row in rows[:limit])
+    if len(rows) > limit:
+        return Page(items=items, next_seq=items[-1][0], has_more=True)
+    if desc:
+        return Page(items=items, next_seq=max(min(first, begin), 1), has_more=first > span.lowest)
+    return Page(items=items, next_seq=max(last, begin), has_more=last < span.last)
+
+
+#: The table of each list, its key, and what tells a row of it from any other that may ever have
+#: the same place.
+_LISTS = {
+    "events": ("events", "seq", "id"),
+    "deliveries": ("deliveries", "id", "event || ' ' || sink || ' ' || accepted_at"),
+    "orders": ("orders", "seq", "id"),
+    "quarantine": ("quarantine", "seq", "id"),
+    "rejections": ("rejections", "seq", "reason || ' ' || source || ' ' || peer || first_at"),
+}
+
+
+def marks(conn: sqlite3.Connection, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
+    """What stands at these places of a list, or just before them in the order of reading."""
+    table, key, mark = _LISTS[kind]
+    beside, order = (">=", "asc") if desc else ("<=", "desc")
+    found = (
+        f"select {key}, {mark} from {table}"  # noqa: S608 - our words
+        f" where {key} {beside} ? order by {key} {order} limit 1"
+    )
+    rows = {place: conn.execute(found, (place,)).fetchone() for place in places}
+    (newest,) = conn.execute(
+        "select coalesce(max(seq), 0) from sqlite_sequence where name = ?", (table,)
+    ).fetchone()
+    return Marks(
+        beside={place: (row[0], str(row[1])) for place, row in rows.items() if row is not None},
+        newest=newest,
+    )
+
+
+def window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int]:
+    """Return the first and last place to look at from `begin` on; `whole`: to the list's end."""
+    if desc:
+        last = min(begin - 1, span.last)
+        return (span.lowest if whole else max(span.lowest, last - WINDOW + 1)), last
+    first = span.after(begin) + 1
+    return first, (span.last if whole else min(span.last, first + WINDOW - 1))
+
+
+def any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:
+    """One of these is one of those; where nothing is asked for, no condition."""
+    if allowed:
+        slots = ", ".join("?" * len(allowed))
+        either = " or ".join(f"{expression} in ({slots})" for expression in expressions)
+        yield f"({either})", tuple(allowed) * len(expressions)

@@ -1,0 +1,209 @@
+"""What is asked of SQLite while it is being written: through connections that cannot write."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import TypeVar
+
+from core.delivery import State
+from core.event import SUBJECTS
+
+from ..reads import EventFilter, Page
+from ..records import Arrival, Duplicate, Quarantine, Rejection, Stats, StoredEvent, TokenUse
+from . import visible
+from .batch import NO_CALLBACK
+from .deliveries import of_event
+from .paging import Condition, Sought, any_of, page
+from .times import span
+
+T = TypeVar("T")
+_QUARANTINE = "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body"
+
+
+def stats(conn: sqlite3.Connection) -> Stats:
+    counts = dict(conn.execute("select name, value from counters"))
+    return Stats(
+        events=counts["events"],
+        duplicates=counts["duplicates"],
+        quarantine=counts["quarantine"],
+        deliveries={state.value: counts[f"deliveries.{state}"] for state in State},
+    )
+
+
+def events(
+    conn: sqlite3.Connection, wanted: EventFilter, *, after: int | None, limit: int, desc: bool
+) -> Page[bytes]:
+    conditions, indexed = _conditions(wanted)
+    sought = Sought(
+        *("events", "seq", "body", conditions, indexed),
+        within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
+    )
+    return page(
+        conn, sought, lambda row: bytes(row[0].encode()), after=after, limit=limit, desc=desc
+    )
+
+
+def visible_events(
+    conn: sqlite3.Connection,
+    shown_to: str,
+    wanted: EventFilter,
+    *,
+    after: int | None,
+    limit: int,
+    desc: bool,
+) -> Page[bytes] | None:
+    filter_ = visible.complete(conn, shown_to)
+    if filter_ is None:
+        return None
+    # Not max(seq) of events: that may walk them.
+    (newest,) = conn.execute(
+        "select coalesce(max(seq), 0) from sqlite_sequence where name = 'events'"
+    ).fetchone()
+    conditions, _ = _conditions(wanted)
+    within = span(conn, newest, since=wanted.since, until=wanted.until)
+    return visible.page(conn, filter_, conditions, within, after=after, limit=limit, desc=desc)
+
+
+def _conditions(wanted: EventFilter) -> tuple[list[Condition], bool]:
+    """And whether an index leads to what is wanted."""
+    parts = [
+        *any_of(("type",), wanted.type),
+        *any_of(("source",), wanted.source),
+        *any_of(("subject",), wanted.subject),
+        *any_of((_data("to"),), wanted.number),
+        *any_of(tuple(_data(f"service.{name}") for name in ("id", "name", "key")), wanted.service),
+        *any_of(("reference",), wanted.reference),
+    ]
+    named = list(_named(wanted))
+    if wanted.code is not None:
+        parts.append((f"{_data('code')} is {'not ' * wanted.code}null", ()))
+    if wanted.since is not None:
+        parts.append(("recorded_at >= ?", (wanted.since,)))
+    if wanted.until is not None:
+        parts.append(("recorded_at < ?", (wanted.until,)))
+    parts += named
+    return parts, bool(wanted.subject or wanted.reference or named) or not parts
+
+
+def _named(wanted: EventFilter) -> Iterator[Condition]:
+    """What was asked for by an id: subjects are indexed, ids are not."""
+    for kind, name in SUBJECTS.items():
+        ids = getattr(wanted, name)
+        yield from any_of((_data(name),), ids)
+        yield from any_of(("subject", "also"), tuple(f"{kind}/{id_}" for id_ in ids))
+
+
+def _data(path: str) -> str:
+    return f"json_extract(body, '$.data.{path}')"
+
+
+def event(conn: sqlite3.Connection, event_id: str) -> StoredEvent | None:
+    row = conn.execute("select seq, body, routes from events where id = ?", (event_id,)).fetchone()
+    if row is None:
+        return None
+    seq, body, routes = row
+    return StoredEvent(
+        seq=seq,
+        body=body.encode(),
+        routes=tuple(json.loads(routes)),
+        duplicates=tuple(
+            Duplicate(at=at, channel=channel, peer=peer)
+            for at, channel, peer in conn.execute(
+                "select at, channel, peer from duplicates where event = ? order by n", (seq,)
+            )
+        ),
+        deliveries=of_event(conn, seq),
+    )
+
+
+def callback(conn: sqlite3.Connection, event_id: str) -> Arrival | None:
+    row = conn.execute(
+        "select c.source, c.channel, c.token, c.peer, c.at, c.headers, c.body from events"
+        " join callbacks c on c.id = events.callback"
+        " where events.id = ? and c.channel <> ?",
+        (event_id, NO_CALLBACK),
+    ).fetchone()
+    if row is None:
+        return None
+    source, channel, token, peer, at, headers, body = row
+    return Arrival(
+        source=source,
+        channel=channel,
+        token=token,
+        peer=peer,
+        at=at,
+        headers=_headers(headers),
+        body=body,
+    )
+
+
+def quarantined(
+    conn: sqlite3.Connection, *, after: int | None, limit: int, desc: bool
+) -> list[Quarantine]:
+    rows = conn.execute(
+        f"select {_QUARANTINE} from quarantine {_beyond(after, desc=desc)} limit ?",  # noqa: S608
+        (*(() if after is None else (after,)), limit),
+    )
+    return [_quarantine(row) for row in rows]
+
+
+def quarantined_one(conn: sqlite3.Connection, quarantine_id: str) -> Quarantine | None:
+    row = conn.execute(
+        f"select {_QUARANTINE} from quarantine where id = ?",  # noqa: S608 - our words
+        (quarantine_id,),
+    ).fetchone()
+    return None if row is None else _quarantine(row)
+
+
+def _quarantine(row: tuple[object, ...]) -> Quarantine:
+    named = dict(zip(_QUARANTINE.split(", "), row, strict=True))
+    return Quarantine(**{**named, "headers": _headers(str(named["headers"]))})  # type: ignore[arg-type]
+
+
+def rejections(
+    conn: sqlite3.Connection, *, after: int | None, limit: int, desc: bool
+) -> list[tuple[int, Rejection]]:
+    rows = conn.execute(
+        "select seq, reason, source, peer, count, first_at, last_at from rejections"  # noqa: S608
+        f" {_beyond(after, desc=desc)} limit ?",
+        (*(() if after is None else (after,)), limit),
+    )
+    return [
+        (
+            seq,
+            Rejection(
+                reason=reason,
+                source=source,
+                peer=peer,
+                count=count,
+                first_at=first_at,
+                last_at=last_at,
+            ),
+        )
+        for seq, reason, source, peer, count, first_at, last_at in rows
+    ]
+
+
+def moment(conn: sqlite3.Connection, name: str) -> float | None:
+    row = conn.execute("select at from moments where name = ?", (name,)).fetchone()
+    return None if row is None else float(row[0])
+
+
+def token_uses(conn: sqlite3.Connection) -> list[TokenUse]:
+    return [
+        TokenUse(source=source, token=token, callbacks=callbacks, last_at=last_at)
+        for source, token, callbacks, last_at in conn.execute(
+            "select source, token, callbacks, last_at from token_uses"
+        )
+    ]
+
+
+def _beyond(after: int | None, *, desc: bool) -> str:
+    order = "order by seq desc" if desc else "order by seq"
+    if after is None:
+        return order
+    return f"where seq {'<' if desc else '>'} ? {order}"
+
+
+def _headers(kept: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in json.loads(kept))

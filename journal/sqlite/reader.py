@@ -1,0 +1,142 @@
+"""A thread with a connection of its own that answers reads."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from core.errors import Broken, Unavailable
+
+from .errors import error_name, judged
+from .queries import T
+
+#: Seconds that a question may take, with the time that it waits for a thread.
+ANSWERED_WITHIN = 5.0
+
+
+#: Steps of SQLite's machine after which it looks whether the time is up.
+_LOOK_EVERY = 10_000
+
+
+class _Halted(Exception):
+    """No question is answered just now."""
+
+
+class Reader:
+    """A few threads, each with a read-only connection of its own."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int = 2,
+        failed: Callable[[Broken], None] = lambda _exc: None,
+    ) -> None:
+        """`failed` is called in the loop when the file turns out to be damaged."""
+        self._path, self._failed = path, failed
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="journal-read")
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._closed = False
+        #: Guards what follows: how many questions are being answered, and whether more may be.
+        self._counting = threading.Lock()
+        self._running = 0
+        self._halted = False
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+
+    async def ask(
+        self, question: Callable[[sqlite3.Connection], T], *, within: float = ANSWERED_WITHIN
+    ) -> T:
+        """The answer to a question; runs in one of the threads.
+
+        Raises Unavailable, also where there is no answer in so many seconds, and Broken.
+        """
+        if self._closed:
+            raise Unavailable("the journal is closed")
+        ends = time.monotonic() + within
+        try:
+            async with asyncio.timeout(within):
+                return await self._answered(question, ends)
+        except TimeoutError:
+            raise Unavailable(f"no answer in {within:g} s") from None
+        except sqlite3.Error as exc:
+            verdict = judged(exc)
+            if isinstance(verdict, Broken):
+                self._failed(verdict)
+                raise verdict from exc
+            raise Unavailable(error_name(exc)) from exc
+
+    async def _answered(self, question: Callable[[sqlite3.Connection], T], ends: float) -> T:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._resumed.wait()
+            try:
+                return await loop.run_in_executor(self._threads, self._answer, question, ends)
+            except _Halted:
+                continue
+            except sqlite3.OperationalError as exc:
+                # Interrupted for the log's sake: once more, when that is done.
+                if error_name(exc) != "SQLITE_INTERRUPT" or time.monotonic() >= ends:
+                    raise
+
+    @contextlib.asynccontextmanager
+    async def halted(self, *, within: float) -> AsyncIterator[None]:
+        """Meanwhile no question is answered; what takes longer than `within` is begun again."""
+        self._resumed.clear()
+        with self._counting:
+            self._halted = True
+        try:
+            if not await self._quiet(within):
+                for conn in tuple(self._open):
+                    conn.interrupt()
+                await self._quiet(within)
+            yield
+        finally:
+            with self._counting:
+                self._halted = False
+            self._resumed.set()
+
+    async def _quiet(self, within: float) -> bool:
+        ends = time.monotonic() + within
+        while self._running and time.monotonic() < ends:  # noqa: ASYNC110 - threads count it
+            await asyncio.sleep(0.005)
+        return not self._running
+
+    def close(self) -> None:
+        self._closed = True
+        self._threads.shutdown(cancel_futures=True)
+        for conn in self._open:
+            conn.close()
+
+    def _answer(self, question: Callable[[sqlite3.Connection], T], ends: float) -> T:
+        """In one of the threads."""
+        with self._counting:
+            if self._halted:
+                raise _Halted
+            self._running += 1
+        try:
+            self._local.ends = ends
+            return question(self._connection())
+        finally:
+            with self._counting:
+                self._running -= 1
+
+    def _connection(self) -> sqlite3.Connection:
+        conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
+        if conn is None:
+            # mode=ro: a second connection that writes or checkpoints at the same instant is how
+            # SQLite before 3.51.3 loses its log (sqlite.org/wal.html#walresetbug).
+            conn = sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            )
+            local = self._local
+            # Whoever asked has gone by then; an endless reader would keep the log from ending.
+            conn.set_progress_handler(lambda: time.monotonic() > local.ends, _LOOK_EVERY)
+            self._local.conn = conn
+            self._open.append(conn)
+        return conn

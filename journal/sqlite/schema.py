@@ -1,0 +1,225 @@
+"""How a SQLite file becomes the journal: its mode and pragmas, its schema, this start."""
+
+import contextlib
+import errno
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import Broken, Unavailable
+
+from .. import Filters
+from .batch import BUSY_MS, checkpoint
+from .errors import error_name, judged
+from .visible import NO_FILTERS, configure
+from .without import without
+
+# It imports both where it finds them: memory, and system calls that a hardened unit refuses.
+with without("numpy", "pandas"):
+    from sqlite_utils import Database, Migrations
+
+
+#: Connections that must not be closed: that would checkpoint again, and hide what failed.
+_UNTOUCHED: list[sqlite3.Connection] = []
+#: What SQLite calls a full disk: for a page, for the log, for the index of the log.
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
+
+
+class WrongJournal(Exception):
+    """The file is not the journal that the configuration means."""
+
+
+class DiskFull(Unavailable):
+    """The disk is full: what it takes to begin cannot be written yet."""
+
+
+def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
+    """Whether two connections that write at one instant can lose the log in that SQLite.
+
+    sqlite.org/wal.html#walresetbug: since 3.7.0, mended in 3.51.3, 3.50.7 and 3.44.6.
+    """
+    if version[:2] in {(3, 44), (3, 50)}:
+        return version < ((3, 44, 6) if version[1] == 44 else (3, 50, 7))  # noqa: PLR2004 - see above
+    return (3, 7, 0) <= version < (3, 51, 3)
+
+
+def migrations() -> Migrations:
+    """One step for each `*.sqlite.sql` file, in the order of their numbers."""
+    steps = Migrations("journal")
+    for name, sql in _scripts():
+
+        def step(db: Database, sql: str = sql) -> None:
+            db.executescript(sql)
+
+        steps(name=name)(step)
+    return steps
+
+
+def migrate(path: Path) -> list[str]:
+    """Bring the schema up to date, each step a transaction; returns the steps that were taken.
+
+    The caller holds the lock. Raises WrongJournal for a file that a newer version made or that is
+    none, Unavailable where it could not be done, and Broken where nothing may be tried again: the
+    process must end by `os._exit`.
+    """
+    with errors_named(path):
+        conn = _connect(path)
+        with _closed_after(conn):
+            taken = _migrate(conn)
+            _write_back(conn)  # closing would do it too, and keep a failed fsync to itself
+        conn.close()
+        return taken
+
+
+def _scripts() -> list[tuple[str, str]]:
+    suffix = ".sqlite.sql"
+    return sorted(
+        (path.name.removesuffix(suffix), path.read_text())
+        for path in files("journal.sqlite.migrations").iterdir()
+        if path.name.endswith(suffix)
+    )
+
+
+def _migrate(conn: sqlite3.Connection) -> list[str]:
+    # Without plugins: what is installed beside us has no business with this connection.
+    db, steps = Database(conn, execute_plugins=False), migrations()
+    newer = {step.name for step in steps.applied(db)} - {name for name, _ in _scripts()}
+    if newer:
+        raise WrongJournal(f"the journal has step {max(newer)}, of a newer smshook; use that one")
+    pending = [step.name for step in steps.pending(db)]
+    steps.apply(db)
+    return pending
+
+
+@contextlib.contextmanager
+def errors_named(path: Path) -> Iterator[None]:
+    """While the file is opened: other people's errors become ours."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        name = error_name(exc)
+        if name == "SQLITE_NOTADB":
+            raise WrongJournal(f"{path} is no SQLite database; name another file") from exc
+        kind = Broken if _is_fatal(exc) else DiskFull if _is_full(name, path) else Unavailable
+        raise kind(f"{path} cannot be opened: {name}") from exc
+    except OSError as exc:
+        kind = DiskFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
+        raise kind(f"{path} cannot be opened: {exc.strerror}") from exc
+
+
+def _is_full(name: str, path: Path) -> bool:
+    if name != "SQLITE_CANTOPEN":
+        return name in _NO_ROOM
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(path.parent)
+        return disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files  # the log has no place
+    return False
+
+
+@contextlib.contextmanager
+def _closed_after(conn: sqlite3.Connection) -> Iterator[None]:
+    """Close it if this fails, unless closing could hide what failed."""
+    try:
+        yield
+    except BaseException as exc:
+        if isinstance(exc, Broken) or _is_fatal(exc):
+            _UNTOUCHED.append(conn)
+        else:
+            conn.close()
+        raise
+
+
+def _is_fatal(exc: BaseException) -> bool:
+    # What is no database is not ours to spoil.
+    if not isinstance(exc, sqlite3.Error) or error_name(exc) == "SQLITE_NOTADB":
+        return False
+    return isinstance(judged(exc), Broken)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Mode 0600 from the first byte: SQLite would make it readable for all.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    conn = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
+    )
+    with _closed_after(conn):
+        # Never by itself: an automatic checkpoint keeps a failed fsync to itself (decision 12).
+        conn.execute("pragma wal_autocheckpoint = 0")
+        conn.execute("pragma journal_mode = wal")
+        # FULL: NORMAL lost acknowledged commits at a power cut.
+        conn.execute("pragma synchronous = full")
+        conn.execute("pragma secure_delete = on")
+    return conn
+
+
+class OpenedFile(NamedTuple):
+    """A journal that is open, and this start of it."""
+
+    conn: sqlite3.Connection
+    start: int
+    identity: str
+
+
+def begin(
+    path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
+) -> OpenedFile:
+    """In the writing thread: everything owned by an earlier start is due at once."""
+    conn = _connect(path)
+    with _closed_after(conn):
+        _refuse_another(conn, seal)
+        _migrate(conn)
+        conn.execute("begin immediate")
+        identity = _identity(conn, seal)
+        start = conn.execute(
+            "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
+        ).lastrowid
+        _release_taken(conn, now)
+        configure(conn, filters)
+        conn.execute("commit")
+        # What a start finds in the log may never have reached the disk: now it has.
+        _write_back(conn)
+    return OpenedFile(conn, int(start or 0), identity)
+
+
+def _write_back(conn: sqlite3.Connection) -> None:
+    try:
+        checkpoint(conn, "truncate")
+    except Broken:
+        raise
+    except Unavailable:
+        return  # a full disk: the journal goes on in its log
+
+
+def _refuse_another(conn: sqlite3.Connection, seal: str) -> None:
+    """Before anything is written: a wrong secret must not even migrate the journal."""
+    made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
+    row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
+    if row and row[0] != seal:
+        raise WrongJournal(
+            "server.secret is another than the journal was made with; "
+            "put the old one back, or begin a new journal"
+        )
+
+
+def _identity(conn: sqlite3.Connection, seal: str) -> str:
+    conn.executemany(
+        "insert into meta values (?, ?) on conflict do nothing",
+        (("identity", uuid.uuid4().hex), ("seal", seal)),
+    )
+    row = conn.execute("select value from meta where name = 'identity'").fetchone()
+    return str(row[0])
+
+
+def _release_taken(conn: sqlite3.Connection, now: float) -> None:
+    released = conn.execute(
+        "update deliveries set state = 'pending', due_at = ?, owner = null where state = 'sending'",
+        (now,),
+    ).rowcount
+    for state, change in (("sending", -released), ("pending", released)):
+        conn.execute(
+            "update counters set value = value + ? where name = ?", (change, f"deliveries.{state}")
+        )

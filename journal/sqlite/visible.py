@@ -1,0 +1,198 @@
+"""The events that each filter of an API key shows: an index that the writer keeps."""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from .. import Filters
+from ..reads import Page
+from .paging import WINDOW, Condition, window
+from .times import Span
+
+NO_FILTERS: Filters = MappingProxyType({})
+
+#: Rows of the filters that show the event in its row, as it is stored.
+_SHOWN = (
+    "insert or ignore into visible select id, new.seq from visible_filters"
+    " where digest is not null and shows(id, new.body);"
+)
+_FORGET = (
+    "delete from visible where seq = new.seq"
+    " and filter in (select id from visible_filters where digest is not null);"
+)
+#: Triggers of the connection that writes, and of no other: whatever stores or changes an event
+#: changes its rows in the same transaction.
+_STORED = f"create temp trigger event_stored after insert on main.events begin {_SHOWN} end"
+_CHANGED = (
+    f"create temp trigger event_changed after update of body on main.events"
+    f" begin {_FORGET} {_SHOWN} end"
+)
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def configure(conn: sqlite3.Connection, filters: Filters) -> None:
+    """Keep an index for each of these filters from now on, and for no other.
+
+    In the transaction of the caller, before an event is written through that connection.
+    """
+    known = {
+        digest
+        for (digest,) in conn.execute("select digest from visible_filters where digest is not null")
+    }
+    # Events come while a filter is away: it must start over when it is back.
+    conn.executemany(
+        "update visible_filters set digest = null where digest = ?",
+        [(digest,) for digest in known - filters.keys()],
+    )
+    conn.executemany(
+        "insert into visible_filters (digest, unseen) select ?, coalesce(max(seq), 0) from events",
+        [(digest,) for digest in filters if digest not in known],
+    )
+    if not filters:
+        return
+    rows = conn.execute("select id, digest from visible_filters where digest is not null")
+    conn.create_function("shows", 2, _shows({id_: filters[digest] for id_, digest in rows}))
+    conn.execute(_STORED)
+    conn.execute(_CHANGED)
+
+
+def _shows(
+    filters: Mapping[int, Callable[[Mapping[str, Any]], bool]],
+) -> Callable[[int, str], bool]:
+    # All filters are asked about one event, one after the other.
+    decode = lru_cache(maxsize=1)(msgspec.json.decode)
+
+    def shows(filter_: int, body: str) -> bool:
+        try:
+            return bool(filters[filter_](decode(body)))
+        except Exception:  # noqa: BLE001 - a filter that fails must not keep events from being stored
+            return False
+
+    return shows
+
+
+def fill(conn: sqlite3.Connection, limit: int) -> bool:
+    """Index the newest `limit` events that a filter has not seen, or remove as many stale rows.
+
+    Return whether work is left. In the transaction of the caller; so is where it stopped.
+    """
+    row = conn.execute(
+        "select id, unseen from visible_filters where digest is not null and unseen > 0"
+        " order by id limit 1"
+    ).fetchone()
+    if row is not None:
+        filter_, unseen = row
+        _index(conn, filter_, unseen, limit)
+        return True
+    row = conn.execute("select id from visible_filters where digest is null").fetchone()
+    if row is not None:
+        _remove(conn, row[0], limit)
+        return True
+    return False
+
+
+def _index(conn: sqlite3.Connection, filter_: int, unseen: int, limit: int) -> None:
+    (first,) = conn.execute(
+        "select min(seq) from (select seq from events where seq <= ? order by seq desc limit ?)",
+        (unseen, limit),
+    ).fetchone()
+    # Some are indexed already: they were changed since.
+    conn.execute(
+        "insert or ignore into visible select :filter, seq from events"
+        " where seq between :first and :last and shows(:filter, body)",
+        {"filter": filter_, "first": first, "last": unseen},
+    )
+    conn.execute(
+        "update visible_filters set unseen ="
+        " coalesce((select max(seq) from events where seq < ?), 0) where id = ?",
+        (first, filter_),
+    )
+
+
+def _remove(conn: sqlite3.Connection, filter_: int, limit: int) -> None:
+    removed = conn.execute(
+        "delete from visible where filter = :filter and seq in"
+        " (select seq from visible where filter = :filter order by seq limit :limit)",
+        {"filter": filter_, "limit": limit},
+    ).rowcount
+    if removed < limit:
+        conn.execute("delete from visible_filters where id = ?", (filter_,))
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def complete(conn: sqlite3.Connection, digest: str) -> int | None:
+    """Return the id of the filter; None: it has not seen all events yet."""
+    row = conn.execute(
+        "select id from visible_filters where digest = ? and unseen = 0", (digest,)
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def is_visible(conn: sqlite3.Connection, digest: str, event_id: str) -> bool | None:
+    """Return whether the filter shows the event; None: it has not seen all events yet.
+
+    A hidden event takes the same steps as one that does not exist.
+    """
+    filter_ = complete(conn, digest)
+    if filter_ is None:
+        return None
+    (found,) = conn.execute(
+        "select exists(select 1 from visible where filter = ?"
+        " and seq = coalesce((select seq from events where id = ?), 0))",
+        (filter_, event_id),
+    ).fetchone()
+    return bool(found)
+
+
+def page(
+    conn: sqlite3.Connection,
+    filter_: int,
+    conditions: Sequence[Condition],
+    span: Span,
+    *,
+    after: int | None,
+    limit: int,
+    desc: bool,
+) -> Page[bytes]:
+    """One page of what the filter shows, found by looking at WINDOW such events at the most.
+
+    Places and `has_more` come from events that the filter shows; no other is looked at.
+    """
+    begin = (span.last + 1 if desc else 0) if after is None else after
+    first, last = window(begin, span, desc=desc, whole=True)
+    order = "desc" if desc else "asc"
+    edge = None
+    if conditions:
+        ends = conn.execute(
+            "select seq from visible where filter = ? and seq between ? and ?"  # noqa: S608 - our words
+            f" order by seq {order} limit 2 offset ?",
+            (filter_, first, last, WINDOW - 1),
+        ).fetchall()
+        if len(ends) > 1:  # there is more behind what is looked at
+            edge = ends[0][0]
+            first, last = (edge, last) if desc else (first, edge)
+    where = "".join(f" and {sql}" for sql, _ in conditions)
+    values = [value for _, given in conditions for value in given]
+    # CROSS JOIN, NOT INDEXED: an index on events would lead past hidden ones.
+    rows = conn.execute(
+        "select visible.seq, body from visible"  # noqa: S608 - our words
+        " cross join events not indexed on events.seq = visible.seq"
+        f" where filter = ? and visible.seq between ? and ?{where}"
+        f" order by visible.seq {order} limit ?",
+        (filter_, first, last, *values, limit + 1),
+    ).fetchall()
+    items = tuple((seq, body.encode()) for seq, body in rows[:limit])
+    if len(rows) > limit:
+        return Page(items=items, next_seq=items[-1][0], has_more=True)
+    if edge is not None:
+        return Page(items=items, next_seq=edge, has_more=True)
+    # Not where the journal ends: a cursor that moves would tell of what is hidden.
+    return Page(items=items, next_seq=items[-1][0] if items else after or 0, has_more=False)

@@ -1,0 +1,130 @@
+"""Who may call: secrets compared by their digests, and addresses behind trusted proxies."""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: `[::1]:443`, `[::1]`, `192.0.2.1:99`, or what has no port. A zone (`%eth0`) is left out: it is
+#: our own machine's word for a link, and in a header any text at all.
+_HOP = re.compile(r"\[([^\]%]*)(?:%[^\]]*)?\](?::\d*)?|([^:\[\]]*):\d*|([^%\[\]]*)(?:%.*)?")
+#: No written address is longer; what is longer is not looked at.
+_LONGEST = 80
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+class Peers:
+    """Whose X-Forwarded-For is believed."""
+
+    __slots__ = ("_trusted",)
+
+    def __init__(self, trusted: Sequence[str]) -> None:
+        """Raises ValueError for what is neither an address nor a network."""
+        self._trusted = _networks(trusted)
+
+    def peer(self, client: str, forwarded_for: Sequence[str]) -> str:
+        """The address that a request came from.
+
+        `client` is the socket's; `forwarded_for` are the X-Forwarded-For fields in their order.
+        Who is not trusted may write there what it likes: the walk from the right ends with it.
+        """
+        if not self._trusted:
+            return _shown(client)
+        hop = _address(client)
+        if hop is None:
+            return "unknown"
+        said = ",".join(forwarded_for).split(",")
+        while said and _within(hop, self._trusted):
+            before = _address(said.pop())
+            if before is None:
+                break
+            hop = before
+        return str(hop)
+
+    def counted_as(self, client: str) -> str | None:
+        """What a socket's address counts as, where connections are counted by peer.
+
+        None for this machine and trusted proxies, behind which many are. An IPv6 network of 64 bits
+        is one peer: its owner has all of its addresses.
+        """
+        address = _parsed(client)
+        if address is None:
+            return "unknown"
+        if address.is_loopback or _within(address, self._trusted):
+            return None
+        if isinstance(address, ipaddress.IPv6Address):
+            return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+        return client
+
+
+class Allowed:
+    """The addresses that a source's callbacks may come from."""
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, allow_from: Sequence[str], documented: Sequence[str]) -> None:
+        """`documented` in `allow_from` stands for the provider's published addresses.
+
+        Raises ValueError for what is neither, and where the provider publishes none.
+        """
+        if "documented" in allow_from and not documented:
+            raise ValueError("this provider documents no addresses; write them, or leave it empty")
+        written = [entry for entry in allow_from if entry != "documented"]
+        published = documented if "documented" in allow_from else ()
+        self._networks = _networks([*written, *published])
+
+    def permits(self, address: str) -> bool:
+        if not self._networks:
+            return True
+        parsed = _address(address)
+        return parsed is not None and _within(parsed, self._networks)
+
+
+def _networks(written: Iterable[str]) -> tuple[_Network, ...]:
+    return tuple(_network(entry) for entry in written)
+
+
+def _network(written: str) -> _Network:
+    try:
+        network = ipaddress.ip_network(written.strip(), strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{written!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+        ) from None
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        # Addresses are unwrapped before they are compared; so is what they are compared with.
+        low = int(network.network_address) & 0xFFFFFFFF
+        return ipaddress.IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> _Address | None:
+    match = _HOP.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        address = ipaddress.ip_address(next(part for part in match.groups() if part is not None))
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
+
+
+@lru_cache(maxsize=1024)
+def _shown(client: str) -> str:
+    """Of a socket's address: writing one takes as long as reading it."""
+    return str(_address(client) or "unknown")
+
+
+def _address(text: str) -> _Address | None:
+    text = text.strip(" \t")
+    return _parsed(text) if len(text) <= _LONGEST else None
+
+
+def _within(address: _Address, networks: tuple[_Network, ...]) -> bool:
+    return any(address in network for network in networks)

@@ -1,0 +1,1 @@
+"""Reading a provider's fields: numbers, texts, codes, times, dedupe keys."""

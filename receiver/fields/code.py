@@ -1,0 +1,426 @@
+"""The one-time code of a message: read from its field or found in its text.
+
+A wrong code is worse than none, so a doubtful one is None. The words that tell codes from other
+numbers are in `tables/code_words.txt`.
+"""
+
+# ruff: noqa: RUF001 - letters and marks of other scripts are meant as written
+
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from core.canonical import canonical_code
+
+from .code_candidates import Candidate, find_candidates, is_clock
+from .code_words import UNSPACED, KnownWord, find_words, fold, kinds_of
+
+__all__ = ["canonical_code", "find_code", "is_sentence", "read_code"]
+
+#: A code as providers write it: groups of letters and digits, joined by one blank or mark.
+_CODE = re.compile(r"[A-Za-z\d]+(?:[ \u00a0._:/-][A-Za-z\d]+){0,7}")
+_LONGEST_CODE = 64
+#: A group of letters alone, other than the capitals of a prefix (`FB 12345`).
+_LETTERS = re.compile(r"(?<!\S)(?![A-Z]{1,2}(?!\S))[A-Za-z]+(?!\S)")
+#: How programs say that there is no code.
+_NO_CODE = frozenset({"null", "none", "nil", "undefined", "false", "n/a"})
+
+#: The longest SMS there can be: 255 parts of 153 characters.
+_LONGEST_TEXT = 255 * 153
+#: https://wicg.github.io/sms-one-time-codes/: `@example.com #A7KD29`, a line of its own.
+_WEB_OTP = re.compile(
+    r"^@[A-Za-z0-9.-]{1,255} #([A-Za-z0-9-]{3,32})(?: [@%][A-Za-z0-9.-]{1,255})?[ \r]*$",
+    re.MULTILINE,
+)
+
+_DIGIT = re.compile(r"[0-9]")
+_CAPITALS = re.compile(r"[A-Z]{5}")
+_WORD = re.compile(r"[^\W\d_]+")
+_PERCENT = re.compile(r"[0-9] ?[%٪％]")
+#: The end of a sentence; `Rs.` and `No.` end none.
+_BREAK = re.compile(
+    r"(?:(?<!\brs)(?<!\bno)(?<!\bnr)(?<!\brp)\.|[!?])(?=[\s\"'»”)\]]|\Z)|[\n\r।。！？؟;；]"
+)
+_CLAUSE = re.compile(r"[,，、،]")
+#: What a label does not reach over: `[LINE] 4829`, `your order, 4829 is the code`.
+_APART = re.compile(r"[,，、،)\]】》」』>]")
+#: Before a number: what was said until here is what it is. After one: what comes says it.
+_IS_BEFORE = re.compile(r"[:：=→>«\"“*]\W{0,6}\Z|[—–-]\s{0,3}\Z")
+_IS_AFTER = re.compile(r"[\s\"”»)\]*]{0,6}(?:[—–:=]|-(?!-))")
+_NUMBER_FOLLOWS = re.compile(
+    r"\s{0,3}(?:[:：=#]|is\b|es\b|e\b|est\b|ist\b)?\s{0,3}[\"'«“(\[#*]{0,3}[0-9]{3}"
+)
+_NUMBER_SIGN = re.compile(r"(?:\bn|)[#№°º]\s{0,2}\Z")
+#: A group of digits that one blank joins to the next: `Call 0800 482913`.
+_GROUP_BEFORE = re.compile(r"[0-9]{2,12}[ \u00a0-]\Z")
+#: Characters that show nothing and can stand within a code.
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+_DOT = re.compile(r"\s{0,3}\.\s{0,3}[:#]?\s{0,3}")
+_MONEY = re.compile(r"[ .:]{0,2}")
+#: How far a word can be from a number that it tells of: characters, known words, other words.
+_REACH, _FAR, _NEAREST, _MOST_WORDS = 60, 160, 12, 6
+#: A text of more numbers than this is a list of something.
+_MOST_CANDIDATES = 50
+#: The same in letters, for scripts without blanks.
+_CLOSE, _MOST_LETTERS = 6, 12
+
+_ANNOUNCE, _VERB, _TOPIC, _LABEL, _NUMBER = "announce", "soft", "topic", "label", "number"
+_LABELS = frozenset({_TOPIC, _LABEL})
+_OF = frozenset({"", "de", "del", "di", "do", "of", "na", "du", "da", "za"})
+_PLACES = frozenset({"clock", "to"})
+_FILLERS = frozenset({"copula", _NUMBER})
+_OTHER_CODE = frozenset({_LABEL})
+
+
+def read_code(code: str | None, text: str | None) -> tuple[str | None, str | None]:
+    """Return the code and the text of a message whose provider sent these two fields.
+
+    `code` is returned as sent, without blanks around it. If it is a sentence, it is the text (where
+    no text was sent) and the code is looked for in it. If it is missing, blank or a word such as
+    `null`, the code is looked for in the text. An empty text is returned as None.
+    """
+    text = text or None
+    stripped = "" if code is None else code.strip()
+    if not any(map(str.isalnum, stripped)) or stripped.lower() in _NO_CODE:
+        return (find_code(text) if text else None), text
+    if not is_sentence(stripped):
+        return stripped, text
+    return find_code(stripped) or (find_code(text) if text else None), text or stripped
+
+
+def is_sentence(code: str) -> bool:
+    """Whether a code field holds a whole text: `Your code is 1234`, not `482 913` or `A8D-291`."""
+    if len(code) > _LONGEST_CODE or not _CODE.fullmatch(code):
+        return True
+    if len(code.split()) > 1 and _LETTERS.search(code):
+        return True
+    # `Code:1234` announces one; the single word `CODE` stands for one in providers' examples.
+    low = fold(code)
+    announced = any(_ANNOUNCE in kinds_of(word) for word in _WORD.findall(low))
+    return announced and _DIGIT.search(low) is not None
+
+
+def find_code(text: str) -> str | None:
+    """Return the one-time code in a text as written there; None if there is none or a doubt."""
+    text = text[:_LONGEST_TEXT]
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
+    low = fold(text)
+    if not _DIGIT.search(low) and not _CAPITALS.search(text):
+        return None
+    for match in _WEB_OTP.finditer(text):
+        if _DIGIT.search(match[1]) or match[1].isupper():
+            return match[1]
+    found = _Text(text, low).code()
+    return None if found is None else text[found.start : found.end]
+
+
+class _Rank(IntEnum):
+    """How sure it is that a candidate is the code."""
+
+    BESIDE = 0  # an announcing word
+    SAME_SENTENCE = 1
+    BESIDE_A_VERB = 2  # such as `enter`
+    NO_WORD = 3
+    NUMBERED = 4  # `no. 4829`
+    LABELLED = 5  # `order 4829`
+    NEVER = 6
+
+
+class _JudgedCandidate(NamedTuple):
+    rank: _Rank
+    #: Characters to the word that announces it.
+    distance: int
+    candidate: Candidate
+
+
+class _Text:
+    """A text, its known words and its candidates."""
+
+    def __init__(self, text: str, low: str) -> None:
+        self.text, self.low = text, low
+        words = find_words(text, low)
+        self.hits = [self._without_other_codes(words, index) for index in range(len(words))]
+        self.starts = [hit.start for hit in self.hits]
+        #: All that the text speaks of.
+        self.kinds = set[str]().union(*(hit.kinds for hit in self.hits))
+        units = (hit.start for hit in self.hits if "unit" in hit.kinds)
+        self.candidates = find_candidates(text, low, units)
+
+    def _without_other_codes(self, words: Sequence[KnownWord], index: int) -> KnownWord:
+        """`code` in `promo code` and in `code postal` is a label."""
+        hit = words[index]
+        if _ANNOUNCE not in hit.kinds:
+            return hit
+        before = [one for one in words[max(0, index - 2) : index] if "not_one_time" in one.kinds]
+        after = [one for one in words[index + 1 : index + 3] if "not_one_time" in one.kinds]
+        gaps = [self.low[one.end : hit.start] for one in before]
+        gaps += [self.low[hit.end : one.start] for one in after]
+        if not any(gap.strip(" -") in _OF for gap in gaps):
+            return hit
+        beyond = after[-1].end if after and gaps[-1].strip(" -") in _OF else hit.end
+        return hit._replace(end=beyond, kinds=_OTHER_CODE)
+
+    def code(self) -> Candidate | None:
+        if not 0 < len(self.candidates) <= _MOST_CANDIDATES or self._sells():
+            return None
+        best: dict[str, _JudgedCandidate] = {}
+        labelled = set()
+        for judged in map(self._judge, range(len(self.candidates))):
+            same = canonical_code(self.text[judged.candidate.start : judged.candidate.end])
+            best[same] = min(best.get(same, judged), judged)
+            if judged.rank == _Rank.LABELLED:
+                labelled.add(same)
+        # What is an order's number once is none elsewhere, unless it is announced.
+        best = {
+            same: one
+            for same, one in best.items()
+            if one.rank == _Rank.BESIDE or same not in labelled
+        }
+        for rank in (_Rank.BESIDE, _Rank.SAME_SENTENCE):
+            several = sorted(one for one in best.values() if one.rank == rank)
+            if several:
+                nearest = [one for one in several if one.distance == several[0].distance]
+                return several[0].candidate if len(nearest) == 1 else None
+        for rank in (_Rank.BESIDE_A_VERB, _Rank.NO_WORD):
+            several = [one for one in best.values() if one.rank == rank]
+            if several:
+                only = several[0].candidate if len(several) == 1 else None
+                return None if only and rank == _Rank.NO_WORD and self._is_about(only) else only
+        return None
+
+    def _sells(self) -> bool:
+        """Whether it offers a discount, and is not about proving who one is."""
+        if "proof" in self.kinds:
+            return False
+        return "promo" in self.kinds or _PERCENT.search(self.low) is not None
+
+    def _judge(self, index: int) -> _JudgedCandidate:
+        candidate = self.candidates[index]
+        never = _JudgedCandidate(_Rank.NEVER, 0, candidate)
+        if self._is_expired(index) or self._is_explained(index):
+            return never
+        before, after = self._before(candidate), self._after(candidate)
+        if candidate.capitals:
+            after = None
+        if before is not None and before.rank >= _Rank.LABELLED:
+            is_code = after is not None and after.rank == _Rank.BESIDE and self._says_is(after)
+            return after if after and is_code and before.rank == _Rank.LABELLED else never
+        found = [one for one in (before, after) if one is not None]
+        if found and min(found).rank in (_Rank.BESIDE, _Rank.LABELLED):
+            return min(found)
+        if candidate.doubtful:
+            return never
+        near = self._distance(candidate)
+        if near is not None:
+            return _JudgedCandidate(_Rank.SAME_SENTENCE, near, candidate)
+        return min([*found, _JudgedCandidate(_Rank.NO_WORD, 0, candidate)])
+
+    # --- the words before it ----------------------------------------------------------------
+
+    def _back(self, at: int) -> Iterator[tuple[KnownWord, str]]:
+        """The known words before a place, the nearest first, each with what is between."""
+        last = bisect_right(self.starts, at - 1)
+        for hit in reversed(self.hits[max(0, last - _NEAREST) : last]):
+            if at - hit.end > _FAR:
+                return
+            if hit.end <= at:
+                yield hit, self.low[hit.end : at]
+
+    def _before(self, candidate: Candidate) -> _JudgedCandidate | None:
+        verb = None
+        sign = _NUMBER_SIGN.search(self.low, max(0, candidate.start - 3), candidate.start)
+        numbered = sign is not None
+        group = _GROUP_BEFORE.search(self.low, max(0, candidate.start - 14), candidate.start)
+        for hit, between in self._back(candidate.start):
+            if group and hit.end <= group.start() and self._is_label(hit, group.start()):
+                return _JudgedCandidate(_Rank.LABELLED, 0, candidate)
+            if len(between) > _REACH or _DIGIT.search(between):
+                break
+            rank = self._rank_before(hit, between, candidate)
+            judged = _JudgedCandidate(rank, len(between), candidate)
+            if rank in (_Rank.BESIDE, _Rank.LABELLED, _Rank.NEVER):
+                return judged
+            if rank == _Rank.BESIDE_A_VERB:
+                verb = verb or judged
+            # A word for "number" says nothing alone: the word before it does.
+            numbered = numbered or rank == _Rank.NUMBERED
+        return _JudgedCandidate(_Rank.LABELLED, 0, candidate) if numbered and verb is None else verb
+
+    def _is_label(self, hit: KnownWord, at: int) -> bool:
+        between = self.low[hit.end : at]
+        return (
+            bool(hit.kinds & _LABELS)
+            and not _other_words(between, _CLOSE)
+            and not (_DIGIT.search(between) or _BREAK.search(between) or _APART.search(between))
+        )
+
+    def _rank_before(self, hit: KnownWord, between: str, candidate: Candidate) -> _Rank:
+        if self._is_time_or_money(hit, between, candidate):
+            return _Rank.NEVER
+        between = _NUMBER_SIGN.sub("", between)
+        others = _other_words(between, _CLOSE)
+        broken = _BREAK.search(between.rstrip()) is not None
+        if _ANNOUNCE in hit.kinds and not broken:
+            said = others <= _MOST_WORDS and _ends_saying_is(between) and not candidate.capitals
+            return _Rank.BESIDE if said or not others else _Rank.NO_WORD
+        if others or (broken and not _DOT.fullmatch(between)):
+            return _Rank.NO_WORD
+        if hit.kinds & _LABELS and not _APART.search(between):
+            return _Rank.BESIDE if self._is_purpose(hit) else _Rank.LABELLED
+        if _VERB in hit.kinds and not broken:
+            return _Rank.BESIDE_A_VERB
+        return _Rank.NUMBERED if _NUMBER in hit.kinds else _Rank.NO_WORD
+
+    def _is_purpose(self, hit: KnownWord) -> bool:
+        """`code de retrait 4829`, `código de compra 4829`: what the code is for."""
+        if _TOPIC not in hit.kinds:
+            return False
+        return any(
+            _ANNOUNCE in one.kinds and between.strip() in _OF - {""}
+            for one, between in self._back(hit.start)
+        )
+
+    def _is_time_or_money(self, hit: KnownWord, between: str, candidate: Candidate) -> bool:
+        if "money_before" in hit.kinds and _MONEY.fullmatch(between):
+            return True
+        if not between.isspace():
+            return False
+        if "clock" in hit.kinds and is_clock(self.low[candidate.start : candidate.end]):
+            return True
+        return "to" in hit.kinds and self._sends(hit)
+
+    def _sends(self, to: KnownWord) -> bool:
+        """`STOP to 89203`: whether a word before it in the sentence asks to send a text."""
+        for hit, between in self._back(to.start):
+            if _BREAK.search(between):
+                return False
+            if "send" in hit.kinds:
+                return True
+        return False
+
+    # --- the words after it -----------------------------------------------------------------
+
+    def _forth(self, at: int) -> Iterator[tuple[KnownWord, str]]:
+        """The known words after a place, the nearest first, each with what is between."""
+        first = bisect_left(self.starts, at)
+        for hit in self.hits[first : first + _NEAREST]:
+            if hit.start - at > _FAR:
+                return
+            yield hit, self.low[at : hit.start]
+
+    def _after(self, candidate: Candidate) -> _JudgedCandidate | None:
+        labelled = False
+        for hit, between in self._forth(candidate.end):
+            if len(between) > _REACH or _DIGIT.search(between) or _BREAK.search(between):
+                break
+            others = _other_words(between, _MOST_LETTERS)
+            said = _begins_saying_is(between)
+            if _ANNOUNCE in hit.kinds and not _NUMBER_FOLLOWS.match(self.low, hit.end):
+                beside = not others and not _CLAUSE.search(between)
+                if beside or (said and others <= _MOST_WORDS):
+                    return _JudgedCandidate(_Rank.BESIDE, len(between), candidate)
+            labelled = labelled or (said and not others and bool(hit.kinds & _LABELS))
+        return _JudgedCandidate(_Rank.LABELLED, 0, candidate) if labelled else None
+
+    def _says_is(self, after: _JudgedCandidate) -> bool:
+        end = after.candidate.end
+        return _begins_saying_is(self.low[end : end + after.distance])
+
+    # --- the sentence around it -------------------------------------------------------------
+
+    def _distance(self, candidate: Candidate) -> int | None:
+        """To the nearest announcing word of its sentence."""
+        distances = []
+        for way in (self._back(candidate.start), self._forth(candidate.end)):
+            for hit, between in way:
+                if _ends_sentence(self.low, hit, candidate):
+                    break
+                if _ANNOUNCE in hit.kinds:
+                    distances.append(len(between))
+                    break
+        return min(distances, default=None)
+
+    def _is_about(self, candidate: Candidate) -> bool:
+        """Whether the text says what else it is: it is about money, orders, places, times."""
+        if self.low[: candidate.end].endswith("00"):  # an amount, nine times in ten
+            return True
+        verb = False
+        for way in (self._back(candidate.start), self._forth(candidate.end)):
+            for hit, between in way:
+                if _ends_sentence(self.low, hit, candidate):
+                    break
+                if between.isspace() and hit.end < candidate.start and hit.kinds & _PLACES:
+                    return True
+                verb = verb or _VERB in hit.kinds
+        return not verb and not self.kinds.isdisjoint((_TOPIC, "about"))
+
+    def _is_explained(self, index: int) -> bool:
+        """`the code for request 99231 is 482913`: the next number is what it is about."""
+        following = self.candidates[index + 1 : index + 2]
+        if not following:
+            return False
+        words = self.low[self.candidates[index].end : following[0].start].split()
+        return bool(words) and all("copula" in kinds_of(word) for word in words)
+
+    def _is_expired(self, index: int) -> bool:
+        if self.kinds.isdisjoint(("expired", "old")):
+            return False
+        candidate = self.candidates[index]
+        following = self.candidates[index + 1 : index + 2]
+        end = following[0].start if following else len(self.low)
+        for hit, between in self._forth(candidate.end):
+            if hit.start >= end or len(between) > _REACH or _BREAK.search(between):
+                break
+            if "expired" in hit.kinds and not _is_future(self.low, hit):
+                return True
+        for hit, between in self._back(candidate.start):
+            stop = _CLAUSE.search(between) or _BREAK.search(between) or _DIGIT.search(between)
+            if stop or _other_words(between, _CLOSE, known=frozenset({_ANNOUNCE})):
+                break
+            if "old" in hit.kinds or "expired" in hit.kinds:
+                return True
+        return False
+
+
+def _ends_sentence(low: str, hit: KnownWord, candidate: Candidate) -> bool:
+    """Whether a sentence ends between a word and a candidate; not at the `.` of `Rs.`."""
+    start, end = min(hit.end, candidate.end), max(hit.start, candidate.start)
+    return _BREAK.search(low, start, end) is not None
+
+
+def _other_words(between: str, letters: int, known: Iterable[str] = ()) -> int:
+    """How many words are neither fillers nor known; letters of unspaced scripts count once."""
+    allowed = _FILLERS | frozenset(known)
+    unspaced = len(UNSPACED.findall(between))
+    spaced = sum(
+        1
+        for word in _WORD.findall(between)
+        if not UNSPACED.search(word) and not kinds_of(word) & allowed
+    )
+    return spaced + (unspaced > letters) * _MOST_WORDS + (unspaced > letters)
+
+
+def _ends_saying_is(between: str) -> bool:
+    words = _WORD.findall(between)
+    return bool(_IS_BEFORE.search(between)) or bool(words and "copula" in kinds_of(words[-1]))
+
+
+def _begins_saying_is(between: str) -> bool:
+    words = _WORD.findall(between[:_REACH])
+    return bool(_IS_AFTER.match(between)) or bool(words and "copula" in kinds_of(words[0]))
+
+
+_FUTURE_BEFORE = re.compile(r"\b(?:will|to|akan|sera|wird|sara|va)\b[^.]{0,12}\Z")
+_FUTURE_AFTER = re.compile(r"\s{0,3}(?:in|within|after|at|on|dalam|sau|en|em|dans|tra)\b")
+
+
+def _is_future(low: str, hit: KnownWord) -> bool:
+    """`will be expired in 5 minutes`."""
+    return bool(
+        _FUTURE_BEFORE.search(low, max(0, hit.start - _REACH), hit.start)
+        or _FUTURE_AFTER.match(low, hit.end)
+    )

@@ -1,0 +1,262 @@
+"""The runs of a text that could be a one-time code, without what is plainly something else."""
+
+# ruff: noqa: RUF001, RUF002 - letters and marks of other scripts are meant as written
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from .code_words import kinds_of
+from .text import link_spans
+
+SHORTEST, LONGEST = 4, 8
+#: Lengths that are a code only directly beside a word that announces one.
+_DOUBTFUL_LENGTHS = frozenset({3, 9, 10})
+_SHORTEST_MIX, _LONGEST_MIX = 5, 8
+
+_RUN = re.compile(r"[0-9]+")
+_ALPHANUMERIC = re.compile(r"[^\W_]")
+#: Whatever joins two groups of one number.
+_JOINTS = frozenset(" -\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013\u2212")
+_BLANKS = " \u00a0\u2007\u2009\u202f"
+#: Group sizes of codes that are shown in two groups, and those that need a word beside them.
+_PAIRS = frozenset({(3, 3), (4, 4)})
+_LONGEST_GROUP = 4
+
+#: Every repetition is bounded or starts where the one before cannot have: time grows with length.
+_NUMBER = (
+    rf"(?<![0-9])(?:[0-9]{{1,3}}(?:[{_BLANKS},.'’][0-9]{{3}}){{1,4}}(?![0-9])(?:[.,][0-9]{{1,2}})?"
+    r"|[0-9]{1,15}(?:[.,][0-9]{1,15}){0,3})"
+)
+_YEAR = r"(?:19|20)[0-9]{2}(?![0-9])"
+_SYMBOL = "$€£¥₹₽₴₸₺₩₫฿₪₦₱₲₡₵₮₭₼₾₨﷼৳"
+_MASKS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # Decimals, dates, times of day: digits with a mark between.
+        r"(?<![0-9])[0-9]++(?:[.,:/'’٫٬×x][0-9]++)++",
+        rf"[{_SYMBOL}] ?{_NUMBER}",
+        rf"{_NUMBER} ?[{_SYMBOL}%٪％‰°]",
+        rf"{_NUMBER}(?:,[-–—]| ?so['’ʻʼ‘`]m(?![^\W_]))",
+        # Telephone numbers: with `+`, or with an area code in brackets.
+        r"\+ ?[0-9](?:[ ().\u00a0/-]{0,2}[0-9]){5,18}",
+        r"\([0-9]{2,5}\)(?:[ .\u00a0-]{0,2}[0-9]){4,12}",
+        r"(?<![0-9])0[0-9]{2,4}[ /-][0-9]{5,8}(?![0-9])",
+        r"[☎☏✆📞📱📲]\ufe0f?[ :]{0,2}[0-9](?:[ -]?[0-9]){2,14}",
+        # Commands that a telephone dials: *123*4829#.
+        r"(?<![0-9*#])[*#][0-9]{1,8}(?:\*[0-9]{1,15}){0,4}\*[0-9]{1,15}#",
+        # Masked cards and accounts: 4412****1234, XX1234, …1234.
+        r"(?<![0-9])[0-9]{1,12}(?:\*\*|[•·]|…(?=[^\W_]))",
+        r"(?:\*\*+|[•·…]+|\.\.\.+)[0-9*•·-]*",
+        r"(?<![^\W_])x{1,12}-?[0-9]{3,8}",
+        r"(?<![*\w])\*[0-9]{3,6}(?![*0-9])",
+        # E-mail addresses.
+        r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)*",
+        # The hash that tells Android which application a text is for.
+        r"(?<!\S)[a-z0-9+/]{11}\s*\Z",
+        # A day, a month and a year.
+        rf"(?<![0-9])[0-9]{{1,2}}[.,]? ?(?:de |of )?[^\W\d_]{{3,12}}\.?,? (?:de |of )?{_YEAR}",
+        r"(?<![^\W\d_])[^\W\d_]{3,12}\.? [0-9]{1,2}(?:st|nd|rd|th)?,? " + _YEAR,
+        r"(?<![0-9])[0-9]{1,2}-?[a-z]{3}-?" + _YEAR,
+    )
+)
+_YEARS_JOINED = re.compile(r"(?:19|20)[0-9]{2}.(?:19|20)[0-9]{2}")
+_PREFIX = re.compile(r"(?<![^\W_])[A-Z]{1,2}[-\u2010\u2011]\Z")
+_LONGEST_PREFIX = 3
+_LONGEST_WORD = 24
+_MIX = re.compile(r"(?<![^\W_])(?<![-_])[A-Z0-9]{1,8}(?:-[A-Z0-9]{1,8})?(?![^\W_]|[-_][^\W_])")
+_CAPITALS = re.compile(r"(?<![^\W_])(?<![-_'’])[A-Z]{5,8}(?![^\W_]|[-_'’][^\W_])")
+_MIX_PARTS = re.compile(r"[A-Z]+|[0-9]+")
+
+
+class Candidate(NamedTuple):
+    """A run that could be the code."""
+
+    start: int
+    end: int
+    #: A code only directly beside a word that announces one.
+    doubtful: bool = False
+    #: Capitals alone: a code only directly after such a word.
+    capitals: bool = False
+
+
+class _Run(NamedTuple):
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+def find_candidates(text: str, low: str, units: Iterable[int]) -> list[Candidate]:
+    """Return the candidates of a text, in order of their start.
+
+    `low` is the folded text; `units` are the starts of words that count or name money.
+    """
+    masked = _mask(text, low)
+    counted = frozenset(units)
+    runs = [
+        run
+        for run in (_Run(*match.span()) for match in _RUN.finditer(low))
+        if not masked[run.start] and not _counts(low, run, counted)
+    ]
+    found = [one for chain in _chains(low, runs) for one in _of_chain(text, low, chain)]
+    found += _mixes(text, masked)
+    found += [
+        Candidate(*match.span(), doubtful=True, capitals=True)
+        for match in _CAPITALS.finditer(text)
+        if not (masked[match.start()] or kinds_of(match[0].lower()) or is_wordlike(match[0]))
+    ]
+    return sorted(found)
+
+
+def _mask(text: str, low: str) -> bytearray:
+    """A byte for each character, 1 where it belongs to a link, an amount, a date, a telephone."""
+    masked = bytearray(len(low))
+    spans = [match.span() for pattern in _MASKS for match in pattern.finditer(low)]
+    for start, end in [*spans, *link_spans(text)]:
+        masked[start:end] = b"\1" * (end - start)
+    return masked
+
+
+def _counts(low: str, run: _Run, units: frozenset[int]) -> bool:
+    """Whether a unit follows: `10 minutes`, `10-minute`, `1200 р.`."""
+    return run.end in units or (low[run.end : run.end + 1] in _JOINTS and run.end + 1 in units)
+
+
+# --- digits -------------------------------------------------------------------------------------
+
+
+def _chains(low: str, runs: Sequence[_Run]) -> Iterator[list[_Run]]:
+    """Runs that one blank or hyphen joins each to the next."""
+    chain: list[_Run] = []
+    for run in runs:
+        joined = chain and run.start == chain[-1].end + 1 and low[chain[-1].end] in _JOINTS
+        if chain and not joined:
+            yield chain
+            chain = []
+        chain.append(run)
+    if chain:
+        yield chain
+
+
+def _of_chain(text: str, low: str, chain: Sequence[_Run]) -> Iterator[Candidate]:
+    if len(chain) == 1:
+        yield from _single(text, low, chain[0])
+        return
+    if any(run.size > _LONGEST_GROUP for run in chain):
+        for run in chain:
+            yield from _single(text, low, run)
+        return
+    total = sum(run.size for run in chain)
+    whole = _Run(chain[0].start, chain[-1].end)
+    # Three groups or more are a telephone, a card, a parcel.
+    if len(chain) > 2 or not SHORTEST <= total <= LONGEST:  # noqa: PLR2004 - two groups
+        return
+    if _YEARS_JOINED.fullmatch(low, *whole) or _is_attached(low, whole):
+        return
+    doubtful = (chain[0].size, chain[1].size) not in _PAIRS or all(
+        is_clock(low[run.start : run.end])
+        for run in chain  # `0900-1700`
+    )
+    yield Candidate(_with_prefix(text, whole.start), whole.end, doubtful=doubtful)
+
+
+def _single(text: str, low: str, run: _Run) -> Iterator[Candidate]:
+    if _is_attached(low, run):
+        return
+    if SHORTEST <= run.size <= LONGEST:
+        yield Candidate(_with_prefix(text, run.start), run.end, doubtful=_is_date(low, run))
+    elif run.size in _DOUBTFUL_LENGTHS:
+        yield Candidate(run.start, run.end, doubtful=True)
+
+
+def _is_attached(low: str, run: _Run) -> bool:
+    """Whether a letter beside it makes it part of something else: not in `PIN1234`, `码1234`."""
+    before, after = low[run.start - 1 : run.start], low[run.end : run.end + 1]
+    if _has_case(after):
+        return True
+    if not _has_case(before):
+        return False
+    start = run.start - 1
+    while start > max(0, run.start - _LONGEST_WORD) and _has_case(low[start - 1]):
+        start -= 1
+    return "announce" not in kinds_of(low[start : run.start])
+
+
+def _has_case(char: str) -> bool:
+    return char.isalpha() and char.upper() != char
+
+
+def _is_date(low: str, run: _Run) -> bool:
+    """Whether it looks like a year, or a date without marks."""
+    digits = low[run.start : run.end]
+    if len(digits) == 4:  # noqa: PLR2004 - a year
+        return digits[:2] in ("19", "20")
+    if len(digits) != 8:  # noqa: PLR2004 - a date
+        return False
+    return _is_day(digits[:4], digits[4:6], digits[6:]) or _is_day(
+        digits[4:], digits[2:4], digits[:2]
+    )
+
+
+def is_clock(digits: str) -> bool:
+    """Whether four digits can be a time of day."""
+    return len(digits) == 4 and digits.isdecimal() and digits[:2] < "24" and digits[2:] < "60"  # noqa: PLR2004
+
+
+def _is_day(year: str, month: str, day: str) -> bool:
+    return year[:2] in ("19", "20") and "01" <= month <= "12" and "01" <= day <= "31"
+
+
+def _with_prefix(text: str, start: int) -> int:
+    """Where a code begins whose digits begin there: with the `G-` of `G-804036`."""
+    if text[start - 1 : start] not in ("-", "\u2010", "\u2011"):
+        return start
+    prefix = _PREFIX.search(text, max(0, start - _LONGEST_PREFIX), start)
+    return prefix.start() if prefix and not kinds_of(prefix[0][:-1].lower()) else start
+
+
+# --- letters ------------------------------------------------------------------------------------
+
+
+def _mixes(text: str, masked: bytearray) -> Iterator[Candidate]:
+    """`7KQ4M`, `A8D-291`: capitals and digits, five to eight of them."""
+    for match in _MIX.finditer(text):
+        whole = match[0].replace("-", "")
+        letters = [part for part in _MIX_PARTS.findall(whole) if part.isalpha()]
+        if not letters or len("".join(letters)) == len(whole) or masked[match.start()]:
+            continue
+        if not _SHORTEST_MIX <= len(whole) <= _LONGEST_MIX:
+            continue
+        # `PIN1234`, `INR5000`, `REF-4821`: a word and a number, each read by itself.
+        known = len(letters) == 1 and whole.startswith(letters[0]) and kinds_of(letters[0].lower())
+        if not known and not _is_prefixed(match[0]):
+            yield Candidate(*match.span(), doubtful=True)
+
+
+def _is_prefixed(mix: str) -> bool:
+    """`G-8040`, found among the digits already."""
+    before, hyphen, digits = mix.partition("-")
+    return bool(hyphen) and before.isalpha() and len(before) < _LONGEST_PREFIX and digits.isdigit()
+
+
+_VOWELS = "AEIOUY"
+#: Pairs that hardly any word of a language in Latin letters has.
+_RARE = re.compile(
+    r"B[FGKPQXZ]|C[BFGJPVXW]|D[QXCKP]|F[BCDGHJKMPQVWXZ]|G[BCFJKPQVXZ]|H[BCDFGHJKPQVXZ]|J[B-DF-HJ-NP-TV-Z]"
+    r"|K[BCDFGJMPQXZ]|L[JQXZ]|M[CDFGHJKLQRVWXZ]|P[BCDFGJKMQVWXZ]|Q[^U]|R[JQX]|S[XZ]|T[BDGJKPQVX]"
+    r"|V[BCDFGHJKMNPQSTWXZ]|W[BCDFGJKMPQTVXZ]|X[BDFGHJKLMNQRSVWXZ]|Z[BCDFGHJKMNPQRSTVWX]|II|UU|AA|YY|Q\Z"
+)
+_LONGEST_CLUSTER = 3
+
+
+def is_wordlike(capitals: str) -> bool:
+    """Whether these capitals could be a word or a name; a random code seldom could."""
+    vowels = [char in _VOWELS for char in capitals]
+    clusters = [len(list(group)) for is_vowel, group in groupby(vowels) if not is_vowel]
+    if not any(vowels) or max(clusters, default=0) > _LONGEST_CLUSTER:
+        return False
+    return _RARE.search(capitals) is None

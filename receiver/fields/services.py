@@ -1,0 +1,54 @@
+"""Services as providers name them, with a readable name and one key across providers."""
+
+import csv
+from collections.abc import Mapping
+from importlib import resources
+
+import msgspec
+
+from core.event import Service
+from core.services import key_of_slug
+
+from .text import slug
+
+
+class ListedService(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of a provider's table."""
+
+    #: The readable name, such as `Google`.
+    name: str
+    #: The key, such as `google`; None: the slug of the name, else of the id.
+    key: str | None = None
+    #: What the provider itself calls it, such as `Google,youtube,Gmail`.
+    listed: str = ""
+
+
+def listed_services(table: str) -> Mapping[str, ListedService]:
+    """Read a table of `receiver/fields/tables` with the columns `code,name,key,listed`.
+
+    `listed` is what the provider itself calls the service, where that is not `name`.
+    """
+    with (resources.files(__package__) / "tables" / table).open(encoding="utf-8") as file:
+        return {
+            row["code"]: ListedService(
+                name=row["name"], key=row["key"] or None, listed=row["listed"] or row["name"]
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def service(id_: str | None, listed: ListedService | None = None) -> Service | None:
+    """Return the service with this id, as an event has it; None without an id."""
+    if id_ is None or id_.isspace():
+        return None
+    if listed is None:
+        return Service(id=id_, name=None, key=key_of_slug(slug(id_)) or None)
+    key = listed.key or slug(listed.name) or slug(id_) or None
+    return Service(id=id_, name=listed.name, key=key)
+
+
+def named_service(name: str | None) -> Service | None:
+    """Return the service of a provider that sends names in place of ids."""
+    if name is None or name.isspace():
+        return None
+    return Service(id=name, name=name, key=key_of_slug(slug(name)) or None)

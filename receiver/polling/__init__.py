@@ -1,0 +1,1 @@
+"""Asking a provider for what its callbacks missed. Read-only."""

@@ -1,0 +1,308 @@
+"""What providers answer becomes values: JSON, what was meant to be JSON, and words."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ..callback import Malformed
+from ..decode import json_value
+from .questions import BadKey, Busy, ProviderAnswer, Unreadable
+
+_BOM = b"\xef\xbb\xbf"
+#: A string of either kind, a comment to the end of its line, punctuation, or anything else. What is
+#: looked at is consumed: a string that is not closed takes the rest of the text. Trying again at
+#: each of its quotes would take quadratic time.
+_TOKEN = re.compile(
+    r"""
+      (?P<double> "(?:[^"\\]++|\\.)*+ (?P<double_ends>"?) )
+    | (?P<single> u?'(?:[^'\\]++|\\.)*+ (?P<single_ends>'?) )
+    | (?P<comment> //[^\n]*+ )
+    | (?P<opens> [\[{] ) | (?P<closes> [\]}] ) | (?P<mark> [,:] )
+    | (?P<word> [^\s\[\]{},:"']++ ) | (?P<blank> \s++ )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+#: The beginning of `"sms": "sms":"["Your sms code"]"`, and the same without its name given twice.
+_LIST_BEGINS = re.compile(r'"(sms|smsCode)"\s{0,20}:\s{0,20}(?:"\1"\s{0,20}:\s{0,20})?"(?=\[)')
+#: Its end, or a character that it cannot hold.
+_LIST_ENDS = re.compile(r'\]"(?=\s{0,20}[,}\n])|[\n{}]')
+#: Python's escapes in a string, but `\N{…}`.
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{1,3})|(.))", re.DOTALL
+)
+_ESCAPED = {"\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_PYTHONS = {"True": "true", "False": "false", "None": "null"}
+_CLOSES = {"[": "]", "{": "}"}
+_OK = 200
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
+#: Request Timeout, Too Early, Too Many Requests.
+_LATER = (408, 425, 429)
+_BROKEN_SERVER = 500
+_REDIRECTS = range(300, 400)
+#: Longer is nonsense, and costs time to read.
+_MOST_DIGITS = 9
+#: Of seconds since 1970; thousandths have three more.
+_EPOCH_DIGITS = 10
+#: How long to wait is looked for in answers of so many bytes, in so much of a text, and in so many
+#: fields of an object.
+_LONGEST_HINT, _LONGEST_TEXT, _LONGEST_NAME, _MOST_HINTS = 64 * 1024, 500, 50, 50
+#: Names of fields that say how long to wait.
+_HINT = re.compile(r"retry|wait|until|seconds|banned|expire|details", re.IGNORECASE)
+#: `2026-11-30 12:00:00`; SMS-Activate's documentation writes `YYYY-m-d H-i-s`.
+_UNTIL = re.compile(
+    r"(20[0-9]{2})-([01]?[0-9])-([0-3]?[0-9])[T _]([0-2]?[0-9])[:-]([0-5]?[0-9])[:-]([0-5]?[0-9])"
+    r"(?:\.[0-9]{1,9})?(?: ?(Z|UTC|GMT|([+-])([0-9]{2}):?([0-9]{2})))?"
+)
+_SPAN = re.compile(
+    r"\b([0-9]{1,6}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b", re.IGNORECASE
+)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def lenient(body: bytes) -> object:
+    """JSON, and what documentations print in its place. Raises Malformed.
+
+    Objects in an object without names (`{ {…}, {…} }`: a list), commas too many or missing,
+    comments, a last bracket missing, Python's way of writing it.
+    """
+    body = body.removeprefix(_BOM)
+    try:
+        return json_value(body)
+    except Malformed as strictly:
+        if strictly.detail != "body: not JSON":
+            raise
+    return json_value(_mended(body.decode()).encode())
+
+
+def _mended(text: str) -> str:
+    return "".join(_rewritten("".join(_lists_opened(text))))
+
+
+def _lists_opened(text: str) -> Iterator[str]:
+    """Take lists out of the quotes around them; each pattern looks at each character once."""
+    at = 0
+    while (begin := _LIST_BEGINS.search(text, at)) is not None:
+        end = _LIST_ENDS.search(text, begin.end())
+        if end is not None and end[0].startswith("]"):
+            yield f'{text[at : begin.start()]}"{begin[1]}":{text[begin.end() : end.start()]}]'
+            at = end.end()
+        else:  # nor does any other that begins before that character
+            after = len(text) if end is None else end.start()
+            yield text[at:after]
+            at = after
+    yield text[at:]
+
+
+def _rewritten(text: str) -> Iterator[str]:
+    closing: list[str] = []
+    ended = False  # a value has just ended: another one needs a comma
+    for token, following in _with_following(text):
+        kind = token.lastgroup
+        if kind == "closes":
+            yield closing.pop() if closing else token[0]
+            ended = True
+            continue
+        if kind == "mark":
+            if token[0] == ":" or (following and following not in "]}"):
+                yield token[0]
+            ended = False
+            continue
+        if ended:
+            yield ","
+        yield _value(token, following, closing)
+        ended = kind != "opens"
+    yield from reversed(closing)
+
+
+def _with_following(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Each token, and the text of the next; one at a time, as a large answer has a million."""
+    last: re.Match[str] | None = None
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup in ("comment", "blank"):
+            continue
+        if last is not None:
+            yield last, token[0]
+        last = token
+    if last is not None:
+        yield last, ""
+
+
+def _value(token: re.Match[str], following: str, closing: list[str]) -> str:
+    match token.lastgroup:
+        case "opens":
+            opens = "[" if token[0] == "{" and following in ("{", "[") else token[0]
+            closing.append(_CLOSES[opens])
+            return opens
+        case "double" if token["double_ends"]:
+            return token[0]
+        case "single" if token["single_ends"]:
+            return json.dumps(_ESCAPE.sub(_unescaped, token[0].removeprefix("u")[1:-1]))
+        case "word":
+            return _PYTHONS.get(token[0], token[0])
+    raise Malformed("malformed", "body: not JSON")  # a string without an end
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """Return the character; one that is none stays as it is written."""
+    digits = escape[1] or escape[2] or escape[3]
+    if digits or escape[4]:
+        number = int(digits, 16) if digits else int(escape[4], 8)
+        return chr(number) if number <= sys.maxunicode else escape[0]
+    return _ESCAPED.get(escape[5], escape[5])
+
+
+def heed_status(answer: ProviderAnswer, command: str, now: datetime) -> None:
+    """Raise BadKey, Busy or Unreadable where the HTTP status says it all.
+
+    `now` is in the provider's time zone, for an end of a ban that is written without one.
+    """
+    if answer.status == _UNAUTHORIZED:
+        raise BadKey
+    if answer.status == _FORBIDDEN:
+        wait = wait_in(answer, now)
+        if wait is None:
+            raise BadKey
+        raise Busy(str(answer.status), wait)  # a ban with an end
+    if answer.status in _LATER or answer.status >= _BROKEN_SERVER:
+        raise Busy(str(answer.status), wait_in(answer, now))
+    if answer.status in _REDIRECTS:
+        raise Unreadable(command, "a redirect; it is not followed, the key would go with it")
+
+
+def or_none(read: Callable[[], Any]) -> Any:
+    """Return what an answer says of the balance, or None where that cannot be had now.
+
+    It is asked last: a round that read all messages does not fail for it. A wrong key and a "not
+    now" with a time are raised.
+    """
+    try:
+        return read()
+    except Unreadable:
+        return None
+    except Busy as exc:
+        if exc.retry_after is not None:
+            raise
+        return None
+
+
+def expect_ok(answer: ProviderAnswer, command: str) -> None:
+    """Raises for any status but 200, where the body says nothing we know."""
+    if answer.status != _OK:
+        raise Unreadable(command, f"answered {answer.status}")
+
+
+def retry_after(answer: ProviderAnswer) -> float | None:
+    """Seconds by RFC 9110, 10.2.3; a date is compared with the answer's own."""
+    text = answer.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) <= _MOST_DIGITS else None
+    until, sent = _date(text), _date(answer.headers.get("date", ""))
+    if until is None or sent is None:
+        return None
+    return max(0.0, (until - sent).total_seconds())
+
+
+def wait_in(answer: ProviderAnswer, now: datetime) -> float | None:
+    """Return for how many seconds an answer wants us to wait: by its header, or by its JSON."""
+    wait = retry_after(answer)
+    if wait is None and (until := _date(answer.headers.get("retry-after", ""))) is not None:
+        wait = _left(until.timestamp(), now)  # without a `Date` of its own, by our clock
+    if wait is not None or len(answer.body) > _LONGEST_HINT:
+        return wait
+    try:
+        value = lenient(answer.body)
+    except (Malformed, UnicodeDecodeError):
+        return None
+    return wait_said(value, now)
+
+
+def wait_said(value: object, now: datetime, *, depth: int = 3) -> float | None:
+    """Return for how many seconds a JSON object wants us to wait.
+
+    Read are fields that are named so, in it and in the objects in it: `retry_after_seconds`,
+    `banned_until`.
+    """
+    if not isinstance(value, dict) or depth == 0:
+        return None
+    fields = list(value.items())[:_MOST_HINTS]
+    waits = [
+        wait_of(field, now, thousandths=name.lower().endswith(("ms", "millis")))
+        for name, field in fields
+        if isinstance(field, str) and _HINT.search(name[:_LONGEST_NAME])
+    ]
+    inner = [wait_said(field, now, depth=depth - 1) for _, field in fields]
+    return max((wait for wait in [*waits, *inner] if wait is not None), default=None)
+
+
+def wait_of(text: str, now: datetime, *, thousandths: bool = False) -> float | None:
+    """Return how many seconds a text says: `600`, `5 s`, `10 minutes`, `2026-11-30 12:00:00`.
+
+    A time that is over, or a text that says neither, is None. Digits alone are seconds, or a time
+    as seconds since 1970 if there are so many.
+    """
+    text = text[:_LONGEST_TEXT].strip().strip("'\"")
+    if (until := _UNTIL.search(text)) is not None:
+        return _left(_instant(until, now), now)
+    if text.isascii() and text.isdigit():
+        if len(text) <= _MOST_DIGITS:
+            return float(text) / 1000 if thousandths else float(text)
+        epoch = float(text) / (1000 if len(text) > _EPOCH_DIGITS else 1)
+        return _left(epoch, now) if len(text) <= _EPOCH_DIGITS + 3 else None
+    span = _SPAN.search(text)
+    return None if span is None else float(span[1]) * _SECONDS[span[2][0].lower()]
+
+
+def _left(until: float | None, now: datetime) -> float | None:
+    left = 0.0 if until is None else until - now.timestamp()
+    return left if left > 0 else None
+
+
+def _instant(until: re.Match[str], now: datetime) -> float | None:
+    year, month, day, hour, minute, second = (int(until[group]) for group in range(1, 7))
+    try:
+        at = datetime(
+            year, month, day, hour, minute, second, tzinfo=UTC if until[7] else now.tzinfo
+        )
+        return at.timestamp() - _offset(until)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _offset(until: re.Match[str]) -> int:
+    if until[8] is None:
+        return 0
+    seconds = int(until[9]) * 3600 + int(until[10]) * 60
+    return -seconds if until[8] == "-" else seconds
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text[:_LONGEST_TEXT])
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def object_in(answer: ProviderAnswer, command: str, now: datetime) -> dict[str, Any]:
+    """The JSON object that an answer is. Raises BadKey, Busy and Unreadable where it is none."""
+    heed_status(answer, command, now)
+    try:
+        value = lenient(answer.body)
+    except (Malformed, UnicodeDecodeError):
+        expect_ok(answer, command)
+        raise Unreadable(command, "not JSON") from None
+    if not isinstance(value, dict):
+        raise Unreadable(command, "an object is expected")
+    return value
+
+
+def rows(value: object) -> list[dict[str, Any]]:
+    """The objects in a list, in an object that numbers them, or the one that it is."""
+    if isinstance(value, dict):
+        inner = list(value.values())
+        value = inner if inner and all(isinstance(one, dict) for one in inner) else [value]
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -1,0 +1,1 @@
+"""SMS-Activate and the providers that speak its dialect."""

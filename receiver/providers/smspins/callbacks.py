@@ -1,0 +1,48 @@
+"""SMSPins: https://smspins.com, "Bulk SMS - API". It calls nobody: asking is the only way in."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar, NoReturn
+
+from ...callback import Callback, Fields, Malformed, Sample
+from ...polling.options import Polled
+from ...polling.questions import Known, Poll, PollMemory
+from ...source import Source
+from .poll import poll
+
+
+class SmsPins(Source, tag="smspins", frozen=True, kw_only=True):
+    """It sends no callbacks and needs no tokens: give it a `backfill`.
+
+    It is asked for what checks brought: those that somebody asked for, and those of its auto check.
+    That is switched off each midnight (New York's).
+    """
+
+    #: Switch the auto check of each telephone on, each day after midnight in New York. The only
+    #: command of all that changes something at a provider; false: never sent.
+    auto_check: bool = False
+
+    encodings: ClassVar[frozenset[str]] = frozenset()
+    paste_at: ClassVar[str] = "nowhere: it sends no callbacks"
+    kinds: ClassVar[tuple[str, ...]] = ()
+    country: ClassVar[str | None] = "US"
+    polled: ClassVar[Polled | None] = Polled(
+        api_url="https://smspins.com/apiv2", every=30.0, min_interval=1.0
+    )
+
+    def normalize(self, fields: Fields, callback: Callback) -> NoReturn:  # noqa: ARG002 - there is nothing to read
+        raise Malformed("unknown_event", "it sends no callbacks")
+
+    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:  # noqa: ARG002 - there is none
+        raise ValueError("smspins sends no callbacks, so there is no sample of one")
+
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,
+        now: datetime,
+        memory: PollMemory | None = None,
+    ) -> Poll:
+        memory = PollMemory() if memory is None else memory
+        return poll(self, known, since=since, now=now, memory=memory, auto_check=self.auto_check)

@@ -1,0 +1,304 @@
+"""Asking SMSPins: https://smspins.com, "Bulk SMS - API".
+
+What is found are the checks of each telephone, and the changes of numbers. A check is asked for by
+somebody else, or made by the auto check.
+"""
+
+import enum
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core.event import NumberChanged, SmsReceived
+from core.secret import Secret
+
+from ...callback import Happening, Key
+from ...fields.code import find_code
+from ...fields.numbers import e164
+from ...fields.reader import FieldReader, common
+from ...fields.text import links
+from ...fields.times import FIRST, Stated, time_from, written
+from ...polling.answers import object_in, rows, wait_of
+from ...polling.questions import (
+    Ask,
+    BadKey,
+    Busy,
+    Ended,
+    FoundMessage,
+    Known,
+    Notice,
+    Poll,
+    PollMemory,
+    ProviderAnswer,
+    Switch,
+    Unreadable,
+)
+from ...polling.rows import parts, polled, with_path
+from ...source import Source
+
+_US = "US"
+#: "All dates are in Eastern Standard Time (EST or EDT)"
+_NEW_YORK = ZoneInfo("America/New_York")
+#: Between what one check brought. A message may hold it too: nobody can tell.
+_BETWEEN = "|"
+#: Provider's clock and ours; a check that ended a moment ago.
+_OVERLAP = timedelta(hours=1)
+#: After midnight, until all auto checks are surely off.
+_OFF_BY = timedelta(minutes=5)
+_ROW, _AUTO_CHECK = "bulk_sms/smses_by_tid", "bulk_sms/autocheck"
+_BAD_KEY = ("api key", "api_key", "apikey", "unauthor", "authent", "invalid key", "expired key")
+_BUSY = ("too many", "rate", "limit", "slow down", "try again")
+#: Of the account, not of the key: it may end, so it does not stop the asking.
+_BANNED = ("banned", "suspended", "blocked", "locked")
+#: Seconds for which it is left alone then, where it says no end.
+_BAN = 3600.0
+#: Of what was removed or never there.
+_GONE = ("unable to find", "not found", "no record", "no request")
+_NOTHING = ("no sms",)
+#: What a check, or a change of a number, can come to without an SMS.
+_ENDS = {
+    "SUCCESS": "finished",
+    "FAIL": "failed",
+    "FAILED": "failed",
+    "CANCELED": "cancelled",
+    "CANCELLED": "cancelled",
+    "REMOVED": "cancelled",
+}
+_LONGEST_MESSAGE = 500
+
+
+class _SmsPinsGone(enum.Enum):
+    GONE = "gone"
+
+
+def poll(
+    source: Source,
+    known: Sequence[Known],
+    *,
+    since: datetime,
+    now: datetime,
+    memory: PollMemory,
+    auto_check: bool,
+) -> Poll:
+    one = _SmsPinsPoll(source, since, now)
+    yield from one.telephones()
+    for order in known:
+        if order.request_id is not None:
+            yield from one.check(order.request_id)
+    yield from one.changes()
+    if auto_check:
+        yield from one.switch_on(memory)
+
+
+class _SmsPinsPoll:
+    """One round of questions to one source."""
+
+    def __init__(self, source: Source, since: datetime, now: datetime) -> None:
+        self._source, self._since, self._now = source, since, now
+        self._asking = source.asking()
+        #: The telephones that are listed now, by their numbers.
+        self._telephones: dict[str, str] = {}
+        #: The telephone of each check that was listed, whatever its number was then.
+        self._checks: dict[str, str] = {}
+        #: Requests that no check has: they may be changes of a number.
+        self._unknown: list[str] = []
+
+    def telephones(self) -> Poll:
+        for row in (yield self._ask("bulk_sms/telephones")) or ():
+            number, id_ = _number(row.get("telephone")), row.get("telephone_id")
+            if isinstance(id_, str):
+                self._telephones.setdefault(number or f"/{id_}", str(id_))
+        for telephone in dict.fromkeys(self._telephones.values()):
+            yield from self._messages(telephone)
+
+    def _messages(self, telephone: str) -> Poll:
+        checks = yield self._ask(_ROW, telephone)
+        if not isinstance(checks, list):
+            return
+        times = [_updated(row) for row in checks]
+        if not any(at and at.date() == self._now.astimezone(_NEW_YORK).date() for at in times):
+            # What else would have brought something today is not said anywhere.
+            yield Notice(word="auto_check_off", about=f"telephone/{telephone}")
+        for row, at in zip(checks, times, strict=True):
+            if isinstance(request := row.get("request_id"), str):
+                self._checks[str(request)] = telephone
+            if at is None or at >= self._since - _OVERLAP:
+                yield from self._found(telephone, row)
+
+    def check(self, request: str) -> Poll:
+        """One check. Its telephone is the listed one that has the check, or has its number now."""
+        answer = yield self._ask("bulk_sms/status", request)
+        if answer is _SmsPinsGone.GONE:
+            self._unknown.append(request)
+        for row in answer if isinstance(answer, list) else ():
+            number = _number(row.get("telephone"))
+            telephone = self._checks.get(request) or self._telephones.get(number or "")
+            whole = {**row, "request_id": request}
+            if _messages_in(row):
+                yield from self._found(telephone, whole)
+            elif (status := _status(row)) in _ENDS:
+                yield Ended(kind="request_id", name=request, reason=_ENDS[status])
+
+    def _found(
+        self, telephone: str | None, row: Mapping[str, Any]
+    ) -> Iterator[FoundMessage | Notice]:
+        """Each message is an event. When `smses` grows, those before have the keys they had."""
+        number = _number(row.get("telephone"))
+        if telephone is None and number is None:
+            yield Notice(word="unreadable_row", about="bulk_sms/status")
+            return
+        subject = f"number/{number}" if telephone is None else f"telephone/{telephone}"
+        same: Counter[str] = Counter()
+        for part, messages in parts(row, "smses", _messages_in(row), join=_BETWEEN.join):
+            callback = polled(part, self._now)
+            happenings = []
+            for message in messages:
+                same[message] += 1
+                reading = FieldReader(part)
+                request, nth = reading.id("request_id"), str(same[message])
+                keys = [Key(parts=("sms", telephone or number or "", request or "", message, nth))]
+                if request is not None:
+                    # The list of a telephone may tell it later than the check itself does.
+                    keys.append(Key(parts=("check", request, message, nth)))
+                happenings.append(
+                    Happening(
+                        subject=subject,
+                        # The check's last action is not when a message came.
+                        time=None,
+                        keys=tuple(keys),
+                        data=SmsReceived(
+                            to=reading.number("telephone", _US),
+                            country=_US,
+                            text=message,
+                            code=find_code(message),
+                            urls=links(message),
+                            request_id=request,
+                            telephone_id=telephone,
+                            **common(self._source, callback, reading, time_from="received"),
+                        ),
+                    )
+                )
+            yield FoundMessage(happenings=tuple(happenings), callback=callback)
+
+    def changes(self) -> Poll:
+        """Of the past 48 hours; those that failed changed nothing."""
+        answer = yield self._ask("nc/requests")
+        if answer is None:
+            return
+        statuses: dict[str, str] = {}
+        for row in answer if isinstance(answer, list) else ():
+            statuses[str(row.get("request_id"))] = _status(row)
+            if _status(row) == "SUCCESS":
+                yield from self._changed(row)
+        for request in self._unknown:
+            # Not known either: it is over.
+            reason = _ENDS.get(statuses[request]) if request in statuses else "finished"
+            if reason is not None:
+                yield Ended(kind="request_id", name=request, reason=reason)
+
+    def _changed(self, row: Mapping[str, Any]) -> Iterator[FoundMessage | Notice]:
+        reading, callback = FieldReader(row), polled(row, self._now)
+        request, to = reading.id("request_id"), reading.number("telephone", _US)
+        if request is None or to is None:
+            yield Notice(word="unreadable_row", about="nc/requests")
+            return
+        telephone = self._telephones.get(to)
+        stated = _stated(reading, self._now)
+        happening = Happening(
+            subject=f"number/{to}" if telephone is None else f"telephone/{telephone}",
+            time=stated.rfc3339(_NEW_YORK) if stated else None,
+            keys=(Key(parts=("nc", request)),),
+            data=NumberChanged(
+                to=to,
+                previous_to=reading.number("last_telephone", _US),
+                country=_US,
+                telephone_id=telephone,
+                **common(self._source, callback, reading, time_from=time_from(stated)),
+            ),
+        )
+        yield FoundMessage(happenings=(happening,), callback=callback)
+
+    def switch_on(self, memory: PollMemory) -> Poll:
+        """The auto check of each telephone that was not switched on since New York's midnight."""
+        today = (self._now.astimezone(_NEW_YORK) - _OFF_BY).date()
+        for telephone in dict.fromkeys(self._telephones.values()):
+            if memory.switched_on.get(telephone) == today:
+                continue
+            url = self._url(_AUTO_CHECK, telephone, "enable")
+            answer = yield Switch(command=_AUTO_CHECK, url=url, read=self._reader(_AUTO_CHECK))
+            if answer is _SmsPinsGone.GONE:
+                yield Notice(word="auto_check_refused", about=f"telephone/{telephone}")
+            if answer is not None:
+                memory.switched_on[telephone] = today
+
+    def _ask(self, command: str, *arguments: str) -> Ask:
+        return Ask(command=command, url=self._url(command, *arguments), read=self._reader(command))
+
+    def _url(self, command: str, *arguments: str) -> Secret:
+        """The key stands in the path."""
+        key = self._asking.api_key.reveal()
+        return with_path(self._asking.api_url, key, *command.split("/"), *arguments)
+
+    def _reader(
+        self, command: str
+    ) -> Callable[[ProviderAnswer], list[dict[str, Any]] | _SmsPinsGone]:
+        now = self._now.astimezone(_NEW_YORK)
+        return lambda answer: _read(answer, command, now)
+
+
+def _read(
+    answer: ProviderAnswer, command: str, now: datetime
+) -> list[dict[str, Any]] | _SmsPinsGone:
+    value = object_in(answer, command, now)
+    if value.get("success") is True:
+        return rows(value.get("data"))
+    if value.get("success") is False:
+        return _complaint(str(value.get("message"))[:_LONGEST_MESSAGE].lower(), command, now)
+    raise Unreadable(command, "success: neither true nor false")
+
+
+def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]] | _SmsPinsGone:
+    if any(words in message for words in _BANNED):
+        wait = wait_of(message, now)
+        raise Busy("the account is banned", _BAN if wait is None else wait)
+    if any(words in message for words in _BAD_KEY):
+        raise BadKey
+    if any(words in message for words in _GONE):
+        return _SmsPinsGone.GONE
+    if any(words in message for words in _NOTHING):
+        return []
+    if any(words in message for words in _BUSY):
+        raise Busy("asked too often", wait_of(message, now))
+    raise Unreadable(command, "an error that is not known here")
+
+
+def _messages_in(row: Mapping[str, Any]) -> list[str]:
+    smses = row.get("smses")
+    return [one for one in smses.split(_BETWEEN) if one.strip()] if isinstance(smses, str) else []
+
+
+def _status(row: Mapping[str, Any]) -> str:
+    return str(row.get("status")).strip().upper()
+
+
+def _number(value: object) -> str | None:
+    return e164(value, _US) if isinstance(value, str) else None
+
+
+def _updated(row: Mapping[str, Any]) -> datetime | None:
+    text = row.get("updated_at")
+    stated = written(text) if isinstance(text, str) else None
+    at = stated.instant(_NEW_YORK) if stated else None
+    return at.astimezone(_NEW_YORK) if at is not None and at >= FIRST else None
+
+
+def _stated(reading: FieldReader, now: datetime) -> Stated | None:
+    text = reading.text("updated_at")
+    stated = written(text) if text is not None else None
+    if stated is not None and stated.makes_sense(_NEW_YORK, now):
+        return stated
+    if text is not None:
+        reading.warn("updated_at")
+    return None

@@ -1,0 +1,489 @@
+"""SMS-Activate's dialect: https://sms-activate.ae/api2, and who speaks it on."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from ..account import Account, Message, SimulatedOrder
+from ..web.exchange import JSON, Answer, OutgoingCallback, Request, json_answer, plain_answer
+from .provider import Simulated
+from .schedule import DAISYSMS, GRIZZLYSMS, HEROSMS, SMS_ACTIVATE, SMS_ONLINE, SMSBOWER, Schedule
+
+#: The providers do not say; their successor's examples are Moscow's.
+_MOSCOW = ZoneInfo("Europe/Moscow")
+_PATH = "/stubs/handler_api.php"
+#: Where there is no SMS, or no call.
+_NO_TIME = "0000-00-00 00:00:00"
+#: Of an activation in a list: all of them say so.
+_STATUS = "4"
+#: ISO 4217.
+_USD = 840
+#: "dates are limited to 30 days"
+_BACK = timedelta(days=30)
+_ROWS = 50
+_MOST_ROWS = 100
+#: "displays only the last 10 numbers"
+_RENTALS = 10
+_PAGE = 10
+#: The words for a rental's status that stand in the place of its messages.
+_ENDED = {
+    "finished": "STATUS_FINISH",
+    "cancelled": "STATUS_CANCEL",
+    "revoked": "STATUS_REVOKE",
+}
+_READS = frozenset(
+    {
+        "getBalance",
+        "getBalanceAndCashBack",
+        "getNumbersStatus",
+        "getTopCountriesByService",
+        "getListOfTopCountriesByService",
+        "getOperators",
+        "getActiveActivations",
+        "getStatus",
+        "getStatusV2",
+        "getHistory",
+        "getIncomingCallStatus",
+        "getPrices",
+        "getPricesV2",
+        "getPricesV3",
+        "getPricesVerification",
+        "getCountries",
+        "getServicesList",
+        "getRentServicesAndCountries",
+        "getRentStatus",
+        "getRentList",
+        "getContinueRentPriceNumber",
+        "checkExtraActivation",
+        "getAllSms",
+    }
+)
+
+
+class SimulatedSmsActivate(Simulated):
+    """Activations and rentals."""
+
+    name: ClassVar[str] = "sms_activate"
+    kinds: ClassVar[tuple[str, ...]] = ("activation", "rental")
+    reads: ClassVar[frozenset[str]] = _READS
+    schedule: ClassVar[Schedule | None] = SMS_ACTIVATE
+    service: ClassVar[str] = "go"
+    country: ClassVar[str] = "16"
+    path: ClassVar[str] = _PATH
+    first_id: ClassVar[int] = 4_450_751_126
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        self._answers = {
+            "getActiveActivations": self._active,
+            "getBalance": self._balance,
+            "getStatus": self._status,
+            "getStatusV2": self._status_v2,
+            "getHistory": self._history,
+            "getRentList": self._rentals,
+            "getRentStatus": self._rental_status,
+        }
+
+    def command(self, request: Request) -> str | None:
+        return request.parameters.get("action", "") if request.path == _PATH else None
+
+    def has_key(self, request: Request) -> bool:
+        return request.parameters.get("api_key") == self.account.key
+
+    def answer(self, command: str, request: Request) -> Answer:
+        answer = self._answers.get(command)
+        return answer(request.parameters) if answer else self.refused()
+
+    def wrong_key(self) -> Answer:
+        return plain_answer("BAD_KEY")
+
+    def refused(self) -> Answer:
+        return plain_answer("BAD_ACTION")
+
+    def busy(self) -> Answer:
+        """Plain text where JSON is expected: "sql-server error"."""
+        return plain_answer("ERROR_SQL")
+
+    def garbled(self, answer: Answer) -> Answer:
+        r"""As its own samples are printed: `"sms": "sms":"["Your sms code"]"`, a comma too many."""
+        body = answer.body.replace(b'"sms":"[\\"', b'"sms": "sms":"["').replace(b'\\"]"', b'"]"')
+        if body == answer.body and body.endswith(b"}"):
+            body = body[:-1] + b",}"
+        return msgspec.structs.replace(answer, body=body)
+
+    def _balance(self, _given: Mapping[str, str]) -> Answer:
+        return plain_answer(f"ACCESS_BALANCE:{self.account.balance}")
+
+    # Activations
+
+    def _active(self, given: Mapping[str, str]) -> Answer:
+        rows = [
+            self._active_row(order)
+            for order in self.account.newest("activation")
+            if order.status in {"active", "retry", "resend"} and self.account.until(order.ends_at)
+        ]
+        return self._active_rows(rows, given) if rows else self._no_activations()
+
+    def _active_rows(self, rows: list[dict[str, Any]], _given: Mapping[str, str], /) -> Answer:
+        return json_answer({"status": "success", "activeActivations": rows})
+
+    def _no_activations(self) -> Answer:
+        return plain_answer("NO_ACTIVATIONS")
+
+    def _active_row(self, order: SimulatedOrder) -> dict[str, Any]:
+        messages = [it for it in self.account.received(order.id) if not it.is_call]
+        return {
+            "activationId": order.id,
+            "serviceCode": order.service,
+            "phoneNumber": order.number,
+            "activationCost": order.price,
+            "activationStatus": _STATUS,
+            "smsCode": [message.code for message in messages],
+            "smsText": messages[-1].text if messages else "",
+            "activationTime": _naive(order.made_at),
+            "discount": "0.00",
+            "repeated": "0",
+            "countryCode": order.country,
+            "countryName": "Russia" if order.country == "0" else "United Kingdom",
+            "canGetAnotherSms": "1",
+            "currency": _USD,
+        }
+
+    def _activation(self, given: Mapping[str, str]) -> SimulatedOrder | None:
+        order = self.account.orders.get(given.get("id", ""))
+        return order if order is not None and order.kind == "activation" else None
+
+    def _status(self, given: Mapping[str, str]) -> Answer:
+        order = self._activation(given)
+        if order is None:
+            return self._no_activation()
+        codes = [message.code for message in self.account.received(order.id)]
+        return plain_answer(self._status_of(order, codes[-1] if codes else None))
+
+    def _status_of(self, order: SimulatedOrder, code: str | None) -> str:
+        """`code` is the last that came."""
+        if order.status == "cancelled":
+            return "STATUS_CANCEL"
+        if order.status == "resend":
+            return "STATUS_WAIT_RESEND"
+        if code is None:
+            return "STATUS_WAIT_CODE"
+        return f"STATUS_WAIT_RETRY:{code}" if order.status == "retry" else f"STATUS_OK:{code}"
+
+    def _no_activation(self) -> Answer:
+        return plain_answer("NO_ACTIVATION")
+
+    def _status_v2(self, given: Mapping[str, str]) -> Answer:
+        order = self._activation(given)
+        if order is None:
+            return self._no_activation()
+        if order.status == "cancelled":
+            return plain_answer("STATUS_CANCEL")
+        messages = self.account.received(order.id)
+        return self._messages(
+            order,
+            next((it for it in reversed(messages) if not it.is_call), None),
+            next((it for it in reversed(messages) if it.is_call), None),
+        )
+
+    def _messages(
+        self, _order: SimulatedOrder, sms: Message | None, call: Message | None, /
+    ) -> Answer:
+        """Both are always there; what has not come has a time of zeros."""
+        return json_answer(
+            {
+                "verificationType": 2,
+                "sms": {
+                    "dateTime": _naive(sms.at) if sms else _NO_TIME,
+                    "code": sms.code if sms else "",
+                    "text": sms.text if sms else "",
+                },
+                "call": {
+                    "from": call.from_ if call else "",
+                    "text": call.text if call else "",
+                    "code": call.code if call else "",
+                    "dateTime": _naive(call.at) if call else _NO_TIME,
+                    "url": "",
+                    "parsingCount": 1 if call else 0,
+                },
+            }
+        )
+
+    #: How `getHistory` is told the number of rows.
+    rows_parameter: ClassVar[str] = "limit"
+
+    def _history(self, given: Mapping[str, str]) -> Answer:
+        span = self._span(given)
+        if span is None:
+            return plain_answer("WRONG_DATE")
+        first, last = span
+        found = [
+            self._history_row(order)
+            for order in self.account.newest("activation")
+            if first <= order.made_at <= last
+        ]
+        start = _whole(given.get("offset"), 0)
+        rows = min(_whole(given.get(self.rows_parameter), _ROWS), _MOST_ROWS)
+        return json_answer(found[start : start + rows])
+
+    def _span(self, given: Mapping[str, str]) -> tuple[datetime, datetime] | None:
+        """What `start` and `end` say; None where one is no timestamp, or too long ago."""
+        now = self.account.now()
+        written = [given.get("start", ""), given.get("end", "")]
+        if any(text and not (text.isascii() and text.isdecimal()) for text in written):
+            return None
+        try:
+            first, last = (
+                datetime.fromtimestamp(int(text), UTC) if text else None for text in written
+            )
+        except (ValueError, OverflowError, OSError):
+            return None
+        first, last = first or now - _BACK, last or now
+        return (first, last) if min(first, last) >= now - _BACK else None
+
+    def _history_row(self, order: SimulatedOrder) -> dict[str, Any]:
+        """Its `sms` is a list written as a text."""
+        texts = [it.text for it in self.account.received(order.id) if not it.is_call]
+        return {
+            "id": _number(order.id),
+            "date": _naive(order.made_at),
+            "phone": order.number,
+            "sms": msgspec.json.encode(texts).decode(),
+            # "For active ones", says its sample, it is 0.
+            "cost": order.price if order.status == "finished" else 0,
+            "status": _STATUS,
+            "currency": _USD,
+        }
+
+    # Rentals
+
+    def _rentals(self, _given: Mapping[str, str]) -> Answer:
+        rentals = [it for it in self.account.newest("rental") if it.status == "active"]
+        if not rentals:
+            return _rental_error("NO_NUMBERS")
+        rows = [{"id": order.id, "phone": order.number} for order in rentals[:_RENTALS]]
+        return json_answer({"status": "success", "values": _numbered(rows)})
+
+    def _rental_status(self, given: Mapping[str, str]) -> Answer:
+        if "id" not in given:
+            return _rental_error("NO_ID_RENT")
+        order = self.account.orders.get(given["id"])
+        if order is None or order.kind != "rental":
+            return _rental_error("INVALID_PHONE")
+        if order.status in _ENDED:
+            return _rental_error(_ENDED[order.status])
+        messages = self.account.received(order.id)[::-1]
+        if not messages:
+            return _rental_error("STATUS_WAIT_CODE")
+        rows = [
+            {
+                "phoneFrom": message.from_,
+                "text": message.text,
+                "service": order.service,
+                "date": _naive(message.at),
+            }
+            for message in self._page_of(messages, given)
+        ]
+        return json_answer(
+            {"status": "success", "quantity": str(len(messages)), "values": _numbered(rows)}
+        )
+
+    def _page_of(self, messages: list[Message], given: Mapping[str, str]) -> list[Message]:
+        """Older documents count pages from 0, newer ones from 1."""
+        first = 1 if self.account.goes_wrong("pages_from_1", "getRentStatus") else 0
+        size = max(1, _whole(given.get("size"), _PAGE))
+        start = (max(first, _whole(given.get("page"), first)) - first) * size
+        return messages[start : start + size]
+
+    # Callbacks
+
+    def callback(self, order: SimulatedOrder, message: Message) -> OutgoingCallback | None:
+        if order.kind == "rental":
+            return _json(self._rental_fields(order, message))
+        return _json(self._fields(order, message))
+
+    def _rental_fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
+        sms = {"phoneFrom": message.from_, "text": message.text, "date": _naive(message.at)}
+        return {"rentId": order.id, "sms": sms}
+
+    def _fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
+        return {
+            "activationId": _number(order.id),
+            "service": order.service,
+            "text": message.text,
+            # "may be null" where none is recognized
+            "code": message.code or None,
+            "country": _number(order.country),
+            "receivedAt": _naive(message.at),
+        }
+
+    def number(self) -> str:
+        """07700 900000 to 900999 belong to nobody."""
+        return f"447700900{self.account.chance.randrange(1000):03d}"
+
+
+class SimulatedSmsBower(SimulatedSmsActivate):
+    """Its documents have `getStatus` and nothing that lists."""
+
+    name: ClassVar[str] = "smsbower"
+    kinds: ClassVar[tuple[str, ...]] = ("activation",)
+    schedule: ClassVar[Schedule | None] = SMSBOWER
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        self._answers = {"getBalance": self._balance, "getStatus": self._status}
+
+    def _status_of(self, order: SimulatedOrder, code: str | None) -> str:
+        """It has no word for the last code while it waits for the next."""
+        waits = order.status == "retry"
+        return "STATUS_WAIT_RESEND" if waits else super()._status_of(order, code)
+
+
+class SimulatedSmsOnline(SimulatedSmsActivate):
+    """Its polling commands are taken to be SMS-Activate's. https://sms.online/help/api-docs/webhooks."""
+
+    name: ClassVar[str] = "sms_online"
+    schedule: ClassVar[Schedule | None] = SMS_ONLINE
+
+    def _rental_fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
+        """Its samples have numbers where SMS-Activate's have texts."""
+        sms = {"phoneFrom": _number(message.from_), "text": message.text}
+        return {"rentId": _number(order.id), "sms": sms | {"date": _naive(message.at)}}
+
+
+class SimulatedDaisySms(SimulatedSmsActivate):
+    """Its polling commands are taken to be SMS-Activate's."""
+
+    name: ClassVar[str] = "daisysms"
+    kinds: ClassVar[tuple[str, ...]] = ("activation",)
+    schedule: ClassVar[Schedule | None] = DAISYSMS
+
+    def _status(self, given: Mapping[str, str]) -> Answer:
+        """With `text=1` the text is in the header `X-Text`."""
+        answer = super()._status(given)
+        messages = self.account.received(given.get("id", ""))
+        if given.get("text") != "1" or not messages or not answer.body.startswith(b"STATUS_OK"):
+            return answer
+        header = ("x-text", quote(messages[-1].text, safe=" "))
+        return msgspec.structs.replace(answer, headers=(header,))
+
+    def _fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
+        return super()._fields(order, message) | {"messageId": message.id}
+
+
+class SimulatedGrizzlySms(SimulatedSmsActivate):
+    """Its documents have no callbacks, and neither history nor rentals."""
+
+    name: ClassVar[str] = "grizzlysms"
+    kinds: ClassVar[tuple[str, ...]] = ("activation",)
+    schedule: ClassVar[Schedule | None] = GRIZZLYSMS
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        for command in ("getHistory", "getRentList", "getRentStatus"):
+            del self._answers[command]
+
+
+class SimulatedHeroSms(SimulatedSmsActivate):
+    """https://hero-sms.com/docs/v1/openapi.json: other shapes, errors with a status."""
+
+    name: ClassVar[str] = "herosms"
+    kinds: ClassVar[tuple[str, ...]] = ("activation",)
+    schedule: ClassVar[Schedule | None] = HEROSMS
+    rows_parameter: ClassVar[str] = "size"
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        # Rentals are not in its documents.
+        del self._answers["getRentList"], self._answers["getRentStatus"]
+        self._answers["getAllSms"] = self._all_messages
+
+    def wrong_key(self) -> Answer:
+        return _problem(401, "BAD_KEY", "invalid API key")
+
+    def too_many(self) -> Answer:
+        return _problem(429, "RATE_LIMIT", "too many requests")
+
+    def _no_activation(self) -> Answer:
+        return _problem(404, "NO_ACTIVATION", "activation id does not exist")
+
+    def _active_rows(self, rows: list[dict[str, Any]], given: Mapping[str, str], /) -> Answer:
+        """Under `data`; what SMS-Activate calls `activeActivations` is an object with `rows`."""
+        start = _whole(given.get("start"), 0)
+        limit = min(_whole(given.get("limit"), _MOST_ROWS), _MOST_ROWS)
+        page = rows[start : start + limit]
+        return json_answer({"status": "success", "data": page, "activeActivations": {"rows": page}})
+
+    def _messages(
+        self, order: SimulatedOrder, sms: Message | None, call: Message | None, /
+    ) -> Answer:
+        message = call or sms
+        if message is None:
+            return plain_answer("STATUS_WAIT_CODE")
+        data = _hero_row(order, message)
+        return json_answer({"verificationType": data["type"], "data": data})
+
+    def _all_messages(self, given: Mapping[str, str]) -> Answer:
+        """Only while it is active. From which number pages are counted is not known: from 1."""
+        order = self._activation(given)
+        if order is None:
+            return self._no_activation()
+        if order.status in {"finished", "cancelled"}:
+            return _problem(409, "ACTIVATION_NOT_ACTIVE", "activation is not active")
+        size = max(1, _whole(given.get("size"), _PAGE))
+        start = (max(1, _whole(given.get("page"), 1)) - 1) * size
+        messages = self.account.received(order.id)[::-1][start : start + size]
+        return json_answer({"data": [_hero_row(order, message) for message in messages]})
+
+    def _fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
+        added = {"phoneFrom": message.from_, "receivedAt": _zoned(message.at)}
+        return {"id": message.id} | super()._fields(order, message) | added
+
+
+def _naive(at: datetime) -> str:
+    return f"{at.astimezone(_MOSCOW):%Y-%m-%d %H:%M:%S}"
+
+
+def _zoned(at: datetime) -> str:
+    return at.astimezone(_MOSCOW).isoformat(timespec="seconds")
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text and text.isascii() and text.isdecimal() else default
+
+
+def _hero_row(order: SimulatedOrder, message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "phoneFrom": message.from_,
+        "code": message.code,
+        "text": message.text,
+        "service": order.service,
+        "date": _zoned(message.at),
+        "type": "call" if message.is_call else "sms",
+    }
+
+
+def _number(text: str) -> int | str:
+    """As the provider writes its numbers; what is none of them stays a text."""
+    return int(text) if text.isascii() and text.isdecimal() else text
+
+
+def _numbered(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {str(place): row for place, row in enumerate(rows)}
+
+
+def _rental_error(message: str) -> Answer:
+    return json_answer({"status": "error", "message": message})
+
+
+def _problem(status: int, title: str, details: str) -> Answer:
+    return json_answer({"title": title, "details": details, "info": None}, status)
+
+
+def _json(fields: Mapping[str, Any]) -> OutgoingCallback:
+    return OutgoingCallback(content_type=JSON, body=msgspec.json.encode(fields))

@@ -1,0 +1,1 @@
+"""A simulated provider's HTTP side: its API, its page, its controls."""

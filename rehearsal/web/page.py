@@ -1,0 +1,125 @@
+"""The page that shows numbers and messages, and sends one on a click."""
+
+from collections.abc import Iterable
+from html import escape
+from urllib.parse import quote
+
+from ..account import Message, SimulatedOrder
+from ..simulation import Simulation
+from .exchange import Answer
+
+#: Where a simulated provider is controlled; nothing of its own is there.
+BEGIN = "/rehearsal/"
+#: Nothing but what this very address serves: no script in the page, none from elsewhere.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = (
+    ("content-security-policy", POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("cache-control", "no-store"),
+)
+_HTML = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{name}, simulated</title>
+<link rel="stylesheet" href="page.css">
+<script src="page.js" defer></script>
+<h1>{name}, simulated</h1>
+<p>{kinds}
+<label>Text: <input id="text" placeholder="made up if empty"></label>
+<p id="said" role="status"></p>
+<h2>Numbers</h2>
+<table><tr><th>id<th>kind<th>number<th>service<th>status<th></tr>
+{orders}
+</table>
+<h2>Messages</h2>
+<table><tr><th>at<th>to<th>from<th>text<th>code</tr>
+{messages}
+</table>
+</html>
+"""
+_INDEX = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Simulated providers</title>
+<h1>Simulated providers</h1>
+<p>Take a number and send it a message:
+<ul>
+{links}
+</ul>
+</html>
+"""
+_SCRIPT = """"use strict";
+const text = document.getElementById("text");
+for (const button of document.querySelectorAll("[data-post]")) {
+  button.addEventListener("click", async () => {
+    const ordering = button.dataset.post === "orders";
+    const answer = await fetch(button.dataset.post, {
+      method: "POST",
+      headers: {"Content-Type": "application/json"},
+      body: JSON.stringify(ordering ? {kind: button.dataset.kind} : {text: text.value || null}),
+    });
+    if (answer.ok) {
+      location.reload();
+    } else {
+      document.getElementById("said").textContent = (await answer.json()).error;
+    }
+  });
+}
+"""
+_STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem; }
+table { border-collapse: collapse; }
+td, th { padding: .2rem .8rem .2rem 0; text-align: left; }
+"""
+
+
+def page(simulation: Simulation) -> Answer:
+    account = simulation.account
+    text = _HTML.format(
+        name=escape(simulation.provider.name),
+        kinds="\n".join(
+            f'<button data-post="orders" data-kind="{escape(kind)}">Take: {escape(kind)}</button>'
+            for kind in simulation.provider.kinds
+        ),
+        orders="\n".join(_order(order) for order in reversed(account.orders.values())),
+        messages="\n".join(_message(message) for message in reversed(account.messages)),
+    )
+    return _served("text/html; charset=utf-8", text)
+
+
+def index(names: Iterable[str]) -> Answer:
+    """Of several, each under its name."""
+    links = "\n".join(
+        f'<li><a href="{quote(name, safe="")}{BEGIN}">{escape(name)}</a>' for name in names
+    )
+    return _served("text/html; charset=utf-8", _INDEX.format(links=links))
+
+
+def script() -> Answer:
+    return _served("text/javascript; charset=utf-8", _SCRIPT)
+
+
+def style() -> Answer:
+    return _served("text/css; charset=utf-8", _STYLE)
+
+
+def _served(content_type: str, text: str) -> Answer:
+    return Answer(content_type=content_type, body=text.encode(), headers=_HEADERS)
+
+
+def _order(order: SimulatedOrder) -> str:
+    place = escape(f"orders/{quote(order.id, safe='')}/messages")
+    button = f'<button data-post="{place}">Send a message</button>'
+    shown = (order.id, order.kind, order.number or "(awaited)", order.service, order.status)
+    return f"<tr>{_cells(shown)}<td>{button}</tr>"
+
+
+def _message(message: Message) -> str:
+    shown = (f"{message.at:%H:%M:%S}", message.to, message.from_, message.text, message.code)
+    return f"<tr>{_cells(shown)}</tr>"
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return "".join(f"<td>{escape(text)}" for text in texts)

@@ -1,0 +1,90 @@
+"""What went wrong becomes an answer, and never a traceback."""
+
+import traceback
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.types import ExceptionHandlersMap
+
+from core.errors import Unavailable
+from receiver.door import RETRY_AFTER
+
+from .auth import Keys
+from .errors import Problem, not_found, nowhere
+from .request_ids import request_id
+
+AnyRequest = Request[Any, Any, Any]
+
+log = structlog.get_logger()
+
+
+def handlers(keys: Keys | None) -> ExceptionHandlersMap:
+    """`keys` are asked before anybody hears which calls there are; None: there are none here."""
+
+    def no_such_path(request: AnyRequest, _exc: NotFoundException) -> Response[bytes]:
+        if keys is None or not _is_api(request):
+            return nowhere()
+        return _answer(request, _denied(keys, request) or not_found("call"))
+
+    def wrong_method(request: AnyRequest, exc: MethodNotAllowedException) -> Response[bytes]:
+        problem = _method_not_allowed((exc.headers or {}).get("allow", ""))
+        denied = _denied(keys, request) if keys and _is_api(request) else None
+        return _answer(request, denied or problem)
+
+    return {
+        Problem: _answer,
+        NotFoundException: no_such_path,
+        MethodNotAllowedException: wrong_method,
+        HTTPException: _framework,
+        Unavailable: _unavailable,
+        Exception: _fault,
+    }
+
+
+def _is_api(request: AnyRequest) -> bool:
+    return f"{request.scope['path']}/".startswith("/v1/")
+
+
+def _denied(keys: Keys, request: AnyRequest) -> Problem | None:
+    try:
+        keys.access(request.scope["headers"])
+    except Problem as problem:
+        return problem
+    return None
+
+
+def _answer(request: AnyRequest, problem: Problem) -> Response[bytes]:
+    return problem.response(request_id(request.scope))
+
+
+def _method_not_allowed(allowed: str) -> Problem:
+    # Litestar names them in the order of a set: another each time.
+    headers = {"Allow": ", ".join(sorted(allowed.split(", ")))}
+    text = "the header Allow names those that are"
+    return Problem(405, "method_not_allowed", text, headers=headers)
+
+
+def _framework(request: AnyRequest, exc: HTTPException) -> Response[bytes]:
+    """What Litestar itself refuses; its words may repeat what was sent."""
+    if exc.status_code >= 500:  # noqa: PLR2004 - from there on it is ours
+        return _fault(request, exc)
+    return _answer(request, Problem(exc.status_code, "bad_request", "no request for this API"))
+
+
+def _unavailable(request: AnyRequest, _exc: Unavailable) -> Response[bytes]:
+    text = "the journal does not work just now; what was to be written may or may not be"
+    headers = {"Retry-After": str(RETRY_AFTER)}
+    return _answer(request, Problem(503, "unavailable", text, headers=headers))
+
+
+def _fault(request: AnyRequest, exc: Exception) -> Response[bytes]:
+    where = traceback.extract_tb(exc.__traceback__)[-1]
+    log.error(
+        "api.fault",
+        request_id=request_id(request.scope),
+        error=type(exc).__name__,
+        where=f"{where.filename}:{where.lineno}",
+    )
+    return _answer(request, Problem(500, "internal", "a fault of ours; the log has its request id"))

@@ -1,0 +1,92 @@
+"""`smshook backfill`: ask a provider for missed callbacks."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import click
+
+from core.printable import plain
+
+from .client import ApiClient
+from .command import Command, Failure
+from .completion import configured_names
+from .connection import connect, connection_options
+from .listing import named, second, segment
+from .output import output_option, print_fields, print_json
+
+#: Seconds between two looks at how far it is.
+_LOOK = 0.3
+_SHOWN = ("orders", "asked", "new", "known")
+
+
+@click.command(cls=Command, example="backfill tellabot --since 2d")
+@click.argument("source", type=segment, shell_complete=configured_names("sources"))
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="RFC 3339, or a duration ago such as 2d. Default: since the last round.",
+)
+@output_option
+@connection_options
+def backfill(url: str | None, key: str | None, output: str, source: str, since: str | None) -> None:
+    """Ask a provider for messages that its callbacks did not bring.
+
+    SOURCE is the name of a configured source with a backfill. Nothing is bought, cancelled or
+    changed at the provider. A message becomes one event, however often it comes.
+    """
+    with connect(url, key, "admin", whole=True) as client:
+        body = {} if since is None else {"since": since}
+        path = f"/v1/sources/{source}/backfill"
+        wanted = named(
+            client, "source", unquote(source), "/v1/sources", lambda: client.post(path, json=body)
+        )["run"]
+        run = _followed(client, source, wanted)
+    if output == "json":
+        print_json(run)
+    else:
+        print_fields({"since": second(run["since"]), **{name: run[name] for name in _SHOWN}})
+        for word, times in run["notices"].items():
+            click.echo(plain(f"notice: {word} ({times})"), err=True)
+    if run["error"] is not None:
+        raise Failure(f"{source}: {run['error']}: {run['detail']}")
+
+
+def _followed(client: ApiClient, source: str, wanted: int) -> Mapping[str, Any]:
+    """Wait for the end of the round; on a terminal, show its progress."""
+    people = sys.stderr.isatty()
+    seen = 0
+    while True:
+        run = _run(client, source)
+        number = 0 if run is None else run["number"]
+        if number < seen:
+            raise Failure("the service restarted meanwhile; it asks the provider when it starts")
+        seen = number
+        mine = run is not None and run["number"] >= wanted
+        if run is not None and mine and run["finished_at"] is not None:
+            if people:
+                click.echo("\r\x1b[K", nl=False, err=True)
+            return run
+        if people:
+            click.echo(f"\r\x1b[K{_line(run if mine else None)}", nl=False, err=True)
+        time.sleep(_LOOK)
+
+
+def _run(client: ApiClient, source: str) -> Mapping[str, Any] | None:
+    for item in client.pages("/v1/sources", {}, limit=sys.maxsize):
+        if item["name"] == source and item["backfill"] is not None:
+            run: Mapping[str, Any] | None = item["backfill"]["run"]
+            return run
+    raise Failure(f"{source} has no backfill any more")
+
+
+def _line(run: Mapping[str, Any] | None) -> str:
+    """`[#####-----] 12 of about 24 calls, 3 new, 9 known`: each order is one call or two."""
+    if run is None:
+        return "waiting for the current round to finish"
+    about = max(run["orders"] + 1, run["asked"])
+    done = round(20 * run["asked"] / about)
+    bar = f"[{'#' * done}{'-' * (20 - done)}]"
+    return f"{bar} {run['asked']} of about {about} calls, {run['new']} new, {run['known']} known"

@@ -1,0 +1,131 @@
+"""A report as a picture: an SVG that needs nothing beside it."""
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from core.printable import plain
+
+from .figures import FigureGroup, Report
+
+#: Groups that are drawn, those with most orders: more make no picture.
+DRAWN = 40
+#: Characters of a group's name: as many as fit above its bars.
+_LONGEST = 80
+_WIDTH, _MARGIN, _TOP, _ROW = 720, 20, 88, 50
+#: Where the two columns of bars begin; and how long the longest bar is, which leaves its figures
+#: place behind it.
+_MEDIAN, _SHARE, _BAR = _MARGIN, 370, 180
+_HEIGHT_OF_BAR = 14
+
+# Colours that can be told apart without red and green, on paper and on a dark screen.
+_STYLE = """
+svg { color-scheme: light dark; font: 13px system-ui, sans-serif }
+.paper { fill: #ffffff }
+text { fill: #1f2328 }
+.head { font-size: 16px; font-weight: 600 }
+.small { fill: #57606a }
+.median { fill: #0969da }
+.share { fill: #bc4c00 }
+@media (prefers-color-scheme: dark) {
+  .paper { fill: #0d1117 }
+  text { fill: #e6edf3 }
+  .small { fill: #9da7b3 }
+  .median { fill: #58a6ff }
+  .share { fill: #f0883e }
+}
+"""
+_TITLE = "Codes that were ordered: how long they took, and how many never came"
+
+
+def svg(report: Report, since: str) -> str:
+    """In ASCII, so that it is whole on every terminal and in every file."""
+    groups = report.groups[:DRAWN]
+    height = _TOP + _ROW * max(len(groups), 1) + _MARGIN
+    root = ET.Element(
+        "svg",
+        {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "viewBox": f"0 0 {_WIDTH} {height}",
+            "width": str(_WIDTH),
+            "height": str(height),
+            "role": "img",
+            "aria-labelledby": "title desc",
+        },
+    )
+    ET.SubElement(root, "title", {"id": "title"}).text = _TITLE
+    ET.SubElement(root, "desc", {"id": "desc"}).text = _described(report, since)
+    ET.SubElement(root, "style").text = _STYLE
+    ET.SubElement(root, "rect", {"class": "paper", "width": "100%", "height": "100%"})
+    _head(root, report, since)
+    longest = max((group.median_seconds or 0.0 for group in groups), default=0.0)
+    for row, group in enumerate(groups):
+        _draw(root, group, y=_TOP + _ROW * row, longest=longest)
+    if not groups:
+        _text(root, _MARGIN, _TOP + 20, "no orders")
+    ET.indent(root)
+    written: bytes = ET.tostring(root, encoding="us-ascii")
+    return f"{written.decode('ascii')}\n"
+
+
+def _described(report: Report, since: str) -> str:
+    lines = [
+        f"{_name(group)}: {_took(group)}; {_missed(group)}." for group in report.groups[:DRAWN]
+    ]
+    return " ".join([f"Orders since {since}.", *lines, *_left_out(report)])
+
+
+def _left_out(report: Report) -> Sequence[str]:
+    more = len(report.groups) - DRAWN
+    return [f"{more} more with fewer orders are not drawn."] if more > 0 else []
+
+
+def _head(root: ET.Element, report: Report, since: str) -> None:
+    _text(root, _MARGIN, 30, "Seconds to a code, and codes that never came", "head")
+    _text(root, _MARGIN, 50, " ".join([f"orders since {since}.", *_left_out(report)]), "small")
+    _text(root, _MEDIAN, 76, "median seconds", "small")
+    _text(root, _SHARE, 76, "never came", "small")
+
+
+def _draw(root: ET.Element, group: FigureGroup, *, y: int, longest: float) -> None:
+    drawn = ET.SubElement(root, "g", {"class": "group"})
+    ET.SubElement(drawn, "title").text = f"{_name(group)}: {_took(group)}; {_missed(group)}"
+    name = _name(group)
+    _text(drawn, _MARGIN, y + 16, name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…")
+    seconds = group.median_seconds
+    long = seconds / longest if seconds and longest else 0.0
+    _bar(drawn, _MEDIAN, y, long, "median", "-" if seconds is None else f"{seconds:.1f} s")
+    _bar(drawn, _SHARE, y, group.never_came or 0.0, "share", share(group))
+
+
+def _bar(drawn: ET.Element, x: int, y: int, part: float, kind: str, words: str) -> None:
+    width = round(_BAR * part, 1)
+    place = {"x": str(x), "y": str(y + 23), "width": str(width), "height": str(_HEIGHT_OF_BAR)}
+    ET.SubElement(drawn, "rect", {"class": kind, **place})
+    _text(drawn, x + width + 6, y + 23 + _HEIGHT_OF_BAR - 3, words)
+
+
+def _text(parent: ET.Element, x: float, y: int, words: str, kind: str | None = None) -> None:
+    place = {"x": f"{x:g}", "y": str(y)}
+    ET.SubElement(parent, "text", place | ({"class": kind} if kind else {})).text = words
+
+
+def _name(group: FigureGroup) -> str:
+    # A control character may not stand in XML, in no spelling.
+    return plain(" / ".join(name or "-" for name in group.of.values()))
+
+
+def _took(group: FigureGroup) -> str:
+    if group.median_seconds is None:
+        return "no code came"
+    return f"{group.median_seconds:.1f} seconds to a code"
+
+
+def _missed(group: FigureGroup) -> str:
+    return "none has ended" if group.never_came is None else f"{share(group)} never came"
+
+
+def share(group: FigureGroup) -> str:
+    """`25% (1 of 4)`; `-` where none has ended."""
+    if group.never_came is None:
+        return "-"
+    return f"{100 * group.never_came:.0f}% ({group.expired} of {group.received + group.expired})"

@@ -1,0 +1,152 @@
+"""The service's own API, as the commands ask it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import httpx
+import msgspec
+
+#: Seconds for a whole answer: the API reads a disk that may be busy.
+TIMEOUT = 30.0
+#: Items, the most that the API gives in one page.
+_MOST = 1000
+
+
+class Unreachable(Exception):
+    """Nobody answers there."""
+
+
+class Garbled(Exception):
+    """Somebody answers there, and it is not smshook."""
+
+
+class ApiProblem(Exception):
+    """The service says no (RFC 9457)."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{status} {code}")
+        self.status, self.code, self.detail = status, code, detail
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """Of any list of the API."""
+
+    data: list[Any]
+    next_cursor: str
+    has_more: bool
+
+
+class Listing(NamedTuple):
+    """The beginning of a list of the API."""
+
+    items: list[Any]
+    #: Where the list goes on.
+    next_cursor: str
+    more: bool
+
+
+class ApiClient:
+    """Use it in `with`: it keeps its connection."""
+
+    def __init__(self, url: str, key: str | None = None, *, timeout: float = TIMEOUT) -> None:
+        # UTF-8, as keys are digested; httpx would want ASCII.
+        headers = {b"authorization": b"Bearer " + key.encode()} if key else {}
+        self.url = url
+        # No proxy of the environment: the key and the texts are for this address alone.
+        self._http = httpx.Client(headers=headers, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, params: Mapping[str, Any] = {}) -> Any:
+        """The answer, decoded. Raises Unreachable, Garbled and Problem."""
+        return _decoded(self.send("GET", path, params=params))
+
+    def post(self, path: str, **request: Any) -> Any:
+        return _decoded(self.send("POST", path, **request))
+
+    def delete(self, path: str) -> None:
+        _refused(self.send("DELETE", path))
+
+    def listing(self, path: str, params: Mapping[str, Any], *, limit: int) -> Listing:
+        """The first `limit` items of a list, and where it goes on.
+
+        Raises Unreachable, Garbled and Problem.
+        """
+        items: list[Any] = []
+        asked = dict(params)
+        while True:
+            # When all are there, one more says whether the list goes on: a page may be empty.
+            missing = limit - len(items)
+            page = self._page(path, {**asked, "limit": min(missing, _MOST) or 1})
+            if missing == 0 and page.data:
+                return Listing(items, str(asked["after"]), more=True)
+            items += page.data
+            asked["after"] = page.next_cursor
+            if not page.has_more:
+                return Listing(items, page.next_cursor, more=False)
+
+    def pages(
+        self, path: str, params: Mapping[str, Any], *, limit: int, most: int = _MOST
+    ) -> Iterator[Any]:
+        """The items of a list, at most `limit`; asked for `most` at a time."""
+        after: Mapping[str, Any] = {}
+        while limit > 0:
+            page = self._page(path, {**params, **after, "limit": min(limit, most)})
+            yield from page.data
+            limit -= len(page.data)
+            if not page.has_more:
+                return
+            # A page may be empty and not the last: the service looked, and found nothing yet.
+            after = {"after": page.next_cursor}
+
+    def _page(self, path: str, params: Mapping[str, Any]) -> _Page:
+        try:
+            return msgspec.convert(self.get(path, params), _Page)
+        except msgspec.ValidationError:
+            raise _garbled(self.url) from None
+
+    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Whatever is answered. Raises Unreachable."""
+        try:
+            return self._http.request(method, self.url.rstrip("/") + path, **request)
+        except httpx.TimeoutException:
+            raise Unreachable(f"no answer from {_place(self.url)} in time") from None
+        except httpx.TransportError:
+            # The library's own words may quote a header, and with it the key.
+            raise Unreachable(f"cannot connect to {_place(self.url)}") from None
+
+
+def _problem(response: httpx.Response) -> ApiProblem:
+    """What an answer that is none says."""
+    try:
+        said = response.json()
+        return ApiProblem(response.status_code, str(said["code"]), str(said.get("detail") or ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ApiProblem(response.status_code, response.reason_phrase, "")
+
+
+def _decoded(response: httpx.Response) -> Any:
+    _refused(response)
+    try:
+        return response.json()
+    except ValueError:
+        raise _garbled(str(response.url)) from None
+
+
+def _garbled(url: str) -> Garbled:
+    return Garbled(f"what answers at {_place(url)} is not the API of smshook")
+
+
+def _refused(response: httpx.Response) -> None:
+    if not response.is_success:
+        raise _problem(response)
+
+
+def _place(url: str) -> str:
+    """Without a path or a password that may be in it."""
+    parts = httpx.URL(url)
+    return f"{parts.scheme}://{parts.netloc.decode()}"

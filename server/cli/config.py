@@ -1,0 +1,113 @@
+"""Commands about the configuration and the journal's file: nothing needs to run."""
+
+import os
+import platform
+import sqlite3
+from pathlib import Path
+
+import click
+
+from core.errors import Broken
+from core.printable import plain
+from journal.lock import Lock, holder
+from journal.sqlite.schema import migrate as bring_up_to_date
+
+from .. import __version__
+from ..config.load import load, schema, shown
+from ..config.starter import NAME, write
+from .command import Command, CommandGroup, Failure, Wrong, config_path, typed_config
+from .connection import configured, edited, near
+from .output import print_json
+from .promises import forgotten, promises
+from .welcome import program, with_config
+
+
+@click.command(cls=Command, example="init")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+def init(folder: Path | None) -> None:
+    """Write a first smshook.yaml with new tokens and keys.
+
+    The file is written into DIR, which is created if needed; without DIR, to the path of --config
+    or SMSHOOK_CONFIG, or into the current folder. An existing file is never changed.
+    """
+    if folder is not None and typed_config() is not None:
+        raise Wrong("DIR and --config both name a place: give only one of them")
+    path = config_path() if folder is None else folder / NAME
+    # Also a link to nowhere: what it points at is not asked for.
+    if os.path.lexists(path):
+        raise Failure(f"{path} exists already; nothing was written")
+    try:
+        write(path)
+    except OSError as exc:
+        raise Failure(f"{path} cannot be written: {exc.strerror}") from None
+    click.echo(f"wrote {plain(str(path))}; start the service with:")
+    click.echo(f"  {with_config(program(), path)} serve")
+
+
+@click.command(cls=Command, example="check")
+def check() -> None:
+    """Validate the configuration and print what it guarantees.
+
+    For each source, who may call; for each route, which sinks get which events; for each sink,
+    whether it sees codes. All errors are printed at once, each with its line; so are warnings.
+    """
+    loaded = load(config_path(), environ=os.environ)
+    for line in promises(loaded.config):
+        click.echo(plain(line))
+    for warning in (*loaded.warnings, *forgotten(loaded.config)):
+        click.echo(plain(f"warning: {warning}"), err=True)
+    found = holder(loaded.config.journal.path)
+    note = None if found is None else edited(found)
+    if note is not None:
+        click.echo(plain(f"note: {note}"), err=True)
+
+
+@click.group(cls=CommandGroup)
+def config() -> None:
+    """The configuration file."""
+
+
+@config.command(example="config show")
+def show() -> None:
+    """Print the effective configuration with its secrets masked.
+
+    It combines defaults, file and environment. Errors follow as comments.
+    """
+    path = config_path()
+    if not path.exists():
+        configured()
+    click.echo(shown(path, os.environ), nl=False)
+
+
+@config.command("schema", example="config schema > smshook.schema.json")
+def print_schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    print_json(schema())
+
+
+@click.command(cls=Command, example="migrate")
+def migrate() -> None:
+    """Update the journal's schema.
+
+    `serve` does this too when it starts. Refused while a service uses the journal.
+    """
+    path = configured().journal.path
+    with Lock(path) as lock:
+        lock.hold()
+        try:
+            steps = bring_up_to_date(path)
+        except Broken as exc:
+            click.echo(plain(str(exc)), err=True)
+            os._exit(1)  # closing the file would write to it again
+    for step in steps:
+        click.echo(step)
+    if not steps:
+        click.echo(f"{near(path)} is up to date")
+
+
+@click.command(cls=Command, example="version")
+def version() -> None:
+    """Print the versions of smshook, Python and SQLite."""
+    click.echo(f"smshook {__version__}")
+    click.echo(f"Python {platform.python_version()}")
+    click.echo(f"SQLite {sqlite3.sqlite_version}")

@@ -1,0 +1,169 @@
+"""Which service a command speaks with, and by which key."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import httpx
+
+from core.printable import plain
+from journal.lock import Holder, holder
+from receiver.source import Source
+
+from ..config.load import Settings, digest_of_file, load
+from ..config.options import Config, host_and_port
+from ..config.urls import first_clear, url_at
+from ..config.variables import without_line_end
+from .client import ApiClient
+from .command import Failure, Wrong, config_path, unknown
+from .welcome import program, with_config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Scopes that another one brings with it.
+_BRINGS = {"codes:read": {"events:read"}}
+
+
+def http_url(text: str) -> str:
+    """A URL as click takes it; it is not repeated, it may hold a password."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise click.BadParameter("write http:// or https:// and a host")
+    return text
+
+
+def connection_options(command: F) -> F:
+    """`--url` and `--key`."""
+    for option in (
+        click.option(
+            "--key",
+            envvar="SMSHOOK_API_KEY",
+            show_envvar=True,
+            help="API key.  Default: the first configured key with the required scope.",
+        ),
+        click.option(
+            "--url",
+            envvar="SMSHOOK_URL",
+            type=http_url,
+            metavar="URL",
+            show_envvar=True,
+            help="Address of the API.  Default: the service that runs here.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def configured() -> Config:
+    """The whole configuration. Raises ConfigError."""
+    return load(config_path(), environ=os.environ).config
+
+
+class NamedSettings(Settings):
+    """Settings whose unknown names are errors of the command line."""
+
+    def source(self, name: str) -> Source:
+        """Raises Wrong, with the names that there are."""
+        found = super().source(name)
+        if found is None:
+            raise unknown("source", name, self.names("sources"))
+        return found
+
+
+def settings() -> NamedSettings:
+    """What a command needs of the configuration. Raises ConfigError."""
+    return NamedSettings(config_path(), environ=os.environ)
+
+
+def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False) -> ApiClient:
+    """A client of the API. `whole` also refuses keys with a `when`.
+
+    Nothing but a key and the journal's path is needed of the configuration.
+    """
+    key = None if key is None else without_line_end(key)
+    if key is not None and not key.isprintable():
+        raise Wrong("the API key has a character that no HTTP header may hold")
+    if url is not None and key is not None:
+        return ApiClient(url, key)
+    if url is not None and not config_path().exists():
+        raise Wrong(
+            f"no API key: there is no {config_path()} to take one from; "
+            "set SMSHOOK_API_KEY, or give --key"
+        )
+    known = settings()
+    key = key or _key(known, scope, whole=whole)
+    return ApiClient(url or str(running(known.journal).admin_url), key)
+
+
+def _key(known: Settings, scope: str, *, whole: bool) -> str:
+    key = first_clear(
+        key.key.reveal()
+        for key in known.keys.values()
+        if _opens(key.scopes, scope) and not (whole and key.when)
+    )
+    if key is None:
+        raise Wrong(
+            *known.complaints(("api",)),
+            f"no API key in the configuration is in clear and has the scope {scope}; "
+            "set SMSHOOK_API_KEY, or give --key",
+        )
+    return key
+
+
+def _opens(scopes: tuple[str, ...], scope: str) -> bool:
+    return any(has in (scope, "admin") or scope in _BRINGS.get(has, ()) for has in scopes)
+
+
+def running(journal: Path, *, noted: bool = True) -> Holder:
+    """The service that has the journal, whatever addresses it listens on.
+
+    `noted` says on stderr if the configuration was edited since it started.
+    """
+    found = holder(journal)
+    name = near(journal)
+    if found is None:
+        start = f"{with_config(program(), config_path())} serve"
+        raise Failure(
+            f"smshook is not running here (no process has {name}); start it with: {start}"
+        )
+    if found.url is None:
+        raise Failure(f"process {found.pid} has {name} but does not listen yet; try again")
+    note = edited(found) if noted else None
+    if note is not None:
+        click.echo(plain(f"note: {note}"), err=True)
+    return found
+
+
+def edited(found: Holder) -> str | None:
+    """What to say if the configuration was changed after that service loaded it."""
+    path = config_path()
+    if found.digest is None or found.config != str(path.absolute()):
+        return None
+    try:
+        same = digest_of_file(path.read_bytes()) == found.digest
+    except OSError:
+        same = False
+    if same:
+        return None
+    return f"{path} changed after the service started; restart it to apply this"
+
+
+def near(path: Path) -> str:
+    """As one would type it here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def answers(known: Settings) -> str:
+    """Where callbacks arrive: at the service that runs here, else at `server.listen`."""
+    found = holder(known.journal)
+    if found is not None and found.url is not None:
+        return found.url
+    host, port = host_and_port(known.listen)
+    if port == 0:
+        raise Failure("server.listen has port 0, any free one: start the service first")
+    return url_at(host, port)

@@ -1,0 +1,227 @@
+"""The command that runs the service and simulated providers together, with nothing configured."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import secrets
+import shlex
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import msgspec
+
+from core.printable import plain
+from journal.lock import Holder
+from receiver.source import Source
+from rehearsal import SIMULATED
+
+from ..config.convert import tag_of
+from ..config.load import Loaded, load
+from ..config.options import Config
+from ..config.starter import NAME
+from ..config.urls import callback_url, first_clear, url_at
+from ..durable import make_folder, write_new
+from ..log.setup import configure, forward_stderr, say
+from ..process import become_service
+from .command import Command, Failure, Wrong, typed_config
+from .output import output_option
+from .simulate import API_KEY, bound, signing, skipped
+from .welcome import program
+
+#: All that is written is in there: one folder to look into, to keep out of a repository and to
+#: delete. It stays, so that the key and the cursors of a downstream service outlive a restart.
+_FOLDER = Path(".smshook-dev")
+#: What begins so configures a service in earnest, whose journal and sinks are none of ours.
+_OURS = "SMSHOOK_"
+_TEXT = """\
+# Written by `smshook dev`, and read at its start: change it as you like. Delete the folder to
+# start over.
+sources:
+{sources}
+sinks:
+  log: {{type: file, path: events.jsonl}}
+  # Your own service. Then name it in the route: {{to: [log, mine]}}
+  # mine: {{type: http, url: "http://127.0.0.1:3000/hooks/sms"}}
+routes:
+  everything: {{to: [log]}}
+server: {{secret: "{secret}"}}
+journal: {{url: "sqlite:///smshook-dev.db"}}
+api: {{keys: {{admin: {{key: "{key}", scopes: [admin]}}}}}}
+"""
+
+
+@click.command(cls=Command, example="dev")
+@click.option("--listen", metavar="HOST:PORT", help="Address for callbacks.")
+@click.option("--admin-listen", metavar="HOST:PORT", help="Address of the API.")
+@click.option(
+    "--providers-listen",
+    default="127.0.0.1:8090",
+    metavar="HOST:PORT",
+    show_default=True,
+    help="Address of the simulated providers and their pages.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Retry this many times as fast: 60 makes a minute a second.",
+)
+@output_option
+def dev(
+    listen: str | None,
+    admin_listen: str | None,
+    providers_listen: str,
+    speed: float,
+    output: str,
+) -> None:
+    """Run the service and simulated providers, with nothing configured.
+
+    Use it to write and test a program that reads events. It needs no account and no money. Take
+    numbers and send messages on its page. All files are in .smshook-dev, which you may delete.
+    Its smshook.yaml is read again at the next start. Runs until Ctrl-C.
+    """
+    # The framework takes a third of a second to import, which every other command does without.
+    from ..service import PortTaken, serve  # noqa: PLC0415
+
+    if typed_config() is not None:
+        raise Wrong(
+            f"--config: dev has a configuration of its own, {_FOLDER / NAME}; "
+            "with another, run serve and simulate"
+        )
+    ending = become_service()
+    flags = {"server.listen": listen, "server.admin_listen": admin_listen}
+    loaded = _loaded({place: text for place, text in flags.items() if text is not None})
+    for warning in loaded.warnings:
+        click.echo(plain(f"warning: {warning}"), err=True)
+    people = output == "table"
+    with bound(providers_listen, "--providers-listen") as sock:
+        out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
+        configure(out, people=people, level="info", now=time.time)
+        forward_stderr()
+        config = _asked_here(loaded.config, sock)
+        beside = _Beside(config, sock, speed)
+
+        def started(holder: Holder) -> None:
+            beside.start(holder)
+            _DevReporter.of(config, holder, sock).print(people=people)
+
+        try:
+            serve(config, ending, started)
+        except PortTaken as exc:
+            raise Failure(f"{exc}; choose another: --listen, --admin-listen") from None
+
+
+def _loaded(flags: dict[str, str]) -> Loaded:
+    """Raises ConfigError."""
+    make_folder(_FOLDER, mode=0o700)
+    for name, text in ((".gitignore", "*\n"), (NAME, _fresh())):
+        with contextlib.suppress(FileExistsError):  # it stays as it is
+            write_new(_FOLDER / name, text)
+    environ = {name: text for name, text in os.environ.items() if not name.startswith(_OURS)}
+    return load(_FOLDER / NAME, environ=environ, flags=flags)
+
+
+def _asked_here(config: Config, sock: socket.socket) -> Config:
+    """The same, but providers that are simulated are asked where they are this time."""
+    begin = url_at(*sock.getsockname()[:2])
+    return msgspec.structs.replace(
+        config,
+        sources={
+            name: _asked_at(f"{begin}/{name}", source) for name, source in config.sources.items()
+        },
+    )
+
+
+def _asked_at(url: str, source: Source) -> Source:
+    simulated = SIMULATED.get(tag_of(type(source)))
+    if simulated is None or source.backfill is None:
+        return source
+    backfill = msgspec.structs.replace(source.backfill, api_url=f"{url}{simulated.path}")
+    return msgspec.structs.replace(source, backfill=backfill)
+
+
+def _fresh() -> str:
+    return _TEXT.format(
+        sources="\n".join(
+            _source(name, calls=it.schedule is not None) for name, it in SIMULATED.items()
+        ),
+        secret=secrets.token_urlsafe(32),
+        key=secrets.token_urlsafe(16),
+    )
+
+
+def _source(provider: str, *, calls: bool) -> str:
+    """Under its own name; with a token of its own, if it calls. Where it is asked, `dev` says."""
+    tokens = f'tokens: ["{secrets.token_urlsafe(16)}"], ' if calls else ""
+    user = "user: me, " if provider == "tellabot" else ""
+    every = "" if calls else ", every: 5s"
+    backfill = f"{{{user}api_key: {API_KEY}, min_interval: 0s{every}}}"
+    return f"  {provider}: {{provider: {provider}, {tokens}backfill: {backfill}}}"
+
+
+class _Beside:
+    """For each source whose provider can be simulated, one that calls it, on the service's loop."""
+
+    def __init__(self, config: Config, sock: socket.socket, speed: float) -> None:
+        self._config, self._sock, self._speed = config, sock, speed
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, holder: Holder) -> None:
+        """Until the loop ends, which cancels what runs on it."""
+        self._task = asyncio.create_task(self._run(holder.url or ""))
+
+    async def _run(self, begin: str) -> None:
+        from rehearsal.running import Setting, all_simulated  # noqa: PLC0415
+
+        settings = {
+            name: Setting(
+                provider=tag_of(type(source)),
+                key=API_KEY,
+                callback=callback_url(begin, name, source),
+                speed=self._speed,
+                skipped=skipped(),
+                signed=signing(self._config, name),
+            )
+            for name, source in self._config.sources.items()
+            if tag_of(type(source)) in SIMULATED
+        }
+        async with all_simulated(settings, self._sock):
+            await asyncio.Event().wait()
+
+
+class _DevReporter(NamedTuple):
+    page: str
+    api: str
+    key: str | None
+    curl: str
+
+    @classmethod
+    def of(cls, config: Config, holder: Holder, sock: socket.socket) -> "_DevReporter":
+        key = first_clear(key.key.reveal() for key in config.api.keys.values())
+        api = holder.admin_url or ""
+        header = shlex.quote(f"Authorization: Bearer {key or 'YOUR_KEY'}")
+        curl = f"curl -s -H {header} {api}/v1/events"
+        return cls(f"{url_at(*sock.getsockname()[:2])}/", api, key, curl)
+
+    def print(self, *, people: bool) -> None:
+        fields: dict[str, Any] = self._asdict()
+        if not people:
+            say(json.dumps(fields | {"folder": str(_FOLDER)}, indent=2))
+            return
+        lines = (
+            f"Runs until Ctrl-C. All it writes is in {_FOLDER}, which you may delete.\n",
+            f"  Take a number, send it a message:  {self.page}",
+            f"  API:                               {self.api}",
+            f"  Its key:                           {self.key or '(none in clear)'}",
+            "\n  The events, in another terminal:",
+            f"    {self.curl}",
+            f"    {program()} --config {_FOLDER / NAME} events list\n",
+        )
+        say("\n".join(plain(part) for line in lines for part in line.split("\n")))

@@ -1,0 +1,75 @@
+"""Ids as people type them: whole, or the end that a table shows."""
+
+import re
+from urllib.parse import quote
+
+import click
+
+from core.printable import plain
+
+from .client import ApiClient, ApiProblem
+from .command import Failure, Wrong
+
+#: Ids grow with time, so their beginnings are alike; their ends are random.
+_SHORTEST = 6
+#: An end of this length has 48 random bits: nobody needs to look for a second match.
+_CERTAIN = 12
+#: Items that are looked through, the newest first.
+SEARCHED = 10_000
+#: Candidates that an error lists.
+_SHOWN = 10
+_WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NOT_FOUND = 404
+
+
+def typed_id(text: str) -> str:
+    """An id as click takes it; the ellipsis of a table may stand before it."""
+    text = text.strip().removeprefix("…")
+    if not text.strip("."):
+        raise click.BadParameter("write an id, or its last 6 characters or more")
+    return text
+
+
+def resolve(client: ApiClient, kind: str, path: str, typed: str) -> str:
+    """The whole id that ends so, as a segment of a URL's path.
+
+    `kind` is what it is the id of, `path` the list that has it. Raises Wrong for an end that is
+    too short or that several ids have, Failure if no id among the newest ends so.
+    """
+    if _WHOLE.fullmatch(typed):
+        return typed.lower()
+    if path == "/v1/deliveries" and _exists(client, path, typed):
+        return quote(typed, safe="")
+    if len(typed) < _SHORTEST:
+        raise Wrong(f"{typed!r}: write the last {_SHORTEST} characters of the id or more")
+    found = _ending(client, path, typed if path == "/v1/deliveries" else typed.lower())
+    if not found:
+        raise Failure(f"no {kind} has an id that ends in {typed!r}")
+    if len(found) > 1:
+        known = [f"  {plain(id_)}" for id_ in found[:_SHOWN]]
+        raise Wrong(f"{typed!r}: {len(found)} ids end so; write more of one:", *known)
+    return quote(found[0], safe="")
+
+
+def _exists(client: ApiClient, path: str, typed: str) -> bool:
+    try:
+        client.get(f"{path}/{quote(typed, safe='')}")
+    except ApiProblem as exc:
+        # A key that may not read: the call that follows says whether there is one.
+        if exc.status in (401, 403):
+            return True
+        if exc.status != _NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+def _ending(client: ApiClient, path: str, end: str) -> list[str]:
+    found: list[str] = []
+    for item in client.pages(path, {"order": "desc"}, limit=SEARCHED):
+        id_ = str(item.get("event", item)["id"] if path == "/v1/events" else item["id"])
+        if id_.endswith(end):
+            found.append(id_)
+            if len(end) >= _CERTAIN:
+                break
+    return found

@@ -1,0 +1,114 @@
+"""JSON for machines, tables for people."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from core.printable import is_unseen, plain
+
+from .command import Choice
+from .table import Cell, Column, as_cell, echo_lines, table_lines, width_of
+from .terminal import screen
+
+#: Characters of a cell in a list.
+_LONGEST_CELL = 60
+
+
+output_option = click.option(
+    "--output",
+    type=Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or JSON for programs.",
+)
+
+
+def print_json(value: Any) -> None:
+    """As it is read, but for what could drive the terminal: that is escaped."""
+    text = _json(value, is_unseen)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # On a terminal of another encoding it would become `\xe9`, which is no JSON.
+        text = _json(value, lambda char: is_unseen(char) or not char.isascii())
+    click.echo(text)
+
+
+def _json(value: Any, is_escaped: Callable[[str], bool]) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # The line ends of the layout stay; those of texts are escaped by now.
+    return "".join(_escape(char) if char != "\n" and is_escaped(char) else char for char in text)
+
+
+def _escape(char: str) -> str:
+    r"""`\u001b`; two of them for what 16 bits do not hold."""
+    # A surrogate may be alone.
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def print_table(
+    headers: Sequence[str | Column],
+    rows: Sequence[Sequence[Any]],
+    *,
+    none: str,
+    whole: bool = False,
+) -> None:
+    """Print rows of values or Cells, one line each; on a terminal no line is wider than it.
+
+    An empty table prints `none` to stderr instead: a program that counts lines finds none. In a
+    pipe long cells are cut to 60 characters, unless `whole` is set.
+    """
+    if not rows:
+        click.echo(none, err=True)
+        return
+    columns = [header if isinstance(header, Column) else Column(header, 8) for header in headers]
+    show = cell if whole else _short
+    cells = [[as_cell(value, show(value)) for value in row] for row in rows]
+    on = screen()
+    echo_lines(table_lines(columns, cells, on), on)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Cell):
+        return value.text
+    if isinstance(value, list | tuple):
+        # Each item is cut separately: the last use of a second token is what a rotation needs.
+        return ", ".join(_short(item) for item in value) or "-"
+    text = cell(value)
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Print one line for each field, the names in one column."""
+    widest = max(map(width_of, fields), default=0)
+    for name, value in fields.items():
+        click.echo(f"{name}{' ' * (widest - width_of(name))}  {cell(value)}".rstrip())
+
+
+def flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each field with its dotted name, such as `price.amount`; an empty object is None."""
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from flat(item, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", item or None if isinstance(item, dict) else item
+
+
+def cell(value: Any) -> str:
+    """Any value of the API in one line that a terminal may be shown."""
+    match value:
+        case None:
+            return "-"
+        case str():
+            return plain(value)
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(cell(item) for item in value) or "-"
+        case dict():
+            return plain(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return plain(str(value))

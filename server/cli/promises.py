@@ -1,0 +1,136 @@
+"""What a configuration guarantees, in words: who may call, who is owed what, who sees codes."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from journal.sqlite import deliveries as sqlite_deliveries
+from receiver.source import Source
+from routes.table import Route
+from sinks.redact import CODES, masked_paths
+from sinks.sink import Sink
+
+from ..config.options import Config
+from ..config.show import plain as written
+
+#: Attempts that are added up; a schedule of more is not read to its end.
+_ADDED = 1000
+
+
+def promises(config: Config) -> Iterator[str]:
+    """Sources, routes and sinks, each in a line."""
+    yield "sources" if config.sources else "sources: none, so no callback is taken"
+    for name, source in config.sources.items():
+        yield f"  {name}: {_source(source)}"
+    yield "routes" if config.routes else "routes: none, so events are kept and go nowhere"
+    for name, route in config.routes.items():
+        yield f"  {name}: {_route(route, config.sinks)}"
+    yield "sinks" if config.sinks else "sinks: none"
+    for name, sink in config.sinks.items():
+        yield f"  {name}: {_sink(sink, config.folder)}"
+
+
+def forgotten(config: Config) -> Iterator[str]:
+    """Warnings of what the journal owes to names that are no sinks any more."""
+    path = config.journal.path
+    if not path.exists():
+        return
+    try:
+        owed = _owed(path)
+    except sqlite3.Error as exc:
+        yield f"{path.name}: cannot read the pending deliveries: {exc}"
+        return
+    for name, count in owed.items():
+        if name not in config.sinks:
+            deliveries = "1 delivery is" if count == 1 else f"{count} deliveries are"
+            yield (
+                f"{path.name}: {deliveries} pending for {name!r}, which is no longer a sink; "
+                "they wait until a sink has that name"
+            )
+
+
+def _owed(path: Path) -> Mapping[str, int]:
+    """Read without the lock and without writing: the service may be running."""
+    conn = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        return sqlite_deliveries.owed(conn)
+    finally:
+        conn.close()
+
+
+def _source(source: Source) -> str:
+    tokens = "1 token" if len(source.tokens) == 1 else f"{len(source.tokens)} tokens"
+    tag = source.__struct_config__.tag
+    rate = f", at most {written(source.rate)}" if source.rate else ""
+    return f"{tag}; {tokens}, {_addresses(source)}{rate}"
+
+
+def _addresses(source: Source) -> str:
+    if not source.allow_from:
+        return "from any address"
+    return f"only from {', '.join(source.allow_from)}"
+
+
+def _route(route: Route, sinks: Mapping[str, Sink]) -> str:
+    if route.when is None:
+        what = "every sms, call, rental and number event"
+    else:
+        what = f"each event with {json.dumps(route.when, ensure_ascii=False)}"
+    if not route.to:
+        return f"{what} is kept and sent nowhere"
+    patience = {name: _patience(sinks[name]) for name in route.to}
+    first, *others = patience.values()
+    if all(other == first for other in others):
+        said = first
+    else:
+        said = "; ".join(f"{name}: {words}" for name, words in patience.items())
+    return f"{what} goes to {_and(list(patience))}; delivered at least once, {said}"
+
+
+def _and(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _patience(sink: Sink) -> str:
+    waits = [sink.retry.wait(failures, lambda: 0.0) for failures in range(_ADDED)]
+    scheduled = [wait for wait in waits if wait is not None]
+    longest = sum(scheduled)
+    expires = sink.expire_after
+    if expires is not None and expires <= longest:
+        return f"tried again until it expires, {_about(expires)} after acceptance"
+    if len(scheduled) == 1:
+        said = "tried once, then dead"
+    elif len(scheduled) == _ADDED:
+        said = f"tried again for {_about(longest)} or more"
+    else:
+        said = f"tried again for about {_about(longest)}, then dead"
+    if expires is not None:
+        # As when the service was stopped meanwhile.
+        said += f"; expired where {_about(expires)} pass before that"
+    return said
+
+
+def _about(seconds: float) -> str:
+    """`37 h`: the largest unit that says it with two digits."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:g} s"
+
+
+def _sink(sink: Sink, folder: Path) -> str:
+    return f"{sink.place(folder)}; {_codes(sink)}"
+
+
+def _codes(sink: Sink) -> str:
+    masked = {".".join(path) for path in masked_paths(sink.redact)}
+    clear = [
+        code for code in CODES if not any(f"{code}.".startswith(f"{path}.") for path in masked)
+    ]
+    if not clear:
+        return "codes masked"
+    if len(clear) == len(CODES):
+        return "codes in clear"
+    return f"codes in clear in {_and(clear)}"

@@ -1,0 +1,164 @@
+"""`smshook report`: what providers made of the orders."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from ..durable import replace
+from .chart import share, svg
+from .client import ApiClient
+from .command import Choice, Command, Failure
+from .completion import configured_names
+from .connection import connect, connection_options
+from .figures import FIELDS, Cost, FigureGroup, OrderOutcome, Report, outcome
+from .figures import report as reported
+from .listing import check_names
+from .output import print_json, print_table
+
+#: Orders between two words of how far it is.
+_LOOK = 100
+_BY = ("provider", "service", "country")
+
+
+def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datetime:
+    # With the API comes the framework, which takes a third of a second to import.
+    from ..api.parameters import instant  # noqa: PLC0415
+
+    try:
+        return datetime.fromtimestamp(instant(time.time)(written), UTC)
+    except (ValueError, OverflowError, OSError) as exc:
+        raise click.BadParameter(str(exc)) from None
+
+
+@click.command(cls=Command, example="report --since 7d --by provider --by service")
+@click.option(
+    "--since",
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    callback=_since,
+    help="Orders registered since: RFC 3339, or a duration ago.",
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=configured_names("sources"),
+    help="Orders of this source.",
+)
+@click.option(
+    "--by",
+    multiple=True,
+    type=Choice(FIELDS),
+    default=_BY,
+    show_default=True,
+    callback=lambda _ctx, _option, names: tuple(dict.fromkeys(names)),
+    help="Field to group by; several make smaller groups.",
+)
+@click.option(
+    "--output",
+    type=Choice(["table", "json", "svg"]),
+    default="table",
+    show_default=True,
+    help="Table, JSON or picture.",
+)
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="File for the picture. Default: stdout.",
+)
+@connection_options
+def report(
+    url: str | None,
+    key: str | None,
+    since: datetime,
+    sources: Sequence[str],
+    by: Sequence[str],
+    output: str,
+    file: Path | None,
+) -> None:
+    """Show how long codes took, how many never came and what they cost.
+
+    Cancelled orders are not counted. A service has one name across providers, such as google. The
+    price of a code is the mean of the orders that received one, per currency. An option that is
+    given several times matches any of its values.
+    """
+    if file is not None and output != "svg":
+        raise click.UsageError("--file needs a picture: add --output svg")
+    asked = {"source": list(sources)} if sources else {}
+    with connect(url, key, "events:read", whole=True) as client:
+        check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")
+        made = reported(_outcomes(client, asked, since), by)
+    if output == "table":
+        _print(made)
+    elif output == "json":
+        print_json({**msgspec.to_builtins({"since": since, "by": by}), **msgspec.to_builtins(made)})
+    elif file is None:
+        click.echo(svg(made, _second(since)), nl=False)
+    else:
+        try:
+            replace(file, svg(made, _second(since)))
+        except OSError as exc:
+            # The error names the temporary file beside it.
+            raise Failure(f"{file}: {exc.strerror}") from None
+
+
+def _second(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _outcomes(
+    client: ApiClient, asked: Mapping[str, Any], since: datetime
+) -> Iterator[OrderOutcome]:
+    """The newest first, up to the first that is older: they are listed as they were told."""
+    people = sys.stderr.isatty()
+    params = {**asked, "order": "desc"}
+    for number, order in enumerate(client.pages("/v1/orders", params, limit=sys.maxsize), 1):
+        told = datetime.fromisoformat(order["created_at"])
+        if told < since:
+            break
+        if people and number % _LOOK == 1:
+            click.echo(f"\r\x1b[K{number} orders, back to {_second(told)}", nl=False, err=True)
+        # When the user took a number that only the provider listed is not known.
+        registered = order["origin"] == "user"
+        yield outcome(order, _seconds(told, order["received_at"]) if registered else None)
+    if people:
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _seconds(told: datetime, received: str | None) -> float | None:
+    if received is None:
+        return None
+    # An SMS that overtook its order took no time.
+    return max((datetime.fromisoformat(received) - told).total_seconds(), 0.0)
+
+
+def _print(made: Report) -> None:
+    by = list(made.groups[0].of) if made.groups else []
+    headers = (*by, "codes", "expired", "waiting", "median", "never came", "a code")
+    rows = [(*group.of.values(), *_cells(group)) for group in made.groups]
+    if len(rows) > 1:
+        rows.append(("all", *[""] * (len(by) - 1), *_cells(made.all)))
+    print_table(headers, rows, none="no orders")
+
+
+def _cells(group: FigureGroup) -> tuple[Any, ...]:
+    seconds = group.median_seconds
+    return (
+        *(group.received, group.expired, group.waiting),
+        None if seconds is None else f"{seconds:.1f} s",
+        share(group),
+        [_cost(cost) for cost in group.costs],
+    )
+
+
+def _cost(cost: Cost) -> str:
+    return f"{cost.price_a_code} {cost.currency}" if cost.currency else cost.price_a_code

@@ -1,0 +1,111 @@
+"""Commands that run the service, ask whether it is ready, and send it samples."""
+
+import io
+import os
+import sys
+import time
+
+import click
+import structlog
+
+from journal.lock import Holder
+from sinks.sink import Unusable
+
+from ..config.load import journal_of, load
+from ..config.options import Config
+from ..log.setup import LEVELS, configure, forward_stderr, say
+from ..process import become_service
+from .client import ApiClient
+from .command import Choice, Command, Failure, config_path
+from .connection import http_url, running
+from .welcome import program, welcome
+
+#: Seconds; what looks after containers asks every few.
+_READY_TIMEOUT = 3.0
+_HINTS = {
+    403: ": allow_from of this source does not name this machine",
+    404: ": the service does not know this source or token; it reads its configuration at start",
+}
+
+
+@click.command(cls=Command, example="serve --listen 127.0.0.1:9000")
+@click.option("--listen", metavar="HOST:PORT", help="Address for callbacks (server.listen).")
+@click.option(
+    "--admin-listen", metavar="HOST:PORT", help="Address for the API (server.admin_listen)."
+)
+@click.option(
+    "--log-level",
+    type=Choice(list(LEVELS)),
+    default="info",
+    show_default=True,
+    help="Log from this level on.",
+)
+def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    The first signal stops it in order, within 10 seconds; a second stops it at once. On a
+    terminal it prints where everything is, then one line for each event. Otherwise it logs JSON.
+    """
+    ending = become_service()
+    # The framework takes a third of a second to import, which every other command does without.
+    from ..service import PortTaken  # noqa: PLC0415
+    from ..service import serve as run  # noqa: PLC0415
+
+    flags = {"server.listen": listen, "server.admin_listen": admin_listen}
+    given = {place: text for place, text in flags.items() if text is not None}
+    loaded = load(config_path(), environ=os.environ, flags=given)
+    people = sys.stdout.isatty()
+    out = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
+    configure(out, people=people, level=log_level, now=time.time)
+    forward_stderr()
+    for warning in loaded.warnings:
+        structlog.get_logger().warning("config.warning", warning=warning)
+
+    def started(holder: Holder) -> None:
+        if people:
+            say(_welcome(loaded.config, holder))
+
+    try:
+        run(loaded.config, ending, started)
+    except PortTaken as exc:
+        raise Failure(_taken(str(exc), loaded.config)) from None
+    except Unusable:
+        raise Failure(
+            "no thread or file descriptor is left for the HTTP client of the sinks; "
+            "raise the limits (ulimit -n, ulimit -u, pids.max), then start again"
+        ) from None
+
+
+def _taken(said: str, config: Config) -> str:
+    """What would do, beside what is wrong."""
+    admin = said.startswith(f"cannot listen on {config.server.admin_listen}:")
+    option, variable = ("--admin-listen", "ADMIN_LISTEN") if admin else ("--listen", "LISTEN")
+    free = "127.0.0.1:9001" if admin else "127.0.0.1:9000"
+    return f"{said}; choose another: {option} {free}, or make run {variable}={free}"
+
+
+def _welcome(config: Config, holder: Holder) -> str:
+    return welcome(config, holder, config_path=config_path(), smshook=program())
+
+
+@click.command(cls=Command, example="healthcheck")
+@click.option(
+    "--url",
+    envvar="SMSHOOK_URL",
+    type=http_url,
+    metavar="URL",
+    show_envvar=True,
+    help="Address of the service.  Default: the one that runs here.",
+)
+def healthcheck(url: str | None) -> None:
+    """Exit 0 if the service is ready, else 1.
+
+    For containers, whose images have no curl. Of the configuration only the journal's path is
+    read: a configuration that was broken since the start does not make the service unhealthy.
+    """
+    where = url or str(running(journal_of(config_path(), os.environ), noted=False).url)
+    with ApiClient(where, timeout=_READY_TIMEOUT) as client:
+        response = client.send("GET", "/readyz")
+    if not response.is_success:
+        raise Failure(f"not ready: {response.status_code}")
+    click.echo("ready")

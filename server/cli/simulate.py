@@ -1,0 +1,172 @@
+"""The command that simulates a provider."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple
+
+import click
+import httpx
+
+from receiver.door import SAMPLE_HEADER
+from rehearsal import SIMULATED
+
+from ..config.options import Config, host_and_port
+from ..config.urls import url_at
+from ..runtime.identity import Identity
+from .command import Choice, Command, Failure, Wrong, config_path
+from .connection import configured, http_url
+from .output import output_option, print_json
+
+#: What a simulated provider wants to be given: no secret.
+API_KEY = "rehearsal"
+#: The headers that a body gets beside its own.
+Signed = Callable[[bytes], Mapping[str, str]]
+#: 2026 in UTC: ids are to be short.
+_BEGAN = 1_767_225_600
+#: `/in/NAME/TOKEN`, as the door has it.
+_CALLBACK = re.compile(r"/in/([a-z0-9][a-z0-9_-]*)/[^/]+/?")
+
+
+@click.command(
+    cls=Command,
+    example="simulate tellabot --callback http://127.0.0.1:8080/in/tellabot/TOKEN --speed 60",
+)
+@click.argument("provider", type=Choice(list(SIMULATED)), metavar="PROVIDER")
+@click.option(
+    "--callback",
+    type=http_url,
+    metavar="URL",
+    help="Send callbacks to this URL.  Default: send none.",
+)
+@click.option(
+    "--listen",
+    default="127.0.0.1:8090",
+    metavar="HOST:PORT",
+    show_default=True,
+    help="Address of its API and its page.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Retry this many times as fast: 60 makes a minute a second.",
+)
+@click.option("--key", default=API_KEY, show_default=True, help="API key that it accepts.")
+@output_option
+def simulate(
+    provider: str, callback: str | None, listen: str, speed: float, key: str, output: str
+) -> None:
+    """Simulate a provider: send callbacks, retry them as documented, answer polls.
+
+    It needs no account and no money. Take numbers and send messages on its page, or by its JSON API
+    under /rehearsal/; the provider's own commands cannot do that. If --callback names a source of
+    the configuration, its events are marked: their data.sample is true. Runs until Ctrl-C.
+    """
+    # What serves takes a tenth of a second to import, which every other command does without.
+    from rehearsal.running import Setting, simulated  # noqa: PLC0415
+
+    setting = Setting(
+        provider=provider,
+        key=key,
+        callback=callback,
+        speed=speed,
+        skipped=skipped(),
+        signed=_signing(callback),
+    )
+    with bound(listen) as sock:
+        told = _SimulationReporter(provider, url_at(*sock.getsockname()[:2]), key, callback, speed)
+        asyncio.run(_run(simulated(setting, sock), lambda: told.print(output)))
+
+
+class _SimulationReporter(NamedTuple):
+    provider: str
+    url: str
+    key: str
+    callback: str | None
+    speed: float
+
+    def print(self, output: str) -> None:
+        callback = _without_token(self.callback) if self.callback else None
+        schedule = SIMULATED[self.provider].schedule
+        retries = schedule.said if schedule else "it sends no callbacks"
+        if output == "json":
+            said = self._asdict() | {"callback": callback, "retries": retries}
+            print_json(said | {"page": f"{self.url}/rehearsal/", "api_url": self._api_url()})
+            return
+        click.echo(f"{self.provider} is simulated at {self.url}; Ctrl-C stops it.")
+        click.echo(f"  page       {self.url}/rehearsal/")
+        click.echo(f"  API        {self._api_url()}")
+        click.echo(f"  API key    {self.key}")
+        click.echo(f"  callbacks  {callback or 'nowhere: give --callback'}")
+        click.echo(f"  retries    {retries}{_faster(self.speed)}")
+
+    def _api_url(self) -> str:
+        return self.url + SIMULATED[self.provider].path
+
+
+def _faster(speed: float) -> str:
+    return "" if speed == 1 else f"; {speed:g} times as fast"
+
+
+async def _run(running: AbstractAsyncContextManager[Any], started: Callable[[], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running:
+        started()
+        await stop.wait()
+
+
+def _signing(callback: str | None) -> Signed:
+    """Marks samples, where the configuration here knows the source that they go to."""
+    match = _CALLBACK.search(httpx.URL(callback).path) if callback else None
+    if match is None or not config_path().exists():
+        return lambda _body: {}
+    config, source = configured(), match[1]
+    return signing(config, source) if source in config.sources else lambda _body: {}
+
+
+def signing(config: Config, source: str) -> Signed:
+    """The header by which the service knows what is sent to that source as a sample."""
+    identity = Identity(config.server.secret.reveal(), os.urandom)
+    return lambda body: {SAMPLE_HEADER: identity.sample_signature(source, body)}
+
+
+def skipped() -> int:
+    """More than at any earlier run: a message with the id of one of then would be a duplicate."""
+    return int(time.time()) - _BEGAN
+
+
+def _without_token(callback: str) -> str:
+    """As it may be shown: a URL is a secret."""
+    url = httpx.URL(callback)
+    match = _CALLBACK.search(url.path)
+    return f"{url.scheme}://{url.netloc.decode()}" + (f"/in/{match[1]}/***" if match else "")
+
+
+def bound(listen: str, option: str = "--listen") -> socket.socket:
+    """Raises Wrong and Failure, which name the option."""
+    try:
+        host, port = host_and_port(listen)
+    except ValueError as exc:
+        raise Wrong(f"{option}: {exc}") from None
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen()
+        sock.setblocking(False)
+    except OSError as exc:
+        sock.close()
+        raise Failure(
+            f"cannot listen on {listen}: {exc.strerror}; choose another: {option} 127.0.0.1:8091"
+        ) from None
+    return sock

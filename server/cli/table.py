@@ -1,0 +1,191 @@
+"""Tables of a terminal: each row is one line, whatever its width."""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from core.printable import plain
+
+from .terminal import Screen
+
+#: Blanks between two columns.
+_GAP = 2
+_ELLIPSIS = "…"
+#: Columns of an id's end: unambiguous in practice, and accepted by every command.
+_END = 8
+#: Followed by this, a character is drawn as an emoji, two columns wide.
+_AS_EMOJI = "\ufe0f"
+
+
+class Cell(NamedTuple):
+    """A value with a shorter form for a screen of limited width."""
+
+    text: str
+    short: str
+    #: A colour of click, where the screen has colours.
+    color: str | None = None
+
+
+class Column(NamedTuple):
+    """How a column gives way where the table is wider than the screen."""
+
+    title: str
+    #: Columns of the screen that it keeps when it is shortened.
+    least: int = 1000
+    #: The table drops its columns in this order, the highest first; 0 stays.
+    rank: int = 0
+
+
+def id_cell(id_: str | None) -> Cell:
+    """An id: ids begin alike, so the end is what tells them apart."""
+    text = "-" if id_ is None else plain(id_)
+    return Cell(text, text if len(text) <= _END else text[-_END:])
+
+
+def table_lines(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], screen: Screen
+) -> list[str]:
+    """The header and one line for each row, none wider than the screen.
+
+    A screen without a width (a pipe, a file) gets every value in full. Otherwise the table gives
+    way until it fits: columns in which no row has a value go first, then long cells are
+    shortened, then columns are dropped by rank.
+    """
+    texts = [[cell.text if screen.width is None else cell.short for cell in row] for row in rows]
+    shown = list(range(len(columns)))
+    if screen.width is not None:
+        shown = _dropped_empty(columns, texts, screen.width)
+        shown = _dropped(columns, texts, shown, screen.width)
+    widths = _fitted(columns, texts, shown, screen.width)
+    header = _line([columns[i].title for i in shown], widths)
+    lines = [screen.bold(header)]
+    for row, line in zip(rows, texts, strict=True):
+        cells = [_cut(line[i], width) for i, width in zip(shown, widths, strict=True)]
+        colors = [row[i].color for i in shown]
+        lines.append(_line(cells, widths, colors, screen))
+    return lines
+
+
+def width_of(text: str) -> int:
+    """Columns of a terminal that a text takes; wide characters take two, accents none."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_char_width, text))
+
+
+def _char_width(char: str) -> int:
+    if char == _AS_EMOJI:
+        return 1
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
+
+
+def _widths(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> list[int]:
+    return [
+        max([width_of(column.title), *(width_of(row[i]) for row in texts)])
+        for i, column in enumerate(columns)
+    ]
+
+
+def _least(column: Column, width: int) -> int:
+    """Its title is never cut."""
+    return min(width, max(column.least, width_of(column.title)))
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _dropped_empty(
+    columns: Sequence[Column], texts: Sequence[Sequence[str]], width: int
+) -> list[int]:
+    """Every column, without those in which no row has a value if the table is too wide."""
+    widths = _widths(columns, texts)
+    if _total(widths) <= width:
+        return list(range(len(columns)))
+    return [
+        i
+        for i, column in enumerate(columns)
+        if column.rank == 0 or any(row[i] not in ("-", "") for row in texts)
+    ]
+
+
+def _dropped(
+    columns: Sequence[Column], texts: Sequence[Sequence[str]], shown: Sequence[int], width: int
+) -> list[int]:
+    """Without the least important columns, as long as the rest does not fit when shortened."""
+    widths = _widths(columns, texts)
+    left = list(shown)
+
+    def least() -> int:
+        return _total([_least(columns[i], widths[i]) for i in left])
+
+    while least() > width and any(columns[i].rank for i in left):
+        left.remove(max(left, key=lambda i: columns[i].rank))
+    return left
+
+
+def _fitted(
+    columns: Sequence[Column],
+    texts: Sequence[Sequence[str]],
+    shown: Sequence[int],
+    width: int | None,
+) -> list[int]:
+    """The width of each column: the widest are shortened first."""
+    every = _widths(columns, texts)
+    widths = [every[i] for i in shown]
+    if width is None:
+        return widths
+    least = [_least(columns[i], every[i]) for i in shown]
+    over = _total(widths) - width
+    while over > 0:
+        room = [now - keep for now, keep in zip(widths, least, strict=True)]
+        # A screen narrower than any table: even what should be kept is cut.
+        open_ = [i for i, left in enumerate(room) if left > 0] or [
+            i for i, now in enumerate(widths) if now > 1
+        ]
+        if not open_:
+            break
+        widths[max(open_, key=lambda i: widths[i])] -= 1
+        over -= 1
+    return widths
+
+
+def _cut(text: str, width: int) -> str:
+    """A text in at most so many columns; an ellipsis marks what is missing."""
+    if width_of(text) <= width:
+        return text
+    kept, used = "", 0
+    for char in text:
+        used += _char_width(char)
+        if used > width - 1:
+            break
+        kept += char
+    return f"{kept.rstrip()}{_ELLIPSIS}"
+
+
+def _line(
+    cells: Sequence[str],
+    widths: Sequence[int],
+    colors: Sequence[str | None] = (),
+    screen: Screen | None = None,
+) -> str:
+    cut = [_cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    gaps = [" " * (width - width_of(cell) + _GAP) for cell, width in zip(cut, widths, strict=True)]
+    if screen is not None:
+        cut = [screen.colored(cell, color) for cell, color in zip(cut, colors, strict=True)]
+    return "".join(f"{cell}{gap}" for cell, gap in zip(cut, gaps, strict=True)).rstrip()
+
+
+def echo_lines(lines: Sequence[str], screen: Screen) -> None:
+    """Print to stdout, with the colours that are in the lines."""
+    for line in lines:
+        click.echo(line, color=screen.colors or None)
+
+
+def as_cell(value: Any, text: str) -> Cell:
+    """The value if it is a cell already, else its text."""
+    return value if isinstance(value, Cell) else Cell(text, text)

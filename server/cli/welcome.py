@@ -1,0 +1,77 @@
+"""What `serve` says first on a terminal: where everything is, and what to type next."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from journal.lock import Holder
+
+from .. import __version__
+from ..config.options import Config
+from ..config.urls import callback_url
+
+_DEFAULT_FILE = "smshook.yaml"
+
+
+def welcome(config: Config, holder: Holder, *, config_path: Path, smshook: str) -> str:
+    """For a terminal only: it holds tokens. `smshook` is how this program is called there."""
+    local = holder.url or ""
+    begin = config.server.public_url or local
+    parts = [
+        f"smshook {__version__} is running; Ctrl-C stops it.\n",
+        f"  API  {holder.admin_url}\n",
+        _callback_urls(config, begin),
+    ]
+    if config.sources and config.server.public_url is None:
+        parts.append(_tunnel(local))
+    parts.append(_next(config, with_config(smshook, config_path)))
+    return "\n".join(parts)
+
+
+def _callback_urls(config: Config, begin: str) -> str:
+    if not config.sources:
+        return "  No sources yet: add one to the configuration, and start again.\n"
+    lines = ["  Callback URLs, each with its secret token, and where to paste them:\n"]
+    for name, source in config.sources.items():
+        if source.calls_nobody:
+            continue
+        url = callback_url(begin, name, source) or "(its tokens are here as sha256 only)"
+        lines += [f"    {name}", f"      {url}", f"      {source.paste_at}\n"]
+    return "\n".join(lines)
+
+
+def _tunnel(local: str) -> str:
+    address = local.partition("://")[2]
+    return (
+        "  They cannot be reached from the internet yet. A tunnel, in another terminal:\n"
+        f"    ssh -R 80:{address} nokey@localhost.run\n"
+        "  Put the https address that it prints into server.public_url, and start again.\n"
+    )
+
+
+def _next(config: Config, smshook: str) -> str:
+    ready = [name for name, source in config.sources.items() if callback_url("", name, source)]
+    if not ready:
+        return f"  Next, in another terminal:\n    {smshook} check\n"
+    return f"  A first event, in another terminal:\n    {smshook} send {ready[0]}\n"
+
+
+def program(argv0: str = sys.argv[0], which: Callable[[str], str | None] = shutil.which) -> str:
+    """What to type to call this program again: `smshook`, or its path where that is needed."""
+    path = Path(argv0)
+    if path.name != "smshook":
+        return "smshook"
+    found = which("smshook")
+    if found is not None and Path(found).resolve() == path.resolve():
+        return "smshook"
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def with_config(smshook: str, path: Path) -> str:
+    """The same with `--config`, where another terminal would find another configuration."""
+    if path == Path(_DEFAULT_FILE):
+        return smshook
+    return f"{smshook} --config {shlex.quote(str(path))}"

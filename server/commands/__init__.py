@@ -1,1 +1,0 @@
-"""What `smshook` can be told, one module a subject; `server.cli` puts them together."""

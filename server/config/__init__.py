@@ -1,0 +1,1 @@
+"""Configuration: options, reading, checks, display, schema."""

@@ -1,0 +1,135 @@
+"""The `smshook.yaml` that `smshook init` writes."""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from ..durable import write_new
+
+NAME = "smshook.yaml"
+
+# Options are commented out as `#option: default`, words about them as `# words`: a test takes the
+# first kind's `#` away and finds the same configuration.
+_TEXT = """\
+# smshook. `smshook check` validates this file; config.example.yaml lists every option.
+# It holds secrets: keep it private (mode 0600), or replace them with ${NAME} or
+# ${file:/run/secrets/name}.
+
+# The accounts that callbacks come from. `smshook sources url tellabot` prints the URL to paste
+# into the provider's settings.
+sources:
+  tellabot:
+    # Others: herosms, sms_activate, smsbower, sms_online, daisysms, grizzlysms, smspins, generic.
+    provider: tellabot
+    # The secret part of the URL. To change it, put a new one before it: both are accepted until
+    # you take the old one out.
+    tokens: [TELLABOT_TOKEN]
+    # Addresses or networks that callbacks may come from, if you know them. Empty: any.
+    #allow_from: []
+    # Copied to each event, to route and filter by: {team: growth}
+    #labels: {}
+    # Currency of this account's prices, if you know it: USD
+    #currency: null
+    # Answer more callbacks than this with 429: 10/s. For an account that floods the others.
+    #rate: null
+  herosms:
+    provider: herosms
+    tokens: [HEROSMS_TOKEN]
+    # Time zone of times without an offset. Change it if yours are hours off.
+    #timezone: Europe/Moscow
+
+# Where events go.
+sinks:
+  log:
+    type: file
+    # Relative to the folder of this file.
+    path: events.jsonl
+    # Masks texts, codes and links. `people` also masks both numbers; null masks nothing.
+    redact: codes
+    # Rotate the file by size or age. Unset: it grows, and logrotate may rename it.
+    #rotate: {size: 64MiB, every: null, keep: 10, compress: false}
+    # Time limit of one attempt. Raise it for a slow disk.
+    #timeout: 30s
+    # Lines that may share one fsync.
+    #concurrency: 64
+    # Limit of attempts, if the receiver has one: 10/s
+    #rate: null
+    # Deliver one at a time, in order of acceptance, for each value of this path: data.to
+    #ordered_by: null
+    # Waits before the attempts ({schedule: [0s, 5s, 1m]}), or waits that double ({attempts: 10,
+    # first_wait: 1s, max_wait: 1h}). Unset: fifteen attempts over a day and a half.
+    #retry: {}
+    # Give up this long after the event was accepted: 15m
+    #expire_after: null
+    # Pause it after this long without a success: {failing_for: 1h}. It resumes automatically.
+    #pause_after: null
+  # A service of your own, by signed POST. Then name it in a route:
+  # crm: {type: http, url: "https://crm.example.com/hooks/sms", secrets: ["${CRM_SECRET}"]}
+  # A Slack channel, by an incoming webhook:
+  # team: {type: slack, url: "${SLACK_WEBHOOK_URL}", message: "{data.service.name}: {data.code}"}
+
+# Which events go where. Every route is checked; an event without a route is still stored.
+routes:
+  everything:
+    to: [log]
+    # Only matching events: {type: sms.received, data.service.key: google}
+    #when: null
+
+server:
+  # Address for callbacks. 0.0.0.0:8080 in a container.
+  #listen: 127.0.0.1:8080
+  # Address of the API. `same` uses `listen`, if you have only one port.
+  #admin_listen: 127.0.0.1:8081
+  # Host names of a proxy on this machine for the API: [smshook-admin.example.com]
+  #admin_hosts: []
+  # Public address of `listen`, used in printed URLs: https://hooks.example.com
+  #public_url: null
+  # Your own proxies, whose X-Forwarded-For is trusted: [10.0.0.0/8]
+  #trusted_proxies: []
+  # Larger callbacks get 413.
+  #max_body: 64KiB
+  # Time to keep an idle connection: longer than your proxy or tunnel does.
+  #keep_alive: 180s
+  # Limit of open connections. Unset: half of the limit of open files.
+  #connections: null
+  # Do not change it: the journal cannot be opened with another.
+  secret: SERVER_SECRET
+
+journal:
+  # An absolute path puts it on another disk: sqlite:////var/lib/smshook/smshook.db
+  #url: sqlite:///smshook.db
+
+# Who may use the API.
+api:
+  keys:
+    admin:
+      # Or `sha256:` and the key's hex digest, so that this file alone gives no access.
+      key: ADMIN_KEY
+      # events:read, codes:read, deliveries:write, subscriptions:write, admin.
+      scopes: [admin]
+      # Limits this key to matching events: {data.labels.team: growth}
+      #when: null
+"""
+
+
+def starter(chance: Callable[[int], str] = secrets.token_urlsafe) -> str:
+    """Return the text of a new configuration. `chance(n)` makes a text of n random bytes."""
+    text = _TEXT
+    for name in ("SERVER_SECRET", "TELLABOT_TOKEN", "HEROSMS_TOKEN", "ADMIN_KEY"):
+        # Quoted: a text of digits alone would be a number.
+        text = text.replace(name, f'"{chance(32)}"')
+    return text
+
+
+def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
+    """Write it into `folder`, under its usual name, as `write` does."""
+    return write(folder / NAME, chance)
+
+
+def write(path: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
+    """Write it there, for its owner alone; the folder is made if need be.
+
+    It is on disk when this returns. Raises FileExistsError if there is one, and leaves it alone.
+    """
+    write_new(path, starter(chance))
+    return path

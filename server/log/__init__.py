@@ -1,0 +1,1 @@
+"""Log lines: JSON for machines, short lines for people."""

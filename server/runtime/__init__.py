@@ -1,0 +1,1 @@
+"""The work of a running service between the door, the journal and the sinks."""

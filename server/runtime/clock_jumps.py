@@ -1,0 +1,67 @@
+"""When the wall clock jumps: what is stored moves with it."""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from core.clock import WallClock
+from core.errors import Broken, Unavailable
+from journal import Journal
+from sinks.worker import Worker
+
+#: Seconds between two looks at the wall clock.
+LOOK_EVERY = 1.0
+#: Deliveries that are looked at in one transaction.
+MOVED_AT_ONCE = 10_000
+#: Seconds until a journal that could not move them is asked again.
+PAUSE = 1.0
+
+log = structlog.get_logger()
+
+
+async def watch_clock(clock: WallClock) -> None:
+    """Check the clock each second, until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        clock.check()
+
+
+class ClockJumps:
+    """Moves pending deliveries of the journal and of the workers at each jump of `clock`."""
+
+    def __init__(self, clock: WallClock, journal: Journal, workers: Iterable[Worker]) -> None:
+        self._journal, self._workers = journal, tuple(workers)
+        self._number = 0
+        self._moving: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
+        clock.listen(self._jumped)
+
+    def _jumped(self, by: float) -> None:
+        self._number += 1
+        log.warning("clock.jumped", seconds=round(by, 3))
+        # At once: what the journal is asked for from here on has the new time.
+        first = self._shift(self._number, by)
+        task = asyncio.get_running_loop().create_task(self._move(first, self._number, by))
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+
+    def _shift(self, number: int, by: float) -> "asyncio.Future[bool]":
+        def begun(_outcome: bool | Exception) -> None:  # noqa: FBT001 - what the journal says
+            for worker in self._workers:
+                worker.shift(by)
+
+        return self._journal.shift(number, by, limit=MOVED_AT_ONCE, then=begun)
+
+    async def _move(self, step: "asyncio.Future[bool]", number: int, by: float) -> None:
+        more = True
+        while more:
+            try:
+                more = await step
+            except Broken:
+                return
+            except Unavailable:
+                await asyncio.sleep(PAUSE)
+            if more:
+                step = self._journal.shift(number, by, limit=MOVED_AT_ONCE)
+        for worker in self._workers:
+            worker.look_again()

@@ -1,0 +1,41 @@
+"""What the workers know of deliveries, laid over what the journal has stored."""
+
+from collections.abc import Mapping
+
+from core.delivery import State, WaitsFor
+from journal.records import Stats, StoredDelivery
+from sinks.worker import Worker
+
+
+class DeliveryStates:
+    """Tells what is under way from what only waits in a worker's queue."""
+
+    def __init__(self, workers: Mapping[str, Worker]) -> None:
+        self._workers = workers
+
+    def under_way(self) -> tuple[int, ...]:
+        """Return the ids of all deliveries whose attempt is under way."""
+        return tuple(id_ for worker in self._workers.values() for id_ in worker.under_way)
+
+    def state(self, kept: StoredDelivery) -> State:
+        """Return its state: `sending` only while an attempt is under way."""
+        worker = self._workers.get(kept.sink)
+        if kept.state is not State.SENDING:
+            return kept.state
+        if worker is not None and worker.is_under_way(kept.id):
+            return State.SENDING
+        return State.PENDING
+
+    def waits_for(self, kept: StoredDelivery) -> WaitsFor | None:
+        """Return what it waits for; None: it is not pending."""
+        if self.state(kept) is not State.PENDING:
+            return None
+        worker = self._workers.get(kept.sink)
+        return WaitsFor.PAUSE if worker is None else worker.waits_for(kept)
+
+    def counted(self, stats: Stats, under_way: int) -> Mapping[str, int]:
+        """Return the deliveries by state. `under_way`: how many were, before `stats` was read."""
+        stored = stats.deliveries
+        sending = min(under_way, stored[State.SENDING])
+        waiting = stored[State.SENDING] - sending
+        return {**stored, State.PENDING: stored[State.PENDING] + waiting, State.SENDING: sending}

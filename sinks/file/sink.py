@@ -1,0 +1,65 @@
+"""Append events to a file, one JSON object a line."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from ..sink import Outgoing, Receipt, Send, Sink
+from .rotate import Rotate
+from .rotation import _NUMBERED
+from .writer import appending
+
+log = structlog.get_logger()
+
+
+class File(Sink, tag="file", frozen=True, kw_only=True):
+    """One JSON object a line; a delivery counts once its line is on disk (fsync).
+
+    A missing folder, a full disk or a wrong owner fails deliveries, which are tried again; it
+    does not keep the service from starting.
+    """
+
+    #: Made with mode 0600 where it is not there; its folder is not made, and a file that is there
+    #: keeps its mode.
+    path: str
+    #: Set the file aside by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows; a
+    #: tool such as logrotate may rename it at any time.
+    rotate: Rotate | None = None
+    #: Lines that may share one fsync.
+    concurrency: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "\0" in self.path or self.path.rpartition("/")[2] in ("", ".", ".."):
+            raise ValueError("path must be that of a file, such as events.jsonl")
+
+    def under(self, folder: Path) -> "File":
+        return msgspec.structs.replace(self, path=os.path.normpath(folder / self.path))
+
+    def place(self, folder: Path) -> str:
+        path = Path(self.path)
+        return f"file {path.relative_to(folder) if path.is_relative_to(folder) else path}"
+
+    def sets_aside(self, name: str) -> bool:
+        """Whether it makes a file of that name in its folder, when it rotates."""
+        begin = f"{Path(self.path).name}."
+        if self.rotate is None or not name.startswith(begin):
+            return False
+        number = _NUMBERED.fullmatch(name, len(begin))
+        if number is None:
+            return False
+        return number[1] is None or int(number[1]) <= self.rotate.keep
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Send]:
+        async with appending(self.path, self.rotate) as append:
+
+            async def send(outgoing: Outgoing) -> Receipt:
+                await append(outgoing.body + b"\n")
+                return Receipt()
+
+            yield send

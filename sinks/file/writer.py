@@ -1,0 +1,124 @@
+"""A thread that appends lines with one fsync for many."""
+
+import asyncio
+import errno
+import os
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from ..sink import Failed
+from .rotate import Rotate
+from .rotation import _File
+
+_WORDS: Final = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EACCES: "permission",
+    errno.EPERM: "permission",
+    errno.EROFS: "read_only",
+    errno.ENOENT: "missing",
+    errno.ENOTDIR: "missing",
+    errno.ELOOP: "symlink",
+    errno.EISDIR: "not_a_file",
+    errno.ENXIO: "not_a_file",
+}
+
+
+@asynccontextmanager
+async def appending(
+    path: str,
+    rotate: Rotate | None = None,
+    *,
+    fsync: Callable[[int], None] = os.fsync,
+    now: Callable[[], float] = time.time,
+) -> AsyncIterator[Callable[[bytes], "asyncio.Future[None]"]]:
+    """Hand back what appends one line and returns a future: done after an fsync.
+
+    Lines that come while one fsync runs share the next. A future that is cancelled only stops
+    waiting; its line is written all the same. Failures are Failed, with one of `disk_full`,
+    `permission`, `read_only`, `missing`, `symlink`, `not_a_file`, `not_lines`, `closed`, `io`.
+    """
+    writer = _Writer(_File(path, rotate, fsync=fsync, now=now), asyncio.get_running_loop())
+    try:
+        yield writer.append
+    finally:
+        await writer.close()
+
+
+class _Writer:
+    """One thread that writes; many callers that wait for it."""
+
+    def __init__(self, file: "_File", loop: asyncio.AbstractEventLoop) -> None:
+        self._file, self._loop = file, loop
+        self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None]
+        self._lines = queue.SimpleQueue()
+        self._closed = False
+        self._ended = loop.create_future()
+        # A daemon: a disk that never answers must not keep the process from ending.
+        threading.Thread(target=self._run, name="file-sink", daemon=True).start()
+
+    def append(self, line: bytes) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self._closed:  # behind the end of the queue nobody would ever answer
+            future.set_exception(Failed("closed"))
+        else:
+            self._lines.put((line, future))
+        return future
+
+    async def close(self) -> None:
+        """Write what was handed over, then end."""
+        self._closed = True
+        self._lines.put(None)
+        await self._ended
+
+    def _run(self) -> None:
+        self._write([])  # mended at once; what is wrong is said to those who send
+        more = True
+        while more:
+            batch, more = self._collect()
+            if batch:
+                error = self._write([line for line, _ in batch])
+                self._tell([future for _, future in batch], error)
+        self._file.close()
+        self._tell([self._ended], None)
+
+    def _collect(self) -> tuple[list[tuple[bytes, asyncio.Future[None]]], bool]:
+        """All that waits, at least one; and whether there may be more."""
+        batch = []
+        item = self._lines.get()
+        while item is not None:
+            batch.append(item)
+            try:
+                item = self._lines.get_nowait()
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    def _write(self, lines: Sequence[bytes]) -> Exception | None:
+        try:
+            self._file.append(lines)
+        except OSError as error:
+            return Failed(_WORDS.get(error.errno or 0, "io"))
+        except Exception as error:  # noqa: BLE001 - a thread that ended would answer nobody
+            return error
+        return None
+
+    def _tell(self, futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_answer, futures, error)
+
+
+def _answer(futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
+    for future in futures:
+        if future.done():  # its caller was cancelled; the others still wait
+            continue
+        if error is None:
+            future.set_result(None)
+        elif isinstance(error, Failed):  # one each: an exception gathers the frames it passes
+            future.set_exception(Failed(error.word))
+        else:
+            future.set_exception(error)

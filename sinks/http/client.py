@@ -1,0 +1,406 @@
+"""The way out over HTTP, and the only module that knows pyreqwest (decision 7)."""
+
+import asyncio
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import msgspec
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
+from pyreqwest.http import Url
+from pyreqwest.proxy import ProxyBuilder
+from pyreqwest.request import StreamRequest
+from pyreqwest.response import Response
+
+from ..sink import ANSWER_KEPT, Failed, Receipt, Refused, Unusable
+from .answer import BODY_PATIENCE, MARGIN, MOST_READ, SinkAnswer
+from .openssl import OpenSslClient
+
+#: Seconds for which a connection that is not used is kept.
+_IDLE = 4.0
+_GONE = 410
+#: A port on which hardly anything listens (RFC 863).
+_DISCARD = 9
+#: Seconds for the first request of the process, which is refused by the machine itself.
+_START = 5.0
+#: The statuses with which RFC 9110 gives Retry-After a meaning for us.
+_ASKS_TO_WAIT = frozenset({429, 503})
+#: 30 million years; a longer number is nonsense, and costs time to read.
+_MOST_DIGITS = 15
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Certificates of one's own, as PEM files. They may come later than the service starts."""
+
+    #: Of an authority that is trusted beside the system's.
+    ca_file: str | None = None
+    #: The certificate (and its chain) shown to a server that asks for one.
+    cert_file: str | None = None
+    #: Its key, without a passphrase.
+    key_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: give both")
+
+    def under(self, folder: Path) -> "Tls":
+        """The same with its paths made absolute: they are relative to it."""
+        paths = {name: getattr(self, name) for name in self.__struct_fields__}
+        below = {name: os.path.normpath(folder / path) for name, path in paths.items() if path}
+        return msgspec.structs.replace(self, **below)
+
+
+#: Headers, body.
+Post = Callable[[Mapping[str, str], bytes], Awaitable[SinkAnswer]]
+
+
+def check_url(text: str) -> None:
+    """Raises ValueError, which does not repeat it, for what no request can be sent to."""
+    if not _URL.fullmatch(text) or not text.isprintable():
+        raise ValueError(_NO_URL)
+    try:
+        Url(text)
+    except ValueError:
+        raise ValueError(_NO_URL) from None
+
+
+#: The parser alone also takes `http:host`, and drops blanks and newlines.
+_URL = re.compile(r"https?://[^/?#\\\s]\S*", re.IGNORECASE)
+_NO_URL = "not a URL to send to; write http:// or https://, a host, and a path if it has one"
+
+
+def host_of(text: str) -> str:
+    """Of a URL that was checked, without its secrets: `crm.example.com`, `[::1]:8443`."""
+    url = Url(text)
+    return f"{url.host_str}:{url.port}" if url.port else str(url.host_str)
+
+
+def masked_url(text: str) -> str:
+    """`https://crm.example.com/***`: what stands before and behind the host may be a secret."""
+    url = Url(text)
+    return f"{url.scheme}://{host_of(text)}{'/' if _is_bare(url) else '/***'}"
+
+
+def _is_https(text: str) -> bool:
+    return text.lower().startswith("https:")
+
+
+def _is_bare(url: Url) -> bool:
+    return url.path in ("", "/") and not url.query_string
+
+
+@asynccontextmanager
+async def posting(
+    url: str,
+    *,
+    tls: Tls | None = None,
+    proxy: str | None = None,
+    connections: int,
+    within: float = 30.0,
+) -> AsyncIterator[Post]:
+    """Hand back what POSTs to `url` and returns the answer, whatever its status.
+
+    It raises Failed with one word: `refused` (or not reachable), `timeout`, `tls`, `dns`,
+    `protocol` (all else: a reset, broken or oversized HTTP). Where a certificate is refused the
+    word says why: `tls_untrusted`, `tls_expired` (or not valid yet), `tls_name`, or `tls_client`
+    (the server refused ours, or wants one). Redirects are answers. `connections`
+    are kept open between posts. `within` is the deadline of each, in seconds: give the caller's
+    own, because to cancel one only ends the waiting, and its connection lives on until then.
+    """
+    way = _Way(url, tls=tls, proxy=proxy, connections=connections, within=within)
+    try:
+        yield way.post
+    finally:
+        await way.close()
+
+
+async def start_runtime() -> None:
+    """Start and use the thread that all sinks share. Raises Unusable where that is impossible.
+
+    pyreqwest starts it with the first client, and only once: where descriptors or threads are
+    short at that moment, no client works until the process ends.
+    """
+    with socket.socket() as closed:
+        with suppress(OSError):  # a container may have no loopback: then nothing can be asked there
+            closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1] or _DISCARD  # nothing listens: it is refused at once
+        async with posting(f"http://127.0.0.1:{port}/", connections=1, within=_START) as post:
+            with suppress(Failed):
+                await post({}, b"")
+
+
+def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:
+    """Raises Refused("gone") for 410, and Failed("status") for all else that is not 2xx."""
+    if 200 <= answer.status <= 299:  # noqa: PLR2004 - RFC 9110, 15.3
+        return Receipt(status=answer.status, answer=answer.beginning)
+    if answer.status == _GONE:
+        raise Refused("gone", status=answer.status, answer=answer.beginning)
+    raise Failed(
+        "status",
+        status=answer.status,
+        answer=answer.beginning,
+        retry_after=_seconds(answer, now),
+        by_date=not (answer.retry_after or "").strip().removeprefix("-").isdigit(),
+    )
+
+
+class _Way:
+    """A client that is made when it is first needed, and anew after its certificates failed."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: Tls | None,
+        proxy: str | None,
+        connections: int,
+        within: float,
+    ) -> None:
+        self._url, self._tls, self._proxy = url, tls, proxy
+        self._connections, self._within = connections, within
+        self._client: Client | None = None
+        #: In place of `_client`, after it refused a certificate that OpenSSL accepts.
+        self._openssl: OpenSslClient | None = None
+        self._closed = False
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> SinkAnswer:
+        if self._closed:
+            raise Failed("protocol")
+        began = time.monotonic()
+        if self._openssl is None:
+            try:
+                return await self._post(headers, body, began)
+            except Failed as failure:
+                if failure.word != "tls_untrusted" or not self._trust().ca_file:
+                    raise
+        return await self._post_with_openssl(headers, body, began)
+
+    async def _post_with_openssl(
+        self, headers: Mapping[str, str], body: bytes, began: float
+    ) -> SinkAnswer:
+        """As curl does it. The handshake that failed before has sent nothing of the event."""
+        client = self._openssl or self._build_openssl()
+        left = self._within - (time.monotonic() - began)
+        try:
+            answer = await client.post(self._url, headers, body, within=left)
+        except Failed as failure:
+            if failure.word.startswith("tls"):
+                self._openssl = None  # the files may have changed by the next attempt
+                await client.close()
+            raise
+        self._openssl = client
+        return answer
+
+    async def _post(self, headers: Mapping[str, str], body: bytes, began: float) -> SinkAnswer:
+        try:
+            if self._client is None:
+                self._client = self._build()
+            request = (
+                self._client.post(self._url)
+                .headers(dict(headers))
+                .body_bytes(body)
+                # A task of Python that is cancelled leaves the one in Rust as it is: this ends it.
+                .timeout(timedelta(seconds=self._within))
+                # 0: else the answer is here only when so much of its body is, or all.
+                .streamed_read_buffer_limit(0)
+                .build_streamed()
+            )
+            answer = await self._answer(request, began)
+        except (PyreqwestError, ValueError) as error:  # a header that is none is a ValueError
+            word = _word(error)
+        except RuntimeError:
+            word = ""
+        else:
+            _heed_cancellation()
+            return answer
+        if not word:
+            self._client = None
+            raise Unusable
+        if word.startswith("tls"):
+            self._client = None  # the files may be others by the next attempt
+        # Behind the handler: a failure must not carry the library's, which holds the whole URL.
+        raise Failed(word)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._client is not None:
+            await self._client.close()
+        if self._openssl is not None:
+            await self._openssl.close()
+
+    def _trust(self) -> Tls:
+        return self._tls or Tls()
+
+    def _build_openssl(self) -> OpenSslClient:
+        tls = self._trust()
+        with suppress(OSError, ValueError):  # ssl.SSLError is an OSError
+            return OpenSslClient.open(
+                ca_file=tls.ca_file or "",
+                cert_file=tls.cert_file,
+                key_file=tls.key_file,
+                proxy=self._proxy,
+                connections=self._connections,
+                idle=_IDLE,
+            )
+        raise Failed("tls")
+
+    def _build(self) -> Client:
+        builder = (
+            ClientBuilder()
+            .http1_only()
+            .http1_lower_case_headers()
+            .user_agent("smshook")
+            .follow_redirects(enable=False)
+            .referer(enable=False)
+            # Each by itself: without gzip alone the others are still offered, and a small answer
+            # could be unpacked into a large one.
+            .gzip(enable=False)
+            .deflate(enable=False)
+            .brotli(enable=False)
+            .zstd(enable=False)
+            .pool_max_idle_per_host(self._connections)
+            # Node and uvicorn close what is idle for 5 s: a request that meets that is lost.
+            .pool_idle_timeout(timedelta(seconds=_IDLE))
+            .no_proxy()  # none from the environment
+        )
+        if self._proxy is not None:
+            builder = builder.proxy(ProxyBuilder.all(self._proxy))
+        if not any(_is_https(url) for url in (self._url, self._proxy or "")):
+            # There is nothing to verify; else a system without authorities could send nothing.
+            builder = builder.danger_accept_invalid_certs(enable=True)
+        # ssl.SSLError is an OSError; PyreqwestError: the system has no authorities at all.
+        with suppress(OSError, ValueError, PyreqwestError):
+            return _with_certificates(builder, self._trust()).build()
+        raise Failed("tls")
+
+    async def _answer(self, request: StreamRequest, began: float) -> SinkAnswer:
+        async with request as response:
+            return SinkAnswer(
+                status=response.status,
+                beginning=await self._beginning(response, began),
+                retry_after=_header(response, "retry-after"),
+            )
+
+    async def _beginning(self, response: Response, began: float) -> bytes:
+        """Of the body, as far as it comes soon; an end that is missing is no failure."""
+        now = time.monotonic()
+        until = min(now + BODY_PATIENCE, began + self._within - MARGIN)
+        body = bytearray()
+        with suppress(TimeoutError, PyreqwestError):
+            async with asyncio.timeout(until - now):
+                # To its end, where that is near: only then is the connection used again. By the
+                # clock, too: a chunk that comes as it is cancelled makes it forget that.
+                end = _length(response)
+                while len(body) < end and time.monotonic() < until:
+                    chunk = await response.body_reader.read_chunk()
+                    if chunk is None:
+                        break
+                    body += bytes(chunk)
+        return bytes(body[:ANSWER_KEPT])
+
+
+def _heed_cancellation() -> None:
+    """An await of pyreqwest whose value comes as it is cancelled gives the value, and forgets that.
+
+    A worker that is told to stop would go on.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
+    """Raises OSError or ValueError where a file is missing or is not what it should be."""
+    if tls.ca_file is not None:
+        authorities = Path(tls.ca_file).read_bytes()
+        # pyreqwest takes anything for a certificate and trusts none of it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=authorities.decode())
+        builder = builder.add_root_certificate_pem(authorities)
+    if tls.cert_file is not None and tls.key_file is not None:
+        pem = Path(tls.key_file).read_bytes() + b"\n" + Path(tls.cert_file).read_bytes()
+        builder = builder.identity_pem(pem)
+    return builder
+
+
+def _word(error: Exception) -> str:
+    """What pyreqwest says, in a word of ours.
+
+    Its classes do not tell enough: a refusal, an unknown name, a bad certificate and a reset
+    before the answer are all ConnectError. Its causes do, from the outside in: what was asked
+    (with the URL), the phase, the layer, the error. Tried with 0.15, all of them in
+    tests/sinks/http/test_client.py.
+    """
+    if isinstance(error, RequestTimeoutError):
+        return "timeout"
+    details = getattr(error, "details", None) or {}
+    said = [cause["message"] for cause in details.get("causes") or ()][1:]
+    if "dns error" in said:
+        return "dns"
+    if "tcp connect error" in said:
+        timed_out = any("os error 110" in text for text in said)
+        return "timeout" if timed_out else "refused"
+    return next(filter(None, map(_tls_word, said)), "protocol")
+
+
+#: Alerts about a certificate come from the server, and so are about ours. A server with TLS 1.3
+#: sends them after the handshake seemed to have succeeded. Names of rustls::AlertDescription.
+_CLIENT_ALERTS = frozenset(
+    {
+        "AccessDenied",
+        "BadCertificate",
+        "CertificateExpired",
+        "CertificateRequired",
+        "CertificateRevoked",
+        "CertificateUnknown",
+        "UnknownCA",
+        "UnsupportedCertificate",
+    }
+)
+
+
+def _tls_word(text: str) -> str | None:
+    """Return the word for a message of rustls; None for a message of another layer."""
+    begin, _, detail = text.partition(": ")
+    if begin == "invalid peer certificate":
+        if detail.startswith(("certificate expired", "certificate not valid yet")):
+            return "tls_expired"
+        return "tls_name" if "not valid for name" in detail else "tls_untrusted"
+    if begin == "received fatal alert":
+        return "tls_client" if detail in _CLIENT_ALERTS else "tls"
+    return "tls" if begin.startswith("received corrupt message") else None
+
+
+def _length(response: Response) -> int:
+    """Return how many bytes of the body to read: all it announces, up to MOST_READ."""
+    said = _header(response, "content-length") or ""
+    return min(int(said), MOST_READ) if said.isascii() and said.isdigit() else MOST_READ
+
+
+def _header(response: Response, name: str) -> str | None:
+    try:
+        return response.get_header(name)
+    except ValueError:  # bytes that are no text
+        return None
+
+
+def _seconds(answer: SinkAnswer, now: float) -> float | None:
+    """How long to wait, by RFC 9110, 10.2.3: seconds, or a date. What makes no sense is None."""
+    text = (answer.retry_after or "").strip()
+    if answer.status not in _ASKS_TO_WAIT or not text.isascii():
+        return None
+    if text.removeprefix("-").isdigit():
+        return max(0.0, float(text)) if len(text) <= _MOST_DIGITS else None
+    try:
+        until = parsedate_to_datetime(text)
+        aware = until if until.tzinfo else until.replace(tzinfo=UTC)
+        return max(0.0, aware.timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

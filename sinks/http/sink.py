@@ -1,0 +1,187 @@
+"""POST events to a URL."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from core.secret import Secret
+from core.signing import key_of
+
+from ..sink import Outgoing, Receipt, Send, Sink, checked
+from ..template import compile_json
+from .client import Tls, check_url, confirmed, host_of, masked_url, posting, start_runtime
+from .signature import signing
+
+_JSON = "application/json"
+_CLOUDEVENTS = "application/cloudevents+json"
+_MASK = "***"
+#: RFC 9110, 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Visible characters, with blanks between them.
+_VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
+_OURS = ("webhook-", "smshook-")
+_OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})
+
+#: An event's JSON -> the body that is sent.
+_Body = Callable[[bytes], bytes]
+_Composed = tuple[dict[str, str], bytes]
+
+
+class Http(Sink, tag="http", frozen=True, kw_only=True):
+    """One POST an event; a delivery counts once it is answered 2xx.
+
+    410 is a refusal: the delivery is dead at once. Everything else, 3xx and 4xx too, is tried
+    again, and no redirect is followed.
+    """
+
+    #: Where events are POSTed, used as written: http or https. It may hold a secret, and is
+    #: masked wherever it is shown.
+    url: Secret
+    #: Sign with these (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Several while
+    #: they are rotated, each signs. Empty: unsigned.
+    secrets: tuple[Secret, ...] = ()
+    #: The body: `json` (the event, as application/json), `cloudevents` (the same bytes, as
+    #: application/cloudevents+json) or `standard` (type, timestamp and data, as Standard Webhooks
+    #: have it).
+    format: Literal["json", "cloudevents", "standard"] = "json"
+    #: A body of your own in place of `format`, such as `{text: "{data.code}"}`: `{…}` in its texts
+    #: is replaced by what the event has at that path. Not masked: keep secrets in url or headers.
+    json: Any = None
+    #: Further headers, such as `{Authorization: "Bearer ${TOKEN}"}`; their values are masked.
+    headers: Mapping[str, Secret] = {}
+    #: Certificates of your own. Unset: the system's authorities, and none to show.
+    tls: Tls | None = None
+    #: An HTTP proxy to leave through, such as `http://proxy.example.com:3128`. Those of the
+    #: environment are not used.
+    proxy: Secret | None = None
+    #: Requests at the same time.
+    concurrency: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked("url", check_url, self.url.reveal())
+        if self.proxy is not None:
+            checked("proxy", check_url, self.proxy.reveal())
+        for secret in self.secrets:
+            checked("secrets", key_of, secret)
+        _check_headers(self.headers)
+        if self.json is not None:
+            _check_json(self.json)
+            if self.format != "json":
+                raise ValueError("json and format exclude each other; leave one out")
+
+    async def prepare(self) -> None:
+        await start_runtime()
+
+    def under(self, folder: Path) -> "Http":
+        if self.tls is None:
+            return self
+        return msgspec.structs.replace(self, tls=self.tls.under(folder))
+
+    def place(self, _folder: Path) -> str:
+        return f"http {host_of(self.url.reveal())}"
+
+    def request(self, outgoing: Outgoing) -> str:
+        headers, body = self._composing()(outgoing)
+        masked = headers | dict.fromkeys(_lower(self.headers), _MASK)
+        lines = [f"{name}: {value}" for name, value in masked.items()]
+        return "\n".join([f"POST {masked_url(self.url.reveal())}", *lines, "", body.decode()])
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Send]:
+        compose = self._composing()
+        async with posting(
+            self.url.reveal(),
+            tls=self.tls,
+            proxy=self.proxy.reveal() if self.proxy is not None else None,
+            connections=self.concurrency,
+            within=self.timeout,
+        ) as post:
+
+            async def send(outgoing: Outgoing) -> Receipt:
+                headers, body = compose(outgoing)
+                return confirmed(await post(headers, body), now=outgoing.at)
+
+            yield send
+
+    def _composing(self) -> Callable[[Outgoing], _Composed]:
+        content_type, write = self._body()
+        sign = signing(self.secrets) if self.secrets else None
+        extra = {name: value.reveal() for name, value in _lower(self.headers).items()}
+
+        def compose(outgoing: Outgoing) -> _Composed:
+            body = write(outgoing.body)
+            timestamp = int(outgoing.at)
+            headers = {
+                "content-type": content_type,
+                "webhook-id": outgoing.event_id,
+                "webhook-timestamp": str(timestamp),
+                "smshook-attempt": str(outgoing.attempt),
+            }
+            if outgoing.replay:
+                headers["smshook-replay"] = "true"
+            if sign is not None:
+                headers["webhook-signature"] = sign(outgoing.event_id, timestamp, body)
+            return headers | extra, body
+
+        return compose
+
+    def _body(self) -> tuple[str, _Body]:
+        if self.json is not None:
+            return _JSON, _filled(self.json)
+        if self.format == "standard":
+            return _JSON, _standard
+        return _CLOUDEVENTS if self.format == "cloudevents" else _JSON, _as_it_is
+
+
+class _EventHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What Standard Webhooks have of an event."""
+
+    type: str
+    time: str
+    data: msgspec.Raw
+
+
+def _as_it_is(event: bytes) -> bytes:
+    return event
+
+
+def _standard(event: bytes) -> bytes:
+    said = msgspec.json.decode(event, type=_EventHead)
+    return msgspec.json.encode({"type": said.type, "timestamp": said.time, "data": said.data})
+
+
+def _filled(template: object) -> _Body:
+    fill = compile_json(template)
+    return lambda event: msgspec.json.encode(fill(msgspec.json.decode(event)))
+
+
+def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _check_json(template: object) -> None:
+    try:
+        compile_json(template)
+    except ValueError as error:  # it begins with the place, such as `json.blocks[0]`
+        raise ValueError(f"json: {str(error).removeprefix('json').lstrip('.: ')}") from None
+
+
+def _check_headers(headers: Mapping[str, Secret]) -> None:
+    """What would not be sent as it is written, or would say something else than the rest."""
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"headers: {name!r} is no header's name; write one such as X-Api-Key")
+        if name.lower().startswith(_OURS) or name.lower() in _OF_THE_CONNECTION:
+            raise ValueError(f"headers: {name} is written by smshook itself; leave it out")
+        if not _VALUE.fullmatch(value.reveal()):
+            raise ValueError(
+                f"headers: the value of {name} has a newline, an outer blank or a character beyond "
+                "ASCII, which no header holds; percent-encode it, or leave it out"
+            )
+    if len(_lower(headers)) != len(headers):
+        raise ValueError("headers: a name is given twice, in upper and lower case; keep one")

@@ -1,0 +1,141 @@
+"""An event as a Slack message in which nothing that a stranger wrote comes alive. Pure.
+
+Slack reads mentions, links and formats out of a message's `text` and of `mrkdwn` objects, and
+shows `plain_text` as it is. So all that comes with an event stands in `plain_text`; the message's
+own `text`, which notifications show, has only words of ours. Lengths:
+https://docs.slack.dev/reference/block-kit/blocks
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from core.printable import plain, plain_lines
+
+from ..template import compile_text
+
+Event = Mapping[str, object]
+Json = dict[str, object]
+
+_HEADER, _SECTION, _FIELD = 150, 3000, 2000
+
+_TITLES: Final = {
+    "sms.received": "SMS",
+    "call.received": "Call",
+    "rental.billed": "Rental billed",
+    "rental.renewed": "Rental renewed",
+    "rental.renewal_failed": "Rental not renewed",
+    "number.assigned": "Number assigned",
+    "number.changed": "Number changed",
+    "order.expired": "Order expired",
+    "account.low": "Balance low",
+}
+
+_type = compile_text("{type}")
+_source = compile_text("{source}")
+_name = compile_text("{data.service.name}")
+_id = compile_text("{data.service.id}")
+_code = compile_text("{data.code}")
+_text = compile_text("{data.text}")
+_sample = compile_text("{data.sample}")
+
+
+def _service(event: Event) -> str:
+    return _name(event) or _id(event)
+
+
+#: What is there of them is shown, whatever the type. No type has more than ten: Slack takes no
+#: more.
+_FIELDS: Final = (
+    ("Service", _service),
+    ("Number", compile_text("{data.to}")),
+    ("From", compile_text("{data.from}")),
+    ("Code", _code),
+    ("Price", compile_text("{data.price.amount} {data.price.currency}")),
+    ("Rental", compile_text("{data.rental_id}")),
+    ("Rental before", compile_text("{data.previous_rental_id}")),
+    ("Expires", compile_text("{data.expires}")),
+    ("Reason", compile_text("{data.reason}")),
+    ("Balance", compile_text("{data.balance.amount} {data.balance.currency}")),
+    ("Threshold", compile_text("{data.threshold}")),
+    ("Source", _source),
+)
+
+
+def compile_payload(message: str | None) -> Callable[[Event], Json]:
+    """A template -> what makes a payload of an event; None: one that reads well for its type.
+
+    Raises ValueError, which says what would do, for a message that is no template.
+    """
+    blocks = _default if message is None else _written(message)
+    return lambda event: {
+        "text": _escaped(_fallback(event)),
+        "mrkdwn": False,
+        "parse": "none",
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "blocks": blocks(event),
+    }
+
+
+def _written(message: str) -> Callable[[Event], list[Json]]:
+    fill = compile_text(message)
+    # An empty text object is invalid: Slack would answer 400, again and again.
+    return lambda event: [_section(fill(event)) or _header(_fallback(event))]
+
+
+def _default(event: Event) -> list[Json]:
+    blocks = [_header(_headline(event)), _section(_text(event)), _facts(event)]
+    return [block for block in blocks if block]
+
+
+def _headline(event: Event) -> str:
+    title = _TITLES.get(_type(event), _type(event))
+    if _sample(event) == "true":
+        title = f"Sample: {title}"
+    code, service = _code(event).strip(), _service(event).strip()
+    if code:
+        return f"{title}: {code}"
+    return f"{title}: {service}" if service else title
+
+
+def _fallback(event: Event) -> str:
+    return f"{_type(event)} from {_source(event)}"
+
+
+def _header(text: str) -> Json:
+    return {"type": "header", "text": _plain_text(plain(text), _HEADER)}
+
+
+def _section(text: str) -> Json:
+    """Empty where the text is."""
+    if not text.strip():
+        return {}
+    return {"type": "section", "text": _plain_text(plain_lines(text), _SECTION)}
+
+
+def _facts(event: Event) -> Json:
+    facts = ((label, fill(event).strip()) for label, fill in _FIELDS)
+    return {"type": "section", "fields": list(_fields(facts))}
+
+
+def _fields(facts: Iterable[tuple[str, str]]) -> Iterable[Json]:
+    for label, value in facts:
+        if value:
+            yield _plain_text(f"{label}\n{plain(value)}", _FIELD)
+
+
+def _plain_text(text: str, limit: int) -> Json:
+    """`emoji: false`, or Slack would make pictures of `:words:`."""
+    return {"type": "plain_text", "text": _cut(text, limit), "emoji": False}
+
+
+def _cut(text: str, limit: int) -> str:
+    """In UTF-16 units: whichever way Slack counts, it is not longer."""
+    units = text.encode("utf-16-le")
+    if len(units) <= limit * 2:
+        return text
+    return units[: (limit - 1) * 2].decode("utf-16-le", errors="ignore") + "…"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,93 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.bucket import Bucket
+from core.units import Rate
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_as_many_as_the_rate_counts_come_at_once_and_then_one_must_wait():
+    clock = Clock()
+    bucket = Bucket(Rate(3, 1), clock)
+
+    answers = [bucket.take() for _ in range(4)]
+
+    assert answers[:3] == [0.0, 0.0, 0.0]
+    assert round(answers[3], 4) == 0.3333
+
+
+def test_a_refusal_costs_nothing():
+    clock = Clock()
+    bucket = Bucket(Rate(1, 1), clock)
+    bucket.take()
+
+    refusals = [round(bucket.take(), 3) for _ in range(50)]
+    clock.now += 1
+
+    assert refusals == [1.0] * 50
+    assert bucket.take() == 0.0
+
+
+def test_a_rate_of_less_than_one_still_lets_one_through():
+    clock = Clock()
+    bucket = Bucket(Rate(0.5, 1), clock)
+
+    first, second = bucket.take(), bucket.take()
+
+    assert (first, round(second, 3)) == (0.0, 2.0)
+
+
+def test_a_long_silence_saves_up_no_more_than_one_burst():
+    clock = Clock()
+    bucket = Bucket(Rate(2, 60), clock)
+
+    clock.now += 1_000_000
+    answers = [bucket.take() for _ in range(3)]
+
+    assert answers[:2] == [0.0, 0.0]
+    assert round(answers[2]) == 30
+
+
+rates = st.builds(
+    Rate,
+    st.floats(0.1, 100).map(lambda count: round(count, 2)),
+    st.sampled_from([1.0, 60.0, 3600.0]),
+)
+
+
+@given(rates, st.lists(st.floats(0, 100), max_size=60))
+def test_whoever_waits_as_long_as_it_was_told_is_let_in(rate, pauses):
+    """Mutant: without the forgiven rounding, one in some hundred is told to wait 1e-13 s more."""
+    clock = Clock()
+    bucket = Bucket(rate, clock)
+    for pause in pauses:
+        bucket.take()
+        clock.now += pause
+
+    while (wait := bucket.take()) == 0.0:
+        pass
+    clock.now += wait
+
+    assert bucket.take() == 0.0
+
+
+@given(rates, st.lists(st.floats(0, 10), min_size=1, max_size=200))
+def test_over_any_time_no_more_pass_than_one_burst_and_the_average(rate, pauses):
+    """Mutant: refilling to more than the count lets more pass."""
+    clock = Clock()
+    bucket = Bucket(rate, clock)
+
+    passed = 0
+    for pause in pauses:
+        clock.now += pause
+        passed += bucket.take() == 0.0
+
+    elapsed = sum(pauses)
+    assert passed <= max(1, rate.count) + elapsed * rate.count / rate.per + 0.01

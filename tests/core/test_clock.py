@@ -1,0 +1,120 @@
+import asyncio
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import clock as core_clock
+from core.clock import WallClock, boot_ticks
+from server.runtime import clock_jumps
+
+
+class Machine:
+    """Both clocks of a machine."""
+
+    def __init__(self):
+        self.wall_at, self.ticks_at = 1_800_000_000.0, 5.0
+
+    def pass_by(self, seconds):
+        self.wall_at += seconds
+        self.ticks_at += seconds
+
+    def clock(self):
+        return WallClock(wall=lambda: self.wall_at, ticks=lambda: self.ticks_at)
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 2.5, -2.5])
+def test_clock_jump_is_seen_at_the_next_check_only(step):
+    """Mutants: `now` reads the wall clock; the sign is lost; listeners hear of it too early."""
+    machine = Machine()
+    clock, seen = machine.clock(), []
+    clock.listen(lambda by: seen.append((by, clock.now())))
+
+    machine.pass_by(10)
+    machine.wall_at += step
+    before = clock.now()
+    jumped = clock.check()
+
+    assert before == 1_800_000_010.0
+    assert jumped == clock.jumped() == step
+    assert seen == [(step, 1_800_000_010.0 + step)]
+    assert clock.check() == 0.0
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("step", [0.0, 1.9, -1.9])
+def test_small_step_is_followed_without_a_word(step):
+    """Mutant: a correction of milliseconds moves a hundred thousand rows."""
+    machine = Machine()
+    clock, seen = machine.clock(), []
+    clock.listen(seen.append)
+
+    machine.wall_at += step
+
+    assert clock.check() == 0.0
+    assert clock.now() == pytest.approx(machine.wall_at, abs=1e-6)
+    assert (seen, clock.jumped()) == ([], 0.0)
+
+
+def test_sleep_of_the_machine_is_no_jump():
+    """CLOCK_BOOTTIME goes on in a suspended machine. Mutant: the monotonic clock as reference."""
+    machine = Machine()
+    clock, seen = machine.clock(), []
+    clock.listen(seen.append)
+
+    machine.pass_by(8 * 3600)
+
+    assert clock.check() == 0.0
+    assert clock.now() == machine.wall_at
+    assert seen == []
+
+
+#: Not so near the smallest jump that rounding decides.
+_STEPS = st.floats(-1e6, 1e6).filter(lambda step: abs(abs(step) - core_clock.SMALLEST_JUMP) > 0.01)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), _STEPS), max_size=30))
+def test_relative_instant_keeps_its_distance(steps):
+    """What was made by adding to `now`, and moved at each jump, is as far ahead as it was."""
+    machine = Machine()
+    clock = machine.clock()
+    instants = {"due": clock.now() + 500_000}
+    clock.listen(lambda by: instants.update(due=instants["due"] + by))
+    began, drift = machine.ticks_at, 0.0
+
+    for passed, step in steps:
+        machine.pass_by(passed)
+        machine.wall_at += step
+        if abs(step) <= core_clock.SMALLEST_JUMP:
+            drift += step
+        clock.check()
+
+    left = 500_000 - (machine.ticks_at - began) - drift
+    assert instants["due"] - clock.now() == pytest.approx(left, abs=0.01)
+
+
+def test_reference_goes_forward():
+    assert boot_ticks() <= boot_ticks()
+
+
+def test_reference_is_the_monotonic_clock_without_boottime(monkeypatch):
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
+
+    before = time.monotonic()
+
+    assert before <= boot_ticks() <= time.monotonic()
+
+
+async def test_watch_checks_again_and_again(monkeypatch):
+    monkeypatch.setattr(clock_jumps, "LOOK_EVERY", 0)
+    machine = Machine()
+    clock, seen = machine.clock(), asyncio.Queue()
+    clock.listen(seen.put_nowait)
+    watching = asyncio.create_task(clock_jumps.watch_clock(clock))
+
+    for step in (60.0, -60.0):
+        machine.wall_at += step
+        async with asyncio.timeout(30):
+            assert await seen.get() == step
+    watching.cancel()

@@ -1,0 +1,244 @@
+import hashlib
+import itertools
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import hypothesis
+import msgspec
+import pytest
+from contracts.journal import NOW, arrival, planned
+from hypothesis import strategies as st
+
+from core.copies import Copy, PossibleCopy, match
+from journal.sqlite import schema
+from journal.sqlite.batch import BatchWriter
+from journal.writes import Record
+
+TEXT, OTHER = "G-804036 is your code.", "Another text, 804036."
+
+
+def twin(text=TEXT, code="804036", second=100.0, form="getHistory"):
+    return Copy(form=form, text=text, code=code, second=second)
+
+
+def candidates(*twins):
+    return [PossibleCopy(seq=n, id=f"event-{n}", twin=one) for n, one in enumerate(twins, 1)]
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "found"),
+    [
+        (twin(), [twin(second=102.0)], 1),
+        (twin(), [twin(second=102.5)], None),
+        (twin(), [twin(second=98.0)], 1),
+        (twin(), [twin(OTHER)], None),
+        (twin(second=None), [twin()], 1),
+        (twin(), [twin(second=None)], 1),
+        (twin(), [twin(second=None), twin(second=101.0)], 2),
+        (twin(), [twin(second=101.0), twin(second=100.0)], 2),
+        (twin(second=None), [twin(second=500.0), twin(second=100.0)], 1),
+        (twin(text=None), [twin(second=None)], 1),
+        (twin(text=None), [twin(second=300.0)], None),
+        (twin(text=None, second=None), [twin(second=300.0)], 1),
+        (twin(text=None), [twin("Code 111111", code="111111", second=None)], None),
+        # Codes in another spelling.
+        (twin(text=None, code="804036"), [twin(text=None, code="G-804036", second=None)], 1),
+        (twin(text=None, code="482913"), [twin("Code 482-913", None, second=None)], 1),
+        (twin(text=None, code="482-913"), [twin("Code 482 913", None, second=300.0)], None),
+        (twin("رمز ٤٨٢٩١٣", None, second=None), [twin(text=None, code="482913")], 1),
+        (twin(text=None, code="4829"), [twin("Code 482913", None, second=None)], None),
+        (twin(text=None, code="10"), [twin("Valid for 10 min", None, second=None)], None),
+        (
+            twin(text=None, code="5678", second=None),
+            [twin("Not 5678 but 1234", code="1234", second=1.0), twin(code="5678", second=2.0)],
+            2,
+        ),
+        # Texts in another spelling.
+        (twin("A &amp; B&#39;s<br>code\u00a01234"), [twin("A & B's\r\ncode 1234")], 1),
+        (twin("Code  1234 "), [twin("Code 1234", second=None)], 1),
+        (twin("Code 1234"), [twin("Code 12 34")], None),
+        (twin(text=None, code=None), [twin(code=None, text=None, second=None)], None),
+        (twin(text=None, second=None), [twin(second=None), twin(text=None)], 1),
+    ],
+)
+def test_which_event_a_copy_belongs_to(mine, others, found):
+    """Mutants: the second rule first; 2 s read as 3; a code compared although texts differ; codes
+    or texts compared as sent; a code that is part of a longer one taken for it."""
+    matched = match(mine, candidates(*others))
+
+    assert (matched and matched.seq) == found
+
+
+class Journal:
+    """A file, and the writer of it."""
+
+    def __init__(self, folder):
+        self.conn, start, _ = schema.begin(
+            Path(folder) / "smshook.db", seal="seal", now=NOW, version="0.1.0"
+        )
+        self.writer = BatchWriter(self.conn, start)
+
+    def record(self, *plans):
+        ops = [Record(arrival(), (plan,), None) for plan in plans]
+        return [recorded.new[0] for recorded in self.writer.write(ops)]
+
+    def events(self):
+        return [
+            msgspec.json.decode(body)
+            for (body,) in self.conn.execute("select body from events order by seq")
+        ]
+
+
+@pytest.fixture
+def journal(tmp_path):
+    opened = Journal(tmp_path)
+    yield opened
+    opened.conn.close()
+
+
+def copy(number, *, form="callback", second=100.0, text=TEXT, code="804036", **data):
+    """A copy of a message of one activation, with a key of its own way."""
+    plan = planned(
+        number,
+        subject="activation/7",
+        channel="callback" if form == "callback" else "poll",
+        text=text,
+        code=code,
+        time_from="received" if second is None else "provider",
+        **data,
+    )
+    time = None if second is None else datetime.fromtimestamp(second, UTC)
+    event = msgspec.structs.replace(
+        plan.event, time=plan.event.time if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"
+    )
+    return msgspec.structs.replace(
+        plan,
+        event=event,
+        body=msgspec.json.encode(event),
+        twin=Copy(form=form, text=text, code=code, second=second),
+    )
+
+
+def test_a_polled_copy_of_a_callback_is_no_event_and_tells_what_it_knows(journal):
+    """Mutant: `_add` left out: the number stays unknown."""
+    assert journal.record(copy(1)) == [True]
+
+    assert journal.record(copy(2, form="getActiveActivations", second=None, to="+79001234567")) == [
+        False
+    ]
+
+    [event] = journal.events()
+    assert event["data"]["to"] == "+79001234567"
+    assert event["data"]["channel"] == "callback"
+
+
+def test_a_polled_copy_with_the_same_key_tells_what_it_knows_too(journal):
+    """A rental's SMS has one key, whichever way it comes. Mutant: only twins gain."""
+    callback = msgspec.structs.replace(copy(1), twin=None)
+    polled = msgspec.structs.replace(copy(1, form="getRentStatus", to="+79001234567"), twin=None)
+
+    assert journal.record(callback, polled) == [True, False]
+    assert [event["data"]["to"] for event in journal.events()] == ["+79001234567"]
+
+
+def test_a_copy_in_the_same_batch_is_found(journal):
+    """Mutant: rows are flushed at the end of the batch."""
+    assert journal.record(copy(1), copy(2, form="getStatusV2", second=101.0)) == [True, False]
+
+
+def test_an_event_has_one_copy_of_each_way(journal):
+    """Mutant: what is claimed is not noted: the second message is lost."""
+    journal.record(copy(1, second=None, form="getHistory"))
+
+    new = journal.record(copy(2, second=100.0), copy(3, second=200.0))
+
+    assert new == [False, True]
+
+
+def test_what_was_told_without_a_time_has_that_of_its_first_timed_copy(journal):
+    """Mutant: `second` is not asked of copies: the third copy is taken for the first message."""
+    journal.record(copy(1, second=None, form="getHistory"))
+    journal.record(copy(2, second=200.0))
+
+    assert journal.record(copy(3, second=100.0, form="getStatusV2")) == [True]
+
+
+def test_a_copy_is_known_by_its_key_from_then_on(journal):
+    """Mutant: `_claim` left out for what has one key."""
+    journal.record(copy(1))
+    polled = copy(2, form="getStatusV2", second=101.0)
+    journal.record(polled)
+
+    assert journal.record(polled, polled) == [False, False]
+    assert len(journal.events()) == 1
+
+
+# --- against a model ----------------------------------------------------------------------------
+
+#: What each way tells of a message: its time, its text.
+FORMS = {
+    "callback": (True, True),
+    "getStatusV2": (True, True),
+    "getActiveActivations": (False, True),
+    "getHistory": (False, True),
+    "getStatus": (False, False),
+}
+
+
+#: The next message comes to the provider; one of those so far is called back, or again; all of them
+#: are polled.
+steps = st.lists(
+    st.just("next")
+    | st.integers(0, 4)
+    | st.sampled_from([form for form in FORMS if form != "callback"]),
+    max_size=16,
+)
+#: Seconds since the message before, and what it says.
+messages = st.lists(st.tuples(st.integers(3, 60), st.sampled_from("ab")), min_size=1, max_size=5)
+
+
+def number_of(what):
+    """Another for whatever else it is, the same in each process."""
+    return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=8).digest())
+
+
+def rows(messages, form):
+    """What a poll of that form tells, each row with a key that a later poll gives it again."""
+    seen = {}
+    for n, (second, text) in enumerate(messages):
+        timed, texted = FORMS[form]
+        alike = (form, second if timed else None, text)
+        seen[alike] = seen.get(alike, 0) + 1
+        yield (
+            n,
+            copy(
+                number_of((*alike, seen[alike])),
+                form=form,
+                second=second if timed else None,
+                text=f"text {text}" if texted else None,
+                code=f"code {text}",
+            ),
+        )
+
+
+@hypothesis.given(messages, steps)
+@hypothesis.settings(deadline=None)
+def test_no_message_is_lost_doubled_or_merged(gaps, steps):
+    """Mutants: ways are not told apart; an untimed event stays untimed; a rule left out."""
+    seconds = itertools.accumulate([gap for gap, _ in gaps], initial=1000)
+    coming = list(zip(itertools.islice(seconds, 1, None), [text for _, text in gaps], strict=True))
+    come = 1
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(folder)
+        # A last poll, or what only an earlier one told would be in doubt.
+        for step in [*steps, "getHistory"]:
+            come = min(come + (step == "next"), len(coming))
+            if isinstance(step, int):
+                journal.record(*[plan for n, plan in rows(coming[:come], "callback") if n == step])
+            elif step != "next":
+                journal.record(*[plan for _, plan in rows(coming[:come], step)])
+        codes = [event["data"]["code"] for event in journal.events()]
+        journal.conn.close()
+
+    assert sorted(codes) == sorted(f"code {text}" for _, text in coming[:come])

@@ -1,0 +1,104 @@
+"""A web page that gives its name our address is refused; whoever we know is not."""
+
+import asyncio
+import ipaddress
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from httpd.own_host import OwnHost
+
+
+def answered(headers, *, path="/v1/events", **options):
+    """The status, and the code of a refusal."""
+    sent = []
+
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "path": path,
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
+    }
+    asyncio.run(OwnHost(app, **options)(scope, None, send))
+    if sent[0]["status"] == 200:
+        return 200
+    return sent[0]["status"], json.loads(sent[1]["body"])["code"]
+
+
+FOREIGN_HOST = (403, "host_not_allowed")
+FOREIGN_ORIGIN = (403, "origin_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8081", "127.0.0.1", "[::1]:8081", "[::1]", "192.0.2.7:80", "localhost:8081",
+     "LOCALHOST", "x.localhost", "smshook:8081", "Hooks.Example.com", "hooks.example.com.:443"],
+)  # fmt: skip
+def test_own_hosts_are_answered(host):
+    assert 200 == answered([("host", host)], names=["hooks.example.COM"])
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["rebound.attacker.example", "rebound.attacker.example:8081", "127.0.0.1.attacker.example",
+     "localhost.attacker.example", "hooks.example.com.attacker.example", "127.0.0.1:x", "[::1",
+     "a.b:1:2", "0x7f.0.0.1"],
+)  # fmt: skip
+def test_foreign_hosts_are_refused(host):
+    """Mutant: `OwnHost` left out; a prefix or a suffix is enough."""
+    assert FOREIGN_HOST == answered([("host", host)], names=["hooks.example.com"])
+
+
+@given(st.ip_addresses(), st.integers(1, 65535))
+def test_any_address_is_an_own_host(address, port):
+    """No web page has an address that is ours as its name, and containers have many."""
+    written = f"[{address}]" if isinstance(address, ipaddress.IPv6Address) else str(address)
+
+    assert 200 == answered([("host", f"{written}:{port}")])
+
+
+def test_a_client_without_a_host_is_no_browser():
+    assert 200 == answered([])
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_is_for_everybody(path):
+    """Probes send the names of load balancers. Mutant: a service that is always unhealthy."""
+    foreign = [("host", "lb.internal.example"), ("origin", "https://status.example.com")]
+
+    assert 200 == answered(foreign, path=path)
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://127.0.0.1:8081", 200),
+        ("HTTP://127.0.0.1:8081", 200),
+        ("https://hooks.example.com", 200),
+        ("https://hooks.example.com:8443", 200),
+        ("http://127.0.0.1:3000", FOREIGN_ORIGIN),
+        ("http://localhost:8081", FOREIGN_ORIGIN),
+        ("https://attacker.example", FOREIGN_ORIGIN),
+        ("https://hooks.example.com.attacker.example", FOREIGN_ORIGIN),
+        ("null", FOREIGN_ORIGIN),
+        ("", FOREIGN_ORIGIN),
+    ],
+)
+@pytest.mark.parametrize("any_host", [False, True])
+def test_a_page_of_another_origin_is_refused(origin, expected, any_host):
+    """Mutant: `Origin` not looked at where any host will do."""
+    headers = [("host", "127.0.0.1:8081"), ("origin", origin)]
+
+    assert expected == answered(headers, names=["hooks.example.com"], any_host=any_host)
+
+
+def test_with_any_host_names_of_others_are_answered():
+    """A listener that others reach, with a key. Mutant: a proxy's name is 403."""
+    assert 200 == answered([("host", "smshook-admin.example.com")], any_host=True)

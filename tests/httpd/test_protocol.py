@@ -1,0 +1,1059 @@
+import asyncio
+import contextlib
+import gc
+import logging
+import re
+import socket
+
+import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from httpd.connections import Connections
+from httpd.exchange import EXCHANGE
+from httpd.listener import Listener
+from httpd.protocol import DoorProtocol, door_protocol
+
+REQUEST = b"POST /in HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\npin=1"
+LAST = b"Connection: close\r\nHost"
+PARTS = b"3\r\npin\r\n2;x=y\r\n=1\r\n0\r\n\r\n"
+FIELDS = 16 * 1024
+
+
+@pytest.fixture(autouse=True, params=["messages", "exchange"])
+def way(request, monkeypatch):
+    """Each test with an app that takes messages, and with one that asks for the whole at once."""
+    monkeypatch.setattr(App, "asks_for_the_whole", request.param == "exchange")
+    return request.param
+
+
+class App:
+    """Answers 200 with the body it was sent; keeps what it was asked."""
+
+    asks_for_the_whole = False
+
+    def __init__(self, *, max_body=65536):
+        self.seen = []
+        self.max_body = max_body
+        self._news = asyncio.Condition()
+
+    async def has_seen(self, count):
+        async with asyncio.timeout(5), self._news:
+            await self._news.wait_for(lambda: len(self.seen) >= count)
+
+    async def __call__(self, scope, receive, send):
+        exchange = scope["extensions"][EXCHANGE] if self.asks_for_the_whole else None
+        body = exchange.body() if exchange else None
+        whole, body = body is not None, body or b""
+        while not whole:
+            message = await receive()
+            body += message.get("body", b"")
+            if message["type"] == "http.disconnect":
+                self.seen.append("disconnect")
+                return
+            if len(body) > self.max_body:
+                await answer(send, 413, b"too much", exchange)
+                return
+            whole = not message["more_body"]
+        if len(body) > self.max_body:
+            await answer(send, 413, b"too much", exchange)
+            return
+        self.seen.append((scope["method"], scope["path"], body))
+        async with self._news:
+            self._news.notify_all()
+        await answer(send, 200, body, exchange)
+
+
+async def answer(send, status, body=b"", exchange=None):
+    headers = [(b"content-length", b"%d" % len(body))]
+    if exchange is not None and exchange.answer(status, headers, body):
+        return
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Door:
+    """A listener on loopback, and what it told of."""
+
+    def __init__(self, app, protocol=DoorProtocol, **limits):
+        self.app = app
+        self.rejected = []
+        counted = door_protocol(lambda status, peer: self.rejected.append((status, peer)))
+        self.protocol = type(
+            "Limited", (counted if protocol is DoorProtocol else protocol,), dict(limits)
+        )
+        self.listener = Listener(app, self.protocol)
+
+    async def __aenter__(self):
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        self.port = sock.getsockname()[1]
+        await self.listener.start(sock)
+        return self
+
+    async def __aexit__(self, *_):
+        await self.listener.finish(0.2)
+
+    @contextlib.asynccontextmanager
+    async def call(self):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def exchange(self, *parts, within=5.0, pause=0.02):
+        """All that is answered until the door closes; what the client sends is sent in parts."""
+        async with self.call() as (reader, writer):
+            for part in parts:
+                writer.write(part)
+                await asyncio.sleep(pause if len(parts) > 1 else 0)
+            async with asyncio.timeout(within):
+                return await reader.read()
+
+    async def has_tasks(self, count):
+        return await holds(lambda: len(self.listener.server_state.tasks) == count)
+
+    async def has_begun(self):
+        return await holds(lambda: any(it._begun for it in self.listener.server_state.connections))
+
+    def open_connections(self):
+        return len(self.listener.server_state.connections)
+
+    async def has_open_connections(self, count):
+        return await holds(lambda: self.open_connections() == count)
+
+
+async def holds(check):
+    """Whether it holds within fifteen seconds."""
+    for _ in range(1500):
+        if check():
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def statuses(answers):
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+
+
+def fields(size, count=1):
+    """Header fields of that size on the wire, `Host` included."""
+    each, rest = divmod(size - len(b"Host: h\r\n"), count)
+    lines = [b"X: " + b"a" * (each - 5) + b"\r\n" for _ in range(count - 1)]
+    last = b"X: " + b"a" * (each + rest - 5) + b"\r\n"
+    return b"".join([b"Host: h\r\n", *lines, last])
+
+
+def get(field_lines, target=b"/"):
+    return b"GET %s HTTP/1.1\r\n%s\r\n" % (target, field_lines)
+
+
+REFUSED_400 = (
+    b"HTTP/1.1 400 Bad Request\r\n"
+    b"content-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 16\r\n"
+    b"connection: close\r\n"
+    b"\r\n"
+    b"400 Bad Request\n"
+)
+
+
+# What is asked rightly is answered
+
+
+async def test_a_connection_serves_one_request_after_another():
+    async with Door(App()) as door, door.call() as (reader, writer):
+        for _ in range(60):
+            writer.write(REQUEST)
+            answered = await reader.readuntil(b"pin=1")
+
+            assert answered == b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\npin=1"
+
+    assert door.app.seen == [("POST", "/in", b"pin=1")] * 60
+    assert door.rejected == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /in HTTP/1.0\r\nContent-Length: 5\r\n\r\npin=1",
+        b"POST /in HTTP/1.0\r\nHost: h\r\nContent-Length: 5\r\n\r\npin=1",
+        b"POST http://h/in HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\npin=1",
+        b"POST /in HTTP/1.1\r\nHost:\r\nContent-Length: 5\r\n\r\npin=1",
+        b"\r\n\r\nPOST /in HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\npin=1\r\n",
+        b"POST /in HTTP/1.1\r\nHost: h\r\ntransfer-encoding: \tChunked \r\n\r\n%s" % PARTS,
+    ],
+    ids=["http10", "http10-host", "absolute", "empty-host", "line-ends-around", "chunked"],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_a_right_request_arrives_however_it_is_cut(request_, size):
+    async with Door(App()) as door:
+        parts = [request_[i : i + size] for i in range(0, len(request_), size)]
+        async with door.call() as (reader, writer):
+            for part in parts:
+                writer.write(part)
+                await asyncio.sleep(0)
+            answered = await asyncio.wait_for(reader.readuntil(b"pin=1"), 5)
+
+    assert statuses(answered) == [200]
+    assert door.app.seen == [("POST", "/in", b"pin=1")]
+
+
+async def test_expect_100_continue_is_answered_when_the_app_wants_the_body():
+    head, body = REQUEST[:-5], REQUEST[-5:]
+    async with Door(App()) as door, door.call() as (reader, writer):
+        writer.write(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        first = await reader.readuntil(b"\r\n\r\n")
+        writer.write(body)
+        second = await reader.readuntil(body)
+
+    assert (statuses(first), statuses(second)) == ([100], [200])
+    assert b"connection: close" not in second
+
+
+async def test_a_client_that_ends_its_side_after_its_request_is_answered():
+    """Mutant: uvicorn closes at the client's end, and a stored callback is sent again."""
+
+    class Slow(App):
+        async def __call__(self, scope, receive, send):
+            await asyncio.sleep(0.1)
+            await super().__call__(scope, receive, send)
+
+    async with Door(Slow()) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        writer.write_eof()
+        answered = await asyncio.wait_for(reader.read(), 5)
+
+    assert statuses(answered) == [200]
+    assert door.app.seen == [("POST", "/in", b"pin=1")]
+
+
+async def test_a_client_that_hangs_up_while_its_get_waits_is_noticed():
+    gone = asyncio.Event()
+
+    async def waiting(_scope, receive, _send):
+        await receive()
+        assert await receive() == {"type": "http.disconnect"}
+        gone.set()
+
+    async with Door(waiting) as door, door.call() as (_, writer):
+        writer.write(get(b"Host: h\r\n"))
+        await asyncio.sleep(0.05)
+        writer.close()
+
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    ("offer", "body"),
+    [
+        (b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: \xff\xfe", b""),
+        (b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AA", b""),
+        (b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA", b"pin=1"),
+    ],
+)
+@pytest.mark.parametrize("pause", [0, 0.05])
+async def test_an_upgrade_is_not_taken_up_and_the_request_is_answered(offer, body, pause):
+    """Mutant: with uvicorn alone the body is lost, or read as a further request."""
+    head = b"POST /in HTTP/1.1\r\nHost: h\r\n%s\r\nContent-Length: %d\r\n\r\n" % (offer, len(body))
+    async with Door(App()) as door, door.call() as (reader, writer):
+        for _ in range(2):
+            writer.write(head)
+            await asyncio.sleep(pause)
+            writer.write(body)
+            answered = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n" + body), 5)
+
+            assert statuses(answered) == [200]
+
+    assert door.app.seen == [("POST", "/in", body)] * 2
+
+
+async def test_what_comes_after_a_body_does_not_change_the_fields_before_it():
+    """Mutant: uvicorn adds trailers to the scope: an X-Forwarded-For that no proxy has seen."""
+    seen = []
+
+    async def app(scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+        seen.extend(scope["headers"])
+        await answer(send, 200)
+
+    async with Door(app) as door:
+        await door.exchange(
+            CHUNKED + b"Connection: close\r\n\r\n",
+            b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
+        )
+
+    assert [name for name, _ in seen] == [b"host", b"transfer-encoding", b"connection"]
+
+
+# Broken HTTP
+
+
+CHUNKED = b"POST /in HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+BROKEN = {
+    "no-host": b"GET / HTTP/1.1\r\n\r\n",
+    "two-hosts": b"POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 5\r\n\r\npin=1",
+    "same-host-twice": get(b"Host: a\r\nhost: a\r\n"),
+    "two-hosts-in-1.0": b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
+    "length-and-chunked": CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n",
+    "chunked-and-length": REQUEST.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "lengths-that-differ": REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 6\r\n\r\n"),
+    "lengths-alike": REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"),
+    "length-list": REQUEST.replace(b": 5", b": 5, 5"),
+    "length-signed": REQUEST.replace(b": 5", b": +5"),
+    "length-empty": REQUEST.replace(b": 5", b":"),
+    "length-hex": REQUEST.replace(b": 5", b": 0x5"),
+    "xchunked": CHUNKED.replace(b"chunked", b"xchunked") + b"\r\n0\r\n\r\n",
+    "gzip-chunked": CHUNKED.replace(b"chunked", b"gzip, chunked") + b"\r\n0\r\n\r\n",
+    "chunked-twice": CHUNKED.replace(b"chunked", b"chunked, chunked") + b"\r\n0\r\n\r\n",
+    "identity": CHUNKED.replace(b"chunked", b"identity") + b"\r\n0\r\n\r\n",
+    "coding-empty": CHUNKED.replace(b" chunked", b"") + b"\r\n0\r\n\r\n",
+    "coding-vertical-tab": CHUNKED.replace(b" chunked", b" \x0bchunked") + b"\r\n0\r\n\r\n",
+    "codings-in-two": CHUNKED + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked-in-1.0": CHUNKED.replace(b"1.1", b"1.0") + b"\r\n0\r\n\r\n",
+    "space-before-colon": REQUEST.replace(b"Length:", b"Length :"),
+    "no-colon": get(b"Host: h\r\nX\r\n"),
+    "empty-name": get(b"Host: h\r\n: x\r\n"),
+    "nul": get(b"Host: h\r\nX: a\0b\r\n"),
+    "fold": get(b"Host: h\r\nX: 1\r\n 2\r\n"),
+    "bare-lf": REQUEST.replace(b"\r\n", b"\n"),
+    "bare-cr": get(b"Host: h\r\nX: a\rY: b\r\n"),
+    "tls": b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\x00",
+    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "version-2": b"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+    "version-0.9": b"GET / HTTP/0.9\r\nHost: h\r\n\r\n",
+    "method": get(b"Host: h\r\n").replace(b"GET", b"FOO"),
+    "connect": b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n",
+    "connect-path": b"CONNECT /in HTTP/1.1\r\nHost: h\r\n\r\n",
+    "target-space": get(b"Host: h\r\n", b"/ /"),
+    "target-none": get(b"Host: h\r\n", b""),
+    "target-no-path": get(b"Host: h\r\n", b"http://h"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "bytewise"])
+async def test_broken_http_is_answered_400_and_never_reaches_the_app(name, cut):
+    """Mutant: httptools lets two Hosts, none, `gzip, chunked` and signed lengths pass."""
+    request = BROKEN[name]
+    parts = [request[i : i + 1] for i in range(len(request))] if cut else [request]
+    async with Door(App()) as door:
+        answered = await door.exchange(*parts, pause=0)
+
+    assert answered == REFUSED_400
+    assert door.app.seen == []
+    assert door.rejected == [(400, "127.0.0.1")]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [b"5\r\npin=1XX0\r\n\r\n", b"FFFFFFFFFFFFFFFFF\r\npin=1\r\n", b"-1\r\n", b"5 \r\n", b"\r\n"],
+)
+@pytest.mark.parametrize("pause", [0, 0.05])
+async def test_a_body_that_breaks_is_answered_400_and_the_app_sees_its_client_gone(chunks, pause):
+    """Mutant: without the disconnect the app waits for the rest of the body for ever."""
+    async with Door(App()) as door, door.call() as (reader, writer):
+        writer.write(CHUNKED + b"\r\n")
+        await asyncio.sleep(pause)
+        writer.write(chunks)
+        answered = await asyncio.wait_for(reader.read(), 5)
+
+        assert answered == REFUSED_400
+        assert door.app.seen == ["disconnect"]
+        assert door.rejected == [(400, "127.0.0.1")]
+
+
+async def test_a_body_that_breaks_under_an_answer_ends_the_answer():
+    async def early(_scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await send({"type": "http.response.body", "body": b"rest"})
+
+    async with Door(early) as door:
+        answered = await door.exchange(CHUNKED + b"\r\n", b"XX\r\n", pause=0.05)
+
+    assert statuses(answered) == [200]
+    assert answered.endswith(b"4\r\nhalf\r\n")
+    assert door.rejected == [(400, "127.0.0.1")]
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (get(fields(FIELDS)), 200),
+        (get(fields(FIELDS, 90)), 200),
+        (get(fields(FIELDS + 1)), 431),
+        (get(fields(FIELDS + 1, 90)), 431),
+        (get(fields(1000, 99)), 200),
+        (get(fields(1000, 100)), 431),
+        (get(b"Host: h\r\n", b"/" + b"a" * (FIELDS - 1)), 200),
+        (get(b"Host: h\r\n", b"/" + b"a" * FIELDS), 414),
+        (get(fields(FIELDS), b"/" + b"a" * (FIELDS - 1)), 200),
+        (get(fields(FIELDS + 100))[:-4], 431),
+        (b"GET /" + b"a" * 2 * FIELDS, 414),
+        (b"GET / HTTP/1.1\r\n" + b"X" * 2 * FIELDS, 431),
+        (b"\r\n" * FIELDS, 431),
+        (get(fields(10_000_000)), 431),
+        (get(b"Host: h\r\n" + b"X:\r\n" * 1_000_000), 431),
+    ],
+)
+@pytest.mark.parametrize("further", [False, True], ids=["first", "further"])
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+async def test_a_head_has_its_limits_whether_it_ends_or_not(request_, status, further, size):
+    """Mutant: uvicorn answers 10 MB of header fields with 200, and keeps unfinished ones."""
+    async with Door(App()) as door, door.call() as (reader, writer):
+        if further:
+            writer.write(REQUEST)
+            await reader.readuntil(b"pin=1")
+        with contextlib.suppress(ConnectionError):
+            for start in range(0, len(request_), size):
+                writer.write(request_[start : start + size])
+                await writer.drain()
+        answered = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+
+    assert statuses(answered) == [status]
+    assert door.rejected == ([] if status == 200 else [(status, "127.0.0.1")])
+    assert len(door.app.seen) == further + (status == 200)
+
+
+@pytest.mark.parametrize(
+    "trailer", [b"X: y\r\n" * 101, b"X: " + b"a" * 2 * FIELDS, b"X: y\r\n" * 10_000]
+)
+async def test_trailers_have_the_limits_of_the_head(trailer):
+    """Mutant: uvicorn's parser keeps an unfinished trailer at any length."""
+    async with Door(App()) as door:
+        answered = await door.exchange(CHUNKED + b"\r\n0\r\n", trailer)
+
+    assert statuses(answered) == [431]
+    assert door.app.seen == ["disconnect"]
+
+
+async def test_a_large_body_is_no_head():
+    body = b"a" * 1_000_000
+    chunks = b"".join(b"%x\r\n%s\r\n" % (1000, body[:1000]) for _ in range(1000))
+    async with Door(App(max_body=2_000_000)) as door, door.call() as (_, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n" + body)
+        writer.write(CHUNKED + b"\r\n" + chunks + b"0\r\n\r\n")
+        await door.app.has_seen(2)
+
+    assert door.app.seen == [("POST", "/", body), ("POST", "/in", body)]
+
+
+# Time
+
+
+async def test_a_head_that_does_not_end_is_answered_408():
+    """Mutant: with uvicorn's own protocol a silent or slow client stays for ever."""
+    async with Door(App(), header_deadline=0.2) as door:
+        answered = await door.exchange(REQUEST[:20], *[b"X"] * 12, pause=0.05)
+
+        assert answered.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert door.rejected == [(408, "127.0.0.1")]
+        assert await door.has_open_connections(0)
+
+
+async def test_every_byte_does_not_buy_a_further_deadline():
+    async with Door(App(), header_deadline=0.3) as door, door.call() as (reader, writer):
+        writer.write(REQUEST[:20])
+        for _ in range(1500):
+            if door.rejected:
+                break
+            writer.write(b"X")
+            await asyncio.sleep(0.02)
+        answered = await asyncio.wait_for(reader.readline(), 15)
+
+    assert statuses(answered) == [408]
+
+
+async def test_a_silent_connection_is_closed_without_a_word():
+    async with Door(App(), header_deadline=0.2) as door:
+        answered = await door.exchange()
+
+    assert answered == b""
+    assert door.rejected == []
+
+
+async def test_a_further_request_has_a_deadline_of_its_own():
+    async with Door(App(), header_deadline=0.8) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"pin=1")
+        await asyncio.sleep(0.5)
+        writer.write(REQUEST[:20])
+        await asyncio.sleep(0.5)
+        writer.write(REQUEST[20:])
+        await reader.readuntil(b"pin=1")
+        writer.write(REQUEST[:20])
+        answered = await asyncio.wait_for(reader.read(), 5)
+
+    assert statuses(answered) == [408]
+    assert len(door.app.seen) == 2
+
+
+async def test_a_request_that_is_being_answered_has_no_header_deadline():
+    async def slow(_scope, _receive, send):
+        await asyncio.sleep(0.4)
+        await answer(send, 204)
+
+    async with Door(slow, header_deadline=0.1) as door:
+        answered = await door.exchange(REQUEST + REQUEST[:20])
+
+    assert statuses(answered) == [204, 408]
+
+
+async def test_an_idle_connection_is_closed_when_it_was_kept_long_enough():
+    async with Door(App(), keep_alive=0.2) as door:
+        answered = await door.exchange(REQUEST, within=15)
+
+    assert statuses(answered) == [200]
+    assert door.rejected == []
+
+
+@pytest.mark.parametrize("pause", [0, 0.05])
+async def test_a_request_into_a_closing_connection_reaches_the_app(pause):
+    """A provider that never sends again would lose its code. Mutant: `_line.close()` at once.
+
+    The client has seen nothing of the end when it sends: here it does not look.
+    """
+    async with Door(App(), linger=30) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"pin=1")
+        (connection,) = door.listener.server_state.connections
+        connection.end_idle()
+        writer.write(REQUEST[:60])
+        await asyncio.sleep(pause)
+        writer.write(REQUEST[60:])
+
+        await door.app.has_seen(2)
+
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await door.has_open_connections(0)
+
+
+async def test_a_request_right_after_the_keep_alive_reaches_the_app():
+    """Mutant: `_too_late` closes both directions."""
+    async with Door(App(), linger=30, keep_alive=0.1) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"pin=1")
+        assert await asyncio.wait_for(reader.read(), 15) == b""
+        writer.write(REQUEST)
+
+        await door.app.has_seen(2)
+
+
+async def test_a_client_that_goes_on_after_the_end_is_cut_off():
+    """Mutant: a connection that was closed stays for as long as its client likes."""
+    async with Door(App(), linger=0.1, keep_alive=0.1) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"pin=1")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+
+        assert await door.has_open_connections(0)
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_let_go():
+    """Mutant: without the stall, who pipelines and never reads holds a connection for ever."""
+
+    async def large(_scope, _receive, send):
+        await answer(send, 200, b"a" * 20_000_000)
+
+    async with Door(large, stall=0.2, keep_alive=0.2) as door, door.call() as (_, writer):
+        writer.write(get(b"Host: h\r\n"))
+
+        assert await door.has_open_connections(1)
+        assert await door.has_open_connections(0)
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer():
+    async def large(_scope, _receive, send):
+        await answer(send, 200, b"a" * 20_000_000)
+
+    slow = Door(large, stall=1, linger=0.1, keep_alive=0.1)
+    async with slow as door, door.call() as (reader, writer):
+        writer.write(get(b"Host: h\r\nConnection: close\r\n"))
+        size = 0
+        while part := await reader.read(1_000_000):
+            size += len(part)
+            await asyncio.sleep(0.02)
+
+    assert size > 20_000_000
+
+
+async def test_an_answer_that_once_waited_for_its_reader_may_take_its_time():
+    """Mutant: the stall, armed once and not lifted, ends an answer that is well under way."""
+    read = asyncio.Event()
+
+    async def pausing(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a" * 20_000_000, "more_body": True})
+        await read.wait()
+        await asyncio.sleep(0.8)
+        await send({"type": "http.response.body", "body": b"end"})
+
+    async with Door(pausing, stall=0.5) as door, door.call() as (reader, writer):
+        writer.write(get(b"Host: h\r\nConnection: close\r\n"))
+        size = 0
+        while size < 20_000_000:
+            size += len(await reader.read(1_000_000))
+        read.set()
+        rest = await asyncio.wait_for(reader.read(), 5)
+
+    assert rest.endswith(b"3\r\nend\r\n0\r\n\r\n")
+
+
+# A body that nobody reads
+
+
+async def test_a_client_that_has_sent_1_mib_still_reads_its_413():
+    """Mutant: closed at once, the reset overtakes the answer and the client sees no status."""
+    body = b"a" * 1_048_576
+    async with Door(App()) as door:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", door.port)) as sock:
+                head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
+                answered = await asyncio.to_thread(send_all_then_read, sock, head + body)
+
+            assert statuses(answered) == [413]
+            assert b"connection: close" in answered
+    assert door.app.seen == []
+
+
+def send_all_then_read(sock, data):
+    sock.settimeout(5)
+    sock.sendall(data)
+    answered = b""
+    while part := sock.recv(65536):
+        answered += part
+    return answered
+
+
+async def test_a_client_that_goes_on_sending_after_its_answer_is_cut_off():
+    """Mutant: without the deadline an unread body is swallowed for ever."""
+
+    async def early(_scope, _receive, send):
+        await answer(send, 404, b"no")
+
+    async with Door(early, linger=0.3) as door, door.call() as (reader, writer):
+        writer.write(CHUNKED + b"\r\n")
+        answered = await reader.readuntil(b"no")
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(send_chunks(writer), 15)
+
+        assert statuses(answered) == [404]
+        assert await door.has_open_connections(0)
+
+
+async def send_chunks(writer):
+    while True:
+        writer.write(b"1000\r\n" + b"a" * 4096 + b"\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def test_an_early_answer_says_that_it_is_the_last():
+    async def early(_scope, _receive, send):
+        await answer(send, 404, b"no")
+
+    async with Door(early) as door:
+        answered = await door.exchange(REQUEST[:-5])
+
+    assert answered == b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
+
+
+async def test_an_answer_that_ignores_a_body_which_is_there_keeps_the_connection():
+    async def early(_scope, _receive, send):
+        await answer(send, 404, b"no")
+
+    async with Door(early) as door, door.call() as (reader, writer):
+        for _ in range(3):
+            writer.write(REQUEST)
+            answered = await asyncio.wait_for(reader.readuntil(b"no"), 5)
+
+            assert answered == b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno"
+
+
+# Pipelining
+
+
+async def test_requests_sent_at_once_are_answered_in_their_order():
+    requests = [REQUEST.replace(b"pin=1", b"pin=%d" % n) for n in range(9)]
+    async with Door(App()) as door, door.call() as (_, writer):
+        writer.write(b"".join(requests))
+        await door.app.has_seen(9)
+
+    assert door.app.seen == [("POST", "/in", b"pin=%d" % n) for n in range(9)]
+
+
+async def test_a_broken_request_is_answered_after_those_before_it():
+    """Mutant: uvicorn writes its 400 at once, and the client takes it for the first's answer."""
+
+    class Slow(App):
+        async def __call__(self, scope, receive, send):
+            await asyncio.sleep(0.05)
+            await super().__call__(scope, receive, send)
+
+    async with Door(Slow()) as door:
+        answered = await door.exchange(REQUEST + REQUEST + BROKEN["two-hosts"] + REQUEST)
+
+    assert statuses(answered) == [200, 200, 400]
+    assert len(door.app.seen) == 2
+
+
+async def test_a_queued_request_whose_body_breaks_never_reaches_the_app():
+    class Slow(App):
+        async def __call__(self, scope, receive, send):
+            await asyncio.sleep(0.1)
+            await super().__call__(scope, receive, send)
+
+    async with Door(Slow()) as door:
+        answered = await door.exchange(REQUEST + CHUNKED + b"\r\nXX\r\n")
+
+    assert statuses(answered) == [200, 400]
+    assert door.app.seen == [("POST", "/in", b"pin=1")]
+
+
+async def test_what_is_sent_behind_a_last_request_is_not_looked_at():
+    last = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    async with Door(App()) as door:
+        answered = await door.exchange(last + REQUEST + b"\x16\x03\x01")
+
+    assert statuses(answered) == [200]
+    assert len(door.app.seen) == 1
+    assert door.rejected == []
+
+
+async def test_the_queue_of_a_connection_is_bounded():
+    """Mutant: uvicorn queues all that fits its buffer, and with each answer as much again."""
+    queued = []
+
+    async def app(_scope, receive, send):
+        await receive()
+        (connection,) = door.listener.server_state.connections
+        queued.append(len(connection.pipeline))
+        await answer(send, 204)
+
+    async with Door(app, max_queued=10) as door:
+        answered = await door.exchange(get(b"Host: h\r\n") * 50_000)
+
+    assert max(queued) == 10
+    assert statuses(answered) == [204] * 11
+
+
+async def test_who_hangs_up_with_requests_queued_is_noticed_by_the_one_that_runs():
+    """Mutant: uvicorn tells only the last of the queue, and shutting down waits for the first."""
+    gone = asyncio.Event()
+
+    async def waiting(_scope, receive, _send):
+        await receive()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    async with Door(waiting) as door, door.call() as (_, writer):
+        writer.write(get(b"Host: h\r\n") * 2)
+        await asyncio.sleep(0.05)
+        writer.close()
+
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+# Logs
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_exception_in_the_app_is_logged_by_kind_and_place_alone(caplog, when):
+    """Mutant: uvicorn's traceback has the exception's text, and with it what was sent."""
+
+    async def failing(_scope, _receive, send):
+        if when == "after":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise KeyError("hunter2")
+
+    async with Door(failing) as door:
+        answered = await door.exchange(REQUEST)
+
+    assert statuses(answered) == [500 if when == "before" else 200]
+    assert re.fullmatch(r"app\.failed KeyError at .*test_protocol\.py:\d+\n?", caplog.messages[0])
+    assert "hunter2" not in caplog.text
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_broken_http_logs_nothing(caplog):
+    caplog.set_level(logging.DEBUG)
+    async with Door(App()) as door:
+        await door.exchange(BROKEN["tls"])
+        await door.exchange(BROKEN["connect"])
+
+    assert [record for record in caplog.records if record.name != "asyncio"] == []
+
+
+# How many
+
+
+def capacity(most):
+    return Connections(most, peer=lambda _address: None)
+
+
+REFUSED_503 = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"content-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 24\r\n"
+    b"connection: close\r\n"
+    b"retry-after: 5\r\n"
+    b"\r\n"
+    b"503 Service Unavailable\n"
+)
+
+
+async def test_a_connection_too_many_is_answered_503_and_closed():
+    """Mutants: closed without a word; taken, until no descriptor is left for the journal."""
+    release = asyncio.Event()
+
+    async def slow(_scope, _receive, send):
+        await release.wait()
+        await answer(send, 204)
+
+    async with Door(slow, capacity=capacity(1)) as door, door.call() as (reader, writer):
+        writer.write(get(b"Host: h\r\n"))
+        assert await door.has_tasks(1)
+
+        refused = await door.exchange(REQUEST)
+        release.set()
+        answered = await reader.readuntil(b"\r\n\r\n")
+
+    assert refused == REFUSED_503
+    assert door.rejected == [(503, "127.0.0.1")]
+    assert statuses(answered) == [204]
+
+
+@pytest.mark.parametrize("idle", ["silent", "kept"])
+async def test_the_longest_idle_connection_is_closed_for_a_new_one(idle):
+    """Mutant: silent connections keep everybody out for as long as they last."""
+    async with Door(App(), capacity=capacity(2)) as door, door.call() as (first, writer):
+        if idle == "kept":
+            writer.write(REQUEST)
+            await first.readuntil(b"pin=1")
+        assert await door.has_open_connections(1)
+        async with door.call() as (second, other):
+            other.write(REQUEST)
+            await second.readuntil(b"pin=1")
+            async with door.call() as (third, newest):
+                newest.write(REQUEST)
+
+                assert statuses(await third.readuntil(b"pin=1")) == [200]
+                assert await asyncio.wait_for(first.read(), 10) == b""
+                other.write(REQUEST)
+                assert statuses(await second.readuntil(b"pin=1")) == [200]
+
+    assert door.rejected == []
+
+
+async def test_a_request_that_has_begun_is_not_idle():
+    """Mutant: idle until its fields are complete."""
+    async with Door(App(), capacity=capacity(1)) as door, door.call() as (reader, writer):
+        writer.write(REQUEST[:20])
+        assert await door.has_begun()
+
+        refused = await door.exchange(REQUEST)
+        writer.write(REQUEST[20:])
+
+        assert statuses(refused) == [503]
+        assert statuses(await reader.readuntil(b"pin=1")) == [200]
+
+
+async def test_connections_that_ended_make_room():
+    """Mutant: `closed` left out, and the service is full after `most` connections."""
+    async with Door(App(), capacity=capacity(2)) as door:
+        for _ in range(5):
+            assert statuses(await door.exchange(REQUEST.replace(b"Host", LAST))) == [200]
+
+    assert len(door.protocol.capacity) == 0
+
+
+# Ending
+
+
+async def test_idle_connections_end_at_once():
+    async with Door(App()) as door, door.call() as (kept, writer), door.call() as (fresh, _):
+        writer.write(REQUEST)
+        await kept.readuntil(b"pin=1")
+
+        await asyncio.wait_for(door.listener.finish(60), 15)
+
+        assert (await kept.read(), await fresh.read()) == (b"", b"")
+        with pytest.raises(ConnectionError):
+            await door.exchange()
+
+
+async def test_what_is_being_answered_is_answered_and_the_connection_says_so():
+    async def slow(_scope, receive, send):
+        await receive()
+        await asyncio.sleep(0.3)
+        await answer(send, 200, b"done")
+
+    async with Door(slow) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await asyncio.sleep(0.1)
+
+        await door.listener.finish(8)
+
+        assert (await reader.read()).endswith(b"connection: close\r\n\r\ndone")
+
+
+async def test_a_request_whose_body_is_still_coming_is_answered_and_is_the_last():
+    async with Door(App()) as door, door.call() as (reader, writer):
+        writer.write(REQUEST[:-2])
+        assert await door.has_open_connections(1)
+        await asyncio.sleep(0.1)
+        (connection,) = door.listener.server_state.connections
+        connection.shutdown()
+        writer.write(REQUEST[-2:])
+        answered = await asyncio.wait_for(reader.read(), 3)
+
+    assert answered.endswith(b"connection: close\r\n\r\npin=1")
+
+
+async def test_open_connections_are_answered_after_new_ones_are_refused():
+    async with Door(App()) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"pin=1")
+
+        door.listener.stop_accepting()
+        await asyncio.sleep(0.05)
+        with pytest.raises(ConnectionError):
+            await door.exchange()
+        writer.write(REQUEST)
+
+        assert statuses(await reader.readuntil(b"pin=1")) == [200]
+
+
+async def test_what_does_not_end_in_time_is_cut_off_without_an_answer(caplog):
+    """Mutant: uvicorn answers 500 for what it cancels, and logs each with a traceback."""
+    ended = []
+
+    async def endless(_scope, _receive, _send):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("cancelled")
+
+    async with Door(endless) as door, door.call() as (reader, writer):
+        writer.write(REQUEST)
+        await asyncio.sleep(0.1)
+
+        await asyncio.wait_for(door.listener.finish(0.2), 2)
+
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        assert ended == ["cancelled"]
+        assert door.listener.server_state.tasks == set()
+        assert door.listener.server_state.connections == set()
+        assert caplog.messages == []
+
+
+async def test_an_app_that_does_not_let_itself_be_cancelled_does_not_hold_the_end_up():
+    release = asyncio.Event()
+
+    async def stubborn(_scope, _receive, _send):
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    async with Door(stubborn) as door, door.call() as (_, writer):
+        door.listener.cancelling = 0.2
+        writer.write(REQUEST)
+        assert await door.has_open_connections(1)
+
+        try:
+            await asyncio.wait_for(door.listener.finish(0.1), 5)
+        finally:
+            release.set()
+
+
+async def test_after_all_that_is_broken_the_end_comes_at_once():
+    """Mutant: one upgrade with a non-ASCII protocol, on stock uvicorn with wsproto, never ends."""
+    upgrade = get(b"Host: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX: \xff\xfe\r\n")
+    async with Door(App()) as door:
+        streams = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(8)]
+        sent = [*BROKEN.values(), upgrade, CHUNKED, CHUNKED + b"\r\nXX", REQUEST[:20], b"\r\n"]
+        for request in sent:
+            streams.append(await asyncio.open_connection("127.0.0.1", door.port))
+            streams[-1][1].write(request)
+        await asyncio.sleep(0.2)
+
+        await asyncio.wait_for(door.listener.finish(8), 3)
+
+        assert door.listener.server_state.connections == set()
+        for _, writer in streams:
+            writer.close()
+
+
+async def test_two_listeners_in_one_loop_share_nothing():
+    async with Door(App()) as one, Door(App()) as other:
+        await one.exchange(BROKEN["tls"])
+        await one.listener.finish(1)
+        async with other.call() as (reader, writer):
+            writer.write(REQUEST)
+            answered = await reader.readuntil(b"pin=1")
+
+    assert statuses(answered) == [200]
+    assert (one.rejected, other.rejected) == ([(400, "127.0.0.1")], [])
+    assert (one.app.seen, len(other.app.seen)) == ([], 1)
+
+
+# The tests can fail
+
+
+async def test_the_plain_protocol_keeps_slow_heads_for_ever():
+    """The mutant of the header deadline, kept: it shows that the deadline is ours."""
+    async with Door(App(), HttpToolsProtocol) as door, door.call() as (reader, writer):
+        writer.write(REQUEST[:20])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(), 0.5)
+
+
+# What is left of a request
+
+
+async def test_a_request_leaves_nothing_for_the_collector():
+    """Mutant: the scope holds what holds its cycle, and thousands wait to be collected at once."""
+    async with Door(App()) as door, door.call() as (reader, writer):
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                writer.write(REQUEST)
+                await reader.readuntil(b"pin=1")
+            left = [one for one in gc.get_objects() if isinstance(one, RequestResponseCycle)]
+        finally:
+            gc.enable()
+
+    assert len(left) <= 2
+
+
+@pytest.mark.parametrize("closes", ["client", "door"])
+async def test_a_connection_that_ends_leaves_nothing_for_the_collector(closes):
+    """Mutant: `let_go` left out: all fifty stay."""
+    request = REQUEST if closes == "client" else REQUEST.replace(b"Host", LAST)
+    async with Door(App()) as door:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                async with door.call() as (reader, writer):
+                    writer.write(request)
+                    await reader.readuntil(b"pin=1")
+            assert await door.has_open_connections(0)
+            await asyncio.sleep(0)
+            left = [one for one in gc.get_objects() if isinstance(one, DoorProtocol)]
+        finally:
+            gc.enable()
+
+    assert len(left) <= 2

@@ -1,0 +1,115 @@
+"""Journals of before hold secrets in clear: they are replaced, and the old bytes are gone."""
+
+import contextlib
+import json
+import sqlite3
+
+import pytest
+
+from journal.sqlite import schema
+from journal.sqlite.journal import SQLiteJournal
+
+SECRET = "p4ssw0rd-canary"
+HEADERS = [["authorization", f"Basic {SECRET}"], ["x-plain", "1"]]
+SAFE = [["authorization", "digest:1"], ["x-plain", "1"]]
+ROWS = 50
+
+
+def hidden(_source, headers):
+    return tuple((name, "digest:1" if SECRET in value else value) for name, value in headers)
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """A journal as the version before left it: callbacks and quarantine, in file and log."""
+    path = tmp_path / "smshook.db"
+    scripts = schema._scripts()
+    with monkeypatch.context() as before:
+        before.setattr(schema, "_scripts", lambda: [it for it in scripts if it[0] < "m007"])
+        schema.migrate(path)
+    written = json.dumps(HEADERS)
+    # Kept open, so that its log stays: as after a kill.
+    conn = sqlite3.connect(path)
+    with conn:
+        conn.executemany(
+            "insert into callbacks values (?, 's', 'callback', 't', 'p', 1.0, ?, ?)",
+            [(number, written, b"x" * 3000) for number in range(1, ROWS + 1)],
+        )
+        conn.executemany(
+            "insert into quarantine (id, source, fingerprint, reason, detail, token, peer, at,"
+            " last_at, headers, body) values (?, 's', ?, 'r', 'd', 't', 'p', 1.0, 1.0, ?, ?)",
+            [(f"q{number}", b"%d" % number, written, b"y") for number in range(1, ROWS + 1)],
+        )
+    yield path
+    conn.close()
+
+
+def opened(path):
+    return SQLiteJournal.open(path, seal="s", now=0.0, version="0")
+
+
+def stored(path):
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn:
+        rows = conn.execute(
+            "select headers from callbacks union all select headers from quarantine"
+        )
+        return [json.loads(written) for (written,) in rows]
+
+
+def in_files(path):
+    return [file.name for file in path.parent.iterdir() if SECRET.encode() in file.read_bytes()]
+
+
+async def test_stored_secrets_are_replaced_and_gone_from_the_files(path):
+    """Mutants: the log not cut off; quarantine left as it is."""
+    assert in_files(path)
+    journal = await opened(path)
+
+    while await journal.hide_credentials(hidden, limit=7):
+        pass
+    inside = in_files(path)
+    await journal.close()
+
+    assert inside == []
+    assert stored(path) == [SAFE] * (2 * ROWS)
+
+
+async def test_replacing_goes_on_where_it_was_stopped(path):
+    """Mutant: where it stopped not kept; it begins again at each start."""
+    journal = await opened(path)
+    for _ in range(3):
+        assert await journal.hide_credentials(hidden, limit=10)
+    await journal.close()
+    half = stored(path).count(SAFE)
+
+    journal = await opened(path)
+    asked = 0
+    while await journal.hide_credentials(hidden, limit=10):
+        asked += 1
+    await journal.close()
+
+    assert half == 30
+    assert stored(path) == [SAFE] * (2 * ROWS)
+    assert asked < 10
+    assert in_files(path) == []
+
+
+async def test_what_was_replaced_is_not_looked_at_again(path):
+    journal = await opened(path)
+    while await journal.hide_credentials(hidden):
+        pass
+    await journal.close()
+    seen = []
+
+    journal = await opened(path)
+    left = await journal.hide_credentials(lambda *of: seen.append(of))
+    await journal.close()
+
+    assert (left, seen) == (False, [])
+
+
+async def test_new_journal_has_nothing_to_replace(tmp_path):
+    journal = await opened(tmp_path / "new.db")
+
+    assert await journal.hide_credentials(lambda *_: ()) is False
+    await journal.close()

@@ -1,0 +1,165 @@
+"""The files a running journal lives on: moved ones are noticed, and none is opened for that."""
+
+import asyncio
+import os
+import shutil
+import sys
+
+import pytest
+from contracts.journal import NOW, planned, record
+
+from core.errors import Broken
+from journal.lock import Lock
+from journal.reads import EventFilter
+from journal.sqlite import journal as sqlite
+from journal.sqlite.files import AGAIN, JournalFiles, Moved
+from journal.sqlite.journal import SQLiteJournal
+
+NAMES = ("smshook.db", "smshook.db-wal", "smshook.db-shm", "smshook.db.lock")
+
+
+def removed(path):
+    path.unlink()
+
+
+def moved(path):
+    path.rename(path.with_name("elsewhere"))
+
+
+def replaced(path):
+    """As `sed -i` does it."""
+    shutil.copy(path, path.with_name("new"))
+    path.with_name("new").rename(path)
+
+
+def copied(path):
+    shutil.copy(path, path.with_name("copy"))
+
+
+def touched(path):
+    os.utime(path)
+    path.chmod(0o640)
+
+
+@pytest.fixture
+def broken():
+    return []
+
+
+@pytest.fixture
+async def journal(tmp_path, broken):
+    path = tmp_path / "smshook.db"
+    with Lock(path) as lock:
+        lock.hold()
+        journal = await SQLiteJournal.open(
+            path,
+            seal="seal",
+            now=NOW,
+            version="0",
+            broken=lambda: broken.append("told"),
+            beside=[lock.path],
+        )
+        yield journal
+        await journal.close()
+        # The process would end by `os._exit`; this one has other tests to run.
+        journal._conn.close()
+
+
+@pytest.mark.parametrize("change", [removed, moved, replaced], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("name", NAMES)
+async def test_nothing_is_acknowledged_on_a_moved_file(journal, tmp_path, broken, name, change):
+    """Mutants: a look at the journal only; a look after the answer."""
+    await record(journal, planned())
+    change(tmp_path / name)
+
+    with pytest.raises(Broken, match=rf"{name} was moved, removed or replaced"):
+        await record(journal, planned())
+
+    assert (broken, journal.broken) == (["told"], True)
+    assert journal.failure.startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("change", [copied, touched], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_copy_of_a_file_is_harmless(journal, tmp_path, name, change):
+    change(tmp_path / name)
+
+    assert (await record(journal, planned())).new == (True,)
+
+
+async def test_an_idle_journal_notices_it_by_itself(journal, tmp_path, broken, monkeypatch):
+    """Mutant: a look with each batch only, while a second service has the journal."""
+    monkeypatch.setattr(sqlite, "LOOK_EVERY", 0.05)
+    journal._look_later()
+    (tmp_path / "smshook.db.lock").unlink()
+
+    async with asyncio.timeout(30):
+        while not broken:  # noqa: ASYNC110 - it is told by no event
+            await asyncio.sleep(0.01)
+
+    assert journal.broken
+
+
+def test_a_file_that_is_back_at_the_second_look_was_not_moved(tmp_path):
+    """Mutant: one look, and a rename away and back ends the service."""
+    path, away = tmp_path / "smshook.db", tmp_path / "away"
+    path.touch()
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 1:
+            away.rename(path)
+
+    files = JournalFiles(path, sleep=sleep)
+    path.rename(away)
+    files.check()
+    path.rename(away)
+    with pytest.raises(Moved, match=r"smshook\.db was moved"):
+        files.check()
+
+    assert slept == [AGAIN, AGAIN]
+
+
+def test_a_file_that_cannot_be_seen_was_not_moved(tmp_path):
+    """Mutant: a look that fails for another reason ends the service."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "smshook.db").touch()
+    files = JournalFiles(folder / "smshook.db")
+    files._known = {tmp_path / ("x" * 5000): (1, 1)}  # the name is too long: OSError
+
+    files.check()
+
+
+#: Paths that Python opened while the list was wanted; an audit hook cannot be taken away.
+_opened = []
+_wanted = False
+
+
+def _note(event, args):
+    if _wanted and event == "open":
+        _opened.append(str(args[0]))
+
+
+async def test_the_files_are_never_opened_while_sqlite_has_them(tmp_path):
+    """Closing a descriptor drops the process's locks. Mutant: a look that opens and compares."""
+    global _wanted  # noqa: PLW0603 - see above
+    path = tmp_path / "smshook.db"
+    with Lock(path) as lock:
+        lock.hold()
+        journal = await SQLiteJournal.open(
+            path, seal="seal", now=NOW, version="0", beside=[lock.path]
+        )
+        sys.addaudithook(_note)
+        _wanted = True
+        try:
+            await record(journal, planned())
+            await journal.events(EventFilter(), after=None, limit=1, desc=False)
+            await journal._commits.run(journal._writer.look)
+            await journal._commits.run(journal._writer.checkpoint)
+            await journal.close()
+        finally:
+            _wanted = False
+
+    assert [name for name in _opened if name.startswith(str(path))] == []

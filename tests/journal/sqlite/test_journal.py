@@ -1,0 +1,1059 @@
+import asyncio
+import contextlib
+import errno
+import json
+import math
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import MappingProxyType
+
+import hypothesis
+import msgspec
+import pytest
+from contracts.journal import (
+    NOW,
+    JournalContract,
+    JournalHistory,
+    arrival,
+    attempt,
+    listed,
+    owed,
+    planned,
+    record,
+    stats,
+    take,
+)
+from contracts.orders import OrderContract
+from contracts.visible import VisibleContract
+
+from core.delivery import State
+from core.errors import Broken, InvalidRow, Unavailable
+from journal.reads import EventFilter
+from journal.sqlite import batch as sqlite_write
+from journal.sqlite import deliveries, paging, queries
+from journal.sqlite import journal as sqlite
+from journal.sqlite import schema as sqlite_open
+from journal.sqlite.batch import BatchWriter
+from journal.sqlite.errors import judged
+from journal.sqlite.journal import SQLiteJournal
+from journal.sqlite.schema import WrongJournal, has_wal_reset_race, migrate
+from journal.writes import Record, Settle, Take
+
+ROOT = Path(__file__).parents[3]
+
+
+class Store:
+    """A file, and the starts that had it; those before the last are abandoned, not closed."""
+
+    def __init__(self, path):
+        self.path = path
+        self.started = []
+
+    async def start(self, *, now=NOW, seal="seal", filters=MappingProxyType({})):
+        journal = await SQLiteJournal.open(
+            self.path, seal=seal, now=now, version="0.1.0", filters=filters
+        )
+        self.started.append(journal)
+        return journal
+
+    async def end(self):
+        for journal in self.started:
+            with contextlib.suppress(RuntimeError):  # the test has closed it
+                await journal.close()
+
+
+def recounted(path):
+    """The counters, and what they should be."""
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        kept = dict(conn.execute("select name, value from counters"))
+        true = {
+            "events": conn.execute("select count(*) from events").fetchone()[0],
+            "quarantine": conn.execute("select count(*) from quarantine").fetchone()[0],
+            "duplicates": kept["duplicates"],  # the twin counts those
+        }
+        for state in State:
+            true[f"deliveries.{state}"] = conn.execute(
+                "select count(*) from deliveries where state = ?", (state,)
+            ).fetchone()[0]
+    return kept, true
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "smshook.db"
+
+
+@pytest.fixture
+async def store(path):
+    store = Store(path)
+    yield store
+    await store.end()
+
+
+@pytest.fixture
+async def journal(store):
+    return await store.start()
+
+
+@contextlib.contextmanager
+def shell(path):
+    """What somebody has who looks into the file while the service runs."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as conn:
+        yield conn
+
+
+def schema(path):
+    with shell(path) as conn:
+        return set(conn.execute("select type, name, tbl_name, sql from sqlite_schema"))
+
+
+class TestSQLite(JournalContract):
+    pass
+
+
+class TestOrders(OrderContract):
+    pass
+
+
+class TestVisible(VisibleContract):
+    pass
+
+
+class SQLiteHistory(JournalHistory):
+    """Mutants that it finds: `_release_taken` without its counters, `_claim` that drops keys,
+    a settle whose state is not counted, `_keep` that counts a repeat as new."""
+
+    def make_store(self):
+        return Store(Path(tempfile.mkdtemp()) / "smshook.db")
+
+    async def unmake_store(self, store):
+        await store.end()
+        kept, true = recounted(store.path)
+        shutil.rmtree(store.path.parent)
+        assert kept == true
+
+
+TestHistory = SQLiteHistory.TestCase
+# Not shrunk: the histories are short, and each step is an fsync.
+TestHistory.settings = hypothesis.settings(
+    max_examples=30, stateful_step_count=25, phases=[hypothesis.Phase.generate]
+)
+
+
+# The file
+
+
+async def test_nobody_else_may_read_the_file_or_its_log(journal, path):
+    await record(journal, planned())
+
+    modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
+
+    assert modes == dict.fromkeys(["smshook.db", "smshook.db-shm", "smshook.db-wal"], 0o600)
+
+
+async def test_the_connection_that_writes_survives_power_cuts(journal):
+    """Mutant: synchronous = normal, which loses acknowledged commits at a power cut."""
+    pragmas = {
+        name: journal._conn.execute(f"pragma {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "wal_autocheckpoint", "secure_delete")
+    }
+
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "wal_autocheckpoint": 0,
+        "secure_delete": 1,
+    }
+
+
+async def test_readers_cannot_write(journal):
+    """Mutant: a second connection that can checkpoint, which loses the log in old SQLites."""
+    with pytest.raises(Unavailable, match="SQLITE_READONLY"):
+        await journal._reader.ask(lambda conn: conn.execute("delete from events"))
+
+
+async def test_a_reader_finds_its_file_by_a_relative_path_and_an_odd_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("odd ?#%41.db"))
+    journal = await store.start()
+
+    assert await journal.stats() == stats()
+    await store.end()
+
+
+async def test_nobody_is_left_with_the_file_open_after_the_end(journal, path):
+    await record(journal, planned())
+    await journal.close()
+
+    assert [name for name in open_files() if name.startswith(str(path))] == []
+    assert [one.name for one in path.parent.iterdir()] == ["smshook.db"]
+
+
+def open_files():
+    names = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the one that listed them
+            names.append(str(fd.readlink()))
+    return names
+
+
+async def test_another_secret_is_refused_and_nothing_is_written(store, path):
+    journal = await store.start(seal="one")
+    await record(journal, planned(owed=[owed(taken=True)]))
+    await journal.close()
+    before = path.read_bytes()
+
+    with pytest.raises(WrongJournal, match=r"server\.secret is another"):
+        await store.start(seal="two")
+
+    assert path.read_bytes() == before
+    await store.start(seal="one")
+
+
+async def test_another_secret_does_not_migrate_an_old_journal(store, path, monkeypatch):
+    """Mutant: the seal is looked at after the migration."""
+    await (await store.start(seal="one")).close()
+    with_a_step_more(monkeypatch, "create table more (a)")
+
+    with pytest.raises(WrongJournal):
+        await store.start(seal="two")
+
+    assert "more" not in {name for _, name, _, _ in schema(path)}
+
+
+async def test_a_journal_of_a_newer_version_is_refused_with_what_would_do(store, path):
+    await (await store.start()).close()
+    with shell(path) as conn:
+        conn.execute(
+            "insert into _sqlite_migrations (migration_set, name, applied_at)"
+            " values ('journal', 'm999_of_tomorrow', '2027')"
+        )
+
+    for use in (lambda: migrate(path), lambda: asyncio.run(store.start())):
+        with pytest.raises(WrongJournal, match="step m999_of_tomorrow, of a newer smshook"):
+            await asyncio.to_thread(use)
+
+
+@pytest.mark.parametrize("made", [b"no database, but a letter to somebody\n" * 30, None])
+async def test_a_file_that_is_no_journal_is_refused_in_words(path, store, made):
+    if made is None:
+        path.mkdir()
+        expected = pytest.raises(Unavailable, match="cannot be opened: Is a directory")
+    else:
+        path.write_bytes(made)
+        expected = pytest.raises(WrongJournal, match="is no SQLite database")
+
+    with expected:
+        await store.start()
+
+    assert made is None or path.read_bytes() == made
+
+
+async def test_a_journal_that_somebody_holds_is_refused_in_words(path, store):
+    await (await store.start()).close()
+
+    with shell(path) as conn:
+        conn.execute("begin exclusive")
+        with pytest.raises(Unavailable, match="SQLITE_BUSY"):
+            await store.start()
+
+    assert await (await store.start()).stats() == stats()
+
+
+# The schema
+
+
+def with_a_step_more(monkeypatch, sql, name="m900_more"):
+    scripts = [*sqlite_open._scripts(), (name, sql)]
+    monkeypatch.setattr(sqlite_open, "_scripts", lambda: scripts)
+
+
+def test_migrating_from_the_beginning_equals_creating_afresh(tmp_path, monkeypatch):
+    scripts = sqlite_open._scripts()
+    afresh, step_by_step = tmp_path / "a.db", tmp_path / "b.db"
+
+    migrate(afresh)
+    taken = []
+    for known in range(1, len(scripts) + 1):
+        monkeypatch.setattr(sqlite_open, "_scripts", lambda known=known: scripts[:known])
+        taken += migrate(step_by_step)
+
+    assert taken == [name for name, _ in scripts]
+    assert schema(afresh) == schema(step_by_step)
+    assert migrate(afresh) == []
+
+
+def test_a_step_that_fails_leaves_nothing(path, monkeypatch):
+    """Mutant: sqlite3's executescript, which commits before it begins."""
+    migrate(path)
+    before = schema(path)
+    with_a_step_more(monkeypatch, "create table half (a); insert into nowhere values (1);")
+
+    with pytest.raises(Unavailable):
+        migrate(path)
+
+    assert schema(path) == before
+
+
+KILLED_IN_THE_MIDDLE = """
+import os, pathlib, signal, sys
+from journal import sqlite_open
+from sqlite_utils import Database
+
+scripts = [*sqlite_open._scripts(), ("m900_more", "create table half (a); create table never (a);")]
+sqlite_open._scripts = lambda: scripts
+run = Database.executescript
+def half(db, sql):
+    if "half" not in sql:
+        return run(db, sql)
+    run(db, "create table half (a);")
+    os.kill(os.getpid(), signal.SIGKILL)
+Database.executescript = half
+sqlite_open.migrate(pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_a_migration_that_is_killed_in_the_middle_leaves_nothing(path, monkeypatch):
+    migrate(path)
+    before = schema(path)
+
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_THE_MIDDLE, path], cwd=ROOT, check=False, timeout=60
+    )
+
+    assert killed.returncode == -signal.SIGKILL
+    assert schema(path) == before
+    with_a_step_more(monkeypatch, "create table half (a); create table never (a);")
+    assert migrate(path) == ["m900_more"]
+
+
+# What fails
+
+
+async def test_a_shell_that_holds_the_write_lock_is_outlived(journal, path):
+    with shell(path) as conn:
+        conn.execute("begin immediate")
+        with pytest.raises(Unavailable, match="SQLITE_BUSY"):
+            await record(journal, planned(1))
+        assert await journal.stats() == stats()
+
+    plan = planned(1)
+    assert (await record(journal, plan)).new == (True,)
+    assert not journal.broken
+
+
+async def test_a_full_disk_is_outlived_and_nothing_acknowledged_is_lost(journal, store, path):
+    """Mutants: acknowledging on OperationalError; a rollback left out."""
+    acknowledged, refused = [], 0
+    pages = journal._conn.execute("pragma page_count").fetchone()[0]
+    journal._conn.execute(f"pragma max_page_count = {pages + 10}")
+
+    while not refused:
+        plan = planned(owed=[owed()], text="x" * 3000)
+        try:
+            await record(journal, plan)
+            acknowledged.append(plan.event.id)
+        except Unavailable as exc:
+            assert str(exc) == "SQLITE_FULL"  # noqa: PT017 - how many fit is not known
+            refused += 1
+    with pytest.raises(Unavailable):
+        await asyncio.gather(*(record(journal, planned(text="y" * 90_000)) for _ in range(9)))
+    journal._conn.execute("pragma max_page_count = 100000")
+    healed = planned()
+    await record(journal, healed)
+
+    assert len(acknowledged) > 1
+    assert await listed(journal) == [*acknowledged, healed.event.id]
+    assert recounted(path)[0] == recounted(path)[1]
+    assert await listed(await store.start()) == [*acknowledged, healed.event.id]
+
+
+async def test_it_works_again_when_something_was_written_again(journal):
+    """Mutants: a look that finds nothing, which a full disk allows, is taken for a recovery;
+    one row that cannot be stored is taken for a failure."""
+    with pytest.raises(InvalidRow):
+        await record(journal, msgspec.structs.replace(planned(), body=b"\xff"))
+    told = [journal.working]
+    pages = journal._conn.execute("pragma page_count").fetchone()[0]
+    journal._conn.execute(f"pragma max_page_count = {pages}")
+
+    with pytest.raises(Unavailable):
+        await record(journal, planned(text="x" * 90_000))
+    told.append(journal.working)
+    assert await take(journal, "log", limit=9, now=NOW) == ()
+    assert await journal.dismiss("nothing") is False
+    told.append(journal.working)
+    await journal.touch()
+    told.append(journal.working)
+
+    assert told == [True, False, False, True]
+
+
+def failure(name, kind=sqlite3.OperationalError):
+    exc = kind("a text that may quote what it must not")
+    exc.sqlite_errorname = name
+    return exc
+
+
+@pytest.mark.parametrize(
+    ("exc", "verdict"),
+    [
+        (failure("SQLITE_IOERR_FSYNC"), Broken("SQLITE_IOERR_FSYNC")),
+        (failure("SQLITE_IOERR_DIR_FSYNC"), Broken("SQLITE_IOERR_DIR_FSYNC")),
+        (failure("SQLITE_CORRUPT", sqlite3.DatabaseError), Broken("SQLITE_CORRUPT")),
+        (failure("SQLITE_CORRUPT_INDEX", sqlite3.DatabaseError), Broken("SQLITE_CORRUPT_INDEX")),
+        (failure("SQLITE_NOTADB", sqlite3.DatabaseError), Broken("SQLITE_NOTADB")),
+        (failure("SQLITE_FULL"), Unavailable("SQLITE_FULL")),
+        (failure("SQLITE_READONLY"), Unavailable("SQLITE_READONLY")),
+        (failure("SQLITE_BUSY"), Unavailable("SQLITE_BUSY")),
+        (failure("SQLITE_CANTOPEN"), Unavailable("SQLITE_CANTOPEN")),
+        (failure("SQLITE_IOERR_WRITE"), Unavailable("SQLITE_IOERR_WRITE")),
+        (MemoryError(), Unavailable("MemoryError")),
+        (TypeError("a value"), Unavailable("TypeError")),
+        (failure("SQLITE_CONSTRAINT", sqlite3.IntegrityError), InvalidRow("SQLITE_CONSTRAINT")),
+        (failure("SQLITE_TOOBIG", sqlite3.DataError), InvalidRow("SQLITE_TOOBIG")),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "a text"), InvalidRow("UnicodeEncodeError")),
+        (OverflowError("a number"), InvalidRow("OverflowError")),
+    ],
+    ids=lambda one: getattr(one, "sqlite_errorname", None) or type(one).__name__,
+)
+def test_an_error_is_judged_by_what_must_be_done_and_named_without_its_text(exc, verdict):
+    """Mutant: a failed fsync that is merely Unavailable: the commit after it "succeeds"."""
+    judgement = judged(exc)
+
+    assert (type(judgement), str(judgement)) == (type(verdict), str(verdict))
+
+
+class Failing:
+    """The connection, but for one statement."""
+
+    def __init__(self, conn, failures):
+        self._conn, self.failures = conn, failures
+        self.executed = []
+
+    @property
+    def in_transaction(self):
+        return self._conn.in_transaction
+
+    @property
+    def total_changes(self):
+        return self._conn.total_changes
+
+    def execute(self, sql, values=()):
+        self.executed.append(sql)
+        for word, exc in self.failures.items():
+            if sql.startswith(word):
+                raise exc
+        return self._conn.execute(sql, values)
+
+
+@pytest.fixture
+def failing(path):
+    migrate(path)
+    conn = sqlite_open._connect(path)
+    yield Failing(conn, {})
+    conn.close()
+
+
+def test_after_a_failed_fsync_nothing_more_is_executed(failing):
+    """Not even a rollback: what is on disk is not known."""
+    writer = BatchWriter(failing, 1)
+    failing.failures["commit"] = failure("SQLITE_IOERR_FSYNC")
+
+    with pytest.raises(Broken, match="SQLITE_IOERR_FSYNC"):
+        writer.write([Record(arrival(), (planned(),), None)])
+
+    assert failing.executed[-1] == "commit"
+
+
+def test_a_rollback_that_fails_ends_the_process(failing):
+    """Mutant: an open transaction into which the next batch is written, and acknowledged."""
+    writer = BatchWriter(failing, 1)
+    failing.failures |= {"commit": failure("SQLITE_FULL"), "rollback": failure("SQLITE_IOERR")}
+
+    with pytest.raises(Broken, match="SQLITE_IOERR"):
+        writer.write([Record(arrival(), (planned(),), None)])
+
+
+@pytest.mark.parametrize("exc", [failure("SQLITE_FULL"), MemoryError(), TypeError()], ids=repr)
+def test_whatever_fails_no_transaction_stays_open(failing, exc):
+    """Mutant: catching only sqlite3's errors, when SQLITE_NOMEM is a MemoryError."""
+    writer = BatchWriter(failing, 1)
+    failing.failures["insert into events"] = exc
+
+    with pytest.raises(Unavailable):
+        writer.write([Record(arrival(), (planned(),), None)])
+    assert not failing.in_transaction
+    failing.failures.clear()
+    writer.write([Record(arrival(), (planned(),), None)])
+
+    assert failing._conn.execute("select seq from events").fetchall() == [(1,)]
+
+
+def test_a_look_that_finds_nothing_due_writes_nothing(failing):
+    """Mutant: adding 0 to a counter costs an fsync."""
+    BatchWriter(failing, 1).write([Take("log", True, 10, NOW)])
+
+    assert [sql for sql in failing.executed if "counters" in sql] == []
+
+
+def test_a_delivery_is_settled_once_in_a_batch_and_fails_no_neighbour(failing):
+    """Mutant: what was delivered stays in the list of what is to be told so."""
+    writer = BatchWriter(failing, 1)
+    [recorded] = writer.write([Record(arrival(), (planned(owed=[owed(taken=True)]),), None)])
+    settle = Settle(recorded.deliveries[0], attempt(), State.DELIVERED, None)
+
+    assert writer.write([settle, settle]) == [True, False]
+
+
+async def test_a_failed_fsync_answers_all_and_writes_no_more(path):
+    told = []
+    journal = await SQLiteJournal.open(
+        path, seal="seal", now=NOW, version="0.1.0", broken=lambda: told.append("broken")
+    )
+    failing = Failing(journal._conn, {"commit": failure("SQLITE_IOERR_FSYNC")})
+    journal._commits._write.__self__._conn = failing
+
+    answers = await asyncio.gather(
+        *(record(journal, planned()) for _ in range(3)), return_exceptions=True
+    )
+    later = await asyncio.gather(record(journal, planned()), return_exceptions=True)
+
+    assert [type(answer) for answer in answers + later] == [Broken] * 4
+    assert (told, journal.broken, failing.executed.count("commit")) == (["broken"], True, 1)
+    await journal.close()
+    # The process would end here, by os._exit; this one has other tests to run.
+    journal._conn.close()
+
+
+# The log
+
+
+def log_size(path):
+    return path.with_name("smshook.db-wal").stat().st_size
+
+
+@pytest.fixture
+def short_log(monkeypatch):
+    """A log that is written back at 40 pages, cut off at 80, and guarded at 400."""
+    frame = sqlite_write._FRAME
+    monkeypatch.setattr(sqlite_write, "CHECKPOINT_AT", 40 * frame)
+    monkeypatch.setattr(sqlite_write, "CHECKPOINT_STEP", 10 * frame)
+    monkeypatch.setattr(sqlite_write, "TRUNCATE_AT", 80 * frame)
+    monkeypatch.setattr(sqlite, "GATE_AT", 400 * frame)
+    monkeypatch.setattr(sqlite, "GATE_STEP", 40 * frame)
+    monkeypatch.setattr(sqlite, "GATE_WITHIN", 0.05)
+    return 400 * frame
+
+
+@pytest.mark.usefixtures("short_log")
+async def test_the_log_is_written_back_and_stays_small(store, path):
+    """Mutant: no checkpoint, and the log is the journal."""
+    journal = await store.start()
+    sizes = []
+    for _ in range(120):
+        await record(journal, planned(text="x" * 20_000))
+        sizes.append(log_size(path))
+
+    assert max(sizes) < 150 * sqlite_write._FRAME
+    assert path.stat().st_size > 120 * 20_000 // 2
+
+
+async def test_readers_that_overlap_do_not_keep_the_log_growing(store, path, short_log):
+    """Mutant: nobody waits for the readers, and one of them always reads."""
+    journal = await store.start()
+    stop = asyncio.Event()
+
+    def slow(conn):
+        conn.execute("begin")
+        conn.execute("select count(*) from events").fetchall()
+        time.sleep(0.02)
+        conn.execute("rollback")
+        return 1
+
+    async def reader(delay):
+        await asyncio.sleep(delay)
+        answers = 0
+        while not stop.is_set():
+            answers += await journal._reader.ask(slow, within=60)
+        return answers
+
+    readers = [asyncio.create_task(reader(delay)) for delay in (0, 0.005, 0.01, 0.015)]
+    sizes = []
+    for _ in range(400):
+        await record(journal, planned(text="x" * 20_000))
+        sizes.append(log_size(path))
+    stop.set()
+    answers = await asyncio.gather(*readers)
+
+    assert max(sizes) < 2 * short_log
+    assert all(answers)
+
+
+class Checkpointing(Failing):
+    """Fails at checkpoints only."""
+
+    def __init__(self, conn, name):
+        super().__init__(conn, {"pragma wal_checkpoint": failure(name)})
+
+
+@pytest.mark.parametrize("name", ["SQLITE_IOERR_FSYNC", "SQLITE_CORRUPT"])
+async def test_a_checkpoint_that_fails_for_good_ends_all(store, name):
+    """Mutant: SQLite's automatic checkpoint, which keeps it to itself."""
+    journal = await store.start()
+    journal._writer._conn = Checkpointing(journal._conn, name)
+    journal._writer._checkpoint_at = 0
+
+    await record(journal, planned())
+    with pytest.raises(Broken, match=name):
+        await record(journal, planned())
+
+    assert journal.failure == name
+    journal._conn.close()
+
+
+@pytest.mark.usefixtures("short_log")
+@pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_BUSY"])
+async def test_a_checkpoint_that_cannot_be_now_is_tried_again(store, name):
+    """Mutants: it ends the service; it is not tried again."""
+    journal = await store.start()
+    failing = journal._writer._conn = Checkpointing(journal._conn, name)
+    for _ in range(30):
+        await record(journal, planned(text="x" * 20_000))
+    failing.failures.clear()
+    grown = journal._writer.log_size
+    for _ in range(30):
+        await record(journal, planned(text="x" * 20_000))
+
+    assert not journal.broken
+    assert grown > 80 * sqlite_write._FRAME
+    assert journal._writer.log_size < grown
+
+
+async def test_closing_leaves_a_journal_alone_that_failed_at_the_end(store, path):
+    """Mutant: the connection is closed, which checkpoints once more and hides what failed."""
+    journal = await store.start()
+    await record(journal, planned())
+    journal._writer._conn = Checkpointing(journal._conn, "SQLITE_IOERR_FSYNC")
+
+    await journal.close()
+
+    assert journal.failure == "SQLITE_IOERR_FSYNC"
+    assert log_size(path) > 0
+    journal._conn.close()
+
+
+async def test_opening_a_damaged_journal_ends_the_process(store, path):
+    """Mutant: Unavailable, and the connection is closed, which writes to the damaged file."""
+    await (await store.start()).close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+
+    with pytest.raises(Broken, match="SQLITE_CORRUPT"):
+        await store.start()
+
+    sqlite_open._UNTOUCHED.pop().close()
+
+
+# What is asked
+
+
+async def test_a_question_that_takes_too_long_is_given_up(journal):
+    """Mutant: it reads on after everybody has gone, and the log cannot end."""
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
+
+    with pytest.raises(Unavailable):
+        await journal._reader.ask(lambda conn: conn.execute(endless).fetchall(), within=0.2)
+
+    # Both threads are free again.
+    both = [journal._reader.ask(queries.stats, within=60) for _ in range(2)]
+    assert await asyncio.gather(*both) == [stats(), stats()]
+
+
+async def test_a_question_to_a_disk_that_hangs_is_unavailable(journal):
+    """Mutant: callers wait as long as the disk."""
+    go_on = threading.Event()
+    hanging = [
+        asyncio.ensure_future(journal._reader.ask(lambda _conn: go_on.wait(60), within=0.1))
+        for _ in range(3)
+    ]
+
+    outcomes = await asyncio.gather(*hanging, return_exceptions=True)
+    go_on.set()
+
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+
+
+async def test_damage_that_a_reader_finds_ends_all(path):
+    told = []
+    journal = await SQLiteJournal.open(
+        path, seal="seal", now=NOW, version="0", broken=lambda: told.append("broken")
+    )
+
+    def damaged(_conn):
+        raise failure("SQLITE_CORRUPT", sqlite3.DatabaseError)
+
+    with pytest.raises(Broken, match="SQLITE_CORRUPT"):
+        await journal._reader.ask(damaged)
+
+    assert (told, journal.broken) == (["broken"], True)
+    await journal.close()
+    journal._conn.close()
+
+
+async def test_a_hundred_thousand_pending_come_whole_and_in_order(store):
+    """At a start: none is left out and none is given twice, oldest first."""
+    journal = await store.start()
+    plans = [planned(owed=[owed()]) for _ in range(100)]
+    for plan in plans:
+        await record(journal, plan)
+    await journal.close()
+    with shell(store.path) as conn:
+        conn.execute(
+            "insert into deliveries (event, sink, state, due_at, accepted_at)"
+            " with recursive n(i) as (select 101 union all select i + 1 from n where i < 100000)"
+            " select 1 + i % 100, 'log', 'pending', accepted_at, accepted_at"
+            " from n, (select accepted_at from deliveries limit 1)"
+        )
+    journal = await store.start()
+
+    taken = []
+    while batch := await journal.take("log", fresh=True, limit=1000, now=NOW + 60):
+        taken += [delivery.id for delivery in batch]
+
+    assert taken == list(range(1, 100_001))
+
+
+async def test_a_reader_whose_file_cannot_be_read_is_unavailable(journal):
+    def bad(conn):
+        conn.execute("select * from nowhere")
+
+    with pytest.raises(Unavailable, match="SQLITE_ERROR"):
+        await journal._reader.ask(bad)
+
+
+async def test_opening_that_is_given_up_leaves_no_thread(path):
+    path.mkdir()
+    before = len(sys._current_frames())
+
+    with pytest.raises(Unavailable, match=os.strerror(errno.EISDIR)):
+        await SQLiteJournal.open(path, seal="seal", now=NOW, version="0.1.0")
+
+    assert len(sys._current_frames()) == before
+
+
+# Its size
+
+
+async def test_a_page_looks_at_so_many_events_and_says_where_to_go_on(store, monkeypatch):
+    """Mutant: a filter without an index that reads the whole journal for one page."""
+    monkeypatch.setattr(paging, "WINDOW", 3)
+    journal = await store.start()
+    plans = [planned(subject="request/1") for _ in range(10)]
+    plans[8] = planned(subject="request/1", code="1")
+    for plan in plans:
+        await record(journal, plan)
+
+    pages = [await journal.events(EventFilter(code=True), after=None, limit=5, desc=False)]
+    while pages[-1].has_more:
+        after = pages[-1].next_seq
+        pages.append(await journal.events(EventFilter(code=True), after=after, limit=5, desc=False))
+    down = await journal.events(EventFilter(code=True), after=None, limit=5, desc=True)
+    indexed = await journal.events(
+        EventFilter(code=True, subject=("request/1",)), after=None, limit=5, desc=False
+    )
+
+    assert [(len(page.items), page.next_seq) for page in pages] == [(0, 3), (0, 6), (1, 9), (0, 10)]
+    assert (len(down.items), down.next_seq, down.has_more) == (1, 8, True)
+    assert (len(indexed.items), indexed.has_more) == (1, False)
+    assert await listed(journal, code=True, desc=True) == [plans[8].event.id]
+
+
+@hypothesis.given(
+    ages=hypothesis.strategies.lists(
+        hypothesis.strategies.sampled_from([0, 1, 2, 30, 59, 61, 200, 900]), min_size=1, max_size=25
+    ),
+    restarts=hypothesis.strategies.sets(hypothesis.strategies.integers(0, 24), max_size=3),
+    since=hypothesis.strategies.none() | hypothesis.strategies.integers(-900, 250),
+    until=hypothesis.strategies.none() | hypothesis.strategies.integers(-900, 250),
+    desc=hypothesis.strategies.booleans(),
+)
+@hypothesis.settings(max_examples=60, deadline=None)
+async def test_whatever_the_clock_did_a_time_is_found_whole(ages, restarts, since, until, desc):
+    """Mutants: disorder that is not noted; what is before it passed over."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paging, "WINDOW", 4)
+        store = Store(Path(folder) / "smshook.db")
+        journal, kept = await store.start(), []
+        for n, age in enumerate(ages):
+            if n in restarts:
+                await journal.close()
+                journal = await store.start()
+            plan = planned(at=NOW + 10 * n - age)
+            await record(journal, plan)
+            kept.append(plan)
+        asked = {
+            name: NOW + at for name, at in (("since", since), ("until", until)) if at is not None
+        }
+
+        found = await walked(journal, EventFilter(**asked), desc=desc)
+        await store.end()
+
+    inside = [
+        plan.event.id
+        for plan in kept
+        if asked.get("since", 0) <= plan.at < asked.get("until", math.inf)
+    ]
+    assert found == (inside[::-1] if desc else inside)
+
+
+async def walked(journal, wanted, *, desc):
+    """The ids on all pages, as who follows the cursors gets them."""
+    found, after = [], None
+    while True:
+        page = await journal.events(wanted, after=after, limit=3, desc=desc)
+        found += [json.loads(body)["id"] for _, body in page.items]
+        if not page.has_more:
+            return found
+        assert page.next_seq != after
+        after = page.next_seq
+
+
+@pytest.mark.parametrize(
+    ("times", "restart_before", "asked", "places"),
+    [
+        ((0, 100, 50, 51, 52), None, {"since": 90}, [2]),
+        ((0, 100, 50), None, {"until": 60}, [1, 3]),
+        ((150, 100, 75, 76, 77), 2, {"since": 140}, [1]),
+    ],
+    ids=["since", "until", "a start"],
+)
+async def test_a_clock_that_is_corrected_a_little_hides_nothing(
+    store, times, restart_before, asked, places
+):
+    """Mutants: no room around `since` or `until`; a start that takes the last for the newest."""
+    journal = await store.start()
+    for n, at in enumerate(times):
+        if n == restart_before:
+            await journal.close()
+            journal = await store.start()
+        await record(journal, planned(at=NOW + at))
+    wanted = EventFilter(**{name: NOW + at for name, at in asked.items()})
+
+    page = await journal.events(wanted, after=None, limit=9, desc=False)
+
+    assert [seq for seq, _ in page.items] == places
+
+
+@pytest.mark.parametrize("desc", [False, True])
+async def test_what_is_not_of_that_time_is_passed_over(store, monkeypatch, desc):
+    """Mutant: hundreds of empty pages before the first event of the last hour of a year."""
+    monkeypatch.setattr(paging, "WINDOW", 3)
+    journal = await store.start()
+    plans = [planned(at=NOW + 3600 * n) for n in range(40)]
+    for plan in plans:
+        await record(journal, plan)
+    wanted = EventFilter(since=NOW + 3600 * 20, until=NOW + 3600 * 21)
+
+    page = await journal.events(wanted, after=None, limit=5, desc=desc)
+
+    assert [seq for seq, _ in page.items] == [21]
+    assert not page.has_more
+
+
+async def test_the_order_of_what_an_older_version_wrote_is_not_trusted(path, store):
+    """Mutant: a journal from before the watch, whose clock may have been set back."""
+    journal = await store.start()
+    plans = [planned(at=NOW + at) for at in (9000, 0, 1)]
+    for plan in plans:
+        await record(journal, plan)
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        conn.execute("delete from meta where name = 'unordered_until'")
+        conn.execute("delete from _sqlite_migrations where name like 'm003%'")
+        conn.commit()
+
+    journal = await store.start()
+
+    assert await listed(journal, since=NOW + 5000) == [plans[0].event.id]
+
+
+MINE = "select id from deliveries where"
+
+
+@pytest.mark.parametrize(
+    ("question", "index"),
+    [
+        *(
+            (f"{question} sink = 'a' and state = 'pending' and {tried}{more}", index)
+            for tried, index in (("attempts = 0", "_fresh"), ("attempts > 0", "_retried"))
+            for question, more in (
+                ("select min(due_at) from deliveries where", ""),
+                (MINE, " and due_at <= 1 order by due_at, id"),
+            )
+        ),
+        (
+            f"{MINE} sink = 'a' and state = 'pending' and held = 1 order by id limit 10",
+            "_held",
+        ),
+        (f"{MINE} state = 'sending'", "_taken"),
+        (f"{MINE} event = 1", "_event"),
+        (
+            f"{MINE} sink = 'a' and state = 'pending' and attempts > 0 order by id limit 1",
+            "_failed",
+        ),
+        (
+            f"{MINE} sink = 'a' and ordering = 'x' and state in ('pending', 'sending') order by id",
+            "_ordered",
+        ),
+    ],
+)
+def test_what_the_worker_asks_is_answered_by_an_index_without_a_sort(path, question, index):
+    migrate(path)
+    with shell(path) as conn:
+        steps = [row[3] for row in conn.execute(f"explain query plan {question}")]
+
+    assert len(steps) == 1
+    assert f"USING INDEX deliveries{index}" in steps[0].replace("COVERING ", "")
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.DELIVERED])
+def test_what_is_not_delivered_is_found_through_an_index(path, state):
+    """Mutant: a list of states, for which SQLite walks all that was ever delivered."""
+    migrate(path)
+    condition, _ = deliveries._among_few((state,))
+    with shell(path) as conn:
+        steps = [
+            row[3]
+            for row in conn.execute(
+                f"explain query plan {MINE} +id between 1 and 9 and {condition} order by id limit 5"
+            )
+        ]
+
+    indexes = {State.PENDING: ("_fresh", "_retried"), State.SENDING: ("_taken",)}
+    assert [step for step in steps if "SCAN" in step and "INDEX" not in step] == []
+    for index in indexes.get(state, ("_given_up",)):
+        assert any(f"INDEX deliveries{index}" in step for step in steps)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [EventFilter(request_id=("1", "2")), EventFilter(rental_id=("1",), code=True)],
+    ids=str,
+)
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_an_event_is_found_by_its_ids_through_an_index(path, wanted, order):
+    migrate(path)
+    conditions, indexed = queries._conditions(wanted)
+    condition = "".join(f" and {sql}" for sql, _ in conditions)
+    values = [value for _, given in conditions for value in given]
+    with shell(path) as conn:
+        steps = [
+            row[3]
+            for row in conn.execute(
+                "explain query plan select seq, body from events where +seq between ? and ?"  # noqa: S608 - our words
+                f" {condition} order by seq {order} limit 5",
+                (1, 10**9, *values),
+            )
+        ]
+
+    assert indexed
+    assert {step for step in steps if "SEARCH" in step or "SCAN" in step} == {
+        "SEARCH events USING INDEX events_subject (subject=?)",
+        "SEARCH events USING INDEX events_also (also=?)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "has_it"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 0), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 0), True),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 52, 0), False),
+        ((4, 0, 0), False),
+    ],
+)
+def test_which_sqlite_can_lose_its_log(version, has_it):
+    assert has_wal_reset_race(version) is has_it
+
+
+# A process that is killed
+
+ACKNOWLEDGES = """
+import asyncio, pathlib, sys
+sys.path.insert(0, "tests")
+from contracts.journal import NOW, owed, planned, record
+from journal.sqlite.journal import SQLiteJournal
+
+async def main():
+    path = pathlib.Path(sys.argv[1])
+    journal = await SQLiteJournal.open(path, seal="seal", now=NOW, version="0")
+    async def client():
+        while True:
+            plan = planned(owed=[owed(taken=True)])
+            await record(journal, plan)
+            print(plan.event.id, flush=True)
+    await asyncio.gather(*(client() for _ in range(8)))
+
+asyncio.run(main())
+"""
+
+
+def acknowledged_until_killed(path):
+    with subprocess.Popen(
+        [sys.executable, "-c", ACKNOWLEDGES, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        acknowledged = [process.stdout.readline().strip() for _ in range(100)]
+        process.kill()
+        return acknowledged + process.stdout.read().split("\n")[:-1]
+
+
+async def test_kill_9_loses_nothing_that_was_acknowledged(store, path):
+    acknowledged = await asyncio.to_thread(acknowledged_until_killed, path)
+
+    journal = await store.start()
+
+    kept = await listed(journal)
+    assert len(kept) == len(set(kept))
+    assert set(acknowledged) <= set(kept)
+    assert await journal.stats() == stats(events=len(kept), pending=len(kept))
+    assert await journal.owed() == {"log": len(kept)}
+
+
+async def test_what_is_asked_does_not_hold_up_what_is_written(journal):
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(conn):
+        conn.execute("begin")
+        conn.execute("select count(*) from events").fetchall()
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
+        conn.execute("rollback")
+
+    asked = asyncio.ensure_future(journal._reader.ask(slow))
+    recorded = await record(journal, planned())
+    (delivery,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
+    settled = await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
+    release.set()
+    await asked
+
+    assert (recorded.new, settled) == ((True,), True)

@@ -1,0 +1,47 @@
+"""What m008 makes of deliveries of an older version."""
+
+import contextlib
+import sqlite3
+
+from journal.sqlite.schema import _scripts
+
+STEP = "m008_lanes_and_probes"
+
+
+def test_older_deliveries_can_be_recovered_and_wait_in_no_false_order(tmp_path):
+    """Mutants: what failed before the upgrade is not held; null goes on ordering."""
+    rows = [
+        # id, state, attempts, due_at, scheduled_at, ordering
+        (1, "pending", 2, 900.0, None, None),
+        (2, "pending", 2, 900.0, 900.0, None),  # the sink named that time
+        (3, "pending", 0, 900.0, None, None),
+        (4, "dead", 15, None, None, None),
+        (5, "sending", 0, None, None, "null"),
+        (6, "pending", 0, None, None, "null"),
+        (7, "pending", 0, None, None, ""),
+        (8, "pending", 0, None, None, '"+11"'),
+    ]
+    scripts = dict(_scripts())
+    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn:
+        for name in sorted(name for name in scripts if name < STEP):
+            conn.executescript(scripts[name])
+        conn.executemany(
+            "insert into deliveries (id, event, sink, state, attempts, due_at, scheduled_at,"
+            " ordering, accepted_at) values (?, 1, 'log', ?, ?, ?, ?, ?, 500.0)",
+            rows,
+        )
+
+        conn.executescript(scripts[STEP])
+
+        found = conn.execute("select id, held, due_at, ordering from deliveries").fetchall()
+
+    assert found == [
+        (1, 1, 900.0, None),
+        (2, 0, 900.0, None),
+        (3, 0, 900.0, None),
+        (4, 0, None, None),
+        (5, 0, None, None),
+        (6, 0, 500.0, None),
+        (7, 0, 500.0, None),
+        (8, 0, None, '"+11"'),
+    ]

@@ -1,0 +1,240 @@
+"""The code of a message: which fields hold one, which texts do, and how two are compared."""
+
+import json
+import re
+import sys
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from regex_steps import steps
+
+from core import canonical
+from core.canonical import canonical_code
+from receiver.fields import code as codes
+from receiver.fields import code_candidates, code_words
+from receiver.fields import text as texts
+from receiver.fields.code import find_code, read_code
+
+#: A text a line, with its code or null.
+TEXTS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "code_texts.jsonl").read_text("utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("482913", "482 913", "123-456", "G-804036", "A8D-291", "fb-48213", "7KQ4M", "XKQPLM"),
+        *("12:34", "FB 12345", "٢٠٤٩٨١", "CODE"),
+    ],
+)
+def test_a_code_field_with_a_code_is_returned_as_sent(code):
+    """Mutant: `_LETTERS` without its exception for the capitals of a prefix."""
+    assert read_code(f" {code}\n", "Text 9999") == (code, "Text 9999")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "code"),
+    [
+        ("Your code is 1234 and text", "1234"),
+        ("Code:1234", "1234"),
+        ("G-804036 is your Google verification code.", "G-804036"),
+        ("activation code", None),
+    ],
+)
+def test_a_sentence_in_a_code_field_becomes_the_text(sentence, code):
+    """Mutant: `is_sentence` always False: the sentence is given out as a code."""
+    assert read_code(sentence, None) == (code, sentence)
+    assert read_code(sentence, "") == (code, sentence)
+    assert read_code(sentence, "The text itself")[1] == "The text itself"
+
+
+@pytest.mark.parametrize("code", [None, "", " ", "null", "None", "***", "-"])
+def test_without_a_code_the_text_is_searched(code):
+    """Mutant: placeholders such as `null` are codes."""
+    assert read_code(code, "Your code is 1234") == ("1234", "Your code is 1234")
+    assert read_code(code, None) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("G-804036", "804036"),
+        ("482 913", "482913"),
+        ("fb-48213", "48213"),
+        ("A8D-291", "A8D291"),
+        ("7kq4m", "7KQ4M"),
+        ("٢٠٤٩٨١", "204981"),
+        ("---", ""),
+    ],
+)
+def test_canonical_code_has_letters_and_digits_only(code, expected):
+    """Mutants: the prefix stays; digits of other scripts stay; lower case stays."""
+    assert canonical_code(code) == expected
+
+
+# --- texts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row", TEXTS, ids=[f"{n}-{row['language']}-{row['about']}" for n, row in enumerate(TEXTS, 1)]
+)
+def test_find_code_returns_the_code_of_the_text(row):
+    """Mutants: masks left out; a label does not reject; the kind `about` left out; of a word's
+    beginning and end only the first counts; a sentence ends at `Rs.`; a label does not reach over
+    `0800 `; the number before `is 482913` is judged; the first candidate instead of the nearest;
+    the reading of `promo code` and of `expired` left out: each fails several rows."""
+    assert find_code(row["text"]) == row["code"]
+
+
+def test_the_texts_cover_languages_and_scripts():
+    """A rule that is good in English alone would be no rule."""
+    without = [row for row in TEXTS if row["code"] is None]
+    letters = (char for row in TEXTS for char in row["text"] if char.isalpha())
+    scripts = Counter(unicodedata.name(char).split()[0] for char in letters)
+
+    assert len({row["language"] for row in TEXTS}) >= 15
+    assert len({name for name, count in scripts.items() if count >= 10}) >= 10
+    assert len(TEXTS) >= 120
+    assert len(without) >= 60
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Code 1234, code 5678", None),
+        ("1234 or 5678", None),
+        ("Code 1234. Again: code 1234", "1234"),
+        ("Your code is cafe\u0301 4829", "4829"),
+        ("Your code is ABC-12345", "ABC-12345"),
+        ("Your code is EXPIRED", None),
+        ("Code: 12 34 56", None),
+        ("a1234b", None),
+        ("", None),
+        ("no digits", None),
+        ("\n".join(f"code {n}" for n in range(1000, 1100)), None),
+    ],
+)
+def test_find_code_returns_none_in_doubt(text, expected):
+    """Mutants: of two equally near the first; `a1234b` is split; a list of numbers is judged."""
+    assert find_code(text) == expected
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from([*"19 -.:,$*#()\n", "code", "is", "G-", "OTP"])).map("".join)
+)
+@example("\u0130code 1234")
+def test_a_found_code_is_a_part_of_the_text(text):
+    code = find_code(text)
+
+    visible = text.translate(dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff")))
+    assert code is None or code in unicodedata.normalize("NFC", visible)
+
+
+@given(st.integers(1000, 99999999).map(str).filter(lambda code: code[:2] not in ("19", "20")))
+def test_a_code_beside_its_word_is_found(code):
+    assert find_code(f"Acme code: {code}") == code
+    assert find_code(f"{code} is your Acme code. Order 77120034 of $12.50.") == code
+
+
+# --- spellings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "expected"),
+    [
+        ("Your WhatsApp code is 482-913", "482913", True),
+        ("G-804036 is your Google code", "804036", True),
+        ("Your code is 804036", "G-804036", True),
+        ("رمزك ٤٨٢٩١٣", "482913", True),
+        ("验证码805281,", "805281", True),
+        ("Use a8d 291", "A8D-291", True),
+        ("Code 48 29 13", "482913", True),
+        ("Code 482913", "4829", False),
+        ("Code 482, 913", "482913", False),
+        ("Valid for 10 min", "10", False),
+        ("", "482913", False),
+        ("482913", "", False),
+    ],
+)
+def test_a_code_is_found_in_a_text_in_any_spelling(text, code, expected):
+    """Mutants: a part of a run is enough; runs are joined by anything."""
+    assert canonical.has_code(text, code) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tom & Ann's code is 1234",
+        " Tom &amp; Ann&#39;s\r\ncode\u00a0is  1234 ",
+        "Tom &#38; Ann&apos;s<br/>code is<BR>1234",
+        "Tom &amp; Ann's code\u200b is 1234\n",
+    ],
+)
+def test_a_text_has_one_canonical_spelling(text):
+    """Mutants: entities stay; only plain blanks are joined; `<br>` stays."""
+    assert canonical.canonical_text(text) == "Tom & Ann's code is 1234"
+
+
+# --- linear time --------------------------------------------------------------------------------
+
+HOSTILE = (
+    *("a", "A-", "1", "AB-1234 ", "http://", "1 ", "1.", "1,", "1-", "a.", "a.b/", "*", "1*", "a@"),
+    *("@a", " ", "X", "A1", "\u78011", "(11)", "+1", "1 jan ", "x1", "\u2026", "\n@a #1", "11a"),
+    *("$1", "1%", "a,", "- ", ": ", "code ", "code 1234\n", "111 ", "ma ", "[", '"'),
+)
+PATTERNS = {
+    f"{module.__name__}.{name}[{n}]": pattern
+    for module in (canonical, code_candidates, code_words, codes, texts)
+    for name, value in vars(module).items()
+    for n, pattern in enumerate(value if isinstance(value, tuple) else (value,))
+    if isinstance(pattern, re.Pattern)
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_takes_twice_the_steps_for_twice_the_text(name):
+    """Mutant: a run of digits that may begin anywhere, `[0-9]+(?:[.,][0-9]+)+`: four times."""
+    pattern = PATTERNS[name]
+    for unit in HOSTILE:
+        once, twice = (
+            steps(pattern, "finditer", (unit * length)[:length] + "!") for length in (40, 80)
+        )
+
+        assert twice <= 2.5 * once + 200, unit
+
+
+def lines_run(text):
+    """How many lines of the modules that find codes run for a text."""
+    count = 0
+
+    def trace(frame, event, _argument):
+        nonlocal count
+        if "/receiver/" not in frame.f_code.co_filename:
+            return None
+        count += event == "line"
+        return trace
+
+    find_code("Your code is 1234")  # loads the words
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        find_code(text)
+        texts.links(text)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_a_text_of_twice_the_length_runs_twice_the_lines(unit):
+    """Mutant: no bound on the known words that are looked at beside each candidate."""
+    once, twice = ((unit * length)[:length] for length in (1000, 2000))
+
+    assert lines_run(twice) <= 2.5 * lines_run(once) + 500

@@ -1,0 +1,206 @@
+"""Times become RFC 3339 in UTC, with the fractions that were sent."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.callback import Key
+from receiver.fields import times
+from receiver.fields.dedupe import SentTime, keys, sent, windows
+from receiver.fields.times import epoch, time_from, written, zone
+
+NEW_YORK, MOSCOW = ZoneInfo("America/New_York"), ZoneInfo("Europe/Moscow")
+RECEIVED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected", "who"),
+    [
+        ("2020-09-14 14:42:36 EDT", NEW_YORK, "2020-09-14T18:42:36Z", "provider"),
+        ("2020-11-01 01:30:00 EDT", NEW_YORK, "2020-11-01T05:30:00Z", "provider"),
+        ("2020-11-01 01:30:00 EST", NEW_YORK, "2020-11-01T06:30:00Z", "provider"),
+        ("2020-11-01 01:30:00", NEW_YORK, "2020-11-01T05:30:00Z", "timezone"),
+        ("2020-01-14 14:42:36", NEW_YORK, "2020-01-14T19:42:36Z", "timezone"),
+        ("2023-01-01 12:00:00", MOSCOW, "2023-01-01T09:00:00Z", "timezone"),
+        ("2023-01-01T12:00:00.5", MOSCOW, "2023-01-01T09:00:00.5Z", "timezone"),
+        ("2026-02-16T12:36:59+03:00", NEW_YORK, "2026-02-16T09:36:59Z", "provider"),
+        ("2026-02-16T12:36:59-0330", NEW_YORK, "2026-02-16T16:06:59Z", "provider"),
+        ("2026-09-08T10:15:30.000000Z", MOSCOW, "2026-09-08T10:15:30.000000Z", "provider"),
+        ("2026-09-08t10:15:30z", MOSCOW, "2026-09-08T10:15:30Z", "provider"),
+        ("2026-09-08 10:15:30 UTC", MOSCOW, "2026-09-08T10:15:30Z", "provider"),
+        ("2100-12-31 23:59:59", NEW_YORK, "2101-01-01T04:59:59Z", "timezone"),
+    ],
+)
+def test_a_written_time_is_told_in_utc(text, zone, expected, who):
+    """Mutants: fractions padded to six digits or dropped; autumn's doubled hour told as one."""
+    stated = written(text)
+
+    assert (stated.rfc3339(zone), time_from(stated)) == (expected, who)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2020-09-14",
+        "2020-09-14 14:42",
+        "0000-00-00 00:00:00",
+        "2023-02-30 12:00:00",
+        "2023-01-01 24:00:00",
+        "2023-01-01 12:00:00 XYZ",
+        "2023-01-01 12:00:00+99:00",
+        "2023-01-01 12:00:00+03:60",
+        "2023-01-01 12:00:00.",
+        " 2023-01-01 12:00:00",
+        "2023-01-01 12:00:00\n",
+        "9999-12-31 23:59:59",
+        "\u0662023-01-01 12:00:00",
+    ],
+)
+def test_what_is_no_time_is_none(text):
+    assert written(text) is None
+
+
+def test_an_epoch_is_seconds_in_ascii_digits():
+    stated = epoch("1600108956")
+
+    assert (stated.rfc3339(MOSCOW), time_from(stated)) == ("2020-09-14T18:42:36Z", "provider")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1e9", "1600108956.", " 1600108956", "٤", "9" * 20, "9" * 5000]
+)
+def test_what_is_no_epoch_is_none(text):
+    """Mutants: `int` takes any script's digits, blanks and underscores; 20 of them overflow."""
+    assert epoch(text) is None
+
+
+@given(st.text() | st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}.*\Z"))
+def test_any_text_is_a_time_or_none(text):
+    for stated in (epoch(text), written(text)):
+        if stated is not None:
+            assert stated.rfc3339(NEW_YORK).endswith("Z")
+
+
+@given(
+    st.datetimes(datetime(2001, 1, 1), datetime(2900, 1, 1)),  # noqa: DTZ001 - clocks without a zone
+    st.sampled_from(["UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati"]),
+)
+def test_a_written_time_is_the_instant_that_was_meant(clock, name):
+    clock = clock.replace(microsecond=0)
+    meant = clock.replace(tzinfo=ZoneInfo(name))
+
+    naive, offset = written(clock.isoformat(" ")), written(meant.isoformat())
+
+    assert naive.instant(ZoneInfo(name)) == meant.astimezone(UTC)
+    assert offset.instant(MOSCOW) == meant.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "sense"),
+    [
+        ("1999-12-31T23:59:59Z", False),
+        ("2000-01-01T00:00:00Z", True),
+        ("1999-12-31T19:00:00-05:00", True),
+        ("2026-11-23T12:00:00Z", True),
+        ("2026-11-23T12:00:01Z", False),
+        ("2026-11-23 15:00:00", True),
+        ("2026-11-23 15:00:01", False),
+    ],
+)
+def test_a_time_makes_sense_from_2000_to_two_days_ahead(text, sense):
+    assert written(text).makes_sense(MOSCOW, RECEIVED) is sense
+
+
+@pytest.mark.parametrize(
+    "name", ["Mars/Olympus", "", "America", "../../etc/passwd", "/etc", "UTC\0"]
+)
+def test_a_zone_that_is_none_is_refused_with_what_would_do(name):
+    with pytest.raises(ValueError, match="is no time zone; write Europe/Moscow"):
+        zone(name)
+
+
+# -- in keys --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2000-01-01T00:00:01Z", SentTime(second=1, text="946684801")),
+        ("2026-02-16T12:36:59+03:00", SentTime(second=824549819, text="1771234619")),
+        ("2026-02-16T09:36:59.000Z", SentTime(second=824549819, text="1771234619")),
+        ("2023-01-01 12:00:00", SentTime(second=725889600, text="2023-01-01 12:00:00")),
+        ("2023-01-01T12:00:00", SentTime(second=725889600, text="2023-01-01 12:00:00")),
+        ("2136-02-07T06:28:15Z", SentTime(second=2**32 - 1, text="5241652095")),
+        ("2136-02-07T06:28:16Z", SentTime(second=None, text="2136-02-07T06:28:16Z")),
+        ("1999-12-31 12:00:00", SentTime(second=None, text="1999-12-31 12:00:00")),
+        ("yesterday", SentTime(second=None, text="yesterday")),
+        ("", SentTime(second=None, text="")),
+    ],
+)
+def test_in_a_key_a_time_stands_as_sent(text, expected):
+    """Mutant: a naive time goes through a zone; correcting `timezone` makes a retry an event."""
+    assert sent(written(text), text) == expected
+
+
+def test_what_has_a_time_has_one_key():
+    made = keys("act", "1", second=5, otherwise=("subject",), received=RECEIVED)
+
+    assert made == (Key(second=5, parts=("act", "1")),)
+
+
+def test_the_first_second_is_a_time_too():
+    """Mutant: 0 is taken for none."""
+    made = keys("act", "1", second=0, otherwise=("subject",), received=RECEIVED)
+
+    assert made == (Key(second=0, parts=("act", "1")),)
+
+
+def test_what_has_no_time_has_two_windows():
+    made = keys("act", "1", second=None, otherwise=("subject",), received=RECEIVED)
+
+    assert made == (
+        Key(parts=("act", "1", "subject", "w0:249342")),
+        Key(parts=("act", "1", "subject", "w1:249342")),
+    )
+
+
+@given(
+    st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)),  # noqa: DTZ001 - made aware below
+    st.floats(0, 3600),
+)
+def test_retries_within_an_hour_share_a_window(at, later):
+    """Mutant: one window splits the retries of those that arrive shortly before its end."""
+    first = at.replace(tzinfo=UTC)
+
+    shared = set(windows(("a",), first)) & set(windows(("a",), first + timedelta(seconds=later)))
+
+    assert shared
+
+
+@given(st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)))  # noqa: DTZ001 - made aware below
+def test_the_same_words_three_hours_later_are_another_event(at):
+    first = at.replace(tzinfo=UTC)
+
+    shared = set(windows(("a",), first)) & set(windows(("a",), first + timedelta(hours=3)))
+
+    assert not shared
+
+
+def test_the_two_windows_of_one_number_are_not_the_same():
+    """Mutant: without `w0` and `w1` a late key meets the other window's number of another hour."""
+    first, second = windows(("a",), RECEIVED)
+
+    assert first != second
+
+
+def test_a_time_whose_plus_became_a_blank_has_its_offset():
+    """A form with an unescaped `+`. Mutant: the time is not read, and is that of arrival."""
+    spaced, plus = "2026-11-29T12:00:00.5 03:00", "2026-11-29T12:00:00.5+03:00"
+
+    assert times.any_written(spaced) == times.any_written(plus)
+    assert times.written(spaced) is None

@@ -1,0 +1,38 @@
+"""Every provider, against the one contract of sources."""
+
+import pytest
+from contracts.source import NOW, SourceContract
+
+from receiver.callback import Callback, Malformed
+from receiver.providers import PROVIDERS
+from receiver.providers.sms_activate.profiles import DaisySms
+from receiver.providers.smspins.callbacks import SmsPins
+
+CALLING = [provider for provider in PROVIDERS if provider.encodings]
+
+
+@pytest.fixture(params=CALLING, ids=lambda provider: provider.__struct_config__.tag)
+def source(request):
+    return request.param()
+
+
+class TestEverySource(SourceContract):
+    def knows_messages_by_id(self, source):
+        return isinstance(source, DaisySms)
+
+
+def test_one_that_calls_nobody_has_nothing_to_read_and_no_sample():
+    callback = Callback(headers=(), body=b"", peer="192.0.2.1", received=NOW)
+
+    with pytest.raises(Malformed, match="no callbacks"):
+        SmsPins().normalize({"smses": "1234"}, callback)
+    with pytest.raises(ValueError, match="no callbacks"):
+        SmsPins().sample("sms", "json", number=1, now=NOW)
+    assert SmsPins().calls_nobody
+    assert [provider().calls_nobody for provider in CALLING] == [False] * len(CALLING)
+
+
+def test_tags_are_names_of_their_own():
+    tags = [provider.__struct_config__.tag for provider in PROVIDERS]
+
+    assert len(set(tags)) == len(tags)

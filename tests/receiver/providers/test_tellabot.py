@@ -1,0 +1,483 @@
+"""TellABot's callbacks in our words: what makes no sense costs the field, not the event."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.event import NumberAssigned, Price, RentalBilled, Service, SmsReceived
+from receiver.callback import Callback, Key, Malformed, Number
+from receiver.providers.tellabot.callbacks import TellABot
+
+RECEIVED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+TIMESTAMP = str(int(RECEIVED.timestamp()) - 60)
+SMS = {
+    "event": "incoming_message",
+    "id": "10000001",
+    "timestamp": TIMESTAMP,
+    "from": "22000",
+    "to": "18503814729",
+    "service": "Google",
+    "reply": "G-804036 is your Google verification code.",
+}
+RENTAL_SMS = {**SMS, "id": "", "ltr_id": "2"}
+RENEWED = {"event": "ltr_renewal", "status": "ok", "new_ltr_id": "3", "previous_ltr_id": "2"}
+RENEWAL_FAILED = {
+    "event": "ltr_renewal",
+    "status": "error",
+    "previous_ltr_id": "2",
+    "message": "Low balance",
+}
+ASSIGNED = {"event": "premium_request", "status": "ok", "id": "10000001", "mdn": "18503814729"}
+
+SENSELESS = [True, [], {}, ["18503814729"], {"a": "1"}]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.text() | st.text(alphabet="0123456789.-eE+").map(Number),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+def happening(fields, *, source=None, received=RECEIVED):
+    callback = Callback(headers=(), body=b"", peer="192.0.2.7", received=received)
+    (only,) = (source or TellABot()).normalize(fields, callback)
+    return only
+
+
+def data(fields, **how):
+    return happening(fields, **how).data
+
+
+def keys(fields, **how):
+    return happening(fields, **how).keys
+
+
+def refusal(fields):
+    with pytest.raises(Malformed) as refused:
+        happening(fields)
+    return refused.value.reason
+
+
+# -- kinds and identity ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {**SMS, "event": "balance_low"},
+        {**SMS, "event": ""},
+        {**SMS, "event": None},
+        {**SMS, "event": ["incoming_message"]},
+        {**SMS, "event": "Incoming_Message"},
+        {**RENEWED, "status": "pending"},
+        {**RENEWED, "status": None},
+        {**ASSIGNED, "status": "error"},
+        {"activationId": Number("1"), "text": "1234"},
+    ],
+)
+def test_an_event_that_is_not_known_waits_in_quarantine(fields):
+    """Mutant: a failed bid (`error`) is told as a number that was assigned."""
+    assert refusal(fields) == "unknown_event"
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        *(None, "", "0", "00", "-1", "+0", " ", "a b", "a\n", "a\0", "x" * 65, True, [], {}),
+        *(Number("0"), Number("-1"), Number("1.5"), Number("1e3"), "\u200b"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        (SMS, "id"),
+        (RENTAL_SMS, "ltr_id"),
+        (RENEWED, "new_ltr_id"),
+        (RENEWAL_FAILED, "previous_ltr_id"),
+        (ASSIGNED, "id"),
+    ],
+)
+def test_without_an_identity_there_is_no_event(fields, name, id_):
+    """Mutant: `0`, which a form sends for none, makes one rental of all."""
+    assert refusal({**fields, name: id_}) == "identity"
+
+
+@pytest.mark.parametrize(
+    "id_", ["10000001", "007", "a-1", "x" * 64, Number("18446744073709551615")]
+)
+def test_an_identity_is_a_positive_number_or_a_short_text(id_):
+    got = happening({**SMS, "id": id_})
+
+    assert (got.subject, got.data.request_id) == (f"request/{id_}", id_)
+    assert type(got.data.request_id) is str
+
+
+def test_a_rental_with_a_request_id_of_0_is_a_rental():
+    got = happening({**RENTAL_SMS, "id": "0", "first_ltr_id": "1"})
+
+    assert (got.subject, got.data.rental_id, got.data.first_rental_id) == ("rental/2", "2", "1")
+    assert (got.data.request_id, got.data.warnings) == (None, ("id",))
+
+
+@pytest.mark.parametrize(
+    "nothing", [{"reply": ""}, {"reply": None, "pin": ""}, {"reply": "", "pin": " "}]
+)
+def test_a_message_without_text_and_code_is_malformed(nothing):
+    assert refusal({**SMS, **nothing}) == "malformed"
+
+
+def test_an_entry_of_billing_is_no_message_and_needs_no_text():
+    """Mutant: what a rental costs is sent to whoever waits for a code."""
+    billed = happening({**RENTAL_SMS, "from": "Billing", "reply": "", "price": "15.00"})
+
+    assert isinstance(billed.data, RentalBilled)
+    assert (billed.subject, billed.data.from_) == ("rental/2", "Billing")
+    assert billed.data.price == Price(amount="15.00", currency=None)
+
+
+def test_another_sender_that_is_called_like_it_sends_messages():
+    assert type(data({**SMS, "from": "billing"})) is SmsReceived
+
+
+@pytest.mark.parametrize("event", ["premium_request", "priority_request"])
+def test_both_names_of_a_won_bid_assign_a_number(event):
+    assert type(data({**ASSIGNED, "event": event})) is NumberAssigned
+
+
+# -- fields ---------------------------------------------------------------------------------------
+
+
+def test_what_was_not_said_is_null_without_a_warning():
+    said = data({"event": "incoming_message", "id": "1", "pin": "1234", "to": "", "price": None})
+
+    assert said == SmsReceived(
+        provider="tellabot",
+        channel="callback",
+        labels={},
+        sample=False,
+        time_from="received",
+        country="US",
+        code="1234",
+        request_id="1",
+    )
+
+
+@pytest.mark.parametrize("value", SENSELESS)
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("from", "from_"),
+        ("to", "to"),
+        ("service", "service"),
+        ("price", "price"),
+        ("first_ltr_id", "first_rental_id"),
+        ("ltr_id", "rental_id"),
+    ],
+)
+def test_what_makes_no_sense_costs_the_field_not_the_event(name, attribute, value):
+    """Mutant: `str(value)` of whatever comes: a sender that is called `True`."""
+    said = data({**SMS, name: value})
+
+    assert getattr(said, attribute) is None
+    assert said.warnings == (name,)
+
+
+@pytest.mark.parametrize("to", ["<script>1</script>", "3814729", "٨", "Google", Number("1e10")])
+def test_a_receiver_that_is_no_number_is_null(to):
+    said = data({**SMS, "to": to})
+
+    assert (said.to, said.warnings) == (None, ("to",))
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [
+        ("1.20", Price(amount="1.20", currency="USD")),
+        (Number("1.20"), Price(amount="1.20", currency="USD")),
+        ("0", Price(amount="0", currency="USD")),
+        ("0.34999999999999998", Price(amount="0.34999999999999998", currency="USD")),
+    ],
+)
+def test_a_price_is_the_digits_that_were_sent(price, expected):
+    said = data({**SMS, "price": price}, source=TellABot(currency="USD"))
+
+    assert (said.price, said.warnings) == (expected, ())
+
+
+@pytest.mark.parametrize(
+    "price", ["-1", "1,20", "$1", "1e3", Number("1e3"), "NaN", "٣", ".", "1." * 9, "9" * 99, " 1"]
+)
+def test_a_price_that_is_no_plain_decimal_is_null(price):
+    said = data({**SMS, "price": price})
+
+    assert (said.price, said.warnings) == (None, ("price",))
+
+
+@pytest.mark.parametrize(
+    ("pin", "expected"),
+    [
+        ("G-804036", "G-804036"),
+        ("１２３４", "１２３４"),  # noqa: RUF001 - as sent
+        (Number("012345"), "012345"),
+        ("1" * 30, "1" * 30),
+        ("", "804036"),
+        (None, "804036"),
+        (" ", "804036"),
+    ],
+)
+def test_a_code_is_as_sent_else_found_in_the_text(pin, expected):
+    said = data({**SMS, "pin": pin, "reply": "Your code is 804036"})
+
+    assert (said.code, said.warnings) == (expected, ())
+
+
+def test_a_code_that_makes_no_sense_is_found_in_the_text_too():
+    said = data({**SMS, "pin": ["1234"]})
+
+    assert (said.code, said.warnings) == ("G-804036", ("pin",))
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ("Google", Service(id="Google", name="Google", key="google")),
+        ("Any, other", Service(id="Any, other", name="Any, other", key="any")),
+        ("Почта", Service(id="Почта", name="Почта", key=None)),
+        (" ", None),
+    ],
+)
+def test_services_come_by_name(service, expected):
+    assert data({**SMS, "service": service}).service == expected
+
+
+def test_unknown_fields_are_ignored():
+    assert happening({**SMS, "carrier": "tmo", "x": {"y": []}}) == happening(SMS)
+
+
+def test_labels_and_the_mark_of_a_sample_are_handed_on():
+    source = TellABot(labels={"team": "growth"})
+    callback = Callback(headers=(), body=b"", peer="::1", received=RECEIVED, sample=True)
+
+    (said,) = source.normalize(SMS, callback)
+
+    assert (said.data.labels, said.data.sample) == ({"team": "growth"}, True)
+
+
+# -- time -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "date_time", "time", "time_from", "warnings"),
+    [
+        ("1600108956", "", "2020-09-14T18:42:36Z", "provider", ()),
+        (Number("1600108956"), None, "2020-09-14T18:42:36Z", "provider", ()),
+        ("1600108956", "2021-01-01 00:00:00 EST", "2020-09-14T18:42:36Z", "provider", ()),
+        ("", "2020-11-01 01:30:00 EDT", "2020-11-01T05:30:00Z", "provider", ()),
+        ("", "2020-11-01 01:30:00 EST", "2020-11-01T06:30:00Z", "provider", ()),
+        ("", "2020-11-01 01:30:00", "2020-11-01T05:30:00Z", "timezone", ()),
+        ("yesterday", "2020-09-14 14:42:36", "2020-09-14T18:42:36Z", "timezone", ("timestamp",)),
+        ("yesterday", "today", None, "received", ("timestamp", "date_time")),
+        ("-1", None, None, "received", ("timestamp",)),
+        ("9" * 20, None, None, "received", ("timestamp",)),
+        ("1\u0667", None, None, "received", ("timestamp",)),
+        ("0", None, None, "received", ("timestamp",)),
+        ([], None, None, "received", ("timestamp",)),
+        (str(int(RECEIVED.timestamp()) + 86400), None, "2026-11-22T12:00:00Z", "provider", ()),
+        (str(int(RECEIVED.timestamp()) + 172801), None, None, "received", ("timestamp",)),
+        ("", "", None, "received", ()),
+        (None, None, None, "received", ()),
+    ],
+)
+def test_the_time_is_the_timestamp_else_the_date(timestamp, date_time, time, time_from, warnings):
+    """Mutants: `date_time` first; the doubled hour of autumn told without its abbreviation."""
+    said = happening({**SMS, "timestamp": timestamp, "date_time": date_time})
+
+    assert (said.time, said.data.time_from, said.data.warnings) == (time, time_from, warnings)
+
+
+@pytest.mark.parametrize(
+    ("expires", "expected", "warnings"),
+    [
+        ("2100-12-31 23:59:59", "2101-01-01T04:59:59Z", ()),
+        ("2026-07-01 10:00:00", "2026-07-01T14:00:00Z", ()),
+        ("2026-12-01 10:00:00 EST", "2026-12-01T15:00:00Z", ()),
+        ("2026-07-01 10:00:00 EDT", "2026-07-01T14:00:00Z", ()),
+        ("", None, ()),
+        ("0000-00-00 00:00:00", None, ("expires",)),
+        ("1999-07-01 10:00:00", None, ("expires",)),
+        ("soon", None, ("expires",)),
+        (True, None, ("expires",)),
+    ],
+)
+def test_a_rental_expires_in_new_york(expires, expected, warnings):
+    said = data({**RENEWED, "expires": expires})
+
+    assert (said.expires, said.warnings) == (expected, warnings)
+
+
+# -- keys -----------------------------------------------------------------------------------------
+
+
+def test_the_key_of_an_sms_is_what_its_polled_twin_says_too():
+    """Mutant: `id` in the key; polled rows have none, and each SMS is two events."""
+    expected = (
+        Key(
+            second=int(TIMESTAMP) - 946684800,
+            parts=("sms", "18503814729", "22000", TIMESTAMP, SMS["reply"]),
+        ),
+    )
+
+    assert keys(SMS) == expected
+    assert keys({**SMS, "id": "2", "service": "x", "price": "3", "pin": "4"}) == expected
+    assert keys({**SMS, "date_time": "2020-09-14 14:42:36 EDT"}) == expected
+    assert keys({**SMS, "timestamp": Number(TIMESTAMP), "to": Number(SMS["to"])}) == expected
+    assert keys({**SMS, "to": "+1 850 381-4729"}) == expected
+    assert keys(RENTAL_SMS) == expected
+    assert keys(SMS, received=RECEIVED + timedelta(days=3)) == expected
+
+
+@pytest.mark.parametrize("name", ["from", "to", "timestamp", "reply"])
+def test_another_message_has_another_key(name):
+    assert set(keys(SMS)).isdisjoint(keys({**SMS, name: "1700000000"}))
+
+
+def test_two_pins_without_a_text_are_two_messages():
+    """A late code is a lost code; with a text, a pin recognized later is no second message."""
+    silent = {**SMS, "reply": ""}
+
+    assert keys({**silent, "pin": "1234"}) != keys({**silent, "pin": "5678"})
+    assert keys({**SMS, "pin": "1234"}) == keys({**SMS, "pin": ""})
+
+
+def test_a_timestamp_too_far_ahead_makes_no_sense_but_keeps_its_key():
+    """The bound moves with our clock. Mutant: asking it for the key splits a chain of retries."""
+    ahead = {**SMS, "timestamp": str(int(RECEIVED.timestamp()) + 4 * 86400)}
+
+    assert happening(ahead).time is None
+    assert keys(ahead) == keys(ahead, received=RECEIVED + timedelta(days=3))
+
+
+def test_a_timestamp_may_have_a_fraction_and_is_the_same_second_in_a_key():
+    whole = str(int(RECEIVED.timestamp()))
+
+    said = happening({**SMS, "timestamp": f"{whole}.250"})
+
+    assert said.time == "2026-11-21T12:00:00.250Z"
+    assert said.keys == keys({**SMS, "timestamp": Number(f"{whole}.0")})
+    assert said.keys == keys({**SMS, "timestamp": whole})
+
+
+def test_where_there_is_no_timestamp_the_date_stands_in_the_key():
+    dated = {**SMS, "timestamp": "", "date_time": "2020-09-14 14:42:36"}
+
+    (naive,) = keys(dated)
+    (zoned,) = keys({**dated, "date_time": "2020-09-14 14:42:36 EDT"})
+
+    assert naive.parts[3] == "2020-09-14 14:42:36"
+    assert zoned.parts[3] == "1600108956"
+    assert zoned.second - naive.second == 4 * 3600
+
+
+@pytest.mark.parametrize("timestamp", ["", None, "yesterday", "9" * 20])
+def test_an_sms_without_a_time_is_known_by_its_request_for_an_hour(timestamp):
+    """Mutants: no window, and the same text of another day is lost; no request in the key."""
+    sms = {**SMS, "timestamp": timestamp}
+    later = RECEIVED + timedelta(minutes=50)
+
+    first = keys(sms)
+
+    assert first == (
+        Key(parts=(*windowless(timestamp), "request/10000001", "w0:249342")),
+        Key(parts=(*windowless(timestamp), "request/10000001", "w1:249342")),
+    )
+    assert set(first) & set(keys(sms, received=later))
+    assert set(first).isdisjoint(keys(sms, received=RECEIVED + timedelta(days=1)))
+    assert set(first).isdisjoint(keys({**sms, "id": "2"}))
+
+
+def windowless(timestamp):
+    return ("sms", "18503814729", "22000", timestamp or "", SMS["reply"])
+
+
+def test_a_billing_entry_is_one_event_whatever_its_subject():
+    """The first key is that of journals of 0.1. Mutant: only keys with the subject are made."""
+    billed = {**RENTAL_SMS, "from": "Billing"}
+
+    first, plain = keys(billed)
+
+    about = ("billing", SMS["to"], "Billing", TIMESTAMP, SMS["reply"])
+    assert first.parts == (*about, "rental/2")
+    assert plain.parts == about
+    assert plain in keys({**billed, "ltr_id": "3"})
+
+
+def test_a_message_in_another_spelling_has_a_key_in_common():
+    """Mutant: texts and numbers stand in keys as sent only."""
+    sent = {**SMS, "reply": "Tom & Ann's code is 1234"}
+    polled = {**sent, "reply": "Tom &amp; Ann&#39;s<br>code  is 1234\r\n", "to": "+18503814729"}
+
+    assert len(keys(sent)) == 1
+    assert set(keys(sent)) & set(keys(polled))
+    assert set(keys(sent)).isdisjoint(keys({**sent, "reply": "Tom & Ann's code is 1235"}))
+
+
+def test_a_plus_that_a_form_did_not_escape_is_part_of_the_number():
+    """Mutant: the blank is dropped, and another country's number comes out."""
+    assert data({**SMS, "to": " 442079460958"}).to == "+442079460958"
+    assert set(keys({**SMS, "to": " 442079460958"})) & set(keys({**SMS, "to": "+442079460958"}))
+
+
+def test_a_bid_is_won_once_whatever_it_is_called():
+    expected = (Key(parts=("bid", "10000001")),)
+
+    assert keys(ASSIGNED) == keys({**ASSIGNED, "event": "priority_request"}) == expected
+    assert keys({**ASSIGNED, "id": Number("10000001")}) == expected
+
+
+def test_a_rental_is_renewed_once():
+    expected = (Key(parts=("renewal", "ok", "2", "3")),)
+
+    assert keys(RENEWED) == expected
+    assert keys({**RENEWED, "previous_ltr_id": Number("2"), "price": "1"}) == expected
+
+
+def test_a_renewal_that_failed_is_news_again_tomorrow():
+    """Mutant: without windows a low balance is told once in a rental's life."""
+    assert keys(RENEWAL_FAILED) == (
+        Key(parts=("renewal", "error", "2", "Low balance", "w0:249342")),
+        Key(parts=("renewal", "error", "2", "Low balance", "w1:249342")),
+    )
+
+
+# -- whatever comes -------------------------------------------------------------------------------
+
+
+@given(
+    st.sampled_from([SMS, RENTAL_SMS, RENEWED, RENEWAL_FAILED, ASSIGNED]),
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *SMS,
+                *("ltr_id", "first_ltr_id", "date_time", "pin", "price", "status", "mdn"),
+                *("new_ltr_id", "previous_ltr_id", "message", "expires"),
+            ]
+        )
+        | st.text(),
+        VALUES,
+    ),
+)
+def test_whatever_the_fields_say_it_is_an_event_or_malformed(fields, strange):
+    """Mutant: any other exception is a 500; the provider sends the same six times and gives up."""
+    try:
+        said = happening({**fields, **strange})
+    except Malformed:
+        return
+
+    assert said.subject
+    assert said.keys
+    assert len(set(said.data.warnings)) == len(said.data.warnings)
+    assert said == happening({**fields, **strange})
+    assert msgspec.json.encode(said)

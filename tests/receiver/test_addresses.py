@@ -1,0 +1,211 @@
+import hashlib
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.secret import Secret, digest, digest_of
+from receiver.addresses import Allowed, Peers
+from receiver.tokens import Tokens
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_token_is_known_by_its_place_among_the_tokens_of_its_source():
+    tokens = Tokens((Secret("current"), Secret("before"), Secret(f"sha256:{sha256('oldest')}")))
+
+    found = [tokens.which(sent) for sent in (b"current", b"before", b"oldest", b"other", b"")]
+
+    assert found == [0, 1, 2, None, None]
+
+
+def test_a_token_may_have_any_letters_and_its_digest_may_be_written_in_capitals():
+    tokens = Tokens((Secret("žeton"), Secret(f"sha256:{sha256('k').upper()}")))
+
+    assert (tokens.which("žeton".encode()), tokens.which(b"k")) == (0, 1)
+
+
+@given(st.text(min_size=1, max_size=40, alphabet=st.characters(codec="utf-8")), st.binary())
+def test_only_the_whole_token_is_the_token(token, sent):
+    """Mutant: compare the first bytes, or up to the shorter length, and a prefix passes."""
+    whole = token.encode()
+    tokens = Tokens((Secret(f"sha256:{sha256(token)}"),))
+
+    assert tokens.which(whole) == 0
+    assert tokens.which(whole[:-1]) is None
+    assert tokens.which(whole + b"\0") is None
+    assert tokens.which(whole.swapcase()) in ({0} if whole.swapcase() == whole else {None})
+    assert (tokens.which(sent) == 0) is (sent == whole)
+
+
+def test_the_digest_itself_lets_nobody_in():
+    """Mutant: comparing texts before digests makes a leaked configuration a set of tokens."""
+    written = f"sha256:{sha256('token')}"
+    tokens = Tokens((Secret(written),))
+
+    assert tokens.which(written.encode()) is None
+    assert tokens.which(bytes.fromhex(sha256("token"))) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4])
+def test_every_token_is_compared_whichever_it_is_and_as_often_for_no_source_at_all(
+    count, monkeypatch
+):
+    """Mutant: leaving at the first match, or answering early where there is no token."""
+    compared = []
+    monkeypatch.setattr(
+        "receiver.tokens.hmac.compare_digest", lambda a, b: bool(compared.append(len(a))) or a == b
+    )
+    tokens = Tokens([Secret(f"t{n}") for n in range(count)])
+
+    found = [tokens.which(sent) for sent in (b"t0", b"t3", b"none")]
+
+    assert found == [0 if count else None, 3 if count == 4 else None, None]
+    assert compared == [32] * 12
+
+
+def test_no_tokens_let_nobody_in_whatever_is_sent():
+    assert [Tokens(()).which(sent) for sent in (b"", bytes(32), b"\0")] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("sha256:", "[1]: not a digest; after sha256: come 64 hexadecimal digits"),
+        ("sha256:" + "g" * 64, "[1]: not a digest; after sha256: come 64 hexadecimal digits"),
+        ("sha256:" + "a" * 63 + " ", "[1]: not a digest; after sha256: come 64 hexadecimal digits"),
+        ("half\ud800", "[1]: not UTF-8; a secret is ordinary text"),
+    ],
+)
+def test_what_cannot_be_a_token_is_complained_of_without_repeating_it(written, complaint):
+    with pytest.raises(ValueError) as complained:
+        Tokens((Secret("good"), Secret(written)))
+
+    assert str(complained.value) == complaint
+
+
+def test_a_key_and_a_token_have_the_same_digest():
+    assert digest_of(Secret("k")) == digest_of(Secret(f"sha256:{sha256('k')}")) == digest(b"k")
+
+
+def test_a_fingerprint_shows_which_token_without_showing_its_digest():
+    tokens = Tokens((Secret("one"), Secret("two"), Secret(f"sha256:{sha256('one')}")))
+
+    prints = [tokens.fingerprint(index) for index in range(3)]
+
+    expected = hashlib.sha256(b"fingerprint\0" + digest(b"one")).hexdigest()[:12]
+    assert prints[0] == prints[2] == expected
+    assert prints[1] != prints[0]
+    assert sha256("one")[:12] not in prints
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "peer"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        ("192.0.2.1", ["203.0.113.9"], "192.0.2.1"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", ["198.51.100.66, 203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", ["198.51.100.66", "203.0.113.9,10.0.0.2"], "203.0.113.9"),
+        ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", ["203.0.113.9:4711"], "203.0.113.9"),
+        ("10.0.0.1", ["[2001:DB8::1]:443"], "2001:db8::1"),
+        ("10.0.0.1", ["[2001:db8::1]"], "2001:db8::1"),
+        ("10.0.0.1", ["2001:db8:0:0::1"], "2001:db8::1"),
+        ("10.0.0.1", ["::ffff:203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", ["203.0.113.9, ::ffff:10.0.0.2"], "203.0.113.9"),
+        ("::ffff:10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("fd00::1", ["203.0.113.9"], "203.0.113.9"),
+        ("fd00::2", ["203.0.113.9"], "fd00::2"),
+        ("fe80::1%eth0", [], "fe80::1"),
+        ("10.0.0.1", ["203.0.113.9, unknown"], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.9, unknown, 10.0.0.2"], "10.0.0.2"),
+        ("10.0.0.1", ["203.0.113.9,"], "10.0.0.1"),
+        ("10.0.0.1", ["[2001:db8::1]x"], "10.0.0.1"),
+        ("10.0.0.1", ["010.0.0.1"], "10.0.0.1"),
+        ("10.0.0.1", ["fe80::1%\x1b[31m"], "fe80::1"),
+        ("10.0.0.1", ["9" * 10_000], "10.0.0.1"),
+        ("", ["203.0.113.9"], "unknown"),
+    ],
+)
+def test_forwarded_addresses_are_walked_from_the_right_while_the_hop_is_trusted(
+    client, forwarded, peer
+):
+    """Mutant: the first address believed (uvicorn's `*` does) is the sender's free choice."""
+    peers = Peers(["10.0.0.0/8", "fd00::1"])
+
+    assert peers.peer(client, forwarded) == peer
+
+
+def test_an_ipv4_proxy_may_be_configured_as_ipv6_has_it():
+    peers = Peers(["::ffff:10.0.0.0/104", "::ffff:192.0.2.1"])
+
+    found = [peers.peer(client, ["203.0.113.9"]) for client in ("10.9.9.9", "192.0.2.1", "::1")]
+
+    assert found == ["203.0.113.9", "203.0.113.9", "::1"]
+
+
+addresses = st.ip_addresses().map(str)
+parts = st.one_of(
+    addresses,
+    st.text(max_size=30),
+    addresses.map(lambda address: f"[{address}]:80"),
+    addresses.map(lambda address: f" {address}:1 "),
+)
+fields = st.lists(st.lists(parts, max_size=5).map(",".join), max_size=4)
+
+
+@given(st.ip_addresses(v=4), fields)
+def test_whoever_is_not_trusted_is_who_it_is_whatever_it_says(client, said):
+    """Mutant: without the check of the socket's own address, anybody is anybody."""
+    trusted = Peers(["240.0.0.0/4"] if int(client) < 0xF0000000 else ["10.0.0.0/8"])
+
+    assert trusted.peer(str(client), said) == str(client)
+    assert Peers(()).peer(str(client), said) == str(client)
+
+
+@given(st.one_of(addresses, st.text(max_size=20)), fields)
+def test_the_peer_is_always_an_address_in_its_one_spelling(client, said):
+    found = Peers(["0.0.0.0/0", "::/0"]).peer(client, said)
+
+    assert found == "unknown" or str(ipaddress.ip_address(found)) == found
+
+
+def test_an_empty_list_allows_everybody():
+    assert Allowed((), ("192.0.2.1",)).permits("203.0.113.9")
+
+
+def test_a_list_allows_its_addresses_its_networks_and_what_the_provider_documents():
+    allowed = Allowed(("documented", "10.0.0.0/8", "2001:db8::/32"), ("192.0.2.1",))
+
+    asked = ["192.0.2.1", "10.1.2.3", "::ffff:10.1.2.3", "2001:db8::5", "192.0.2.2", "unknown", ""]
+
+    assert [allowed.permits(address) for address in asked] == [True] * 4 + [False] * 3
+
+
+def test_documented_addresses_count_only_where_they_are_asked_for():
+    assert not Allowed(("10.0.0.1",), ("192.0.2.1",)).permits("192.0.2.1")
+
+
+def test_documented_is_refused_where_the_provider_documents_none():
+    """Mutant: an empty list in its place would allow everybody."""
+    with pytest.raises(ValueError) as complained:
+        Allowed(("documented",), ())
+
+    assert str(complained.value) == (
+        "this provider documents no addresses; write them, or leave it empty"
+    )
+
+
+@pytest.mark.parametrize("written", ["proxy.example.com", "10.0.0.0/33", "", "1.2.3.4:80"])
+def test_what_is_no_address_is_complained_of_with_what_would_do(written):
+    with pytest.raises(ValueError) as complained:
+        Peers([written])
+
+    assert str(complained.value) == (
+        f"{written!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+    )

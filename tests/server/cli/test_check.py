@@ -1,0 +1,166 @@
+"""What `check` says that a configuration guarantees."""
+
+import pytest
+from click.testing import CliRunner
+from config_files import SERVER, written
+
+from server.cli.main import smshook
+from server.cli.promises import forgotten
+from server.config.load import load
+from server.config.starter import init
+
+SINKS = "sinks: {log: {type: file, path: events.jsonl%s}}\n"
+pytestmark = pytest.mark.usefixtures("folder")
+ROUTES = "routes: {everything: {to: [log]}}\n"
+
+
+def check(folder, text):
+    written(folder, text)
+    return CliRunner().invoke(smshook, ["check"])
+
+
+def line(result, name):
+    """What is said of the thing of that name, and nothing to complain of."""
+    assert (result.exit_code, result.stderr) == (0, "")
+    [said] = [line for line in result.stdout.splitlines() if line.startswith(f"  {name}: ")]
+    return said.removeprefix(f"  {name}: ")
+
+
+def test_the_first_configuration_guarantees_that_nothing_is_lost(folder):
+    init(folder)
+
+    result = CliRunner().invoke(smshook, ["check"])
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "sources\n"
+        "  tellabot: tellabot; 1 token, from any address\n"
+        "  herosms: herosms; 1 token, from any address\n"
+        "routes\n"
+        "  everything: every sms, call, rental and number event goes to log;"
+        " delivered at least once, tried again for about 36 h, then dead\n"
+        "sinks\n"
+        "  log: file events.jsonl; codes masked\n"
+    )
+
+
+def test_a_configuration_of_nothing_says_what_that_means(folder):
+    result = check(folder, SERVER)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "sources: none, so no callback is taken",
+        "routes: none, so events are kept and go nowhere",
+        "sinks: none",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("retry: {schedule: [0s]}", "tried once, then dead"),
+        ("retry: {schedule: [0s, 5s, 40s]}", "tried again for about 45 s, then dead"),
+        ("retry: {attempts: 4, first_wait: 1m}", "tried again for about 7 min, then dead"),
+        ("retry: {attempts: 100000}", "tried again for 984 d or more"),
+        (
+            "expire_after: 15m",
+            "tried again until it expires, 15 min after acceptance",
+        ),
+        (
+            "expire_after: 15m, retry: {schedule: [0s, 5s, 40s]}",
+            "tried again for about 45 s, then dead; expired where 15 min pass before that",
+        ),
+    ],
+)
+def test_the_patience_of_a_sink_is_told_as_it_is(folder, options, said):
+    """Mutant: the default schedule told of every sink."""
+    result = check(folder, SERVER + SINKS % f", {options}" + ROUTES)
+
+    assert line(result, "everything").endswith(f"delivered at least once, {said}")
+
+
+@pytest.mark.parametrize(
+    ("redact", "said"),
+    [
+        ("null", "codes in clear"),
+        ("codes", "codes masked"),
+        ("people", "codes masked"),
+        ("[data]", "codes masked"),
+        ("[data.price]", "codes in clear"),
+        ("[data.code, data.urls]", "codes in clear in data.text"),
+        ("[data.text]", "codes in clear in data.code and data.urls"),
+    ],
+)
+def test_whether_codes_reach_a_sink_in_clear_is_told(folder, redact, said):
+    """Mutant: `redact` believed whatever it masks."""
+    result = check(folder, SERVER + SINKS % f", redact: {redact}" + ROUTES)
+
+    assert line(result, "log") == f"file events.jsonl; {said}"
+
+
+def test_sinks_of_one_route_that_differ_are_told_apart(folder):
+    sinks = (
+        "sinks: {a: {type: file, path: /tmp/a.jsonl}, "
+        "b: {type: file, path: b.jsonl, retry: {schedule: [0s]}}}\n"
+    )
+    routes = "routes: {google: {to: [a, b], when: {data.service.key: google}}, kept: {to: []}}\n"
+
+    result = check(folder, SERVER + sinks + routes)
+
+    warning = "warning: smshook.yaml:3: routes.kept.to: empty: its events are sent nowhere\n"
+    assert (result.exit_code, result.stderr) == (0, warning)
+    said = dict(line.strip().split(": ", 1) for line in result.stdout.splitlines() if ": " in line)
+    assert said["google"] == (
+        'each event with {"data.service.key": "google"} goes to a and b; delivered at least '
+        "once, a: tried again for about 36 h, then dead; b: tried once, then dead"
+    )
+    assert said["kept"] == "every sms, call, rental and number event is kept and sent nowhere"
+    assert said["a"] == "file /tmp/a.jsonl; codes in clear"
+
+
+def test_who_may_call_is_told_of_each_source(folder):
+    sources = (
+        "sources: {tellabot: {provider: tellabot, rate: 100/m, "
+        'tokens: ["0123456789abcdef", "fedcba9876543210"], allow_from: [192.0.2.0/24, "::1"]}}\n'
+    )
+
+    result = check(folder, SERVER + sources)
+
+    assert line(result, "tellabot") == (
+        "tellabot; 2 tokens, only from 192.0.2.0/24, ::1, at most 100/m"
+    )
+
+
+def test_what_can_be_meant_and_probably_is_not_is_warned_of(folder):
+    path = written(folder, SERVER + SINKS % "")
+    path.chmod(0o644)
+
+    result = CliRunner().invoke(smshook, ["check"])
+
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "warning: smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml",
+        "warning: smshook.yaml:2: sinks.log: no route names it: it gets no events",
+    ]
+
+
+def test_a_journal_that_cannot_be_read_is_warned_of(folder):
+    """The service is not stopped for it, and the configuration is right."""
+    (folder / "smshook.db").write_bytes(b"")
+    (folder / "smshook.db").chmod(0o600)
+
+    result = check(folder, SERVER)
+
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "warning: smshook.db: cannot read the pending deliveries: no such table: deliveries\n"
+    )
+
+
+def test_nothing_is_owed_where_there_is_no_journal(folder):
+    path = written(folder, SERVER)
+
+    warnings = list(forgotten(load(path, environ={}).config))
+
+    assert warnings == []
+    assert [path.name for path in folder.iterdir()] == ["smshook.yaml"]

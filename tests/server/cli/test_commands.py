@@ -1,0 +1,682 @@
+"""What the commands say and exit with, where no service needs to run."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import shlex
+import sqlite3
+import stat
+
+import click
+import pytest
+from click.testing import CliRunner
+from config_files import SINK_TYPES
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core.printable import plain
+from journal.lock import Lock
+from server import __version__
+from server.cli.main import smshook
+from server.cli.output import print_json, print_table
+
+TOKEN = "t0ken-of-tellabot-0123456789"
+KEY = "k3y-of-the-admin-0123456789"
+SECRET = "a secret of the tests that is long enough, 0123456789"
+CONFIG = f"""\
+sources:
+  tellabot: {{provider: tellabot, tokens: ["{TOKEN}"]}}
+  herosms: {{provider: herosms, tokens: ["{TOKEN}"]}}
+sinks:
+  log: {{type: file, path: events.jsonl, redact: codes}}
+routes:
+  everything: {{to: [log]}}
+server: {{secret: "{SECRET}"}}
+api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
+"""
+
+SO_FAR = [
+    *("init", "check", "serve", "send", "simulate", "dev"),
+    *("sources list", "sources url", "events list", "events show", "events replay", "routes test"),
+    *("deliveries list", "deliveries show", "deliveries retry"),
+    *("sinks list", "sinks test", "sinks pause", "sinks resume"),
+    *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
+    "rejections",
+    "backfill",
+    *("orders list", "orders show", "orders add", "orders cancel"),
+    "report",
+    *("config show", "config schema", "healthcheck", "migrate", "version"),
+]
+
+
+def commands(group=smshook, path=()):
+    """Each command with its name as it is typed."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+pytestmark = pytest.mark.usefixtures("folder")
+COMMANDS = dict(commands())
+
+
+@pytest.fixture
+def configured(folder):
+    return write(folder)
+
+
+def write(folder, text=CONFIG, name="smshook.yaml"):
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o600)
+    return folder
+
+
+def run(*arguments, **environment):
+    return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment)
+
+
+def told(result):
+    return result.exit_code, result.stdout, result.stderr
+
+
+# Help
+
+
+def test_the_help_lists_the_commands_of_this_step_and_no_others():
+    """Mutant: a command of a later step that is registered before it works."""
+    listed = run("--help").stdout.partition("Commands:\n")[2]
+
+    names = re.findall(r"(?m)^  (\S+(?: \S+)*)  ", listed)
+
+    assert names == SO_FAR
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_how_it_is_typed_with_an_example_that_can_be_typed(name):
+    """Mutant: an example that names an option which is not there."""
+    typed, command = name.split(), COMMANDS[name]
+
+    result = run(*typed, "--help")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"Usage: smshook {name} ")
+    [example] = re.findall(r"Example:\n +(smshook .*)", result.stdout)
+    words = shlex.split(example.partition(" > ")[0])
+    assert words[: len(typed) + 1] == ["smshook", *typed]
+    with command.make_context(name, words[len(typed) + 1 :]):
+        pass
+
+
+@pytest.mark.parametrize("later", ["keys", "backup", "audit"])
+def test_a_command_of_a_later_step_is_unknown(later):
+    result = run(later)
+
+    assert result.exit_code == 2
+    assert "No such command" in result.stderr
+
+
+# Where the configuration is
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--config", "other.yaml", "config", "show"),
+        ("config", "--config", "other.yaml", "config.show"),
+        ("config", "show", "--config", "other.yaml"),
+        ("--config", "missing.yaml", "config", "show", "--config", "other.yaml"),
+    ],
+)
+def test_the_configuration_may_be_named_before_and_after_the_command(folder, arguments):
+    """Mutant: the option of the group alone, or one that resets what the other said."""
+    write(folder, CONFIG.replace("log:", "other:").replace("[log]", "[other]"), "other.yaml")
+
+    result = run(*(word.replace("config.show", "show") for word in arguments))
+
+    assert result.exit_code == 0
+    assert "other:" in result.stdout
+
+
+def test_a_variable_names_it_too_and_the_command_line_wins(folder):
+    write(folder, CONFIG.replace("everything:", "variable:"), "variable.yaml")
+    write(folder, CONFIG.replace("everything:", "typed:"), "typed.yaml")
+    variable = {"SMSHOOK_CONFIG": "variable.yaml"}
+
+    by_variable = run("config", "show", **variable)
+    by_option = run("config", "show", "--config", "typed.yaml", **variable)
+
+    assert "variable:" in by_variable.stdout
+    assert "typed:" in by_option.stdout
+
+
+# A configuration that is wrong
+
+WRONG = CONFIG.replace("type: file", "type: fiel").replace("to: [log]", "to: [lgo]")
+COMPLAINTS = f"""\
+smshook.yaml:5: sinks.log.type: 'fiel' is not one of {SINK_TYPES}; did you mean 'file'?
+smshook.yaml:7: routes.everything.to[0]: no sink is named 'lgo'; sinks: log; did you mean 'log'?
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check",),
+        ("serve",),
+        ("migrate",),
+        ("routes", "test", "events.jsonl"),
+    ],
+    ids=" ".join,
+)
+def test_every_complaint_is_told_with_its_place_and_nothing_is_written(folder, arguments):
+    """Mutant: the first complaint alone, exit 1, or a journal that is made nevertheless."""
+    write(folder, WRONG)
+
+    result = run(*arguments)
+
+    # What does not run sinks complains of routes alone.
+    complaints = COMPLAINTS.partition("\n")[2] if arguments[0] == "routes" else COMPLAINTS
+    assert told(result) == (2, "", complaints)
+    assert [path.name for path in folder.iterdir()] == ["smshook.yaml"]
+
+
+def test_a_missing_configuration_says_what_writes_one():
+    result = run("check")
+
+    assert told(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
+
+
+def test_a_flag_is_checked_like_the_option_it_stands_for(configured):
+    result = run("serve", "--listen", "nonsense")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("command line: server.listen: write host:port")
+    assert not (configured / "smshook.db").exists()
+
+
+def test_postgresql_is_not_there_yet(folder):
+    write(folder, CONFIG + 'journal: {url: "postgresql://here/smshook"}\n')
+
+    result = run("serve")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "journal.url: not yet" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("config", "show")], ids=" ".join)
+def test_a_name_cannot_drive_the_terminal(arguments):
+    """Mutant: complaints printed as they are."""
+    result = run(*arguments, "--config", "\x1b]0;owned\x07\u202e.yaml")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith(r"\u{1b}]0;owned\u{7}\u{202e}.yaml: no such file")
+
+
+# init
+
+
+def test_init_writes_a_configuration_that_is_right_and_for_its_owner_alone(folder):
+    result = run("init", "deep/down")
+
+    path = folder / "deep/down/smshook.yaml"
+    assert told(result) == (
+        0,
+        """\
+wrote deep/down/smshook.yaml; start the service with:
+  smshook --config deep/down/smshook.yaml serve
+""",
+        "",
+    )
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert run("check", "--config", str(path)).exit_code == 0
+
+
+def test_init_leaves_a_configuration_that_is_there_alone(configured):
+    result = run("init")
+
+    assert told(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
+    assert (configured / "smshook.yaml").read_text() == CONFIG
+
+
+def test_init_where_no_folder_can_be(folder):
+    (folder / "file").touch()
+
+    results = [run("init", "file"), run("init", "file/below")]
+
+    assert [told(result) for result in results] == [
+        (1, "", "file/smshook.yaml cannot be written: File exists\n"),
+        (1, "", "file/below/smshook.yaml cannot be written: Not a directory\n"),
+    ]
+
+
+@pytest.mark.parametrize("by", ["--config", "SMSHOOK_CONFIG"])
+def test_init_writes_the_file_that_is_named(folder, by):
+    """Mutant: smshook.yaml here, whatever was asked for."""
+    name = "etc/my hooks.yaml"
+    arguments = ("--config", name) if by == "--config" else ()
+    variables = {"SMSHOOK_CONFIG": name} if by == "SMSHOOK_CONFIG" else {}
+
+    first, second = (run("init", *arguments, **variables) for _ in range(2))
+
+    assert told(first) == (
+        0,
+        f"wrote {name}; start the service with:\n  smshook --config '{name}' serve\n",
+        "",
+    )
+    assert told(second) == (1, "", f"{name} exists already; nothing was written\n")
+    assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir()] == ["etc"]
+    assert run("check", "--config", name).exit_code == 0
+
+
+def test_init_into_a_folder_and_to_a_file_at_once_is_a_wrong_command_line(folder):
+    """The command line wins over the variable, which is not on it."""
+    both = run("init", "etc", "--config", "a.yaml")
+    typed = run("init", "etc", SMSHOOK_CONFIG="a.yaml")
+
+    assert told(both) == (2, "", "DIR and --config both name a place: give only one of them\n")
+    assert typed.exit_code == 0
+    assert [path.name for path in folder.glob("**/*")] == ["etc", "smshook.yaml"]
+
+
+def test_init_does_not_write_through_a_link_that_leads_nowhere(folder):
+    (folder / "smshook.yaml").symlink_to("elsewhere")
+
+    result = run("init")
+
+    assert told(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
+
+
+# config, version
+
+
+def test_the_shown_configuration_is_masked_also_where_it_is_wrong(folder):
+    """Mutant: an invalid file printed as it is written."""
+    write(folder, WRONG)
+
+    result = run("config", "show")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [secret for secret in (TOKEN, KEY, SECRET) if secret in result.stdout] == []
+    assert COMPLAINTS.splitlines() == [
+        line.removeprefix("# ") for line in result.stdout.splitlines() if line.startswith("# ")
+    ]
+
+
+def test_there_is_nothing_to_show_where_there_is_no_file():
+    result = run("config", "show")
+
+    assert told(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
+
+
+def test_the_schema_is_json_and_knows_every_section():
+    result = run("config", "schema")
+
+    assert result.exit_code == 0
+    known = json.loads(result.stdout)
+    assert {"sources", "sinks", "routes", "server", "journal", "api"} <= set(known["properties"])
+
+
+def test_version_option_prints_the_version():
+    result = run("--version")
+
+    assert told(result) == (0, f"smshook {__version__}\n", "")
+
+
+def test_the_version_names_what_bugs_depend_on():
+    result = run("version")
+
+    assert result.stdout.splitlines() == [
+        f"smshook {__version__}",
+        f"Python {platform.python_version()}",
+        f"SQLite {sqlite3.sqlite_version}",
+    ]
+
+
+# migrate
+
+
+@pytest.mark.usefixtures("configured")
+def test_migrate_says_which_steps_it_took():
+    first, second = run("migrate"), run("migrate")
+
+    assert (first.exit_code, first.stderr) == (0, "")
+    assert re.fullmatch(r"(m\d{3}_\w+\n)+", first.stdout)
+    assert told(second) == (0, "smshook.db is up to date\n", "")
+
+
+def test_who_has_the_journal_is_named_by_its_process(configured):
+    """Mutant: a second writer beside the first."""
+    with Lock(configured / "smshook.db"):
+        result = run("migrate")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"is in use by process {os.getpid()};" in result.stderr
+
+
+def test_a_file_that_is_no_journal_is_refused_in_a_line(configured):
+    (configured / "smshook.db").write_bytes(b"no database at all, but long enough for a header" * 9)
+
+    result = run("migrate")
+
+    said = f"{configured}/smshook.db is no SQLite database; name another file\n"
+    assert told(result) == (2, "", said)
+
+
+@pytest.mark.parametrize("command", ["migrate", "serve", "check"])
+def test_a_journal_whose_folder_is_missing_is_told_with_what_would_do(folder, command):
+    write(folder, CONFIG + 'journal: {url: "sqlite:///missing/smshook.db"}\n')
+
+    result = run(command)
+
+    assert told(result) == (
+        2,
+        "",
+        (
+            f"smshook.yaml:10: journal.url: there is no folder {folder}/missing; "
+            "make it (mkdir -p), or name another\n"
+        ),
+    )
+
+
+# What is printed
+
+
+class Ascii(io.StringIO):
+    encoding = "ascii"
+
+
+@given(st.text())
+@example("\x1b]0;owned\x07\x7f\x9b\u202e\U000e0001\udc80 é → 😀\n")
+def test_json_is_as_it_is_read_and_drives_no_terminal(text):
+    """Mutants: `\\u00e9` for é; DEL, which JSON leaves as it is; `\\u{202e}`, which is no JSON."""
+    whole, narrow = io.StringIO(), Ascii()
+    for out in (whole, narrow):
+        with contextlib.redirect_stdout(out):
+            print_json({"a": [text]})
+
+    assert json.loads(whole.getvalue()) == json.loads(narrow.getvalue()) == {"a": [text]}
+    seen = whole.getvalue().replace("\n", "")
+    assert plain(seen) == seen
+    assert narrow.getvalue().isascii()
+    assert [char for char in "é→😀" if char in text and char not in seen] == []
+
+
+def test_a_long_cell_of_a_list_is_cut_and_not_one_of_a_single_thing(capsys):
+    rows = [["x" * 60, "y" * 61, ["z" * 40, "z" * 40]]]
+
+    print_table(("a", "b", "c"), rows, none="")
+    cut = capsys.readouterr().out
+    print_table(("a", "b", "c"), rows, none="", whole=True)
+    whole = capsys.readouterr().out
+
+    tokens = f"{'z' * 40}, {'z' * 40}"  # each last use is seen
+    assert cut.splitlines()[1].split("  ") == ["x" * 60, "y" * 59 + "…", tokens]
+    assert whole.splitlines()[1].split("  ") == ["x" * 60, "y" * 61, tokens]
+
+
+# Talking to a service that is not there
+
+TALKING = [
+    ("events", "list"),
+    ("events", "show", "01931c5e"),
+    ("sources", "list"),
+    ("quarantine", "list"),
+    ("quarantine", "show", "01931c5e"),
+    ("quarantine", "replay", "01931c5e"),
+    ("quarantine", "delete", "01931c5e"),
+    ("rejections",),
+    ("healthcheck",),
+    ("send", "tellabot"),
+]
+
+
+@pytest.mark.parametrize("arguments", TALKING, ids=" ".join)
+@pytest.mark.usefixtures("configured")
+def test_a_service_that_does_not_run_is_told_with_what_starts_it(arguments):
+    result = run(*arguments)
+
+    assert told(result) == (
+        1,
+        "",
+        "smshook is not running here (no process has smshook.db); start it with: smshook serve\n",
+    )
+
+
+def test_what_starts_it_names_the_configuration_that_was_meant(folder):
+    write(folder, name="other.yaml")
+
+    result = run("healthcheck", "--config", "other.yaml")
+
+    assert result.stderr.endswith("start it with: smshook --config other.yaml serve\n")
+
+
+def test_a_process_that_has_the_journal_and_does_not_listen_is_told_apart(configured):
+    with Lock(configured / "smshook.db"):
+        result = run("healthcheck")
+
+    assert told(result) == (
+        1,
+        "",
+        f"process {os.getpid()} has smshook.db but does not listen yet; try again\n",
+    )
+
+
+def test_nobody_at_the_address_is_a_failure_that_names_no_password():
+    url = "http://user:pass-0123456789@127.0.0.1:9"
+
+    result = run("events", "list", "--url", url, "--key", KEY)
+
+    assert told(result) == (1, "", "cannot connect to http://127.0.0.1:9\n")
+
+
+@pytest.mark.parametrize("text", [WRONG, "a: b: c", None], ids=["wrong", "no yaml", "none"])
+def test_the_healthcheck_does_not_depend_on_the_configuration(folder, text):
+    """Mutant: exit 2, for which a container's keeper has no meaning."""
+    if text is not None:
+        write(folder, text)
+
+    alone = run("healthcheck")
+    with Lock(folder / "smshook.db"):
+        held = run("healthcheck")
+
+    assert told(alone) == (
+        1,
+        "",
+        "smshook is not running here (no process has smshook.db); start it with: smshook serve\n",
+    )
+    assert told(held) == (
+        1,
+        "",
+        f"process {os.getpid()} has smshook.db but does not listen yet; try again\n",
+    )
+
+
+def test_with_an_address_alone_and_no_configuration_the_key_is_asked_for():
+    """Mutant: `no such file`, which says nothing of the key."""
+    result = run("events", "list", "--url", "http://127.0.0.1:9")
+
+    assert told(result) == (
+        2,
+        "",
+        (
+            "no API key: there is no smshook.yaml to take one from; "
+            "set SMSHOOK_API_KEY, or give --key\n"
+        ),
+    )
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8081", "ftp://host", "http://", "http://a:b:c"])
+def test_an_address_that_is_none_is_a_wrong_command_line(url):
+    result = run("healthcheck", "--url", url)
+
+    assert result.exit_code == 2
+    assert "write http:// or https:// and a host" in result.stderr
+
+
+# Keys
+
+
+def with_keys(folder, **keys):
+    entries = ", ".join(f"{name}: {{{key}}}" for name, key in keys.items())
+    write(folder, CONFIG.partition("api:")[0] + f"api: {{keys: {{{entries}}}}}\n")
+
+
+def test_without_a_key_in_clear_the_variable_is_named(folder):
+    """Mutant: a digest sent as if it were the key."""
+    digest = hashlib.sha256(b"key").hexdigest()
+    with_keys(folder, admin=f'key: "sha256:{digest}", scopes: [admin]')
+
+    result = run("events", "list")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "no API key in the configuration is in clear and has the scope events:read; "
+        "set SMSHOOK_API_KEY, or give --key\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scopes", "when", "arguments", "lacking"),
+    [
+        ("deliveries:write", "", ("events", "list"), "events:read"),
+        ("codes:read", "", ("quarantine", "list"), "admin"),
+        ("events:read", "", ("events", "show", "01931c5e", "--raw"), "codes:read"),
+        # Such a key sees some events only, and is not told of sources.
+        ("events:read", ", when: {type: sms.received}", ("sources", "list"), "events:read"),
+    ],
+)
+def test_a_key_is_used_for_what_its_scopes_open_alone(folder, scopes, when, arguments, lacking):
+    with_keys(folder, some=f'key: "{KEY}", scopes: ["{scopes}"]{when}')
+
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert f"has the scope {lacking};" in result.stderr
+
+
+@pytest.mark.parametrize("scope", ["events:read", "codes:read", "admin"])
+def test_a_scope_that_brings_another_opens_what_that_one_opens(folder, scope):
+    with_keys(folder, some=f'key: "{KEY}", scopes: ["{scope}"]')
+
+    result = run("events", "list")
+
+    assert (result.exit_code, "not running" in result.stderr) == (1, True)
+
+
+def test_a_key_that_no_header_may_hold_is_not_repeated():
+    """Mutant: the HTTP library's own words, which quote the header."""
+    key = "k3y-with-a-line\nbreak"
+
+    result = run("events", "list", "--url", "http://127.0.0.1:9", "--key", key)
+
+    assert told(result) == (
+        2,
+        "",
+        "the API key has a character that no HTTP header may hold\n",
+    )
+
+
+# sources url
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_url_is_whole_while_the_service_is_stopped():
+    result = run("sources", "url", "tellabot")
+
+    assert told(result) == (0, f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("server", "begins"),
+    [
+        ('public_url: "https://hooks.example.com/sms/"', "https://hooks.example.com/sms/in/"),
+        ('listen: "[::1]:9000"', "http://[::1]:9000/in/"),
+        ('listen: "0.0.0.0:9000"', "http://127.0.0.1:9000/in/"),
+        ('listen: "[::]:9000"', "http://[::1]:9000/in/"),
+    ],
+)
+def test_the_url_begins_with_where_providers_or_we_reach_it(folder, server, begins):
+    write(folder, CONFIG.replace("server: {", f"server: {{{server}, "))
+
+    result = run("sources", "url", "herosms")
+
+    assert result.stdout == f"{begins}herosms/{TOKEN}\n"
+
+
+def test_a_token_is_written_as_a_url_needs_it(folder):
+    write(folder, CONFIG.replace(f'["{TOKEN}"]', '["a/b?c#d%e é 0123456789"]', 1))
+
+    result = run("sources", "url", "tellabot")
+
+    assert result.stdout.endswith("/in/tellabot/a%2Fb%3Fc%23d%25e%20%C3%A9%200123456789\n")
+
+
+def test_the_first_token_in_clear_is_taken_and_none_is_a_failure_that_says_why(folder):
+    digest = f"sha256:{hashlib.sha256(b'one').hexdigest()}"
+    first = CONFIG.replace(f'["{TOKEN}"]', f'["{digest}", "{TOKEN}"]', 1)
+    write(folder, first.replace(f'herosms, tokens: ["{TOKEN}"]', f'herosms, tokens: ["{digest}"]'))
+
+    second, none = run("sources", "url", "tellabot"), run("sources", "url", "herosms")
+
+    assert second.stdout == f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n"
+    assert told(none) == (
+        1,
+        "",
+        "herosms has only sha256 tokens: smshook does not know its URL\n",
+    )
+
+
+def test_any_free_port_is_not_known_before_the_service_runs(folder):
+    write(folder, CONFIG.replace("server: {", 'server: {listen: "127.0.0.1:0", '))
+
+    result = run("sources", "url", "tellabot")
+
+    assert told(result) == (
+        1,
+        "",
+        "server.listen has port 0, any free one: start the service first\n",
+    )
+
+
+# send
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("tellabto",),
+            "no source is named 'tellabto'; sources: tellabot, herosms; did you mean 'tellabot'?",
+        ),
+        (("herosms", "retn"), "no kind is named 'retn'; kinds: sms, rent; did you mean 'rent'?"),
+        (
+            ("herosms", "--encoding", "multipart"),
+            "--encoding: this provider uses form, json, not multipart",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("configured")
+def test_a_sample_that_cannot_be_made_is_a_wrong_command_line(arguments, said):
+    result = run("send", *arguments)
+
+    assert told(result) == (2, "", f"{said}\n")
+
+
+def test_sending_needs_a_token_in_clear(folder):
+    digest = f"sha256:{hashlib.sha256(b'one').hexdigest()}"
+    write(folder, CONFIG.replace(f'["{TOKEN}"]', f'["{digest}"]', 1))
+
+    result = run("send", "tellabot")
+
+    assert told(result) == (
+        1,
+        "",
+        "tellabot has only sha256 tokens; sending needs one in clear\n",
+    )

@@ -1,0 +1,91 @@
+"""Completion, in a real bash: commands, options, and names of the configuration."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import live
+import pytest
+
+SCRIPT = """\
+eval "$(_SMSHOOK_COMPLETE=bash_source smshook)"
+complete_line() {
+    COMPREPLY=()
+    COMP_WORDS=("$@")
+    COMP_CWORD=$(( $# - 1 ))
+    _smshook_completion smshook
+    echo "${COMPREPLY[*]}"
+}
+"""
+#: A line as it is typed so far, and what bash offers for its last word.
+LINES = {
+    "smshook de": "deliveries dev",
+    "smshook sources url ": "smsactivate tellabot",
+    "smshook sinks pause ": "log",
+    "smshook deliveries list --state de": "dead delivered",
+    "smshook events list --type call": "call.received",
+    "smshook events list --source tellabot --source ": "smsactivate",
+    "smshook --config other.yaml sources url ": "elsewhere",
+    "smshook sources url --config missing.yaml ": "",
+    "smshook events list --ord": "--order",
+}
+
+
+@pytest.fixture
+def configured(tmp_path):
+    """With a secret that is not set: names are completed all the same."""
+    config = live.CONFIG.replace(live.TOKEN, "${NOT_SET}")
+    (tmp_path / "smshook.yaml").write_text(config)
+    (tmp_path / "other.yaml").write_text("sources: {elsewhere: {}}\n")
+    return tmp_path
+
+
+def test_bash_completes_commands_and_names(configured):
+    """Mutants: names of another configuration; those already given offered again."""
+    calls = [f"complete_line {' '.join(map(shlex.quote, line.split(' ')))}" for line in LINES]
+    bin_ = str(Path(live.command()).parent)
+    environment = {name: text for name, text in os.environ.items() if "SMSHOOK" not in name}
+
+    done = subprocess.run(
+        ["bash", "-c", SCRIPT + "\n".join(calls)],
+        cwd=configured,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment | {"PATH": f"{bin_}:{os.environ['PATH']}"},
+    )
+
+    offered = [" ".join(sorted(line.split())) for line in done.stdout.splitlines()]
+    assert dict(zip(LINES, offered, strict=True)) == LINES
+    assert done.stderr == ""
+
+
+def test_completion_imports_no_framework(configured):
+    """It runs at each press of the key. Mutant: the API imported with the commands."""
+    code = (
+        "import sys\n"
+        "from server.cli.main import smshook\n"
+        "try:\n"
+        "    smshook(prog_name='smshook')\n"
+        "finally:\n"
+        "    print('litestar' in sys.modules)\n"
+    )
+    environment = {
+        **os.environ,
+        "_SMSHOOK_COMPLETE": "bash_complete",
+        "COMP_WORDS": "smshook sources url ",
+        "COMP_CWORD": "3",
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=configured,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+    assert done.stdout.split("\n") == ["plain,tellabot", "plain,smsactivate", "False", ""]

@@ -1,0 +1,396 @@
+"""`routes test`: which routes of the configuration take an event, and why others do not."""
+
+import json
+import os
+import re
+
+import live
+import pytest
+from click.testing import CliRunner
+
+from server.cli.main import smshook
+
+READER, DECODER = "reader-key-0123456789", "decoder-key-0123456789"
+ROUTES = """\
+routes:
+  everything: {to: [log]}
+  google: {to: [log], when: {data.service.key: google, data.price.amount: {$gte: 1.5}}}
+  either: {to: [], when: {$or: [{data.country: GB}, {data.request_id: {$exists: false}}]}}
+  long-numbers: {to: [log], when: {$not: {data.from: {$regex: "^[0-9]{1,7}$"}}}}
+  renamed: {to: [log], when: {data.rental_id: "7", data.code: "1"}}
+"""
+CONFIG = (
+    live.CONFIG.replace("routes:\n  everything: {to: [log]}\n", ROUTES).partition("api:")[0]
+    + f'api: {{keys: {{reader: {{key: "{READER}", scopes: ["events:read"]}}, '
+    f'decoder: {{key: "{DECODER}", scopes: ["codes:read"]}}}}}}\n'
+)
+EVENT = {
+    "id": "01748ded-0dc3-774b-8123-456789abcdef",
+    "type": "sms.received",
+    "data": {
+        "from": "22000",
+        "country": "US",
+        "service": {"id": "Google", "name": "Google", "key": "google"},
+        "price": {"amount": "1.20", "currency": None},
+        "code": "G-804036",
+        "rental_id": None,
+        "request_id": "10000001",
+    },
+}
+EDITED = "note: smshook.yaml changed after the service started; restart it to apply this\n"
+HEADERS = ["route", "matches", "sinks", "first clause that fails", "wanted", "saw"]
+
+
+def run(*arguments, stdin=None, **environment):
+    return CliRunner().invoke(
+        smshook, ("routes", "test", *arguments), prog_name="smshook", env=environment, input=stdin
+    )
+
+
+def printed(*arguments, stderr="", **rest):
+    """What it prints where nothing is wrong."""
+    result = run(*arguments, **rest)
+    assert (result.exit_code, result.stderr) == (0, stderr)
+    return result.stdout
+
+
+def rows(text):
+    """A table's cells, its header first."""
+    return [re.split(r"  +", line.rstrip()) for line in text.splitlines()]
+
+
+@pytest.fixture
+def configured(folder):
+    return write(folder, CONFIG)
+
+
+def write(folder, config):
+    (folder / "smshook.yaml").write_text(config)
+    (folder / "smshook.yaml").chmod(0o600)
+    return folder
+
+
+def event_file(folder, event=EVENT, **layout):
+    (folder / "event.json").write_text(json.dumps(event, **layout))
+    return "event.json"
+
+
+# A file; nothing runs
+
+
+def test_each_route_is_told_with_the_clause_that_fails_and_what_it_saw(configured):
+    """Mutant: a null and a path that is not there told alike."""
+    name = event_file(configured, indent=2)
+
+    table = rows(printed(name))
+
+    assert table == [
+        HEADERS,
+        ["everything", "yes", "log", "-", "-", "-"],
+        ["google", "no", "log", "data.price.amount.$gte", "1.5", '"1.20"'],
+        [
+            *("either", "no", "-", "$or"),
+            *('[{"data.country": "GB"}, {"data.request_id": {"$exists": fa…', "none holds"),
+        ],
+        ["", "$or[0].data.country", '"GB"', '"US"'],
+        ["", "$or[1].data.request_id.$exists", "false", '"10000001"'],
+        ["long-numbers", "no", "log", "$not", '{"data.from": {"$regex": "^[0-9]{1,7}$"}}', "holds"],
+        ["", "$not.data.from.$regex", '"^[0-9]{1,7}$"', '"22000"'],
+        ["renamed", "no", "log", "data.rental_id", '"7"', "null"],
+    ]
+
+
+def test_a_path_that_is_not_there_is_told(configured):
+    name = event_file(configured, {"type": "sms.received", "data": {}})
+
+    told = {row[0]: row[-1] for row in rows(printed(name))}
+
+    assert told["google"] == told["renamed"] == "nothing there"
+
+
+def test_programs_read_it_as_json(configured):
+    """Mutant: `saw` null for what is not there, with nothing that tells them apart."""
+    config = (
+        CONFIG.partition("routes:")[0]
+        + (
+            "routes:\n"
+            "  everything: {to: [log]}\n"
+            "  never: {to: [], when: {$not: {data.country: US}}}\n"
+            '  gone: {to: [log], when: {data.telephone_id: "1"}}\n'
+        )
+        + "server:"
+        + CONFIG.partition("server:")[2]
+    )
+    write(configured, config)
+    name = event_file(configured)
+
+    [judged] = json.loads(printed(name, "--output", "json"))
+
+    inner = {"clause": "$not.data.country", "holds": True, "wanted": "US", "saw": "US"}
+    outer = {"clause": "$not", "holds": False, "wanted": {"data.country": "US"}, "saw": None}
+    gone = {"clause": "data.telephone_id", "holds": False, "wanted": "1", "saw": None}
+    assert judged == {
+        "id": EVENT["id"],
+        "type": "sms.received",
+        "routes": [
+            {"name": "everything", "matches": True, "sinks": ["log"], "fails": None},
+            {
+                "name": "never",
+                "matches": False,
+                "sinks": [],
+                "fails": {
+                    **outer,
+                    "missing": False,
+                    "below": [{**inner, "missing": False, "below": []}],
+                },
+            },
+            {
+                "name": "gone",
+                "matches": False,
+                "sinks": ["log"],
+                "fails": {**gone, "missing": True, "below": []},
+            },
+        ],
+        "matched_when_accepted": None,
+        "deliveries": [],
+    }
+
+
+def test_the_file_of_a_sink_has_an_event_a_line(configured):
+    other = {**EVENT, "id": "another", "type": "order.expired"}
+    (configured / "events.jsonl").write_text(f"{json.dumps(EVENT)}\n{json.dumps(other)}\n\n")
+
+    table = rows(printed("events.jsonl"))
+    judged = json.loads(printed("events.jsonl", "--output", "json"))
+
+    assert table[0] == ["event", *HEADERS]
+    assert [row[:3] for row in table[1:] if "everything" in row] == [
+        [EVENT["id"], "everything", "yes"],
+        ["another", "everything", "no"],
+    ]
+    assert [(each["id"], each["type"]) for each in judged] == [
+        (EVENT["id"], "sms.received"),
+        ("another", "order.expired"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        EVENT,
+        [EVENT],
+        {"event": EVENT, "deliveries": []},
+        [{"cursor": "c", "event": EVENT}],
+    ],
+    ids=["event", "list", "events show", "events list"],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.usefixtures("configured")
+def test_what_other_commands_print_is_read_from_a_pipe(written, indent):
+    judged = json.loads(printed("-", "--output", "json", stdin=json.dumps(written, indent=indent)))
+
+    assert [each["id"] for each in judged] == [EVENT["id"]]
+
+
+def test_a_text_that_would_drive_the_terminal_is_shown_and_not_obeyed(configured):
+    """Mutant: the value that a clause saw, or an event's id, printed as it is."""
+    hostile = "\x1b[2J\u202e\x9b31m\r\nforged line"
+    event = {**EVENT, "id": hostile, "data": {"from": "1", "rental_id": hostile}}
+    (configured / "events.jsonl").write_text(f"{json.dumps(event)}\n" * 2)
+
+    for output in ("table", "json"):
+        text = printed("events.jsonl", "--output", output)
+
+        assert [line for line in text.splitlines() if not line.isprintable()] == []
+        assert not any(line.startswith("forged line") for line in text.splitlines())
+
+
+def test_what_a_sink_masked_is_warned_of(configured):
+    """Mutant: silence, and a condition on the text seems to be wrong."""
+    event = {**EVENT, "data": {**EVENT["data"], "code": "***", "urls": ["***"], "text": None}}
+
+    result = run(event_file(configured, event))
+
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "warning: data.code, data.urls: masked, so that conditions on them are misjudged; "
+        "`smshook routes test ID` with a key that has codes:read sees them in clear\n"
+    )
+
+
+def test_a_configuration_without_routes_has_nothing_to_tell(configured):
+    write(configured, CONFIG.replace(ROUTES, "routes: {}\n"))
+
+    result = run(event_file(configured))
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no routes\n")
+
+
+# Complaints
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_file_that_is_not_there_is_a_wrong_command_line():
+    result = run("event.json")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "event.json: no such file; write a file of events, `-`, or an event's id\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "complaints"),
+    [
+        ("", ["events: there is no event in it"]),
+        (" \n\n", ["events: there is no event in it"]),
+        ("[]", ["events: there is no event in it"]),
+        ("type: sms\n", ["events:1: not JSON: Expecting value"]),
+        ('{\n "type": "x",\n', [
+            "events:3: not JSON: Expecting property name enclosed in double quotes",
+        ]),
+        (f"{json.dumps(EVENT)}\n\n{json.dumps(EVENT)[:40]}", [
+            "events:3: not JSON: Unterminated string starting at",
+        ]),
+        ('{"type": "x", "data": {"a": NaN}}', ["events:1: not JSON that an event could be"]),
+        ("[" * 100_000, ["events:1: not JSON that an event could be"]),
+        ("[7]", ["events:1: not an event: it needs a type and data"]),
+        ('{"type": 7, "data": {}}\n{"type": "x"}\n{"event": 1}', [
+            "events:1: not an event: it needs a type and data",
+            "events:2: not an event: it needs a type and data",
+            "events:3: not an event: it needs a type and data",
+        ]),
+    ],
+)  # fmt: skip
+def test_what_is_no_event_is_told_with_its_line(configured, written, complaints):
+    """Mutant: the first complaint alone; the line of the value for that of the fault."""
+    (configured / "events").write_text(written)
+
+    result = run("events")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == complaints
+
+
+def test_a_file_of_something_else_is_not_complained_of_line_by_line(configured):
+    (configured / "events").write_text("7\n" * 500)
+
+    result = run("events")
+
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 11
+    assert result.stderr.endswith("\nand 490 more\n")
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_folder_is_no_file():
+    result = run(".")
+
+    assert (result.exit_code, result.stderr) == (1, ".: Is a directory\n")
+
+
+def test_a_wrong_configuration_is_told_first(configured):
+    write(configured, CONFIG.replace("data.country: GB", "data.contry: GB"))
+
+    result = run("nothing")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no event has 'data.contry'; did you mean data.country?" in result.stderr
+
+
+# An id; the service runs
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
+        yield running
+
+
+@pytest.fixture
+def here(service, monkeypatch):
+    """In its folder, whose configuration is then put back."""
+    for name in os.environ:
+        if name.startswith("SMSHOOK"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(service.folder)
+    yield service
+    write(service.folder, CONFIG)
+
+
+def accepted(service, number):
+    [event_id] = service.post(live.sms(number)).json()["events"]
+    return event_id
+
+
+def test_an_event_of_the_service_is_judged_in_clear(here):
+    """Mutant: the first key that may read events, though it sees `***` for the code."""
+    write(here.folder, CONFIG.replace("data.country: GB", 'data.code: "1"'))
+    event_id = accepted(here, 1)
+
+    for typed in (event_id, event_id.upper(), event_id[-8:]):
+        [judged] = json.loads(printed(typed, "--output", "json", stderr=EDITED))
+
+        assert judged["id"] == event_id
+        assert judged["routes"][2]["fails"]["below"][0]["saw"] == "G-000001"
+        assert judged["matched_when_accepted"] == ["everything"]
+
+
+def test_new_routes_are_tried_before_a_restart_and_what_matched_before_is_told(here):
+    """Mutant: the routes that the service was started with."""
+    event_id = accepted(here, 2)
+    before = printed(event_id)
+    write(here.folder, CONFIG.replace("$gte: 1.5", "$gte: 1"))
+
+    after = printed(event_id, stderr=EDITED)
+
+    assert "accepted" not in before
+    assert ["google", "yes", "log", "-", "-", "-"] in rows(after)
+    assert after.endswith("\n\nmatched when it was accepted: everything\n")
+
+
+def test_a_route_that_is_gone_since_is_told(here):
+    event_id = accepted(here, 3)
+    write(
+        here.folder,
+        CONFIG.replace("everything:", "rentals:").replace("[log]}", "[log], when: {type: x}}", 1),
+    )
+
+    after = printed(event_id, stderr=EDITED)
+
+    assert after.endswith("\n\nmatched when it was accepted: everything\n")
+
+
+def test_a_key_that_sees_masked_codes_is_warned_of(here):
+    result = run(accepted(here, 4), "--key", READER)
+
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: data.text, data.code: masked, so that ")
+
+
+@pytest.mark.usefixtures("here")
+def test_an_event_that_is_not_there_is_a_failure():
+    result = run("01748ded-0dc3-774b-8123-456789abcdef")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "404 not_found: no such event\n"
+
+
+@pytest.mark.usefixtures("configured")
+def test_an_id_asks_a_service_that_must_run():
+    result = run("01748ded-0dc3-774b-8123-456789abcdef")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("smshook is not running here (no process has smshook.db)")
+
+
+def test_no_key_that_may_read_codes_is_a_wrong_configuration(configured):
+    write(configured, CONFIG.replace('"codes:read"', '"events:read"'))
+
+    result = run("01748ded-0dc3-774b-8123-456789abcdef")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "no API key in the configuration is in clear and has the scope codes:read; "
+        "set SMSHOOK_API_KEY, or give --key\n"
+    )

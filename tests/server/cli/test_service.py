@@ -1,0 +1,569 @@
+"""What the commands do with a service that runs: a real process, found as a user's would be."""
+
+import http.server
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+
+import live
+import pytest
+from prompt import ID, be_in, printed, run, sent
+
+from server.cli.client import ApiClient
+from server.config.clauses import known_types
+
+READER, DECODER = "reader-key-0123456789", "decoder-key-0123456789"
+KEYS = (
+    f'{{reader: {{key: "{READER}", scopes: ["events:read"]}}, '
+    f'decoder: {{key: "{DECODER}", scopes: ["codes:read"]}}, '
+    f'admin: {{key: "{live.KEY}", scopes: [admin]}}}}'
+)
+CONFIG = live.CONFIG.partition("api:")[0] + f"api: {{keys: {KEYS}}}\n"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """One for all: each test looks for what it sent itself."""
+    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def here(service, monkeypatch):
+    be_in(service.folder, monkeypatch)
+
+
+def rows(text):
+    """A table's cells, without its header."""
+    return [re.split(r"  +", line) for line in text.splitlines()[1:]]
+
+
+def seen(event_id, **environment):
+    return json.loads(printed("events", "show", event_id, "--output", "json", **environment))
+
+
+# send
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content_type"),
+    [
+        (("tellabot",), "application/x-www-form-urlencoded"),
+        (("tellabot", "--encoding", "json"), "application/json"),
+        (("tellabot", "sms", "--encoding", "multipart"), "multipart/form-data; boundary="),
+        (("smsactivate",), "application/json"),
+        (("smsactivate", "rent"), "application/json"),
+    ],
+)
+def test_a_sample_is_accepted_in_the_encoding_asked_for_and_marked(arguments, content_type):
+    """Mutant: a signature of another body, which the door does not believe."""
+    output = printed("send", *arguments)
+
+    [event_id] = re.fullmatch(rf"accepted ({ID})\n", output).groups()
+    whole = json.loads(printed("events", "show", event_id, "--raw", "--output", "json"))
+    assert whole["event"]["data"]["sample"] is True
+    assert dict(whole["raw"]["headers"])["content-type"].startswith(content_type)
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_"),
+    [
+        ("sms", "sms.received"),
+        ("rental-sms", "sms.received"),
+        ("billing", "rental.billed"),
+        ("renewal", "rental.renewed"),
+        ("renewal-failed", "rental.renewal_failed"),
+        ("assigned", "number.assigned"),
+    ],
+)
+def test_each_kind_becomes_its_event(kind, type_):
+    [event_id] = sent("tellabot", kind)
+
+    assert seen(event_id)["event"]["type"] == type_
+
+
+def test_several_samples_are_different_and_a_second_copy_is_a_duplicate():
+    """Mutant: one number for all, or a copy with another body."""
+    output = printed("send", "smsactivate", "--times", "3", "--duplicate")
+
+    answers = [line.split() for line in output.splitlines()]
+    assert [status for status, _ in answers] == ["accepted", "duplicate"] * 3
+    ids = [id_ for _, id_ in answers]
+    assert ids[0::2] == ids[1::2]
+    assert len(set(ids)) == 3
+
+
+def test_a_sample_that_the_door_turns_away_is_a_failure_with_its_reason(service, tmp_path):
+    """The service reads its configuration when it starts."""
+    changed = (service.folder / "smshook.yaml").read_text().replace(live.TOKEN, "another" * 4)
+    (tmp_path / "smshook.yaml").write_text(changed)
+    config = ("--config", str(tmp_path / "smshook.yaml"))
+
+    result = run("send", "tellabot", *config, "--url", service.url)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "404 not_found: the service does not know this source or token; "
+        "it reads its configuration at start\n"
+    )
+
+
+# events
+
+
+def test_events_are_listed_for_people_the_newest_last():
+    ids = sent("tellabot", "--times", "4")[1:]
+
+    result = run("events", "list", "--limit", "3")
+
+    table = result.stdout
+    assert result.exit_code == 0
+    assert table.splitlines()[0].split() == [
+        *("recorded", "type", "source", "service", "to", "code", "id"),
+    ]
+    assert [row[-1] for row in rows(table)] == ids
+    assert {tuple(row[1:4]) for row in rows(table)} == {("sms.received", "tellabot", "Google")}
+
+
+def test_more_than_was_listed_is_told_with_where_to_go_on():
+    """Mutant: silence, and whoever counts lines believes there are no others."""
+    first, second, third = (sent("tellabot", "rental-sms", "--duplicate")[0] for _ in range(3))
+    subjects = [word for id_ in (first, second, third) for word in ("--subject", subject_of(id_))]
+
+    newest = run("events", "list", *subjects, "--limit", "2")
+    every = run("events", "list", *subjects, "--limit", "3", "--output", "json")
+    said = re.search(r"showing the newest 2; next: .* --order desc --after (\S+)\n", newest.stderr)
+    older = run("events", "list", *subjects, "--order", "desc", "--after", said[1])
+    oldest = run("events", "list", *subjects, "--order", "asc", "--limit", "1")
+    said = re.search(r"showing 1 of more; next: .* --order asc --after (\S+)\n", oldest.stderr)
+    later = run("events", "list", *subjects, "--after", said[1])
+
+    assert [[row[-1] for row in rows(it.stdout)] for it in (newest, older, oldest, later)] == [
+        [second, third],
+        [first],
+        [first],
+        [second, third],
+    ]
+    assert every.stderr == older.stderr == later.stderr == ""
+
+
+def subject_of(event_id):
+    return seen(event_id)["event"]["subject"]
+
+
+def test_events_are_listed_for_programs_as_the_api_has_them(service):
+    """Mutant: the newest first, where a program reads the API's order."""
+    sent("tellabot", "--times", "3")
+
+    listed = json.loads(printed("events", "list", "--output", "json", "--limit", "1000"))
+    answer = service.api("/events", key=READER, params={"limit": 1000}).json()
+
+    assert listed == answer["data"]
+    assert len(listed) >= 3
+
+
+def test_pages_are_followed_up_to_the_limit(service):
+    """Mutant: the first page taken for all, or a page too many."""
+    sent("tellabot", "--times", "5")
+
+    with ApiClient(service.admin_url, READER) as client:
+        everything = list(client.pages("/v1/events", {}, limit=1000))
+        followed = list(client.pages("/v1/events", {}, limit=1000, most=2))
+        three = list(client.pages("/v1/events", {}, limit=3, most=2))
+
+    assert followed == everything
+    assert three == everything[:3]
+
+
+def test_an_order_and_a_cursor_are_the_apis_own():
+    sent("tellabot", "--times", "3")
+    oldest = json.loads(printed("events", "list", "--order", "asc", "--output", "json"))
+
+    newest = json.loads(printed("events", "list", "--order", "desc", "--output", "json"))
+    after = json.loads(
+        printed("events", "list", "--after", oldest[0]["cursor"], "--output", "json")
+    )
+
+    everything = json.loads(printed("events", "list", "--output", "json"))
+    assert newest == everything[::-1]
+    assert after == everything[1:]
+
+
+def test_filters_are_the_apis_own_and_may_repeat():
+    [first], [second] = sent("tellabot", "rental-sms"), sent("smsactivate", "rent")
+    subjects = [seen(id_)["event"]["subject"] for id_ in (first, second)]
+
+    both = printed("events", "list", "--subject", subjects[0], "--subject", subjects[1])
+    one = printed("events", "list", "--subject", subjects[0], "--source", "tellabot", "--code")
+    none = run("events", "list", "--reference", "nobody")
+
+    assert [row[-1] for row in rows(both)] == [first, second]
+    assert [row[-1] for row in rows(one)] == [first]
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no events\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        (
+            "--source",
+            "tellabto",
+            (
+                "no source is named 'tellabto'; sources: tellabot, smsactivate; "
+                "did you mean 'tellabot'?\n"
+            ),
+        ),
+        (
+            "--type",
+            "sms.recieved",
+            (
+                f"no type is named 'sms.recieved'; types: {', '.join(known_types())}; "
+                "did you mean 'sms.received'?\n"
+            ),
+        ),
+    ],
+)
+def test_filter_on_an_unknown_name_suggests_the_nearest(option, value, said):
+    """Mutant: an empty list, which looks as if nothing had come."""
+    result = run("events", "list", option, value)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", said)
+
+
+def test_a_senseless_filter_is_a_wrong_command_line():
+    result = run("events", "list", "--since", "yesterday")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("400 bad_parameter: since: ")
+
+
+def test_the_first_key_that_may_decides_what_is_seen():
+    """Mutant: the first key of the file, whatever it may."""
+    [event_id] = sent("tellabot")
+
+    masked = seen(event_id)["event"]["data"]
+    clear = json.loads(printed("events", "show", event_id, "--raw", "--output", "json"))
+    given = seen(event_id, SMSHOOK_API_KEY=DECODER)["event"]["data"]
+
+    assert (masked["code"], masked["text"]) == ("***", "***")
+    assert clear["event"]["data"] == given
+    assert re.fullmatch(r"G-\d{6}", given["code"])
+
+
+def test_an_event_is_shown_with_all_that_became_of_it():
+    [event_id, _] = sent("tellabot", "--duplicate")
+    live.eventually(lambda: seen(event_id)["deliveries"][0]["state"] == "delivered")
+
+    text = printed("events", "show", event_id, "--raw")
+
+    assert re.search(rf"(?m)^id +{event_id}$", text)
+    assert re.search(r"(?m)^data\.code +G-\d{6}$", text)
+    sections = [block.splitlines()[0] for block in text.split("\n\n")]
+    assert sections[1:5] == ["duplicates", "deliveries", "attempts", "routes"]
+    assert sections[5].startswith("callback from 127.0.0.1 at ")
+    assert sections[6].startswith("event=incoming_message&id=")
+
+
+def test_what_is_shown_of_an_event_is_what_the_api_says(service):
+    [event_id] = sent("tellabot")
+    live.eventually(lambda: seen(event_id)["deliveries"][0]["state"] == "delivered")
+
+    assert seen(event_id) == service.api(f"/events/{event_id}", key=READER).json()
+
+
+@pytest.mark.parametrize("event_id", ["nothing", "../stats", "a b/c?d#e"])
+def test_an_event_that_is_not_there_is_a_failure(event_id):
+    """Mutant: an id put into the path as it is."""
+    result = run("events", "show", event_id)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"no event has an id that ends in {event_id!r}\n"
+
+
+@pytest.mark.parametrize("command", [("events", "show"), ("quarantine", "delete")])
+@pytest.mark.parametrize("nothing", ["", ".", ".."])
+def test_what_is_no_id_is_a_wrong_command_line(command, nothing):
+    """Mutant: `.` in a path, which asks for the whole list."""
+    result = run(*command, nothing)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "write an id, or its last 6 characters or more" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "--raw")], ids=" ".join)
+def test_a_text_that_would_drive_the_terminal_is_shown_and_not_obeyed(service, arguments):
+    """Mutant: one cell printed as it is."""
+    hostile = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\r\nforged line"
+    body = live.sms(9, text=f"code 123456 {hostile}", service=f"Goo{hostile}", at=1_700_000_000)
+    [event_id] = service.post(body).json()["events"]
+    show = [*arguments[:1], event_id, *arguments[1:]] if "show" in arguments else arguments
+
+    for output in ("table", "json"):
+        text = printed("events", *show, "--output", output, SMSHOOK_API_KEY=DECODER)
+
+        assert [line for line in text.splitlines() if not line.isprintable()] == []
+        assert not any(line.startswith("forged line") for line in text.splitlines())
+
+
+# quarantine, rejections, sources
+
+
+def test_a_callback_in_quarantine_is_listed_shown_read_again_and_deleted(service):
+    body = b"event=new_kind&id=77&note=\x1b[2J\xff"
+    quarantine_id = service.post(body).json()["id"]
+
+    [listed] = json.loads(printed("quarantine", "list", "--output", "json"))
+    [row] = rows(printed("quarantine", "list"))
+    shown = printed("quarantine", "show", quarantine_id)
+    entry = json.loads(printed("quarantine", "show", quarantine_id, "--output", "json"))
+    again = run("quarantine", "replay", quarantine_id)
+    deleted = printed("quarantine", "delete", quarantine_id)
+    gone = run("quarantine", "show", quarantine_id)
+
+    assert listed["id"] == row[-1] == quarantine_id
+    assert row[1:3] == ["tellabot", "unknown_event"]
+    assert shown.splitlines()[-1] == r"event=new_kind&id=77&note=\u{1b}[2J\xff"
+    assert entry["body"] == live.encoded(body)
+    assert (again.exit_code, again.stderr) == (1, "still not understood: unknown_event\n")
+    assert deleted == f"deleted {quarantine_id}\n"
+    assert (gone.exit_code, gone.stderr) == (1, "404 not_found: no such callback in quarantine\n")
+    assert run("quarantine", "list").stderr == "nothing in quarantine\n"
+
+
+def test_rejections_are_counted_by_reason(service):
+    live.exchange(
+        service.address(), b"POST /in/x/y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    )
+
+    [row] = [row for row in rows(printed("rejections")) if row[0] == "token" and row[1] == "-"]
+    listed = json.loads(printed("rejections", "--output", "json"))
+
+    assert row[2] == "127.0.0.1"
+    assert int(row[3]) >= 1
+    assert {"reason", "source", "peer", "count", "first_at", "last_at"} == set(listed[0])
+
+
+def test_sources_are_listed_with_the_use_of_their_tokens():
+    sent("tellabot")
+    sent("smsactivate")
+
+    names = [row[:3] for row in rows(printed("sources", "list"))]
+    listed = json.loads(printed("sources", "list", "--output", "json"))
+
+    assert names == [
+        ["tellabot", "tellabot", "receiving"],
+        ["smsactivate", "sms_activate", "receiving"],
+    ]
+    assert [source["name"] for source in listed] == ["tellabot", "smsactivate"]
+    assert live.TOKEN not in json.dumps(listed)
+
+
+def test_the_url_is_that_of_the_service_that_runs(service):
+    assert printed("sources", "url", "tellabot") == f"{service.callback_url()}\n"
+
+
+# Where and by which key
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_with_an_address_and_a_key_no_configuration_is_needed(service, tmp_path, monkeypatch, by):
+    monkeypatch.chdir(tmp_path)
+    options = ("--url", service.admin_url, "--key", live.KEY) if by == "option" else ()
+    variables = {"SMSHOOK_URL": service.admin_url, "SMSHOOK_API_KEY": live.KEY}
+
+    result = run("events", "list", *options, **(variables if by == "variable" else {}))
+
+    assert result.exit_code == 0
+    assert run("healthcheck", "--url", service.url).stdout == "ready\n"
+
+
+def test_the_command_line_wins_over_variables(service):
+    wrong = {"SMSHOOK_URL": "http://127.0.0.1:9", "SMSHOOK_API_KEY": "wrong"}
+
+    result = run("events", "list", "--url", service.admin_url, "--key", live.KEY, **wrong)
+
+    assert result.exit_code == 0
+
+
+def test_a_key_that_the_service_does_not_know_is_a_failure_that_does_not_repeat_it():
+    result = run("events", "list", "--key", "wr0ng-key-é-0123456789")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "401 unauthorized: unknown key; another key: --key, or SMSHOOK_API_KEY\n"
+    )
+
+
+def test_a_proxy_of_the_environment_is_not_told_the_key(monkeypatch):
+    """Mutant: httpx's own default, which sends the key to whoever the proxy is."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    assert run("events", "list").exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["a: b: c", "sources: [nonsense]\n", None])
+def test_a_service_whose_configuration_was_broken_meanwhile_is_ready(service, text):
+    """Mutant: a valid configuration asked for; its keeper would kill it."""
+    path = service.folder / "smshook.yaml"
+    whole = path.read_text()
+    try:
+        path.unlink() if text is None else path.write_text(text)
+
+        assert printed("healthcheck") == "ready\n"
+    finally:
+        path.write_text(whole)
+        path.chmod(0o600)
+
+
+def test_a_token_that_no_path_may_hold_as_it_is_works_as_the_url_has_it(tmp_path):
+    """Mutant: printed as it is written."""
+    token = "a/b?c#d%2Fe é+ 0123456789"
+    with live.Live(tmp_path, live.CONFIG.replace(live.TOKEN, token, 1)) as service:
+        sending = service.run("send", "tellabot")
+        url = service.run("sources", "url", "tellabot").stdout.strip()
+
+    assert sending.stdout.startswith("accepted ")
+    assert url.endswith("/in/tellabot/a%2Fb%3Fc%23d%252Fe%20%C3%A9%2B%200123456789")
+
+
+def test_a_port_that_is_taken_is_told_with_what_chooses_another(service):
+    """Mutant: `Address already in use` alone."""
+    other = service.folder / "other"
+    other.mkdir()
+    (other / "smshook.yaml").write_text(live.CONFIG)
+    (other / "smshook.yaml").chmod(0o600)
+    taken, admin = (url.partition("://")[2] for url in (service.url, service.admin_url))
+    config, free = ("--config", str(other / "smshook.yaml")), "127.0.0.1:0"
+
+    one = service.run("serve", *config, "--listen", taken, "--admin-listen", free, check=False)
+    two = service.run("serve", *config, "--listen", free, "--admin-listen", admin, check=False)
+
+    assert (one.returncode, two.returncode) == (1, 1)
+    assert one.stderr == (
+        f"cannot listen on {taken}: Address already in use; "
+        "choose another: --listen 127.0.0.1:9000, or make run LISTEN=127.0.0.1:9000\n"
+    )
+    assert two.stderr.endswith(
+        "choose another: --admin-listen 127.0.0.1:9001, or make run ADMIN_LISTEN=127.0.0.1:9001\n"
+    )
+
+
+def test_a_service_that_runs_is_ready():
+    assert printed("healthcheck") == "ready\n"
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """Some other server; its path says how it answers."""
+
+    def do_GET(self):
+        if "slow" in self.path:
+            time.sleep(1)
+        self.send_response(503 if "readyz" in self.path else 200)
+        self.end_headers()
+        self.wfile.write(b'{"data": 1}' if "json" in self.path else b"<html>")
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def stranger():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["/html", "/json"])
+def test_another_server_than_smshook_is_told_apart(stranger, path):
+    result = run("events", "list", "--url", stranger + path, "--key", live.KEY)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"what answers at {stranger} is not the API of smshook\n"
+
+
+def test_what_is_not_ready_fails_the_healthcheck(stranger):
+    result = run("healthcheck", "--url", stranger)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "not ready: 503\n")
+
+
+def test_no_answer_in_time_is_a_failure(stranger):
+    with ApiClient(f"{stranger}/slow", timeout=0.1) as client, pytest.raises(Exception) as raised:
+        client.get("")
+
+    assert str(raised.value) == f"no answer from {stranger} in time"
+
+
+# As a process
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(service):
+    """Mutant: a traceback, or `Exception ignored` when the process ends."""
+    sent("tellabot", "--times", "20")
+    environment = service.environment() | {"COLUMNS": "200"}
+    environment.pop("PYTHONUNBUFFERED", None)
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    listing = subprocess.run(
+        [live.command(), "events", "list", "--output", "json"],
+        cwd=service.folder,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=environment,
+        check=False,
+    )
+    os.close(writing)
+
+    assert listing.stderr == b""
+
+
+def test_no_stdout_at_all_is_no_failure(service):
+    script = f"exec {live.command()} events list >&-"
+
+    listing = subprocess.run(
+        ["sh", "-c", script],
+        cwd=service.folder,
+        stderr=subprocess.PIPE,
+        env=service.environment(),
+        check=False,
+    )
+
+    assert (listing.returncode, listing.stderr) == (0, b"")
+
+
+def test_check_warns_of_what_is_owed_to_a_name_that_is_no_sink_any_more(tmp_path):
+    """While the service runs: it reads without the lock. Mutant: a check of the file alone."""
+    failing = CONFIG.replace("path: events.jsonl", "path: missing/events.jsonl, redact: codes")
+    with live.Live(tmp_path, failing) as service:
+        service.run("send", "tellabot", "--times", "2")
+        live.eventually(lambda: service.stats()["deliveries"]["pending"] == 2)
+        (tmp_path / "renamed.yaml").write_text(
+            failing.replace("log:", "renamed:").replace("[log]", "[renamed]")
+        )
+        (tmp_path / "renamed.yaml").chmod(0o600)
+
+        named = service.run("check")
+        forgotten = service.run("check", "--config", "renamed.yaml")
+
+    no_folder = (
+        f"warning: {{}}.yaml:6: sinks.{{}}.path: there is no folder {tmp_path}/missing: "
+        "deliveries wait until you make it\n"
+    )
+    assert (named.returncode, named.stderr) == (0, no_folder.format("smshook", "log"))
+    assert (forgotten.returncode, forgotten.stderr) == (
+        0,
+        no_folder.format("renamed", "renamed")
+        + (
+            "warning: smshook.db: 2 deliveries are pending for 'log', which is no longer a sink; "
+            "they wait until a sink has that name\n"
+        ),
+    )

@@ -1,0 +1,227 @@
+"""The effective configuration for people: complete, and without its secrets."""
+
+import msgspec
+import pytest
+import yaml
+from config_files import ENVIRON, SERVER, SINK_TYPES, written
+
+from core.units import Duration, Rate, Size
+from server.config.load import load, shown
+from server.config.show import plain
+from sinks.http.sink import Http
+from sinks.retry import Retry
+from sinks.sink import Sink
+
+
+def test_the_effective_configuration_is_shown_with_its_defaults_and_without_its_secrets(tmp_path):
+    """Mutant: `reveal()` anywhere, or a file's text shown because no secret is expected there."""
+    (tmp_path / "team").write_text("from-a-secret-file\n")
+    path = written(
+        tmp_path,
+        """\
+sources:
+  a:
+    provider: tellabot
+    tokens: ["${TELLABOT_TOKEN}", 0123456789abcdef]
+    labels: {team: "${file:team}", pasted: "x ${ADMIN_KEY}", plain: "NO"}
+sinks:
+  log: {type: file, path: events.jsonl, retry: {first_wait: 1500ms}}
+routes:
+  r: {to: [log], when: {data.code: {$ne: null}}}
+server: {secret: "${HOOK_SECRET}"}
+api: {keys: {k: {key: "${ADMIN_KEY}", scopes: [admin]}}}
+""",
+    )
+
+    text = shown(path, ENVIRON | {"SMSHOOK_SINKS__LOG__CONCURRENCY": "3"})
+
+    assert (
+        text
+        == """\
+sources:
+  a:
+    provider: tellabot
+    tokens:
+    - '***'
+    - '***'
+    allow_from: []
+    labels:
+      team: '***'
+      pasted: '***'
+      plain: 'NO'
+    currency: null
+    rate: null
+    expect_every: null
+    answer: null
+    low_balance: null
+    backfill: null
+sinks:
+  log:
+    type: file
+    timeout: 30s
+    concurrency: 3
+    rate: null
+    ordered_by: null
+    retry:
+      schedule: null
+      attempts: null
+      first_wait: 1500ms
+      max_wait: null
+    expire_after: null
+    pause_after: null
+    redact: null
+    path: events.jsonl
+    rotate: null
+routes:
+  r:
+    to:
+    - log
+    when:
+      data.code:
+        $ne: null
+server:
+  listen: 127.0.0.1:8080
+  admin_listen: 127.0.0.1:8081
+  admin_hosts: []
+  public_url: null
+  trusted_proxies: []
+  max_body: 64KiB
+  keep_alive: 3m
+  connections: null
+  secret: '***'
+journal:
+  url: sqlite:///smshook.db
+api:
+  keys:
+    k:
+      key: '***'
+      scopes:
+      - admin
+      when: null
+"""
+    )
+
+
+def test_what_an_http_sink_keeps_secret_is_masked(tmp_path):
+    """Mutant: `url: str`, `headers: Mapping[str, str]`."""
+    path = written(
+        tmp_path,
+        SERVER
+        + "sinks: {a: {type: http, url: 'https://u:canary1@h/canary2', secrets: ['${CRM_SECRET}'], "
+        "headers: {Authorization: canary3}, proxy: 'http://u:canary4@p', json: {t: '{data.code}'}, "
+        "tls: {ca_file: ca.pem}}}\n",
+    )
+
+    text = shown(path, ENVIRON)
+
+    [sink] = yaml.safe_load(text)["sinks"].values()
+    assert "canary" not in text
+    assert {
+        name: sink[name] for name in Http.__struct_fields__ if name not in Sink.__struct_fields__
+    } == {
+        "url": "***",
+        "secrets": ["***"],
+        "format": "json",
+        "json": {"t": "{data.code}"},
+        "headers": {"Authorization": "***"},
+        "tls": {"ca_file": "ca.pem", "cert_file": None, "key_file": None},
+        "proxy": "***",
+    }
+
+
+def test_of_an_invalid_file_what_can_be_read_is_shown_and_then_what_is_wrong(tmp_path):
+    """What is unknown or wrong is masked: a token may have been written in its place."""
+    path = written(
+        tmp_path,
+        "sources: [a-token-0123456789]\n"
+        "sinks: {a: {type: a-token-0123456789, path: a-token-0123456789}, b: null}\n"
+        "routes: {r: {to: a-token-0123456789, when: [a-token-0123456789]}}\n"
+        "server: {sceret: a-token-0123456789, public_url: a-token-0123456789}\n",
+    )
+
+    text = shown(path, {})
+
+    assert (
+        text.replace(str(path), "smshook.yaml")
+        == f"""\
+sources: '***'
+sinks:
+  a:
+    type: '***'
+    path: '***'
+  b: null
+routes:
+  r:
+    to: '***'
+    when: '***'
+server:
+  listen: 127.0.0.1:8080
+  admin_listen: 127.0.0.1:8081
+  admin_hosts: []
+  public_url: '***'
+  trusted_proxies: []
+  max_body: 64KiB
+  keep_alive: 3m
+  connections: null
+  sceret: '***'
+journal:
+  url: sqlite:///smshook.db
+api:
+  keys: {{}}
+# smshook.yaml:1: sources: expected a mapping, got a list
+# smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of {SINK_TYPES}
+# smshook.yaml:2: sinks.b: expected a mapping, got nothing
+# smshook.yaml:3: routes.r.to: expected a list, got text
+# smshook.yaml:3: routes.r.when: expected a mapping, got a list
+# smshook.yaml:4: server.sceret: unknown option; did you mean 'secret'?
+# smshook.yaml:4: server.public_url: write http:// or https://, a host and maybe a path, and \
+nothing after it
+# smshook.yaml:4: server.secret: required but missing
+"""
+    )
+
+
+@pytest.mark.parametrize("text", [None, "a: b: c", "[a]"])
+def test_of_a_file_that_is_no_configuration_only_what_is_wrong_is_shown(tmp_path, text):
+    path = tmp_path / "smshook.yaml" if text is None else written(tmp_path, text)
+
+    told = shown(path, {})
+
+    assert told.startswith(f"# {path}")
+    assert told.count("\n") == 1
+
+
+def test_what_is_shown_is_read_again_as_the_same(tmp_path):
+    text = f"""\
+{SERVER}sinks: {{a: {{type: file, path: "07", timeout: 90s, rotate: {{size: 1500}}}}}}
+routes: {{r: {{to: [a], when: {{type: "1e3", data.to: "NO", data.code: [1.5, "null"]}}}}}}
+"""
+    path = written(tmp_path, text)
+    before = load(path, environ={}).config
+    again = shown(path, {}).replace("'***'", "0123456789abcdef0123456789abcdef")
+
+    after = load(written(tmp_path, again), environ={}).config
+
+    assert msgspec.structs.replace(after, digest=before.digest) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Duration(0), "0s"),
+        (Duration(0.2), "200ms"),
+        (Duration(90), "90s"),
+        (Duration(300), "5m"),
+        (Duration(7 * 86400), "7d"),
+        (Size(100), 100),
+        (Size(65536), "64KiB"),
+        (Rate(10, 1), "10/s"),
+        (Rate(1.5, 3600), "1.5/h"),
+        (Retry(attempts=3), {"schedule": None, "attempts": 3,
+                                                   "first_wait": None, "max_wait": None}),
+        ((Duration(1),), ["1s"]),
+        ({"a": None}, {"a": None}),
+    ],
+)  # fmt: skip
+def test_a_default_is_shown_as_it_would_be_written(value, text):
+    assert plain(value) == text

@@ -1,0 +1,78 @@
+"""What is said of sources, once."""
+
+import live
+import structlog
+
+from core.secret import Secret
+from core.units import Duration
+from receiver.polling.options import Backfill
+from receiver.providers.smspins.callbacks import SmsPins
+from receiver.providers.tellabot.callbacks import TellABot
+from receiver.source_state import SourceState
+from server.runtime.silence import Watching
+
+
+def test_silence_is_said_once_and_again_after_something_came():
+    """Mutant: said at each look."""
+    now = 1_790_000_000.0
+    source = TellABot(tokens=(Secret("t" * 20),), expect_every=Duration(60))
+    gate = SourceState("tellabot", source, lambda: now)
+    watching = Watching([gate], lambda: now, lambda _source: None)
+    with structlog.testing.capture_logs() as logged:
+        for seconds in (30, 40, 50):
+            now += seconds
+            watching.look()
+        gate.watch._heard = now
+        watching.look()
+        now += 61
+        watching.look()
+
+    assert logged == [
+        {
+            "event": "source.silent",
+            "log_level": "warning",
+            "source": "tellabot",
+            "seconds": seconds,
+            "expect_every": 60,
+        }
+        for seconds in (70, 61)
+    ]
+
+
+def test_a_source_is_silent_where_an_order_waits_and_nothing_comes():
+    """Mutants: orders are not asked after; also of a source that calls nobody."""
+    now = 1_790_000_000.0
+    called = SourceState("tellabot", TellABot(tokens=(Secret("t" * 20),)), lambda: now)
+    asked = SourceState("smspins", SmsPins(backfill=Backfill(api_key=Secret("k"))), lambda: now)
+    since = now
+    watching = Watching([called, asked], lambda: now, lambda _source: since + 60)
+    now += 700
+    with structlog.testing.capture_logs() as logged:
+        watching.look()
+
+    assert [(line["event"], line["source"], line["seconds"]) for line in logged] == [
+        ("source.silent", "tellabot", 640)
+    ]
+
+
+def test_silence_and_a_wrong_zone_are_in_the_log_and_in_the_list(tmp_path):
+    config = live.CONFIG.replace(
+        f'tokens: ["{live.TOKEN}"]', f'tokens: ["{live.TOKEN}"], expect_every: 1s'
+    ).replace(
+        f'tokens: ["{live.DIALECT_TOKEN}"]',
+        f'tokens: ["{live.DIALECT_TOKEN}"], timezone: Asia/Tokyo',
+    )
+    with live.Live(tmp_path, config) as service:
+        live.eventually(lambda: warned(service, "source.silent"))
+        service.post(live.sms(1))
+        silent, dialect = service.api("/sources").json()["data"]
+        assert service.stop() == 0
+
+    assert (silent["state"], silent["clock"]["measured"]) == ("receiving", 1)
+    assert -1 < silent["clock"]["offset"] < 20
+    assert dialect["clock"]["timezone"] == "Asia/Tokyo"
+    assert warned(service, "source.silent")[0]["source"] == "tellabot"
+
+
+def warned(service, event):
+    return [line for line in service.logged() if line["event"] == event]

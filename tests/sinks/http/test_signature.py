@@ -1,0 +1,72 @@
+import base64
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from core.secret import Secret
+from core.signing import key_of
+from sinks.http.signature import signing
+
+KEYS = st.binary(min_size=24, max_size=64)
+#: What can stand in a header and has no dot is an id.
+IDS = st.text(st.sampled_from("abcdefXYZ0123456789_-"), min_size=1, max_size=40)
+
+
+def secret(key):
+    return Secret(f"whsec_{base64.b64encode(key).decode()}")
+
+
+def test_the_vector_of_the_reference_libraries_is_signed_alike():
+    """From libraries/*/test of the specification's repository. Mutant: hex, or another order."""
+    sign = signing([Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")])
+
+    signature = sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@given(keys=st.lists(KEYS, min_size=1, max_size=3), event_id=IDS, body=st.text())
+def test_each_secret_verifies_what_is_signed_with_all(keys, event_id, body):
+    """Mutant: with several, only the first signs, or they are joined by a comma."""
+    now = int(time.time())
+    headers = {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(now),
+        "webhook-signature": signing(map(secret, keys))(event_id, now, body.encode()),
+    }
+
+    for key in keys:
+        assert Webhook(secret(key).reveal()).verify(body, headers, json_parse=False) is None
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret(key).reveal()).verify(f"{body} ", headers)
+
+
+@given(key=KEYS)
+def test_a_secret_holds_its_key(key):
+    assert key_of(secret(key)) == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "whsec_",
+        "canary",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaé=",
+        secret(b"x" * 23).reveal(),
+        secret(b"x" * 65).reveal(),
+    ],
+)
+def test_another_secret_is_refused_without_being_repeated(text):
+    with pytest.raises(ValueError) as refusal:
+        key_of(Secret(text))
+
+    assert str(refusal.value) == (
+        "not whsec_ and base64 of 24 to 64 bytes: echo whsec_$(openssl rand -base64 32)"
+    )

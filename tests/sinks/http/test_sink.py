@@ -1,0 +1,250 @@
+import json
+import time
+from contextlib import asynccontextmanager, contextmanager
+
+import msgspec
+import pytest
+from contracts.sink import SinkContract, outgoing
+from endpoint import endpoint, hang, reply
+from standardwebhooks import Webhook
+
+from core.secret import Secret
+from core.units import Duration
+from sinks.http.client import Tls
+from sinks.http.sink import Http
+from sinks.sink import Outgoing, Receipt
+
+SECRETS = (
+    Secret("whsec_Y2FuYXJ5LW9mLXRoZS1maXJzdC1zZWNyZXQ="),
+    Secret("whsec_Y2FuYXJ5LW9mLXRoZS1vdGhlci1zZWNyZXQ="),
+)
+
+
+@pytest.fixture
+async def end():
+    async with endpoint() as end:
+        yield end
+
+
+class TestHttp(SinkContract):
+    secrets = ("canary", "127.0.0.1", "Y2FuYXJ5")
+
+    @pytest.fixture
+    def sink(self, end):
+        return Http(
+            url=Secret(f"{end.url}/canary?canary=1"),
+            secrets=SECRETS,
+            headers={"X-Key": Secret("canary")},
+        )
+
+    @pytest.fixture
+    def arrived(self, end):
+        return lambda: [request.body for request in end.requests]
+
+    @pytest.fixture
+    def broken(self, end):
+        @asynccontextmanager
+        async def broken():
+            usual, end.usual = end.usual, dropped
+            yield
+            end.usual = usual
+
+        async def dropped(_request, connection):
+            end.requests.pop()
+            connection.reset()
+
+        return broken
+
+    @pytest.fixture
+    def slow(self, end):
+        return told_to(end, hang)
+
+    @pytest.fixture
+    def refusing(self, end):
+        return told_to(end, reply(410, b"canary"))
+
+
+def told_to(end, answer):
+    @contextmanager
+    def telling():
+        usual, end.usual = end.usual, answer
+        yield
+        end.usual = usual
+
+    return telling
+
+
+async def sent(end, event=None, **options):
+    """One request, as it came."""
+    async with Http(url=Secret(f"{end.url}/hook"), **options).open() as send:
+        receipt = await send(event or outgoing(1))
+    assert receipt == Receipt(status=200, answer=b"ok")
+    return end.requests[-1]
+
+
+async def test_an_event_comes_byte_for_byte_with_what_names_it(end):
+    request = await sent(end)
+
+    assert (request.method, request.target) == ("POST", "/hook")
+    assert request.body == outgoing(1).body
+    assert request.headers == {
+        "content-type": "application/json",
+        "webhook-id": "event-0001",
+        "webhook-timestamp": "1600108957",
+        "smshook-attempt": "1",
+        "user-agent": "smshook",
+        "accept": "*/*",
+        "host": f"127.0.0.1:{end.port}",
+        "content-length": str(len(request.body)),
+    }
+
+
+async def test_a_replay_and_a_later_attempt_say_so(end):
+    event = msgspec.structs.replace(outgoing(1), attempt=3, replay=True)
+
+    headers = (await sent(end, event)).headers
+
+    assert (headers["smshook-attempt"], headers["smshook-replay"]) == ("3", "true")
+
+
+async def test_each_secret_signs_the_bytes_that_are_sent(end):
+    """Mutant: the event is signed, and the body that was made of it sent."""
+    event = msgspec.structs.replace(outgoing(1), at=time.time())
+
+    request = await sent(end, event, secrets=SECRETS, format="standard")
+
+    for secret in SECRETS:
+        Webhook(secret.reveal()).verify(request.body, request.headers)
+
+
+async def test_an_unsigned_one_has_no_signature(end):
+    assert "webhook-signature" not in (await sent(end)).headers
+
+
+@pytest.mark.parametrize(
+    ("options", "content_type", "body"),
+    [
+        ({"format": "cloudevents"}, "application/cloudevents+json", json.loads(outgoing(1).body)),
+        (
+            {"format": "standard"},
+            "application/json",
+            {
+                "type": "sms.received",
+                "timestamp": "2020-09-14T18:42:36Z",
+                "data": json.loads(outgoing(1).body)["data"],
+            },
+        ),
+        (
+            {"json": {"chat_id": 4711, "text": "Code {data.code}", "raw": "{data.labels}"}},
+            "application/json",
+            {"chat_id": 4711, "text": "Code event-0001", "raw": {}},
+        ),
+    ],
+)
+async def test_the_body_is_what_the_receiver_wants(end, options, content_type, body):
+    request = await sent(end, **options)
+
+    assert (request.headers["content-type"], json.loads(request.body)) == (content_type, body)
+
+
+async def test_the_fields_of_an_event_keep_their_bytes_in_the_standard_format(end):
+    """Mutant: data decoded and encoded again, its numbers and escapes changed."""
+    body = (
+        b'{"specversion":"1.0","id":"e","source":"s","type":"t","time":"T","data":{"a" : 1.50,"b":'
+        b'"\\u00e9"}}'
+    )
+
+    request = await sent(
+        end, Outgoing(event_id="e", body=body, attempt=1, at=0.0), format="standard"
+    )
+
+    assert request.body == b'{"type":"t","timestamp":"T","data":{"a" : 1.50,"b":"\\u00e9"}}'
+
+
+async def test_further_headers_are_sent_and_may_name_the_content_type(end):
+    """Mutant: two fields of the same name."""
+    headers = {"Content-Type": Secret("text/plain"), "X-Key": Secret("a b")}
+
+    request = await sent(end, headers=headers)
+
+    assert (request.headers["x-key"], request.headers["content-type"]) == ("a b", "text/plain")
+    assert len(request.fields) == len(request.headers)
+
+
+def test_its_place_is_the_host_alone(tmp_path):
+    def place(url):
+        return Http(url=Secret(url)).place(tmp_path)
+
+    assert place("https://u:canary@crm.example.com/canary?canary#canary") == "http crm.example.com"
+    assert place("http://[::1]:8080") == "http [::1]:8080"
+    assert place("https://CRM.example.com:443/") == "http crm.example.com"
+
+
+def test_the_request_is_shown_without_what_is_secret():
+    sink = Http(
+        url=Secret("https://u:canary@crm.example.com/canary?canary"),
+        headers={"X-Key": Secret("canary")},
+        format="standard",
+    )
+
+    shown = sink.request(outgoing(1)).splitlines()
+
+    assert shown[:-1] == [
+        "POST https://crm.example.com/***",
+        "content-type: application/json",
+        "webhook-id: event-0001",
+        "webhook-timestamp: 1600108957",
+        "smshook-attempt: 1",
+        "x-key: ***",
+        "",
+    ]
+    assert json.loads(shown[-1])["type"] == "sms.received"
+
+
+def test_files_are_relative_to_the_configuration(tmp_path):
+    sink = Http(url=Secret("http://h"), tls=Tls(ca_file="ca.pem", cert_file="/c", key_file="../k"))
+
+    tls = sink.under(tmp_path / "etc").tls
+
+    assert tls == Tls(ca_file=f"{tmp_path}/etc/ca.pem", cert_file="/c", key_file=f"{tmp_path}/k")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"url": Secret("canary.example.com")}, "url: not a URL to send to"),
+        ({"url": Secret("ftp://canary.example.com")}, "url: not a URL to send to"),
+        ({"url": Secret("http:canary")}, "url: not a URL to send to"),
+        ({"url": Secret("http://canary:99999/")}, "url: not a URL to send to"),
+        ({"url": Secret("http://canary/a b")}, "url: not a URL to send to"),
+        ({"url": Secret("http://canary/a\n")}, "url: not a URL to send to"),
+        ({"url": Secret("http:///canary")}, "url: not a URL to send to"),
+        ({"proxy": Secret("canary")}, "proxy: not a URL to send to"),
+        ({"secrets": (Secret("canary"),)}, "secrets: not whsec_ and base64"),
+        ({"json": {"a": "{data.cod}"}}, "json: a: character 1: no event has 'data.cod'"),
+        ({"json": "{"}, "json: character 1: this { is not closed"),
+        ({"json": 1, "format": "standard"}, "json and format exclude each other"),
+        ({"headers": {"a b": Secret("x")}}, "headers: 'a b' is no header's name"),
+        ({"headers": {"": Secret("x")}}, "headers: '' is no header's name"),
+        ({"headers": {"Webhook-Id": Secret("x")}}, "headers: Webhook-Id is written by smshook"),
+        ({"headers": {"smshook-x": Secret("x")}}, "headers: smshook-x is written by smshook"),
+        ({"headers": {"Content-Length": Secret("x")}}, "headers: Content-Length is written"),
+        ({"headers": {"Transfer-Encoding": Secret("x")}}, "headers: Transfer-Encoding is written"),
+        ({"headers": {"HOST": Secret("x")}}, "headers: HOST is written by smshook"),
+        ({"headers": {"Connection": Secret("x")}}, "headers: Connection is written by smshook"),
+        ({"headers": {"a": Secret("canary\nb: c")}}, "headers: the value of a has a newline"),
+        ({"headers": {"a": Secret("canary\r")}}, "headers: the value of a has a newline"),
+        ({"headers": {"a": Secret("canary\0")}}, "headers: the value of a has a newline"),
+        ({"headers": {"a": Secret(" canary")}}, "headers: the value of a has a newline"),
+        ({"headers": {"a": Secret("canäry")}}, "headers: the value of a has a newline"),
+        ({"headers": {"a": Secret("1"), "A": Secret("2")}}, "headers: a name is given twice"),
+        ({"concurrency": 0}, "concurrency is from 1"),
+        ({"timeout": Duration(0)}, "timeout must be longer"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_without_its_value(options, told):
+    with pytest.raises(ValueError) as refusal:
+        Http(**{"url": Secret("http://h"), **options})
+
+    assert str(refusal.value).startswith(told)
+    assert "canary" not in str(refusal.value)

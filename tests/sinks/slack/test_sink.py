@@ -1,0 +1,322 @@
+"""Messages to Slack, over a real socket to what stands for it."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import awkward
+import msgspec
+import pytest
+import trustme
+from contracts.sink import SinkContract, outgoing
+from endpoint import endpoint, hang, reply, reset, server_tls
+from slack_rules import faults, plain_texts, without_plain_texts
+
+from core.printable import plain, plain_lines
+from core.secret import Secret
+from core.units import Rate, from_written
+from sinks.http.client import Tls
+from sinks.sink import Failed, Receipt, Refused
+from sinks.slack.sink import Slack
+
+SOON = 10
+PATH = "/services/T0000/B0000/s3cret-of-the-webhook"
+
+
+@pytest.fixture
+async def slack():
+    """What stands for Slack, and says what is wrong with a payload as Slack does."""
+    async with endpoint() as end:
+        end.usual = judged
+        yield end
+
+
+async def judged(request, connection):
+    wrong = faults(json.loads(request.body))
+    answer = reply(400, b"invalid_blocks") if wrong else reply(200, b"ok")
+    await answer(request, connection)
+
+
+@pytest.fixture
+def sink(slack):
+    return Slack(url=Secret(slack.url + PATH))
+
+
+class TestSlack(SinkContract):
+    secrets = ("s3cret-of-the-webhook", "T0000")
+
+    def told(self, body):
+        headline = plain_texts(json.loads(body))[0]
+        return headline.removeprefix("SMS: ")
+
+    @pytest.fixture
+    def arrived(self, slack):
+        return lambda: [request.body for request in slack.requests if not lost(request)]
+
+    @pytest.fixture
+    def broken(self, slack):
+        """It resets what is sent, and has none of it."""
+
+        @asynccontextmanager
+        async def broken():
+            usual, slack.usual = slack.usual, reset
+            before = len(slack.requests)
+            yield
+            slack.usual = usual
+            del slack.requests[before:]
+
+        return broken
+
+    @pytest.fixture
+    def slow(self, slack):
+        return told_to(slack, hang)
+
+    @pytest.fixture
+    def refusing(self, slack):
+        return told_to(slack, reply(410, b"channel_is_archived"))
+
+
+def told_to(slack, answer):
+    @contextmanager
+    def telling():
+        usual, slack.usual = slack.usual, answer
+        yield
+        slack.usual = usual
+
+    return telling
+
+
+def lost(request):
+    return b"event-" not in request.body
+
+
+async def test_it_posts_json_to_the_webhook_and_nothing_else(slack, sink):
+    async with sink.open() as send:
+        receipt = await send(outgoing(1))
+
+    assert receipt == Receipt(status=200, answer=b"ok")
+    [request] = slack.requests
+    assert (request.method, request.target) == ("POST", PATH)
+    assert request.headers["content-type"] == "application/json"
+    assert plain_texts(json.loads(request.body)) == [
+        "SMS: event-0001",
+        "Your code is\nevent-0001",
+        "Number\n+18503814729",
+        "Code\nevent-0001",
+        "Source\ntellabot",
+    ]
+
+
+async def test_a_message_of_ones_own_is_what_arrives(slack):
+    sink = Slack(url=Secret(slack.url + PATH), message="{data.to} {data.code} {{!}} {data.from}")
+
+    async with sink.open() as send:
+        await send(outgoing(1))
+
+    [request] = slack.requests
+    assert plain_texts(json.loads(request.body)) == ["+18503814729 event-0001 {!} "]
+
+
+async def test_who_sends_too_fast_is_told_when_to_come_again(slack, sink):
+    """Mutant: `response.ok` or the status alone, without Retry-After."""
+    slack.says(reply(429, b"rate_limited", headers={"Retry-After": "30"}))
+
+    async with sink.open() as send:
+        with pytest.raises(Failed) as failure:
+            await send(outgoing(1))
+
+    assert (failure.value.word, failure.value.status) == ("status", 429)
+    assert failure.value.retry_after == 30
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(400, b"invalid_payload"), (403, b"action_prohibited"), (404, b"no_service"), (500, b"x")],
+)
+async def test_what_slack_does_not_take_is_a_failure(slack, sink, status, body):
+    slack.says(reply(status, body))
+
+    async with sink.open() as send:
+        with pytest.raises(Failed) as failure:
+            await send(outgoing(1))
+
+    assert (failure.value.status, failure.value.answer) == (status, body)
+
+
+async def test_an_archived_channel_is_a_refusal(slack, sink):
+    slack.says(reply(410, b"channel_is_archived"))
+
+    async with sink.open() as send:
+        with pytest.raises(Refused) as refusal:
+            await send(outgoing(1))
+
+    assert (refusal.value.word, refusal.value.answer) == ("gone", b"channel_is_archived")
+
+
+async def test_its_own_timeout_is_that_of_the_request(slack):
+    slack.says(reply(200, delay=SOON))
+    sink = Slack(url=Secret(slack.url + PATH), timeout=from_written_duration("200ms"))
+
+    async with asyncio.timeout(SOON), sink.open() as send:
+        with pytest.raises(Failed, match="timeout"):
+            await send(outgoing(1))
+
+
+def test_it_says_where_events_go_by_the_host_alone():
+    sink = Slack(url=Secret("https://u:pass@hooks.slack.com/services/T0/B0/secret"))
+
+    assert sink.place(Path("/etc")) == "slack hooks.slack.com"
+
+
+def test_what_is_sent_is_shown_without_the_url():
+    """Mutant: the URL as it is."""
+    sink = Slack(
+        url=Secret("https://u:pass@hooks.slack.com/services/T0/B0/secret"),
+        message="{data.code}",
+    )
+
+    shown = sink.request(outgoing(1))
+
+    head, _, payload = shown.partition("\n\n")
+    assert head == "POST https://hooks.slack.com/***"
+    assert plain_texts(json.loads(payload)) == ["event-0001"]
+
+
+def test_paths_of_certificates_are_relative_to_the_configuration():
+    tls = Tls(ca_file="ca.pem", cert_file="/etc/cert.pem", key_file="key.pem")
+    sink = Slack(url=Secret("https://hooks.slack.com/x"), tls=tls)
+
+    assert sink.under(Path("/srv")).tls == Tls(
+        ca_file="/srv/ca.pem", cert_file="/etc/cert.pem", key_file="/srv/key.pem"
+    )
+    assert Slack(url=Secret("https://hooks.slack.com/x")).under(Path("/srv")).tls is None
+
+
+def test_it_sends_one_message_a_second_one_at_a_time_unless_told_otherwise():
+    sink = Slack(url=Secret("https://hooks.slack.com/x"))
+
+    assert (sink.rate, sink.concurrency) == (Rate(1, 1), 1)
+
+
+def from_written_duration(text):
+    return msgspec.convert({"timeout": text, **URL}, Slack, dec_hook=from_written).timeout
+
+
+URL = {"type": "slack", "url": "https://hooks.slack.com/x"}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"url": "ftp://hooks.slack.com/x-secret"}, "url: not a URL to send to"),
+        ({"url": "hooks.slack.com/x-secret"}, "url: not a URL to send to"),
+        ({"proxy": "x-secret"}, "proxy: not a URL to send to"),
+        ({"message": "{code}"}, "message: character 1: no event has 'code'; did you mean"),
+        ({"message": "{data.text!r}"}, "message: character 1: a placeholder is a path"),
+        ({"tls": {"cert_file": "a"}}, "cert_file and key_file go together: give both"),
+        ({"timeout": "0s"}, "timeout must be longer than 0s"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_errors_without_the_secret(options, complaint):
+    with pytest.raises(msgspec.ValidationError) as error:
+        msgspec.convert({**URL, **options}, Slack, dec_hook=from_written)
+
+    assert str(error.value).startswith(complaint)
+    assert "x-secret" not in str(error.value)
+
+
+def test_its_url_is_in_no_repr():
+    assert "B0" not in repr(Slack(url=Secret("https://hooks.slack.com/services/T0/B0/secret")))
+
+
+# What strangers write
+
+
+async def sent(slack, event, message=None):
+    """The payload that arrives."""
+    async with Slack(url=Secret(slack.url + PATH), message=message).open() as send:
+        await send(awkward.outgoing(event))
+    return json.loads(slack.requests.pop().body)
+
+
+def cut(text, limit):
+    """None of the list is written with more than the Basic Multilingual Plane."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def test_the_list_has_the_cases_that_are_meant():
+    names = [case["name"] for case in awkward.CASES]
+
+    assert len([name for name in names if name.startswith("slack-")]) == 5
+    assert {"template-jinja", "bidi-override", "zero-width", "very-long-service"} < set(names)
+
+
+@pytest.mark.parametrize("case", awkward.CASES, ids=lambda case: case["name"])
+async def test_what_a_stranger_wrote_stands_in_plain_text_and_nowhere_else(slack, case):
+    """Mutants: a `mrkdwn` section; the service in the text of the notification."""
+    event = awkward.event_of(case)
+
+    payload = await sent(slack, event)
+
+    texts = plain_texts(payload)
+    assert texts[1] == cut(plain_lines(event["data"]["text"]), 3000)
+    assert texts[2] == cut("Service\n" + plain(event["data"]["service"]["name"]), 2000)
+    assert faults(payload) == []
+    expected = await sent(slack, awkward.harmless(event))
+    assert without_plain_texts(payload) == without_plain_texts(expected)
+
+
+@pytest.mark.parametrize("case", awkward.CASES, ids=lambda case: case["name"])
+@pytest.mark.parametrize(
+    "message", ["{data.text}", "{data.service.name}: {data.code} {data.text}", "{{}} {data}"]
+)
+async def test_so_it_does_in_a_message_of_ones_own(slack, case, message):
+    """Mutant: a value that is filled in once more: `template-jinja` has braces."""
+    event = awkward.event_of(case)
+    data = event["data"]
+
+    payload = await sent(slack, event, message)
+
+    filled = {
+        "{data.text}": data["text"],
+        "{data.service.name}: {data.code} {data.text}": (
+            f"{data['service']['name']}: {data['code']} {data['text']}"
+        ),
+        "{{}} {data}": "{} " + msgspec.json.encode(data).decode(),
+    }
+    assert plain_texts(payload) == [cut(plain_lines(filled[message]), 3000)]
+    assert faults(payload) == []
+    expected = await sent(slack, awkward.harmless(event), message)
+    assert without_plain_texts(payload) == without_plain_texts(expected)
+
+
+async def test_it_leaves_through_the_proxy_that_it_names(slack):
+    """Mutant: the option is read, and not handed on."""
+    async with endpoint() as proxy:
+        proxy.usual = judged
+        sink = Slack(url=Secret("http://slack.invalid" + PATH), proxy=Secret(proxy.url))
+        async with asyncio.timeout(SOON), sink.open() as send:
+            await send(outgoing(1))
+
+    assert [request.target for request in proxy.requests] == [f"http://slack.invalid{PATH}"]
+    assert slack.requests == []
+
+
+async def test_it_trusts_the_authority_that_it_names(tmp_path):
+    """As where a proxy opens TLS. Mutant: the option is read, and not handed on."""
+    authority = trustme.CA()
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+
+    async with endpoint(tls=server_tls(authority, "localhost")) as end:
+        end.usual = judged
+        own = Slack(url=Secret(end.url + PATH), tls=Tls(ca_file=str(file)))
+        async with asyncio.timeout(SOON), own.open() as send:
+            receipt = await send(outgoing(1))
+        stranger = Slack(url=Secret(end.url + PATH))
+        async with asyncio.timeout(SOON), stranger.open() as send:
+            with pytest.raises(Failed) as failure:
+                await send(outgoing(2))
+
+    assert (receipt.status, failure.value.word) == (200, "tls_untrusted")
