@@ -21,7 +21,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to measure. `run` raises Failed or NotMeasured."""
+    """Something to measure. `run` raises CaseFailed or NotMeasured."""
 
     name: str
     #: A description for the report.

@@ -10,10 +10,10 @@ from server import __version__
 
 from .case import Case, Measured
 from .lab import machine
-from .lab.processes import Bench, Failed
+from .lab.processes import Bench, CaseFailed
 from .peers.peer import NotMeasured
 from .report.goals import GOALS, judged
-from .report.results import Figure, Missing, Results, Series
+from .report.results import Figure, Results, Series, Unmeasured
 
 Say = Callable[[str], None]
 
@@ -64,7 +64,9 @@ class Run:
             figures=figures,
             series=tuple(self._series.values()),
             goals=judged(GOALS, figures),
-            not_measured=tuple(Missing(name=name, why=why) for name, why in self._missing.items()),
+            not_measured=tuple(
+                Unmeasured(name=name, why=why) for name, why in self._missing.items()
+            ),
         )
 
     def _one(self, case: Case, place: str) -> None:
@@ -77,7 +79,7 @@ class Run:
             self._say(f"{place} {case.name}: not measured: {exc}")
             return
         except Exception as exc:  # noqa: BLE001 - an hour's run must not be lost to one case
-            why = str(exc) if isinstance(exc, Failed) else f"{type(exc).__name__}: {exc}"
+            why = str(exc) if isinstance(exc, CaseFailed) else f"{type(exc).__name__}: {exc}"
             self.failed = True
             self._forget(case, why)
             self._say(f"{place} {case.name}: failed: {why}")
@@ -148,7 +150,7 @@ def say(line: str) -> None:
 
 
 def _check_names(case: Case, measured: Measured) -> None:
-    """Pages and goals use the names that cases declare. Raises Failed."""
+    """Pages and goals use the names that cases declare. Raises CaseFailed."""
     for name in measured.values:
         if not case.finds(name):
-            raise Failed(f"{name} is not among its figures: {', '.join(case.named)}")
+            raise CaseFailed(f"{name} is not among its figures: {', '.join(case.named)}")

@@ -3,7 +3,7 @@
 from functools import partial
 
 from ..case import Case, Measured
-from ..lab.processes import Bench, Failed, Form
+from ..lab.processes import Bench, CaseFailed, Form
 
 #: No event goes to this sink: only acceptance is measured.
 IDLE = "idle: {type: http, url: 'http://127.0.0.1:9/'}"
@@ -55,7 +55,7 @@ def _duplicates(bench: Bench) -> Measured:
         load = bench.load(url, connections=64, each=0, among=_KNOWN)
         growth = product.check_copies(load.answered, before=before, in_flight=64)
     if growth.events:
-        raise Failed(f"known callbacks became {growth.events} new events")
+        raise CaseFailed(f"known callbacks became {growth.events} new events")
     return Measured(values={"duplicates": load.rate})
 
 
@@ -66,7 +66,7 @@ def _storm(bench: Bench) -> Measured:
         load = bench.load(product.callback(), connections=64, each=8)
         growth = product.check_copies(load.answered, before=before, in_flight=64)
     if not 0 <= 8 * growth.events - growth.duplicates - growth.events <= _IN_FLIGHT:
-        raise Failed(
+        raise CaseFailed(
             f"{growth.events} events, each sent 8 times, have {growth.duplicates} duplicates"
         )
     copies = growth.duplicates / growth.events

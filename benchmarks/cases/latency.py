@@ -6,7 +6,7 @@ from ..case import Case, Measured
 from ..lab.machine import fdatasync, watch_memory
 from ..lab.openloop import LoadResult, offered
 from ..lab.percentiles import percentile
-from ..lab.processes import Bench, Failed, Product
+from ..lab.processes import Bench, CaseFailed, Product
 from ..lab.receiver import Receiver
 from .delivering import CONNECTIONS, HANGS, piped, settled, two
 
@@ -25,7 +25,7 @@ def _through(result: LoadResult, product: Product, receiver: Receiver) -> list[f
     arrivals = receiver.arrivals()
     missing = [one.request_id for one in result.sent if one.request_id not in arrivals]
     if missing:
-        raise Failed(f"{len(missing)} events of {len(result.sent)} did not arrive")
+        raise CaseFailed(f"{len(missing)} events of {len(result.sent)} did not arrive")
     return sorted((arrivals[one.request_id] - one.due) * 1000 for one in result.sent)
 
 
@@ -90,7 +90,7 @@ def _storm(bench: Bench) -> Measured:
         distinct = len({one.request_id for one in result.sent})
         growth = product.check_copies(len(result.sent), before=before, in_flight=0)
         if (growth.events, receiver.count - delivered) != (distinct, distinct):
-            raise Failed(
+            raise CaseFailed(
                 f"{distinct} callbacks became {growth.events} events, and"
                 f" {receiver.count - delivered} of them were delivered"
             )
@@ -105,7 +105,7 @@ def _hanging(bench: Bench) -> Measured:
         result = _at_half(bench, product, capacity)
         growth = product.check_copies(len(result.sent), before=before, in_flight=0)
     if growth.duplicates:
-        raise Failed(f"callbacks sent once became {growth.duplicates} duplicates")
+        raise CaseFailed(f"callbacks sent once became {growth.duplicates} duplicates")
     return Measured(values=_percentiles("latency/hanging/answer", result.latencies))
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from ..case import Case, Measured
 from ..lab import journals
 from ..lab.percentiles import percentile
-from ..lab.processes import Bench, Failed, Form, Product
+from ..lab.processes import Bench, CaseFailed, Form, Product
 from ..lab.receiver import receiving
 from ..peers.peer import NotMeasured
 from .accepting import IDLE, routes
@@ -120,7 +120,7 @@ def _repeated(bench: Bench, journal: Any, *, until: int) -> tuple[int, int]:
         while (stats := product.stats())["duplicates"] < until * _DISTINCT:
             bench.load(product.callback(), connections=64, each=0, among=_DISTINCT, seconds=2)
     if stats["events"] != _DISTINCT:
-        raise Failed(f"{stats['events']} events of {_DISTINCT} callbacks")
+        raise CaseFailed(f"{stats['events']} events of {_DISTINCT} callbacks")
     return int(stats["duplicates"]), journal.stat().st_size
 
 
@@ -176,7 +176,7 @@ def _find(product: Product, search: str) -> None:
     page = product.ask(search)
     while not page["data"]:
         if not page["has_more"]:
-            raise Failed(f"{search}: the expected items were not found")
+            raise CaseFailed(f"{search}: the expected items were not found")
         page = product.ask(f"{search}&after={quote(page['next_cursor'])}")
 
 

@@ -22,7 +22,7 @@ import msgspec
 import uvloop
 
 from .percentiles import percentile
-from .processes import ROOT, Failed
+from .processes import ROOT, CaseFailed
 
 #: Most requests in flight; at a low rate, the requests of one second. Others wait, and their
 #: latency grows.
@@ -276,7 +276,7 @@ class OpenLoad:
 
 
 def offered(url: str, *, rate: float, seconds: float, each: int = 1, first: int = 0) -> LoadResult:
-    """Run such a load in its own process. Raises Failed if it says nothing about the server."""
+    """Run such a load in its own process. Raises CaseFailed if it says nothing about the server."""
     words = [str(word) for word in (url, rate, seconds, each, first)]
     done = subprocess.run(  # noqa: S603 - the words are ours
         [sys.executable, "-m", "benchmarks.lab.openloop", *words],
@@ -285,12 +285,12 @@ def offered(url: str, *, rate: float, seconds: float, each: int = 1, first: int 
         check=False,
     )
     if done.returncode:
-        raise Failed(f"the open loop ended: {done.stderr.decode()[-300:]}")
+        raise CaseFailed(f"the open loop ended: {done.stderr.decode()[-300:]}")
     result = msgspec.json.decode(done.stdout, type=LoadResult)
     if result.errors:
-        raise Failed(f"at {rate:.0f}/s not all were answered with 2xx: {result.errors}")
+        raise CaseFailed(f"at {rate:.0f}/s not all were answered with 2xx: {result.errors}")
     if result.late > LATE:
-        raise Failed(f"the open loop was {result.late:.1f} ms late at {rate:.0f}/s: offer less")
+        raise CaseFailed(f"the open loop was {result.late:.1f} ms late at {rate:.0f}/s: offer less")
     return result
 
 

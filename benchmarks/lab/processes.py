@@ -49,7 +49,7 @@ routes:
 """
 
 
-class Failed(Exception):
+class CaseFailed(Exception):
     """A case measured something else than it says."""
 
 
@@ -149,7 +149,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         seconds: float | None = None,
         threads: int = 1,
     ) -> Load:
-        """Send callbacks with wrk, as fast as they are answered. Raises Failed.
+        """Send callbacks with wrk, as fast as they are answered. Raises CaseFailed.
 
         Numbers count from `first`. Each callback is sent `each` times, mixed with `among` others.
         With `each=0`, the same `among` callbacks are sent until the end.
@@ -199,20 +199,22 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024 / 1e6
-        raise Failed(f"/proc/{self.pid}/status has no VmRSS")
+        raise CaseFailed(f"/proc/{self.pid}/status has no VmRSS")
 
     def check(self, load: Load, *, connections: int, before: int = 0) -> int:
-        """Count the events accepted since there were `before`. Raises Failed.
+        """Count the events accepted since there were `before`. Raises CaseFailed.
 
         Requests in flight at the load's end may count, or not.
         """
         accepted = int(self.stats()["events"]) - before
         if not load.answered <= accepted <= load.answered + connections:
-            raise Failed(f"{load.answered} callbacks were answered, {accepted} events are there")
+            raise CaseFailed(
+                f"{load.answered} callbacks were answered, {accepted} events are there"
+            )
         return accepted
 
     def check_copies(self, answered: int, *, before: Mapping[str, Any], in_flight: int) -> Growth:
-        """Count events and duplicates since `/v1/stats` returned `before`. Raises Failed.
+        """Count events and duplicates since `/v1/stats` returned `before`. Raises CaseFailed.
 
         Each answered callback is an event or a duplicate. Those in flight may count, or not.
         """
@@ -222,14 +224,14 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
             duplicates=now["duplicates"] - before["duplicates"],
         )
         if not answered <= growth.events + growth.duplicates <= answered + in_flight:
-            raise Failed(
+            raise CaseFailed(
                 f"{answered} callbacks were answered; they became {growth.events} events and"
                 f" {growth.duplicates} duplicates"
             )
         return growth
 
     def at_rest(self, *, within: float = 10.0) -> dict[str, Any]:
-        """Return `/v1/stats` once no more callbacks arrive. Raises Failed."""
+        """Return `/v1/stats` once no more callbacks arrive. Raises CaseFailed."""
         pairs = itertools.pairwise(self._polls("callbacks still came", within))
         return next(
             now
@@ -238,23 +240,23 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def await_delivered(self, deliveries: int, *, within: float = 120.0) -> float:
-        """Return when that many were delivered, by `time.monotonic`. Raises Failed."""
+        """Return when that many were delivered, by `time.monotonic`. Raises CaseFailed."""
         polls = self._polls(f"{deliveries} deliveries were not made", within)
         return next(at for at, now in polls if now["deliveries"]["delivered"] >= deliveries)
 
     def await_settled(self, *, within: float = 120.0) -> None:
-        """Wait until no delivery is pending or being sent. Raises Failed."""
+        """Wait until no delivery is pending or being sent. Raises CaseFailed."""
         for _, now in self._polls("deliveries were still pending", within):
             if not now["deliveries"]["pending"] + now["deliveries"]["sending"]:
                 return
 
     def _polls(self, otherwise: str, within: float) -> Iterator[tuple[float, dict[str, Any]]]:
-        """Yield `time.monotonic` and `/v1/stats` until the caller stops. Raises Failed."""
+        """Yield `time.monotonic` and `/v1/stats` until the caller stops. Raises CaseFailed."""
         until = time.monotonic() + within
         while (now := time.monotonic()) < until:
             yield now, self.stats()
             time.sleep(_POLL_EVERY)
-        raise Failed(f"{otherwise} within {within:.0f} s")
+        raise CaseFailed(f"{otherwise} within {within:.0f} s")
 
     def _get(self, url: str) -> bytes:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.key}"})  # noqa: S310 - http, ours
@@ -324,8 +326,8 @@ def _run(words: Sequence[str]) -> tuple[str, float]:
 def _parsed(output: str, processor: float) -> Load:
     requests, rate = _REQUESTS.search(output), _RATE.search(output)
     if requests is None or rate is None:
-        raise Failed(f"wrk said: {output.strip() or 'nothing'}")
+        raise CaseFailed(f"wrk said: {output.strip() or 'nothing'}")
     if "Socket errors" in output or "Non-2xx" in output:
         errors = [line.strip() for line in output.splitlines() if "rrors" in line or "Non-" in line]
-        raise Failed(f"not all were answered with 2xx: {'; '.join(errors)}")
+        raise CaseFailed(f"not all were answered with 2xx: {'; '.join(errors)}")
     return Load(answered=int(requests[1]), rate=float(rate[1]), processor=processor)

@@ -50,7 +50,7 @@ class Frame(NamedTuple):
     file: str
 
 
-class Sample(NamedTuple):
+class Stack(NamedTuple):
     """A stack, outermost frame first, and how often it was seen."""
 
     #: The kernel's number of the thread.
@@ -207,7 +207,7 @@ def used(pid: int) -> Usage:
 
 
 def profile(
-    seen: Sequence[Sample], before: Usage, after: Usage, *, events: int, while_sampled: int
+    seen: Sequence[Stack], before: Usage, after: Usage, *, events: int, while_sampled: int
 ) -> Profile:
     """Divide the processor time between `before` and `after` among the stages.
 
@@ -243,7 +243,7 @@ def values(name: str, found: Profile) -> dict[str, float]:
     return {f"{name}/{row}": value for row, value in rows.items()}
 
 
-def samples(raw: str) -> Iterator[Sample]:
+def samples(raw: str) -> Iterator[Stack]:
     """Parse the output of `py-spy record --format raw --threads`: a line and a count a stack."""
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
@@ -252,7 +252,7 @@ def samples(raw: str) -> Iterator[Sample]:
         if thread is None:
             raise ValueError(f"py-spy's output has a line that names no thread: {first[:80]!r}")
         frames = tuple(frame(text) for text in rest)
-        yield Sample(int(thread[1]), thread[2] or "", frames, int(count))
+        yield Stack(int(thread[1]), thread[2] or "", frames, int(count))
 
 
 def frame(text: str) -> Frame:
@@ -261,7 +261,7 @@ def frame(text: str) -> Frame:
     return Frame(parts[1], parts[2]) if parts else Frame(text, "")
 
 
-def stage_of(sample: Sample) -> str:
+def stage_of(sample: Stack) -> str:
     """Return the stage of the innermost frame that belongs to one.
 
     A stage's calls into a library count as its own. A garbage collection belongs to no stage.
@@ -275,16 +275,16 @@ def stage_of(sample: Sample) -> str:
     return by_thread or "other"
 
 
-def waits(sample: Sample) -> bool:
+def waits(sample: Stack) -> bool:
     """Whether its thread uses no processor: it waits for a lock, the disk or work."""
     return _innermost(sample) in _WAITS
 
 
-def waits_for_disk(sample: Sample) -> bool:
+def waits_for_disk(sample: Stack) -> bool:
     return _innermost(sample) in _DISK
 
 
-def _shares(thread: int, seen: Sequence[Sample], name: str) -> Mapping[str, float]:
+def _shares(thread: int, seen: Sequence[Stack], name: str) -> Mapping[str, float]:
     """How a thread's time is divided among the stages; the shares sum to one."""
     its = [one for one in seen if one.thread == thread]
     counts: Counter[str] = Counter()
@@ -302,7 +302,7 @@ def _stage_of_thread(name: str) -> str | None:
     return next((stage for begin, stage in _THREADS.items() if name.startswith(begin)), None)
 
 
-def _innermost(sample: Sample) -> str:
+def _innermost(sample: Stack) -> str:
     named = (one.function for one in reversed(sample.frames))
     return next((function for function in named if not _NAMELESS.fullmatch(function)), "")
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from . import tables
 from .figures import UnknownName, find
 from .goals import GOALS, summary
-from .numbers import MISSING, number, quantity
+from .numbers import MISSING, number, quantity, spread
 from .plots import PLOTS
 from .results import Results, ratio
 
@@ -33,7 +33,7 @@ def environment(results: Results, drawn: Collection[str] = ()) -> Environment:
     made.globals |= {one.__name__: partial(one, results) for one in (*of_run, *rows)}
     made.globals |= {"run": results, "plot": partial(plot, drawn), "ratio": ratio}
     made.globals |= {"summary": summary, "FLOOR": tables.FLOOR, "PIPELINE": tables.PIPELINE}
-    made.filters |= {"number": number, "quantity": quantity}
+    made.filters |= {"number": number, "quantity": quantity, "spread": spread}
     return made
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from .numbers import MISSING, quantity, spread
+from .numbers import MISSING, quantity
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,17 +23,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         return statistics.median(self.values)
 
     @property
-    def rated(self) -> bool:
-        """Whether it is a rate, which can be compared with other rates."""
-        return self.unit == "1/s"
-
-    @property
     def text(self) -> str:
         return quantity(self.median, self.unit)
-
-    @property
-    def spread(self) -> str:
-        return spread(self.values)
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +63,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         return "met" if sign * (self.median - self.wanted) >= 0 else "missed"
 
 
-class Missing(msgspec.Struct, frozen=True, kw_only=True):
+class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
     """A figure or a case that this run did not measure."""
 
     name: str
@@ -93,7 +84,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[Figure, ...]
     series: tuple[Series, ...]
     goals: tuple[Goal, ...]
-    not_measured: tuple[Missing, ...]
+    not_measured: tuple[Unmeasured, ...]
 
     def figure(self, name: str) -> Figure | None:
         return next((one for one in self.figures if one.name == name), None)

@@ -36,12 +36,12 @@ def write(run: Path, *, root: Path = _ROOT) -> None:
     run.with_suffix(".md").write_text(page("report", results, ()), encoding="utf-8")
     if run.name != FULL.name:
         return
-    made = files(results)
-    for old in kept(root) - made.keys():
-        (root / old).unlink()
-    for path, text in made.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
+    for path, text in files(results).items():
+        if text:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+        else:
+            (root / path).unlink(missing_ok=True)
 
 
 def load(run: Path) -> Results:
@@ -55,16 +55,10 @@ def load(run: Path) -> Results:
 
 
 def files(results: Results) -> Mapping[Path, str]:
-    """Everything made of a whole run, by the path in the repository."""
+    """Everything made of a whole run, by the path in the repository. A missing plot is empty."""
     svgs = plots(results)
     return {
         FULL.with_suffix(".md"): page("report", results, svgs),
         **{path: page(name, results, svgs) for name, path in PAGES.items()},
-        **{_PLOTS[name]: svg for name, svg in svgs.items()},
+        **{path: svgs.get(name, "") for name, path in _PLOTS.items()},
     }
-
-
-def kept(root: Path) -> set[Path]:
-    """Return which of these files exist."""
-    paths = (FULL.with_suffix(".md"), *PAGES.values(), *_PLOTS.values())
-    return {path for path in paths if (root / path).exists()}

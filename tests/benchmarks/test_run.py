@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.case import Case, Measured
 from benchmarks.cases import CASES
-from benchmarks.lab.processes import Failed
+from benchmarks.lab.processes import CaseFailed
 from benchmarks.peers.peer import NotMeasured
 from benchmarks.run import Progress, Run, duration
 
@@ -88,7 +88,7 @@ def test_cases_take_turns_and_long_ones_run_once_at_the_end(bench):
     ("exc", "why", "failed"),
     [
         (NotMeasured("no npm: apt install npm"), "no npm: apt install npm", False),
-        (Failed("3 events of 4"), "failed: 3 events of 4", True),
+        (CaseFailed("3 events of 4"), "failed: 3 events of 4", True),
         (KeyError("data"), "failed: KeyError: 'data'", True),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.lab import openloop
 from benchmarks.lab.percentiles import percentile
-from benchmarks.lab.processes import Failed
+from benchmarks.lab.processes import CaseFailed
 from receiver.callback import Callback
 from receiver.decode import decode
 from receiver.providers.tellabot.callbacks import TellABot
@@ -108,7 +108,7 @@ def test_requests_are_sent_and_timed_when_due():
 
 def test_late_load_generator_is_an_error():
     """Mutant: counted of requests alone that found a free connection, only the first were."""
-    with serving(lambda _: OK) as url, pytest.raises(Failed, match="ms late"):
+    with serving(lambda _: OK) as url, pytest.raises(CaseFailed, match="ms late"):
         openloop.offered(url, rate=200_000, seconds=0.1)
 
 
@@ -152,7 +152,7 @@ def test_requests_without_a_2xx_answer_are_counted_by_cause():
 def test_load_with_errors_is_an_error():
     with (
         serving(lambda _: BUSY) as url,
-        pytest.raises(Failed, match=r"not all were answered with 2xx: {'429': 10}"),
+        pytest.raises(CaseFailed, match=r"not all were answered with 2xx: {'429': 10}"),
     ):
         openloop.offered(url, rate=100, seconds=0.1)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab.processes import Failed, Growth, Load, Product, meanwhile
+from benchmarks.lab.processes import CaseFailed, Growth, Load, Product, meanwhile
 
 
 def test_block_runs_beside_the_work_and_ends_after_it():
@@ -28,17 +28,17 @@ def test_error_of_the_work_is_raised_by_the_block():
     """Mutant: a thread whose traceback was printed, beside a table of what never was loaded."""
 
     def fails():
-        raise Failed("not all were answered with 2xx")
+        raise CaseFailed("not all were answered with 2xx")
 
-    with pytest.raises(Failed, match="not all were answered with 2xx"), meanwhile(fails):
+    with pytest.raises(CaseFailed, match="not all were answered with 2xx"), meanwhile(fails):
         pass
 
 
 def test_error_of_the_work_replaces_that_of_the_block():
     def fails():
-        raise Failed("wrk said: nothing")
+        raise CaseFailed("wrk said: nothing")
 
-    with pytest.raises(Failed, match="wrk said") as found, meanwhile(fails):
+    with pytest.raises(CaseFailed, match="wrk said") as found, meanwhile(fails):
         raise ValueError("no event was accepted; is there any load?")
 
     assert isinstance(found.value.__context__, ValueError)
@@ -63,7 +63,7 @@ def test_wrong_number_of_events_is_a_failure():
 
     assert scripted.check(Load(answered=80, rate=1.0), connections=10) == 90
     for answered in (79, 91):
-        with pytest.raises(Failed, match="90 events are there"):
+        with pytest.raises(CaseFailed, match="90 events are there"):
             scripted.check(Load(answered=answered, rate=1.0), connections=10)
 
 
@@ -76,7 +76,7 @@ def test_wrong_number_of_copies_is_a_failure():
         events=20, duplicates=60
     )
     for answered in (69, 81):
-        with pytest.raises(Failed, match="they became 20 events and 60 duplicates"):
+        with pytest.raises(CaseFailed, match="they became 20 events and 60 duplicates"):
             scripted.check_copies(answered, before=before, in_flight=10)
 
 
@@ -91,7 +91,7 @@ def test_missing_deliveries_are_a_failure():
     scripted = product({"deliveries": {"pending": 1, "sending": 0, "delivered": 3}})
 
     assert scripted.await_delivered(3) > 0
-    with pytest.raises(Failed, match=r"4 deliveries were not made within 0 s"):
+    with pytest.raises(CaseFailed, match=r"4 deliveries were not made within 0 s"):
         scripted.await_delivered(4, within=0.05)
-    with pytest.raises(Failed, match=r"deliveries were still pending within 0 s"):
+    with pytest.raises(CaseFailed, match=r"deliveries were still pending within 0 s"):
         scripted.await_settled(within=0.05)

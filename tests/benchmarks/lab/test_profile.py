@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.lab import profile as profiles
-from benchmarks.lab.profile import STAGES, Frame, ProfileFailed, Sample, Usage
+from benchmarks.lab.profile import STAGES, Frame, ProfileFailed, Stack, Usage
 
 ROOT = Path(__file__).parents[3]
 DOOR = Frame("Door.__call__", "receiver/door.py")
@@ -25,11 +25,11 @@ NOTHING = Usage(whole=0.0, threads={}, names={})
 
 
 def loop(*frames, seen):
-    return Sample(1, "MainThread", frames, seen)
+    return Stack(1, "MainThread", frames, seen)
 
 
 def writer(*frames, seen):
-    return Sample(2, "journal_0", frames, seen)
+    return Stack(2, "journal_0", frames, seen)
 
 
 def used(whole=2.0, **threads):
@@ -168,7 +168,7 @@ IN_THE_DOOR = (*LOOP, Frame("Door.__call__", "receiver/door.py"))
 
 
 def sample(*frames, name="MainThread", thread=1, seen=1):
-    return Sample(thread, name, frames, seen)
+    return Stack(thread, name, frames, seen)
 
 
 def inside(*more):
@@ -265,7 +265,7 @@ def test_output_of_the_profiler_is_parsed():
     )
 
     assert list(profiles.samples(raw)) == [
-        Sample(
+        Stack(
             12614,
             "MainThread",
             (
@@ -275,13 +275,13 @@ def test_output_of_the_profiler_is_parsed():
             ),
             20,
         ),
-        Sample(
+        Stack(
             12628,
             "",
             (Frame("0x7fba68e61b27", "pyreqwest/_p.cpython-311-x86_64-linux-gnu.so"),),
             3,
         ),
-        Sample(12622, "journal_0", (), 1),
+        Stack(12622, "journal_0", (), 1),
     ]
 
 

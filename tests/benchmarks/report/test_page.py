@@ -22,7 +22,7 @@ def rendered(text, results=None, drawn=()):
         ("median('pipeline/http', 0.0864, 'million')", "432 million"),
         ("median('bytes/kept/tellabot', 0.001, 'GB')", "0.610 GB"),
         ("median('fdatasync')", "0.625 ms"),
-        ("find('pipeline/http').spread", "5,000 to 5,500"),
+        ("find('pipeline/http').values | spread", "5,000 to 5,500"),
         ("compared('accept/tellabot/64/1', 'noop/64')", "0.450"),
         ("part('profile/pipeline', 'door', 'decode')", "30.0 %"),
         ("part('profile/pipeline', 'other')", "70.0 %"),
