@@ -1,9 +1,9 @@
--- Callbacks as a provider sends them, for wrk: each is another message, and ids and times grow.
+-- Callbacks as a provider sends them, for wrk. Each is a new message; ids and times grow.
 --
 --   wrk ... -s callbacks.lua URL -- PATH FORM FIRST EACH WINDOW
 --
 -- FORM is tellabot (urlencoded) or herosms (JSON), FIRST the number of the first callback. Each one
--- is sent EACH times, among WINDOW others; with EACH 0 only WINDOW callbacks are sent, over and over.
+-- is sent EACH times, mixed with WINDOW others. With EACH 0, the same WINDOW callbacks repeat.
 
 local path, form, first, each, window
 local sent = 0
@@ -18,7 +18,7 @@ function init(args)
   first, each, window = tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
 end
 
--- Which callback comes next: 0, 1, 2 ... where each is sent once.
+-- The number of the next callback: 0, 1, 2 ... if each is sent once.
 local function number()
   local k = sent
   sent = sent + 1
@@ -41,7 +41,7 @@ end
 
 function request()
   local n = first + number()
-  -- Copies say what the first one said: a callback's time follows from its number, and grows.
+  -- A copy must equal its first callback, so its time follows from its number. It grows.
   local now = each == 1 and os.time() or 1767225600 + math.floor(n / 1000)
   local code = (n * 7919) % 1000000
   local headers = {["User-Agent"] = "provider/1.0"}

@@ -1,4 +1,4 @@
-"""mq-bridge, a Rust core with routes in YAML, in the two ways it can keep callbacks on disk."""
+"""mq-bridge, a Rust core with routes in YAML, with its two ways to store callbacks."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _LOCK = _HERE / "requirements.txt"
 
 class MqBridge(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    #: Of its routes, in this folder.
+    #: The file of its routes, in this folder.
     config: str
     durability: str
     installed_from: str = "PyPI: mq-bridge, in a virtual environment of its own"
@@ -28,7 +28,7 @@ class MqBridge(msgspec.Struct, frozen=True, kw_only=True):
         return first.removeprefix("mq-bridge==")
 
     def install(self, cache: Path) -> Path:
-        # Both configurations are of one installation.
+        # Both configurations share one installation.
         home = cache / "mq-bridge"
 
         def make() -> None:

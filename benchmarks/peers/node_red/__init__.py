@@ -47,7 +47,7 @@ class NodeRed(msgspec.Struct, frozen=True, kw_only=True):
     @contextmanager
     def running(self, home: Path, *, folder: Path, receiver: str) -> Iterator[str]:
         port = free_port()
-        # It keeps a copy of its flows beside them: they are its folder's, not ours.
+        # It writes beside its flows, so they are copied into its folder.
         flows = Path(shutil.copy(_HERE / "flows.json", folder))
         red = home / "node_modules" / "node-red" / "red.js"
         with started(
@@ -59,7 +59,7 @@ class NodeRed(msgspec.Struct, frozen=True, kw_only=True):
                 "FOLDER": str(folder),
                 "FLOWS": str(flows),
             },
-            # It listens some time before its flows are there.
+            # It listens before its flows are loaded.
             ready=lambda: _answers(port),
         ):
             yield f"http://127.0.0.1:{port}/callback"
