@@ -67,22 +67,16 @@ def _svg(plot: Plot, results: Results) -> str:
 
 def _throughput(axes: Axes, results: Results) -> bool:
     found = [figure for name in _BARS if (figure := results.figure(name))]
-    medians = [one.median for one in found]
-    axes.barh(
-        [_BARS[one.name] for one in found],
-        medians,
-        xerr=[
-            [one.median - min(one.values) for one in found],
-            [max(one.values) - one.median for one in found],
-        ],
-        color=[
-            _BARE if one.name == FLOOR else _THEIRS if one.name in FIGURES.values() else _OURS
-            for one in found
-        ],
-        ecolor=mpl.rcParams["text.color"],
-        capsize=3.0,
-    )
     for row, one in enumerate(found):
+        colour = _THEIRS if one.name in FIGURES.values() else _OURS
+        axes.barh(
+            _BARS[one.name],
+            one.median,
+            xerr=[[one.median - min(one.values)], [max(one.values) - one.median]],
+            color=_BARE if one.name == FLOOR else colour,
+            ecolor=mpl.rcParams["text.color"],
+            capsize=3.0,
+        )
         end = (max(one.values), row)
         axes.annotate(number(one.median), end, (6, 0), textcoords="offset points", va="center")
     axes.invert_yaxis()
