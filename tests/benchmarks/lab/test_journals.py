@@ -7,8 +7,17 @@ import pytest
 
 from benchmarks.lab import journals
 from core.delivery import State
-from journal.reads import EventFilter
+from journal.reads import (
+    CallbackOfEvent,
+    EventById,
+    EventFilter,
+    Events,
+    JournalStats,
+    PendingBySink,
+    TokenUses,
+)
 from journal.sqlite.journal import SQLiteJournal
+from journal.writes import Take
 from receiver.callback import Callback
 from receiver.decode import decode
 from receiver.providers.tellabot.callbacks import TellABot
@@ -37,19 +46,19 @@ def kept_in(tmp_path, monkeypatch):
 
 
 async def test_counters_of_the_product_match_the_filled_rows(journal):
-    stats = await journal.stats()
+    stats = await journal.ask(JournalStats())
 
     assert (stats.events, stats.duplicates, stats.quarantine) == (EVENTS, 0, 0)
     assert stats.deliveries == {state.value: EVENTS * (state is State.DELIVERED) for state in State}
-    assert (await journal.token_uses())[0].callbacks == EVENTS
+    assert (await journal.ask(TokenUses()))[0].callbacks == EVENTS
 
 
 async def test_filled_event_is_what_the_product_makes_of_its_callback(journal):
     """Mutant: a template that was made once and forgets a field that events have since got."""
-    page = await journal.events(EventFilter(), after=120, limit=1, desc=False)
+    page = await journal.ask(Events(filter=EventFilter(), after=120, limit=1))
     event = msgspec.json.decode(page.items[0][1])
 
-    came = await journal.callback(event["id"])
+    came = await journal.ask(CallbackOfEvent(event["id"]))
     received = datetime.fromtimestamp(came.at, UTC)
     callback = Callback(headers=came.headers, body=came.body, peer=came.peer, received=received)
     source = TellABot()
@@ -63,10 +72,10 @@ async def test_filled_event_is_what_the_product_makes_of_its_callback(journal):
 
 async def test_filled_event_is_found_by_its_request(journal):
     request = str(journals.FIRST_REQUEST + 42)
-    page = await journal.events(EventFilter(request_id=(request,)), after=None, limit=9, desc=False)
+    page = await journal.ask(Events(filter=EventFilter(request_id=(request,)), limit=9))
 
     [(seq, body)] = page.items
-    kept = await journal.event(msgspec.json.decode(body)["id"])
+    kept = await journal.ask(EventById(msgspec.json.decode(body)["id"]))
 
     assert (seq, kept.seq, kept.routes) == (43, 43, (journals.ROUTE,))
     [delivery] = kept.deliveries
@@ -118,12 +127,12 @@ async def test_pending_deliveries_are_made_delivered_again(tmp_path):
     journals.fill(path, EVENTS)
     journals.make_pending(path, 100)
     opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")
-    owed, stats = await opened.owed(), await opened.stats()
-    taken = await opened.take(journals.SINK, fresh=True, limit=10, now=1e10)
+    owed, stats = await opened.ask(PendingBySink()), await opened.ask(JournalStats())
+    taken = await opened.submit(Take(journals.SINK, fresh=True, limit=10, now=1e10))
     await opened.close()
     journals.make_delivered(path)
     opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")
-    after = await opened.stats()
+    after = await opened.ask(JournalStats())
     await opened.close()
 
     assert (owed, len(taken)) == ({journals.SINK: 100}, 10)
