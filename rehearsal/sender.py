@@ -7,8 +7,8 @@ from random import Random
 import httpx
 import msgspec
 
-from .providers.schedule import Schedule
-from .web.exchange import OutgoingCallback
+from .exchange import OutgoingCallback
+from .schedule import Schedule
 
 #: "must return HTTP 200 code": 201, 204 and redirects count as failures.
 _DONE = 200

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from .account import AskedQuestion, Change, ChangeStatus, Message, Seconds, SimulatedOrder
-from .providers.provider import Simulated
+from .exchange import Answer, OutgoingCallback, Request
+from .provider import Simulated
 from .sender import Sender, SimulatedCallback
-from .web.exchange import Answer, OutgoingCallback, Request
 
 _CODES = 1_000_000
 _CODE = re.compile(r"\b\d{4,8}\b")

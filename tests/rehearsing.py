@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import httpx
 
-from rehearsal import SIMULATED
 from rehearsal.account import Account
-from rehearsal.running import Setting, all_simulated, simulated
+from rehearsal.exchange import Request
+from rehearsal.providers import SIMULATED
+from rehearsal.server import Setting, all_simulated, simulated
 from rehearsal.simulation import NewMessage, NewOrder, Simulation
-from rehearsal.web.exchange import Request
 
 KEY = "k3y-of-the-provider"
 NOW = datetime(2020, 9, 14, 18, 42, 36, tzinfo=UTC)

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ..account import Account, Message, SimulatedOrder
-from ..web.exchange import JSON, Answer, OutgoingCallback, Request, json_answer, plain_answer
-from .provider import Simulated
-from .schedule import DAISYSMS, GRIZZLYSMS, HEROSMS, SMS_ACTIVATE, SMS_ONLINE, SMSBOWER, Schedule
+from ..exchange import JSON, Answer, OutgoingCallback, Request, json_answer, plain_answer
+from ..provider import Simulated
+from ..schedule import Schedule
 
 #: The providers do not say; their successor's examples are Moscow's.
 _MOSCOW = ZoneInfo("Europe/Moscow")
@@ -70,7 +70,11 @@ class SimulatedSmsActivate(Simulated):
     name: ClassVar[str] = "sms_activate"
     kinds: ClassVar[tuple[str, ...]] = ("activation", "rental")
     reads: ClassVar[frozenset[str]] = _READS
-    schedule: ClassVar[Schedule | None] = SMS_ACTIVATE
+    #: The spacing is not documented: evenly, as far apart as two hours allow.
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=((1020.0, 1020.0),) * 7,
+        description="at most 8 times within 2 hours; their spacing is unknown, 17 minutes here",
+    )
     service: ClassVar[str] = "go"
     country: ClassVar[str] = "16"
     path: ClassVar[str] = _PATH
@@ -331,7 +335,10 @@ class SimulatedSmsBower(SimulatedSmsActivate):
 
     name: ClassVar[str] = "smsbower"
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
-    schedule: ClassVar[Schedule | None] = SMSBOWER
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=((60.0, 60.0), (300.0, 300.0)),
+        description="2 more times: after 1 minute, then after 5 minutes",
+    )
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
@@ -347,7 +354,9 @@ class SimulatedSmsOnline(SimulatedSmsActivate):
     """Its polling commands are taken to be SMS-Activate's. https://sms.online/help/api-docs/webhooks."""
 
     name: ClassVar[str] = "sms_online"
-    schedule: ClassVar[Schedule | None] = SMS_ONLINE
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=(), description="once; it will not attempt to resend"
+    )
 
     def _rental_fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
         """Its samples have numbers where SMS-Activate's have texts."""
@@ -360,7 +369,9 @@ class SimulatedDaisySms(SimulatedSmsActivate):
 
     name: ClassVar[str] = "daisysms"
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
-    schedule: ClassVar[Schedule | None] = DAISYSMS
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=(), description="unknown whether it tries again: once here"
+    )
 
     def _status(self, given: Mapping[str, str]) -> Answer:
         """With `text=1` the text is in the header `X-Text`."""
@@ -380,7 +391,9 @@ class SimulatedGrizzlySms(SimulatedSmsActivate):
 
     name: ClassVar[str] = "grizzlysms"
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
-    schedule: ClassVar[Schedule | None] = GRIZZLYSMS
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=(), description="it documents no callbacks: once here"
+    )
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
@@ -393,7 +406,12 @@ class SimulatedHeroSms(SimulatedSmsActivate):
 
     name: ClassVar[str] = "herosms"
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
-    schedule: ClassVar[Schedule | None] = HEROSMS
+    #: 20 to 30 seconds apart, and three minutes at least in all: 26 is the shortest for both.
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=((26.0, 30.0),) * 7,
+        timeout=3.0,
+        description="3 s for an answer; 7 more times, 20 to 30 s apart, over 3 minutes at least",
+    )
     rows_parameter: ClassVar[str] = "size"
 
     def __init__(self, account: Account) -> None:

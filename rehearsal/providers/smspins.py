@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ..account import Account, Change, Message, SimulatedOrder
-from ..web.exchange import Answer, OutgoingCallback, Request, json_answer
-from .provider import Simulated
-from .schedule import Schedule
+from ..exchange import Answer, OutgoingCallback, Request, json_answer
+from ..provider import Simulated
+from ..schedule import Schedule
 
 #: "All dates are in Eastern Standard Time (EST or EDT)"
 _EASTERN = ZoneInfo("America/New_York")

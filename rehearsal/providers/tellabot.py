@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ..account import Account, Message, SimulatedOrder
-from ..web.exchange import Answer, OutgoingCallback, Request, json_answer
-from .provider import Simulated
-from .schedule import TELLABOT, Schedule
+from ..exchange import Answer, OutgoingCallback, Request, json_answer
+from ..provider import Simulated
+from ..schedule import Schedule
 
 #: "server's time zone is America/New_York"
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -39,7 +39,10 @@ class SimulatedTellABot(Simulated):
             "proxy_list",
         }
     )
-    schedule: ClassVar[Schedule | None] = TELLABOT
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=((600.0, 600.0),) * 5,
+        description="not answered 200: five more times at 10-minute intervals",
+    )
     service: ClassVar[str] = "Google"
     country: ClassVar[str] = "US"
     path: ClassVar[str] = _PATHS[0]

@@ -6,9 +6,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from ..exchange import Answer, Request, plain_answer, see
 from ..simulation import Simulation
 from .control import control
-from .exchange import Answer, Request, plain_answer, see
 from .page import BEGIN, index
 
 _Scope = MutableMapping[str, Any]

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ..account import Fault
+from ..exchange import JSON, Answer, Request, json_answer, see
 from ..simulation import (
     Impossible,
     NewMessage,
@@ -15,7 +16,6 @@ from ..simulation import (
     Simulation,
     UnknownOrder,
 )
-from .exchange import JSON, Answer, Request, json_answer, see
 from .page import BEGIN, page, script, style
 
 

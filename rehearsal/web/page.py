@@ -5,8 +5,8 @@ from html import escape
 from urllib.parse import quote
 
 from ..account import Message, SimulatedOrder
+from ..exchange import Answer
 from ..simulation import Simulation
-from .exchange import Answer
 
 #: Where a simulated provider is controlled; nothing of its own is there.
 BEGIN = "/rehearsal/"

@@ -19,7 +19,7 @@ import msgspec
 from core.printable import plain
 from journal.lock import Holder
 from receiver.source import Source
-from rehearsal import SIMULATED
+from rehearsal.providers import SIMULATED
 
 from ..config.convert import tag_of
 from ..config.load import Loaded, load
@@ -178,7 +178,7 @@ class _Beside:
         self._task = asyncio.create_task(self._run(holder.url or ""))
 
     async def _run(self, begin: str) -> None:
-        from rehearsal.running import Setting, all_simulated  # noqa: PLC0415
+        from rehearsal.server import Setting, all_simulated  # noqa: PLC0415
 
         settings = {
             name: Setting(

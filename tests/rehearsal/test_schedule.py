@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rehearsal import SIMULATED
-from rehearsal.providers import schedule
+from rehearsal.providers import SIMULATED
 
 
 @pytest.mark.parametrize(
@@ -29,24 +28,24 @@ def test_a_provider_tries_again_as_it_documents(name, waits, timeout):
 
 
 def test_sms_activate_has_eight_attempts_within_two_hours():
-    assert len(schedule.SMS_ACTIVATE.waits) == 7
-    assert sum(schedule.SMS_ACTIVATE.drawn(random.Random(1))) <= 7200
+    assert len(SIMULATED["sms_activate"].schedule.waits) == 7
+    assert sum(SIMULATED["sms_activate"].schedule.drawn(random.Random(1))) <= 7200
 
 
 @given(st.integers())
 def test_herosms_tries_seven_times_more_in_three_minutes_at_least(seed):
     """Mutant: 20 as the least wait, which ends after two and a half."""
-    waits = schedule.HEROSMS.drawn(random.Random(seed))
+    waits = SIMULATED["herosms"].schedule.drawn(random.Random(seed))
 
     assert len(waits) == 7
     assert all(20 <= wait <= 30 for wait in waits)
     assert sum(waits) >= 180
-    assert schedule.HEROSMS.timeout == 3.0
+    assert SIMULATED["herosms"].schedule.timeout == 3.0
 
 
 def test_at_sixty_times_the_speed_a_minute_is_a_second():
     """Mutant: the speed multiplies."""
-    assert schedule.SMSBOWER.drawn(random.Random(1), speed=60) == (1.0, 5.0)
+    assert SIMULATED["smsbower"].schedule.drawn(random.Random(1), speed=60) == (1.0, 5.0)
 
 
 def test_a_provider_that_only_answers_has_no_schedule():

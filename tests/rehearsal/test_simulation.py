@@ -9,8 +9,8 @@ import pytest
 from endpoint import endpoint, hang, reply
 from rehearsing import KEY, Desk, running, running_all
 
-from rehearsal import SIMULATED
 from rehearsal.account import Fault
+from rehearsal.providers import SIMULATED
 from rehearsal.web.page import POLICY
 
 TELLABOT = {"user": "test", "api_key": KEY}

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import ClassVar
 
-from ..account import Account, Message, SimulatedOrder
-from ..web.exchange import Answer, OutgoingCallback, Request, plain_answer
+from .account import Account, Message, SimulatedOrder
+from .exchange import Answer, OutgoingCallback, Request, plain_answer
 from .schedule import Schedule
 
 #: What is said before the script is reached: plain text, also among JSON.

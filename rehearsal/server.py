@@ -14,8 +14,8 @@ import msgspec
 from httpd.listener import Listener
 from httpd.own_host import OwnHost
 
-from . import SIMULATED
 from .account import Account
+from .providers import SIMULATED
 from .sender import Sender
 from .simulation import Simulation
 from .web.app import App, create_app, create_apps
