@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -11,8 +11,9 @@ from core.secret import Secret
 from core.units import Duration, Rate
 
 from .callback import _CONTENT_TYPE, Callback, Fields, Happening, Sample
+from .fields.reader import FieldReader
 from .fields.services import service
-from .polling.options import Asking, Backfill, Polled
+from .polling.options import Backfill, PollingApi, PollingSettings, polling_settings
 from .polling.questions import Known, Poll, PollMemory
 
 
@@ -63,8 +64,8 @@ class Source(
     encodings: ClassVar[frozenset[str]]
     #: Which of them it uses itself, where it may use several.
     usual_encoding: ClassVar[str] = "form"
-    #: How it is asked where `backfill` does not say; None: it cannot be asked.
-    polled: ClassVar[Polled | None] = None
+    #: The provider's API for polling; None: it cannot be polled.
+    polling_api: ClassVar[PollingApi | None] = None
     #: The addresses that its documentation says callbacks come from.
     documented: ClassVar[tuple[str, ...]] = ()
     #: Of all its numbers, if they are of one: ISO 3166-1 alpha-2.
@@ -113,11 +114,25 @@ class Source(
         """
         raise NotImplementedError
 
-    def asking(self) -> Asking:
-        """How it is asked: what `backfill` says, and its defaults. Raises ValueError without."""
-        if self.backfill is None or self.polled is None:
+    def common(self, callback: Callback, reading: FieldReader, *, time_from: str) -> dict[str, Any]:
+        """Return the fields that every type of event has.
+
+        Read all other fields first: `warnings` is what `reading` warned of until now.
+        """
+        return {
+            "provider": self.__struct_config__.tag,
+            "channel": callback.channel,
+            "labels": self.labels,
+            "sample": callback.sample,
+            "time_from": time_from,
+            "warnings": tuple(reading.warnings),
+        }
+
+    def polling_settings(self) -> PollingSettings:
+        """Return `backfill` with the provider's defaults. Raises ValueError where it is unset."""
+        if self.backfill is None or self.polling_api is None:
             raise ValueError("backfill: not configured, or this provider cannot be asked")
-        return self.polled.asking(self.backfill)
+        return polling_settings(self.polling_api, self.backfill)
 
     def poll(
         self,

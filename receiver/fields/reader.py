@@ -1,12 +1,10 @@
 """Takes a callback's fields one by one, and notes those that make no sense."""
 
 import re
-from typing import Any
 
 from core.event import Price
 
-from ..callback import Callback, Fields, Malformed, Number
-from ..source import Source
+from ..callback import Fields, Malformed, Number
 from .code import read_code
 from .numbers import e164, sender
 
@@ -101,17 +99,3 @@ def _identifies(value: str, *, blanks: bool) -> bool:
     if _NOT_POSITIVE.fullmatch(value):
         return False
     return len(value) <= _LONGEST_ID and (blanks or " " not in value) and value.isprintable()
-
-
-def common(
-    source: Source, callback: Callback, reading: FieldReader, *, time_from: str
-) -> dict[str, Any]:
-    """What every type of event says. Call it last: reading the other fields may warn."""
-    return {
-        "provider": type(source).__struct_config__.tag,
-        "channel": callback.channel,
-        "labels": source.labels,
-        "sample": callback.sample,
-        "time_from": time_from,
-        "warnings": tuple(reading.warnings),
-    }

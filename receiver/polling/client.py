@@ -1,6 +1,6 @@
 """Asks a provider what its poll wants to know, at the pace that it bears.
 
-async with asking(source) as client:
+async with open_client(source) as client:
     async for item in client.poll(known, since=…, now=…):
         Found: to be accepted; Listed, Ended, Balance: for orders and account; last the Summary
 """
@@ -12,12 +12,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import msgspec
 
-from ..source import Source
+from .options import PollingSettings
 from .questions import (
     Ask,
     BadKey,
@@ -77,12 +77,22 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
 
 
+class Pollable(Protocol):
+    """What a PollingClient needs of a source."""
+
+    def polling_settings(self) -> PollingSettings: ...
+
+    def poll(
+        self, known: Sequence[Known], *, since: datetime, now: datetime, memory: PollMemory | None
+    ) -> Poll: ...
+
+
 class PollingClient:
     """One for each source: what it asks, whoever wants it, keeps the source's pace."""
 
     def __init__(
         self,
-        source: Source,
+        source: Pollable,
         http: httpx.AsyncClient,
         *,
         clock: Callable[[], float],
@@ -91,7 +101,8 @@ class PollingClient:
     ) -> None:
         self._source, self._http = source, http
         self._clock, self._sleep, self._patience = clock, sleep, patience
-        self._interval = source.asking().min_interval
+        settings = source.polling_settings()
+        self._api, self._interval = settings.api, settings.min_interval
         self._next = float("-inf")
         self._turn = asyncio.Lock()
         self._asked = 0
@@ -127,6 +138,8 @@ class PollingClient:
             elif isinstance(step, ListedOrder | Ended | Balance):
                 yield step
             else:
+                if step.api is not self._api:
+                    raise ValueError(f"{step.command}: not declared by the provider of this source")
                 answer, trouble = await self._tried(step)
                 errors += [trouble] if trouble else []
                 # Where the key is bad or the provider is unwell, the rest would fare no better.
@@ -215,8 +228,8 @@ async def _body(response: httpx.Response, command: str) -> bytes:
 
 
 @asynccontextmanager
-async def asking(
-    source: Source,
+async def open_client(
+    source: Pollable,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,

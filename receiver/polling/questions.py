@@ -11,6 +11,7 @@ Whoever drives it (`backfill.py`) keeps the pace, reads answers, and stops it wh
 no sense.
 """
 
+import re
 from collections.abc import Callable, Generator, Mapping
 from datetime import date
 from typing import Any, TypeAlias
@@ -21,7 +22,9 @@ from core.event import Price
 from core.secret import Secret
 
 from ..callback import Callback, Happening
-from .options import _ID, ON_REQUEST, READ_ONLY
+from .options import PollingApi
+
+_ID = re.compile(r"[^\s/?#&%]{1,64}")
 
 
 class BadKey(Exception):
@@ -58,9 +61,10 @@ class ProviderAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One GET. Made by `Asking.ask`."""
+    """One GET that only reads."""
 
-    #: One of READ_ONLY.
+    #: The provider's declaration. Its `reads` must have the command.
+    api: PollingApi
     command: str
     #: The whole of it: the key stands in its path or in its query.
     url: Secret
@@ -68,8 +72,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     read: Callable[[ProviderAnswer], Any]
 
     def __post_init__(self) -> None:
-        if self.command not in READ_ONLY:
-            raise ValueError(f"{self.command}: not one of the commands that only read")
+        if self.command not in self.api.reads:
+            raise ValueError(f"{self.command}: the provider does not declare that it only reads")
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,15 +82,16 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
     A type of its own, so that no `Ask` can ever be more than reading.
     """
 
-    #: One of ON_REQUEST.
+    #: The provider's declaration. Its `switches` must have the command.
+    api: PollingApi
     command: str
     #: As in `Ask`.
     url: Secret
     read: Callable[[ProviderAnswer], Any]
 
     def __post_init__(self) -> None:
-        if self.command not in ON_REQUEST:
-            raise ValueError(f"{self.command}: not one of the commands that an option may allow")
+        if self.command not in self.api.switches:
+            raise ValueError(f"{self.command}: the provider does not declare it as a switch")
 
 
 class PollMemory:
@@ -95,7 +100,7 @@ class PollMemory:
     def __init__(self) -> None:
         #: Commands that the provider does not have; they are not asked for again.
         self.missing: set[str] = set()
-        #: The day in New York on which a telephone's auto check was last switched on, by its id.
+        #: The day on which a setting was last switched on, by the provider's id of its telephone.
         self.switched_on: dict[str, date] = {}
 
 

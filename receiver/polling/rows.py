@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -11,9 +11,10 @@ import msgspec
 from core.secret import Secret
 
 from ..callback import Callback, Fields, Happening, Malformed
-from ..source import Source
 from .questions import FoundMessage, Notice
 
+#: `Source.normalize`.
+Normalize: TypeAlias = Callable[[Fields, Callback], Sequence[Happening]]
 #: Messages of one row that are recorded together.
 MOST_TOGETHER = 100
 #: A row with more is stored in parts, and of its other fields each part has so many so short ones.
@@ -63,21 +64,26 @@ def parts(
 
 
 def found(
-    source: Source, fields: Fields, row: Mapping[str, Any], now: datetime, *, about: str
+    normalize: Normalize, fields: Fields, row: Mapping[str, Any], now: datetime, *, about: str
 ) -> Iterator[FoundMessage | Notice]:
-    """What the callback with these fields would have told."""
+    """Yield the message in a row, read as a callback with these fields.
+
+    A row that cannot be read is a Notice about the command `about`.
+    """
     callback = polled(row, now)
-    happenings = normalized(source, fields, callback)
+    happenings = normalized(normalize, fields, callback)
     if happenings is None:
         yield Notice(word="unreadable_row", about=about)
     elif happenings:
         yield FoundMessage(happenings=happenings, callback=callback)
 
 
-def normalized(source: Source, fields: Fields, callback: Callback) -> tuple[Happening, ...] | None:
-    """What the source makes of these fields; None where it cannot read them."""
+def normalized(
+    normalize: Normalize, fields: Fields, callback: Callback
+) -> tuple[Happening, ...] | None:
+    """Return the happenings in these fields, or None where the source cannot read them."""
     try:
-        return tuple(source.normalize(fields, callback))
+        return tuple(normalize(fields, callback))
     except Malformed:
         return None
 

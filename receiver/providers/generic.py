@@ -17,7 +17,7 @@ from ..decode import LIST
 from ..fields.code import read_code
 from ..fields.countries import country_code
 from ..fields.dedupe import SentTime, keys, sent
-from ..fields.reader import FieldReader, common
+from ..fields.reader import FieldReader
 from ..fields.services import service
 from ..fields.text import links
 from ..fields.times import Stated, any_written, lost_its_plus, time_from, zone
@@ -308,7 +308,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
                 price=reading.price(paths.price, self.currency) if paths.price else None,
                 message_id=message,
                 **self._ids(id_),
-                **common(self, callback, reading, time_from=time_from(stated)),
+                **self.common(callback, reading, time_from=time_from(stated)),
             ),
         )
 
@@ -329,7 +329,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
                 service=service(mapped.text(paths.service)),
                 price=reading.price(paths.price, self.currency) if paths.price else None,
                 request_id=id_ if self.subject == "request" else None,
-                **common(self, callback, reading, time_from=time_from(stated)),
+                **self.common(callback, reading, time_from=time_from(stated)),
             ),
         )
 

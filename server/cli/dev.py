@@ -160,9 +160,8 @@ def _fresh() -> str:
 def _source(provider: str, *, calls: bool) -> str:
     """Under its own name; with a token of its own, if it calls. Where it is asked, `dev` says."""
     tokens = f'tokens: ["{secrets.token_urlsafe(16)}"], ' if calls else ""
-    user = "user: me, " if provider == "tellabot" else ""
     every = "" if calls else ", every: 5s"
-    backfill = f"{{{user}api_key: {API_KEY}, min_interval: 0s{every}}}"
+    backfill = f"{{user: me, api_key: {API_KEY}, min_interval: 0s{every}}}"
     return f"  {provider}: {{provider: {provider}, {tokens}backfill: {backfill}}}"
 
 

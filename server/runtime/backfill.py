@@ -20,7 +20,7 @@ from core.order import NAMES, Order
 from journal import Journal
 from journal.reads import EventFilter
 from receiver.intake import Caller
-from receiver.polling.client import PollingClient, Summary, asking
+from receiver.polling.client import PollingClient, Summary, open_client
 from receiver.polling.questions import Ended, FoundMessage, Known, ListedOrder
 from receiver.source_state import SourceState
 
@@ -104,7 +104,7 @@ class Backfiller:
         self._gate, self._pipeline = gate, pipeline
         self._journal, self._orders, self._now = journal, orders, now
         self._balances, self._ticks = balances, ticks
-        self._every = gate.source.asking().every
+        self._every = gate.source.polling_settings().every
         self._wanted = asyncio.Event()
         self._why = Why.START
         self._since: float | None = None
@@ -163,7 +163,7 @@ class Backfiller:
 
     async def run(self) -> None:
         """Ask now, and whenever it is time or somebody wants it, until cancelled."""
-        async with asking(self._gate.source) as client:
+        async with open_client(self._gate.source) as client:
             self._client = client
             self._wanted.set()
             while True:

@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 BY_TAG = {
     provider.__struct_config__.tag: provider
     for provider in PROVIDERS
-    if provider.polled is not None
+    if provider.polling_api is not None
 }
 KEY = "k3y-of-an-account-0123456789"
 
@@ -130,11 +130,8 @@ def ok(body, status=200, **headers):
 
 def reported(came) -> list[dict[str, Any]]:
     """What a poll says of orders and the account, as a round writes it."""
-    return [
-        {type(one).__name__.lower(): msgspec.to_builtins(one)}
-        for one in came
-        if isinstance(one, ListedOrder | Ended | Balance)
-    ]
+    words = {ListedOrder: "listed", Ended: "ended", Balance: "balance"}
+    return [{words[type(one)]: msgspec.to_builtins(one)} for one in came if type(one) in words]
 
 
 def said(found: FoundOne) -> dict[str, Any]:

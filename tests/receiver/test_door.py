@@ -15,7 +15,7 @@ from journal.sqlite.journal import SQLiteJournal
 from receiver.addresses import Peers
 from receiver.door import BODY_DEADLINE, Door
 from receiver.providers.generic import Generic
-from receiver.providers.sms_activate.callbacks import SmsActivate
+from receiver.providers.sms_activate.profiles import SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
 from receiver.signatures import HeaderSecret, Hmac
 from receiver.source import Reply

@@ -5,10 +5,8 @@ passed with each order). Bodies are JSON, or a form from some clones; nothing is
 exactly HTTP 200.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib import resources
 from itertools import zip_longest
 from typing import Any, ClassVar
 
@@ -20,37 +18,13 @@ from core.event import Service, SmsReceived
 from ...callback import Callback, Fields, Happening, Key, Malformed, Sample
 from ...fields.code import find_code
 from ...fields.dedupe import SentTime, in_any_spelling, keys, sent
-from ...fields.reader import FieldReader, common
-from ...fields.services import ListedService, listed_services, service
+from ...fields.reader import FieldReader
+from ...fields.services import ListedService, service
 from ...fields.text import links
 from ...fields.times import Stated, any_written, epoch, time_from, written, zone
-from ...polling.options import Polled
-from ...polling.questions import Known, Poll, PollMemory
 from ...samples import code_of, encoded
 from ...source import Source
-from .poll import poll
 
-
-def _table(name: str, key: str, value: str) -> dict[str, str]:
-    """Two columns of a table that comes with this package."""
-    with (resources.files("receiver.fields") / "tables" / name).open(encoding="utf-8") as file:
-        return {row[key]: row[value] for row in csv.DictReader(file)}
-
-
-_COUNTRIES = _table("sms_activate_countries.csv", "id", "iso2")
-_SERVICES = listed_services("sms_activate_services.csv")
-#: The actions that only read, where a provider has all of them.
-_ALL = frozenset(
-    {
-        "getActiveActivations",
-        "getBalance",
-        "getHistory",
-        "getRentList",
-        "getRentStatus",
-        "getStatus",
-        "getStatusV2",
-    }
-)
 #: What the REST interface of some clones calls the fields of a webhook.
 _REST_NAMES = {
     "smsText": "text",
@@ -60,11 +34,6 @@ _REST_NAMES = {
 }
 #: Messages in one callback.
 _MOST_MESSAGES = 500
-_RENTAL_URL = "rentals: pass the URL as `{}` with each order"
-
-
-def _polled(host: str) -> Polled:
-    return Polled(api_url=f"{host}/stubs/handler_api.php", every=120.0, min_interval=1.0)
 
 
 def _as_webhook(fields: Fields) -> Fields:
@@ -135,8 +104,8 @@ def _flat(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return flat
 
 
-class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
-    """https://sms-activate.ae/api2 "Webhooks"; rentals: https://sms-activate.io/blog/wh-rps."""
+class SmsActivateDialect(Source, frozen=True, kw_only=True):
+    """Reads the callbacks of the dialect. Subclass, tag, and set the class variables."""
 
     #: Of times that are sent without an offset: an IANA name. The provider does not say which
     #: it means; its successor's examples are Moscow's.
@@ -144,18 +113,14 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
 
     encodings: ClassVar[frozenset[str]] = frozenset({"json", "form"})
     usual_encoding: ClassVar[str] = "json"
-    documented: ClassVar[tuple[str, ...]] = ("188.42.218.183", "142.91.156.119")
-    paste_at: ClassVar[str] = f"profile settings, Webhooks; {_RENTAL_URL.format('url')}"
     kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
     #: Its ids of countries -> ISO 3166-1 alpha-2.
-    countries: ClassVar[Mapping[str, str]] = _COUNTRIES
+    countries: ClassVar[Mapping[str, str]]
     #: Its ids of services -> names and keys.
-    services: ClassVar[Mapping[str, ListedService]] = _SERVICES
+    services: ClassVar[Mapping[str, ListedService]]
     #: The field that holds an id of the message itself, where there is one.
     message_field: ClassVar[str | None] = None
 
-    #: The actions by which it can be asked.
-    commands: ClassVar[frozenset[str]] = _ALL
     #: Whether its list of active activations comes in pages.
     pages: ClassVar[bool] = False
     #: What the size of a page of its history is called.
@@ -165,21 +130,9 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
     repeats_code: ClassVar[bool] = True
     #: Whether getStatus, asked with `text=1`, has the text of the SMS in the header `X-Text`.
     sends_text: ClassVar[bool] = False
-    polled: ClassVar[Polled | None] = _polled("https://api.sms-activate.ae")
 
     def __post_init__(self) -> None:
         zone(self.timezone)
-
-    def poll(
-        self,
-        known: Sequence[Known],
-        *,
-        since: datetime,
-        now: datetime,
-        memory: PollMemory | None = None,
-    ) -> Poll:
-        memory = PollMemory() if memory is None else memory
-        return poll(self, known, since=since, now=now, memory=memory)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         fields = _as_webhook(fields)
@@ -241,7 +194,7 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
                 urls=links(text or ""),
                 activation_id=activation,
                 message_id=message,
-                **common(self, callback, reading, time_from=time_from(stated)),
+                **self.common(callback, reading, time_from=time_from(stated)),
             ),
         )
 
@@ -266,7 +219,7 @@ class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
                 code=find_code(text),
                 urls=links(text),
                 rental_id=rental,
-                **common(self, callback, reading, time_from=time_from(stated)),
+                **self.common(callback, reading, time_from=time_from(stated)),
             ),
         )
 

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ from ...callback import Happening, Key
 from ...fields.code import read_code
 from ...fields.dedupe import in_any_spelling
 from ...fields.numbers import e164
-from ...fields.reader import FieldReader, common
+from ...fields.reader import FieldReader
 from ...fields.text import links
 from ...fields.times import time_from, zone
 from ...polling.answers import or_none, rows
@@ -38,9 +38,7 @@ from ...polling.questions import (
 )
 from ...polling.rows import found, normalized, parts, polled, told, with_query
 from .answers import Word, read_answer, reason_of
-
-if TYPE_CHECKING:
-    from .callbacks import SmsActivate
+from .callbacks import SmsActivateDialect
 
 #: How the list tells of SMS that are not the newest.
 _CODES_ALONE = "getActiveActivations.smsCode"
@@ -78,7 +76,7 @@ _CURRENCIES = {
 
 
 def poll(
-    source: "SmsActivate",
+    source: SmsActivateDialect,
     known: Sequence[Known],
     *,
     since: datetime,
@@ -105,12 +103,12 @@ class _SmsActivatePoll:
     """One round of questions to one source."""
 
     def __init__(
-        self, source: "SmsActivate", now: datetime, since: datetime, memory: PollMemory
+        self, source: SmsActivateDialect, now: datetime, since: datetime, memory: PollMemory
     ) -> None:
         self._source, self._now, self._since = source, now, since
         self._memory = memory
-        self._asking = source.asking()
-        self._commands = set(source.commands) - memory.missing
+        self._settings = source.polling_settings()
+        self._commands = self._settings.api.reads - memory.missing
         #: Activations that something was told of in this round.
         self._told: set[str] = set()
         #: Orders that are over, and why. They are said last: what came to them may still be found.
@@ -209,7 +207,7 @@ class _SmsActivatePoll:
         """`STATUS_OK:1234`, with the text if a header brought it. The code alone is in the key."""
         row = {"code": answer.rest} | ({"text": answer.text} if answer.text else {})
         key = _untimed_key("act", fields | {"code": answer.rest})
-        for step in found(self._source, fields | row, row, self._now, about=command):
+        for step in found(self._source.normalize, fields | row, row, self._now, about=command):
             yield _with(step, said, f"{command}.code", key=key)
 
     def _messages(
@@ -246,7 +244,7 @@ class _SmsActivatePoll:
         # Rows that say no time are there as long as the activation is: one key for all of it. A
         # callback's windows of arrival would make it news again every two hours.
         key = _untimed_key("act", fields) if fields.get("receivedAt") is None else None
-        for step in found(self._source, fields, row, self._now, about="getStatusV2"):
+        for step in found(self._source.normalize, fields, row, self._now, about="getStatusV2"):
             yield _with(step, said, "getStatusV2", key=key)
 
     def _of_row(
@@ -269,7 +267,7 @@ class _SmsActivatePoll:
                 key = _untimed_key("act", alone)
                 happenings += [
                     _told(happening, said, form, key=key)
-                    for happening in normalized(self._source, alone, callback) or ()
+                    for happening in normalized(self._source.normalize, alone, callback) or ()
                 ]
             at += len(some)
             if len(happenings) < len(some):
@@ -302,7 +300,7 @@ class _SmsActivatePoll:
                 code=code,
                 urls=links(" ".join([text or "", _words(row.get("url")) or ""])),
                 activation_id=fields["activationId"],
-                **common(self._source, callback, reading, time_from=time_from(stated)),
+                **self._source.common(callback, reading, time_from=time_from(stated)),
             ),
         )
         happening = told(happening, to=said.to, price=said.price)
@@ -377,7 +375,7 @@ class _SmsActivatePoll:
         untimed = in_any_spelling(
             lambda text, _code: (Key(parts=(*about, text)),), told_of.raw("text")
         )
-        for step in found(self._source, fields, row, self._now, about="getRentStatus"):
+        for step in found(self._source.normalize, fields, row, self._now, about="getRentStatus"):
             key = untimed if date is None else None
             service = self._source.service_of(FieldReader(row))
             yield _with(step, _SmsActivateRow(number), "getRentStatus", key=key, service=service)
@@ -433,15 +431,15 @@ class _SmsActivatePoll:
             return None
         answer = yield self._ask(command, **params)
         if answer == Word("missing"):
-            self._commands.discard(command)
+            self._commands -= {command}
             self._memory.missing.add(command)
             yield Notice(word="missing_command", about=command)
             return None
         return answer
 
     def _ask(self, command: str, **params: str) -> Ask:
-        key = self._asking.api_key.reveal()
-        url = with_query(self._asking.api_url, api_key=key, action=command, **params)
+        key = self._settings.api_key.reveal()
+        url = with_query(self._settings.api_url, api_key=key, action=command, **params)
         now = self._now.astimezone(zone(self._source.timezone))
 
         def read(answer: ProviderAnswer) -> object:
@@ -449,7 +447,7 @@ class _SmsActivatePoll:
                 return or_none(lambda: read_answer(answer, command, now))
             return read_answer(answer, command, now)
 
-        return Ask(command=command, url=url, read=read)
+        return Ask(api=self._settings.api, command=command, url=url, read=read)
 
 
 def _with(

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import ClassVar, NoReturn
 
 from ...callback import Callback, Fields, Malformed, Sample
-from ...polling.options import Polled
+from ...polling.options import PollingApi
 from ...polling.questions import Known, Poll, PollMemory
 from ...source import Source
 from .poll import poll
@@ -26,8 +26,19 @@ class SmsPins(Source, tag="smspins", frozen=True, kw_only=True):
     paste_at: ClassVar[str] = "nowhere: it sends no callbacks"
     kinds: ClassVar[tuple[str, ...]] = ()
     country: ClassVar[str | None] = "US"
-    polled: ClassVar[Polled | None] = Polled(
-        api_url="https://smspins.com/apiv2", every=30.0, min_interval=1.0
+    polling_api: ClassVar[PollingApi | None] = PollingApi(
+        api_url="https://smspins.com/apiv2",
+        every=30.0,
+        min_interval=1.0,
+        reads=frozenset(
+            {
+                "bulk_sms/telephones",
+                "bulk_sms/smses_by_tid",
+                "bulk_sms/status",
+                "nc/requests",
+            }
+        ),
+        switches=frozenset({"bulk_sms/autocheck"}),
     )
 
     def normalize(self, fields: Fields, callback: Callback) -> NoReturn:  # noqa: ARG002 - there is nothing to read

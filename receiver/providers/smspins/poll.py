@@ -17,7 +17,7 @@ from core.secret import Secret
 from ...callback import Happening, Key
 from ...fields.code import find_code
 from ...fields.numbers import e164
-from ...fields.reader import FieldReader, common
+from ...fields.reader import FieldReader
 from ...fields.text import links
 from ...fields.times import FIRST, Stated, time_from, written
 from ...polling.answers import object_in, rows, wait_of
@@ -97,7 +97,7 @@ class _SmsPinsPoll:
 
     def __init__(self, source: Source, since: datetime, now: datetime) -> None:
         self._source, self._since, self._now = source, since, now
-        self._asking = source.asking()
+        self._settings = source.polling_settings()
         #: The telephones that are listed now, by their numbers.
         self._telephones: dict[str, str] = {}
         #: The telephone of each check that was listed, whatever its number was then.
@@ -176,7 +176,7 @@ class _SmsPinsPoll:
                             urls=links(message),
                             request_id=request,
                             telephone_id=telephone,
-                            **common(self._source, callback, reading, time_from="received"),
+                            **self._source.common(callback, reading, time_from="received"),
                         ),
                     )
                 )
@@ -215,7 +215,7 @@ class _SmsPinsPoll:
                 previous_to=reading.number("last_telephone", _US),
                 country=_US,
                 telephone_id=telephone,
-                **common(self._source, callback, reading, time_from=time_from(stated)),
+                **self._source.common(callback, reading, time_from=time_from(stated)),
             ),
         )
         yield FoundMessage(happenings=(happening,), callback=callback)
@@ -227,19 +227,29 @@ class _SmsPinsPoll:
             if memory.switched_on.get(telephone) == today:
                 continue
             url = self._url(_AUTO_CHECK, telephone, "enable")
-            answer = yield Switch(command=_AUTO_CHECK, url=url, read=self._reader(_AUTO_CHECK))
+            answer = yield Switch(
+                api=self._settings.api,
+                command=_AUTO_CHECK,
+                url=url,
+                read=self._reader(_AUTO_CHECK),
+            )
             if answer is _SmsPinsGone.GONE:
                 yield Notice(word="auto_check_refused", about=f"telephone/{telephone}")
             if answer is not None:
                 memory.switched_on[telephone] = today
 
     def _ask(self, command: str, *arguments: str) -> Ask:
-        return Ask(command=command, url=self._url(command, *arguments), read=self._reader(command))
+        return Ask(
+            api=self._settings.api,
+            command=command,
+            url=self._url(command, *arguments),
+            read=self._reader(command),
+        )
 
     def _url(self, command: str, *arguments: str) -> Secret:
         """The key stands in the path."""
-        key = self._asking.api_key.reveal()
-        return with_path(self._asking.api_url, key, *command.split("/"), *arguments)
+        key = self._settings.api_key.reveal()
+        return with_path(self._settings.api_url, key, *command.split("/"), *arguments)
 
     def _reader(
         self, command: str

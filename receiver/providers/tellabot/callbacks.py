@@ -18,11 +18,11 @@ from core.event import (
 from ...callback import Callback, Fields, Happening, Key, Malformed, Sample
 from ...fields.dedupe import SentTime, keys, sent, windows
 from ...fields.numbers import as_written, digits
-from ...fields.reader import FieldReader, common
+from ...fields.reader import FieldReader
 from ...fields.services import named_service
 from ...fields.text import links
 from ...fields.times import FIRST, Stated, epoch, time_from, written
-from ...polling.options import Polled
+from ...polling.options import PollingApi
 from ...polling.questions import Known, Poll, PollMemory
 from ...samples import code_of, encoded
 from ...source import Source
@@ -43,11 +43,13 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
     country: ClassVar[str | None] = _US
     encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
     paste_at: ClassVar[str] = "Account > Profile, HTTP callback URL"
-    polled: ClassVar[Polled | None] = Polled(
+    polling_api: ClassVar[PollingApi | None] = PollingApi(
         api_url="https://www.tellabot.com/sims/api_command.php",
         every=300.0,
         # "Wait at least 15 seconds between `request_status` calls"; of the others it does not say.
         min_interval=15.0,
+        reads=frozenset({"balance", "read_sms", "request_status"}),
+        requires_user=True,
     )
     kinds: ClassVar[tuple[str, ...]] = (
         "sms",
@@ -111,7 +113,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 request_id=request,
                 rental_id=rental,
                 first_rental_id=reading.id("first_ltr_id"),
-                **common(self, callback, reading, time_from=time_from(stated)),
+                **self.common(callback, reading, time_from=time_from(stated)),
             ),
         )
 
@@ -129,7 +131,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 rental_id=rental,
                 previous_rental_id=previous,
                 expires=_expires(reading),
-                **common(self, callback, reading, time_from="received"),
+                **self.common(callback, reading, time_from="received"),
             ),
         )
 
@@ -147,7 +149,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 service=_service(reading),
                 previous_rental_id=previous,
                 reason=reason,
-                **common(self, callback, reading, time_from="received"),
+                **self.common(callback, reading, time_from="received"),
             ),
         )
 
@@ -163,7 +165,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 service=_service(reading),
                 price=reading.price("price", self.currency),
                 request_id=request,
-                **common(self, callback, reading, time_from="received"),
+                **self.common(callback, reading, time_from="received"),
             ),
         )
 

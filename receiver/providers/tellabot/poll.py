@@ -87,7 +87,7 @@ class _TellABotPoll:
 
     def __init__(self, source: Source, now: datetime) -> None:
         self._source, self._now = source, now
-        self._asking = source.asking()
+        self._settings = source.polling_settings()
 
     def order(self, order: Known) -> Poll:
         """Its messages; and of a request without any, what became of it."""
@@ -98,7 +98,7 @@ class _TellABotPoll:
         messages = answer if isinstance(answer, list) else []
         for row in messages:
             fields = {**row, **_message(row, identity)}
-            yield from found(self._source, fields, row, self._now, about="read_sms")
+            yield from found(self._source.normalize, fields, row, self._now, about="read_sms")
         silent = answer is not None and not messages
         if order.request_id is not None and (silent or order.number is None):
             yield from self._status(order.request_id, order.number, may_end=silent)
@@ -120,7 +120,7 @@ class _TellABotPoll:
 
     def _assigned(self, request: str, row: Mapping[str, Any]) -> Iterator[FoundMessage | Notice]:
         fields = {**row, "event": "priority_request", "status": "ok", "id": request}
-        return found(self._source, fields, row, self._now, about="request_status")
+        return found(self._source.normalize, fields, row, self._now, about="request_status")
 
     def balance(self) -> Poll:
         amount = yield self._ask("balance")
@@ -130,10 +130,10 @@ class _TellABotPoll:
     def _ask(self, command: str, **filters: str) -> Ask:
         """The key is in the query, because there is no other way."""
         url = with_query(
-            self._asking.api_url,
+            self._settings.api_url,
             cmd=command,
-            user=self._asking.user,
-            api_key=self._asking.api_key.reveal(),
+            user=self._settings.user,
+            api_key=self._settings.api_key.reveal(),
             **filters,
         )
         now = self._now.astimezone(_NEW_YORK)
@@ -143,7 +143,7 @@ class _TellABotPoll:
                 return or_none(lambda: _read_balance(answer, command, now))
             return _read(answer, command, now)
 
-        return Ask(command=command, url=url, read=read)
+        return Ask(api=self._settings.api, command=command, url=url, read=read)
 
 
 def _filters(order: Known) -> tuple[Mapping[str, str], Mapping[str, str]]:

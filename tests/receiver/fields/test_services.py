@@ -8,8 +8,7 @@ import pytest
 
 from core.services import former_keys, present_key, wanted_services
 from receiver.fields.services import ListedService, named_service, service
-from receiver.providers.sms_activate.callbacks import SmsActivate
-from receiver.providers.sms_activate.profiles import HeroSms
+from receiver.providers.sms_activate.profiles import HeroSms, SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
 
 OWN = re.compile(r"[a-z0-9]+")

@@ -8,7 +8,6 @@ from answers.recorded import BY_TAG, FoundOne, driven, ok, shown, source_of
 
 from core.event import Price
 from core.secret import Secret
-from receiver.polling.options import ON_REQUEST, READ_ONLY
 from receiver.polling.questions import (
     BadKey,
     Balance,
@@ -697,7 +696,7 @@ def test_auto_check_is_not_switched_on_unless_configured():
 
     _, commands = asked("smspins", answers)
 
-    assert set(commands) <= READ_ONLY
+    assert set(commands) <= BY_TAG["smspins"].polling_api.reads
 
 
 def test_failed_auto_check_is_tried_again_and_refused_is_not():
@@ -716,9 +715,12 @@ def test_failed_auto_check_is_tried_again_and_refused_is_not():
     assert sent == [(1, []), (1, ["auto_check_refused"]), (0, [])]
 
 
-def test_no_switch_can_be_made_of_another_command():
-    """Mutant: `bulk_sms/request` among those that an option may allow."""
-    assert ON_REQUEST.isdisjoint(READ_ONLY)
+@pytest.mark.parametrize("tag", sorted(BY_TAG))
+def test_switch_cannot_be_made_of_another_command(tag):
+    """Mutant: `bulk_sms/request` among the switches of SMSPins."""
+    api = BY_TAG[tag].polling_api
+
+    assert api.switches.isdisjoint(api.reads)
     for command in ("bulk_sms/request", "nc/request", "setStatus", "getStatus"):
-        with pytest.raises(ValueError, match="option"):
-            Switch(command=command, url=Secret("https://example.com"), read=ok)
+        with pytest.raises(ValueError, match="switch"):
+            Switch(api=api, command=command, url=Secret("https://example.com"), read=ok)

@@ -7,11 +7,12 @@ import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from answers.recorded import KEY, source_of
 
 from core.secret import Secret
-from receiver.polling.client import LARGE, MOST_READ, TURN, Summary, Trouble, asking
+from receiver.polling.client import LARGE, MOST_READ, TURN, Summary, Trouble, open_client
 from receiver.polling.options import Backfill
 from receiver.polling.questions import Ask, Balance, FoundMessage, Known, ListedOrder, Notice
 from receiver.polling.rows import with_query
@@ -93,7 +94,7 @@ async def polled(url, clock, *, known=ORDERS, patience=20.0, times=1, **options)
     """All but the balance, which each whole round ends with."""
     source = source_of("smsbower", api_url=url, **options)
     came = []
-    async with asking(source, clock=clock, sleep=clock.sleep, patience=patience) as client:
+    async with open_client(source, clock=clock, sleep=clock.sleep, patience=patience) as client:
         for _ in range(times):
             came += [one async for one in client.poll(known, since=SINCE, now=NOW)]
     return [one for one in came if not isinstance(one, Balance)]
@@ -126,7 +127,7 @@ async def test_polls_at_the_same_time_share_the_pace():
     """Mutant: no lock around the wait for one's turn."""
     async with serving(http(200, "STATUS_WAIT_CODE")) as (provider, clock, url):
         source = source_of("smsbower", api_url=url, min_interval=15.0)
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
 
             async def all_of_it():
                 return [one async for one in client.poll(ORDERS, since=SINCE, now=NOW)]
@@ -259,7 +260,7 @@ async def test_the_key_is_in_no_log_and_no_summary(caplog):
 async def test_a_poll_that_is_left_early_ends():
     async with serving(http(200, "STATUS_OK:4711")) as (provider, clock, url):
         source = source_of("smsbower", api_url=url)
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
             poll = client.poll(ORDERS, since=SINCE, now=NOW)
             await anext(poll)
             await poll.aclose()
@@ -286,7 +287,7 @@ async def test_missing_command_is_asked_for_once_by_a_client():
     async with serving(*answers) as (provider, clock, url):
         source = source_of("sms_online", api_url=url)
         notices = []
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
             for _ in range(2):
                 came = [one async for one in client.poll(ORDERS[:1], since=SINCE, now=NOW)]
                 notices.append([(one.word, one.about) for one in came[-1].notices])
@@ -309,7 +310,7 @@ async def test_long_list_leaves_others_their_turn():
 
     async with serving(http(200, f"[{rows}]")) as (_provider, clock, url):
         source = source_of("sms_online", api_url=url)
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
             came, task = [], None
             async for one in client.poll((), since=SINCE, now=NOW):
                 task = task or asyncio.create_task(others())
@@ -325,8 +326,11 @@ class Reading(SmsBower, frozen=True):
     """Says in which thread its answers are read."""
 
     def poll(self, known, *, since, now, memory=None):  # noqa: ARG002 - one question is enough
-        url = with_query(self.asking().api_url, action="getStatus")
-        thread = yield Ask(command="getStatus", url=url, read=lambda _: threading.get_ident())
+        settings = self.polling_settings()
+        url = with_query(settings.api_url, action="getStatus")
+        thread = yield Ask(
+            api=settings.api, command="getStatus", url=url, read=lambda _: threading.get_ident()
+        )
         yield Notice(word="read", about=str(thread))
 
 
@@ -338,7 +342,28 @@ async def test_large_answer_is_read_beside_the_event_loop(size, here):
     """
     async with serving(http(200, "a" * size)) as (_provider, clock, url):
         source = Reading(backfill=Backfill(api_key=Secret(KEY), api_url=url))
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
             [summary] = [one async for one in client.poll((), since=SINCE, now=NOW)]
 
     assert (summary.notices[0].about == str(threading.get_ident())) is here
+
+
+class Writing(SmsBower, frozen=True):
+    """Declares a command of its own making in the place of what the provider declares."""
+
+    def poll(self, known, *, since, now, memory=None):  # noqa: ARG002 - one question is enough
+        settings = self.polling_settings()
+        own = msgspec.structs.replace(settings.api, reads=frozenset({"setStatus"}))
+        url = with_query(settings.api_url, action="setStatus")
+        yield Ask(api=own, command="setStatus", url=url, read=lambda _: None)
+
+
+async def test_client_sends_no_command_that_the_provider_does_not_declare():
+    """Mutant: the client asks whatever an `Ask` says."""
+    async with serving(http(200, "ACCESS_CANCEL")) as (provider, clock, url):
+        source = Writing(backfill=Backfill(api_key=Secret(KEY), api_url=url))
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
+            with pytest.raises(ValueError, match="not declared"):
+                [one async for one in client.poll((), since=SINCE, now=NOW)]
+
+    assert provider.requests == []

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from core.event import Service, SmsReceived
 from receiver.callback import Callback, Key, Malformed, Number
 from receiver.providers import PROVIDERS
-from receiver.providers.sms_activate.callbacks import SmsActivate
 from receiver.providers.sms_activate.profiles import (
     DaisySms,
     GrizzlySms,
     HeroSms,
+    SmsActivate,
     SmsBower,
     SmsOnline,
 )
