@@ -31,6 +31,8 @@ RUN python3 -m venv /opt/build \
         --require-hashes --only-binary :all: --no-deps -r requirements/run.txt
 
 COPY LICENSE README.md pyproject.toml ./
+COPY core core/
+COPY httpd httpd/
 COPY journal journal/
 COPY receiver receiver/
 COPY rehearsal rehearsal/

@@ -306,7 +306,7 @@ def test_a_step_that_fails_leaves_nothing(path, monkeypatch):
 
 KILLED_IN_THE_MIDDLE = """
 import os, pathlib, signal, sys
-from journal import sqlite_open
+from journal.sqlite import schema as sqlite_open
 from sqlite_utils import Database
 
 scripts = [*sqlite_open._scripts(), ("m900_more", "create table half (a); create table never (a);")]
