@@ -6,13 +6,13 @@ import msgspec
 
 from core.order import (
     REMEMBERED,
+    Mention,
     Order,
     OrderState,
-    Registration,
-    chosen,
+    choose_order,
     is_numbered,
     is_same,
-    merged,
+    merge,
 )
 
 
@@ -44,7 +44,7 @@ class OrderBook:
     def waiting(self) -> list[Order]:
         return [order for order in self._orders.values() if order.state is OrderState.WAITING]
 
-    def find(self, source: str, told: Registration) -> Order | None:
+    def find(self, source: str, told: Mention) -> Order | None:
         """The order that an event of that source belongs to."""
         if not self._orders:
             return None
@@ -52,7 +52,7 @@ class OrderBook:
         named = [self._orders[id_] for id_ in ids if id_ is not None]
         same = () if told.number is None else self._numbered.get((source, told.number), ())
         numbered = [o for o in map(self._orders.__getitem__, same) if is_numbered(o, told)]
-        return chosen(named, numbered, told)
+        return choose_order(named, numbered, told)
 
     def known(self, given: Order) -> Order | None:
         """The stored order that `given` names again."""
@@ -70,7 +70,7 @@ class OrderBook:
         They are recorded after it, whichever is durable first.
         """
         known = self.known(given)
-        order = given if known is None else merged(known, given, end)[0]
+        order = given if known is None else merge(known, given, end)[0]
         self.put(order)
         return order
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from core.secret import Secret
-from core.signing import key_of
+from core.signing import decode_key
 
 from .callback import Callback
 
@@ -212,7 +212,7 @@ def standard(secrets: Sequence[Secret], callback: Callback, *, prefix: str = "we
     if id_ is None or at is None or not _is_recent(at, callback):
         return False
     message = f"{id_}.{at}.".encode("latin-1") + callback.body
-    digests = [hmac.digest(key_of(secret), message, "sha256") for secret in secrets]
+    digests = [hmac.digest(decode_key(secret), message, "sha256") for secret in secrets]
     sent = (callback.header(f"{prefix}-signature") or "").split(" ")
     signatures = [_decoded(one.removeprefix("v1,"), "base64") for one in sent if one[:3] == "v1,"]
     return _any_of(digests, signatures)

@@ -12,7 +12,7 @@ import msgspec
 from core.delivery import Delivery
 from core.errors import Broken, InvalidRow, Unavailable
 from core.event import SUBJECTS, Event
-from core.order import Order, told_by
+from core.order import Order, mention_in_data
 
 from ..records import Arrival, Placed, Planned, Quarantined, Recorded, Rejection
 from ..writes import (
@@ -334,7 +334,12 @@ class _Batch:
         if plan.order is not None:
             self._flush_rows()
             # By ids: the time does not matter.
-            join(self._conn, plan.order, event, told_by(plan.event.data, time=None, at=plan.at))
+            join(
+                self._conn,
+                plan.order,
+                event,
+                mention_in_data(plan.event.data, time=None, at=plan.at),
+            )
 
     def _event(self, plan: Planned, callback: int) -> list[Delivery]:
         event = plan.event

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from core.copies import Copy, PossibleCopy, match
+from core.copies import Copy, PossibleCopy, find_copy
 from core.event import Event
 
 #: What a stored event may gain from its twin, where it has none of its own.
@@ -35,7 +35,7 @@ _stored = msgspec.json.Decoder(_Stored)
 
 def claim(conn: sqlite3.Connection, event: Event, twin: Copy) -> tuple[int, str] | None:
     """The stored event, as (seq, id), that this one is a copy of; None: it is news."""
-    found = match(twin, _candidates(conn, event, twin.form))
+    found = find_copy(twin, _candidates(conn, event, twin.form))
     return None if found is None else (found.seq, found.id)
 
 
@@ -64,7 +64,7 @@ def _candidates(conn: sqlite3.Connection, event: Event, form: str) -> list[Possi
     )
     decoded = [(seq, id_, _stored.decode(body), second) for seq, id_, body, second in rows]
     return [
-        PossibleCopy(seq=seq, id=id_, twin=_twin(stored, second))
+        PossibleCopy(seq=seq, id=id_, copy=_twin(stored, second))
         for seq, id_, stored, second in decoded
         # Of a callback that came before there was anything to pair it with, nothing was noted.
         if not stored.data.channel == form == _CALLBACK

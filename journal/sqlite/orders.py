@@ -13,16 +13,16 @@ from core.order import (
     GRACE,
     NAMES,
     REPLACEABLE,
+    Mention,
     Order,
     OrderState,
     RegisteredBy,
-    Registration,
-    gained,
+    changed_fields,
     is_named,
     is_numbered,
     is_same,
-    merged,
-    told_in,
+    mention_in_event,
+    merge,
 )
 
 from ..reads import OrderFilter, Page
@@ -98,7 +98,7 @@ def _keep(conn: sqlite3.Connection, op: Place) -> Placed:
             _values(op.order),
         )
         return Placed(order=op.order, new=True, conflicts=())
-    order, conflicts = merged(known, op.order, op.end)
+    order, conflicts = merge(known, op.order, op.end)
     if not conflicts and order != known:
         conn.execute(
             f"update orders set ({_COLUMNS}) = ({_SLOTS}) where id = ?",  # noqa: S608 - our words
@@ -187,7 +187,7 @@ def link(
         _receive(conn, order_id)
 
 
-def join(conn: sqlite3.Connection, order_id: str, event: int, told: Registration) -> None:
+def join(conn: sqlite3.Connection, order_id: str, event: int, told: Mention) -> None:
     """A copy of a kept event, which says `told`, named its order. The event must be a row."""
     order = _order(conn, order_id)
     if order is None:
@@ -224,7 +224,7 @@ def _known(conn: sqlite3.Connection, given: Order) -> Order | None:
 
 def _join_all(conn: sqlite3.Connection, order: Order) -> None:
     for seq, type_, body, at in [*_named(conn, order), *_numbered(conn, order)]:
-        told = told_in(msgspec.json.decode(body), at=at)
+        told = mention_in_event(msgspec.json.decode(body), at=at)
         if is_named(order, told) or is_numbered(order, told):
             _join(conn, order, seq, type_, body)
 
@@ -288,7 +288,7 @@ def _gain(
     conn: sqlite3.Connection, order: Order, seq: int, body: str, taken: Sequence[str]
 ) -> None:
     event = msgspec.json.decode(body)
-    news = gained(event["data"], order, taken)
+    news = changed_fields(event["data"], order, taken)
     if not news:
         return
     event["data"] |= news

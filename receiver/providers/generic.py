@@ -10,7 +10,7 @@ import phonenumbers
 
 from core.event import NumberAssigned, SmsReceived
 from core.secret import Secret
-from core.signing import key_of
+from core.signing import decode_key
 
 from ..callback import Callback, Fields, Happening, Key, Malformed, Sample
 from ..decode import LIST
@@ -167,7 +167,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             raise ValueError("types: belongs to fields.event; give both, or neither")
         for secret in self.standard:
             try:
-                key_of(secret)
+                decode_key(secret)
             except ValueError as exc:
                 raise ValueError(f"standard: {exc}") from None
 

@@ -21,10 +21,10 @@ from core.order import (
     TIME_UP,
     Order,
     RegisteredBy,
-    joined,
-    lasting,
-    provided,
-    told_by,
+    complete,
+    default_lifetime,
+    mark_provided,
+    mention_in_data,
 )
 from journal import Journal
 from journal.commit import STALLED
@@ -417,11 +417,11 @@ class Pipeline:
             country=data.country,
             price=data.price,
             created_at=at,
-            expires_at=at + lasting("request_id"),
-            lasts=lasting("request_id"),
+            expires_at=at + default_lifetime("request_id"),
+            lasts=default_lifetime("request_id"),
             origin=RegisteredBy.PROVIDER,
         )
-        given = provided(given)
+        given = mark_provided(given)
         before = self._book.known(given)
         return _Foreseen(given, before, self._book.foresee(given, None))
 
@@ -439,11 +439,11 @@ class Pipeline:
         """With what its order knows, which routes may ask for."""
         if not self._book:
             return self._draft(source, happening, at)
-        told = told_by(happening.data, time=happening.time, at=at)
+        told = mention_in_data(happening.data, time=happening.time, at=at)
         order = self._book.find(source, told)
         if order is None:
             return self._draft(source, happening, at)
-        data, taken = joined(happening.data, order)
+        data, taken = complete(happening.data, order)
         happening = msgspec.structs.replace(happening, data=data)
         return self._draft(source, happening, at, order.id, taken)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from core.keyed import keyed
+from core.signing import make_hmac
 from receiver.callback import Key
 
 #: Bytes of a keyed hash.
@@ -59,12 +59,12 @@ class Identity:
             return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
 
         self._dedupe, self._body = (
-            keyed(derived("dedupe key")),
-            keyed(derived("quarantine fingerprint")),
+            make_hmac(derived("dedupe key")),
+            make_hmac(derived("quarantine fingerprint")),
         )
         self._cursor, self._sample = AESSIV(derived("encrypted cursor")), derived("sample")
         self._delivery = _Block(derived("delivery id"))
-        self._credential = keyed(derived("credential"))
+        self._credential = make_hmac(derived("credential"))
         self._chance = chance
         #: Kept by the journal, to notice another secret.
         self.seal = derived("journal seal").hex()

@@ -17,9 +17,9 @@ from core.order import (
     Order,
     OrderState,
     RegisteredBy,
-    lasting,
-    merged,
-    provided,
+    default_lifetime,
+    mark_provided,
+    merge,
 )
 from journal import Journal
 from journal.order_book import OrderBook
@@ -151,7 +151,7 @@ class Orders:
     async def listed(self, gate: SourceState, listed: ListedOrder) -> None:
         """Keep what the provider lists as active, if that is new. Raises Unavailable or Unfit."""
         at = round(self._now(), 6)
-        order = provided(
+        order = mark_provided(
             Order(
                 id=self._pipeline.new_id(at),
                 source=gate.name,
@@ -163,14 +163,14 @@ class Orders:
                 country=listed.country,
                 price=_price(listed.price, gate.source.currency),
                 created_at=at,
-                expires_at=at + lasting(listed.kind),
-                lasts=lasting(listed.kind),
+                expires_at=at + default_lifetime(listed.kind),
+                lasts=default_lifetime(listed.kind),
                 origin=RegisteredBy.PROVIDER,
             )
         )
         known = self._book.known(order)
         # A list says the same each round: only what changes is written.
-        if known is None or merged(known, order, None)[0] != known:
+        if known is None or merge(known, order, None)[0] != known:
             await self.place(order, None)
 
     async def ended(self, gate: SourceState, ended: Ended) -> None:

@@ -10,7 +10,7 @@ import pytest
 from contracts.journal import NOW, arrival, planned
 from hypothesis import strategies as st
 
-from core.copies import Copy, PossibleCopy, match
+from core.copies import Copy, PossibleCopy, find_copy
 from journal.sqlite import schema
 from journal.sqlite.batch import BatchWriter
 from journal.writes import Record
@@ -23,7 +23,7 @@ def twin(text=TEXT, code="804036", second=100.0, form="getHistory"):
 
 
 def candidates(*twins):
-    return [PossibleCopy(seq=n, id=f"event-{n}", twin=one) for n, one in enumerate(twins, 1)]
+    return [PossibleCopy(seq=n, id=f"event-{n}", copy=one) for n, one in enumerate(twins, 1)]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def candidates(*twins):
 def test_which_event_a_copy_belongs_to(mine, others, found):
     """Mutants: the second rule first; 2 s read as 3; a code compared although texts differ; codes
     or texts compared as sent; a code that is part of a longer one taken for it."""
-    matched = match(mine, candidates(*others))
+    matched = find_copy(mine, candidates(*others))
 
     assert (matched and matched.seq) == found
 

@@ -11,13 +11,13 @@ from core.order import (
     GRACE,
     REMEMBERED,
     OrderState,
-    gained,
+    changed_fields,
+    complete,
     is_named,
     is_numbered,
-    joined,
-    merged,
-    told_by,
-    told_in,
+    mention_in_data,
+    mention_in_event,
+    merge,
 )
 from journal.order_book import OrderBook
 
@@ -29,7 +29,7 @@ def sms(**said):
 
 
 def told(data=None, *, at=NOW, time=None, **said):
-    return told_by(data or sms(**said), time=time, at=at)
+    return mention_in_data(data or sms(**said), time=time, at=at)
 
 
 def found(book, source="tellabot", **said):
@@ -119,15 +119,15 @@ def test_an_event_gains_what_it_does_not_say_itself():
     price = Price(amount="1", currency=None)
     mine = order(number=NUMBER, price=price, reference="r", labels={"b": "2", "c": "3"})
 
-    data, taken = joined(sms(labels={"a": "1", "b": "1"}), mine)
+    data, taken = complete(sms(labels={"a": "1", "b": "1"}), mine)
 
     assert (data.to, data.price, data.reference) == (NUMBER, price, "r")
     assert data.labels == {"a": "1", "b": "2", "c": "3"}
     assert taken == ("to", "price")
     own = sms(to=OTHER, price=Price(amount="2", currency="USD"), reference="s")
-    assert joined(own, mine) == (structs.replace(own, labels=mine.labels), ())
+    assert complete(own, mine) == (structs.replace(own, labels=mine.labels), ())
     assigned = NumberAssigned(**COMMON, time_from="received")
-    assert joined(assigned, order()) == (assigned, ())
+    assert complete(assigned, order()) == (assigned, ())
 
 
 text = st.sampled_from([None, "1", "2"])
@@ -173,17 +173,17 @@ def test_an_event_tells_the_same_as_it_comes_and_as_it_is_kept(data, offset):
     """Mutant: a field that is read in one of the two alone."""
     event = structs.replace(planned().event, data=data)
 
-    kept = told_in(json.decode(json.encode(event)), at=NOW + offset)
+    kept = mention_in_event(json.decode(json.encode(event)), at=NOW + offset)
 
-    assert kept == told_by(data, time=event.time, at=NOW + offset)
+    assert kept == mention_in_data(data, time=event.time, at=NOW + offset)
 
 
 @given(messages, orders)
 def test_an_event_gains_the_same_as_it_comes_and_as_it_is_kept(data, mine):
     plain = to_builtins(data)
 
-    assert to_builtins(joined(data, mine)[0]) == {**plain, **gained(plain, mine)}
-    assert gained({**plain, **gained(plain, mine)}, mine) == {}
+    assert to_builtins(complete(data, mine)[0]) == {**plain, **changed_fields(plain, mine)}
+    assert changed_fields({**plain, **changed_fields(plain, mine)}, mine) == {}
 
 
 @given(st.lists(orders, max_size=5), messages, offsets)
@@ -212,8 +212,8 @@ def test_what_the_book_finds_is_an_order_of_the_event_and_it_misses_none(made, d
 def test_what_is_told_again_is_added_or_a_conflict():
     known = order(reference="r", labels={"a": "1"})
 
-    added, none = merged(known, order(number=NUMBER, reference="r"), None)
-    same, conflicts = merged(known, order(reference="s", labels={"a": "2"}, service="x"), END + 9)
+    added, none = merge(known, order(number=NUMBER, reference="r"), None)
+    same, conflicts = merge(known, order(reference="s", labels={"a": "2"}, service="x"), END + 9)
 
     assert (added, none) == (structs.replace(known, number=NUMBER), ())
     assert (same, conflicts) == (known, ("reference", "labels"))
@@ -223,8 +223,8 @@ def test_an_end_is_moved_while_it_has_not_come():
     for state, moved in (("waiting", 9), ("received", 9), ("expired", 0), ("cancelled", 0)):
         known = order(state=OrderState(state))
 
-        assert merged(known, order(), END + 9)[0].expires_at == END + moved
-        assert merged(known, order(expires_at=END + 9), None)[0] == known
+        assert merge(known, order(), END + 9)[0].expires_at == END + moved
+        assert merge(known, order(expires_at=END + 9), None)[0] == known
 
 
 # The book
