@@ -26,7 +26,7 @@ from core.units import Rate
 from httpd.connections import Connections
 from httpd.listener import Listener
 from httpd.own_host import OwnHost
-from httpd.protocol import door_protocol
+from httpd.protocol import make_protocol
 from journal import Journal
 from journal.lock import Holder, Lock
 from journal.order_book import OrderBook
@@ -367,7 +367,7 @@ async def _listening(service: RunningService, sockets: Sequence[socket.socket]) 
             log.warning("connections.full", most=most)
 
     capacity = Connections(most, peer=Peers(server.trusted_proxies).counted_as, full=full)
-    protocol = door_protocol(broken, keep_alive=server.keep_alive, capacity=capacity)
+    protocol = make_protocol(broken, keep_alive=server.keep_alive, capacity=capacity)
     apps = [service.public()] if len(sockets) == 1 else [service.public(), service.admin()]
     listeners = [Listener(cast("Any", app), protocol) for app in apps]
     for listener, sock in zip(listeners, sockets, strict=True):

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from httpd.connections import Connections
 from httpd.exchange import EXCHANGE
 from httpd.listener import Listener
-from httpd.protocol import DoorProtocol, door_protocol
+from httpd.protocol import DoorProtocol, make_protocol
 
 REQUEST = b"POST /in HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\npin=1"
 LAST = b"Connection: close\r\nHost"
@@ -77,7 +77,7 @@ class Door:
     def __init__(self, app, protocol=DoorProtocol, **limits):
         self.app = app
         self.rejected = []
-        counted = door_protocol(lambda status, peer: self.rejected.append((status, peer)))
+        counted = make_protocol(lambda status, peer: self.rejected.append((status, peer)))
         self.protocol = type(
             "Limited", (counted if protocol is DoorProtocol else protocol,), dict(limits)
         )
@@ -538,7 +538,7 @@ async def test_a_request_into_a_closing_connection_reaches_the_app(pause):
 
 
 async def test_a_request_right_after_the_keep_alive_reaches_the_app():
-    """Mutant: `_too_late` closes both directions."""
+    """Mutant: `_on_deadline` closes both directions."""
     async with Door(App(), linger=30, keep_alive=0.1) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
         await reader.readuntil(b"pin=1")
@@ -967,7 +967,7 @@ async def test_an_app_that_does_not_let_itself_be_cancelled_does_not_hold_the_en
                 await release.wait()
 
     async with Door(stubborn) as door, door.call() as (_, writer):
-        door.listener.cancelling = 0.2
+        door.listener.cancel_time = 0.2
         writer.write(REQUEST)
         assert await door.has_open_connections(1)
 
@@ -1040,7 +1040,7 @@ async def test_a_request_leaves_nothing_for_the_collector():
 
 @pytest.mark.parametrize("closes", ["client", "door"])
 async def test_a_connection_that_ends_leaves_nothing_for_the_collector(closes):
-    """Mutant: `let_go` left out: all fifty stay."""
+    """Mutant: `release` left out: all fifty stay."""
     request = REQUEST if closes == "client" else REQUEST.replace(b"Host", LAST)
     async with Door(App()) as door:
         gc.collect()
