@@ -102,7 +102,7 @@ def test_the_routes_that_are_tried_are_judged_as_the_page_says(tmp_path):
     """Mutant: a column more or a word changed in what is printed, and not on the page."""
     [routes] = [block for block in blocks("configuration.md", "yaml") if "dear:" in block][1:]
     page = (DOCS / "configuration.md").read_text()
-    [shown] = re.findall(r"(?ms)^it says\n\n```\n(.*?)^```$", page)
+    [shown] = re.findall(r"(?ms)^The command prints:\n\n```\n(.*?)^```$", page)
     [event] = blocks("events.md", "json")
     config, file = tmp_path / "smshook.yaml", tmp_path / "event.json"
     config.write_text("".join(REST.values()).replace("${HOOK_SECRET}", "a" * 32) + routes)

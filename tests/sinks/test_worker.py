@@ -15,7 +15,7 @@ from core.delivery import Attempt, State
 from core.errors import Broken, Unavailable
 from core.units import Duration, Rate
 from journal.records import StoredDelivery
-from sinks import health
+from sinks import feed, health, recovery
 from sinks import worker as module
 from sinks.attempt import Clock, real_clock
 from sinks.retry import Retry
@@ -26,9 +26,10 @@ from sinks.worker import Worker
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """A clock that is put forward by hand wakes nobody: look at it often."""
-    monkeypatch.setattr(module, "LONGEST_SLEEP", 0.01)
-    monkeypatch.setattr(module, "PAUSE", 0.01)
-    monkeypatch.setattr(module, "PROBE_EVERY", 3600.0)
+    monkeypatch.setattr(feed, "LONGEST_SLEEP", 0.01)
+    for part in (feed, module, recovery):
+        monkeypatch.setattr(part, "PAUSE", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 3600.0)
 
 
 @pytest.fixture
@@ -241,7 +242,7 @@ async def test_a_sink_that_is_down_is_tried_with_its_oldest_delivery_before_it_i
     world, monkeypatch
 ):
     """A probe that fails is no attempt. Mutant: probes that count make it dead in half a minute."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
     destination = Destination(*[Failed("refused")] * 25)
     worker = await world.run(destination, concurrency=1, retry=Retry(first_wait=Duration(3600)))
@@ -265,7 +266,7 @@ async def test_it_is_not_tried_for_longer_than_that_nor_before_it_wants_to_be(
     world, monkeypatch, failure, lasts
 ):
     """Mutants: probing for ever; probing a sink that said when to come again."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", lasts)
     destination = Destination(failure, Receipt())
     worker = await world.run(destination, retry=Retry(first_wait=Duration(3600)))
@@ -280,7 +281,7 @@ async def test_it_is_not_tried_for_longer_than_that_nor_before_it_wants_to_be(
 async def test_probing_goes_on_when_the_journal_could_not_once_and_ends_when_it_broke(
     world, monkeypatch
 ):
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     journal = Watched(world.journal)
     journal.failures = {"probe": [Unavailable("busy"), Broken("io")]}
     destination = Destination(*[Failed("refused")] * 9)
@@ -328,7 +329,7 @@ async def test_a_refused_delivery_is_dead_at_once(world):
         ("delivery.dead", "warning"),
     ]
     assert (logs[0]["attempt"], logs[0]["state"], logs[0]["delivery_id"]) == (1, "dead", "1")
-    # Mutant: `described` left out, and after a restart the log for people shows an id alone.
+    # Mutant: `describe` left out, and after a restart the log for people shows an id alone.
     assert [(line["type"], line["source"]) for line in logs] == [("sms.received", "tellabot")] * 2
 
 
@@ -729,7 +730,7 @@ async def test_a_retry_begins_the_schedule_anew_and_goes_on_counting_attempts(wo
 
 async def test_a_slot_that_hangs_does_not_keep_a_probe_from_a_free_one(world, monkeypatch):
     """Mutant: no probe while anything is sent: a sink that hung is found up a timeout later."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 1e9)
     arrived, up = [], asyncio.Event()
 
@@ -849,7 +850,7 @@ async def test_one_bad_event_does_not_keep_a_sink_that_paused_itself_from_resumi
     world, monkeypatch
 ):
     """Mutant: it is always the oldest that is tried."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     arrived, up = [], asyncio.Event()
 
     async def send(outgoing):
@@ -903,7 +904,7 @@ async def test_what_is_of_no_use_any_more_takes_nobodys_turn(world):
 
 async def test_failed_probe_is_logged_as_one(world, monkeypatch):
     """Mutant: the log counts it as an attempt of the schedule, or does not say it at all."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
     destination = Destination(*[Failed("refused")] * 3)
     worker = await world.run(destination, retry=Retry(first_wait=Duration(3600)))
