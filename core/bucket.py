@@ -1,4 +1,4 @@
-"""A token bucket, kept as the time at which it is full."""
+"""A token bucket, stored as the time at which it is full."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ class Bucket:
     def __init__(self, rate: Rate, now: Callable[[], float]) -> None:
         self._now = now
         self._every = rate.per / rate.count
-        #: How far ahead of its average a burst may run.
+        #: Seconds by which a burst may be ahead of the average.
         self._ahead = (max(1.0, rate.count) - 1) * self._every + _ROUNDING
         self._full_at = now()
 

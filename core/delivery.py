@@ -6,7 +6,7 @@ import msgspec
 
 
 class State(enum.StrEnum):
-    """Where a delivery stands.
+    """The state of a delivery.
 
     sending -> delivered | pending | dead | expired; pending -> sending;
     dead, expired -> pending where a person asks for a retry
@@ -23,10 +23,10 @@ class State(enum.StrEnum):
 
 
 class WaitsFor(enum.StrEnum):
-    """What a pending delivery waits for."""
+    """The reason why a pending delivery waits."""
 
     RETRY = "retry"  # its next attempt is due later
-    RATE = "rate"  # the sink's `rate`, or the sink said that it was asked too often
+    RATE = "rate"  # the sink's `rate`, or the sink limits requests
     ORDER = "order"  # another of the same `ordered_by` value is not over
     PAUSE = "pause"  # the sink is paused, or no sink of that name is configured
     SLOT = "slot"  # all `concurrency` attempts are under way
@@ -37,12 +37,12 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     event_id: str
-    #: The CloudEvent as kept, encoded once.
+    #: The CloudEvent as stored, encoded once.
     body: bytes
     sink: str
     #: Attempts made so far, without the next one.
     attempts: int
-    #: How many of them its schedule does not count, because a person asked for a retry.
+    #: The attempts that its schedule does not count, because a person asked for a retry.
     begun: int = 0
     #: When the event was accepted or the retry requested: seconds since the epoch.
     accepted_at: float

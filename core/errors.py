@@ -1,4 +1,4 @@
-"""Errors that several rooms tell apart."""
+"""Errors that several rooms handle."""
 
 
 class Unavailable(Exception):

@@ -7,7 +7,7 @@ import msgspec
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """What the number was taken for. Null as a whole where the provider does not say it."""
+    """The service that a number was taken for. Null where the provider does not say it."""
 
     #: As the provider sent it: `go`, `Google`.
     id: str
@@ -18,7 +18,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """A price. Null as a whole where the provider does not say it."""
+    """A price. Null where the provider does not say it."""
 
     #: The digits as sent: `1.20`.
     amount: str
@@ -42,7 +42,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     reference: str | None = None
     #: Whether `smshook send` sent it, proven by its signature.
     sample: bool
-    #: Where `time` comes from: `provider` (sent with its zone, or as seconds since 1970),
+    #: The origin of `time`: `provider` (sent with its zone, or as seconds since 1970),
     #: `timezone` (sent without a zone: the zone of the source or of its provider was used) or
     #: `received` (no plausible time was sent: `time` is `recordedtime`).
     time_from: str
@@ -57,11 +57,11 @@ class SmsReceived(Data, frozen=True, kw_only=True):
 
     #: The number that received it, in E.164: `+18503814729`.
     to: str | None = None
-    #: Who sent it: E.164 where it is a number, else as sent (short codes, names).
+    #: The sender: E.164 for a number, otherwise as sent (short codes, names).
     from_: str | None = msgspec.field(default=None, name="from")
-    #: Of the number, ISO 3166-1 alpha-2: `US`.
+    #: The number's country, ISO 3166-1 alpha-2: `US`.
     country: str | None = None
-    #: What the number was taken for.
+    #: The service that the number was taken for.
     service: Service | None = None
     #: As sent. Masked for keys without `codes:read`, and for sinks that redact.
     text: str | None = None
@@ -69,7 +69,7 @@ class SmsReceived(Data, frozen=True, kw_only=True):
     code: str | None = None
     #: Links in the text. Masked like the text.
     urls: tuple[str, ...] = ()
-    #: What it cost.
+    #: The price.
     price: Price | None = None
     #: The provider's id of the request for the number, or of its check for SMS.
     request_id: str | None = None
@@ -104,11 +104,11 @@ class RentalRenewed(Data, frozen=True, kw_only=True):
 
     #: The rented number, in E.164.
     to: str | None = None
-    #: Of the number, ISO 3166-1 alpha-2.
+    #: The number's country, ISO 3166-1 alpha-2.
     country: str | None = None
-    #: What the number was rented for.
+    #: The service that the number was rented for.
     service: Service | None = None
-    #: What the renewal cost.
+    #: The price of the renewal.
     price: Price | None = None
     #: The rental's new id.
     rental_id: str | None = None
@@ -125,9 +125,9 @@ class RentalRenewalFailed(Data, frozen=True, kw_only=True):
 
     #: The rented number, in E.164.
     to: str | None = None
-    #: Of the number, ISO 3166-1 alpha-2.
+    #: The number's country, ISO 3166-1 alpha-2.
     country: str | None = None
-    #: What the number was rented for.
+    #: The service that the number was rented for.
     service: Service | None = None
     #: The rental's id.
     previous_rental_id: str | None = None
@@ -142,11 +142,11 @@ class NumberAssigned(Data, frozen=True, kw_only=True):
 
     #: The number, in E.164.
     to: str | None = None
-    #: Of the number, ISO 3166-1 alpha-2.
+    #: The number's country, ISO 3166-1 alpha-2.
     country: str | None = None
-    #: What the number was taken for.
+    #: The service that the number was taken for.
     service: Service | None = None
-    #: What the number costs.
+    #: The price of the number.
     price: Price | None = None
     #: The provider's id of the request.
     request_id: str | None = None
@@ -161,7 +161,7 @@ class NumberChanged(Data, frozen=True, kw_only=True):
     to: str | None = None
     #: The former number, in E.164.
     previous_to: str | None = None
-    #: Of the number, ISO 3166-1 alpha-2.
+    #: The number's country, ISO 3166-1 alpha-2.
     country: str | None = None
     #: The provider's id of the telephone, which stays; null where it is no longer listed.
     telephone_id: str | None = None
@@ -174,9 +174,9 @@ class OrderExpired(Data, frozen=True, kw_only=True):
 
     #: The number that was taken, in E.164.
     to: str | None = None
-    #: Of the number, ISO 3166-1 alpha-2.
+    #: The number's country, ISO 3166-1 alpha-2.
     country: str | None = None
-    #: What the number was taken for.
+    #: The service that the number was taken for.
     service: Service | None = None
     #: The provider's id of the request.
     request_id: str | None = None
@@ -231,7 +231,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     #: The configured source's name.
     source: str
-    #: What happened: `sms.received`. It determines the fields of `data`.
+    #: The type of event: `sms.received`. It determines the fields of `data`.
     type: str
     #: The thing it happened to, as kind and id: `request/10000001`, `activation/…`, `rental/…`.
     subject: str

@@ -41,7 +41,7 @@ def default_lifetime(kind: str) -> float:
 
 
 class OrderState(enum.StrEnum):
-    """Where an order stands.
+    """The state of an order.
 
     waiting -> received | expired | cancelled; expired -> received; received, expired -> cancelled
     """
@@ -53,7 +53,7 @@ class OrderState(enum.StrEnum):
 
 
 class RegisteredBy(enum.StrEnum):
-    """Who an order comes from. A user who registers a provider's order takes it over."""
+    """The origin of an order. A user who registers a provider's order takes it over."""
 
     USER = "user"  # registered with the API
     PROVIDER = "provider"  # listed by the provider, or named by a number.assigned event

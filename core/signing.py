@@ -26,7 +26,7 @@ def make_hmac(key: bytes) -> Callable[[bytes], bytes]:
     """Return a function that returns the HMAC-SHA-256 of a message: 32 bytes.
 
     `hmac.digest` would hash the key again for each message and release the interpreter's lock.
-    Beside a busy thread that takes ten times as long as the hash itself.
+    While another thread is busy, that takes ten times as long as the hash itself.
     """
     begun = hmac.new(key, digestmod="sha256")
 

@@ -9,7 +9,7 @@ _CLOSING_SHARE = 8
 
 
 class Connection(Protocol):
-    """What Connections needs of a connection, which is hashed by identity."""
+    """A connection as Connections sees it. It is hashed by identity."""
 
     def end_idle(self) -> None:
         """Close it, but read what its client is sending at this moment."""

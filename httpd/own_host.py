@@ -17,7 +17,7 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:]*))(?::\d*)?")
-#: These answers tell nothing, and probes send any host.
+#: These answers have no secrets, and probes send any host.
 _HEALTH = frozenset({"/healthz", "/readyz"})
 
 

@@ -93,12 +93,12 @@ class DoorProtocol(HttpToolsProtocol):
 
     #: From the connection, or from the first byte of a later request, to the end of its fields.
     header_deadline = 10.0
-    #: How long an idle connection is kept. A client that keeps it shorter, as most proxies do,
-    #: never sends a request into a connection that is being closed.
+    #: The time that an idle connection is kept. A client that keeps it for less, as most proxies
+    #: do, never sends a request into a connection that is being closed.
     keep_alive = 180.0
-    #: How long a client may go on sending after its answer, so that it can read that answer.
+    #: The time that a client may go on sending after its answer, so that it can read that answer.
     linger = 2.0
-    #: How long a client may read nothing of its answer.
+    #: The time that a client may read nothing of its answer.
     stall = 60.0
     #: Bytes of the target in the request line, and of all header fields together.
     max_target = 16 * 1024

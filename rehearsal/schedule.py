@@ -1,23 +1,23 @@
-"""When a provider sends a callback again, as it documents."""
+"""The retries that a provider documents."""
 
 from random import Random
 
 import msgspec
 
-#: Seconds for an answer where a provider does not say how long it waits.
-_UNSAID_TIMEOUT = 30.0
+#: Seconds for an answer if a provider documents no timeout.
+_DEFAULT_TIMEOUT = 30.0
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """The attempts after the first, each until one is answered with exactly 200."""
+    """The attempts after the first, until one is answered with exactly 200."""
 
     #: Seconds from each attempt to the next: the least and the most.
     waits: tuple[tuple[float, float], ...]
     #: Seconds for an answer.
-    timeout: float = _UNSAID_TIMEOUT
-    #: What the provider documents, in a sentence.
+    timeout: float = _DEFAULT_TIMEOUT
+    #: The provider's documentation, in a sentence.
     description: str
 
-    def drawn(self, chance: Random, *, speed: float = 1.0) -> tuple[float, ...]:
-        """Seconds from each attempt to the next; with a `speed` of 60 a minute is a second."""
+    def draw(self, chance: Random, *, speed: float = 1.0) -> tuple[float, ...]:
+        """Return the seconds between attempts. At a `speed` of 60 a minute takes a second."""
         return tuple(chance.uniform(least, most) / speed for least, most in self.waits)

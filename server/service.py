@@ -22,6 +22,7 @@ import uvloop
 
 from core.clock import WallClock
 from core.errors import Broken
+from core.log_sampler import LogSampler
 from core.units import Rate
 from httpd.connections import Connections
 from httpd.listener import Listener
@@ -36,7 +37,6 @@ from journal.sqlite.schema import has_wal_reset_race
 from receiver.addresses import Peers
 from receiver.door import App, Door
 from receiver.fields.numbers import load_metadata
-from receiver.sample_ids import Sampled
 from receiver.source_state import SourceState
 from routes.table import compile_table
 from sinks.attempt import Clock, real_clock
@@ -360,7 +360,7 @@ async def _listening(service: RunningService, sockets: Sequence[socket.socket]) 
 
     server = service.config.server
     most = most_connections(server.connections, descriptor_limit(), descriptors_in_use())
-    once = Sampled(time.monotonic, Rate(count=1, per=60))
+    once = LogSampler(time.monotonic, Rate(count=1, per=60))
 
     def full() -> None:
         if once.take("full") is not None:

@@ -1,4 +1,4 @@
-"""How a provider is polled: what it declares, and what a source configures."""
+"""The settings of polling: a provider's declaration, and a source's configuration."""
 
 import re
 
@@ -11,7 +11,7 @@ _URL = re.compile(r"https?://[^/?#\\\s]+(/[^?#\s]*)?", re.IGNORECASE)
 
 
 class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the provider is asked for what was missed. Only commands that read are ever sent."""
+    """Settings for polling the provider. Only commands that read are sent."""
 
     #: The user name or email that the key belongs to, for providers that require it.
     user: str | None = None
@@ -22,7 +22,7 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     every: Duration | None = None
     #: Shortest time between two calls. Unset: the provider's default.
     min_interval: Duration | None = None
-    #: Where its API is, without a query. Unset: the provider's own.
+    #: The URL of its API, without a query. Unset: the provider's own.
     api_url: str | None = None
 
     def __post_init__(self) -> None:
@@ -47,7 +47,7 @@ class PollingApi(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PollingSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How one source is polled."""
+    """The settings for polling one source."""
 
     api: PollingApi
     api_url: str

@@ -1,4 +1,4 @@
-"""The providers whose callbacks, and answers, are understood."""
+"""The supported providers."""
 
 from .generic import Generic
 from .sms_activate.profiles import DaisySms, GrizzlySms, HeroSms, SmsActivate, SmsBower, SmsOnline

@@ -177,7 +177,7 @@ class _Beside:
         self._task = asyncio.create_task(self._run(holder.url or ""))
 
     async def _run(self, begin: str) -> None:
-        from rehearsal.server import Setting, all_simulated  # noqa: PLC0415
+        from rehearsal.server import Setting, run_providers  # noqa: PLC0415
 
         settings = {
             name: Setting(
@@ -191,7 +191,7 @@ class _Beside:
             for name, source in self._config.sources.items()
             if tag_of(type(source)) in SIMULATED
         }
-        async with all_simulated(settings, self._sock):
+        async with run_providers(settings, self._sock):
             await asyncio.Event().wait()
 
 

@@ -70,7 +70,7 @@ def simulate(
     the configuration, its events are marked: their data.sample is true. Runs until Ctrl-C.
     """
     # What serves takes a tenth of a second to import, which every other command does without.
-    from rehearsal.server import Setting, simulated  # noqa: PLC0415
+    from rehearsal.server import Setting, run_provider  # noqa: PLC0415
 
     setting = Setting(
         provider=provider,
@@ -82,7 +82,7 @@ def simulate(
     )
     with bound(listen) as sock:
         told = _SimulationReporter(provider, url_at(*sock.getsockname()[:2]), key, callback, speed)
-        asyncio.run(_run(simulated(setting, sock), lambda: told.print(output)))
+        asyncio.run(_run(run_provider(setting, sock), lambda: told.print(output)))
 
 
 class _SimulationReporter(NamedTuple):

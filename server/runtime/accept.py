@@ -15,6 +15,7 @@ from core.clock import rfc3339
 from core.copies import Copy
 from core.errors import Broken, Unavailable
 from core.event import AccountLow, Data, Event, Money, NumberAssigned, OrderExpired, Service
+from core.log_sampler import LogSampler
 from core.order import (
     AWAITED,
     BY_NUMBER,
@@ -31,11 +32,10 @@ from journal.commit import STALLED
 from journal.order_book import OrderBook
 from journal.records import AccountBalance, Arrival, Planned, Quarantine, Recorded, Rejection
 from receiver.callback import Callback, Happening, Key, Malformed
-from receiver.credentials import Headers, without_credentials
-from receiver.door import SAMPLE_HEADER, understood
+from receiver.credentials import Headers, hide_credentials
+from receiver.door import SAMPLE_HEADER, read_happenings
 from receiver.fields.services import service
 from receiver.intake import Accepted, Caller
-from receiver.sample_ids import Sampled
 from receiver.source import Source
 from receiver.source_state import SourceState
 from routes.table import CompiledRoute, Plan, plan
@@ -97,7 +97,7 @@ class Pipeline:
         ticks: Callable[[], float] = time.monotonic,
         book: OrderBook | None = None,
     ) -> None:
-        self._sampled = Sampled(ticks)
+        self._sampler = LogSampler(ticks)
         #: The orders that events may belong to.
         self._book = OrderBook() if book is None else book
         self._gates = {gate.name: gate for gate in gates}
@@ -125,11 +125,9 @@ class Pipeline:
     def request_id(self) -> str:
         return self._identity.request_id()
 
-    def without_credentials(self, source: str, callback: Callback) -> Callback:
+    def hide_credentials(self, source: str, callback: Callback) -> Callback:
         own = self._gates[source].source.secret_headers
-        headers = without_credentials(
-            callback.headers, source, own, self._identity.credential_digest
-        )
+        headers = hide_credentials(callback.headers, source, own, self._identity.credential_digest)
         return msgspec.structs.replace(callback, headers=headers)
 
     def stored_headers(self, source: str, headers: Headers) -> Headers:
@@ -137,7 +135,7 @@ class Pipeline:
         gate = self._gates.get(source)
         own = gate.source.secret_headers if gate else frozenset[str]()
         digest = self._identity.credential_digest
-        return without_credentials(headers, source, own, digest, stored=True)
+        return hide_credentials(headers, source, own, digest, stored=True)
 
     def new_id(self, at: float) -> str:
         """A UUIDv7 of that time, in seconds since the epoch."""
@@ -190,7 +188,7 @@ class Pipeline:
             self._complain(exc)
             raise
         if any(recorded.new) and callback.channel == "callback" and replaces is None:
-            self._gates[caller.source].watch.heard(callback, happenings)
+            self._gates[caller.source].health.record(callback, happenings)
         self._say(caller, callback, plans, recorded)
         return recorded
 
@@ -257,7 +255,7 @@ class Pipeline:
             raise
 
     async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
-        """Keep the bytes of what was not understood."""
+        """Keep the bytes of what was not read_happenings."""
         try:
             kept = await self._journal.quarantine(
                 _arrival(caller, callback),
@@ -284,7 +282,7 @@ class Pipeline:
 
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
         """Count a rejected request; `write_rejections` makes it durable."""
-        unlogged = self._sampled.take(reason)
+        unlogged = self._sampler.take(reason)
         if unlogged is not None:
             self._log.warning(
                 "callback.rejected",
@@ -334,7 +332,7 @@ class Pipeline:
 
     def say_rejections(self) -> None:
         """Log how many rejections got no line of their own."""
-        for reason, unlogged in self._sampled.left_out().items():
+        for reason, unlogged in self._sampler.take_omitted().items():
             self._log.warning("callback.rejected", reason=reason, unlogged=unlogged)
 
     async def keep_watch(self) -> None:
@@ -361,7 +359,7 @@ class Pipeline:
         return stalled
 
     async def replay(self, kept: Quarantine, request_id: str) -> Accepted:
-        """Read a quarantined callback again; understood, it leaves quarantine with its events.
+        """Read a quarantined callback again; read_happenings, it leaves quarantine with its events.
 
         Raises Malformed where it still is not, Unknown where its source is gone.
         """
@@ -378,7 +376,9 @@ class Pipeline:
         if self.is_sample(kept.source, kept.body, signature):
             callback = msgspec.structs.replace(callback, sample=True)
         caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
-        return await self.accept(caller, callback, understood(gate, callback), replaces=kept.id)
+        return await self.accept(
+            caller, callback, read_happenings(gate, callback), replaces=kept.id
+        )
 
     def sample(self) -> tuple[str, bytes]:
         """An event as the first source that calls would bring it; a sample, recorded nowhere.
@@ -393,7 +393,7 @@ class Pipeline:
         number = secrets.randbelow(_SAMPLES)
         sample = source.sample(source.kinds[0], source.usual_encoding, number=number, now=now)
         callback = Callback(headers=(), body=sample.body, peer="", received=now, sample=True)
-        [happening] = understood(gate, callback)
+        [happening] = read_happenings(gate, callback)
         draft = self._draft(gate.name, happening, at)
         return draft.event.id, draft.body
 
@@ -471,7 +471,7 @@ class Pipeline:
         body = msgspec.json.encode(event)
         fields = msgspec.to_builtins(event)
         routed = plan(self._routes, fields)
-        return _Draft(event, fields, body, keys, happening.twin, routed, order, taken)
+        return _Draft(event, fields, body, keys, happening.copy, routed, order, taken)
 
     def _plan(self, draft: _Draft, at: float, tells: Order | None = None) -> Planned:
         """What the event owes, with a place kept in the queue of each sink that has room."""

@@ -36,7 +36,7 @@ class Watching:
     def silent_since(self, gate: SourceState) -> float | None:
         """Since when nothing came where something should have; None: all is well."""
         waiting = None if gate.source.calls_nobody else self._waiting_since(gate.name)
-        return gate.watch.silent_since(self._now(), waiting_since=waiting)
+        return gate.health.silent_since(self._now(), waiting_since=waiting)
 
     def look(self) -> None:
         now = self._now()
@@ -58,7 +58,7 @@ class Watching:
             )
 
     def _look_at_zone(self, gate: SourceState, now: float) -> None:
-        wrong = gate.watch.wrong_zone(now)
+        wrong = gate.health.wrong_zone(now)
         if wrong is None or self._wrong.get(gate.name) == wrong:
             return
         self._wrong[gate.name] = wrong

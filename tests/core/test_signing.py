@@ -19,7 +19,7 @@ def secret(key):
     return Secret(f"whsec_{base64.b64encode(key).decode()}")
 
 
-def test_the_vector_of_the_reference_libraries_is_signed_alike():
+def test_signature_equals_the_reference_vector():
     """From libraries/*/test of the specification's repository. Mutant: hex, or another order."""
     sign = make_signer([Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")])
 
@@ -29,7 +29,7 @@ def test_the_vector_of_the_reference_libraries_is_signed_alike():
 
 
 @given(keys=st.lists(KEYS, min_size=1, max_size=3), event_id=IDS, body=st.text())
-def test_each_secret_verifies_what_is_signed_with_all(keys, event_id, body):
+def test_each_secret_verifies_a_signature_made_with_all(keys, event_id, body):
     """Mutant: with several, only the first signs, or they are joined by a comma."""
     now = int(time.time())
     headers = {
@@ -45,7 +45,7 @@ def test_each_secret_verifies_what_is_signed_with_all(keys, event_id, body):
 
 
 @given(key=KEYS)
-def test_a_secret_holds_its_key(key):
+def test_decode_key_returns_the_key_in_a_secret(key):
     assert decode_key(secret(key)) == key
 
 
@@ -63,7 +63,7 @@ def test_a_secret_holds_its_key(key):
         secret(b"x" * 65).reveal(),
     ],
 )
-def test_another_secret_is_refused_without_being_repeated(text):
+def test_invalid_secret_is_refused_without_its_value(text):
     with pytest.raises(ValueError) as refusal:
         decode_key(Secret(text))
 
@@ -73,8 +73,8 @@ def test_another_secret_is_refused_without_being_repeated(text):
 
 
 @given(key=st.binary(min_size=1, max_size=200), messages=st.lists(st.binary(), min_size=1))
-def test_it_is_hmac_and_one_message_says_nothing_of_the_next(key, messages):
-    """RFC 2104. Mutant: the hash that was begun is gone on with, instead of a copy."""
+def test_make_hmac_is_hmac_for_each_message(key, messages):
+    """RFC 2104. Mutant: the begun hash is updated instead of a copy."""
     digest = make_hmac(key)
 
     assert [digest(one) for one in messages] == [

@@ -74,7 +74,7 @@ class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
     )
     paste_at: ClassVar[str] = "profile, Notification via Webhook"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | _BOWER_COUNTRIES
-    #: Ids that it uses in another sense than the others.
+    #: Ids with another meaning than in SMS-Activate's table.
     services: ClassVar[Mapping[str, ListedService]] = {
         **_SERVICES,
         "aws": ListedService(name="AWS"),
@@ -84,7 +84,7 @@ class SmsBower(SmsActivate, tag="smsbower", frozen=True, kw_only=True):
 
 
 class SmsOnline(SmsActivate, tag="sms_online", frozen=True, kw_only=True):
-    """https://sms.online/help/api-docs/webhooks: what it cannot deliver it never sends again."""
+    """https://sms.online/help/api-docs/webhooks: it never retries."""
 
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = f"profile, webhook URL; {_RENTAL_URL.format('uri')}"
@@ -112,20 +112,20 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     def _message_key(
         self, activation: str, message: str, words: tuple[str, str], when: SentTime, /
     ) -> Key:
-        """Its schema requires `id` without saying of what: hence time, text and code beside it."""
+        """Add time, text and code, because the schema does not say what `id` identifies."""
         parts = ("act", activation, "id", message, *words)
         return Key(second=when.second or 0, parts=parts)
 
-    def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
-        fields = super()._sample_sms(number, now)
+    def sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
+        fields = super().sample_sms(number, now)
         at = f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         return fields | {"id": 70_001 + number, "phoneFrom": "22000", "receivedAt": at}
 
 
 class GrizzlySms(SmsActivate, tag="grizzlysms", frozen=True, kw_only=True):
-    """https://grizzlysms.com/docs: it documents no webhook, so polling is the way in.
+    """https://grizzlysms.com/docs: it documents no webhook, so poll it.
 
-    A callback that comes is read as the dialect's.
+    A callback is read as one of the dialect.
     """
 
     documented: ClassVar[tuple[str, ...]] = ()
@@ -141,7 +141,7 @@ class GrizzlySms(SmsActivate, tag="grizzlysms", frozen=True, kw_only=True):
 
 
 class DaisySms(SmsActivate, tag="daisysms", frozen=True, kw_only=True):
-    """https://daisysms.com/docs/api: an id for each message."""
+    """https://daisysms.com/docs/api: each message has an id."""
 
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = "profile, webhook URL"
@@ -151,5 +151,5 @@ class DaisySms(SmsActivate, tag="daisysms", frozen=True, kw_only=True):
         "https://daisysms.com", "getBalance", "getStatus"
     )
 
-    def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
-        return super()._sample_sms(number, now) | {"messageId": 90_001 + number}
+    def sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
+        return super().sample_sms(number, now) | {"messageId": 90_001 + number}

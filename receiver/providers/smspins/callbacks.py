@@ -1,4 +1,4 @@
-"""SMSPins: https://smspins.com, "Bulk SMS - API". It calls nobody: asking is the only way in."""
+"""SMSPins: https://smspins.com, "Bulk SMS - API". It sends no callbacks and is only polled."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,12 +14,12 @@ from .poll import poll
 class SmsPins(Source, tag="smspins", frozen=True, kw_only=True):
     """It sends no callbacks and needs no tokens: give it a `backfill`.
 
-    It is asked for what checks brought: those that somebody asked for, and those of its auto check.
-    That is switched off each midnight (New York's).
+    A poll reads the results of checks, which a person or the auto check starts. The provider
+    switches the auto check off at midnight in New York.
     """
 
-    #: Switch the auto check of each telephone on, each day after midnight in New York. The only
-    #: command of all that changes something at a provider; false: never sent.
+    #: Switch the auto check of each telephone on, each day after midnight in New York. This is the
+    #: only command that changes anything at a provider; false: it is never sent.
     auto_check: bool = False
 
     encodings: ClassVar[frozenset[str]] = frozenset()

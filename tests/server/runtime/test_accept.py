@@ -18,7 +18,7 @@ from core.errors import Unavailable
 from core.secret import Secret
 from journal.sqlite.journal import SQLiteJournal
 from receiver.callback import Callback, Malformed
-from receiver.door import understood
+from receiver.door import read_happenings
 from receiver.intake import Caller
 from receiver.providers.tellabot.callbacks import TellABot
 from receiver.source_state import SourceState
@@ -75,7 +75,7 @@ def pipeline(journal, worker, gate):
 
 
 async def test_an_event_is_whole_and_dated_by_provider_and_by_us(pipeline, journal, gate):
-    accepted = await pipeline.accept(CALLER, sms(), understood(gate, sms()))
+    accepted = await pipeline.accept(CALLER, sms(), read_happenings(gate, sms()))
 
     kept = await journal.event(accepted.events[0])
     event = json.loads(kept.body)
@@ -94,7 +94,7 @@ async def test_a_caller_that_is_cancelled_loses_neither_its_event_nor_its_delive
     pipeline, journal, gate, worker
 ):
     """Mutant: a hand-over after the await; the delivery stays `sending` and nobody sends it."""
-    accepting = asyncio.create_task(pipeline.accept(CALLER, sms(), understood(gate, sms())))
+    accepting = asyncio.create_task(pipeline.accept(CALLER, sms(), read_happenings(gate, sms())))
     await asyncio.sleep(0)
     accepting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -112,13 +112,13 @@ async def test_a_duplicate_and_a_failure_give_their_place_in_the_queue_back(
     pipeline, journal, gate, worker, tmp_path
 ):
     """Mutant: without `forget` a thousand duplicates fill the queue for good."""
-    await pipeline.accept(CALLER, sms(), understood(gate, sms()))
+    await pipeline.accept(CALLER, sms(), read_happenings(gate, sms()))
     for _ in range(3):
-        await pipeline.accept(CALLER, sms(), understood(gate, sms()))
+        await pipeline.accept(CALLER, sms(), read_happenings(gate, sms()))
     with contextlib.closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
         other.execute("begin immediate")
         with pytest.raises(Unavailable):
-            await pipeline.accept(CALLER, sms(2), understood(gate, sms(2)))
+            await pipeline.accept(CALLER, sms(2), read_happenings(gate, sms(2)))
 
     assert worker._lanes.held == 1
     assert (await journal.stats()).duplicates == 3
@@ -131,7 +131,7 @@ async def test_what_the_queue_has_no_room_for_is_owed_in_the_journal(
         worker.owe({})
         assert worker._lanes.held == number + 1
 
-    await pipeline.accept(CALLER, sms(), understood(gate, sms()))
+    await pipeline.accept(CALLER, sms(), read_happenings(gate, sms()))
 
     assert (await journal.stats()).deliveries == {
         "pending": 1,
@@ -150,7 +150,7 @@ async def test_a_journal_that_cannot_write_is_complained_of_once_a_second(pipeli
         other.execute("begin immediate")
         for number in range(3):
             with pytest.raises(Unavailable):
-                await pipeline.accept(CALLER, sms(number), understood(gate, sms(number)))
+                await pipeline.accept(CALLER, sms(number), read_happenings(gate, sms(number)))
 
     errors = [entry for entry in said if entry["log_level"] == "error"]
     assert errors == [{"event": "journal.error", "error": "SQLITE_BUSY", "log_level": "error"}]

@@ -18,7 +18,7 @@ from journal.order_book import OrderBook
 from journal.reads import EventFilter, OrderFilter
 from journal.sqlite.journal import SQLiteJournal
 from receiver.callback import Callback
-from receiver.door import understood
+from receiver.door import read_happenings
 from receiver.intake import Caller
 from receiver.polling.questions import Ended, ListedOrder
 from receiver.providers.tellabot.callbacks import TellABot
@@ -249,7 +249,9 @@ class Real:
         received = datetime.fromtimestamp(self.now, UTC)
         callback = Callback(headers=(), body=body.encode(), peer="192.0.2.1", received=received)
         caller = Caller(source="tellabot", token="f", request_id="r")
-        recorded = await self.pipeline.record(caller, callback, understood(self.gate, callback))
+        recorded = await self.pipeline.record(
+            caller, callback, read_happenings(self.gate, callback)
+        )
         return recorded.new == (True,)
 
     async def wait(self, seconds):

@@ -22,7 +22,7 @@ def test_silence_is_said_once_and_again_after_something_came():
         for seconds in (30, 40, 50):
             now += seconds
             watching.look()
-        gate.watch._heard = now
+        gate.health._last_at = now
         watching.look()
         now += 61
         watching.look()
