@@ -237,11 +237,14 @@ class DoorProtocol(HttpToolsProtocol):
             self._set_timer(self._due)
             return
         self._due = None
-        self._on_deadline()
-
-    def _on_deadline(self) -> None:
-        if self._wire.get_write_buffer_size():
-            self._wait_for_reader()
+        unsent = self._wire.get_write_buffer_size()
+        if unsent:
+            # A client may read slowly, but not stop reading.
+            if 0 < self._unsent <= unsent:
+                self._wire.abort()
+                return
+            self._unsent = unsent
+            self._expect_within(self.stall)
         elif self._cycle_transport.is_closing():
             self._wire.abort()
         elif self._begun and not self._busy():
@@ -250,15 +253,6 @@ class DoorProtocol(HttpToolsProtocol):
             self._cycle_transport.close()
         else:
             self.end_idle()
-
-    def _wait_for_reader(self) -> None:
-        """Wait for a client that reads slowly; abort one that reads nothing."""
-        unsent = self._wire.get_write_buffer_size()
-        if 0 < self._unsent <= unsent:
-            self._wire.abort()
-            return
-        self._unsent = unsent
-        self._expect_within(self.stall)
 
     # Bytes
 
@@ -271,7 +265,13 @@ class DoorProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._give_up()
+            if self._fault:
+                self._refuse(self._fault)
+                return
+            # There are more requests than are answered here: the last answer closes the connection.
+            self._discarding = True
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
         else:
             # The parser keeps an unfinished field, of a head or of a trailer, at any length.
             self._without_step = 0 if self._steps != before else self._without_step + len(data)
@@ -404,15 +404,6 @@ class DoorProtocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     # Ends
-
-    def _give_up(self) -> None:
-        if self._fault:
-            self._refuse(self._fault)
-            return
-        # There are more requests than are answered here: the last answer closes the connection.
-        self._discarding = True
-        self.cycle.keep_alive = False
-        self.flow.pause_reading()
 
     def _refuse(self, status: int) -> None:
         self._discarding = True

@@ -201,7 +201,11 @@ class _Text:
     def _judge(self, index: int) -> _JudgedCandidate:
         candidate = self.candidates[index]
         never = _JudgedCandidate(_Rank.NEVER, 0, candidate)
-        if self._is_expired(index) or self._is_explained(index):
+        # In `the code for request 99231 is 482913`, the next number is the code.
+        following = [one.start for one in self.candidates[index + 1 : index + 2]]
+        words = self.low[candidate.end : following[0]].split() if following else []
+        is_explained = bool(words) and all("copula" in kinds_of(word) for word in words)
+        if is_explained or self._is_expired(index):
             return never
         before, after = self._before(candidate), self._after(candidate)
         if candidate.capitals:
@@ -295,15 +299,12 @@ class _Text:
             return False
         if "clock" in hit.kinds and is_clock(self.low[candidate.start : candidate.end]):
             return True
-        return "to" in hit.kinds and self._sends(hit)
-
-    def _sends(self, to: KnownWord) -> bool:
-        """Whether a word before it in the sentence asks to send a text: `STOP to 89203`."""
-        for hit, between in self._back(to.start):
-            if _BREAK.search(between):
-                return False
-            if "send" in hit.kinds:
-                return True
+        if "to" not in hit.kinds:
+            return False
+        # `STOP to 89203`: a word before it in the sentence asks to send a text.
+        for verb, before in self._back(hit.start):
+            if "send" in verb.kinds or _BREAK.search(before):
+                return _BREAK.search(before) is None
         return False
 
     # --- the words after it -----------------------------------------------------------------
@@ -357,14 +358,6 @@ class _Text:
                     return True
                 verb = verb or _VERB in hit.kinds
         return not verb and not self.kinds.isdisjoint((_TOPIC, "about"))
-
-    def _is_explained(self, index: int) -> bool:
-        """Whether the next number is the code: `the code for request 99231 is 482913`."""
-        following = self.candidates[index + 1 : index + 2]
-        if not following:
-            return False
-        words = self.low[self.candidates[index].end : following[0].start].split()
-        return bool(words) and all("copula" in kinds_of(word) for word in words)
 
     def _is_expired(self, index: int) -> bool:
         if self.kinds.isdisjoint(("expired", "old")):

@@ -538,7 +538,7 @@ async def test_request_into_a_closing_connection_reaches_the_app(pause):
 
 
 async def test_request_right_after_keep_alive_reaches_the_app():
-    """Mutant: `_on_deadline` closes both directions."""
+    """Mutant: `_on_timer` closes both directions."""
     async with Door(App(), linger=30, keep_alive=0.1) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
         await reader.readuntil(b"pin=1")

@@ -112,7 +112,14 @@ class _TellABotPoll:
         for row in answer if isinstance(answer, list) else ():
             status = str(row.get("status")).strip().lower()
             if status in _OPEN:
-                yield _order(request, row)
+                service = row.get("service")
+                yield ListedOrder(
+                    kind="request_id",
+                    name=request,
+                    number=_number(row.get("mdn")),
+                    service=str(service) if isinstance(service, str) and service else None,
+                    country="US",
+                )
             # Other requests than bids had their number at once, without a callback.
             is_bid = str(row.get("markup", "unknown")) != "0"
             if number is None and status in _ASSIGNED and row.get("mdn") and is_bid:
@@ -141,7 +148,7 @@ class _TellABotPoll:
 
         def read(answer: ProviderAnswer) -> object:
             if command == "balance":
-                return or_none(lambda: _read_balance(answer, command, now))
+                return or_none(lambda: _read(answer, command, now))
             return _read(answer, command, now)
 
         return Ask(api=self._settings.api, command=command, url=url, read=read)
@@ -163,37 +170,20 @@ def _number(value: object) -> str | None:
     return e164(value, "US") if isinstance(value, str) else None
 
 
-def _order(request: str, row: Mapping[str, Any]) -> ListedOrder:
-    service = row.get("service")
-    return ListedOrder(
-        kind="request_id",
-        name=request,
-        number=_number(row.get("mdn")),
-        service=str(service) if isinstance(service, str) and service else None,
-        country="US",
-    )
-
-
 def _read(
     answer: ProviderAnswer, command: str, now: datetime
-) -> list[dict[str, Any]] | _TellABotGone:
+) -> list[dict[str, Any]] | str | _TellABotGone | None:
+    """Return the rows, or the amount of a balance."""
     value = object_in(answer, command, now)
-    message = value.get("message")
-    if value.get("status") == "ok" and isinstance(message, list | dict):
-        return rows(message)
-    if value.get("status") == "error" and isinstance(message, str):
+    status, message = value.get("status"), value.get("message")
+    if status == "error" and isinstance(message, str):
         return _complaint(message[:_LONGEST_MESSAGE], command, now)
+    if command == "balance":
+        is_amount = isinstance(message, str) and _AMOUNT.fullmatch(message)
+        return str(message) if status == "ok" and is_amount else None
+    if status == "ok" and isinstance(message, list | dict):
+        return rows(message)
     raise Unreadable(command, "status, message: not as documented")
-
-
-def _read_balance(answer: ProviderAnswer, command: str, now: datetime) -> str | None:
-    value = object_in(answer, command, now)
-    message = value.get("message")
-    if value.get("status") == "error" and isinstance(message, str):
-        _complaint(message[:_LONGEST_MESSAGE], command, now)
-    if value.get("status") != "ok" or not isinstance(message, str):
-        return None
-    return str(message) if _AMOUNT.fullmatch(message) else None
 
 
 def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]] | _TellABotGone:
