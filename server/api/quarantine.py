@@ -9,11 +9,14 @@ from litestar.params import FromPath
 
 from core.errors import InvalidRow
 from journal import Journal
-from journal.records import Quarantine
+from journal.reads import QuarantinedById, QuarantinedCallbacks
+from journal.records import QuarantinedCallback
+from journal.writes import DismissQuarantined
 from receiver.callback import Malformed
 from receiver.intake import Accepted
 
-from ..runtime.accept import Pipeline, UnknownId
+from ..runtime.credentials import HeaderCredentials
+from ..runtime.quarantine import QuarantineKeeper, SourceGone
 from .auth import Asking, needs
 from .errors import Problem, not_found
 from .paging import PAGING, Cursors, PageAnswer
@@ -50,11 +53,19 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
+def quarantine(
+    *,
+    journal: Journal,
+    cursors: Cursors,
+    keeper: QuarantineKeeper,
+    credentials: HeaderCredentials,
+) -> Router:
     @get("/")
     async def listed(request: Asking) -> PageAnswer[Entry]:
         asked = await cursors.asked(read(request.scope, PAGING))
-        rows = await journal.quarantined(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        rows = await journal.ask(
+            QuarantinedCallbacks(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        )
         return await cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
 
     @get("/{quarantine_id:str}")
@@ -62,7 +73,7 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         read(request.scope, {})
         kept = await _kept(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
-        headers = pipeline.stored_headers(kept.source, kept.headers)
+        headers = credentials.stored(kept.source, kept.headers)
         return WithBytes(**known, headers=headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
@@ -70,19 +81,19 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         read(request.scope, {})
         kept = await _kept(journal, quarantine_id)
         try:
-            return await pipeline.replay(kept, request_id(request.scope))
+            return await keeper.replay(kept, request_id(request.scope))
         except Malformed as exc:
             return StillThere(id=kept.id, reason=exc.reason)
         except InvalidRow:
             return StillThere(id=kept.id, reason="error")
-        except UnknownId:
+        except SourceGone:
             text = "its source is not configured any more; configure it again, or delete it"
             raise Problem(409, "source_gone", text) from None
 
     @delete("/{quarantine_id:str}")
     async def drop(request: Asking, quarantine_id: FromPath[str]) -> None:
         read(request.scope, {})
-        if not await journal.dismiss(quarantine_id):
+        if not await journal.submit(DismissQuarantined(quarantine_id)):
             raise _nothing()
 
     return Router(
@@ -92,8 +103,8 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
     )
 
 
-async def _kept(journal: Journal, quarantine_id: str) -> Quarantine:
-    kept = await journal.quarantined_one(quarantine_id)
+async def _kept(journal: Journal, quarantine_id: str) -> QuarantinedCallback:
+    kept = await journal.ask(QuarantinedById(quarantine_id))
     if kept is None:
         raise _nothing()
     return kept
@@ -103,7 +114,7 @@ def _nothing() -> Problem:
     return not_found("callback in quarantine")
 
 
-def _entry(kept: Quarantine) -> Entry:
+def _entry(kept: QuarantinedCallback) -> Entry:
     return Entry(
         id=kept.id,
         source=kept.source,

@@ -1,4 +1,4 @@
-"""When the wall clock jumps: what is stored moves with it."""
+"""Jumps of the wall clock: pending deliveries move with it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,13 +8,14 @@ import structlog
 from core.clock import WallClock
 from core.errors import Broken, Unavailable
 from journal import Journal
+from journal.writes import Shift
 from sinks.worker import Worker
 
 #: Seconds between two looks at the wall clock.
 LOOK_EVERY = 1.0
-#: Deliveries that are looked at in one transaction.
+#: Deliveries examined in one transaction.
 MOVED_AT_ONCE = 10_000
-#: Seconds until a journal that could not move them is asked again.
+#: Seconds until the next try if the journal is unavailable.
 PAUSE = 1.0
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ async def watch_clock(clock: WallClock) -> None:
 
 
 class ClockJumps:
-    """Moves pending deliveries of the journal and of the workers at each jump of `clock`."""
+    """Moves pending deliveries in the journal and in the workers at each jump of `clock`."""
 
     def __init__(self, clock: WallClock, journal: Journal, workers: Iterable[Worker]) -> None:
         self._journal, self._workers = journal, tuple(workers)
@@ -39,7 +40,7 @@ class ClockJumps:
     def _jumped(self, by: float) -> None:
         self._number += 1
         log.warning("clock.jumped", seconds=round(by, 3))
-        # At once: what the journal is asked for from here on has the new time.
+        # At once: later calls of the journal use the new time.
         first = self._shift(self._number, by)
         task = asyncio.get_running_loop().create_task(self._move(first, self._number, by))
         self._moving.add(task)
@@ -50,7 +51,7 @@ class ClockJumps:
             for worker in self._workers:
                 worker.shift(by)
 
-        return self._journal.shift(number, by, limit=MOVED_AT_ONCE, then=begun)
+        return self._journal.submit(Shift(number, by, limit=MOVED_AT_ONCE), then=begun)
 
     async def _move(self, step: "asyncio.Future[bool]", number: int, by: float) -> None:
         more = True
@@ -62,6 +63,6 @@ class ClockJumps:
             except Unavailable:
                 await asyncio.sleep(PAUSE)
             if more:
-                step = self._journal.shift(number, by, limit=MOVED_AT_ONCE)
+                step = self._journal.submit(Shift(number, by, limit=MOVED_AT_ONCE))
         for worker in self._workers:
             worker.look_again()

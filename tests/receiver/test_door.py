@@ -1,34 +1,40 @@
-"""The door over ASGI, with the real pipeline and a real journal behind it."""
+"""The door over ASGI, with a real intake and a real journal behind it."""
 
 import asyncio
 import hmac
 import json
-import secrets
 from datetime import UTC, datetime
 
 import live
 import pytest
+from services import SECRET, assembled, clock_of, configured
 
 from core.secret import Secret
 from core.units import Rate
-from journal.sqlite.journal import SQLiteJournal
+from journal.reads import (
+    CallbackOfEvent,
+    Events,
+    JournalStats,
+    QuarantinedCallbacks,
+    Rejections,
+    TokenUses,
+)
 from receiver.addresses import Peers
 from receiver.door import BODY_DEADLINE, Door
 from receiver.providers.generic import Generic
 from receiver.providers.sms_activate.profiles import SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
+from receiver.samples import SampleSigner
 from receiver.signatures import HeaderSecret, Hmac
 from receiver.source import Reply
-from receiver.source_state import SourceState
-from server.runtime.accept import MOST_WAITING, Pipeline
-from server.runtime.identity import Identity
+from server.runtime.intake import MOST_WAITING
 
 TOKEN = b"a-token-of-sixteen-or-more"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 class Asked:
-    """The answer of an ASGI app to one request."""
+    """One request through an ASGI app; what it answered."""
 
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -98,34 +104,22 @@ SOURCES = {
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = await SQLiteJournal.open(tmp_path / "j.db", seal="s", now=0.0, version="0")
-    yield opened
-    await opened.close()
+async def parts(tmp_path):
+    config = configured(tmp_path, sources=SOURCES)
+    async with assembled(config, clock_of(NOW.timestamp, ticks=lambda: 0.0)) as parts:
+        yield parts
 
 
 @pytest.fixture
-def gates():
-    return [SourceState(name, source, lambda: 0.0) for name, source in SOURCES.items()]
+def journal(parts):
+    return parts.journal
 
 
 @pytest.fixture
-def pipeline(gates, journal):
-    return Pipeline(
-        gates=gates,
-        routes=(),
-        workers={},
-        journal=journal,
-        identity=Identity("x" * 32, secrets.token_bytes),
-        now=NOW.timestamp,
-    )
-
-
-@pytest.fixture
-def door(gates, pipeline):
+def door(parts):
     return Door(
-        gates,
-        pipeline,
+        tuple(parts.sources.values()),
+        parts.intake,
         peers=Peers(("10.0.0.1",)),
         max_body=1000,
         behind=behind,
@@ -184,7 +178,7 @@ async def test_every_404_has_the_same_bytes(door, path, journal):
         "code": "not_found",
     }
     assert answer.headers[b"x-request-id"]
-    assert (await journal.stats()).events == 0
+    assert (await journal.ask(JournalStats())).events == 0
 
 
 async def test_path_segments_are_decoded_once(door):
@@ -194,11 +188,11 @@ async def test_path_segments_are_decoded_once(door):
     assert (await ask(door, b"/%69n/tellabot/" + TOKEN, body=sms())).status == 200
 
 
-async def test_former_token_is_accepted_during_a_rotation(door, journal, gates):
+async def test_former_token_is_accepted_during_a_rotation(door, journal, parts):
     await ask(door, url(token=b"the-token-before-this-one"), body=sms())
 
-    [use] = await journal.token_uses()
-    assert (use.source, use.token) == ("tellabot", gates[0].tokens.fingerprint(1))
+    [use] = await journal.ask(TokenUses())
+    assert (use.source, use.token) == ("tellabot", parts.sources["tellabot"].tokens.fingerprint(1))
 
 
 async def test_other_paths_go_to_the_app_behind(door):
@@ -219,11 +213,11 @@ async def test_get_with_the_right_token_is_ready(door, method, journal):
 
     assert (answer.status, answer.json) == (200, {"status": "ready"})
     assert (await ask(door, url(token=b"wrong"), method=method)).status == 404
-    assert (await journal.stats()).events == 0
+    assert (await journal.ask(JournalStats())).events == 0
 
 
-async def test_draining_door_answers_503_and_closes(door, pipeline):
-    pipeline.drain()
+async def test_draining_door_answers_503_and_closes(door, parts):
+    parts.intake.drain()
 
     answer = await ask(door, url(), body=sms())
 
@@ -240,7 +234,9 @@ async def test_door_with_too_many_waiting_answers_503(door, journal):
 
     statuses = {answer.status for answer in answers}
     assert statuses == {200, 503}
-    assert (await journal.stats()).events == sum(answer.status == 200 for answer in answers)
+    assert (await journal.ask(JournalStats())).events == sum(
+        answer.status == 200 for answer in answers
+    )
 
 
 async def test_callback_over_the_rate_is_429_with_a_wait(door):
@@ -257,7 +253,7 @@ async def test_body_over_the_limit_is_413(door, journal):
 
     assert (by_length.status, by_bytes.status) == (413, 413)
     assert (await ask(door, url(), chunks=[b"a" * 600, b"b" * 400])).status == 200
-    assert (await journal.stats()).quarantine == 1
+    assert (await journal.ask(JournalStats())).quarantine == 1
 
 
 async def test_unfinished_body_is_408(door, monkeypatch):
@@ -286,7 +282,7 @@ async def test_unfinished_body_is_408(door, monkeypatch):
 async def test_disconnected_caller_gets_no_answer(door, journal):
     assert await ask(door, url(), chunks=[]) is None
 
-    assert (await journal.stats()).events == 0
+    assert (await journal.ask(JournalStats())).events == 0
 
 
 async def test_unlisted_address_is_403_and_quarantined(door, journal):
@@ -295,7 +291,7 @@ async def test_unlisted_address_is_403_and_quarantined(door, journal):
 
     assert (refused.status, refused.json["code"]) == (403, "address_not_allowed")
     assert taken.status == 200
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
     assert (kept.reason, kept.body, kept.peer) == ("address", sms(), "198.51.100.7")
 
 
@@ -330,7 +326,7 @@ async def test_malformed_callback_is_kept_byte_for_byte(
     answer = await ask(door, url(source), body=body, headers=headers)
     again = await ask(door, url(source), body=body, headers=headers)
 
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
     assert answer.json == {"status": "quarantined", "id": kept.id, "reason": reason}
     assert again.json == answer.json
     assert (kept.body, kept.count, kept.headers) == (
@@ -338,7 +334,7 @@ async def test_malformed_callback_is_kept_byte_for_byte(
         2,
         tuple((k.decode(), v.decode()) for k, v in headers),
     )
-    stats = await journal.stats()
+    stats = await journal.ask(JournalStats())
     assert (stats.events, stats.quarantine, stats.duplicates) == (0, 1, 1)
 
 
@@ -353,7 +349,7 @@ async def test_bug_in_normalize_loses_no_bytes(door, journal, monkeypatch):
     answer = await ask(door, url(), body=sms())
 
     assert (answer.status, answer.json["reason"]) == (200, "error")
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
     assert (kept.body, kept.detail) == (sms(), "KeyError")
 
 
@@ -368,18 +364,18 @@ async def test_bug_in_accept_loses_no_bytes(door, journal, monkeypatch):
     answer = await ask(door, url(), body=sms())
 
     assert (answer.status, answer.json["reason"]) == (200, "error")
-    assert (await journal.stats()).quarantine == 1
+    assert (await journal.ask(JournalStats())).quarantine == 1
 
 
-async def test_rejection_is_counted_by_reason_source_and_peer(door, pipeline, journal):
+async def test_rejection_is_counted_by_reason_source_and_peer(door, parts, journal):
     await ask(door, url(token=b"wrong"), body=sms())
     await ask(door, url(token=b"wrong"), body=sms())
     await ask(door, b"/in/a-stranger's-word/x", body=sms(), peer="192.0.2.1")
     await ask(door, url(), method="PUT")
     await ask(door, b"/in/x")
-    await pipeline.write_rejections()
+    await parts.rejections.write()
 
-    counted = await journal.rejections(after=None, limit=9, desc=False)
+    counted = await journal.ask(Rejections(limit=9))
 
     assert [(r.reason, r.source, r.peer, r.count) for _, r in counted] == [
         ("token", "tellabot", "127.0.0.1", 2),
@@ -398,13 +394,13 @@ async def test_valid_request_id_is_returned(door, sent, kept):
     assert (answer.headers[b"x-request-id"] == sent) is kept
 
 
-async def test_sample_needs_our_signature(door, pipeline, journal):
-    signed = pipeline._identity.sample_signature("tellabot", sms()).encode()
+async def test_sample_needs_our_signature(door, journal):
+    signed = SampleSigner(SECRET).sign("tellabot", sms()).encode()
 
     await ask(door, url(), body=sms(), headers=[(b"smshook-sample", signed)])
     await ask(door, url(), body=sms(2), headers=[(b"smshook-sample", signed)])
 
-    page = await journal.events(live.any_event(), after=None, limit=9, desc=False)
+    page = await journal.ask(Events(filter=live.any_event(), limit=9))
     samples = [json.loads(body)["data"]["sample"] for _, body in page.items]
     assert samples == [True, False]
 
@@ -429,7 +425,7 @@ async def test_bad_signature_is_404_and_nothing_is_kept(door, journal):
 
     assert {(answer.status, answer.body) for answer in answers} == {(404, wrong.body)}
     assert (good.status, good.json["status"]) == (200, "accepted")
-    assert (await journal.stats()).quarantine == 0
+    assert (await journal.ask(JournalStats())).quarantine == 0
 
 
 async def test_unlisted_address_keeps_only_signed_callbacks(door, journal):
@@ -437,11 +433,11 @@ async def test_unlisted_address_keeps_only_signed_callbacks(door, journal):
     peer = "198.51.100.7"
 
     forged = await ask(door, url("signs"), body=b"id=1&text=1234", peer=peer)
-    kept = (await journal.stats()).quarantine
+    kept = (await journal.ask(JournalStats())).quarantine
     genuine = await ask(door, url("signs"), **signed(b"id=1&text=1234"), peer=peer)
 
     assert (forged.status, genuine.status) == (403, 403)
-    assert (kept, (await journal.stats()).quarantine) == (0, 1)
+    assert (kept, (await journal.ask(JournalStats())).quarantine) == (0, 1)
 
 
 async def test_query_of_a_get_is_a_callback_if_configured(door, journal):
@@ -463,13 +459,13 @@ async def test_query_of_a_get_is_a_callback_if_configured(door, journal):
     assert again.json == {"status": "duplicate", "events": accepted.json["events"]}
     assert [answer.json for answer in looked] == [{"status": "ready"}] * 2
     assert (forged.status, large.status) == (404, 413)
-    assert (await journal.stats()).events == 1
+    assert (await journal.ask(JournalStats())).events == 1
 
 
 QUERY = b"event=incoming_message&id=7&reply=Your+code+1234&pin=1234&from=22000"
 
 
-async def test_get_with_a_query_is_quarantined_if_posts_are_expected(door, journal, pipeline):
+async def test_get_with_a_query_is_quarantined_if_posts_are_expected(door, journal, parts):
     """Mutant: the answer `ready`, and the message is gone."""
     target = url() + b"?" + QUERY
 
@@ -477,9 +473,9 @@ async def test_get_with_a_query_is_quarantined_if_posts_are_expected(door, journ
     again = await ask(door, target, method="GET")
     looked = await ask(door, url(), method="GET")
     wrong = await ask(door, url(token=b"wrong") + b"?" + QUERY, method="GET")
-    stats = await journal.stats()
-    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
-    replayed = await pipeline.replay(entry, "r")
+    stats = await journal.ask(JournalStats())
+    [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
+    replayed = await parts.quarantine.replay(entry, "r")
 
     assert (kept.status, kept.json["reason"]) == (200, "method")
     assert again.json == kept.json
@@ -488,20 +484,20 @@ async def test_get_with_a_query_is_quarantined_if_posts_are_expected(door, journ
     assert (stats.quarantine, stats.duplicates) == (1, 1)
     assert entry.body == QUERY
     assert (replayed.status, len(replayed.events)) == ("accepted", 1)
-    assert (await journal.stats()).quarantine == 0
+    assert (await journal.ask(JournalStats())).quarantine == 0
 
 
 async def test_get_from_an_unlisted_address_is_403(door, journal):
     answer = await ask(door, url("listed") + b"?" + QUERY, method="GET", peer="198.51.100.7")
 
-    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+    [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
     assert (answer.status, entry.reason) == (403, "address")
 
 
-async def test_configured_answer_is_given_to_stored_callbacks(door, journal, pipeline):
+async def test_configured_answer_is_given_to_stored_callbacks(door, journal):
     """Mutant: in its place also for errors, or for samples, which `send` reads."""
     sms = b'{"id":"1","text":"code 1234"}'
-    signature = pipeline._identity.sample_signature("plain", sms).encode()
+    signature = SampleSigner(SECRET).sign("plain", sms).encode()
 
     answers = [await ask(door, url("plain"), body=body) for body in (sms, sms, b"{")]
     sample = await ask(door, url("plain"), body=sms, headers=[(b"smshook-sample", signature)])
@@ -515,7 +511,7 @@ async def test_configured_answer_is_given_to_stored_callbacks(door, journal, pip
     assert sample.json["status"] == "duplicate"
     assert looked.json == {"status": "ready"}
     assert (wrong.status, wrong.headers[b"content-type"]) == (404, b"application/problem+json")
-    stats = await journal.stats()
+    stats = await journal.ask(JournalStats())
     assert (stats.events, stats.quarantine) == (1, 1)
 
 
@@ -534,16 +530,16 @@ SENT = [
 
 
 @pytest.mark.parametrize("body", [b'{"id":"1","text":"code 1234"}', b"{"])
-async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline, body):
+async def test_secrets_in_headers_are_stored_as_digests(door, journal, parts, body):
     """Mutants: of events alone, not of quarantine; `digest:` taken from a caller."""
     answer = await ask(door, url("secret"), body=body, headers=SENT)
 
     if answer.json["status"] == "accepted":
-        stored = (await journal.callback(answer.json["events"][0])).headers
+        stored = (await journal.ask(CallbackOfEvent(answer.json["events"][0]))).headers
     else:
-        [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+        [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
         stored = entry.headers
-    digest = pipeline._identity.credential_digest
+    digest = parts.identity.credential_digest
     assert stored == (
         ("authorization", digest("Basic dTpwNHNzdzByZA==")),
         ("cookie", digest("a=p4ssw0rd")),
@@ -556,17 +552,17 @@ async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline,
     )
 
 
-async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, pipeline):
+async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, parts):
     """Its secrets were verified when it came. Mutant: verified again, over digests."""
     sms = b"id=9&text=code+1234"
 
     await ask(door, url("secret") + b"?" + sms, method="GET", headers=SENT)
-    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
-    replayed = await pipeline.replay(entry, "r")
+    [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
+    replayed = await parts.quarantine.replay(entry, "r")
 
     assert entry.reason == "method"
     assert replayed.status == "accepted"
-    stored = (await journal.callback(replayed.events[0])).headers
+    stored = (await journal.ask(CallbackOfEvent(replayed.events[0]))).headers
     assert stored == entry.headers
 
 
@@ -575,4 +571,4 @@ async def test_wrong_secret_in_a_header_is_404(door, journal):
         headers = [] if wrong is None else [(b"x-own", wrong)]
         answer = await ask(door, url("secret"), body=b'{"id":"1","text":"1234"}', headers=headers)
         assert answer.status == 404
-    assert (await journal.stats()).events == 0
+    assert (await journal.ask(JournalStats())).events == 0
