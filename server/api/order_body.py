@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from core.event import Price
-from core.order import BY_NUMBER, KINDS, Order, lasting
+from core.order import BY_NUMBER, KINDS, Order, default_lifetime
 from core.units import duration
 from receiver.fields.numbers import e164
 from receiver.source import Source
@@ -58,7 +58,10 @@ class OrderReading:
             raise Problem(422, "unknown_source", f"source: no source is named {name[:_NAMED]!r}")
         kind, id_ = _named(given, source)
         now = round(self._now(), 6)
-        end, lasts = _read(given, "expires", lambda raw: _end(raw, now)) or (None, lasting(kind))
+        end, lasts = _read(given, "expires", lambda raw: _end(raw, now)) or (
+            None,
+            default_lifetime(kind),
+        )
         order = Order(
             id=self._identity.event_id(now),
             source=name,
@@ -72,7 +75,7 @@ class OrderReading:
             reference=_read(given, "reference", _text),
             labels=_read(given, "labels", _labels) or {},
             created_at=now,
-            expires_at=now + lasting(kind) if end is None else end,
+            expires_at=now + default_lifetime(kind) if end is None else end,
             lasts=lasts,
         )
         return order, end

@@ -242,10 +242,10 @@ def _run(run: BackfillRun | None) -> ShownRun | None:
 
 
 def _clock(gate: SourceState, now: float) -> ShownClock:
-    watch, wrong = gate.watch, gate.watch.wrong_zone(now)
+    health, wrong = gate.health, gate.health.wrong_zone(now)
     return ShownClock(
-        offset=None if watch.offset is None else round(watch.offset, 3),
-        measured=watch.measured,
+        offset=None if health.offset is None else round(health.offset, 3),
+        measured=health.measured,
         timezone=getattr(gate.source, "timezone", None),
         warning=None if wrong is None else str(wrong),
     )
