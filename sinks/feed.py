@@ -12,6 +12,8 @@ import msgspec
 from core.delivery import Delivery
 from core.errors import Broken, Unavailable
 from journal import Journal
+from journal.reads import NextDue
+from journal.writes import Take
 
 from .attempt import Clock
 from .health import SinkHealth
@@ -120,11 +122,11 @@ class Feed:
     async def _read(self, lane: Lane) -> None:
         limit = min(lane.room, TAKEN_AT_ONCE)
         now = self._clock.now()
-        taking = self._journal.take(self._name, fresh=lane.fresh, limit=limit, now=now)
+        taking = self._journal.submit(Take(self._name, fresh=lane.fresh, limit=limit, now=now))
         if len(await self.fill(lane, limit, taking)) < limit:
             # Reset before asking: a `wake_at` during the question must not be overwritten.
             lane.next_due = None
-            due_at = await self._journal.next_due(self._name, fresh=lane.fresh)
+            due_at = await self._journal.ask(NextDue(self._name, fresh=lane.fresh))
             if due_at is not None:
                 self.wake_at(due_at, fresh=lane.fresh)
 

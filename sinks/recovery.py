@@ -13,6 +13,7 @@ import structlog
 from core.delivery import Attempt
 from core.errors import Broken, Unavailable
 from journal import Journal
+from journal.writes import BringForward, Hold, PauseSink, Probe, ResumeSink, Take
 
 from .attempt import Clock
 from .feed import PAUSE, Feed
@@ -52,7 +53,7 @@ class Recovery:
 
         Raises Unavailable.
         """
-        if not await self._journal.pause(self._name, by=by, at=self._clock.now()):
+        if not await self._journal.submit(PauseSink(self._name, by=by, at=self._clock.now())):
             return False
         self._health.paused = by
         log.warning("sink.paused", sink=self._name, reason=by.value)
@@ -60,7 +61,7 @@ class Recovery:
 
     async def resume(self, by: Pause | None = None) -> None:
         """Resume the sink; `by`: only where it was paused by that. Raises Unavailable."""
-        changed = await self._journal.resume(self._name, by=by)
+        changed = await self._journal.submit(ResumeSink(self._name, by=by))
         if by is not None and not changed:
             return
         self._health.reset()
@@ -110,7 +111,7 @@ class Recovery:
             return
         # All that failed had their turn: now a newer one, else the first of them again.
         now = self._clock.now()
-        taking = self._journal.take(self._name, fresh=True, limit=1, now=now)
+        taking = self._journal.submit(Take(self._name, fresh=True, limit=1, now=now))
         if not await self._feed.fill(self._lanes.fresh, 1, taking, probe_of=now):
             await self._take_paused_probe()
 
@@ -120,7 +121,7 @@ class Recovery:
         return bool(found)
 
     async def _take_failed(self, *, after: int) -> Sequence[int]:
-        probing = self._journal.probe(self._name, after=after)
+        probing = self._journal.submit(Probe(self._name, after=after))
         return [one.id for one in await self._feed.fill(self._lanes.retried, 1, probing)]
 
     # --- catch up -------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class Recovery:
         The journal works in the order of the calls.
         """
         if step.hold:
-            self._journal.hold(tuple(step.hold)).add_done_callback(_ignore_failure)
+            self._journal.submit(Hold(tuple(step.hold))).add_done_callback(_ignore_failure)
         if step.bring:
             self._bring_forward(step.bring)
         elif self._outages.wait() is not None:
@@ -151,7 +152,7 @@ class Recovery:
 
     def _bring_forward(self, count: int) -> None:
         now = self._clock.now()
-        asking = self._journal.bring_forward(self._name, limit=count, now=now)
+        asking = self._journal.submit(BringForward(self._name, limit=count, now=now))
 
         def found(done: "asyncio.Future[Sequence[int]]") -> None:
             if done.exception() is not None:

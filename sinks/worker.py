@@ -18,6 +18,7 @@ from core.errors import Broken, InvalidRow, Unavailable
 from core.paths import order_at, parse
 from journal import Journal
 from journal.records import Owed, SinkRecord, StoredDelivery
+from journal.writes import Settle
 
 from .attempt import Attempts, Clock, Tried
 from .feed import PAUSE, Feed
@@ -398,14 +399,16 @@ class Worker:
         due_at = outcome.due_at
         if due_at is not None and not outcome.fixed:
             due_at += self._clock.jumped() - outcome.stamp
-        return self._journal.settle(
-            taken.delivery,
-            outcome.attempt,
-            outcome.state,
-            due_at=due_at,
-            asked=outcome.asked,
-            fixed=outcome.fixed,
-            held=outcome.held,
+        return self._journal.submit(
+            Settle(
+                taken.delivery,
+                outcome.attempt,
+                outcome.state,
+                due_at=due_at,
+                asked=outcome.asked,
+                fixed=outcome.fixed,
+                held=outcome.held,
+            )
         )
 
     async def _settle(

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from core.delivery import Attempt, State
 from journal import Journal
-from journal.reads import DeliveryFilter
+from journal.reads import Deliveries, DeliveryById, DeliveryFilter
 from journal.records import StoredDelivery
 
 from ..runtime.delivery_states import DeliveryStates
@@ -91,7 +91,7 @@ def deliveries(
 
     async def kept_as(delivery_id: str) -> StoredDelivery:
         number = identity.delivery_number(delivery_id)
-        kept = None if number is None else await journal.delivery(number)
+        kept = None if number is None else await journal.ask(DeliveryById(number))
         if kept is None:
             raise not_found("delivery")
         return kept
@@ -103,8 +103,8 @@ def deliveries(
         asked = await cursors.asked(values)
         given = {name: values[name] for name in filters if name in values}
         wanted = DeliveryFilter(**given, under_way=states.under_way())
-        page = await journal.deliveries(
-            wanted, after=asked.after, limit=asked.limit, desc=asked.desc
+        page = await journal.ask(
+            Deliveries(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
         )
         return await cursors.page(asked, page, lambda kept: whole(kept, request.auth))
 

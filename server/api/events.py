@@ -11,7 +11,7 @@ from litestar.params import FromPath
 
 from core.services import wanted_services
 from journal import Journal
-from journal.reads import EventFilter
+from journal.reads import CallbackOfEvent, EventFilter
 from journal.records import Arrival, StoredEvent
 from receiver.credentials import Headers
 
@@ -134,7 +134,9 @@ def events(
             ],
             deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
-            raw=_callback(await journal.callback(event_id), headers) if raw else msgspec.UNSET,
+            raw=_callback(await journal.ask(CallbackOfEvent(event_id)), headers)
+            if raw
+            else msgspec.UNSET,
         )
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])

@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from core.event import Price
 from core.order import KINDS, Order, OrderState
 from journal import Journal
-from journal.reads import OrderFilter
+from journal.reads import KnownOrders, OrderById, OrderFilter
 from journal.records import StoredOrder
 from receiver.source import Source
 from receiver.source_state import SourceState
@@ -92,7 +92,9 @@ def orders(
         values = read(request.scope, {**PAGING, **filters})
         asked = await cursors.asked(values)
         wanted = OrderFilter(**{name: values[name] for name in filters if name in values})
-        page = await journal.orders(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+        page = await journal.ask(
+            KnownOrders(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+        )
         return await cursors.page(asked, page, lambda order: ShownOrder(**_said(order, sources)))
 
     @post("/", guards=[needs("subscriptions:write", whole=True)])
@@ -124,7 +126,7 @@ def orders(
 
 
 async def _kept(journal: Journal, order_id: str) -> StoredOrder:
-    kept = await journal.order(order_id) if _ID.fullmatch(order_id) else None
+    kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
     if kept is None:
         raise not_found("order")
     return kept

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from journal import Journal
-from journal.reads import Page
+from journal.reads import MarksAt, Page
 
 from ..runtime.identity import BadCursor, Identity, StaleCursor
 from .errors import Problem, bad_parameter
@@ -61,7 +61,7 @@ class Cursors:
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
         """The cursors of these places; where nothing stands, of what comes before in the list."""
         wanted = list(places)
-        marks = await self._journal.marks(self._kind, wanted, desc=desc)
+        marks = await self._journal.ask(MarksAt(self._kind, tuple(wanted), desc=desc))
         beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
         return [self._cursor(*beside.get(place, (0, ""))) for place in wanted]
 
@@ -124,7 +124,7 @@ class Cursors:
         """Whether there is what was there when the cursor was made."""
         if names is not None:
             return place <= len(names) and _piece(names[place - 1]) == piece
-        marks = await self._journal.marks(self._kind, [place], desc=False)
+        marks = await self._journal.ask(MarksAt(self._kind, (place,)))
         found, mark = marks.beside.get(place, (0, ""))
         if found == place:
             return _piece(mark) == piece

@@ -9,7 +9,9 @@ from litestar.params import FromPath
 
 from core.errors import InvalidRow
 from journal import Journal
-from journal.records import Quarantine
+from journal.reads import QuarantinedById, QuarantinedCallbacks
+from journal.records import QuarantinedCallback
+from journal.writes import DismissQuarantined
 from receiver.callback import Malformed
 from receiver.intake import Accepted
 
@@ -54,7 +56,9 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
     @get("/")
     async def listed(request: Asking) -> PageAnswer[Entry]:
         asked = await cursors.asked(read(request.scope, PAGING))
-        rows = await journal.quarantined(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        rows = await journal.ask(
+            QuarantinedCallbacks(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        )
         return await cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
 
     @get("/{quarantine_id:str}")
@@ -82,7 +86,7 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
     @delete("/{quarantine_id:str}")
     async def drop(request: Asking, quarantine_id: FromPath[str]) -> None:
         read(request.scope, {})
-        if not await journal.dismiss(quarantine_id):
+        if not await journal.submit(DismissQuarantined(quarantine_id)):
             raise _nothing()
 
     return Router(
@@ -92,8 +96,8 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
     )
 
 
-async def _kept(journal: Journal, quarantine_id: str) -> Quarantine:
-    kept = await journal.quarantined_one(quarantine_id)
+async def _kept(journal: Journal, quarantine_id: str) -> QuarantinedCallback:
+    kept = await journal.ask(QuarantinedById(quarantine_id))
     if kept is None:
         raise _nothing()
     return kept
@@ -103,7 +107,7 @@ def _nothing() -> Problem:
     return not_found("callback in quarantine")
 
 
-def _entry(kept: Quarantine) -> Entry:
+def _entry(kept: QuarantinedCallback) -> Entry:
     return Entry(
         id=kept.id,
         source=kept.source,

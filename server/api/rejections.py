@@ -6,6 +6,7 @@ import msgspec
 from litestar import Router, get
 
 from journal import Journal
+from journal.reads import Rejections
 from journal.records import Rejection
 
 from ..runtime.accept import Pipeline
@@ -30,7 +31,9 @@ def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         asked = await cursors.asked(read(request.scope, PAGING))
         # They are counted in memory and written once a second.
         await pipeline.write_rejections()
-        rows = await journal.rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        rows = await journal.ask(
+            Rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        )
         return await cursors.listed(
             asked, [(seq, _rejection(rejection)) for seq, rejection in rows]
         )

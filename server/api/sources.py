@@ -8,6 +8,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath
 
 from journal import Journal
+from journal.reads import TokenUses
 from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
@@ -126,7 +127,7 @@ def sources(
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> PageAnswer[ShownSource]:
         asked = await cursors.asked(read(request.scope, PAGING), names=[one.name for one in gates])
-        used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
+        used = {(use.source, use.token): use.last_at for use in await journal.ask(TokenUses())}
         shown = {
             gate.name: _source(
                 gate,

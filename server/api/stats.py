@@ -6,6 +6,7 @@ import msgspec
 from litestar import Router, get
 
 from journal import Journal
+from journal.reads import JournalStats
 
 from ..runtime.delivery_states import DeliveryStates
 from .auth import Asking, needs
@@ -27,7 +28,7 @@ def stats(*, journal: Journal, states: DeliveryStates) -> Router:
     async def counted(request: Asking) -> Counts:
         read(request.scope, {})
         under_way = len(states.under_way())
-        counts = await journal.stats()
+        counts = await journal.ask(JournalStats())
         return Counts(
             events=counts.events,
             duplicates=counts.duplicates,
