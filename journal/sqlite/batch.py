@@ -33,6 +33,7 @@ from ..writes import (
     Touch,
     Write,
 )
+from . import event_search, visible
 from .balances import set_balance
 from .bulk import add, insert, owners
 from .copies import claim, gain, note
@@ -42,7 +43,6 @@ from .files import JournalFiles
 from .orders import cancel, expire, join, lapse, link, move, place, tell
 from .outbox import Outbox, Owing, Shifting
 from .times import TOLERATED, newest_possible, note_disorder
-from .visible import fill
 
 #: The channel of what was asked for.
 _POLL = "poll"
@@ -523,7 +523,7 @@ class _Batch:
 
     def index_visible(self, op: IndexVisible) -> bool:
         self._flush_rows()
-        return fill(self._conn, op.limit)
+        return visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
 
     def note(self, op: SetMoment) -> None:
         self._conn.execute(
