@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from core.delivery import State
 
+from ..decide import NO_CALLBACK
 from ..reads import (
     CallbackOfEvent,
     EventById,
@@ -30,7 +31,6 @@ from ..records import (
     TokenUse,
 )
 from . import visible
-from .batch import NO_CALLBACK
 from .deliveries import of_event
 from .event_search import BUCKET, IN_BUCKET, search
 from .paging import Sought, page

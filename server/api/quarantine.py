@@ -15,7 +15,8 @@ from journal.writes import DismissQuarantined
 from receiver.callback import Malformed
 from receiver.intake import Accepted
 
-from ..runtime.accept import Pipeline, UnknownId
+from ..runtime.credentials import HeaderCredentials
+from ..runtime.quarantine import QuarantineKeeper, SourceGone
 from .auth import Asking, needs
 from .errors import Problem, not_found
 from .paging import PAGING, Cursors, PageAnswer
@@ -52,7 +53,13 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
+def quarantine(
+    *,
+    journal: Journal,
+    cursors: Cursors,
+    keeper: QuarantineKeeper,
+    credentials: HeaderCredentials,
+) -> Router:
     @get("/")
     async def listed(request: Asking) -> PageAnswer[Entry]:
         asked = await cursors.asked(read(request.scope, PAGING))
@@ -66,7 +73,7 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         read(request.scope, {})
         kept = await _kept(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
-        headers = pipeline.stored_headers(kept.source, kept.headers)
+        headers = credentials.stored(kept.source, kept.headers)
         return WithBytes(**known, headers=headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
@@ -74,12 +81,12 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         read(request.scope, {})
         kept = await _kept(journal, quarantine_id)
         try:
-            return await pipeline.replay(kept, request_id(request.scope))
+            return await keeper.replay(kept, request_id(request.scope))
         except Malformed as exc:
             return StillThere(id=kept.id, reason=exc.reason)
         except InvalidRow:
             return StillThere(id=kept.id, reason="error")
-        except UnknownId:
+        except SourceGone:
             text = "its source is not configured any more; configure it again, or delete it"
             raise Problem(409, "source_gone", text) from None
 

@@ -9,7 +9,7 @@ from journal import Journal
 from journal.reads import Rejections
 from journal.records import Rejection
 
-from ..runtime.accept import Pipeline
+from ..runtime.rejections import RejectionCounter
 from .auth import Asking, needs
 from .paging import PAGING, Cursors, PageAnswer
 from .parameters import read
@@ -25,12 +25,12 @@ class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime
 
 
-def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
+def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter) -> Router:
     @get("/", guards=[needs("admin", whole=True)])
     async def listed(request: Asking) -> PageAnswer[ShownRejection]:
         asked = await cursors.asked(read(request.scope, PAGING))
         # They are counted in memory and written once a second.
-        await pipeline.write_rejections()
+        await counter.write()
         rows = await journal.ask(
             Rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
         )

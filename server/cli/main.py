@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from .. import __version__
-from ..process import fill_standard_streams
+from ..machine import fill_standard_streams
 from .backfill import backfill
 from .command import CommandGroup
 from .config import check, config, init, migrate, version
