@@ -6,26 +6,28 @@ from typing import Any, NamedTuple, Self
 import httpx
 import msgspec
 
+from .command import Failure
+
 #: Seconds for a whole answer: the API reads a disk that may be busy.
 TIMEOUT = 30.0
 #: Items, the most that the API gives in one page.
 _MOST = 1000
 
 
-class Unreachable(Exception):
-    """Nobody answers there."""
-
-
-class Garbled(Exception):
-    """Somebody answers there, and it is not smshook."""
-
-
-class ApiProblem(Exception):
-    """The service says no (RFC 9457)."""
+class ApiProblem(Failure):
+    """The API answered with an error (RFC 9457)."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(f"{status} {code}")
         self.status, self.code, self.detail = status, code, detail
+        said = f"{status} {code}"
+        hint = "; another key: --key, or SMSHOOK_API_KEY" if status in (401, 403) else ""
+        super().__init__(f"{said}: {detail}{hint}" if detail else f"{said}{hint}")
+
+
+class BadRequest(ApiProblem):
+    """The API answered 400: the command line is wrong."""
+
+    exit_code = 2
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ class ApiClient:
         self._http.close()
 
     def get(self, path: str, params: Mapping[str, Any] = {}) -> Any:
-        """The answer, decoded. Raises Unreachable, Garbled and Problem."""
+        """The answer, decoded. Raises Failure; ApiProblem is one."""
         return _decoded(self.send("GET", path, params=params))
 
     def post(self, path: str, **request: Any) -> Any:
@@ -74,7 +76,7 @@ class ApiClient:
     def listing(self, path: str, params: Mapping[str, Any], *, limit: int) -> Listing:
         """The first `limit` items of a list, and where it goes on.
 
-        Raises Unreachable, Garbled and Problem.
+        Raises Failure; ApiProblem is one.
         """
         items: list[Any] = []
         asked = dict(params)
@@ -110,23 +112,24 @@ class ApiClient:
             raise _garbled(self.url) from None
 
     def send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Whatever is answered. Raises Unreachable."""
+        """Whatever is answered. Raises Failure if nobody answers."""
         try:
             return self._http.request(method, self.url.rstrip("/") + path, **request)
         except httpx.TimeoutException:
-            raise Unreachable(f"no answer from {_place(self.url)} in time") from None
+            raise Failure(f"no answer from {_place(self.url)} in time") from None
         except httpx.TransportError:
             # The library's own words may quote a header, and with it the key.
-            raise Unreachable(f"cannot connect to {_place(self.url)}") from None
+            raise Failure(f"cannot connect to {_place(self.url)}") from None
 
 
 def _problem(response: httpx.Response) -> ApiProblem:
-    """What an answer that is none says."""
+    """Return the problem described by an error response."""
+    problem = BadRequest if response.status_code == httpx.codes.BAD_REQUEST else ApiProblem
     try:
         said = response.json()
-        return ApiProblem(response.status_code, str(said["code"]), str(said.get("detail") or ""))
+        return problem(response.status_code, str(said["code"]), str(said.get("detail") or ""))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ApiProblem(response.status_code, response.reason_phrase, "")
+        return problem(response.status_code, response.reason_phrase, "")
 
 
 def _decoded(response: httpx.Response) -> Any:
@@ -137,8 +140,8 @@ def _decoded(response: httpx.Response) -> Any:
         raise _garbled(str(response.url)) from None
 
 
-def _garbled(url: str) -> Garbled:
-    return Garbled(f"what answers at {_place(url)} is not the API of smshook")
+def _garbled(url: str) -> Failure:
+    return Failure(f"what answers at {_place(url)} is not the API of smshook")
 
 
 def _refused(response: httpx.Response) -> None:

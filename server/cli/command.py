@@ -2,21 +2,15 @@
 
 import errno
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from core.errors import Unavailable
 from core.printable import plain
-from journal.lock import Held
-from journal.sqlite.schema import WrongJournal
 
-from ..config.complaints import nearest
-from ..config.load import ConfigError
-from .client import ApiProblem, Garbled, Unreachable
 from .terminal import no_color_option
 
 _CONFIG = "config"
@@ -85,8 +79,11 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except Exception as exc:
-            _told(exc)
+            if (failure := _failure(exc)) is not None:
+                raise failure from None
             raise
 
 
@@ -100,53 +97,31 @@ class CommandGroup(click.Group):
         self.params += [config_option(), no_color_option()]
 
 
-def _told(exc: Exception) -> None:
-    """What can be foreseen is said in a line or a few, and gives the exit code."""
+def _failure(exc: Exception) -> Failure | None:
+    """Return how the command fails if the exception was to be expected."""
+    # Imported here, because commands that succeed do without: they import SQLite and providers.
+    from core.errors import Unavailable  # noqa: PLC0415
+    from journal.lock import Held  # noqa: PLC0415
+    from journal.sqlite.schema import WrongJournal  # noqa: PLC0415
+
+    from ..config.load import ConfigError  # noqa: PLC0415
+
     match exc:
         case ConfigError():
-            raise Wrong(*exc.complaints) from None
+            return Wrong(*exc.complaints)
         case WrongJournal():
-            raise Wrong(str(exc)) from None
-        case Held() | Unavailable() | Unreachable() | Garbled():
-            raise Failure(str(exc)) from None
-        case ApiProblem():
-            refuse(exc)
-        case OSError() if exc.errno != errno.EPIPE:  # whoever read us has enough: no failure
-            raise Failure(": ".join(str(it) for it in (exc.filename, exc.strerror) if it)) from None
-
-
-def refuse(problem: ApiProblem) -> NoReturn:
-    """400 says that the command line makes no sense; every other answer that it failed."""
-    said = f"{problem.status} {problem.code}"
-    line = f"{said}: {problem.detail}" if problem.detail else said
-    if problem.status == 400:  # noqa: PLR2004 - Bad Request
-        raise Wrong(line) from None
-    if problem.status in (401, 403):
-        line += "; another key: --key, or SMSHOOK_API_KEY"
-    raise Failure(line) from None
-
-
-def each(ids: Sequence[str], act: Callable[[str], str], *, missed: Collection[int]) -> None:
-    """Do it to each of several, and say what came of it, whatever became of the one before.
-
-    An answer with a status of `missed` is told in the end, as a Failure; another ends it.
-    """
-    failed = []
-    for id_ in ids:
-        try:
-            said = act(id_)
-        except ApiProblem as exc:
-            if exc.status not in missed:
-                refuse(exc)
-            failed.append(f"{id_}: {exc.status} {exc.code}: {exc.detail}")
-        else:
-            click.echo(plain(said))
-    if failed:
-        raise Failure(*failed)
+            return Wrong(str(exc))
+        case Held() | Unavailable():
+            return Failure(str(exc))
+        case OSError() if exc.errno != errno.EPIPE:  # the reader of a pipe has enough: no failure
+            return Failure(": ".join(str(it) for it in (exc.filename, exc.strerror) if it))
+    return None
 
 
 def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:
     """`no source is named 'tellabto'; sources: tellabot; did you mean 'tellabot'?`."""
+    from ..config.complaints import nearest  # noqa: PLC0415 - it imports a parser of YAML
+
     known = f"{kind}s: {', '.join(names)}" if names else f"there are no {kind}s"
     return Wrong(f"no {kind} is named {name!r}; {known}{nearest(name, names)}")
 
@@ -155,6 +130,8 @@ class Choice(click.Choice[str]):
     """One of some words; an error suggests the nearest."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        from ..config.complaints import nearest  # noqa: PLC0415 - it imports a parser of YAML
+
         words = [str(choice) for choice in self.choices]
         return super().get_invalid_choice_message(value, ctx).rstrip(".") + nearest(
             str(value), words

@@ -1,8 +1,6 @@
 """Commands about the configuration and the journal's file: nothing needs to run."""
 
 import os
-import platform
-import sqlite3
 from pathlib import Path
 
 import click
@@ -12,7 +10,6 @@ from core.printable import plain
 from journal.lock import Lock, holder
 from journal.sqlite.schema import migrate as bring_up_to_date
 
-from .. import __version__
 from ..config.load import load, schema, shown
 from ..config.starter import NAME, write
 from .command import Command, CommandGroup, Failure, Wrong, config_path, typed_config
@@ -103,11 +100,3 @@ def migrate() -> None:
         click.echo(step)
     if not steps:
         click.echo(f"{near(path)} is up to date")
-
-
-@click.command(cls=Command, example="version")
-def version() -> None:
-    """Print the versions of smshook, Python and SQLite."""
-    click.echo(f"smshook {__version__}")
-    click.echo(f"Python {platform.python_version()}")
-    click.echo(f"SQLite {sqlite3.sqlite_version}")

@@ -72,6 +72,13 @@ def print_table(
     echo_lines(table_lines(columns, cells, on), on)
 
 
+def print_items(
+    columns: Sequence[Column], items: Sequence[Mapping[str, Any]], *, none: str
+) -> None:
+    """Print items of the API as rows of a table."""
+    print_table(columns, [[column.of(item) for column in columns] for item in items], none=none)
+
+
 def _short(value: Any) -> str:
     if isinstance(value, Cell):
         return value.text

@@ -18,7 +18,7 @@ from .completion import configured_names
 from .connection import connect, connection_options
 from .figures import FIELDS, Cost, FigureGroup, OrderOutcome, Report, outcome
 from .figures import report as reported
-from .listing import check_names
+from .lists import check_names
 from .output import print_json, print_table
 
 #: Orders between two words of how far it is.

@@ -17,7 +17,7 @@ from sinks.redact import MASK
 
 from .command import CommandGroup, Failure, Wrong
 from .connection import connect, connection_options, settings
-from .events import waits_for
+from .deliveries import waits_for
 from .ids import resolve, typed_id
 from .output import output_option, print_json, print_table
 from .table import Cell, Column, id_cell

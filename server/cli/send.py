@@ -1,6 +1,5 @@
 """Send a sample callback."""
 
-import os
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,10 +10,10 @@ import click
 from core.printable import plain
 from receiver.callback import Sample
 from receiver.door import SAMPLE_HEADER
+from receiver.sample_signatures import SampleSigner
 from receiver.source import Source
 
 from ..config.urls import callback_url
-from ..runtime.identity import Identity
 from .client import ApiClient, ApiProblem
 from .command import Choice, Command, Failure, Wrong, unknown
 from .completion import configured_names
@@ -66,13 +65,13 @@ def send(
     path = callback_url("", source, kept)
     if path is None:
         raise Failure(f"{source} has only sha256 tokens; sending needs one in clear")
-    identity = Identity(known.secret, os.urandom)
+    signer = SampleSigner(known.secret)
     first = random.randrange(_NUMBERS)
     understood = True
     with ApiClient(url or str(running(known.journal).url)) as client:
         for number in range(first, first + times):
             sample = sampling.sample(number)
-            signature = identity.sample_signature(source, sample.body)
+            signature = signer.sign(source, sample.body)
             headers = {"content-type": sample.content_type, SAMPLE_HEADER: signature}
             for _ in range(2 if duplicate else 1):
                 understood &= _say(_sent(client, path, sample.body, headers))

@@ -1,7 +1,6 @@
 """The command that simulates a provider."""
 
 import asyncio
-import os
 import re
 import signal
 import socket
@@ -14,11 +13,11 @@ import click
 import httpx
 
 from receiver.door import SAMPLE_HEADER
+from receiver.sample_signatures import SampleSigner
 from rehearsal import SIMULATED
 
 from ..config.options import Config, host_and_port
 from ..config.urls import url_at
-from ..runtime.identity import Identity
 from .command import Choice, Command, Failure, Wrong, config_path
 from .connection import configured, http_url
 from .output import output_option, print_json
@@ -136,8 +135,8 @@ def _signing(callback: str | None) -> Signed:
 
 def signing(config: Config, source: str) -> Signed:
     """The header by which the service knows what is sent to that source as a sample."""
-    identity = Identity(config.server.secret.reveal(), os.urandom)
-    return lambda body: {SAMPLE_HEADER: identity.sample_signature(source, body)}
+    signer = SampleSigner(config.server.secret.reveal())
+    return lambda body: {SAMPLE_HEADER: signer.sign(source, body)}
 
 
 def skipped() -> int:

@@ -1,7 +1,7 @@
 """Tables of a terminal: each row is one line, whatever its width."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -9,6 +9,10 @@ import click
 from core.printable import plain
 
 from .terminal import Screen
+from .times import relative
+
+#: An item of a list of the API.
+Item = Mapping[str, Any]
 
 #: Blanks between two columns.
 _GAP = 2
@@ -17,6 +21,22 @@ _ELLIPSIS = "…"
 _END = 8
 #: Followed by this, a character is drawn as an emoji, two columns wide.
 _AS_EMOJI = "\ufe0f"
+
+_COLORS = {
+    "delivered": "green",
+    "receiving": "green",
+    "received": "green",
+    "ok": "green",
+    "dead": "red",
+    "failed": "red",
+    "failing": "red",
+    "expired": "magenta",
+    "pending": "yellow",
+    "sending": "yellow",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "silent": "yellow",
+}
 
 
 class Cell(NamedTuple):
@@ -36,12 +56,33 @@ class Column(NamedTuple):
     least: int = 1000
     #: The table drops its columns in this order, the highest first; 0 stays.
     rank: int = 0
+    #: Its value of an item of the API; None: the field that is named as the title.
+    value: Callable[[Item], Any] | None = None
+
+    def of(self, item: Item) -> Any:
+        return item[self.title] if self.value is None else self.value(item)
 
 
 def id_cell(id_: str | None) -> Cell:
     """An id: ids begin alike, so the end is what tells them apart."""
     text = "-" if id_ is None else plain(id_)
     return Cell(text, text if len(text) <= _END else text[-_END:])
+
+
+def state_cell(state: str, more: str = "") -> Cell:
+    """A state in its colour."""
+    text = plain(f"{state}{more}")
+    return Cell(text, text, _COLORS.get(state))
+
+
+def id_of(name: str) -> Callable[[Item], Cell]:
+    """The value of a column: the id in that field."""
+    return lambda item: id_cell(item[name])
+
+
+def ago(name: str) -> Callable[[Item], str | None]:
+    """The value of a column: how long ago the time in that field is."""
+    return lambda item: relative(item[name])
 
 
 def table_lines(

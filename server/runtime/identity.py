@@ -1,8 +1,6 @@
 """What is made of the clock, of chance and of the secret: ids, keys, cursors, signatures."""
 
 import base64
-import hashlib
-import hmac
 import os
 import re
 import struct
@@ -14,8 +12,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from core.keyed import keyed
+from core.keyed import derived_key, keyed
 from receiver.callback import Key
+from receiver.sample_signatures import SampleSigner
 
 #: Bytes of a keyed hash.
 _HASH = 16
@@ -56,15 +55,17 @@ class Identity:
 
     def __init__(self, secret: str, chance: Callable[[int], bytes]) -> None:
         def derived(use: str) -> bytes:
-            return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
+            return derived_key(secret, use)
 
         self._dedupe, self._body = (
             keyed(derived("dedupe key")),
             keyed(derived("quarantine fingerprint")),
         )
-        self._cursor, self._sample = AESSIV(derived("encrypted cursor")), derived("sample")
+        self._cursor = AESSIV(derived("encrypted cursor"))
         self._delivery = _Block(derived("delivery id"))
         self._credential = keyed(derived("credential"))
+        samples = SampleSigner(secret)
+        self.sample_signature, self.is_sample = samples.sign, samples.verify
         self._chance = chance
         #: Kept by the journal, to notice another secret.
         self.seal = derived("journal seal").hex()
@@ -99,16 +100,6 @@ class Identity:
     def credential_digest(self, value: str) -> str:
         """Return `digest:` and 32 digits for a header that holds a secret; latin-1 as HTTP is."""
         return f"digest:{self._credential(value.encode('latin-1', 'replace'))[:_HASH].hex()}"
-
-    def sample_signature(self, source: str, body: bytes) -> str:
-        """What marks a callback as sent by ourselves."""
-        return hmac.new(self._sample, source.encode() + b"\0" + body, hashlib.sha256).hexdigest()
-
-    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool:
-        if signature is None:
-            return False
-        expected = self.sample_signature(source, body)
-        return hmac.compare_digest(expected.encode(), signature.encode())
 
     def cursor(self, journal: str, kind: str, place: int, mark: bytes) -> str:
         """An opaque place in a list of that journal; `mark` is 8 bytes of what stands there."""

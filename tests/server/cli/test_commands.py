@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from core.printable import plain
 from journal.lock import Lock
 from server import __version__
-from server.cli.main import smshook
+from server.cli.main import commands, smshook
 from server.cli.output import print_json, print_table
 
 TOKEN = "t0ken-of-tellabot-0123456789"
@@ -53,17 +53,8 @@ SO_FAR = [
 ]
 
 
-def commands(group=smshook, path=()):
-    """Each command with its name as it is typed."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
-
-
 pytestmark = pytest.mark.usefixtures("folder")
-COMMANDS = dict(commands())
+COMMANDS = dict(commands(smshook, click.Context(smshook)))
 
 
 @pytest.fixture
