@@ -21,19 +21,16 @@ from ..runtime.silence import Watching
 from .auth import Keys, authenticated, key_filters
 from .deliveries import deliveries
 from .events import events
-from .handlers import handlers
-from .health import health
+from .handlers import handlers, stamp
 from .index import index
 from .order_body import OrderReading
 from .orders import orders as order_calls
 from .paging import Cursors
-from .quarantine import quarantine
-from .rejections import rejections
-from .request_ids import stamp
+from .quarantine import quarantine, rejections
 from .routes import routes
 from .sinks import sinks
 from .sources import sources
-from .stats import stats
+from .status import health, stats
 
 __all__ = ["create_api", "create_health", "key_filters"]
 

@@ -1,4 +1,4 @@
-"""What is owed and what became of it; the same delivery again."""
+"""Deliveries: list, show, retry."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from core.delivery import Attempt, State
 from journal import Journal
-from journal.reads import DeliveryFilter
+from journal.reads import DeliveryFilter, Page
 from journal.records import StoredDelivery
 
 from ..runtime.delivery_states import DeliveryStates
@@ -18,8 +18,8 @@ from ..runtime.identity import Identity
 from ..runtime.redelivery import Redelivery
 from .auth import Access, Asking, needs
 from .errors import Problem, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import any_of, read, text
+from .paging import Cursors, PageRequest, Paging, journal_list
+from .parameters import NoParameters, Text, read
 
 #: What a reader sees who may not see codes: an answer may repeat what was sent.
 _MASK = "***"
@@ -78,6 +78,14 @@ class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: datetime
 
 
+class DeliveryParameters(Paging, frozen=True, kw_only=True):
+    """Which deliveries to list."""
+
+    state: tuple[State, ...] = ()
+    sink: tuple[Text, ...] = ()
+    event: tuple[Text, ...] = ()
+
+
 def deliveries(
     *,
     journal: Journal,
@@ -96,21 +104,19 @@ def deliveries(
             raise not_found("delivery")
         return kept
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[WholeDelivery]:
-        filters = {"state": any_of(_state), "sink": any_of(text), "event": any_of(text)}
-        values = read(request.scope, {**PAGING, **filters})
-        asked = await cursors.asked(values)
-        given = {name: values[name] for name in filters if name in values}
-        wanted = DeliveryFilter(**given, under_way=states.under_way())
-        page = await journal.deliveries(
+    async def fetch(given: DeliveryParameters, asked: PageRequest) -> Page[StoredDelivery]:
+        wanted = DeliveryFilter(
+            state=given.state, sink=given.sink, event=given.event, under_way=states.under_way()
+        )
+        return await journal.deliveries(
             wanted, after=asked.after, limit=asked.limit, desc=asked.desc
         )
-        return await cursors.page(asked, page, lambda kept: whole(kept, request.auth))
+
+    listed = journal_list(cursors, fetch, whole, parameters=DeliveryParameters)
 
     @get("/{delivery_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         return whole(await kept_as(delivery_id), request.auth)
 
     @post(
@@ -119,7 +125,7 @@ def deliveries(
         guards=[needs("deliveries:write", whole=True)],
     )
     async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         kept = await kept_as(delivery_id)
         state, then = await redelivery.retry(kept.id, kept.sink)
         if state is State.DELIVERED:
@@ -194,10 +200,3 @@ def _attempts(kept: StoredDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
             attempt,
         )
         number += not attempt.probes
-
-
-def _state(written: str) -> State:
-    try:
-        return State(written)
-    except ValueError:
-        raise ValueError(f"write one of {', '.join(State)}") from None

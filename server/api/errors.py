@@ -47,6 +47,10 @@ def bad_parameter(name: str, why: str) -> Problem:
     return Problem(400, "bad_parameter", f"{name}: {why}")
 
 
+def bad_body(field: str, why: str) -> Problem:
+    return Problem(400, "bad_body", f"{field}: {why}")
+
+
 def nowhere() -> Response[bytes]:
     """Where the API is not: the door's own 404, so that a stranger cannot tell the two apart."""
     return _response(Document(title="Not Found", status=404, code="not_found"), None)

@@ -1,19 +1,19 @@
-"""What went wrong becomes an answer, and never a traceback."""
+"""Exceptions become answers, and every answer gets its request id."""
 
+import secrets
 import traceback
 from typing import Any
 
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Message, Scope
 
 from core.errors import Unavailable
-from receiver.door import RETRY_AFTER
+from receiver.door import RETRY_AFTER, callers_request_id
 
 from .auth import Keys
 from .errors import Problem, not_found, nowhere
-from .request_ids import request_id
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -88,3 +88,21 @@ def _fault(request: AnyRequest, exc: Exception) -> Response[bytes]:
         where=f"{where.filename}:{where.lineno}",
     )
     return _answer(request, Problem(500, "internal", "a fault of ours; the log has its request id"))
+
+
+def request_id(scope: Scope) -> str:
+    """The caller's own, if it is fit for a log, else one of ours; the same for one request."""
+    state = scope["state"]
+    if "request_id" not in state:
+        state["request_id"] = callers_request_id(scope["headers"]) or secrets.token_hex(8)
+    return str(state["request_id"])
+
+
+async def stamp(message: Message, scope: Scope) -> None:
+    """On every answer: its request id, and that it is for this caller only."""
+    if message["type"] == "http.response.start":
+        message["headers"] = [
+            *message["headers"],
+            (b"x-request-id", request_id(scope).encode()),
+            (b"cache-control", b"no-store"),
+        ]

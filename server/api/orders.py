@@ -1,4 +1,4 @@
-"""Calls about orders: the numbers that were taken, and their events."""
+"""Orders: list, register, show, cancel."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from core.event import Price
 from core.order import KINDS, Order, OrderState
 from journal import Journal
-from journal.reads import OrderFilter
+from journal.reads import OrderFilter, Page
 from journal.records import StoredOrder
 from receiver.source import Source
 from receiver.source_state import SourceState
@@ -22,10 +22,10 @@ from ..runtime.orders import Orders
 from .auth import Asking, needs
 from .deliveries import utc
 from .errors import Problem, not_found
+from .events import shown
 from .order_body import OrderReading
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import any_of, number, read, text
-from .visible import shown
+from .paging import Cursors, PageRequest, Paging, journal_list
+from .parameters import NoParameters, PhoneNumber, Text, e164, read
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -67,6 +67,18 @@ class WholeOrder(ShownOrder, frozen=True, kw_only=True):
     events: Sequence[msgspec.Raw]
 
 
+class OrderParameters(Paging, frozen=True, kw_only=True):
+    """Which orders to list."""
+
+    state: tuple[OrderState, ...] = ()
+    source: tuple[Text, ...] = ()
+    reference: tuple[Text, ...] = ()
+    number: tuple[PhoneNumber, ...] = ()
+    request_id: tuple[Text, ...] = ()
+    activation_id: tuple[Text, ...] = ()
+    rental_id: tuple[Text, ...] = ()
+
+
 def orders(
     *,
     orders: Orders,
@@ -76,28 +88,29 @@ def orders(
     gates: Sequence[SourceState],
 ) -> Router:
     sources = {gate.name: gate.source for gate in gates}
-    texts = any_of(text)
-    filters = {
-        "state": any_of(_state),
-        "source": texts,
-        "reference": texts,
-        "number": any_of(number),
-        "request_id": texts,
-        "activation_id": texts,
-        "rental_id": texts,
-    }
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[ShownOrder]:
-        values = read(request.scope, {**PAGING, **filters})
-        asked = await cursors.asked(values)
-        wanted = OrderFilter(**{name: values[name] for name in filters if name in values})
-        page = await journal.orders(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
-        return await cursors.page(asked, page, lambda order: ShownOrder(**_said(order, sources)))
+    async def fetch(given: OrderParameters, asked: PageRequest) -> Page[Order]:
+        wanted = OrderFilter(
+            state=given.state,
+            source=given.source,
+            reference=given.reference,
+            number=tuple(map(e164, given.number)),
+            request_id=given.request_id,
+            activation_id=given.activation_id,
+            rental_id=given.rental_id,
+        )
+        return await journal.orders(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+
+    listed = journal_list(
+        cursors,
+        fetch,
+        lambda order, _access: ShownOrder(**_said(order, sources)),
+        parameters=OrderParameters,
+    )
 
     @post("/", guards=[needs("subscriptions:write", whole=True)])
     async def register(request: Asking) -> Response[ShownOrder]:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         order, end = reading.order(await request.body())
         placed = await orders.place(order, end)
         if placed.conflicts:
@@ -109,14 +122,14 @@ def orders(
 
     @get("/{order_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: Asking, order_id: FromPath[str]) -> WholeOrder:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         kept = await _kept(journal, order_id)
         events = [shown(request.auth, body) for body in kept.events]
         return WholeOrder(**_said(kept.order, sources), events=events)
 
     @delete("/{order_id:str}", guards=[needs("subscriptions:write", whole=True)])
     async def cancel(request: Asking, order_id: FromPath[str]) -> None:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         if not _ID.fullmatch(order_id) or await orders.cancel(order_id) is None:
             raise not_found("order")
 
@@ -153,10 +166,3 @@ def _said(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:
         "expires": utc(order.expires_at),
         "received_at": utc(order.received_at),
     }
-
-
-def _state(written: str) -> OrderState:
-    try:
-        return OrderState(written)
-    except ValueError:
-        raise ValueError(f"write one of {', '.join(OrderState)}") from None

@@ -1,4 +1,4 @@
-"""Callbacks that were not understood: look, read them again, drop them."""
+"""Callbacks in quarantine: list, show, replay, delete; rejected requests: list."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,16 +9,17 @@ from litestar.params import FromPath
 
 from core.errors import InvalidRow
 from journal import Journal
-from journal.records import Quarantine
+from journal.reads import Page
+from journal.records import Quarantine, Rejection
 from receiver.callback import Malformed
 from receiver.intake import Accepted
 
 from ..runtime.accept import Pipeline, UnknownId
 from .auth import Asking, needs
 from .errors import Problem, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import read
-from .request_ids import request_id
+from .handlers import request_id
+from .paging import Cursors, PageRequest, Paging, first_page, journal_list
+from .parameters import NoParameters, read
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,15 +52,17 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
-    @get("/")
-    async def listed(request: Asking) -> PageAnswer[Entry]:
-        asked = await cursors.asked(read(request.scope, PAGING))
+    async def fetch(_given: Paging, asked: PageRequest) -> Page[Quarantine]:
         rows = await journal.quarantined(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
-        return await cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
+        return first_page([(kept.seq, kept) for kept in rows], asked)
+
+    listed = journal_list(
+        cursors, fetch, lambda kept, _access: _entry(kept), parameters=Paging, scope="admin"
+    )
 
     @get("/{quarantine_id:str}")
     async def one(request: Asking, quarantine_id: FromPath[str]) -> WithBytes:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         kept = await _kept(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
         headers = pipeline.stored_headers(kept.source, kept.headers)
@@ -67,7 +70,7 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
 
     @post("/{quarantine_id:str}/replay", status_code=200)
     async def replay(request: Asking, quarantine_id: FromPath[str]) -> Accepted | StillThere:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         kept = await _kept(journal, quarantine_id)
         try:
             return await pipeline.replay(kept, request_id(request.scope))
@@ -81,7 +84,7 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
 
     @delete("/{quarantine_id:str}")
     async def drop(request: Asking, quarantine_id: FromPath[str]) -> None:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         if not await journal.dismiss(quarantine_id):
             raise _nothing()
 
@@ -113,4 +116,38 @@ def _entry(kept: Quarantine) -> Entry:
         at=datetime.fromtimestamp(kept.at, UTC),
         count=kept.count,
         last_at=datetime.fromtimestamp(kept.last_at, UTC),
+    )
+
+
+class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
+    reason: str
+    #: Null where none of ours was named.
+    source: str | None
+    peer: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
+    async def fetch(_given: Paging, asked: PageRequest) -> Page[Rejection]:
+        # They are counted in memory and written once a second.
+        await pipeline.write_rejections()
+        rows = await journal.rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        return first_page(rows, asked)
+
+    listed = journal_list(
+        cursors, fetch, lambda row, _access: _rejection(row), parameters=Paging, scope="admin"
+    )
+    return Router("/rejections", route_handlers=[listed])
+
+
+def _rejection(rejection: Rejection) -> ShownRejection:
+    return ShownRejection(
+        reason=rejection.reason,
+        source=rejection.source or None,
+        peer=rejection.peer,
+        count=rejection.count,
+        first_at=datetime.fromtimestamp(rejection.first_at, UTC),
+        last_at=datetime.fromtimestamp(rejection.last_at, UTC),
     )

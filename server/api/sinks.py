@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Router, post
 from litestar.params import FromPath
 
 from journal import Journal
@@ -17,8 +17,8 @@ from ..runtime.accept import UnknownId
 from .auth import Asking, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import read
+from .paging import Cursors, named_list
+from .parameters import NoParameters, read
 
 
 class ShownError(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,15 +83,12 @@ def sinks(
             for name in names or (*configured, *gone)
         ]
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[ShownSink]:
-        values = read(request.scope, PAGING)
-        all_ = {sink.name: sink for sink in await shown()}
-        return cursors.sliced(await cursors.asked(values, names=tuple(all_)), all_)
+    async def items() -> Mapping[str, ShownSink]:
+        return {sink.name: sink for sink in await shown()}
 
     @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def test(request: Asking, name: FromPath[str]) -> ShownTest:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         worker = _known(name)
         try:
             tested = await worker.test(*sample())
@@ -110,13 +107,13 @@ def sinks(
 
     @post("/{name:str}/pause", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def pause(request: Asking, name: FromPath[str]) -> ShownSink:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         await _known(name).pause(Pause.OPERATOR)
         return (await shown([name]))[0]
 
     @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def resume(request: Asking, name: FromPath[str]) -> ShownSink:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         await _known(name).resume()
         return (await shown([name]))[0]
 
@@ -125,7 +122,7 @@ def sinks(
             raise not_found("sink")
         return workers[name]
 
-    return Router("/sinks", route_handlers=[listed, test, pause, resume])
+    return Router("/sinks", route_handlers=[named_list(cursors, items), test, pause, resume])
 
 
 def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:

@@ -4,21 +4,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Router, post
 from litestar.params import FromPath
 
 from journal import Journal
 from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
+from ..instants import Instant
 from ..runtime.backfill import Backfiller, Backfilling, BackfillRun, Why
 from ..runtime.balances import Balances
 from ..runtime.silence import Watching
 from .auth import Asking, needs
 from .deliveries import utc
-from .errors import Problem, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import instant, read
+from .errors import Problem, bad_body, not_found
+from .paging import Cursors, named_list
+from .parameters import NoParameters, read, read_body
 
 
 class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +76,13 @@ class ShownBackfill(msgspec.Struct, frozen=True, kw_only=True):
     run: ShownRun | None
 
 
+class BackfillBody(msgspec.Struct, frozen=True):
+    """What a POST may ask for."""
+
+    #: How far to look back; missing: since the last round.
+    since: Instant | None = None
+
+
 class StartedBackfill(msgspec.Struct, frozen=True, kw_only=True):
     """What a POST began: the run of that number, or a later one, holds it."""
 
@@ -123,11 +131,9 @@ def sources(
 ) -> Router:
     names = {gate.name for gate in gates}
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[ShownSource]:
-        asked = await cursors.asked(read(request.scope, PAGING), names=[one.name for one in gates])
+    async def items() -> Mapping[str, ShownSource]:
         used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
-        shown = {
+        return {
             gate.name: _source(
                 gate,
                 used,
@@ -138,12 +144,11 @@ def sources(
             )
             for gate in gates
         }
-        return cursors.sliced(asked, shown)
 
     @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
     async def backfill(request: Asking, name: FromPath[str]) -> StartedBackfill:
-        read(request.scope, {})
-        since = _since(await request.body(), now)
+        read(request.scope, NoParameters)
+        since = _since(await request.body(), now())
         backfiller = backfilling.of(name)
         if backfiller is not None and backfiller.left_until is not None:
             until = utc(backfiller.left_until)
@@ -154,30 +159,15 @@ def sources(
             raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
         raise not_found("source")
 
-    return Router("/sources", route_handlers=[listed, backfill])
+    return Router("/sources", route_handlers=[named_list(cursors, items), backfill])
 
 
-def _since(body: bytes, now: Callable[[], float]) -> float | None:
-    """Of `{"since": "2d"}` or `{"since": "2026-11-21T12:00:00Z"}`; nothing: what is usual."""
-    try:
-        given = msgspec.json.decode(body or b"{}", type=_Asked).since
-    except msgspec.ValidationError as exc:
-        raise Problem(400, "bad_body", str(exc)) from None
-    except msgspec.DecodeError:
-        raise Problem(400, "bad_body", "a JSON object is expected") from None
-    if given is None:
-        return None
-    try:
-        at = instant(now)(given)
-    except ValueError as exc:
-        raise Problem(400, "bad_body", f"since: {exc}") from None
-    if at < 0:
-        raise Problem(400, "bad_body", "since: before 1970, and no provider keeps so much")
+def _since(body: bytes, now: float) -> float | None:
+    given = read_body(body or b"{}", BackfillBody, "a JSON object is expected").since
+    at = None if given is None else given.at(now)
+    if at is not None and at < 0:
+        raise bad_body("since", "before 1970, and no provider keeps so much")
     return at
-
-
-class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    since: str | None = None
 
 
 def _source(

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from ..durable import replace
+from ..instants import Instant
 from .chart import share, svg
 from .client import ApiClient
 from .command import Choice, Command, Failure
@@ -27,11 +28,8 @@ _BY = ("provider", "service", "country")
 
 
 def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datetime:
-    # With the API comes the framework, which takes a third of a second to import.
-    from ..api.parameters import instant  # noqa: PLC0415
-
     try:
-        return datetime.fromtimestamp(instant(time.time)(written), UTC)
+        return datetime.fromtimestamp(Instant.parse(written).at(time.time()), UTC)
     except (ValueError, OverflowError, OSError) as exc:
         raise click.BadParameter(str(exc)) from None
 

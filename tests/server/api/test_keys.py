@@ -10,8 +10,8 @@ from core.secret import Secret
 from journal.reads import EventFilter
 from journal.sqlite import paging
 from server.api.auth import Keys, key_filters
+from server.api.events import walk
 from server.api.paging import PageRequest
-from server.api.visible import walk
 from server.config.options import Api, ApiKey
 
 ANY = EventFilter()
