@@ -1,12 +1,14 @@
-# make run · make test · make test-long · make check · make bench · make docs · make lock · make clean
+# make run · make test · make nightly · make check · make bench · make docs · make lock · make clean
 #
 # Everything lives in .venv. Its stamp files (.venv/.made, .run, .project, .dev, .bench) say what has been
 # installed from which lock file, so that nothing is installed twice.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-long check bench wrk docs lock clean FORCE
+.PHONY: help run test nightly check bench wrk docs lock clean FORCE
 MAKEFLAGS += --no-print-directory
+# Without its cache Python compiles everything again at each of some hundred starts.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Where the benchmark keeps what it makes.
 CACHE := $(or $(SMSHOOK_BENCH_CACHE),.bench-cache)
@@ -28,7 +30,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
 help:
 	@echo 'make run     serve; LISTEN=127.0.0.1:9000 ADMIN_LISTEN=127.0.0.1:9001 change the ports'
 	@echo 'make test    everything CI runs: the checks, the tests, the coverage'
-	@echo 'make test-long  tests that take minutes: many kills, soaks; not part of CI'
+	@echo 'make nightly what takes longer than CI may: a hundred kills, the image, long searches, benchmarks'
 	@echo 'make check   lint, format, types and import layers only'
 	@echo 'make bench   measure speed, memory and growth; QUICK=1 in two minutes, ONLY=NAME only that'
 	@echo 'make docs    make docs/reference and docs/pictures again, from the code'
@@ -44,15 +46,21 @@ run: .venv/.project
 	@exec .venv/bin/smshook serve $(if $(LISTEN),--listen '$(LISTEN)') \
 		$(if $(ADMIN_LISTEN),--admin-listen '$(ADMIN_LISTEN)')
 
-test: check
+# The checks run beside the tests; what they have to say comes after them.
+test: .venv/.dev
 	@.venv/bin/coverage erase
-	@.venv/bin/coverage run -m pytest --quiet -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(MAKE) check > .venv/check.log 2>&1 & checking=$$!; failed=0; \
+	.venv/bin/coverage run -m pytest --quiet -n $(WORKERS) --dist worksteal $(ARGS) || failed=$$?; \
+	wait $$checking || failed=$$?; cat .venv/check.log; exit $$failed
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report
 
 # Without coverage: some of these tests fill the machine with connections or processes.
-test-long: .venv/.dev
-	@.venv/bin/python -m pytest --quiet -m long -n $(WORKERS) --dist worksteal $(ARGS)
+nightly: .venv/.dev
+	@.venv/bin/python -m pytest --quiet -m nightly -n $(WORKERS) --dist worksteal $(ARGS)
+	@.venv/bin/python -m pytest --quiet -n $(WORKERS) --dist worksteal \
+		--hypothesis-profile=search tests/core tests/receiver tests/routes tests/journal
+	@$(MAKE) bench QUICK=1
 
 check: .venv/.dev
 	@.venv/bin/ruff check --quiet .

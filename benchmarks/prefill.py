@@ -172,7 +172,9 @@ def _path(events: int) -> Path:
 def _made_by() -> str:
     """Of the schema and of this module: another of either makes another journal."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    steps = (step for step in files("journal.migrations").iterdir() if step.name.endswith(".sql"))
+    steps = (
+        step for step in files("journal.sqlite.migrations").iterdir() if step.name.endswith(".sql")
+    )
     for step in sorted(steps, key=lambda step: step.name):
         digest.update(step.read_bytes())
     return digest.hexdigest()[:12]

@@ -1,18 +1,39 @@
-"""Queries of the journal and their pages."""
+"""Reads of the journal: each is a Struct that names its result."""
 
-from collections.abc import Mapping
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
 from core.delivery import State
-from core.order import OrderState
+from core.order import Order, OrderState
+
+from .records import (
+    AccountBalance,
+    Arrival,
+    QuarantinedCallback,
+    Rejection,
+    SinkRecord,
+    Stats,
+    StoredDelivery,
+    StoredEvent,
+    StoredOrder,
+    TokenUse,
+)
 
 T = TypeVar("T")
+Answer = TypeVar("Answer")
+
+
+class Read(msgspec.Struct, Generic[Answer], frozen=True):
+    """A question that `Journal.ask` answers with an `Answer`."""
+
+    #: Seconds until the answer must be there.
+    within: ClassVar[float] = 5.0
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events a reader asks for. Empty tuples ask for any."""
+    """The events a reader asks for. Empty tuples match any."""
 
     type: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
@@ -26,17 +47,17 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     telephone_id: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
     code: bool | None = None
-    #: Seconds since the epoch, on `recordedtime`: since included, until not.
+    #: Seconds since the epoch, on `recordedtime`: `since` is included, `until` is not.
     since: float | None = None
     until: float | None = None
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries a reader asks for. Empty tuples ask for any."""
+    """The deliveries a reader asks for. Empty tuples match any."""
 
     state: tuple[State, ...] = ()
-    #: Ids of deliveries whose attempt is under way; what else is taken is read as pending.
-    #: None: what is taken is read as `sending`.
+    #: Ids of deliveries that an attempt is under way for; other taken ones are read as pending.
+    #: None: all taken ones are read as `sending`.
     under_way: tuple[int, ...] | None = None
     sink: tuple[str, ...] = ()
     #: Ids of events.
@@ -44,7 +65,7 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which orders a reader asks for. Empty tuples ask for any."""
+    """The orders a reader asks for. Empty tuples match any."""
 
     state: tuple[OrderState, ...] = ()
     source: tuple[str, ...] = ()
@@ -57,20 +78,170 @@ class OrderFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """Rows in the order of commits, and how far was looked."""
+    """Rows in the order of commits, and the place where the search ended."""
 
     #: (place, row).
     items: tuple[tuple[int, T], ...]
-    #: The place to go on from, also where nothing was found.
+    #: The place to go on from, also on an empty page.
     next_seq: int
     has_more: bool
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands at places of a list."""
+    """The rows at places of a list."""
 
-    #: By the place that was asked for: the place of the row there, or of the one before it in the
-    #: order of reading, and a text that tells that row from any other.
+    #: By requested place: the place of the row there, or of the row before it in reading order,
+    #: and a text that tells that row from any other.
     beside: Mapping[int, tuple[int, str]]
     #: The newest place that was ever given.
     newest: int
+
+
+class PageRead(Read[Answer], frozen=True, kw_only=True):
+    """A read of one page of a list, from the place `after` on."""
+
+    after: int | None = None
+    limit: int = 100
+    #: Newest first.
+    desc: bool = False
+
+
+class MarksAt(Read[Marks], frozen=True):
+    """The rows at these places of a list."""
+
+    #: `events`, `deliveries`, `orders`, `quarantine` or `rejections`.
+    list: str
+    places: tuple[int, ...]
+    desc: bool = False
+
+
+class JournalStats(Read[Stats], frozen=True):
+    """The counters of the journal."""
+
+
+class Moment(Read[float | None], frozen=True):
+    """The time set by `SetMoment`; None: it was never set."""
+
+    name: str
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+class Events(PageRead[Page[bytes]], frozen=True):
+    """A page of events."""
+
+    filter: EventFilter = EventFilter()
+
+
+class VisibleEvents(PageRead[Page[bytes] | None], frozen=True):
+    """A page of the events that an API key's filter shows; None: they are not indexed yet.
+
+    The work, the places and `has_more` depend on no hidden event.
+    """
+
+    #: The digest of the key's filter.
+    shown_to: str
+    filter: EventFilter = EventFilter()
+
+
+class IsVisible(Read[bool | None], frozen=True):
+    """Whether an API key's filter shows the event; None: it is not indexed yet.
+
+    A hidden event takes the same work as one that does not exist.
+    """
+
+    #: The digest of the key's filter.
+    shown_to: str
+    event_id: str
+
+
+class EventById(Read[StoredEvent | None], frozen=True):
+    """An event with all that belongs to it; None: there is no such event."""
+
+    id: str
+
+
+class CallbackOfEvent(Read[Arrival | None], frozen=True):
+    """The callback that brought the event, as it came; None: there is no callback."""
+
+    event_id: str
+
+
+# --- deliveries ---------------------------------------------------------------------------------
+
+
+class Deliveries(PageRead[Page[StoredDelivery]], frozen=True):
+    """A page of deliveries; their ids are their places."""
+
+    filter: DeliveryFilter = DeliveryFilter()
+
+
+class DeliveryById(Read[StoredDelivery | None], frozen=True):
+    """A delivery; None: there is no such delivery."""
+
+    id: int
+
+
+class NextDue(Read[float | None], frozen=True):
+    """The time when the first pending delivery of a sink is due; None: nothing is pending."""
+
+    sink: str
+    #: Look at first attempts only, else at retries only.
+    fresh: bool
+
+
+class PendingBySink(Read[Mapping[str, int]], frozen=True):
+    """The number of pending deliveries, by sink."""
+
+
+class SinkRecords(Read[Mapping[str, SinkRecord]], frozen=True):
+    """What the journal knows of each sink, by name; removed sinks are included."""
+
+
+# --- orders -------------------------------------------------------------------------------------
+
+
+class KnownOrders(PageRead[Page[Order]], frozen=True):
+    """A page of orders, in the order of their registration."""
+
+    filter: OrderFilter = OrderFilter()
+
+
+class OrderById(Read[StoredOrder | None], frozen=True):
+    """An order with its events; None: there is no such order."""
+
+    id: str
+
+
+class OpenOrders(Read[Sequence[Order]], frozen=True):
+    """The orders that end after `since`, and all that are waiting."""
+
+    since: float
+    # Asked once, before the first callback.
+    within: ClassVar[float] = 60.0
+
+
+class LastBalances(Read[Mapping[str, AccountBalance]], frozen=True):
+    """The last known balance of each source."""
+
+
+# --- the door -----------------------------------------------------------------------------------
+
+
+class QuarantinedCallbacks(PageRead[Sequence[QuarantinedCallback]], frozen=True):
+    """The callbacks in quarantine."""
+
+
+class QuarantinedById(Read[QuarantinedCallback | None], frozen=True):
+    """A callback in quarantine; None: there is no such callback."""
+
+    id: str
+
+
+class Rejections(PageRead[Sequence[tuple[int, Rejection]]], frozen=True):
+    """The counted rejections, each with its place."""
+
+
+class TokenUses(Read[Sequence[TokenUse]], frozen=True):
+    """The uses of each token of each source."""

@@ -87,7 +87,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     new: bool
 
 
-class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
+class QuarantinedCallback(msgspec.Struct, frozen=True, kw_only=True):
     """An authentic callback that was not understood, byte for byte."""
 
     seq: int
@@ -146,7 +146,7 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: tuple[StoredDelivery, ...]
 
 
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an order that was told."""
 
     order: Order

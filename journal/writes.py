@@ -1,65 +1,86 @@
-"""Writes of the journal. Each is a Struct."""
+"""Writes of the journal: each is a Struct that names its result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
 from core.delivery import Attempt, Delivery, State
-from core.order import Order
+from core.order import TIME_UP, Order
 
 from .records import (
     AccountBalance,
     Arrival,
     Owed,
-    Placed,
     Planned,
     Quarantined,
     Recorded,
+    Registered,
     Rejection,
     Replayed,
 )
 
-
-class SetBalance(msgspec.Struct, frozen=True):
-    balance: AccountBalance
-    #: Says that it fell below the threshold.
-    plan: Planned | None
-
+Result = TypeVar("Result")
 
 #: Takes a source and the headers of one of its callbacks; returns what may be stored of them.
 Hidden = Callable[[str, tuple[tuple[str, str], ...]], tuple[tuple[str, str], ...]]
 
 
-class Place(msgspec.Struct, frozen=True):
-    order: Order
-    #: When it ends, where that was asked for.
-    end: float | None
+class Write(msgspec.Struct, Generic[Result], frozen=True):
+    """A change that `Journal.submit` makes durable, with a `Result`."""
+
+    #: It may wait a few milliseconds for other writes to share their transaction.
+    patient: ClassVar[bool] = False
+    #: A stalled disk does not answer it: its result must not be lost.
+    endless: ClassVar[bool] = False
 
 
-class Cancel(msgspec.Struct, frozen=True):
-    id: str
+# --- events -------------------------------------------------------------------------------------
+
+
+class Record(Write[Recorded], frozen=True):
+    """Keep the events of one callback and their deliveries, all or none."""
+
+    arrival: Arrival
+    plans: tuple[Planned, ...]
+    #: The id of a quarantined callback that leaves quarantine in the same transaction.
+    replaces: str | None = None
+
+
+class ReplayEvent(Write[Replayed | None], frozen=True):
+    """Make new deliveries of a stored event; None: there is no such event."""
+
+    event_id: str
+    owed: tuple[Owed, ...]
     at: float
 
 
-class Expire(msgspec.Struct, frozen=True):
-    #: Its `order` is the one that expires.
-    plan: Planned
-    reason: str
-    #: The provider said so: its time need not be up.
-    at_once: bool
+# --- deliveries ---------------------------------------------------------------------------------
 
 
-class Lapse(msgspec.Struct, frozen=True):
-    id: str
-    at: float
+class Take(Write[Sequence[Delivery]], frozen=True):
+    """Make due deliveries of a sink ours, oldest first."""
+
+    sink: str
+    #: Take first attempts only, else retries only.
+    fresh: bool
+    limit: int
+    now: float
+    endless: ClassVar[bool] = True
 
 
-class Move(msgspec.Struct, frozen=True):
-    #: Orders as they were and as they are to be, each with other times.
-    moved: tuple[tuple[Order, Order], ...]
+class Probe(Write[Sequence[Delivery]], frozen=True):
+    """Make the oldest failed delivery of a sink ours, due or not: at most one."""
+
+    sink: str
+    #: Look only at deliveries with a later id.
+    after: int = 0
+    endless: ClassVar[bool] = True
 
 
-class Settle(msgspec.Struct, frozen=True):
+class Settle(Write[bool], frozen=True):
+    """Store the outcome of an attempt; False: the delivery is no longer ours."""
+
     delivery: Delivery
     attempt: Attempt | None
     state: State
@@ -68,108 +89,165 @@ class Settle(msgspec.Struct, frozen=True):
     asked: bool = False
     #: By a date: a step of the wall clock does not move it.
     fixed: bool = False
-    #: It waits because of an outage: the sink's recovery brings it forward.
+    #: It waits because of an outage: `BringForward` finds it.
     held: bool = False
+    patient: ClassVar[bool] = True
+    endless: ClassVar[bool] = True
 
 
-class Take(msgspec.Struct, frozen=True):
-    sink: str
-    #: Those that were never tried, or the others.
-    fresh: bool
-    limit: int
-    now: float
+class BringForward(Write[Sequence[int]], frozen=True):
+    """Make held deliveries of a sink due now, the lowest ids first; return their ids.
 
+    They are no longer held. `Take` returns them as probes: before their time.
+    """
 
-class Probe(msgspec.Struct, frozen=True):
-    sink: str
-    #: The last that was tried so, where another is to be.
-    after: int = 0
-
-
-class BringForward(msgspec.Struct, frozen=True):
     sink: str
     limit: int
     now: float
+    endless: ClassVar[bool] = True
 
 
-class Hold(msgspec.Struct, frozen=True):
+class Hold(Write[bool], frozen=True):
+    """Mark failed deliveries: they wait because of an outage."""
+
     ids: tuple[int, ...]
+    patient: ClassVar[bool] = True
+    endless: ClassVar[bool] = True
 
 
-class Shift(msgspec.Struct, frozen=True):
-    """The wall clock jumped: one step of moving what was made by the clock of before."""
+class RetryDelivery(Write[State | None], frozen=True):
+    """Make a delivery due now, with its schedule from the start; return its state then.
 
-    #: Which jump of this start it is: the first step of each begins it.
-    number: int
-    #: Seconds by which the clock went forward.
-    by: float
-    #: Ids of one step, whatever became of them.
-    limit: int
+    `delivered` and `sending` are left as they are. None: there is no such delivery.
+    """
 
-
-class Clamp(msgspec.Struct, frozen=True):
-    sink: str
-    now: float
-    #: Seconds that are the most ahead; `asked`: where the sink named the time itself.
-    longest: float
-    asked: float
-
-
-class ReplayEvent(msgspec.Struct, frozen=True):
-    event_id: str
-    owed: tuple[Owed, ...]
-    at: float
-
-
-class RetryDelivery(msgspec.Struct, frozen=True):
     delivery: int
     now: float
 
 
-class PauseSink(msgspec.Struct, frozen=True):
+class Shift(Write[bool], frozen=True):
+    """Move unfinished deliveries because the wall clock jumped; return whether rows are left.
+
+    Submit it at once when the clock jumps, and again with the same `number` until it returns
+    False. From the first time on, all instants that go in and out are those of the new clock,
+    whichever rows are moved yet. Results before the first one are of the old clock, also where the
+    first one failed.
+    """
+
+    #: The jump, counted since the start.
+    number: int
+    #: Seconds by which the clock went forward.
+    by: float
+    #: Ids that one step looks at.
+    limit: int
+    endless: ClassVar[bool] = True
+
+
+class Clamp(Write[int], frozen=True):
+    """Bring back pending deliveries that are due too far ahead; return their number."""
+
+    sink: str
+    now: float
+    #: The most seconds ahead; `asked`: where the sink named the time itself.
+    longest: float
+    asked: float
+    endless: ClassVar[bool] = True
+
+
+# --- sinks --------------------------------------------------------------------------------------
+
+
+class PauseSink(Write[bool], frozen=True):
+    """Pause a sink across restarts; False: it is paused already.
+
+    A sink that the operator paused stays the operator's.
+    """
+
     sink: str
     by: str
     at: float
 
 
-class ResumeSink(msgspec.Struct, frozen=True):
+class ResumeSink(Write[bool], frozen=True):
+    """Resume a sink; False: it is not paused."""
+
     sink: str
-    #: Only where it is paused by that.
+    #: Only where it was paused by that.
     by: str | None = None
 
 
-class Arrange(msgspec.Struct, frozen=True):
+class Reorder(Write[int], frozen=True):
+    """Order the pending deliveries of a sink by another path; return how many changed.
+
+    Submit it before anything is taken: it leaves out what is being sent.
+    """
+
     sink: str
     ordered_by: str | None
+    endless: ClassVar[bool] = True
 
 
-OutboxOp = (
-    Settle
-    | Take
-    | Probe
-    | BringForward
-    | Hold
-    | Shift
-    | Clamp
-    | ReplayEvent
-    | RetryDelivery
-    | PauseSink
-    | ResumeSink
-    | Arrange
-)
+# --- orders -------------------------------------------------------------------------------------
 
 
-OutboxResult = bool | int | State | Replayed | tuple[int, ...] | tuple[Delivery, ...] | None
+class RegisterOrder(Write[Registered], frozen=True):
+    """Keep an order, once for each source and id; join it with the events that came before it."""
+
+    order: Order
+    #: Its `expires_at` where that was asked for.
+    end: float | None
 
 
-class Record(msgspec.Struct, frozen=True):
-    arrival: Arrival
-    plans: tuple[Planned, ...]
-    #: Leaves quarantine in the same transaction.
-    replaces: str | None
+class CancelOrder(Write[Order | None], frozen=True):
+    """Expect nothing more of an order; return it as it is then. None: there is no such order."""
+
+    id: str
+    at: float
 
 
-class Keep(msgspec.Struct, frozen=True):
+class ExpireOrder(Write[Recorded | None], frozen=True):
+    """End an order and keep the event that says so. None: no event was kept.
+
+    A received order keeps its state, and notes `reason`.
+    """
+
+    #: Its `order` is the one that expires.
+    plan: Planned
+    reason: str = TIME_UP
+    #: The provider said so: the order's time need not be up, and an order that ended without an
+    #: event gets one now. Otherwise only a user's waiting order ends.
+    at_once: bool = False
+
+
+class LapseOrder(Write[Order | None], frozen=True):
+    """End a provider's order after its time, without an event; return it as it is then."""
+
+    id: str
+    at: float
+
+
+class MoveOrders(Write[None], frozen=True):
+    """Change the times of waiting orders; leave out those that changed meanwhile."""
+
+    #: Orders as they were and as they are to be.
+    moved: tuple[tuple[Order, Order], ...]
+    endless: ClassVar[bool] = True
+
+
+class SetBalance(Write[Recorded | None], frozen=True):
+    """Keep a balance, and the event of `plan` if the last balance was not low."""
+
+    balance: AccountBalance
+    #: Says that it fell below the threshold.
+    plan: Planned | None = None
+
+
+# --- the door -----------------------------------------------------------------------------------
+
+
+class QuarantineCallback(Write[Quarantined], frozen=True):
+    """Keep the bytes of a callback, once for each source and fingerprint."""
+
     arrival: Arrival
     id: str
     fingerprint: bytes
@@ -177,47 +255,47 @@ class Keep(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Dismiss(msgspec.Struct, frozen=True):
+class DismissQuarantined(Write[bool], frozen=True):
+    """Drop a callback from quarantine; False: it was not there."""
+
     id: str
 
 
-class Touch(msgspec.Struct, frozen=True):
-    pass
+class CountRejections(Write[None], frozen=True):
+    """Add to the counts of rejected requests."""
 
-
-class Reject(msgspec.Struct, frozen=True):
     rejections: tuple[Rejection, ...]
 
 
-class Hide(msgspec.Struct, frozen=True):
-    """Replace secrets in the headers of so many stored callbacks."""
-
-    hidden: Hidden
-    limit: int
+# --- the journal itself -------------------------------------------------------------------------
 
 
-class LogIsClean(msgspec.Struct, frozen=True):
-    """Note that the log holds no page from before secrets were replaced."""
+class Touch(Write[None], frozen=True):
+    """Change nothing, to learn whether the journal can be written."""
 
 
-class IndexVisible(msgspec.Struct, frozen=True):
-    """Look at so many stored events for the filters of API keys."""
+class SetMoment(Write[None], frozen=True):
+    """Keep the time of something that the `Moment` of this name returns."""
 
-    limit: int
-
-
-class Note(msgspec.Struct, frozen=True):
-    moment: str
+    name: str
     at: float
 
 
-_OrderOp = Place | Cancel | Expire | Lapse | Move | SetBalance
+class HideCredentials(Write[bool], frozen=True):
+    """Replace secrets in the headers of stored callbacks; return whether work is left."""
+
+    hidden: Hidden
+    #: Callbacks of one step.
+    limit: int = 1000
+    patient: ClassVar[bool] = True
 
 
-_ChoreOp = Hide | LogIsClean | IndexVisible
+class IndexVisible(Write[bool], frozen=True):
+    """Index stored events for the filters of API keys; return whether work is left.
 
+    Rows of filters that are no longer configured are removed.
+    """
 
-Op = _ChoreOp | Note | Record | Keep | Dismiss | Touch | Reject | _OrderOp | OutboxOp
-
-
-Result = Recorded | Quarantined | Placed | Order | OutboxResult
+    #: Events of one step.
+    limit: int = 500
+    patient: ClassVar[bool] = True

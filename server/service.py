@@ -27,12 +27,14 @@ from httpd.connections import Connections
 from httpd.listener import Listener
 from httpd.own_host import OwnHost
 from httpd.protocol import door_protocol
-from journal import Journal
+from journal import Journal, JournalHealth
 from journal.lock import Holder, Lock
 from journal.order_book import OrderBook
+from journal.reads import JournalStats, SinkRecords
 from journal.records import Stats
 from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.schema import has_wal_reset_race
+from journal.writes import Clamp, IndexVisible, Reorder, ResumeSink
 from receiver.addresses import Peers
 from receiver.door import App, Door
 from receiver.fields.numbers import load_metadata
@@ -152,7 +154,7 @@ class RunningService:
         self._identity = identity
 
     def ready(self) -> bool:
-        return self.journal.working and not (self.pipeline.draining() or self.journal.broken)
+        return self.journal.health is JournalHealth.WORKING and not self.pipeline.draining()
 
     async def end_orders(self) -> None:
         """After the providers were asked: what came while we were away came in time."""
@@ -269,7 +271,7 @@ async def _run(
         give_up = partial(health.give_up, part, "unusable")
         runner = SinkRunner(config.sinks[name], worker, ticks=loop.time, give_up=give_up)
         health.run(part, runner.run())
-    health.run("visible events", finish(journal.index_visible))
+    health.run("visible events", finish(lambda: journal.submit(IndexVisible())))
     health.run("clock", watch_clock(clock))
     health.run("journal", service.pipeline.keep_watch())
     health.run("sources", service.watching.run())
@@ -285,7 +287,7 @@ async def _run(
     health.run("backfill", service.backfilling.run())
     await stop.wait()
     notify("STOPPING=1")
-    if journal.broken and not lock.is_in_place():
+    if journal.failure is not None and not lock.is_in_place():
         # Whoever removed it may be starting another: that one is refused, in words.
         await asyncio.sleep(REFUSING)
     code = await _stop(service, listeners, health.tasks)
@@ -326,18 +328,18 @@ async def _workers(
     sinks: Mapping[str, Sink], journal: Journal, clock: Clock, identity: Identity
 ) -> dict[str, Worker]:
     """As the journal knows them: paused ones stay so, and what is owed is in the order of now."""
-    records = await journal.sinks()
+    records = await journal.ask(SinkRecords())
     workers = {}
     for name, sink in sinks.items():
         record = records.get(name)
-        await journal.arrange(name, ordered_by=sink.ordered_by)
+        await journal.submit(Reorder(name, ordered_by=sink.ordered_by))
         # The clock was wrong when it was made due, or the schedule is a shorter one now.
-        await journal.clamp(
-            name, now=clock.now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER
+        await journal.submit(
+            Clamp(name, now=clock.now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER)
         )
         if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
             # Nothing would ever resume it.
-            await journal.resume(name)
+            await journal.submit(ResumeSink(name))
             record = msgspec.structs.replace(record, paused=None)
         workers[name] = Worker(name, sink, journal, clock, record, shown=identity.delivery_id)
     return workers
@@ -406,7 +408,7 @@ async def _stop(
     for task in tasks:
         task.cancel()
     await _wait(tasks, within=CLOSING)
-    stats = asyncio.create_task(service.journal.stats())
+    stats = asyncio.create_task(service.journal.ask(JournalStats()))
     await _wait([stats], within=CLOSING)
     ended = [asyncio.create_task(_close(service))]
     await _wait(ended, within=CLOSING)

@@ -1,4 +1,8 @@
-"""What is known of one sink as a whole: whether it answers, and whether it is left alone."""
+"""Whether one sink answers, and whether it is left alone.
+
+Rules of contract 6 that live here: how often and how long a failing sink is probed; when
+`pause_after` pauses it; how long a sink is left alone after a 429, or not probed after a 503.
+"""
 
 import enum
 import math
@@ -6,23 +10,23 @@ from collections.abc import Callable
 
 from .sink import PauseAfter
 
-#: A sink at which all fails is tried so often, and for so long, whatever the schedules say: most
-#: outages are restarts, and somebody waits for the code.
+#: Seconds between probes of a failing sink, and for how long it is probed. Most outages are
+#: restarts, and somebody waits for the code.
 PROBE_EVERY = 2.0
 PROBE_FOR = 60.0
 
 
 class Pause(enum.StrEnum):
-    """Who left a sink alone."""
+    """Who paused a sink."""
 
-    OPERATOR = "operator"  # until the operator says otherwise
-    FAILING = "failing"  # the sink itself, by `pause_after`, until a probe succeeds
+    OPERATOR = "operator"  # until the operator resumes it
+    FAILING = "failing"  # its own `pause_after`, until a probe succeeds
 
 
 class SinkHealth:
-    """`ticks` is a clock that only goes forward, in seconds.
+    """The health of one sink. `ticks` is a clock in seconds that only goes forward.
 
-    `failing_for` and `paused` are what the journal knew at the start.
+    `failing_for` (seconds) and `paused` are the state that the journal kept at the start.
     """
 
     def __init__(
@@ -37,30 +41,11 @@ class SinkHealth:
         #: Since when nothing succeeded.
         self._failing_since = None if failing_for is None else ticks() - failing_for
         self._probed_at = -math.inf
-        #: Until then the sink has asked to be left alone.
+        #: No probe before this: the sink sent Retry-After.
         self._quiet_until = -math.inf
-        #: Until then it has asked so of everything: there were too many.
+        #: No attempt before this: the sink answered 429.
         self._throttled_until = -math.inf
         self.paused = paused
-
-    def succeeded(self) -> None:
-        self._failing_since = None
-
-    def begin_anew(self) -> None:
-        """Resumed: what was before, a wish to be left alone too, says nothing any more."""
-        self.paused = self._failing_since = None
-        self._quiet_until = self._throttled_until = -math.inf
-
-    def failed(self) -> None:
-        if self._failing_since is None:
-            self._failing_since = self._ticks()
-
-    def asked_to_wait(self, seconds: float, *, everything: bool) -> None:
-        """By Retry-After; `everything`: not only what it answered so."""
-        until = self._ticks() + seconds
-        self._quiet_until = max(self._quiet_until, until)
-        if everything:
-            self._throttled_until = max(self._throttled_until, until)
 
     @property
     def throttled_for(self) -> float:
@@ -72,26 +57,43 @@ class SinkHealth:
         return self._failing_since is not None
 
     @property
-    def is_up_for_pause(self) -> bool:
+    def should_pause(self) -> bool:
         """Nothing succeeded for as long as `pause_after` says."""
         if self._pause_after is None or self.paused or self._failing_since is None:
             return False
         return self._ticks() - self._failing_since >= self._pause_after.failing_for
 
-    def takes_probe(self, down_since: float | None) -> bool:
-        """Whether one delivery is to be tried now, whatever its schedule says.
+    def record_success(self) -> None:
+        self._failing_since = None
 
-        `down_since`: when the outage began, in ticks; None: there is none.
+    def record_failure(self) -> None:
+        if self._failing_since is None:
+            self._failing_since = self._ticks()
+
+    def reset(self) -> None:
+        """Forget failures and Retry-After: the sink was resumed."""
+        self.paused = self._failing_since = None
+        self._quiet_until = self._throttled_until = -math.inf
+
+    def defer(self, seconds: float, *, everything: bool) -> None:
+        """Obey Retry-After: send no probe, or with `everything` nothing at all."""
+        until = self._ticks() + seconds
+        self._quiet_until = max(self._quiet_until, until)
+        if everything:
+            self._throttled_until = max(self._throttled_until, until)
+
+    def begin_probe(self, down_since: float | None) -> bool:
+        """Return whether to try one delivery now, before its schedule, and remember the time.
+
+        `down_since`: when the outage began, in ticks; None: there is no outage.
         """
-        if not self._probe_is_due(down_since):
-            return False
-        self._probed_at = self._ticks()
-        return True
-
-    def _probe_is_due(self, down_since: float | None) -> bool:
         now = self._ticks()
         if self.paused is Pause.OPERATOR or now < self._quiet_until:
             return False
         if self.paused is Pause.FAILING and self._pause_after is not None:
-            return now - self._probed_at >= self._pause_after.probe_every
-        return down_since is not None and now - down_since < PROBE_FOR
+            is_due = now - self._probed_at >= self._pause_after.probe_every
+        else:
+            is_due = down_since is not None and now - down_since < PROBE_FOR
+        if is_due:
+            self._probed_at = now
+        return is_due

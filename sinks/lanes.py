@@ -1,6 +1,11 @@
-"""The deliveries of one sink that are held in memory: first attempts before those tried again."""
+"""The deliveries of one sink that are held in memory, in two lanes.
+
+Rules of contract 6 that live here: fresh before retried. A first attempt waits for no retry, and
+one of several slots is never given to a retry.
+"""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -8,13 +13,16 @@ from core.delivery import Delivery
 
 
 class Taken:
-    """A delivery in our hands."""
+    """A delivery that this start of the process holds.
+
+    The wall clock may jump while it waits. `jumped` is the sum of the clock's jumps so far.
+    """
 
     __slots__ = ("delivery", "stamp")
 
     def __init__(self, delivery: Delivery, stamp: float) -> None:
         self.delivery = delivery
-        #: How far the wall clock had jumped when the journal handed it out.
+        #: The sum of the clock's jumps when the journal handed it out.
         self.stamp = stamp
 
     @property
@@ -22,14 +30,29 @@ class Taken:
         """Whether the coming attempt is its first."""
         return not self.delivery.attempts
 
+    def accepted_at(self, jumped: float) -> float:
+        """Return when its event was accepted, on the clock of now."""
+        return self.delivery.accepted_at + jumped - self.stamp
+
+    def due_at(self, jumped: float) -> float | None:
+        """Return when its schedule makes it due, where it is a probe; else None."""
+        due_at = self.delivery.due_at
+        if due_at is None or self.delivery.fixed:
+            return due_at
+        return due_at + jumped - self.stamp
+
+    def expires_at(self, jumped: float, after: float | None) -> float:
+        """Return when it expires, `after` seconds after acceptance (None: never)."""
+        return math.inf if after is None else self.accepted_at(jumped) + after
+
 
 class Lane:
-    """A queue with places of its own, and what is known of the journal's part of it."""
+    """A queue with places of its own, and the next due time of the journal's part of it."""
 
     def __init__(self, *, fresh: bool, capacity: int) -> None:
         self.fresh, self.capacity = fresh, capacity
         self.queue: deque[Taken] = deque()
-        #: Places: in the queue, being sent or settled, and kept for what a batch may still bring.
+        #: Places in use: queued, being sent or settled, and reserved for a batch under way.
         self.held = 0
         #: When something in the journal is due; 0: it has not been asked, None: nothing is.
         self.next_due: float | None = 0.0
@@ -40,11 +63,7 @@ class Lane:
 
 
 class Lanes:
-    """Both lanes, and the senders that wait for something to send.
-
-    A first attempt waits for no retried one: it goes before them, and of several slots one is
-    never given to a retried one.
-    """
+    """Both lanes, and the senders that wait for something to send."""
 
     def __init__(self, slots: int, *, fresh: int, retried: int) -> None:
         self.fresh = Lane(fresh=True, capacity=fresh)
@@ -70,16 +89,12 @@ class Lanes:
 
     def has_work(self) -> bool:
         """Whether something may be sent now."""
-        return bool(self.fresh.queue or (self.retried.queue and self.may_retry()))
-
-    def may_retry(self) -> bool:
-        """Whether a slot may be given to a retried one."""
-        return self._retrying < self._most_retried
+        return bool(self.fresh.queue or (self.retried.queue and self._may_retry()))
 
     def has_idle_slot(self) -> bool:
-        """Whether a retried one would be sent at once."""
+        """Whether a retry would be sent at once."""
         waits = any(not one.done() for one in self._waiting)
-        return waits and self.may_retry() and not self.retried.queue
+        return waits and self._may_retry() and not self.retried.queue
 
     async def ready(self) -> None:
         """Wait until `has_work`."""
@@ -90,11 +105,11 @@ class Lanes:
                 await waiting
             except asyncio.CancelledError:
                 if waiting.done() and not waiting.cancelled():
-                    self._wake()  # what it was woken for is for another
+                    self._wake()  # another sender takes the work that woke this one
                 raise
 
     def pick(self) -> Taken:
-        """Take the next one, where there `has_work`; call `done` when its slot is free again."""
+        """Take the next one while there `has_work`; call `done` when its slot is free again."""
         if self.fresh.queue:
             return self.fresh.queue.popleft()
         self._retrying += 1
@@ -104,6 +119,9 @@ class Lanes:
         if not taken.is_fresh:
             self._retrying -= 1
             self._wake()
+
+    def _may_retry(self) -> bool:
+        return self._retrying < self._most_retried
 
     def _wake(self) -> None:
         while self._waiting and self.has_work():

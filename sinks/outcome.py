@@ -1,40 +1,112 @@
-"""What came of an attempt, for the log and for a test send."""
+"""The outcome of an attempt, and its line in the log.
+
+Rules of contract 6 that live here: a probe is shown as an attempt marked `probe`.
+"""
+
+from collections.abc import Mapping
 
 import msgspec
+import structlog
 
 from core.delivery import Attempt, State
 
+from .lanes import Taken
+
+log = structlog.get_logger()
+
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt makes of its delivery."""
+    """The next state of a delivery."""
 
     state: State
-    #: None: there was none.
+    #: None: no attempt was made.
     attempt: Attempt | None = None
     #: When it is tried again.
     due_at: float | None = None
-    #: How far the wall clock had jumped when `due_at` was made.
+    #: The sum of the clock's jumps when `due_at` was computed.
     stamp: float = 0.0
-    #: It was not sent: what becomes of it says nothing of the sink.
-    unsent: bool = False
     #: The sink named `due_at` itself; `fixed`: by a date, which no step of the clock moves.
     asked: bool = False
     fixed: bool = False
     #: It waits because of an outage.
     held: bool = False
 
+    def without_answer(self) -> "Outcome":
+        """Return the same without a status and word that the journal cannot store."""
+        if self.attempt is None:
+            return self
+        attempt = msgspec.structs.replace(self.attempt, status=None, error="fault")
+        return msgspec.structs.replace(self, attempt=attempt)
+
 
 class Tested(msgspec.Struct, frozen=True, kw_only=True):
-    """A sample that was sent to a sink, and is kept nowhere."""
+    """A sample that was sent to a sink and is stored nowhere."""
 
-    #: What was sent, for people; the sink's own secrets are masked.
+    #: The request as text; the sink's own secrets are masked.
     request: str
     attempt: Attempt
 
 
-def _plain(outcome: Outcome) -> Outcome:
-    """A status or word that cannot be stored costs the sink those, not the delivery."""
-    if outcome.attempt is None:
-        return outcome
-    attempt = msgspec.structs.replace(outcome.attempt, status=None, error="fault")
-    return msgspec.structs.replace(outcome, attempt=attempt)
+class _Service(msgspec.Struct, frozen=True):
+    id: str | None = None
+    name: str | None = None
+
+
+class _DescribedData(msgspec.Struct, frozen=True):
+    service: _Service | None = None
+
+
+class _DescribedEvent(msgspec.Struct, frozen=True):
+    type: str
+    source: str
+    data: _DescribedData = _DescribedData()
+
+
+_decode = msgspec.json.Decoder(_DescribedEvent).decode
+
+
+def describe(body: bytes) -> Mapping[str, str | None]:
+    """Return `type`, `source` and `service` of an event's JSON, and nothing secret.
+
+    Empty for anything else: a log line must not fail for it.
+    """
+    try:
+        event = _decode(body)
+    except msgspec.MsgspecError:
+        return {}
+    service = event.data.service
+    name = None if service is None else service.name or service.id
+    return {"type": event.type, "source": event.source, "service": name}
+
+
+def log_outcome(
+    taken: Taken, outcome: Outcome, *, sink: str, delivery_id: str, jumped: float
+) -> None:
+    """Log a settled outcome. `delivery_id`: the id as the API shows it."""
+    delivery, attempt = taken.delivery, outcome.attempt
+    fields = {
+        "event_id": delivery.event_id,
+        **describe(delivery.body),
+        "sink": sink,
+        "delivery_id": delivery_id,
+    }
+    if attempt is not None:
+        probe = {"probe": True} if attempt.probes else {}
+        since_ms = (attempt.at - taken.accepted_at(jumped)) * 1000 + attempt.took_ms
+        log.info(
+            "delivery.attempted",
+            **fields,
+            attempt=delivery.attempts + 1,
+            **probe,
+            outcome=attempt.outcome,
+            state=outcome.state.value,
+            status=attempt.status,
+            error=attempt.error,
+            took_ms=attempt.took_ms,
+            since_ms=round(since_ms, 1),
+            due_at=outcome.due_at,
+        )
+    if outcome.state is State.DEAD:
+        log.warning("delivery.dead", **fields, attempt=delivery.attempts + 1)
+    elif outcome.state is State.EXPIRED:
+        log.warning("delivery.expired", **fields, attempt=delivery.attempts)

@@ -1,145 +1,172 @@
-"""When a sink is back, what waits because of failures is brought forward: how much, and when."""
+"""Bring one sink back after failures: probe it, pause and resume it, catch up.
 
-from collections.abc import Callable, Collection
+Rules of contract 6 that live here: a failing sink is tried with its oldest delivery; `pause_after`
+pauses a sink and probes it; an operator's pause holds until the operator resumes it; held
+deliveries are brought forward when `outages.py` says so.
+"""
 
-#: Deliveries that are brought forward when an outage ends, and by each of them that succeeds.
-FIRST = 10
-MORE = 2
-#: Seconds until the next ten follow where the last brought no success: twice as long each time.
-SHORTEST = 2.0
-LONGEST = 60.0
-#: Ids that are remembered of one span between two successes.
-REMEMBERED = 10_000
+import asyncio
+from collections.abc import Collection, Sequence
+
+import structlog
+
+from core.delivery import Attempt
+from core.errors import Broken, Unavailable
+from journal import Journal
+from journal.writes import BringForward, Hold, PauseSink, Probe, ResumeSink, Take
+
+from .attempt import Clock
+from .feed import PAUSE, Feed
+from .health import PROBE_EVERY, Pause, SinkHealth
+from .lanes import Lanes
+from .outages import Outages, Step
+from .sink import Sink
+
+log = structlog.get_logger()
 
 
 class Recovery:
-    """What the outcomes of attempts say of one sink. Pure: `ticks` is a clock in seconds.
-
-    An outage is a time in which a first attempt failed, or that began in failure (`down`), and
-    nothing succeeded. Only a success ends it. Deliveries whose attempts failed in an outage are
-    *held*: they are brought forward once, after its end. What fails while others succeed is
-    refused by a sink that works, and keeps to its schedule.
-
-    `down`: nothing had succeeded when the process ended; `holds`: it left held ones.
-    """
+    """The steering of one sink that fails, or failed. `outages` gives the numbers."""
 
     def __init__(
-        self, ticks: Callable[[], float], *, down: bool = False, holds: bool = False
+        self,
+        name: str,
+        sink: Sink,
+        journal: Journal,
+        clock: Clock,
+        *,
+        lanes: Lanes,
+        health: SinkHealth,
+        feed: Feed,
+        outages: Outages,
     ) -> None:
-        self._ticks = ticks
-        self._down_since = ticks() if down else None
-        #: The number of this span between two successes, and of the last that was an outage.
-        self._span, self._last_outage = 0, -1
-        #: What failed in this span, as long as it is no outage.
-        self._suspects: list[int] = []
-        #: The journal may have held ones; at the start, those that an earlier start left.
-        self._holds = self._begins = holds
-        #: Ids that were brought forward and are not tried yet; how many the journal is asked for.
-        self._out: set[int] = set()
-        self._asked = 0
-        self._wait, self._next_at = 0.0, 0.0
-        #: Something did since the last were brought forward.
-        self._succeeded = False
+        self._name, self._sink, self._journal, self._clock = name, sink, journal, clock
+        self._lanes, self._health, self._feed, self._outages = lanes, health, feed, outages
+        self._changed = asyncio.Event()
+        #: The delivery with which the paused sink was probed last.
+        self._probed = 0
 
-    @property
-    def down_since(self) -> float | None:
-        """When the outage began, in ticks; None: there is none."""
-        return self._down_since
+    # --- pause and resume -----------------------------------------------------------------
 
-    def begin(self) -> int:
-        """Call it when an attempt begins; `failed` wants the number."""
-        return self._span
+    async def pause(self, by: Pause) -> bool:
+        """Begin no attempt until `resume`; False: the sink is paused already.
 
-    def succeeded(self, delivery: int) -> int:
-        """Return how many to bring forward now."""
-        now, brought = self._ticks(), delivery in self._out
-        self._out.discard(delivery)
-        self._span, self._suspects, self._succeeded = self._span + 1, [], True
-        count = self._ended(now) if self._down_since is not None or self._begins else 0
-        if brought:
-            # The sink takes what it had not: go on, and soon.
-            self._wait, self._next_at = 0.0, min(self._next_at, now + SHORTEST)
-            count += MORE
-        return self._ask(count) if self._holds else 0
-
-    def failed(
-        self, delivery: int, *, first: bool, began: int
-    ) -> tuple[bool, Collection[int], int]:
-        """Return whether it is held, which others are now, too, and how many to bring forward.
-
-        `first`: it was the delivery's first attempt; `began`: what `begin` returned.
+        Raises Unavailable.
         """
-        self._out.discard(delivery)
-        if began <= self._last_outage:
-            # It hung in an outage that is over: as if it had failed before the end.
-            self._holds = True
-            return True, (), self._ask(1)
-        held: Collection[int] = ()
-        if first and self._down_since is None:
-            self._down_since = self._ticks()
-            held, self._suspects = self._suspects, []
-        if self._down_since is not None:
-            self._holds = True
-            return True, held, 0
-        if len(self._suspects) < REMEMBERED:
-            self._suspects.append(delivery)
-        return False, (), 0
+        if not await self._journal.submit(PauseSink(self._name, by=by, at=self._clock.now())):
+            return False
+        self._health.paused = by
+        log.warning("sink.paused", sink=self._name, reason=by.value)
+        return True
 
-    def concluded(self, delivery: int) -> None:
-        """It was refused for good, has expired, or is not sent now: it says nothing."""
-        self._out.discard(delivery)
+    async def resume(self, by: Pause | None = None) -> None:
+        """Resume the sink; `by`: only where it was paused by that. Raises Unavailable."""
+        changed = await self._journal.submit(ResumeSink(self._name, by=by))
+        if by is not None and not changed:
+            return
+        self._health.reset()
+        self._feed.look_again()
+        log.info("sink.resumed", sink=self._name)
 
-    def held_again(self) -> None:
-        """Something that was brought forward was put back unsent, and is held."""
-        self._holds = True
+    async def learn(self, attempt: Attempt) -> bool:
+        """Draw from a settled attempt the consequence for the sink; True: it is paused now."""
+        try:
+            if attempt.outcome == "delivered":
+                self._health.record_success()
+                if self._health.paused is Pause.FAILING:
+                    await self.resume(by=Pause.FAILING)
+            elif attempt.outcome == "failed":
+                self._health.record_failure()
+                return self._health.should_pause and await self.pause(Pause.FAILING)
+        except Unavailable:
+            pass  # the next attempt tries again
+        return False
 
-    def brought_forward(self, asked: int, found: Collection[int]) -> None:
-        """What the journal made due, of so many that it was asked for."""
-        self._asked -= asked
-        self._out.update(found)
-        if len(found) < asked:
-            self._holds = False
+    # --- probe ----------------------------------------------------------------------------
 
-    def could_not(self, asked: int, again: float) -> None:
-        """The journal could not: ask it for ten in `again` seconds."""
-        self._asked -= asked
-        self._succeeded, self._next_at = True, self._ticks() + again
+    async def probe(self) -> None:
+        """Try a sink that is down with its oldest delivery, before its schedule says so."""
+        pause_after = self._sink.pause_after
+        every = min(PROBE_EVERY, pause_after.probe_every) if pause_after else PROBE_EVERY
+        while True:
+            await asyncio.sleep(every)
+            has_slot = self._lanes.has_idle_slot() and self._lanes.retried.room > 0
+            if not has_slot or self._feed.closing:
+                continue
+            if not self._health.begin_probe(self._outages.down_since):
+                continue
+            try:
+                await self._take_probe()
+            except Broken:
+                return
+            except Unavailable:
+                continue
 
-    def wait(self) -> float | None:
-        """Return the seconds until the next ten are brought forward; None: not before a success."""
-        if not self._holds or self._out or self._asked:
-            return None
-        if self._down_since is not None or self._begins or not self._succeeded:
-            return None
-        return max(0.0, self._next_at - self._ticks())
+    async def _take_probe(self) -> None:
+        if not self._health.paused:
+            await self._take_failed(after=0)
+            return
+        # A paused sink is not always tried with the same delivery: that one may be the reason.
+        if await self._take_paused_probe():
+            return
+        # All that failed had their turn: now a newer one, else the first of them again.
+        now = self._clock.now()
+        taking = self._journal.submit(Take(self._name, fresh=True, limit=1, now=now))
+        if not await self._feed.fill(self._lanes.fresh, 1, taking, probe_of=now):
+            await self._take_paused_probe()
 
-    def next_ten(self) -> int:
-        """Return how many to bring forward now that `wait` is over; 0: it is not."""
-        if self.wait() != 0.0:
-            return 0
-        self._set_wait(self._ticks())
-        return self._ask(FIRST)
+    async def _take_paused_probe(self) -> bool:
+        found = await self._take_failed(after=self._probed)
+        self._probed = found[0] if found else 0
+        return bool(found)
 
-    def _ended(self, now: float) -> int:
-        began, self._down_since = self._down_since, None
-        if began is not None:
-            self._last_outage, self._holds = self._span - 1, True
-        if self._begins or began is None or now - began >= self._wait:
-            self._wait = 0.0
-        elif now < self._next_at:
-            # So short an outage is one event that was refused among others that were not: it must
-            # not bring forward, as often as it comes, what was refused before.
-            return 0
-        self._begins = False
-        self._set_wait(now)
-        return max(0, FIRST - len(self._out) - self._asked)
+    async def _take_failed(self, *, after: int) -> Sequence[int]:
+        probing = self._journal.submit(Probe(self._name, after=after))
+        return [one.id for one in await self._feed.fill(self._lanes.retried, 1, probing)]
 
-    def _set_wait(self, now: float) -> None:
-        self._wait = min(2 * self._wait, LONGEST) if self._wait else SHORTEST
-        self._next_at = now + self._wait
+    # --- catch up -------------------------------------------------------------------------
 
-    def _ask(self, count: int) -> int:
-        if count:
-            self._asked += count
-            self._succeeded = False
-        return count
+    async def catch_up(self) -> None:
+        """Bring the next ten forward when it is time."""
+        while True:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(self._outages.wait()):
+                    await self._changed.wait()
+            except TimeoutError:
+                count = self._outages.next_ten()
+                if count:
+                    self._bring_forward(count)
+
+    def follow(self, step: Step) -> None:
+        """Do what an attempt brought about, after its outcome was handed to the journal.
+
+        The journal works in the order of the calls.
+        """
+        if step.hold:
+            self._journal.submit(Hold(tuple(step.hold))).add_done_callback(_ignore_failure)
+        if step.bring:
+            self._bring_forward(step.bring)
+        elif self._outages.wait() is not None:
+            self._changed.set()
+
+    def _bring_forward(self, count: int) -> None:
+        now = self._clock.now()
+        asking = self._journal.submit(BringForward(self._name, limit=count, now=now))
+
+        def found(done: "asyncio.Future[Sequence[int]]") -> None:
+            if done.exception() is not None:
+                self._outages.postpone(count, again=PAUSE)
+            else:
+                ids: Collection[int] = done.result()
+                self._outages.record_forwarded(count, ids)
+                if ids:
+                    self._feed.wake_at(now, fresh=False)
+            self._changed.set()
+
+        asking.add_done_callback(found)
+
+
+def _ignore_failure(done: "asyncio.Future[bool]") -> None:
+    """A delivery that could not be held keeps its schedule; the journal reports its own failure."""
+    done.exception()

@@ -1,6 +1,6 @@
 """A sink: somewhere events go."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from core.paths import parse
+from core.secret import Secret
 from core.units import Duration, Rate
 
 from .redact import compile_redact
@@ -157,8 +158,26 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         return str(self.__struct_config__.tag)
 
     def request(self, outgoing: Outgoing) -> str:
-        """What is sent, for people who test the sink; the sink's own secrets are masked."""
+        """Return the request as text, for a test of the sink; its own secrets are masked."""
         return outgoing.body.decode()
+
+    # What `check` and `serve` look at before anything is sent; each by the option that names it.
+
+    def written_files(self) -> Mapping[str, Path]:
+        """Return the files that it appends to, by option."""
+        return {}
+
+    def sets_aside(self, _path: Path, _name: str) -> bool:
+        """Whether it makes a file of that name beside `path`, one of its `written_files`."""
+        return False
+
+    def read_files(self) -> Mapping[tuple[str, ...], Path]:
+        """Return the files that it reads when it opens, by option: `("tls", "ca_file")`."""
+        return {}
+
+    def urls(self) -> Mapping[str, Secret]:
+        """Return the URLs it connects to, by option; `proxy` is passed through only."""
+        return {}
 
 
 def checked(option: str, check: Callable[[T], object], value: T) -> None:

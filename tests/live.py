@@ -21,6 +21,8 @@ from journal.reads import EventFilter
 
 TOKEN = "t0ken-of-tellabot-0123456789"
 DIALECT_TOKEN = "t0ken-of-the-dialect-0123456789"
+#: Whether services write coverage, which doubles their work: tests/server/conftest.py says True.
+MEASURED = False
 KEY = "k3y-of-the-admin-0123456789"
 SECRET = "a secret of the tests that is long enough, 0123456789"
 
@@ -47,10 +49,10 @@ def command():
 class Live:
     """One folder with a configuration, and the service that runs on it."""
 
-    def __init__(self, folder, config=CONFIG, *, level="info", program=None, covered=True):
+    def __init__(self, folder, config=CONFIG, *, level="info", program=None, covered=None):
         self.folder = Path(folder)
         self.level, self.program = level, program or [command()]
-        self.covered = covered
+        self.covered = MEASURED if covered is None else covered
         self.process = self.url = self.admin_url = None
         self.log = self.folder / "stdout.log"
         self.errors = self.folder / "stderr.log"

@@ -55,4 +55,6 @@ REST = {
 
 
 def blocks(page, language):
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())
+    # Match all blocks first: the end of another block must not look like a start.
+    fenced = re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", (DOCS / page).read_text())
+    return [text for its_language, text in fenced if its_language == language]

@@ -17,7 +17,9 @@ import live
 import load
 import pytest
 
-ROUNDS = 100
+#: Seconds under load until each kill: before the first answer, amid the load, late in it.
+CHOSEN = [0.02 + 0.03 * step for step in range(12)]
+RANDOM = [random.Random(2026).uniform(0.02, 0.35) for _ in range(100)]
 ANSWER_FIRST = Path(__file__).parent / "mutants" / "answer_first.py"
 
 
@@ -29,10 +31,10 @@ class Oracle:
         self.told = {}  # message -> event id
         self._numbers = itertools.count(1)
 
-    def round(self, chance):
-        """Start, send under load, kill at a random moment."""
+    def kill_under_load(self, after):
+        """Start, send callbacks, kill `after` seconds later."""
         self.service.start()
-        asyncio.run(self._until_killed(chance.uniform(0.02, 0.35)))
+        asyncio.run(self._until_killed(after))
 
     async def _until_killed(self, seconds):
         ends = time.monotonic() + seconds + 0.1
@@ -89,22 +91,24 @@ class Oracle:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_one_hundred_kills_lose_nothing_and_store_nothing_twice(tmp_path):
-    # Who is killed says nothing of what it covered; to look would only make it slow to start.
+@pytest.mark.parametrize(
+    "moments", [CHOSEN, pytest.param(RANDOM, marks=pytest.mark.nightly)], ids=["12", "100"]
+)
+def test_kills_lose_nothing_and_store_nothing_twice(moments, tmp_path):
+    # A killed process writes no coverage; measuring it would only slow its start.
     oracle = Oracle(live.Live(tmp_path, covered=False))
-    chance = random.Random(2026)
 
-    for _ in range(ROUNDS):
-        oracle.round(chance)
+    for after in moments:
+        oracle.kill_under_load(after)
 
-    assert len(oracle.told) > ROUNDS  # it was a load
+    assert len(oracle.told) > len(moments)  # it was a load
     assert (oracle.lost(), oracle.stored_twice()) == ([], [])
     assert oracle.integrity() == "ok"
     assert oracle.owed_nothing_to() == []
-    everything_is_delivered(oracle)
+    everything_is_delivered(oracle, most_again=len(moments) * 64)
 
 
-def everything_is_delivered(oracle):
+def everything_is_delivered(oracle, *, most_again):
     """Every delivery was made or is still owed: after a start without a kill all are made."""
     with oracle.service.start():
         live.eventually(
@@ -120,17 +124,16 @@ def everything_is_delivered(oracle):
     assert set(delivered) == {event_id for event_id, _ in oracle._events()}
     assert stats["events"] == len(set(delivered))
     # At least once: a kill between fsync of the file and of its outcome sends again.
-    assert len(delivered) - len(set(delivered)) <= ROUNDS * 64
+    assert len(delivered) - len(set(delivered)) <= most_again
 
 
 @pytest.mark.slow
 def test_the_oracle_catches_a_service_that_answers_before_it_commits(tmp_path):
     mutant = live.Live(tmp_path, program=[sys.executable, str(ANSWER_FIRST)])
     oracle = Oracle(mutant)
-    chance = random.Random(1)
 
-    for _ in range(30):
-        oracle.round(chance)
+    for after in RANDOM[:30]:
+        oracle.kill_under_load(after)
         if oracle.lost():
             return
 

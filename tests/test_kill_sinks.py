@@ -18,7 +18,7 @@ from endpoint import endpoint, reply
 MUTANTS = Path(__file__).parent / "mutants" / "kills.py"
 VALUES = 8
 #: Rounds in CI, and in the long run.
-ROUNDS = [3, pytest.param(100, marks=pytest.mark.long)]
+ROUNDS = [3, pytest.param(100, marks=pytest.mark.nightly)]
 
 
 def mutant(name):
@@ -165,7 +165,7 @@ async def test_kills_keep_the_order_of_each_value(tmp_path, rounds):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "name", ["without_order", pytest.param("release_all", marks=pytest.mark.long)]
+    "name", ["without_order", pytest.param("release_all", marks=pytest.mark.nightly)]
 )
 async def test_order_oracle_catches_the_mutant(tmp_path, name):
     async with ordered(tmp_path, program=mutant(name)) as oracle:
@@ -278,7 +278,7 @@ def test_kills_during_rotation_lose_no_line(tmp_path, rounds, compress):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "name", ["confirm_first", pytest.param("compress_in_place", marks=pytest.mark.long)]
+    "name", ["confirm_first", pytest.param("compress_in_place", marks=pytest.mark.nightly)]
 )
 def test_rotation_oracle_catches_the_mutant(tmp_path, name):
     oracle = Rotated(tmp_path, compress=True, program=mutant(name))

@@ -14,7 +14,7 @@ import httpx
 import live
 import load
 import pytest
-import roots
+import tools
 
 
 def test_under_load_every_accepted_callback_was_answered_and_it_ends_with_0(tmp_path):
@@ -152,14 +152,14 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @pytest.fixture
 def disk(tmp_path):
     """A file system that can be frozen."""
-    roots.require(roots.missing("mkfs.ext4", "mount", "umount", "fsfreeze", root=True))
+    tools.require(tools.missing("mkfs.ext4", "mount", "umount", "fsfreeze", root=True))
     image, folder = tmp_path / "image", tmp_path / "disk"
     folder.mkdir()
     with image.open("wb") as file:
         file.truncate(64 * 1024 * 1024)
     subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
     mounted = subprocess.run(["mount", "-o", "loop", image, folder], check=False)
-    roots.require(["no loop device"] if mounted.returncode else [])
+    tools.require(["no loop device"] if mounted.returncode else [])
     try:
         yield folder
     finally:

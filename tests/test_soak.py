@@ -28,7 +28,7 @@ def resident(service):
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 async def test_hostile_sink_costs_only_its_own_deliveries(tmp_path):
     """Every fault, many times, eight at once, while a second sink delivers everything.

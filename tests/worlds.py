@@ -6,6 +6,7 @@ import json
 
 from contracts.journal import NOW, planned, record
 
+from journal.reads import EventById, JournalStats
 from journal.sqlite.journal import SQLiteJournal
 from server.runtime.handover import forget, hand_over
 from sinks.attempt import Clock
@@ -56,25 +57,27 @@ class Destination:
 
 
 class Watched:
-    """The journal, and what it was asked; `failures` are raised in its place."""
+    """The journal, and the kinds of writes and reads it got; `failures` are raised in its place."""
 
     def __init__(self, journal):
         self._journal = journal
         self.asked = []
         self.failures = {}
 
-    def __getattr__(self, name):
-        method = getattr(self._journal, name)
+    def submit(self, write, then=None):
+        return self._failure(write) or self._journal.submit(write, then)
 
-        def asked(*args, **kwargs):
-            self.asked.append(name)
-            if self.failures.get(name):
-                failed = asyncio.get_running_loop().create_future()
-                failed.set_exception(self.failures[name].pop(0))
-                return failed
-            return method(*args, **kwargs)
+    def ask(self, read):
+        return self._failure(read) or self._journal.ask(read)
 
-        return asked
+    def _failure(self, question):
+        kind = type(question)
+        self.asked.append(kind)
+        if not self.failures.get(kind):
+            return None
+        failed = asyncio.get_running_loop().create_future()
+        failed.set_exception(self.failures[kind].pop(0))
+        return failed
 
 
 class World:
@@ -124,14 +127,14 @@ class World:
         return plan.event.id
 
     async def delivery(self, event_id):
-        (kept,) = (await self.journal.event(event_id)).deliveries
+        (kept,) = (await self.journal.ask(EventById(event_id))).deliveries
         return kept
 
     async def until(self, **expected):
         """Wait until so many deliveries are in these states, and no others are."""
         async with asyncio.timeout(SOON):
             while True:
-                found = await self.journal.stats()
+                found = await self.journal.ask(JournalStats())
                 if {name: n for name, n in found.deliveries.items() if n} == expected:
                     return
                 await asyncio.sleep(0.005)

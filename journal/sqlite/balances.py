@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Mapping
 
+from ..reads import LastBalances
 from ..records import AccountBalance
 from ..writes import SetBalance
 
@@ -22,7 +23,7 @@ def set_balance(conn: sqlite3.Connection, op: SetBalance) -> bool:
     return balance.low and not (was_low and was_low[0])
 
 
-def balances(conn: sqlite3.Connection) -> Mapping[str, AccountBalance]:
+def balances(conn: sqlite3.Connection, _read: LastBalances) -> Mapping[str, AccountBalance]:
     rows = conn.execute("select source, amount, currency, at, low from balances")
     return {
         source: AccountBalance(

@@ -5,7 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -14,32 +14,29 @@ from core.errors import Broken, InvalidRow, Unavailable
 from core.event import SUBJECTS, Event
 from core.order import Order, told_by
 
-from ..records import Arrival, Placed, Planned, Quarantined, Recorded, Rejection
+from ..records import Arrival, Planned, Quarantined, Recorded, Registered, Rejection
 from ..writes import (
-    Cancel,
-    Dismiss,
-    Expire,
-    Hide,
+    CancelOrder,
+    CountRejections,
+    DismissQuarantined,
+    ExpireOrder,
+    HideCredentials,
     IndexVisible,
-    Keep,
-    Lapse,
-    LogIsClean,
-    Move,
-    Note,
-    Op,
-    OutboxOp,
-    Place,
+    LapseOrder,
+    MoveOrders,
+    QuarantineCallback,
     Record,
-    Reject,
-    Result,
+    RegisterOrder,
     SetBalance,
+    SetMoment,
     Shift,
     Touch,
+    Write,
 )
 from .balances import set_balance
 from .bulk import add, insert, owners
 from .copies import claim, gain, note
-from .credentials import hide, log_is_clean
+from .credentials import hide, log_is_in_clear, mark_log_clean
 from .errors import error_name, judged
 from .files import JournalFiles
 from .orders import cancel, expire, join, lapse, link, move, place, tell
@@ -86,8 +83,10 @@ class BatchWriter:
         self._last_delivery = self._last("deliveries")
         self._newest = newest_possible(conn)
         self._shifts: Mapping[int, Shifting] = {}
+        #: Cut the log off at the next checkpoint: it holds secrets.
+        self._log_in_clear = False
 
-    def write(self, ops: Sequence[Op]) -> list[Result]:
+    def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
         """One result an operation, durable; or an exception of `commit`, and nothing stored."""
         batch = _Batch(
             self._conn,
@@ -119,10 +118,11 @@ class BatchWriter:
         self._last_seq, self._last_callback = batch.seq, batch.callback
         self._last_delivery, self._newest = batch.outbox.last_id, batch.newest
         self._shifts = batch.outbox.shifts
+        self._log_in_clear = self._log_in_clear or batch.log_in_clear
         self.look()
         return results
 
-    def _begin_shifts(self, ops: Sequence[Op]) -> None:
+    def _begin_shifts(self, ops: Sequence[Write[Any]]) -> None:
         """What comes after a jump is made by the new clock, also where its first step failed."""
         outbox = Outbox(self._conn, self._start, self._last_delivery, Counter(), self._shifts)
         for op in ops:
@@ -139,7 +139,7 @@ class BatchWriter:
 
     @property
     def has_to_checkpoint(self) -> bool:
-        return self.log_size >= self._checkpoint_at
+        return self._log_in_clear or self.log_size >= self._checkpoint_at
 
     def look(self) -> None:
         """Raise Broken where a file of the journal is not where it was."""
@@ -150,22 +150,21 @@ class BatchWriter:
         """Empty the log, before the connection is closed. Raises Broken or Unavailable."""
         checkpoint(self._conn, "truncate")
 
-    def cut_off_log(self) -> bool:
-        """Empty the log; whether all of it was, which a reader can prevent for a moment."""
-        return checkpoint(self._conn, "truncate")
-
     def checkpoint(self) -> bool:
         """Write the log back into the file; whether it begins from the start again.
 
         Raises Broken. What else fails is tried again when the log has grown.
         """
-        mode = "passive" if self.log_size < TRUNCATE_AT else "truncate"
+        cut_off = self._log_in_clear or self.log_size >= TRUNCATE_AT
         try:
-            done = checkpoint(self._conn, mode)
+            done = checkpoint(self._conn, "truncate" if cut_off else "passive")
+            if done and self._log_in_clear:
+                mark_log_clean(self._conn)
         except Broken:
             raise
         except Unavailable:
             done = False
+        self._log_in_clear = False  # the next HideCredentials asks again where it is not done
         self.look()
         self._checkpoint_at = max(CHECKPOINT_AT, self.log_size + CHECKPOINT_STEP)
         return done
@@ -227,6 +226,8 @@ class _Batch:
         self._disorder = 0
         self._counts: Counter[str] = Counter()
         self.outbox = Outbox(conn, start, delivery, self._counts, shifts)
+        #: The log holds secrets that no table holds any more.
+        self.log_in_clear = False
         self._uses: dict[tuple[str, str], list[float]] = {}
         #: The events that have a key, as (seq, id): those that had it before, and the new ones.
         self._owners: dict[tuple[str, bytes], tuple[int, str]] = {}
@@ -234,7 +235,7 @@ class _Batch:
             table: [] for table in ("callbacks", "events", "keys")
         }
 
-    def look_up(self, ops: Sequence[Op]) -> None:
+    def look_up(self, ops: Sequence[Write[Any]]) -> None:
         """What is asked for all at once; must come before anything is applied."""
         keys = {
             (plan.event.source, key)
@@ -246,9 +247,9 @@ class _Batch:
         self._owners = owners(self._conn, list(keys))
         self.outbox.deliver(ops)
 
-    def apply(self, op: Op) -> Result:
+    def apply(self, op: Write[Any]) -> Any:
         verb = _VERBS.get(type(op))
-        return self.outbox.apply(cast("OutboxOp", op)) if verb is None else verb(self, op)
+        return self.outbox.apply(op) if verb is None else verb(self, op)
 
     def flush(self) -> None:
         self._flush_rows()
@@ -293,7 +294,7 @@ class _Batch:
         if op.replaces is None:
             self._used(op.arrival)
         else:
-            self.dismiss(Dismiss(op.replaces))
+            self.dismiss(DismissQuarantined(op.replaces))
         return Recorded(
             ids=tuple(ids),
             new=tuple(new),
@@ -424,20 +425,20 @@ class _Batch:
 
     # --- orders ---------------------------------------------------------------------------
 
-    def place(self, op: Place) -> Placed:
+    def place(self, op: RegisterOrder) -> Registered:
         self._flush_rows()  # what came before it may be of this batch
         return place(self._conn, op)
 
-    def cancel(self, op: Cancel) -> Order | None:
+    def cancel(self, op: CancelOrder) -> Order | None:
         return cancel(self._conn, op)
 
-    def expire(self, op: Expire) -> Recorded | None:
+    def expire(self, op: ExpireOrder) -> Recorded | None:
         return self._uncalled(op.plan) if expire(self._conn, op) else None
 
-    def lapse(self, op: Lapse) -> Order | None:
+    def lapse(self, op: LapseOrder) -> Order | None:
         return lapse(self._conn, op)
 
-    def move(self, op: Move) -> None:
+    def move(self, op: MoveOrders) -> None:
         move(self._conn, op)
 
     def set_balance(self, op: SetBalance) -> Recorded | None:
@@ -452,7 +453,7 @@ class _Batch:
 
     # --- what is no event -----------------------------------------------------------------
 
-    def keep(self, op: Keep) -> Quarantined:
+    def keep(self, op: QuarantineCallback) -> Quarantined:
         self._used(op.arrival)
         arrival = op.arrival
         (id_,) = self._conn.execute(
@@ -482,7 +483,7 @@ class _Batch:
         self._counts["quarantine" if new else "duplicates"] += 1
         return Quarantined(id=id_, new=new)
 
-    def dismiss(self, op: Dismiss) -> bool:
+    def dismiss(self, op: DismissQuarantined) -> bool:
         gone = self._conn.execute("delete from quarantine where id = ?", (op.id,)).rowcount
         self._counts["quarantine"] -= gone
         return bool(gone)
@@ -491,7 +492,7 @@ class _Batch:
         # SQLite does not compare: the page is written.
         self._conn.execute("update counters set value = value where name = 'events'")
 
-    def reject(self, op: Reject) -> None:
+    def reject(self, op: CountRejections) -> None:
         (kept,) = self._conn.execute("select count(*) from rejections").fetchone()
         for rejection in op.rejections:
             if self._count_again(rejection, rejection.peer):
@@ -513,21 +514,21 @@ class _Batch:
                 ),
             )
 
-    def hide(self, op: Hide) -> bool:
+    def hide(self, op: HideCredentials) -> bool:
         self._flush_rows()
-        return hide(self._conn, op.hidden, op.limit)
-
-    def log_is_clean(self, _op: LogIsClean) -> None:
-        log_is_clean(self._conn)
+        if hide(self._conn, op.hidden, op.limit):
+            return True
+        self.log_in_clear = log_is_in_clear(self._conn)
+        return self.log_in_clear
 
     def index_visible(self, op: IndexVisible) -> bool:
         self._flush_rows()
         return fill(self._conn, op.limit)
 
-    def note(self, op: Note) -> None:
+    def note(self, op: SetMoment) -> None:
         self._conn.execute(
             "insert into moments values (?, ?) on conflict do update set at = excluded.at",
-            (op.moment, op.at),
+            (op.name, op.at),
         )
 
     def _count_again(self, rejection: Rejection, peer: str) -> bool:
@@ -541,21 +542,20 @@ class _Batch:
 
 
 #: What a batch does for each kind of operation.
-_VERBS: Mapping[type, Callable[[_Batch, Any], Result]] = {
+_VERBS: Mapping[type, Callable[[_Batch, Any], Any]] = {
     Record: _Batch.record,
-    Keep: _Batch.keep,
-    Dismiss: _Batch.dismiss,
+    QuarantineCallback: _Batch.keep,
+    DismissQuarantined: _Batch.dismiss,
     Touch: _Batch.touch,
-    Place: _Batch.place,
-    Cancel: _Batch.cancel,
-    Expire: _Batch.expire,
-    Lapse: _Batch.lapse,
-    Move: _Batch.move,
+    RegisterOrder: _Batch.place,
+    CancelOrder: _Batch.cancel,
+    ExpireOrder: _Batch.expire,
+    LapseOrder: _Batch.lapse,
+    MoveOrders: _Batch.move,
     SetBalance: _Batch.set_balance,
-    Reject: _Batch.reject,
-    Note: _Batch.note,
-    Hide: _Batch.hide,
-    LogIsClean: _Batch.log_is_clean,
+    CountRejections: _Batch.reject,
+    SetMoment: _Batch.note,
+    HideCredentials: _Batch.hide,
     IndexVisible: _Batch.index_visible,
 }
 

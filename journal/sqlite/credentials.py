@@ -6,6 +6,7 @@ import sqlite3
 import msgspec
 
 from ..writes import Hidden
+from .errors import judged
 
 #: Table, its growing column, and the row in `meta` that says up to where it may be in clear.
 _PARTS = (
@@ -33,9 +34,12 @@ def log_is_in_clear(conn: sqlite3.Connection) -> bool:
     return conn.execute("select 1 from meta where name = ?", (LOG,)).fetchone() is not None
 
 
-def log_is_clean(conn: sqlite3.Connection) -> None:
-    """Note that the log was cut off. In the transaction of the caller."""
-    conn.execute("delete from meta where name = ?", (LOG,))
+def mark_log_clean(conn: sqlite3.Connection) -> None:
+    """Store that the log was cut off. Raises Broken or Unavailable."""
+    try:
+        conn.execute("delete from meta where name = ?", (LOG,))
+    except sqlite3.Error as exc:
+        raise judged(exc) from exc
 
 
 def _hide(

@@ -9,7 +9,15 @@ from msgspec.structs import fields
 
 from core.delivery import Attempt, State
 
-from ..reads import DeliveryFilter, Page
+from ..reads import (
+    Deliveries,
+    DeliveryById,
+    DeliveryFilter,
+    NextDue,
+    Page,
+    PendingBySink,
+    SinkRecords,
+)
 from ..records import SinkRecord, StoredDelivery
 from .paging import Condition, Sought, any_of, page
 
@@ -27,12 +35,9 @@ _SINK = tuple(field.name for field in fields(SinkRecord) if field.name != "held"
 
 def deliveries(
     conn: sqlite3.Connection,
-    wanted: DeliveryFilter,
-    *,
-    after: int | None,
-    limit: int,
-    desc: bool,
+    read: Deliveries,
 ) -> Page[StoredDelivery]:
+    wanted = read.filter
     few = wanted.state and all(state in _FEW for state in wanted.state)
     states = _states(wanted)
     conditions = [*states, *any_of(("sink",), wanted.sink)]
@@ -47,7 +52,7 @@ def deliveries(
         conditions=conditions,
         indexed=not conditions or bool(wanted.event or few),
     )
-    return page(conn, sought, lambda row: _delivery(conn, row), after=after, limit=limit, desc=desc)
+    return page(conn, sought, lambda row: _delivery(conn, row), read)
 
 
 def _states(wanted: DeliveryFilter) -> list[Condition]:
@@ -83,10 +88,10 @@ def _among_few(states: Sequence[State]) -> Condition:
     return f"id in ({' union all '.join(each)})", ()
 
 
-def delivery(conn: sqlite3.Connection, delivery_id: int) -> StoredDelivery | None:
+def delivery(conn: sqlite3.Connection, read: DeliveryById) -> StoredDelivery | None:
     row = conn.execute(
         f"select id, {_COLUMNS} from deliveries where id = ?",  # noqa: S608 - our words
-        (delivery_id,),
+        (read.id,),
     ).fetchone()
     return None if row is None else _delivery(conn, row)
 
@@ -136,7 +141,7 @@ def _attempts(conn: sqlite3.Connection, delivery_id: int) -> tuple[Attempt, ...]
     )
 
 
-def owed(conn: sqlite3.Connection) -> Mapping[str, int]:
+def pending_by_sink(conn: sqlite3.Connection, _read: PendingBySink) -> Mapping[str, int]:
     # Three questions, because each of the partial indexes answers one.
     return dict(
         conn.execute(
@@ -148,16 +153,16 @@ def owed(conn: sqlite3.Connection) -> Mapping[str, int]:
     )
 
 
-def next_due(conn: sqlite3.Connection, sink: str, *, fresh: bool) -> float | None:
-    tried = "attempts = 0" if fresh else "attempts > 0"
+def next_due(conn: sqlite3.Connection, read: NextDue) -> float | None:
+    tried = "attempts = 0" if read.fresh else "attempts > 0"
     (due_at,) = conn.execute(
         f"select min(due_at) from deliveries where sink = ? and state = 'pending' and {tried}",  # noqa: S608 - our words
-        (sink,),
+        (read.sink,),
     ).fetchone()
     return None if due_at is None else float(due_at)
 
 
-def sinks(conn: sqlite3.Connection) -> Mapping[str, SinkRecord]:
+def sinks(conn: sqlite3.Connection, _read: SinkRecords) -> Mapping[str, SinkRecord]:
     rows = conn.execute(
         f"select {', '.join(_SINK)}, exists(select 1 from deliveries"  # noqa: S608 - our words
         " where sink = sinks.name and state = 'pending' and held = 1) from sinks order by name"

@@ -25,9 +25,9 @@ from core.order import (
     told_in,
 )
 
-from ..reads import OrderFilter, Page
-from ..records import Placed, StoredOrder
-from ..writes import Cancel, Expire, Lapse, Move, Place
+from ..reads import KnownOrders, OpenOrders, OrderById, OrderFilter, Page
+from ..records import Registered, StoredOrder
+from ..writes import CancelOrder, ExpireOrder, LapseOrder, MoveOrders, RegisterOrder
 from .paging import Condition, Sought, any_of, page
 
 #: The newest events that are looked through for a number, which no index leads to; of an id, which
@@ -69,35 +69,35 @@ _FREE = {
 # --- writing, in a batch's transaction -------------------------------------------------------
 
 
-def place(conn: sqlite3.Connection, op: Place) -> Placed:
+def place(conn: sqlite3.Connection, op: RegisterOrder) -> Registered:
     """Keep it, or add to the one that is there, and join what came before. Events must be rows."""
     placed = _keep(conn, op)
     if placed.conflicts:
         return placed
     _join_all(conn, placed.order)
     order = _order(conn, placed.order.id) or placed.order
-    return Placed(order=order, new=placed.new, conflicts=())
+    return Registered(order=order, new=placed.new, conflicts=())
 
 
 def tell(
     conn: sqlite3.Connection, given: Order, event: int, type_: str, taken: Sequence[str]
 ) -> Order:
     """Keep the order that an event names, and join the event to it. The event must be a row."""
-    order = _keep(conn, Place(given, None)).order
+    order = _keep(conn, RegisterOrder(given, None)).order
     link(conn, order.id, event, type_, taken)
     _gain_all(conn, order)
     _join_all(conn, order)
     return _order(conn, order.id) or order
 
 
-def _keep(conn: sqlite3.Connection, op: Place) -> Placed:
+def _keep(conn: sqlite3.Connection, op: RegisterOrder) -> Registered:
     known = _known(conn, op.order)
     if known is None:
         conn.execute(
             f"insert into orders ({_COLUMNS}) values ({_SLOTS})",  # noqa: S608 - our words
             _values(op.order),
         )
-        return Placed(order=op.order, new=True, conflicts=())
+        return Registered(order=op.order, new=True, conflicts=())
     order, conflicts = merged(known, op.order, op.end)
     if not conflicts and order != known:
         conn.execute(
@@ -105,10 +105,10 @@ def _keep(conn: sqlite3.Connection, op: Place) -> Placed:
             (*_values(order), order.id),
         )
         _gain_all(conn, order)
-    return Placed(order=order, new=False, conflicts=conflicts)
+    return Registered(order=order, new=False, conflicts=conflicts)
 
 
-def cancel(conn: sqlite3.Connection, op: Cancel) -> Order | None:
+def cancel(conn: sqlite3.Connection, op: CancelOrder) -> Order | None:
     """It ends now, if it has not; None: there is none."""
     conn.execute(
         "update orders set state = ?, expires_at = min(expires_at, ?) where id = ? and state <> ?",
@@ -117,7 +117,7 @@ def cancel(conn: sqlite3.Connection, op: Cancel) -> Order | None:
     return _order(conn, op.id)
 
 
-def expire(conn: sqlite3.Connection, op: Expire) -> bool:
+def expire(conn: sqlite3.Connection, op: ExpireOrder) -> bool:
     """Whether it ends with an event. False: it ended before, ends later, or its SMS came."""
     if not op.at_once:
         changed = conn.execute(
@@ -150,7 +150,7 @@ def expire(conn: sqlite3.Connection, op: Expire) -> bool:
     return bool(changed)
 
 
-def lapse(conn: sqlite3.Connection, op: Lapse) -> Order | None:
+def lapse(conn: sqlite3.Connection, op: LapseOrder) -> Order | None:
     """Its time is up, and nobody registered it: it ends without an event."""
     conn.execute(
         "update orders set state = ? where id = ? and state = ? and expires_at <= ? and origin = ?",
@@ -159,7 +159,7 @@ def lapse(conn: sqlite3.Connection, op: Lapse) -> Order | None:
     return _order(conn, op.id)
 
 
-def move(conn: sqlite3.Connection, op: Move) -> None:
+def move(conn: sqlite3.Connection, op: MoveOrders) -> None:
     """Change the times of waiting orders, each only if they are still as they were."""
     conn.executemany(
         "update orders set created_at = ?, expires_at = ?"
@@ -322,9 +322,8 @@ def _order(conn: sqlite3.Connection, order_id: str) -> Order | None:
 # --- reading -----------------------------------------------------------------------------------
 
 
-def orders(
-    conn: sqlite3.Connection, wanted: OrderFilter, *, after: int | None, limit: int, desc: bool
-) -> Page[Order]:
+def orders(conn: sqlite3.Connection, read: KnownOrders) -> Page[Order]:
+    wanted = read.filter
     named = list(_by_name(wanted))
     conditions = [
         *any_of(("state",), wanted.state),
@@ -335,7 +334,7 @@ def orders(
     ]
     indexed = not conditions or bool(wanted.reference or wanted.number or named)
     sought = Sought(*("orders", "seq", _READ, conditions, indexed))
-    return page(conn, sought, _read, after=after, limit=limit, desc=desc)
+    return page(conn, sought, _read, read)
 
 
 def _by_name(wanted: OrderFilter) -> Iterator[Condition]:
@@ -344,8 +343,8 @@ def _by_name(wanted: OrderFilter) -> Iterator[Condition]:
             yield f"kind = ? and {slots}", (kind, *names)
 
 
-def order(conn: sqlite3.Connection, order_id: str) -> StoredOrder | None:
-    kept = _order(conn, order_id)
+def order(conn: sqlite3.Connection, read: OrderById) -> StoredOrder | None:
+    kept = _order(conn, read.id)
     if kept is None:
         return None
     rows = conn.execute(
@@ -354,17 +353,17 @@ def order(conn: sqlite3.Connection, order_id: str) -> StoredOrder | None:
         " union select order_copies.event from orders"
         " join order_copies on order_seq = orders.seq where orders.id = :id) as its"
         " join events on events.seq = its.event order by its.event desc limit :most",
-        {"id": order_id, "most": SHOWN},
+        {"id": read.id, "most": SHOWN},
     ).fetchall()
     return StoredOrder(order=kept, events=tuple(body.encode() for (body,) in reversed(rows)))
 
 
-def open_orders(conn: sqlite3.Connection, *, since: float) -> list[Order]:
+def open_orders(conn: sqlite3.Connection, read: OpenOrders) -> list[Order]:
     # Two questions, because each of the indexes answers one.
     rows = conn.execute(
         f"select {_READ} from (select * from orders where expires_at >= ?"  # noqa: S608 - our words
         " union select * from orders where state = 'waiting') as orders order by seq",
-        (since,),
+        (read.since,),
     )
     return [_read(row) for row in rows]
 

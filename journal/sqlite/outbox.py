@@ -14,20 +14,19 @@ from core.paths import order_at, parse
 
 from ..records import Owed, Replayed
 from ..writes import (
-    Arrange,
     BringForward,
     Clamp,
     Hold,
-    OutboxOp,
-    OutboxResult,
     PauseSink,
     Probe,
+    Reorder,
     ReplayEvent,
     ResumeSink,
     RetryDelivery,
     Settle,
     Shift,
     Take,
+    Write,
 )
 from .bulk import deliver, insert
 
@@ -116,7 +115,7 @@ class Outbox:
         for attempts, ids in alike.items():
             self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
 
-    def apply(self, op: OutboxOp) -> OutboxResult:
+    def apply(self, op: Write[Any]) -> Any:
         return _VERBS[type(op)](self, op)
 
     def flush(self) -> None:
@@ -483,7 +482,7 @@ class Outbox:
         ).rowcount
         return bool(changed)
 
-    def arrange(self, op: Arrange) -> int:
+    def arrange(self, op: Reorder) -> int:
         """What is owed is owed with the options of now: another order is put in at once."""
         known = self._conn.execute(
             "select ordered_by from sinks where name = ?", (op.sink,)
@@ -541,7 +540,7 @@ def _delivery(sink: str, row: Sequence[Any], now: float, lag: float) -> Delivery
 
 
 #: What is done for each kind of operation.
-_VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
+_VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
     Settle: Outbox.settle,
     Take: Outbox.take,
     Probe: Outbox.probe,
@@ -553,5 +552,5 @@ _VERBS: Mapping[type, Callable[[Outbox, Any], OutboxResult]] = {
     RetryDelivery: Outbox.retry,
     PauseSink: Outbox.pause,
     ResumeSink: Outbox.resume,
-    Arrange: Outbox.arrange,
+    Reorder: Outbox.arrange,
 }

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from ..reads import Marks, Page
+from ..reads import Marks, MarksAt, Page, PageRead
 from .times import Span
 
 T = TypeVar("T")
@@ -33,16 +33,13 @@ class Sought(NamedTuple):
 def page(
     conn: sqlite3.Connection,
     sought: Sought,
-    read: Callable[[Sequence[Any]], T],
-    *,
-    after: int | None,
-    limit: int,
-    desc: bool,
+    convert: Callable[[Sequence[Any]], T],
+    read: PageRead[Any],
 ) -> Page[T]:
     """One page, found by looking at WINDOW rows at the most unless an index leads to them."""
-    place = sought.place
+    place, limit, desc = sought.place, read.limit, read.desc
     (newest,) = conn.execute(f"select coalesce(max({place}), 0) from {sought.table}").fetchone()  # noqa: S608 - our words
-    begin = (newest + 1 if desc else 0) if after is None else after
+    begin = (newest + 1 if desc else 0) if read.after is None else read.after
     span = sought.within(newest)
     first, last = window(begin, span, desc=desc, whole=sought.indexed)
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
@@ -55,7 +52,7 @@ def page(
         f" order by {place} {'desc' if desc else 'asc'} limit ?",
         (first, last, *values, limit + 1),
     ).fetchall()
-    items = tuple((at, read(row)) for at, *row in rows[:limit])
+    items = tuple((at, convert(row)) for at, *row in rows[:limit])
     if len(rows) > limit:
         return Page(items=items, next_seq=items[-1][0], has_more=True)
     if desc:
@@ -74,15 +71,14 @@ _LISTS = {
 }
 
 
-def marks(conn: sqlite3.Connection, kind: str, places: Sequence[int], *, desc: bool) -> Marks:
-    """What stands at these places of a list, or just before them in the order of reading."""
-    table, key, mark = _LISTS[kind]
-    beside, order = (">=", "asc") if desc else ("<=", "desc")
+def marks(conn: sqlite3.Connection, read: MarksAt) -> Marks:
+    table, key, mark = _LISTS[read.list]
+    beside, order = (">=", "asc") if read.desc else ("<=", "desc")
     found = (
         f"select {key}, {mark} from {table}"  # noqa: S608 - our words
         f" where {key} {beside} ? order by {key} {order} limit 1"
     )
-    rows = {place: conn.execute(found, (place,)).fetchone() for place in places}
+    rows = {place: conn.execute(found, (place,)).fetchone() for place in read.places}
     (newest,) = conn.execute(
         "select coalesce(max(seq), 0) from sqlite_sequence where name = ?", (table,)
     ).fetchone()

@@ -3,13 +3,35 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.delivery import State
 from core.event import SUBJECTS
 
-from ..reads import EventFilter, Page
-from ..records import Arrival, Duplicate, Quarantine, Rejection, Stats, StoredEvent, TokenUse
+from ..reads import (
+    CallbackOfEvent,
+    EventById,
+    EventFilter,
+    Events,
+    JournalStats,
+    Moment,
+    Page,
+    PageRead,
+    QuarantinedById,
+    QuarantinedCallbacks,
+    Rejections,
+    TokenUses,
+    VisibleEvents,
+)
+from ..records import (
+    Arrival,
+    Duplicate,
+    QuarantinedCallback,
+    Rejection,
+    Stats,
+    StoredEvent,
+    TokenUse,
+)
 from . import visible
 from .batch import NO_CALLBACK
 from .deliveries import of_event
@@ -20,7 +42,7 @@ T = TypeVar("T")
 _QUARANTINE = "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body"
 
 
-def stats(conn: sqlite3.Connection) -> Stats:
+def stats(conn: sqlite3.Connection, _read: JournalStats) -> Stats:
     counts = dict(conn.execute("select name, value from counters"))
     return Stats(
         events=counts["events"],
@@ -30,29 +52,18 @@ def stats(conn: sqlite3.Connection) -> Stats:
     )
 
 
-def events(
-    conn: sqlite3.Connection, wanted: EventFilter, *, after: int | None, limit: int, desc: bool
-) -> Page[bytes]:
+def events(conn: sqlite3.Connection, read: Events) -> Page[bytes]:
+    wanted = read.filter
     conditions, indexed = _conditions(wanted)
     sought = Sought(
         *("events", "seq", "body", conditions, indexed),
         within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
     )
-    return page(
-        conn, sought, lambda row: bytes(row[0].encode()), after=after, limit=limit, desc=desc
-    )
+    return page(conn, sought, lambda row: bytes(row[0].encode()), read)
 
 
-def visible_events(
-    conn: sqlite3.Connection,
-    shown_to: str,
-    wanted: EventFilter,
-    *,
-    after: int | None,
-    limit: int,
-    desc: bool,
-) -> Page[bytes] | None:
-    filter_ = visible.complete(conn, shown_to)
+def visible_events(conn: sqlite3.Connection, read: VisibleEvents) -> Page[bytes] | None:
+    wanted, filter_ = read.filter, visible.complete(conn, read.shown_to)
     if filter_ is None:
         return None
     # Not max(seq) of events: that may walk them.
@@ -61,7 +72,7 @@ def visible_events(
     ).fetchone()
     conditions, _ = _conditions(wanted)
     within = span(conn, newest, since=wanted.since, until=wanted.until)
-    return visible.page(conn, filter_, conditions, within, after=after, limit=limit, desc=desc)
+    return visible.page(conn, filter_, conditions, within, read)
 
 
 def _conditions(wanted: EventFilter) -> tuple[list[Condition], bool]:
@@ -97,8 +108,8 @@ def _data(path: str) -> str:
     return f"json_extract(body, '$.data.{path}')"
 
 
-def event(conn: sqlite3.Connection, event_id: str) -> StoredEvent | None:
-    row = conn.execute("select seq, body, routes from events where id = ?", (event_id,)).fetchone()
+def event(conn: sqlite3.Connection, read: EventById) -> StoredEvent | None:
+    row = conn.execute("select seq, body, routes from events where id = ?", (read.id,)).fetchone()
     if row is None:
         return None
     seq, body, routes = row
@@ -116,12 +127,12 @@ def event(conn: sqlite3.Connection, event_id: str) -> StoredEvent | None:
     )
 
 
-def callback(conn: sqlite3.Connection, event_id: str) -> Arrival | None:
+def callback(conn: sqlite3.Connection, read: CallbackOfEvent) -> Arrival | None:
     row = conn.execute(
         "select c.source, c.channel, c.token, c.peer, c.at, c.headers, c.body from events"
         " join callbacks c on c.id = events.callback"
         " where events.id = ? and c.channel <> ?",
-        (event_id, NO_CALLBACK),
+        (read.event_id, NO_CALLBACK),
     ).fetchone()
     if row is None:
         return None
@@ -137,36 +148,34 @@ def callback(conn: sqlite3.Connection, event_id: str) -> Arrival | None:
     )
 
 
-def quarantined(
-    conn: sqlite3.Connection, *, after: int | None, limit: int, desc: bool
-) -> list[Quarantine]:
+def quarantined(conn: sqlite3.Connection, read: QuarantinedCallbacks) -> list[QuarantinedCallback]:
+    beyond, values = _beyond(read)
     rows = conn.execute(
-        f"select {_QUARANTINE} from quarantine {_beyond(after, desc=desc)} limit ?",  # noqa: S608
-        (*(() if after is None else (after,)), limit),
+        f"select {_QUARANTINE} from quarantine {beyond} limit ?",  # noqa: S608 - our words
+        values,
     )
     return [_quarantine(row) for row in rows]
 
 
-def quarantined_one(conn: sqlite3.Connection, quarantine_id: str) -> Quarantine | None:
+def quarantined_one(conn: sqlite3.Connection, read: QuarantinedById) -> QuarantinedCallback | None:
     row = conn.execute(
         f"select {_QUARANTINE} from quarantine where id = ?",  # noqa: S608 - our words
-        (quarantine_id,),
+        (read.id,),
     ).fetchone()
     return None if row is None else _quarantine(row)
 
 
-def _quarantine(row: tuple[object, ...]) -> Quarantine:
+def _quarantine(row: tuple[object, ...]) -> QuarantinedCallback:
     named = dict(zip(_QUARANTINE.split(", "), row, strict=True))
-    return Quarantine(**{**named, "headers": _headers(str(named["headers"]))})  # type: ignore[arg-type]
+    return QuarantinedCallback(**{**named, "headers": _headers(str(named["headers"]))})  # type: ignore[arg-type]
 
 
-def rejections(
-    conn: sqlite3.Connection, *, after: int | None, limit: int, desc: bool
-) -> list[tuple[int, Rejection]]:
+def rejections(conn: sqlite3.Connection, read: Rejections) -> list[tuple[int, Rejection]]:
+    beyond, values = _beyond(read)
     rows = conn.execute(
         "select seq, reason, source, peer, count, first_at, last_at from rejections"  # noqa: S608
-        f" {_beyond(after, desc=desc)} limit ?",
-        (*(() if after is None else (after,)), limit),
+        f" {beyond} limit ?",
+        values,
     )
     return [
         (
@@ -184,12 +193,12 @@ def rejections(
     ]
 
 
-def moment(conn: sqlite3.Connection, name: str) -> float | None:
-    row = conn.execute("select at from moments where name = ?", (name,)).fetchone()
+def moment(conn: sqlite3.Connection, read: Moment) -> float | None:
+    row = conn.execute("select at from moments where name = ?", (read.name,)).fetchone()
     return None if row is None else float(row[0])
 
 
-def token_uses(conn: sqlite3.Connection) -> list[TokenUse]:
+def token_uses(conn: sqlite3.Connection, _read: TokenUses) -> list[TokenUse]:
     return [
         TokenUse(source=source, token=token, callbacks=callbacks, last_at=last_at)
         for source, token, callbacks, last_at in conn.execute(
@@ -198,11 +207,12 @@ def token_uses(conn: sqlite3.Connection) -> list[TokenUse]:
     ]
 
 
-def _beyond(after: int | None, *, desc: bool) -> str:
-    order = "order by seq desc" if desc else "order by seq"
-    if after is None:
-        return order
-    return f"where seq {'<' if desc else '>'} ? {order}"
+def _beyond(read: PageRead[Any]) -> tuple[str, tuple[int, ...]]:
+    """SQL that begins after the last page, with the values of it and of its limit."""
+    order = "order by seq desc" if read.desc else "order by seq"
+    if read.after is None:
+        return order, (read.limit,)
+    return f"where seq {'<' if read.desc else '>'} ? {order}", (read.after, read.limit)
 
 
 def _headers(kept: str) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from .. import Filters
-from ..reads import Page
+from ..reads import IsVisible, Page, VisibleEvents
 from .paging import WINDOW, Condition, window
 from .times import Span
 
@@ -136,18 +136,14 @@ def complete(conn: sqlite3.Connection, digest: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def is_visible(conn: sqlite3.Connection, digest: str, event_id: str) -> bool | None:
-    """Return whether the filter shows the event; None: it has not seen all events yet.
-
-    A hidden event takes the same steps as one that does not exist.
-    """
-    filter_ = complete(conn, digest)
+def is_visible(conn: sqlite3.Connection, read: IsVisible) -> bool | None:
+    filter_ = complete(conn, read.shown_to)
     if filter_ is None:
         return None
     (found,) = conn.execute(
         "select exists(select 1 from visible where filter = ?"
         " and seq = coalesce((select seq from events where id = ?), 0))",
-        (filter_, event_id),
+        (filter_, read.event_id),
     ).fetchone()
     return bool(found)
 
@@ -157,16 +153,14 @@ def page(
     filter_: int,
     conditions: Sequence[Condition],
     span: Span,
-    *,
-    after: int | None,
-    limit: int,
-    desc: bool,
+    read: VisibleEvents,
 ) -> Page[bytes]:
     """One page of what the filter shows, found by looking at WINDOW such events at the most.
 
     Places and `has_more` come from events that the filter shows; no other is looked at.
     """
-    begin = (span.last + 1 if desc else 0) if after is None else after
+    limit, desc = read.limit, read.desc
+    begin = (span.last + 1 if desc else 0) if read.after is None else read.after
     first, last = window(begin, span, desc=desc, whole=True)
     order = "desc" if desc else "asc"
     edge = None
@@ -195,4 +189,4 @@ def page(
     if edge is not None:
         return Page(items=items, next_seq=edge, has_more=True)
     # Not where the journal ends: a cursor that moves would tell of what is hidden.
-    return Page(items=items, next_seq=items[-1][0] if items else after or 0, has_more=False)
+    return Page(items=items, next_seq=items[-1][0] if items else read.after or 0, has_more=False)

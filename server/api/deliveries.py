@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from core.delivery import Attempt, State
 from journal import Journal
-from journal.reads import DeliveryFilter, Page
+from journal.reads import Deliveries, DeliveryById, DeliveryFilter, Page
 from journal.records import StoredDelivery
 
 from ..runtime.delivery_states import DeliveryStates
@@ -99,7 +99,7 @@ def deliveries(
 
     async def kept_as(delivery_id: str) -> StoredDelivery:
         number = identity.delivery_number(delivery_id)
-        kept = None if number is None else await journal.delivery(number)
+        kept = None if number is None else await journal.ask(DeliveryById(number))
         if kept is None:
             raise not_found("delivery")
         return kept
@@ -108,8 +108,8 @@ def deliveries(
         wanted = DeliveryFilter(
             state=given.state, sink=given.sink, event=given.event, under_way=states.under_way()
         )
-        return await journal.deliveries(
-            wanted, after=asked.after, limit=asked.limit, desc=asked.desc
+        return await journal.ask(
+            Deliveries(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
         )
 
     listed = journal_list(cursors, fetch, whole, parameters=DeliveryParameters)

@@ -10,7 +10,15 @@ from litestar.params import FromPath
 
 from core.services import wanted_services
 from journal import Journal
-from journal.reads import EventFilter, Page
+from journal.reads import (
+    CallbackOfEvent,
+    EventById,
+    EventFilter,
+    Events,
+    IsVisible,
+    Page,
+    VisibleEvents,
+)
 from journal.records import Arrival, StoredEvent
 from receiver.credentials import Headers
 from sinks.redact import mask, masked_paths
@@ -171,7 +179,9 @@ def events(
             ],
             deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
             routes=_routes(kept, routes),
-            raw=_callback(await journal.callback(event_id), headers) if raw else msgspec.UNSET,
+            raw=_callback(await journal.ask(CallbackOfEvent(event_id)), headers)
+            if raw
+            else msgspec.UNSET,
         )
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
@@ -253,9 +263,17 @@ async def visible(
 ) -> Page[bytes]:
     """Return a page of the events that the key may see."""
     if access.sees is None:
-        return await journal.events(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
-    page = await journal.visible_events(
-        access.sees.digest, wanted, after=asked.after, limit=asked.limit, desc=asked.desc
+        return await journal.ask(
+            Events(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+        )
+    page = await journal.ask(
+        VisibleEvents(
+            shown_to=access.sees.digest,
+            filter=wanted,
+            after=asked.after,
+            limit=asked.limit,
+            desc=asked.desc,
+        )
     )
     return await walk(journal, access, wanted, asked) if page is None else page
 
@@ -273,7 +291,7 @@ async def walk(
     found: list[tuple[int, bytes]] = []
     after, looked_at = asked.after, 0
     while True:
-        page = await journal.events(wanted, after=after, limit=at_once, desc=asked.desc)
+        page = await journal.ask(Events(filter=wanted, after=after, limit=at_once, desc=asked.desc))
         found += [(seq, body) for seq, body in page.items if _shows(access, body)]
         if len(found) > asked.limit:
             shown = found[: asked.limit]
@@ -292,10 +310,10 @@ async def visible_event(journal: Journal, access: Access, event_id: str) -> Stor
     """Return the event with that id; None: there is none, or the key may not see it."""
     if access.sees is not None:
         # Asked first: a hidden event must take no more work than one that does not exist.
-        shown = await journal.is_visible(access.sees.digest, event_id)
+        shown = await journal.ask(IsVisible(access.sees.digest, event_id))
         if shown is False:
             return None
-    kept = await journal.event(event_id)
+    kept = await journal.ask(EventById(event_id))
     return kept if kept is not None and _shows(access, kept.body) else None
 
 

@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from core.event import Price
 from core.order import KINDS, Order, OrderState
 from journal import Journal
-from journal.reads import OrderFilter, Page
+from journal.reads import KnownOrders, OrderById, OrderFilter, Page
 from journal.records import StoredOrder
 from receiver.source import Source
 from receiver.source_state import SourceState
@@ -99,7 +99,9 @@ def orders(
             activation_id=given.activation_id,
             rental_id=given.rental_id,
         )
-        return await journal.orders(wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+        return await journal.ask(
+            KnownOrders(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+        )
 
     listed = journal_list(
         cursors,
@@ -137,7 +139,7 @@ def orders(
 
 
 async def _kept(journal: Journal, order_id: str) -> StoredOrder:
-    kept = await journal.order(order_id) if _ID.fullmatch(order_id) else None
+    kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
     if kept is None:
         raise not_found("order")
     return kept

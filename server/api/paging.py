@@ -9,7 +9,7 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from journal import Journal
-from journal.reads import Page
+from journal.reads import MarksAt, Page
 
 from ..runtime.identity import BadCursor, Identity, StaleCursor
 from .auth import Access, Asking, needs
@@ -118,7 +118,7 @@ class Cursors:
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
         """Return the cursors of these places; of an empty one, the cursor of the row before it."""
         wanted = list(places)
-        marks = await self._journal.marks(self._kind, wanted, desc=desc)
+        marks = await self._journal.ask(MarksAt(self._kind, tuple(wanted), desc=desc))
         beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
         return [self._cursor(*beside.get(place, (0, ""))) for place in wanted]
 
@@ -160,7 +160,7 @@ class Cursors:
         """Return whether the place has what it had when the cursor was made."""
         if names is not None:
             return place <= len(names) and _piece(names[place - 1]) == piece
-        marks = await self._journal.marks(self._kind, [place], desc=False)
+        marks = await self._journal.ask(MarksAt(self._kind, (place,)))
         found, mark = marks.beside.get(place, (0, ""))
         if found == place:
             return _piece(mark) == piece

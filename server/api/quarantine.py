@@ -9,8 +9,9 @@ from litestar.params import FromPath
 
 from core.errors import InvalidRow
 from journal import Journal
-from journal.reads import Page
-from journal.records import Quarantine, Rejection
+from journal.reads import Page, QuarantinedById, QuarantinedCallbacks, Rejections
+from journal.records import QuarantinedCallback, Rejection
+from journal.writes import DismissQuarantined
 from receiver.callback import Malformed
 from receiver.intake import Accepted
 
@@ -52,8 +53,10 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
-    async def fetch(_given: Paging, asked: PageRequest) -> Page[Quarantine]:
-        rows = await journal.quarantined(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+    async def fetch(_given: Paging, asked: PageRequest) -> Page[QuarantinedCallback]:
+        rows = await journal.ask(
+            QuarantinedCallbacks(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        )
         return first_page([(kept.seq, kept) for kept in rows], asked)
 
     listed = journal_list(
@@ -85,7 +88,7 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
     @delete("/{quarantine_id:str}")
     async def drop(request: Asking, quarantine_id: FromPath[str]) -> None:
         read(request.scope, NoParameters)
-        if not await journal.dismiss(quarantine_id):
+        if not await journal.submit(DismissQuarantined(quarantine_id)):
             raise _nothing()
 
     return Router(
@@ -95,8 +98,8 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
     )
 
 
-async def _kept(journal: Journal, quarantine_id: str) -> Quarantine:
-    kept = await journal.quarantined_one(quarantine_id)
+async def _kept(journal: Journal, quarantine_id: str) -> QuarantinedCallback:
+    kept = await journal.ask(QuarantinedById(quarantine_id))
     if kept is None:
         raise _nothing()
     return kept
@@ -106,7 +109,7 @@ def _nothing() -> Problem:
     return not_found("callback in quarantine")
 
 
-def _entry(kept: Quarantine) -> Entry:
+def _entry(kept: QuarantinedCallback) -> Entry:
     return Entry(
         id=kept.id,
         source=kept.source,
@@ -133,7 +136,9 @@ def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
     async def fetch(_given: Paging, asked: PageRequest) -> Page[Rejection]:
         # They are counted in memory and written once a second.
         await pipeline.write_rejections()
-        rows = await journal.rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        rows = await journal.ask(
+            Rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        )
         return first_page(rows, asked)
 
     listed = journal_list(

@@ -8,6 +8,7 @@ from litestar import Router, post
 from litestar.params import FromPath
 
 from journal import Journal
+from journal.reads import PendingBySink, SinkRecords
 from journal.records import SinkRecord
 from sinks.health import Pause
 from sinks.sink import Sink
@@ -71,7 +72,7 @@ def sinks(
     """`sample` makes an event that is recorded nowhere: its id and its body."""
 
     async def shown(names: Sequence[str] | None = None) -> list[ShownSink]:
-        records, owed = await journal.sinks(), await journal.owed()
+        records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
         gone = [name for name in owed if name not in configured]
         return [
             _sink(

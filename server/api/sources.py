@@ -8,6 +8,7 @@ from litestar import Router, post
 from litestar.params import FromPath
 
 from journal import Journal
+from journal.reads import TokenUses
 from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
@@ -132,7 +133,7 @@ def sources(
     names = {gate.name for gate in gates}
 
     async def items() -> Mapping[str, ShownSource]:
-        used = {(use.source, use.token): use.last_at for use in await journal.token_uses()}
+        used = {(use.source, use.token): use.last_at for use in await journal.ask(TokenUses())}
         return {
             gate.name: _source(
                 gate,

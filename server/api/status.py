@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response, Router, get, route
 
 from journal import Journal
+from journal.reads import JournalStats
 from receiver.door import RETRY_AFTER
 
 from ..runtime.delivery_states import DeliveryStates
@@ -52,7 +53,7 @@ def stats(*, journal: Journal, states: DeliveryStates) -> Router:
     async def counted(request: Asking) -> Counts:
         read(request.scope, NoParameters)
         under_way = len(states.under_way())
-        counts = await journal.stats()
+        counts = await journal.ask(JournalStats())
         return Counts(
             events=counts.events,
             duplicates=counts.duplicates,

@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from journal.sqlite import deliveries as sqlite_deliveries
+from journal.reads import PendingBySink
+from journal.sqlite.deliveries import pending_by_sink
 from receiver.source import Source
 from routes.table import Route
 from sinks.redact import CODES, masked_paths
@@ -54,7 +55,7 @@ def _owed(path: Path) -> Mapping[str, int]:
     """Read without the lock and without writing: the service may be running."""
     conn = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
     try:
-        return sqlite_deliveries.owed(conn)
+        return pending_by_sink(conn, PendingBySink())
     finally:
         conn.close()
 

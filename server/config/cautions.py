@@ -17,7 +17,6 @@ import msgspec
 from msgspec.structs import fields
 
 from core.secret import Secret
-from sinks.file.sink import File
 
 from .complaints import Complaints, dotted
 from .files import BESIDE_JOURNAL
@@ -47,7 +46,7 @@ def cautions(reading: Complaints, config: Config) -> Iterator[str]:
     """Every warning about a configuration, with its place."""
     found = list(_secrets((), config))
     for place, text in (
-        *_in_clear(config, found),
+        *_in_clear(config),
         *_proxies(config),
         *_admin(config),
         *_keys(config),
@@ -62,13 +61,16 @@ def cautions(reading: Complaints, config: Config) -> Iterator[str]:
 # Plain http
 
 
-def _in_clear(config: Config, found: list[Caution]) -> Iterator[tuple[Place, str]]:
-    for each in found:
-        section, option = each.at[0], each.at[-1]
-        if section == "sinks" and option == "url" and _is_remote_http(each.secret.reveal()):
-            yield each.at, "http:// sends texts and codes in clear to another host; use https://"
-        if section == "sinks" and option == "proxy" and _has_clear_password(each.secret.reveal()):
-            yield each.at, "http:// sends the proxy's password in clear; use https://"
+def _in_clear(config: Config) -> Iterator[tuple[Place, str]]:
+    for name, sink in config.sinks.items():
+        for option, secret in sink.urls().items():
+            at, address = ("sinks", name, option), secret.reveal()
+            if not _is_remote_http(address):
+                continue
+            if option != "proxy":
+                yield at, "http:// sends texts and codes in clear to another host; use https://"
+            elif urlsplit(address).password:
+                yield at, "http:// sends the proxy's password in clear; use https://"
     for name, source in config.sources.items():
         url = source.backfill.api_url if source.backfill else None
         if url is not None and _is_remote_http(url):
@@ -83,10 +85,6 @@ def _in_clear(config: Config, found: list[Caution]) -> Iterator[tuple[Place, str
 def _is_remote_http(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme.lower() == "http" and not _is_loopback(parts.hostname or "")
-
-
-def _has_clear_password(url: str) -> bool:
-    return _is_remote_http(url) and bool(urlsplit(url).password)
 
 
 def _is_loopback(host: str) -> bool:
@@ -221,15 +219,11 @@ def _may_share(one: Caution, other: Caution) -> bool:
 
 def _certificates(config: Config) -> Iterator[tuple[Place, str]]:
     for name, sink in config.sinks.items():
-        tls = getattr(sink, "tls", None)
-        for option in ("ca_file", "cert_file", "key_file") if tls is not None else ():
-            path = getattr(tls, option)
-            if path is None:
-                continue
-            at = ("sinks", name, "tls", option)
+        for option, path in sink.read_files().items():
+            at = ("sinks", name, *option)
             if not os.path.isfile(path):  # noqa: PTH113 - raises nothing
                 yield at, "there is no such file: deliveries wait until you make it"
-            elif option == "key_file" and _mode(Path(path)) & 0o077:
+            elif option[-1] == "key_file" and _mode(path) & 0o077:
                 yield at, "others can read this key; chmod 600"
 
 
@@ -243,14 +237,13 @@ def _readable(reading: Complaints, config: Config) -> Iterator[str]:
         text = f"others can replace files in {journal.parent}; chmod go-w {journal.parent}"
         yield reading.warning(("journal", "url"), text)
     for name, sink in config.sinks.items():
-        if not isinstance(sink, File):
-            continue
-        path, at = Path(sink.path), ("sinks", name, "path")
-        if _mode(path) & 0o077:
-            yield reading.warning(at, f"others can read this file; chmod 600 {path}")
-        if path.parent != journal.parent and _others_may_replace(path.parent):
-            text = f"others can replace files in {path.parent}; chmod go-w {path.parent}"
-            yield reading.warning(at, text)
+        for option, path in sink.written_files().items():
+            at = ("sinks", name, option)
+            if _mode(path) & 0o077:
+                yield reading.warning(at, f"others can read this file; chmod 600 {path}")
+            if path.parent != journal.parent and _others_may_replace(path.parent):
+                text = f"others can replace files in {path.parent}; chmod go-w {path.parent}"
+                yield reading.warning(at, text)
 
 
 def _mode(path: Path) -> int:

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from sinks.file.sink import File
 from sinks.sink import Sink
 
 from .complaints import Complaints
@@ -14,6 +14,23 @@ from .options import JournalOptions
 BESIDE_JOURNAL = ("-wal", "-shm", "-journal", ".lock")
 
 
+class WrittenFile(NamedTuple):
+    """A file that a sink appends to, by the option that names it."""
+
+    name: str
+    option: str
+    sink: Sink
+    path: Path
+
+
+def written_files(sinks: Mapping[str, Sink]) -> list[WrittenFile]:
+    return [
+        WrittenFile(name, option, sink, path)
+        for name, sink in sinks.items()
+        for option, path in sink.written_files().items()
+    ]
+
+
 class ConfiguredFiles:
     """Complains where one would spoil another, or cannot be made."""
 
@@ -21,7 +38,7 @@ class ConfiguredFiles:
         self, reading: Complaints, config: Path, journal: JournalOptions, sinks: Mapping[str, Sink]
     ) -> None:
         self.reading, self.journal = reading, journal
-        self.files = {name: sink for name, sink in sinks.items() if isinstance(sink, File)}
+        self.files = written_files(sinks)
         self.kept = {config: "is this configuration"}
         if reading.fine(("journal",)):
             self.kept[journal.path] = "is the journal"
@@ -31,10 +48,10 @@ class ConfiguredFiles:
     def check(self) -> None:
         if self.reading.fine(("journal",)):
             self.journal_itself()
-        for name, sink in self.files.items():
-            text = self.complaint(name, sink)
+        for file in self.files:
+            text = self.complaint(file)
             if text is not None:
-                self.reading.complain(("sinks", name, "path"), text)
+                self.reading.complain(("sinks", file.name, file.option), text)
 
     def journal_itself(self) -> None:
         path = self.journal.path
@@ -44,36 +61,35 @@ class ConfiguredFiles:
             text = f"there is no folder {path.parent}; make it (mkdir -p), or name another"
             self.reading.complain(("journal", "url"), text)
 
-    def complaint(self, name: str, sink: File) -> str | None:
-        path = Path(sink.path)
-        if _is_folder(path):
+    def complaint(self, file: WrittenFile) -> str | None:
+        if _is_folder(file.path):
             return "is a folder; name a file in it, such as events.jsonl"
         for other, what in self.kept.items():
-            if _is_same(path, other):
+            if _is_same(file.path, other):
                 return f"{what}; name another file"
-            if _sets_aside(sink, other):
+            if _sets_aside(file, other):
                 return f"it sets files aside as {other.name}, which {what}; name another file"
-        return self.shared(name, path)
+        return self.shared(file)
 
-    def shared(self, name: str, path: Path) -> str | None:
-        """Of two that write to one file the later one is complained of."""
+    def shared(self, file: WrittenFile) -> str | None:
+        """Return a complaint about the later of two sinks that write to one file."""
         earlier = True
-        for other, its in self.files.items():
-            if other == name:
+        for other in self.files:
+            if other is file:
                 earlier = False
-            elif earlier and _is_same(path, Path(its.path)):
-                return f"sinks.{other} writes to this file; two would spoil it"
-            elif _sets_aside(its, path):
-                return f"sinks.{other} sets files aside under this name; name another file"
+            elif earlier and _is_same(file.path, other.path):
+                return f"sinks.{other.name} writes to this file; two would spoil it"
+            elif _sets_aside(other, file.path):
+                return f"sinks.{other.name} sets files aside under this name; name another file"
         return None
 
 
 def missing_folders(reading: Complaints, sinks: Mapping[str, Sink]) -> Iterator[str]:
     """Warnings: the service starts without them, and delivers when they are there."""
-    for name, sink in sinks.items():
-        if isinstance(sink, File) and not _is_folder(Path(sink.path).parent):
-            text = f"there is no folder {Path(sink.path).parent}: deliveries wait until you make it"
-            yield reading.warning(("sinks", name, "path"), text)
+    for file in written_files(sinks):
+        if not _is_folder(file.path.parent):
+            text = f"there is no folder {file.path.parent}: deliveries wait until you make it"
+            yield reading.warning(("sinks", file.name, file.option), text)
 
 
 def _is_folder(path: Path) -> bool:
@@ -91,5 +107,5 @@ def _is_same(path: Path, other: Path) -> bool:
         return False
 
 
-def _sets_aside(sink: File, path: Path) -> bool:
-    return _is_same(Path(sink.path).parent, path.parent) and sink.sets_aside(path.name)
+def _sets_aside(file: WrittenFile, path: Path) -> bool:
+    return _is_same(file.path.parent, path.parent) and file.sink.sets_aside(file.path, path.name)

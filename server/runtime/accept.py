@@ -26,10 +26,25 @@ from core.order import (
     provided,
     told_by,
 )
-from journal import Journal
+from journal import Journal, JournalHealth
 from journal.commit import STALLED
 from journal.order_book import OrderBook
-from journal.records import AccountBalance, Arrival, Planned, Quarantine, Recorded, Rejection
+from journal.records import (
+    AccountBalance,
+    Arrival,
+    Planned,
+    QuarantinedCallback,
+    Recorded,
+    Rejection,
+)
+from journal.writes import (
+    CountRejections,
+    ExpireOrder,
+    QuarantineCallback,
+    Record,
+    SetBalance,
+    Touch,
+)
 from receiver.callback import Callback, Happening, Key, Malformed
 from receiver.credentials import Headers, without_credentials
 from receiver.door import SAMPLE_HEADER, understood
@@ -114,7 +129,7 @@ class Pipeline:
 
     def closed(self) -> bool:
         journal = self._journal
-        return self._draining or journal.broken or journal.waiting >= MOST_WAITING
+        return self._draining or journal.failure is not None or journal.waiting >= MOST_WAITING
 
     def draining(self) -> bool:
         return self._draining
@@ -180,11 +195,8 @@ class Pipeline:
             self._hand_over(plans, outcome)
 
         try:
-            recorded = await self._journal.record(
-                _arrival(caller, callback),
-                plans,
-                then=then,
-                replaces=replaces,
+            recorded = await self._journal.submit(
+                Record(_arrival(caller, callback), tuple(plans), replaces=replaces), then=then
             )
         except Unavailable as exc:
             self._complain(exc)
@@ -205,7 +217,9 @@ class Pipeline:
         planned = self._plan(self._draft(order.source, happening, at, order.id), at)
         recorded = await self._said_by_us(
             planned,
-            lambda then: self._journal.expire(planned, reason=reason, at_once=at_once, then=then),
+            lambda then: self._journal.submit(
+                ExpireOrder(planned, reason=reason, at_once=at_once), then=then
+            ),
         )
         if recorded:
             said = _said(planned)
@@ -218,13 +232,13 @@ class Pipeline:
         """Keep the balance of an account; whether it fell below its threshold, with an event."""
         gate = self._gates[balance.source]
         if not balance.low or gate.source.low_balance is None:
-            await self._journal.set_balance(balance, None)
+            await self._journal.submit(SetBalance(balance, None))
             return False
         at = round(self._now(), 6)
         happening = _low(balance, gate, self._identity.event_id(at))
         planned = self._plan(self._draft(balance.source, happening, at), at)
         recorded = await self._said_by_us(
-            planned, lambda then: self._journal.set_balance(balance, planned, then=then)
+            planned, lambda then: self._journal.submit(SetBalance(balance, planned), then=then)
         )
         if recorded:
             self._log.warning(
@@ -259,12 +273,14 @@ class Pipeline:
     async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
         """Keep the bytes of what was not understood."""
         try:
-            kept = await self._journal.quarantine(
-                _arrival(caller, callback),
-                new_id=self._identity.event_id(self._now()),
-                fingerprint=self._identity.fingerprint(callback.body),
-                reason=malformed.reason,
-                detail=malformed.detail,
+            kept = await self._journal.submit(
+                QuarantineCallback(
+                    _arrival(caller, callback),
+                    id=self._identity.event_id(self._now()),
+                    fingerprint=self._identity.fingerprint(callback.body),
+                    reason=malformed.reason,
+                    detail=malformed.detail,
+                )
             )
         except Unavailable as exc:
             self._complain(exc)
@@ -327,7 +343,7 @@ class Pipeline:
             if not rejections:
                 return
             try:
-                await self._journal.reject(tuple(rejections.values()))
+                await self._journal.submit(CountRejections(tuple(rejections.values())))
             except Unavailable:
                 for rejection in rejections.values():
                     self._count(rejection)
@@ -345,22 +361,22 @@ class Pipeline:
             self.say_rejections()
             stalled = self._say_stalled(stalled)
             await self.write_rejections()
-            if not self._journal.working and not self._journal.broken:
+            if self._journal.health is JournalHealth.FAILING:
                 # Without this it would be called unready until the next callback, which may be
                 # sent elsewhere because it is.
                 with contextlib.suppress(Unavailable):
-                    await self._journal.touch()
+                    await self._journal.submit(Touch())
 
     def _say_stalled(self, before: bool) -> bool:  # noqa: FBT001 - what it returned last
         """Say once that the disk does not answer, and once that it does again."""
-        stalled = self._journal.stalled
+        stalled = self._journal.health is JournalHealth.STALLED
         if stalled and not before:
             self._log.error("journal.error", error=STALLED)
         elif before and not stalled:
             self._log.warning("journal.recovered")
         return stalled
 
-    async def replay(self, kept: Quarantine, request_id: str) -> Accepted:
+    async def replay(self, kept: QuarantinedCallback, request_id: str) -> Accepted:
         """Read a quarantined callback again; understood, it leaves quarantine with its events.
 
         Raises Malformed where it still is not, Unknown where its source is gone.

@@ -18,7 +18,8 @@ from core.errors import InvalidRow, Unavailable
 from core.event import SUBJECTS
 from core.order import NAMES, Order
 from journal import Journal
-from journal.reads import EventFilter
+from journal.reads import EventFilter, Events, Moment
+from journal.writes import SetMoment
 from receiver.intake import Caller
 from receiver.polling.client import PollingClient, Summary, asking
 from receiver.polling.questions import Ended, FoundMessage, Known, ListedOrder
@@ -216,7 +217,7 @@ class Backfiller:
         """How far back it looks."""
         at = run.started_at
         wanted, self._since = self._since, None
-        last = await self._journal.moment(_MOMENT.format(self.name))
+        last = await self._journal.ask(Moment(_MOMENT.format(self.name)))
         # One that lies ahead is of a clock that was wrong: nobody knows what it missed.
         since = at - REACH if last is None or last > at else last - OVERLAP
         return since if wanted is None else min(since, wanted)
@@ -263,7 +264,7 @@ class Backfiller:
 
     async def _remembered(self, at: float) -> None:
         try:
-            await self._journal.note(_MOMENT.format(self.name), at)
+            await self._journal.submit(SetMoment(_MOMENT.format(self.name), at))
         except Unavailable:
             return  # the next round asks for as much again
 
@@ -320,8 +321,13 @@ class Backfiller:
         found: dict[str, tuple[float, Known]] = {}
         after: int | None = None
         for _ in range(MOST_EVENTS // _PAGE):
-            page = await self._journal.events(
-                EventFilter(source=(self.name,), since=since), after=after, limit=_PAGE, desc=True
+            page = await self._journal.ask(
+                Events(
+                    filter=EventFilter(source=(self.name,), since=since),
+                    after=after,
+                    limit=_PAGE,
+                    desc=True,
+                )
             )
             for _, body in page.items:
                 event = _decode(body)
@@ -372,7 +378,7 @@ class Backfilling:
     async def _reach_back(self) -> None:
         """To the last moment that we are known to have been there."""
         try:
-            alive = await self._journal.moment(_ALIVE)
+            alive = await self._journal.ask(Moment(_ALIVE))
         except Unavailable:
             return  # the rounds look back to their last ones
         if alive is None or alive > self._now():
@@ -397,7 +403,7 @@ class Backfilling:
 
     async def _note_alive(self) -> None:
         with contextlib.suppress(Unavailable):
-            await self._journal.note(_ALIVE, self._now())
+            await self._journal.submit(SetMoment(_ALIVE, self._now()))
 
 
 class _OrderData(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 import structlog
 
 from journal import Journal
+from journal.reads import LastBalances
 from journal.records import AccountBalance
 from receiver.polling.questions import Balance
 from receiver.source_state import SourceState
@@ -24,7 +25,8 @@ class Balances:
 
     async def load(self) -> None:
         """Read what the journal has. Raises Unavailable."""
-        self._balances = dict(await self._journal.balances())
+        balances = await self._journal.ask(LastBalances())
+        self._balances = dict(balances)
 
     def of(self, source: str) -> AccountBalance | None:
         """The last known balance; None: the provider never said one."""

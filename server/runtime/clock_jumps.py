@@ -8,6 +8,7 @@ import structlog
 from core.clock import WallClock
 from core.errors import Broken, Unavailable
 from journal import Journal
+from journal.writes import Shift
 from sinks.worker import Worker
 
 #: Seconds between two looks at the wall clock.
@@ -50,7 +51,7 @@ class ClockJumps:
             for worker in self._workers:
                 worker.shift(by)
 
-        return self._journal.shift(number, by, limit=MOVED_AT_ONCE, then=begun)
+        return self._journal.submit(Shift(number, by, limit=MOVED_AT_ONCE), then=begun)
 
     async def _move(self, step: "asyncio.Future[bool]", number: int, by: float) -> None:
         more = True
@@ -62,6 +63,6 @@ class ClockJumps:
             except Unavailable:
                 await asyncio.sleep(PAUSE)
             if more:
-                step = self._journal.shift(number, by, limit=MOVED_AT_ONCE)
+                step = self._journal.submit(Shift(number, by, limit=MOVED_AT_ONCE))
         for worker in self._workers:
             worker.look_again()

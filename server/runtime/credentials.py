@@ -1,6 +1,7 @@
 """Secrets that an earlier version stored in clear are replaced by digests, once."""
 
 from journal import Journal
+from journal.writes import HideCredentials
 
 from .accept import Pipeline
 from .chores import finish
@@ -11,4 +12,4 @@ AT_START = 5.0
 
 async def hide_stored_credentials(journal: Journal, pipeline: Pipeline) -> None:
     """Run until no stored header holds a secret in clear. Resumes where it was stopped."""
-    await finish(lambda: journal.hide_credentials(pipeline.stored_headers))
+    await finish(lambda: journal.submit(HideCredentials(pipeline.stored_headers)))

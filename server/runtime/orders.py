@@ -23,7 +23,9 @@ from core.order import (
 )
 from journal import Journal
 from journal.order_book import OrderBook
-from journal.records import Placed
+from journal.reads import OpenOrders, OrderById
+from journal.records import Registered
+from journal.writes import CancelOrder, LapseOrder, MoveOrders, RegisterOrder
 from receiver.polling.questions import Ended, ListedOrder
 from receiver.source_state import SourceState
 
@@ -65,7 +67,7 @@ class Orders:
 
     async def load(self) -> None:
         """Before the first callback: whatever may still get an event. Raises Unavailable."""
-        orders = await self._journal.open_orders(since=self._now() - REMEMBERED)
+        orders = await self._journal.ask(OpenOrders(since=self._now() - REMEMBERED))
         for order in orders:
             self._book.put(order)
         await self._moved([(one, self._clamped(one)) for one in orders if _waits(one)])
@@ -108,7 +110,7 @@ class Orders:
         moved = [(before, after) for before, after in moved if before != after]
         if not moved:
             return
-        await self._journal.move_orders(moved)
+        await self._journal.submit(MoveOrders(tuple(moved)))
         for before, after in moved:
             # What was being written when the clock jumped came back with the times of before.
             current = self._book.get(after.id)
@@ -119,7 +121,7 @@ class Orders:
                     )
                 )
 
-    async def place(self, order: Order, end: float | None) -> Placed:
+    async def place(self, order: Order, end: float | None) -> Registered:
         """Keep it, or add to the one that is there. `end` is when it ends, if that was asked for.
 
         Events belong to it from now on; if it cannot be kept, Unavailable or Unfit is raised, and
@@ -128,16 +130,16 @@ class Orders:
         before = self._book.known(order)
         foreseen = self._book.foresee(order, end)
 
-        def then(outcome: Placed | Exception) -> None:
+        def then(outcome: Registered | Exception) -> None:
             self._book.take_back(foreseen, before)
-            if isinstance(outcome, Placed):
+            if isinstance(outcome, Registered):
                 self._book.put(outcome.order)
 
-        return await self._journal.place(order, end, then=then)
+        return await self._journal.submit(RegisterOrder(order, end), then=then)
 
     async def cancel(self, order_id: str) -> Order | None:
         """Expect nothing more of it; None: there is none."""
-        cancelling = self._journal.cancel(order_id, at=self._now())
+        cancelling = self._journal.submit(CancelOrder(order_id, at=self._now()))
         cancelling.add_done_callback(self._note_cancelled)
         return await asyncio.shield(cancelling)  # it is noted, whether its caller waits or not
 
@@ -183,7 +185,7 @@ class Orders:
         await self._read_again(order)
 
     async def _read_again(self, order: Order) -> None:
-        kept = await self._journal.order(order.id)
+        kept = await self._journal.ask(OrderById(order.id))
         if kept is not None:
             self._book.put(kept.order)
 
@@ -262,12 +264,12 @@ class Orders:
     async def _end(self, order: Order) -> bool:
         try:
             if order.origin is RegisteredBy.PROVIDER:
-                lapsed = await self._journal.lapse(order.id, at=self._now())
+                lapsed = await self._journal.submit(LapseOrder(order.id, at=self._now()))
                 ended = lapsed is not None and lapsed.state is OrderState.EXPIRED
             else:
                 ended = await self._pipeline.expire(order)
             # Something else became of it: an SMS came by a copy, or its end was moved.
-            kept = None if ended else await self._journal.order(order.id)
+            kept = None if ended else await self._journal.ask(OrderById(order.id))
         except (Unavailable, InvalidRow):
             heapq.heappush(self._ends, (order.expires_at, order.id))
             return False

@@ -7,7 +7,9 @@ import msgspec
 
 from core.delivery import State
 from journal import Journal
+from journal.reads import DeliveryById
 from journal.records import Replayed, StoredDelivery, StoredEvent
+from journal.writes import ReplayEvent, RetryDelivery
 from sinks.worker import Worker
 
 from .handover import forget, hand_over
@@ -58,7 +60,9 @@ class Redelivery:
             else:
                 forget(self._workers, owed)
 
-        replayed = await self._journal.replay(event["id"], owed, at=at, then=then)
+        replayed = await self._journal.submit(
+            ReplayEvent(event["id"], tuple(owed), at=at), then=then
+        )
         return replayed.ids if replayed else ()
 
     def _owed_first(self, kept: StoredEvent) -> list[str]:
@@ -72,10 +76,10 @@ class Redelivery:
             # What only waits in its queue is pending: in the journal its schedule begins again.
             worker.put_back(delivery_id)
         now = self._now()
-        state = await self._journal.retry(delivery_id, now=now)
+        state = await self._journal.submit(RetryDelivery(delivery_id, now=now))
         # Read before its worker hears of it: a moment later it is being sent, or has been.
         try:
-            return Retried(state, await self._journal.delivery(delivery_id))
+            return Retried(state, await self._journal.ask(DeliveryById(delivery_id)))
         finally:
             if state is State.PENDING and worker is not None:
                 worker.wake_at(now)

@@ -1,19 +1,15 @@
 """Append events to a file, one JSON object a line."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from ..sink import Outgoing, Receipt, Send, Sink
-from .rotate import Rotate
-from .rotation import _NUMBERED
+from .rotation import Rotate
 from .writer import appending
-
-log = structlog.get_logger()
 
 
 class File(Sink, tag="file", frozen=True, kw_only=True):
@@ -44,15 +40,11 @@ class File(Sink, tag="file", frozen=True, kw_only=True):
         path = Path(self.path)
         return f"file {path.relative_to(folder) if path.is_relative_to(folder) else path}"
 
-    def sets_aside(self, name: str) -> bool:
-        """Whether it makes a file of that name in its folder, when it rotates."""
-        begin = f"{Path(self.path).name}."
-        if self.rotate is None or not name.startswith(begin):
-            return False
-        number = _NUMBERED.fullmatch(name, len(begin))
-        if number is None:
-            return False
-        return number[1] is None or int(number[1]) <= self.rotate.keep
+    def written_files(self) -> Mapping[str, Path]:
+        return {"path": Path(self.path)}
+
+    def sets_aside(self, path: Path, name: str) -> bool:
+        return self.rotate is not None and self.rotate.makes(path, name)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:

@@ -1,4 +1,4 @@
-"""A thread that appends lines with one fsync for many."""
+"""A thread that appends lines, many with one fsync."""
 
 import asyncio
 import errno
@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from ..sink import Failed
-from .rotate import Rotate
-from .rotation import _File
+from .lines import LineFile
+from .rotation import Rotate
 
 _WORDS: Final = {
     errno.ENOSPC: "disk_full",
@@ -36,13 +36,13 @@ async def appending(
     fsync: Callable[[int], None] = os.fsync,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Callable[[bytes], "asyncio.Future[None]"]]:
-    """Hand back what appends one line and returns a future: done after an fsync.
+    """Hand back a function that appends one line and returns a future, done after an fsync.
 
-    Lines that come while one fsync runs share the next. A future that is cancelled only stops
-    waiting; its line is written all the same. Failures are Failed, with one of `disk_full`,
+    Lines that come while one fsync runs share the next. To cancel a future only stops the
+    waiting; its line is written all the same. It fails with Failed and one of `disk_full`,
     `permission`, `read_only`, `missing`, `symlink`, `not_a_file`, `not_lines`, `closed`, `io`.
     """
-    writer = _Writer(_File(path, rotate, fsync=fsync, now=now), asyncio.get_running_loop())
+    writer = _Writer(LineFile(path, rotate, fsync=fsync, now=now), asyncio.get_running_loop())
     try:
         yield writer.append
     finally:
@@ -50,9 +50,9 @@ async def appending(
 
 
 class _Writer:
-    """One thread that writes; many callers that wait for it."""
+    """One thread that writes, and the callers that wait for it."""
 
-    def __init__(self, file: "_File", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, file: LineFile, loop: asyncio.AbstractEventLoop) -> None:
         self._file, self._loop = file, loop
         self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None]
         self._lines = queue.SimpleQueue()
@@ -63,31 +63,31 @@ class _Writer:
 
     def append(self, line: bytes) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
-        if self._closed:  # behind the end of the queue nobody would ever answer
+        if self._closed:  # nobody reads the queue any more
             future.set_exception(Failed("closed"))
         else:
             self._lines.put((line, future))
         return future
 
     async def close(self) -> None:
-        """Write what was handed over, then end."""
+        """Write the queued lines, then end."""
         self._closed = True
         self._lines.put(None)
         await self._ended
 
     def _run(self) -> None:
-        self._write([])  # mended at once; what is wrong is said to those who send
+        self._write([])  # mend at once; an error is reported to the next append
         more = True
         while more:
             batch, more = self._collect()
             if batch:
                 error = self._write([line for line, _ in batch])
-                self._tell([future for _, future in batch], error)
+                self._report([future for _, future in batch], error)
         self._file.close()
-        self._tell([self._ended], None)
+        self._report([self._ended], None)
 
     def _collect(self) -> tuple[list[tuple[bytes, asyncio.Future[None]]], bool]:
-        """All that waits, at least one; and whether there may be more."""
+        """Wait for lines; return all that are queued, and whether more may come."""
         batch = []
         item = self._lines.get()
         while item is not None:
@@ -103,22 +103,22 @@ class _Writer:
             self._file.append(lines)
         except OSError as error:
             return Failed(_WORDS.get(error.errno or 0, "io"))
-        except Exception as error:  # noqa: BLE001 - a thread that ended would answer nobody
+        except Exception as error:  # noqa: BLE001 - a thread that ended would answer no caller
             return error
         return None
 
-    def _tell(self, futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    def _report(self, futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: no caller waits
             self._loop.call_soon_threadsafe(_answer, futures, error)
 
 
 def _answer(futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
     for future in futures:
-        if future.done():  # its caller was cancelled; the others still wait
+        if future.done():  # its caller was cancelled; the other callers still wait
             continue
         if error is None:
             future.set_result(None)
-        elif isinstance(error, Failed):  # one each: an exception gathers the frames it passes
+        elif isinstance(error, Failed):  # one for each: an exception gathers the frames it passes
             future.set_exception(Failed(error.word))
         else:
             future.set_exception(error)

@@ -57,6 +57,11 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         below = {name: os.path.normpath(folder / path) for name, path in paths.items() if path}
         return msgspec.structs.replace(self, **below)
 
+    def files(self) -> Mapping[tuple[str, ...], Path]:
+        """Return its files by their options, as `Sink.read_files` does."""
+        named = {("tls", name): getattr(self, name) for name in self.__struct_fields__}
+        return {option: Path(path) for option, path in named.items() if path is not None}
+
 
 #: Headers, body.
 Post = Callable[[Mapping[str, str], bytes], Awaitable[SinkAnswer]]

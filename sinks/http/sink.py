@@ -85,6 +85,12 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
     def place(self, _folder: Path) -> str:
         return f"http {host_of(self.url.reveal())}"
 
+    def read_files(self) -> Mapping[tuple[str, ...], Path]:
+        return {} if self.tls is None else self.tls.files()
+
+    def urls(self) -> Mapping[str, Secret]:
+        return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
+
     def request(self, outgoing: Outgoing) -> str:
         headers, body = self._composing()(outgoing)
         masked = headers | dict.fromkeys(_lower(self.headers), _MASK)

@@ -1,6 +1,6 @@
 """Post events to a Slack channel through an incoming webhook."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,26 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
     async def prepare(self) -> None:
         await start_runtime()
 
+    def under(self, folder: Path) -> "Slack":
+        if self.tls is None:
+            return self
+        return msgspec.structs.replace(self, tls=self.tls.under(folder))
+
+    def place(self, _folder: Path) -> str:
+        return f"slack {host_of(self.url.reveal())}"
+
+    def read_files(self) -> Mapping[tuple[str, ...], Path]:
+        return {} if self.tls is None else self.tls.files()
+
+    def urls(self) -> Mapping[str, Secret]:
+        return {"url": self.url} | ({} if self.proxy is None else {"proxy": self.proxy})
+
+    def request(self, outgoing: Outgoing) -> str:
+        event = msgspec.json.decode(outgoing.body, type=dict[str, object])
+        payload = msgspec.json.encode(compile_payload(self.message)(event))
+        shown = msgspec.json.format(payload, indent=2).decode()
+        return f"POST {masked_url(self.url.reveal())}\n\n{shown}"
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
         payload = compile_payload(self.message)
@@ -67,17 +87,3 @@ class Slack(Sink, tag="slack", frozen=True, kw_only=True):
                 return confirmed(answer, now=outgoing.at)
 
             yield send
-
-    def under(self, folder: Path) -> "Slack":
-        if self.tls is None:
-            return self
-        return msgspec.structs.replace(self, tls=self.tls.under(folder))
-
-    def place(self, _folder: Path) -> str:
-        return f"slack {host_of(self.url.reveal())}"
-
-    def request(self, outgoing: Outgoing) -> str:
-        event = msgspec.json.decode(outgoing.body, type=dict[str, object])
-        payload = msgspec.json.encode(compile_payload(self.message)(event))
-        shown = msgspec.json.format(payload, indent=2).decode()
-        return f"POST {masked_url(self.url.reveal())}\n\n{shown}"

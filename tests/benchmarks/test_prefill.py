@@ -7,8 +7,17 @@ import pytest
 
 from benchmarks import prefill
 from core.delivery import State
-from journal.reads import EventFilter
+from journal.reads import (
+    CallbackOfEvent,
+    EventById,
+    EventFilter,
+    Events,
+    JournalStats,
+    PendingBySink,
+    TokenUses,
+)
 from journal.sqlite.journal import SQLiteJournal
+from journal.writes import Take
 from receiver.callback import Callback
 from receiver.decode import decode
 from receiver.providers.tellabot.callbacks import TellABot
@@ -37,19 +46,19 @@ def kept_in(tmp_path, monkeypatch):
 
 
 async def test_the_product_counts_what_was_filled_in(journal):
-    stats = await journal.stats()
+    stats = await journal.ask(JournalStats())
 
     assert (stats.events, stats.duplicates, stats.quarantine) == (EVENTS, 0, 0)
     assert stats.deliveries == {state.value: EVENTS * (state is State.DELIVERED) for state in State}
-    assert (await journal.token_uses())[0].callbacks == EVENTS
+    assert (await journal.ask(TokenUses()))[0].callbacks == EVENTS
 
 
 async def test_an_event_is_what_the_product_makes_of_its_callback(journal):
     """Mutant: a template that was made once and forgets a field that events have since got."""
-    page = await journal.events(EventFilter(), after=120, limit=1, desc=False)
+    page = await journal.ask(Events(filter=EventFilter(), after=120, limit=1))
     event = msgspec.json.decode(page.items[0][1])
 
-    came = await journal.callback(event["id"])
+    came = await journal.ask(CallbackOfEvent(event["id"]))
     received = datetime.fromtimestamp(came.at, UTC)
     callback = Callback(headers=came.headers, body=came.body, peer=came.peer, received=received)
     source = TellABot()
@@ -63,10 +72,10 @@ async def test_an_event_is_what_the_product_makes_of_its_callback(journal):
 
 async def test_an_event_is_found_by_what_names_it(journal):
     request = str(prefill.FIRST_REQUEST + 42)
-    page = await journal.events(EventFilter(request_id=(request,)), after=None, limit=9, desc=False)
+    page = await journal.ask(Events(filter=EventFilter(request_id=(request,)), limit=9))
 
     [(seq, body)] = page.items
-    kept = await journal.event(msgspec.json.decode(body)["id"])
+    kept = await journal.ask(EventById(msgspec.json.decode(body)["id"]))
 
     assert (seq, kept.seq, kept.routes) == (43, 43, (prefill.ROUTE,))
     [delivery] = kept.deliveries
@@ -118,12 +127,12 @@ async def test_what_is_owed_is_settled_without_a_trace(tmp_path):
     prefill.fill(path, EVENTS)
     prefill.owe(path, 100)
     opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")
-    owed, stats = await opened.owed(), await opened.stats()
-    taken = await opened.take(prefill.SINK, fresh=True, limit=10, now=1e10)
+    owed, stats = await opened.ask(PendingBySink()), await opened.ask(JournalStats())
+    taken = await opened.submit(Take(prefill.SINK, fresh=True, limit=10, now=1e10))
     await opened.close()
     prefill.settle(path)
     opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")
-    after = await opened.stats()
+    after = await opened.ask(JournalStats())
     await opened.close()
 
     assert (owed, len(taken)) == ({prefill.SINK: 100}, 10)

@@ -11,8 +11,26 @@ from contracts.journal import NOW, arrival, key, listed, owed, planned, record, 
 from core.errors import InvalidRow
 from core.event import Event, OrderExpired, Price
 from core.order import GRACE, Order, OrderState, RegisteredBy, lasting, provided
-from journal.reads import OrderFilter
-from journal.records import AccountBalance, Placed, Planned, StoredOrder
+from journal.reads import (
+    CallbackOfEvent,
+    EventById,
+    JournalStats,
+    KnownOrders,
+    LastBalances,
+    OpenOrders,
+    OrderById,
+    OrderFilter,
+    TokenUses,
+)
+from journal.records import AccountBalance, Planned, Registered, StoredOrder
+from journal.writes import (
+    CancelOrder,
+    ExpireOrder,
+    LapseOrder,
+    MoveOrders,
+    RegisterOrder,
+    SetBalance,
+)
 
 serial = itertools.count(1)
 NUMBER, OTHER = "+18503814729", "+18503814730"
@@ -111,24 +129,26 @@ def expired(order, *, at=END, owed=()):
 
 
 async def data(journal, plan):
-    return json.loads((await journal.event(plan.event.id)).body)["data"]
+    return json.loads((await journal.ask(EventById(plan.event.id))).body)["data"]
 
 
 async def state(journal, order):
-    return (await journal.order(order.id)).order.state
+    return (await journal.ask(OrderById(order.id))).order.state
 
 
 async def events(journal, order):
-    return [json.loads(body)["id"] for body in (await journal.order(order.id)).events]
+    return [json.loads(body)["id"] for body in (await journal.ask(OrderById(order.id))).events]
 
 
 def end(journal, order, **said):
-    return journal.expire(expired(order, **said), then=lambda _outcome: None)
+    return journal.submit(ExpireOrder(expired(order, **said)), then=lambda _outcome: None)
 
 
 def end_at_once(journal, order, reason, *, at=NOW + 60):
     plan = expired(order, at=at)
-    return journal.expire(plan, reason=reason, at_once=True, then=lambda _outcome: None)
+    return journal.submit(
+        ExpireOrder(plan, reason=reason, at_once=True), then=lambda _outcome: None
+    )
 
 
 class OrderContract:
@@ -150,27 +170,31 @@ class OrderContract:
             labels={"team": "growth"},
         )
 
-        placed = await journal.place(told, None)
+        placed = await journal.submit(RegisterOrder(told, None))
 
-        assert placed == Placed(order=told, new=True, conflicts=())
+        assert placed == Registered(order=told, new=True, conflicts=())
         journal = await store.start(now=NOW + 1)
-        assert await journal.order(told.id) == StoredOrder(order=told, events=())
-        assert await journal.open_orders(since=NOW) == [told]
-        assert await journal.order("nobody") is None
+        assert await journal.ask(OrderById(told.id)) == StoredOrder(order=told, events=())
+        assert await journal.ask(OpenOrders(since=NOW)) == [told]
+        assert await journal.ask(OrderById("nobody")) is None
 
     async def test_an_order_that_is_told_again_is_the_first(self, store, journal):
         """Mutant: a second row."""
         first = order(reference="signup-1")
-        await journal.place(first, None)
+        await journal.submit(RegisterOrder(first, None))
         journal = await store.start(now=NOW + 1)
 
-        again = await journal.place(order(reference="signup-1", expires_at=END + 5), None)
+        again = await journal.submit(
+            RegisterOrder(order(reference="signup-1", expires_at=END + 5), None)
+        )
 
-        assert again == Placed(order=first, new=False, conflicts=())
-        assert len((await journal.orders(OrderFilter(), **WHOLE)).items) == 1
+        assert again == Registered(order=first, new=False, conflicts=())
+        assert len((await journal.ask(KnownOrders(filter=OrderFilter(), **WHOLE))).items) == 1
 
     async def test_fifty_at_once_are_one(self, journal):
-        placed = await asyncio.gather(*(journal.place(order(), None) for _ in range(50)))
+        placed = await asyncio.gather(
+            *(journal.submit(RegisterOrder(order(), None)) for _ in range(50))
+        )
 
         assert len({one.order.id for one in placed}) == 1
         assert sorted(one.new for one in placed) == [False] * 49 + [True]
@@ -180,19 +204,19 @@ class OrderContract:
     )
     async def test_another_id_kind_or_source_is_another_order(self, journal, other):
         """Mutants: each of the three left out of what makes an order the same."""
-        await journal.place(order(), None)
+        await journal.submit(RegisterOrder(order(), None))
 
-        assert (await journal.place(other, None)).new
+        assert (await journal.submit(RegisterOrder(other, None))).new
 
     async def test_what_was_not_known_is_added_to_the_order_and_to_its_events(self, journal):
         """Mutants: added to the order alone; labels of the source lost."""
         first = order()
-        await journal.place(first, None)
+        await journal.submit(RegisterOrder(first, None))
         plan = sms(of=first, labels={"account": "a"})
         await record(journal, plan)
 
         more = order(number=NUMBER, reference="signup-1", labels={"team": "growth"})
-        placed = await journal.place(more, None)
+        placed = await journal.submit(RegisterOrder(more, None))
 
         kept = await data(journal, plan)
         assert (placed.new, placed.conflicts) == (False, ())
@@ -203,19 +227,19 @@ class OrderContract:
 
     async def test_what_is_told_otherwise_is_a_conflict_and_changes_nothing(self, journal):
         first = order(reference="signup-1", labels={"team": "growth"})
-        await journal.place(first, None)
+        await journal.submit(RegisterOrder(first, None))
 
         other = order(reference="signup-2", labels={"team": "sales"}, service="Google")
-        placed = await journal.place(other, END + 60)
+        placed = await journal.submit(RegisterOrder(other, END + 60))
 
-        assert placed == Placed(order=first, new=False, conflicts=("reference", "labels"))
-        assert (await journal.order(first.id)).order == first
+        assert placed == Registered(order=first, new=False, conflicts=("reference", "labels"))
+        assert (await journal.ask(OrderById(first.id))).order == first
 
     async def test_an_end_that_is_asked_for_moves_the_order_s(self, journal):
         first = order()
-        await journal.place(first, None)
+        await journal.submit(RegisterOrder(first, None))
 
-        placed = await journal.place(order(), END + 60)
+        placed = await journal.submit(RegisterOrder(order(), END + 60))
 
         assert placed.order.expires_at == END + 60
         assert await end(journal, first, at=END + 30) is None
@@ -224,23 +248,23 @@ class OrderContract:
     async def test_a_number_is_ordered_anew_once_its_order_is_over(self, journal):
         """Providers give a number again. Mutants: never a new one; always a new one."""
         first = of_number()
-        await journal.place(first, None)
-        same = await journal.place(of_number(created_at=END - 1), None)
+        await journal.submit(RegisterOrder(first, None))
+        same = await journal.submit(RegisterOrder(of_number(created_at=END - 1), None))
         anew = of_number(created_at=END, expires_at=END + 1200)
 
-        placed = await journal.place(anew, None)
-        await journal.cancel(anew.id, at=END + 1)
-        third = await journal.place(of_number(created_at=END + 2), None)
+        placed = await journal.submit(RegisterOrder(anew, None))
+        await journal.submit(CancelOrder(anew.id, at=END + 1))
+        third = await journal.submit(RegisterOrder(of_number(created_at=END + 2), None))
 
         assert same.order.id == first.id
-        assert placed == Placed(order=anew, new=True, conflicts=())
+        assert placed == Registered(order=anew, new=True, conflicts=())
         assert third.new
 
     # --- events that belong to it -----------------------------------------------------------
 
     async def test_an_event_that_comes_after_its_order_is_its(self, store, journal):
         told = order(reference="signup-1")
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         plan = sms(of=told, reference="signup-1")
 
         await record(journal, plan)
@@ -268,9 +292,9 @@ class OrderContract:
         writing = [record(journal, plan) for plan in (before, *elsewhere)]
         if not together:
             await asyncio.gather(*writing)
-        placed = await journal.place(told, None)
+        placed = await journal.submit(RegisterOrder(told, None))
 
-        kept = await journal.event(before.event.id)
+        kept = await journal.ask(EventById(before.event.id))
         was, now = json.loads(before.body), json.loads(kept.body)
         assert now == {
             **was,
@@ -294,7 +318,9 @@ class OrderContract:
         plan = sms(to=OTHER, price=price)
         await record(journal, plan)
 
-        await journal.place(order(number=NUMBER, price=Price(amount="9", currency=None)), None)
+        await journal.submit(
+            RegisterOrder(order(number=NUMBER, price=Price(amount="9", currency=None)), None)
+        )
 
         kept = await data(journal, plan)
         assert (kept["to"], kept["price"]) == (OTHER, {"amount": "1.20", "currency": "USD"})
@@ -304,7 +330,7 @@ class OrderContract:
         await record(journal, plan)
 
         told = order("9", kind="rental_id")
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
 
         assert await events(journal, told) == [plan.event.id]
 
@@ -321,7 +347,7 @@ class OrderContract:
         await record(journal, plan, to_number(OTHER), to_number(source="bulk"))
 
         told = of_number(reference="signup-1")
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
 
         assert await events(journal, told) == [plan.event.id] * is_its
 
@@ -335,7 +361,7 @@ class OrderContract:
         await record(journal, plain)
 
         told = order("5", number=NUMBER)
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
 
         assert await events(journal, told) == [plain.event.id]
 
@@ -343,10 +369,10 @@ class OrderContract:
         plan = sms(to=NUMBER, **TIMELESS)
         await record(journal, plan)
         first = order(reference="signup-1")
-        await journal.place(first, None)
+        await journal.submit(RegisterOrder(first, None))
 
         second = of_number(reference="signup-2")
-        await journal.place(second, None)
+        await journal.submit(RegisterOrder(second, None))
 
         assert await events(journal, second) == []
         assert (await data(journal, plan))["reference"] == "signup-1"
@@ -355,7 +381,7 @@ class OrderContract:
         """Mutant: what a copy says is dropped with it."""
         first, told = planned(1), of_number(reference="signup-1")
         await record(journal, first)
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         copy = msgspec.structs.replace(planned(1, to=NUMBER), order=told.id)
 
         for _ in range(2):
@@ -364,7 +390,7 @@ class OrderContract:
         kept = await data(journal, first)
         assert (kept["reference"], await events(journal, told)) == ("signup-1", [first.event.id])
         assert await state(journal, told) == OrderState.RECEIVED
-        assert await journal.stats() == stats(events=1, duplicates=2)
+        assert await journal.ask(JournalStats()) == stats(events=1, duplicates=2)
 
     async def test_an_event_of_an_order_that_was_never_kept_is_an_event(self, journal):
         plan = sms(of=order())
@@ -377,7 +403,7 @@ class OrderContract:
     async def test_only_what_it_waits_for_makes_it_received(self, journal):
         """Mutant: any event does."""
         told = order("9", kind="rental_id")
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         bill = sms("9", kind="rental_id", of=told)
         bill = msgspec.structs.replace(bill, event=retyped(bill.event, "rental.billed"))
 
@@ -391,11 +417,11 @@ class OrderContract:
     async def test_an_order_expires_once_with_an_event_that_owes(self, store, journal):
         """Mutant: whether it still waits is not asked."""
         told = order()
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         plan = expired(told, owed=[owed(taken=True)])
         outcomes = []
 
-        first = await journal.expire(plan, then=outcomes.append)
+        first = await journal.submit(ExpireOrder(plan), then=outcomes.append)
         again = await end(journal, told)
         journal = await store.start(now=END + 1)
         later = await end(journal, told)
@@ -406,13 +432,13 @@ class OrderContract:
         assert await listed(journal, type=("order.expired",)) == [plan.event.id]
         assert await state(journal, told) == OrderState.EXPIRED
         assert await events(journal, told) == [plan.event.id]
-        assert await journal.callback(plan.event.id) is None
-        assert await journal.token_uses() == []
-        assert await journal.stats() == stats(events=1, pending=1)
+        assert await journal.ask(CallbackOfEvent(plan.event.id)) is None
+        assert await journal.ask(TokenUses()) == []
+        assert await journal.ask(JournalStats()) == stats(events=1, pending=1)
 
     async def test_an_order_does_not_expire_before_its_time(self, journal):
         told = order()
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
 
         assert await end(journal, told, at=END - 1) is None
         assert await listed(journal) == []
@@ -420,7 +446,7 @@ class OrderContract:
     @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
     async def test_an_order_whose_sms_came_does_not_expire(self, journal, together):
         told = order()
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
 
         writing = record(journal, sms(of=told))
         if not together:
@@ -431,7 +457,7 @@ class OrderContract:
 
     async def test_an_sms_that_comes_too_late_makes_an_expired_order_received(self, journal):
         told = order()
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         await end(journal, told)
 
         late = sms(of=told)
@@ -443,10 +469,10 @@ class OrderContract:
     async def test_a_cancelled_order_does_not_expire_and_stays_cancelled(self, store, journal):
         """Mutant: what comes afterwards makes it received."""
         told = order()
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
 
-        cancelled = await journal.cancel(told.id, at=NOW + 60)
-        again = await journal.cancel(told.id, at=NOW + 30)
+        cancelled = await journal.submit(CancelOrder(told.id, at=NOW + 60))
+        again = await journal.submit(CancelOrder(told.id, at=NOW + 30))
         outcome = await end(journal, told)
         await record(journal, sms(of=told))
 
@@ -455,21 +481,21 @@ class OrderContract:
         assert (again, outcome) == (cancelled, None)
         assert await state(journal, told) == OrderState.CANCELLED
         assert len(await events(journal, told)) == 1
-        assert await journal.cancel("nobody", at=NOW) is None
+        assert await journal.submit(CancelOrder("nobody", at=NOW)) is None
 
     async def test_an_end_is_not_moved_once_it_has_come(self, journal):
         told = order()
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         await end(journal, told)
 
-        placed = await journal.place(order(), END + 600)
+        placed = await journal.submit(RegisterOrder(order(), END + 600))
 
         assert (placed.order.state, placed.order.expires_at) == (OrderState.EXPIRED, END)
 
     async def test_an_order_that_cannot_be_kept_takes_no_neighbour(self, journal):
         unfit = order(reference="\ud800")
 
-        writing = [journal.place(told, None) for told in (order(), unfit)]
+        writing = [journal.submit(RegisterOrder(told, None)) for told in (order(), unfit)]
         good, bad = await asyncio.gather(*writing, return_exceptions=True)
 
         assert (good.new, type(bad)) == (True, InvalidRow)
@@ -479,13 +505,13 @@ class OrderContract:
     async def test_provider_word_ends_an_order_before_its_time(self, store, journal):
         """Mutant: `expires_at <= at` asked for here, too."""
         told = order()
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
 
         first = await end_at_once(journal, told, "cancelled")
         again = await end_at_once(journal, told, "finished", at=NOW + 120)
 
         journal = await store.start(now=NOW + 180)
-        kept = (await journal.order(told.id)).order
+        kept = (await journal.ask(OrderById(told.id))).order
         assert (first.new, again) == ((True,), None)
         assert (kept.state, kept.reason, kept.expires_at) == ("expired", "cancelled", NOW + 60)
         assert await listed(journal, type=("order.expired",)) == [f"expired-{told.id}"]
@@ -493,57 +519,57 @@ class OrderContract:
     async def test_provider_word_leaves_a_received_order_received(self, journal):
         """Mutant: an event for it."""
         told = order()
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         await record(journal, sms(of=told))
 
         outcome = await end_at_once(journal, told, "finished")
 
-        kept = (await journal.order(told.id)).order
+        kept = (await journal.ask(OrderById(told.id))).order
         assert (outcome, kept.state, kept.reason) == (None, "received", "finished")
         assert kept.expires_at == NOW + 60
 
     async def test_provider_word_leaves_a_cancelled_order_cancelled(self, journal):
         told = order()
-        await journal.place(told, None)
-        await journal.cancel(told.id, at=NOW + 1)
+        await journal.submit(RegisterOrder(told, None))
+        await journal.submit(CancelOrder(told.id, at=NOW + 1))
 
         outcome = await end_at_once(journal, told, "cancelled")
 
-        kept = (await journal.order(told.id)).order
+        kept = (await journal.ask(OrderById(told.id))).order
         assert (outcome, kept.state, kept.reason) == (None, "cancelled", None)
 
     async def test_listed_order_lapses_without_an_event(self, journal):
         """Mutants: an event; a user's order lapses, too; it lapses before its time."""
         told, mine = listed_order(), order("6")
-        await journal.place(told, None)
-        await journal.place(mine, None)
+        await journal.submit(RegisterOrder(told, None))
+        await journal.submit(RegisterOrder(mine, None))
 
-        early = await journal.lapse(told.id, at=told.expires_at - 1)
+        early = await journal.submit(LapseOrder(told.id, at=told.expires_at - 1))
         assert await end(journal, told, at=told.expires_at) is None
-        lapsed = await journal.lapse(told.id, at=told.expires_at)
-        left = await journal.lapse(mine.id, at=told.expires_at)
+        lapsed = await journal.submit(LapseOrder(told.id, at=told.expires_at))
+        left = await journal.submit(LapseOrder(mine.id, at=told.expires_at))
 
         assert (early.state, lapsed.state, left.state) == ("waiting", "expired", "waiting")
-        assert (lapsed.reason, await journal.lapse("nobody", at=0)) == (None, None)
+        assert (lapsed.reason, await journal.submit(LapseOrder("nobody", at=0))) == (None, None)
         assert await listed(journal) == []
 
     async def test_lapsed_order_that_the_provider_ends_gets_its_event(self, journal):
         """The word came after its time was up. Mutant: only what waits."""
         told = listed_order()
-        await journal.place(told, None)
-        await journal.lapse(told.id, at=told.expires_at)
+        await journal.submit(RegisterOrder(told, None))
+        await journal.submit(LapseOrder(told.id, at=told.expires_at))
 
         first = await end_at_once(journal, told, "expired", at=told.expires_at + 5)
         again = await end_at_once(journal, told, "expired", at=told.expires_at + 9)
 
         assert (first.new, again) == ((True,), None)
-        assert (await journal.order(told.id)).order.reason == "expired"
+        assert (await journal.ask(OrderById(told.id))).order.reason == "expired"
 
     async def test_registered_values_replace_those_of_the_provider(self, journal):
         """In stored events too, but not what the event said itself. Mutant: a conflict."""
         cheap, dear = (Price(amount=amount, currency="USD") for amount in ("0.20", "0.30"))
         told = listed_order(number=NUMBER, price=cheap, service="go")
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         mine, own = (
             msgspec.structs.replace(plan, taken=taken)
             for plan, taken in (
@@ -553,8 +579,10 @@ class OrderContract:
         )
         await record(journal, mine, own)
 
-        placed = await journal.place(order(number=OTHER, price=dear, reference="r"), None)
-        other = await journal.place(order(number=NUMBER), None)
+        placed = await journal.submit(
+            RegisterOrder(order(number=OTHER, price=dear, reference="r"), None)
+        )
+        other = await journal.submit(RegisterOrder(order(number=NUMBER), None))
 
         assert (placed.new, placed.conflicts, other.conflicts) == (False, (), ("number",))
         assert (placed.order.id, placed.order.origin) == (told.id, "user")
@@ -567,12 +595,14 @@ class OrderContract:
     async def test_provider_fills_gaps_of_a_registered_order_only(self, journal):
         """Mutants: its value over the user's; its end over the user's; its second word counts."""
         mine = order(number=NUMBER)
-        await journal.place(mine, None)
+        await journal.submit(RegisterOrder(mine, None))
         price = Price(amount="0.20", currency=None)
 
-        await journal.place(listed_order(number=OTHER, price=price, service="go"), None)
+        await journal.submit(
+            RegisterOrder(listed_order(number=OTHER, price=price, service="go"), None)
+        )
         later = Price(amount="0.2", currency=None)
-        placed = await journal.place(listed_order(price=later, at=END), None)
+        placed = await journal.submit(RegisterOrder(listed_order(price=later, at=END), None))
 
         assert placed.conflicts == ()
         assert placed.order == msgspec.structs.replace(
@@ -583,13 +613,13 @@ class OrderContract:
         """Once in half its time. Mutants: never; each time; a lapsed one stays lapsed."""
         told = listed_order()
         half = lasting("request_id") / 2
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
 
-        early = await journal.place(listed_order(at=NOW + half - 1), None)
-        late = await journal.place(listed_order(at=NOW + half + 1), None)
+        early = await journal.submit(RegisterOrder(listed_order(at=NOW + half - 1), None))
+        late = await journal.submit(RegisterOrder(listed_order(at=NOW + half + 1), None))
         over = late.order.expires_at
-        await journal.lapse(told.id, at=over)
-        again = await journal.place(listed_order(at=over + 5), None)
+        await journal.submit(LapseOrder(told.id, at=over))
+        again = await journal.submit(RegisterOrder(listed_order(at=over + 5), None))
 
         assert early.order.expires_at == told.expires_at
         assert late.order.expires_at == NOW + 3 * half + 1
@@ -597,11 +627,11 @@ class OrderContract:
 
     async def test_lapsed_order_waits_again_when_it_is_registered(self, journal):
         told = listed_order()
-        await journal.place(told, None)
-        await journal.lapse(told.id, at=told.expires_at)
+        await journal.submit(RegisterOrder(told, None))
+        await journal.submit(LapseOrder(told.id, at=told.expires_at))
 
         mine = order(created_at=told.expires_at, expires_at=told.expires_at + 60)
-        placed = await journal.place(mine, None)
+        placed = await journal.submit(RegisterOrder(mine, None))
 
         assert (placed.order.id, placed.order.state) == (told.id, "waiting")
         assert placed.order.expires_at == told.expires_at + 60
@@ -617,7 +647,7 @@ class OrderContract:
         again = await record(journal, msgspec.structs.replace(plan, tells=listed_order()))
 
         journal = await store.start(now=NOW + 1)
-        page = await journal.orders(OrderFilter(), **WHOLE)
+        page = await journal.ask(KnownOrders(filter=OrderFilter(), **WHOLE))
         assert [kept for _, kept in page.items] == [tells] == list(recorded.orders)
         assert (again.new, again.orders) == ((False,), ())
         assert await events(journal, tells) == [plan.event.id]
@@ -625,7 +655,7 @@ class OrderContract:
     async def test_assigned_number_completes_a_registered_order(self, journal):
         """Mutant: a second order beside it."""
         mine = order(reference="r")
-        await journal.place(mine, None)
+        await journal.submit(RegisterOrder(mine, None))
         early = sms()
         await record(journal, early)
 
@@ -639,12 +669,12 @@ class OrderContract:
     async def test_registered_order_takes_events_from_a_listed_one(self, journal):
         """By number. Mutant: the provider's order keeps them, and the user's waits for ever."""
         told = listed_order("77", kind="activation_id", number=NUMBER)
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         plan = sms("77", kind="activation_id", of=told, to=NUMBER, **TIMELESS)
         await record(journal, plan)
 
         mine = of_number(reference="r")
-        placed = await journal.place(mine, None)
+        placed = await journal.submit(RegisterOrder(mine, None))
 
         assert placed.order.state == OrderState.RECEIVED
         assert await events(journal, mine) == [plan.event.id]
@@ -654,7 +684,7 @@ class OrderContract:
         """Two requests, one number, one SMS. Mutant: order 2 waits, and expires."""
         first, second, third = order("1"), order("2"), order("3")
         for one in (first, second, third):
-            await journal.place(one, None)
+            await journal.submit(RegisterOrder(one, None))
         plan = sms("1", of=first)
         copy = msgspec.structs.replace(sms("2", of=second), keys=plan.keys)
         stray = msgspec.structs.replace(sms("2", of=third), keys=plan.keys)
@@ -668,15 +698,15 @@ class OrderContract:
             *("received", "received", "waiting")
         ]
         assert await events(journal, second) == [plan.event.id]
-        assert (await journal.order(second.id)).order.received_at == NOW
+        assert (await journal.ask(OrderById(second.id))).order.received_at == NOW
         assert await end_at_once(journal, second, "cancelled") is None
 
     async def test_times_of_waiting_orders_move_once(self, store, journal):
         """Mutants: moved again by the same call; an order that changed since is moved."""
         told, changed = order(lasts=1200.0), order("6", lasts=1200.0)
         for one in (told, changed):
-            await journal.place(one, None)
-        await journal.place(order("6"), END + 60)
+            await journal.submit(RegisterOrder(one, None))
+        await journal.submit(RegisterOrder(order("6"), END + 60))
         later = [
             msgspec.structs.replace(one, created_at=NOW + 3600, expires_at=END + 3600)
             for one in (told, changed)
@@ -684,11 +714,11 @@ class OrderContract:
         moved = list(zip((told, changed), later, strict=True))
 
         for _ in range(2):
-            await journal.move_orders(moved)
+            await journal.submit(MoveOrders(tuple(moved)))
 
         journal = await store.start(now=NOW)
-        assert (await journal.order(told.id)).order == later[0]
-        assert (await journal.order(changed.id)).order.expires_at == END + 60
+        assert (await journal.ask(OrderById(told.id))).order == later[0]
+        assert (await journal.ask(OrderById(changed.id))).order.expires_at == END + 60
 
     # --- balances -----------------------------------------------------------------------------
 
@@ -697,21 +727,21 @@ class OrderContract:
         outcomes = []
         for number, low in enumerate((True, True, False, True)):
             plan = sms(str(100 + number)) if low else None
-            outcomes.append(await journal.set_balance(balance(number, low=low), plan))
+            outcomes.append(await journal.submit(SetBalance(balance(number, low=low), plan)))
             journal = await store.start(now=NOW)
 
         assert [outcome is not None for outcome in outcomes] == [True, False, False, True]
         assert len(await listed(journal)) == 2
-        assert await journal.balances() == {"tellabot": balance(3, low=True)}
+        assert await journal.ask(LastBalances()) == {"tellabot": balance(3, low=True)}
 
     # --- reading ----------------------------------------------------------------------------
 
     async def test_orders_are_found_by(self, journal):
         mine = order(number=NUMBER, source="mine", reference="signup-1")
-        await journal.place(order("6"), None)
-        await journal.place(mine, None)
-        await journal.place(order("5", kind="rental_id"), None)
-        await journal.cancel(mine.id, at=NOW + 1)
+        await journal.submit(RegisterOrder(order("6"), None))
+        await journal.submit(RegisterOrder(mine, None))
+        await journal.submit(RegisterOrder(order("5", kind="rental_id"), None))
+        await journal.submit(CancelOrder(mine.id, at=NOW + 1))
 
         for wanted in (
             {"state": (OrderState.CANCELLED, OrderState.EXPIRED)},
@@ -721,19 +751,21 @@ class OrderContract:
             {"request_id": ("5", "7")},
             {"request_id": ("5",), "source": ("mine",)},
         ):
-            page = await journal.orders(OrderFilter(**wanted), **WHOLE)
+            page = await journal.ask(KnownOrders(filter=OrderFilter(**wanted), **WHOLE))
             assert [found.id for _, found in page.items] == [mine.id], wanted
 
     async def test_orders_are_listed_page_by_page(self, journal):
         made = [order(str(number)) for number in range(1, 6)]
         for one in made:
-            await journal.place(one, None)
+            await journal.submit(RegisterOrder(one, None))
 
         found = []
         for desc in (False, True):
             after, more = None, True
             while more:
-                page = await journal.orders(OrderFilter(), after=after, limit=2, desc=desc)
+                page = await journal.ask(
+                    KnownOrders(filter=OrderFilter(), after=after, limit=2, desc=desc)
+                )
                 found += [one.id for _, one in page.items]
                 after, more = page.next_seq, page.has_more
 
@@ -746,7 +778,7 @@ class OrderContract:
         """Mutants: the last one; any event of it; those of another order; not of open orders."""
         told, other, bare = order(), order("6"), order("7")
         for one in (told, other, bare):
-            await journal.place(one, None)
+            await journal.submit(RegisterOrder(one, None))
         billed, first, second, its = (
             sms(of=one, at=NOW + at) for one, at in ((told, 5), (told, 7.25), (told, 9), (other, 3))
         )
@@ -758,12 +790,15 @@ class OrderContract:
 
         journal = await store.start(now=NOW + 10)
 
-        page = await journal.orders(OrderFilter(), **WHOLE)
-        again = await journal.place(order(), None)
+        page = await journal.ask(KnownOrders(filter=OrderFilter(), **WHOLE))
+        again = await journal.submit(RegisterOrder(order(), None))
         ways = {
             "page": [found.received_at for _, found in page.items],
-            "open": [found.received_at for found in await journal.open_orders(since=NOW)],
-            "one": [(await journal.order(one.id)).order.received_at for one in (told, other, bare)],
+            "open": [found.received_at for found in await journal.ask(OpenOrders(since=NOW))],
+            "one": [
+                (await journal.ask(OrderById(one.id))).order.received_at
+                for one in (told, other, bare)
+            ],
         }
         assert list(ways.values()) == [[NOW + 7.25, NOW + 3, None]] * 3
         assert again.order.received_at == NOW + 7.25
@@ -772,17 +807,17 @@ class OrderContract:
         long_over, over, open_ = (order(str(n), expires_at=END + n) for n in range(3))
         waiting = order("9", expires_at=NOW - 10**6)
         for one in (long_over, over, open_, waiting):
-            await journal.place(one, None)
+            await journal.submit(RegisterOrder(one, None))
         for one in (long_over, over):
-            await journal.cancel(one.id, at=one.expires_at)
+            await journal.submit(CancelOrder(one.id, at=one.expires_at))
 
-        found = await journal.open_orders(since=END + 1)
+        found = await journal.ask(OpenOrders(since=END + 1))
 
         assert sorted(one.id for one in found) == [over.id, open_.id, waiting.id]
 
     async def test_the_newest_events_of_many_are_shown_with_an_order(self, journal):
         told = order("9", kind="rental_id")
-        await journal.place(told, None)
+        await journal.submit(RegisterOrder(told, None))
         plans = [sms("9", kind="rental_id", of=told) for _ in range(103)]
         await record(journal, *plans, came=arrival())
 

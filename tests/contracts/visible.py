@@ -7,7 +7,8 @@ import pytest
 from contracts.journal import NOW, arrival, planned, record
 from contracts.orders import order, sms
 
-from journal.reads import EventFilter
+from journal.reads import EventFilter, IsVisible, VisibleEvents
+from journal.writes import IndexVisible, RegisterOrder
 
 #: Digests of the filters of these tests; to a journal they are only names.
 GROWTH, REST, CODES = "growth", "rest", "codes"
@@ -33,8 +34,10 @@ async def visible(journal, shown_to=GROWTH, *, desc=False, limit=2, **wanted):
     """All ids that a filter shows, page by page; None: the filter is not indexed yet."""
     found, after = [], None
     while True:
-        page = await journal.visible_events(
-            shown_to, EventFilter(**wanted), after=after, limit=limit, desc=desc
+        page = await journal.ask(
+            VisibleEvents(
+                shown_to=shown_to, filter=EventFilter(**wanted), after=after, limit=limit, desc=desc
+            )
         )
         if page is None:
             return None
@@ -65,7 +68,9 @@ class VisibleContract:
 
         found = await visible(journal, limit=limit)
         newest_first = await visible(journal, limit=limit, desc=True)
-        last = await journal.visible_events(GROWTH, EventFilter(), after=9, limit=1, desc=False)
+        last = await journal.ask(
+            VisibleEvents(shown_to=GROWTH, filter=EventFilter(), after=9, limit=1)
+        )
 
         assert found == ids(*mine)
         assert newest_first == ids(*reversed(mine))
@@ -73,11 +78,9 @@ class VisibleContract:
 
     async def test_page_of_hidden_events_stays_at_its_place(self, journal):
         await record(journal, planned())
-        first = await journal.visible_events(GROWTH, EventFilter(), after=None, limit=1, desc=False)
+        first = await journal.ask(VisibleEvents(shown_to=GROWTH, filter=EventFilter(), limit=1))
         await record(journal, planned(), planned())
-        second = await journal.visible_events(
-            GROWTH, EventFilter(), after=None, limit=1, desc=False
-        )
+        second = await journal.ask(VisibleEvents(shown_to=GROWTH, filter=EventFilter(), limit=1))
 
         assert (first.items, first.next_seq, first.has_more) == ((), 0, False)
         assert second == first
@@ -109,8 +112,8 @@ class VisibleContract:
             assert await visible(journal) == ids(hidden)
         await asyncio.gather(
             recorded,
-            journal.place(order("5", labels=TEAM), None),
-            journal.place(order("6", labels={"team": "other"}), None),
+            journal.submit(RegisterOrder(order("5", labels=TEAM), None)),
+            journal.submit(RegisterOrder(order("6", labels={"team": "other"}), None)),
         )
 
         assert await visible(journal) == ids(shown)
@@ -132,8 +135,8 @@ class VisibleContract:
         await record(journal, mine, other)
 
         asked = [*ids(mine, other), "event-none"]
-        assert [await journal.is_visible(GROWTH, one) for one in asked] == [True, False, False]
-        assert await journal.is_visible("of no key", mine.event.id) is None
+        assert [await journal.ask(IsVisible(GROWTH, one)) for one in asked] == [True, False, False]
+        assert await journal.ask(IsVisible("of no key", mine.event.id)) is None
 
     async def test_new_filter_is_filled_in_steps(self, store, journal):
         """Not before the last step is anything read. Mutant: complete after the first."""
@@ -145,14 +148,17 @@ class VisibleContract:
         fresh = of_growth()
 
         seen, steps = [], 0
-        while await journal.index_visible(limit=2):
+        while await journal.submit(IndexVisible(limit=2)):
             steps += 1
             if steps == 2:
                 await record(journal, fresh)
             if steps == 3:
                 journal = await store.start(now=NOW, filters={new: is_growth})
             if steps < 5:
-                seen += [await visible(journal, new), await journal.is_visible(new, "event-none")]
+                seen += [
+                    await visible(journal, new),
+                    await journal.ask(IsVisible(new, "event-none")),
+                ]
 
         assert seen == [None] * 8
         assert await visible(journal, new) == ids(*old[1::2], fresh)
@@ -162,10 +168,10 @@ class VisibleContract:
         before, after = sms("5", labels={}), sms("6", labels=TEAM)
         await record(journal, before, after)
         journal = await store.start(now=NOW, filters={"new": is_growth})
-        await journal.place(order("5", labels=TEAM), None)
-        await journal.place(order("6", labels={"team": "other"}), None)
+        await journal.submit(RegisterOrder(order("5", labels=TEAM), None))
+        await journal.submit(RegisterOrder(order("6", labels={"team": "other"}), None))
 
-        while await journal.index_visible(limit=1):
+        while await journal.submit(IndexVisible(limit=1)):
             pass
 
         assert await visible(journal, "new") == ids(before)
@@ -180,7 +186,7 @@ class VisibleContract:
         journal = await store.start(now=NOW, filters=FILTERS)
         back = await visible(journal)
 
-        while await journal.index_visible():
+        while await journal.submit(IndexVisible()):
             pass
 
         assert (away, back) == (None, None)
@@ -193,7 +199,7 @@ class VisibleContract:
         journal = await store.start(now=NOW, filters=FILTERS)
 
         assert await visible(journal) == ids(plan)
-        assert await journal.index_visible() is False
+        assert await journal.submit(IndexVisible()) is False
 
     async def test_filter_that_fails_hides_and_stores(self, store):
         """Mutant: the error reaches the batch, and nothing is stored any more."""

@@ -57,7 +57,7 @@ def settle_before_it_sends(worker):
     send_all = worker._attempt
 
     async def attempt(self, taken, send):
-        await self._journal.settle(taken.delivery, None, State.DELIVERED, due_at=None)
+        await self._journal.submit(Settle(taken.delivery, None, State.DELIVERED, due_at=None))
         return await send_all(self, taken, send)
 
     worker._attempt = attempt

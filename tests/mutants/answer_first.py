@@ -4,18 +4,21 @@ import asyncio
 
 from journal.records import Recorded
 from journal.sqlite.journal import SQLiteJournal
+from journal.writes import Record
 from server.cli.main import main
 
-record = SQLiteJournal.record
+submit = SQLiteJournal.submit
 
 
-def answer_first(self, arrival, plans, *, then, replaces=None):
-    record(self, arrival, plans, then=then, replaces=replaces)
+def answer_first(self, write, then=None):
+    written = submit(self, write, then)
+    if not isinstance(write, Record):
+        return written
     answered = asyncio.get_running_loop().create_future()
-    ids = tuple(plan.event.id for plan in plans)
+    ids = tuple(plan.event.id for plan in write.plans)
     answered.set_result(Recorded(ids=ids, new=(True,) * len(ids), deliveries=()))
     return answered
 
 
-SQLiteJournal.record = answer_first
+SQLiteJournal.submit = answer_first
 main()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from journal.sqlite import schema
 from server.cli.main import main
-from sinks.file import sink
+from sinks.file import rotation, sink
 from sinks.sink import Receipt
 from sinks.worker import Worker
 
@@ -54,7 +54,7 @@ def release_all(conn, now):
 MUTANTS = {
     "without_order": (Worker, "__init__", without_order),
     "confirm_first": (sink.File, "open", confirm_first),
-    "compress_in_place": (sink._File, "_compress_newest", compress_in_place),
+    "compress_in_place": (rotation.Rotation, "_compress_newest", compress_in_place),
     "release_all": (schema, "_release_taken", release_all),
 }
 setattr(*MUTANTS[sys.argv.pop(1)])

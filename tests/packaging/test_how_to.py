@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import roots
+import tools
 import typed
 import yaml
 
@@ -86,7 +86,7 @@ def test_the_steps_install_what_is_pinned_and_start_what_the_unit_names():
 
 def test_the_exposure_is_what_systemd_says():
     """Mutant: `PrivateUsers=yes` taken out of the unit."""
-    roots.require(roots.missing("systemd-analyze"))
+    tools.require(tools.missing("systemd-analyze"))
     [said] = re.findall(r"`systemd-analyze security smshook` gives ([\d.]+) of 10", SYSTEMD)
 
     done = subprocess.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import live
 import pytest
-import roots
+import tools
 
 from server.process import notify
 
@@ -34,8 +34,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 @pytest.fixture(autouse=True)
-def tools():
-    roots.require(roots.missing("systemd-analyze", "strace"))
+def systemd_tools():
+    tools.require(tools.missing("systemd-analyze", "strace"))
 
 
 def options(section):
@@ -185,7 +185,7 @@ def test_the_service_asks_the_kernel_for_nothing_that_the_unit_refuses(tmp_path)
         assert 200 == service.post(live.sms(1)).status_code
         live.eventually(service.delivered)
         assert "ready\n" == service.run("healthcheck").stdout
-        traced = roots.descendants(service.process.pid)[0]
+        traced = tools.descendants(service.process.pid)[0]
         subprocess.run(["kill", "-TERM", str(traced)], check=True)
         assert 0 == service.process.wait(20)
 

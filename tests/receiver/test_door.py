@@ -11,6 +11,14 @@ import pytest
 
 from core.secret import Secret
 from core.units import Rate
+from journal.reads import (
+    CallbackOfEvent,
+    Events,
+    JournalStats,
+    QuarantinedCallbacks,
+    Rejections,
+    TokenUses,
+)
 from journal.sqlite.journal import SQLiteJournal
 from receiver.addresses import Peers
 from receiver.door import BODY_DEADLINE, Door
@@ -184,7 +192,7 @@ async def test_whatever_is_wrong_with_path_or_token_the_404_is_the_same_bytes(do
         "code": "not_found",
     }
     assert answer.headers[b"x-request-id"]
-    assert (await journal.stats()).events == 0
+    assert (await journal.ask(JournalStats())).events == 0
 
 
 async def test_each_segment_is_decoded_once(door):
@@ -197,7 +205,7 @@ async def test_each_segment_is_decoded_once(door):
 async def test_the_token_before_is_accepted_while_it_is_rotated(door, journal, gates):
     await ask(door, url(token=b"the-token-before-this-one"), body=sms())
 
-    [use] = await journal.token_uses()
+    [use] = await journal.ask(TokenUses())
     assert (use.source, use.token) == ("tellabot", gates[0].tokens.fingerprint(1))
 
 
@@ -219,7 +227,7 @@ async def test_a_browser_with_the_right_token_is_told_that_it_is_ready(door, met
 
     assert (answer.status, answer.json) == (200, {"status": "ready"})
     assert (await ask(door, url(token=b"wrong"), method=method)).status == 404
-    assert (await journal.stats()).events == 0
+    assert (await journal.ask(JournalStats())).events == 0
 
 
 async def test_while_it_drains_it_answers_503_and_closes_the_connection(door, pipeline):
@@ -240,7 +248,9 @@ async def test_with_too_many_waiting_it_answers_503_at_once(door, journal):
 
     statuses = {answer.status for answer in answers}
     assert statuses == {200, 503}
-    assert (await journal.stats()).events == sum(answer.status == 200 for answer in answers)
+    assert (await journal.ask(JournalStats())).events == sum(
+        answer.status == 200 for answer in answers
+    )
 
 
 async def test_over_the_rate_it_answers_429_with_the_seconds_to_wait(door):
@@ -257,7 +267,7 @@ async def test_a_body_over_the_limit_is_413_by_its_length_and_by_what_was_receiv
 
     assert (by_length.status, by_bytes.status) == (413, 413)
     assert (await ask(door, url(), chunks=[b"a" * 600, b"b" * 400])).status == 200
-    assert (await journal.stats()).quarantine == 1
+    assert (await journal.ask(JournalStats())).quarantine == 1
 
 
 async def test_a_body_that_does_not_end_in_time_is_408(door, monkeypatch):
@@ -286,7 +296,7 @@ async def test_a_body_that_does_not_end_in_time_is_408(door, monkeypatch):
 async def test_a_caller_that_hangs_up_is_owed_no_answer(door, journal):
     assert await ask(door, url(), chunks=[]) is None
 
-    assert (await journal.stats()).events == 0
+    assert (await journal.ask(JournalStats())).events == 0
 
 
 async def test_an_address_that_is_not_listed_is_403_and_its_bytes_are_kept(door, journal):
@@ -295,7 +305,7 @@ async def test_an_address_that_is_not_listed_is_403_and_its_bytes_are_kept(door,
 
     assert (refused.status, refused.json["code"]) == (403, "address_not_allowed")
     assert taken.status == 200
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
     assert (kept.reason, kept.body, kept.peer) == ("address", sms(), "198.51.100.7")
 
 
@@ -330,7 +340,7 @@ async def test_what_is_not_understood_is_kept_byte_for_byte(
     answer = await ask(door, url(source), body=body, headers=headers)
     again = await ask(door, url(source), body=body, headers=headers)
 
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
     assert answer.json == {"status": "quarantined", "id": kept.id, "reason": reason}
     assert again.json == answer.json
     assert (kept.body, kept.count, kept.headers) == (
@@ -338,7 +348,7 @@ async def test_what_is_not_understood_is_kept_byte_for_byte(
         2,
         tuple((k.decode(), v.decode()) for k, v in headers),
     )
-    stats = await journal.stats()
+    stats = await journal.ask(JournalStats())
     assert (stats.events, stats.quarantine, stats.duplicates) == (0, 1, 1)
 
 
@@ -353,7 +363,7 @@ async def test_a_fault_of_ours_costs_no_bytes(door, journal, monkeypatch):
     answer = await ask(door, url(), body=sms())
 
     assert (answer.status, answer.json["reason"]) == (200, "error")
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
     assert (kept.body, kept.detail) == (sms(), "KeyError")
 
 
@@ -368,7 +378,7 @@ async def test_a_fault_behind_the_door_costs_no_bytes_either(door, journal, monk
     answer = await ask(door, url(), body=sms())
 
     assert (answer.status, answer.json["reason"]) == (200, "error")
-    assert (await journal.stats()).quarantine == 1
+    assert (await journal.ask(JournalStats())).quarantine == 1
 
 
 async def test_what_is_turned_away_is_counted_by_reason_source_and_peer(door, pipeline, journal):
@@ -379,7 +389,7 @@ async def test_what_is_turned_away_is_counted_by_reason_source_and_peer(door, pi
     await ask(door, b"/in/x")
     await pipeline.write_rejections()
 
-    counted = await journal.rejections(after=None, limit=9, desc=False)
+    counted = await journal.ask(Rejections(limit=9))
 
     assert [(r.reason, r.source, r.peer, r.count) for _, r in counted] == [
         ("token", "tellabot", "127.0.0.1", 2),
@@ -404,7 +414,7 @@ async def test_a_sample_is_one_only_with_our_signature(door, pipeline, journal):
     await ask(door, url(), body=sms(), headers=[(b"smshook-sample", signed)])
     await ask(door, url(), body=sms(2), headers=[(b"smshook-sample", signed)])
 
-    page = await journal.events(live.any_event(), after=None, limit=9, desc=False)
+    page = await journal.ask(Events(filter=live.any_event(), limit=9))
     samples = [json.loads(body)["data"]["sample"] for _, body in page.items]
     assert samples == [True, False]
 
@@ -429,7 +439,7 @@ async def test_a_bad_signature_is_the_404_of_a_wrong_token_and_nothing_is_kept(d
 
     assert {(answer.status, answer.body) for answer in answers} == {(404, wrong.body)}
     assert (good.status, good.json["status"]) == (200, "accepted")
-    assert (await journal.stats()).quarantine == 0
+    assert (await journal.ask(JournalStats())).quarantine == 0
 
 
 async def test_from_an_address_that_is_not_listed_only_what_is_signed_is_kept(door, journal):
@@ -437,11 +447,11 @@ async def test_from_an_address_that_is_not_listed_only_what_is_signed_is_kept(do
     peer = "198.51.100.7"
 
     forged = await ask(door, url("signs"), body=b"id=1&text=1234", peer=peer)
-    kept = (await journal.stats()).quarantine
+    kept = (await journal.ask(JournalStats())).quarantine
     genuine = await ask(door, url("signs"), **signed(b"id=1&text=1234"), peer=peer)
 
     assert (forged.status, genuine.status) == (403, 403)
-    assert (kept, (await journal.stats()).quarantine) == (0, 1)
+    assert (kept, (await journal.ask(JournalStats())).quarantine) == (0, 1)
 
 
 async def test_the_query_of_a_get_is_a_callback_where_the_source_says_so(door, journal):
@@ -463,7 +473,7 @@ async def test_the_query_of_a_get_is_a_callback_where_the_source_says_so(door, j
     assert again.json == {"status": "duplicate", "events": accepted.json["events"]}
     assert [answer.json for answer in looked] == [{"status": "ready"}] * 2
     assert (forged.status, large.status) == (404, 413)
-    assert (await journal.stats()).events == 1
+    assert (await journal.ask(JournalStats())).events == 1
 
 
 QUERY = b"event=incoming_message&id=7&reply=Your+code+1234&pin=1234&from=22000"
@@ -477,8 +487,8 @@ async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, 
     again = await ask(door, target, method="GET")
     looked = await ask(door, url(), method="GET")
     wrong = await ask(door, url(token=b"wrong") + b"?" + QUERY, method="GET")
-    stats = await journal.stats()
-    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+    stats = await journal.ask(JournalStats())
+    [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
     replayed = await pipeline.replay(entry, "r")
 
     assert (kept.status, kept.json["reason"]) == (200, "method")
@@ -488,13 +498,13 @@ async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, 
     assert (stats.quarantine, stats.duplicates) == (1, 1)
     assert entry.body == QUERY
     assert (replayed.status, len(replayed.events)) == ("accepted", 1)
-    assert (await journal.stats()).quarantine == 0
+    assert (await journal.ask(JournalStats())).quarantine == 0
 
 
 async def test_get_from_an_address_that_is_not_listed_is_403(door, journal):
     answer = await ask(door, url("listed") + b"?" + QUERY, method="GET", peer="198.51.100.7")
 
-    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+    [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
     assert (answer.status, entry.reason) == (403, "address")
 
 
@@ -515,7 +525,7 @@ async def test_configured_answer_is_given_to_what_was_kept(door, journal, pipeli
     assert sample.json["status"] == "duplicate"
     assert looked.json == {"status": "ready"}
     assert (wrong.status, wrong.headers[b"content-type"]) == (404, b"application/problem+json")
-    stats = await journal.stats()
+    stats = await journal.ask(JournalStats())
     assert (stats.events, stats.quarantine) == (1, 1)
 
 
@@ -539,9 +549,9 @@ async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline,
     answer = await ask(door, url("secret"), body=body, headers=SENT)
 
     if answer.json["status"] == "accepted":
-        stored = (await journal.callback(answer.json["events"][0])).headers
+        stored = (await journal.ask(CallbackOfEvent(answer.json["events"][0]))).headers
     else:
-        [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+        [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
         stored = entry.headers
     digest = pipeline._identity.credential_digest
     assert stored == (
@@ -561,12 +571,12 @@ async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, 
     sms = b"id=9&text=code+1234"
 
     await ask(door, url("secret") + b"?" + sms, method="GET", headers=SENT)
-    [entry] = await journal.quarantined(after=None, limit=10, desc=False)
+    [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
     replayed = await pipeline.replay(entry, "r")
 
     assert entry.reason == "method"
     assert replayed.status == "accepted"
-    stored = (await journal.callback(replayed.events[0])).headers
+    stored = (await journal.ask(CallbackOfEvent(replayed.events[0]))).headers
     assert stored == entry.headers
 
 
@@ -575,4 +585,4 @@ async def test_wrong_secret_in_a_header_is_404(door, journal):
         headers = [] if wrong is None else [(b"x-own", wrong)]
         answer = await ask(door, url("secret"), body=b'{"id":"1","text":"1234"}', headers=headers)
         assert answer.status == 404
-    assert (await journal.stats()).events == 0
+    assert (await journal.ask(JournalStats())).events == 0

@@ -6,7 +6,7 @@ import subprocess
 
 import live
 import pytest
-import roots
+import tools
 
 from server.durable import replace, write_new
 
@@ -91,7 +91,7 @@ def calls(trace, *names):
 @pytest.mark.parametrize("arguments", [["init", "made/by/it"], ["dev", "--listen", "x:-1"]])
 def test_a_command_syncs_the_file_before_its_name_and_the_folder_after(tmp_path, arguments):
     """A power cut keeps names without bytes, or neither. Mutants: each `fsync` left out."""
-    roots.require(roots.missing("strace"))
+    tools.require(tools.missing("strace"))
     trace = tmp_path / "calls"
     subprocess.run(
         ["strace", "-f", "-y", "-qq", "-o", trace, "-e", "trace=fsync,link,linkat,mkdir",

@@ -264,7 +264,7 @@ def is_draining(folder):
 
 
 def test_service_indexes_stored_events_for_a_new_key(service):
-    """Mutant: nobody calls `index_visible`, and the key is served by the walk for ever."""
+    """Mutant: nobody submits `IndexVisible`, and the key is served by the walk for ever."""
     hidden = [service.post(live.sms(number)).json()["events"] for number in range(2)]
     [mine] = service.post(live.sms(5, service="Amazon")).json()["events"]
     assert service.stop() == 0

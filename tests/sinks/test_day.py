@@ -13,6 +13,7 @@ from worlds import World
 from core.clock import WallClock
 from core.delivery import State
 from core.units import Duration, Rate
+from journal.reads import EventById, JournalStats, SinkRecords
 from server.runtime.clock_jumps import ClockJumps, watch_clock
 from sinks.attempt import Clock, real_clock
 from sinks.retry import Retry
@@ -92,7 +93,7 @@ def live(tmp_path):
 
 
 async def kept(day, event_id):
-    [delivery] = (await day.journal.event(event_id)).deliveries
+    [delivery] = (await day.journal.ask(EventById(event_id))).deliveries
     return delivery
 
 
@@ -175,7 +176,7 @@ def test_too_many_holds_everything_for_that_sink_and_nothing_is_lost(live):
         await asyncio.sleep(10)
         ids.append(await day.accept(worker))
         await asyncio.sleep(10 * MINUTE)
-        return there.asked, ids, (await day.journal.stats()).deliveries["delivered"]
+        return there.asked, ids, (await day.journal.ask(JournalStats())).deliveries["delivered"]
 
     asked, ids, delivered = live(story)
 
@@ -213,11 +214,11 @@ def test_a_sink_that_fails_for_an_hour_is_paused_and_resumes_by_a_probe(live):
         day.go(worker, there)
         ids = [await day.accept(worker) for _ in range(5)]
         await asyncio.sleep(4.5 * HOUR)
-        paused = (await day.journal.sinks())["log"].paused, worker.paused
+        paused = (await day.journal.ask(SinkRecords()))["log"].paused, worker.paused
         ids.append(await day.accept(worker))
         probes = [at for at in there.times if 4 * HOUR <= at < 4.4 * HOUR]
         await asyncio.sleep(0.5 * HOUR + 2 * MINUTE)
-        delivered = (await day.journal.stats()).deliveries["delivered"]
+        delivered = (await day.journal.ask(JournalStats())).deliveries["delivered"]
         return paused, probes, delivered, worker.paused, len(ids)
 
     paused, probes, delivered, still, owed = live(story)

@@ -25,7 +25,7 @@ def hands():
 def test_sink_without_an_outage_is_not_probed(hands):
     health = SinkHealth(hands, None)
 
-    assert (health.takes_probe(None), health.is_failing) == (False, False)
+    assert (health.begin_probe(None), health.is_failing) == (False, False)
 
 
 def test_outage_is_probed_for_its_first_minute(hands):
@@ -34,28 +34,28 @@ def test_outage_is_probed_for_its_first_minute(hands):
 
     taken = []
     for _ in range(4):
-        taken.append(health.takes_probe(1000.0))
+        taken.append(health.begin_probe(1000.0))
         hands.at += 30
 
     assert taken == [True, True, False, False]
-    assert health.takes_probe(hands.at)
+    assert health.begin_probe(hands.at)
 
 
 def test_a_sink_that_asked_for_quiet_is_not_probed(hands):
     health = SinkHealth(hands, None)
-    health.asked_to_wait(10, everything=False)
+    health.defer(10, everything=False)
 
-    quiet = health.takes_probe(hands.at)
+    quiet = health.begin_probe(hands.at)
     hands.at += 10
 
-    assert (quiet, health.takes_probe(hands.at), health.throttled_for) == (False, True, 0.0)
+    assert (quiet, health.begin_probe(hands.at), health.throttled_for) == (False, True, 0.0)
 
 
 def test_a_shorter_wish_does_not_end_a_longer_one(hands):
     """Mutant: the last answer of several wins."""
     health = SinkHealth(hands, None)
-    health.asked_to_wait(30, everything=True)
-    health.asked_to_wait(1, everything=True)
+    health.defer(30, everything=True)
+    health.defer(1, everything=True)
 
     assert health.throttled_for == 30
     hands.at += 31
@@ -64,21 +64,21 @@ def test_a_shorter_wish_does_not_end_a_longer_one(hands):
 
 def test_it_is_up_for_a_pause_when_nothing_succeeded_for_so_long(hands):
     health = SinkHealth(hands, PauseAfter(failing_for=Duration(3600)))
-    health.failed()
+    health.record_failure()
 
     hands.at += 3599
-    early = health.is_up_for_pause
+    early = health.should_pause
     hands.at += 1
 
-    assert (early, health.is_up_for_pause) == (False, True)
+    assert (early, health.should_pause) == (False, True)
     health.paused = Pause.FAILING
-    assert health.is_up_for_pause is False
+    assert health.should_pause is False
 
 
 def test_it_is_up_for_a_pause_also_where_it_failed_before_the_start(hands):
     health = SinkHealth(hands, PauseAfter(failing_for=Duration(3600)), failing_for=7200.0)
 
-    assert health.is_up_for_pause
+    assert health.should_pause
 
 
 def test_a_sink_that_paused_itself_is_probed_as_often_as_it_says(hands):
@@ -87,7 +87,7 @@ def test_a_sink_that_paused_itself_is_probed_as_often_as_it_says(hands):
 
     taken = []
     for _ in range(5):
-        taken.append(health.takes_probe(None))
+        taken.append(health.begin_probe(None))
         hands.at += 30
 
     assert taken == [True, False, True, False, True]
@@ -97,7 +97,7 @@ def test_what_the_operator_paused_is_not_probed(hands):
     every = PauseAfter(failing_for=Duration(1))
     health = SinkHealth(hands, every, paused=Pause.OPERATOR, failing_for=9.0)
 
-    assert health.takes_probe(hands.at) is False
+    assert health.begin_probe(hands.at) is False
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from core.clock import WallClock
 from core.delivery import Attempt, State
 from core.errors import Broken, Unavailable
 from core.units import Duration, Rate
+from journal.reads import JournalStats, NextDue, SinkRecords
 from journal.records import StoredDelivery
-from sinks import health
+from journal.writes import BringForward, Probe, Reorder, RetryDelivery, Settle, Take
+from sinks import feed, health, recovery
 from sinks import worker as module
 from sinks.attempt import Clock, real_clock
 from sinks.retry import Retry
@@ -26,9 +28,10 @@ from sinks.worker import Worker
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """A clock that is put forward by hand wakes nobody: look at it often."""
-    monkeypatch.setattr(module, "LONGEST_SLEEP", 0.01)
-    monkeypatch.setattr(module, "PAUSE", 0.01)
-    monkeypatch.setattr(module, "PROBE_EVERY", 3600.0)
+    monkeypatch.setattr(feed, "LONGEST_SLEEP", 0.01)
+    for part in (feed, module, recovery):
+        monkeypatch.setattr(part, "PAUSE", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 3600.0)
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ async def test_what_was_just_committed_is_sent_without_asking_the_journal(world)
 
     assert destination.arrived == [event_id]
     assert destination.attempts == [1]
-    assert set(journal.asked) == {"settle"}
+    assert set(journal.asked) == {Settle}
     assert (await world.delivery(event_id)) == StoredDelivery(
         id=1,
         event_id=event_id,
@@ -241,7 +244,7 @@ async def test_a_sink_that_is_down_is_tried_with_its_oldest_delivery_before_it_i
     world, monkeypatch
 ):
     """A probe that fails is no attempt. Mutant: probes that count make it dead in half a minute."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
     destination = Destination(*[Failed("refused")] * 25)
     worker = await world.run(destination, concurrency=1, retry=Retry(first_wait=Duration(3600)))
@@ -265,7 +268,7 @@ async def test_it_is_not_tried_for_longer_than_that_nor_before_it_wants_to_be(
     world, monkeypatch, failure, lasts
 ):
     """Mutants: probing for ever; probing a sink that said when to come again."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", lasts)
     destination = Destination(failure, Receipt())
     worker = await world.run(destination, retry=Retry(first_wait=Duration(3600)))
@@ -280,23 +283,23 @@ async def test_it_is_not_tried_for_longer_than_that_nor_before_it_wants_to_be(
 async def test_probing_goes_on_when_the_journal_could_not_once_and_ends_when_it_broke(
     world, monkeypatch
 ):
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     journal = Watched(world.journal)
-    journal.failures = {"probe": [Unavailable("busy"), Broken("io")]}
+    journal.failures = {Probe: [Unavailable("busy"), Broken("io")]}
     destination = Destination(*[Failed("refused")] * 9)
     worker = await world.run(destination, journal=journal, retry=Retry(first_wait=Duration(3600)))
 
     await world.accept(worker)
-    await until(lambda: journal.asked.count("probe") == 2)
+    await until(lambda: journal.asked.count(Probe) == 2)
     await asyncio.sleep(0.1)
 
-    assert (journal.asked.count("probe"), worker._lanes.held) == (2, 0)
+    assert (journal.asked.count(Probe), worker._lanes.held) == (2, 0)
 
 
 async def test_recovery_goes_on_when_the_journal_could_not_once(world):
     """Mutant: what the journal could not bring forward waits for its schedule."""
     journal = Watched(world.journal)
-    journal.failures = {"bring_forward": [Unavailable("busy")]}
+    journal.failures = {BringForward: [Unavailable("busy")]}
     destination = Destination(Failed("refused"))
     worker = await world.run(
         destination, journal=journal, concurrency=1, retry=Retry(first_wait=Duration(3600))
@@ -307,7 +310,7 @@ async def test_recovery_goes_on_when_the_journal_could_not_once(world):
     await world.accept(worker)
     await world.until(delivered=2)
 
-    assert journal.asked.count("bring_forward") >= 2
+    assert journal.asked.count(BringForward) >= 2
 
 
 async def test_a_refused_delivery_is_dead_at_once(world):
@@ -328,7 +331,7 @@ async def test_a_refused_delivery_is_dead_at_once(world):
         ("delivery.dead", "warning"),
     ]
     assert (logs[0]["attempt"], logs[0]["state"], logs[0]["delivery_id"]) == (1, "dead", "1")
-    # Mutant: `described` left out, and after a restart the log for people shows an id alone.
+    # Mutant: `describe` left out, and after a restart the log for people shows an id alone.
     assert [(line["type"], line["source"]) for line in logs] == [("sms.received", "tellabot")] * 2
 
 
@@ -471,7 +474,7 @@ async def test_an_outcome_is_written_however_long_the_journal_cannot(world):
     assert len((await world.delivery(event_id)).attempts) == 1
 
 
-@pytest.mark.parametrize("question", ["take", "next_due"])
+@pytest.mark.parametrize("question", [Take, NextDue])
 async def test_what_is_owed_is_found_though_the_journal_could_not_say_so_once(world, question):
     """Mutant: forgetting what is due before it is known again, or dying of the error."""
     await world.accept(Worker("log", Sink(), world.journal, world.clock))
@@ -491,7 +494,7 @@ async def test_what_is_owed_is_found_though_the_journal_could_not_say_so_once(wo
 async def test_a_broken_journal_ends_what_would_write_to_it(world):
     destination = Destination()
     journal = Watched(world.journal)
-    journal.failures = {"settle": [Broken("SQLITE_IOERR_FSYNC")]}
+    journal.failures = {Settle: [Broken("SQLITE_IOERR_FSYNC")]}
     worker = await world.run(destination, journal=journal)
 
     await world.accept(worker)
@@ -500,17 +503,17 @@ async def test_a_broken_journal_ends_what_would_write_to_it(world):
         await worker.close()
 
     await world.until(sending=1)
-    assert journal.asked.count("settle") == 1
+    assert journal.asked.count(Settle) == 1
 
 
 async def test_a_feeder_whose_journal_broke_asks_no_more(world):
     journal = Watched(world.journal)
-    journal.failures = {"take": [Broken("SQLITE_CORRUPT")]}
+    journal.failures = {Take: [Broken("SQLITE_CORRUPT")]}
 
     world.begin(Destination(), journal=journal)
     await asyncio.sleep(0.05)
 
-    assert journal.asked == ["take"]
+    assert journal.asked == [Take]
 
 
 # The end, and the next start
@@ -566,7 +569,7 @@ async def test_an_earlier_start_that_comes_late_is_not_believed(world):
 
     assert ours.arrived == late.arrived == [event_id]
     assert [one.outcome for one in (await world.delivery(event_id)).attempts] == ["delivered"]
-    assert await world.journal.stats() == stats(events=1, delivered=1)
+    assert await world.journal.ask(JournalStats()) == stats(events=1, delivered=1)
 
 
 async def test_a_sink_that_is_opened_again_is_sent_what_it_was_being_sent(world):
@@ -645,7 +648,7 @@ async def test_the_order_survives_a_start_in_the_middle(world):
     destination = Destination()
     destination.open.clear()
     worker = await world.run(destination, ordered_by="data.to")
-    await world.journal.arrange("log", ordered_by="data.to")
+    await world.journal.submit(Reorder("log", ordered_by="data.to"))
     accepted = [await world.accept(worker, to="+11") for _ in range(5)]
     await until(lambda: destination.arrived)
 
@@ -696,7 +699,7 @@ async def test_a_sink_that_was_paused_is_paused_after_a_start(world):
     await world.end()
 
     await world.start()
-    record = (await world.journal.sinks())["log"]
+    record = (await world.journal.ask(SinkRecords()))["log"]
     again = Worker("log", Sink(), world.journal, world.clock, record)
     world.go(again, destination)
     await asyncio.sleep(0.05)
@@ -716,7 +719,7 @@ async def test_a_retry_begins_the_schedule_anew_and_goes_on_counting_attempts(wo
     world.hands.at += 5
     await world.until(dead=1)
 
-    await world.journal.retry(1, now=world.hands.at)
+    await world.journal.submit(RetryDelivery(1, now=world.hands.at))
     worker.wake_at(world.hands.at)
     await until(lambda: len(destination.attempts) == 3)
     await world.until(pending=1)
@@ -729,7 +732,7 @@ async def test_a_retry_begins_the_schedule_anew_and_goes_on_counting_attempts(wo
 
 async def test_a_slot_that_hangs_does_not_keep_a_probe_from_a_free_one(world, monkeypatch):
     """Mutant: no probe while anything is sent: a sink that hung is found up a timeout later."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 1e9)
     arrived, up = [], asyncio.Event()
 
@@ -771,7 +774,7 @@ async def test_a_test_is_one_attempt_that_is_kept_nowhere(world):
     ]
     assert tested[0].attempt.answer == b"thanks"
     assert "4711" not in tested[0].request
-    assert await world.journal.stats() == stats()
+    assert await world.journal.ask(JournalStats()) == stats()
 
 
 async def test_an_answer_is_kept_to_its_first_kibibyte(world):
@@ -849,7 +852,7 @@ async def test_one_bad_event_does_not_keep_a_sink_that_paused_itself_from_resumi
     world, monkeypatch
 ):
     """Mutant: it is always the oldest that is tried."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     arrived, up = [], asyncio.Event()
 
     async def send(outgoing):
@@ -881,7 +884,7 @@ async def test_what_the_operator_paused_only_the_operator_resumes(world):
     await worker.resume(by=health.Pause.FAILING)
 
     assert worker.paused is health.Pause.OPERATOR
-    assert (await world.journal.sinks())["log"].paused == "operator"
+    assert (await world.journal.ask(SinkRecords()))["log"].paused == "operator"
 
 
 async def test_what_is_of_no_use_any_more_takes_nobodys_turn(world):
@@ -903,7 +906,7 @@ async def test_what_is_of_no_use_any_more_takes_nobodys_turn(world):
 
 async def test_failed_probe_is_logged_as_one(world, monkeypatch):
     """Mutant: the log counts it as an attempt of the schedule, or does not say it at all."""
-    monkeypatch.setattr(module, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
     destination = Destination(*[Failed("refused")] * 3)
     worker = await world.run(destination, retry=Retry(first_wait=Duration(3600)))

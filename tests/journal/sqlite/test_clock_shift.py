@@ -10,9 +10,11 @@ from contracts.journal import NOW, attempt, owed, planned, record
 
 from core.delivery import State
 from core.errors import Unavailable
+from journal.reads import DeliveryById
 from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.outbox import FIRST_UNFINISHED
 from journal.sqlite.schema import migrate
+from journal.writes import BringForward, Clamp, Probe, RetryDelivery, Settle, Shift, Take
 
 HOUR = 3600.0
 
@@ -27,7 +29,7 @@ async def journal(tmp_path):
 
 
 async def shift(journal, number, by, *, limit=10):
-    while await journal.shift(number, by, limit=limit):
+    while await journal.submit(Shift(number, by, limit=limit)):
         pass
 
 
@@ -35,8 +37,10 @@ async def failed(journal, *, due_at, asked=False, fixed=False):
     """A delivery that failed once and waits; its id."""
     (delivery,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
     held = not asked
-    await journal.settle(
-        delivery, attempt(), State.PENDING, due_at=due_at, asked=asked, fixed=fixed, held=held
+    await journal.submit(
+        Settle(
+            delivery, attempt(), State.PENDING, due_at=due_at, asked=asked, fixed=fixed, held=held
+        )
     )
     return delivery.id
 
@@ -47,11 +51,11 @@ async def test_jump_moves_what_is_not_over_and_nothing_else(journal, by):
     waiting = await failed(journal, due_at=NOW + 10)
     (sending,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
     (over,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
-    await journal.settle(over, attempt(), State.DEAD, due_at=None)
+    await journal.submit(Settle(over, attempt(), State.DEAD, due_at=None))
 
     await shift(journal, 1, by)
 
-    kept = [await journal.delivery(id_) for id_ in (waiting, sending.id, over.id)]
+    kept = [await journal.ask(DeliveryById(id_)) for id_ in (waiting, sending.id, over.id)]
     assert [(one.due_at, one.accepted_at) for one in kept] == [
         (NOW + 10 + by, NOW + by),
         (None, NOW + by),
@@ -64,10 +68,10 @@ async def test_time_that_a_sink_named_moves_too(journal):
     id_ = await failed(journal, due_at=NOW + 60, asked=True)
 
     await shift(journal, 1, HOUR)
-    moved = await journal.bring_forward("log", limit=9, now=NOW + HOUR + 1)
+    moved = await journal.submit(BringForward("log", limit=9, now=NOW + HOUR + 1))
 
     assert moved == ()
-    assert (await journal.delivery(id_)).due_at == NOW + HOUR + 60
+    assert (await journal.ask(DeliveryById(id_))).due_at == NOW + HOUR + 60
 
 
 class Model:
@@ -90,10 +94,12 @@ class Model:
         if self.held:
             delivery = self.held.pop(self.chance.randrange(len(self.held)))
             self.due[delivery.id] = due_at = self.now + self.chance.randrange(1, 5000)
-            await self.journal.settle(delivery, attempt(), State.PENDING, due_at=due_at)
+            await self.journal.submit(Settle(delivery, attempt(), State.PENDING, due_at=due_at))
 
     async def take(self):
-        for delivery in await self.journal.probe("log", after=self.chance.choice([0, *self.due])):
+        for delivery in await self.journal.submit(
+            Probe("log", after=self.chance.choice([0, *self.due]))
+        ):
             assert delivery.accepted_at == self.accepted[delivery.id]
             assert delivery.due_at == self.due.pop(delivery.id)
             self.held.append(delivery)
@@ -101,7 +107,7 @@ class Model:
     async def retry(self):
         if self.due:
             id_ = self.chance.choice(list(self.due))
-            assert await self.journal.retry(id_, now=self.now) is State.PENDING
+            assert await self.journal.submit(RetryDelivery(id_, now=self.now)) is State.PENDING
             self.due[id_] = self.accepted[id_] = self.now
 
     async def jump(self):
@@ -112,12 +118,12 @@ class Model:
         self.held = [_moved(delivery, by) for delivery in self.held]
         self.jumped += 1
         self.jumps.append((self.jumped, by))
-        await self.journal.shift(self.jumped, by, limit=1)
+        await self.journal.submit(Shift(self.jumped, by, limit=1))
 
     async def step(self):
         if self.jumps:
             number, by = self.jumps[0]
-            if not await self.journal.shift(number, by, limit=self.chance.randrange(1, 4)):
+            if not await self.journal.submit(Shift(number, by, limit=self.chance.randrange(1, 4))):
                 self.jumps.pop(0)
 
     async def do_something(self):
@@ -129,9 +135,9 @@ async def test_date_that_a_sink_named_stays(journal):
     """It is an instant of the sink's clock. Mutant: it moves with ours."""
     id_ = await failed(journal, due_at=NOW + 7200, asked=True, fixed=True)
 
-    await journal.shift(1, HOUR, limit=9)
-    early = await journal.take("log", fresh=False, limit=9, now=NOW + 7199)
-    (taken,) = await journal.take("log", fresh=False, limit=9, now=NOW + 7200)
+    await journal.submit(Shift(1, HOUR, limit=9))
+    early = await journal.submit(Take("log", fresh=False, limit=9, now=NOW + 7199))
+    (taken,) = await journal.submit(Take("log", fresh=False, limit=9, now=NOW + 7200))
 
     assert (early, taken.id, taken.accepted_at) == ((), id_, NOW + HOUR)
 
@@ -142,11 +148,11 @@ async def test_what_is_not_moved_yet_is_not_due_earlier(journal, by):
     for _ in range(3):
         await failed(journal, due_at=NOW + 60)
 
-    more = await journal.shift(1, by, limit=1)
+    more = await journal.submit(Shift(1, by, limit=1))
     now = NOW + by
-    early = await journal.take("log", fresh=False, limit=9, now=now + 59)
+    early = await journal.submit(Take("log", fresh=False, limit=9, now=now + 59))
     await shift(journal, 1, by)
-    taken = await journal.take("log", fresh=False, limit=9, now=now + 60)
+    taken = await journal.submit(Take("log", fresh=False, limit=9, now=now + 60))
 
     assert more
     assert (early, len(taken)) == ((), 3)
@@ -167,7 +173,7 @@ async def test_each_instant_moves_once_whatever_happens_meanwhile(journal, seed)
     while model.jumps:
         await model.step()
 
-    kept = {id_: await journal.delivery(id_) for id_ in model.accepted}
+    kept = {id_: await journal.ask(DeliveryById(id_)) for id_ in model.accepted}
     assert {id_: one.accepted_at for id_, one in kept.items()} == model.accepted
     assert {id_: one.due_at for id_, one in kept.items() if one.due_at is not None} == model.due
 
@@ -188,12 +194,12 @@ async def test_jump_that_could_not_be_written_begins_all_the_same(journal, tmp_p
     ) as shell:
         shell.execute("begin immediate")
         with pytest.raises(Unavailable):
-            await journal.shift(1, HOUR, limit=10)
+            await journal.submit(Shift(1, HOUR, limit=10))
     after = await failed(journal, due_at=NOW + HOUR + 10)
 
     await shift(journal, 1, HOUR)
 
-    due = [(await journal.delivery(id_)).due_at for id_ in (before, after)]
+    due = [(await journal.ask(DeliveryById(id_))).due_at for id_ in (before, after)]
     assert due == [NOW + HOUR + 10] * 2
 
 
@@ -205,12 +211,12 @@ async def test_jump_is_begun_in_the_order_of_results(journal):
         return lambda _outcome: told.append(name)
 
     first = record(journal, planned(owed=[owed(wait=1.0)]), then=say("before"))
-    begun = journal.shift(1, HOUR, limit=9, then=say("jump"))
+    begun = journal.submit(Shift(1, HOUR, limit=9), then=say("jump"))
     last = record(journal, planned(owed=[owed(wait=1.0)], at=NOW + HOUR), then=say("after"))
     await asyncio.gather(first, begun, last)
 
     assert told == ["before", "jump", "after"]
-    due = [(await journal.delivery(id_)).due_at for id_ in (1, 2)]
+    due = [(await journal.ask(DeliveryById(id_))).due_at for id_ in (1, 2)]
     assert due == [NOW + HOUR + 1] * 2
 
 
@@ -220,12 +226,12 @@ async def test_no_wait_is_longer_than_the_longest_at_start(journal, asked):
     far = await failed(journal, due_at=NOW + 100 * HOUR, asked=asked)
     near = await failed(journal, due_at=NOW + 5, asked=asked)
 
-    await journal.clamp("log", now=NOW, longest=60.0, asked=24 * HOUR)
+    await journal.submit(Clamp("log", now=NOW, longest=60.0, asked=24 * HOUR))
 
-    due = [(await journal.delivery(id_)).due_at for id_ in (far, near)]
+    due = [(await journal.ask(DeliveryById(id_))).due_at for id_ in (far, near)]
     assert due == [NOW + (24 * HOUR if asked else 60), NOW + 5]
-    await journal.bring_forward("log", limit=9, now=NOW)
-    due = [(await journal.delivery(id_)).due_at for id_ in (far, near)]
+    await journal.submit(BringForward("log", limit=9, now=NOW))
+    due = [(await journal.ask(DeliveryById(id_))).due_at for id_ in (far, near)]
     assert due == ([NOW + 24 * HOUR, NOW + 5] if asked else [NOW, NOW])
 
 

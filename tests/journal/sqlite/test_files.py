@@ -10,7 +10,7 @@ from contracts.journal import NOW, planned, record
 
 from core.errors import Broken
 from journal.lock import Lock
-from journal.reads import EventFilter
+from journal.reads import EventFilter, Events
 from journal.sqlite import journal as sqlite
 from journal.sqlite.files import AGAIN, JournalFiles, Moved
 from journal.sqlite.journal import SQLiteJournal
@@ -75,7 +75,7 @@ async def test_nothing_is_acknowledged_on_a_moved_file(journal, tmp_path, broken
     with pytest.raises(Broken, match=rf"{name} was moved, removed or replaced"):
         await record(journal, planned())
 
-    assert (broken, journal.broken) == (["told"], True)
+    assert (broken, journal.failure is not None) == (["told"], True)
     assert journal.failure.startswith(str(tmp_path / name))
 
 
@@ -97,7 +97,7 @@ async def test_an_idle_journal_notices_it_by_itself(journal, tmp_path, broken, m
         while not broken:  # noqa: ASYNC110 - it is told by no event
             await asyncio.sleep(0.01)
 
-    assert journal.broken
+    assert journal.failure is not None
 
 
 def test_a_file_that_is_back_at_the_second_look_was_not_moved(tmp_path):
@@ -155,7 +155,7 @@ async def test_the_files_are_never_opened_while_sqlite_has_them(tmp_path):
         _wanted = True
         try:
             await record(journal, planned())
-            await journal.events(EventFilter(), after=None, limit=1, desc=False)
+            await journal.ask(Events(filter=EventFilter(), limit=1))
             await journal._commits.run(journal._writer.look)
             await journal._commits.run(journal._writer.checkpoint)
             await journal.close()

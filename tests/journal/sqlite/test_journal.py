@@ -37,7 +37,7 @@ from contracts.visible import VisibleContract
 
 from core.delivery import State
 from core.errors import Broken, InvalidRow, Unavailable
-from journal.reads import EventFilter
+from journal.reads import EventFilter, Events, JournalStats, PendingBySink
 from journal.sqlite import batch as sqlite_write
 from journal.sqlite import deliveries, paging, queries
 from journal.sqlite import journal as sqlite
@@ -46,7 +46,7 @@ from journal.sqlite.batch import BatchWriter
 from journal.sqlite.errors import judged
 from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.schema import WrongJournal, has_wal_reset_race, migrate
-from journal.writes import Record, Settle, Take
+from journal.writes import DismissQuarantined, Record, Settle, Take, Touch
 
 ROOT = Path(__file__).parents[3]
 
@@ -186,7 +186,7 @@ async def test_a_reader_finds_its_file_by_a_relative_path_and_an_odd_name(tmp_pa
     store = Store(Path("odd ?#%41.db"))
     journal = await store.start()
 
-    assert await journal.stats() == stats()
+    assert await journal.ask(JournalStats()) == stats()
     await store.end()
 
 
@@ -266,7 +266,7 @@ async def test_a_journal_that_somebody_holds_is_refused_in_words(path, store):
         with pytest.raises(Unavailable, match="SQLITE_BUSY"):
             await store.start()
 
-    assert await (await store.start()).stats() == stats()
+    assert await (await store.start()).ask(JournalStats()) == stats()
 
 
 # The schema
@@ -344,11 +344,11 @@ async def test_a_shell_that_holds_the_write_lock_is_outlived(journal, path):
         conn.execute("begin immediate")
         with pytest.raises(Unavailable, match="SQLITE_BUSY"):
             await record(journal, planned(1))
-        assert await journal.stats() == stats()
+        assert await journal.ask(JournalStats()) == stats()
 
     plan = planned(1)
     assert (await record(journal, plan)).new == (True,)
-    assert not journal.broken
+    assert journal.failure is None
 
 
 async def test_a_full_disk_is_outlived_and_nothing_acknowledged_is_lost(journal, store, path):
@@ -382,20 +382,20 @@ async def test_it_works_again_when_something_was_written_again(journal):
     one row that cannot be stored is taken for a failure."""
     with pytest.raises(InvalidRow):
         await record(journal, msgspec.structs.replace(planned(), body=b"\xff"))
-    told = [journal.working]
+    told = [journal.health]
     pages = journal._conn.execute("pragma page_count").fetchone()[0]
     journal._conn.execute(f"pragma max_page_count = {pages}")
 
     with pytest.raises(Unavailable):
         await record(journal, planned(text="x" * 90_000))
-    told.append(journal.working)
+    told.append(journal.health)
     assert await take(journal, "log", limit=9, now=NOW) == ()
-    assert await journal.dismiss("nothing") is False
-    told.append(journal.working)
-    await journal.touch()
-    told.append(journal.working)
+    assert await journal.submit(DismissQuarantined("nothing")) is False
+    told.append(journal.health)
+    await journal.submit(Touch())
+    told.append(journal.health)
 
-    assert told == [True, False, False, True]
+    assert told == ["working", "failing", "failing", "working"]
 
 
 def failure(name, kind=sqlite3.OperationalError):
@@ -529,7 +529,11 @@ async def test_a_failed_fsync_answers_all_and_writes_no_more(path):
     later = await asyncio.gather(record(journal, planned()), return_exceptions=True)
 
     assert [type(answer) for answer in answers + later] == [Broken] * 4
-    assert (told, journal.broken, failing.executed.count("commit")) == (["broken"], True, 1)
+    assert (told, journal.failure is not None, failing.executed.count("commit")) == (
+        ["broken"],
+        True,
+        1,
+    )
     await journal.close()
     # The process would end here, by os._exit; this one has other tests to run.
     journal._conn.close()
@@ -634,7 +638,7 @@ async def test_a_checkpoint_that_cannot_be_now_is_tried_again(store, name):
     for _ in range(30):
         await record(journal, planned(text="x" * 20_000))
 
-    assert not journal.broken
+    assert journal.failure is None
     assert grown > 80 * sqlite_write._FRAME
     assert journal._writer.log_size < grown
 
@@ -676,7 +680,10 @@ async def test_a_question_that_takes_too_long_is_given_up(journal):
         await journal._reader.ask(lambda conn: conn.execute(endless).fetchall(), within=0.2)
 
     # Both threads are free again.
-    both = [journal._reader.ask(queries.stats, within=60) for _ in range(2)]
+    both = [
+        journal._reader.ask(lambda conn: queries.stats(conn, JournalStats()), within=60)
+        for _ in range(2)
+    ]
     assert await asyncio.gather(*both) == [stats(), stats()]
 
 
@@ -706,7 +713,7 @@ async def test_damage_that_a_reader_finds_ends_all(path):
     with pytest.raises(Broken, match="SQLITE_CORRUPT"):
         await journal._reader.ask(damaged)
 
-    assert (told, journal.broken) == (["broken"], True)
+    assert (told, journal.failure is not None) == (["broken"], True)
     await journal.close()
     journal._conn.close()
 
@@ -728,7 +735,7 @@ async def test_a_hundred_thousand_pending_come_whole_and_in_order(store):
     journal = await store.start()
 
     taken = []
-    while batch := await journal.take("log", fresh=True, limit=1000, now=NOW + 60):
+    while batch := await journal.submit(Take("log", fresh=True, limit=1000, now=NOW + 60)):
         taken += [delivery.id for delivery in batch]
 
     assert taken == list(range(1, 100_001))
@@ -764,13 +771,13 @@ async def test_a_page_looks_at_so_many_events_and_says_where_to_go_on(store, mon
     for plan in plans:
         await record(journal, plan)
 
-    pages = [await journal.events(EventFilter(code=True), after=None, limit=5, desc=False)]
+    pages = [await journal.ask(Events(filter=EventFilter(code=True), limit=5))]
     while pages[-1].has_more:
         after = pages[-1].next_seq
-        pages.append(await journal.events(EventFilter(code=True), after=after, limit=5, desc=False))
-    down = await journal.events(EventFilter(code=True), after=None, limit=5, desc=True)
-    indexed = await journal.events(
-        EventFilter(code=True, subject=("request/1",)), after=None, limit=5, desc=False
+        pages.append(await journal.ask(Events(filter=EventFilter(code=True), after=after, limit=5)))
+    down = await journal.ask(Events(filter=EventFilter(code=True), limit=5, desc=True))
+    indexed = await journal.ask(
+        Events(filter=EventFilter(code=True, subject=("request/1",)), limit=5)
     )
 
     assert [(len(page.items), page.next_seq) for page in pages] == [(0, 3), (0, 6), (1, 9), (0, 10)]
@@ -821,7 +828,7 @@ async def walked(journal, wanted, *, desc):
     """The ids on all pages, as who follows the cursors gets them."""
     found, after = [], None
     while True:
-        page = await journal.events(wanted, after=after, limit=3, desc=desc)
+        page = await journal.ask(Events(filter=wanted, after=after, limit=3, desc=desc))
         found += [json.loads(body)["id"] for _, body in page.items]
         if not page.has_more:
             return found
@@ -850,7 +857,7 @@ async def test_a_clock_that_is_corrected_a_little_hides_nothing(
         await record(journal, planned(at=NOW + at))
     wanted = EventFilter(**{name: NOW + at for name, at in asked.items()})
 
-    page = await journal.events(wanted, after=None, limit=9, desc=False)
+    page = await journal.ask(Events(filter=wanted, limit=9))
 
     assert [seq for seq, _ in page.items] == places
 
@@ -865,7 +872,7 @@ async def test_what_is_not_of_that_time_is_passed_over(store, monkeypatch, desc)
         await record(journal, plan)
     wanted = EventFilter(since=NOW + 3600 * 20, until=NOW + 3600 * 21)
 
-    page = await journal.events(wanted, after=None, limit=5, desc=desc)
+    page = await journal.ask(Events(filter=wanted, limit=5, desc=desc))
 
     assert [seq for seq, _ in page.items] == [21]
     assert not page.has_more
@@ -1035,8 +1042,8 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(store, path):
     kept = await listed(journal)
     assert len(kept) == len(set(kept))
     assert set(acknowledged) <= set(kept)
-    assert await journal.stats() == stats(events=len(kept), pending=len(kept))
-    assert await journal.owed() == {"log": len(kept)}
+    assert await journal.ask(JournalStats()) == stats(events=len(kept), pending=len(kept))
+    assert await journal.ask(PendingBySink()) == {"log": len(kept)}
 
 
 async def test_what_is_asked_does_not_hold_up_what_is_written(journal):
@@ -1052,7 +1059,7 @@ async def test_what_is_asked_does_not_hold_up_what_is_written(journal):
     asked = asyncio.ensure_future(journal._reader.ask(slow))
     recorded = await record(journal, planned())
     (delivery,) = (await record(journal, planned(owed=[owed(taken=True)]))).deliveries
-    settled = await journal.settle(delivery, attempt(), State.DEAD, due_at=None)
+    settled = await journal.submit(Settle(delivery, attempt(), State.DEAD, due_at=None))
     release.set()
     await asked
 

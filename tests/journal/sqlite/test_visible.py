@@ -15,10 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidRow
-from journal.reads import EventFilter
+from journal.reads import EventFilter, Events, IsVisible, VisibleEvents
 from journal.sqlite import queries, schema
 from journal.sqlite import visible as sqlite_visible
 from journal.sqlite.journal import SQLiteJournal
+from journal.writes import IndexVisible, RegisterOrder
 
 #: Events between two that are visible.
 HIDDEN = 20_000
@@ -92,7 +93,7 @@ async def test_steps_do_not_tell_what_is_hidden(tmp_path, wanted, desc):
         page, steps = steps_of(
             path,
             lambda conn: queries.visible_events(
-                conn, GROWTH, wanted, after=None, limit=1, desc=desc
+                conn, VisibleEvents(shown_to=GROWTH, filter=wanted, limit=1, desc=desc)
             ),
         )
         pages.append(([body for _, body in page.items] != [], page.has_more, steps))
@@ -108,7 +109,9 @@ async def test_pages_of_one_pass_over_many_hidden_events(path):
     journal = await opened(path)
 
     found = [
-        await journal.visible_events(GROWTH, EventFilter(), after=after, limit=1, desc=False)
+        await journal.ask(
+            VisibleEvents(shown_to=GROWTH, filter=EventFilter(), after=after, limit=1)
+        )
         for after in (None, 1, HIDDEN + 3)
     ]
     await journal.close()
@@ -129,7 +132,9 @@ async def test_hidden_event_costs_what_a_missing_one_does(path):
         [(hidden,)] = conn.execute("select id from events where seq = 50")
 
     answers = [
-        steps_of(path, lambda conn, id_=id_: sqlite_visible.is_visible(conn, GROWTH, id_))
+        steps_of(
+            path, lambda conn, id_=id_: sqlite_visible.is_visible(conn, IsVisible(GROWTH, id_))
+        )
         for id_ in (hidden, "event-none")
     ]
 
@@ -151,7 +156,11 @@ async def test_page_looks_at_a_window_of_visible_events(path, monkeypatch):
             (page.next_seq, page.has_more)
             for after in afters
             for page in [
-                await journal.visible_events(GROWTH, with_code, after=after, limit=9, desc=desc)
+                await journal.ask(
+                    VisibleEvents(
+                        shown_to=GROWTH, filter=with_code, after=after, limit=9, desc=desc
+                    )
+                )
             ]
         ]
         for desc, afters in ((False, (None, 5)), (True, (None, 7)))
@@ -165,7 +174,7 @@ async def test_without_filters_nothing_is_added(path):
     """No trigger, no row, and nothing to do."""
     journal = await opened(path, {})
     await record(journal, of_growth())
-    left = await journal.index_visible()
+    left = await journal.submit(IndexVisible())
     triggers = await journal._commits.run(
         lambda: journal._conn.execute("select count(*) from sqlite_temp_schema").fetchone()
     )
@@ -190,7 +199,7 @@ async def test_rows_of_a_former_filter_are_removed_in_steps(path):
 
     journal = await opened(path, {})
     left = []
-    while await journal.index_visible(limit=2):
+    while await journal.submit(IndexVisible(limit=2)):
         left.append(len(rows(path)[1]))
     await journal.close()
 
@@ -210,7 +219,7 @@ async def test_journal_of_an_earlier_version_is_filled(path, monkeypatch):
 
     journal = await opened(path)
     at_first = await visible(journal)
-    while await journal.index_visible():
+    while await journal.submit(IndexVisible()):
         pass
     found = await visible(journal)
     await journal.close()
@@ -265,7 +274,7 @@ async def compared(path, steps):
             await record(journal, sms(name, labels=labels))
         elif step == "order":
             name, labels = values
-            await journal.place(order(name, labels=labels), None)
+            await journal.submit(RegisterOrder(order(name, labels=labels), None))
         elif step == "code":
             [number] = values
             await record(journal, planned(number))
@@ -276,9 +285,9 @@ async def compared(path, steps):
             configured = {name: FILTERS[name] for name in values[0]}
             journal = await opened(path, configured)
         else:
-            await journal.index_visible(limit=values[0])
+            await journal.submit(IndexVisible(limit=values[0]))
         await agree(journal, configured)
-    while await journal.index_visible(limit=2):
+    while await journal.submit(IndexVisible(limit=2)):
         await agree(journal, configured)
     indexed = [await visible(journal, name) is not None for name in configured]
     await agree(journal, configured)
@@ -287,7 +296,7 @@ async def compared(path, steps):
 
 
 async def agree(journal, filters):
-    page = await journal.events(EventFilter(), after=None, limit=1000, desc=False)
+    page = await journal.ask(Events(filter=EventFilter(), limit=1000))
     stored = [msgspec.json.decode(body) for _, body in page.items]
     for name, holds in filters.items():
         expected = [event["id"] for event in stored if holds(event)]

@@ -15,7 +15,7 @@ import pytest
 from core.delivery import State
 from core.secret import Secret
 from journal.order_book import OrderBook
-from journal.reads import DeliveryFilter
+from journal.reads import Deliveries, DeliveryById, DeliveryFilter
 from journal.sqlite.journal import SQLiteJournal
 from receiver.addresses import Peers
 from receiver.door import Door
@@ -191,12 +191,12 @@ class Service:
 
     async def became(self, delivery_id, state):
         async def is_so():
-            return (await self.journal.delivery(int(delivery_id))).state == state
+            return (await self.journal.ask(DeliveryById(int(delivery_id)))).state == state
 
         await until(is_so)
 
     def _deliveries(self, wanted):
-        return self.journal.deliveries(wanted, after=None, limit=1, desc=False)
+        return self.journal.ask(Deliveries(filter=wanted, limit=1))
 
     async def attempted(self):
         """Attempt what is owed first, and nothing after it; the sink fails."""

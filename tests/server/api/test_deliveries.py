@@ -6,6 +6,8 @@ import pytest
 
 from core.delivery import Attempt, State
 from core.units import Duration, Rate
+from journal.reads import DeliveryById
+from journal.writes import Probe, Settle
 from routes.table import Route
 from sinks.file.sink import File
 from sinks.sink import Failed, Receipt, Refused
@@ -281,13 +283,14 @@ async def test_what_is_retried_is_shown_as_it_was_before_its_sink_heard_of_it(se
     """Mutant: with the worker told first, what was asked to be retried was `delivered` by then."""
     await service.sms()
     await service.settled(refuses)
-    read = service.journal.delivery
+    ask = service.journal.ask
 
-    async def read_late(delivery_id):
-        await asyncio.sleep(0.1)
-        return await read(delivery_id)
+    async def ask_late(read):
+        if isinstance(read, DeliveryById):
+            await asyncio.sleep(0.1)
+        return await ask(read)
 
-    monkeypatch.setattr(service.journal, "delivery", read_late)
+    monkeypatch.setattr(service.journal, "ask", ask_late)
     async with service.delivering(takes):
         answer = await retried(service, "1")
         await service.became("1", "delivered")
@@ -390,9 +393,9 @@ async def test_probe_is_shown_with_its_number_and_a_count(service):
     await service.sms()
     await service.settled(fails, "log")
     for n in range(3):
-        [probe] = await service.journal.probe("log")
+        [probe] = await service.journal.submit(Probe("log"))
         tried = Attempt(at=1.0 + n, outcome="failed", error="timeout", took_ms=2.0, probes=1)
-        await service.journal.settle(probe, tried, State.PENDING, due_at=probe.due_at)
+        await service.journal.submit(Settle(probe, tried, State.PENDING, due_at=probe.due_at))
     await retried(service, "1")
     async with service.delivering(takes):
         await service.became("1", "delivered")

@@ -12,7 +12,7 @@ from msgspec import structs
 from core.event import Price
 from core.order import OrderState
 from core.secret import Secret
-from journal.reads import EventFilter
+from journal.reads import EventFilter, Events, OrderById
 from receiver.polling.questions import Ended, ListedOrder
 from receiver.providers.tellabot.callbacks import TellABot
 from server.runtime import orders as module
@@ -34,14 +34,14 @@ async def tell(service, /, id_, **order):
 
 
 async def expired(service):
-    page = await service.journal.events(
-        EventFilter(type=("order.expired",)), after=None, limit=1000, desc=False
+    page = await service.journal.ask(
+        Events(filter=EventFilter(type=("order.expired",)), limit=1000)
     )
     return [json.loads(body)["subject"] for _, body in page.items]
 
 
 async def state(service, order_id):
-    return (await service.journal.order(order_id)).order.state
+    return (await service.journal.ask(OrderById(order_id))).order.state
 
 
 async def until(check, wanted):
@@ -193,11 +193,11 @@ async def test_clock_set_while_the_journal_is_locked_is_made_up_for(service, tmp
         service.orders.follow_clock(7200)
         await asyncio.sleep(0)
         # It stays locked until the first try has failed.
-        await service.journal.order(order_id)
+        await service.journal.ask(OrderById(order_id))
         other.execute("rollback")
     await asyncio.gather(*service.orders._moving)
 
-    kept = (await service.journal.order(order_id)).order
+    kept = (await service.journal.ask(OrderById(order_id))).order
     assert kept.expires_at == service.now + 60 == service.orders._book.get(order_id).expires_at
 
 
@@ -207,13 +207,13 @@ async def test_clock_set_while_the_journal_is_locked_is_made_up_for(service, tmp
 async def test_list_that_says_the_same_writes_nothing(service):
     """Mutants: each round writes; a price that is new is not written."""
     written = []
-    place = service.journal.place
+    submit = service.journal.submit
 
-    def counted(*arguments, **named):
-        written.append(arguments)
-        return place(*arguments, **named)
+    def counted(write, then=None):
+        written.append(write)
+        return submit(write, then)
 
-    service.journal.place = counted
+    service.journal.submit = counted
     listed = ListedOrder(kind="request_id", name="1", number="+18503814729", service="Google")
     for _ in range(3):
         service.now += 60
@@ -310,7 +310,7 @@ async def test_an_order_whose_source_is_gone_expires_all_the_same(run, tmp_path)
         await service.orders.load()
         assert await service.orders.end_due()
 
-        page = await service.journal.events(EventFilter(), after=None, limit=9, desc=False)
+        page = await service.journal.ask(Events(filter=EventFilter(), limit=9))
         [event] = [json.loads(body) for _, body in page.items]
         assert (event["source"], event["data"]["provider"]) == ("tellabot", "tellabot")
         assert event["data"]["service"] == {"id": "Google", "name": None, "key": "google"}

@@ -6,6 +6,8 @@ import sqlite3
 
 import pytest
 
+from journal.reads import EventById
+
 
 def ids(items):
     return [item["event"]["id"] for item in items]
@@ -16,7 +18,7 @@ async def test_an_event_is_listed_as_it_is_sent(service):
 
     answer = await service.ask("/v1/events")
 
-    kept = await service.journal.event(event_id)
+    kept = await service.journal.ask(EventById(event_id))
     listed = answer.json()
     assert kept.body in answer.content, "spliced, not written anew"
     assert listed == {

@@ -9,6 +9,7 @@ import server.api.auth
 from core.secret import Secret
 from journal.reads import EventFilter
 from journal.sqlite import paging
+from journal.writes import IndexVisible
 from server.api.auth import Keys, key_filters
 from server.api.events import walk
 from server.api.paging import PageRequest
@@ -332,7 +333,7 @@ def journal_of(folder):
 
 
 async def indexed(service):
-    while await service.journal.index_visible():
+    while await service.journal.submit(IndexVisible()):
         pass
 
 

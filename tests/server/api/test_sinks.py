@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from journal.reads import SinkRecords
 from routes.table import Route
 from sinks.file.sink import File
 from sinks.sink import Failed, PauseAfter, Receipt, Refused
@@ -176,7 +177,7 @@ async def test_a_name_that_no_sink_has_is_not_found(service, verb, name):
     answer = await steered(service, verb, name, "admin")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert await service.journal.sinks() == {}
+    assert await service.journal.ask(SinkRecords()) == {}
 
 
 # A sample to one sink

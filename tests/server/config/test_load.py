@@ -28,7 +28,7 @@ from server.config.clauses import known_types
 from server.config.convert import shape, tag_field_of, wanted
 from server.config.load import CHOICES, ConfigError, journal_of, load, shown
 from server.config.options import Api, ApiKey, JournalOptions, Options, Server, host_and_port
-from sinks.file.rotate import Rotate
+from sinks.file.rotation import Rotate
 from sinks.file.sink import File
 from sinks.http.client import Tls
 from sinks.http.sink import Http

@@ -14,7 +14,7 @@ from routes.table import Route
 from server.config.load import load
 from server.config.options import Api, ApiKey, JournalOptions, Server
 from server.config.starter import init, starter, write
-from sinks.file.rotate import Rotate
+from sinks.file.rotation import Rotate
 from sinks.file.sink import File
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from core.errors import Unavailable
 from core.secret import Secret
+from journal.reads import EventById, JournalStats, QuarantinedCallbacks, Rejections
 from journal.sqlite.journal import SQLiteJournal
 from receiver.callback import Callback, Malformed
 from receiver.door import understood
@@ -77,7 +78,7 @@ def pipeline(journal, worker, gate):
 async def test_an_event_is_whole_and_dated_by_provider_and_by_us(pipeline, journal, gate):
     accepted = await pipeline.accept(CALLER, sms(), understood(gate, sms()))
 
-    kept = await journal.event(accepted.events[0])
+    kept = await journal.ask(EventById(accepted.events[0]))
     event = json.loads(kept.body)
     assert uuid.UUID(event["id"]).version == 7
     assert event["time"] == "2026-11-21T12:00:00Z"
@@ -105,7 +106,7 @@ async def test_a_caller_that_is_cancelled_loses_neither_its_event_nor_its_delive
 
     assert accepting.cancelled()
     assert handed.sink == "log"
-    assert (await journal.stats()).deliveries["sending"] == 1
+    assert (await journal.ask(JournalStats())).deliveries["sending"] == 1
 
 
 async def test_a_duplicate_and_a_failure_give_their_place_in_the_queue_back(
@@ -121,7 +122,7 @@ async def test_a_duplicate_and_a_failure_give_their_place_in_the_queue_back(
             await pipeline.accept(CALLER, sms(2), understood(gate, sms(2)))
 
     assert worker._lanes.held == 1
-    assert (await journal.stats()).duplicates == 3
+    assert (await journal.ask(JournalStats())).duplicates == 3
 
 
 async def test_what_the_queue_has_no_room_for_is_owed_in_the_journal(
@@ -133,7 +134,7 @@ async def test_what_the_queue_has_no_room_for_is_owed_in_the_journal(
 
     await pipeline.accept(CALLER, sms(), understood(gate, sms()))
 
-    assert (await journal.stats()).deliveries == {
+    assert (await journal.ask(JournalStats())).deliveries == {
         "pending": 1,
         "sending": 0,
         "delivered": 0,
@@ -159,7 +160,7 @@ async def test_a_journal_that_cannot_write_is_complained_of_once_a_second(pipeli
 async def quarantined(pipeline, journal, body):
     malformed = Malformed("unknown_event", "event")
     await pipeline.quarantine(CALLER, callback(body), malformed)
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
     return kept
 
 
@@ -171,7 +172,7 @@ async def test_a_replay_of_what_is_understood_by_now_leaves_quarantine_with_its_
     accepted = await pipeline.replay(kept, "r2")
 
     assert accepted.status == "accepted"
-    stats = await journal.stats()
+    stats = await journal.ask(JournalStats())
     assert (stats.events, stats.quarantine) == (1, 0)
 
 
@@ -181,13 +182,13 @@ async def test_a_replay_of_what_is_still_not_understood_leaves_it_there(pipeline
     with pytest.raises(Malformed):
         await pipeline.replay(kept, "r2")
 
-    assert (await journal.stats()).quarantine == 1
+    assert (await journal.ask(JournalStats())).quarantine == 1
 
 
 async def test_a_replay_for_a_source_that_is_gone_says_so(pipeline, journal):
     elsewhere = Caller(source="gone", token="f", request_id="r")
     await pipeline.quarantine(elsewhere, callback(b"x"), Malformed("malformed", "body"))
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
 
     with pytest.raises(UnknownId):
         await pipeline.replay(kept, "r2")
@@ -205,11 +206,11 @@ async def test_a_sample_that_was_quarantined_is_still_a_sample_when_it_is_replay
         sample=True,
     )
     await pipeline.quarantine(CALLER, sample, Malformed("error", "KeyError"))
-    [kept] = await journal.quarantined(after=None, limit=9, desc=False)
+    [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
 
     accepted = await pipeline.replay(kept, "r2")
 
-    event = json.loads((await journal.event(accepted.events[0])).body)
+    event = json.loads((await journal.ask(EventById(accepted.events[0]))).body)
     assert event["data"]["sample"] is True
 
 
@@ -226,7 +227,7 @@ async def test_rejections_that_the_journal_could_not_take_are_counted_on(
 
     await pipeline.write_rejections()
 
-    [(_, counted)] = await journal.rejections(after=None, limit=9, desc=False)
+    [(_, counted)] = await journal.ask(Rejections(limit=9))
     assert counted.count == 2
 
 
@@ -240,7 +241,7 @@ async def test_a_flood_of_wrong_tokens_is_sampled_and_counted_in_full(pipeline, 
         pipeline.say_rejections()
     await pipeline.write_rejections()
 
-    items = await journal.rejections(after=None, limit=9, desc=False)
+    items = await journal.ask(Rejections(limit=9))
     assert sorted((item.reason, item.count) for _, item in items) == [("path", 1), ("token", 500)]
     assert [line["reason"] for line in logs] == ["token"] * 10 + ["path", "token"]
     assert [line["unlogged"] for line in logs] == [None] * 11 + [490]

@@ -5,7 +5,9 @@ import contextlib
 
 import pytest
 
+from journal.reads import Moment
 from journal.sqlite.journal import SQLiteJournal
+from journal.writes import SetMoment
 from server.runtime.backfill import Backfilling, Why
 
 BEGIN = 1_790_000_000.0
@@ -58,7 +60,7 @@ class World:
 
     async def noted(self):
         async with asyncio.timeout(10):
-            while await self.journal.moment("alive") is None:  # noqa: ASYNC110 - it tells nobody
+            while await self.journal.ask(Moment("alive")) is None:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.02)
 
 
@@ -71,14 +73,14 @@ async def journal(tmp_path):
 
 async def test_what_came_while_we_were_away_is_asked_for_from_our_last_sign_of_life(journal):
     """Mutant: at the start no further back than the last round."""
-    await journal.note("alive", BEGIN - 5000)
+    await journal.submit(SetMoment("alive", BEGIN - 5000))
     world = World(journal)
     async with world.running():
         told = await world.told(1)
         await asyncio.sleep(0.2)
 
     assert told == [(Why.START, BEGIN - 5600)]
-    assert await journal.moment("alive") == BEGIN
+    assert await journal.ask(Moment("alive")) == BEGIN
 
 
 async def test_when_it_is_ready_again_it_asks_for_what_came_meanwhile(journal):
@@ -124,4 +126,4 @@ async def test_clock_step_is_no_gap(journal):
 async def test_without_a_source_that_can_be_asked_nothing_is_noted(journal):
     await Backfilling((), journal=journal, ready=lambda: True, now=lambda: BEGIN).run()
 
-    assert await journal.moment("alive") is None
+    assert await journal.ask(Moment("alive")) is None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.order import REMEMBERED, Order
 from core.secret import Secret
 from journal.order_book import OrderBook
-from journal.reads import EventFilter, OrderFilter
+from journal.reads import EventFilter, Events, KnownOrders, OrderFilter
 from journal.sqlite.journal import SQLiteJournal
 from receiver.callback import Callback
 from receiver.door import understood
@@ -236,7 +236,7 @@ class Real:
         await self.orders.ended(self.gate, ended)
 
     async def cancel(self, name):
-        page = await self.journal.orders(OrderFilter(request_id=(name,)), **ALL)
+        page = await self.journal.ask(KnownOrders(filter=OrderFilter(request_id=(name,)), **ALL))
         for _, order in page.items:
             await self.orders.cancel(order.id)
 
@@ -263,7 +263,7 @@ class Real:
 
     async def seen(self):
         """Of each order what the model says, from the journal; and that the book agrees."""
-        page = await self.journal.orders(OrderFilter(), **ALL)
+        page = await self.journal.ask(KnownOrders(filter=OrderFilter(), **ALL))
         seen = {}
         for _, order in page.items:
             known = self.book.get(order.id)
@@ -274,13 +274,13 @@ class Real:
 
     async def announced(self):
         wanted = EventFilter(type=("order.expired",))
-        page = await self.journal.events(wanted, **ALL)
+        page = await self.journal.ask(Events(filter=wanted, **ALL))
         subjects = [json.loads(body)["subject"] for _, body in page.items]
         return {name: subjects.count(f"request/{name}") for name in "12"}
 
     async def numbers(self):
         """The numbers that messages have: they said none themselves."""
-        page = await self.journal.events(EventFilter(type=("sms.received",)), **ALL)
+        page = await self.journal.ask(Events(filter=EventFilter(type=("sms.received",)), **ALL))
         data = [json.loads(body)["data"] for _, body in page.items]
         return {name: {one["to"] for one in data if one["request_id"] == name} for name in "12"}
 

@@ -14,7 +14,7 @@ import structlog
 from contracts.sink import SOON, SinkContract, outgoing
 
 from core.units import Duration, Size, from_written
-from sinks.file.rotate import Rotate
+from sinks.file.rotation import Rotate
 from sinks.file.sink import File
 from sinks.file.writer import appending
 from sinks.sink import Failed, Receipt

@@ -18,6 +18,7 @@ from hostile import DELIVERED, FAULTS, OK, TIMED_OUT, saying
 from core.delivery import State
 from core.secret import Secret
 from core.units import Duration
+from journal.reads import EventById
 from journal.sqlite.journal import SQLiteJournal
 from sinks.attempt import real_clock
 from sinks.http import client
@@ -63,7 +64,7 @@ class Running:
         """Its state, the status and the word of its only attempt."""
         async with asyncio.timeout(SOON):
             while True:
-                (kept,) = (await self.journal.event(event_id)).deliveries
+                (kept,) = (await self.journal.ask(EventById(event_id))).deliveries
                 if kept.state in (State.DELIVERED, State.DEAD):
                     break
                 await asyncio.sleep(0.01)
@@ -152,7 +153,7 @@ async def test_hostile_sink_delays_no_other(tmp_path, fault):
         events = [await other.owe() for _ in range(20)]
 
         assert [await other.settled(each) for each in events] == [DELIVERED] * 20
-        (kept,) = (await journal.event(stuck)).deliveries
+        (kept,) = (await journal.ask(EventById(stuck))).deliveries
         assert (kept.state, bad.inside) == (State.SENDING, 1)
 
 

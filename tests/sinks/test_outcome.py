@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.described import described
+from sinks.outcome import describe
 
 
 def body(**data):
@@ -25,14 +25,14 @@ def test_type_source_and_service_are_said(service, said):
     event = body(service=service, code="123456", text="Your code is 123456", to="+18503814729")
 
     expected = {"type": "sms.received", "source": "tellabot", "service": said}
-    assert described(event) == expected
+    assert describe(event) == expected
 
 
 def test_an_event_without_a_service_is_said_too():
-    assert described(body())["service"] is None
+    assert describe(body())["service"] is None
 
 
 @given(st.binary(max_size=50))
 def test_what_is_no_event_says_nothing(data):
     """Mutant: an exception, and the delivery's outcome is logged nowhere."""
-    assert described(data) == {}
+    assert describe(data) == {}

@@ -1,0 +1,187 @@
+"""One open file of lines: append, mend, go on after others renamed it."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from ..sink import Failed
+from .rotation import MODE, Rotate, Rotation, fsync_folder
+
+#: Never through a symbolic link: it could point at somebody else's file.
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+#: A line is an event of 64 KiB or less, escaped. A longer tail is another program's.
+_LONGEST_LINE = 16 * 1024**2
+_CHUNK = 64 * 1024
+#: The beginning of each line: `specversion` is the first field of an event.
+_BEGINNING: Final = b'{"specversion":'
+_RECORDED = re.compile(rb'"recordedtime":"([^"]+)"')
+#: The bits of a mode by which somebody else may read.
+_OTHERS_READ = 0o044
+
+log = structlog.get_logger()
+
+
+class LineFile:
+    """A file of lines that stays whole, whatever others and the disk do. For one thread."""
+
+    def __init__(
+        self,
+        path: str,
+        rotate: Rotate | None,
+        *,
+        fsync: Callable[[int], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._path = Path(path)
+        self._rotation = None if rotate is None else Rotation(self._path, rotate, fsync)
+        self._fsync, self._now = fsync, now
+        self._fd: int | None = None
+        #: When the first event in it was accepted, seconds since the epoch.
+        self._began = 0.0
+        self._warned = False
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Append all of them, on disk. Raises OSError or Failed, and then appends not one."""
+        data = b"".join(lines)
+        try:
+            self._write(self._with_room_for(len(data)), data)
+        except BaseException:
+            self.close()  # the next append opens, and mends, it again
+            raise
+
+    def close(self) -> None:
+        if self._fd is None:
+            return
+        fd, self._fd = self._fd, None
+        with suppress(OSError):  # every confirmed line is on disk already
+            os.close(fd)
+
+    def _with_room_for(self, coming: int) -> int:
+        fd = self._current()
+        size = os.fstat(fd).st_size
+        if not size:
+            self._began = self._now()
+        elif self._rotation and self._rotation.is_due(size + coming, self._now() - self._began):
+            self.close()
+            self._rotation.set_aside()
+            fd = self._open()
+        return fd
+
+    def _current(self) -> int:
+        """Open the path again where another program renamed or removed the file."""
+        if self._fd is not None:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(self._path.lstat(), os.fstat(self._fd)):
+                    return self._fd
+        self.close()
+        return self._open()
+
+    def _open(self) -> int:
+        self._fd = fd = os.open(self._path, _FLAGS, MODE)
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            raise Failed("not_a_file")
+        if mode & _OTHERS_READ and not self._warned:
+            # The mode stays: its owner may have meant it.
+            self._warned = True
+            log.warning("sink.readable_by_others", path=str(self._path))
+        cut = _mend(fd, self._fsync)
+        if cut:
+            log.warning("sink.mended", path=str(self._path), bytes=cut)
+        fsync_folder(self._path, self._fsync)
+        if self._rotation is not None:
+            self._rotation.tidy()
+        self._began = _first_time(fd, self._now())
+        return fd
+
+    def _write(self, fd: int, data: bytes) -> None:
+        size = os.fstat(fd).st_size
+        # Another program may have written since: its unfinished line must not swallow ours.
+        unfinished = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+        try:
+            rest = memoryview(b"\n" + data if unfinished else data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            self._fsync(fd)
+        except BaseException:
+            with suppress(OSError):  # else the half line is cut when it is opened next
+                os.ftruncate(fd, size)
+            raise
+
+
+def _mend(fd: int, fsync: Callable[[int], None]) -> int:
+    """End or cut off a last line without its newline. Return how many bytes were cut off.
+
+    A line of ours that a power cut left unfinished is cut off: the delivery is sent again. Some
+    file systems leave NUL bytes in place of lost data. Any other line is another program's, and is
+    ended. Raises Failed("not_lines") and leaves the file alone where the last whole line is not
+    ours: then `path` names a file that was never meant for events.
+    """
+    size = os.fstat(fd).st_size
+    start = _start_of_line(fd, size)
+    if start == size:
+        return 0
+    tail = os.pread(fd, size - start, start)
+    written = tail.rstrip(b"\0")
+    unfinished = not written or _is_beginning(written)
+    if start > 0:
+        before = _start_of_line(fd, start - 1)
+        ours = _is_event(os.pread(fd, start - before, before))
+    else:
+        ours = unfinished or _is_event(written)
+    if not ours:
+        raise Failed("not_lines")
+    end = start + len(written)
+    if unfinished and not _is_event(written):
+        end = start
+    os.ftruncate(fd, end)
+    if end > start:
+        os.write(fd, b"\n")
+    fsync(fd)
+    return size - end
+
+
+def _start_of_line(fd: int, end: int) -> int:
+    """Return where the line begins that ends before `end`. Raises Failed for an endless line."""
+    start = end
+    while start > 0:
+        if end - start >= _LONGEST_LINE:
+            raise Failed("not_lines")
+        chunk_start = max(0, start - _CHUNK)
+        newline = os.pread(fd, start - chunk_start, chunk_start).rfind(b"\n")
+        if newline >= 0:
+            return chunk_start + newline + 1
+        start = chunk_start
+    return 0
+
+
+def _is_beginning(line: bytes) -> bool:
+    """Whether it may be the first part of an event's line, with NUL bytes in its holes."""
+    known = line[: len(_BEGINNING)].partition(b"\0")[0]
+    return _BEGINNING.startswith(known)
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        event = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(event, dict) and {"specversion", "id", "type"} <= event.keys()
+
+
+def _first_time(fd: int, now: float) -> float:
+    """Return when the first event in the file was accepted, or `now` where it does not say."""
+    found = _RECORDED.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
+    try:
+        began = datetime.fromisoformat(found[1].decode()).timestamp() if found else now
+    except ValueError:
+        return now
+    return min(began, now)

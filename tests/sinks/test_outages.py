@@ -1,0 +1,155 @@
+"""Pure: a clock is put forward by hand."""
+
+import pytest
+
+from sinks.outages import FIRST, LONGEST, MORE, Outages
+
+
+class Hands:
+    def __init__(self):
+        self.at = 1000.0
+
+    def __call__(self):
+        return self.at
+
+
+@pytest.fixture
+def hands():
+    return Hands()
+
+
+def failed(outages, delivery, *, first=True, began=None):
+    began = outages.begin_attempt() if began is None else began
+    return outages.record_failure(delivery, first=first, began=began)
+
+
+def test_success_without_an_outage_brings_nothing_forward(hands):
+    outages = Outages(hands)
+
+    assert [outages.record_success(n).bring for n in range(3)] == [0, 0, 0]
+    assert outages.wait() is None
+
+
+def test_success_ends_an_outage_and_brings_ten_forward(hands):
+    """Mutants: all at once; not before the next success."""
+    outages = Outages(hands)
+
+    held = [failed(outages, n)[0] for n in range(3)]
+    down_since = outages.down_since
+    hands.at += 5
+    count = outages.record_success(9).bring
+
+    assert (held, down_since, count) == ([True] * 3, 1000.0, FIRST)
+    assert outages.down_since is None
+
+
+def test_success_of_one_brought_forward_releases_two_more(hands):
+    """Mutant: any success does, and a busy sink gets its whole backlog at once."""
+    outages = Outages(hands)
+    failed(outages, 1)
+    hands.at += 5
+    outages.record_forwarded(outages.record_success(99).bring, range(1, 11))
+
+    counts = [outages.record_success(n).bring for n in (98, 1, 97, 2)]
+
+    assert counts == [0, MORE, 0, MORE]
+
+
+def test_next_ten_follow_later_and_later_while_others_succeed(hands):
+    """Mutants: at once; though nothing succeeded since; never."""
+    outages = Outages(hands)
+    failed(outages, 1)
+    hands.at += 100
+    outages.record_forwarded(outages.record_success(99).bring, range(10))
+    waits = []
+    for n in range(1, 8):
+        for id_ in range(10 * n - 10, 10 * n):
+            assert failed(outages, id_, first=False) == (False, (), 0)
+        assert outages.wait() is None
+        assert outages.record_success(99).bring == 0
+        waits.append(outages.wait())
+        assert outages.next_ten() == 0
+        hands.at += waits[-1]
+        assert outages.next_ten() == FIRST
+        outages.record_forwarded(FIRST, range(10 * n, 10 * n + 10))
+
+    assert waits == [2, 4, 8, 16, 32, LONGEST, LONGEST]
+
+
+def test_recovery_ends_when_nothing_is_held_any_more(hands):
+    outages = Outages(hands)
+    failed(outages, 1)
+    hands.at += 5
+    outages.record_forwarded(outages.record_success(99).bring, [1])
+
+    assert outages.record_success(1).bring == 0
+    assert outages.wait() is None
+
+
+def test_what_a_working_sink_refuses_is_not_held(hands):
+    """Mutant: each failure of one that is tried again is an outage."""
+    outages = Outages(hands)
+
+    assert failed(outages, 1, first=False) == (False, (), 0)
+    assert outages.down_since is None
+    assert outages.record_success(2).bring == 0
+
+
+def test_outage_holds_what_failed_in_it_before_it_was_one(hands):
+    """Retried ones failed, then a first attempt. Mutant: those before it are forgotten."""
+    outages = Outages(hands)
+    failed(outages, 1, first=False)
+    outages.record_success(2)
+    failed(outages, 3, first=False)
+    failed(outages, 4, first=False)
+
+    assert failed(outages, 5) == (True, [3, 4], 0)
+
+
+def test_attempt_that_hung_in_an_outage_belongs_to_it(hands):
+    """Mutant: what failed after the end waits for the next success."""
+    outages = Outages(hands)
+    failed(outages, 1)
+    hung = outages.begin_attempt()
+    hands.at += 5
+    outages.record_forwarded(outages.record_success(2).bring, [1])
+
+    assert failed(outages, 3, began=hung) == (True, (), 1)
+    assert outages.down_since is None
+
+
+def test_short_outages_do_not_bring_the_same_forward_each_time(hands):
+    """A refused event among others, again and again. Mutant: ten at the end of each."""
+    outages = Outages(hands)
+    counts = []
+    for n in range(60):
+        failed(outages, n)
+        hands.at += 0.5
+        count = outages.record_success(-1).bring
+        if count:
+            counts.append(hands.at - 1000)
+            outages.record_forwarded(count, range(100, 110))
+            for id_ in range(100, 110):
+                failed(outages, id_, first=False)
+        hands.at += 0.5
+
+    assert len(counts) == 5  # 0, 2, 4, 8 and 16 seconds after the one before
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_what_an_earlier_start_left_is_record_forwarded(hands, down):
+    """Mutant: held ones of a recovery that a restart cut short wait for their schedule."""
+    outages = Outages(hands, down=down, holds=True)
+
+    assert outages.record_success(1).bring == FIRST
+
+
+def test_journal_that_could_not_is_asked_again(hands):
+    outages = Outages(hands)
+    failed(outages, 1)
+    hands.at += 5
+    outages.postpone(outages.record_success(2).bring, again=1.0)
+
+    assert outages.wait() == 1.0
+    hands.at += 1
+    assert outages.next_ten() == FIRST
