@@ -21,60 +21,60 @@ from .errors import Problem, not_found
 from .paging import Cursors, PageRequest, Paging, journal_list
 from .parameters import NoParameters, Text, read
 
-#: What a reader sees who may not see codes: an answer may repeat what was sent.
+#: Shown to keys without codes:read: the answer of a sink may repeat the message.
 _MASK = "***"
 
 
 class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt, as it is shown; or the last of several probes."""
+    """An attempt, or the last of several probes, as it is shown."""
 
-    #: 1 for the first. A probe has the number of the attempt that it was before.
+    #: From 1. A probe has the number of the next attempt.
     number: int
     at: datetime
     outcome: str
     status: int | None
     error: str | None
     took_ms: float
-    #: Made before its time, to see whether the sink is back; it uses none of the schedule up.
+    #: A probe only tests whether the sink is back: it uses up no scheduled attempt.
     probe: bool
-    #: How many probes there were of this number; 1 for an attempt.
+    #: How many probes have this number; 1 for an attempt.
     count: int
 
 
 class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery, as it is shown with its event."""
+    """A delivery as part of its event."""
 
     id: str
     sink: str
     state: str
-    #: Of what is pending: `retry`, `rate`, `order`, `pause` or `slot`; else null.
+    #: What a pending delivery waits for: `retry`, `rate`, `order`, `pause` or `slot`; else null.
     waits_for: str | None
     attempts: Sequence[ShownAttempt]
-    #: Null also where it waits for another of its order.
+    #: Null also for one that waits for an earlier delivery of its order.
     next_at: datetime | None
 
 
 class WithAnswer(ShownAttempt, frozen=True, kw_only=True):
-    """And how the sink's answer begins, for those who may see codes."""
+    """An attempt with the beginning of the sink's answer, for keys with codes:read."""
 
     answer: str | None
 
 
 class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery by itself."""
+    """A delivery with its attempts."""
 
     id: str
     #: The event's id.
     event: str
     sink: str
     state: str
-    #: Of what is pending: `retry`, `rate`, `order`, `pause` or `slot`; else null.
+    #: What a pending delivery waits for: `retry`, `rate`, `order`, `pause` or `slot`; else null.
     waits_for: str | None
-    #: Asked for by somebody, after it was owed at acceptance.
+    #: Created by a replay, not when the event was accepted.
     replay: bool
     attempts: Sequence[WithAnswer]
     next_at: datetime | None
-    #: When the event was accepted, or this delivery asked for again.
+    #: When the event was accepted, or the delivery was retried or replayed.
     accepted_at: datetime
 
 

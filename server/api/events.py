@@ -1,4 +1,4 @@
-"""Events as they are sent, with what became of them."""
+"""Events: list, show with their deliveries, replay; each key sees its own."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -45,8 +45,8 @@ from .parameters import (
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-#: Where each event must be decoded and asked for: so many at a time, since the door shares the
-#: thread, and so many for one page; an emptier page says where to go on.
+#: Events that are decoded at once, and for one page at most, to match the `when` of a key. The door
+#: shares the thread. A page that is not full says where to continue.
 AT_ONCE = 200
 MOST = 5_000
 
@@ -90,14 +90,14 @@ class ShownDuplicate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownMatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a route took the event, when it was accepted."""
+    """Whether the route matched when the event was accepted."""
 
     name: str
     matched: bool
 
 
 class ShownCallback(msgspec.Struct, frozen=True, kw_only=True):
-    """The callback as it came; the body in base64."""
+    """The callback as it arrived; the body in base64."""
 
     headers: Sequence[tuple[str, str]]
     body: bytes
@@ -106,25 +106,25 @@ class ShownCallback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Whole(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with all that is known of it."""
+    """An event with its duplicates, deliveries and routes."""
 
     event: msgspec.Raw
     duplicates: Sequence[ShownDuplicate]
     deliveries: Sequence[ShownDelivery]
     routes: Sequence[ShownMatch]
-    #: Only where it was asked for; null where it is not kept any more.
+    #: Only with `raw=true`; null if it is no longer stored.
     raw: ShownCallback | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """To whom an event is owed once more."""
+    """Which sinks get the event again."""
 
-    #: Missing: those that it was owed to at acceptance and that are still configured.
+    #: Missing: the sinks of the first deliveries that are still configured.
     sinks: Sequence[str] | None = None
 
 
 class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The ids of the new deliveries, one a sink."""
+    """The ids of the new deliveries, one for each sink."""
 
     deliveries: Sequence[str]
 
@@ -140,9 +140,9 @@ def events(
     states: DeliveryStates,
     now: Callable[[], float],
 ) -> Router:
-    """`routes` are the names of those that are configured.
+    """Return the calls. `routes` are the names of the configured routes.
 
-    `headers` returns what may be shown of a callback's headers, from its source and them.
+    `headers` takes a source and its callback's headers, and returns those that may be shown.
     """
 
     @get("/", guards=[needs("events:read")])
@@ -164,7 +164,7 @@ def events(
     @get("/{event_id:str}", guards=[needs("events:read")])
     async def one(request: Asking, event_id: FromPath[str]) -> Whole:
         if not _ID.fullmatch(event_id):
-            raise not_found("event")  # calls of a later version are none of this one's events
+            raise not_found("event")  # it may be a call of a later version
         raw = read(request.scope, ShowParameters).raw == "true"
         if raw and not request.auth.may("codes:read"):
             raise missing("codes:read")
@@ -178,7 +178,11 @@ def events(
                 for copy in kept.duplicates
             ],
             deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
-            routes=_routes(kept, routes),
+            # The configured routes, then those that matched and are gone.
+            routes=[
+                ShownMatch(name=name, matched=name in kept.routes)
+                for name in dict.fromkeys((*routes, *kept.routes))
+            ],
             raw=_callback(await journal.ask(CallbackOfEvent(event_id)), headers)
             if raw
             else msgspec.UNSET,
@@ -217,7 +221,7 @@ def _wanted(given: EventParameters, now: float) -> EventFilter:
     until = None if given.until is None else given.until.at(now)
     if since is not None and until is not None and until < since:
         raise bad_parameter("until", "before since: nothing lies between them")
-    # Stored events hold the keys and names that were in use when they came.
+    # Stored events have the keys and names that services had when they were accepted.
     spelled = [one for value in given.service for one in wanted_services(value)]
     return EventFilter(
         type=given.type,
@@ -233,12 +237,6 @@ def _wanted(given: EventParameters, now: float) -> EventFilter:
         since=since,
         until=until,
     )
-
-
-def _routes(kept: StoredEvent, configured: Sequence[str]) -> list[ShownMatch]:
-    """What is configured now, then what was when it matched."""
-    names = dict.fromkeys((*configured, *kept.routes))
-    return [ShownMatch(name=name, matched=name in kept.routes) for name in names]
 
 
 def _callback(
@@ -287,7 +285,7 @@ async def walk(
     at_once: int = AT_ONCE,
     most: int = MOST,
 ) -> Page[bytes]:
-    """Return a page, found by asking each event: while the index of the key is being filled."""
+    """Return a page by matching each event, while the index of the key is being built."""
     found: list[tuple[int, bytes]] = []
     after, looked_at = asked.after, 0
     while True:
@@ -297,9 +295,9 @@ async def walk(
             shown = found[: asked.limit]
             return Page(items=tuple(shown), next_seq=shown[-1][0], has_more=True)
         after, looked_at = page.next_seq, looked_at + at_once
-        # A page that is not full and not the last one: the journal has looked far enough.
+        # The journal may return a page that is neither full nor the last.
         if not page.has_more:
-            # Not where the journal ends: a cursor that moves would tell of what is hidden.
+            # Not the end of the journal: its cursor would reveal that there are hidden events.
             place = found[-1][0] if found else asked.after or 0
             return Page(items=tuple(found), next_seq=place, has_more=False)
         if len(page.items) < at_once or looked_at >= most:
@@ -307,9 +305,9 @@ async def walk(
 
 
 async def visible_event(journal: Journal, access: Access, event_id: str) -> StoredEvent | None:
-    """Return the event with that id; None: there is none, or the key may not see it."""
+    """Return the event; None if it does not exist or the key may not see it."""
     if access.sees is not None:
-        # Asked first: a hidden event must take no more work than one that does not exist.
+        # First: a hidden event must take no more work than one that does not exist.
         shown = await journal.ask(IsVisible(access.sees.digest, event_id))
         if shown is False:
             return None
@@ -322,7 +320,7 @@ def _shows(access: Access, body: bytes) -> bool:
 
 
 def shown(access: Access, body: bytes) -> msgspec.Raw:
-    """The event as kept, byte for byte, or with its codes masked."""
+    """Return the event byte for byte as stored, or with its codes masked."""
     if access.may("codes:read"):
         return msgspec.Raw(body)
     return msgspec.Raw(msgspec.json.encode(mask(msgspec.json.decode(body), _CODES)))

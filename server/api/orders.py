@@ -31,7 +31,7 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order, as it is shown."""
+    """An order as it is listed."""
 
     id: str
     source: str
@@ -42,13 +42,13 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
     rental_id: str | None
     number: str | None
     service: str | None
-    #: The service in one word across providers, as `data.service.key` of events: `google`.
+    #: The service's key across providers, as `data.service.key` of events: `google`.
     service_key: str | None
     country: str | None
     price: Price | None
     reference: str | None
     labels: Mapping[str, str]
-    #: `user`: registered here. `provider`: the provider listed it, and nobody registered it.
+    #: `user`: registered by the API. `provider`: listed by the provider only.
     origin: str
     #: `waiting`, `received`, `expired` or `cancelled`.
     state: str
@@ -57,12 +57,12 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     created_at: datetime
     expires: datetime
-    #: When its first SMS or call was accepted; null: none was, or none is kept.
+    #: When its first SMS or call was accepted; null if there is none.
     received_at: datetime | None
 
 
 class WholeOrder(ShownOrder, frozen=True, kw_only=True):
-    """With the events that belong to it: the newest hundred, oldest first."""
+    """An order with its events: the newest hundred, oldest first."""
 
     events: Sequence[msgspec.Raw]
 

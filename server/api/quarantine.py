@@ -24,7 +24,7 @@ from .parameters import NoParameters, read
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of it, without its bytes: they may hold codes."""
+    """A callback in quarantine without its bytes, which may contain codes."""
 
     id: str
     source: str
@@ -32,20 +32,20 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     peer: str
     at: datetime
-    #: How often these very bytes came.
+    #: How often the same bytes arrived.
     count: int
     last_at: datetime
 
 
 class WithBytes(Entry, frozen=True, kw_only=True):
-    """As it came; the body in base64."""
+    """A callback in quarantine as it arrived; the body in base64."""
 
     headers: Sequence[tuple[str, str]]
     body: bytes
 
 
 class StillThere(msgspec.Struct, frozen=True, kw_only=True):
-    """Read again, and still not understood."""
+    """The answer to a replay that was not understood either."""
 
     status: str = "quarantined"
     id: str
@@ -124,7 +124,7 @@ def _entry(kept: QuarantinedCallback) -> Entry:
 
 class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
-    #: Null where none of ours was named.
+    #: Null if the path names no configured source.
     source: str | None
     peer: str
     count: int
@@ -134,7 +134,7 @@ class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
 
 def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
     async def fetch(_given: Paging, asked: PageRequest) -> Page[Rejection]:
-        # They are counted in memory and written once a second.
+        # Rejections are counted in memory and written once a second.
         await pipeline.write_rejections()
         rows = await journal.ask(
             Rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)

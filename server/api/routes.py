@@ -1,4 +1,4 @@
-"""Routes as they are configured."""
+"""Routes: list those in the configuration."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

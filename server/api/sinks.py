@@ -1,4 +1,4 @@
-"""Sinks as they are configured, with how they fare; testing, pausing and resuming them."""
+"""Sinks: list with their state, test, pause, resume."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -31,10 +31,10 @@ class ShownError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownSink(msgspec.Struct, frozen=True, kw_only=True):
-    """A sink, as it is shown."""
+    """A sink as it is listed."""
 
     name: str
-    #: Null where none of that name is configured: what it is owed waits.
+    #: Null if no sink of that name is configured: its deliveries wait.
     type: str | None
     #: `active`, `failing` (nothing succeeded since its last failure), `paused`, or `gone`.
     state: str
@@ -49,15 +49,15 @@ class ShownSink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
-    """How a sample fared that was sent to a sink."""
+    """The result of a sample sent to a sink."""
 
     outcome: str
     status: int | None
     error: str | None
     took_ms: float
-    #: As it was sent; the sink's own secrets are masked.
+    #: The request; the sink's own secrets are masked.
     request: str
-    #: How its answer begins, for those who may see codes.
+    #: The beginning of the answer, for keys with codes:read.
     answer: str | None
 
 

@@ -1,4 +1,4 @@
-"""Sources as they are configured, with what came from them."""
+"""Sources: list with their state, start a backfill."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from .parameters import NoParameters, read, read_body
 
 
 class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
-    """Tells whether the provider uses the new one already."""
+    """A token with its last use: it shows whether the provider uses the new one."""
 
     fingerprint: str
     current: bool
@@ -32,30 +32,30 @@ class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownClock(msgspec.Struct, frozen=True, kw_only=True):
-    """How the provider's clock goes beside ours, of the last messages since the start."""
+    """The provider's clock compared with ours, by the last messages since the start."""
 
-    #: Seconds from the time that a message says to its arrival, the least of them; null: none came.
+    #: The smallest delay from a message's timestamp to its arrival, in seconds; null: no message.
     offset: float | None
-    #: How many it is the least of.
+    #: How many messages were measured.
     measured: int
-    #: Of what is sent without an offset; null: all that this provider sends has one.
+    #: The zone of timestamps without an offset; null if all have one.
     timezone: str | None
-    #: What is wrong with it, and where its clock would be right.
+    #: What is wrong with the clock, and the zone in which it would be right.
     warning: str | None
 
 
 class ShownRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A round of questions to the provider: the one that is under way, else the last."""
+    """The current round of a backfill, or the last one."""
 
     number: int
     #: `start`, `gap`, `timer` or `asked`.
     why: str
-    #: How far it looks back.
+    #: How far the round looks back.
     since: datetime
     started_at: datetime
     #: Null while it is under way.
     finished_at: datetime | None
-    #: Orders that it looks after.
+    #: Orders that it asks about.
     orders: int
     #: Calls to the provider.
     asked: int
@@ -68,11 +68,11 @@ class ShownRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownBackfill(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether and when the provider is asked."""
+    """Whether and when the source is polled."""
 
     #: `running`, `waiting`, or `stopped`: the provider does not take the key.
     state: str
-    #: When it is asked again by itself.
+    #: When the next round starts.
     next_at: datetime | None
     run: ShownRun | None
 
@@ -85,37 +85,37 @@ class BackfillBody(msgspec.Struct, frozen=True):
 
 
 class StartedBackfill(msgspec.Struct, frozen=True, kw_only=True):
-    """What a POST began: the run of that number, or a later one, holds it."""
+    """The number of the round that a POST started; a later one may replace it."""
 
     run: int
 
 
 class ShownBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """The money in the provider's account, as the provider last said."""
+    """The balance of the provider's account, as last reported."""
 
     #: Decimal digits as sent.
     amount: str
-    #: ISO 4217; null: neither the provider nor the source's `currency` says it.
+    #: ISO 4217; null if neither the provider nor the source's `currency` names one.
     currency: str | None
     at: datetime
 
 
 class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A source, as it is shown."""
+    """A source as it is listed."""
 
     name: str
     provider: str
-    #: `waiting` until its first callback, then `receiving`; `silent` where none came for longer
-    #: than is expected; `polled` where there are no callbacks.
+    #: `waiting` until its first callback, then `receiving`; `silent` if callbacks are overdue;
+    #: `polled` if it sends no callbacks.
     state: str
     labels: Mapping[str, str]
     last_callback_at: datetime | None
     #: When the silence began.
     silent_since: datetime | None
     clock: ShownClock
-    #: Null where it is not configured.
+    #: Null if the source has no `backfill`.
     backfill: ShownBackfill | None
-    #: Null where the provider was not asked, or has no such command.
+    #: Null if it was never asked for, or the provider has no such command.
     balance: ShownBalance | None
     tokens: Sequence[ShownToken]
 
@@ -180,7 +180,7 @@ def _source(
     silent_since: float | None,
     now: float,
 ) -> ShownSource:
-    # Also with tokens that are not configured any more.
+    # Callbacks with tokens that are no longer configured count too.
     last_at = _latest(at for (source, _), at in used.items() if source == gate.name)
     fingerprints = [gate.tokens.fingerprint(i) for i in range(len(gate.source.tokens))]
     return ShownSource(

@@ -19,7 +19,7 @@ class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def health(ready: Callable[[], bool]) -> Router:
-    """Without a key, and with whatever parameters a prober adds."""
+    """Return the health calls: without a key, and with any parameters."""
 
     @route("/healthz", http_method=["GET", "HEAD"])
     async def healthz() -> HealthAnswer:
@@ -42,9 +42,9 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     #: Since the journal was made.
     events: int
     duplicates: int
-    #: What waits there now.
+    #: Callbacks in quarantine now.
     quarantine: int
-    #: By state; `sending` are those whose attempt is under way.
+    #: By state; an attempt of those that are `sending` is under way.
     deliveries: Mapping[str, int]
 
 

@@ -10,8 +10,6 @@ from .command import Failure
 
 #: Seconds for a whole answer: the API reads a disk that may be busy.
 TIMEOUT = 30.0
-#: Items, the most that the API gives in one page.
-_MOST = 1000
 
 
 class ApiProblem(Failure):
@@ -50,6 +48,9 @@ class Listing(NamedTuple):
 class ApiClient:
     """Use it in `with`: it keeps its connection."""
 
+    #: Items of a page: as many as the API gives.
+    page_size = 1000
+
     def __init__(self, url: str, key: str | None = None, *, timeout: float = TIMEOUT) -> None:
         # UTF-8, as keys are digested; httpx would want ASCII.
         headers = {b"authorization": b"Bearer " + key.encode()} if key else {}
@@ -83,7 +84,7 @@ class ApiClient:
         while True:
             # When all are there, one more says whether the list goes on: a page may be empty.
             missing = limit - len(items)
-            page = self._page(path, {**asked, "limit": min(missing, _MOST) or 1})
+            page = self._page(path, {**asked, "limit": min(missing, self.page_size) or 1})
             if missing == 0 and page.data:
                 return Listing(items, str(asked["after"]), more=True)
             items += page.data
@@ -91,13 +92,11 @@ class ApiClient:
             if not page.has_more:
                 return Listing(items, page.next_cursor, more=False)
 
-    def pages(
-        self, path: str, params: Mapping[str, Any], *, limit: int, most: int = _MOST
-    ) -> Iterator[Any]:
-        """The items of a list, at most `limit`; asked for `most` at a time."""
+    def pages(self, path: str, params: Mapping[str, Any], *, limit: int) -> Iterator[Any]:
+        """Yield the items of a list, at most `limit`."""
         after: Mapping[str, Any] = {}
         while limit > 0:
-            page = self._page(path, {**params, **after, "limit": min(limit, most)})
+            page = self._page(path, {**params, **after, "limit": min(limit, self.page_size)})
             yield from page.data
             limit -= len(page.data)
             if not page.has_more:

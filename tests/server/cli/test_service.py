@@ -171,8 +171,9 @@ def test_pages_are_followed_up_to_the_limit(service):
 
     with ApiClient(service.admin_url, READER) as client:
         everything = list(client.pages("/v1/events", {}, limit=1000))
-        followed = list(client.pages("/v1/events", {}, limit=1000, most=2))
-        three = list(client.pages("/v1/events", {}, limit=3, most=2))
+        client.page_size = 2
+        followed = list(client.pages("/v1/events", {}, limit=1000))
+        three = list(client.pages("/v1/events", {}, limit=3))
 
     assert followed == everything
     assert three == everything[:3]
