@@ -17,7 +17,7 @@ from .connection import connect, connection_options
 from .lists import named, second, segment
 from .output import output_option, print_fields, print_json
 
-#: Seconds between two looks at how far it is.
+#: Seconds between two looks at the progress.
 _LOOK = 0.3
 _SHOWN = ("orders", "asked", "new", "known")
 

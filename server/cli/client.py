@@ -1,4 +1,4 @@
-"""The service's own API, as the commands ask it."""
+"""The client of the API that the commands use."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
@@ -8,7 +8,7 @@ import msgspec
 
 from .command import Failure
 
-#: Seconds for a whole answer: the API reads a disk that may be busy.
+#: Seconds for a whole answer: the disk of the service may be busy.
 TIMEOUT = 30.0
 
 
@@ -29,7 +29,7 @@ class BadRequest(ApiProblem):
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """Of any list of the API."""
+    """A page of any list of the API."""
 
     data: list[Any]
     next_cursor: str
@@ -46,16 +46,16 @@ class Listing(NamedTuple):
 
 
 class ApiClient:
-    """Use it in `with`: it keeps its connection."""
+    """A client with one connection; use it in `with`."""
 
     #: Items of a page: as many as the API gives.
     page_size = 1000
 
     def __init__(self, url: str, key: str | None = None, *, timeout: float = TIMEOUT) -> None:
-        # UTF-8, as keys are digested; httpx would want ASCII.
+        # UTF-8, as the service hashes keys; httpx only accepts ASCII.
         headers = {b"authorization": b"Bearer " + key.encode()} if key else {}
         self.url = url
-        # No proxy of the environment: the key and the texts are for this address alone.
+        # No proxy of the environment may see the key and the messages.
         self._http = httpx.Client(headers=headers, timeout=timeout, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -65,7 +65,7 @@ class ApiClient:
         self._http.close()
 
     def get(self, path: str, params: Mapping[str, Any] = {}) -> Any:
-        """The answer, decoded. Raises Failure; ApiProblem is one."""
+        """Return the decoded answer. Raise Failure, or ApiProblem for an error of the API."""
         return _decoded(self.send("GET", path, params=params))
 
     def post(self, path: str, **request: Any) -> Any:
@@ -75,14 +75,14 @@ class ApiClient:
         _refused(self.send("DELETE", path))
 
     def listing(self, path: str, params: Mapping[str, Any], *, limit: int) -> Listing:
-        """The first `limit` items of a list, and where it goes on.
+        """Return the first `limit` items of a list, and the cursor to continue from.
 
-        Raises Failure; ApiProblem is one.
+        Raise Failure, or ApiProblem for an error of the API.
         """
         items: list[Any] = []
         asked = dict(params)
         while True:
-            # When all are there, one more says whether the list goes on: a page may be empty.
+            # After the last item, ask for one more: an empty page does not end a list.
             missing = limit - len(items)
             page = self._page(path, {**asked, "limit": min(missing, self.page_size) or 1})
             if missing == 0 and page.data:
@@ -101,7 +101,7 @@ class ApiClient:
             limit -= len(page.data)
             if not page.has_more:
                 return
-            # A page may be empty and not the last: the service looked, and found nothing yet.
+            # An empty page may not be the last: the service searches a part at a time.
             after = {"after": page.next_cursor}
 
     def _page(self, path: str, params: Mapping[str, Any]) -> _Page:
@@ -111,13 +111,13 @@ class ApiClient:
             raise _garbled(self.url) from None
 
     def send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Whatever is answered. Raises Failure if nobody answers."""
+        """Return any answer. Raise Failure if nobody answers."""
         try:
             return self._http.request(method, self.url.rstrip("/") + path, **request)
         except httpx.TimeoutException:
             raise Failure(f"no answer from {_place(self.url)} in time") from None
         except httpx.TransportError:
-            # The library's own words may quote a header, and with it the key.
+            # The library's message may quote a header, and the key in it.
             raise Failure(f"cannot connect to {_place(self.url)}") from None
 
 
@@ -149,6 +149,6 @@ def _refused(response: httpx.Response) -> None:
 
 
 def _place(url: str) -> str:
-    """Without a path or a password that may be in it."""
+    """Return the URL without its path and password."""
     parts = httpx.URL(url)
     return f"{parts.scheme}://{parts.netloc.decode()}"

@@ -1,4 +1,4 @@
-"""How a command is declared, how it fails, and what it prints."""
+"""Commands, groups and their errors."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ DEFAULT_CONFIG = Path("smshook.yaml")
 
 
 class Failure(click.ClickException):
-    """It failed."""
+    """The command failed; exit code 1."""
 
     exit_code = 1
 
@@ -26,18 +26,18 @@ class Failure(click.ClickException):
         super().__init__("\n".join(plain(line) for line in lines))
 
     def show(self, file: Any = None) -> None:
-        """The lines alone: a complaint begins with its place, so that editors find it."""
+        """Print the lines alone. A complaint begins with its place: editors open it."""
         click.echo(self.format_message(), file=file, err=file is None)
 
 
 class Wrong(Failure):
-    """The command line or the configuration is wrong; nothing was started or written."""
+    """The command line or the configuration is wrong, nothing was changed; exit code 2."""
 
     exit_code = 2
 
 
 def _remember(ctx: click.Context, _option: click.Parameter, value: Path | None) -> None:
-    # The one behind the command's name is read last, and wins.
+    # The option after the command's name is read last, and wins.
     if value is not None:
         ctx.find_root().meta[_CONFIG] = value
 
@@ -54,12 +54,12 @@ def config_option() -> click.Option:
 
 
 def config_path() -> Path:
-    """Of the configuration that is meant."""
+    """Return the path of the configuration to use."""
     return Path(typed_config() or os.environ.get("SMSHOOK_CONFIG") or DEFAULT_CONFIG)
 
 
 def typed_config() -> Path | None:
-    """What `--config` says."""
+    """Return the path given with `--config`."""
     return config_of(click.get_current_context())
 
 
@@ -69,7 +69,7 @@ def config_of(ctx: click.Context) -> Path | None:
 
 
 class Command(click.Command):
-    """Takes `--config` behind its name too, and shows how it is typed."""
+    """A command that also accepts `--config` after its name, with an example in its help."""
 
     def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
         kwargs["epilog"] = f"\b\nExample:\n  smshook {example}"
@@ -88,7 +88,7 @@ class Command(click.Command):
 
 
 class CommandGroup(click.Group):
-    """Commands of one subject."""
+    """A group of commands."""
 
     command_class = Command
 
@@ -98,8 +98,8 @@ class CommandGroup(click.Group):
 
 
 def _failure(exc: Exception) -> Failure | None:
-    """Return how the command fails if the exception was to be expected."""
-    # Imported here, because commands that succeed do without: they import SQLite and providers.
+    """Return the failure to report for an exception; None if it is a bug."""
+    # Imported here: a command that succeeds does not need SQLite and every provider.
     from core.errors import Unavailable  # noqa: PLC0415
     from journal.lock import Held  # noqa: PLC0415
     from journal.sqlite.schema import WrongJournal  # noqa: PLC0415
@@ -119,7 +119,7 @@ def _failure(exc: Exception) -> Failure | None:
 
 
 def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:
-    """`no source is named 'tellabto'; sources: tellabot; did you mean 'tellabot'?`."""
+    """Return `no source is named 'tellabto'; sources: tellabot; did you mean 'tellabot'?`."""
     from ..config.complaints import nearest  # noqa: PLC0415 - it imports a parser of YAML
 
     known = f"{kind}s: {', '.join(names)}" if names else f"there are no {kind}s"
@@ -127,7 +127,7 @@ def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:
 
 
 class Choice(click.Choice[str]):
-    """One of some words; an error suggests the nearest."""
+    """A choice whose error suggests the nearest word."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         from ..config.complaints import nearest  # noqa: PLC0415 - it imports a parser of YAML
@@ -139,7 +139,7 @@ class Choice(click.Choice[str]):
 
 
 class Named(click.ParamType[str]):
-    """One of some words that are too many for a help text."""
+    """A choice of more words than a help text can list."""
 
     name = "text"
 
@@ -149,7 +149,7 @@ class Named(click.ParamType[str]):
     def convert(
         self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
     ) -> str:
-        """Raises Wrong, which lists them and suggests the nearest."""
+        """Raise Wrong, which lists the words and suggests the nearest."""
         if value not in (known := self.names()):
             raise unknown(self.kind, value, known)
         return str(value)

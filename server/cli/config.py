@@ -1,4 +1,4 @@
-"""Commands about the configuration and the journal's file: nothing needs to run."""
+"""Commands on the configuration and on the journal's file, without a service."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def init(folder: Path | None) -> None:
     if folder is not None and typed_config() is not None:
         raise Wrong("DIR and --config both name a place: give only one of them")
     path = config_path() if folder is None else folder / NAME
-    # Also a link to nowhere: what it points at is not asked for.
+    # A dangling link counts as an existing file.
     if os.path.lexists(path):
         raise Failure(f"{path} exists already; nothing was written")
     try:

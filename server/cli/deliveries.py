@@ -22,16 +22,16 @@ def deliveries() -> None:
 
 
 def waits_for(delivery: Item) -> str | None:
-    """What a pending delivery is waiting for, and until when: `retry in 4 min`."""
+    """Return what a pending delivery waits for and until when: `retry in 4 min`."""
     reason, when = delivery.get("waits_for"), relative(delivery["next_at"])
     if reason is None:
         return when
-    # A time that has passed is not what it waits for: a pause, say, has no known end.
+    # A time in the past is not the reason: a pause, for example, has no known end.
     return f"{reason} {when}" if when and when.startswith("in ") else str(reason)
 
 
 def _last(attempts: Sequence[Mapping[str, Any]]) -> str | None:
-    """`refused, 3 tries`: how the last attempt ended, and how many there were."""
+    """Return the outcome of the last attempt and the number of tries: `refused, 3 tries`."""
     if not attempts:
         return None
     last = attempts[-1]
@@ -42,7 +42,7 @@ def _last(attempts: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def outcome_of(attempt: Mapping[str, Any]) -> str:
-    """`failed status 500`."""
+    """Return the outcome in words: `failed status 500`."""
     words = (attempt["outcome"], attempt["error"], attempt["status"])
     return " ".join(str(word) for word in words if word is not None)
 
@@ -82,7 +82,7 @@ deliveries.add_command(
 
 
 def print_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Print one row for each attempt, with its sink where they have different ones."""
+    """Print one row for each attempt, with its sink if the attempts name one."""
     of_sinks = [Column("sink", 6)] if "sink" in attempts[0] else []
     rows = [
         (
@@ -90,7 +90,8 @@ def print_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
             second(attempt["at"]),
             *(attempt[name] for name in ("outcome", "status", "error")),
             f"{attempt['took_ms']:.0f} ms",
-            _probes(attempt),
+            # Probes are no attempts of the schedule.
+            attempt.get("count", 1) if attempt.get("probe") else None,
         )
         for attempt in attempts
     ]
@@ -105,11 +106,6 @@ _ATTEMPTS = (
     Column("took", rank=2),
     Column("probes", rank=3),
 )
-
-
-def _probes(attempt: Mapping[str, Any]) -> int | None:
-    """How many probes a row stands for; they are no attempts of the schedule."""
-    return attempt.get("count", 1) if attempt.get("probe") else None
 
 
 def _print_delivery(item: Item) -> None:

@@ -1,6 +1,6 @@
 """List, show and replay events."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -90,7 +90,11 @@ def _print_event(item: Item) -> None:
     print_fields(dict(flat(item["event"])))
     _print_section("duplicates", item["duplicates"])
     _print_section("deliveries", [_delivery(delivery) for delivery in item["deliveries"]])
-    attempts = list(_attempts(item["deliveries"]))
+    attempts = [
+        {"sink": delivery["sink"], **attempt}
+        for delivery in item["deliveries"]
+        for attempt in delivery["attempts"]
+    ]
     if attempts:
         click.echo("\nattempts")
         print_attempts(attempts)
@@ -106,12 +110,6 @@ def _delivery(delivery: Item) -> Mapping[str, Any]:
         "state": state_cell(delivery["state"]),
         "waits for": waits_for(delivery),
     }
-
-
-def _attempts(deliveries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    for delivery in deliveries:
-        for attempt in delivery["attempts"]:
-            yield {"sink": delivery["sink"], **attempt}
 
 
 def _print_section(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -23,7 +23,7 @@ def orders() -> None:
 
 
 def _name(item: Item) -> str | None:
-    """`request 10000001`; an order of a number alone has none."""
+    """Return `request 10000001`; None for an order that has only a number."""
     names = (f"{kind.removesuffix('_id')} {item[kind]}" for kind in _IDS if item[kind])
     return next(names, None)
 

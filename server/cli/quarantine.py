@@ -19,7 +19,7 @@ from .table import Column, Item, ago, id_of
 
 
 def print_callback(callback: Mapping[str, Any] | None) -> None:
-    """Print a callback as it came; None: it is not kept any more."""
+    """Print a callback as it arrived; None if it is no longer stored."""
     if callback is None:
         click.echo("\nthe callback is no longer stored")
         return

@@ -33,7 +33,7 @@ def _balance(source: Item) -> str | None:
 
 
 def _backfill(source: Item) -> str | None:
-    """`waiting`, `busy`, `stopped: bad_key`."""
+    """Return `waiting`, `busy` or `stopped: bad_key`."""
     backfill = source["backfill"]
     if backfill is None:
         return None

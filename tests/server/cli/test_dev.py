@@ -72,7 +72,7 @@ def test_message_sent_on_the_page_becomes_an_event(first):
     assert (written / ".gitignore").read_text() == "*\n"
 
 
-def test_it_prints_a_line_that_can_be_pasted(tmp_path):
+def test_dev_prints_a_command_to_paste(tmp_path):
     """Mutant: the key left out of the line."""
     with Developing(tmp_path) as dev:
         [curl] = re.findall(r"(?m)^ +(curl .*)$", dev.text)
@@ -103,7 +103,7 @@ def test_second_start_keeps_events_and_gets_new_ones(first, tmp_path):
     assert events[:-1] == first.events
 
 
-def test_a_configuration_in_earnest_is_left_alone(tmp_path):
+def test_dev_ignores_the_real_configuration(tmp_path):
     """Mutant: the environment counts, and with it the journal of the real service."""
     (tmp_path / "smshook.yaml").write_text("no: configuration")
     environment = {
@@ -135,7 +135,7 @@ def test_source_added_by_the_user_is_simulated(first, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--providers-listen", "--admin-listen"])
-def test_a_port_that_is_taken_is_named_with_the_option(tmp_path, option):
+def test_taken_port_is_named_with_its_option(tmp_path, option):
     with socket.create_server(("127.0.0.1", 0)) as sock:
         taken = f"127.0.0.1:{sock.getsockname()[1]}"
         done = subprocess.run(
@@ -153,7 +153,7 @@ def test_a_port_that_is_taken_is_named_with_the_option(tmp_path, option):
     assert option in done.stderr
 
 
-def test_another_configuration_is_refused(tmp_path):
+def test_config_option_is_refused(tmp_path):
     done = subprocess.run(
         [live.command(), "dev", "--config", "smshook.yaml"],
         cwd=tmp_path,

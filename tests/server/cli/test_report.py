@@ -126,7 +126,7 @@ def at(text):
     return datetime.fromisoformat(text)
 
 
-def test_an_sms_that_overtook_its_order_took_no_time(service):
+def test_sms_before_its_order_took_no_time(service):
     """Mutant: less than none."""
     url = f"{service.url}/in/overtaken/t0ken-of-overtaken-0123456789"
     assert httpx.post(url, content=live.sms(1), trust_env=False).status_code == 200
@@ -135,7 +135,7 @@ def test_an_sms_that_overtook_its_order_took_no_time(service):
     assert read("--source", "overtaken")["all"]["median_seconds"] == 0.0
 
 
-def test_only_orders_of_these_sources_and_since_then_are_counted(service):
+def test_source_and_since_select_orders(service):
     """Over pages, too. Mutants: the oldest first; a source that is not asked for."""
     orders = [told(service, source="since", request_id=f"{n}") for n in range(1, 5)]
     told(service, source="smsactivate", activation_id="5")
@@ -147,7 +147,7 @@ def test_only_orders_of_these_sources_and_since_then_are_counted(service):
     assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no orders\n")
 
 
-def test_a_picture_is_written_to_a_file_or_printed(service):
+def test_picture_is_written_to_a_file_or_printed(service):
     told(service, source="picture", request_id="1", service="Google")
     drawn = ("report", "--output", "svg", "--by", "service", "--source", "picture")
 
@@ -223,7 +223,7 @@ def on_a_terminal(service):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_senseless_command_line_is_told_as_one(service, arguments, said):
+def test_wrong_option_is_a_usage_error(service, arguments, said):
     result = run("report", *arguments)
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -231,7 +231,7 @@ def test_a_senseless_command_line_is_told_as_one(service, arguments, said):
     assert not (service.folder / "senseless.svg").exists()
 
 
-def test_a_file_that_cannot_be_written_is_a_failure():
+def test_unwritable_file_is_a_failure():
     result = run("report", "--output", "svg", "--file", "none/report.svg")
 
     assert (result.exit_code, result.stderr) == (1, "none/report.svg: No such file or directory\n")
