@@ -1,12 +1,7 @@
-"""HMAC-SHA-256: keys derived from the service's secret, and hashes under a key that stays."""
+"""HMAC-SHA-256 under a key that stays."""
 
 import hmac
 from collections.abc import Callable
-
-
-def derived_key(secret: str, use: str) -> bytes:
-    """Return the key of one use of the service's secret; the keys of other uses differ."""
-    return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
 
 
 def keyed(key: bytes) -> Callable[[bytes], bytes]:

@@ -1,5 +1,6 @@
-"""What the samples of all providers are made of."""
+"""Samples: callbacks that smshook sends to itself, and the signature that marks them."""
 
+import hmac
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,23 @@ import msgspec
 from .callback import Sample
 
 _Fields = Mapping[str, Any]
+
+
+class SampleSigner:
+    """Signs samples and recognizes them. `secret` is the service's own."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = hmac.digest(secret.encode(), b"smshook sample", "sha256")
+
+    def sign(self, source: str, body: bytes) -> str:
+        """Return the value of `smshook-sample` for a sample."""
+        return hmac.digest(self._key, source.encode() + b"\0" + body, "sha256").hex()
+
+    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool:
+        """Return whether a callback with that `smshook-sample` is a sample."""
+        if signature is None:
+            return False
+        return hmac.compare_digest(self.sign(source, body).encode(), signature.encode())
 
 
 def code_of(number: int) -> str:

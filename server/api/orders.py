@@ -17,8 +17,7 @@ from journal.records import StoredOrder
 from receiver.source import Source
 from receiver.source_state import SourceState
 
-from ..runtime.accept import service_of
-from ..runtime.orders import Orders
+from ..runtime.orders import Orders, service_of
 from .auth import Asking, needs
 from .deliveries import utc
 from .errors import Problem, not_found

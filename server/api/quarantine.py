@@ -15,7 +15,9 @@ from journal.writes import DismissQuarantined
 from receiver.callback import Malformed
 from receiver.intake import Accepted
 
-from ..runtime.accept import Pipeline, UnknownId
+from ..runtime.credentials import HeaderCredentials
+from ..runtime.quarantine import QuarantineKeeper, SourceGone
+from ..runtime.rejections import RejectionCounter
 from .auth import Asking, needs
 from .errors import Problem, not_found
 from .handlers import request_id
@@ -52,7 +54,13 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
+def quarantine(
+    *,
+    journal: Journal,
+    cursors: Cursors,
+    keeper: QuarantineKeeper,
+    credentials: HeaderCredentials,
+) -> Router:
     async def fetch(_given: Paging, asked: PageRequest) -> Page[QuarantinedCallback]:
         rows = await journal.ask(
             QuarantinedCallbacks(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
@@ -68,7 +76,7 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         read(request.scope, NoParameters)
         kept = await _kept(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
-        headers = pipeline.stored_headers(kept.source, kept.headers)
+        headers = credentials.stored(kept.source, kept.headers)
         return WithBytes(**known, headers=headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
@@ -76,12 +84,12 @@ def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Rou
         read(request.scope, NoParameters)
         kept = await _kept(journal, quarantine_id)
         try:
-            return await pipeline.replay(kept, request_id(request.scope))
+            return await keeper.replay(kept, request_id(request.scope))
         except Malformed as exc:
             return StillThere(id=kept.id, reason=exc.reason)
         except InvalidRow:
             return StillThere(id=kept.id, reason="error")
-        except UnknownId:
+        except SourceGone:
             text = "its source is not configured any more; configure it again, or delete it"
             raise Problem(409, "source_gone", text) from None
 
@@ -132,10 +140,10 @@ class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime
 
 
-def rejections(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
+def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter) -> Router:
     async def fetch(_given: Paging, asked: PageRequest) -> Page[Rejection]:
         # Rejections are counted in memory and written once a second.
-        await pipeline.write_rejections()
+        await counter.write()
         rows = await journal.ask(
             Rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
         )

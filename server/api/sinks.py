@@ -1,6 +1,6 @@
 """Sinks: list with their state, test, pause, resume."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,7 +14,7 @@ from sinks.health import Pause
 from sinks.sink import Sink
 from sinks.worker import Worker
 
-from ..runtime.accept import UnknownId
+from ..runtime.samples import NoSampleSource, SampleEvents
 from .auth import Asking, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
@@ -67,10 +67,8 @@ def sinks(
     workers: Mapping[str, Worker],
     journal: Journal,
     cursors: Cursors,
-    sample: Callable[[], tuple[str, bytes]],
+    samples: SampleEvents,
 ) -> Router:
-    """`sample` makes an event that is recorded nowhere: its id and its body."""
-
     async def shown(names: Sequence[str] | None = None) -> list[ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
         gone = [name for name in owed if name not in configured]
@@ -92,8 +90,8 @@ def sinks(
         read(request.scope, NoParameters)
         worker = _known(name)
         try:
-            tested = await worker.test(*sample())
-        except UnknownId:
+            tested = await worker.test(*samples.make())
+        except NoSampleSource:
             text = "a sample is what a source brings, and there is none; configure one"
             raise Problem(409, "no_source", text) from None
         attempt = tested.attempt

@@ -13,9 +13,10 @@ from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
 from ..instants import Instant
-from ..runtime.backfill import Backfiller, Backfilling, BackfillRun, Why
+from ..runtime.backfill import Backfiller, BackfillRun, Why
 from ..runtime.balances import Balances
-from ..runtime.silence import Watching
+from ..runtime.outages import Backfills
+from ..runtime.silence import SourceMonitor
 from .auth import Asking, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, not_found
@@ -125,9 +126,9 @@ def sources(
     journal: Journal,
     cursors: Cursors,
     gates: Sequence[SourceState],
-    backfilling: Backfilling,
+    backfills: Backfills,
     balances: Balances,
-    watching: Watching,
+    monitor: SourceMonitor,
     now: Callable[[], float],
 ) -> Router:
     names = {gate.name for gate in gates}
@@ -138,9 +139,9 @@ def sources(
             gate.name: _source(
                 gate,
                 used,
-                backfiller=backfilling.of(gate.name),
+                backfiller=backfills.of(gate.name),
                 balance=balances.of(gate.name),
-                silent_since=watching.silent_since(gate),
+                silent_since=monitor.silent_since(gate),
                 now=now(),
             )
             for gate in gates
@@ -150,7 +151,7 @@ def sources(
     async def backfill(request: Asking, name: FromPath[str]) -> StartedBackfill:
         read(request.scope, NoParameters)
         since = _since(await request.body(), now())
-        backfiller = backfilling.of(name)
+        backfiller = backfills.of(name)
         if backfiller is not None and backfiller.left_until is not None:
             until = utc(backfiller.left_until)
             raise Problem(409, "left_alone", f"the provider wants to be left alone until {until}")

@@ -28,7 +28,7 @@ from ..config.starter import NAME
 from ..config.urls import callback_url, first_clear, url_at
 from ..durable import make_folder, write_new
 from ..log.setup import configure, forward_stderr, say
-from ..process import become_service
+from ..machine import become_service
 from .command import Command, Failure, Wrong, typed_config
 from .output import output_option
 from .simulate import API_KEY, bound, signing, skipped
@@ -88,7 +88,7 @@ def dev(
     Its smshook.yaml is read again at the next start. Runs until Ctrl-C.
     """
     # The framework takes a third of a second to import, which every other command does without.
-    from ..service import PortTaken, serve  # noqa: PLC0415
+    from ..process import PortTaken, serve  # noqa: PLC0415
 
     if typed_config() is not None:
         raise Wrong(

@@ -10,7 +10,7 @@ import click
 from core.printable import plain
 from receiver.callback import Sample
 from receiver.door import SAMPLE_HEADER
-from receiver.sample_signatures import SampleSigner
+from receiver.samples import SampleSigner
 from receiver.source import Source
 
 from ..config.urls import callback_url

@@ -14,7 +14,7 @@ from sinks.sink import Unusable
 from ..config.load import journal_of, load
 from ..config.options import Config
 from ..log.setup import LEVELS, configure, forward_stderr, say
-from ..process import become_service
+from ..machine import become_service
 from .client import ApiClient
 from .command import Choice, Command, Failure, config_path
 from .connection import http_url, running
@@ -48,8 +48,8 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
     """
     ending = become_service()
     # The framework takes a third of a second to import, which every other command does without.
-    from ..service import PortTaken  # noqa: PLC0415
-    from ..service import serve as run  # noqa: PLC0415
+    from ..process import PortTaken  # noqa: PLC0415
+    from ..process import serve as run  # noqa: PLC0415
 
     flags = {"server.listen": listen, "server.admin_listen": admin_listen}
     given = {place: text for place, text in flags.items() if text is not None}

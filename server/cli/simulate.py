@@ -13,7 +13,7 @@ import click
 import httpx
 
 from receiver.door import SAMPLE_HEADER
-from receiver.sample_signatures import SampleSigner
+from receiver.samples import SampleSigner
 from rehearsal import SIMULATED
 
 from ..config.options import Config, host_and_port

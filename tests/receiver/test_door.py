@@ -1,13 +1,13 @@
-"""The door over ASGI, with the real pipeline and a real journal behind it."""
+"""The door over ASGI, with a real intake and a real journal behind it."""
 
 import asyncio
 import hmac
 import json
-import secrets
 from datetime import UTC, datetime
 
 import live
 import pytest
+from services import SECRET, assembled, clock_of, configured
 
 from core.secret import Secret
 from core.units import Rate
@@ -19,17 +19,15 @@ from journal.reads import (
     Rejections,
     TokenUses,
 )
-from journal.sqlite.journal import SQLiteJournal
 from receiver.addresses import Peers
 from receiver.door import BODY_DEADLINE, Door
 from receiver.providers.generic import Generic
 from receiver.providers.sms_activate.callbacks import SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
+from receiver.samples import SampleSigner
 from receiver.signatures import HeaderSecret, Hmac
 from receiver.source import Reply
-from receiver.source_state import SourceState
-from server.runtime.accept import MOST_WAITING, Pipeline
-from server.runtime.identity import Identity
+from server.runtime.intake import MOST_WAITING
 
 TOKEN = b"a-token-of-sixteen-or-more"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -106,34 +104,22 @@ SOURCES = {
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = await SQLiteJournal.open(tmp_path / "j.db", seal="s", now=0.0, version="0")
-    yield opened
-    await opened.close()
+async def parts(tmp_path):
+    config = configured(tmp_path, sources=SOURCES)
+    async with assembled(config, clock_of(NOW.timestamp, ticks=lambda: 0.0)) as parts:
+        yield parts
 
 
 @pytest.fixture
-def gates():
-    return [SourceState(name, source, lambda: 0.0) for name, source in SOURCES.items()]
+def journal(parts):
+    return parts.journal
 
 
 @pytest.fixture
-def pipeline(gates, journal):
-    return Pipeline(
-        gates=gates,
-        routes=(),
-        workers={},
-        journal=journal,
-        identity=Identity("x" * 32, secrets.token_bytes),
-        now=NOW.timestamp,
-    )
-
-
-@pytest.fixture
-def door(gates, pipeline):
+def door(parts):
     return Door(
-        gates,
-        pipeline,
+        tuple(parts.sources.values()),
+        parts.intake,
         peers=Peers(("10.0.0.1",)),
         max_body=1000,
         behind=behind,
@@ -202,11 +188,11 @@ async def test_each_segment_is_decoded_once(door):
     assert (await ask(door, b"/%69n/tellabot/" + TOKEN, body=sms())).status == 200
 
 
-async def test_the_token_before_is_accepted_while_it_is_rotated(door, journal, gates):
+async def test_the_token_before_is_accepted_while_it_is_rotated(door, journal, parts):
     await ask(door, url(token=b"the-token-before-this-one"), body=sms())
 
     [use] = await journal.ask(TokenUses())
-    assert (use.source, use.token) == ("tellabot", gates[0].tokens.fingerprint(1))
+    assert (use.source, use.token) == ("tellabot", parts.sources["tellabot"].tokens.fingerprint(1))
 
 
 async def test_other_paths_are_for_what_stands_behind(door):
@@ -230,8 +216,8 @@ async def test_a_browser_with_the_right_token_is_told_that_it_is_ready(door, met
     assert (await journal.ask(JournalStats())).events == 0
 
 
-async def test_while_it_drains_it_answers_503_and_closes_the_connection(door, pipeline):
-    pipeline.drain()
+async def test_while_it_drains_it_answers_503_and_closes_the_connection(door, parts):
+    parts.intake.drain()
 
     answer = await ask(door, url(), body=sms())
 
@@ -381,13 +367,13 @@ async def test_a_fault_behind_the_door_costs_no_bytes_either(door, journal, monk
     assert (await journal.ask(JournalStats())).quarantine == 1
 
 
-async def test_what_is_turned_away_is_counted_by_reason_source_and_peer(door, pipeline, journal):
+async def test_what_is_turned_away_is_counted_by_reason_source_and_peer(door, parts, journal):
     await ask(door, url(token=b"wrong"), body=sms())
     await ask(door, url(token=b"wrong"), body=sms())
     await ask(door, b"/in/a-stranger's-word/x", body=sms(), peer="192.0.2.1")
     await ask(door, url(), method="PUT")
     await ask(door, b"/in/x")
-    await pipeline.write_rejections()
+    await parts.rejections.write()
 
     counted = await journal.ask(Rejections(limit=9))
 
@@ -408,8 +394,8 @@ async def test_a_request_id_comes_in_and_goes_out_if_it_is_one(door, sent, kept)
     assert (answer.headers[b"x-request-id"] == sent) is kept
 
 
-async def test_a_sample_is_one_only_with_our_signature(door, pipeline, journal):
-    signed = pipeline._identity.sample_signature("tellabot", sms()).encode()
+async def test_a_sample_is_one_only_with_our_signature(door, journal):
+    signed = SampleSigner(SECRET).sign("tellabot", sms()).encode()
 
     await ask(door, url(), body=sms(), headers=[(b"smshook-sample", signed)])
     await ask(door, url(), body=sms(2), headers=[(b"smshook-sample", signed)])
@@ -479,7 +465,7 @@ async def test_the_query_of_a_get_is_a_callback_where_the_source_says_so(door, j
 QUERY = b"event=incoming_message&id=7&reply=Your+code+1234&pin=1234&from=22000"
 
 
-async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, pipeline):
+async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, parts):
     """Mutant: the answer `ready`, and the message is gone."""
     target = url() + b"?" + QUERY
 
@@ -489,7 +475,7 @@ async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, 
     wrong = await ask(door, url(token=b"wrong") + b"?" + QUERY, method="GET")
     stats = await journal.ask(JournalStats())
     [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
-    replayed = await pipeline.replay(entry, "r")
+    replayed = await parts.quarantine.replay(entry, "r")
 
     assert (kept.status, kept.json["reason"]) == (200, "method")
     assert again.json == kept.json
@@ -508,10 +494,10 @@ async def test_get_from_an_address_that_is_not_listed_is_403(door, journal):
     assert (answer.status, entry.reason) == (403, "address")
 
 
-async def test_configured_answer_is_given_to_what_was_kept(door, journal, pipeline):
+async def test_configured_answer_is_given_to_what_was_kept(door, journal):
     """Mutant: in its place also for errors, or for samples, which `send` reads."""
     sms = b'{"id":"1","text":"code 1234"}'
-    signature = pipeline._identity.sample_signature("plain", sms).encode()
+    signature = SampleSigner(SECRET).sign("plain", sms).encode()
 
     answers = [await ask(door, url("plain"), body=body) for body in (sms, sms, b"{")]
     sample = await ask(door, url("plain"), body=sms, headers=[(b"smshook-sample", signature)])
@@ -544,7 +530,7 @@ SENT = [
 
 
 @pytest.mark.parametrize("body", [b'{"id":"1","text":"code 1234"}', b"{"])
-async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline, body):
+async def test_secrets_in_headers_are_stored_as_digests(door, journal, parts, body):
     """Mutants: of events alone, not of quarantine; `digest:` taken from a caller."""
     answer = await ask(door, url("secret"), body=body, headers=SENT)
 
@@ -553,7 +539,7 @@ async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline,
     else:
         [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
         stored = entry.headers
-    digest = pipeline._identity.credential_digest
+    digest = parts.identity.credential_digest
     assert stored == (
         ("authorization", digest("Basic dTpwNHNzdzByZA==")),
         ("cookie", digest("a=p4ssw0rd")),
@@ -566,13 +552,13 @@ async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline,
     )
 
 
-async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, pipeline):
+async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, parts):
     """Its secrets were verified when it came. Mutant: verified again, over digests."""
     sms = b"id=9&text=code+1234"
 
     await ask(door, url("secret") + b"?" + sms, method="GET", headers=SENT)
     [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
-    replayed = await pipeline.replay(entry, "r")
+    replayed = await parts.quarantine.replay(entry, "r")
 
     assert entry.reason == "method"
     assert replayed.status == "accepted"

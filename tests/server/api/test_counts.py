@@ -50,7 +50,7 @@ async def test_list_waits_for_rejections_being_written(service, tmp_path):
     await service.post(b"", token="wrong-token-0001")
     with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)) as held:
         held.execute("begin immediate")
-        writing = asyncio.create_task(service.pipeline.write_rejections())
+        writing = asyncio.create_task(service.rejections.write())
         await asyncio.sleep(0)
         asking = asyncio.create_task(service.data("/v1/rejections"))
         await asyncio.wait([asking], timeout=0.2)

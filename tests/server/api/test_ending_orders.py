@@ -20,7 +20,7 @@ from server.runtime import orders as module
 
 @pytest.fixture
 async def watching(service):
-    running = asyncio.create_task(service.orders.watch())
+    running = asyncio.create_task(service.orders.run())
     yield service
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -107,15 +107,15 @@ async def test_failed_write_of_an_end_is_repeated(service, tmp_path):
 async def test_order_with_a_copied_sms_is_received(service):
     """The book learns it at the end. Mutant: the journal is not asked what became of it."""
     order_id = await tell(service, "10000001", expires="60s")
-    order = service.orders._book.get(order_id)
+    order = service.orders._order_book.get(order_id)
     await service.sms(id="10000001")
-    service.orders._book.put(order)  # as if nobody had heard of the SMS
+    service.orders._order_book.put(order)  # as if nobody had heard of the SMS
     service.now += 61
 
     assert await service.orders.end_due()
 
     assert await expired(service) == []
-    assert service.orders._book.get(order_id).state == OrderState.RECEIVED
+    assert service.orders._order_book.get(order_id).state == OrderState.RECEIVED
 
 
 # The clock
@@ -198,7 +198,9 @@ async def test_clock_change_during_a_lock_is_corrected(service, tmp_path, monkey
     await asyncio.gather(*service.orders._moving)
 
     kept = (await service.journal.ask(OrderById(order_id))).order
-    assert kept.expires_at == service.now + 60 == service.orders._book.get(order_id).expires_at
+    assert (
+        kept.expires_at == service.now + 60 == service.orders._order_book.get(order_id).expires_at
+    )
 
 
 # What the provider lists
@@ -217,10 +219,12 @@ async def test_unchanged_list_writes_nothing(service):
     listed = ListedOrder(kind="request_id", name="1", number="+18503814729", service="Google")
     for _ in range(3):
         service.now += 60
-        await service.orders.listed(service.gates[0], listed)
+        await service.orders.add_listed(service.sources["tellabot"], listed)
     same = len(written)
     price = Price(amount="1.20", currency=None)
-    await service.orders.listed(service.gates[0], structs.replace(listed, price=price))
+    await service.orders.add_listed(
+        service.sources["tellabot"], structs.replace(listed, price=price)
+    )
 
     assert (same, len(written)) == (1, 2)
 
@@ -232,7 +236,7 @@ async def test_listed_price_has_the_currency_of_its_source(run, tmp_path):
         for name, currency in (("1", None), ("2", "USD")):
             price = Price(amount="1.20", currency=currency)
             listed = ListedOrder(kind="request_id", name=name, price=price)
-            await service.orders.listed(service.gates[0], listed)
+            await service.orders.add_listed(service.sources["tellabot"], listed)
         orders = (await service.ask("/v1/orders")).json()["data"]
 
     assert [order["price"]["currency"] for order in orders] == ["EUR", "USD"]
@@ -240,7 +244,9 @@ async def test_listed_price_has_the_currency_of_its_source(run, tmp_path):
 
 async def test_silence_watch_counts_listed_orders(service):
     """Nobody registered it. Mutant: a source is silent because of it."""
-    await service.orders.listed(service.gates[0], ListedOrder(kind="request_id", name="1"))
+    await service.orders.add_listed(
+        service.sources["tellabot"], ListedOrder(kind="request_id", name="1")
+    )
     service.now += 3600
     alone = service.orders.waiting_since("tellabot")
     await tell(service, "2")
@@ -254,7 +260,7 @@ async def test_ended_order_is_polled_in_wide_rounds_only(service):
     """Mutant: each round asks for what the provider said is over."""
     await tell(service, "1")
     ended = Ended(kind="request_id", name="1", reason="cancelled")
-    await service.orders.ended(service.gates[0], ended)
+    await service.orders.end_listed(service.sources["tellabot"], ended)
     since = service.now - 600
 
     narrow = service.orders.open("tellabot", since=since, wide=False)
@@ -275,7 +281,7 @@ async def test_open_orders_are_loaded_at_the_start(run, tmp_path):
     async with run(tmp_path) as service:
         service.now += 86400 * 2 + 1
         await service.orders.load()
-        book = service.orders._book
+        book = service.orders._order_book
 
         assert [book.get(id_) is not None for id_ in ids] == [False, True]
         assert await service.orders.end_due()
@@ -326,6 +332,6 @@ async def test_cancelling_completes_after_a_disconnect(service):
     await asyncio.gather(cancelling, return_exceptions=True)
 
     async def known():
-        return service.orders._book.get(order_id).state
+        return service.orders._order_book.get(order_id).state
 
     await until(known, OrderState.CANCELLED)

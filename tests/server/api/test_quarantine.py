@@ -18,7 +18,7 @@ async def kept(service):
 
 async def refused_once(service):
     """A callback that came from an address that is not allowed, but would be understood."""
-    gate = service.gates[0]
+    gate = service.sources["tellabot"]
     allowed, gate.allowed = gate.allowed, type(gate.allowed)(("198.51.100.1",), ())
     await service.post(UNDERSTOOD)
     gate.allowed = allowed

@@ -19,7 +19,7 @@ SMS = {
 
 
 def fingerprints(service, source=0):
-    gate = service.gates[source]
+    gate = list(service.sources.values())[source]
     return [gate.tokens.fingerprint(i) for i in range(len(gate.source.tokens))]
 
 
@@ -67,7 +67,7 @@ async def test_source_shows_which_token_is_used(service):
 async def test_callback_with_a_removed_token_counts(run, tmp_path):
     async with run(tmp_path) as service:
         await service.post(b"event=new", token="tellabot-token-00")
-        tokens = service.gates[0].source.tokens
+        tokens = service.sources["tellabot"].source.tokens
     async with run(tmp_path, sources={"tellabot": TellABot(tokens=tokens[:1])}) as service:
         (source,) = await service.data("/v1/sources")
 
