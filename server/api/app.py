@@ -70,7 +70,7 @@ def create_api(parts: Parts) -> Litestar:
                 journal=journal,
                 cursors=cursors("orders"),
                 reading=OrderReading(source_states, identity, now),
-                gates=source_states,
+                states=source_states,
             ),
             stats(journal=journal, states=states),
             quarantine(
@@ -83,7 +83,7 @@ def create_api(parts: Parts) -> Litestar:
             sources(
                 journal=journal,
                 cursors=cursors("sources"),
-                gates=source_states,
+                states=source_states,
                 backfills=parts.backfills,
                 balances=parts.balances,
                 monitor=parts.source_monitor,

@@ -71,7 +71,7 @@ class Keys:
     def access(self, headers: Iterable[tuple[bytes, bytes]]) -> Access:
         """Return the rights of the key that was sent. Raise Problem if there is no such key."""
         sent = digest(_bearer(headers))
-        # All are compared, so that the time tells nothing about which key matches.
+        # All are compared, so that the time does not depend on the key.
         found = [access for known, access in self._known if hmac.compare_digest(known, sent)]
         if not found:
             raise _unauthorized("unknown key")

@@ -70,9 +70,9 @@ class OrderReading:
     """Orders from bodies, completed by the source, the clock and chance."""
 
     def __init__(
-        self, gates: Sequence[SourceState], identity: Identity, now: Callable[[], float]
+        self, states: Sequence[SourceState], identity: Identity, now: Callable[[], float]
     ) -> None:
-        self._sources = {gate.name: gate.source for gate in gates}
+        self._sources = {state.name: state.source for state in states}
         self._identity, self._now = identity, now
 
     def order(self, body: bytes) -> tuple[Order, float | None]:

@@ -84,9 +84,9 @@ def orders(
     journal: Journal,
     cursors: Cursors,
     reading: OrderReading,
-    gates: Sequence[SourceState],
+    states: Sequence[SourceState],
 ) -> Router:
-    sources = {gate.name: gate.source for gate in gates}
+    sources = {state.name: state.source for state in states}
 
     async def fetch(given: OrderParameters, asked: PageRequest) -> Page[Order]:
         wanted = OrderFilter(

@@ -13,7 +13,7 @@ from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
 from ..instants import Instant
-from ..runtime.backfill import Backfiller, BackfillRun, Why
+from ..runtime.backfill import Backfiller, Why
 from ..runtime.balances import Balances
 from ..runtime.outages import Backfills
 from ..runtime.silence import SourceMonitor
@@ -125,26 +125,26 @@ def sources(
     *,
     journal: Journal,
     cursors: Cursors,
-    gates: Sequence[SourceState],
+    states: Sequence[SourceState],
     backfills: Backfills,
     balances: Balances,
     monitor: SourceMonitor,
     now: Callable[[], float],
 ) -> Router:
-    names = {gate.name for gate in gates}
+    names = {state.name for state in states}
 
     async def items() -> Mapping[str, ShownSource]:
         used = {(use.source, use.token): use.last_at for use in await journal.ask(TokenUses())}
         return {
-            gate.name: _source(
-                gate,
+            state.name: _source(
+                state,
                 used,
-                backfiller=backfills.of(gate.name),
-                balance=balances.of(gate.name),
-                silent_since=monitor.silent_since(gate),
+                backfiller=backfills.of(state.name),
+                balance=balances.of(state.name),
+                silent_since=monitor.silent_since(state),
                 now=now(),
             )
-            for gate in gates
+            for state in states
         }
 
     @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
@@ -173,7 +173,7 @@ def _since(body: bytes, now: float) -> float | None:
 
 
 def _source(
-    gate: SourceState,
+    state: SourceState,
     used: Mapping[tuple[str, str], float],
     *,
     backfiller: Backfiller | None,
@@ -181,25 +181,38 @@ def _source(
     silent_since: float | None,
     now: float,
 ) -> ShownSource:
+    source = state.source
     # Callbacks with tokens that are no longer configured count too.
-    last_at = _latest(at for (source, _), at in used.items() if source == gate.name)
-    fingerprints = [gate.tokens.fingerprint(i) for i in range(len(gate.source.tokens))]
+    last_at = _latest(at for (name, _), at in used.items() if name == state.name)
+    if source.calls_nobody:
+        word = "polled"
+    elif silent_since is not None:
+        word = "silent"
+    else:
+        word = "waiting" if last_at is None else "receiving"
+    fingerprints = [state.tokens.fingerprint(i) for i in range(len(source.tokens))]
     return ShownSource(
-        name=gate.name,
-        provider=str(gate.source.__struct_config__.tag),
-        state="polled" if gate.source.calls_nobody else _state(last_at, silent_since),
-        labels=gate.source.labels,
+        name=state.name,
+        provider=str(source.__struct_config__.tag),
+        state=word,
+        labels=source.labels,
         last_callback_at=last_at,
         silent_since=utc(silent_since),
-        clock=_clock(gate, now),
+        clock=_clock(state, now),
         backfill=None if backfiller is None else _backfill(backfiller),
-        balance=None if balance is None else _balance(balance),
+        balance=None
+        if balance is None
+        else ShownBalance(
+            amount=balance.amount,
+            currency=balance.currency,
+            at=datetime.fromtimestamp(balance.at, UTC),
+        ),
         tokens=[
             ShownToken(
                 fingerprint=fingerprint,
                 current=i == 0,
                 last_used_at=_latest(
-                    at for use, at in used.items() if use == (gate.name, fingerprint)
+                    at for use, at in used.items() if use == (state.name, fingerprint)
                 ),
             )
             for i, fingerprint in enumerate(fingerprints)
@@ -207,36 +220,23 @@ def _source(
     )
 
 
-def _state(last_at: datetime | None, silent_since: float | None) -> str:
-    if silent_since is not None:
-        return "silent"
-    return "waiting" if last_at is None else "receiving"
-
-
 def _backfill(backfiller: Backfiller) -> ShownBackfill:
+    run = backfiller.shown()
+    shown = None
+    if run is not None:
+        fields = msgspec.structs.asdict(run)
+        times = {name: utc(fields[name]) for name in ("since", "started_at", "finished_at")}
+        shown = ShownRun(**fields | times)
     state = "stopped" if backfiller.stopped else "running" if backfiller.running else "waiting"
-    return ShownBackfill(state=state, next_at=utc(backfiller.next_at), run=_run(backfiller.shown()))
+    return ShownBackfill(state=state, next_at=utc(backfiller.next_at), run=shown)
 
 
-def _balance(balance: AccountBalance) -> ShownBalance:
-    at = datetime.fromtimestamp(balance.at, UTC)
-    return ShownBalance(amount=balance.amount, currency=balance.currency, at=at)
-
-
-def _run(run: BackfillRun | None) -> ShownRun | None:
-    if run is None:
-        return None
-    told = msgspec.structs.asdict(run)
-    times = ("since", "started_at", "finished_at")
-    return ShownRun(**told | {name: utc(told[name]) for name in times})
-
-
-def _clock(gate: SourceState, now: float) -> ShownClock:
-    watch, wrong = gate.watch, gate.watch.wrong_zone(now)
+def _clock(state: SourceState, now: float) -> ShownClock:
+    watch, wrong = state.watch, state.watch.wrong_zone(now)
     return ShownClock(
         offset=None if watch.offset is None else round(watch.offset, 3),
         measured=watch.measured,
-        timezone=getattr(gate.source, "timezone", None),
+        timezone=getattr(state.source, "timezone", None),
         warning=None if wrong is None else str(wrong),
     )
 

@@ -21,7 +21,7 @@ from .output import output_option, print_items, print_json
 from .table import Column, Item
 from .welcome import program, with_config
 
-#: Names of sources or sinks that are looked through.
+#: Names of sources or sinks to compare with.
 _NAMES = 10_000
 
 _LIMIT = click.option(
@@ -187,7 +187,7 @@ def _command(
 
 
 def segment(text: str) -> str:
-    """A name as one segment of a path."""
+    """Return a name as a segment of a URL's path."""
     if not text.strip("."):
         raise click.BadParameter("write a name, as the list shows it")
     return quote(text, safe="")
@@ -213,7 +213,7 @@ def newest(
     if found.more:
         which = f"the newest {limit}" if latest else f"{limit} of more"
         text = f"showing {which}; next: {_again(order=direction, after=found.next_cursor)}"
-        # When the command ends, so that it stands below the table.
+        # Printed when the command ends, below the table.
         click.get_current_context().call_on_close(lambda: click.echo(text, err=True))
     return found.items[::-1] if latest else found.items
 
@@ -225,24 +225,23 @@ def _again(**changes: str) -> str:
     options = {p.name: p for p in context.command.params if isinstance(p, click.Option) and p.name}
     for name, option in options.items():
         typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if typed and name in context.params and name not in changes and name != "key":
-            words += _typed(option, context.params[name])
+        if not typed or name not in context.params or name in changes or name == "key":
+            continue
+        value = context.params[name]
+        if option.is_flag:
+            words.append(option.opts[0])
+        else:
+            for each in value if option.multiple else [value]:
+                words += [option.opts[0], str(each)]
     for name, value in changes.items():
         words += [options[name].opts[0], value]
     return f"{with_config(program(), config_path())} {shlex.join(words)}"
 
 
-def _typed(option: click.Option, value: Any) -> list[str]:
-    if option.is_flag:
-        return [option.opts[0]]
-    values = value if option.multiple else [value]
-    return [word for each in values for word in (option.opts[0], str(each))]
-
-
 def names_of(client: ApiClient, path: str) -> list[str] | None:
-    """The names that a list of the API has.
+    """Return the names in a list of the API.
 
-    A key that may not read it gets those of the configuration; None if there is none.
+    If the key may not read it, return those of the configuration; None without one.
     """
     try:
         return [str(item["name"]) for item in client.pages(path, {}, limit=_NAMES)]
@@ -272,7 +271,7 @@ def check_names(
 
 
 def named(client: ApiClient, kind: str, name: str, among: str, act: Callable[[], Any]) -> Any:
-    """Do it; raise Wrong with the names that there are if the API knows no such name."""
+    """Call `act`; raise Wrong with the known names if the API knows no such name."""
     try:
         return act()
     except ApiProblem as exc:
@@ -283,7 +282,7 @@ def named(client: ApiClient, kind: str, name: str, among: str, act: Callable[[],
 
 
 def second(at: str) -> str:
-    """Without its fraction: `2026-09-14T18:42:37Z`."""
+    """Return a time without its fraction: `2026-09-14T18:42:37Z`."""
     whole, dot, _ = at.partition(".")
     return f"{whole}Z" if dot else at
 

@@ -80,8 +80,9 @@ def simulate(
         signed=_signing(callback),
     )
     with bound(listen) as sock:
-        told = _SimulationReporter(provider, url_at(*sock.getsockname()[:2]), key, callback, speed)
-        asyncio.run(_run(simulated(setting, sock), lambda: told.print(output)))
+        address = url_at(*sock.getsockname()[:2])
+        reporter = _SimulationReporter(provider, address, key, callback, speed)
+        asyncio.run(_run(simulated(setting, sock), lambda: reporter.print(output)))
 
 
 class _SimulationReporter(NamedTuple):
