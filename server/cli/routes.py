@@ -279,7 +279,7 @@ def _warn_of_masks(events: Iterable[Mapping[str, Any]]) -> None:
     if masked:
         click.echo(
             plain(
-                f"warning: {', '.join(masked)}: masked, so that conditions on them are misrouted; "
+                f"warning: {', '.join(masked)}: masked, so that conditions on them are misjudged; "
                 "`smshook routes test ID` with a key that has codes:read sees them in clear"
             ),
             err=True,
