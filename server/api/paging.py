@@ -35,13 +35,13 @@ class PageAnswer(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A page of a list."""
 
     data: Sequence[T]
-    #: Where to go on, also where nothing was found.
+    #: The cursor to continue from, also for an empty page.
     next_cursor: str
     has_more: bool
 
 
 class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A page that is asked for."""
+    """The page to read."""
 
     limit: int
     desc: bool
@@ -77,7 +77,7 @@ def journal_list(
 def named_list(
     cursors: "Cursors", items: Callable[[], Awaitable[Mapping[str, Any]]]
 ) -> HTTPRouteHandler:
-    """Declare `GET /` for a short list, such as what is configured: `items` returns all by name."""
+    """Declare `GET /` for a short list, such as routes: `items` returns all items by name."""
 
     @get("/", guards=[needs("events:read", whole=True)])
     async def listed(request: Asking) -> PageAnswer[Any]:
@@ -89,7 +89,7 @@ def named_list(
 
 
 def first_page(rows: Sequence[tuple[int, T]], asked: PageRequest) -> Page[T]:
-    """Return a page of (place, row); one row more than was asked for says that there are more."""
+    """Return a page of (place, row). One row beyond the limit means that there are more."""
     page = tuple(rows[: asked.limit])
     return Page(
         items=page,

@@ -21,9 +21,9 @@ from .errors import Problem, bad_body, bad_parameter
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-#: How many parameters a call may have: SQLite knows so many values, and a person fewer.
+#: Parameters that a call may have: SQLite binds at least as many values.
 _MOST = 1000
-#: Characters of an unknown name that are said back.
+#: Characters of an unknown name that an error repeats.
 NAMED = 40
 _PAIR = 2
 _OTHER_TYPE = "of another type than is expected"
@@ -45,7 +45,7 @@ PhoneNumber = Annotated[
 
 
 class Limit(int):
-    """How many items a page has at most."""
+    """The maximum number of items of a page."""
 
     MOST = 1000
 
@@ -57,11 +57,11 @@ class Limit(int):
 
 
 class NoParameters(msgspec.Struct, frozen=True):
-    """Of a call that takes none."""
+    """The parameters of a call that takes none."""
 
 
 def read(scope: HTTPScope, type_: type[T]) -> T:
-    """Return the query's parameters. Raise Problem for the first that is unknown or wrong."""
+    """Return the parameters of the query. Raise Problem for the first unknown or wrong one."""
     hints = _hints(type_)
     values = {}
     for name, texts in _given(scope).items():
@@ -80,9 +80,9 @@ def read(scope: HTTPScope, type_: type[T]) -> T:
 
 
 def read_body(body: bytes, type_: type[T], expected: str) -> T:
-    """Return the fields of a JSON object. A field that is null is as good as missing.
+    """Return the fields of a JSON object; a null field counts as missing.
 
-    Raise Problem for the first field that is unknown or wrong, and with `expected` for a body that
+    Raise Problem for the first unknown or wrong field, and with the text `expected` for a body that
     is no JSON object.
     """
     hints = _hints(type_)
@@ -111,7 +111,7 @@ def e164(written: str) -> str:
 
 
 def _parse(type_: Any, value: Any) -> Any:
-    """Convert what msgspec does not know: a Limit or an Instant."""
+    """Convert a Limit or an Instant, which msgspec does not know."""
     if isinstance(value, str) and issubclass(type_, Limit | Instant):
         return type_.parse(value)
     raise ValueError(_OTHER_TYPE)
@@ -123,6 +123,7 @@ def _hints(type_: type) -> Mapping[str, Any]:
 
 
 def _complaint(exc: Exception, hint: Any) -> str:
+    """Return what to write instead. The message of msgspec would repeat the value."""
     if exc.__cause__ is not None:
         return str(exc.__cause__)  # from `parse`
     meta = next(_metas(hint), Meta())
@@ -132,7 +133,7 @@ def _complaint(exc: Exception, hint: Any) -> str:
 
 
 def _metas(hint: Any) -> Iterator[Meta]:
-    """Yield what the parts of a type say of what to write."""
+    """Yield the Meta of a type and of its parts; enumerations list their words."""
     words = list(hint) if isinstance(hint, enum.EnumType) else []
     if get_origin(hint) is Literal:
         words = list(get_args(hint))

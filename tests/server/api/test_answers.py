@@ -63,7 +63,7 @@ async def test_unknown_path_gets_the_answer_of_the_door(service, listener):
         for method in ("GET", "POST", "OPTIONS")
     ]
 
-    assert {told(answer) for answer in answers} == {told(at_the_door)}
+    assert {outcome(answer) for answer in answers} == {outcome(at_the_door)}
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/events", "/v1/stats", "/v1/nothing"])
@@ -102,7 +102,7 @@ async def test_door_is_not_on_the_admin_listener(service, path):
     assert (answer.status_code, answer.content) == (404, at_the_door.content)
 
 
-def told(answer):
+def outcome(answer):
     """What a stranger sees, its request id aside."""
     headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
     return answer.status_code, answer.content, tuple(sorted(headers.items()))

@@ -26,7 +26,7 @@ async def watching(service):
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def tell(service, /, id_, **order):
+async def register(service, /, id_, **order):
     body = {"source": "tellabot", "request_id": id_, **order}
     answer = await service.ask("/v1/orders", method="POST", content=json.dumps(body).encode())
     assert answer.status_code in (200, 201), answer.text
@@ -52,9 +52,9 @@ async def until(check, wanted):
 
 async def test_later_order_that_ends_sooner_expires_in_time(watching):
     """Mutant: the watch sleeps until the end it knew of."""
-    await tell(watching, "1", expires="20s")
+    await register(watching, "1", expires="20s")
 
-    await tell(watching, "2", expires="200ms")
+    await register(watching, "2", expires="200ms")
     await asyncio.sleep(0.01)
     watching.now += 0.2
 
@@ -63,10 +63,10 @@ async def test_later_order_that_ends_sooner_expires_in_time(watching):
 
 async def test_changed_end_replaces_the_first(service):
     """Both ways. Mutant: an end is never moved."""
-    later = await tell(service, "1", expires="60s")
-    await tell(service, "1", expires="120s")
-    await tell(service, "2", expires="120s")
-    await tell(service, "2", expires="60s")
+    later = await register(service, "1", expires="60s")
+    await register(service, "1", expires="120s")
+    await register(service, "2", expires="120s")
+    await register(service, "2", expires="60s")
 
     service.now += 60
     assert await service.orders.end_due()
@@ -80,7 +80,7 @@ async def test_changed_end_replaces_the_first(service):
 async def test_many_orders_that_end_at_once_all_expire(service):
     """More than are ended together. Mutant: the first hundred."""
     for number in range(module.ENDED_AT_ONCE + 5):
-        await tell(service, str(number + 1), expires="60s")
+        await register(service, str(number + 1), expires="60s")
     service.now += 61
 
     assert await service.orders.end_due()
@@ -91,7 +91,7 @@ async def test_many_orders_that_end_at_once_all_expire(service):
 
 async def test_failed_write_of_an_end_is_repeated(service, tmp_path):
     """Mutant: an order that nobody ends any more."""
-    await tell(service, "1", expires="60s")
+    await register(service, "1", expires="60s")
     service.now += 61
 
     with contextlib.closing(
@@ -106,7 +106,7 @@ async def test_failed_write_of_an_end_is_repeated(service, tmp_path):
 
 async def test_order_with_a_copied_sms_is_received(service):
     """The book learns it at the end. Mutant: the journal is not asked what became of it."""
-    order_id = await tell(service, "10000001", expires="60s")
+    order_id = await register(service, "10000001", expires="60s")
     order = service.orders._order_book.get(order_id)
     await service.sms(id="10000001")
     service.orders._order_book.put(order)  # as if nobody had heard of the SMS
@@ -131,7 +131,7 @@ async def clock_set(service, by):
 async def test_duration_of_an_order_ignores_clock_changes(run, tmp_path, by):
     """Over a restart too. Mutants: in the book alone; in the journal alone; `created_at` stays."""
     async with run(tmp_path) as service:
-        await tell(service, "1", expires="60s")
+        await register(service, "1", expires="60s")
         await clock_set(service, by)
         early = service.now + 59
         service.now = early
@@ -159,7 +159,7 @@ def seconds_of(written):
 async def test_instant_set_by_a_user_is_kept(service):
     """Mutant: it moves like a duration."""
     at = datetime.fromtimestamp(service.now + 7200, UTC)
-    await tell(service, "1", expires=f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    await register(service, "1", expires=f"{at:%Y-%m-%dT%H:%M:%SZ}")
 
     await clock_set(service, 7201)
 
@@ -170,7 +170,7 @@ async def test_instant_set_by_a_user_is_kept(service):
 async def test_order_ends_in_time_if_the_clock_was_set_back_while_down(run, tmp_path):
     """Mutant: it waits until the clock has caught up."""
     async with run(tmp_path) as service:
-        await tell(service, "1", expires="60s")
+        await register(service, "1", expires="60s")
 
     async with run(tmp_path) as service:
         service.now -= 7200
@@ -184,7 +184,7 @@ async def test_order_ends_in_time_if_the_clock_was_set_back_while_down(run, tmp_
 async def test_clock_change_during_a_lock_is_corrected(service, tmp_path, monkeypatch):
     """Mutants: forgotten; moved twice."""
     monkeypatch.setattr(module, "PAUSE", 0.01)
-    order_id = await tell(service, "1", expires="60s")
+    order_id = await register(service, "1", expires="60s")
     with contextlib.closing(
         sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
     ) as other:
@@ -249,7 +249,7 @@ async def test_silence_watch_counts_listed_orders(service):
     )
     service.now += 3600
     alone = service.orders.waiting_since("tellabot")
-    await tell(service, "2")
+    await register(service, "2")
     service.now += 3600
 
     assert alone is None
@@ -258,7 +258,7 @@ async def test_silence_watch_counts_listed_orders(service):
 
 async def test_ended_order_is_polled_in_wide_rounds_only(service):
     """Mutant: each round asks for what the provider said is over."""
-    await tell(service, "1")
+    await register(service, "1")
     ended = Ended(kind="request_id", name="1", reason="cancelled")
     await service.orders.end_listed(service.sources["tellabot"], ended)
     since = service.now - 600
@@ -275,7 +275,7 @@ async def test_ended_order_is_polled_in_wide_rounds_only(service):
 
 async def test_open_orders_are_loaded_at_the_start(run, tmp_path):
     async with run(tmp_path) as service:
-        ids = [await tell(service, str(n), expires=f"{n}d") for n in (1, 2)]
+        ids = [await register(service, str(n), expires=f"{n}d") for n in (1, 2)]
         await service.ask(f"/v1/orders/{ids[0]}", method="DELETE")
 
     async with run(tmp_path) as service:
@@ -291,9 +291,9 @@ async def test_open_orders_are_loaded_at_the_start(run, tmp_path):
 async def test_backfill_asks_about_open_orders(service):
     """Mutants: the cancelled too; what ended while the service was down left out."""
     waiting, received, cancelled, over = [
-        await tell(service, str(n), expires="60s" if n == 4 else "1h") for n in (1, 2, 3, 4)
+        await register(service, str(n), expires="60s" if n == 4 else "1h") for n in (1, 2, 3, 4)
     ]
-    await tell(service, "5", source="herosms")
+    await register(service, "5", source="herosms")
     await service.sms(id="2")
     service.now += 30
     await service.ask(f"/v1/orders/{cancelled}", method="DELETE")
@@ -309,7 +309,7 @@ async def test_backfill_asks_about_open_orders(service):
 
 async def test_order_of_a_removed_source_expires(run, tmp_path):
     async with run(tmp_path) as service:
-        await tell(service, "1", expires="60s", service="Google", country="US")
+        await register(service, "1", expires="60s", service="Google", country="US")
 
     async with run(tmp_path, sources={}) as service:
         service.now += 61
@@ -324,7 +324,7 @@ async def test_order_of_a_removed_source_expires(run, tmp_path):
 
 async def test_cancelling_completes_after_a_disconnect(service):
     """Mutant: the book learns it from the one who waits."""
-    order_id = await tell(service, "1", expires="60s")
+    order_id = await register(service, "1", expires="60s")
 
     cancelling = asyncio.create_task(service.orders.cancel(order_id))
     await asyncio.sleep(0)

@@ -23,13 +23,13 @@ WHOLE = {
 }
 
 
-async def tell(service, /, key="admin", **order):
+async def register(service, /, key="admin", **order):
     body = {"source": "tellabot", **order}
     return await service.ask("/v1/orders", key, method="POST", content=json.dumps(body).encode())
 
 
-async def told(service, /, **order):
-    answer = await tell(service, **order)
+async def registered(service, /, **order):
+    answer = await register(service, **order)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
@@ -46,7 +46,7 @@ async def event(service, event_id):
 
 
 async def test_registered_order_is_returned_as_stored(service):
-    order = await told(service, **WHOLE)
+    order = await registered(service, **WHOLE)
 
     assert order == {
         "id": order["id"],
@@ -100,7 +100,7 @@ async def test_registered_order_is_returned_as_stored(service):
     ids=str,
 )
 async def test_fields_of_an_order_are_normalized(service, said, kept):
-    order = await told(service, **said)
+    order = await registered(service, **said)
 
     assert {name: order[name] for name in kept} == kept
 
@@ -109,7 +109,7 @@ async def test_number_is_read_with_the_home_of_its_source(run, tmp_path):
     """Mutant: as an international one, whatever the source says."""
     sources = {"mine": Generic(tokens=(Secret("generic-token-0123456789"),), region="GB")}
     async with run(tmp_path, sources=sources) as service:
-        order = await told(service, source="mine", number="07700 900123")
+        order = await registered(service, source="mine", number="07700 900123")
 
     assert order["number"] == "+447700900123"
 
@@ -189,7 +189,7 @@ SENSELESS = [
 
 
 async def test_wrong_field_is_refused_by_its_name(service):
-    answers = [await tell(service, **said) for said, _ in SENSELESS]
+    answers = [await register(service, **said) for said, _ in SENSELESS]
 
     assert [answer.json()["detail"] for answer in answers] == [text for _, text in SENSELESS]
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {
@@ -209,7 +209,7 @@ async def test_body_that_is_no_object_is_refused(service):
 
 
 async def test_unknown_source_is_named(service):
-    answer = await tell(service, source="tellabto", request_id="1")
+    answer = await register(service, source="tellabto", request_id="1")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_source")
     assert answer.json()["detail"] == "source: no source is named 'tellabto'"
@@ -220,10 +220,10 @@ async def test_unknown_source_is_named(service):
 
 async def test_second_registration_adds_new_fields(service):
     """Mutant: 201 again."""
-    first = await told(service, request_id="10000001", reference="signup-1")
+    first = await registered(service, request_id="10000001", reference="signup-1")
     service.now += 5
 
-    again = await tell(service, **WHOLE)
+    again = await register(service, **WHOLE)
 
     assert again.status_code == 200
     assert again.json() == {
@@ -238,9 +238,9 @@ async def test_second_registration_adds_new_fields(service):
 
 async def test_conflicting_field_is_409(service):
     """It names fields, not values."""
-    first = await told(service, **WHOLE)
+    first = await registered(service, **WHOLE)
 
-    answer = await tell(service, **{**WHOLE, "reference": "signup-2", "number": "18503814730"})
+    answer = await register(service, **{**WHOLE, "reference": "signup-2", "number": "18503814730"})
 
     assert (answer.status_code, answer.json()["code"]) == (409, "order_differs")
     assert answer.json()["detail"] == (
@@ -255,7 +255,7 @@ async def test_order_that_was_not_stored_gets_no_events(service, tmp_path):
         sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
     ) as other:
         other.execute("begin immediate")
-        answer = await tell(service, request_id="10000001", reference="signup-1")
+        answer = await register(service, request_id="10000001", reference="signup-1")
 
     event_id = await service.sms(id="10000001")
 
@@ -267,8 +267,8 @@ async def test_order_that_was_not_stored_gets_no_events(service, tmp_path):
 async def test_sms_during_registration_joins_the_order(service, tmp_path, first):
     """Whichever is being written. Mutant: the door knows an order only once it is on disk."""
 
-    async def telling():
-        return await tell(service, request_id="10000001", reference="signup-1")
+    async def registering():
+        return await register(service, request_id="10000001", reference="signup-1")
 
     async def coming():
         return await service.sms(id="10000001")
@@ -277,7 +277,7 @@ async def test_sms_during_registration_joins_the_order(service, tmp_path, first)
         sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
     ) as other:
         other.execute("begin immediate")
-        calls = [telling, coming] if first == "order" else [coming, telling]
+        calls = [registering, coming] if first == "order" else [coming, registering]
         running = []
         for call in calls:
             running.append(asyncio.create_task(call()))
@@ -298,7 +298,7 @@ async def test_later_event_is_routed_by_labels_of_its_order(run, tmp_path):
     """Mutant: routed by the labels of the source."""
     routes = {"sales": Route(to=("log",), when={"data.labels.team": "sales"})}
     async with run(tmp_path, routes=routes) as service:
-        order = await told(service, request_id="10000001", labels={"team": "sales"})
+        order = await registered(service, request_id="10000001", labels={"team": "sales"})
 
         event_id = await service.sms(id="10000001")
 
@@ -309,7 +309,7 @@ async def test_later_event_is_routed_by_labels_of_its_order(run, tmp_path):
 
 
 async def test_events_of_an_order_are_masked_without_codes_read(service):
-    order = await told(service, request_id="10000001")
+    order = await registered(service, request_id="10000001")
     await service.sms(id="10000001", pin="4711")
 
     codes = {
@@ -321,8 +321,8 @@ async def test_events_of_an_order_are_masked_without_codes_read(service):
 
 
 async def test_orders_are_filtered(service):
-    one = await told(service, request_id="1", reference="a", number="18503814729")
-    two = await told(service, source="herosms", activation_id="1", reference="b")
+    one = await registered(service, request_id="1", reference="a", number="18503814729")
+    two = await registered(service, source="herosms", activation_id="1", reference="b")
     await service.ask(f"/v1/orders/{two['id']}", "writer", method="DELETE")
 
     async def ids(query):
@@ -337,7 +337,7 @@ async def test_orders_are_filtered(service):
 
 
 async def test_pages_of_orders_continue(service):
-    made = [(await told(service, request_id=str(n)))["id"] for n in range(1, 6)]
+    made = [(await registered(service, request_id=str(n)))["id"] for n in range(1, 6)]
     found, after = [], {}
     while True:
         page = (await service.ask("/v1/orders", params={"limit": 2, **after})).json()
@@ -357,7 +357,7 @@ async def test_unknown_state_is_refused(service):
 
 
 async def test_cancelled_order_is_kept_and_labels_events(service):
-    order = await told(service, request_id="10000001", reference="signup-1")
+    order = await registered(service, request_id="10000001", reference="signup-1")
     service.now += 60
 
     gone = [await service.ask(f"/v1/orders/{order['id']}", "writer", method="DELETE") for _ in "ab"]

@@ -109,7 +109,7 @@ SENSELESS_OF_EVENTS = {
 
 async def test_every_list_refuses_wrong_paging(service):
     for name in LISTS:
-        assert await said(service, name, SENSELESS) == SENSELESS, name
+        assert await details(service, name, SENSELESS) == SENSELESS, name
 
 
 async def test_first_of_several_wrong_parameters_is_named(service):
@@ -119,11 +119,11 @@ async def test_first_of_several_wrong_parameters_is_named(service):
         "order=up&limit=0": "order: write asc or desc",
     }
 
-    assert await said(service, "sinks", queries) == queries
+    assert await details(service, "sinks", queries) == queries
 
 
 async def test_events_refuse_wrong_filters(service):
-    assert await said(service, "events", SENSELESS_OF_EVENTS) == SENSELESS_OF_EVENTS
+    assert await details(service, "events", SENSELESS_OF_EVENTS) == SENSELESS_OF_EVENTS
 
 
 async def test_deliveries_refuse_wrong_filters(service):
@@ -137,10 +137,10 @@ async def test_deliveries_refuse_wrong_filters(service):
         "event=": "event: empty; write a value, or leave it out",
     }
 
-    assert await said(service, "deliveries", queries) == queries
+    assert await details(service, "deliveries", queries) == queries
 
 
-async def said(service, name, queries):
+async def details(service, name, queries):
     answers = {query: await service.ask(f"/v1/{name}?{query}") for query in queries}
     assert {(answer.status_code, answer.json()["code"]) for answer in answers.values()} == {
         (400, "bad_parameter")
@@ -155,7 +155,7 @@ async def test_raw_is_true_or_false_once(service):
         "raw=true&raw=true": "raw: given more than once; it takes one value",
     }
 
-    assert await said(service, "events/00000000-0000-7000-8000-000000000000", queries) == queries
+    assert await details(service, "events/00000000-0000-7000-8000-000000000000", queries) == queries
 
 
 @pytest.mark.parametrize("query", [b"a=%FF", b"a=\xff", b"%FF=1", b"a=&" * 1001])

@@ -21,6 +21,9 @@ from hypothesis import strategies as st
 from core.printable import plain
 from journal.lock import Lock
 from server import __version__
+from server.api.deliveries import DeliveryParameters
+from server.api.events import EventParameters
+from server.api.orders import OrderParameters
 from server.cli.main import commands, smshook
 from server.cli.output import print_json, print_table
 
@@ -72,7 +75,7 @@ def run(*arguments, **environment):
     return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment)
 
 
-def told(result):
+def outcome(result):
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -102,6 +105,23 @@ def test_help_of_a_command_has_a_valid_example(name):
     assert words[: len(typed) + 1] == ["smshook", *typed]
     with command.make_context(name, words[len(typed) + 1 :]):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("events list", EventParameters),
+        ("deliveries list", DeliveryParameters),
+        ("orders list", OrderParameters),
+    ],
+)
+def test_filters_of_a_list_are_parameters_of_the_api(name, parameters):
+    """Mutant: a filter whose name the API does not know."""
+    everywhere = {"config", "no_color", "output", "url", "key"}
+    options = {param.name for param in COMMANDS[name].params} - everywhere
+
+    assert options <= set(parameters.__struct_fields__)
+    assert len(options) > 5
 
 
 @pytest.mark.parametrize("later", ["keys", "backup", "audit"])
@@ -173,14 +193,14 @@ def test_every_complaint_is_printed_with_its_place(folder, arguments):
 
     # What does not run sinks complains of routes alone.
     complaints = COMPLAINTS.partition("\n")[2] if arguments[0] == "routes" else COMPLAINTS
-    assert told(result) == (2, "", complaints)
+    assert outcome(result) == (2, "", complaints)
     assert [path.name for path in folder.iterdir()] == ["smshook.yaml"]
 
 
 def test_missing_configuration_suggests_init():
     result = run("check")
 
-    assert told(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
+    assert outcome(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
 
 
 def test_flag_is_checked_like_its_option(configured):
@@ -216,7 +236,7 @@ def test_init_writes_a_valid_private_configuration(folder):
     result = run("init", "deep/down")
 
     path = folder / "deep/down/smshook.yaml"
-    assert told(result) == (
+    assert outcome(result) == (
         0,
         """\
 wrote deep/down/smshook.yaml; start the service with:
@@ -231,7 +251,7 @@ wrote deep/down/smshook.yaml; start the service with:
 def test_init_never_changes_an_existing_file(configured):
     result = run("init")
 
-    assert told(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
+    assert outcome(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
     assert (configured / "smshook.yaml").read_text() == CONFIG
 
 
@@ -240,7 +260,7 @@ def test_init_fails_if_the_folder_cannot_exist(folder):
 
     results = [run("init", "file"), run("init", "file/below")]
 
-    assert [told(result) for result in results] == [
+    assert [outcome(result) for result in results] == [
         (1, "", "file/smshook.yaml cannot be written: File exists\n"),
         (1, "", "file/below/smshook.yaml cannot be written: Not a directory\n"),
     ]
@@ -255,12 +275,12 @@ def test_init_writes_the_named_file(folder, by):
 
     first, second = (run("init", *arguments, **variables) for _ in range(2))
 
-    assert told(first) == (
+    assert outcome(first) == (
         0,
         f"wrote {name}; start the service with:\n  smshook --config '{name}' serve\n",
         "",
     )
-    assert told(second) == (1, "", f"{name} exists already; nothing was written\n")
+    assert outcome(second) == (1, "", f"{name} exists already; nothing was written\n")
     assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert [path.name for path in folder.iterdir()] == ["etc"]
     assert run("check", "--config", name).exit_code == 0
@@ -271,7 +291,7 @@ def test_init_with_folder_and_file_is_a_usage_error(folder):
     both = run("init", "etc", "--config", "a.yaml")
     typed = run("init", "etc", SMSHOOK_CONFIG="a.yaml")
 
-    assert told(both) == (2, "", "DIR and --config both name a place: give only one of them\n")
+    assert outcome(both) == (2, "", "DIR and --config both name a place: give only one of them\n")
     assert typed.exit_code == 0
     assert [path.name for path in folder.glob("**/*")] == ["etc", "smshook.yaml"]
 
@@ -281,7 +301,7 @@ def test_init_does_not_write_through_a_dangling_link(folder):
 
     result = run("init")
 
-    assert told(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
+    assert outcome(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
 
 
 # config, version
@@ -303,7 +323,7 @@ def test_shown_configuration_is_masked_even_if_wrong(folder):
 def test_config_show_fails_without_a_file():
     result = run("config", "show")
 
-    assert told(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
+    assert outcome(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
 
 
 def test_schema_is_json_with_every_section():
@@ -317,7 +337,7 @@ def test_schema_is_json_with_every_section():
 def test_version_option_prints_the_version():
     result = run("--version")
 
-    assert told(result) == (0, f"smshook {__version__}\n", "")
+    assert outcome(result) == (0, f"smshook {__version__}\n", "")
 
 
 def test_version_names_python_and_sqlite():
@@ -339,7 +359,7 @@ def test_migrate_prints_its_steps():
 
     assert (first.exit_code, first.stderr) == (0, "")
     assert re.fullmatch(r"(m\d{3}_\w+\n)+", first.stdout)
-    assert told(second) == (0, "smshook.db is up to date\n", "")
+    assert outcome(second) == (0, "smshook.db is up to date\n", "")
 
 
 def test_locked_journal_names_its_process(configured):
@@ -357,7 +377,7 @@ def test_file_that_is_no_journal_is_refused(configured):
     result = run("migrate")
 
     said = f"{configured}/smshook.db is no SQLite database; name another file\n"
-    assert told(result) == (2, "", said)
+    assert outcome(result) == (2, "", said)
 
 
 @pytest.mark.parametrize("command", ["migrate", "serve", "check"])
@@ -366,7 +386,7 @@ def test_missing_folder_of_a_journal_suggests_a_fix(folder, command):
 
     result = run(command)
 
-    assert told(result) == (
+    assert outcome(result) == (
         2,
         "",
         (
@@ -433,7 +453,7 @@ TALKING = [
 def test_stopped_service_suggests_the_command_to_start_it(arguments):
     result = run(*arguments)
 
-    assert told(result) == (
+    assert outcome(result) == (
         1,
         "",
         "smshook is not running here (no process has smshook.db); start it with: smshook serve\n",
@@ -452,7 +472,7 @@ def test_process_that_does_not_listen_yet_is_reported(configured):
     with Lock(configured / "smshook.db"):
         result = run("healthcheck")
 
-    assert told(result) == (
+    assert outcome(result) == (
         1,
         "",
         f"process {os.getpid()} has smshook.db but does not listen yet; try again\n",
@@ -464,7 +484,7 @@ def test_unreachable_address_is_reported_without_password():
 
     result = run("events", "list", "--url", url, "--key", KEY)
 
-    assert told(result) == (1, "", "cannot connect to http://127.0.0.1:9\n")
+    assert outcome(result) == (1, "", "cannot connect to http://127.0.0.1:9\n")
 
 
 @pytest.mark.parametrize("text", [WRONG, "a: b: c", None], ids=["wrong", "no yaml", "none"])
@@ -477,12 +497,12 @@ def test_healthcheck_works_with_a_broken_configuration(folder, text):
     with Lock(folder / "smshook.db"):
         held = run("healthcheck")
 
-    assert told(alone) == (
+    assert outcome(alone) == (
         1,
         "",
         "smshook is not running here (no process has smshook.db); start it with: smshook serve\n",
     )
-    assert told(held) == (
+    assert outcome(held) == (
         1,
         "",
         f"process {os.getpid()} has smshook.db but does not listen yet; try again\n",
@@ -493,7 +513,7 @@ def test_url_without_a_key_asks_for_the_key():
     """Mutant: `no such file`, which says nothing of the key."""
     result = run("events", "list", "--url", "http://127.0.0.1:9")
 
-    assert told(result) == (
+    assert outcome(result) == (
         2,
         "",
         (
@@ -567,7 +587,7 @@ def test_key_unfit_for_a_header_is_not_repeated():
 
     result = run("events", "list", "--url", "http://127.0.0.1:9", "--key", key)
 
-    assert told(result) == (
+    assert outcome(result) == (
         2,
         "",
         "the API key has a character that no HTTP header may hold\n",
@@ -581,7 +601,7 @@ def test_key_unfit_for_a_header_is_not_repeated():
 def test_sources_url_works_while_the_service_is_stopped():
     result = run("sources", "url", "tellabot")
 
-    assert told(result) == (0, f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n", "")
+    assert outcome(result) == (0, f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -617,7 +637,7 @@ def test_sources_url_needs_a_token_in_clear(folder):
     second, none = run("sources", "url", "tellabot"), run("sources", "url", "herosms")
 
     assert second.stdout == f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n"
-    assert told(none) == (
+    assert outcome(none) == (
         1,
         "",
         "herosms has only sha256 tokens: smshook does not know its URL\n",
@@ -629,7 +649,7 @@ def test_sources_url_fails_for_port_0_without_a_service(folder):
 
     result = run("sources", "url", "tellabot")
 
-    assert told(result) == (
+    assert outcome(result) == (
         1,
         "",
         "server.listen has port 0, any free one: start the service first\n",
@@ -657,7 +677,7 @@ def test_sources_url_fails_for_port_0_without_a_service(folder):
 def test_impossible_sample_is_a_usage_error(arguments, said):
     result = run("send", *arguments)
 
-    assert told(result) == (2, "", f"{said}\n")
+    assert outcome(result) == (2, "", f"{said}\n")
 
 
 def test_send_needs_a_token_in_clear(folder):
@@ -666,7 +686,7 @@ def test_send_needs_a_token_in_clear(folder):
 
     result = run("send", "tellabot")
 
-    assert told(result) == (
+    assert outcome(result) == (
         1,
         "",
         "tellabot has only sha256 tokens; sending needs one in clear\n",

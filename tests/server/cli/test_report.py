@@ -41,7 +41,7 @@ def reported(tmp_path_factory):
         yield running
 
 
-def told(service, /, **order):
+def register(service, /, **order):
     answer = service.api("/orders", method="POST", json={"source": "tellabot", **order})
     assert answer.status_code == 201
     return answer.json()
@@ -64,11 +64,11 @@ def two_sources(service):
     google = {"service": "Google", "country": "US"}
     for number, price in ((1, "1.20"), (2, "1.30")):
         money = {"amount": price, "currency": "USD"}
-        told(service, request_id=f"{10_000_000 + number}", price=money, **google)
+        register(service, request_id=f"{10_000_000 + number}", price=money, **google)
         service.post(live.sms(number))
-    told(service, request_id="10000003", expires="200ms", **google)
-    told(service, source="smsactivate", activation_id="5")
-    told(service, request_id="10000004", **google)
+    register(service, request_id="10000003", expires="200ms", **google)
+    register(service, source="smsactivate", activation_id="5")
+    register(service, request_id="10000004", **google)
     [cancelled] = service.api("/orders?request_id=10000004").json()["data"]
     service.api(f"/orders/{cancelled['id']}", method="DELETE")
     ended(service)
@@ -130,15 +130,15 @@ def test_sms_before_its_order_took_no_time(service):
     """Mutant: less than none."""
     url = f"{service.url}/in/overtaken/t0ken-of-overtaken-0123456789"
     assert httpx.post(url, content=live.sms(1), trust_env=False).status_code == 200
-    told(service, source="overtaken", request_id="10000001")
+    register(service, source="overtaken", request_id="10000001")
 
     assert read("--source", "overtaken")["all"]["median_seconds"] == 0.0
 
 
 def test_source_and_since_select_orders(service):
     """Over pages, too. Mutants: the oldest first; a source that is not asked for."""
-    orders = [told(service, source="since", request_id=f"{n}") for n in range(1, 5)]
-    told(service, source="smsactivate", activation_id="5")
+    orders = [register(service, source="since", request_id=f"{n}") for n in range(1, 5)]
+    register(service, source="smsactivate", activation_id="5")
 
     since = read("--since", orders[2]["created_at"], "--source", "since")
     none = run("report", "--since", "2099-01-01T00:00:00Z")
@@ -148,7 +148,7 @@ def test_source_and_since_select_orders(service):
 
 
 def test_picture_is_written_to_a_file_or_printed(service):
-    told(service, source="picture", request_id="1", service="Google")
+    register(service, source="picture", request_id="1", service="Google")
     drawn = ("report", "--output", "svg", "--by", "service", "--source", "picture")
 
     nothing = printed(*drawn, "--file", "report.svg")
@@ -176,7 +176,7 @@ main()
 def test_report_counts_every_page_and_shows_progress(service):
     """The line is gone in the end. Mutants: the first page alone; words where a program reads."""
     for number in range(51):
-        told(service, source="pages", request_id=str(number + 1))
+        register(service, source="pages", request_id=str(number + 1))
 
     quiet = paged(service, stderr=subprocess.PIPE)
     watched, shown = on_a_terminal(service)
