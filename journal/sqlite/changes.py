@@ -7,7 +7,7 @@ from functools import lru_cache
 import msgspec
 from msgspec.structs import astuple
 
-from ..decide import Changes
+from ..rows import Changes
 from .bulk import insert
 from .orders import COLUMNS, order_values
 from .times import note_times

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from core.order import BY_NUMBER, GRACE, RegisteredBy
 
-from ..decide import ALIKE, COMPARED, EventRow, LookedUp, Needs, may_change
+from ..decide import ALIKE, COMPARED
+from ..decide_orders import may_change
 from ..records import Planned
+from ..rows import EventRow, LookedUp, Needs
 from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
 
@@ -59,9 +61,9 @@ _EVENTS = """
     order by events.seq
 """
 _ORDERS = f"""
-    select its.*, recorded_at
+    select {", ".join(f"its.{column}" for column in COLUMNS.split(", "))}, seq, recorded_at
     from (select {COLUMNS}, ({FIRST_AWAITED}) as first from wanted cross join orders on {{}}) as its
-    left join events on events.seq = first
+    left join events on seq = first
 """  # noqa: S608 - our words
 _ORDERS_BY_ID = _ORDERS.format("id = its_id")
 _ORDERS_BY_NAME = _ORDERS.format(
@@ -121,7 +123,7 @@ def _find_possible_copies(
     wanted = [
         (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
         for plan in plans
-        if (event := plan.event) and (copy := plan.twin)
+        if (event := plan.event) and (copy := plan.copy)
         if not any((event.source, key) in found.keys for key in plan.keys)
     ]
     columns = "wanted(its_subject, its_source, one, other, form)"

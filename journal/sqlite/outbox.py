@@ -13,10 +13,10 @@ import msgspec
 from core.delivery import Attempt, Delivery, State
 from core.paths import order_at, parse
 
-from ..decide import Changes
 from ..feed import Committed
 from ..reads import DeliveryById
 from ..records import StoredDelivery
+from ..rows import Changes
 from ..writes import (
     BringForward,
     Clamp,
