@@ -125,8 +125,7 @@ class StoredDelivery(msgspec.Struct, frozen=True, kw_only=True):
     replay: bool
     #: When the event was accepted, or this delivery asked for again.
     accepted_at: float
-    #: When it is tried next; None where it has an owner, is over, or waits for another of its
-    #: order.
+    #: When it is tried next; None where it is over or waits for another of its order.
     due_at: float | None
     #: The start of the process that sends it; None: it is not to be sent now.
     owner: int | None = None

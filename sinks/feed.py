@@ -51,6 +51,9 @@ class Feed:
     def is_shut(self) -> bool:
         return self.closing or self._health.paused is not None
 
+    def holds(self, delivery_id: int) -> bool:
+        return delivery_id in self._known
+
     @property
     def known(self) -> tuple[int, ...]:
         """The ids of deliveries that the journal's next write must not hand out.

@@ -103,6 +103,10 @@ class Worker:
     def is_under_way(self, delivery_id: int) -> bool:
         return delivery_id in self._under_way
 
+    def holds(self, delivery_id: int) -> bool:
+        """Whether it is queued, under way or being settled."""
+        return self._feed.holds(delivery_id)
+
     def waits_for(self, kept: StoredDelivery) -> WaitsFor:
         """Return what a pending delivery waits for that is not under way."""
         if self._health.paused is not None:

@@ -22,7 +22,7 @@ from ..records import SinkRecord, StoredDelivery
 from .paging import Condition, Sought, any_of, page
 
 _EVENT_ID = "(select id from events where seq = deliveries.event)"
-_COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, iif(owner is null, due_at, null), owner"
+_COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at, owner"
 #: States that are few, as the partial indexes of each have them.
 _FEW = {
     State.PENDING: ("state = 'pending' and attempts = 0", "state = 'pending' and attempts > 0"),

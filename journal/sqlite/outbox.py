@@ -455,8 +455,8 @@ class Outbox:
         now = op.now - self._lag(op.delivery)
         if owner is not None:
             self._conn.execute(
-                "update deliveries set begun = attempts, accepted_at = ? where id = ?",
-                (now, op.delivery),
+                "update deliveries set begun = attempts, accepted_at = ?, due_at = ? where id = ?",
+                (now, now, op.delivery),
             )
         elif state != State.DELIVERED:
             # What is over keeps no order: the sink's may be another by now.

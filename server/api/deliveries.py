@@ -151,7 +151,7 @@ def shown_delivery(
         state=states.state(kept),
         waits_for=states.waits_for(kept),
         attempts=[ShownAttempt(**said) for said, _ in _attempts(kept)],
-        next_at=utc(kept.due_at),
+        next_at=utc(states.next_at(kept)),
     )
 
 
@@ -179,7 +179,7 @@ def _whole(
             WithAnswer(**said, answer=shown_answer(attempt.answer, access))
             for said, attempt in _attempts(kept)
         ],
-        next_at=utc(kept.due_at),
+        next_at=utc(states.next_at(kept)),
         accepted_at=datetime.fromtimestamp(kept.accepted_at, UTC),
     )
 

@@ -31,6 +31,11 @@ class DeliveryStates:
         worker = self._workers.get(kept.sink)
         return WaitsFor.PAUSE if worker is None else worker.waits_for(kept)
 
+    def next_at(self, kept: StoredDelivery) -> float | None:
+        """Return when it is tried next; None: that is not known, or it is under way."""
+        worker = self._workers.get(kept.sink)
+        return None if worker is not None and worker.holds(kept.id) else kept.due_at
+
     def counted(self, stats: Stats, under_way: int) -> Mapping[str, int]:
         """Return the deliveries by state. `under_way`: how many were, before `stats` was read."""
         pending = stats.deliveries[State.PENDING]

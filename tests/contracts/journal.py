@@ -247,7 +247,7 @@ class JournalContract:
         )
         assert (kept.body, kept.routes, kept.duplicates) == (plan.body, ("everything",), ())
         assert kept.deliveries == (
-            kept_delivery(plan, id=log.id, state=State.PENDING, owner=log.owner),
+            kept_delivery(plan, id=log.id, state=State.PENDING, owner=log.owner, due_at=NOW),
             kept_delivery(plan, id=crm, sink="crm", state=State.PENDING, due_at=NOW + 5),
         )
         assert await journal.ask(JournalStats()) == stats(events=1, pending=2)
@@ -1296,10 +1296,10 @@ class Twin:
         kept = self.deliveries[number - 1]
         if kept["state"] is State.DELIVERED:
             return kept["state"]
-        kept.update(accepted_at=now)
+        kept.update(accepted_at=now, due_at=now)
         if kept["owner"] is not None:
             return State.PENDING
-        kept.update(state=State.PENDING, due_at=now)
+        kept.update(state=State.PENDING)
         members = self._unfinished(kept["sink"], kept["ordering"])
         free = [one for one in members if one["owner"] is None]
         busy = len(free) < len(members)
@@ -1403,8 +1403,8 @@ class JournalHistory(RuleBasedStateMachine):
         for number, twin in enumerate(self.twin.deliveries, start=1):
             one = self.run(lambda number=number: self.journal.ask(DeliveryById(number)))
             assert (one.event_id, one.sink) == (twin["event_id"], twin["sink"])
-            due_at = None if twin["owner"] is not None else twin["due_at"]
-            assert (one.state, one.due_at, one.owner) == (twin["state"], due_at, twin["owner"])
+            its = (one.state, one.due_at, one.owner)
+            assert its == (twin["state"], twin["due_at"], twin["owner"])
             assert len(one.attempts) == twin["attempts"]
         self.run(lambda: self.unmake_store(self.store))
         self.runner.close()

@@ -94,7 +94,7 @@ async def test_ten_thousand_events_through_a_queue_of_a_thousand_arrive_once_eac
 
     accepted = await asyncio.gather(*(world.accept(worker) for _ in range(10_000)))
     await world.until(delivered=10_000)
-    await until(lambda: not worker._feed.known)
+    await until(lambda: not worker._feed._known)
 
     assert Counter(destination.arrived) == dict.fromkeys(accepted, 1)
     assert module.CAPACITY == 1000
@@ -110,7 +110,7 @@ async def test_duplicate_is_not_handed_to_a_worker(world):
     await world.until(delivered=1)
     await until(lambda: is_idle(worker))
 
-    assert not worker._feed.known
+    assert not worker._feed._known
     assert len(destination.arrived) == 1
 
 
@@ -123,7 +123,7 @@ async def test_event_that_is_not_recorded_is_not_handed_to_a_worker(world):
         with pytest.raises(Unavailable):
             await world.accept(worker)
 
-    assert not worker._feed.known
+    assert not worker._feed._known
 
 
 async def test_a_caller_that_is_cancelled_does_not_keep_the_event_from_its_sink(world):
@@ -135,7 +135,7 @@ async def test_a_caller_that_is_cancelled_does_not_keep_the_event_from_its_sink(
     await asyncio.sleep(0)
     caller.cancel()
     await world.until(delivered=1)
-    await until(lambda: not worker._feed.known)
+    await until(lambda: not worker._feed._known)
 
     assert len(destination.arrived) == 1
 
@@ -293,7 +293,7 @@ async def test_probing_goes_on_when_the_journal_could_not_once_and_ends_when_it_
     await until(lambda: journal.asked.count(Probe) == 2)
     await asyncio.sleep(0.1)
 
-    assert (journal.asked.count(Probe), worker._feed.known) == (2, ())
+    assert (journal.asked.count(Probe), worker._feed._known) == (2, set())
 
 
 async def test_recovery_goes_on_when_the_journal_could_not_once(world):
@@ -320,7 +320,7 @@ async def test_a_refused_delivery_is_dead_at_once(world):
     with structlog.testing.capture_logs() as logs:
         event_id = await world.accept(worker)
         await world.until(dead=1)
-        await until(lambda: not worker._feed.known)
+        await until(lambda: not worker._feed._known)
 
     kept = await world.delivery(event_id)
     assert [(one.outcome, one.status, one.error) for one in kept.attempts] == [
@@ -395,7 +395,9 @@ async def test_a_sink_that_answers_nonsense_stops_nobody(world, nonsense, record
         event_id = await world.accept(worker)
         sound = await world.accept(worker)
         # The second's success makes the first, where it failed, due again.
-        await until(lambda: destination.arrived[:2] == [event_id, sound] and not worker._feed.known)
+        await until(
+            lambda: destination.arrived[:2] == [event_id, sound] and not worker._feed._known
+        )
 
     attempt = (await world.delivery(event_id)).attempts[0]
     assert (attempt.outcome, attempt.status, attempt.error) == recorded
@@ -415,7 +417,7 @@ async def test_what_is_not_delivered_in_time_expires(world):
         due_at = (await world.delivery(event_id)).due_at
         world.hands.at += 60
         await world.until(expired=1)
-        await until(lambda: not worker._feed.known)
+        await until(lambda: not worker._feed._known)
 
     # Mutant: it expires when it would have been tried next, an hour later.
     assert due_at == NOW + 60
@@ -484,7 +486,7 @@ async def test_what_is_owed_is_found_though_the_journal_could_not_say_so_once(wo
     await until(lambda: journal.failures == {question: []})
     world.hands.at += 1
     await world.until(delivered=1)
-    await until(lambda: not worker._feed.known)
+    await until(lambda: not worker._feed._known)
 
     assert len(destination.arrived) == 1
 
@@ -585,7 +587,7 @@ async def test_a_sink_that_is_opened_again_is_sent_what_it_was_being_sent(world)
     destination.open.set()
     world.go(worker, destination)
     await world.until(delivered=3)
-    await until(lambda: not worker._feed.known)
+    await until(lambda: not worker._feed._known)
 
     assert Counter(destination.arrived) == Counter(accepted + accepted[:2])
     assert set(destination.attempts) == {1}
@@ -618,7 +620,7 @@ async def test_of_one_value_one_is_sent_at_a_time_and_a_failure_holds_those_behi
 
     assert before == alike[:1]
     assert destination.arrived[1:] == alike
-    await until(lambda: not worker._feed.known)
+    await until(lambda: not worker._feed._known)
 
 
 async def test_what_is_ordered_arrives_in_order_however_many_go_at_once(world):
@@ -687,7 +689,7 @@ async def test_a_paused_sink_keeps_what_it_is_owed_and_gives_back_what_it_holds(
         ("sink.paused", "log", "operator"),
         ("sink.resumed", "log", None),
     ]
-    await until(lambda: not worker._feed.known)
+    await until(lambda: not worker._feed._known)
 
 
 async def test_a_sink_that_was_paused_is_paused_after_a_start(world):
@@ -912,7 +914,7 @@ async def test_failed_probe_is_logged_as_one(world, monkeypatch):
     with structlog.testing.capture_logs() as logs:
         await world.accept(worker)
         await world.until(delivered=1)
-        await until(lambda: not worker._feed.known)
+        await until(lambda: not worker._feed._known)
 
     said = [(one["attempt"], one.get("probe", False), one["outcome"]) for one in logs]
     assert said == [

@@ -58,7 +58,7 @@ async def test_jump_moves_what_is_not_over_and_nothing_else(journal, by):
     kept = [await journal.ask(DeliveryById(id_)) for id_ in (waiting, sending.id, over.id)]
     assert [(one.due_at, one.accepted_at) for one in kept] == [
         (NOW + 10 + by, NOW + by),
-        (None, NOW + by),
+        (NOW + by, NOW + by),
         (None, NOW),
     ]
 
