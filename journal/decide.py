@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from core.copies import Copy, PossibleCopy, match
+from core.copies import Copy, PossibleCopy, find_copy
 from core.delivery import Delivery, State
 from core.event import SUBJECTS, Event
 from core.order import Order
@@ -197,12 +197,12 @@ class _Batch:
             if row.type in (event.type, ALIKE.get(event.type)) and copy.form not in row.forms
         ]
         possible = [
-            PossibleCopy(seq=row.seq, id=row.id, twin=stored)
+            PossibleCopy(seq=row.seq, id=row.id, copy=stored)
             for row in rows[-COMPARED:]
             # Old events have no forms: two callbacks have keys that tell them apart.
             if not (stored := _read_copy(row)).form == copy.form == CALLBACK
         ]
-        found = match(copy, possible)
+        found = find_copy(copy, possible)
         return None if found is None else self._events[found.seq]
 
     def _add_event(

@@ -6,13 +6,13 @@ import msgspec
 
 from core.order import (
     REMEMBERED,
+    Mention,
     Order,
     OrderState,
-    Registration,
-    chosen,
+    choose_order,
     is_numbered,
     is_same,
-    merged,
+    merge,
 )
 
 
@@ -44,15 +44,15 @@ class OrderBook:
     def waiting(self) -> list[Order]:
         return [order for order in self._orders.values() if order.state is OrderState.WAITING]
 
-    def find(self, source: str, said: Registration) -> Order | None:
+    def find(self, source: str, mention: Mention) -> Order | None:
         """Return the order that an event of that source belongs to."""
         if not self._orders:
             return None
-        ids = (self._named.get((source, *name)) for name in said.names)
+        ids = (self._named.get((source, *name)) for name in mention.names)
         named = [self._orders[id_] for id_ in ids if id_ is not None]
-        same = () if said.number is None else self._numbered.get((source, said.number), ())
-        numbered = [o for o in map(self._orders.__getitem__, same) if is_numbered(o, said)]
-        return chosen(named, numbered, said)
+        same = () if mention.number is None else self._numbered.get((source, mention.number), ())
+        numbered = [o for o in map(self._orders.__getitem__, same) if is_numbered(o, mention)]
+        return choose_order(named, numbered, mention)
 
     def known(self, given: Order) -> Order | None:
         """Return the stored order that `given` names again."""
@@ -70,7 +70,7 @@ class OrderBook:
         The journal records them after the order, so they join it whichever batch they are in.
         """
         known = self.known(given)
-        order = given if known is None else merged(known, given, end)[0]
+        order = given if known is None else merge(known, given, end)[0]
         self.put(order)
         return order
 

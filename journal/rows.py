@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from core.delivery import State
-from core.order import Order, Registration
+from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection
 from .writes import QuarantineCallback, RegisterOrder
@@ -37,7 +37,7 @@ class EventRow(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     polled: bool = False
     #: What `body` says of its order and number, once somebody asked.
-    registration: Registration | None = None
+    registration: Mention | None = None
     #: As `body` has it, if that is new.
     reference: str | None = None
     #: Set for new events only.

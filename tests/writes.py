@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.copies import Copy
 from core.event import Event, OrderExpired, Price, SmsReceived
-from core.order import AWAITED, Order, RegisteredBy, provided
+from core.order import AWAITED, Order, RegisteredBy, mark_provided
 from journal.decide import decide
 from journal.records import AccountBalance, Owed, Planned, Rejection
 from journal.rows import LookedUp
@@ -224,7 +224,7 @@ class _Some:
         return order
 
     def _listed(self):
-        self._orders[-1:] = [provided(self._order(origin=RegisteredBy.PROVIDER))]
+        self._orders[-1:] = [mark_provided(self._order(origin=RegisteredBy.PROVIDER))]
         return self._orders[-1]
 
     def _plan(self, *, order=None, type_=None, fresh=False):

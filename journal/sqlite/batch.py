@@ -8,6 +8,7 @@ from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
+from . import event_search, visible
 from .bulk import add
 from .changes import write
 from .credentials import hide, log_is_in_clear, mark_log_clean
@@ -15,7 +16,6 @@ from .errors import error_name, judged
 from .files import JournalFiles
 from .look_up import look_up
 from .outbox import Outbox, Shifting
-from .visible import fill
 
 #: Bytes of a page in the write-ahead log (sqlite.org/fileformat2.html, 4.1).
 _FRAME = 4096 + 24
@@ -96,7 +96,7 @@ class BatchWriter:
                 self._log_in_clear = log_is_in_clear(self._conn)
                 return self._log_in_clear
             case IndexVisible():
-                return fill(self._conn, op.limit)
+                return visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
         return outbox.apply(op)
 
     def _begin_shifts(self, ops: Sequence[Write[Any]]) -> None:

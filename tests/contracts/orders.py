@@ -10,7 +10,7 @@ from contracts.journal import NOW, arrival, key, listed, owed, planned, record, 
 
 from core.errors import InvalidRow
 from core.event import Event, OrderExpired, Price
-from core.order import GRACE, Order, OrderState, RegisteredBy, lasting, provided
+from core.order import GRACE, Order, OrderState, RegisteredBy, default_lifetime, mark_provided
 from journal.reads import (
     CallbackOfEvent,
     EventById,
@@ -52,8 +52,8 @@ def order(name="5", *, kind="request_id", **said):
 def listed_order(name="5", *, at=NOW, kind="request_id", **said):
     """Return an order that the provider lists."""
     number = {"number": name} if kind == "number" else {}
-    lasts = lasting(kind)
-    return provided(
+    lasts = default_lifetime(kind)
+    return mark_provided(
         Order(
             **{
                 "id": f"order-{next(serial):06d}",
@@ -617,7 +617,7 @@ class OrderContract:
     async def test_order_ends_later_while_the_provider_lists_it(self, journal):
         """Once in half its time. Mutants: never; each time; a lapsed one stays lapsed."""
         registered = listed_order()
-        half = lasting("request_id") / 2
+        half = default_lifetime("request_id") / 2
         await journal.submit(RegisterOrder(registered, None))
 
         early = await journal.submit(RegisterOrder(listed_order(at=NOW + half - 1), None))
