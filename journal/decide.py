@@ -85,7 +85,7 @@ def _need_record(needs: Needs, write: Record) -> None:
     for plan in write.plans:
         source = plan.event.source
         needs.keys.update([(source, key) for key in plan.keys])
-        if plan.twin is not None:
+        if plan.copy is not None:
             needs.copies.append(plan)
         _need_plan(needs, plan)
     if write.replaces is not None:
@@ -188,7 +188,7 @@ class _Batch:
             seq = self._keys.get((source, key))
             if seq is not None:
                 return self._events[seq]
-        return None if plan.twin is None else self._find_original(plan.event, plan.twin)
+        return None if plan.copy is None else self._find_original(plan.event, plan.copy)
 
     def _find_original(self, event: Event, copy: Copy) -> EventRow | None:
         rows = [
@@ -242,8 +242,8 @@ class _Batch:
             orders.append(self.orders.register_named(plan.tells, row, plan.taken))
         elif plan.order is not None:
             self.orders.link(row, plan.order, plan.taken)
-        if plan.twin is not None:
-            self._add_form(row, plan.twin)
+        if plan.copy is not None:
+            self._add_form(row, plan.copy)
         self._add_deliveries(row, plan.body, plan.at, plan.owed, deliveries)
 
     def _add_callback(self, arrival: Arrival) -> int:
@@ -258,9 +258,9 @@ class _Batch:
             if name not in self._keys:
                 self._keys[name] = row.seq
                 self.changes.keys.append((*name, row.seq))
-        if plan.twin is not None:
-            self._add_form(row, plan.twin)
-        if plan.twin is not None or plan.event.data.channel == POLL:
+        if plan.copy is not None:
+            self._add_form(row, plan.copy)
+        if plan.copy is not None or plan.event.data.channel == POLL:
             self._fill_gaps(row, plan.event)
         polled = arrival.channel == POLL
         # Each poll brings an event again: only the first is a duplicate.

@@ -245,9 +245,9 @@ class _Some:
             None if self.one(True, False) else Copy(form=form, text=text, code=code, second=said)
         )
         keys = () if fresh else tuple(key(n) for n in self.one((), (1,), (2,), (1, 2), (3, 4)))
-        return self._planned(data, subject, keys, order, twin=copied, type_=type_)
+        return self._planned(data, subject, keys, order, copy=copied, type_=type_)
 
-    def _planned(self, data, subject, keys, order, *, twin=None, type_=None):
+    def _planned(self, data, subject, keys, order, *, copy=None, type_=None):
         number = next(self._serial)
         event = Event(
             id=f"event-{number}",
@@ -265,7 +265,7 @@ class _Some:
             at=self._at,
             body=msgspec.json.encode(event),
             keys=keys or (key(100 + number),),
-            twin=twin,
+            copy=copy,
             routes=("everything",),
             owed=self._owed(),
             order=order and order.id,

@@ -103,7 +103,7 @@ class Planner:
             at=at,
             body=draft.body,
             keys=draft.keys,
-            twin=draft.copy,
+            copy=draft.copy,
             order=draft.order,
             taken=draft.taken,
             tells=names,
