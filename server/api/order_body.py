@@ -158,7 +158,7 @@ def _id(raw: msgspec.Raw) -> str:
 def _number(raw: msgspec.Raw, source: Source) -> str:
     value = _plain(raw)
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    number = e164(text, source.home)
+    number = e164(text, source.default_region)
     if number is None:
         raise ValueError("write a phone number with its country's code, such as +18503814729")
     return number

@@ -197,7 +197,7 @@ def _source(
     return ShownSource(
         name=gate.name,
         provider=str(gate.source.__struct_config__.tag),
-        state="polled" if gate.source.calls_nobody else _state(last_at, silent_since),
+        state="polled" if gate.source.sends_no_callbacks else _state(last_at, silent_since),
         labels=gate.source.labels,
         last_callback_at=last_at,
         silent_since=utc(silent_since),
