@@ -95,9 +95,9 @@ def _need_record(needs: Needs, write: Record) -> None:
 def _need_plan(needs: Needs, plan: Planned) -> None:
     if plan.order is not None:
         needs.orders.add(plan.order)
-    if plan.tells is not None:
-        _need_order(needs, RegisterOrder(plan.tells, None))
-        needs.joined.add(order_name(plan.tells))
+    if plan.named_order is not None:
+        _need_order(needs, RegisterOrder(plan.named_order, None))
+        needs.joined.add(order_name(plan.named_order))
     _need_orderings(needs, plan.owed)
 
 
@@ -238,8 +238,8 @@ class _Batch:
         self._of_subject.setdefault((source, event.subject), []).append(row)
         changes.events.append(row)
         self._counts["events"] += 1
-        if plan.tells is not None:
-            orders.append(self.orders.register_named(plan.tells, row, plan.taken))
+        if plan.named_order is not None:
+            orders.append(self.orders.register_named(plan.named_order, row, plan.taken))
         elif plan.order is not None:
             self.orders.link(row, plan.order, plan.taken)
         if plan.copy is not None:

@@ -56,7 +56,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     taken: tuple[str, ...] = ()
     #: The order that it names, as the provider describes it: kept and joined with it. `order` is
     #: then its id as foreseen.
-    tells: Order | None = None
+    named_order: Order | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):

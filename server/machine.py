@@ -27,25 +27,6 @@ _SPARE = 8
 _MOST_CONNECTIONS = 20_000
 
 
-def fill_standard_streams() -> None:
-    """Open /dev/null in place of each standard stream that is closed (`smshook serve >&-`).
-
-    Else the next file that is opened, the journal say, becomes descriptor 1, and every line that is
-    printed goes into it. Call it before anything is opened.
-    """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The lowest free number is taken, which is this one.
-            os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(descriptor, True)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
-
-
 def become_service() -> "Ending":
     """Ignore what must not end a service, and raise its limit of open files.
 

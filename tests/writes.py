@@ -143,7 +143,7 @@ class _Some:
     def _assigned(self):
         names = self._listed()
         plan = self._plan(order=names, type_="number.assigned")
-        return Record(self._arrival(), (msgspec.structs.replace(plan, tells=names),), None)
+        return Record(self._arrival(), (msgspec.structs.replace(plan, named_order=names),), None)
 
     def _place(self):
         order = self._order() if self.one(True, False) else self._listed()

@@ -247,7 +247,10 @@ name."""
 def _leaves(above: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
     """Each command as it is typed."""
     assert isinstance(above.command, click.Group)  # noqa: S101 - for mypy
-    for name, command in above.command.commands.items():
+    group = above.command
+    for name in group.commands or group.list_commands(above):
+        command = group.get_command(above, name)
+        assert command is not None  # noqa: S101 - for mypy
         context = command.make_context(name, [], parent=above, resilient_parsing=True)
         if isinstance(command, click.Group):
             yield from _leaves(context)

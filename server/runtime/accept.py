@@ -106,7 +106,7 @@ class Planner:
             copy=draft.copy,
             order=draft.order,
             taken=draft.taken,
-            tells=names,
+            named_order=names,
             routes=draft.plan.routes,
             owed=tuple([self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks]),
         )

@@ -76,7 +76,7 @@ def assigned(tells, **said):
     """A number.assigned event that names that order."""
     plan = sms(tells.name, to=tells.number, price=tells.price, of=tells, **said)
     event = retyped(plan.event, "number.assigned")
-    return msgspec.structs.replace(plan, event=event, tells=tells)
+    return msgspec.structs.replace(plan, event=event, named_order=tells)
 
 
 def of_number(number=NUMBER, **said):
@@ -644,7 +644,7 @@ class OrderContract:
         plan = assigned(tells)
 
         recorded = await record(journal, plan)
-        again = await record(journal, msgspec.structs.replace(plan, tells=listed_order()))
+        again = await record(journal, msgspec.structs.replace(plan, named_order=listed_order()))
 
         journal = await store.start(now=NOW + 1)
         page = await journal.ask(KnownOrders(filter=OrderFilter(), **WHOLE))
