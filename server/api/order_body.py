@@ -138,7 +138,7 @@ def _identifier(given: OrderBody, number: str | None) -> tuple[str, str]:
 def _number(given: OrderBody, source: Source) -> str | None:
     if given.number is None:
         return None
-    number = e164(str(given.number), source.home)
+    number = e164(str(given.number), source.default_region)
     if number is None:
         raise bad_body("number", _A_NUMBER)
     return number

@@ -184,7 +184,7 @@ def _source(
     source = state.source
     # Callbacks with tokens that are no longer configured count too.
     last_at = _latest(at for (name, _), at in used.items() if name == state.name)
-    if source.calls_nobody:
+    if source.sends_no_callbacks:
         word = "polled"
     elif silent_since is not None:
         word = "silent"

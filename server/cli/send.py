@@ -59,7 +59,7 @@ def send(
     """
     known = settings()
     kept = known.source(source)
-    if kept.calls_nobody:
+    if kept.sends_no_callbacks:
         raise Failure(f"{source} has no callbacks: smshook asks its provider (backfill)")
     sampling = _Sampling(kept, _kind(kept, kind), _encoding(kept, encoding))
     path = callback_url("", source, kept)

@@ -38,7 +38,7 @@ def _callback_urls(config: Config, begin: str) -> str:
         return "  No sources yet: add one to the configuration, and start again.\n"
     lines = ["  Callback URLs, each with its secret token, and where to paste them:\n"]
     for name, source in config.sources.items():
-        if source.calls_nobody:
+        if source.sends_no_callbacks:
             continue
         url = callback_url(begin, name, source) or "(its tokens are here as sha256 only)"
         lines += [f"    {name}", f"      {url}", f"      {source.paste_at}\n"]
