@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from core.delivery import State
 from core.event import SUBJECTS
 
+from ..decide import NO_CALLBACK
 from ..reads import (
     CallbackOfEvent,
     EventById,
@@ -33,7 +34,6 @@ from ..records import (
     TokenUse,
 )
 from . import visible
-from .batch import NO_CALLBACK
 from .deliveries import of_event
 from .paging import Condition, Sought, any_of, page
 from .times import span

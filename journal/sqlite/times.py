@@ -1,11 +1,16 @@
 """The places between which events of a time lie: found by halves, since both grow together."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from ..rows import EventRow
 
 #: Seconds that an event may be older than one before it: they are recorded as they come, and
 #: clocks are corrected. More is noted as disorder, up to which nothing can be found by halves.
 TOLERATED = 60.0
+#: The row in `meta` of the newest time, where the last event does not have it.
+_NEWEST = "newest_recorded_at"
 
 
 class Span(NamedTuple):
@@ -26,15 +31,35 @@ class Span(NamedTuple):
         return self.first if self.unordered == 0 else 1
 
 
-def newest_possible(conn: sqlite3.Connection) -> float:
-    """No event was recorded later. The last may be older than one before it, by so much."""
-    row = conn.execute("select recorded_at from events order by seq desc limit 1").fetchone()
-    return float(row[0]) + TOLERATED if row else 0.0
+def note_times(conn: sqlite3.Connection, events: Sequence[EventRow]) -> None:
+    """Note which of these new events is older than one before it by more than is tolerated.
 
-
-def note_disorder(conn: sqlite3.Connection, seq: int) -> None:
-    """Event `seq` is older than one before it by more than is tolerated."""
-    conn.execute("update meta set value = ? where name = 'unordered_until'", (str(seq),))
+    Call it before they are inserted.
+    """
+    if not events:
+        return
+    last, noted = conn.execute(
+        "select (select recorded_at from events order by seq desc limit 1),"
+        " (select value from meta where name = ?)",
+        (_NEWEST,),
+    ).fetchone()
+    # An older version noted nothing: the last may be that much older than one before it.
+    newest = (0.0 if last is None else last + TOLERATED) if noted is None else float(noted)
+    newest = max(newest, last or 0.0)
+    unordered = 0
+    for row in events:
+        if row.at < newest - TOLERATED:
+            unordered = row.seq
+        newest = max(newest, row.at)
+    if unordered:
+        conn.execute("update meta set value = ? where name = 'unordered_until'", (str(unordered),))
+    # Nearly always the last event is the newest: then nothing is written.
+    if noted is None or newest > events[-1].at:
+        conn.execute(
+            "insert into meta (name, value) values (?, ?)"
+            " on conflict do update set value = excluded.value",
+            (_NEWEST, repr(newest)),
+        )
 
 
 def span(

@@ -455,6 +455,10 @@ class Failing:
                 raise exc
         return self._conn.execute(sql, values)
 
+    def executemany(self, sql, rows):
+        for values in rows:
+            self.execute(sql, values)
+
 
 @pytest.fixture
 def failing(path):
