@@ -1,4 +1,4 @@
-"""The process and its machine: streams, signals, descriptors, the service manager."""
+"""The process and its machine: signals, descriptors, the service manager."""
 
 import contextlib
 import os
@@ -25,25 +25,6 @@ RESERVED = 128
 #: The same under a low limit, half of which is in use at the start.
 _SPARE = 8
 _MOST_CONNECTIONS = 20_000
-
-
-def fill_standard_streams() -> None:
-    """Open /dev/null in place of each closed standard stream (`smshook serve >&-`).
-
-    Call it before opening anything. Otherwise the next file, perhaps the journal, becomes
-    descriptor 1, and each printed line goes into it.
-    """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The system takes the lowest free number, which is this one.
-            os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(descriptor, True)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def become_service() -> "Ending":

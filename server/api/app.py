@@ -10,19 +10,16 @@ from ..runtime.redelivery import Redelivery
 from .auth import Keys, authenticated
 from .deliveries import deliveries
 from .events import events
-from .handlers import handlers
-from .health import health
+from .handlers import handlers, stamp
 from .index import index
 from .order_body import OrderReading
 from .orders import orders
 from .paging import Cursors
-from .quarantine import quarantine
-from .rejections import rejections
-from .request_ids import stamp
+from .quarantine import quarantine, rejections
 from .routes import routes
 from .sinks import sinks
 from .sources import sources
-from .stats import stats
+from .status import health, stats
 
 
 def create_api(parts: Parts) -> Litestar:
@@ -73,7 +70,7 @@ def create_api(parts: Parts) -> Litestar:
                 journal=journal,
                 cursors=cursors("orders"),
                 reading=OrderReading(source_states, identity, now),
-                gates=source_states,
+                states=source_states,
             ),
             stats(journal=journal, states=states),
             quarantine(
@@ -86,7 +83,7 @@ def create_api(parts: Parts) -> Litestar:
             sources(
                 journal=journal,
                 cursors=cursors("sources"),
-                gates=source_states,
+                states=source_states,
                 backfills=parts.backfills,
                 balances=parts.balances,
                 monitor=parts.source_monitor,

@@ -20,7 +20,7 @@ from .completion import configured_names
 from .connection import http_url, running, settings
 from .serve import _HINTS
 
-#: Samples are told apart by their number.
+#: Each sample has a random number.
 _NUMBERS = 100_000_000
 
 
@@ -109,7 +109,7 @@ def _sent(client: ApiClient, path: str, body: bytes, headers: Mapping[str, str])
 
 
 def _say(answer: Mapping[str, Any]) -> bool:
-    """Print what the door says; whether it was understood."""
+    """Print the answer; return whether the callback was understood."""
     if answer["status"] == "quarantined":
         click.echo(plain(f"quarantined {answer['id']} {answer['reason']}"))
         return False

@@ -145,7 +145,7 @@ def test_sockets_are_closed_and_files_stay_open():
 
 FILLED = """
 import os
-from server.machine import fill_standard_streams
+from server.cli.main import fill_standard_streams
 fill_standard_streams()
 print(*[os.readlink(f"/proc/self/fd/{n}") for n in range(3)], file=os.fdopen(3, "w"))
 print("to nobody")

@@ -22,7 +22,7 @@ def test_silence_is_logged_once_until_a_callback_comes():
         for seconds in (30, 40, 50):
             now += seconds
             monitor.look()
-        state.watch._heard = now
+        state.health._last_at = now
         monitor.look()
         now += 61
         monitor.look()
