@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from core.copies import Copy, PossibleCopy, match
+from core.copies import Copy, PossibleCopy, find_copy
 from core.delivery import Delivery, State
 from core.event import SUBJECTS, Event
 from core.order import Order
@@ -85,7 +85,7 @@ def _need_record(needs: Needs, write: Record) -> None:
     for plan in write.plans:
         source = plan.event.source
         needs.keys.update([(source, key) for key in plan.keys])
-        if plan.twin is not None:
+        if plan.copy is not None:
             needs.copies.append(plan)
         _need_plan(needs, plan)
     if write.replaces is not None:
@@ -95,9 +95,9 @@ def _need_record(needs: Needs, write: Record) -> None:
 def _need_plan(needs: Needs, plan: Planned) -> None:
     if plan.order is not None:
         needs.orders.add(plan.order)
-    if plan.tells is not None:
-        _need_order(needs, RegisterOrder(plan.tells, None))
-        needs.joined.add(order_name(plan.tells))
+    if plan.named_order is not None:
+        _need_order(needs, RegisterOrder(plan.named_order, None))
+        needs.joined.add(order_name(plan.named_order))
     _need_orderings(needs, plan.owed)
 
 
@@ -188,7 +188,7 @@ class _Batch:
             seq = self._keys.get((source, key))
             if seq is not None:
                 return self._events[seq]
-        return None if plan.twin is None else self._find_original(plan.event, plan.twin)
+        return None if plan.copy is None else self._find_original(plan.event, plan.copy)
 
     def _find_original(self, event: Event, copy: Copy) -> EventRow | None:
         rows = [
@@ -197,12 +197,12 @@ class _Batch:
             if row.type in (event.type, ALIKE.get(event.type)) and copy.form not in row.forms
         ]
         possible = [
-            PossibleCopy(seq=row.seq, id=row.id, twin=stored)
+            PossibleCopy(seq=row.seq, id=row.id, copy=stored)
             for row in rows[-COMPARED:]
             # Old events have no forms: two callbacks have keys that tell them apart.
             if not (stored := _read_copy(row)).form == copy.form == CALLBACK
         ]
-        found = match(copy, possible)
+        found = find_copy(copy, possible)
         return None if found is None else self._events[found.seq]
 
     def _add_event(
@@ -238,12 +238,12 @@ class _Batch:
         self._of_subject.setdefault((source, event.subject), []).append(row)
         changes.events.append(row)
         self._counts["events"] += 1
-        if plan.tells is not None:
-            orders.append(self.orders.register_named(plan.tells, row, plan.taken))
+        if plan.named_order is not None:
+            orders.append(self.orders.register_named(plan.named_order, row, plan.taken))
         elif plan.order is not None:
             self.orders.link(row, plan.order, plan.taken)
-        if plan.twin is not None:
-            self._add_form(row, plan.twin)
+        if plan.copy is not None:
+            self._add_form(row, plan.copy)
         self._add_deliveries(row, plan.body, plan.at, plan.owed, deliveries)
 
     def _add_callback(self, arrival: Arrival) -> int:
@@ -258,9 +258,9 @@ class _Batch:
             if name not in self._keys:
                 self._keys[name] = row.seq
                 self.changes.keys.append((*name, row.seq))
-        if plan.twin is not None:
-            self._add_form(row, plan.twin)
-        if plan.twin is not None or plan.event.data.channel == POLL:
+        if plan.copy is not None:
+            self._add_form(row, plan.copy)
+        if plan.copy is not None or plan.event.data.channel == POLL:
             self._fill_gaps(row, plan.event)
         polled = arrival.channel == POLL
         # Each poll brings an event again: only the first is a duplicate.

@@ -12,13 +12,13 @@ from core.order import (
     Order,
     OrderState,
     RegisteredBy,
-    gained,
+    changed_fields,
     is_named,
     is_numbered,
     is_same,
-    merged,
-    told_by,
-    told_in,
+    mention_in_data,
+    mention_in_event,
+    merge,
 )
 
 from .records import Planned, Registered
@@ -34,7 +34,7 @@ def order_name(order: Order) -> tuple[str, str, str]:
 def may_change(known: Order, registered: Iterable[RegisterOrder]) -> bool:
     """Return whether one of these registrations changes what is known."""
     return any(
-        is_same(known, write.order) and merged(known, write.order, write.end)[0] != known
+        is_same(known, write.order) and merge(known, write.order, write.end)[0] != known
         for write in registered
     )
 
@@ -60,7 +60,7 @@ class OrderChanges:
             self._orders[given.id] = self._changes.new_orders[given.id] = given
             self._rows.named[order_name(given)] = given.id
             return given, True, ()
-        order, conflicts = merged(known, given, write.end)
+        order, conflicts = merge(known, given, write.end)
         if not conflicts and order != known:
             self._change(order)
             self._complete_all(order)
@@ -154,7 +154,7 @@ class OrderChanges:
             return
         # Several orders may have one number: only an id shows that the event answers both.
         # The time does not matter for ids.
-        said = told_by(plan.event.data, time=None, at=plan.at)
+        said = mention_in_data(plan.event.data, time=None, at=plan.at)
         if is_named(order, said) and row.type in AWAITED:
             self._changes.order_copies.append((order.id, row.seq))
             self._mark_received(order.id, row)
@@ -166,7 +166,7 @@ class OrderChanges:
             if row.source != order.source:
                 continue
             if row.registration is None:
-                row.registration = told_in(msgspec.json.decode(row.body), at=row.at)
+                row.registration = mention_in_event(msgspec.json.decode(row.body), at=row.at)
             said = row.registration
             by_number = (
                 order.number is not None
@@ -205,7 +205,7 @@ class OrderChanges:
     def _complete(self, row: EventRow, order: Order) -> None:
         """Add what the order knows to its event."""
         body = msgspec.json.decode(row.body)
-        news = gained(body["data"], order, row.taken)
+        news = changed_fields(body["data"], order, row.taken)
         if news:
             row.taken = tuple(name for name in REPLACEABLE if name in news or name in row.taken)
             self._changes.links[row.seq] = row

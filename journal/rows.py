@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from core.delivery import State
-from core.order import Order, Registration
+from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection
 from .writes import QuarantineCallback, RegisterOrder
@@ -37,7 +37,7 @@ class EventRow(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     polled: bool = False
     #: What `body` says of its order and number, once somebody asked.
-    registration: Registration | None = None
+    registration: Mention | None = None
     #: As `body` has it, if that is new.
     reference: str | None = None
     #: Set for new events only.
@@ -58,19 +58,19 @@ class NewDelivery(msgspec.Struct, frozen=True):
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """The rows that `decide` must know, named by what leads to them."""
+    """The rows that `decide` must know."""
 
     #: Keys of events, as (source, key).
     keys: set[tuple[str, bytes]] = set()
-    #: Plans that may be copies of stored events. Needed are the events that `ALIKE` allows, if
-    #: none of the plan's keys is known.
+    #: Plans that may be copies of stored events: of the newest with their subject and a type that
+    #: `ALIKE` allows. Not needed for a plan with a known key.
     copies: list[Planned] = []
     #: Ids of events.
     events: set[str] = set()
-    #: Orders that are registered, by (source, kind, name). Needed are the newest of that name and
-    #: the free events that it may take: by its subject, and by its number.
+    #: Registrations by (source, kind, name): for each the newest order of that name, and the events
+    #: that it may take by its subject or number.
     registered: dict[tuple[str, str, str], list[RegisterOrder]] = {}
-    #: Of these, the orders of which all events are needed, because the batch joins one to it.
+    #: Names in `registered` that an event of the batch joins: all events of the order are needed.
     joined: set[tuple[str, str, str]] = set()
     #: Ids of orders.
     orders: set[str] = set()
@@ -86,9 +86,9 @@ class Needs(msgspec.Struct, frozen=True):
 
 
 class LookedUp(msgspec.Struct, kw_only=True):
-    """The rows that were needed. More of them do no harm. `decide` changes it."""
+    """The rows that were found; more than needed do no harm. `decide` changes it."""
 
-    #: The highest numbers that were ever given.
+    #: The last numbers that were given.
     last_event: int
     last_callback: int
     last_delivery: int
@@ -100,21 +100,21 @@ class LookedUp(msgspec.Struct, kw_only=True):
     orders: dict[str, Order] = {}
     #: The newest id by (source, kind, name).
     named: dict[tuple[str, str, str], str] = {}
-    #: The first of its awaited events by the order's id, as (place, recorded at).
+    #: (place, recorded at) of the first awaited event, by the id of its order.
     received: dict[str, tuple[int, float]] = {}
-    #: (sink, ordering) of which a delivery is pending or being sent.
+    #: (sink, ordering) with a delivery that is pending or being sent.
     unfinished: set[tuple[str, str]] = set()
     #: The id by (source, fingerprint).
     quarantined: dict[tuple[str, bytes], str] = {}
-    #: The (reason, source, peer) that are stored, and the number of all that are.
+    #: Stored (reason, source, peer), and the number of all stored rows.
     rejections: set[tuple[str, str, str]] = set()
     rejections_kept: int = 0
-    #: Sources of which the last balance was low.
+    #: Sources with a low last balance.
     low: set[str] = set()
 
 
 class Changes(msgspec.Struct):
-    """Rows to write. Where a row may be there already, its comment says so."""
+    """Rows to write. `may be there`: the row replaces or adds to a stored one."""
 
     callbacks: list[tuple[int, Arrival]] = []
     events: list[EventRow] = []
@@ -130,9 +130,9 @@ class Changes(msgspec.Struct):
     #: New orders, and orders that were there; both by id.
     new_orders: dict[str, Order] = {}
     orders: dict[str, Order] = {}
-    #: Events whose order is another, or that took another field of it: may be there.
+    #: Events with a new order, or with new fields of it: may be there.
     links: dict[int, EventRow] = {}
-    #: (order, event): a copy of the event named the order. May be there.
+    #: (order, event) if a copy of the event named a second order: may be there.
     order_copies: list[tuple[str, int]] = []
     #: Ids to remove, before anything is added.
     dismissed: set[str] = set()

@@ -17,10 +17,11 @@ import uvloop
 
 from core.clock import WallClock
 from core.errors import Broken
+from core.log_sampler import LogSampler
 from core.units import Rate
 from httpd.connections import Connections
 from httpd.listener import Listener
-from httpd.protocol import door_protocol
+from httpd.protocol import make_protocol
 from journal import Journal
 from journal.lock import Holder, Lock
 from journal.reads import JournalStats
@@ -28,7 +29,6 @@ from journal.records import Stats
 from journal.sqlite.schema import has_wal_reset_race
 from receiver.addresses import Peers
 from receiver.fields.numbers import load_metadata
-from receiver.sample_ids import Sampled
 from sinks.sink import Sink
 
 from . import __version__
@@ -162,14 +162,14 @@ async def _listen(parts: Parts, sockets: Sequence[socket.socket]) -> list[Listen
 
     server = parts.config.server
     most = most_connections(server.connections, descriptor_limit(), descriptors_in_use())
-    sampled = Sampled(time.monotonic, Rate(count=1, per=60))
+    sampled = LogSampler(time.monotonic, Rate(count=1, per=60))
 
     def full() -> None:
         if sampled.take("full") is not None:
             log.warning("connections.full", most=most)
 
     capacity = Connections(most, peer=Peers(server.trusted_proxies).counted_as, full=full)
-    protocol = door_protocol(reject, keep_alive=server.keep_alive, capacity=capacity)
+    protocol = make_protocol(reject, keep_alive=server.keep_alive, capacity=capacity)
     apps = [public_app(parts)] if len(sockets) == 1 else [public_app(parts), admin_app(parts)]
     listeners = [Listener(cast("Any", app), protocol) for app in apps]
     for listener, sock in zip(listeners, sockets, strict=True):

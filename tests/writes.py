@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.copies import Copy
 from core.event import Event, OrderExpired, Price, SmsReceived
-from core.order import AWAITED, Order, RegisteredBy, provided
+from core.order import AWAITED, Order, RegisteredBy, mark_provided
 from journal.decide import decide
 from journal.records import AccountBalance, Owed, Planned, Rejection
 from journal.rows import LookedUp
@@ -143,7 +143,7 @@ class _Some:
     def _assigned(self):
         names = self._listed()
         plan = self._plan(order=names, type_="number.assigned")
-        return Record(self._arrival(), (msgspec.structs.replace(plan, tells=names),), None)
+        return Record(self._arrival(), (msgspec.structs.replace(plan, named_order=names),), None)
 
     def _place(self):
         order = self._order() if self.one(True, False) else self._listed()
@@ -224,7 +224,7 @@ class _Some:
         return order
 
     def _listed(self):
-        self._orders[-1:] = [provided(self._order(origin=RegisteredBy.PROVIDER))]
+        self._orders[-1:] = [mark_provided(self._order(origin=RegisteredBy.PROVIDER))]
         return self._orders[-1]
 
     def _plan(self, *, order=None, type_=None, fresh=False):
@@ -245,9 +245,9 @@ class _Some:
             None if self.one(True, False) else Copy(form=form, text=text, code=code, second=said)
         )
         keys = () if fresh else tuple(key(n) for n in self.one((), (1,), (2,), (1, 2), (3, 4)))
-        return self._planned(data, subject, keys, order, twin=copied, type_=type_)
+        return self._planned(data, subject, keys, order, copy=copied, type_=type_)
 
-    def _planned(self, data, subject, keys, order, *, twin=None, type_=None):
+    def _planned(self, data, subject, keys, order, *, copy=None, type_=None):
         number = next(self._serial)
         event = Event(
             id=f"event-{number}",
@@ -265,7 +265,7 @@ class _Some:
             at=self._at,
             body=msgspec.json.encode(event),
             keys=keys or (key(100 + number),),
-            twin=twin,
+            copy=copy,
             routes=("everything",),
             owed=self._owed(),
             order=order and order.id,

@@ -101,6 +101,7 @@ def _choices(place: str, base: Struct) -> Iterator[str]:
     for each in CHOICES[base]:
         yield f"### {tag}: {tag_of(each)}"
         yield _prose(each)
+        yield _polling_defaults(each)
         like = _same_options(each, base)
         if not _own(each, base):
             yield "No options but the common ones."
@@ -108,6 +109,19 @@ def _choices(place: str, base: Struct) -> Iterator[str]:
             yield f"Options as {_link(f'`{tag_of(like)}`', f'{tag}: {tag_of(like)}')}."
         else:
             yield from _table_of(f"{place}{_OF}{tag_of(each)}", each, _own(each, base))
+
+
+def _polling_defaults(type_: Struct) -> str:
+    """Return the defaults of `backfill` that a provider declares; empty for other choices."""
+    api = getattr(type_, "polling_api", None)
+    if api is None:
+        return ""
+    every, interval = plain(Duration(api.every)), plain(Duration(api.min_interval))
+    user = " `user` is required." if api.requires_user else ""
+    return (
+        f"Defaults of `backfill`: `every: {every}`, `min_interval: {interval}`, "
+        f"`api_url: {api.api_url}`.{user}"
+    )
 
 
 def _same_options(type_: Struct, base: Struct) -> Struct | None:

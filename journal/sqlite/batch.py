@@ -8,6 +8,7 @@ from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
+from . import event_search, visible
 from .bulk import add
 from .changes import write
 from .credentials import hide, log_is_in_clear, mark_log_clean
@@ -15,7 +16,6 @@ from .errors import error_name, judged
 from .files import JournalFiles
 from .look_up import look_up
 from .outbox import Outbox, Shifting
-from .visible import fill
 
 #: Bytes of a page in the write-ahead log (sqlite.org/fileformat2.html, 4.1).
 _FRAME = 4096 + 24
@@ -28,10 +28,9 @@ BUSY_MS = 1_000
 
 
 class BatchWriter:
-    """Applies batches of operations, each batch one transaction, through one connection.
+    """Writes batches, each in one transaction, through one connection.
 
-    It also writes the log back (checkpoints): SQLite's automatic checkpoint keeps a failed fsync to
-    itself.
+    It also checkpoints the log: SQLite's automatic checkpoint does not report a failed fsync.
     """
 
     def __init__(
@@ -39,14 +38,14 @@ class BatchWriter:
     ) -> None:
         self._conn, self._start, self._files = conn, start, files
         self._checkpoint_at = CHECKPOINT_AT
-        #: Whether the last that was to be written could be.
+        #: Whether the last batch that had something to write could be written.
         self.working = True
         self._shifts: Mapping[int, Shifting] = {}
         #: Cut the log off at the next checkpoint: it holds secrets that no table holds any more.
         self._log_in_clear = False
 
     def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
-        """One result an operation, durable; or an exception of `commit`, and nothing stored."""
+        """Return one result a write, durable; or raise an exception of `commit`, nothing stored."""
         before = self._conn.total_changes
         outbox = Outbox(self._conn, self._start, self._shifts)
         try:
@@ -54,7 +53,7 @@ class BatchWriter:
             outbox.deliver(ops)
             results = [result for part in _split(ops) for result in self._apply(part, outbox)]
             outbox.flush()
-            # Without counters that stay the same: a look that finds nothing would cost an fsync.
+            # Counters that stay the same are left out: a `Take` without a result costs no fsync.
             add(self._conn, {name: n for name, n in outbox.counts.items() if n})
             self._conn.execute("commit")
         except Exception as exc:
@@ -63,10 +62,10 @@ class BatchWriter:
             self.working = isinstance(verdict, InvalidRow) and self.working
             if not isinstance(verdict, Broken):
                 self._rollback()
-            if not isinstance(verdict, InvalidRow):
-                self._begin_shifts(ops)
+                if not isinstance(verdict, InvalidRow):
+                    self._begin_shifts(ops)
             raise verdict from exc
-        # A look that found nothing is committed on a full disk too.
+        # A batch that changes nothing is committed on a full disk too.
         self.working = self.working or self._conn.total_changes > before
         self._shifts = outbox.shifts
         self.look()
@@ -97,11 +96,11 @@ class BatchWriter:
                 self._log_in_clear = log_is_in_clear(self._conn)
                 return self._log_in_clear
             case IndexVisible():
-                return fill(self._conn, op.limit)
+                return visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
         return outbox.apply(op)
 
     def _begin_shifts(self, ops: Sequence[Write[Any]]) -> None:
-        """What comes after a jump is made by the new clock, also where its first step failed."""
+        """Begin the jumps of a failed batch: later writes have instants of the new clock anyway."""
         outbox = Outbox(self._conn, self._start, self._shifts)
         for op in ops:
             if isinstance(op, Shift):
@@ -112,7 +111,7 @@ class BatchWriter:
 
     @property
     def log_size(self) -> int:
-        """Bytes of the write-ahead log at the last look."""
+        """Bytes of the write-ahead log at the last check of the files."""
         return 0 if self._files is None else self._files.log_size
 
     @property
@@ -120,7 +119,7 @@ class BatchWriter:
         return self._log_in_clear or self.log_size >= self._checkpoint_at
 
     def look(self) -> None:
-        """Raise Broken where a file of the journal is not where it was."""
+        """Raise Broken if a file of the journal is not where it was."""
         if self._files is not None:
             self._files.check()
 
@@ -129,9 +128,9 @@ class BatchWriter:
         checkpoint(self._conn, "truncate")
 
     def checkpoint(self) -> bool:
-        """Write the log back into the file; whether it begins from the start again.
+        """Write the log back into the file; return whether it starts over.
 
-        Raises Broken. What else fails is tried again when the log has grown.
+        Raises Broken. Other failures are tried again when the log has grown.
         """
         cut_off = self._log_in_clear or self.log_size >= TRUNCATE_AT
         try:
@@ -157,10 +156,10 @@ class BatchWriter:
 
 
 def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
-    """Write the log back into the file; whether all of it was. Raises Broken or Unavailable.
+    """Write the log back into the file; return whether all was. Raises Broken or Unavailable.
 
-    `passive` waits for nobody and leaves the log as long as it is; `truncate` cuts it off, where no
-    reader needs it.
+    `passive` waits for nobody and leaves the file of the log as long as it is. `truncate` cuts it
+    off if no reader needs it.
     """
     conn.execute("pragma busy_timeout = 0")  # callbacks wait behind this
     try:

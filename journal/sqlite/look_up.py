@@ -123,7 +123,7 @@ def _find_possible_copies(
     wanted = [
         (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
         for plan in plans
-        if (event := plan.event) and (copy := plan.twin)
+        if (event := plan.event) and (copy := plan.copy)
         if not any((event.source, key) in found.keys for key in plan.keys)
     ]
     columns = "wanted(its_subject, its_source, one, other, form)"

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from core.event import Price
-from core.order import BY_NUMBER, KINDS, Order, lasting
+from core.order import BY_NUMBER, KINDS, Order, default_lifetime
 from core.units import duration
 from receiver.fields.numbers import e164
 from receiver.source import Source
@@ -96,7 +96,9 @@ class OrderReading:
         kind, id_ = _identifier(given, number)
         now = round(self._now(), 6)
         end, lasts = (
-            _end(given.expires, now) if given.expires is not None else (None, lasting(kind))
+            _end(given.expires, now)
+            if given.expires is not None
+            else (None, default_lifetime(kind))
         )
         order = Order(
             id=self._identity.event_id(now),
@@ -111,7 +113,7 @@ class OrderReading:
             reference=given.reference,
             labels=_labels(given.labels),
             created_at=now,
-            expires_at=now + lasting(kind) if end is None else end,
+            expires_at=now + default_lifetime(kind) if end is None else end,
             lasts=lasts,
         )
         return order, end

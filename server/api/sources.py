@@ -232,10 +232,10 @@ def _backfill(backfiller: Backfiller) -> ShownBackfill:
 
 
 def _clock(state: SourceState, now: float) -> ShownClock:
-    watch, wrong = state.watch, state.watch.wrong_zone(now)
+    health, wrong = state.health, state.health.wrong_zone(now)
     return ShownClock(
-        offset=None if watch.offset is None else round(watch.offset, 3),
-        measured=watch.measured,
+        offset=None if health.offset is None else round(health.offset, 3),
+        measured=health.measured,
         timezone=getattr(state.source, "timezone", None),
         warning=None if wrong is None else str(wrong),
     )

@@ -19,7 +19,7 @@ import msgspec
 from core.printable import plain
 from journal.lock import Holder
 from receiver.source import Source
-from rehearsal import SIMULATED
+from rehearsal.providers import SIMULATED
 
 from ..config.convert import tag_of
 from ..config.load import Loaded, load
@@ -160,9 +160,8 @@ def _fresh() -> str:
 def _source(provider: str, *, calls: bool) -> str:
     """Return the YAML of a source; it has a token if the provider sends callbacks."""
     tokens = f'tokens: ["{secrets.token_urlsafe(16)}"], ' if calls else ""
-    user = "user: me, " if provider == "tellabot" else ""
     every = "" if calls else ", every: 5s"
-    backfill = f"{{{user}api_key: {API_KEY}, min_interval: 0s{every}}}"
+    backfill = f"{{user: me, api_key: {API_KEY}, min_interval: 0s{every}}}"
     return f"  {provider}: {{provider: {provider}, {tokens}backfill: {backfill}}}"
 
 
@@ -178,7 +177,7 @@ class _Beside:
         self._task = asyncio.create_task(self._run(holder.url or ""))
 
     async def _run(self, begin: str) -> None:
-        from rehearsal.running import Setting, all_simulated  # noqa: PLC0415
+        from rehearsal.server import Setting, run_providers  # noqa: PLC0415
 
         settings = {
             name: Setting(
@@ -192,7 +191,7 @@ class _Beside:
             for name, source in self._config.sources.items()
             if tag_of(type(source)) in SIMULATED
         }
-        async with all_simulated(settings, self._sock):
+        async with run_providers(settings, self._sock):
             await asyncio.Event().wait()
 
 

@@ -14,7 +14,7 @@ import httpx
 
 from receiver.door import SAMPLE_HEADER
 from receiver.samples import SampleSigner
-from rehearsal import SIMULATED
+from rehearsal.providers import SIMULATED
 
 from ..config.options import Config, host_and_port
 from ..config.urls import url_at
@@ -69,7 +69,7 @@ def simulate(
     the configuration, its events are marked: their data.sample is true. Runs until Ctrl-C.
     """
     # What serves takes a tenth of a second to import, which every other command does without.
-    from rehearsal.running import Setting, simulated  # noqa: PLC0415
+    from rehearsal.server import Setting, run_provider  # noqa: PLC0415
 
     setting = Setting(
         provider=provider,
@@ -82,7 +82,7 @@ def simulate(
     with bound(listen) as sock:
         address = url_at(*sock.getsockname()[:2])
         reporter = _SimulationReporter(provider, address, key, callback, speed)
-        asyncio.run(_run(simulated(setting, sock), lambda: reporter.print(output)))
+        asyncio.run(_run(run_provider(setting, sock), lambda: reporter.print(output)))
 
 
 class _SimulationReporter(NamedTuple):
@@ -95,7 +95,7 @@ class _SimulationReporter(NamedTuple):
     def print(self, output: str) -> None:
         callback = _without_token(self.callback) if self.callback else None
         schedule = SIMULATED[self.provider].schedule
-        retries = schedule.said if schedule else "it sends no callbacks"
+        retries = schedule.description if schedule else "it sends no callbacks"
         if output == "json":
             said = self._asdict() | {"callback": callback, "retries": retries}
             print_json(said | {"page": f"{self.url}/rehearsal/", "api_url": self._api_url()})

@@ -303,7 +303,7 @@ class _Checks:
         backfill = (*path, "backfill")
         if source.calls_nobody and source.backfill is None and self.reading.fine(backfill):
             self.reading.complain(backfill, "none; it sends no callbacks: ask it")
-        if source.backfill is not None and source.polled is None:
+        if source.backfill is not None and source.polling_api is None:
             self.reading.complain(backfill, "this provider cannot be asked; leave it out")
         self.low_balance((*path, "low_balance"), source)
         if self.reading.fine(tokens) and not source.tokens and not source.calls_nobody:

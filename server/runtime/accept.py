@@ -14,10 +14,10 @@ from core.order import (
     AWAITED,
     Order,
     RegisteredBy,
-    joined,
-    lasting,
-    provided,
-    told_by,
+    complete,
+    default_lifetime,
+    mark_provided,
+    mention_in_data,
 )
 from journal import Journal
 from journal.order_book import OrderBook
@@ -91,7 +91,7 @@ class Planner:
         body = msgspec.json.encode(event)
         fields = msgspec.to_builtins(event)
         routed = plan(self._routes, fields)
-        return Draft(event, fields, body, keys, happening.twin, routed, order, taken)
+        return Draft(event, fields, body, keys, happening.copy, routed, order, taken)
 
     def plan(self, draft: Draft, at: float, *, names: Order | None = None) -> Planned:
         """Plan the deliveries of a draft. Each sink with room keeps a place in its queue.
@@ -103,10 +103,10 @@ class Planner:
             at=at,
             body=draft.body,
             keys=draft.keys,
-            twin=draft.copy,
+            copy=draft.copy,
             order=draft.order,
             taken=draft.taken,
-            tells=names,
+            named_order=names,
             routes=draft.plan.routes,
             owed=tuple([self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks]),
         )
@@ -197,7 +197,7 @@ class Recorder:
             self._monitor.log_error(exc)
             raise
         if any(recorded.new) and callback.channel == "callback" and replaces is None:
-            self._sources[caller.source].watch.heard(callback, happenings)
+            self._sources[caller.source].health.record(callback, happenings)
         self._log_recorded(caller, callback, plans, recorded)
         return recorded
 
@@ -249,11 +249,11 @@ class Recorder:
             country=data.country,
             price=data.price,
             created_at=at,
-            expires_at=at + lasting("request_id"),
-            lasts=lasting("request_id"),
+            expires_at=at + default_lifetime("request_id"),
+            lasts=default_lifetime("request_id"),
             origin=RegisteredBy.PROVIDER,
         )
-        given = provided(given)
+        given = mark_provided(given)
         before = self._order_book.known(given)
         return _Foreseen(given, before, self._order_book.foresee(given, None))
 
@@ -261,11 +261,11 @@ class Recorder:
         """Draft an event with the details of its order, which routes may use."""
         if not self._order_book:
             return self._planner.draft(source, happening, at)
-        told = told_by(happening.data, time=happening.time, at=at)
+        told = mention_in_data(happening.data, time=happening.time, at=at)
         order = self._order_book.find(source, told)
         if order is None:
             return self._planner.draft(source, happening, at)
-        data, taken = joined(happening.data, order)
+        data, taken = complete(happening.data, order)
         happening = msgspec.structs.replace(happening, data=data)
         return self._planner.draft(source, happening, at, order=order.id, taken=taken)
 

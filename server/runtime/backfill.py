@@ -20,7 +20,7 @@ from journal import Journal
 from journal.reads import EventFilter, Events, Moment
 from journal.writes import SetMoment
 from receiver.intake import Caller
-from receiver.polling.client import PollingClient, Summary, asking
+from receiver.polling.client import PollingClient, Summary, open_client
 from receiver.polling.questions import Ended, FoundMessage, Known, ListedOrder
 from receiver.source_state import SourceState
 
@@ -104,7 +104,7 @@ class Backfiller:
         self._state, self._recorder, self._journal = state, recorder, journal
         self._identity, self._orders, self._balances = identity, orders, balances
         self._now, self._ticks = now, ticks
-        self._every = state.source.asking().every
+        self._every = state.source.polling_settings().every
         self._wanted = asyncio.Event()
         self._why = Why.START
         self._since: float | None = None
@@ -164,7 +164,7 @@ class Backfiller:
 
     async def run(self) -> None:
         """Run now, on each timer and each request, until cancelled."""
-        async with asking(self._state.source) as client:
+        async with open_client(self._state.source) as client:
             self._client = client
             self._wanted.set()
             while True:

@@ -7,7 +7,7 @@ import msgspec
 from journal import Journal
 from journal.writes import HideCredentials
 from receiver.callback import Callback
-from receiver.credentials import Headers, without_credentials
+from receiver.credentials import Headers, hide_credentials
 from receiver.source_state import SourceState
 
 from .chores import finish
@@ -27,14 +27,14 @@ class HeaderCredentials:
     def hide(self, source: str, callback: Callback) -> Callback:
         """Return the callback of a configured source with digests in place of its secrets."""
         own = self._sources[source].source.secret_headers
-        headers = without_credentials(callback.headers, source, own, self._digest)
+        headers = hide_credentials(callback.headers, source, own, self._digest)
         return msgspec.structs.replace(callback, headers=headers)
 
     def stored(self, source: str, headers: Headers) -> Headers:
         """Return stored headers as they may be shown, and stored again."""
         state = self._sources.get(source)
         own = state.source.secret_headers if state else frozenset[str]()
-        return without_credentials(headers, source, own, self._digest, stored=True)
+        return hide_credentials(headers, source, own, self._digest, stored=True)
 
 
 async def hide_stored_credentials(journal: Journal, credentials: HeaderCredentials) -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from core.keyed import keyed
+from core.signing import make_hmac
 from receiver.callback import Key
 
 #: Bytes of a keyed hash.
@@ -60,11 +60,11 @@ class Identity:
         def derived(use: str) -> bytes:
             return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
 
-        self._dedupe = keyed(derived("dedupe key"))
-        self._body = keyed(derived("quarantine fingerprint"))
+        self._dedupe = make_hmac(derived("dedupe key"))
+        self._body = make_hmac(derived("quarantine fingerprint"))
         self._cursor = AESSIV(derived("encrypted cursor"))
         self._delivery = _Block(derived("delivery id"))
-        self._credential = keyed(derived("credential"))
+        self._credential = make_hmac(derived("credential"))
         self._chance = chance
         #: Stored in the journal, to notice a changed secret.
         self.seal = derived("journal seal").hex()

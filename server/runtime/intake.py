@@ -31,7 +31,7 @@ class CallbackIntake:
         self.accept = recorder.accept
         self.quarantine = quarantine.add
         self.reject = rejections.add
-        self.without_credentials = credentials.hide
+        self.hide_credentials = credentials.hide
         self.is_sample, self.request_id = signer.is_sample, identity.request_id
 
     def drain(self) -> None:

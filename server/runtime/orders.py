@@ -20,9 +20,9 @@ from core.order import (
     Order,
     OrderState,
     RegisteredBy,
-    lasting,
-    merged,
-    provided,
+    default_lifetime,
+    mark_provided,
+    merge,
 )
 from journal import Journal
 from journal.order_book import OrderBook
@@ -174,7 +174,7 @@ class Orders:
         Raises Unavailable or InvalidRow.
         """
         at = round(self._now(), 6)
-        order = provided(
+        order = mark_provided(
             Order(
                 id=self._identity.event_id(at),
                 source=state.name,
@@ -186,14 +186,14 @@ class Orders:
                 country=listed.country,
                 price=_price(listed.price, state.source.currency),
                 created_at=at,
-                expires_at=at + lasting(listed.kind),
-                lasts=lasting(listed.kind),
+                expires_at=at + default_lifetime(listed.kind),
+                lasts=default_lifetime(listed.kind),
                 origin=RegisteredBy.PROVIDER,
             )
         )
         known = self._order_book.known(order)
         # A provider lists the same orders each round: only changes are written.
-        if known is None or merged(known, order, None)[0] != known:
+        if known is None or merge(known, order, None)[0] != known:
             await self.place(order, None)
 
     async def end_listed(self, state: SourceState, ended: Ended) -> None:

@@ -11,7 +11,7 @@ from journal import Journal
 from journal.records import QuarantinedCallback
 from journal.writes import QuarantineCallback
 from receiver.callback import Callback, Malformed
-from receiver.door import SAMPLE_HEADER, understood
+from receiver.door import SAMPLE_HEADER, read_happenings
 from receiver.intake import Accepted, Caller
 from receiver.samples import SampleSigner
 from receiver.source_state import SourceState
@@ -91,5 +91,5 @@ class QuarantineKeeper:
         if self._signer.is_sample(kept.source, kept.body, signature):
             callback = msgspec.structs.replace(callback, sample=True)
         caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
-        happenings = understood(state, callback)
+        happenings = read_happenings(state, callback)
         return await self._recorder.accept(caller, callback, happenings, replaces=kept.id)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import structlog
 
 from core.errors import Unavailable
+from core.log_sampler import LogSampler
 from journal import Journal
 from journal.records import Rejection
 from journal.writes import CountRejections
-from receiver.sample_ids import Sampled
 
 #: Counters kept between two writes. Beyond it, the peers of a reason share one counter.
 MOST_REJECTIONS = 1000
@@ -29,7 +29,7 @@ class RejectionCounter:
         self, journal: Journal, *, now: Callable[[], float], ticks: Callable[[], float]
     ) -> None:
         self._journal, self._now = journal, now
-        self._sampled = Sampled(ticks)
+        self._sampled = LogSampler(ticks)
         self._counts: dict[tuple[str, str, str], Rejection] = {}
         self._writing = asyncio.Lock()
 
@@ -79,7 +79,7 @@ class RejectionCounter:
 
     def log_unlogged(self) -> None:
         """Log how many rejections had no log line of their own."""
-        for reason, unlogged in self._sampled.left_out().items():
+        for reason, unlogged in self._sampled.take_omitted().items():
             log.warning("callback.rejected", reason=reason, unlogged=unlogged)
 
     async def run(self) -> None:

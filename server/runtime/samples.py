@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from receiver.callback import Callback
-from receiver.door import understood
+from receiver.door import read_happenings
 from receiver.source_state import SourceState
 
 from .accept import Planner
@@ -36,6 +36,6 @@ class SampleEvents:
         number = secrets.randbelow(_SAMPLES)
         sample = source.sample(source.kinds[0], source.usual_encoding, number=number, now=now)
         callback = Callback(headers=(), body=sample.body, peer="", received=now, sample=True)
-        [happening] = understood(state, callback)
+        [happening] = read_happenings(state, callback)
         draft = self._planner.draft(state.name, happening, at)
         return draft.event.id, draft.body

@@ -39,7 +39,7 @@ class SourceMonitor:
     def silent_since(self, state: SourceState) -> float | None:
         """Return since when a source has been silent; None: it is not silent."""
         waiting = None if state.source.calls_nobody else self._waiting_since(state.name)
-        return state.watch.silent_since(self._now(), waiting_since=waiting)
+        return state.health.silent_since(self._now(), waiting_since=waiting)
 
     def look(self) -> None:
         now = self._now()
@@ -61,7 +61,7 @@ class SourceMonitor:
             )
 
     def _look_at_zone(self, state: SourceState, now: float) -> None:
-        wrong = state.watch.wrong_zone(now)
+        wrong = state.health.wrong_zone(now)
         if wrong is None or self._wrong.get(state.name) == wrong:
             return
         self._wrong[state.name] = wrong

@@ -9,12 +9,11 @@ from typing import Any, Literal
 import msgspec
 
 from core.secret import Secret
-from core.signing import key_of
+from core.signing import decode_key, make_signer
 
 from ..sink import Outgoing, Receipt, Send, Sink, checked
 from ..template import compile_json
 from .client import Tls, check_url, confirmed, host_of, masked_url, posting, start_runtime
-from .signature import signing
 
 _JSON = "application/json"
 _CLOUDEVENTS = "application/cloudevents+json"
@@ -67,7 +66,7 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
         if self.proxy is not None:
             checked("proxy", check_url, self.proxy.reveal())
         for secret in self.secrets:
-            checked("secrets", key_of, secret)
+            checked("secrets", decode_key, secret)
         _check_headers(self.headers)
         if self.json is not None:
             _check_json(self.json)
@@ -116,7 +115,7 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
     def _composing(self) -> Callable[[Outgoing], _Composed]:
         content_type, write = self._body()
-        sign = signing(self.secrets) if self.secrets else None
+        sign = make_signer(self.secrets) if self.secrets else None
         extra = {name: value.reveal() for name, value in _lower(self.headers).items()}
 
         def compose(outgoing: Outgoing) -> _Composed:

@@ -10,7 +10,7 @@ from contracts.journal import NOW, arrival, key, listed, owed, planned, record, 
 
 from core.errors import InvalidRow
 from core.event import Event, OrderExpired, Price
-from core.order import GRACE, Order, OrderState, RegisteredBy, lasting, provided
+from core.order import GRACE, Order, OrderState, RegisteredBy, default_lifetime, mark_provided
 from journal.reads import (
     CallbackOfEvent,
     EventById,
@@ -52,8 +52,8 @@ def order(name="5", *, kind="request_id", **said):
 def listed_order(name="5", *, at=NOW, kind="request_id", **said):
     """An order that the provider lists."""
     number = {"number": name} if kind == "number" else {}
-    lasts = lasting(kind)
-    return provided(
+    lasts = default_lifetime(kind)
+    return mark_provided(
         Order(
             **{
                 "id": f"order-{next(serial):06d}",
@@ -76,7 +76,7 @@ def assigned(tells, **said):
     """A number.assigned event that names that order."""
     plan = sms(tells.name, to=tells.number, price=tells.price, of=tells, **said)
     event = retyped(plan.event, "number.assigned")
-    return msgspec.structs.replace(plan, event=event, tells=tells)
+    return msgspec.structs.replace(plan, event=event, named_order=tells)
 
 
 def of_number(number=NUMBER, **said):
@@ -612,7 +612,7 @@ class OrderContract:
     async def test_order_ends_later_while_the_provider_lists_it(self, journal):
         """Once in half its time. Mutants: never; each time; a lapsed one stays lapsed."""
         told = listed_order()
-        half = lasting("request_id") / 2
+        half = default_lifetime("request_id") / 2
         await journal.submit(RegisterOrder(told, None))
 
         early = await journal.submit(RegisterOrder(listed_order(at=NOW + half - 1), None))
@@ -644,7 +644,7 @@ class OrderContract:
         plan = assigned(tells)
 
         recorded = await record(journal, plan)
-        again = await record(journal, msgspec.structs.replace(plan, tells=listed_order()))
+        again = await record(journal, msgspec.structs.replace(plan, named_order=listed_order()))
 
         journal = await store.start(now=NOW + 1)
         page = await journal.ask(KnownOrders(filter=OrderFilter(), **WHOLE))

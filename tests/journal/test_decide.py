@@ -69,7 +69,7 @@ def test_copy_finds_an_event_of_its_batch_that_has_no_form():
     text = {"text": "Code 1234", "code": "1234"}
     first = planned(1, subject="request/1", **text)
     copy = Copy(form="getHistory", second=None, **text)
-    second = msgspec.structs.replace(planned(2, subject="request/1", **text), twin=copy)
+    second = msgspec.structs.replace(planned(2, subject="request/1", **text), copy=copy)
 
     changes, [_, result] = decide([recorded(first), recorded(second)], empty(), owner=1)
 

@@ -10,7 +10,7 @@ import structlog
 
 from core.errors import Unavailable
 from journal.reads import EventById, JournalStats
-from receiver.door import understood
+from receiver.door import read_happenings
 from sinks.worker import CAPACITY
 
 
@@ -19,7 +19,7 @@ def accept(parts, caller):
     """Accept a callback as the door does."""
 
     async def accepted(callback):
-        happenings = understood(parts.sources["tellabot"], callback)
+        happenings = read_happenings(parts.sources["tellabot"], callback)
         return await parts.intake.accept(caller, callback, happenings)
 
     return accepted

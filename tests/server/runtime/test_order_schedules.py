@@ -16,7 +16,7 @@ from core.order import REMEMBERED, Order
 from core.secret import Secret
 from journal.reads import EventFilter, Events, KnownOrders, OrderFilter
 from receiver.callback import Callback
-from receiver.door import understood
+from receiver.door import read_happenings
 from receiver.intake import Caller
 from receiver.polling.questions import Ended, ListedOrder
 from receiver.providers.tellabot.callbacks import TellABot
@@ -229,7 +229,7 @@ class Real:
         received = datetime.fromtimestamp(self.now, UTC)
         callback = Callback(headers=(), body=body.encode(), peer="192.0.2.1", received=received)
         caller = Caller(source="tellabot", token="f", request_id="r")
-        happenings = understood(self.source, callback)
+        happenings = read_happenings(self.source, callback)
         accepted = await self.parts.intake.accept(caller, callback, happenings)
         return accepted.status == "accepted"
 

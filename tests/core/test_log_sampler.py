@@ -1,10 +1,10 @@
-"""Lines that anybody can cause are bounded, and none goes uncounted."""
+"""Lines that anybody can cause are limited, and all are counted."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.log_sampler import LogSampler
 from core.units import Rate
-from receiver.sample_ids import Sampled
 
 
 class Ticks:
@@ -14,23 +14,23 @@ class Ticks:
         return self.now
 
 
-def test_ten_lines_a_second_of_each_kind():
+def test_sampler_allows_ten_lines_a_second_of_each_kind():
     """Mutant: one bucket for all kinds, so that a flood of one hides the others."""
     ticks = Ticks()
-    sampled = Sampled(ticks)
+    sampled = LogSampler(ticks)
 
     taken = [sampled.take("token") for _ in range(500)]
     other = sampled.take("path")
 
     assert [one for one in taken if one is not None] == [0] * 10
     assert other == 0
-    assert sampled.left_out() == {"token": 490}
-    assert sampled.left_out() == {}
+    assert sampled.take_omitted() == {"token": 490}
+    assert sampled.take_omitted() == {}
 
 
-def test_the_next_line_says_how_many_were_left_out():
+def test_next_line_has_the_number_of_omitted_lines():
     ticks = Ticks()
-    sampled = Sampled(ticks, Rate(count=1, per=60))
+    sampled = LogSampler(ticks, Rate(count=1, per=60))
 
     taken = [sampled.take("full") for _ in range(3)]
     ticks.now = 60.1
@@ -39,10 +39,10 @@ def test_the_next_line_says_how_many_were_left_out():
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 0.3), st.booleans()), max_size=200))
-def test_lines_and_what_was_left_out_are_all_there_were(steps):
+def test_lines_and_omitted_lines_add_up(steps):
     """Mutant: a count that is lost when it is reported."""
     ticks = Ticks()
-    sampled = Sampled(ticks)
+    sampled = LogSampler(ticks)
     lines = left_out = 0
 
     for kind, wait, asks in steps:
@@ -52,7 +52,7 @@ def test_lines_and_what_was_left_out_are_all_there_were(steps):
             lines += 1
             left_out += taken
         if asks:
-            left_out += sum(sampled.left_out().values())
+            left_out += sum(sampled.take_omitted().values())
 
-    assert lines + left_out + sum(sampled.left_out().values()) == len(steps)
+    assert lines + left_out + sum(sampled.take_omitted().values()) == len(steps)
     assert lines <= 2 * (10 + 10 * ticks.now + 1)

@@ -1,4 +1,4 @@
-"""Simulated providers on a bound socket, with the real clock, chance and network."""
+"""Serves simulated providers on a socket, with the real clock, chance and network."""
 
 import asyncio
 import contextlib
@@ -14,57 +14,53 @@ import msgspec
 from httpd.listener import Listener
 from httpd.own_host import OwnHost
 
-from . import SIMULATED
 from .account import Account
+from .providers import SIMULATED
 from .sender import Sender
 from .simulation import Simulation
 from .web.app import App, create_app, create_apps
 
-#: Seconds for what is being answered when it ends.
+#: Seconds for running requests at the end.
 _GRACE = 1.0
 
 
-def _unsigned(_body: bytes, /) -> Mapping[str, str]:
-    return {}
-
-
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """How one provider is simulated."""
+    """The settings of one simulated provider."""
 
     #: A name of SIMULATED.
     provider: str
-    #: What it wants to be given as API key.
+    #: The API key that it expects.
     key: str
-    #: Where its callbacks go.
+    #: The URL of its callbacks.
     callback: str | None = None
-    #: 60: what takes a minute takes a second, between attempts; the answer's timeout stays.
+    #: At 60, a minute between attempts takes a second; the timeout of answers stays.
     speed: float = 1.0
-    #: So many ids are not given again: a receiver may know them from an earlier run.
+    #: The number of ids to skip, because a receiver may know them from an earlier run.
     skipped: int = 0
-    #: The headers that a body gets beside its own, by which a receiver knows a sample.
-    signed: Callable[[bytes], Mapping[str, str]] = _unsigned
+    #: Returns more headers for a body, by which a receiver recognizes a sample.
+    signed: Callable[[bytes], Mapping[str, str]] = lambda _body: {}
 
 
 @contextlib.asynccontextmanager
-async def simulated(setting: Setting, sock: socket.socket) -> AsyncIterator[Simulation]:
-    """It answers on `sock`, which is its own from now on."""
-    async with _simulating([setting]) as [simulation], _served(create_app(simulation), sock):
+async def run_provider(setting: Setting, sock: socket.socket) -> AsyncIterator[Simulation]:
+    """Run a simulated provider on `sock`, which belongs to it from now on."""
+    async with _simulations([setting]) as [simulation], _served(create_app(simulation), sock):
         yield simulation
 
 
 @contextlib.asynccontextmanager
-async def all_simulated(
+async def run_providers(
     settings: Mapping[str, Setting], sock: socket.socket
 ) -> AsyncIterator[Mapping[str, Simulation]]:
-    """Each answers on `sock` under its name there."""
-    async with _simulating(settings.values()) as simulations:
+    """Run several simulated providers on `sock`, each under its name in `settings`."""
+    async with _simulations(settings.values()) as simulations:
         named = dict(zip(settings, simulations, strict=True))
         async with _served(create_apps(named), sock):
             yield named
 
 
 @contextlib.asynccontextmanager
-async def _simulating(settings: Iterable[Setting]) -> AsyncIterator[list[Simulation]]:
+async def _simulations(settings: Iterable[Setting]) -> AsyncIterator[list[Simulation]]:
     async with httpx.AsyncClient(trust_env=False) as client:
         simulations = [_simulation(setting, client) for setting in settings]
         try:
@@ -76,7 +72,7 @@ async def _simulating(settings: Iterable[Setting]) -> AsyncIterator[list[Simulat
 
 @contextlib.asynccontextmanager
 async def _served(app: App, sock: socket.socket) -> AsyncIterator[None]:
-    # Nobody needs a key here, and what is sent here becomes callbacks.
+    # Without keys, a foreign web page could send callbacks.
     listener = Listener(cast("Any", OwnHost(app)))
     await listener.start(sock)
     try:

@@ -1,4 +1,4 @@
-"""What a simulated provider is asked over HTTP, and what it answers."""
+"""HTTP requests to a simulated provider, its answers and its callbacks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import msgspec
 
 JSON = "application/json"
-#: What PHP says where a script says nothing.
+#: The default of PHP.
 PLAIN = "text/html; charset=UTF-8"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, whole."""
+    """A complete request."""
 
     method: str
     #: Percent-decoded.
     path: str
-    #: Of the query and of a urlencoded body; the last of two counts.
+    #: From the query and a urlencoded body; the last value of a name counts.
     parameters: Mapping[str, str]
     content_type: str = ""
     body: bytes = b""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer, whole."""
+    """A complete answer."""
 
     status: int = 200
     content_type: str = JSON
@@ -32,7 +32,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutgoingCallback(msgspec.Struct, frozen=True, kw_only=True):
-    """What a callback says."""
+    """The content of a callback."""
 
     content_type: str
     body: bytes
@@ -46,6 +46,6 @@ def plain_answer(text: str, status: int = 200) -> Answer:
     return Answer(status=status, content_type=PLAIN, body=text.encode())
 
 
-def see(location: str) -> Answer:
-    """It is there, which is told from here."""
+def redirect(location: str) -> Answer:
+    """Redirect to a location, which may be relative."""
     return Answer(status=303, content_type=PLAIN, body=b"", headers=(("location", location),))

@@ -1,32 +1,32 @@
-"""What a simulated provider must say: which command was given, what it answers, what it sends."""
+"""The base class of simulated providers."""
 
 from datetime import timedelta
 from typing import ClassVar
 
-from ..account import Account, Message, SimulatedOrder
-from ..web.exchange import Answer, OutgoingCallback, Request, plain_answer
+from .account import Account, Message, SimulatedOrder
+from .exchange import Answer, OutgoingCallback, Request, plain_answer
 from .schedule import Schedule
 
-#: What is said before the script is reached: plain text, also among JSON.
+#: The answer of a server before its script runs: plain text instead of JSON.
 _BUSY = "Service temporarily unavailable"
 
 
 class Simulated:
-    """One simulated provider. Subclass, and say the rest in its own words."""
+    """A simulated provider: reads commands, and writes answers and callbacks. Subclass it."""
 
-    #: As a source's `provider` is written.
+    #: The name that a source's `provider` has.
     name: ClassVar[str]
-    #: What can be ordered; the first is the default.
+    #: The kinds of orders; the first is the default.
     kinds: ClassVar[tuple[str, ...]]
-    #: Commands that change nothing. Any other counts as writing, also one that nobody knows.
+    #: Commands that change nothing. Any other command counts as writing.
     reads: ClassVar[frozenset[str]]
     #: None: it sends no callbacks.
     schedule: ClassVar[Schedule | None]
-    #: Its words for a service and a country, the first id of its orders, and their life.
+    #: Defaults of orders: service, country, first id, and lifetime (below).
     service: ClassVar[str]
     country: ClassVar[str]
     first_id: ClassVar[int]
-    #: Where its API begins.
+    #: The path of its API.
     path: ClassVar[str]
     life: ClassVar[timedelta] = timedelta(minutes=20)
 
@@ -34,21 +34,21 @@ class Simulated:
         self.account = account
 
     def command(self, request: Request) -> str | None:
-        """The command that is given; None where nothing of this provider is."""
+        """Return the command in a request; None if it is not for this provider."""
         raise NotImplementedError
 
     def has_key(self, request: Request) -> bool:
         raise NotImplementedError
 
     def answer(self, command: str, request: Request) -> Answer:
-        """Of a command that reads; others are refused. The key is right."""
+        """Answer a command with the right key. Commands that write are refused."""
         raise NotImplementedError
 
     def wrong_key(self) -> Answer:
         raise NotImplementedError
 
     def refused(self) -> Answer:
-        """To what writes, and to what is not simulated."""
+        """Answer a command that writes or is not simulated."""
         raise NotImplementedError
 
     def busy(self) -> Answer:
@@ -61,25 +61,25 @@ class Simulated:
         return plain_answer("Internal Server Error", 500)
 
     def garbled(self, answer: Answer) -> Answer:
-        """The same as JSON that no strict reader takes."""
+        """Return the answer as invalid JSON, as in the provider's documentation."""
         raise NotImplementedError
 
     def callback(self, order: SimulatedOrder, message: Message) -> OutgoingCallback | None:
-        """What it sends of a message; None where it sends nothing."""
+        """Return the callback of a message; None if the provider sends no callback."""
         raise NotImplementedError
 
     def assigned(self, _order: SimulatedOrder) -> OutgoingCallback | None:
-        """What it sends once an awaited number is there."""
+        """Return the callback of an order that was given its number."""
         return None
 
     def renewed(self, _before: SimulatedOrder, _after: SimulatedOrder) -> OutgoingCallback | None:
-        """What it sends of a rental that goes on as another."""
+        """Return the callback of a rental that was renewed under another id."""
         return None
 
     def not_renewed(self, _order: SimulatedOrder, _reason: str) -> OutgoingCallback | None:
-        """What it sends of a rental that could not be renewed."""
+        """Return the callback of a rental that could not be renewed."""
         return None
 
     def number(self) -> str:
-        """One that belongs to nobody, as this provider writes it."""
+        """Return a number that belongs to nobody, as this provider writes it."""
         raise NotImplementedError
