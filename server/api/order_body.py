@@ -8,13 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from core.event import Price
+from core.instants import rfc3339
 from core.order import BY_NUMBER, KINDS, Order, default_lifetime
 from core.units import duration
 from receiver.fields.numbers import e164
 from receiver.source import Source
 from receiver.source_state import SourceState
 
-from ..instants import rfc3339
 from ..runtime.identity import Identity
 from .errors import Problem, bad_body
 from .parameters import NAMED, read_body

@@ -7,11 +7,11 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from core.instants import Instant
 from server.api.errors import Problem
 from server.api.events import EventParameters
 from server.api.paging import Paging
 from server.api.parameters import read
-from server.instants import Instant
 
 LISTS = ["events", "deliveries", "orders", "sinks", "quarantine", "rejections", "sources", "routes"]
 CALLS = [
