@@ -37,7 +37,7 @@ class EventRow(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     polled: bool = False
     #: What `body` says of its order and number, once somebody asked.
-    registration: Mention | None = None
+    mention: Mention | None = None
     #: As `body` has it, if that is new.
     reference: str | None = None
     #: Set for new events only.
@@ -157,6 +157,6 @@ def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to
     body["data"] |= news
     row.body = msgspec.json.encode(body).decode()
     row.reference = body["data"].get("reference")
-    row.registration = None
+    row.mention = None
     if not row.callback:
         to.changed[row.seq] = row

@@ -301,12 +301,12 @@ class _Checks:
     def source(self, path: Place, source: Source) -> None:
         tokens = (*path, "tokens")
         backfill = (*path, "backfill")
-        if source.calls_nobody and source.backfill is None and self.reading.fine(backfill):
+        if source.sends_no_callbacks and source.backfill is None and self.reading.fine(backfill):
             self.reading.complain(backfill, "none; it sends no callbacks: ask it")
         if source.backfill is not None and source.polling_api is None:
             self.reading.complain(backfill, "this provider cannot be asked; leave it out")
         self.low_balance((*path, "low_balance"), source)
-        if self.reading.fine(tokens) and not source.tokens and not source.calls_nobody:
+        if self.reading.fine(tokens) and not source.tokens and not source.sends_no_callbacks:
             self.reading.complain(tokens, "empty; a callback URL needs one: `openssl rand -hex 16`")
         self.tokens(tokens, source.tokens)
         self.allow_from((*path, "allow_from"), source)

@@ -44,23 +44,23 @@ def test_second_of_two_equal_events_is_a_duplicate():
 
 def test_event_joins_an_order_of_its_batch():
     """Mutant: an order is found only if it was stored before."""
-    told = order(reference="r")
-    plan = sms(of=told)
+    mine = order(reference="r")
+    plan = sms(of=mine)
 
-    changes, _ = decide([RegisterOrder(told, None), recorded(plan)], empty(), owner=1)
+    changes, _ = decide([RegisterOrder(mine, None), recorded(plan)], empty(), owner=1)
 
     [link] = changes.links.values()
-    assert (link.id, link.order) == (plan.event.id, told.id)
-    assert changes.new_orders[told.id].state == "received"
+    assert (link.id, link.order) == (plan.event.id, mine.id)
+    assert changes.new_orders[mine.id].state == "received"
 
 
 def test_order_takes_an_event_of_its_batch():
-    plan, told = sms(), order(reference="r")
+    plan, mine = sms(), order(reference="r")
 
-    changes, [_, placed] = decide([recorded(plan), RegisterOrder(told, None)], empty(), owner=1)
+    changes, [_, placed] = decide([recorded(plan), RegisterOrder(mine, None)], empty(), owner=1)
 
     [row] = changes.events
-    assert (row.order, row.reference, placed.order.received_at) == (told.id, "r", NOW)
+    assert (row.order, row.reference, placed.order.received_at) == (mine.id, "r", NOW)
     assert changes.changed == {}
 
 
