@@ -84,6 +84,8 @@ _RULES = (
     _Rule("door", "receiver/intake.py"),
     _Rule("door", "receiver/source_state.py"),
     _Rule("door", "receiver/tokens.py"),
+    _Rule("door", "server/runtime/credentials.py"),
+    _Rule("door", "server/runtime/intake.py"),
     _Rule("decode", "receiver/decode.py"),
     # Methods of `Callback`, in receiver/callback.py, count for their caller.
     _Rule("normalize", "receiver/providers/"),
@@ -109,7 +111,7 @@ _RULES = (
     _Rule("outbound HTTP", "pyreqwest/"),
     _Rule("journal, event loop", "journal/"),
     # Inside the loop and in no other rule: it turns, and polls its sockets.
-    _Rule("socket and protocol", "server/service.py"),
+    _Rule("socket and protocol", "server/process.py"),
 )
 
 #: The stage of all of a thread's time, by the beginning of its name.

@@ -63,7 +63,12 @@ class BatchWriter:
             if not isinstance(verdict, Broken):
                 self._rollback()
                 if not isinstance(verdict, InvalidRow):
-                    self._begin_shifts(ops)
+                    # Later writes have instants of the new clock, also if its first step failed.
+                    failed = Outbox(self._conn, self._start, self._shifts)
+                    for op in ops:
+                        if isinstance(op, Shift):
+                            failed.begin_shift(op)
+                    self._shifts = failed.shifts
             raise verdict from exc
         # A batch that changes nothing is committed on a full disk too.
         self.working = self.working or self._conn.total_changes > before
@@ -98,14 +103,6 @@ class BatchWriter:
             case IndexVisible():
                 return visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
         return outbox.apply(op)
-
-    def _begin_shifts(self, ops: Sequence[Write[Any]]) -> None:
-        """Begin the jumps of a failed batch: later writes have instants of the new clock anyway."""
-        outbox = Outbox(self._conn, self._start, self._shifts)
-        for op in ops:
-            if isinstance(op, Shift):
-                outbox.begin_shift(op)
-        self._shifts = outbox.shifts
 
     # --- the files ------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ import msgspec
 from litestar import Router, post
 from litestar.params import FromPath
 
+from core.instants import Instant
 from journal import Journal
 from journal.reads import TokenUses
 from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
-from ..instants import Instant
 from ..runtime.backfill import Backfiller, Why
 from ..runtime.balances import Balances
 from ..runtime.outages import Backfills

@@ -295,7 +295,8 @@ class Recorder:
         }
         for planned, id_, new in zip(plans, recorded.ids, recorded.new, strict=True):
             if new:
-                self._log.info("callback.accepted", **event_fields(planned), **fields)
+                new_fields = event_fields(planned.event, [owed.sink for owed in planned.owed])
+                self._log.info("callback.accepted", **new_fields, **fields)
             elif callback.channel == "callback":  # each poll finds the same messages again
                 self._log.info("callback.duplicate", event_id=id_, **fields)
 
