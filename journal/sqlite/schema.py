@@ -23,6 +23,8 @@ with without("numpy", "pandas"):
     from sqlite_utils import Database, Migrations
 
 
+#: The SQLite library in use, as numbers.
+SQLITE_VERSION = sqlite3.sqlite_version_info
 #: Connections that must not be closed: that would checkpoint again, and hide what failed.
 _UNTOUCHED: list[sqlite3.Connection] = []
 #: What SQLite calls a full disk: for a page, for the log, for the index of the log.
