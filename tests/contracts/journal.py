@@ -1385,7 +1385,8 @@ class JournalHistory(RuleBasedStateMachine):
 
     def start(self):
         self.journal = self.run(lambda: self.store.start(now=self.now))
-        self.journal.listen(self.hear).__enter__()
+        self.listening = self.journal.listen(self.hear)  # its end would be the listener's
+        self.listening.__enter__()
         self.twin.crash()
 
     def hear(self, committed):

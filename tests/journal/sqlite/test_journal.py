@@ -465,6 +465,7 @@ class Failing:
 def failing(path):
     migrate(path)
     conn = sqlite_open._connect(path)
+    conn.execute("insert into starts values (1, 0.0, 1, '0')")
     yield Failing(conn, {})
     conn.close()
 

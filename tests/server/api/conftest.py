@@ -138,6 +138,7 @@ class Service:
 
         async with self.delivering(send, sink):
             await until(is_settled)
+            await self.workers[sink]._idle.wait()  # what follows for the sink is done, too
 
     async def became(self, delivery_id, state):
         async def is_so():
