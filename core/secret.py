@@ -34,7 +34,7 @@ class Secret:
 def secret(text: object) -> Secret:
     """Raises ValueError, which does not repeat it, for what is no text."""
     if not isinstance(text, str) or not text:
-        raise ValueError("not a text; a secret is written in quotes or as ${NAME}")
+        raise ValueError("not a text; write the secret itself, or ${NAME}")
     return Secret(text)
 
 
