@@ -66,7 +66,7 @@ check: .venv/.dev
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet . || { echo 'run: .venv/bin/ruff format .' >&2; exit 1; }
 	@.venv/bin/mypy --no-error-summary
-	@.venv/bin/mypy --no-error-summary docs/reference/generate.py docs/pictures/take.py
+	@.venv/bin/mypy --no-error-summary docs/reference/generate.py docs/pictures/take.py docs/pictures/rooms.py
 	@.venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 	@echo 'checks: clean'
 
@@ -81,6 +81,7 @@ docs: .venv/.dev
 	@.venv/bin/python docs/reference/generate.py
 	@.venv/bin/python docs/reference/service_keys.py
 	@.venv/bin/python docs/pictures/take.py
+	@.venv/bin/python docs/pictures/rooms.py
 
 COMPILE := .venv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \

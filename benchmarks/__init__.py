@@ -1,1 +1,1 @@
-"""What `docs/performance.md` quotes, measured."""
+"""Benchmarks: the measurements that `docs/performance.md` quotes."""

@@ -1,14 +1,16 @@
-"""`python -m benchmarks`: measure, write the results down, and make the pages of them."""
+"""`python -m benchmarks`: measure, write the results and the report."""
 
 import argparse
 import secrets
 import sys
 from pathlib import Path
 
-from . import machine, prefill, report, results, tables
-from .bench import Bench
 from .case import Case
 from .cases import CASES
+from .lab import journals, machine
+from .lab.processes import Bench
+from .report import results, write
+from .report.goals import summary
 from .run import Run, say
 
 _HERE = Path(__file__).parent
@@ -16,28 +18,28 @@ _FULL, _QUICK = _HERE / "results" / "full.json", _HERE / "results" / "quick.json
 
 
 def main() -> int:
-    """Exit 1 where a case did not measure what it says."""
+    """Exit 1 if a case failed."""
     asked = _arguments()
     bench = _bench(quick=asked.quick)
     run = Run(bench, say, commit=machine.commit())
     run.take(_chosen(asked), repetitions=asked.repeats or (3 if asked.quick else 5))
     found = run.results()
-    say(tables.goals_met(found))
+    say(summary(found.goals))
     if asked.output == "json":
         sys.stdout.buffer.write(results.document(found))
         return int(run.failed)
-    # Some cases alone, or a few turns, are a look: the results that are kept are of a whole run.
+    # Only a whole run is kept: one with few cases or repetitions is just a look.
     path = _QUICK if asked.quick or asked.only or asked.repeats else _FULL
-    results.write(path, found)
+    path.write_bytes(results.document(found))
     say(f"wrote {path.relative_to(_HERE.parent)}")
-    report.write(path)
+    write.write(path)
     return int(run.failed)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under two minutes, less exact")
-    parser.add_argument("--repeats", type=int, help="5, or 3 of a quick run")
+    parser.add_argument("--repeats", type=int, help="repetitions. Default: 5; of a quick run 3")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="beginnings of names")
     parser.add_argument("--output", choices=["files", "json"], default="files")
     return parser.parse_args()
@@ -54,7 +56,7 @@ def _chosen(asked: argparse.Namespace) -> list[Case]:
 
 
 def _bench(*, quick: bool) -> Bench:
-    cache = prefill.cache()
+    cache = journals.cache()
     folder = cache / "work"
     folder.mkdir(parents=True, exist_ok=True)
     return Bench(

@@ -1,5 +1,6 @@
-"""One run: every case in each repetition, so that all of them meet the same machine."""
+"""A run: every case in each repetition, so that all cases meet the same machine."""
 
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -7,33 +8,32 @@ from datetime import UTC, datetime
 
 from server import __version__
 
-from . import machine
-from .bench import Bench, Failed
-from .case import Case, Measured, NotMeasured
-from .goals import GOALS, judged
-from .progress import Progress
-from .results import Figure, Results, Series
-from .results import NotMeasured as Missing
+from .case import Case, Measured
+from .lab import machine
+from .lab.processes import Bench, CaseFailed
+from .peers.peer import NotMeasured
+from .report.goals import GOALS, judged
+from .report.results import Figure, Results, Series, Unmeasured
 
 Say = Callable[[str], None]
 
 
 class Run:
-    """Gathers what the cases find."""
+    """Collects the findings of the cases."""
 
     def __init__(self, bench: Bench, say: Say, *, commit: str) -> None:
-        """`commit` is what was checked out before the first step: it may be another at the end."""
+        """`commit` is the one checked out at the start; at the end it may be another."""
         self._bench, self._say, self._commit = bench, say, commit
         self._values: dict[str, list[float]] = {}
         self._cases: dict[str, Case] = {}
         self._series: dict[str, Series] = {}
         self._missing: dict[str, str] = {}
         self._versions = machine.versions()
-        #: A case did not measure what it says.
+        #: Whether a case failed.
         self.failed = False
 
     def take(self, cases: Sequence[Case], *, repetitions: int) -> None:
-        """All that repeat, in turn; then those that are run once."""
+        """Run the repeated cases in turn, then those that run once."""
         repeated = [case for case in cases if not case.once]
         once = [case for case in cases if case.once]
         order = [*repeated * repetitions, *once]
@@ -42,7 +42,7 @@ class Run:
             began, place = time.monotonic(), progress.place
             if case.name not in self._missing:
                 self._one(case, place)
-            progress.took(time.monotonic() - began)
+            progress.advance(time.monotonic() - began)
 
     def results(self) -> Results:
         figures = tuple(
@@ -54,7 +54,6 @@ class Run:
             )
             for name, values in self._values.items()
         )
-        named = {figure.name: figure for figure in figures}
         return Results(
             made_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             version=__version__,
@@ -64,32 +63,35 @@ class Run:
             versions=self._versions,
             figures=figures,
             series=tuple(self._series.values()),
-            goals=tuple(judged(GOALS, named)),
-            not_measured=tuple(Missing(name=name, why=why) for name, why in self._missing.items()),
+            goals=judged(GOALS, figures),
+            not_measured=tuple(
+                Unmeasured(name=name, why=why) for name, why in self._missing.items()
+            ),
         )
 
     def _one(self, case: Case, place: str) -> None:
         began = time.monotonic()
         try:
-            measured = _own(case, case.run(self._bench))
+            measured = case.run(self._bench)
+            _check_names(case, measured)
         except NotMeasured as exc:
             self._missing[case.name] = str(exc)
             self._say(f"{place} {case.name}: not measured: {exc}")
             return
         except Exception as exc:  # noqa: BLE001 - an hour's run must not be lost to one case
-            why = str(exc) if isinstance(exc, Failed) else f"{type(exc).__name__}: {exc}"
+            why = str(exc) if isinstance(exc, CaseFailed) else f"{type(exc).__name__}: {exc}"
             self.failed = True
             self._forget(case, why)
             self._say(f"{place} {case.name}: failed: {why}")
             return
         self._keep(case, measured)
-        said = ", ".join(f"{name} {value:,.4g}" for name, value in measured.values.items())
-        self._say(f"{place} {said} ({time.monotonic() - began:.0f} s)")
+        found = ", ".join(f"{name} {value:,.4g}" for name, value in measured.values.items())
+        self._say(f"{place} {found} ({time.monotonic() - began:.0f} s)")
 
     def _forget(self, case: Case, why: str) -> None:
-        """What it measured before counts no more: its figures would be of other repetitions."""
+        """Drop its earlier figures too: they would have fewer repetitions than others."""
         self._missing[case.name] = f"failed: {why}"
-        for name in [name for name, of in self._cases.items() if of is case]:
+        for name in [name for name, owner in self._cases.items() if owner is case]:
             del self._cases[name], self._values[name]
 
     def _keep(self, case: Case, measured: Measured) -> None:
@@ -102,15 +104,53 @@ class Run:
             self._series[name] = Series(name=name, x=x, y=y, points=tuple(points))
 
 
-def _own(case: Case, measured: Measured) -> Measured:
-    """What pages and goals name is what cases say that they find. Raises Failed."""
-    for name in measured.values:
-        if not case.finds(name):
-            raise Failed(f"{name} is not among its figures: {', '.join(case.named)}")
-    return measured
+class Progress:
+    """The position of a run and its remaining time."""
+
+    def __init__(self, steps: Sequence[Case]) -> None:
+        self._steps, self._done = steps, 0
+        #: Seconds of the last repetition, by the name of the case.
+        self._took: dict[str, float] = {}
+        #: The same divided by the seconds that the case states.
+        self._paces: dict[str, float] = {}
+
+    @property
+    def place(self) -> str:
+        """The number of the next step, the number of steps, and the remaining time."""
+        return f"[{self._done + 1}/{len(self._steps)}, {duration(self.left())} left]"
+
+    def advance(self, seconds: float) -> None:
+        """Count the next step, which took that long."""
+        case = self._steps[self._done]
+        self._took[case.name], self._paces[case.name] = seconds, seconds / case.seconds
+        self._done += 1
+
+    def left(self) -> float:
+        """Estimate the remaining seconds.
+
+        A case takes as long as last time. Before its first time it takes the seconds it states,
+        multiplied by the pace of the others.
+        """
+        pace = statistics.median(self._paces.values()) if self._paces else 1.0
+        rest = self._steps[self._done :]
+        return sum(self._took.get(case.name, case.seconds * pace) for case in rest)
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in minutes, or in seconds below two minutes."""
+    if seconds < 120:  # noqa: PLR2004 - see above
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"
 
 
 def say(line: str) -> None:
-    """Progress is for whoever waits; results go to stdout."""
+    """Print progress to stderr; results go to stdout."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
+
+
+def _check_names(case: Case, measured: Measured) -> None:
+    """Pages and goals use the names that cases declare. Raises CaseFailed."""
+    for name in measured.values:
+        if not case.finds(name):
+            raise CaseFailed(f"{name} is not among its figures: {', '.join(case.named)}")

@@ -1,15 +1,15 @@
-"""How often something may be done: a token bucket, kept as the time at which it is full."""
+"""A token bucket, stored as the time at which it is full."""
 
 from collections.abc import Callable
 
 from .units import Rate
 
-#: Seconds that are forgiven, so that who waits as long as it was told is let in.
+#: Seconds of tolerance, so that a caller that waited as long as `take` said is let in.
 _ROUNDING = 1e-6
 
 
 class Bucket:
-    """As many at once as the rate's count (at least one), and as many a second on average.
+    """Allows the rate on average, and as many at once as its count, at least one.
 
     `now` is a monotonic clock, in seconds.
     """
@@ -19,7 +19,7 @@ class Bucket:
     def __init__(self, rate: Rate, now: Callable[[], float]) -> None:
         self._now = now
         self._every = rate.per / rate.count
-        #: How far ahead of its average a burst may run.
+        #: Seconds by which a burst may be ahead of the average.
         self._ahead = (max(1.0, rate.count) - 1) * self._every + _ROUNDING
         self._full_at = now()
 
@@ -28,7 +28,7 @@ class Bucket:
         return max(0.0, self._full_at - self._ahead - self._now())
 
     def take(self) -> float:
-        """0.0 where one more is allowed, else the seconds until it would be."""
+        """Take one and return 0.0, or return the seconds until one more is allowed."""
         now = self._now()
         early = self._full_at - self._ahead - now
         if early > 0:

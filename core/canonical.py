@@ -11,7 +11,7 @@ _LINE_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _RUN = re.compile(r"[A-Z0-9]+")
 _JOINTS = frozenset(" -\u00a0\u2007\u2009\u202f\u2010\u2011")
-#: A shorter code stands in too many texts; a longer one is none.
+#: A shorter code is in too many texts; a longer text is no code.
 _SHORTEST, _LONGEST = 3, 64
 
 
@@ -27,7 +27,7 @@ def canonical_code(code: str) -> str:
 def canonical_text(text: str) -> str:
     """Return the text with single blanks, without HTML entities and `<br>`.
 
-    A provider's list may tell a message with `&amp;` and `<br>` that its callback told without.
+    A provider's list may have `&amp;` and `<br>` where its callback has neither.
     """
     if "<" in text:
         text = _LINE_BREAK.sub(" ", text)
@@ -39,9 +39,9 @@ def canonical_text(text: str) -> str:
 
 
 def has_code(text: str, code: str) -> bool:
-    """Whether a code stands in a text, however it is spelled there: `482913` in `482-913`.
+    """Whether a text has a code in any spelling: `482913` is in `482-913`.
 
-    It must be whole: `4829` is not in `482913`.
+    The code must be whole: `4829` is not in `482913`.
     """
     wanted = canonical_code(code)
     if not _SHORTEST <= len(wanted) <= _LONGEST:
@@ -52,7 +52,7 @@ def has_code(text: str, code: str) -> bool:
 
 
 def _begins(low: str, runs: list[tuple[int, int]], index: int, wanted: str) -> bool:
-    """Whether the runs from that one on, each joined to the next by one mark, are the code."""
+    """Whether the code is the runs from `index` on, each joined to the next by one mark."""
     left, last = wanted, None
     for start, end in runs[index : index + len(wanted)]:
         if last is not None and (start != last + 1 or low[last] not in _JOINTS):

@@ -1,11 +1,11 @@
-"""The wall clock, with its steps noticed."""
+"""A wall clock that reports its steps."""
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-#: Seconds. A step that is no longer is followed without a word: clocks are corrected all the time.
+#: Seconds. A shorter step is followed without a report: clocks are corrected all the time.
 SMALLEST_JUMP = 2.0
 
 
@@ -20,16 +20,15 @@ def boot_ticks() -> float:
 
 
 class WallClock:
-    """Seconds since the epoch that step only in `check`, where listeners are told by how much.
+    """Counts seconds since the epoch, and steps only in `check`, which notifies listeners.
 
-    `now()` counts on from the last look by a clock that only goes forward. So an instant that was
-    made by adding to `now()` can be moved in the same moment in which `now()` steps, and nothing
-    expires, fires or waits because somebody set the clock. A machine that was asleep made no step.
+    Between two checks `now()` follows a clock that only goes forward. A listener can therefore move
+    an instant that was made by adding to `now()` at the moment when `now()` steps. Nothing expires,
+    fires or waits because somebody set the clock. Sleep of the machine is not a step.
 
-    Instants that came from outside (a date in Retry-After, an `expires`) must not be moved.
+    Do not move instants from outside, such as a date in Retry-After or an `expires`.
 
-    `wall` gives seconds since the epoch as the machine has them, `ticks` seconds that only go
-    forward.
+    `wall` returns the machine's seconds since the epoch, `ticks` seconds that only go forward.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class WallClock:
         self._jumped = 0.0
 
     def now(self) -> float:
-        """Return seconds since the epoch; after a step, behind it until `check` is called."""
+        """Return seconds since the epoch. A step of the machine's clock shows after `check`."""
         return self._ahead + self._ticks()
 
     def ticks(self) -> float:
@@ -51,7 +50,7 @@ class WallClock:
     def jumped(self) -> float:
         """Return the sum of all jumps so far, in seconds.
 
-        An instant made when it was `j` is `instant + jumped() - j` by the clock of now.
+        An instant that was made when this was `j` is now `instant + jumped() - j`.
         """
         return self._jumped
 
@@ -75,15 +74,12 @@ class WallClock:
         return by
 
 
-_TO_THE_SECOND = len("2026-09-08T10:15:30")
+@lru_cache(maxsize=16)
+def _format_second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()[: len("2026-09-08T10:15:30")]
 
 
 def rfc3339(at: float) -> str:
-    """Of seconds since the epoch: `2026-09-08T10:15:30.000000Z`."""
+    """Format seconds since the epoch: `2026-09-08T10:15:30.000000Z`."""
     second, microsecond = divmod(round(at * 1_000_000), 1_000_000)
-    return f"{_to_the_second(second)}.{microsecond:06d}Z"
-
-
-@lru_cache(maxsize=16)
-def _to_the_second(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()[:_TO_THE_SECOND]
+    return f"{_format_second(second)}.{microsecond:06d}Z"

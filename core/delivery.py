@@ -1,4 +1,4 @@
-"""What one sink is owed, and what came of it."""
+"""Deliveries and their attempts."""
 
 import enum
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class State(enum.StrEnum):
-    """Where a delivery stands.
+    """The state of a delivery.
 
     sending -> delivered | pending | dead | expired; pending -> sending;
     dead, expired -> pending where a person asks for a retry
 
-    In the journal `sending` means taken by this start of the process. Readers are shown `sending`
-    only while an attempt is under way, which the workers know, and else `pending`.
+    In the journal `sending` means taken by this start of the process. Readers see `sending` only
+    while an attempt is under way, which the workers know, and `pending` otherwise.
     """
 
     PENDING = "pending"  # to be attempted at `due_at`
@@ -23,10 +23,10 @@ class State(enum.StrEnum):
 
 
 class WaitsFor(enum.StrEnum):
-    """What a pending delivery waits for."""
+    """The reason why a pending delivery waits."""
 
     RETRY = "retry"  # its next attempt is due later
-    RATE = "rate"  # the sink's `rate`, or the sink said that it was asked too often
+    RATE = "rate"  # the sink's `rate`, or the sink limits requests
     ORDER = "order"  # another of the same `ordered_by` value is not over
     PAUSE = "pause"  # the sink is paused, or no sink of that name is configured
     SLOT = "slot"  # all `concurrency` attempts are under way
@@ -37,33 +37,33 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     event_id: str
-    #: The CloudEvent as kept, encoded once.
+    #: The CloudEvent as stored, encoded once.
     body: bytes
     sink: str
-    #: Attempts made so far, the coming one excluded.
+    #: Attempts made so far, without the next one.
     attempts: int
-    #: How many of them its schedule does not count: a person's retry began it anew.
+    #: The attempts that its schedule does not count, because a person asked for a retry.
     begun: int = 0
-    #: When the event was accepted, or this delivery asked for again: seconds since the epoch.
+    #: When the event was accepted or the retry requested: seconds since the epoch.
     accepted_at: float
-    #: When it is due by its schedule, where it was taken before that: a probe.
+    #: When it is due by its schedule. Set only for a probe, which is taken earlier.
     due_at: float | None = None
-    #: The sink named `due_at` itself; `fixed`: by a date. Known of a probe only.
+    #: Whether the sink itself named `due_at`, and whether as a date (`fixed`). Only for a probe.
     asked: bool = False
     fixed: bool = False
-    #: Of deliveries of one sink that have the same here, one is sent at a time; None: no order.
+    #: Deliveries of one sink with the same value are sent one at a time; None: in no order.
     ordering: str | None = None
-    #: Asked for by somebody, after it was owed at acceptance.
+    #: Requested by a person, after acceptance.
     replay: bool = False
 
     @property
     def failures(self) -> int:
-        """Attempts that its schedule counts, all of them failed."""
+        """Return the failed attempts that its schedule counts."""
         return self.attempts - self.begun
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try at a delivery, with its outcome; or the last of several probes, counted."""
+    """One try at a delivery, with its outcome; or the last of several probes."""
 
     #: Seconds since the epoch.
     at: float
@@ -71,12 +71,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     #: The sink's own status, such as an HTTP status.
     status: int | None = None
-    #: A word of ours, never a library's text: that may hold a secret.
+    #: One of our words; a library's text may contain a secret.
     error: str | None = None
     #: Milliseconds.
     took_ms: float
-    #: How the sink's answer begins; it may repeat what was sent.
+    #: The beginning of the sink's answer, which may repeat what was sent.
     answer: bytes | None = None
-    #: 0: an attempt of the schedule. Else so many attempts before its time, which use none of the
-    #: schedule up, and of which this was the last.
+    #: The number of probes before it was due, this one included; they use up no part of the
+    #: schedule. 0: an attempt of the schedule.
     probes: int = 0

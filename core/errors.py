@@ -1,12 +1,12 @@
-"""Errors that several rooms tell apart."""
+"""Errors that several rooms handle."""
 
 
 class Unavailable(Exception):
-    """It could not be made durable this time; the next batch tries again."""
+    """A batch could not be made durable; the next batch tries again."""
 
 
 class Broken(Unavailable):
-    """What is on disk is not known any more: nothing may be written until a restart."""
+    """The state on disk is unknown: nothing may be written until a restart."""
 
 
 class InvalidRow(Exception):

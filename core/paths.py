@@ -16,10 +16,10 @@ class Missing(enum.Enum):
     MISSING = "missing"
 
 
-#: What is at a path that an event does not have. Null is something else: it is there.
+#: The value at a path that an event does not have. Null is a value of its own.
 MISSING: Final = Missing.MISSING
 
-#: What is below those that have something below them. Labels are the configuration's own.
+#: The fields of nested objects. `labels` is not here: its names are the user's.
 _NESTED: Final = {
     name: tuple(field.encode_name for field in msgspec.structs.fields(kind))
     for name, kind in (("service", Service), ("price", Price))
@@ -28,10 +28,10 @@ ATTRIBUTES: Final = tuple(field.encode_name for field in msgspec.structs.fields(
 
 
 def parse(text: str) -> Path:
-    """`data.service.key` -> its names.
+    """Split `data.service.key` into its names.
 
-    Raises ValueError, which says what would do, where no event can have anything there: a wrong
-    path would otherwise be no error, only a filter that never matches or a field never masked.
+    Raises ValueError, with a suggestion, if no event can have the path. Otherwise a wrong path
+    would be a filter that never matches, or a field that is never masked.
     """
     head, dot, below = text.partition(".")
     if head not in ATTRIBUTES:
@@ -44,7 +44,7 @@ def parse(text: str) -> Path:
 
 
 def value_at(event: object, path: Path) -> object:
-    """What an event, as plain JSON values, has at a path; MISSING also below null or a text."""
+    """Return the value at a path of an event as plain JSON values; MISSING below null or a text."""
     value = event
     for name in path:
         if not isinstance(value, dict) or name not in value:
@@ -54,10 +54,10 @@ def value_at(event: object, path: Path) -> object:
 
 
 def order_at(event: object, path: Path) -> str | None:
-    """Return what an event is ordered by: the JSON of the value at the path.
+    """Return the JSON of the value at a path, by which deliveries are ordered.
 
-    None where the value is null or missing: such events are delivered in no order, because one
-    that fails would hold back all others that say nothing.
+    None if the value is null or missing. Such events are delivered in no order, because otherwise
+    one that fails would hold back all others without a value.
     """
     value = value_at(event, path)
     if value is MISSING or value is None:
@@ -66,7 +66,7 @@ def order_at(event: object, path: Path) -> str | None:
 
 
 def data_fields() -> tuple[str, ...]:
-    """What any type of event can have in `data`, as it is sent."""
+    """Return the names of all fields that any type of event has in `data`."""
     return tuple(dict.fromkeys(_fields(Data)))
 
 
@@ -85,17 +85,12 @@ def _below_data(text: str, below: str) -> Path:
     names = tuple(below.split("."))
     if not all(names):
         raise ValueError(f"{text!r} has a dot too many")
-    if rest:
-        _check_nested(text, first, names[1])
-    return names
-
-
-def _check_nested(text: str, first: str, name: str) -> None:
-    known = _NESTED.get(first, (name,))
-    if name not in known:
-        found = difflib.get_close_matches(name, known, n=1)
+    known = _NESTED.get(first)
+    if rest and known is not None and names[1] not in known:
+        found = difflib.get_close_matches(names[1], known, n=1)
         near = f"did you mean data.{first}.{found[0]}?" if found else f"write {', '.join(known)}"
         raise ValueError(f"no event has {text!r}; {near}")
+    return names
 
 
 def _unknown(text: str) -> str:
@@ -103,16 +98,12 @@ def _unknown(text: str) -> str:
     if first in data_fields():
         return f"no event has {text!r}; did you mean data.{text}?"
     if first == "data":
-        return _unknown_in_data(text, rest.partition(".")[0])
+        nearest = difflib.get_close_matches(rest.partition(".")[0], data_fields(), n=1)
+        if nearest:
+            return f"no event has {text!r}; did you mean data.{nearest[0]}?"
+        return f"no event has {text!r}; in data are {', '.join(data_fields())}"
     known = {**{name: name for name in ATTRIBUTES}, **{n: f"data.{n}" for n in data_fields()}}
     nearest = difflib.get_close_matches(first, known, n=1)
     if nearest:
         return f"no event has {text!r}; did you mean {known[nearest[0]]}?"
     return f"no event has {text!r}; attributes: {', '.join(ATTRIBUTES)}"
-
-
-def _unknown_in_data(text: str, name: str) -> str:
-    nearest = difflib.get_close_matches(name, data_fields(), n=1)
-    if nearest:
-        return f"no event has {text!r}; did you mean data.{nearest[0]}?"
-    return f"no event has {text!r}; in data are {', '.join(data_fields())}"

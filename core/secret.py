@@ -5,7 +5,7 @@ import re
 
 
 class Secret:
-    """A text that shows itself to nobody: `str`, `repr` and formats give `***`."""
+    """A text that hides itself: `str`, `repr` and formats give `***`."""
 
     __slots__ = ("_text",)
 
@@ -13,7 +13,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself. Call it where it is used, keep it nowhere."""
+        """Return the text. Call this where the text is used, and do not keep the result."""
         return self._text
 
     def __eq__(self, other: object) -> bool:
@@ -32,7 +32,10 @@ class Secret:
 
 
 def secret(text: object) -> Secret:
-    """Raises ValueError, which does not repeat it, for what is no text."""
+    """Return a configured text as a Secret.
+
+    Raises ValueError, which does not repeat the value, if it is empty or not a text.
+    """
     if not isinstance(text, str) or not text:
         raise ValueError("not a text; write the secret itself, or ${NAME}")
     return Secret(text)
@@ -42,26 +45,22 @@ _DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
 
 def digest_of(secret: Secret) -> bytes:
-    """SHA-256 of a configured token or API key: of its UTF-8 bytes, or as written (`sha256:<hex>`).
+    """Return the SHA-256 of a token or API key, or the one it states as `sha256:<hex>`.
 
-    Raises ValueError, which does not repeat it, for what cannot be one.
+    Raises ValueError, which does not repeat the text, if that is not UTF-8 or not a digest.
     """
     text = secret.reveal()
     if text.startswith("sha256:"):
-        return _written_digest(text)
+        match = _DIGEST.fullmatch(text)
+        if match is None:
+            raise ValueError("not a digest; after sha256: come 64 hexadecimal digits")
+        return bytes.fromhex(match[1])
     try:
         return digest(text.encode())
     except UnicodeEncodeError:
         raise ValueError("not UTF-8; a secret is ordinary text") from None
 
 
-def _written_digest(text: str) -> bytes:
-    match = _DIGEST.fullmatch(text)
-    if match is None:
-        raise ValueError("not a digest; after sha256: come 64 hexadecimal digits")
-    return bytes.fromhex(match[1])
-
-
 def digest(candidate: bytes) -> bytes:
-    """What is compared in place of a secret that somebody sent."""
+    """Return the SHA-256 that is compared in place of a secret."""
     return hashlib.sha256(candidate).digest()

@@ -1,9 +1,9 @@
-"""Keys and names of services that an earlier version gave out, and what they are called now.
+"""Former keys and names of services, and their present ones.
 
-Both tables only grow: stored events and filters of users hold the former spellings.
-`service_keys.csv` says of each former key which key it has now, and of which kind it is:
-`name` (services whose name is spelled so have the new key), `spelling` (the rest of a name in
-another script, or a provider's code) or `shared` (another service has this key today).
+Both tables only grow, because stored events and users' filters contain the former spellings.
+`service_keys.csv` gives for each former key the present key and one of three kinds: `name` (a
+service with this name has the present key), `spelling` (a part of a name in another script, or a
+provider's code) or `shared` (another service has this key today).
 """
 
 import csv
@@ -17,7 +17,7 @@ NAME_PATH: Path = ("data", "service", "name")
 _SHARED, _NAME = "shared", "name"
 
 
-def _rows(table: str) -> list[dict[str, str]]:
+def _read(table: str) -> list[dict[str, str]]:
     with (resources.files(__package__) / table).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -30,7 +30,7 @@ def _groups(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     return {one: tuple(group) for group in spellings.values() for one in group}
 
 
-_KEY_ROWS = _rows("service_keys.csv")
+_KEY_ROWS = _read("service_keys.csv")
 _PRESENT = {row["former"]: row["key"] for row in _KEY_ROWS if row["kind"] != _SHARED}
 _OF_NAMES = {row["former"]: row["key"] for row in _KEY_ROWS if row["kind"] == _NAME}
 _KEYS = _groups(_PRESENT.items())
@@ -38,29 +38,29 @@ _KEYS = _groups(_PRESENT.items())
 _SHARED_KEYS = [(row["former"], row["key"]) for row in _KEY_ROWS if row["kind"] == _SHARED]
 _EVENT_KEYS = _KEYS | {key: (*_KEYS.get(key, (key,)), former) for former, key in _SHARED_KEYS}
 _WANTED_KEYS = _KEYS | {one: (*_KEYS.get(one, (one,)), key) for one, key in _SHARED_KEYS}
-_PRESENT_NAMES = {row["former"]: row["name"] for row in _rows("service_names.csv")}
+_PRESENT_NAMES = {row["former"]: row["name"] for row in _read("service_names.csv")}
 _NAMES = _groups(_PRESENT_NAMES.items())
 _AT_PATHS: Mapping[Path, Mapping[str, tuple[str, ...]]] = {
     KEY_PATH: _EVENT_KEYS,
     NAME_PATH: _NAMES,
 }
-#: Where events have a value with several spellings.
+#: The paths of values that can have several spellings.
 SPELLED_PATHS = frozenset(_AT_PATHS)
 _REPLACED: Mapping[Path, Mapping[str, str]] = {KEY_PATH: _PRESENT, NAME_PATH: _PRESENT_NAMES}
 
 
 def present_key(key: str) -> str:
-    """Return the key that a service with this former key has now; other keys stay as they are."""
+    """Return the present key for a former one; other keys stay as they are."""
     return _PRESENT.get(key, key)
 
 
 def former_keys() -> list[tuple[str, str]]:
-    """Return each key that was given out before, with the key of the same service now."""
+    """Return each former key with the present key of the same service."""
     return [(row["former"], row["key"]) for row in _KEY_ROWS]
 
 
 def key_of_slug(slug: str) -> str:
-    """Return the key of a service whose provider sends names, from the slug of its name."""
+    """Return the key of a service from the slug of its name."""
     return _OF_NAMES.get(slug, slug)
 
 
@@ -70,10 +70,10 @@ def replacement(path: Path, value: str) -> str | None:
 
 
 def spellings_at(path: Path, value: object) -> object:
-    """Return what a filter compares with at `path` of an event.
+    """Return the value that a filter compares with at `path` of an event.
 
-    A list of all spellings for a service's key or name that changed, so that a condition on a
-    former spelling holds for new events, and one on the present spelling for stored ones.
+    For a service's key or name that changed, this is a tuple of all spellings. So a condition on
+    a former spelling holds for new events, and one on the present spelling for stored ones.
     """
     spellings = _AT_PATHS.get(path)
     if spellings is None or not isinstance(value, str):
@@ -82,5 +82,5 @@ def spellings_at(path: Path, value: object) -> object:
 
 
 def wanted_services(value: str) -> tuple[str, ...]:
-    """Return all ids, names and keys that the filter `service=value` looks for."""
+    """Return all ids, names and keys that the filter `service=value` matches."""
     return tuple(dict.fromkeys((value, *_WANTED_KEYS.get(value, ()), *_NAMES.get(value, ()))))

@@ -1,7 +1,4 @@
-"""Durations, sizes, rates and secrets, as people write them in a configuration.
-
-They live below the stages because every stage's options are made of them.
-"""
+"""Durations, sizes and rates, as people write them in a configuration."""
 
 import re
 from typing import Any
@@ -10,7 +7,7 @@ import msgspec
 
 from .secret import Secret, secret
 
-# [0-9], because \d is every script's digits.
+# [0-9], because \d matches the digits of every script.
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]+)(B|KiB|MiB|GiB)?")
@@ -31,15 +28,15 @@ class Size(int):
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """So many a second on average, and as many at once; written `10/s`, `100/m` or `1000/h`."""
+    """A count per second on average, and as many at once; written `10/s`, `100/m` or `1000/h`."""
 
     count: float
-    #: Seconds the count is for.
+    #: Seconds for which the count is allowed.
     per: float
 
 
 def duration(text: object) -> Duration:
-    """`30s` -> 30.0. Raises ValueError that says how a duration is written."""
+    """Read `30s` as 30.0. Raises ValueError, which says how to write a duration."""
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError("not a duration; write 200ms, 30s, 5m, 3h or 7d")
@@ -47,7 +44,7 @@ def duration(text: object) -> Duration:
 
 
 def size(text: object) -> Size:
-    """`64KiB` -> 65536. Raises ValueError that says how a size is written."""
+    """Read `64KiB` as 65536. Raises ValueError, which says how to write a size."""
     match = _SIZE.fullmatch(str(text)) if isinstance(text, str | int) else None
     if match is None:
         raise ValueError("not a size; write 65536, 64KiB, 10MiB or 1GiB")
@@ -55,7 +52,7 @@ def size(text: object) -> Size:
 
 
 def rate(text: object) -> Rate:
-    """`10/s` -> Rate(10, 1). Raises ValueError that says how a rate is written."""
+    """Read `10/s` as Rate(10, 1). Raises ValueError, which says how to write a rate."""
     match = _RATE.fullmatch(text) if isinstance(text, str) else None
     if match is None or float(match[1]) == 0:
         raise ValueError("not a rate; write 10/s, 100/m or 1000/h")
@@ -66,7 +63,7 @@ _READERS: dict[type, Any] = {Duration: duration, Size: size, Rate: rate, Secret:
 
 
 def from_written(type_: type, written: object) -> object:
-    """Msgspec's `dec_hook` for these types."""
+    """Convert a written value to one of these types. Use it as msgspec's `dec_hook`."""
     reader = _READERS.get(type_)
     if reader is None:
         raise NotImplementedError(f"no way to read {type_.__name__}")

@@ -1,18 +1,18 @@
-"""How many connections may be open, and which one makes room for the next."""
+"""The limit on open connections, and the choice of one to close for the next."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-#: How many connections may still be saying goodbye, as a part of those that may be open.
-_GOODBYES = 8
+#: One closing connection is allowed for each 8 that may be open.
+_CLOSING_SHARE = 8
 
 
 class Connection(Protocol):
-    """What is asked of a connection. Each is its own hash."""
+    """A connection as Connections sees it. It is hashed by identity."""
 
     def end_idle(self) -> None:
-        """Close it, but keep what its client is sending at this moment."""
+        """Close it, but read what its client is sending at this moment."""
         ...
 
     def abort(self) -> None:
@@ -21,7 +21,7 @@ class Connection(Protocol):
 
 
 class _Idle:
-    """Connections that wait for a request, the longest idle first."""
+    """Connections that wait for a request, the longest idle one first."""
 
     def __init__(self) -> None:
         self._silent: OrderedDict[Connection, None] = OrderedDict()
@@ -36,16 +36,16 @@ class _Idle:
         self._used.pop(connection, None)
 
     def first(self) -> Connection | None:
-        """The one to close; None where none is idle."""
+        """Return the one to close, or None if no connection is idle."""
         return next(iter(self._silent or self._used), None)
 
 
 class Connections:
-    """The open connections of all listeners: `most` of them, half for one peer.
+    """The open connections of all listeners: at most `most`, and half of them for one peer.
 
-    A connection over the limit takes the place of the one that has been idle for longest: first of
-    those that never sent a request, so that a stranger's silent ones never cost a proxy its own.
-    Where none is idle it is refused. Every step takes the same time, however many there are.
+    A connection over the limit replaces the one that has been idle for longest. Connections that
+    never sent a request go first, so that a stranger's silent ones never replace a proxy's. If no
+    connection is idle, the new one is refused. Every step takes constant time.
     """
 
     def __init__(
@@ -55,27 +55,27 @@ class Connections:
         peer: Callable[[str], str | None],
         full: Callable[[], None] = lambda: None,
     ) -> None:
-        """`peer` names what an address is counted as; None: as many as it likes.
+        """`peer` returns the peer that an address counts as; None: it has no limit of its own.
 
-        `full` is called each time that an idle connection is closed for a new one.
+        `full` is called each time an idle connection is closed for a new one.
         """
         self.most = most
         self._share = max(1, most // 2)
         self._peer, self._full = peer, full
         self._open: dict[Connection, str | None] = {}
         self._counts: Counter[str] = Counter()
-        #: Of all and of each peer.
+        #: Idle connections of all, and of each peer.
         self._idle = _Idle()
         self._idle_of: dict[str, _Idle] = {}
-        #: Closing, or being refused: their descriptors are still in use.
+        #: Connections that are closing or refused: their descriptors are still in use.
         self._leaving: OrderedDict[Connection, None] = OrderedDict()
 
     def __len__(self) -> int:
-        """All that have a descriptor."""
+        """Return the number of descriptors in use."""
         return len(self._open) + len(self._leaving)
 
     def opened(self, connection: Connection, address: str) -> bool:
-        """A new one, idle for now; False: there is no room, refuse it."""
+        """Add a new connection, idle at first. Return False where it must be refused."""
         peer = self._peer(address)
         if peer is not None and self._counts[peer] >= self._share:
             room = self._make_room(self._idle_of.get(peer))
@@ -87,21 +87,21 @@ class Connections:
         self._open[connection] = peer
         if peer is not None:
             self._counts[peer] += 1
-        self._wait(connection, silent=True)
+        self._set_idle(connection, silent=True)
         return True
 
     def busy(self, connection: Connection) -> None:
-        """A request has begun on it."""
+        """Report that a request has begun on it."""
         peer = self._open.get(connection)
         self._idle.remove(connection)
         if peer is not None and peer in self._idle_of:
             self._idle_of[peer].remove(connection)
 
     def idle(self, connection: Connection) -> None:
-        """It waits for its next request."""
-        self._wait(connection, silent=False)
+        """Report that it waits for its next request."""
+        self._set_idle(connection, silent=False)
 
-    def _wait(self, connection: Connection, *, silent: bool) -> None:
+    def _set_idle(self, connection: Connection, *, silent: bool) -> None:
         if connection in self._open:
             self._idle.add(connection, silent=silent)
             peer = self._open[connection]
@@ -109,7 +109,7 @@ class Connections:
                 self._idle_of.setdefault(peer, _Idle()).add(connection, silent=silent)
 
     def closed(self, connection: Connection) -> None:
-        """Its descriptor is free."""
+        """Report that its descriptor is free."""
         self._leaving.pop(connection, None)
         self._forget(connection)
 
@@ -134,9 +134,9 @@ class Connections:
         return True
 
     def _leave(self, connection: Connection) -> None:
-        """A flood is not waited for: each goodbye keeps a descriptor for seconds."""
+        """Count it as closing; abort the oldest where too many are, as each keeps a descriptor."""
         self._forget(connection)
-        if len(self._leaving) >= max(1, self.most // _GOODBYES):
+        if len(self._leaving) >= max(1, self.most // _CLOSING_SHARE):
             first, _ = self._leaving.popitem(last=False)
             first.abort()
         self._leaving[connection] = None

@@ -1,7 +1,7 @@
-"""A request that is wholly here, and its answer in one piece: an ASGI extension of our protocol.
+"""An ASGI extension that reads a complete request and writes its answer in one piece.
 
-Nearly every callback comes in one segment. To await its body under a deadline, and to answer in two
-messages whose every field is looked through again, takes as long as the bare server does.
+Nearly every callback comes in one segment. Awaiting its body under a deadline, and answering in two
+messages with every field checked again, would take as long as all the rest of the server.
 """
 
 import weakref
@@ -9,22 +9,22 @@ from collections.abc import Sequence
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-#: Its name in `scope["extensions"]`.
+#: The name of the extension in `scope["extensions"]`.
 EXCHANGE = "smshook.exchange"
 
 
 class Exchange:
-    """What an app may ask beside `receive` and `send`, and instead of them."""
+    """Replaces `receive` and `send` for an app that knows it."""
 
-    __slots__ = ("_found",)
+    __slots__ = ("_cycle",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        # Weak, since the cycle holds the scope that holds this: else only the collector frees them.
-        self._found = weakref.ref(cycle)
+        # Weak, because the cycle has the scope that has this: only the collector would free them.
+        self._cycle = weakref.ref(cycle)
 
     def body(self) -> bytes | None:
-        """All of it; None where it has to be waited for, by `receive`."""
-        cycle = self._found()
+        """Return the whole body, or None where it is incomplete: use `receive` then."""
+        cycle = self._cycle()
         if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
             return None
         body, cycle.body = bytes(cycle.body), bytearray()
@@ -32,11 +32,11 @@ class Exchange:
         return body
 
     def answer(self, status: int, fields: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Write it all; False where that has to be waited for, by `send`.
+        """Write the whole answer, or return False where it must wait: use `send` then.
 
-        The fields are ours: they have a length, and none is looked through.
+        The fields are written unchecked and must have a content-length.
         """
-        cycle = self._found()
+        cycle = self._cycle()
         if cycle is None or cycle.disconnected:
             return True
         if cycle.flow.write_paused or cycle.response_started or cycle.scope["method"] == "HEAD":
@@ -47,14 +47,10 @@ class Exchange:
         elif not cycle.keep_alive:
             lines.append(b"connection: close\r\n")
         cycle.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
-        self._end(cycle)
-        return True
-
-    @staticmethod
-    def _end(cycle: RequestResponseCycle) -> None:
         cycle.waiting_for_100_continue = False
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
+        return True

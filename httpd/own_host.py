@@ -1,8 +1,8 @@
-"""Which names an HTTP listener on a private machine answers to, against DNS rebinding.
+"""Protects an HTTP listener on a private machine against DNS rebinding.
 
-A web page that gives its own name our address (`rebound.example` is 127.0.0.1) is, for the browser,
-of the same origin as this service. Its requests carry its name in `Host`, or, where it does not
-take that trouble, in `Origin` (WHATWG Fetch, "Origin header").
+A web page can give its own name our address (`rebound.example` is 127.0.0.1). For the browser it
+then has the same origin as this service. Its requests have its name in `Host`. Other pages have
+theirs in `Origin` (WHATWG Fetch, "Origin header").
 """
 
 import ipaddress
@@ -17,16 +17,16 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:]*))(?::\d*)?")
-#: Whoever asks for these learns nothing, and those who probe write what they like.
+#: These answers have no secrets, and probes send any host.
 _HEALTH = frozenset({"/healthz", "/readyz"})
 
 
 class OwnHost:
-    """ASGI: answers 403 to requests that a foreign web page may have made.
+    """ASGI middleware that answers 403 to requests that a foreign web page may have made.
 
-    Own are addresses, which no page can have as its name; names without a dot, which nobody on the
-    internet can own; and `names`. With `any_host` only `Origin` is looked at: for a listener that
-    others reach by names of theirs, and that asks for a key.
+    Allowed hosts are addresses, which no page can have as its name; names without a dot, which
+    nobody on the internet can own; and `names`. With `any_host` only `Origin` is checked: for a
+    listener that others reach by their own names and that requires a key.
     """
 
     def __init__(self, app: App, *, names: Collection[str] = (), any_host: bool = False) -> None:
@@ -41,7 +41,7 @@ class OwnHost:
             await _refuse(send, *wrong)
 
     def _wrong(self, scope: _Scope) -> tuple[str, str] | None:
-        """The code and the detail of a refusal."""
+        """Return the code and the detail of a refusal, or None."""
         if scope["path"] in _HEALTH:
             return None
         headers = scope["headers"]
@@ -52,37 +52,30 @@ class OwnHost:
                 "this listener does not answer to that name; use an address or localhost, "
                 "or add the name to server.admin_hosts"
             )
-        if not all(self._is_same(origin, hosts) for origin in origins):
+        if not all(self._is_same_origin(origin, hosts) for origin in origins):
             return "origin_not_allowed", "a web page of another origin may not ask"
         return None
 
     def _is_own(self, authority: str) -> bool:
-        """By its host; HTTP/1.0 sends none, and no browser does."""
+        """Whether a `Host` is allowed."""
         match = _AUTHORITY.fullmatch(authority.strip())
         if match is None:
             return False
         name = (match["v6"] or match["name"] or "").lower().removesuffix(".")
-        return (
-            _is_address(name)
-            or "." not in name
-            or name.endswith(".localhost")
-            or name in self._names
-        )
+        if "." not in name or name.endswith(".localhost") or name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
 
-    def _is_same(self, origin: str, hosts: Collection[str]) -> bool:
+    def _is_same_origin(self, origin: str, hosts: Collection[str]) -> bool:
         _, slashes, authority = origin.strip().lower().partition("://")
         if not slashes:
-            return False  # `null`: a page that hides where it is from
+            return False  # `null`: a page that hides its origin
         name = authority.partition(":")[0]
         return name in self._names or authority in [host.strip().lower() for host in hosts]
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 async def _refuse(send: _Send, code: str, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""The orders that an event may belong to, in memory: looked up before it is routed."""
+"""Orders in memory: each event is joined with its order before it is routed."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,28 +6,28 @@ import msgspec
 
 from core.order import (
     REMEMBERED,
+    Mention,
     Order,
     OrderState,
-    Registration,
-    chosen,
+    choose_order,
     is_numbered,
     is_same,
-    merged,
+    merge,
 )
 
 
 class OrderBook:
-    """Kept by the one process that has the journal; about 1.5 kilobytes an order.
+    """The orders of the process that has the journal, about 1.5 kilobytes each.
 
-    Those that ended are kept as long as a backfill may still bring their SMS.
+    An order that ended stays as long as a backfill may still bring its SMS.
     """
 
     def __init__(self, orders: Iterable[Order] = ()) -> None:
         self._orders: dict[str, Order] = {}
-        #: The last of each name.
+        #: The newest id by (source, kind, name).
         self._named: dict[tuple[str, str, str], str] = {}
         self._numbered: dict[tuple[str, str], tuple[str, ...]] = {}
-        #: Called with each order that is put.
+        #: Called with each order that is put in.
         self.noticed: Callable[[Order], None] = lambda _order: None
         for order in orders:
             self.put(order)
@@ -44,33 +44,33 @@ class OrderBook:
     def waiting(self) -> list[Order]:
         return [order for order in self._orders.values() if order.state is OrderState.WAITING]
 
-    def find(self, source: str, told: Registration) -> Order | None:
-        """The order that an event of that source belongs to."""
+    def find(self, source: str, mention: Mention) -> Order | None:
+        """Return the order that an event of that source belongs to."""
         if not self._orders:
             return None
-        ids = (self._named.get((source, *name)) for name in told.names)
+        ids = (self._named.get((source, *name)) for name in mention.names)
         named = [self._orders[id_] for id_ in ids if id_ is not None]
-        same = () if told.number is None else self._numbered.get((source, told.number), ())
-        numbered = [o for o in map(self._orders.__getitem__, same) if is_numbered(o, told)]
-        return chosen(named, numbered, told)
+        same = () if mention.number is None else self._numbered.get((source, mention.number), ())
+        numbered = [o for o in map(self._orders.__getitem__, same) if is_numbered(o, mention)]
+        return choose_order(named, numbered, mention)
 
     def known(self, given: Order) -> Order | None:
-        """The stored order that `given` names again."""
+        """Return the stored order that `given` names again."""
         order = self.named(given.source, given.kind, given.name)
         return order if order is not None and is_same(order, given) else None
 
     def named(self, source: str, kind: str, name: str) -> Order | None:
-        """The newest order of that name."""
+        """Return the newest order of that name."""
         id_ = self._named.get((source, kind, name))
         return None if id_ is None else self._orders[id_]
 
     def foresee(self, given: Order, end: float | None) -> Order:
-        """Put what the journal will make of it: events that come from now on belong to it.
+        """Put in the order as the journal will have it; return it. Later events belong to it.
 
-        They are recorded after it, whichever is durable first.
+        The journal records them after the order, so they join it whichever batch they are in.
         """
         known = self.known(given)
-        order = given if known is None else merged(known, given, end)[0]
+        order = given if known is None else merge(known, given, end)[0]
         self.put(order)
         return order
 
@@ -84,7 +84,7 @@ class OrderBook:
         self.noticed(order)
 
     def take_back(self, foreseen: Order, before: Order | None) -> None:
-        """Undo `foresee`: the journal knows by now what became of it.
+        """Undo `foresee`, before the journal's order is put in or after it failed.
 
         An order that was there before, and changed since, stays as it is.
         """
@@ -108,14 +108,14 @@ class OrderBook:
                 del self._numbered[number]
 
     def received(self, order_id: str) -> None:
-        """What it waited for came."""
+        """Mark an order: the SMS or call that it waited for came."""
         order = self._orders.get(order_id)
         if order is not None and order.state in (OrderState.WAITING, OrderState.EXPIRED):
             received = msgspec.structs.replace(order, state=OrderState.RECEIVED)
             self._orders[order_id] = received
 
     def forget(self, now: float) -> None:
-        """Drop what ended so long ago that nothing comes of it any more."""
+        """Drop orders that ended so long ago that no event joins them."""
         ended = [
             order.id
             for order in self._orders.values()

@@ -46,7 +46,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[bytes, ...]
     #: How it is told apart from what came the other way, by callback or by poll; None: by its keys
     #: alone.
-    twin: Copy | None = None
+    copy: Copy | None = None
     #: Names of the routes that matched.
     routes: tuple[str, ...]
     owed: tuple[Owed, ...]
@@ -56,7 +56,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     taken: tuple[str, ...] = ()
     #: The order that it names, as the provider describes it: kept and joined with it. `order` is
     #: then its id as foreseen.
-    tells: Order | None = None
+    named_order: Order | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):

@@ -291,9 +291,9 @@ class HideCredentials(Write[bool], frozen=True):
 
 
 class IndexVisible(Write[bool], frozen=True):
-    """Index stored events for the filters of API keys; return whether work is left.
+    """Index stored events for the filters of API keys, then events of an older version for lists.
 
-    Rows of filters that are no longer configured are removed.
+    Return whether work is left. Rows of filters that are no longer configured are removed.
     """
 
     #: Events of one step.

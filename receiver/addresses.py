@@ -1,4 +1,4 @@
-"""Who may call: secrets compared by their digests, and addresses behind trusted proxies."""
+"""Addresses of callers: behind trusted proxies, and allowed for a source."""
 
 import ipaddress
 import re
@@ -8,47 +8,47 @@ from functools import lru_cache
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: `[::1]:443`, `[::1]`, `192.0.2.1:99`, or what has no port. A zone (`%eth0`) is left out: it is
-#: our own machine's word for a link, and in a header any text at all.
+#: `[::1]:443`, `[::1]`, `192.0.2.1:99`, or an address without a port. A zone (`%eth0`) is dropped:
+#: it names a link of our own machine, and in a header it can be any text.
 _HOP = re.compile(r"\[([^\]%]*)(?:%[^\]]*)?\](?::\d*)?|([^:\[\]]*):\d*|([^%\[\]]*)(?:%.*)?")
-#: No written address is longer; what is longer is not looked at.
+#: No written address is longer.
 _LONGEST = 80
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 class Peers:
-    """Whose X-Forwarded-For is believed."""
+    """The proxies whose X-Forwarded-For is trusted."""
 
     __slots__ = ("_trusted",)
 
     def __init__(self, trusted: Sequence[str]) -> None:
-        """Raises ValueError for what is neither an address nor a network."""
+        """Raises ValueError for a text that is neither an address nor a network."""
         self._trusted = _networks(trusted)
 
     def peer(self, client: str, forwarded_for: Sequence[str]) -> str:
-        """The address that a request came from.
+        """Return the address that a request came from.
 
-        `client` is the socket's; `forwarded_for` are the X-Forwarded-For fields in their order.
-        Who is not trusted may write there what it likes: the walk from the right ends with it.
+        `client` is the socket's; `forwarded_for` are the X-Forwarded-For fields in order. They are
+        read from the right up to the first hop that is not trusted.
         """
         if not self._trusted:
-            return _shown(client)
+            return _format(client)
         hop = _address(client)
         if hop is None:
             return "unknown"
-        said = ",".join(forwarded_for).split(",")
-        while said and _within(hop, self._trusted):
-            before = _address(said.pop())
+        hops = ",".join(forwarded_for).split(",")
+        while hops and _within(hop, self._trusted):
+            before = _address(hops.pop())
             if before is None:
                 break
             hop = before
         return str(hop)
 
     def counted_as(self, client: str) -> str | None:
-        """What a socket's address counts as, where connections are counted by peer.
+        """Return the peer that a socket's address counts as, for limits on connections.
 
-        None for this machine and trusted proxies, behind which many are. An IPv6 network of 64 bits
-        is one peer: its owner has all of its addresses.
+        None for this machine and trusted proxies, which many clients share. An IPv6 network of
+        64 bits is one peer, because its owner has all of its addresses.
         """
         address = _parsed(client)
         if address is None:
@@ -61,14 +61,15 @@ class Peers:
 
 
 class Allowed:
-    """The addresses that a source's callbacks may come from."""
+    """The addresses that a source accepts callbacks from."""
 
     __slots__ = ("_networks",)
 
     def __init__(self, allow_from: Sequence[str], documented: Sequence[str]) -> None:
         """`documented` in `allow_from` stands for the provider's published addresses.
 
-        Raises ValueError for what is neither, and where the provider publishes none.
+        Raises ValueError for any other text that is no address or network, and for `documented` if
+        the provider publishes no addresses.
         """
         if "documented" in allow_from and not documented:
             raise ValueError("this provider documents no addresses; write them, or leave it empty")
@@ -95,7 +96,7 @@ def _network(written: str) -> _Network:
             f"{written!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
         ) from None
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
-        # Addresses are unwrapped before they are compared; so is what they are compared with.
+        # Addresses are unwrapped before they are compared, so networks are, too.
         low = int(network.network_address) & 0xFFFFFFFF
         return ipaddress.IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
     return network
@@ -116,8 +117,8 @@ def _parsed(text: str) -> _Address | None:
 
 
 @lru_cache(maxsize=1024)
-def _shown(client: str) -> str:
-    """Of a socket's address: writing one takes as long as reading it."""
+def _format(client: str) -> str:
+    """Format a socket's address; cached, because that takes as long as parsing it."""
     return str(_address(client) or "unknown")
 
 

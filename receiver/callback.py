@@ -1,6 +1,5 @@
-"""A callback as a provider sent it, and what it becomes."""
+"""A callback as a provider sent it, and the happenings that it becomes."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -9,25 +8,18 @@ import msgspec
 from core.copies import Copy
 from core.event import Data
 
-#: RFC 9110, 8.3.1.
-_CONTENT_TYPE = re.compile(
-    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( ?;[ -~]{1,80})?"
-)
-
-
-#: What a form, its parts or a JSON object decode to. A number in JSON stays the text it was sent
-#: as (`Number`), so that `1.20` is not `1.2`; objects and arrays nest.
+#: A decoded form or JSON object. JSON objects and arrays nest, and a JSON number is a `Number`.
 Fields = Mapping[str, object]
 
 
 class Number(str):
-    """A JSON number, as the digits that were sent."""
+    """A JSON number with the digits as sent, so that `1.20` is not `1.2`."""
 
     __slots__ = ()
 
 
 class Malformed(Exception):
-    """Authentic, but not understood: the callback goes to quarantine with this reason.
+    """An authentic callback was not understood; it goes to quarantine with this reason.
 
     `reason` is one of our words (`malformed`, `identity`, `unknown_event`, `encoding`, `empty`);
     `detail` names fields, never values.
@@ -41,53 +33,53 @@ class Malformed(Exception):
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP request as a provider sent it, byte for byte."""
 
-    #: Names in lower case, latin-1 as HTTP has them, in the order they came; no proxy's secrets.
+    #: Names in lower case, latin-1 as HTTP has them, in the order received.
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    #: The address it came from, trusted proxies looked through.
+    #: The client's address, as trusted proxies report it.
     peer: str
-    #: When its last byte was here. Aware, UTC.
+    #: When its last byte was received. Aware, UTC.
     received: datetime
-    #: Proven to be sent by ourselves, as a sample.
+    #: Whether `smshook send` sent it, proven by its signature.
     sample: bool = False
-    #: `poll` where it is what a provider answered when it was asked.
+    #: `callback`, or `poll` for a row of a provider's answer.
     channel: str = "callback"
 
     def header(self, name: str) -> str | None:
-        """The first field of that (lower case) name."""
+        """Return the first field of that (lower case) name."""
         for key, value in self.headers:
             if key == name:
                 return value
         return None
 
     def joined(self, name: str) -> str:
-        """All fields of that (lower case) name, as one (RFC 9110, 5.3)."""
+        """Return all fields of that (lower case) name, joined as in RFC 9110, 5.3."""
         return ", ".join([value for key, value in self.headers if key == name])
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes two callbacks of one source one event.
+    """A dedupe key: two callbacks of one source with the same key are one event.
 
-    It becomes bytes that begin with the provider's time, so that keys grow with time (a random
-    key costs SQLite several times the work), and end in a keyed hash of the parts.
+    It is stored as the provider's time and a keyed hash of the parts. Keys that grow with time cost
+    SQLite a fraction of the work that random keys do.
     """
 
-    #: Of the provider's time as sent, seconds since 2000-01-01; 0 where it said none. Where an id
-    #: alone decides, that number: it grows too.
+    #: The provider's time as sent, in seconds since 2000-01-01; 0 where it sent no time. Where an
+    #: id alone decides, that number: it grows, too.
     second: int = 0
     parts: tuple[str, ...]
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing a callback tells, in our words; the pipeline makes an event of it."""
+    """One thing that a callback reports, in our words; the service makes an event of it."""
 
     subject: str
-    #: RFC 3339, UTC; None where no time that makes sense was sent (`data.time_from` is `received`).
+    #: RFC 3339, UTC; None where no plausible time was sent (`data.time_from` is `received`).
     time: str | None
     data: Data
     keys: tuple[Key, ...]
-    #: How a copy that comes another way is known, where keys cannot tell; None: keys can.
-    twin: Copy | None = None
+    #: Identifies the same message received another way; None: the keys are enough.
+    copy: Copy | None = None
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):

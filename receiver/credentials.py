@@ -1,7 +1,7 @@
-"""Secrets in the headers of a callback: kept as digests, never in clear.
+"""Hides secrets in the headers of a callback: only their digests are stored.
 
-A header is taken for a secret where HTTP says so, where its source says so, where its name sounds
-like one, or where its value holds the callback URL: the token is in that.
+A header counts as secret if HTTP defines it so, if its source says so, if its name suggests it, or
+if its value has the callback URL, which contains the token.
 """
 
 import re
@@ -11,17 +11,17 @@ from functools import lru_cache
 
 Headers = tuple[tuple[str, str], ...]
 
-#: What stands for the value: `digest:` and 32 hexadecimal digits.
+#: The text in place of a value: `digest:` and 32 hexadecimal digits.
 DIGEST = re.compile(r"digest:[0-9a-f]{32}")
 _STANDARD = frozenset({"authorization", "proxy-authorization", "cookie", "cookie2", "set-cookie"})
 #: `X-Api-Key`, `X-Gitlab-Token`, `X-Webhook-Secret`, `Cf-Access-Jwt-Assertion`, `X-Auth`.
-_SOUNDS_SECRET = re.compile(
+_SUGGESTS_SECRET = re.compile(
     r"token|secret|passw|credential|authoriz|cookie|jwt|(api|access|auth|private)[-_]?key"
     r"|(^|[-_])auth($|[-_])"
 )
 
 
-def without_credentials(
+def hide_credentials(
     headers: Headers,
     source: str,
     own: frozenset[str],
@@ -31,8 +31,8 @@ def without_credentials(
 ) -> Headers:
     """Return the headers of a callback of `source` with digests in place of secrets.
 
-    `own` are the (lower case) headers that the source verifies a secret in. `stored` headers may
-    hold digests already, which stay as they are: what a caller sends is never taken for one.
+    `own` are the (lower case) headers that the source verifies a secret in. Digests in `stored`
+    headers stay as they are. A digest in the headers of a new callback is replaced like any value.
     """
     url = f"/in/{source}/"
     places = _secret_places(tuple([name for name, _ in headers]), own)
@@ -42,7 +42,9 @@ def without_credentials(
     return tuple(
         [
             (name, digest(value))
-            if (place in places or _holds(value, url)) and not (stored and DIGEST.fullmatch(value))
+            # Some proxies add `X-Original-URI: /in/NAME/TOKEN`; a `Referer` may have it, too.
+            if (place in places or url in (urllib.parse.unquote(value) if "%" in value else value))
+            and not (stored and DIGEST.fullmatch(value))
             else (name, value)
             for place, (name, value) in enumerate(headers)
         ]
@@ -51,13 +53,9 @@ def without_credentials(
 
 @lru_cache(maxsize=256)
 def _secret_places(names: tuple[str, ...], own: frozenset[str]) -> frozenset[int]:
-    return frozenset(place for place, name in enumerate(names) if name in own or _is_named_so(name))
-
-
-def _is_named_so(name: str) -> bool:
-    return name in _STANDARD or _SOUNDS_SECRET.search(name) is not None
-
-
-def _holds(value: str, url: str) -> bool:
-    """`X-Original-URI: /in/tellabot/…`, which some proxies add; `Referer`."""
-    return url in (urllib.parse.unquote(value) if "%" in value else value)
+    """Return the places of names that are secret; callers send the same names again and again."""
+    return frozenset(
+        place
+        for place, name in enumerate(names)
+        if name in own or name in _STANDARD or _SUGGESTS_SECRET.search(name) is not None
+    )

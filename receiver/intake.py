@@ -1,4 +1,4 @@
-"""What the door hands callbacks to."""
+"""The interface between the door and the service behind it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,48 +9,54 @@ from .callback import Callback, Happening, Malformed
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is at the door: proven by token, not yet by address."""
+    """The sender of a callback, authenticated by its token but not by its address."""
 
     source: str
-    #: Fingerprint of the token that was used.
+    #: Fingerprint of the token.
     token: str
     request_id: str
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a callback that was stored."""
+
     status: str
     events: tuple[str, ...]
 
 
 class Intake(Protocol):
-    """What stands behind the door: it mints, plans and records."""
+    """Takes callbacks from the door: assigns ids, routes and stores them."""
 
     def closed(self) -> bool:
-        """Shutting down, or too many are waiting: nothing is taken."""
+        """Whether it takes no callbacks, because it is shutting down or too many wait."""
         ...
 
     def draining(self) -> bool:
-        """Shutting down: connections are not kept."""
+        """Whether it is shutting down, so that connections must be closed."""
         ...
 
     async def accept(
         self, caller: Caller, callback: Callback, happenings: Sequence[Happening]
     ) -> Accepted:
-        """Returns when nothing can be lost any more."""
+        """Store the happenings as events. Returns when they are durable."""
         ...
 
     async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
-        """Keep the bytes; the id under which they are found."""
+        """Store a callback that was not understood; return its id."""
         ...
 
-    def without_credentials(self, source: str, callback: Callback) -> Callback:
+    def hide_credentials(self, source: str, callback: Callback) -> Callback:
         """Return the callback with digests in place of the secrets in its headers."""
         ...
 
     def reject(self, reason: str, source: str, peer: str, request_id: str) -> None:
-        """Count what was turned away."""
+        """Count a rejected request."""
         ...
 
-    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool: ...
+    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool:
+        """Whether `smshook send` signed the body."""
+        ...
 
-    def request_id(self) -> str: ...
+    def request_id(self) -> str:
+        """Return a new request id."""
+        ...

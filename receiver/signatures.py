@@ -1,4 +1,4 @@
-"""Whether a callback is signed as its provider signs: over the bytes as they came.
+"""Verifies the signatures of callbacks, over the bytes as received.
 
 All comparisons take the same time, wherever two signatures differ.
 """
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from core.secret import Secret
-from core.signing import key_of
+from core.signing import decode_key
 
 from .callback import Callback
 
@@ -25,40 +25,40 @@ _PLACE = re.compile(r"\{([^{}]*)\}")
 _BODY = "{body}"
 #: Seconds that a signed time may differ from ours (Standard Webhooks leave it to the receiver).
 TOLERANCE = 300
-#: A name in another script stands in a URL as `xn--…`.
+#: A host name in another script is written `xn--…` in a URL.
 _PRINTED = re.compile(r"[!-~]+")
 _UNIX = re.compile(r"[0-9]{1,11}|[0-9]{13}")
 #: Digits of a time in milliseconds.
 _MILLISECONDS = 13
 _PART = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_OF_HEADER = "header."
+_HEADER_PART = "header."
 _PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*):([0-9]+)")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-#: Of a form that is looked through before anything is known of it.
+#: Fields of a form that is parsed before it is authenticated.
 _MOST_FIELDS = 256
 
 
 class Hmac(msgspec.Struct, frozen=True, kw_only=True):
     """A hash of the body under a secret that only the provider and you know, in a header."""
 
-    #: The secret, as the provider shows it. Several while it is rotated: each will do.
+    #: The secret, as the provider shows it. Several during a rotation: any of them is enough.
     secrets: tuple[Secret, ...]
-    #: The header that the signature comes in, in any case.
+    #: The header with the signature, in any case.
     header: str = "X-Signature"
     #: The hash.
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
-    #: How its bytes are written.
+    #: The notation of the hash.
     encoding: Literal["hex", "base64"] = "hex"
-    #: What stands before the signature in the header, such as `sha256=`.
+    #: The text before the signature in the header, such as `sha256=`.
     prefix: str = ""
-    #: What is hashed: `{body}` and, in braces, headers that are signed with it, such as
+    #: The text that is hashed: `{body}` and, in braces, headers that are signed with it, such as
     #: `{body}{X-Timestamp}` or `v0:{X-Time}:{body}`.
     signed: str = _BODY
-    #: Set it for a header that is a list such as `t=1800000000,v1=5257a8…` (as Stripe signs): the
-    #: name of the signatures in it, `v1`. Each of them is tried. `{header.t}` in `signed` is then
-    #: the value of `t`.
+    #: For a header that is a list such as `t=1800000000,v1=5257a8…` (as Stripe signs): the name of
+    #: the signatures in it, `v1`. Each of them is tried. `{header.t}` in `signed` is then the
+    #: value of `t`.
     part: str | None = None
-    #: Where the time of the signature is: a header, or `header.t`. It must be in `signed`, and
+    #: The place of the time of the signature: a header, or `header.t`. It must be in `signed`, and
     #: within five minutes of now. Unset: no time is checked.
     time: str | None = None
 
@@ -74,38 +74,34 @@ class Hmac(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("time: not signed; write it in braces in `signed`, too")
 
     def verifies(self, callback: Callback) -> bool:
-        """Return whether the header holds a signature that one of the secrets gives."""
+        """Whether the header has a signature made with one of the secrets."""
         sent = callback.header(self.header.lower())
         if sent is None:
             return False
-        parts = _parts(sent) if self.part is not None else {}
+        parts = _split_parts(sent) if self.part is not None else {}
         filled = _Filled(callback, parts)
         if self.time is not None and not _is_recent(filled.at(self.time), callback):
             return False
-        message = self._message(filled)
+        before, _, after = self.signed.partition(_BODY)
+        message = filled.text(before) + callback.body + filled.text(after)
         digests = [
             hmac.digest(secret.reveal().encode(), message, self.algorithm)
             for secret in self.secrets
         ]
-        signatures = [sent] if self.part is None else parts.get(self.part, [])
-        return _any_of(digests, [self._signature(one) for one in signatures])
-
-    def _signature(self, sent: str) -> bytes | None:
-        if not sent.startswith(self.prefix):
-            return None
-        return _decoded(sent.removeprefix(self.prefix), self.encoding)
-
-    def _message(self, filled: "_Filled") -> bytes:
-        before, _, after = self.signed.partition(_BODY)
-        return filled.text(before) + filled.callback.body + filled.text(after)
+        signatures = [
+            _decode(one.removeprefix(self.prefix), self.encoding)
+            for one in ([sent] if self.part is None else parts.get(self.part, []))
+            if one.startswith(self.prefix)
+        ]
+        return _any_equal(digests, signatures)
 
 
 class HeaderSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret that comes in a header of its own with each callback."""
+    """A secret in a header of each callback."""
 
     #: The header, such as `X-Webhook-Token`, in any case.
     name: str
-    #: Its value. Several while it is rotated: each will do.
+    #: Its value. Several during a rotation: any of them is enough.
     secrets: tuple[Secret, ...]
 
     def __post_init__(self) -> None:
@@ -115,17 +111,17 @@ class HeaderSecret(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("secrets: none; without one anybody can call")
 
     def verifies(self, callback: Callback) -> bool:
-        """Return whether the header holds one of the secrets."""
+        """Whether the header has one of the secrets."""
         sent = callback.header(self.name.lower())
         if sent is None:
             return False
         # Headers are latin-1 here; a secret is UTF-8 on the wire.
         known = [hashlib.sha256(secret.reveal().encode()).digest() for secret in self.secrets]
-        return _any(known, hashlib.sha256(sent.encode("latin-1")).digest())
+        return _any_is(known, hashlib.sha256(sent.encode("latin-1")).digest())
 
 
 class Basic(msgspec.Struct, frozen=True, kw_only=True):
-    """A name and a password that come with each callback (RFC 7617)."""
+    """A name and a password with each callback (RFC 7617)."""
 
     #: The name.
     user: str
@@ -138,48 +134,48 @@ class Basic(msgspec.Struct, frozen=True, kw_only=True):
 
     def verifies(self, callback: Callback) -> bool:
         scheme, _, credentials = (callback.header("authorization") or "").partition(" ")
-        told = _decoded(credentials.strip(), "base64")
+        sent = _decode(credentials.strip(), "base64")
         expected = f"{self.user}:{self.password.reveal()}".encode()
-        if scheme.lower() != "basic" or told is None:
+        if scheme.lower() != "basic" or sent is None:
             return False
-        # Their digests, because to compare lengths takes less time than to compare texts.
-        return _any([hashlib.sha256(expected).digest()], hashlib.sha256(told).digest())
+        # Digests have one length, so that the time does not show the length of the secret.
+        return _any_is([hashlib.sha256(expected).digest()], hashlib.sha256(sent).digest())
 
 
 class Twilio(msgspec.Struct, frozen=True, kw_only=True):
     """Twilio's `X-Twilio-Signature`: https://www.twilio.com/docs/usage/security."""
 
-    #: The account's Auth Token. Several while it is rotated: each will do.
+    #: The account's Auth Token. Several during a rotation: any of them is enough.
     auth_tokens: tuple[Secret, ...]
-    #: What the callback URL begins with at Twilio, before `/in/`, such as
-    #: `https://hooks.example.com`. It is signed, and a service behind a proxy does not see it.
+    #: The beginning of the callback URL at Twilio, before `/in/`, such as
+    #: `https://hooks.example.com`. It is signed, and a service behind a proxy cannot see it.
     url: str
 
     def __post_init__(self) -> None:
         if not self.auth_tokens:
             raise ValueError("auth_tokens: none; without one anybody can sign")
-        if not _is_beginning(self.url):
+        if not _is_base_url(self.url):
             raise ValueError("url: not the beginning of a URL; write https://hooks.example.com")
 
     def verifies(self, callback: Callback, target: str) -> bool:
-        signature = _decoded(callback.header("x-twilio-signature") or "", "base64")
+        signature = _decode(callback.header("x-twilio-signature") or "", "base64")
         if signature is None:
             return False
-        # Twilio signs a URL now with its port, now without; its own libraries try both.
+        # Twilio signs some URLs with their port and some without; its own libraries try both.
         begin = self.url.rstrip("/")
         urls = (with_port(begin) + target, without_port(begin) + target)
-        messages = [_of_twilio(url, callback) for url in urls]
+        messages = [_twilio_message(url, callback) for url in urls]
         digests = [
             hmac.digest(token.reveal().encode(), message, "sha1")
             for token in self.auth_tokens
             for message in messages
             if message is not None
         ]
-        return _any(digests, signature)
+        return _any_is(digests, signature)
 
 
 def with_port(url: str) -> str:
-    """`https://hooks.example.com` -> `https://hooks.example.com:443`."""
+    """Return `https://hooks.example.com:443` for `https://hooks.example.com`."""
     if _port(url) is not None:
         return url
     scheme, _, rest = url.partition("://")
@@ -188,7 +184,7 @@ def with_port(url: str) -> str:
 
 
 def without_port(url: str) -> str:
-    """`https://hooks.example.com:8443` -> `https://hooks.example.com`."""
+    """Return `https://hooks.example.com` for `https://hooks.example.com:8443`."""
     port = _port(url)
     if port is None:
         return url
@@ -202,32 +198,34 @@ def _port(url: str) -> str | None:
     return match[1] if match else None
 
 
-def standard(secrets: Sequence[Secret], callback: Callback, *, prefix: str = "webhook") -> bool:
-    """Return whether `webhook-signature` is that of one of the secrets (`whsec_…`), and not old.
+def verify_standard(
+    secrets: Sequence[Secret], callback: Callback, *, prefix: str = "webhook"
+) -> bool:
+    """Whether `webhook-signature` is made with one of the secrets (`whsec_…`), and recent.
 
-    `prefix` is what the three headers begin with in place of `webhook`, such as `svix`.
+    `prefix` replaces `webhook` at the beginning of the three headers, such as `svix`.
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
     id_, at = callback.header(f"{prefix}-id"), callback.header(f"{prefix}-timestamp")
     if id_ is None or at is None or not _is_recent(at, callback):
         return False
     message = f"{id_}.{at}.".encode("latin-1") + callback.body
-    digests = [hmac.digest(key_of(secret), message, "sha256") for secret in secrets]
+    digests = [hmac.digest(decode_key(secret), message, "sha256") for secret in secrets]
     sent = (callback.header(f"{prefix}-signature") or "").split(" ")
-    signatures = [_decoded(one.removeprefix("v1,"), "base64") for one in sent if one[:3] == "v1,"]
-    return _any_of(digests, signatures)
+    signatures = [_decode(one.removeprefix("v1,"), "base64") for one in sent if one[:3] == "v1,"]
+    return _any_equal(digests, signatures)
 
 
 def _is_recent(at: str | None, callback: Callback) -> bool:
-    """Return whether `at`, in seconds or milliseconds since 1970, is within TOLERANCE of now."""
+    """Whether `at`, in seconds or milliseconds since 1970, is within TOLERANCE of now."""
     if at is None or not _UNIX.fullmatch(at):
         return False
     seconds = int(at) / (1000 if len(at) == _MILLISECONDS else 1)
     return abs(callback.received.timestamp() - seconds) <= TOLERANCE
 
 
-def _parts(header: str) -> dict[str, list[str]]:
-    """`t=1,v1=a,v1=b` -> `{"t": ["1"], "v1": ["a", "b"]}`."""
+def _split_parts(header: str) -> dict[str, list[str]]:
+    """Split `t=1,v1=a,v1=b` into `{"t": ["1"], "v1": ["a", "b"]}`."""
     parts: dict[str, list[str]] = {}
     for part in header.split(","):
         name, _, value = part.strip(" \t").partition("=")
@@ -242,20 +240,20 @@ def _check_signed(signed: str, *, parts: bool) -> None:
         raise ValueError("signed: {body} is wanted once; write {body} or {body}{X-Timestamp}")
     if not all(_HEADER.fullmatch(place) for place in places):
         raise ValueError("signed: between braces stands body or the name of a header")
-    if not parts and any(place.startswith(_OF_HEADER) for place in places):
+    if not parts and any(place.startswith(_HEADER_PART) for place in places):
         raise ValueError("signed: {header.…} needs `part`")
 
 
 class _Filled:
-    """What stands in the braces of `signed`. What did not come is empty: no signature holds."""
+    """The values of the places in `signed`. A missing one is empty, so that no signature holds."""
 
     def __init__(self, callback: Callback, parts: Mapping[str, list[str]]) -> None:
         self.callback, self._header_parts = callback, parts
 
     def at(self, place: str) -> str | None:
-        if not place.startswith(_OF_HEADER):
+        if not place.startswith(_HEADER_PART):
             return self.callback.header(place.lower())
-        values = self._header_parts.get(place.removeprefix(_OF_HEADER), [])
+        values = self._header_parts.get(place.removeprefix(_HEADER_PART), [])
         return values[0] if len(values) == 1 else None
 
     def text(self, text: str) -> bytes:
@@ -266,7 +264,7 @@ class _Filled:
         return b"".join(filled)
 
 
-def _decoded(text: str, encoding: str) -> bytes | None:
+def _decode(text: str, encoding: str) -> bytes | None:
     try:
         if encoding == "hex":
             return binascii.unhexlify(text)
@@ -275,17 +273,17 @@ def _decoded(text: str, encoding: str) -> bytes | None:
         return None
 
 
-def _any(digests: Sequence[bytes], signature: bytes) -> bool:
-    """Each is compared, whichever it is."""
+def _any_is(digests: Sequence[bytes], signature: bytes) -> bool:
+    """Whether any digest is the signature; all are compared in either case."""
     return any([hmac.compare_digest(digest, signature) for digest in digests])  # noqa: C419 - not lazily
 
 
-def _any_of(digests: Sequence[bytes], signatures: Sequence[bytes | None]) -> bool:
-    """Each of the signatures that could be read is compared with each digest."""
-    return any([_any(digests, one) for one in signatures if one is not None])  # noqa: C419 - not lazily
+def _any_equal(digests: Sequence[bytes], signatures: Sequence[bytes | None]) -> bool:
+    """Whether any digest is any of the signatures; all are compared in either case."""
+    return any([_any_is(digests, one) for one in signatures if one is not None])  # noqa: C419 - not lazily
 
 
-def _is_beginning(url: str) -> bool:
+def _is_base_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -299,21 +297,19 @@ def _is_beginning(url: str) -> bool:
     )
 
 
-def _of_twilio(url: str, callback: Callback) -> bytes | None:
-    """The URL, with the parameters of a form sorted and joined; JSON has its hash in the URL."""
+def _twilio_message(url: str, callback: Callback) -> bytes | None:
+    """Return what Twilio signs: the URL, and the sorted parameters of a form.
+
+    JSON has its hash in the URL instead. None if that hash or the form is wrong.
+    """
     hashed = dict(parse_qsl(urlsplit(url).query)).get("bodySHA256")
     if hashed is not None:
         same = hmac.compare_digest(
             hashlib.sha256(callback.body).hexdigest().encode(), hashed.encode()
         )
         return url.encode("latin-1") if same else None
-    # By GET the parameters are in the URL.
-    form = b"" if _query_of(url) == callback.body else callback.body
-    parameters = _parameters(form)
-    return None if parameters is None else url.encode("latin-1") + parameters
-
-
-def _parameters(form: bytes) -> bytes | None:
+    # The parameters of a GET are in the URL already.
+    form = b"" if url.partition("?")[2].encode("latin-1") == callback.body else callback.body
     try:
         pairs = parse_qsl(
             form.decode("ascii"),
@@ -324,8 +320,4 @@ def _parameters(form: bytes) -> bytes | None:
     except ValueError:
         return None
     joined = "".join(name + value for name, value in sorted(set(pairs)))
-    return joined.encode("utf-8", "surrogateescape")
-
-
-def _query_of(url: str) -> bytes:
-    return url.partition("?")[2].encode("latin-1")
+    return url.encode("latin-1") + joined.encode("utf-8", "surrogateescape")

@@ -1,8 +1,9 @@
-"""A source: who may call us, and what their words mean in ours."""
+"""A source: its options, and how to read, verify, answer and poll its provider."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -10,14 +11,20 @@ from core.event import Service
 from core.secret import Secret
 from core.units import Duration, Rate
 
-from .callback import _CONTENT_TYPE, Callback, Fields, Happening, Sample
+from .callback import Callback, Fields, Happening, Sample
+from .fields.reader import FieldReader
 from .fields.services import service
-from .polling.options import Asking, Backfill, Polled
+from .polling.options import Backfill, PollingApi, PollingSettings, polling_settings
 from .polling.questions import Known, Poll, PollMemory
+
+#: RFC 9110, 8.3.1.
+_CONTENT_TYPE = re.compile(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( ?;[ -~]{1,80})?"
+)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a provider is answered in place of our JSON when its callback was kept."""
+    """The answer that a provider gets in place of our JSON when its callback was stored."""
 
     #: Such as `text/plain`.
     content_type: str
@@ -32,46 +39,46 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Source(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="provider", forbid_unknown_fields=True
 ):
-    """A configured account of a provider. Subclass, tag, and write `normalize` and `sample`."""
+    """A configured account of a provider. Subclass, tag, and define `normalize` and `sample`."""
 
-    #: The secret part of the callback URL: the first is current, the rest are still accepted
+    #: The secret part of the callback URL. The first is current; the others are still accepted,
     #: while you change it at the provider. A text, or `sha256:` and the hex digest of one.
     tokens: tuple[Secret, ...] = ()
     #: Addresses or networks that callbacks may come from, or `documented` for those that the
-    #: provider publishes. Empty: any; the token alone decides.
+    #: provider publishes. Empty: any address.
     allow_from: tuple[str, ...] = ()
-    #: Copied to `data.labels` of each event, to route and filter by.
+    #: Copied to `data.labels` of each event, for routes and filters.
     labels: Mapping[str, str] = {}
-    #: What this account's prices are in, if you know it.
+    #: The currency of this account's prices, if you know it.
     currency: str | None = None
-    #: More callbacks than this are answered 429, such as `10/s`. Unset: no limit.
+    #: Callbacks above this rate, such as `10/s`, are answered 429. Unset: no limit.
     rate: Rate | None = None
-    #: Where nothing comes for so long, the source is reported as silent: in the log and in
-    #: `/v1/sources`. Set it where you know how often something must come.
+    #: Without a callback for this long, the source is reported as silent in the log and in
+    #: `/v1/sources`. Set it if you know how often callbacks must come.
     expect_every: Duration | None = None
-    #: What it is answered with status 200, if it wants another body than our JSON:
-    #: `{content_type: text/plain, body: OK}`. Samples of ours are answered in JSON.
+    #: The answer with status 200, if the provider expects another body than our JSON:
+    #: `{content_type: text/plain, body: OK}`. Samples are always answered in JSON.
     answer: Reply | None = None
     #: Send one event `account.low` each time the account's balance falls below this amount, such as
-    #: "5". The balance is part of what `backfill` asks for. Unset: no event.
+    #: "5". This needs `backfill`, which reads the balance. Unset: no event.
     low_balance: str | None = None
-    #: Ask the provider, read-only, for what was missed. Unset: it is not asked.
+    #: Ask the provider, read-only, for missed messages. Unset: it is not asked.
     backfill: Backfill | None = None
 
-    #: Which encodings the provider may use: of `form`, `multipart`, `json`.
-    #: None of them: it calls nobody, and is only asked.
+    #: The encodings that the provider may use, of `form`, `multipart` and `json`. Empty: it sends
+    #: no callbacks and is only polled.
     encodings: ClassVar[frozenset[str]]
-    #: Which of them it uses itself, where it may use several.
+    #: The encoding of samples, unless another is asked for.
     usual_encoding: ClassVar[str] = "form"
-    #: How it is asked where `backfill` does not say; None: it cannot be asked.
-    polled: ClassVar[Polled | None] = None
-    #: The addresses that its documentation says callbacks come from.
+    #: The provider's API for polling; None: it cannot be polled.
+    polling_api: ClassVar[PollingApi | None] = None
+    #: The addresses that the provider documents for its callbacks.
     documented: ClassVar[tuple[str, ...]] = ()
-    #: Of all its numbers, if they are of one: ISO 3166-1 alpha-2.
+    #: The country of all its numbers, if there is only one: ISO 3166-1 alpha-2.
     country: ClassVar[str | None] = None
-    #: Where in the provider's settings a callback URL is pasted.
+    #: The place in the provider's settings for the callback URL.
     paste_at: ClassVar[str]
-    #: What `sample` can make; the first is the default.
+    #: The kinds of samples; the first is the default.
     kinds: ClassVar[tuple[str, ...]]
 
     def sends_by_get(self) -> bool:
@@ -80,7 +87,7 @@ class Source(
 
     @property
     def takes_lists(self) -> bool:
-        """Whether its body may be a JSON list."""
+        """Whether a body may be a JSON list."""
         return False
 
     @property
@@ -90,34 +97,48 @@ class Source(
 
     @property
     def default_answer(self) -> Reply | None:
-        """What it is answered where `answer` is unset; None: our JSON."""
+        """The answer if `answer` is unset; None: our JSON."""
         return None
 
     def verify(self, callback: Callback, target: str) -> bool:  # noqa: ARG002 - for those that sign
-        """Whether it is signed as this provider signs, over its bytes as they came.
+        """Whether the callback has the provider's signature.
 
-        `target` is the path and the query as sent; it holds the token.
+        `target` is the path and the query as sent, with the token.
         """
         return True
 
     @property
     def calls_nobody(self) -> bool:
-        """It has no callbacks: asking is the only way in."""
+        """Whether the provider sends no callbacks and can only be polled."""
         return not getattr(type(self), "encodings", True)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
-        """Say it in our words. Pure: no clock, no chance, no network.
+        """Return the happenings in a callback. Pure: no clock, no chance, no network.
 
-        Raises Malformed where identity or kind cannot be told; what else makes no sense costs
-        the field and is named in `warnings`.
+        Raises Malformed if the identity or the kind is unknown. Any other invalid field becomes
+        null and is named in `warnings`.
         """
         raise NotImplementedError
 
-    def asking(self) -> Asking:
-        """How it is asked: what `backfill` says, and its defaults. Raises ValueError without."""
-        if self.backfill is None or self.polled is None:
+    def common(self, callback: Callback, reading: FieldReader, *, time_from: str) -> dict[str, Any]:
+        """Return the fields that every type of event has.
+
+        Read all other fields first: `warnings` is what `reading` warned of until now.
+        """
+        return {
+            "provider": self.__struct_config__.tag,
+            "channel": callback.channel,
+            "labels": self.labels,
+            "sample": callback.sample,
+            "time_from": time_from,
+            "warnings": tuple(reading.warnings),
+        }
+
+    def polling_settings(self) -> PollingSettings:
+        """Return `backfill` with the provider's defaults. Raises ValueError where it is unset."""
+        if self.backfill is None or self.polling_api is None:
             raise ValueError("backfill: not configured, or this provider cannot be asked")
-        return self.polled.asking(self.backfill)
+        return polling_settings(self.polling_api, self.backfill)
 
     def poll(
         self,
@@ -127,22 +148,22 @@ class Source(
         now: datetime,
         memory: PollMemory | None = None,
     ) -> Poll:
-        """What to ask it, and what it had to tell. Pure: no clock, no chance, no network.
+        """Return the questions and findings of one poll. Pure: no clock, no chance, no network.
 
-        `since` is how far back to look, and a hint: what is brought again is a duplicate. `memory`
-        is what the polls before this one learned; without it this is the first poll.
+        `since` is a hint how far back to look: a message that is found again is a duplicate.
+        `memory` has what earlier polls learned; without it this is the first poll.
         """
         raise NotImplementedError
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
-        """A realistic callback of that kind; another `number` gives another message."""
+        """Return a realistic callback of that kind, a different one for each `number`."""
         raise NotImplementedError
 
     @property
     def home(self) -> str | None:
-        """Where numbers that it writes without `+` are at home; None: they are international."""
+        """The country of numbers written without `+`; None: they are international."""
         return self.country
 
     def service(self, id_: str | None) -> Service | None:
-        """Return the service that the provider has under this id, None without an id."""
+        """Return the provider's service with this id; None without an id."""
         return service(id_, None)

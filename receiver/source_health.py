@@ -1,4 +1,4 @@
-"""How a source behaves: how its clock goes beside ours, and whether it has fallen silent."""
+"""The health of a source: whether its time zone is wrong, and whether it is silent."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,26 +10,26 @@ import msgspec
 
 from .callback import Callback, Happening
 
-#: Seconds from one measurement to the next: reading a time costs as much as routing an event.
-APART = 1.0
-#: Measurements that are kept, and how many it takes until something is said of a zone.
+#: Seconds between measurements: reading a time costs as much as routing an event.
+INTERVAL = 1.0
+#: The number of measurements kept, and the number needed to judge a zone.
 KEPT, ENOUGH = 20, 5
-#: Seconds that a callback may take from what happened to us, and that two clocks may differ.
+#: Seconds that a callback may be on its way, and that two clocks may differ.
 _SLACK = 120.0
-#: Seconds by which a clock may be corrected without a word.
+#: Seconds by which a clock may be corrected without effect.
 _STEP = 2.0
-#: Seconds: all zones that are in use differ by a multiple of it.
+#: Seconds. All zones in use differ by a multiple of it.
 _QUARTER = 900
 
 
 class WrongZone(msgspec.Struct, frozen=True, kw_only=True):
-    """What a source's times say against its `timezone`."""
+    """A source's times contradict its `timezone`."""
 
-    #: As it is configured.
+    #: As configured.
     timezone: str
-    #: Seconds by which its times lie behind ours, read so; negative: ahead.
+    #: Seconds by which its times, read in that zone, are behind ours; negative: ahead.
     behind: int
-    #: Where its clock would be right, such as `UTC+08:00`.
+    #: The offset of its clock, such as `UTC+08:00`.
     clock: str
 
     def __str__(self) -> str:
@@ -42,14 +42,14 @@ class WrongZone(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Measured(NamedTuple):
     offset: float
-    #: It was read by the source's `timezone`.
+    #: Whether the time was read in the source's `timezone`.
     by_zone: bool
 
 
-class Watch:
-    """The watch of one source. It begins when it is made.
+class SourceHealth:
+    """Measures one source, from its construction on.
 
-    `ticks` gives seconds that only go forward: a step of the wall clock is no silence.
+    `ticks` returns seconds that only go forward: a step of the wall clock is no silence.
     """
 
     def __init__(
@@ -60,25 +60,25 @@ class Watch:
         expect_every: float | None,
     ) -> None:
         self._ticks, self._timezone, self._expect_every = ticks, timezone, expect_every
-        #: When the last callback came, by `ticks`, or when the watch began.
-        self._heard = ticks()
+        #: When the last callback came, by `ticks`, or when this was made.
+        self._last_at = ticks()
         self._measured_last = float("-inf")
         #: Seconds from `ticks` to the wall clock, at the last measurement.
         self._ahead: float | None = None
         self._measured: deque[_Measured] = deque(maxlen=KEPT)
 
-    def heard(self, callback: Callback, happenings: Sequence[Happening]) -> None:
-        """Something new came from the provider itself."""
+    def record(self, callback: Callback, happenings: Sequence[Happening]) -> None:
+        """Count a callback with new happenings from the provider itself."""
         if callback.sample:
             return
         at, ticks = callback.received.timestamp(), self._ticks()
-        self._heard = ticks
-        if ticks - self._measured_last < APART:
+        self._last_at = ticks
+        if ticks - self._measured_last < INTERVAL:
             return
         self._measured_last = ticks
         ahead, self._ahead = self._ahead, at - ticks
         if ahead is not None and abs(self._ahead - ahead) > _STEP:
-            # Our clock was set: offsets measured by the clock of before say nothing of a zone.
+            # Our clock was set: offsets measured before say nothing about a zone.
             self._measured.clear()
         self._measured += [
             _Measured(
@@ -91,22 +91,22 @@ class Watch:
 
     @property
     def offset(self) -> float | None:
-        """Seconds from a provider's time to its arrival here; None: nothing was measured.
+        """The seconds from a provider's time to the arrival here; None: nothing was measured.
 
-        The least of the last ones: retries are late for another reason.
+        It is the minimum of the last measurements, because retries are late for another reason.
         """
         return min((one.offset for one in self._measured), default=None)
 
     @property
     def measured(self) -> int:
-        """How many it is the least of."""
+        """The number of measurements that `offset` is the minimum of."""
         return len(self._measured)
 
     def wrong_zone(self, now: float) -> WrongZone | None:
-        """What is wrong with `timezone`, once enough has come to say so.
+        """Return how `timezone` is wrong; None if it seems right or too few times are known.
 
-        Late by whole quarters of an hour, each about as late as the next, is a zone; retries after
-        an outage are late by all sorts of times.
+        A wrong zone makes all times late by about the same number of quarters of an hour. Retries
+        after an outage are late by many different times.
         """
         offsets = [one.offset for one in self._measured if one.by_zone]
         if self._timezone is None or len(offsets) < ENOUGH:
@@ -116,27 +116,22 @@ class Watch:
         alike = most - least <= 2 * _SLACK and abs(least - behind) <= _SLACK
         if behind == 0 or not alike:
             return None
-        return WrongZone(
-            timezone=self._timezone, behind=behind, clock=_clock(self._timezone, behind, now)
-        )
+        configured = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(self._timezone))
+        seconds = (configured.utcoffset() or timedelta()).total_seconds() - behind
+        hours, minutes = divmod(round(abs(seconds) / 60), 60)
+        clock = f"UTC{'-' if seconds < 0 else '+'}{hours:02d}:{minutes:02d}"
+        return WrongZone(timezone=self._timezone, behind=behind, clock=clock)
 
     def silent_since(self, now: float, *, waiting_since: float | None = None) -> float | None:
-        """Return since when no callback came although one was due; None: all is well.
+        """Return since when callbacks are missing, or None.
 
-        `waiting_since` is when the order was registered that should have been answered by now.
+        `waiting_since` is when the order was registered that should have its callback by now.
         All are seconds since the epoch, by the wall clock of now.
         """
-        silence = self._ticks() - self._heard
-        heard_at = now - silence
+        silence = self._ticks() - self._last_at
+        last_at = now - silence
         if self._expect_every is not None and silence > self._expect_every:
-            return heard_at
-        if waiting_since is not None and heard_at < waiting_since:
+            return last_at
+        if waiting_since is not None and last_at < waiting_since:
             return waiting_since
         return None
-
-
-def _clock(timezone: str, behind: int, now: float) -> str:
-    configured = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(timezone)).utcoffset()
-    minutes = round(((configured or timedelta()).total_seconds() - behind) / 60)
-    sign = "-" if minutes < 0 else "+"
-    return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"

@@ -1,35 +1,29 @@
-"""A source's tokens, addresses and pace while the service runs."""
+"""A source's tokens, addresses, pace and health while the service runs."""
 
 from collections.abc import Callable
 
 from core.bucket import Bucket
-from core.units import Rate
 
 from .addresses import Allowed
 from .source import Source
-from .source_health import Watch
+from .source_health import SourceHealth
 from .tokens import Tokens
 
 
 class SourceState:
-    """One configured source, ready to be asked."""
+    """The state of one configured source. `ticks` returns seconds that only go forward."""
 
     def __init__(self, name: str, source: Source, ticks: Callable[[], float]) -> None:
-        """`ticks` gives seconds that only go forward."""
         self.name, self.source = name, source
-        self.watch = Watch(
+        self.health = SourceHealth(
             ticks=ticks,
             timezone=getattr(source, "timezone", None),
             expect_every=source.expect_every,
         )
         self.tokens = Tokens(source.tokens)
         self.allowed = Allowed(source.allow_from, source.documented)
-        self._bucket = _bucket(source.rate, ticks)
+        self._bucket = None if source.rate is None else Bucket(source.rate, ticks)
 
     def wait(self) -> float:
-        """Seconds until the source's rate allows another callback; 0 takes it."""
+        """Return 0 and count a callback, or return the seconds until the rate allows one."""
         return self._bucket.take() if self._bucket else 0.0
-
-
-def _bucket(rate: Rate | None, ticks: Callable[[], float]) -> Bucket | None:
-    return None if rate is None else Bucket(rate, ticks)

@@ -1,4 +1,4 @@
-"""Sends the callbacks of a simulated provider, again and again as its schedule says."""
+"""Sends the callbacks of a simulated provider, and retries by its schedule."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -7,31 +7,31 @@ from random import Random
 import httpx
 import msgspec
 
-from .providers.schedule import Schedule
-from .web.exchange import OutgoingCallback
+from .exchange import OutgoingCallback
+from .schedule import Schedule
 
 #: "must return HTTP 200 code": 201, 204 and redirects count as failures.
 _DONE = 200
 
 
 class CallbackAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt, and what came of it."""
+    """An attempt and its result."""
 
     callback: int
     #: From 1.
     attempt: int
     order_id: str
     at: datetime
-    #: None where nobody answered in time.
+    #: None without an answer in time.
     status: int | None
-    #: `connect` or `timeout`, where there is no status.
+    #: `connect` or `timeout`, if there is no status.
     error: str | None = None
 
 
 class SimulatedCallback(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent, byte for byte the same at each attempt."""
+    """A callback, with the same bytes at each attempt."""
 
-    #: Counts.
+    #: A counter.
     id: int
     order_id: str
     url: str
@@ -39,7 +39,7 @@ class SimulatedCallback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    """`sleep` and `now` are the clock; `signed` says which headers a body gets beside its own."""
+    """Sends callbacks. `signed` returns more headers for a body."""
 
     def __init__(
         self,
@@ -57,17 +57,17 @@ class Sender:
         self.attempts: list[CallbackAttempt] = []
 
     async def send(self, callback: SimulatedCallback) -> None:
-        """Until it is answered with 200, or the provider gives up."""
-        if not await self.first(callback):
-            await self.again(callback)
+        """Send a callback until it is answered with 200 or the schedule ends."""
+        if not await self.try_first(callback):
+            await self.retry(callback)
 
-    async def first(self, callback: SimulatedCallback) -> bool:
-        """The first attempt alone; whether it was answered with 200."""
+    async def try_first(self, callback: SimulatedCallback) -> bool:
+        """Make the first attempt. Return whether it was answered with 200."""
         return await self._attempt(callback, 1)
 
-    async def again(self, callback: SimulatedCallback) -> None:
-        """Those after the first."""
-        waits = self._schedule.drawn(self._chance, speed=self._speed)
+    async def retry(self, callback: SimulatedCallback) -> None:
+        """Make the attempts after the first."""
+        waits = self._schedule.draw(self._chance, speed=self._speed)
         for number, wait in enumerate(waits, start=2):
             await self._sleep(wait)
             if await self._attempt(callback, number):
@@ -75,7 +75,7 @@ class Sender:
 
     async def _attempt(self, callback: SimulatedCallback, number: int) -> bool:
         at = self._now()
-        status, error = await self._posted(callback)
+        status, error = await self._post(callback)
         self.attempts.append(
             CallbackAttempt(
                 callback=callback.id,
@@ -88,7 +88,7 @@ class Sender:
         )
         return status == _DONE
 
-    async def _posted(self, callback: SimulatedCallback) -> tuple[int | None, str | None]:
+    async def _post(self, callback: SimulatedCallback) -> tuple[int | None, str | None]:
         body = callback.sent.body
         headers = {"content-type": callback.sent.content_type, **self._signed(body)}
         try:

@@ -1,4 +1,4 @@
-"""One simulated provider at work: it takes orders, receives messages, answers and sends."""
+"""A simulation: it takes orders, receives messages, answers commands and sends callbacks."""
 
 import asyncio
 import re
@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 import msgspec
 
 from .account import AskedQuestion, Change, ChangeStatus, Message, Seconds, SimulatedOrder
-from .providers.provider import Simulated
+from .exchange import Answer, OutgoingCallback, Request
+from .provider import Simulated
 from .sender import Sender, SimulatedCallback
-from .web.exchange import Answer, OutgoingCallback, Request
 
 _CODES = 1_000_000
 _CODE = re.compile(r"\b\d{4,8}\b")
 _FIRST_CHECK = 11_183
 _FIRST_CHANGE = 44_444
 _FIRST_MESSAGE = 70_001
-#: Parameters that are a key or whose it is; a key in a path is in no parameter.
+#: Parameters with a key or its user; a key in a path is in no parameter.
 _SECRET = frozenset({"api_key", "user", "pass"})
 _RENTAL_LIFE = timedelta(days=30)
 
@@ -29,20 +29,20 @@ class UnknownOrder(Exception):
 
 
 class Impossible(Exception):
-    """An order cannot be or do that; the message says what."""
+    """A request is invalid for an order; the message explains it."""
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is ordered; the rest is made up."""
+    """A new order; missing fields are made up."""
 
     id: str | None = None
     kind: str | None = None
-    #: Empty: one is awaited (a bid, a reservation).
+    #: Empty: the order waits for a number (a bid, a reservation).
     number: str | None = None
     service: str | None = None
     country: str | None = None
     price: float = 1.25
-    #: Of a rental's own callbacks.
+    #: The callback URL of a rental with its own.
     url: str | None = None
     state: str = ""
     markup: int = 0
@@ -58,36 +58,36 @@ class NewMessage(
     forbid_unknown_fields=True,
     rename={"from_": "from"},
 ):
-    """What a number receives; the rest is made up."""
+    """A new message; missing fields are made up."""
 
     text: str | None = None
-    #: Null: what looks like one in the text; empty: none is recognized.
+    #: Null: found in the text; empty: the provider recognizes no code.
     code: str | None = None
     from_: str = "22000"
     is_call: bool = False
-    #: Seconds since it came.
+    #: Seconds since it was received.
     ago: Seconds = 0
-    #: SMSPins: found by the same check as the last one.
+    #: SMSPins: whether the check of the last message found it.
     same_check: bool = False
-    #: False: it is there to be asked for, and no callback is sent.
+    #: False: it can be polled, and no callback is sent.
     callback: bool = True
 
 
 class Renewal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of a rental."""
+    """The result of renewing a rental."""
 
-    #: Why it is not renewed, such as `Low balance`; null: it is.
+    #: Why it was not renewed, such as `Low balance`; null: it was.
     error: str | None = None
 
 
 class NumberChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """SMSPins: asked for, and not done; what is done is another `number` of the order."""
+    """SMSPins: a change of number that was not made. To make one, change the order's `number`."""
 
     status: Literal["PENDING", "ACQUIRED", "STARTED", "FAILED", "CANCELED"] = "FAILED"
 
 
 class Simulation:
-    """`url` is where callbacks go; None: nowhere, but for rentals that have one of their own."""
+    """Runs a provider. `url` is for callbacks; None: only rentals with their own URL send any."""
 
     def __init__(
         self,
@@ -102,14 +102,14 @@ class Simulation:
         self._held: SimulatedCallback | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    # What is asked
+    # Commands
 
     async def answer(self, request: Request) -> Answer | None:
-        """As the provider would, faults included; None where it has nothing."""
+        """Answer a request with requested failures; None if it is no command of the provider."""
         command = self.provider.command(request)
         if command is None:
             return None
-        answer = await self._faulty(command, request)
+        answer = await self._answer_with_faults(command, request)
         self.account.asked.append(
             AskedQuestion(
                 command=command,
@@ -123,7 +123,7 @@ class Simulation:
         )
         return answer
 
-    async def _faulty(self, command: str, request: Request) -> Answer:
+    async def _answer_with_faults(self, command: str, request: Request) -> Answer:
         wrong, provider = self.account.goes_wrong, self.provider
         if slow := wrong("slow", command):
             await self._sleep(slow.seconds)
@@ -139,7 +139,7 @@ class Simulation:
         answer = provider.answer(command, request)
         return provider.garbled(answer) if wrong("invalid_json", command) else answer
 
-    # What happens
+    # Orders and messages
 
     def order(self, new: NewOrder) -> SimulatedOrder:
         """Take a number. Raises Impossible."""
@@ -171,9 +171,9 @@ class Simulation:
         )
 
     def change(self, order_id: str, changes: Mapping[str, Any]) -> SimulatedOrder:
-        """Another status or number, or when it goes online.
+        """Change the status or number of an order, or when it goes online.
 
-        Raises Unknown, Impossible, and msgspec.ValidationError for what is no such value.
+        Raises UnknownOrder, Impossible, and msgspec.ValidationError for an invalid value.
         """
         order = self._order(order_id)
         unknown = set(changes) - {"status", "number", "is_online", "changes_at", "next_online_at"}
@@ -181,24 +181,22 @@ class Simulation:
             raise Impossible(f"{', '.join(sorted(unknown))}: not to be changed")
         changed = msgspec.convert(msgspec.to_builtins(order) | dict(changes), SimulatedOrder)
         self.account.add(changed)
-        if changed.number != order.number:
-            self._renumbered(order, changed)
+        if changed.number != order.number and order.number:
+            self._record_change(order, changed.number, "SUCCESS")
+        elif changed.number != order.number:
+            self._send(changed, self.provider.assigned(changed))
         return changed
 
-    def _renumbered(self, before: SimulatedOrder, after: SimulatedOrder) -> None:
-        if before.number:
-            self._changed(before, after.number, "SUCCESS")
-        else:
-            self._tell(after, self.provider.assigned(after))
-
     def keep_number(self, order_id: str, change: NumberChange) -> Change:
-        """Its number was to be changed, and is not. Raises Unknown and Impossible."""
+        """Record a change of number that was not made. Raises UnknownOrder and Impossible."""
         order = self._order(order_id)
         if order.kind != "telephone":
             raise Impossible("only a telephone's number is changed")
-        return self._changed(order, None, change.status)
+        return self._record_change(order, None, change.status)
 
-    def _changed(self, order: SimulatedOrder, after: str | None, status: ChangeStatus) -> Change:
+    def _record_change(
+        self, order: SimulatedOrder, after: str | None, status: ChangeStatus
+    ) -> Change:
         change = Change(
             id=str(_FIRST_CHANGE + len(self.account.changes)),
             order_id=order.id,
@@ -211,12 +209,12 @@ class Simulation:
         return change
 
     def renew(self, order_id: str, renewal: Renewal) -> SimulatedOrder:
-        """A rental goes on under another id, or does not. Raises Unknown and Impossible."""
+        """Renew a rental under another id, or fail. Raises UnknownOrder and Impossible."""
         order = self._order(order_id)
         if order.kind != "rental":
             raise Impossible("only a rental is renewed")
         if renewal.error is not None:
-            self._tell(order, self.provider.not_renewed(order, renewal.error))
+            self._send(order, self.provider.not_renewed(order, renewal.error))
             return order
         self.account.add(msgspec.structs.replace(order, status="finished"))
         new_id = self.account.order_id(self.provider.first_id)
@@ -225,15 +223,23 @@ class Simulation:
         after = self.account.add(
             msgspec.structs.replace(order, id=new_id, ends_at=ends_at, first_id=first_id)
         )
-        self._tell(after, self.provider.renewed(order, after))
+        self._send(after, self.provider.renewed(order, after))
         return after
 
     def receive(self, order_id: str, new: NewMessage) -> Message:
-        """An SMS or a call comes in, and is told. Raises Unknown and Impossible."""
+        """Receive an SMS or a call, and send its callback. Raises UnknownOrder and Impossible."""
         order = self._order(order_id)
         if not order.number:
             raise Impossible("the order still waits for its number")
-        code, text = self._written(new)
+        if new.text is None:
+            made_up = f"{self.account.chance.randrange(_CODES):06d}"
+            code = made_up if new.code is None else new.code
+            text = f"{code} is your verification code."
+        else:
+            found = _CODE.search(new.text) if new.code is None else None
+            code, text = found[0] if found else new.code or "", new.text
+        checks = [it.check_id for it in self.account.messages if it.order_id == order_id]
+        next_check = _FIRST_CHECK + len({it.check_id for it in self.account.messages})
         message = self.account.receive(
             Message(
                 id=_FIRST_MESSAGE + self.account.serial(),
@@ -244,29 +250,12 @@ class Simulation:
                 code=code,
                 at=self.account.now() - timedelta(seconds=new.ago),
                 is_call=new.is_call,
-                check_id=self._check(order_id, same=new.same_check),
+                check_id=checks[-1] if new.same_check and checks else str(next_check),
             )
         )
         if new.callback:
-            self._tell(order, self.provider.callback(order, message))
+            self._send(order, self.provider.callback(order, message))
         return message
-
-    def _written(self, new: NewMessage) -> tuple[str, str]:
-        """The code and the text."""
-        if new.text is None:
-            made_up = f"{self.account.chance.randrange(_CODES):06d}"
-            code = made_up if new.code is None else new.code
-            return code, f"{code} is your verification code."
-        found = _CODE.search(new.text) if new.code is None else None
-        return (found[0] if found else new.code or ""), new.text
-
-    def _check(self, order_id: str, *, same: bool) -> str:
-        mine = [
-            message.check_id for message in self.account.messages if message.order_id == order_id
-        ]
-        if same and mine:
-            return mine[-1]
-        return str(_FIRST_CHECK + len({message.check_id for message in self.account.messages}))
 
     def _order(self, order_id: str) -> SimulatedOrder:
         order = self.account.orders.get(order_id)
@@ -274,9 +263,9 @@ class Simulation:
             raise UnknownOrder
         return order
 
-    # What is sent
+    # Callbacks
 
-    def _tell(self, order: SimulatedOrder, sent: OutgoingCallback | None) -> None:
+    def _send(self, order: SimulatedOrder, sent: OutgoingCallback | None) -> None:
         url = order.url or self._url
         if self.sender is None or url is None or sent is None:
             return
@@ -284,16 +273,13 @@ class Simulation:
             id=self.account.serial(), order_id=order.id, url=url, sent=sent
         )
         for _ in range(2 if self.account.goes_wrong("duplicate") else 1):
-            self._send(self.sender, callback)
-
-    def _send(self, sender: Sender, callback: SimulatedCallback) -> None:
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._start(_swapped(sender, callback, held))
-        elif self.account.goes_wrong("out_of_order"):
-            self._held = callback
-        else:
-            self._start(sender.send(callback))
+            if self._held is not None:
+                held, self._held = self._held, None
+                self._start(_send_swapped(self.sender, callback, held))
+            elif self.account.goes_wrong("out_of_order"):
+                self._held = callback
+            else:
+                self._start(self.sender.send(callback))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -301,12 +287,12 @@ class Simulation:
         task.add_done_callback(self._tasks.discard)
 
     async def settled(self) -> None:
-        """Until everything that is being sent was taken or given up."""
+        """Wait until all callbacks were delivered or given up."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
     async def close(self) -> None:
-        """What is still to be sent is not."""
+        """Cancel the callbacks that are still to be sent."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -316,16 +302,18 @@ class Simulation:
 def _is_url(text: str) -> bool:
     try:
         url = urlsplit(text)
-        # Also a port that cannot be.
+        # `port` raises for an invalid one.
         return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
         return False
 
 
-async def _swapped(sender: Sender, later: SimulatedCallback, earlier: SimulatedCallback) -> None:
-    """The later one first."""
-    taken = await sender.first(later)
+async def _send_swapped(
+    sender: Sender, later: SimulatedCallback, earlier: SimulatedCallback
+) -> None:
+    """Send the later callback first."""
+    delivered = await sender.try_first(later)
     async with asyncio.TaskGroup() as group:
         group.create_task(sender.send(earlier))
-        if not taken:
-            group.create_task(sender.again(later))
+        if not delivered:
+            group.create_task(sender.retry(later))

@@ -1,4 +1,4 @@
-"""Why a filter does not take an event: the first clause that fails, and what it saw. Pure."""
+"""Explains why a filter does not match an event: the first clause that fails. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,21 +11,21 @@ from .match import Part, compared_at
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What one clause answers about one event."""
+    """The answer of one clause about one event."""
 
     #: Its place in the filter: `data.price.amount.$gte`, `$or[1].data.code`, `$not`.
     clause: str
     holds: bool
-    #: What is written there.
+    #: The configured value.
     wanted: object
-    #: What the event has at its path, or MISSING; UNSET where it joins others, which saw it.
+    #: The event's value at its path, or MISSING; UNSET for a clause that joins others.
     saw: object | UnsetType = UNSET
-    #: Of an `$or`: the first clause that fails in each branch. Of a `$not`: what holds in it.
+    #: For `$or`, the first failing clause of each branch; for `$not`, the clause that matched.
     below: tuple["Finding", ...] = ()
 
 
 def explain(when: Part, event: Mapping[str, object]) -> Finding | None:
-    """The first clause of a filter that fails; None exactly where it matches.
+    """Return the first clause of a filter that fails, or None if the filter matches.
 
     `event` is plain JSON values, as it is sent.
     """
@@ -34,9 +34,9 @@ def explain(when: Part, event: Mapping[str, object]) -> Finding | None:
 
 
 def _finding(part: Part, value: object, saw: object, *, below: int) -> Finding:
-    """Return what decides about `value`, which the event has as `saw`.
+    """Return the clause that decides about `value`, which is `saw` in the event.
 
-    The first `below` characters of each place are not the filter's own.
+    The first `below` characters of each place are the place of the filter.
     """
     if part.join is None:
         return _answer(part, part.holds(value), below=below, saw=saw)
@@ -61,7 +61,7 @@ def _finding(part: Part, value: object, saw: object, *, below: int) -> Finding:
 
 def _answer(
     part: Part,
-    holds: bool,  # noqa: FBT001 - it is the answer
+    holds: bool,  # noqa: FBT001 - the answer
     *,
     below: int,
     saw: object | UnsetType = UNSET,

@@ -1,7 +1,7 @@
-"""`when`, compiled once into a predicate over an event as it is sent. Pure.
+"""Compiles a `when` into a predicate over an event as it is sent. Pure.
 
-The language is that of the field's webhook gateways (Hookdeck, Convoy, Outpost): conditions on
-dotted paths, operators that begin with `$`. Several keys of one mapping must all hold.
+The language is that of webhook gateways (Hookdeck, Convoy, Outpost): conditions on dotted paths,
+and operators that begin with `$`. All keys of one mapping must hold.
 """
 
 import difflib
@@ -18,25 +18,27 @@ import re2  # type: ignore[import-untyped]  # it ships no types
 from core.paths import MISSING, Path, parse, value_at
 from core.services import SPELLED_PATHS, spellings_at
 
-#: Over an event as plain JSON values: dict, list, str, int, float, bool and None.
+#: Tests an event as plain JSON values: dict, list, str, int, float, bool and None.
 Predicate = Callable[[Mapping[str, object]], bool]
 
-#: Over what is at a path: a value, a list of them, or MISSING.
+#: Tests the value at a path: a value, a list of values, or MISSING.
 _Condition = Callable[[object], bool]
-#: Over one value that is there.
+#: Tests one value.
 _Test = Callable[[object], bool]
-#: Takes the place and what is wrong there.
+#: Takes a place and the complaint about it.
 _Complain = Callable[[str, str], None]
+#: Compiles an operand.
+_Compile = Callable[[object, str, _Complain], _Condition]
 
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _DEEPEST = 32
-#: Errors are ours to report, not RE2's to print.
+#: RE2 must not print errors, because they are reported as complaints.
 _RE2_OPTIONS = re2.Options()
 _RE2_OPTIONS.log_errors = False
 
 
 class Invalid(Exception):
-    """A filter that cannot be meant: every complaint, each with its place and what would do."""
+    """A filter is invalid: all complaints, each with its place and a correction."""
 
     def __init__(self, complaints: Sequence[tuple[str, str]]) -> None:
         super().__init__("\n".join(f"{place}: {text}" for place, text in complaints))
@@ -44,28 +46,34 @@ class Invalid(Exception):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A filter, or a part of one, compiled."""
+    """A compiled filter, or a part of one."""
 
-    #: Where it is written: `routes.google.when.data.price.amount.$gte`.
+    #: Its place in the configuration: `routes.google.when.data.price.amount.$gte`.
     place: str
-    #: What is written there.
+    #: The configured value.
     wanted: object
-    #: Over the whole event, or over what is at `path`, as the part that it is in says.
+    #: Tests the whole event, or the value at the `path` of the part around it.
     holds: Callable[[Any], bool]
-    #: The parts that decide, and how: `$and`, `$or` or `$not`; None: this one itself.
+    #: The join of its parts: `$and`, `$or` or `$not`; None: it has no parts.
     join: str | None = None
     parts: tuple["Part", ...] = ()
-    #: Its parts are asked about what the event has there, not about the event.
+    #: Its parts test the value at this path; None: they test what this part tests.
     path: Path | None = None
 
 
 def compile_when(when: Mapping[str, object], where: str) -> Predicate:
-    """Raises Invalid; its places begin with `where`, its texts name no value of the filter."""
+    """Compile a filter to a predicate.
+
+    Raises Invalid. Its places begin with `where`, and its texts have no value of the filter.
+    """
     return compile_filter(when, where).holds
 
 
 def compile_filter(when: Mapping[str, object], where: str) -> Part:
-    """The same with what it is made of, so that its answer can be explained."""
+    """Compile a filter to a part with parts, from which `explain` can explain the answer.
+
+    Raises Invalid as `compile_when` does.
+    """
     complaints: list[tuple[str, str]] = []
 
     def complain(place: str, text: str) -> None:
@@ -73,124 +81,116 @@ def compile_filter(when: Mapping[str, object], where: str) -> Part:
 
     if _is_deeper(when, _DEEPEST):
         raise Invalid([(where, f"nested more than {_DEEPEST} deep")])
-    compiled = _filter(when, where, complain)
+    compiled = _compile_filter(when, where, complain)
     if complaints:
         raise Invalid(complaints)
     return compiled
 
 
-def _filter(written: object, place: str, complain: _Complain) -> Part:
+def _compile_filter(written: object, place: str, complain: _Complain) -> Part:
     if not isinstance(written, Mapping):
         complain(place, "not a filter; write paths and conditions, such as data.code: {$ne: null}")
-        return _nothing(place)
-    clauses = [_clause(key, given, f"{place}.{key}", complain) for key, given in written.items()]
-    return _joined("$and", clauses, place, written)
+        return _invalid(place)
+    clauses = [
+        _compile_clause(key, given, f"{place}.{key}", complain) for key, given in written.items()
+    ]
+    return _join("$and", clauses, place, written)
 
 
-def _clause(key: object, given: object, place: str, complain: _Complain) -> Part:
+def _compile_clause(key: object, given: object, place: str, complain: _Complain) -> Part:
     if key == "$not":
-        return _joined("$not", [_filter(given, place, complain)], place, given)
+        return _join("$not", [_compile_filter(given, place, complain)], place, given)
     if key in _JOINS:
-        filters = [_filter(part, at, complain) for part, at in _parts(given, place, complain)]
-        return _joined(str(key), filters, place, given)
+        items = _items(given, place, complain)
+        filters = [_compile_filter(part, at, complain) for part, at in items]
+        return _join(str(key), filters, place, given)
     if not isinstance(key, str) or key.startswith("$"):
-        complain(place, _no_path(key))
-        return _nothing(place)
-    condition = _condition(given, place, key, complain)
+        if not isinstance(key, str):
+            complain(place, "a path is a text, such as data.code")
+        elif key in _OPERATORS:
+            complain(place, f"{key} needs a path before it, such as data.code: {{{key}: ...}}")
+        else:
+            complain(place, _unknown_operator(key, ("$and", "$or", "$not")))
+        return _invalid(place)
+    condition = _compile_condition(given, place, key, complain)
     try:
         path = parse(key)
     except ValueError as error:
         complain(place, str(error))
-        return _nothing(place)
-    return _at(path, condition)
-
-
-def compared_at(event: object, path: Path) -> object:
-    """Return what the conditions at `path` are asked about: what the event has there.
-
-    For a service whose key or name changed, a list of the present spelling and the former ones.
-    """
-    return spellings_at(path, value_at(event, path))
-
-
-def _at(path: Path, condition: Part) -> Part:
+        return _invalid(place)
+    read = compared_at if path in SPELLED_PATHS else value_at
     holds = condition.holds
-    look = compared_at if path in SPELLED_PATHS else value_at
     return Part(
         place=condition.place,
         wanted=condition.wanted,
-        holds=lambda event: holds(look(event, path)),
+        holds=lambda event: holds(read(event, path)),
         join="$and",
         parts=(condition,),
         path=path,
     )
 
 
-def _joined(join: str, parts: Sequence[Part], place: str, wanted: object) -> Part:
-    """`$not` has one part."""
-    # The bare functions: an event passes here more often than it is explained.
+def compared_at(event: object, path: Path) -> object:
+    """Return the value that conditions at `path` test.
+
+    For a service whose key or name changed, it is a list of the present and the former spellings.
+    """
+    return spellings_at(path, value_at(event, path))
+
+
+def _join(join: str, parts: Sequence[Part], place: str, wanted: object) -> Part:
+    """Join parts; for `$not` there is one."""
+    # The bare functions, because events are tested more often than explained.
     tests = [part.holds for part in parts]
-    holds = _negated(tests[0]) if join == "$not" else _any_or_all(_JOINS[join], tests)
+    if join == "$not":
+        [test] = tests
+        holds: _Condition = lambda value: not test(value)  # noqa: E731 - one of three
+    elif len(tests) == 1:
+        [holds] = tests
+    else:
+        all_or_any = _JOINS[join]
+        holds = lambda value: all_or_any(test(value) for test in tests)  # noqa: E731 - one of three
     return Part(place=place, wanted=wanted, holds=holds, join=join, parts=tuple(parts))
 
 
-def _negated(test: _Condition) -> _Condition:
-    return lambda value: not test(value)
-
-
-def _any_or_all(join: Callable[[Iterator[bool]], bool], tests: Sequence[_Condition]) -> _Condition:
-    if len(tests) == 1:
-        return tests[0]
-    return lambda value: join(test(value) for test in tests)
-
-
-def _no_path(key: object) -> str:
-    if not isinstance(key, str):
-        return "a path is a text, such as data.code"
-    if key in _OPERATORS:
-        return f"{key} needs a path before it, such as data.code: {{{key}: ...}}"
-    return _no_operator(key, ("$and", "$or", "$not"))
-
-
-def _condition(given: object, place: str, path: str, complain: _Complain) -> Part:
-    if isinstance(given, Mapping):
-        return _operators(given, place, path, complain)
-    compiled = _in if isinstance(given, list | tuple) else _plain
-    return Part(place=place, wanted=given, holds=compiled(given, place, complain))
-
-
-def _operators(given: Mapping[object, object], place: str, path: str, complain: _Complain) -> Part:
+def _compile_condition(given: object, place: str, path: str, complain: _Complain) -> Part:
+    if not isinstance(given, Mapping):
+        compiled = _in if isinstance(given, list | tuple) else _compile_value
+        return Part(place=place, wanted=given, holds=compiled(given, place, complain))
     if not given:
         complain(place, f"names no operator; operators: {', '.join(_ALL)}")
     conditions = [
-        _operator(key, operand, f"{place}.{key}", path, complain) for key, operand in given.items()
+        _compile_operator(key, operand, f"{place}.{key}", path, complain)
+        for key, operand in given.items()
     ]
-    return _joined("$and", conditions, place, given)
+    return _join("$and", conditions, place, given)
 
 
-def _operator(key: object, operand: object, place: str, path: str, complain: _Complain) -> Part:
+def _compile_operator(
+    key: object, operand: object, place: str, path: str, complain: _Complain
+) -> Part:
     if key == "$not":
-        return _joined("$not", [_condition(operand, place, path, complain)], place, operand)
+        return _join("$not", [_compile_condition(operand, place, path, complain)], place, operand)
     if key in _JOINS:
-        parts = _parts(operand, place, complain)
-        conditions = [_condition(part, at, path, complain) for part, at in parts]
-        return _joined(str(key), conditions, place, operand)
+        items = _items(operand, place, complain)
+        conditions = [_compile_condition(part, at, path, complain) for part, at in items]
+        return _join(str(key), conditions, place, operand)
     if key in _OPERATORS:
         compiled = _OPERATORS[key]
         return Part(place=place, wanted=operand, holds=compiled(operand, place, complain))
-    text = _no_operator(str(key), _ALL)
+    text = _unknown_operator(str(key), _ALL)
     below = "" if str(key).startswith("$") else f"; for a field below it write {path}.{key}: ..."
     complain(place, text + below)
-    return _nothing(place)
+    return _invalid(place)
 
 
-def _plain(wanted: object, place: str, complain: _Complain) -> _Condition:
-    return _some(_equal(wanted, place, complain))
+def _compile_value(wanted: object, place: str, complain: _Complain) -> _Condition:
+    return _for_any(_equal(wanted, place, complain))
 
 
 def _eq(operand: object, place: str, complain: _Complain) -> _Condition:
     if not isinstance(operand, list | tuple):
-        return _plain(operand, place, complain)
+        return _compile_value(operand, place, complain)
     tests = [_equal(item, f"{place}[{i}]", complain) for i, item in enumerate(operand)]
 
     def same_list(value: object) -> bool:
@@ -203,30 +203,28 @@ def _eq(operand: object, place: str, complain: _Complain) -> _Condition:
     return same_list
 
 
-def _ne(operand: object, place: str, complain: _Complain) -> _Condition:
-    equal = _eq(operand, place, complain)
-    return lambda value: not equal(value)
-
-
 def _in(operand: object, place: str, complain: _Complain) -> _Condition:
-    if isinstance(operand, str):  # as Hookdeck has it: the event's text contains this one
-        return _some(lambda value: isinstance(value, str) and operand in value)
+    if isinstance(operand, str):  # as in Hookdeck: the event's text contains this one
+        return _for_any(lambda value: isinstance(value, str) and operand in value)
     if not isinstance(operand, list | tuple) or not operand:
         complain(place, "takes a list of one or more values, or a text to look for")
         return _never
     tests = [_equal(item, f"{place}[{i}]", complain) for i, item in enumerate(operand)]
-    return _some(lambda value: any(test(value) for test in tests))
+    return _for_any(lambda value: any(test(value) for test in tests))
 
 
-def _nin(operand: object, place: str, complain: _Complain) -> _Condition:
-    among = _in(operand, place, complain)
-    return lambda value: not among(value)
+def _negate(compile_: _Compile) -> _Compile:
+    def compiled(operand: object, place: str, complain: _Complain) -> _Condition:
+        holds = compile_(operand, place, complain)
+        return lambda value: not holds(value)
+
+    return compiled
 
 
-def _ordered(compare: Callable[..., bool]) -> Callable[[object, str, _Complain], _Condition]:
+def _compare(compare: Callable[..., bool]) -> _Compile:
     def compiled(operand: object, place: str, complain: _Complain) -> _Condition:
         if isinstance(operand, str):
-            return _some(lambda value: isinstance(value, str) and compare(value, operand))
+            return _for_any(lambda value: isinstance(value, str) and compare(value, operand))
         bound = _as_number(operand)
         if bound is None:
             complain(place, "takes a number or a text")
@@ -236,19 +234,17 @@ def _ordered(compare: Callable[..., bool]) -> Callable[[object, str, _Complain],
             number = _number(value)
             return number is not None and compare(number, bound)
 
-        return _some(test)
+        return _for_any(test)
 
     return compiled
 
 
-def _of_text(
-    holds: Callable[[str, str], bool],
-) -> Callable[[object, str, _Complain], _Condition]:
+def _compare_texts(holds: Callable[[str, str], bool]) -> _Compile:
     def compiled(operand: object, place: str, complain: _Complain) -> _Condition:
         if not isinstance(operand, str):
             complain(place, "takes a text")
             return _never
-        return _some(lambda value: isinstance(value, str) and holds(value, operand))
+        return _for_any(lambda value: isinstance(value, str) and holds(value, operand))
 
     return compiled
 
@@ -260,19 +256,15 @@ def _regex(operand: object, place: str, complain: _Complain) -> _Condition:
     try:
         pattern = re2.compile(operand, _RE2_OPTIONS)
     except (re2.error, UnicodeError) as error:
-        complain(place, _no_pattern(error))
+        # RE2's own text quotes the pattern.
+        text = error.args[0]
+        reason = text.decode().partition(":")[0] if isinstance(text, bytes) else "not UTF-8"
+        hint = ""
+        if reason in ("invalid perl operator", "invalid escape sequence"):
+            hint = "; RE2 has no lookaround such as (?=, no backreferences such as \\1 and no \\Z"
+        complain(place, f"is no regular expression in RE2 syntax: {reason}{hint}")
         return _never
-    return _some(lambda value: isinstance(value, str) and pattern.search(value) is not None)
-
-
-def _no_pattern(error: Exception) -> str:
-    """Return the complaint about a pattern, without RE2's quotation of it."""
-    said = error.args[0]
-    reason = said.decode().partition(":")[0] if isinstance(said, bytes) else "not UTF-8"
-    hint = ""
-    if reason in ("invalid perl operator", "invalid escape sequence"):
-        hint = "; RE2 has no lookaround such as (?=, no backreferences such as \\1 and no \\Z"
-    return f"is no regular expression in RE2 syntax: {reason}{hint}"
+    return _for_any(lambda value: isinstance(value, str) and pattern.search(value) is not None)
 
 
 def _exists(operand: object, place: str, complain: _Complain) -> _Condition:
@@ -294,24 +286,24 @@ def _equal(wanted: object, place: str, complain: _Complain) -> _Test:
 
 
 def _number(value: object) -> Decimal | None:
-    """An event's number, or its text that is one: prices are sent as text."""
+    """Return the number in a value or in a text, because prices are sent as text."""
     if isinstance(value, str):
         return Decimal(value) if _DECIMAL.fullmatch(value) else None
     return _as_number(value)
 
 
 def _as_number(value: object) -> Decimal | None:
-    if isinstance(value, bool):  # an int to Python, no number to anybody else
+    if isinstance(value, bool):  # an int in Python only
         return None
     if isinstance(value, int):
         return Decimal(value)
     if isinstance(value, float) and math.isfinite(value):
-        return Decimal(repr(value))  # 1.2 as it was written, not as binary has it
+        return Decimal(repr(value))  # 1.2 as written, not as in binary
     return None
 
 
-def _some(test: _Test) -> _Condition:
-    """Of a list one element is enough; of nothing, nothing."""
+def _for_any(test: _Test) -> _Condition:
+    """Return a condition that one item of a list is enough for, and that MISSING never meets."""
 
     def condition(value: object) -> bool:
         if isinstance(value, list | tuple):
@@ -321,7 +313,7 @@ def _some(test: _Test) -> _Condition:
     return condition
 
 
-def _parts(given: object, place: str, complain: _Complain) -> Iterator[tuple[object, str]]:
+def _items(given: object, place: str, complain: _Complain) -> Iterator[tuple[object, str]]:
     if not isinstance(given, list | tuple) or not given:
         complain(place, "takes a list of one or more")
         return
@@ -337,14 +329,14 @@ def _is_deeper(written: object, limit: int) -> bool:
     return False
 
 
-def _no_operator(key: str, operators: Sequence[str]) -> str:
+def _unknown_operator(key: str, operators: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(key, operators, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     return f"{key!r} is no operator; operators: {', '.join(operators)}{hint}"
 
 
-def _nothing(place: str) -> Part:
-    """In place of what is no filter, and was complained of."""
+def _invalid(place: str) -> Part:
+    """Return a part in place of an invalid one, for which there is a complaint."""
     return Part(place=place, wanted=None, holds=_never)
 
 
@@ -354,17 +346,17 @@ def _never(_: object) -> bool:
 
 _JOINS: Mapping[object, Callable[[Iterator[bool]], bool]] = {"$and": all, "$or": any}
 
-_OPERATORS: Mapping[object, Callable[[object, str, _Complain], _Condition]] = {
+_OPERATORS: Mapping[object, _Compile] = {
     "$eq": _eq,
-    "$ne": _ne,
-    "$gt": _ordered(operator.gt),
-    "$gte": _ordered(operator.ge),
-    "$lt": _ordered(operator.lt),
-    "$lte": _ordered(operator.le),
+    "$ne": _negate(_eq),
+    "$gt": _compare(operator.gt),
+    "$gte": _compare(operator.ge),
+    "$lt": _compare(operator.lt),
+    "$lte": _compare(operator.le),
     "$in": _in,
-    "$nin": _nin,
-    "$startsWith": _of_text(str.startswith),
-    "$endsWith": _of_text(str.endswith),
+    "$nin": _negate(_in),
+    "$startsWith": _compare_texts(str.startswith),
+    "$endsWith": _compare_texts(str.endswith),
     "$regex": _regex,
     "$exists": _exists,
 }

@@ -1,4 +1,4 @@
-"""Which sinks an event is owed to. Pure: same event, same answer."""
+"""Plans which sinks an event is delivered to. Pure: the same event has the same plan."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,18 +7,18 @@ import msgspec
 
 from .match import Invalid, Part, Predicate, compile_filter
 
-#: What a route without `when` takes: all that tells of something new. An order that expired
-#: tells that nothing came, so it is asked for by name.
-_UNASKED = ("sms.", "call.", "rental.", "number.", "account.")
+#: The types of events that a route without `when` takes. An expired order reports that nothing
+#: happened, so a route must name it.
+_DEFAULT_TYPES = ("sms.", "call.", "rental.", "number.", "account.")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When its condition holds, the event is owed `to` these sinks."""
+    """Delivers the events for which its condition holds to its sinks."""
 
-    #: Names of sinks. One that several routes name is owed the event once.
+    #: Names of sinks. A sink that several routes name gets the event once.
     to: tuple[str, ...]
     #: Conditions on dotted paths of the event, such as `{type: sms.received, data.country: US}`.
-    #: Unset: every event about messages, calls, rentals, numbers and accounts, none about orders.
+    #: Unset: every event about messages, calls, rentals, numbers and accounts, but not orders.
     when: Mapping[str, Any] | None = None
 
 
@@ -26,26 +26,30 @@ class CompiledRoute(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     to: tuple[str, ...]
     matches: Predicate
-    #: What `matches` is made of, to explain its answer.
+    #: The parts of `matches`, from which `explain` explains its answer.
     when: Part
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event is owed, and why."""
+    """The sinks that an event is delivered to, and why."""
 
-    #: Once each, in the order of the configuration.
+    #: Each once, in the order of the configuration.
     sinks: tuple[str, ...]
     #: Names of the routes that matched, in the order of the configuration.
     routes: tuple[str, ...]
 
 
 def compile_table(routes: Mapping[str, Route]) -> tuple[CompiledRoute, ...]:
-    """Raises Invalid with the complaints of all routes, at places such as `routes.NAME.when`."""
+    """Compile all routes.
+
+    Raises Invalid with the complaints about all of them, at places such as `routes.NAME.when`.
+    """
     table: list[CompiledRoute] = []
     complaints: list[tuple[str, str]] = []
     for name, route in routes.items():
+        place = f"routes.{name}.when"
         try:
-            when = _when(name, route)
+            when = _default(place) if route.when is None else compile_filter(route.when, place)
         except Invalid as invalid:
             complaints.extend(invalid.complaints)
         else:
@@ -57,35 +61,24 @@ def compile_table(routes: Mapping[str, Route]) -> tuple[CompiledRoute, ...]:
 
 
 def plan(table: Sequence[CompiledRoute], event: Mapping[str, object]) -> Plan:
-    """What `event`, as plain JSON values, is owed."""
+    """Return the plan of an event, given as plain JSON values."""
     matched = [route for route in table if route.matches(event)]
     sinks = dict.fromkeys(sink for route in matched for sink in route.to)
     return Plan(sinks=tuple(sinks), routes=tuple(route.name for route in matched))
 
 
-def _when(name: str, route: Route) -> Part:
-    place = f"routes.{name}.when"
-    if route.when is None:
-        return _unwritten(place)
-    return compile_filter(route.when, place)
-
-
-def _unwritten(place: str) -> Part:
-    """In place of a `when`: a condition on the type."""
+def _default(place: str) -> Part:
+    """Return the condition of a route without `when`."""
     condition = Part(
         place=f"{place}.type",
-        wanted=[f"{beginning}*" for beginning in _UNASKED],
-        holds=lambda type_: str(type_).startswith(_UNASKED),
+        wanted=[f"{beginning}*" for beginning in _DEFAULT_TYPES],
+        holds=lambda type_: str(type_).startswith(_DEFAULT_TYPES),
     )
     return Part(
         place=place,
         wanted=None,
-        holds=_unasked,
+        holds=lambda event: str(event.get("type")).startswith(_DEFAULT_TYPES),
         join="$and",
         parts=(condition,),
         path=("type",),
     )
-
-
-def _unasked(event: Mapping[str, object]) -> bool:
-    return str(event.get("type")).startswith(_UNASKED)

@@ -1,164 +1,290 @@
-"""What a service owes its machine: streams, signals, descriptors, the service manager."""
+"""The process of a service: sockets, signals, start and end."""
 
+import asyncio
 import contextlib
+import gc
 import os
 import resource
-import signal
 import socket
-import stat
-import sys
-import threading
-from collections.abc import Callable
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
-from .log.setup import write_out
+import structlog
+import uvloop
 
-#: Ignored: what logrotate, a closing terminal and operators send to make a program reopen its
-#: files, and what a terminal sends to a background job that writes to it (`stty tostop`).
-_IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
-_ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
-#: Seconds from the first signal to the end of the process, at most; the log has half a second more.
-DEADLINE = 9.4
-#: Descriptors that connections never take.
-RESERVED = 128
-#: The same under a limit so low that half of it is in use at the start.
-_SPARE = 8
-_MOST_CONNECTIONS = 20_000
+from core.clock import WallClock
+from core.errors import Broken
+from core.log_sampler import LogSampler
+from core.units import Rate
+from httpd.connections import Connections
+from httpd.listener import Listener
+from httpd.protocol import make_protocol
+from journal import Journal
+from journal.lock import Holder, Lock
+from journal.reads import JournalStats
+from journal.records import Stats
+from journal.sqlite.schema import has_wal_reset_race
+from receiver.addresses import Peers
+from receiver.fields.numbers import load_metadata
+from sinks.sink import Sink
+
+from . import __version__
+from .config.options import Config, host_and_port
+from .config.urls import url_at
+from .machine import Ending, descriptor_limit, descriptors_in_use, leave, most_connections, notify
+from .runtime.credentials import AT_START, hide_stored_credentials
+from .runtime.full_disk import open_when_there_is_room
+from .runtime.identity import Chance, Identity
+from .runtime.parts import Parts
+from .runtime.supervisor import Supervisor
+from .service import admin_app, assemble, open_journal, public_app, restore, run_parts
+
+#: Seconds after the first signal in which the door answers 503: a proxy that has just chosen this
+#: address learns to try again.
+REFUSING = 1.0
+#: Seconds for work in flight, from the first signal.
+GRACE = 8.0
+#: Seconds after that for the sinks to close, and then for the journal.
+CLOSING = 0.4
+#: Seconds for the answers of a service after its journal failed.
+LAST_WORDS = 0.5
+#: Seconds in which a service without its lock file still answers 503 and holds its journal.
+UNLOCKED = 5.0
+#: Thresholds of the garbage collector: new objects until a collection of the young ones, and
+#: collections of each age until one of the next.
+COLLECTED_AFTER = (5_000, 20, 20)
+#: The status of a connection beyond the limit.
+_FULL = 503
+
+log = structlog.get_logger()
 
 
-def fill_standard_streams() -> None:
-    """Open /dev/null in place of each standard stream that is closed (`smshook serve >&-`).
+class PortTaken(Exception):
+    """The address is in use, or does not exist on this machine."""
 
-    Else the next file that is opened, the journal say, becomes descriptor 1, and every line that is
-    printed goes into it. Call it before anything is opened.
+
+def serve(config: Config, ending: Ending, started: Callable[[Holder], None]) -> None:
+    """Run a service until a signal, then end the process with 0, or with 1 after a failure.
+
+    `started` is called when callbacks can come. Raises PortTaken, journal.lock.Held and
+    WrongJournal before anything runs.
     """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The lowest free number is taken, which is this one.
-            os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(descriptor, True)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    # A core dump would hold texts and codes.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with Lock(config.journal.path) as lock, contextlib.ExitStack() as stack:
+        server = config.server
+        addresses = [server.listen]
+        if server.admin_listen != "same":
+            addresses.append(server.admin_listen)
+        sockets = [stack.enter_context(bind(listen)) for listen in addresses]
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            try:
+                runner.run(_run(config, lock, sockets, ending, started))
+            except Broken as exc:
+                log.error("journal.error", error=str(exc), then="exit 1")  # noqa: TRY400 - a traceback says no more
+                leave(1)
 
 
-def become_service() -> "Ending":
-    """Ignore what must not end a service, and raise its limit of open files.
+async def _run(
+    config: Config,
+    lock: Lock,
+    sockets: Sequence[socket.socket],
+    ending: Ending,
+    started: Callable[[Holder], None],
+) -> NoReturn:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    ending.call(lambda: loop.call_soon_threadsafe(stop.set))
+    await _prepare(config.sinks)
+    identity = Identity(config.server.secret.reveal(), Chance())
+    clock = WallClock()
+    lock.hold()
+    journal = await open_when_there_is_room(
+        lambda: open_journal(
+            config, identity, now=clock.now(), broken=stop.set, beside=[lock.path]
+        ),
+        listen=lambda absent: _refuse(assemble(config, absent, identity), lock, sockets),
+        stop=stop,
+    )
+    if journal is None:
+        leave(0)
+    parts = await restore(config, journal, identity, clock=clock)
+    supervisor = Supervisor(stop.set)
+    hiding = supervisor.run("credentials", hide_stored_credentials(journal, parts.credentials))
+    await asyncio.wait([hiding], timeout=AT_START)
+    run_parts(parts, supervisor, ticks=loop.time)
+    listeners = await _listen(parts, sockets)
+    holder = _holder(config, sockets)
+    lock.tell(holder)
+    started(holder)
+    _log_start(config, holder)
+    notify("READY=1")
+    _spare_collector()
+    supervisor.run("backfill", parts.backfills.run())
+    await stop.wait()
+    notify("STOPPING=1")
+    if journal.failure is not None and not lock.is_in_place():
+        # Somebody removed the lock file and may start another service. While this one lives, the
+        # other is refused with a message.
+        await asyncio.sleep(UNLOCKED)
+    code = await _stop(parts, listeners, supervisor.tasks)
+    leave(1 if supervisor.failed else code)
 
-    To be called before any thread is made.
+
+async def _prepare(sinks: Mapping[str, Sink]) -> None:
+    """Make shared parts now that are otherwise made at first use. Raises Unusable.
+
+    At first use, callers may hold all descriptors, and a part that failed once stays broken.
     """
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    raise_descriptor_limit()
-    return Ending()
+    load_metadata()
+    # Starts the threads of the resolver: if they cannot start later, the process is aborted.
+    with contextlib.suppress(OSError):  # some container images do not know the name
+        await asyncio.get_running_loop().getaddrinfo("localhost", None)
+    for kind in {type(sink): sink for sink in sinks.values()}.values():
+        await kind.prepare()
 
 
-def raise_descriptor_limit() -> None:
-    """Raise the soft limit of open files to the hard one: each connection is a file."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # more than the kernel allows
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+async def _refuse(parts: Parts, lock: Lock, sockets: Sequence[socket.socket]) -> list[Listener]:
+    """Answer 503 on copies of the sockets, while the journal cannot be opened."""
+    listeners = await _listen(parts, [sock.dup() for sock in sockets])
+    lock.tell(_holder(parts.config, sockets))
+    notify("READY=1")  # otherwise a full disk would count as a failed start
+    return listeners
 
 
-def descriptor_limit() -> int:
-    """How many files this process may have open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+async def _listen(parts: Parts, sockets: Sequence[socket.socket]) -> list[Listener]:
+    def reject(status: int, peer: str) -> None:
+        reason = "connections" if status == _FULL else f"http_{status}"
+        parts.rejections.add(reason, "", peer, parts.identity.request_id())
+
+    server = parts.config.server
+    most = most_connections(server.connections, descriptor_limit(), descriptors_in_use())
+    sampled = LogSampler(time.monotonic, Rate(count=1, per=60))
+
+    def full() -> None:
+        if sampled.take("full") is not None:
+            log.warning("connections.full", most=most)
+
+    capacity = Connections(most, peer=Peers(server.trusted_proxies).counted_as, full=full)
+    protocol = make_protocol(reject, keep_alive=server.keep_alive, capacity=capacity)
+    apps = [public_app(parts)] if len(sockets) == 1 else [public_app(parts), admin_app(parts)]
+    listeners = [Listener(cast("Any", app), protocol) for app in apps]
+    for listener, sock in zip(listeners, sockets, strict=True):
+        await listener.start(sock)
+    return listeners
 
 
-def descriptors_in_use() -> int:
-    """How many files this process has open; 0 where the system does not say."""
-    with contextlib.suppress(OSError):
-        return sum(1 for _ in Path("/dev/fd").iterdir())
+def _spare_collector() -> None:
+    """Collect garbage seldom, and never what a start leaves in memory.
+
+    Collections took a tenth of the time of an event, and hardly any object here is in a cycle.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
+
+
+async def _stop(
+    parts: Parts, listeners: Sequence[Listener], tasks: Sequence[asyncio.Task[None]]
+) -> int:
+    """End in order, each step with a deadline; return the exit code."""
+    loop = asyncio.get_running_loop()
+    parts.intake.drain()
+    if _log_failure(parts.journal):
+        await asyncio.gather(*(listener.finish(LAST_WORDS) for listener in listeners))
+        return 1
+    log.info("service.stopping")
+    ends = loop.time() + GRACE
+    await asyncio.sleep(REFUSING)
+    left = ends - loop.time()
+    closing = [asyncio.create_task(worker.close()) for worker in parts.workers.values()]
+    await asyncio.gather(*(listener.finish(left) for listener in listeners))
+    await _wait(closing, within=ends - loop.time())
+    for task in tasks:
+        task.cancel()
+    await _wait(tasks, within=CLOSING)
+    stats = asyncio.create_task(parts.journal.ask(JournalStats()))
+    await _wait([stats], within=CLOSING)
+    await _wait([asyncio.create_task(_close(parts))], within=CLOSING)
+    if _log_failure(parts.journal):
+        return 1
+    log.info("service.stopped", pending=_pending(stats))
     return 0
 
 
-def most_connections(configured: int | None, descriptors: int, in_use: int = 0) -> int:
-    """How many connections may be open where so many files may, and so many are.
-
-    The rest is kept for the journal, sinks and polls, whatever is configured.
-    """
-    if configured is None:
-        half = min(_MOST_CONNECTIONS, descriptors // 2)
-        return max(1, min(half, descriptors - in_use - _SPARE))
-    return max(1, min(configured, descriptors - RESERVED))
+async def _close(parts: Parts) -> None:
+    await parts.rejections.write()
+    await parts.journal.close()
 
 
-class Ending:
-    """SIGTERM and SIGINT: the first ends the service in order, the second at once.
-
-    A thread of its own takes them, so that they work while the event loop hangs. `deadline`
-    seconds after the first the process ends, whatever it still waits for.
-    """
-
-    def __init__(self, deadline: float = DEADLINE) -> None:
-        self._deadline = deadline
-        self._lock = threading.Lock()
-        self._asked = False
-        self._then: Callable[[], object] | None = None
-        # Threads inherit the mask: those that are made from here on leave both signals to ours.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-        threading.Thread(target=self._wait, name="signals", daemon=True).start()
-
-    def call(self, then: Callable[[], object]) -> None:
-        """Call `then` at the first signal, in another thread; at once if it has come already."""
-        with self._lock:
-            self._then = then
-            asked = self._asked
-        if asked:
-            then()
-
-    def _wait(self) -> None:
-        signal.sigwait(_ENDING)
-        with self._lock:
-            self._asked = True
-            then = self._then
-        if then is not None:
-            with contextlib.suppress(RuntimeError):  # the event loop has ended already
-                then()
-        # Whichever comes first, a second signal or the deadline: it did not end in order.
-        signal.sigtimedwait(_ENDING, self._deadline)
-        leave(1)
+def _pending(stats: "asyncio.Task[Stats]") -> int | None:
+    """Return the number of deliveries left for the next start; None: the disk did not answer."""
+    if not stats.done() or stats.exception() is not None:
+        return None
+    deliveries = stats.result().deliveries
+    return deliveries["pending"] + deliveries["sending"]
 
 
-def leave(code: int) -> NoReturn:
-    """End the process now, without waiting for any thread.
-
-    The last lines of the log have half a second.
-    """
-    _close_sockets()
-    write_out(0.5)
-    os._exit(code)
-
-
-def _close_sockets() -> None:
-    """Close every socket but the standard streams.
-
-    A thread that the kernel cannot end keeps the descriptors of its process: clients and the next
-    service on this port must not wait for it.
-    """
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # no /proc
-        found = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
-    for descriptor in found:
-        with contextlib.suppress(OSError):
-            if descriptor > 2 and stat.S_ISSOCK(os.fstat(descriptor).st_mode):  # noqa: PLR2004 - stderr
-                os.close(descriptor)
+async def _wait(tasks: Sequence["asyncio.Task[Any]"], *, within: float) -> None:
+    """Wait for tasks, at most `within` seconds. A task that does not end is left alone."""
+    if tasks:
+        done, _ = await asyncio.wait(tasks, timeout=max(0.0, within))
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # a task that failed has logged the reason
 
 
-def notify(state: str) -> None:
-    """Tell the service manager `READY=1` or `STOPPING=1`, where one asked for it.
+def _log_failure(journal: Journal) -> bool:
+    """Log the reason if the journal failed for good; return whether it did."""
+    if journal.failure is None:
+        return False
+    log.error("journal.error", error=journal.failure, then="exit 1; start again to go on")
+    return True
 
-    Source: sd_notify(3), a datagram to the socket that NOTIFY_SOCKET names.
-    """
-    where = os.environ.get("NOTIFY_SOCKET", "")
-    if not where.startswith(("/", "@")):
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)  # a full queue must not stop us
-        # An abstract name begins with a zero byte.
-        sock.sendto(state.encode(), f"\0{where[1:]}" if where[0] == "@" else where)
+
+def bind(listen: str) -> socket.socket:
+    """Return a socket that listens on `HOST:PORT`. Raises PortTaken."""
+    host, port = host_and_port(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        # Two sockets may bind one address until the first of them listens.
+        sock.listen()
+    except OSError as exc:
+        sock.close()
+        raise PortTaken(f"cannot listen on {listen}: {exc.strerror}") from exc
+    sock.setblocking(False)
+    return sock
+
+
+def _holder(config: Config, sockets: Sequence[socket.socket]) -> Holder:
+    urls = [url_at(*sock.getsockname()[:2]) for sock in sockets]
+    return Holder(
+        pid=os.getpid(),
+        url=urls[0],
+        admin_url=urls[-1],
+        config=str(config.path),
+        digest=config.digest or None,
+    )
+
+
+def _log_start(config: Config, holder: Holder) -> None:
+    base = config.server.public_url or holder.url
+    log.info(
+        "service.started",
+        version=__version__,
+        pid=holder.pid,
+        url=holder.url,
+        admin_url=holder.admin_url,
+        sources=[f"{base}/in/{name}/***" for name in config.sources],
+        sinks=list(config.sinks),
+        journal=Path(config.journal.path).name,
+    )
+    if has_wal_reset_race(sqlite3.sqlite_version_info):
+        # The race needs two connections that write. Here there is one.
+        log.info("journal.sqlite_old", version=sqlite3.sqlite_version)

@@ -11,7 +11,7 @@ from core.event import Event
 from core.secret import Secret
 from receiver.callback import Callback
 from receiver.decode import decode
-from receiver.providers.sms_activate.callbacks import SmsActivate
+from receiver.providers.sms_activate.profiles import SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
 from sinks.sink import Outgoing
 

@@ -19,9 +19,9 @@ ENVIRONMENT = {name: text for name, text in os.environ.items() if "SMSHOOK" not 
 class Developing:
     """The command in that folder, and what it says at its start."""
 
-    def __init__(self, folder, *arguments, environment=None):
+    def __init__(self, folder, *arguments, environment=None, command=None):
         self.process = subprocess.Popen(
-            [live.command(), "dev", *PORTS, *arguments],
+            [command or live.command(), "dev", *PORTS, *arguments],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

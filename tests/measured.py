@@ -1,6 +1,6 @@
-"""A small run that was never made: for tests of what is written about runs."""
+"""An invented small run, for tests of reports."""
 
-from benchmarks.results import Figure, Goal, NotMeasured, Results, Series
+from benchmarks.report.results import Figure, Goal, Results, Series, Unmeasured
 
 _RATES = {
     "noop/64": ("a bare ASGI app on the same server, 64 connections", (20_000, 25_000, 22_000)),
@@ -76,7 +76,7 @@ def example():
             ),
         ),
         not_measured=(
-            NotMeasured(name="peer/webhook", why="webhook is not there"),
-            NotMeasured(name="start", why="no journal is kept"),
+            Unmeasured(name="peer/webhook", why="webhook is not there"),
+            Unmeasured(name="start", why="no journal is kept"),
         ),
     )

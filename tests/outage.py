@@ -5,7 +5,7 @@ import asyncio
 import live
 from rehearsing import KEY as PROVIDER_KEY
 
-from rehearsal import SIMULATED
+from rehearsal.providers import SIMULATED
 from rehearsal.simulation import NewMessage, NewOrder
 
 #: How an order of each is told to us.

@@ -1,4 +1,4 @@
-"""Simulated providers for tests: on real sockets, and at a clock that stands still."""
+"""Simulated providers for tests: on real sockets, and with a clock that stands still."""
 
 import contextlib
 import json
@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 
 import httpx
 
-from rehearsal import SIMULATED
 from rehearsal.account import Account
-from rehearsal.running import Setting, all_simulated, simulated
+from rehearsal.exchange import Request
+from rehearsal.providers import SIMULATED
+from rehearsal.server import Setting, run_provider, run_providers
 from rehearsal.simulation import NewMessage, NewOrder, Simulation
-from rehearsal.web.exchange import Request
 
 KEY = "k3y-of-the-provider"
 NOW = datetime(2020, 9, 14, 18, 42, 36, tzinfo=UTC)
 
 
-class Desk:
+class OfflineProvider:
     """A simulated provider without a socket; `now` stands still until it is moved."""
 
     def __init__(self, provider, now=NOW):
@@ -37,7 +37,7 @@ class Desk:
         return self.simulation.receive(order.id, NewMessage(**fields))
 
     async def ask(self, path, **parameters):
-        """The answer, whole."""
+        """Return the complete answer."""
         request = Request(method="GET", path=path, parameters=parameters)
         return await self.simulation.answer(request)
 
@@ -60,23 +60,23 @@ class Desk:
 
 @contextlib.asynccontextmanager
 async def running(provider, **setting):
-    """It and a client of it, over a real socket."""
+    """Run a provider on a real socket; yield it and a client."""
     sock, client = served()
-    async with simulated(Setting(provider=provider, key=KEY, **setting), sock) as it, client:
+    async with run_provider(Setting(provider=provider, key=KEY, **setting), sock) as it, client:
         yield it, client
 
 
 @contextlib.asynccontextmanager
 async def running_all(providers):
-    """Of each name that provider, and a client of all."""
+    """Run several providers by name; yield them and one client."""
     sock, client = served()
     settings = {name: Setting(provider=it, key=KEY) for name, it in providers.items()}
-    async with all_simulated(settings, sock) as simulations, client:
+    async with run_providers(settings, sock) as simulations, client:
         yield simulations, client
 
 
 def served():
-    """A bound socket, and a client of whoever will answer there."""
+    """Return a bound socket and a client of its address."""
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setblocking(False)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"

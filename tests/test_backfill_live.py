@@ -16,8 +16,8 @@ from rehearsing import running
 from core.clock import rfc3339
 from receiver.polling.client import Summary, Trouble
 from rehearsal.account import Fault
+from rehearsal.exchange import Answer
 from rehearsal.simulation import NewMessage, NewOrder
-from rehearsal.web.exchange import Answer
 from server.runtime.backfill import BackfillRun, Why, _summed
 
 WRONG = "k3y-that-nobody-knows"

@@ -17,7 +17,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(PYPROJECT)
-PACKAGES = ["journal", "receiver", "rehearsal", "routes", "server", "sinks"]
+PACKAGES = ["core", "httpd", "journal", "receiver", "rehearsal", "routes", "server", "sinks"]
 #: Beside the product: checked as it is, but neither packed nor counted by the coverage, and it
 #: calls what others made by their names.
 BENCHMARKS = "benchmarks"

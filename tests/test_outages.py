@@ -12,7 +12,7 @@ import pytest
 from outage import Outage, configured
 from rehearsing import running
 
-from rehearsal import SIMULATED
+from rehearsal.providers import SIMULATED
 from rehearsal.simulation import NewOrder
 
 

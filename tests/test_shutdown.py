@@ -52,8 +52,8 @@ async def sending_while_it_stops(service):
 
 #: The product with five seconds in place of one: on a busy machine one is soon over.
 PATIENT = """
-import server.service
-server.service.TOLD = 5.0
+import server.process
+server.process.REFUSING = 5.0
 from server.cli.main import main
 main()
 """

@@ -1,4 +1,4 @@
-"""All cases, in the order in which each repetition takes them."""
+"""All cases, in the order of each repetition."""
 
 from . import accepting, bare, beside, delivering, generator, latency, profiled, scale
 

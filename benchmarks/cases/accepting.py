@@ -1,25 +1,25 @@
-"""How many callbacks a second are answered, durable, beside a server that does nothing."""
+"""Callbacks a second that are durable and answered, and the rate of a server that does nothing."""
 
 from functools import partial
 
-from ..bench import Bench, Failed, Form
 from ..case import Case, Measured
+from ..lab.processes import Bench, CaseFailed, Form
 
-#: Nothing listens there, and no event is ever owed to it: only acceptance is measured.
+#: No event goes to this sink: only acceptance is measured.
 IDLE = "idle: {type: http, url: 'http://127.0.0.1:9/'}"
 _ROUTES = (
     "rentals: {to: [idle], when: {type: rental.billed}}",
     "whatsapp: {to: [idle], when: {type: sms.received, data.service.key: whatsapp}}",
     "elsewhere: {to: [idle], when: {type: sms.received, data.country: [GB, DE, PL]}}",
 )
-#: Callbacks that come over and over.
+#: Callbacks that are sent again and again.
 _KNOWN = 1000
-#: Copies that the last 64 callbacks may lack when a load ends, and what was under way.
-_UNDER_WAY = 64 * 8
+#: Copies that the last 64 callbacks may lack when a load ends.
+_IN_FLIGHT = 64 * 8
 
 
 def routes(count: int) -> str:
-    """That match none of the callbacks."""
+    """Routes that match no callback."""
     return "\n".join(_ROUTES[:count])
 
 
@@ -38,7 +38,7 @@ def _accept(bench: Bench, *, form: Form, connections: int, count: int) -> Measur
 
 def _one_transaction(bench: Bench) -> Measured:
     with bench.product(
-        sinks=IDLE, routes=routes(1), module="benchmarks.one_transaction"
+        sinks=IDLE, routes=routes(1), module="benchmarks.lab.one_transaction"
     ) as product:
         load = bench.load(product.callback(), connections=64)
         product.check(load, connections=64)
@@ -46,28 +46,30 @@ def _one_transaction(bench: Bench) -> Measured:
 
 
 def _duplicates(bench: Bench) -> Measured:
-    """A thousand callbacks over and over, all of them known."""
+    """Send a thousand known callbacks again and again."""
     with bench.product(sinks=IDLE, routes=routes(1)) as product:
         url = product.callback()
-        # A load that ends cuts off what is under way: which callbacks that was is not known.
+        # The end of a load cuts off some requests, so it may take another to send all callbacks.
         while (before := product.at_rest())["events"] < _KNOWN:
             bench.load(url, connections=64, each=0, among=_KNOWN, seconds=1)
         load = bench.load(url, connections=64, each=0, among=_KNOWN)
-        grown = product.check_copies(load.answered, before=before, under_way=64)
-    if grown.events:
-        raise Failed(f"{grown.events} events came of callbacks that were known")
+        growth = product.check_copies(load.answered, before=before, in_flight=64)
+    if growth.events:
+        raise CaseFailed(f"known callbacks became {growth.events} new events")
     return Measured(values={"duplicates": load.rate})
 
 
 def _storm(bench: Bench) -> Measured:
-    """A provider that sends each callback eight times."""
+    """Send each callback eight times, as an impatient provider does."""
     with bench.product(sinks=IDLE, routes=routes(1)) as product:
         before = product.stats()
         load = bench.load(product.callback(), connections=64, each=8)
-        grown = product.check_copies(load.answered, before=before, under_way=64)
-    if not 0 <= 8 * grown.events - grown.duplicates - grown.events <= _UNDER_WAY:
-        raise Failed(f"{grown.duplicates} duplicates of {grown.events} events, each sent 8 times")
-    copies = grown.duplicates / grown.events
+        growth = product.check_copies(load.answered, before=before, in_flight=64)
+    if not 0 <= 8 * growth.events - growth.duplicates - growth.events <= _IN_FLIGHT:
+        raise CaseFailed(
+            f"{growth.events} events, each sent 8 times, have {growth.duplicates} duplicates"
+        )
+    copies = growth.duplicates / growth.events
     return Measured(values={"retry-storm": load.rate, "retry-storm/copies": copies})
 
 
@@ -90,7 +92,7 @@ CASES = (
     ),
     Case(
         name="noop/256",
-        what="the same, 256 connections",
+        what="a bare ASGI app on the same server, 256 connections",
         run=partial(_floor, connections=256),
         quick=False,
     ),
@@ -102,17 +104,17 @@ CASES = (
     ),
     Case(
         name="one-transaction/64",
-        what="TellABot's form, a transaction for each request, 64 connections, 1 route",
+        what="TellABot's form with a transaction for each request, 64 connections, 1 route",
         run=_one_transaction,
     ),
     Case(
         name="duplicates",
-        what="a thousand known callbacks over and over, 64 connections",
+        what="a thousand known callbacks, sent again and again, 64 connections",
         run=_duplicates,
     ),
     Case(
         name="retry-storm",
-        what="each callback eight times, among 64 others, 64 connections",
+        what="each callback sent eight times, mixed with 64 others, 64 connections",
         units={"retry-storm/copies": "copies"},
         figures=("retry-storm", "retry-storm/copies"),
         run=_storm,

@@ -1,13 +1,13 @@
-"""What the machine and the bare app do to a latency before smshook is asked."""
+"""The latency that the machine and a bare app have without smshook."""
 
-from .. import stalls
-from ..bench import Bench
 from ..case import Case, Measured
-from ..openloop import offered
-from ..percentiles import percentile
+from ..lab.machine import watch_stalls
+from ..lab.openloop import offered
+from ..lab.percentiles import percentile
+from ..lab.processes import Bench
 
-#: A second: nobody waits for anybody; and as much as the open loop can send in time on a machine
-#: that stands still now and then.
+#: Requests a second: so few that none waits for another, and as many as the open loop can send in
+#: time on a machine that sometimes stands still.
 _IDLE, _BUSY = 10, 300
 
 
@@ -25,7 +25,7 @@ def _answers(bench: Bench) -> Measured:
 
 
 def _steady(bench: Bench) -> Measured:
-    seen = stalls.watched(3 if bench.quick else 10)
+    seen = watch_stalls(3 if bench.quick else 10)
     return Measured(
         values={"machine/stalled": seen.share * 100, "machine/stalled/longest": seen.longest}
     )
@@ -42,8 +42,9 @@ CASES = (
     ),
     Case(
         name="machine",
-        what="a program that only counts: how long it was held up, of the time and at most",
+        what="share of the time in which a program that only counts was held up",
         unit="%",
+        whats={"machine/stalled/longest": "longest time that this program was held up"},
         units={"machine/stalled/longest": "ms"},
         figures=("machine/stalled", "machine/stalled/longest"),
         run=_steady,

@@ -1,4 +1,4 @@
-"""How many events a second go through: accepted, durable, delivered and settled."""
+"""Events a second that are accepted, durable, delivered and settled."""
 
 import contextlib
 import time
@@ -7,29 +7,29 @@ from functools import partial
 
 import msgspec
 
-from ..bench import Bench, Product
 from ..case import Case, Measured
-from ..receiver import Receiver, receiving
+from ..lab.processes import Bench, Product
+from ..lab.receiver import Receiver, receiving
 
 CONNECTIONS = 64
-#: How far deliveries lag behind a load that leaves nothing undone.
+#: The time that deliveries lag behind a load.
 _LAG = "pipeline/lag"
-#: What is received there is never answered.
+#: The receiver never answers this path.
 HANGS = "hang"
 
 
 def http(receivers: dict[str, str]) -> str:
-    """Sinks of those names at those urls, else with their defaults."""
+    """Sinks with those names and URLs, and defaults for all else."""
     return "\n".join(f"{name}: {{type: http, url: '{url}'}}" for name, url in receivers.items())
 
 
 def to(*sinks: str) -> str:
-    """One route for everything."""
+    """One route for all events."""
     return f"everything: {{to: [{', '.join(sinks)}]}}"
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """A load that went through."""
+class SettledLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """A load whose deliveries were all settled."""
 
     #: Events a second, from the first request until the last delivery was settled.
     rate: float
@@ -37,8 +37,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     lag: float
 
 
-def settled(bench: Bench, product: Product, *, sinks: int, first: int = 0) -> Settled:
-    """A load, and all that it owes delivered. `sinks` of them deliver."""
+def settled(bench: Bench, product: Product, *, sinks: int, first: int = 0) -> SettledLoad:
+    """Run a load and wait until `sinks` sinks have delivered all its events."""
     before = product.stats()
     began = time.monotonic()
     load = bench.load(product.callback(), connections=CONNECTIONS, first=first)
@@ -46,12 +46,12 @@ def settled(bench: Bench, product: Product, *, sinks: int, first: int = 0) -> Se
     events = product.check(load, connections=CONNECTIONS, before=int(before["events"]))
     delivered = int(before["deliveries"]["delivered"])
     last = product.await_delivered(delivered + sinks * events)
-    return Settled(rate=events / (last - began), lag=max(0.0, last - ended))
+    return SettledLoad(rate=events / (last - began), lag=max(0.0, last - ended))
 
 
 @contextlib.contextmanager
 def piped(bench: Bench, path: str = "") -> Iterator[tuple[Product, Receiver]]:
-    """The product with one http sink, and what receives there, at that path of its."""
+    """Run the product with one http sink; yield it and the receiver. `path` is the receiver's."""
     with (
         receiving() as receiver,
         bench.product(sinks=http({"app": f"{receiver.url}{path}"}), routes=to("app")) as product,
@@ -81,7 +81,7 @@ def _file(bench: Bench) -> Measured:
 
 @contextlib.contextmanager
 def two(bench: Bench, *, second: str) -> Iterator[Product]:
-    """The product with two http sinks, of which the second is received at that path."""
+    """Run the product with two http sinks; the second delivers to path `second`."""
     with receiving() as works, receiving() as other:
         urls = {"works": works.url, "other": f"{other.url}{second}"}
         with bench.product(sinks=http(urls), routes=to("works", "other")) as product:
@@ -98,7 +98,7 @@ def _hanging(bench: Bench, *, name: str, second: str) -> Measured:
 CASES = (
     Case(
         name="pipeline/http",
-        what="in, durable, out through one http sink and settled",
+        what="accepted, durable, delivered by one http sink and settled",
         whats={_LAG: "from the end of that load until its last delivery was settled"},
         units={_LAG: "s"},
         figures=("pipeline/http", _LAG),
@@ -106,14 +106,14 @@ CASES = (
     ),
     Case(
         name="pipeline/http-3",
-        what="the same through three http sinks",
+        what="accepted, durable, delivered by three http sinks and settled",
         seconds=7,
         run=_three,
         quick=False,
     ),
     Case(
         name="pipeline/file",
-        what="the same through a file sink, each event synced to disk",
+        what="accepted, durable, written by a file sink and synced, settled",
         run=_file,
         quick=False,
     ),

@@ -1,12 +1,12 @@
-"""What the load generator takes: it shares the machine with what it loads."""
+"""The cost of the load generator, which shares the machine with the server."""
 
-from ..bench import Bench, Load
 from ..case import Case, Measured
-from ..profile import used
+from ..lab.processes import Bench, Load
+from ..lab.profile import used
 from .accepting import IDLE, routes
 from .delivering import CONNECTIONS
 
-#: Of each load: what is compared are parts of a core, and those settle at once.
+#: Of each load. Shares of a core are stable at once.
 _SECONDS = 1.0
 
 
@@ -34,7 +34,7 @@ def _generator(bench: Bench) -> Measured:
 
 
 def _lasted(load: Load) -> float:
-    """Seconds."""
+    """Seconds of a load."""
     return load.answered / load.rate
 
 
@@ -43,12 +43,12 @@ CASES = (
         name="generator",
         what="a bare ASGI app, loaded by one thread of wrk as in every case, 64 connections",
         whats={
-            "generator/two-threads": "the same, loaded by two threads of wrk",
-            "generator/noop/server": "of one core: the bare ASGI app, loaded by one thread",
-            "generator/noop/share": "of one core: wrk, while it loads the bare ASGI app",
-            "generator/noop/request": "of processor: wrk, a request to the bare ASGI app",
-            "generator/accept/share": "of one core: wrk, while smshook accepts",
-            "generator/accept/request": "of processor: wrk, a callback that smshook accepts",
+            "generator/two-threads": "a bare ASGI app, loaded by two threads of wrk",
+            "generator/noop/server": "share of a core: the bare ASGI app, loaded by one thread",
+            "generator/noop/share": "share of a core: wrk while it loads the bare ASGI app",
+            "generator/noop/request": "processor time of wrk for a request to the bare ASGI app",
+            "generator/accept/share": "share of a core: wrk while smshook accepts",
+            "generator/accept/request": "processor time of wrk for a callback that smshook accepts",
         },
         units={
             "generator/one": "1/s",

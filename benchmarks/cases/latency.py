@@ -1,33 +1,32 @@
-"""How long a callback takes to be answered, and how long its event to arrive."""
+"""The time from a callback to its answer, and to the arrival of its event."""
 
 from collections.abc import Sequence
 
-from .. import machine
-from ..bench import Bench, Failed, Product
 from ..case import Case, Measured
-from ..memory import watched
-from ..openloop import Told, offered
-from ..percentiles import percentile
-from ..receiver import Receiver
+from ..lab.machine import fdatasync, watch_memory
+from ..lab.openloop import LoadResult, offered
+from ..lab.percentiles import percentile
+from ..lab.processes import Bench, CaseFailed, Product
+from ..lab.receiver import Receiver
 from .delivering import CONNECTIONS, HANGS, piped, settled, two
 
 _PERCENTILES = (50, 90, 99, 99.9)
-#: A second: nobody waits for anybody.
+#: Callbacks a second: so few that none waits for another.
 _IDLE = 10
-#: What the capacity is measured with begins elsewhere than what is offered after it.
+#: The number of the first callback after those that measured the capacity.
 _ELSEWHERE = 5_000_000
-#: Of the distribution that is drawn.
+#: Percentiles of the curve that is drawn.
 _DRAWN = (*range(99), 99, 99.5, 99.9)
 
 
-def _through(told: Told, product: Product, receiver: Receiver) -> list[float]:
-    """Milliseconds from when each callback was due until its event was there, in order."""
+def _through(result: LoadResult, product: Product, receiver: Receiver) -> list[float]:
+    """Milliseconds from when each callback was due until its event arrived, in order."""
     product.await_settled()
     arrivals = receiver.arrivals()
-    missing = [one.request_id for one in told.sent if one.request_id not in arrivals]
+    missing = [one.request_id for one in result.sent if one.request_id not in arrivals]
     if missing:
-        raise Failed(f"{len(missing)} events of {len(told.sent)} did not arrive")
-    return sorted((arrivals[one.request_id] - one.due) * 1000 for one in told.sent)
+        raise CaseFailed(f"{len(missing)} events of {len(result.sent)} did not arrive")
+    return sorted((arrivals[one.request_id] - one.due) * 1000 for one in result.sent)
 
 
 def _percentiles(name: str, ordered: list[float]) -> dict[str, float]:
@@ -43,8 +42,8 @@ def _drawn(ordered: list[float]) -> Sequence[tuple[float, float]]:
     return [(wanted, percentile(ordered, wanted)) for wanted in _DRAWN]
 
 
-def _at_half(bench: Bench, product: Product, capacity: float, *, each: int = 1) -> Told:
-    """What half of that many events a second are answered."""
+def _at_half(bench: Bench, product: Product, capacity: float, *, each: int = 1) -> LoadResult:
+    """Offer half of that many events a second."""
     return offered(
         product.callback(),
         rate=capacity / 2,
@@ -55,19 +54,19 @@ def _at_half(bench: Bench, product: Product, capacity: float, *, each: int = 1) 
 
 
 def _idle(bench: Bench) -> Measured:
-    disk = machine.fdatasync(bench.folder)
+    disk = fdatasync(bench.folder)
     with piped(bench, "timed") as (product, receiver):
         seconds = 5 if bench.quick else 10
-        told = offered(product.callback(), rate=_IDLE, seconds=seconds, first=_ELSEWHERE)
-        through = _through(told, product, receiver)
+        result = offered(product.callback(), rate=_IDLE, seconds=seconds, first=_ELSEWHERE)
+        through = _through(result, product, receiver)
     return Measured(values={"fdatasync": disk, **_percentiles("latency/idle", through)})
 
 
 def _half(bench: Bench) -> Measured:
     with piped(bench, "timed") as (product, receiver):
         capacity = settled(bench, product, sinks=1).rate
-        told = _at_half(bench, product, capacity)
-        answers, through = told.latencies, _through(told, product, receiver)
+        result = _at_half(bench, product, capacity)
+        answers, through = result.latencies, _through(result, product, receiver)
     return Measured(
         values={
             "latency/half/rate": capacity / 2,
@@ -82,39 +81,39 @@ def _half(bench: Bench) -> Measured:
 
 
 def _storm(bench: Bench) -> Measured:
-    """Each callback eight times: what is a copy is answered as soon as what is not."""
+    """Send each callback eight times: copies must be answered as fast as others."""
     with piped(bench, "timed") as (product, receiver):
         capacity = settled(bench, product, sinks=1).rate
         delivered, before = receiver.count, product.at_rest()
-        told = _at_half(bench, product, capacity, each=8)
+        result = _at_half(bench, product, capacity, each=8)
         product.await_settled()
-        distinct = len({one.request_id for one in told.sent})
-        grown = product.check_copies(len(told.sent), before=before, under_way=0)
-        if (grown.events, receiver.count - delivered) != (distinct, distinct):
-            raise Failed(
-                f"{distinct} callbacks became {grown.events} events, of which"
-                f" {receiver.count - delivered} were delivered"
+        distinct = len({one.request_id for one in result.sent})
+        growth = product.check_copies(len(result.sent), before=before, in_flight=0)
+        if (growth.events, receiver.count - delivered) != (distinct, distinct):
+            raise CaseFailed(
+                f"{distinct} callbacks became {growth.events} events, and"
+                f" {receiver.count - delivered} of them were delivered"
             )
-    return Measured(values=_percentiles("latency/storm/answer", told.latencies))
+    return Measured(values=_percentiles("latency/storm/answer", result.latencies))
 
 
 def _hanging(bench: Bench) -> Measured:
-    """One of two sinks takes each request and never answers it: the other's capacity counts."""
+    """One of two sinks never answers; the capacity is that of the other."""
     with two(bench, second=HANGS) as product:
         capacity = settled(bench, product, sinks=1).rate
         before = product.at_rest()
-        told = _at_half(bench, product, capacity)
-        grown = product.check_copies(len(told.sent), before=before, under_way=0)
-    if grown.duplicates:
-        raise Failed(f"{grown.duplicates} duplicates of callbacks that were sent once")
-    return Measured(values=_percentiles("latency/hanging/answer", told.latencies))
+        result = _at_half(bench, product, capacity)
+        growth = product.check_copies(len(result.sent), before=before, in_flight=0)
+    if growth.duplicates:
+        raise CaseFailed(f"callbacks sent once became {growth.duplicates} duplicates")
+    return Measured(values=_percentiles("latency/hanging/answer", result.latencies))
 
 
 def _memory(bench: Bench) -> Measured:
     with piped(bench) as (product, _):
         capacity = settled(bench, product, sinks=1).rate
         seconds = 20 if bench.quick else 600
-        memory = watched(
+        memory = watch_memory(
             product.memory,
             lambda: offered(
                 product.callback(), rate=capacity / 2, seconds=seconds, first=_ELSEWHERE
@@ -135,8 +134,8 @@ _MS = ("percentile", "milliseconds")
 CASES = (
     Case(
         name="latency/idle",
-        what="in to out at ten callbacks a second, beside one fdatasync of the same disk",
-        whats={"fdatasync": "one page appended to a file of the same disk, and synced"},
+        what="callback to delivery, at ten callbacks a second",
+        whats={"fdatasync": "appending one page to a file on the same disk, and syncing it"},
         unit="ms",
         figures=("fdatasync", *_named("latency/idle")),
         seconds=13,
@@ -144,8 +143,12 @@ CASES = (
     ),
     Case(
         name="latency/half",
-        what=f"at half of what {CONNECTIONS} connections get through: answers, and in to out",
+        what=f"offered load: half the capacity, measured with {CONNECTIONS} connections",
         unit="ms",
+        whats={
+            "latency/half/answer": "callback to answer, at half the capacity",
+            "latency/half/through": "callback to delivery, at half the capacity",
+        },
         units={"latency/half/rate": "1/s"},
         figures=(
             "latency/half/rate",
@@ -158,7 +161,7 @@ CASES = (
     ),
     Case(
         name="latency/storm",
-        what="answers at half the capacity while each callback comes eight times",
+        what="callback to answer, at half the capacity, each callback sent eight times",
         unit="ms",
         figures=_named("latency/storm/answer"),
         seconds=17,
@@ -168,7 +171,7 @@ CASES = (
     ),
     Case(
         name="latency/hanging",
-        what="answers at half the capacity while one of two http sinks never answers",
+        what="callback to answer, at half the capacity, while one of two http sinks never answers",
         unit="ms",
         figures=_named("latency/hanging/answer"),
         seconds=17,
@@ -178,8 +181,12 @@ CASES = (
     ),
     Case(
         name="memory",
-        what="resident memory over ten minutes at half the capacity",
+        what="most resident memory in ten minutes at half the capacity",
         unit="MB",
+        whats={
+            "memory/slope": "growth of resident memory, in the second half of ten minutes",
+            "memory/rate": "offered load while memory is watched: half the capacity",
+        },
         units={"memory/slope": "KB/min", "memory/rate": "1/s"},
         figures=("memory/slope", "memory/most", "memory/rate"),
         axes=("seconds", "megabytes"),

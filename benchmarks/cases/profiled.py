@@ -1,13 +1,12 @@
-"""Where the time of one event goes."""
+"""Where the processor time of one event goes."""
 
-from ..bench import Bench, Load, Product
 from ..case import Case, Measured
-from ..meanwhile import meanwhile
-from ..profile import taken, values
+from ..lab.processes import Bench, Load, Product, meanwhile
+from ..lab.profile import record, values
 from .accepting import IDLE, routes
 from .delivering import CONNECTIONS, piped
 
-#: Seconds that are looked at; so long again it is undisturbed.
+#: Seconds of sampling. As many seconds before it are measured without the profiler.
 _SECONDS, _QUICK_SECONDS = 10, 3
 
 
@@ -18,8 +17,8 @@ def _profile(bench: Bench, product: Product, name: str) -> Measured:
         return bench.load(product.callback(), connections=CONNECTIONS, seconds=2 * seconds + 4)
 
     with meanwhile(load):
-        found = taken(product.pid, lambda: int(product.stats()["events"]), seconds=seconds)
-    return Measured(values=dict(values(name, found)))
+        found = record(product.pid, lambda: int(product.stats()["events"]), seconds=seconds)
+    return Measured(values=values(name, found))
 
 
 def _accepting(bench: Bench) -> Measured:
@@ -35,7 +34,7 @@ def _delivering(bench: Bench) -> Measured:
 CASES = (
     Case(
         name="profile/accept",
-        what="where the time of one event goes, accepted only",
+        what="processor time of an event, accepted only",
         unit="µs",
         figures=("profile/accept/",),
         seconds=35,
@@ -45,7 +44,7 @@ CASES = (
     ),
     Case(
         name="profile/pipeline",
-        what="where the time of one event goes, through one http sink",
+        what="processor time of an event, through one http sink",
         unit="µs",
         figures=("profile/pipeline/",),
         seconds=35,

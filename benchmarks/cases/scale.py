@@ -1,4 +1,4 @@
-"""What it costs that a journal is large."""
+"""The cost of a large journal."""
 
 import contextlib
 import resource
@@ -8,39 +8,40 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from .. import prefill
-from ..bench import Bench, Failed, Form, Product
-from ..case import Case, Measured, NotMeasured
-from ..percentiles import percentile
-from ..receiver import receiving
+from ..case import Case, Measured
+from ..lab import journals
+from ..lab.percentiles import percentile
+from ..lab.processes import Bench, CaseFailed, Form, Product
+from ..lab.receiver import receiving
+from ..peers.peer import NotMeasured
 from .accepting import IDLE, routes
 from .delivering import HANGS, http, settled, to
 
 _MILLION, _TEN_MILLION = 1_000_000, 10_000_000
-#: Deliveries that are owed when the service starts.
-_OWED = 100_000
-#: Events whose copies come again and again, and when they are counted: after so many of each.
+#: Deliveries that are pending when the service starts.
+_PENDING = 100_000
+#: Events that are sent again and again. Their bytes are compared after these numbers of copies.
 _DISTINCT, _COUNTED_AT = 200, (150, 300)
-#: Times that each question is asked, after one that is not counted; fewer of what takes long.
+#: Times that each question is asked, after one that does not count; the least number; most seconds.
 _ASKED, _ASKED_AT_LEAST, _ASKING = 100, 3, 3.0
 _FORMS: tuple[tuple[Form, str], ...] = (("tellabot", "TellABot"), ("herosms", "HeroSMS"))
-#: Where a second load begins: within one second, the same number would be the same callback.
+#: The first number of a second load: within one second, the same number is the same callback.
 _AFTER_THE_FIRST = 5_000_000
-#: Seconds for which memory is watched.
+#: Seconds of watching the memory.
 _WATCHED = 5.0
 
 
 @contextlib.contextmanager
 def _filled(bench: Bench, events: int, path: str = "") -> Iterator[Product]:
-    """The product on a journal of so many events, with the http sink that they went to."""
-    if bench.quick and events and not prefill.is_kept(events):
+    """Run the product on a journal of that many events, with the http sink of their deliveries."""
+    if bench.quick and events and not journals.is_kept(events):
         raise NotMeasured(f"no journal of {events:,} events is kept: a whole run makes one")
-    journal = prefill.journal(events) if events else None
+    journal = journals.journal(events) if events else None
     with (
         receiving() as receiver,
         bench.product(
-            sinks=http({prefill.SINK: f"{receiver.url}{path}"}),
-            routes=to(prefill.SINK),
+            sinks=http({journals.SINK: f"{receiver.url}{path}"}),
+            routes=to(journals.SINK),
             journal=journal,
         ) as product,
     ):
@@ -49,7 +50,7 @@ def _filled(bench: Bench, events: int, path: str = "") -> Iterator[Product]:
 
 def _pipeline(bench: Bench, *, name: str, events: int) -> Measured:
     with _filled(bench, events) as product:
-        # What is asked of a file for the first time comes from the disk: that is not its size.
+        # First reads come from the disk, whatever the size of the journal.
         bench.load(product.callback(), connections=64, seconds=1)
         product.await_settled()
         rate = settled(bench, product, sinks=1, first=_AFTER_THE_FIRST).rate
@@ -57,17 +58,17 @@ def _pipeline(bench: Bench, *, name: str, events: int) -> Measured:
 
 
 def _start(bench: Bench) -> Measured:
-    """The sink hangs, so that what is owed stays."""
-    if bench.quick and not prefill.is_kept(_TEN_MILLION):
+    """The sink hangs, so that deliveries stay pending."""
+    if bench.quick and not journals.is_kept(_TEN_MILLION):
         raise NotMeasured("no journal of 10,000,000 events is kept: a whole run makes one")
-    journal = prefill.journal(_TEN_MILLION)
-    prefill.owe(journal, _OWED)
+    journal = journals.journal(_TEN_MILLION)
+    journals.make_pending(journal, _PENDING)
     try:
         with _filled(bench, _TEN_MILLION, HANGS) as product:
             most = max(_watched(product.memory, seconds=_WATCHED))
             return Measured(values={"start/10m": product.ready_after, "memory/owed": most})
     finally:
-        prefill.settle(journal)
+        journals.make_delivered(journal)
 
 
 def _reading(bench: Bench) -> Measured:
@@ -81,7 +82,7 @@ def _reading(bench: Bench) -> Measured:
 
 
 def _bytes(bench: Bench, *, form: Form) -> Measured:
-    """Of an event, its callback, its delivery and its attempt; the checkpoint included."""
+    """Bytes of an event with its callback, delivery and attempt; the checkpoint included."""
     before = _written_by_children()
     with bench.scratch() as folder:
         journal = folder / "smshook.db"
@@ -95,7 +96,7 @@ def _bytes(bench: Bench, *, form: Form) -> Measured:
             product.await_settled()
             events = int(product.stats()["events"])
             log = (product.folder / "output.log").stat().st_size
-        # It has ended, and so checkpointed.
+        # The product has ended and so checkpointed.
         written = _written_by_children() - before - log
         kept = journal.stat().st_size
     return Measured(
@@ -104,7 +105,7 @@ def _bytes(bench: Bench, *, form: Form) -> Measured:
 
 
 def _copies(bench: Bench) -> Measured:
-    """What copies add once a hundred of each event are known: of those, when and from where."""
+    """Bytes of further copies, once the first hundred of each event are listed."""
     with bench.scratch() as folder:
         journal = folder / "smshook.db"
         rows = [_repeated(bench, journal, until=until) for until in _COUNTED_AT]
@@ -114,12 +115,12 @@ def _copies(bench: Bench) -> Measured:
 
 
 def _repeated(bench: Bench, journal: Any, *, until: int) -> tuple[int, int]:
-    """Copies so far and the journal's bytes, once each event came so many times."""
+    """Send copies until each event has that many; return their number and the journal's bytes."""
     with bench.product(sinks=IDLE, routes=routes(1), journal=journal) as product:
         while (stats := product.stats())["duplicates"] < until * _DISTINCT:
             bench.load(product.callback(), connections=64, each=0, among=_DISTINCT, seconds=2)
     if stats["events"] != _DISTINCT:
-        raise Failed(f"{stats['events']} events of {_DISTINCT} callbacks")
+        raise CaseFailed(f"{stats['events']} events of {_DISTINCT} callbacks")
     return int(stats["duplicates"]), journal.stat().st_size
 
 
@@ -127,7 +128,7 @@ def _repeated(bench: Bench, journal: Any, *, until: int) -> tuple[int, int]:
 
 
 def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
-    """One of each kind, about the middle of the journal: neither end is warmer than it."""
+    """Yield one question of each kind, about the middle of the journal: the ends may be cached."""
     found = _middle(product, events)
     event, cursor = found["event"], quote(found["cursor"])
     request = event["data"]["request_id"]
@@ -145,7 +146,7 @@ def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
         ("events by number", f"/events?order=desc&number={number}"),
         ("events by type", "/events?type=sms.received"),
         ("events by type, none", "/events?type=rental.renewed"),
-        ("events by source", f"/events?source={prefill.SOURCE}"),
+        ("events by source", f"/events?source={journals.SOURCE}"),
         ("events by service", "/events?service=google"),
         ("events by service, none", "/events?service=telegram"),
         ("events by reference, none", "/events?reference=order-1"),
@@ -158,29 +159,29 @@ def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
         ("deliveries delivered", "/deliveries?state=delivered"),
         ("deliveries dead, none", "/deliveries?state=dead"),
         ("deliveries pending, none", "/deliveries?state=pending"),
-        ("deliveries of a sink", f"/deliveries?sink={prefill.SINK}"),
+        ("deliveries of a sink", f"/deliveries?sink={journals.SINK}"),
         ("deliveries of a sink, none", "/deliveries?sink=nobody"),
         ("stats", "/stats"),
     )
 
 
 def _middle(product: Product, events: int) -> Any:
-    """The item of the event in the middle."""
-    request = prefill.FIRST_REQUEST + events // 2
+    """The event in the middle, as listed."""
+    request = journals.FIRST_REQUEST + events // 2
     return product.ask(f"/events?request_id={request}")["data"][0]
 
 
 def _find(product: Product, search: str) -> None:
-    """Follow the cursors of pages until one has something."""
+    """Follow the cursors until a page has items."""
     page = product.ask(search)
     while not page["data"]:
         if not page["has_more"]:
-            raise Failed(f"{search}: nothing is found, though it is there")
+            raise CaseFailed(f"{search}: the expected items were not found")
         page = product.ask(f"{search}&after={quote(page['next_cursor'])}")
 
 
 def _ask(product: Product, path: str) -> list[float]:
-    """Milliseconds of each answer, the connection and the client included, in order."""
+    """Milliseconds of each answer in order, connection and client included."""
     product.ask(path)
     took: list[float] = []
     until = time.monotonic() + _ASKING
@@ -203,8 +204,8 @@ def _watched(value: Callable[[], float], *, seconds: float) -> Iterator[float]:
 
 
 def _written_by_children() -> int:
-    """Bytes that processes which have ended caused to be written to disk."""
-    # What /proc/PID/io calls write_bytes, in blocks of 512, of the last checkpoint too.
+    """Bytes that ended processes wrote to disk."""
+    # `write_bytes` of /proc/PID/io, in blocks of 512, the last checkpoint included.
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock * 512
 
 
@@ -212,7 +213,7 @@ CASES = (
     *(
         Case(
             name=f"scale/{size}",
-            what=f"in, durable, out and settled on a journal of {words}",
+            what=f"accepted, durable, delivered and settled, on a journal of {words}",
             seconds=9,
             run=partial(_pipeline, name=f"scale/{size}", events=events),
             quick=False,
@@ -225,9 +226,9 @@ CASES = (
     ),
     Case(
         name="start",
-        what="from exec to ready with ten million events and 100,000 deliveries owed",
+        what="start until ready, with ten million events and 100,000 pending deliveries",
         unit="s",
-        whats={"memory/": "resident memory after that, while the sink hangs"},
+        whats={"memory/": "resident memory with 100,000 pending deliveries to a sink that hangs"},
         units={"memory/": "MB"},
         figures=("start/10m", "memory/owed"),
         seconds=40,
@@ -237,7 +238,7 @@ CASES = (
     ),
     Case(
         name="read",
-        what="the API's lists, filters and lookups at ten million events",
+        what="one answer of the API, at ten million events",
         unit="ms",
         figures=("read/10m/",),
         seconds=40,
@@ -248,8 +249,9 @@ CASES = (
     *(
         Case(
             name=f"bytes/{form}",
-            what=f"bytes of one event of {words}: kept, and written to disk",
+            what=f"bytes kept for one event of {words}",
             unit="B",
+            whats={"bytes/written/": f"bytes written to disk for one event of {words}"},
             figures=(f"bytes/kept/{form}", f"bytes/written/{form}"),
             seconds=8,
             run=partial(_bytes, form=form),
@@ -260,8 +262,9 @@ CASES = (
     ),
     Case(
         name="copies",
-        what="what further copies of two hundred known callbacks add to the journal",
+        what="bytes that a further copy of a known callback adds to the journal",
         unit="B",
+        whats={"duplicates/copies": "further copies of two hundred known callbacks"},
         units={"duplicates/copies": ""},
         figures=("duplicates/copies", "duplicates/bytes"),
         seconds=25,

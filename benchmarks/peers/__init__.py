@@ -1,10 +1,8 @@
-"""What people would pick instead, each set up for the same work: accept, keep, forward."""
+"""Other programs that people would choose, each set up for the same work as smshook."""
 
 from .mq_bridge import SPOOL, SQLITE
 from .node_red import NODE_RED
-from .peer import NotMeasured, Peer
+from .peer import Peer
 from .webhook import WEBHOOK
 
 PEERS: tuple[Peer, ...] = (SQLITE, SPOOL, NODE_RED, WEBHOOK)
-
-__all__ = ["PEERS", "NotMeasured", "Peer"]

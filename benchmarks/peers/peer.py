@@ -1,4 +1,4 @@
-"""What a peer must say of itself, and how its process is started and stopped."""
+"""The interface of a peer, and how its process is installed, started and stopped."""
 
 import contextlib
 import hashlib
@@ -13,24 +13,24 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
-#: In which form callbacks are sent: TellABot's urlencoded one, or SMS-Activate's JSON.
+#: The form of callbacks: TellABot's urlencoded one, or SMS-Activate's JSON.
 Form = Literal["tellabot", "sms_activate"]
 
-#: Seconds that an installation may take; packages come from a registry that may be far.
+#: Most seconds of an installation; the registry may be slow.
 INSTALL_WITHIN = 300.0
-#: Seconds until a peer answers. Node-RED takes some on a small machine.
+#: Most seconds until a peer answers. Node-RED needs some on a small machine.
 READY_WITHIN = 30.0
-#: Seconds that each of the signals that end a process may take to do so.
+#: Most seconds until a signal has ended a process.
 STOP_WITHIN = 5.0
-#: How a process is ended that has something to finish, and one that has not.
+#: Signals for a process that has work to finish, and for one that has not.
 POLITELY, AT_ONCE = (signal.SIGTERM, signal.SIGKILL), (signal.SIGKILL,)
 
-#: Written beside what was installed: from which lock file it was.
+#: The digest of the lock file that was installed.
 _STAMP = ".installed"
 
 
 class NotMeasured(Exception):
-    """The peer cannot be measured on this machine; says why, and what would do."""
+    """It cannot be measured on this machine, or in this kind of run. Says why and what to do."""
 
 
 class Peer(Protocol):
@@ -41,12 +41,12 @@ class Peer(Protocol):
 
     @property
     def version(self) -> str:
-        """Which was installed; ask when it is. Raises NotMeasured where it is not there."""
+        """The installed version. Raises NotMeasured if there is none."""
         ...
 
     @property
     def durability(self) -> str:
-        """What is on disk when it answers that it has a callback, and what it does with copies."""
+        """Its data on disk at the time of the answer, and its handling of copies."""
         ...
 
     @property
@@ -54,20 +54,20 @@ class Peer(Protocol):
 
     @property
     def form(self) -> Form:
-        """The form in which it can read a callback."""
+        """The form of callback that it can read."""
         ...
 
     def install(self, cache: Path) -> Path:
-        """Its home beneath `cache`, made if need be. Raises NotMeasured."""
+        """Install it below `cache` unless it is there; return its home. Raises NotMeasured."""
         ...
 
     def running(self, home: Path, *, folder: Path, receiver: str) -> AbstractContextManager[str]:
-        """Start it on an empty `folder`, forwarding to `receiver`; the URL for callbacks."""
+        """Run it in an empty `folder`, forwarding to `receiver`; yield the URL for callbacks."""
         ...
 
 
 def made_from(lock: Path, home: Path, make: Callable[[], None]) -> Path:
-    """Make `home` again unless it was made from this very lock file."""
+    """Call `make` to fill `home`, unless it was made from this lock file."""
     wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
     stamp = home / _STAMP
     if stamp.exists() and stamp.read_text() == wanted:
@@ -80,7 +80,7 @@ def made_from(lock: Path, home: Path, make: Callable[[], None]) -> Path:
 
 
 def command(*words: str | Path, folder: Path) -> str:
-    """Run one command of an installation; what it printed. Raises NotMeasured."""
+    """Run a command of an installation; return its output. Raises NotMeasured."""
     try:
         done = subprocess.run(  # noqa: S603 - the words are ours
             words, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL_WITHIN
@@ -95,7 +95,7 @@ def command(*words: str | Path, folder: Path) -> str:
 
 
 def program(name: str, *, package: str) -> str:
-    """Where a program of the system is. Raises NotMeasured with the package that has it."""
+    """Find a program of the system. Raises NotMeasured, naming its package."""
     found = shutil.which(name)
     if found is None:
         raise NotMeasured(f"{name} is not there: apt install {package}")
@@ -124,20 +124,20 @@ def started(
     ready: Callable[[], bool],
     ended: Sequence[signal.Signals] = POLITELY,
 ) -> Iterator[int]:
-    """Keep a process running, and give its pid; at the end nothing that it started is left.
+    """Run a process during the block, and yield its pid. Then end it and all its children.
 
-    What it prints is in `folder/output.log`. Raises NotMeasured where it does not come up.
+    Its output is in `folder/output.log`. Raises NotMeasured if it does not get ready.
     """
     log = folder / "output.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the words are ours
             words,
             cwd=folder,
-            env={**_foreign_to_us(), **environment},
+            env={**_without_settings(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that all it starts can be ended with it
+            start_new_session=True,  # one signal ends it and its children
         )
     try:
         _wait(process, ready, log)
@@ -146,8 +146,8 @@ def started(
         _end(process, ended)
 
 
-def _foreign_to_us() -> dict[str, str]:
-    """Without the settings of who runs this: they name a configuration and a journal of theirs."""
+def _without_settings() -> dict[str, str]:
+    """The environment without smshook's variables, which may name a real configuration."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SMSHOOK")}
 
 
@@ -164,7 +164,7 @@ def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path
 
 
 def _end(process: subprocess.Popen[bytes], words: Sequence[signal.Signals]) -> None:
-    # The last is for what it started and left behind: it may have ended by itself.
+    # The process may have ended; the last signal is for children that it left behind.
     for word in words:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, word)

@@ -1,4 +1,4 @@
-"""How many events a second were accepted and forwarded, until the last had arrived."""
+"""The rate of events that were accepted and forwarded, measured until the last arrival."""
 
 import time
 from collections.abc import Callable
@@ -6,32 +6,32 @@ from typing import Protocol
 
 import msgspec
 
-#: Seconds without an arrival after which no more are expected.
+#: After this many seconds without an arrival, no more are expected.
 QUIET = 2.0
-#: Seconds that a backlog may take after the load has ended.
+#: Most seconds for a backlog after the end of the load.
 DRAIN_WITHIN = 60.0
 
 
 class Lost(Exception):
-    """Fewer events arrived than were accepted; says how many."""
+    """Fewer events arrived than were accepted."""
 
 
 class Arrivals(Protocol):
-    """What the receiver counts."""
+    """The counters of the receiver."""
 
     @property
     def count(self) -> int: ...
 
     @property
     def last(self) -> float:
-        """When the last arrived, by the clock of `time.monotonic`, or 0 where none has."""
+        """When the last arrived, by `time.monotonic`; 0 before the first."""
         ...
 
 
 class Forwarded(msgspec.Struct, frozen=True, kw_only=True):
-    #: Answered with 2xx while the load lasted.
+    #: Callbacks answered with 2xx during the load.
     accepted: int
-    #: More than were accepted by as many as were under way when the load ended.
+    #: May be more: callbacks in flight at the end of the load can arrive too.
     arrived: int
     #: From the first request to the last arrival.
     seconds: float
@@ -42,9 +42,9 @@ class Forwarded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def forwarded(load: Callable[[], int], arrivals: Arrivals, *, quiet: float = QUIET) -> Forwarded:
-    """Run a load, which says how many were accepted, and wait until they have arrived.
+    """Run a load, which returns the number accepted, and wait until these have arrived.
 
-    The backlog counts: who accepts faster than it forwards is as fast as it forwards. Raises Lost.
+    The time of the backlog counts: the slower of accepting and forwarding is the rate. Raises Lost.
     """
     before, began = arrivals.count, time.monotonic()
     accepted = load()

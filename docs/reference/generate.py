@@ -96,6 +96,7 @@ def _choices(place: str, kind: OneOf) -> Iterator[str]:
     for name, group in kind.groups.items():
         yield f"### {tag}: {name}"
         yield _prose(group.struct)
+        yield _polling_defaults(group.struct)
         # Another choice that it is a kind of, with the same options.
         same = (
             other.tag
@@ -111,6 +112,19 @@ def _choices(place: str, kind: OneOf) -> Iterator[str]:
             yield f"Options as {_link(f'`{like}`', f'{tag}: {like}')}."
         else:
             yield from _table_of(f"{place}{_OF}{name}", own[group])
+
+
+def _polling_defaults(struct: type) -> str:
+    """Return the defaults of `backfill` that a provider declares; empty for other choices."""
+    api = getattr(struct, "polling_api", None)
+    if api is None:
+        return ""
+    every, interval = plain(Duration(api.every)), plain(Duration(api.min_interval))
+    user = " `user` is required." if api.requires_user else ""
+    return (
+        f"Defaults of `backfill`: `every: {every}`, `min_interval: {interval}`, "
+        f"`api_url: {api.api_url}`.{user}"
+    )
 
 
 def _without(group: Group, common: Mapping[str, Option]) -> list[Option]:
@@ -209,7 +223,10 @@ name."""
 def _leaves(above: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
     """Yield each command as people type it."""
     assert isinstance(above.command, click.Group)  # noqa: S101 - for mypy
-    for name, command in above.command.commands.items():
+    group = above.command
+    for name in group.commands or group.list_commands(above):
+        command = group.get_command(above, name)
+        assert command is not None  # noqa: S101 - for mypy
         context = command.make_context(name, [], parent=above, resilient_parsing=True)
         if isinstance(command, click.Group):
             yield from _leaves(context)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.services import former_keys
 from receiver.fields.services import service
-from receiver.providers.sms_activate.callbacks import SmsActivate
+from receiver.providers.sms_activate.profiles import SmsActivate
 
 PAGE = Path(__file__).parents[1] / "service-keys.md"
 _BEGIN = "| former key |"

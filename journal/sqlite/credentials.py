@@ -1,4 +1,4 @@
-"""Replaces secrets in the headers of stored callbacks, which journals of before hold in clear."""
+"""Secrets in the headers of stored callbacks: older versions stored them in clear."""
 
 import json
 import sqlite3
@@ -8,7 +8,7 @@ import msgspec
 from ..writes import Hidden
 from .errors import judged
 
-#: Table, its growing column, and the row in `meta` that says up to where it may be in clear.
+#: Table, its growing column, and the row in `meta` of the last place that may be in clear.
 _PARTS = (
     ("callbacks", "id", "callbacks_in_clear"),
     ("quarantine", "seq", "quarantine_in_clear"),
@@ -17,9 +17,9 @@ LOG = "log_in_clear"
 
 
 def hide(conn: sqlite3.Connection, hidden: Hidden, limit: int) -> bool:
-    """Look through the newest `limit` rows that may hold secrets; return whether more may.
+    """Replace secrets in the newest `limit` rows that may hold some; return whether rows are left.
 
-    In the transaction of the caller. Where it stopped is in the same transaction.
+    In the transaction of the caller, which also stores the place to continue from.
     """
     for table, column, name in _PARTS:
         row = conn.execute("select value from meta where name = ?", (name,)).fetchone()
@@ -30,7 +30,7 @@ def hide(conn: sqlite3.Connection, hidden: Hidden, limit: int) -> bool:
 
 
 def log_is_in_clear(conn: sqlite3.Connection) -> bool:
-    """Return whether the write-ahead log may hold pages from before."""
+    """Return whether the write-ahead log may hold pages with secrets."""
     return conn.execute("select 1 from meta where name = ?", (LOG,)).fetchone() is not None
 
 

@@ -3,7 +3,7 @@
 import math
 import operator
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +12,6 @@ import msgspec
 from core.delivery import Attempt, Delivery, State
 from core.paths import order_at, parse
 
-from ..records import Owed, Replayed
 from ..writes import (
     BringForward,
     Clamp,
@@ -20,7 +19,6 @@ from ..writes import (
     PauseSink,
     Probe,
     Reorder,
-    ReplayEvent,
     ResumeSink,
     RetryDelivery,
     Settle,
@@ -51,17 +49,6 @@ class Shifting(msgspec.Struct, frozen=True):
     last: int
 
 
-class Owing(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that deliveries are made of."""
-
-    seq: int
-    event_id: str
-    body: bytes
-    #: Seconds since the epoch.
-    at: float
-    replay: bool = False
-
-
 class _Results:
     """How the attempts of one batch at one sink went."""
 
@@ -86,21 +73,16 @@ class _Results:
 
 
 class Outbox:
-    """The deliveries in one transaction; what is not ordered is inserted at its end."""
+    """The deliveries in one transaction."""
 
     def __init__(
-        self,
-        conn: sqlite3.Connection,
-        start: int,
-        last_id: int,
-        counts: Counter[str],
-        shifts: Mapping[int, Shifting],
+        self, conn: sqlite3.Connection, start: int, shifts: Mapping[int, Shifting]
     ) -> None:
-        self._conn, self._start, self._counts = conn, start, counts
-        self.last_id = last_id
+        self._conn, self._start = conn, start
+        #: What counters gain, by name.
+        self.counts: dict[str, int] = defaultdict(int)
         #: By number, also those whose rows are all moved.
         self.shifts = dict(shifts)
-        self._rows: list[tuple[object, ...]] = []
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = {}
         #: Ids of what a settling of this batch made delivered, until its operation is applied.
@@ -119,7 +101,6 @@ class Outbox:
         return _VERBS[type(op)](self, op)
 
     def flush(self) -> None:
-        insert(self._conn, "deliveries", self._rows)
         insert(self._conn, "attempts", self._attempts)
         for sink, results in self._results.items():
             self._conn.execute(
@@ -147,56 +128,6 @@ class Outbox:
                 ),
             )
 
-    # --- what is owed ---------------------------------------------------------------------
-
-    def owe(self, event: Owing, owed: Sequence[Owed]) -> tuple[list[int], list[Delivery]]:
-        """Make deliveries rows: all their ids, and those that are handed over."""
-        ids: list[int] = []
-        handed: list[Delivery] = []
-        for one in owed:
-            delivery = self._owe(event, one)
-            ids.append(self.last_id)
-            if delivery is not None:
-                handed.append(delivery)
-        return ids, handed
-
-    def _owe(self, event: Owing, owed: Owed) -> Delivery | None:
-        """One that is taken is handed back."""
-        self.last_id += 1
-        held = owed.ordering is not None and self._is_unfinished(owed.sink, owed.ordering)
-        taken = owed.taken and not held
-        state = State.SENDING if taken else State.PENDING
-        due_at = None if taken or held else event.at + owed.wait
-        row = (
-            *(self.last_id, event.seq, owed.sink, state, 0, due_at),
-            *(self._start if taken else None, event.at, owed.ordering, event.replay, 0, None),
-            *(0, 0),
-        )
-        if owed.ordering is None:
-            self._rows.append(row)
-        else:  # at once: what is settled in this batch must find who waits for it
-            insert(self._conn, "deliveries", [row])
-        self._counts[f"deliveries.{state}"] += 1
-        if not taken:
-            return None
-        return Delivery(
-            id=self.last_id,
-            event_id=event.event_id,
-            body=event.body,
-            sink=owed.sink,
-            attempts=0,
-            accepted_at=event.at,
-            ordering=owed.ordering,
-            replay=event.replay,
-        )
-
-    def _is_unfinished(self, sink: str, ordering: str) -> bool:
-        found = self._conn.execute(
-            f"select 1 from deliveries where {_UNFINISHED} limit 1",  # noqa: S608 - our words
-            (sink, ordering),
-        )
-        return found.fetchone() is not None
-
     # --- what becomes of it ---------------------------------------------------------------
 
     def settle(self, op: Settle) -> bool:
@@ -210,8 +141,8 @@ class Outbox:
             self._attempt(delivery, attempts, op.attempt)
         elif op.attempt is not None:
             self._probe(delivery, attempts + 1, op.attempt)
-        self._counts["deliveries.sending"] -= 1
-        self._counts[f"deliveries.{op.state}"] += 1
+        self.counts["deliveries.sending"] -= 1
+        self.counts[f"deliveries.{op.state}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
         return True
@@ -322,8 +253,8 @@ class Outbox:
             """,  # noqa: S608 - our words
             (self._start, *values),
         ).fetchall()
-        self._counts["deliveries.pending"] -= len(rows)
-        self._counts["deliveries.sending"] += len(rows)
+        self.counts["deliveries.pending"] -= len(rows)
+        self.counts["deliveries.sending"] += len(rows)
         rows.sort(key=operator.itemgetter(0))
         return tuple(_delivery(sink, row, now, self._lag(row[0])) for row in rows)
 
@@ -357,8 +288,6 @@ class Outbox:
         Rows that were made before the first step lag behind until their turn: whatever reads or
         writes an instant of one meanwhile corrects it by `_lag`. So nothing is moved twice.
         """
-        insert(self._conn, "deliveries", self._rows)
-        self._rows.clear()
         shifting = self.begin_shift(op)
         begin = max(shifting.done, self._first_unfinished() - 1)
         done = min(begin + op.limit, shifting.last)
@@ -372,13 +301,18 @@ class Outbox:
         return done < shifting.last
 
     def begin_shift(self, op: Shift) -> Shifting:
-        return self.shifts.setdefault(
-            op.number, Shifting(number=op.number, by=op.by, done=0, last=self.last_id)
-        )
+        if op.number not in self.shifts:
+            shifting = Shifting(number=op.number, by=op.by, done=0, last=self._last_id())
+            self.shifts[op.number] = shifting
+        return self.shifts[op.number]
+
+    def _last_id(self) -> int:
+        row = self._conn.execute("select seq from sqlite_sequence where name = 'deliveries'")
+        return int((row.fetchone() or (0,))[0])
 
     def _first_unfinished(self) -> int:
         row = self._conn.execute(FIRST_UNFINISHED).fetchone()
-        return int(row[0] or self.last_id + 1)
+        return int(row[0] or self._last_id() + 1)
 
     def _lag(self, delivery_id: int) -> float:
         """Seconds by which the instants of a row are behind the clock of now."""
@@ -405,17 +339,6 @@ class Outbox:
 
     # --- what a person asks for -----------------------------------------------------------
 
-    def replay(self, op: ReplayEvent) -> Replayed | None:
-        event = self._conn.execute(
-            "select seq, body from events where id = ?", (op.event_id,)
-        ).fetchone()
-        if event is None:
-            return None
-        seq, body = event
-        owing = Owing(seq=seq, event_id=op.event_id, body=body.encode(), at=op.at, replay=True)
-        ids, handed = self.owe(owing, op.owed)
-        return Replayed(ids=tuple(ids), deliveries=tuple(handed))
-
     def retry(self, op: RetryDelivery) -> State | None:
         row = self._conn.execute(
             "select state, sink, events.body from deliveries"
@@ -436,8 +359,8 @@ class Outbox:
             " accepted_at = ?, ordering = ? where id = ?",
             (now, now, ordering, op.delivery),
         )
-        self._counts[f"deliveries.{state}"] -= 1
-        self._counts["deliveries.pending"] += 1
+        self.counts[f"deliveries.{state}"] -= 1
+        self.counts["deliveries.pending"] += 1
         if ordering is not None:
             self._line_up(sink, ordering)
         return State.PENDING
@@ -548,7 +471,6 @@ _VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
     Hold: Outbox.hold,
     Shift: Outbox.shift,
     Clamp: Outbox.clamp,
-    ReplayEvent: Outbox.replay,
     RetryDelivery: Outbox.retry,
     PauseSink: Outbox.pause,
     ResumeSink: Outbox.resume,

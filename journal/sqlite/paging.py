@@ -28,6 +28,11 @@ class Sought(NamedTuple):
     indexed: bool
     #: Bounds it further, of (the newest place): where a condition is on a time.
     within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
+    #: SQL that joins further tables.
+    joined: str = ""
+    #: Not 0: one statement searches so many places, from a multiple of it on. Its condition names
+    #: the first of them as `?1`.
+    part: int = 0
 
 
 def page(
@@ -46,12 +51,16 @@ def page(
     values = [value for _, given in sought.conditions for value in given]
     # A plus keeps SQLite from walking the table by its key where an index leads to a few rows.
     key = f"+{place}" if sought.indexed and sought.conditions else place
-    rows = conn.execute(
-        f"select {place}, {sought.columns} from {sought.table}"  # noqa: S608 - our words
+    sql = (
+        f"select {place}, {sought.columns} from {sought.table}{sought.joined}"  # noqa: S608 - our words
         f" where {key} between ? and ?{where}"
-        f" order by {place} {'desc' if desc else 'asc'} limit ?",
-        (first, last, *values, limit + 1),
-    ).fetchall()
+        f" order by {place} {'desc' if desc else 'asc'} limit ?"
+    )
+    rows: list[Any] = []
+    for low, high in _parts(first, last, sought.part, desc=desc):
+        rows += conn.execute(sql, (low, high, *values, limit + 1 - len(rows)))
+        if len(rows) > limit:
+            break
     items = tuple((at, convert(row)) for at, *row in rows[:limit])
     if len(rows) > limit:
         return Page(items=items, next_seq=items[-1][0], has_more=True)
@@ -95,6 +104,16 @@ def window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int
         return (span.lowest if whole else max(span.lowest, last - WINDOW + 1)), last
     first = span.after(begin) + 1
     return first, (span.last if whole else min(span.last, first + WINDOW - 1))
+
+
+def _parts(first: int, last: int, size: int, *, desc: bool) -> Iterator[tuple[int, int]]:
+    """Yield the places from `first` to `last` in parts, in the order of reading."""
+    if not size:
+        yield first, last
+        return
+    starts = range(first - first % size, last + 1, size)
+    for start in reversed(starts) if desc else starts:
+        yield max(first, start), min(last, start + size - 1)
 
 
 def any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:

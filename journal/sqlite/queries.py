@@ -2,16 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from core.delivery import State
-from core.event import SUBJECTS
 
+from ..decide import NO_CALLBACK
 from ..reads import (
     CallbackOfEvent,
     EventById,
-    EventFilter,
     Events,
     JournalStats,
     Moment,
@@ -33,9 +31,9 @@ from ..records import (
     TokenUse,
 )
 from . import visible
-from .batch import NO_CALLBACK
 from .deliveries import of_event
-from .paging import Condition, Sought, any_of, page
+from .event_search import BUCKET, IN_BUCKET, search
+from .paging import Sought, page
 from .times import span
 
 T = TypeVar("T")
@@ -53,11 +51,17 @@ def stats(conn: sqlite3.Connection, _read: JournalStats) -> Stats:
 
 
 def events(conn: sqlite3.Connection, read: Events) -> Page[bytes]:
-    wanted = read.filter
-    conditions, indexed = _conditions(wanted)
+    wanted, found = read.filter, search(conn, read.filter)
+    table, joined = found.tables
     sought = Sought(
-        *("events", "seq", "body", conditions, indexed),
+        table=table,
+        joined=joined,
+        place="seq",
+        columns="body",
+        conditions=[*([IN_BUCKET] if found.by_number else []), *found.conditions],
+        indexed=found.indexed,
         within=lambda newest: span(conn, newest, since=wanted.since, until=wanted.until),
+        part=BUCKET if found.by_number else 0,
     )
     return page(conn, sought, lambda row: bytes(row[0].encode()), read)
 
@@ -70,42 +74,8 @@ def visible_events(conn: sqlite3.Connection, read: VisibleEvents) -> Page[bytes]
     (newest,) = conn.execute(
         "select coalesce(max(seq), 0) from sqlite_sequence where name = 'events'"
     ).fetchone()
-    conditions, _ = _conditions(wanted)
     within = span(conn, newest, since=wanted.since, until=wanted.until)
-    return visible.page(conn, filter_, conditions, within, read)
-
-
-def _conditions(wanted: EventFilter) -> tuple[list[Condition], bool]:
-    """And whether an index leads to what is wanted."""
-    parts = [
-        *any_of(("type",), wanted.type),
-        *any_of(("source",), wanted.source),
-        *any_of(("subject",), wanted.subject),
-        *any_of((_data("to"),), wanted.number),
-        *any_of(tuple(_data(f"service.{name}") for name in ("id", "name", "key")), wanted.service),
-        *any_of(("reference",), wanted.reference),
-    ]
-    named = list(_named(wanted))
-    if wanted.code is not None:
-        parts.append((f"{_data('code')} is {'not ' * wanted.code}null", ()))
-    if wanted.since is not None:
-        parts.append(("recorded_at >= ?", (wanted.since,)))
-    if wanted.until is not None:
-        parts.append(("recorded_at < ?", (wanted.until,)))
-    parts += named
-    return parts, bool(wanted.subject or wanted.reference or named) or not parts
-
-
-def _named(wanted: EventFilter) -> Iterator[Condition]:
-    """What was asked for by an id: subjects are indexed, ids are not."""
-    for kind, name in SUBJECTS.items():
-        ids = getattr(wanted, name)
-        yield from any_of((_data(name),), ids)
-        yield from any_of(("subject", "also"), tuple(f"{kind}/{id_}" for id_ in ids))
-
-
-def _data(path: str) -> str:
-    return f"json_extract(body, '$.data.{path}')"
+    return visible.page(conn, filter_, search(conn, wanted), within, read)
 
 
 def event(conn: sqlite3.Connection, read: EventById) -> StoredEvent | None:

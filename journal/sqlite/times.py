@@ -1,53 +1,78 @@
-"""The places between which events of a time lie: found by halves, since both grow together."""
+"""Places of the events of a span of time, found by bisection: places and times grow together."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import NamedTuple
 
-#: Seconds that an event may be older than one before it: they are recorded as they come, and
-#: clocks are corrected. More is noted as disorder, up to which nothing can be found by halves.
+from ..rows import EventRow
+
+#: Seconds that an event may be older than one before it, because clocks are corrected. Beyond that,
+#: bisection does not work for all places up to that event.
 TOLERATED = 60.0
+#: The row in `meta` of the newest time, if the last event does not have it.
+_NEWEST = "newest_recorded_at"
 
 
 class Span(NamedTuple):
-    """No event of the time that was asked for lies outside; both ends are included."""
+    """All events of the requested time lie from `first` to `last`, or up to `unordered`."""
 
     first: int
     last: int
-    #: Up to here the order of times is not known: such events may lie before `first`, too.
+    #: The order of times is not known up to this place.
     unordered: int
 
     def after(self, place: int) -> int:
-        """Where to go on upwards from a place: what need not be looked at is passed over."""
+        """Return the place to continue after, upwards: it skips events before the span."""
         return place if place < self.unordered else max(place, self.first - 1)
 
     @property
     def lowest(self) -> int:
-        """Where to end downwards."""
+        """The place to end at, downwards."""
         return self.first if self.unordered == 0 else 1
 
 
-def newest_possible(conn: sqlite3.Connection) -> float:
-    """No event was recorded later. The last may be older than one before it, by so much."""
-    row = conn.execute("select recorded_at from events order by seq desc limit 1").fetchone()
-    return float(row[0]) + TOLERATED if row else 0.0
+def note_times(conn: sqlite3.Connection, events: Sequence[EventRow]) -> None:
+    """Store up to which of these new events the order of times is broken.
 
-
-def note_disorder(conn: sqlite3.Connection, seq: int) -> None:
-    """Event `seq` is older than one before it by more than is tolerated."""
-    conn.execute("update meta set value = ? where name = 'unordered_until'", (str(seq),))
+    Call it before they are inserted.
+    """
+    if not events:
+        return
+    last, stored = conn.execute(
+        "select (select recorded_at from events order by seq desc limit 1),"
+        " (select value from meta where name = ?)",
+        (_NEWEST,),
+    ).fetchone()
+    # An older version stored no newest time: its last event may be this much older than it.
+    newest = (0.0 if last is None else last + TOLERATED) if stored is None else float(stored)
+    newest = max(newest, last or 0.0)
+    unordered = 0
+    for row in events:
+        if row.at < newest - TOLERATED:
+            unordered = row.seq
+        newest = max(newest, row.at)
+    if unordered:
+        conn.execute("update meta set value = ? where name = 'unordered_until'", (str(unordered),))
+    # The last event is nearly always the newest, and nothing is written.
+    if stored is None or newest > events[-1].at:
+        conn.execute(
+            "insert into meta (name, value) values (?, ?)"
+            " on conflict do update set value = excluded.value",
+            (_NEWEST, repr(newest)),
+        )
 
 
 def span(
     conn: sqlite3.Connection, newest: int, *, since: float | None, until: float | None
 ) -> Span:
-    """Where the events of a time lie among those up to `newest`."""
+    """Return the places of the events of a time among those up to `newest`."""
     if since is None and until is None:
         return Span(1, newest, 0)
     (value,) = conn.execute("select value from meta where name = 'unordered_until'").fetchone()
     unordered = int(value)
     first, last = 1, newest
     if since is not None:
-        # All before this place are older than `since`: each is at most so much newer than it.
+        # Events before this place are older than `since`: none is newer than it by more.
         first = _first_at(conn, unordered + 1, newest, since - TOLERATED)
     if until is not None:
         last = _first_at(conn, unordered + 1, newest, until + TOLERATED)
@@ -55,7 +80,7 @@ def span(
 
 
 def _first_at(conn: sqlite3.Connection, low: int, newest: int, at: float) -> int:
-    """A place that is not older than `at` while the one before it is; newest + 1 where none is."""
+    """Return a place that is not older than `at`, after one that is; else newest + 1."""
     high = newest + 1
     while low < high:
         middle = (low + high) // 2

@@ -1,7 +1,7 @@
 """The events that each filter of an API key shows: an index that the writer keeps."""
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,8 @@ import msgspec
 
 from .. import Filters
 from ..reads import IsVisible, Page, VisibleEvents
-from .paging import WINDOW, Condition, window
+from .event_search import Search
+from .paging import WINDOW, window
 from .times import Span
 
 NO_FILTERS: Filters = MappingProxyType({})
@@ -151,7 +152,7 @@ def is_visible(conn: sqlite3.Connection, read: IsVisible) -> bool | None:
 def page(
     conn: sqlite3.Connection,
     filter_: int,
-    conditions: Sequence[Condition],
+    search: Search,
     span: Span,
     read: VisibleEvents,
 ) -> Page[bytes]:
@@ -164,7 +165,7 @@ def page(
     first, last = window(begin, span, desc=desc, whole=True)
     order = "desc" if desc else "asc"
     edge = None
-    if conditions:
+    if search.conditions:
         ends = conn.execute(
             "select seq from visible where filter = ? and seq between ? and ?"  # noqa: S608 - our words
             f" order by seq {order} limit 2 offset ?",
@@ -173,11 +174,12 @@ def page(
         if len(ends) > 1:  # there is more behind what is looked at
             edge = ends[0][0]
             first, last = (edge, last) if desc else (first, edge)
-    where = "".join(f" and {sql}" for sql, _ in conditions)
-    values = [value for _, given in conditions for value in given]
+    where = "".join(f" and {sql}" for sql, _ in search.conditions)
+    values = [value for _, given in search.conditions for value in given]
+    fields = " cross join event_fields on event_fields.seq = visible.seq"
     # CROSS JOIN, NOT INDEXED: an index on events would lead past hidden ones.
     rows = conn.execute(
-        "select visible.seq, body from visible"  # noqa: S608 - our words
+        f"select visible.seq, body from visible{fields if search.reads_fields else ''}"  # noqa: S608 - our words
         " cross join events not indexed on events.seq = visible.seq"
         f" where filter = ? and visible.seq between ? and ?{where}"
         f" order by visible.seq {order} limit ?",

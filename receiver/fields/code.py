@@ -1,7 +1,7 @@
-"""The one-time code of a message: read from its field or found in its text.
+"""Reads the one-time code of a message from its field, or finds it in the text.
 
-A wrong code is worse than none, so a doubtful one is None. The words that tell codes from other
-numbers are in `tables/code_words.txt`.
+A wrong code is worse than no code, so a doubtful one is None. The words that distinguish codes from
+other numbers are in `tables/code_words.txt`.
 """
 
 # ruff: noqa: RUF001 - letters and marks of other scripts are meant as written
@@ -25,7 +25,7 @@ _CODE = re.compile(r"[A-Za-z\d]+(?:[ \u00a0._:/-][A-Za-z\d]+){0,7}")
 _LONGEST_CODE = 64
 #: A group of letters alone, other than the capitals of a prefix (`FB 12345`).
 _LETTERS = re.compile(r"(?<!\S)(?![A-Z]{1,2}(?!\S))[A-Za-z]+(?!\S)")
-#: How programs say that there is no code.
+#: The words of programs for a missing code.
 _NO_CODE = frozenset({"null", "none", "nil", "undefined", "false", "n/a"})
 
 #: The longest SMS there can be: 255 parts of 153 characters.
@@ -40,31 +40,33 @@ _DIGIT = re.compile(r"[0-9]")
 _CAPITALS = re.compile(r"[A-Z]{5}")
 _WORD = re.compile(r"[^\W\d_]+")
 _PERCENT = re.compile(r"[0-9] ?[%٪％]")
-#: The end of a sentence; `Rs.` and `No.` end none.
+#: The end of a sentence, without `Rs.` and `No.`.
 _BREAK = re.compile(
     r"(?:(?<!\brs)(?<!\bno)(?<!\bnr)(?<!\brp)\.|[!?])(?=[\s\"'»”)\]]|\Z)|[\n\r।。！？؟;；]"
 )
 _CLAUSE = re.compile(r"[,，、،]")
-#: What a label does not reach over: `[LINE] 4829`, `your order, 4829 is the code`.
+#: The marks that end the reach of a label: `[LINE] 4829`, `your order, 4829 is the code`.
 _APART = re.compile(r"[,，、،)\]】》」』>]")
-#: Before a number: what was said until here is what it is. After one: what comes says it.
+#: Marks before a number that refer to the words before it, and marks after one.
 _IS_BEFORE = re.compile(r"[:：=→>«\"“*]\W{0,6}\Z|[—–-]\s{0,3}\Z")
 _IS_AFTER = re.compile(r"[\s\"”»)\]*]{0,6}(?:[—–:=]|-(?!-))")
 _NUMBER_FOLLOWS = re.compile(
     r"\s{0,3}(?:[:：=#]|is\b|es\b|e\b|est\b|ist\b)?\s{0,3}[\"'«“(\[#*]{0,3}[0-9]{3}"
 )
 _NUMBER_SIGN = re.compile(r"(?:\bn|)[#№°º]\s{0,2}\Z")
-#: A group of digits that one blank joins to the next: `Call 0800 482913`.
+#: A group of digits before another group: `Call 0800 482913`.
 _GROUP_BEFORE = re.compile(r"[0-9]{2,12}[ \u00a0-]\Z")
-#: Characters that show nothing and can stand within a code.
+#: Invisible characters that a code may contain.
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _DOT = re.compile(r"\s{0,3}\.\s{0,3}[:#]?\s{0,3}")
 _MONEY = re.compile(r"[ .:]{0,2}")
-#: How far a word can be from a number that it tells of: characters, known words, other words.
+_FUTURE_BEFORE = re.compile(r"\b(?:will|to|akan|sera|wird|sara|va)\b[^.]{0,12}\Z")
+_FUTURE_AFTER = re.compile(r"\s{0,3}(?:in|within|after|at|on|dalam|sau|en|em|dans|tra)\b")
+#: The reach of a word: characters, known words and other words up to its number.
 _REACH, _FAR, _NEAREST, _MOST_WORDS = 60, 160, 12, 6
-#: A text of more numbers than this is a list of something.
+#: A text with more numbers is a list.
 _MOST_CANDIDATES = 50
-#: The same in letters, for scripts without blanks.
+#: The reach in letters, for scripts without blanks.
 _CLOSE, _MOST_LETTERS = 6, 12
 
 _ANNOUNCE, _VERB, _TOPIC, _LABEL, _NUMBER = "announce", "soft", "topic", "label", "number"
@@ -76,11 +78,11 @@ _OTHER_CODE = frozenset({_LABEL})
 
 
 def read_code(code: str | None, text: str | None) -> tuple[str | None, str | None]:
-    """Return the code and the text of a message whose provider sent these two fields.
+    """Return the code and the text of a message from these two fields of a provider.
 
-    `code` is returned as sent, without blanks around it. If it is a sentence, it is the text (where
-    no text was sent) and the code is looked for in it. If it is missing, blank or a word such as
-    `null`, the code is looked for in the text. An empty text is returned as None.
+    `code` is returned as sent, without blanks around it. If it is a sentence, the code is found in
+    it, and it replaces a missing text. If it is missing, blank or a word such as `null`, the code
+    is found in the text. An empty text is returned as None.
     """
     text = text or None
     stripped = "" if code is None else code.strip()
@@ -92,19 +94,19 @@ def read_code(code: str | None, text: str | None) -> tuple[str | None, str | Non
 
 
 def is_sentence(code: str) -> bool:
-    """Whether a code field holds a whole text: `Your code is 1234`, not `482 913` or `A8D-291`."""
+    """Whether a code field has a whole text: `Your code is 1234`, not `482 913` or `A8D-291`."""
     if len(code) > _LONGEST_CODE or not _CODE.fullmatch(code):
         return True
     if len(code.split()) > 1 and _LETTERS.search(code):
         return True
-    # `Code:1234` announces one; the single word `CODE` stands for one in providers' examples.
+    # `Code:1234` announces a code; the word `CODE` alone is a placeholder in examples.
     low = fold(code)
     announced = any(_ANNOUNCE in kinds_of(word) for word in _WORD.findall(low))
     return announced and _DIGIT.search(low) is not None
 
 
 def find_code(text: str) -> str | None:
-    """Return the one-time code in a text as written there; None if there is none or a doubt."""
+    """Return the one-time code in a text as written there; None without a certain code."""
     text = text[:_LONGEST_TEXT]
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
@@ -119,7 +121,7 @@ def find_code(text: str) -> str | None:
 
 
 class _Rank(IntEnum):
-    """How sure it is that a candidate is the code."""
+    """The certainty that a candidate is the code; the lowest is best."""
 
     BESIDE = 0  # an announcing word
     SAME_SENTENCE = 1
@@ -132,7 +134,7 @@ class _Rank(IntEnum):
 
 class _JudgedCandidate(NamedTuple):
     rank: _Rank
-    #: Characters to the word that announces it.
+    #: Characters between it and the announcing word.
     distance: int
     candidate: Candidate
 
@@ -145,13 +147,13 @@ class _Text:
         words = find_words(text, low)
         self.hits = [self._without_other_codes(words, index) for index in range(len(words))]
         self.starts = [hit.start for hit in self.hits]
-        #: All that the text speaks of.
+        #: The kinds of all words in the text.
         self.kinds = set[str]().union(*(hit.kinds for hit in self.hits))
         units = (hit.start for hit in self.hits if "unit" in hit.kinds)
         self.candidates = find_candidates(text, low, units)
 
     def _without_other_codes(self, words: Sequence[KnownWord], index: int) -> KnownWord:
-        """`code` in `promo code` and in `code postal` is a label."""
+        """Return a word; `code` in `promo code` and in `code postal` becomes a label."""
         hit = words[index]
         if _ANNOUNCE not in hit.kinds:
             return hit
@@ -165,7 +167,11 @@ class _Text:
         return hit._replace(end=beyond, kinds=_OTHER_CODE)
 
     def code(self) -> Candidate | None:
-        if not 0 < len(self.candidates) <= _MOST_CANDIDATES or self._sells():
+        if not 0 < len(self.candidates) <= _MOST_CANDIDATES:
+            return None
+        # An offer of a discount has no code, unless it is about proving an identity.
+        is_offer = "promo" in self.kinds or _PERCENT.search(self.low) is not None
+        if is_offer and "proof" not in self.kinds:
             return None
         best: dict[str, _JudgedCandidate] = {}
         labelled = set()
@@ -174,7 +180,7 @@ class _Text:
             best[same] = min(best.get(same, judged), judged)
             if judged.rank == _Rank.LABELLED:
                 labelled.add(same)
-        # What is an order's number once is none elsewhere, unless it is announced.
+        # A number that has a label once, such as an order's, needs an announcing word elsewhere.
         best = {
             same: one
             for same, one in best.items()
@@ -192,23 +198,23 @@ class _Text:
                 return None if only and rank == _Rank.NO_WORD and self._is_about(only) else only
         return None
 
-    def _sells(self) -> bool:
-        """Whether it offers a discount, and is not about proving who one is."""
-        if "proof" in self.kinds:
-            return False
-        return "promo" in self.kinds or _PERCENT.search(self.low) is not None
-
     def _judge(self, index: int) -> _JudgedCandidate:
         candidate = self.candidates[index]
         never = _JudgedCandidate(_Rank.NEVER, 0, candidate)
-        if self._is_expired(index) or self._is_explained(index):
+        # In `the code for request 99231 is 482913`, the next number is the code.
+        following = [one.start for one in self.candidates[index + 1 : index + 2]]
+        words = self.low[candidate.end : following[0]].split() if following else []
+        is_explained = bool(words) and all("copula" in kinds_of(word) for word in words)
+        if is_explained or self._is_expired(index):
             return never
         before, after = self._before(candidate), self._after(candidate)
         if candidate.capitals:
             after = None
         if before is not None and before.rank >= _Rank.LABELLED:
-            is_code = after is not None and after.rank == _Rank.BESIDE and self._says_is(after)
-            return after if after and is_code and before.rank == _Rank.LABELLED else never
+            if before.rank == _Rank.LABELLED and after is not None and after.rank == _Rank.BESIDE:
+                between = self.low[candidate.end : candidate.end + after.distance]
+                never = after if _begins_with_is(between) else never
+            return never
         found = [one for one in (before, after) if one is not None]
         if found and min(found).rank in (_Rank.BESIDE, _Rank.LABELLED):
             return min(found)
@@ -222,7 +228,7 @@ class _Text:
     # --- the words before it ----------------------------------------------------------------
 
     def _back(self, at: int) -> Iterator[tuple[KnownWord, str]]:
-        """The known words before a place, the nearest first, each with what is between."""
+        """Yield known words before a place, the nearest first, each with the text between."""
         last = bisect_right(self.starts, at - 1)
         for hit in reversed(self.hits[max(0, last - _NEAREST) : last]):
             if at - hit.end > _FAR:
@@ -246,7 +252,7 @@ class _Text:
                 return judged
             if rank == _Rank.BESIDE_A_VERB:
                 verb = verb or judged
-            # A word for "number" says nothing alone: the word before it does.
+            # A word for "number" means nothing alone: the word before it counts.
             numbered = numbered or rank == _Rank.NUMBERED
         return _JudgedCandidate(_Rank.LABELLED, 0, candidate) if numbered and verb is None else verb
 
@@ -265,8 +271,10 @@ class _Text:
         others = _other_words(between, _CLOSE)
         broken = _BREAK.search(between.rstrip()) is not None
         if _ANNOUNCE in hit.kinds and not broken:
-            said = others <= _MOST_WORDS and _ends_saying_is(between) and not candidate.capitals
-            return _Rank.BESIDE if said or not others else _Rank.NO_WORD
+            words = _WORD.findall(between)
+            ends_with_is = _IS_BEFORE.search(between) or (words and "copula" in kinds_of(words[-1]))
+            is_said = others <= _MOST_WORDS and ends_with_is and not candidate.capitals
+            return _Rank.BESIDE if is_said or not others else _Rank.NO_WORD
         if others or (broken and not _DOT.fullmatch(between)):
             return _Rank.NO_WORD
         if hit.kinds & _LABELS and not _APART.search(between):
@@ -276,7 +284,7 @@ class _Text:
         return _Rank.NUMBERED if _NUMBER in hit.kinds else _Rank.NO_WORD
 
     def _is_purpose(self, hit: KnownWord) -> bool:
-        """`code de retrait 4829`, `código de compra 4829`: what the code is for."""
+        """Whether it is the purpose of a code: `code de retrait 4829`, `código de compra 4829`."""
         if _TOPIC not in hit.kinds:
             return False
         return any(
@@ -291,21 +299,18 @@ class _Text:
             return False
         if "clock" in hit.kinds and is_clock(self.low[candidate.start : candidate.end]):
             return True
-        return "to" in hit.kinds and self._sends(hit)
-
-    def _sends(self, to: KnownWord) -> bool:
-        """`STOP to 89203`: whether a word before it in the sentence asks to send a text."""
-        for hit, between in self._back(to.start):
-            if _BREAK.search(between):
-                return False
-            if "send" in hit.kinds:
-                return True
+        if "to" not in hit.kinds:
+            return False
+        # `STOP to 89203`: a word before it in the sentence asks to send a text.
+        for verb, before in self._back(hit.start):
+            if "send" in verb.kinds or _BREAK.search(before):
+                return _BREAK.search(before) is None
         return False
 
     # --- the words after it -----------------------------------------------------------------
 
     def _forth(self, at: int) -> Iterator[tuple[KnownWord, str]]:
-        """The known words after a place, the nearest first, each with what is between."""
+        """Yield known words after a place, the nearest first, each with the text between."""
         first = bisect_left(self.starts, at)
         for hit in self.hits[first : first + _NEAREST]:
             if hit.start - at > _FAR:
@@ -318,22 +323,18 @@ class _Text:
             if len(between) > _REACH or _DIGIT.search(between) or _BREAK.search(between):
                 break
             others = _other_words(between, _MOST_LETTERS)
-            said = _begins_saying_is(between)
+            is_said = _begins_with_is(between)
             if _ANNOUNCE in hit.kinds and not _NUMBER_FOLLOWS.match(self.low, hit.end):
-                beside = not others and not _CLAUSE.search(between)
-                if beside or (said and others <= _MOST_WORDS):
+                is_beside = not others and not _CLAUSE.search(between)
+                if is_beside or (is_said and others <= _MOST_WORDS):
                     return _JudgedCandidate(_Rank.BESIDE, len(between), candidate)
-            labelled = labelled or (said and not others and bool(hit.kinds & _LABELS))
+            labelled = labelled or (is_said and not others and bool(hit.kinds & _LABELS))
         return _JudgedCandidate(_Rank.LABELLED, 0, candidate) if labelled else None
-
-    def _says_is(self, after: _JudgedCandidate) -> bool:
-        end = after.candidate.end
-        return _begins_saying_is(self.low[end : end + after.distance])
 
     # --- the sentence around it -------------------------------------------------------------
 
     def _distance(self, candidate: Candidate) -> int | None:
-        """To the nearest announcing word of its sentence."""
+        """Return the distance to the nearest announcing word of its sentence."""
         distances = []
         for way in (self._back(candidate.start), self._forth(candidate.end)):
             for hit, between in way:
@@ -345,8 +346,8 @@ class _Text:
         return min(distances, default=None)
 
     def _is_about(self, candidate: Candidate) -> bool:
-        """Whether the text says what else it is: it is about money, orders, places, times."""
-        if self.low[: candidate.end].endswith("00"):  # an amount, nine times in ten
+        """Whether the text is about something else: money, orders, places or times."""
+        if self.low[: candidate.end].endswith("00"):  # nearly always an amount
             return True
         verb = False
         for way in (self._back(candidate.start), self._forth(candidate.end)):
@@ -358,14 +359,6 @@ class _Text:
                 verb = verb or _VERB in hit.kinds
         return not verb and not self.kinds.isdisjoint((_TOPIC, "about"))
 
-    def _is_explained(self, index: int) -> bool:
-        """`the code for request 99231 is 482913`: the next number is what it is about."""
-        following = self.candidates[index + 1 : index + 2]
-        if not following:
-            return False
-        words = self.low[self.candidates[index].end : following[0].start].split()
-        return bool(words) and all("copula" in kinds_of(word) for word in words)
-
     def _is_expired(self, index: int) -> bool:
         if self.kinds.isdisjoint(("expired", "old")):
             return False
@@ -375,7 +368,11 @@ class _Text:
         for hit, between in self._forth(candidate.end):
             if hit.start >= end or len(between) > _REACH or _BREAK.search(between):
                 break
-            if "expired" in hit.kinds and not _is_future(self.low, hit):
+            # `will be expired in 5 minutes` is about the future.
+            is_future = _FUTURE_BEFORE.search(
+                self.low, max(0, hit.start - _REACH), hit.start
+            ) or _FUTURE_AFTER.match(self.low, hit.end)
+            if "expired" in hit.kinds and not is_future:
                 return True
         for hit, between in self._back(candidate.start):
             stop = _CLAUSE.search(between) or _BREAK.search(between) or _DIGIT.search(between)
@@ -393,7 +390,7 @@ def _ends_sentence(low: str, hit: KnownWord, candidate: Candidate) -> bool:
 
 
 def _other_words(between: str, letters: int, known: Iterable[str] = ()) -> int:
-    """How many words are neither fillers nor known; letters of unspaced scripts count once."""
+    """Count the words that are neither fillers nor known; unspaced letters count once."""
     allowed = _FILLERS | frozenset(known)
     unspaced = len(UNSPACED.findall(between))
     spaced = sum(
@@ -404,23 +401,6 @@ def _other_words(between: str, letters: int, known: Iterable[str] = ()) -> int:
     return spaced + (unspaced > letters) * _MOST_WORDS + (unspaced > letters)
 
 
-def _ends_saying_is(between: str) -> bool:
-    words = _WORD.findall(between)
-    return bool(_IS_BEFORE.search(between)) or bool(words and "copula" in kinds_of(words[-1]))
-
-
-def _begins_saying_is(between: str) -> bool:
+def _begins_with_is(between: str) -> bool:
     words = _WORD.findall(between[:_REACH])
     return bool(_IS_AFTER.match(between)) or bool(words and "copula" in kinds_of(words[0]))
-
-
-_FUTURE_BEFORE = re.compile(r"\b(?:will|to|akan|sera|wird|sara|va)\b[^.]{0,12}\Z")
-_FUTURE_AFTER = re.compile(r"\s{0,3}(?:in|within|after|at|on|dalam|sau|en|em|dans|tra)\b")
-
-
-def _is_future(low: str, hit: KnownWord) -> bool:
-    """`will be expired in 5 minutes`."""
-    return bool(
-        _FUTURE_BEFORE.search(low, max(0, hit.start - _REACH), hit.start)
-        or _FUTURE_AFTER.match(low, hit.end)
-    )

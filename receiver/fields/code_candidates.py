@@ -1,6 +1,6 @@
-"""The runs of a text that could be a one-time code, without what is plainly something else."""
+"""Finds the parts of a text that may be a one-time code."""
 
-# ruff: noqa: RUF001, RUF002 - letters and marks of other scripts are meant as written
+# ruff: noqa: RUF001, RUF003 - letters and marks of other scripts are meant as written
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,14 +17,14 @@ _SHORTEST_MIX, _LONGEST_MIX = 5, 8
 
 _RUN = re.compile(r"[0-9]+")
 _ALPHANUMERIC = re.compile(r"[^\W_]")
-#: Whatever joins two groups of one number.
+#: The characters that join two groups of one number.
 _JOINTS = frozenset(" -\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013\u2212")
 _BLANKS = " \u00a0\u2007\u2009\u202f"
-#: Group sizes of codes that are shown in two groups, and those that need a word beside them.
+#: The group sizes of codes in two groups.
 _PAIRS = frozenset({(3, 3), (4, 4)})
 _LONGEST_GROUP = 4
 
-#: Every repetition is bounded or starts where the one before cannot have: time grows with length.
+#: Every repetition is bounded, or cannot start where the one before did: the time is linear.
 _NUMBER = (
     rf"(?<![0-9])(?:[0-9]{{1,3}}(?:[{_BLANKS},.'’][0-9]{{3}}){{1,4}}(?![0-9])(?:[.,][0-9]{{1,2}})?"
     r"|[0-9]{1,15}(?:[.,][0-9]{1,15}){0,3})"
@@ -53,7 +53,7 @@ _MASKS = tuple(
         r"(?<![*\w])\*[0-9]{3,6}(?![*0-9])",
         # E-mail addresses.
         r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)*",
-        # The hash that tells Android which application a text is for.
+        # The hash by which Android finds the application of a text.
         r"(?<!\S)[a-z0-9+/]{11}\s*\Z",
         # A day, a month and a year.
         rf"(?<![0-9])[0-9]{{1,2}}[.,]? ?(?:de |of )?[^\W\d_]{{3,12}}\.?,? (?:de |of )?{_YEAR}",
@@ -71,13 +71,13 @@ _MIX_PARTS = re.compile(r"[A-Z]+|[0-9]+")
 
 
 class Candidate(NamedTuple):
-    """A run that could be the code."""
+    """A part of the text that may be the code."""
 
     start: int
     end: int
-    #: A code only directly beside a word that announces one.
+    #: Whether it is a code only directly beside a word that announces one.
     doubtful: bool = False
-    #: Capitals alone: a code only directly after such a word.
+    #: Whether it is capitals alone: a code only directly after such a word.
     capitals: bool = False
 
 
@@ -95,15 +95,22 @@ def find_candidates(text: str, low: str, units: Iterable[int]) -> list[Candidate
 
     `low` is the folded text; `units` are the starts of words that count or name money.
     """
-    masked = _mask(text, low)
+    # A byte for each character: 1 in a link, an amount, a date or a telephone number.
+    masked = bytearray(len(low))
+    spans = [match.span() for pattern in _MASKS for match in pattern.finditer(low)]
+    for start, end in [*spans, *link_spans(text)]:
+        masked[start:end] = b"\1" * (end - start)
     counted = frozenset(units)
-    runs = [
-        run
-        for run in (_Run(*match.span()) for match in _RUN.finditer(low))
-        if not masked[run.start] and not _counts(low, run, counted)
-    ]
-    found = [one for chain in _chains(low, runs) for one in _of_chain(text, low, chain)]
-    found += _mixes(text, masked)
+    runs = []
+    for run in (_Run(*match.span()) for match in _RUN.finditer(low)):
+        # A unit may follow: `10 minutes`, `10-minute`, `1200 р.`.
+        has_unit = run.end in counted or (
+            low[run.end : run.end + 1] in _JOINTS and run.end + 1 in counted
+        )
+        if not masked[run.start] and not has_unit:
+            runs.append(run)
+    found = [one for chain in _chains(low, runs) for one in _chain_candidates(text, low, chain)]
+    found += _find_mixes(text, masked)
     found += [
         Candidate(*match.span(), doubtful=True, capitals=True)
         for match in _CAPITALS.finditer(text)
@@ -112,25 +119,11 @@ def find_candidates(text: str, low: str, units: Iterable[int]) -> list[Candidate
     return sorted(found)
 
 
-def _mask(text: str, low: str) -> bytearray:
-    """A byte for each character, 1 where it belongs to a link, an amount, a date, a telephone."""
-    masked = bytearray(len(low))
-    spans = [match.span() for pattern in _MASKS for match in pattern.finditer(low)]
-    for start, end in [*spans, *link_spans(text)]:
-        masked[start:end] = b"\1" * (end - start)
-    return masked
-
-
-def _counts(low: str, run: _Run, units: frozenset[int]) -> bool:
-    """Whether a unit follows: `10 minutes`, `10-minute`, `1200 р.`."""
-    return run.end in units or (low[run.end : run.end + 1] in _JOINTS and run.end + 1 in units)
-
-
 # --- digits -------------------------------------------------------------------------------------
 
 
 def _chains(low: str, runs: Sequence[_Run]) -> Iterator[list[_Run]]:
-    """Runs that one blank or hyphen joins each to the next."""
+    """Yield chains of runs, each joined to the next by one blank or hyphen."""
     chain: list[_Run] = []
     for run in runs:
         joined = chain and run.start == chain[-1].end + 1 and low[chain[-1].end] in _JOINTS
@@ -142,7 +135,7 @@ def _chains(low: str, runs: Sequence[_Run]) -> Iterator[list[_Run]]:
         yield chain
 
 
-def _of_chain(text: str, low: str, chain: Sequence[_Run]) -> Iterator[Candidate]:
+def _chain_candidates(text: str, low: str, chain: Sequence[_Run]) -> Iterator[Candidate]:
     if len(chain) == 1:
         yield from _single(text, low, chain[0])
         return
@@ -152,7 +145,7 @@ def _of_chain(text: str, low: str, chain: Sequence[_Run]) -> Iterator[Candidate]
         return
     total = sum(run.size for run in chain)
     whole = _Run(chain[0].start, chain[-1].end)
-    # Three groups or more are a telephone, a card, a parcel.
+    # Three groups or more are a telephone number, a card or a parcel.
     if len(chain) > 2 or not SHORTEST <= total <= LONGEST:  # noqa: PLR2004 - two groups
         return
     if _YEARS_JOINED.fullmatch(low, *whole) or _is_attached(low, whole):
@@ -174,7 +167,7 @@ def _single(text: str, low: str, run: _Run) -> Iterator[Candidate]:
 
 
 def _is_attached(low: str, run: _Run) -> bool:
-    """Whether a letter beside it makes it part of something else: not in `PIN1234`, `码1234`."""
+    """Whether a letter is attached to it, other than in `PIN1234` or `码1234`."""
     before, after = low[run.start - 1 : run.start], low[run.end : run.end + 1]
     if _has_case(after):
         return True
@@ -212,7 +205,7 @@ def _is_day(year: str, month: str, day: str) -> bool:
 
 
 def _with_prefix(text: str, start: int) -> int:
-    """Where a code begins whose digits begin there: with the `G-` of `G-804036`."""
+    """Return the start of a code with these digits, with its prefix: the `G-` of `G-804036`."""
     if text[start - 1 : start] not in ("-", "\u2010", "\u2011"):
         return start
     prefix = _PREFIX.search(text, max(0, start - _LONGEST_PREFIX), start)
@@ -222,8 +215,8 @@ def _with_prefix(text: str, start: int) -> int:
 # --- letters ------------------------------------------------------------------------------------
 
 
-def _mixes(text: str, masked: bytearray) -> Iterator[Candidate]:
-    """`7KQ4M`, `A8D-291`: capitals and digits, five to eight of them."""
+def _find_mixes(text: str, masked: bytearray) -> Iterator[Candidate]:
+    """Find five to eight capitals and digits: `7KQ4M`, `A8D-291`."""
     for match in _MIX.finditer(text):
         whole = match[0].replace("-", "")
         letters = [part for part in _MIX_PARTS.findall(whole) if part.isalpha()]
@@ -231,20 +224,17 @@ def _mixes(text: str, masked: bytearray) -> Iterator[Candidate]:
             continue
         if not _SHORTEST_MIX <= len(whole) <= _LONGEST_MIX:
             continue
-        # `PIN1234`, `INR5000`, `REF-4821`: a word and a number, each read by itself.
+        # `PIN1234`, `INR5000` and `REF-4821` are a word and a number, each read alone.
         known = len(letters) == 1 and whole.startswith(letters[0]) and kinds_of(letters[0].lower())
-        if not known and not _is_prefixed(match[0]):
+        # `G-8040` is found among the digits already.
+        before, _, digits = match[0].partition("-")
+        prefixed = before.isalpha() and len(before) < _LONGEST_PREFIX and digits.isdigit()
+        if not known and not prefixed:
             yield Candidate(*match.span(), doubtful=True)
 
 
-def _is_prefixed(mix: str) -> bool:
-    """`G-8040`, found among the digits already."""
-    before, hyphen, digits = mix.partition("-")
-    return bool(hyphen) and before.isalpha() and len(before) < _LONGEST_PREFIX and digits.isdigit()
-
-
 _VOWELS = "AEIOUY"
-#: Pairs that hardly any word of a language in Latin letters has.
+#: Pairs that are rare in all languages with Latin letters.
 _RARE = re.compile(
     r"B[FGKPQXZ]|C[BFGJPVXW]|D[QXCKP]|F[BCDGHJKMPQVWXZ]|G[BCFJKPQVXZ]|H[BCDFGHJKPQVXZ]|J[B-DF-HJ-NP-TV-Z]"
     r"|K[BCDFGJMPQXZ]|L[JQXZ]|M[CDFGHJKLQRVWXZ]|P[BCDFGJKMQVWXZ]|Q[^U]|R[JQX]|S[XZ]|T[BDGJKPQVX]"
@@ -254,7 +244,7 @@ _LONGEST_CLUSTER = 3
 
 
 def is_wordlike(capitals: str) -> bool:
-    """Whether these capitals could be a word or a name; a random code seldom could."""
+    """Whether these capitals may be a word or a name, as random codes seldom may."""
     vowels = [char in _VOWELS for char in capitals]
     clusters = [len(list(group)) for is_vowel, group in groupby(vowels) if not is_vowel]
     if not any(vowels) or max(clusters, default=0) > _LONGEST_CLUSTER:

@@ -1,4 +1,4 @@
-"""The words that tell a one-time code from other numbers, and where they stand in a text."""
+"""Finds the words of a text that distinguish a one-time code from other numbers."""
 
 # ruff: noqa: RUF001 - letters and marks of other scripts are meant as written
 
@@ -14,11 +14,11 @@ _PLAIN = {"ı": "i", "ł": "l", "đ": "d", "ø": "o", "ß": "s", "æ": "a", "œ"
 _CACHED_BELOW = 0x3000
 _WORD = re.compile(r"[^\W\d_]+")
 _LONGEST_WORD = 40
-#: Scripts whose words are found anywhere: no blanks between them, or particles joined to them.
+#: Scripts without blanks between words, or with particles joined to words.
 UNSPACED = re.compile(
     r"[\u0900-\u109f\u1100-\u11ff\u1200-\u137f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 )
-#: Articles and prepositions that Arabic and Hebrew write together with a word.
+#: Articles and prepositions that are joined to a word in Arabic and Hebrew.
 _JOINED = re.compile(r"[وف]?(?:ال|بال|لل|[بلك])|[ושכ]?[הבלמ]")
 _KIND = re.compile(r"\[(\w+)\]")
 
@@ -32,12 +32,12 @@ class KnownWord(NamedTuple):
 
 
 class _Fold(dict[int, str]):
-    """A lower-case letter without accents for each letter; ASCII for each decimal digit."""
+    """Maps each letter to lower case without accents, and each decimal digit to ASCII."""
 
     def __missing__(self, ordinal: int) -> str:
         char = chr(ordinal)
         folded = self._folded(char)
-        if ordinal < _CACHED_BELOW:  # a bound for what hostile texts can make it keep
+        if ordinal < _CACHED_BELOW:  # limits the memory that hostile texts can use
             self[ordinal] = folded
         return folded
 
@@ -61,11 +61,11 @@ def fold(text: str) -> str:
 
 class _Lexicon(NamedTuple):
     words: Mapping[str, frozenset[str]]
-    #: Only with its accents: Vietnamese `mã`, which is not `ma`.
+    #: Words that count with their accents only: Vietnamese `mã`, which is not `ma`.
     accented: Mapping[str, frozenset[str]]
     beginnings: Mapping[str, frozenset[str]]
     endings: Mapping[str, frozenset[str]]
-    #: By their first word: the words that follow.
+    #: The following words, by the first word.
     phrases: Mapping[str, Sequence[tuple[tuple[str, ...], frozenset[str]]]]
     anywhere: Mapping[str, frozenset[str]]
     anywhere_pattern: re.Pattern[str]
@@ -79,7 +79,7 @@ def _lexicon() -> _Lexicon:
         name: {} for name in ("words", "accented", "beginnings", "endings", "phrases", "anywhere")
     }
     for kind, entry in _entries():
-        table, key = _place(entry)
+        table, key = _table_and_key(entry)
         tables[table].setdefault(key, set()).add(kind)
     frozen = {
         name: {key: frozenset(kinds) for key, kinds in table.items()}
@@ -104,7 +104,7 @@ def _lexicon() -> _Lexicon:
 
 
 def _entries() -> Iterator[tuple[str, str]]:
-    """Kind and entry, as the table has them."""
+    """Yield kind and entry from the table."""
     kind = ""
     text = (resources.files(__package__) / "tables" / "code_words.txt").read_text("utf-8")
     for line in text.splitlines():
@@ -114,7 +114,7 @@ def _entries() -> Iterator[tuple[str, str]]:
             yield from ((kind, entry) for entry in line.split())
 
 
-def _place(entry: str) -> tuple[str, str]:
+def _table_and_key(entry: str) -> tuple[str, str]:
     if entry.startswith("!"):
         return "accented", entry[1:]
     if UNSPACED.search(entry):
@@ -130,23 +130,23 @@ def _place(entry: str) -> tuple[str, str]:
 
 
 def kinds_of(word: str) -> frozenset[str]:
-    """The kinds of a folded word; empty if it is not known."""
-    return _kinds_of(word) if len(word) <= _LONGEST_WORD else frozenset()
+    """Return the kinds of a folded word; empty if it is not known."""
+    return _find_kinds(word) if len(word) <= _LONGEST_WORD else frozenset()
 
 
 @lru_cache(maxsize=4096)
-def _kinds_of(word: str) -> frozenset[str]:
+def _find_kinds(word: str) -> frozenset[str]:
     lexicon = _lexicon()
     found = lexicon.words.get(word)
     if found is not None:
         return found
     if (joined := _JOINED.match(word)) is not None:
-        return lexicon.words.get(word[joined.end() :], frozenset()) | _begun(lexicon, word)
-    return _begun(lexicon, word)
+        return lexicon.words.get(word[joined.end() :], frozenset()) | _kinds_of_parts(lexicon, word)
+    return _kinds_of_parts(lexicon, word)
 
 
-def _begun(lexicon: "_Lexicon", word: str) -> frozenset[str]:
-    """Kinds by how a word begins and ends: `Sicherheitscode` is of both its parts."""
+def _kinds_of_parts(lexicon: "_Lexicon", word: str) -> frozenset[str]:
+    """Return the kinds of a word's beginning and end: `Sicherheitscode` has both."""
     found: frozenset[str] = frozenset()
     for length in lexicon.beginning_lengths:
         if length <= len(word) and (kinds := lexicon.beginnings.get(word[:length])) is not None:

@@ -1,4 +1,4 @@
-"""Countries as providers write them: a code of ISO 3166-1, or an English name."""
+"""Reads countries as providers write them: a code of ISO 3166-1, or an English name."""
 
 import csv
 import re
@@ -9,9 +9,9 @@ from importlib import resources
 import phonenumbers
 
 _NO_LETTERS = re.compile(r"[^a-z]+")
-#: No name is longer; what is longer is not looked at.
+#: No name is longer.
 _LONGEST = 80
-#: Names in use beside those of the provider's table, as `_plain` writes them.
+#: More names in use, as `_plain` writes them.
 _OTHER_NAMES = {
     "brunei darussalam": "BN",
     "burma": "MM",
@@ -43,29 +43,25 @@ _OTHER_NAMES = {
 }
 
 
-def _table() -> dict[str, str]:
-    table = resources.files(__package__) / "tables" / "sms_activate_countries.csv"
-    with table.open(encoding="utf-8") as file:
-        return {_plain(row["name_en"]): row["iso2"] for row in csv.DictReader(file)}
-
-
 def _plain(name: str) -> str:
-    """`Côte d'Ivoire` -> `cote d ivoire`."""
+    """Return `cote d ivoire` for `Côte d'Ivoire`."""
     spread = unicodedata.normalize("NFKD", name.casefold().replace("&", " and "))
     letters = "".join(char for char in spread if not unicodedata.combining(char))
     return _NO_LETTERS.sub(" ", letters).strip().removeprefix("the ")
 
 
-_NAMES = _table() | _OTHER_NAMES
+_table = resources.files(__package__) / "tables" / "sms_activate_countries.csv"
+with _table.open(encoding="utf-8") as _file:
+    _NAMES = {_plain(row["name_en"]): row["iso2"] for row in csv.DictReader(_file)} | _OTHER_NAMES
 _CODES = frozenset(_NAMES.values()) | phonenumbers.SUPPORTED_REGIONS
 
 
 def country_code(text: str) -> str | None:
     """Return the ISO 3166-1 alpha-2 code of a code or English name in any case, else None."""
-    return _found(text) if len(text) <= _LONGEST else None
+    return _find_code(text) if len(text) <= _LONGEST else None
 
 
 @lru_cache(maxsize=1024)
-def _found(text: str) -> str | None:
+def _find_code(text: str) -> str | None:
     code = text.strip().upper()
     return code if code in _CODES else _NAMES.get(_plain(text))

@@ -1,4 +1,4 @@
-"""What makes two callbacks one event: the provider's time as sent, and what it said."""
+"""Dedupe keys: the provider's time as sent, and the words of a message."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,45 +9,45 @@ from core.canonical import canonical_code, canonical_text
 
 from ..callback import Key
 from .code import read_code
-from .times import FIRST, Stated
+from .times import FIRST, ProviderTime
 
 _WINDOW = 7200
-#: What four bytes hold: February 2136.
+#: The limit of four bytes: February 2136.
 _LAST = 2**32 - 1
 
 
 class SentTime(msgspec.Struct, frozen=True):
-    """A provider's time as it stands in a key: never through a configured zone.
+    """A provider's time as it is in a key, without the configured zone.
 
-    Correcting `timezone` must not make a retry a new event.
+    Otherwise a correction of `timezone` would make a retry a new event.
     """
 
-    #: Since 2000; None where no time that makes sense was sent.
+    #: Since 2000; None where no plausible time was sent.
     second: int | None
     text: str
 
 
-def sent(stated: Stated | None, raw: str) -> SentTime:
-    """`raw` is what stood in the field, for where it makes no sense.
+def read_sent_time(time: ProviderTime | None, raw: str) -> SentTime:
+    """Return the time for a key. `raw` is the field's text, used for an implausible time.
 
-    Whether it does is not asked of our clock: a retry must not make more sense than the first.
+    Our clock has no part in it: a retry must get the same key as the first callback.
     """
-    second = -1 if stated is None else int((stated.clock - FIRST).total_seconds())
-    if stated is None or not 0 <= second <= _LAST:
+    second = -1 if time is None else int((time.clock - FIRST).total_seconds())
+    if time is None or not 0 <= second <= _LAST:
         return SentTime(second=None, text=raw)
-    # An offset may be written one way today and another tomorrow; the second stays.
-    if stated.zoned:
-        return SentTime(second=second, text=str(int(stated.clock.timestamp())))
-    return SentTime(second=second, text=stated.shown())
+    # The offset may be written differently tomorrow; the instant stays.
+    if time.zoned:
+        return SentTime(second=second, text=str(int(time.clock.timestamp())))
+    return SentTime(second=second, text=time.as_written())
 
 
-def in_any_spelling(
+def all_spellings(
     make: Callable[[str, str], tuple[Key, ...]], text: str, code: str = ""
 ) -> tuple[Key, ...]:
-    """Return what `make` gives for the text and the code as sent, in one spelling, and as read.
+    """Return the keys that `make` returns for a text and a code in three spellings.
 
-    As read: a text that came in the code field, or a code that only the text has. The first keys
-    are those that stored events have; so the others are added where they differ.
+    These are: as sent, in canonical spelling, and as read. As read, a text may come from the code
+    field, or a code from the text. The keys as sent come first, because stored events have them.
     """
     read_as, text_as = read_code(code, text)
     made = (
@@ -58,20 +58,20 @@ def in_any_spelling(
     return tuple(dict.fromkeys(made))
 
 
-def keys(
+def make_keys(
     *parts: str, second: int | None, otherwise: tuple[str, ...], received: datetime
 ) -> tuple[Key, ...]:
-    """One key where the provider said when; else windows, over the parts and `otherwise`."""
+    """Return one key if the provider sent a time; else windows over the parts and `otherwise`."""
     if second is not None:
         return (Key(second=second, parts=parts),)
-    return windows((*parts, *otherwise), received)
+    return make_windows((*parts, *otherwise), received)
 
 
-def windows(parts: tuple[str, ...], received: datetime) -> tuple[Key, Key]:
-    """Keys for what has neither a time nor an id of its own.
+def make_windows(parts: tuple[str, ...], received: datetime) -> tuple[Key, Key]:
+    """Return the keys of a callback that has neither a time nor an id of its own.
 
-    Two windows of arrival time that overlap by half: retries within an hour always share one,
-    while the same words on another day are another event.
+    They are two windows of arrival time that overlap by half. Retries within an hour always share
+    one, while the same words on another day are another event.
     """
     at = int(received.timestamp())
     return (

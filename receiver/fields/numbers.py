@@ -1,14 +1,14 @@
-"""Phone numbers as providers write them become E.164."""
+"""Converts phone numbers as providers write them to E.164."""
 
 import re
 
 import phonenumbers
 from phonenumbers.phonemetadata import PhoneMetadata
 
-#: ASCII only, since `phonenumbers` reads any script's digits, letters of vanity numbers and
-#: extensions; a short bound, since no number is longer.
+#: ASCII only, because `phonenumbers` also reads digits of any script, letters of vanity numbers
+#: and extensions. No number is longer.
 _NUMBER = re.compile(r"\+?[0-9 ().-]{1,40}")
-#: A whole number of the North American plan: what nearly all of a US provider's are.
+#: A complete number of the North American plan, as nearly all numbers of a US provider are.
 _US = re.compile(r"\+?1([2-9][0-9]{9})|([2-9][0-9]{9})")
 _NO_DIGITS = re.compile(r"[^0-9]+")
 #: Shorter ones are short codes.
@@ -18,22 +18,22 @@ SHORTEST = 8
 def load_metadata() -> None:
     """Load the rules of all countries, which takes a third of a second.
 
-    phonenumbers would load a country's at its first number. If that fails, such as for lack of a
-    descriptor, it keeps a lock, and the next number of that country waits for ever.
+    phonenumbers would load a country's rules at its first number. If that fails, such as without a
+    free descriptor, it keeps a lock, and the next number of that country waits forever.
     """
     PhoneMetadata.load_all()
 
 
 def digits(text: str) -> str:
-    """The ASCII digits in it."""
+    """Return the ASCII digits in a text."""
     return _NO_DIGITS.sub("", text)
 
 
 def e164(text: str, region: str | None) -> str | None:
-    """`18503814729` -> `+18503814729`; None for what is no possible number.
+    """Return `+18503814729` for `18503814729`; None for a text that is no possible number.
 
-    `region` is where numbers without `+` are at home (ISO 3166-1 alpha-2); None reads them as
-    international, their `+` missing, which takes at least 8 digits. A blank before the digits is a
+    `region` is the country of numbers without `+` (ISO 3166-1 alpha-2). None reads them as
+    international numbers without their `+`, of at least 8 digits. A blank before the digits is a
     `+` that a form did not escape.
     """
     if text[:1] == " " and text[1:2].isdigit():
@@ -44,16 +44,16 @@ def e164(text: str, region: str | None) -> str | None:
 
 
 def as_written(text: str, region: str | None) -> str | None:
-    """As `e164`, but a blank before the digits means nothing."""
+    """Do the same, but ignore a blank before the digits."""
     if region == "US" and (match := _US.fullmatch(text)):
-        return f"+1{match[1] or match[2]}"  # 30 times cheaper, and no different: tested
+        return f"+1{match[1] or match[2]}"  # 30 times faster; a test compares the results
     if not _NUMBER.fullmatch(text):
         return None
     if region is not None:
         return _possible(text, region)
     international = "+" + digits(text)
     number = _possible(international, None) if len(international) > SHORTEST else None
-    # A zero that only some country dials is dropped: `88005553535` is Russian, not `+8805553535`.
+    # phonenumbers drops a zero that is only dialled within a country: `88005553535` is Russian.
     return number if number == international else None
 
 
@@ -63,13 +63,13 @@ def _possible(text: str, region: str | None) -> str | None:
     except phonenumbers.NumberParseException:
         return None
     reason = phonenumbers.is_possible_number_with_reason(number)
-    if reason != phonenumbers.ValidationResult.IS_POSSIBLE:  # local-only is a reason of its own
+    if reason != phonenumbers.ValidationResult.IS_POSSIBLE:  # local-only has its own reason
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def sender(text: str, region: str | None) -> str:
-    """Who sent it: E.164, or as sent for short codes and names."""
+    """Return a sender as E.164; a short code or a name as sent."""
     if len(digits(text)) < SHORTEST:
         return text
     return e164(text, region) or text

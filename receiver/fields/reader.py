@@ -1,24 +1,22 @@
-"""Takes a callback's fields one by one, and notes those that make no sense."""
+"""Reads a callback's fields one by one, and records those that are invalid."""
 
 import re
-from typing import Any
 
 from core.event import Price
 
-from ..callback import Callback, Fields, Malformed, Number
-from ..source import Source
+from ..callback import Fields, Malformed, Number
 from .code import read_code
 from .numbers import e164, sender
 
 _LONGEST_ID = 64
 _NOT_POSITIVE = re.compile(r"[+-]?0*(\.0*)?|-[0-9.]+")
 _WHOLE = re.compile(r"[0-9]+")
-#: As many decimals as PHP prints of a float.
+#: PHP prints up to 30 decimals of a float.
 _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 
 
 class FieldReader:
-    """Absent, null and empty are None without a warning; senseless is None with one."""
+    """Reads fields. An absent, null or empty one is None; an invalid one is None with a warning."""
 
     def __init__(self, fields: Fields, warnings: list[str] | None = None) -> None:
         self._fields = fields
@@ -28,23 +26,26 @@ class FieldReader:
         self.warnings.append(name)
 
     def nested(self, name: str) -> "FieldReader":
-        """The object in that field, noting in the same list. Raises Malformed if it is none."""
+        """Return a reader of the object in a field, with the same warnings.
+
+        Raises Malformed if the field is no object.
+        """
         inner = self._fields.get(name)
         if not isinstance(inner, dict):
             raise Malformed("malformed", f"{name}: an object is expected")
         return FieldReader(inner, self.warnings)
 
     def replaced(self, fields: Fields) -> "FieldReader":
-        """The same with other values for some fields, and no warnings yet."""
+        """Return a reader with other values for some fields, and without warnings."""
         return FieldReader({**self._fields, **fields})
 
     def raw(self, name: str) -> str:
-        """As sent, for a key: empty where it is no text."""
+        """Return the text as sent, for a key; empty if it is no text."""
         value = self._fields.get(name)
         return str(value) if isinstance(value, str) else ""
 
     def text(self, name: str) -> str | None:
-        """A number in JSON is the text of its digits."""
+        """Return a text, or the digits of a JSON number."""
         value = self._fields.get(name)
         if value is None or value == "":
             return None
@@ -54,26 +55,33 @@ class FieldReader:
         return None
 
     def id(self, name: str, *, blanks: bool = False) -> str | None:
-        """A positive number or a short text; `0` is how forms say that there is none.
+        """Return a positive number or a short text; `0` in a form means that there is no id.
 
-        `blanks`: the text may hold blanks, as names of phones do; those around it are dropped.
+        With `blanks`, the text may have blanks, as names of phones do; blanks around it are cut.
         """
         value = self._fields.get(name)
         if self.text(name) is None:
             return None
         if blanks and isinstance(value, str):
             value = type(value)(value.strip(" "))
-        if not isinstance(value, str) or not _identifies(value, blanks=blanks):
+        if (
+            not isinstance(value, str)
+            or (isinstance(value, Number) and not _WHOLE.fullmatch(value))
+            or _NOT_POSITIVE.fullmatch(value)
+            or len(value) > _LONGEST_ID
+            or (" " in value and not blanks)
+            or not value.isprintable()
+        ):
             self.warn(name)
             return None
         return str(value)
 
     def message(self, code: str, text: str) -> tuple[str | None, str | None]:
-        """Return the code and the text of a message from the fields of these names."""
+        """Return the code and the text of a message from the fields with these names."""
         return read_code(self.text(code), self.text(text))
 
     def number(self, name: str, region: str | None) -> str | None:
-        """Whom it was sent to: E.164, or None."""
+        """Return the number of the recipient: E.164, or None."""
         text = self.text(name)
         number = e164(text, region) if text is not None else None
         if text is not None and number is None:
@@ -81,7 +89,7 @@ class FieldReader:
         return number
 
     def sender(self, name: str, region: str | None) -> str | None:
-        """Who sent it: E.164, a short code or a name."""
+        """Return the sender: E.164, a short code or a name."""
         text = self.text(name)
         return None if text is None else sender(text, region)
 
@@ -93,25 +101,3 @@ class FieldReader:
             self.warn(name)
             return None
         return Price(amount=text, currency=currency)
-
-
-def _identifies(value: str, *, blanks: bool) -> bool:
-    if isinstance(value, Number) and not _WHOLE.fullmatch(value):
-        return False
-    if _NOT_POSITIVE.fullmatch(value):
-        return False
-    return len(value) <= _LONGEST_ID and (blanks or " " not in value) and value.isprintable()
-
-
-def common(
-    source: Source, callback: Callback, reading: FieldReader, *, time_from: str
-) -> dict[str, Any]:
-    """What every type of event says. Call it last: reading the other fields may warn."""
-    return {
-        "provider": type(source).__struct_config__.tag,
-        "channel": callback.channel,
-        "labels": source.labels,
-        "sample": callback.sample,
-        "time_from": time_from,
-        "warnings": tuple(reading.warnings),
-    }

@@ -1,4 +1,4 @@
-"""Services as providers name them, with a readable name and one key across providers."""
+"""Maps services of providers to a readable name and to one key across providers."""
 
 import csv
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ from .text import slug
 
 
 class ListedService(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of a provider's table."""
+    """A service in a provider's table."""
 
     #: The readable name, such as `Google`.
     name: str
     #: The key, such as `google`; None: the slug of the name, else of the id.
     key: str | None = None
-    #: What the provider itself calls it, such as `Google,youtube,Gmail`.
+    #: The provider's own name, such as `Google,youtube,Gmail`.
     listed: str = ""
 
 
 def listed_services(table: str) -> Mapping[str, ListedService]:
     """Read a table of `receiver/fields/tables` with the columns `code,name,key,listed`.
 
-    `listed` is what the provider itself calls the service, where that is not `name`.
+    `listed` is the provider's own name, if that is not `name`.
     """
     with (resources.files(__package__) / "tables" / table).open(encoding="utf-8") as file:
         return {
@@ -48,7 +48,7 @@ def service(id_: str | None, listed: ListedService | None = None) -> Service | N
 
 
 def named_service(name: str | None) -> Service | None:
-    """Return the service of a provider that sends names in place of ids."""
+    """Return the service of a provider that sends names instead of ids."""
     if name is None or name.isspace():
         return None
     return Service(id=name, name=name, key=key_of_slug(slug(name)) or None)

@@ -1,11 +1,11 @@
-"""The links in a text, and the slug of a service's name."""
+"""Finds the links in a text, and makes the slug of a service's name."""
 
 # ruff: noqa: RUF001 - domains in Cyrillic are meant
 
 import re
 from importlib import resources
 
-#: What follows the full-width marks of Chinese and Japanese is text again.
+#: A link ends at the full-width marks of Chinese and Japanese.
 _NOT_IN_A_LINK = r"\s<>\"\x00-\x1f\x7f\u3000-\u301f\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f"
 _LINK = re.compile(
     rf"https?://[^{_NOT_IN_A_LINK}]+"
@@ -39,9 +39,9 @@ def links(text: str) -> tuple[str, ...]:
 
 
 def link_spans(text: str) -> list[tuple[int, int]]:
-    """Return where links stand, each up to its first letter that is not ASCII.
+    """Return the spans of links, each up to its first letter that is not ASCII.
 
-    Texts in Chinese and other languages go on directly behind a link.
+    Texts in Chinese and other languages continue directly behind a link.
     """
     if "/" not in text:
         return []
@@ -55,7 +55,9 @@ def link_spans(text: str) -> list[tuple[int, int]]:
 def _spans(text: str) -> list[tuple[int, int]]:
     found = []
     for match in _LINK.finditer(text):
-        link = _without_punctuation(match[0])
+        # A bracket that was opened in the link belongs to it: https://example.org/a_(b)
+        closing = "" if "(" in match[0] or "[" in match[0] else ")]}"
+        link = match[0].rstrip(_TRAILING + closing)
         if match[1] is None:
             if not link.endswith("://"):
                 found.append((match.start(), match.start() + len(link)))
@@ -64,12 +66,6 @@ def _spans(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def _without_punctuation(link: str) -> str:
-    # A bracket that was opened in the link belongs to it: https://example.org/a_(b)
-    closing = "" if "(" in link or "[" in link else ")]}"
-    return link.rstrip(_TRAILING + closing)
-
-
 def slug(name: str) -> str:
-    """`Google,youtube,Gmail` -> `google`; empty where nothing of it is left."""
+    """Return `google` for `Google,youtube,Gmail`; empty if no letter or digit is left."""
     return _NOT_IN_A_SLUG.sub("", name.partition(",")[0].lower())

@@ -1,1 +1,1 @@
-"""Asking a provider for what its callbacks missed. Read-only."""
+"""Polls a provider for messages that its callbacks missed."""

@@ -1,4 +1,4 @@
-"""What providers answer becomes values: JSON, what was meant to be JSON, and words."""
+"""Reads answers of providers: JSON, broken JSON, and waits."""
 
 import json
 import re
@@ -13,9 +13,9 @@ from ..decode import json_value
 from .questions import BadKey, Busy, ProviderAnswer, Unreadable
 
 _BOM = b"\xef\xbb\xbf"
-#: A string of either kind, a comment to the end of its line, punctuation, or anything else. What is
-#: looked at is consumed: a string that is not closed takes the rest of the text. Trying again at
-#: each of its quotes would take quadratic time.
+#: A string of either kind, a comment to the end of its line, punctuation, or anything else. An
+#: unclosed string takes the rest of the text: trying again at each of its quotes would take
+#: quadratic time.
 _TOKEN = re.compile(
     r"""
       (?P<double> "(?:[^"\\]++|\\.)*+ (?P<double_ends>"?) )
@@ -26,16 +26,16 @@ _TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-#: The beginning of `"sms": "sms":"["Your sms code"]"`, and the same without its name given twice.
+#: The beginning of `"sms": "sms":"["Your sms code"]"`, also with the name only once.
 _LIST_BEGINS = re.compile(r'"(sms|smsCode)"\s{0,20}:\s{0,20}(?:"\1"\s{0,20}:\s{0,20})?"(?=\[)')
-#: Its end, or a character that it cannot hold.
+#: Its end, or a character that it cannot contain.
 _LIST_ENDS = re.compile(r'\]"(?=\s{0,20}[,}\n])|[\n{}]')
-#: Python's escapes in a string, but `\N{…}`.
+#: Python's escapes in a string, except `\N{…}`.
 _ESCAPE = re.compile(
     r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{1,3})|(.))", re.DOTALL
 )
 _ESCAPED = {"\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_PYTHONS = {"True": "true", "False": "false", "None": "null"}
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _CLOSES = {"[": "]", "{": "}"}
 _OK = 200
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
@@ -43,14 +43,14 @@ _UNAUTHORIZED, _FORBIDDEN = 401, 403
 _LATER = (408, 425, 429)
 _BROKEN_SERVER = 500
 _REDIRECTS = range(300, 400)
-#: Longer is nonsense, and costs time to read.
+#: More digits are no sensible wait, and cost time to read.
 _MOST_DIGITS = 9
-#: Of seconds since 1970; thousandths have three more.
+#: Digits of seconds since 1970; milliseconds have three more.
 _EPOCH_DIGITS = 10
-#: How long to wait is looked for in answers of so many bytes, in so much of a text, and in so many
+#: Limits of the search for a wait: bytes of an answer, characters of a text and of a name, and
 #: fields of an object.
 _LONGEST_HINT, _LONGEST_TEXT, _LONGEST_NAME, _MOST_HINTS = 64 * 1024, 500, 50, 50
-#: Names of fields that say how long to wait.
+#: Names of fields that may have a wait.
 _HINT = re.compile(r"retry|wait|until|seconds|banned|expire|details", re.IGNORECASE)
 #: `2026-11-30 12:00:00`; SMS-Activate's documentation writes `YYYY-m-d H-i-s`.
 _UNTIL = re.compile(
@@ -63,11 +63,11 @@ _SPAN = re.compile(
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def lenient(body: bytes) -> object:
-    """JSON, and what documentations print in its place. Raises Malformed.
+def read_lenient(body: bytes) -> object:
+    """Read JSON, also with the mistakes that providers make. Raises Malformed.
 
-    Objects in an object without names (`{ {…}, {…} }`: a list), commas too many or missing,
-    comments, a last bracket missing, Python's way of writing it.
+    These are objects without names in an object (`{ {…}, {…} }`: a list), too many commas or too
+    few, comments, a missing last bracket, and Python's notation.
     """
     body = body.removeprefix(_BOM)
     try:
@@ -75,32 +75,29 @@ def lenient(body: bytes) -> object:
     except Malformed as strictly:
         if strictly.detail != "body: not JSON":
             raise
-    return json_value(_mended(body.decode()).encode())
+    mended = "".join(_rewrite("".join(_unquote_lists(body.decode()))))
+    return json_value(mended.encode())
 
 
-def _mended(text: str) -> str:
-    return "".join(_rewritten("".join(_lists_opened(text))))
-
-
-def _lists_opened(text: str) -> Iterator[str]:
-    """Take lists out of the quotes around them; each pattern looks at each character once."""
+def _unquote_lists(text: str) -> Iterator[str]:
+    """Take lists out of the quotes around them; each pattern reads each character once."""
     at = 0
     while (begin := _LIST_BEGINS.search(text, at)) is not None:
         end = _LIST_ENDS.search(text, begin.end())
         if end is not None and end[0].startswith("]"):
             yield f'{text[at : begin.start()]}"{begin[1]}":{text[begin.end() : end.start()]}]'
             at = end.end()
-        else:  # nor does any other that begins before that character
+        else:  # no list that begins before that character ends either
             after = len(text) if end is None else end.start()
             yield text[at:after]
             at = after
     yield text[at:]
 
 
-def _rewritten(text: str) -> Iterator[str]:
+def _rewrite(text: str) -> Iterator[str]:
     closing: list[str] = []
-    ended = False  # a value has just ended: another one needs a comma
-    for token, following in _with_following(text):
+    ended = False  # whether a value has just ended, so that another one needs a comma
+    for token, following in _pairs(text):
         kind = token.lastgroup
         if kind == "closes":
             yield closing.pop() if closing else token[0]
@@ -118,8 +115,8 @@ def _rewritten(text: str) -> Iterator[str]:
     yield from reversed(closing)
 
 
-def _with_following(text: str) -> Iterator[tuple[re.Match[str], str]]:
-    """Each token, and the text of the next; one at a time, as a large answer has a million."""
+def _pairs(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Yield each token with the text of the next. A large answer has a million tokens."""
     last: re.Match[str] | None = None
     for token in _TOKEN.finditer(text):
         if token.lastgroup in ("comment", "blank"):
@@ -142,12 +139,12 @@ def _value(token: re.Match[str], following: str, closing: list[str]) -> str:
         case "single" if token["single_ends"]:
             return json.dumps(_ESCAPE.sub(_unescaped, token[0].removeprefix("u")[1:-1]))
         case "word":
-            return _PYTHONS.get(token[0], token[0])
+            return _PYTHON_WORDS.get(token[0], token[0])
     raise Malformed("malformed", "body: not JSON")  # a string without an end
 
 
 def _unescaped(escape: re.Match[str]) -> str:
-    """Return the character; one that is none stays as it is written."""
+    """Return the escaped character; an invalid escape stays as it is."""
     digits = escape[1] or escape[2] or escape[3]
     if digits or escape[4]:
         number = int(digits, 16) if digits else int(escape[4], 8)
@@ -155,10 +152,10 @@ def _unescaped(escape: re.Match[str]) -> str:
     return _ESCAPED.get(escape[5], escape[5])
 
 
-def heed_status(answer: ProviderAnswer, command: str, now: datetime) -> None:
-    """Raise BadKey, Busy or Unreadable where the HTTP status says it all.
+def check_status(answer: ProviderAnswer, command: str, now: datetime) -> None:
+    """Raise BadKey, Busy or Unreadable if the HTTP status is reason enough.
 
-    `now` is in the provider's time zone, for an end of a ban that is written without one.
+    `now` is in the provider's time zone, which applies to the end of a ban without an offset.
     """
     if answer.status == _UNAUTHORIZED:
         raise BadKey
@@ -174,10 +171,10 @@ def heed_status(answer: ProviderAnswer, command: str, now: datetime) -> None:
 
 
 def or_none(read: Callable[[], Any]) -> Any:
-    """Return what an answer says of the balance, or None where that cannot be had now.
+    """Return the result of `read`, or None if the answer is unreadable or the provider is busy.
 
-    It is asked last: a round that read all messages does not fail for it. A wrong key and a "not
-    now" with a time are raised.
+    Use it for the balance: a round that read all messages must not fail because of it. A wrong key,
+    and a wait that the provider asks for, are raised.
     """
     try:
         return read()
@@ -190,13 +187,13 @@ def or_none(read: Callable[[], Any]) -> Any:
 
 
 def expect_ok(answer: ProviderAnswer, command: str) -> None:
-    """Raises for any status but 200, where the body says nothing we know."""
+    """Raise Unreadable for any other status than 200."""
     if answer.status != _OK:
         raise Unreadable(command, f"answered {answer.status}")
 
 
 def retry_after(answer: ProviderAnswer) -> float | None:
-    """Seconds by RFC 9110, 10.2.3; a date is compared with the answer's own."""
+    """Return the seconds in Retry-After (RFC 9110, 10.2.3); a date is compared with `Date`."""
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text) if len(text) <= _MOST_DIGITS else None
@@ -207,42 +204,41 @@ def retry_after(answer: ProviderAnswer) -> float | None:
 
 
 def wait_in(answer: ProviderAnswer, now: datetime) -> float | None:
-    """Return for how many seconds an answer wants us to wait: by its header, or by its JSON."""
+    """Return the seconds to wait that an answer asks for, in its header or its JSON; else None."""
     wait = retry_after(answer)
     if wait is None and (until := _date(answer.headers.get("retry-after", ""))) is not None:
-        wait = _left(until.timestamp(), now)  # without a `Date` of its own, by our clock
+        wait = _left(until.timestamp(), now)  # without a `Date`, by our clock
     if wait is not None or len(answer.body) > _LONGEST_HINT:
         return wait
     try:
-        value = lenient(answer.body)
+        value = read_lenient(answer.body)
     except (Malformed, UnicodeDecodeError):
         return None
-    return wait_said(value, now)
+    return wait_in_json(value, now)
 
 
-def wait_said(value: object, now: datetime, *, depth: int = 3) -> float | None:
-    """Return for how many seconds a JSON object wants us to wait.
+def wait_in_json(value: object, now: datetime, *, depth: int = 3) -> float | None:
+    """Return the seconds to wait that a JSON object asks for, or None.
 
-    Read are fields that are named so, in it and in the objects in it: `retry_after_seconds`,
-    `banned_until`.
+    Fields such as `retry_after_seconds` and `banned_until` are read, also in nested objects.
     """
     if not isinstance(value, dict) or depth == 0:
         return None
     fields = list(value.items())[:_MOST_HINTS]
     waits = [
-        wait_of(field, now, thousandths=name.lower().endswith(("ms", "millis")))
+        read_wait(field, now, thousandths=name.lower().endswith(("ms", "millis")))
         for name, field in fields
         if isinstance(field, str) and _HINT.search(name[:_LONGEST_NAME])
     ]
-    inner = [wait_said(field, now, depth=depth - 1) for _, field in fields]
+    inner = [wait_in_json(field, now, depth=depth - 1) for _, field in fields]
     return max((wait for wait in [*waits, *inner] if wait is not None), default=None)
 
 
-def wait_of(text: str, now: datetime, *, thousandths: bool = False) -> float | None:
-    """Return how many seconds a text says: `600`, `5 s`, `10 minutes`, `2026-11-30 12:00:00`.
+def read_wait(text: str, now: datetime, *, thousandths: bool = False) -> float | None:
+    """Read the seconds to wait from `600`, `5 s`, `10 minutes` or `2026-11-30 12:00:00`.
 
-    A time that is over, or a text that says neither, is None. Digits alone are seconds, or a time
-    as seconds since 1970 if there are so many.
+    Digits alone are seconds, or an instant as seconds since 1970 if there are enough of them. None
+    for an instant in the past and for any other text.
     """
     text = text[:_LONGEST_TEXT].strip().strip("'\"")
     if (until := _UNTIL.search(text)) is not None:
@@ -267,16 +263,10 @@ def _instant(until: re.Match[str], now: datetime) -> float | None:
         at = datetime(
             year, month, day, hour, minute, second, tzinfo=UTC if until[7] else now.tzinfo
         )
-        return at.timestamp() - _offset(until)
+        offset = int(until[9] or 0) * 3600 + int(until[10] or 0) * 60
+        return at.timestamp() + (offset if until[8] == "-" else -offset)
     except (ValueError, OverflowError):
         return None
-
-
-def _offset(until: re.Match[str]) -> int:
-    if until[8] is None:
-        return 0
-    seconds = int(until[9]) * 3600 + int(until[10]) * 60
-    return -seconds if until[8] == "-" else seconds
 
 
 def _date(text: str) -> datetime | None:
@@ -288,10 +278,10 @@ def _date(text: str) -> datetime | None:
 
 
 def object_in(answer: ProviderAnswer, command: str, now: datetime) -> dict[str, Any]:
-    """The JSON object that an answer is. Raises BadKey, Busy and Unreadable where it is none."""
-    heed_status(answer, command, now)
+    """Return the JSON object in an answer. Raises BadKey, Busy or Unreadable otherwise."""
+    check_status(answer, command, now)
     try:
-        value = lenient(answer.body)
+        value = read_lenient(answer.body)
     except (Malformed, UnicodeDecodeError):
         expect_ok(answer, command)
         raise Unreadable(command, "not JSON") from None
@@ -301,7 +291,7 @@ def object_in(answer: ProviderAnswer, command: str, now: datetime) -> dict[str, 
 
 
 def rows(value: object) -> list[dict[str, Any]]:
-    """The objects in a list, in an object that numbers them, or the one that it is."""
+    """Return the objects in a list or in an object that numbers them, or the one object itself."""
     if isinstance(value, dict):
         inner = list(value.values())
         value = inner if inner and all(isinstance(one, dict) for one in inner) else [value]

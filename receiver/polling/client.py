@@ -1,8 +1,8 @@
-"""Asks a provider what its poll wants to know, at the pace that it bears.
+"""Polls a provider at the pace that its source allows.
 
-async with asking(source) as client:
+async with open_client(source) as client:
     async for item in client.poll(known, since=…, now=…):
-        Found: to be accepted; Listed, Ended, Balance: for orders and account; last the Summary
+        FoundMessage, ListedOrder, Ended and Balance as they come; the Summary last
 """
 
 import asyncio
@@ -12,12 +12,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import msgspec
 
-from ..source import Source
+from .options import PollingSettings
 from .questions import (
     Ask,
     BadKey,
@@ -35,63 +35,75 @@ from .questions import (
     Unreadable,
 )
 
-#: Of one answer: 100 rows of history are a tenth of it.
+#: Bytes of one answer; 100 rows of history are a tenth of it.
 MOST_READ = 1024 * 1024
-#: A larger answer is read in a thread: a megabyte of JSON takes a second if it must be mended.
+#: Bytes. A larger answer is read in a thread: a megabyte of broken JSON takes a second.
 LARGE = 32 * 1024
-#: Steps of a poll, after which others have their turn: an answer may list thousands of rows.
+#: Steps of a poll before other tasks may run: an answer may list thousands of rows.
 TURN = 100
-#: For one call, in seconds.
-PATIENCE = 20.0
-#: Waits in seconds after an answer that says: not now. Then the poll ends; the next is soon.
+#: Seconds for one call.
+TIMEOUT = 20.0
+#: Seconds to wait after the first, second and third answer that says: not now. Then the poll
+#: ends; the next one comes soon.
 WAITS = (5.0, 15.0, 45.0)
-#: A longer Retry-After ends the poll, too.
+#: Seconds. A longer Retry-After also ends the poll.
 LONGEST_WAIT = 120.0
 
-# They write URLs and headers, and there is a key in each.
+# They log URLs and headers, which contain a key.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that brought nothing."""
+    """A call that failed."""
 
     command: str
     #: `bad_key`, `busy` or `unreadable`.
     kind: str
-    #: In our words, without a value.
+    #: In our words, without values of the answer.
     detail: str
-    #: Seconds, where the provider said how long to leave it alone.
+    #: The wait that the provider asked for, in seconds.
     retry_after: float | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a poll."""
+    """The result of a poll."""
 
-    #: Calls answered or not, those that were made again included.
+    #: Calls, with repeated ones, answered or not.
     asked: int
     found: int
     errors: tuple[Trouble, ...]
     notices: tuple[Notice, ...]
-    #: All was asked and understood: the next poll need not look further back than this one began.
+    #: Whether all calls succeeded: then the next poll only looks back to the start of this one.
     complete: bool
 
 
+class Pollable(Protocol):
+    """A source as a PollingClient sees it."""
+
+    def polling_settings(self) -> PollingSettings: ...
+
+    def poll(
+        self, known: Sequence[Known], *, since: datetime, now: datetime, memory: PollMemory | None
+    ) -> Poll: ...
+
+
 class PollingClient:
-    """One for each source: what it asks, whoever wants it, keeps the source's pace."""
+    """Polls one source. All polls of the source share one client, and so its pace."""
 
     def __init__(
         self,
-        source: Source,
+        source: Pollable,
         http: httpx.AsyncClient,
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
-        patience: float,
+        call_timeout: float,
     ) -> None:
         self._source, self._http = source, http
-        self._clock, self._sleep, self._patience = clock, sleep, patience
-        self._interval = source.asking().min_interval
+        self._clock, self._sleep, self._timeout = clock, sleep, call_timeout
+        settings = source.polling_settings()
+        self._api, self._interval = settings.api, settings.min_interval
         self._next = float("-inf")
         self._turn = asyncio.Lock()
         self._asked = 0
@@ -99,20 +111,20 @@ class PollingClient:
 
     @property
     def asked(self) -> int:
-        """Calls since it was made, answered or not."""
+        """The number of calls so far, answered or not."""
         return self._asked
 
     async def poll(
         self, known: Sequence[Known], *, since: datetime, now: datetime
     ) -> AsyncIterator[FoundMessage | ListedOrder | Ended | Balance | Summary]:
-        """What is found, as it comes; then a Summary, also where the provider was never reached."""
+        """Yield findings as they come; then a Summary, even if the provider was not reached."""
         steps: Poll = self._source.poll(known, since=since, now=now, memory=self._memory)
         asked, found = self._asked, 0
         errors: list[Trouble] = []
         notices: list[Notice] = []
         answer: Any = None
-        for taken in itertools.count(1):
-            if taken % TURN == 0:
+        for count in itertools.count(1):
+            if count % TURN == 0:
                 await asyncio.sleep(0)
             try:
                 step = steps.send(answer)
@@ -127,9 +139,11 @@ class PollingClient:
             elif isinstance(step, ListedOrder | Ended | Balance):
                 yield step
             else:
-                answer, trouble = await self._tried(step)
+                if step.api is not self._api:
+                    raise ValueError(f"{step.command}: not declared by the provider of this source")
+                answer, trouble = await self._try(step)
                 errors += [trouble] if trouble else []
-                # Where the key is bad or the provider is unwell, the rest would fare no better.
+                # With a bad key or an unavailable provider, the other calls would fail, too.
                 if trouble is not None and trouble.kind != "unreadable":
                     break
         yield Summary(
@@ -140,9 +154,9 @@ class PollingClient:
             complete=not errors,
         )
 
-    async def _tried(self, ask: Ask | Switch) -> tuple[Any, Trouble | None]:
+    async def _try(self, ask: Ask | Switch) -> tuple[Any, Trouble | None]:
         try:
-            return await self._patiently(ask), None
+            return await self._with_waits(ask), None
         except BadKey:
             detail = "the provider does not take the key of backfill.api_key"
             return None, Trouble(command=ask.command, kind="bad_key", detail=detail)
@@ -153,8 +167,11 @@ class PollingClient:
             trouble = Trouble(command=ask.command, kind="busy", detail=exc.word, retry_after=wait)
             return None, trouble
 
-    async def _patiently(self, ask: Ask | Switch) -> Any:
-        """Raises what `Ask.read` does; Busy only after all its waits."""
+    async def _with_waits(self, ask: Ask | Switch) -> Any:
+        """Make a call, and repeat it after each wait while the provider is busy.
+
+        Raises as `Ask.read` does.
+        """
         for wait in WAITS:
             try:
                 return await self._once(ask)
@@ -167,26 +184,23 @@ class PollingClient:
 
     async def _once(self, ask: Ask | Switch) -> Any:
         async with self._turn:
-            await self._pace()
+            # The interval is from the end of one call to the beginning of the next.
+            left = self._next - self._clock()
+            if left > 0:
+                await self._sleep(left)
             self._asked += 1
             try:
-                answer = await self._got(ask)
+                answer = await self._get(ask)
             finally:
                 self._next = self._clock() + self._interval
         if len(answer.body) > LARGE:
             return await asyncio.to_thread(ask.read, answer)
         return ask.read(answer)
 
-    async def _pace(self) -> None:
-        """From the end of one call to the beginning of the next."""
-        left = self._next - self._clock()
-        if left > 0:
-            await self._sleep(left)
-
-    async def _got(self, ask: Ask | Switch) -> ProviderAnswer:
+    async def _get(self, ask: Ask | Switch) -> ProviderAnswer:
         try:
             async with (
-                asyncio.timeout(self._patience),
+                asyncio.timeout(self._timeout),
                 self._http.stream("GET", ask.url.reveal()) as response,
             ):
                 headers = {name.lower(): value for name, value in response.headers.items()}
@@ -198,12 +212,12 @@ class PollingClient:
             word = "not reachable"
         except httpx.InvalidURL:
             word = "backfill.api_url is no URL"
-        # Behind the handlers: a failure must not carry the library's, which holds the whole URL.
+        # Outside the handlers, so that it has no context: the library's error has the whole URL.
         raise Busy(word)
 
 
 async def _body(response: httpx.Response, command: str) -> bytes:
-    """As it is sent: nothing small may unpack into something large."""
+    """Read a body without decompressing it: a small one could become very large."""
     if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise Unreadable(command, "compressed, though that was not asked for")
     body = bytearray()
@@ -215,18 +229,18 @@ async def _body(response: httpx.Response, command: str) -> bytes:
 
 
 @asynccontextmanager
-async def asking(
-    source: Source,
+async def open_client(
+    source: Pollable,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    patience: float = PATIENCE,
+    call_timeout: float = TIMEOUT,
 ) -> AsyncIterator[PollingClient]:
-    """The client of one source. Raises ValueError where it has no `backfill`."""
+    """Open the client of a source. Raises ValueError if the source has no `backfill`."""
     async with httpx.AsyncClient(
         headers={"accept-encoding": "identity", "user-agent": "smshook"},
-        timeout=patience,
+        timeout=call_timeout,
         follow_redirects=False,
         trust_env=False,
     ) as http:
-        yield PollingClient(source, http, clock=clock, sleep=sleep, patience=patience)
+        yield PollingClient(source, http, clock=clock, sleep=sleep, call_timeout=call_timeout)

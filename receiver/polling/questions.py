@@ -1,16 +1,16 @@
-"""How a provider is asked for what was missed: what to ask, and what came of it; no network here.
+"""The questions and findings of a poll. Nothing here uses the network.
 
     poll = source.poll(known, since=…, now=…)      a generator
-    poll yields Ask    -> is sent what `ask.read` made of the answer, or None where it failed
-    poll yields Switch -> the same, for the one command that does more than read
-    poll yields Found  -> happenings of one row, to be accepted like those of a callback
-    poll yields Notice -> something a person should know
-    poll yields Listed, Ended or Balance -> what the provider says of an order or of the account
+    poll yields Ask          -> is sent the result of `ask.read`, or None if that failed
+    poll yields Switch       -> the same, for a command that changes a setting
+    poll yields FoundMessage -> happenings of one row, to be accepted like those of a callback
+    poll yields Notice       -> something a person should know
+    poll yields ListedOrder, Ended or Balance -> what the provider says about an order or account
 
-Whoever drives it (`backfill.py`) keeps the pace, reads answers, and stops it where going on makes
-no sense.
+`client.py` drives the poll: it keeps the pace, reads answers, and stops when the rest would fail.
 """
 
+import re
 from collections.abc import Callable, Generator, Mapping
 from datetime import date
 from typing import Any, TypeAlias
@@ -21,24 +21,26 @@ from core.event import Price
 from core.secret import Secret
 
 from ..callback import Callback, Happening
-from .options import _ID, ON_REQUEST, READ_ONLY
+from .options import PollingApi
+
+_ID = re.compile(r"[^\s/?#&%]{1,64}")
 
 
 class BadKey(Exception):
-    """The provider does not know our key, or has locked the account: stop, and say so."""
+    """The provider refuses our key: stop, and report it."""
 
 
 class Busy(Exception):
-    """Not now: asked too often, or the provider is unwell. Back off."""
+    """The provider limits our calls or is unavailable: wait."""
 
     def __init__(self, word: str, retry_after: float | None = None) -> None:
         super().__init__(word)
-        #: Seconds, as the provider asked for.
+        #: The wait that the provider asked for, in seconds.
         self.word, self.retry_after = word, retry_after
 
 
 class Unreadable(Exception):
-    """The answer was not understood. Says of which command, never what it said."""
+    """An answer was not understood. Names the command, never the content of the answer."""
 
     def __init__(self, command: str, detail: str) -> None:
         super().__init__(f"{command}: {detail}")
@@ -46,7 +48,7 @@ class Unreadable(Exception):
 
 
 class ProviderAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider answered."""
+    """A provider's HTTP answer."""
 
     status: int
     #: Names in lower case.
@@ -58,63 +60,64 @@ class ProviderAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One GET. Made by `Asking.ask`."""
+    """One GET that only reads."""
 
-    #: One of READ_ONLY.
+    #: The provider's declaration. Its `reads` must have the command.
+    api: PollingApi
     command: str
-    #: The whole of it: the key stands in its path or in its query.
+    #: The whole URL, with the key in its path or query.
     url: Secret
-    #: What the answer says. Raises BadKey, Busy or Unreadable.
+    #: Reads the answer. Raises BadKey, Busy or Unreadable.
     read: Callable[[ProviderAnswer], Any]
 
     def __post_init__(self) -> None:
-        if self.command not in READ_ONLY:
-            raise ValueError(f"{self.command}: not one of the commands that only read")
+        if self.command not in self.api.reads:
+            raise ValueError(f"{self.command}: the provider does not declare that it only reads")
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
-    """One GET that changes a setting at the provider; sent only where the source's options say so.
+    """One GET that changes a setting at the provider, if an option of the source allows it.
 
-    A type of its own, so that no `Ask` can ever be more than reading.
+    It is a type of its own, so that an `Ask` can only read.
     """
 
-    #: One of ON_REQUEST.
+    #: The provider's declaration. Its `switches` must have the command.
+    api: PollingApi
     command: str
     #: As in `Ask`.
     url: Secret
     read: Callable[[ProviderAnswer], Any]
 
     def __post_init__(self) -> None:
-        if self.command not in ON_REQUEST:
-            raise ValueError(f"{self.command}: not one of the commands that an option may allow")
+        if self.command not in self.api.switches:
+            raise ValueError(f"{self.command}: the provider does not declare it as a switch")
 
 
 class PollMemory:
-    """What is remembered between the polls of one source, for as long as its client lives."""
+    """The memory that the polls of one source share, while its client lives."""
 
     def __init__(self) -> None:
-        #: Commands that the provider does not have; they are not asked for again.
+        #: Commands that the provider does not have; they are not sent again.
         self.missing: set[str] = set()
-        #: The day in New York on which a telephone's auto check was last switched on, by its id.
+        #: The day on which a setting was last switched on, by the provider's id of its telephone.
         self.switched_on: dict[str, date] = {}
 
 
 class FoundMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The happenings of one row of an answer, with that row."""
 
-    #: One or more; a row such as `Test SMS 1|Test SMS 2` holds several.
+    #: One or more, because one row may have several messages.
     happenings: "tuple[Happening, ...]"
-    #: The row as if it had been sent to us: body, `received`, and the channel `poll`. It is stored
-    #: once, however many happenings it holds.
+    #: The row as a callback with the channel `poll`. It is stored once for all its happenings.
     callback: "Callback"
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a person should know; the poll goes on."""
+    """Something a person should know. The poll continues."""
 
-    #: A word of ours: `auto_check_off`, `missing_command`, `unreadable_row`.
+    #: `auto_check_off`, `missing_command` or `unreadable_row`.
     word: str
-    #: What of, such as `telephone/23354` or a command.
+    #: Its subject, such as `telephone/23354` or a command.
     about: str
 
 
@@ -123,11 +126,11 @@ class ListedOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     #: `request_id`, `activation_id`, `rental_id` or `number`.
     kind: str
-    #: The provider's id of it, or the number.
+    #: The provider's id, or the number.
     name: str
     #: E.164.
     number: str | None = None
-    #: As the provider calls it.
+    #: The provider's name or id of it.
     service: str | None = None
     #: ISO 3166-1 alpha-2.
     country: str | None = None
@@ -137,7 +140,7 @@ class ListedOrder(msgspec.Struct, frozen=True, kw_only=True):
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """An activation, rental or request that the provider says is over."""
 
-    #: As in `Listed`.
+    #: As in `ListedOrder`.
     kind: str
     name: str
     #: `expired`, `cancelled`, `finished`, `rejected`, `revoked` or `failed`.
@@ -147,27 +150,27 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """The money left in the account."""
 
-    #: Decimal digits as sent, such as `12.50`.
+    #: Decimal digits as sent: `12.50`.
     amount: str
-    #: ISO 4217; None: the provider does not say.
+    #: ISO 4217; None where the provider does not say it.
     currency: str | None = None
 
 
-#: Is sent what `read` gave of an Ask or a Switch, None where that failed and after all else.
+#: Is sent the result of `read` for an Ask or a Switch, and None after a failure or anything else.
 Poll: TypeAlias = Generator[
     Ask | Switch | FoundMessage | Notice | ListedOrder | Ended | Balance, Any, None
 ]
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """An order to look after: one of its ids, and what else is known."""
+    """An order to ask about: one of its ids, and what else is known."""
 
     request_id: str | None = None
     activation_id: str | None = None
     rental_id: str | None = None
     #: E.164.
     number: str | None = None
-    #: As the provider calls it.
+    #: The provider's name or id of it.
     service: str | None = None
 
     def __post_init__(self) -> None:

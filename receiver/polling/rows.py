@@ -1,9 +1,9 @@
-"""What the polls of all providers are made of: URLs with the key in them, and rows become found."""
+"""Tools for the polls of all providers: URLs with a key, and rows of answers as messages."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -11,43 +11,44 @@ import msgspec
 from core.secret import Secret
 
 from ..callback import Callback, Fields, Happening, Malformed
-from ..source import Source
 from .questions import FoundMessage, Notice
 
-#: Messages of one row that are recorded together.
+#: `Source.normalize`.
+Normalize: TypeAlias = Callable[[Fields, Callback], Sequence[Happening]]
+#: Messages of one row that are stored together.
 MOST_TOGETHER = 100
-#: A row with more is stored in parts, and of its other fields each part has so many so short ones.
+#: The number and length of the other fields that each part of a longer row keeps.
 _MOST_FIELDS, _SHORT = 20, 100
 
 
 def with_query(url: str, **params: str | None) -> Secret:
-    """`https://api.example/x?cmd=…&api_key=…`; a parameter that is None is left out."""
+    """Return `https://api.example/x?cmd=…&api_key=…`, without parameters that are None."""
     given = {name: value for name, value in params.items() if value is not None}
     return Secret(f"{url}?{urlencode(given)}")
 
 
 def with_path(url: str, *segments: str) -> Secret:
-    """`https://api.example/apiv2/KEY/nc/requests`."""
+    """Return `https://api.example/apiv2/KEY/nc/requests`."""
     return Secret("/".join([url.rstrip("/"), *(quote(segment, safe="") for segment in segments)]))
 
 
-def polled(row: Mapping[str, Any], now: datetime) -> Callback:
-    """A row of an answer, as if it had been sent to us."""
+def as_callback(row: Mapping[str, Any], now: datetime) -> Callback:
+    """Return a row of an answer as if it had been sent to us."""
     body = json.dumps(row, ensure_ascii=False).encode()
     return Callback(headers=(), body=body, peer="", received=now, channel="poll")
 
 
-def parts(
+def split_row(
     row: Mapping[str, Any],
     name: str,
     messages: Sequence[str],
     *,
     join: Callable[[Sequence[str]], object] = list,
 ) -> Iterator[tuple[Mapping[str, Any], Sequence[str]]]:
-    """Yield a row, and the messages that are in its field of that name.
+    """Yield a row, and the messages in its field of that name.
 
-    A row with more than MOST_TOGETHER messages is yielded in parts with as many each, so that what
-    is stored grows with what came, and a huge row does not become one huge transaction.
+    A row with more than MOST_TOGETHER messages is split into parts, so that a huge row does not
+    become one huge transaction. `join` makes the field's value of the messages of a part.
     """
     if len(messages) <= MOST_TOGETHER:
         yield row, messages
@@ -62,32 +63,37 @@ def parts(
         yield {**dict(short[:_MOST_FIELDS]), name: join(some)}, some
 
 
-def found(
-    source: Source, fields: Fields, row: Mapping[str, Any], now: datetime, *, about: str
+def read_row(
+    normalize: Normalize, fields: Fields, row: Mapping[str, Any], now: datetime, *, about: str
 ) -> Iterator[FoundMessage | Notice]:
-    """What the callback with these fields would have told."""
-    callback = polled(row, now)
-    happenings = normalized(source, fields, callback)
+    """Yield the message in a row, read as a callback with these fields.
+
+    A row that cannot be read is a Notice about the command `about`.
+    """
+    callback = as_callback(row, now)
+    happenings = normalize_or_none(normalize, fields, callback)
     if happenings is None:
         yield Notice(word="unreadable_row", about=about)
     elif happenings:
         yield FoundMessage(happenings=happenings, callback=callback)
 
 
-def normalized(source: Source, fields: Fields, callback: Callback) -> tuple[Happening, ...] | None:
-    """What the source makes of these fields; None where it cannot read them."""
+def normalize_or_none(
+    normalize: Normalize, fields: Fields, callback: Callback
+) -> tuple[Happening, ...] | None:
+    """Return the happenings in these fields, or None where the source cannot read them."""
     try:
-        return tuple(source.normalize(fields, callback))
+        return tuple(normalize(fields, callback))
     except Malformed:
         return None
 
 
-def told(happening: Happening, **more: object) -> Happening:
-    """The same with what the answer says besides, where the event says nothing yet."""
+def fill_gaps(happening: Happening, **values: object) -> Happening:
+    """Return the happening with these values in the fields that are None."""
     data: Any = happening.data
-    news = {
+    missing = {
         name: value
-        for name, value in more.items()
+        for name, value in values.items()
         if value is not None and getattr(data, name, value) is None
     }
-    return msgspec.structs.replace(happening, data=msgspec.structs.replace(data, **news))
+    return msgspec.structs.replace(happening, data=msgspec.structs.replace(data, **missing))

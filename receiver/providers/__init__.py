@@ -1,8 +1,7 @@
-"""The providers whose callbacks, and answers, are understood."""
+"""The supported providers."""
 
 from .generic import Generic
-from .sms_activate.callbacks import SmsActivate
-from .sms_activate.profiles import DaisySms, GrizzlySms, HeroSms, SmsBower, SmsOnline
+from .sms_activate.profiles import DaisySms, GrizzlySms, HeroSms, SmsActivate, SmsBower, SmsOnline
 from .smspins.callbacks import SmsPins
 from .tellabot.callbacks import TellABot
 

@@ -1,4 +1,4 @@
-"""A provider that is not known here: its fields are found by paths that you write."""
+"""The generic provider: the user configures the paths of its fields."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,67 +10,67 @@ import phonenumbers
 
 from core.event import NumberAssigned, SmsReceived
 from core.secret import Secret
-from core.signing import key_of
+from core.signing import decode_key
 
 from ..callback import Callback, Fields, Happening, Key, Malformed, Sample
 from ..decode import LIST
 from ..fields.code import read_code
 from ..fields.countries import country_code
-from ..fields.dedupe import SentTime, keys, sent
-from ..fields.reader import FieldReader, common
+from ..fields.dedupe import SentTime, make_keys, read_sent_time
+from ..fields.reader import FieldReader
 from ..fields.services import service
 from ..fields.text import links
-from ..fields.times import Stated, any_written, lost_its_plus, time_from, zone
-from ..samples import code_of, encoded
-from ..signatures import Basic, HeaderSecret, Hmac, Twilio, standard
+from ..fields.times import ProviderTime, has_lost_plus, read_any_time, time_from, zone
+from ..samples import encode_sample, sample_code
+from ..signatures import Basic, HeaderSecret, Hmac, Twilio, verify_standard
 from ..source import Reply, Source
 
 _PATH = re.compile(r"[^.\s]+(\.[^.\s]+){0,15}")
 _LONGEST_PATH = 128
-#: In paths beside `each`: from the top of the body, not of the item.
+#: The prefix of a path from the top of the body instead of the item of `each`.
 _TOP = "$."
-#: Of `each`: the body itself is the list.
+#: The `each` of a body that is a list.
 _BODY = "."
-#: Digits of a place in a list.
+#: Digits of an index in a list.
 _LONGEST_INDEX = 6
 #: Messages in one callback.
 _MOST_ITEMS = 500
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-#: What Twilio reads as "no reply": anything but TwiML is its error 12300.
+#: Twilio's "no reply". Anything but TwiML is its error 12300.
 _TWIML = Reply(content_type="text/xml", body="<Response/>")
 _SMS, _ASSIGNED = "sms.received", "number.assigned"
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
-    """Where in a callback something stands: the name of a field, or names joined by dots.
+    """The paths of fields in a callback: the name of a field, or names joined by dots.
 
-    `data.sms.text` is the text in the object sms of the object data; `to.0` the first in a list. A
-    field that is itself called so is meant before. `null`: it is not sent.
+    `data.sms.text` is `text` in the object `sms` of the object `data`; `to.0` is the first item of
+    a list. A field with the whole path as its name comes first. `null`: it is not sent.
     """
 
-    #: The id of what `subject` says: the order, the number. Without it there is no event.
+    #: The id of the order or number that `subject` names. Without it there is no event.
     id: str = "id"
-    #: The message's own id, if it has one that no other message of the same subject has: copies
-    #: are then known by it alone. Unset: by subject, sender, time, text and code.
+    #: The message's own id, if it is unique for the subject. Copies are then recognized by it
+    #: alone. Unset: by subject, sender, time, text and code.
     message: str | None = None
-    #: What the message says. Of text and code one must come.
+    #: The text. A callback must have a text or a code.
     text: str | None = "text"
-    #: The code in it; where none comes it is looked for in the text.
+    #: The code; if it is not sent, it is found in the text.
     code: str | None = "code"
-    #: Who sent it: a number or a name.
+    #: The sender: a number or a name.
     from_: str | None = msgspec.field(default="from", name="from")
-    #: The number that it came to.
+    #: The number that received it.
     to: str | None = "to"
-    #: When: RFC 3339, `2026-11-21 19:05:09`, `2026-11-21 07:05:09pm`, or seconds or milliseconds
-    #: since 1970.
+    #: The time: RFC 3339, `2026-11-21 19:05:09`, `2026-11-21 07:05:09pm`, or seconds or
+    #: milliseconds since 1970.
     time: str | None = "time"
-    #: What the number was taken for.
+    #: The service that the number was taken for.
     service: str | None = "service"
-    #: The number's country: its code in ISO 3166-1 (two letters) or its English name.
+    #: The number's country: two letters of ISO 3166-1, or an English name.
     country: str | None = "country"
-    #: What it cost.
+    #: The price.
     price: str | None = "price"
-    #: What the provider calls the kind of event, as `types` has it. Unset: all are `sms.received`.
+    #: The provider's kind of event, which `types` maps. Unset: all are `sms.received`.
     event: str | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +80,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{field.encode_name}: not a path; write text or data.sms.text")
 
     def all(self) -> Iterator[str]:
+        """Yield all paths that are set."""
         found = (getattr(self, name) for name in self.__struct_fields__)
         return (path for path in found if path is not None)
 
@@ -88,67 +89,63 @@ def _is_path(path: str) -> bool:
     return len(path) <= _LONGEST_PATH and _PATH.fullmatch(path) is not None
 
 
-def _not_too_many(items: list[object], path: str) -> list[object]:
+def _check_count(items: list[object], path: str) -> list[object]:
     if len(items) > _MOST_ITEMS:
         raise Malformed("malformed", f"{path}: more than {_MOST_ITEMS} messages")
     return items
 
 
 def _first_of_list(path: str | None) -> str | None:
-    """`results.0.text` -> `results`, `0.text` -> `.`; None where no first of a list is named."""
+    """Return `results` for `results.0.text`, `.` for `0.text`; None for a path without a `0`."""
     names = (path or "").split(".")
     if "0" not in names[:-1]:
         return None
     return ".".join(names[: names.index("0")]) or _BODY
 
 
-def _is_top(path: str) -> bool:
-    return path.startswith(_TOP)
-
-
 class Generic(Source, tag="generic", frozen=True, kw_only=True):
-    """Whatever sends an SMS by HTTP: say where its fields are, and how it proves itself.
+    """Any sender of SMS by HTTP: configure the paths of its fields, and how to verify it.
 
-    Worked examples are in [the generic provider](../providers-generic.md). Each of `hmac`,
-    `standard`, `basic`, `header` and `twilio` that is set must hold, besides the token; else the
-    answer is 404 and nothing is kept.
+    Worked examples are in [the generic provider](../providers-generic.md). All of `hmac`,
+    `standard`, `basic`, `header` and `twilio` that are set must pass, and the token, too. Otherwise
+    the answer is 404 and nothing is stored.
     """
 
-    #: Where in a callback its fields are.
+    #: The paths of the fields in a callback.
     fields: Paths = Paths()
-    #: Where a list of messages is, such as `results`, if one callback brings several; `.` if the
-    #: body is the list. `fields` are then paths in an item; `$.account` is one in the whole body.
-    #: All messages are recorded together, or the callback waits in quarantine.
+    #: The path of a list of messages, such as `results`; `.` if the body is the list. `fields` are
+    #: then paths in an item, and `$.account` is a path in the body. All messages are stored
+    #: together, or the callback goes to quarantine.
     each: str | None = None
-    #: What the id at `fields.id` is the id of; the event's `subject` begins with it.
+    #: The kind of thing that `fields.id` identifies; the event's `subject` begins with it.
     subject: Literal["request", "activation", "rental", "telephone"] = "request"
-    #: What the values at `fields.event` mean, such as `{"v2.sms.received": sms.received}`. Others
-    #: are kept in quarantine.
+    #: The types of events for the values at `fields.event`, such as
+    #: `{"v2.sms.received": sms.received}`. Callbacks with other values go to quarantine.
     types: Mapping[str, Literal["sms.received", "number.assigned"]] = {}
-    #: Whether `data` finds `Data`, too: for those that write it now so, now so.
+    #: Whether the path `data` also finds `Data`, for providers that vary the case.
     any_case: bool = False
-    #: How callbacks come. With GET, the query of a GET is one; without, and where there is no
-    #: query, a GET is answered that all is ready. A POST is taken whatever stands here.
+    #: The methods of callbacks. With GET, the query of a GET is a callback. Otherwise, and without
+    #: a query, a GET is answered with `ready`. A POST is always accepted.
     methods: tuple[Literal["POST", "GET"], ...] = ("POST",)
-    #: Of times that are sent without an offset: an IANA name.
+    #: The time zone of times without an offset, as an IANA name.
     timezone: str = "UTC"
-    #: Where numbers without a `+` are at home, such as US. Unset: they begin with their country's
+    #: The country of numbers without a `+`, such as US. Unset: numbers begin with their country's
     #: code.
     region: str | None = None
     #: A hash of the body in a header.
     hmac: Hmac | None = None
-    #: Secrets of Standard Webhooks: `whsec_` and base64. Several while they are rotated. Older or
-    #: newer than five minutes is refused.
+    #: Secrets of Standard Webhooks: `whsec_` and base64; several during a rotation. Callbacks more
+    #: than five minutes old or ahead are refused.
     standard: tuple[Secret, ...] = ()
-    #: What the three headers of `standard` begin with. `svix` for `svix-id`, `svix-timestamp` and
+    #: The beginning of the three headers of `standard`: `svix` for `svix-id`, `svix-timestamp` and
     #: `svix-signature`.
     standard_prefix: str = "webhook"
-    #: A name and a password, as browsers send them.
+    #: A name and a password (HTTP Basic authentication).
     basic: Basic | None = None
-    #: A secret in a header of its own.
+    #: A secret in a header.
     header: HeaderSecret | None = None
     #: Twilio's signature. The answer is then an empty `<Response/>` as `text/xml`, unless `answer`
-    #: says otherwise.
+    #: is set.
     twilio: Twilio | None = None
 
     encodings: ClassVar[frozenset[str]] = frozenset({"form", "multipart", "json"})
@@ -167,7 +164,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             raise ValueError("types: belongs to fields.event; give both, or neither")
         for secret in self.standard:
             try:
-                key_of(secret)
+                decode_key(secret)
             except ValueError as exc:
                 raise ValueError(f"standard: {exc}") from None
 
@@ -175,21 +172,20 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         return "GET" in self.methods
 
     def verify(self, callback: Callback, target: str) -> bool:
-        holds = (
+        passed = (
             self.hmac is None or self.hmac.verifies(callback),
-            not self.standard or standard(self.standard, callback, prefix=self.standard_prefix),
+            not self.standard
+            or verify_standard(self.standard, callback, prefix=self.standard_prefix),
             self.basic is None or self.basic.verifies(callback),
             self.header is None or self.header.verifies(callback),
             self.twilio is None or self.twilio.verifies(callback, target),
         )
-        return all(holds)
+        return all(passed)
 
     @property
     def takes_lists(self) -> bool:
-        return self.each == _BODY or any(path[0].isdecimal() for path in self._split_paths())
-
-    def _split_paths(self) -> list[list[str]]:
-        return [path.split(".") for path in self.fields.all()]
+        paths = self.fields.all()
+        return self.each == _BODY or any(path.split(".")[0].isdecimal() for path in paths)
 
     @property
     def secret_headers(self) -> frozenset[str]:
@@ -203,10 +199,10 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         find = _in_any_case if self.any_case else _exactly
         each = self.each
         if each is None:
-            return self._first_and_others(fields, find, callback)
-        # Once a callback, not once an item: a body of many items would cost its square.
+            return self._read_messages(fields, find, callback)
+        # Once for the callback, not for each item: many items would take quadratic time.
         paths = set(self.fields.all())
-        tops = {it: _at(fields, it.removeprefix(_TOP), find) for it in paths if _is_top(it)}
+        tops = {it: _at(fields, it.removeprefix(_TOP), find) for it in paths if it.startswith(_TOP)}
         inner = sorted(paths - tops.keys())
         found = []
         for item in self._items(each, fields, find):
@@ -218,13 +214,13 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             raise Malformed("empty", f"{self.each}: no message in it")
         return found
 
-    def _first_and_others(
+    def _read_messages(
         self, fields: Fields, find: "_Find", callback: Callback
     ) -> Sequence[Happening]:
-        """The message at the paths, and those beside it where the paths name the first of a list.
+        """Read the message at the paths, and the others if the paths have the first of a list.
 
-        `results.0.text` without `each: results` must not lose the second message. What is no
-        message there is a warning.
+        `results.0.text` without `each: results` must not lose the second message. An item that is
+        no message is a warning.
         """
         reading = FieldReader({path: _at(fields, path, find) for path in self.fields.all()})
         first = _first_of_list(self.fields.text) or _first_of_list(self.fields.code)
@@ -232,15 +228,15 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         if first is None or not isinstance(items, list):
             return (self._happening(reading, callback),)
         others = []
-        for item in _not_too_many(items, first)[1:]:
+        for item in _check_count(items, first)[1:]:
             try:
-                others.append(self._beside(reading, first, item, find, callback))
+                others.append(self._read_other(reading, first, item, find, callback))
             except Malformed:
                 if first not in reading.warnings:
                     reading.warn(first)
         return (self._happening(reading, callback), *others)
 
-    def _beside(
+    def _read_other(
         self, reading: FieldReader, first: str, item: object, find: "_Find", callback: Callback
     ) -> Happening:
         if not isinstance(item, dict):
@@ -252,7 +248,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         values = {path: _at(item, below, find) for path, below in inner.items()}
         message = self.fields.message
         if message is not None and message not in inner:
-            values[message] = None  # it is the first one's
+            values[message] = None  # the id is the first message's
         return self._happening(reading.replaced(values), callback)
 
     @staticmethod
@@ -260,43 +256,46 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         """Return the messages that `each` names."""
         items = fields.get(LIST, fields) if each == _BODY else _at(fields, each, find)
         if isinstance(items, dict) and all(map(str.isdecimal, items)):
-            items = list(items.values())  # as PHP writes a list whose numbers have a gap
+            items = list(items.values())  # PHP's form of a list with gaps
         if isinstance(items, dict):
-            items = [items]  # as converters from XML write a list of one
+            items = [items]  # the form of a list of one in converted XML
         if not isinstance(items, list):
             raise Malformed("malformed", f"{each}: a list is expected")
-        return _not_too_many(items, each)
+        return _check_count(items, each)
 
     def _happening(self, reading: FieldReader, callback: Callback) -> Happening:
-        type_ = self._type(reading)
+        type_ = _SMS
+        if self.fields.event is not None:
+            type_ = self.types.get(reading.raw(self.fields.event), "")
+            if not type_:
+                raise Malformed("unknown_event", f"{self.fields.event}: none that `types` knows")
         id_ = reading.id(self.fields.id, blanks=True)
         if id_ is None:
             expected = "a positive number or a short text is expected"
             raise Malformed("identity", f"{self.fields.id}: {expected}")
-        happening = self._sms if type_ == _SMS else self._assigned
-        return happening(id_, _Mapped(self.fields, reading), callback)
+        read = self._read_sms if type_ == _SMS else self._read_assigned
+        return read(id_, _Mapped(self.fields, reading), callback)
 
-    def _type(self, reading: FieldReader) -> str:
-        if self.fields.event is None:
-            return _SMS
-        type_ = self.types.get(reading.raw(self.fields.event))
-        if type_ is None:
-            raise Malformed("unknown_event", f"{self.fields.event}: none that `types` knows")
-        return type_
-
-    def _sms(self, id_: str, mapped: "_Mapped", callback: Callback) -> Happening:
+    def _read_sms(self, id_: str, mapped: "_Mapped", callback: Callback) -> Happening:
         paths, reading = mapped
         code, text = read_code(mapped.text(paths.code), mapped.text(paths.text))
         if text is None and code is None:
             raise Malformed("malformed", f"{paths.text}, {paths.code}: neither was sent")
         message = mapped.id(paths.message)
-        stated, when = self._stated(mapped, callback)
+        time, when = self._read_time(mapped, callback)
         subject = f"{self.subject}/{id_}"
-        told = (mapped.raw(paths.from_), when.text, mapped.raw(paths.text), mapped.raw(paths.code))
+        if message is not None:
+            # The message's own id is enough to identify it, even if a copy differs otherwise.
+            grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
+            keys: tuple[Key, ...] = (Key(second=grows, parts=(_SMS, subject, "msg", message)),)
+        else:
+            parts = (mapped.raw(paths.from_), when.text, *map(mapped.raw, (paths.text, paths.code)))
+            second, received = when.second, callback.received
+            keys = make_keys(_SMS, subject, *parts, second=second, otherwise=(), received=received)
         return Happening(
             subject=subject,
-            time=stated.rfc3339(zone(self.timezone)) if stated else None,
-            keys=_keys((_SMS, subject), message, told, when, callback),
+            time=time.rfc3339(zone(self.timezone)) if time else None,
+            keys=keys,
             data=SmsReceived(
                 to=reading.number(paths.to, self.region) if paths.to else None,
                 from_=reading.sender(paths.from_, self.region) if paths.from_ else None,
@@ -307,21 +306,18 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
                 urls=links(text or ""),
                 price=reading.price(paths.price, self.currency) if paths.price else None,
                 message_id=message,
-                **self._ids(id_),
-                **common(self, callback, reading, time_from=time_from(stated)),
+                **self.common(callback, reading, time_from=time_from(time))
+                | {f"{self.subject}_id": id_},
             ),
         )
 
-    def _ids(self, id_: str) -> dict[str, Any]:
-        return {f"{self.subject}_id": id_}
-
-    def _assigned(self, id_: str, mapped: "_Mapped", callback: Callback) -> Happening:
+    def _read_assigned(self, id_: str, mapped: "_Mapped", callback: Callback) -> Happening:
         paths, reading = mapped
-        stated, _ = self._stated(mapped, callback)
+        time, _ = self._read_time(mapped, callback)
         subject = f"{self.subject}/{id_}"
         return Happening(
             subject=subject,
-            time=stated.rfc3339(zone(self.timezone)) if stated else None,
+            time=time.rfc3339(zone(self.timezone)) if time else None,
             keys=(Key(parts=(_ASSIGNED, subject)),),
             data=NumberAssigned(
                 to=reading.number(paths.to, self.region) if paths.to else None,
@@ -329,20 +325,21 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
                 service=service(mapped.text(paths.service)),
                 price=reading.price(paths.price, self.currency) if paths.price else None,
                 request_id=id_ if self.subject == "request" else None,
-                **common(self, callback, reading, time_from=time_from(stated)),
+                **self.common(callback, reading, time_from=time_from(time)),
             ),
         )
 
-    def _stated(self, mapped: "_Mapped", callback: Callback) -> tuple[Stated | None, SentTime]:
-        """The time if it makes sense, and as it stands in a key."""
+    def _read_time(
+        self, mapped: "_Mapped", callback: Callback
+    ) -> tuple[ProviderTime | None, SentTime]:
+        """Return the time, or None if it is implausible, and the time for a key."""
         path = mapped.paths.time
         text = mapped.text(path)
-        stated = any_written(text) if text is not None else None
-        # Keys of times that the first versions did not read stay as they were.
-        keyed = None if lost_its_plus(text or "") else stated
-        when = sent(keyed, mapped.raw(path))
-        if stated is not None and stated.makes_sense(zone(self.timezone), callback.received):
-            return stated, when
+        time = read_any_time(text) if text is not None else None
+        # Keys with a time that the first versions did not read stay as they were.
+        when = read_sent_time(None if has_lost_plus(text or "") else time, mapped.raw(path))
+        if time is not None and time.is_plausible(zone(self.timezone), callback.received):
+            return time, when
         if text is not None and path is not None:
             mapped.reading.warn(path)
         return None, when
@@ -355,24 +352,21 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         if kind not in self.kinds:
             raise ValueError(f"kind: {kind!r} is not sms")
         values = {path: value for path, value in self._sample(number, now) if path is not None}
-        if self.each is not None:
-            return self._sample_of_each(values)
-        fields = _nested(values) if encoding == "json" else values
-        return encoded(fields, encoding, number=number)
-
-    def _sample_of_each(self, values: Mapping[str, str]) -> Sample:
-        """A list is JSON, whatever encoding was asked for."""
-        tops = {path.removeprefix(_TOP): it for path, it in values.items() if _is_top(path)}
-        item = _nested({path: it for path, it in values.items() if not _is_top(path)})
+        if self.each is None:
+            fields = _nest(values) if encoding == "json" else values
+            return encode_sample(fields, encoding, number=number)
+        # A list is always JSON.
+        tops = {path.removeprefix(_TOP): it for path, it in values.items() if path.startswith(_TOP)}
+        item = _nest({path: it for path, it in values.items() if not path.startswith(_TOP)})
         if self.each == _BODY:
             body: object = [item]
         else:
-            body = _nested({**tops, str(self.each): [item]})
+            body = _nest({**tops, str(self.each): [item]})
         return Sample(content_type="application/json", body=msgspec.json.encode(body))
 
     def _sample(self, number: int, now: datetime) -> Iterator[tuple[str | None, str]]:
-        """Path and value; the later ones count, where two have one path."""
-        code, paths = code_of(number), self.fields
+        """Yield paths and values; if two have the same path, the last one counts."""
+        code, paths = sample_code(number), self.fields
         yield paths.country, "US"
         yield paths.price, "1.25"
         yield paths.service, "Google"
@@ -387,7 +381,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
 
 
 class _Mapped(NamedTuple):
-    """What stands at the paths of one callback; where there is no path, nothing does."""
+    """The values at the paths of one callback; a path that is None has no value."""
 
     paths: Paths
     reading: FieldReader
@@ -412,25 +406,11 @@ class _Mapped(NamedTuple):
         return code
 
 
-def _keys(
-    what: tuple[str, str],
-    message: str | None,
-    told: tuple[str, ...],
-    when: SentTime,
-    callback: Callback,
-) -> tuple[Key, ...]:
-    """A message's own id tells it from others, whatever else a later copy says of it."""
-    if message is not None:
-        grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
-        return (Key(second=grows, parts=(*what, "msg", message)),)
-    return keys(*what, *told, second=when.second, otherwise=(), received=callback.received)
-
-
 _Find = Callable[[object, str], object]
 
 
 def _at(fields: Fields, path: str, find: _Find) -> object:
-    """What stands there; None where nothing does. A field that is called so comes first."""
+    """Return the value at a path, or None. A field with the whole path as its name comes first."""
     if path in fields:
         return fields[path]
     value: object = fields.get(LIST, fields)
@@ -454,8 +434,8 @@ def _in_any_case(value: object, name: str) -> object:
     return next((value[key] for key in value if key.casefold() == wanted), None)
 
 
-def _nested(values: Mapping[str, object]) -> dict[str, Any]:
-    """`{"data.text": "…"}` as `{"data": {"text": "…"}}`."""
+def _nest(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return `{"data": {"text": "…"}}` for `{"data.text": "…"}`."""
     whole: dict[str, Any] = {}
     for path, value in values.items():
         *above, last = path.split(".")

@@ -1,4 +1,4 @@
-"""SMS-Activate's dialect: https://sms-activate.ae/api2, and who speaks it on."""
+"""SMS-Activate's dialect: https://sms-activate.ae/api2, and its successors."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,16 +9,16 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ..account import Account, Message, SimulatedOrder
-from ..web.exchange import JSON, Answer, OutgoingCallback, Request, json_answer, plain_answer
-from .provider import Simulated
-from .schedule import DAISYSMS, GRIZZLYSMS, HEROSMS, SMS_ACTIVATE, SMS_ONLINE, SMSBOWER, Schedule
+from ..exchange import JSON, Answer, OutgoingCallback, Request, json_answer, plain_answer
+from ..provider import Simulated
+from ..schedule import Schedule
 
-#: The providers do not say; their successor's examples are Moscow's.
+#: The providers do not document it; their successor's examples are in Moscow's.
 _MOSCOW = ZoneInfo("Europe/Moscow")
 _PATH = "/stubs/handler_api.php"
-#: Where there is no SMS, or no call.
+#: The time of a missing SMS or call.
 _NO_TIME = "0000-00-00 00:00:00"
-#: Of an activation in a list: all of them say so.
+#: The status of every activation in a list.
 _STATUS = "4"
 #: ISO 4217.
 _USD = 840
@@ -29,7 +29,7 @@ _MOST_ROWS = 100
 #: "displays only the last 10 numbers"
 _RENTALS = 10
 _PAGE = 10
-#: The words for a rental's status that stand in the place of its messages.
+#: The words for the status of an ended rental, in place of its messages.
 _ENDED = {
     "finished": "STATUS_FINISH",
     "cancelled": "STATUS_CANCEL",
@@ -65,12 +65,16 @@ _READS = frozenset(
 
 
 class SimulatedSmsActivate(Simulated):
-    """Activations and rentals."""
+    """Simulates activations and rentals."""
 
     name: ClassVar[str] = "sms_activate"
     kinds: ClassVar[tuple[str, ...]] = ("activation", "rental")
     reads: ClassVar[frozenset[str]] = _READS
-    schedule: ClassVar[Schedule | None] = SMS_ACTIVATE
+    #: The spacing is not documented: evenly, as far apart as two hours allow.
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=((1020.0, 1020.0),) * 7,
+        description="at most 8 times within 2 hours; their spacing is unknown, 17 minutes here",
+    )
     service: ClassVar[str] = "go"
     country: ClassVar[str] = "16"
     path: ClassVar[str] = _PATH
@@ -78,14 +82,14 @@ class SimulatedSmsActivate(Simulated):
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
-        self._answers = {
-            "getActiveActivations": self._active,
-            "getBalance": self._balance,
-            "getStatus": self._status,
-            "getStatusV2": self._status_v2,
-            "getHistory": self._history,
-            "getRentList": self._rentals,
-            "getRentStatus": self._rental_status,
+        self._commands = {
+            "getActiveActivations": self.active_activations,
+            "getBalance": self.balance,
+            "getStatus": self.status,
+            "getStatusV2": self.status_v2,
+            "getHistory": self.history,
+            "getRentList": self.rent_list,
+            "getRentStatus": self.rent_status,
         }
 
     def command(self, request: Request) -> str | None:
@@ -95,7 +99,7 @@ class SimulatedSmsActivate(Simulated):
         return request.parameters.get("api_key") == self.account.key
 
     def answer(self, command: str, request: Request) -> Answer:
-        answer = self._answers.get(command)
+        answer = self._commands.get(command)
         return answer(request.parameters) if answer else self.refused()
 
     def wrong_key(self) -> Answer:
@@ -105,34 +109,31 @@ class SimulatedSmsActivate(Simulated):
         return plain_answer("BAD_ACTION")
 
     def busy(self) -> Answer:
-        """Plain text where JSON is expected: "sql-server error"."""
+        """Return plain text where JSON is expected: "sql-server error"."""
         return plain_answer("ERROR_SQL")
 
     def garbled(self, answer: Answer) -> Answer:
-        r"""As its own samples are printed: `"sms": "sms":"["Your sms code"]"`, a comma too many."""
+        r"""Return its documentation's broken JSON: `"sms": "sms":"["Your code"]"`, extra commas."""
         body = answer.body.replace(b'"sms":"[\\"', b'"sms": "sms":"["').replace(b'\\"]"', b'"]"')
         if body == answer.body and body.endswith(b"}"):
             body = body[:-1] + b",}"
         return msgspec.structs.replace(answer, body=body)
 
-    def _balance(self, _given: Mapping[str, str]) -> Answer:
+    def balance(self, _given: Mapping[str, str]) -> Answer:
         return plain_answer(f"ACCESS_BALANCE:{self.account.balance}")
 
     # Activations
 
-    def _active(self, given: Mapping[str, str]) -> Answer:
+    def active_activations(self, given: Mapping[str, str]) -> Answer:
         rows = [
             self._active_row(order)
             for order in self.account.newest("activation")
             if order.status in {"active", "retry", "resend"} and self.account.until(order.ends_at)
         ]
-        return self._active_rows(rows, given) if rows else self._no_activations()
+        return self._active_rows(rows, given) if rows else plain_answer("NO_ACTIVATIONS")
 
     def _active_rows(self, rows: list[dict[str, Any]], _given: Mapping[str, str], /) -> Answer:
         return json_answer({"status": "success", "activeActivations": rows})
-
-    def _no_activations(self) -> Answer:
-        return plain_answer("NO_ACTIVATIONS")
 
     def _active_row(self, order: SimulatedOrder) -> dict[str, Any]:
         messages = [it for it in self.account.received(order.id) if not it.is_call]
@@ -157,7 +158,7 @@ class SimulatedSmsActivate(Simulated):
         order = self.account.orders.get(given.get("id", ""))
         return order if order is not None and order.kind == "activation" else None
 
-    def _status(self, given: Mapping[str, str]) -> Answer:
+    def status(self, given: Mapping[str, str]) -> Answer:
         order = self._activation(given)
         if order is None:
             return self._no_activation()
@@ -165,7 +166,7 @@ class SimulatedSmsActivate(Simulated):
         return plain_answer(self._status_of(order, codes[-1] if codes else None))
 
     def _status_of(self, order: SimulatedOrder, code: str | None) -> str:
-        """`code` is the last that came."""
+        """Return the status word; `code` is the last one received."""
         if order.status == "cancelled":
             return "STATUS_CANCEL"
         if order.status == "resend":
@@ -177,7 +178,7 @@ class SimulatedSmsActivate(Simulated):
     def _no_activation(self) -> Answer:
         return plain_answer("NO_ACTIVATION")
 
-    def _status_v2(self, given: Mapping[str, str]) -> Answer:
+    def status_v2(self, given: Mapping[str, str]) -> Answer:
         order = self._activation(given)
         if order is None:
             return self._no_activation()
@@ -193,7 +194,7 @@ class SimulatedSmsActivate(Simulated):
     def _messages(
         self, _order: SimulatedOrder, sms: Message | None, call: Message | None, /
     ) -> Answer:
-        """Both are always there; what has not come has a time of zeros."""
+        """Return both; a missing one has a time of zeros."""
         return json_answer(
             {
                 "verificationType": 2,
@@ -213,10 +214,10 @@ class SimulatedSmsActivate(Simulated):
             }
         )
 
-    #: How `getHistory` is told the number of rows.
+    #: The parameter of `getHistory` for the number of rows.
     rows_parameter: ClassVar[str] = "limit"
 
-    def _history(self, given: Mapping[str, str]) -> Answer:
+    def history(self, given: Mapping[str, str]) -> Answer:
         span = self._span(given)
         if span is None:
             return plain_answer("WRONG_DATE")
@@ -231,14 +232,14 @@ class SimulatedSmsActivate(Simulated):
         return json_answer(found[start : start + rows])
 
     def _span(self, given: Mapping[str, str]) -> tuple[datetime, datetime] | None:
-        """What `start` and `end` say; None where one is no timestamp, or too long ago."""
+        """Return `start` and `end`; None if one is no timestamp, or too long ago."""
         now = self.account.now()
-        written = [given.get("start", ""), given.get("end", "")]
-        if any(text and not (text.isascii() and text.isdecimal()) for text in written):
+        texts = [given.get("start", ""), given.get("end", "")]
+        if any(text and not (text.isascii() and text.isdecimal()) for text in texts):
             return None
         try:
             first, last = (
-                datetime.fromtimestamp(int(text), UTC) if text else None for text in written
+                datetime.fromtimestamp(int(text), UTC) if text else None for text in texts
             )
         except (ValueError, OverflowError, OSError):
             return None
@@ -246,14 +247,14 @@ class SimulatedSmsActivate(Simulated):
         return (first, last) if min(first, last) >= now - _BACK else None
 
     def _history_row(self, order: SimulatedOrder) -> dict[str, Any]:
-        """Its `sms` is a list written as a text."""
+        """Return a row; its `sms` is a list written as a text."""
         texts = [it.text for it in self.account.received(order.id) if not it.is_call]
         return {
             "id": _number(order.id),
             "date": _naive(order.made_at),
             "phone": order.number,
             "sms": msgspec.json.encode(texts).decode(),
-            # "For active ones", says its sample, it is 0.
+            # The sample has 0 for active ones.
             "cost": order.price if order.status == "finished" else 0,
             "status": _STATUS,
             "currency": _USD,
@@ -261,14 +262,14 @@ class SimulatedSmsActivate(Simulated):
 
     # Rentals
 
-    def _rentals(self, _given: Mapping[str, str]) -> Answer:
+    def rent_list(self, _given: Mapping[str, str]) -> Answer:
         rentals = [it for it in self.account.newest("rental") if it.status == "active"]
         if not rentals:
             return _rental_error("NO_NUMBERS")
         rows = [{"id": order.id, "phone": order.number} for order in rentals[:_RENTALS]]
         return json_answer({"status": "success", "values": _numbered(rows)})
 
-    def _rental_status(self, given: Mapping[str, str]) -> Answer:
+    def rent_status(self, given: Mapping[str, str]) -> Answer:
         if "id" not in given:
             return _rental_error("NO_ID_RENT")
         order = self.account.orders.get(given["id"])
@@ -279,6 +280,10 @@ class SimulatedSmsActivate(Simulated):
         messages = self.account.received(order.id)[::-1]
         if not messages:
             return _rental_error("STATUS_WAIT_CODE")
+        # Older documents count pages from 0, newer ones from 1.
+        first = 1 if self.account.goes_wrong("pages_from_1", "getRentStatus") else 0
+        size = max(1, _whole(given.get("size"), _PAGE))
+        start = (max(first, _whole(given.get("page"), first)) - first) * size
         rows = [
             {
                 "phoneFrom": message.from_,
@@ -286,18 +291,11 @@ class SimulatedSmsActivate(Simulated):
                 "service": order.service,
                 "date": _naive(message.at),
             }
-            for message in self._page_of(messages, given)
+            for message in messages[start : start + size]
         ]
         return json_answer(
             {"status": "success", "quantity": str(len(messages)), "values": _numbered(rows)}
         )
-
-    def _page_of(self, messages: list[Message], given: Mapping[str, str]) -> list[Message]:
-        """Older documents count pages from 0, newer ones from 1."""
-        first = 1 if self.account.goes_wrong("pages_from_1", "getRentStatus") else 0
-        size = max(1, _whole(given.get("size"), _PAGE))
-        start = (max(first, _whole(given.get("page"), first)) - first) * size
-        return messages[start : start + size]
 
     # Callbacks
 
@@ -315,56 +313,63 @@ class SimulatedSmsActivate(Simulated):
             "activationId": _number(order.id),
             "service": order.service,
             "text": message.text,
-            # "may be null" where none is recognized
+            # "may be null" without a recognized code
             "code": message.code or None,
             "country": _number(order.country),
             "receivedAt": _naive(message.at),
         }
 
     def number(self) -> str:
-        """07700 900000 to 900999 belong to nobody."""
+        """Return a number that belongs to nobody: 07700 900000 to 900999."""
         return f"447700900{self.account.chance.randrange(1000):03d}"
 
 
 class SimulatedSmsBower(SimulatedSmsActivate):
-    """Its documents have `getStatus` and nothing that lists."""
+    """Simulates SMSBower. Its documents have `getStatus` and no lists."""
 
     name: ClassVar[str] = "smsbower"
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
-    schedule: ClassVar[Schedule | None] = SMSBOWER
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=((60.0, 60.0), (300.0, 300.0)),
+        description="2 more times: after 1 minute, then after 5 minutes",
+    )
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
-        self._answers = {"getBalance": self._balance, "getStatus": self._status}
+        self._commands = {"getBalance": self.balance, "getStatus": self.status}
 
     def _status_of(self, order: SimulatedOrder, code: str | None) -> str:
-        """It has no word for the last code while it waits for the next."""
+        """Return a status; while it waits for another code, it does not repeat the last one."""
         waits = order.status == "retry"
         return "STATUS_WAIT_RESEND" if waits else super()._status_of(order, code)
 
 
 class SimulatedSmsOnline(SimulatedSmsActivate):
-    """Its polling commands are taken to be SMS-Activate's. https://sms.online/help/api-docs/webhooks."""
+    """Simulates https://sms.online/help/api-docs/webhooks with SMS-Activate's polling commands."""
 
     name: ClassVar[str] = "sms_online"
-    schedule: ClassVar[Schedule | None] = SMS_ONLINE
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=(), description="once; it will not attempt to resend"
+    )
 
     def _rental_fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
-        """Its samples have numbers where SMS-Activate's have texts."""
+        """Return the fields with numbers where SMS-Activate has texts."""
         sms = {"phoneFrom": _number(message.from_), "text": message.text}
         return {"rentId": _number(order.id), "sms": sms | {"date": _naive(message.at)}}
 
 
 class SimulatedDaisySms(SimulatedSmsActivate):
-    """Its polling commands are taken to be SMS-Activate's."""
+    """Simulates DaisySMS with SMS-Activate's polling commands."""
 
     name: ClassVar[str] = "daisysms"
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
-    schedule: ClassVar[Schedule | None] = DAISYSMS
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=(), description="unknown whether it tries again: once here"
+    )
 
-    def _status(self, given: Mapping[str, str]) -> Answer:
-        """With `text=1` the text is in the header `X-Text`."""
-        answer = super()._status(given)
+    def status(self, given: Mapping[str, str]) -> Answer:
+        """Return the status; with `text=1`, the text is in the header `X-Text`."""
+        answer = super().status(given)
         messages = self.account.received(given.get("id", ""))
         if given.get("text") != "1" or not messages or not answer.body.startswith(b"STATUS_OK"):
             return answer
@@ -376,31 +381,38 @@ class SimulatedDaisySms(SimulatedSmsActivate):
 
 
 class SimulatedGrizzlySms(SimulatedSmsActivate):
-    """Its documents have no callbacks, and neither history nor rentals."""
+    """Simulates GrizzlySMS. Its documents have no callbacks, no history and no rentals."""
 
     name: ClassVar[str] = "grizzlysms"
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
-    schedule: ClassVar[Schedule | None] = GRIZZLYSMS
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=(), description="it documents no callbacks: once here"
+    )
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
         for command in ("getHistory", "getRentList", "getRentStatus"):
-            del self._answers[command]
+            del self._commands[command]
 
 
 class SimulatedHeroSms(SimulatedSmsActivate):
-    """https://hero-sms.com/docs/v1/openapi.json: other shapes, errors with a status."""
+    """Simulates https://hero-sms.com/docs/v1/openapi.json: other shapes, errors with a status."""
 
     name: ClassVar[str] = "herosms"
     kinds: ClassVar[tuple[str, ...]] = ("activation",)
-    schedule: ClassVar[Schedule | None] = HEROSMS
+    #: 20 to 30 seconds apart, over at least three minutes: 26 s is the shortest wait for both.
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=((26.0, 30.0),) * 7,
+        timeout=3.0,
+        description="3 s for an answer; 7 more times, 20 to 30 s apart, over 3 minutes at least",
+    )
     rows_parameter: ClassVar[str] = "size"
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
         # Rentals are not in its documents.
-        del self._answers["getRentList"], self._answers["getRentStatus"]
-        self._answers["getAllSms"] = self._all_messages
+        del self._commands["getRentList"], self._commands["getRentStatus"]
+        self._commands["getAllSms"] = self.all_sms
 
     def wrong_key(self) -> Answer:
         return _problem(401, "BAD_KEY", "invalid API key")
@@ -412,7 +424,7 @@ class SimulatedHeroSms(SimulatedSmsActivate):
         return _problem(404, "NO_ACTIVATION", "activation id does not exist")
 
     def _active_rows(self, rows: list[dict[str, Any]], given: Mapping[str, str], /) -> Answer:
-        """Under `data`; what SMS-Activate calls `activeActivations` is an object with `rows`."""
+        """Return rows under `data`; `activeActivations` is an object with `rows`."""
         start = _whole(given.get("start"), 0)
         limit = min(_whole(given.get("limit"), _MOST_ROWS), _MOST_ROWS)
         page = rows[start : start + limit]
@@ -427,8 +439,8 @@ class SimulatedHeroSms(SimulatedSmsActivate):
         data = _hero_row(order, message)
         return json_answer({"verificationType": data["type"], "data": data})
 
-    def _all_messages(self, given: Mapping[str, str]) -> Answer:
-        """Only while it is active. From which number pages are counted is not known: from 1."""
+    def all_sms(self, given: Mapping[str, str]) -> Answer:
+        """Return the messages of an active activation; pages are counted from 1, undocumented."""
         order = self._activation(given)
         if order is None:
             return self._no_activation()
@@ -469,7 +481,7 @@ def _hero_row(order: SimulatedOrder, message: Message) -> dict[str, Any]:
 
 
 def _number(text: str) -> int | str:
-    """As the provider writes its numbers; what is none of them stays a text."""
+    """Return digits as the number that the provider sends; any other text stays a text."""
     return int(text) if text.isascii() and text.isdecimal() else text
 
 

@@ -1,6 +1,6 @@
-"""SMSPins: https://smspins.com, "Bulk SMS - API". It is asked only, and sends nothing.
+"""SMSPins: https://smspins.com, "Bulk SMS - API". It sends no callbacks.
 
-Its documents print Python, not what is on the wire; here that is JSON.
+Its documents print Python; on the wire there is JSON.
 """
 
 from datetime import datetime, timedelta
@@ -9,22 +9,22 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from ..account import Account, Change, Message, SimulatedOrder
-from ..web.exchange import Answer, OutgoingCallback, Request, json_answer
-from .provider import Simulated
-from .schedule import Schedule
+from ..account import Account, Message, SimulatedOrder
+from ..exchange import Answer, OutgoingCallback, Request, json_answer
+from ..provider import Simulated
+from ..schedule import Schedule
 
 #: "All dates are in Eastern Standard Time (EST or EDT)"
 _EASTERN = ZoneInfo("America/New_York")
 _BEGIN = "apiv2"
 #: `nc/requests` are those "made within last 48 hours".
 _BACK = timedelta(hours=48)
-#: `/apiv2/KEY/bulk_sms/status/15682`, with what follows the command.
+#: The parts of `/apiv2/KEY/bulk_sms/status/15682` before the argument.
 _PARTS = 4
 
 
 class SimulatedSmsPins(Simulated):
-    """Telephones; what one received is found by SMS checks."""
+    """Simulates telephones. SMS checks find their messages."""
 
     name: ClassVar[str] = "smspins"
     kinds: ClassVar[tuple[str, ...]] = ("telephone",)
@@ -46,12 +46,12 @@ class SimulatedSmsPins(Simulated):
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
-        self._answers = {
-            "bulk_sms/telephones": self._telephones,
-            "bulk_sms/smses_by_tid": self._messages,
-            "bulk_sms/status": self._check,
-            "bulk_sms/autocheck": self._auto_check,
-            "nc/requests": self._changes,
+        self._commands = {
+            "bulk_sms/telephones": self.telephones,
+            "bulk_sms/smses_by_tid": self.smses_by_tid,
+            "bulk_sms/status": self.status,
+            "bulk_sms/autocheck": self.auto_check,
+            "nc/requests": self.changes,
         }
 
     def command(self, request: Request) -> str | None:
@@ -59,29 +59,29 @@ class SimulatedSmsPins(Simulated):
         return "/".join(parts[2:4]) if len(parts) >= _PARTS and parts[0] == _BEGIN else None
 
     def has_key(self, request: Request) -> bool:
-        """It stands in the path."""
+        """Whether the path has the key."""
         return request.path.strip("/").split("/")[1] == self.account.key
 
     def answer(self, command: str, request: Request) -> Answer:
-        answer = self._answers.get(command)
+        answer = self._commands.get(command)
         argument = "/".join(request.path.strip("/").split("/")[_PARTS:])
         return answer(argument) if answer else self.refused()
 
     def wrong_key(self) -> Answer:
-        """Its words are not documented; its way to say an error is."""
-        return _said(None, success=False, message="Invalid API Key")
+        """Return an error in the documented form; the words are not documented."""
+        return _answer(None, success=False, message="Invalid API Key")
 
     def refused(self) -> Answer:
-        return _said(None, success=False, message="Not simulated")
+        return _answer(None, success=False, message="Not simulated")
 
     def garbled(self, answer: Answer) -> Answer:
-        """As its own samples are printed: Python's words for null, true and false."""
+        """Return its documentation's form: Python's words for null, true and false."""
         body = answer.body
         for json, python in ((b"null", b"None"), (b"true", b"True"), (b"false", b"False")):
             body = body.replace(b":" + json, b":" + python)
         return msgspec.structs.replace(answer, body=body)
 
-    def _telephones(self, _argument: str) -> Answer:
+    def telephones(self, _argument: str) -> Answer:
         rows = [
             {
                 "telephone_id": order.id,
@@ -91,41 +91,37 @@ class SimulatedSmsPins(Simulated):
             }
             for order in self.account.newest("telephone")
         ]
-        return _said(rows)
+        return _answer(rows)
 
-    def _messages(self, telephone_id: str) -> Answer:
+    def smses_by_tid(self, telephone_id: str) -> Answer:
         if telephone_id not in self.account.orders:
-            return _said(None, success=False, message="Unable to find Telephone ID")
+            return _answer(None, success=False, message="Unable to find Telephone ID")
+        checks: dict[str, list[Message]] = {}
+        for message in self.account.received(telephone_id):
+            checks.setdefault(message.check_id, []).append(message)
         rows = [
             {
                 "request_id": found[0].check_id,
                 "telephone_id": telephone_id,
-                "smses": _joined(found),
+                "smses": _join(found),
                 "telephone": found[0].to,
-                "updated_at": _written(found[-1].at),
+                "updated_at": _format(found[-1].at),
             }
-            for found in self._checks(telephone_id)
+            for found in reversed(checks.values())
         ]
-        return _said(rows)
+        return _answer(rows)
 
-    def _checks(self, telephone_id: str) -> list[list[Message]]:
-        """What each check found, the newest check first."""
-        checks: dict[str, list[Message]] = {}
-        for message in self.account.received(telephone_id):
-            checks.setdefault(message.check_id, []).append(message)
-        return list(checks.values())[::-1]
-
-    def _check(self, request_id: str) -> Answer:
+    def status(self, request_id: str) -> Answer:
         found = [it for it in self.account.messages if it.check_id == request_id]
         if not found:
-            return _said(None, success=False, message="Unable to find request")
-        first, last = _written(found[0].at), _written(found[-1].at)
-        return _said(
+            return _answer(None, success=False, message="Unable to find request")
+        first, last = _format(found[0].at), _format(found[-1].at)
+        return _answer(
             {
                 "request_id": request_id,
                 "agent_name": None,
                 "telephone": found[0].to,
-                "smses": _joined(found),
+                "smses": _join(found),
                 "status": "SUCCESS",
                 "updated_at": last,
                 "queued_at": first,
@@ -136,46 +132,47 @@ class SimulatedSmsPins(Simulated):
             }
         )
 
-    def _changes(self, _argument: str) -> Answer:
+    def changes(self, _argument: str) -> Answer:
+        # The documented sample lacks the `status` that the documented table has.
         since = self.account.now() - _BACK
-        return _said([_change(it) for it in reversed(self.account.changes) if it.at >= since])
+        rows = [
+            {
+                "request_id": change.id,
+                "last_telephone": change.before,
+                "telephone": change.after,
+                "status": change.status,
+                "updated_at": _format(change.at),
+                "submitted_at": _format(change.at),
+                "canceled_at": _format(change.at) if change.status == "CANCELED" else None,
+            }
+            for change in reversed(self.account.changes)
+            if change.at >= since
+        ]
+        return _answer(rows)
 
-    def _auto_check(self, argument: str) -> Answer:
-        """It changes nothing here: what a telephone receives is always found."""
+    def auto_check(self, argument: str) -> Answer:
+        """Accept a switch, which has no effect: all messages of a telephone are always found."""
         telephone, _, action = argument.partition("/")
         if telephone not in self.account.orders or action not in ("enable", "disable"):
-            return _said(None, success=False, message="Unable to find Telephone ID")
-        return _said(None)
+            return _answer(None, success=False, message="Unable to find Telephone ID")
+        return _answer(None)
 
     def callback(self, _order: SimulatedOrder, _message: Message) -> OutgoingCallback | None:
         return None
 
     def number(self) -> str:
-        """555-0100 to 555-0199 belong to nobody."""
+        """Return a number that belongs to nobody: 555-0100 to 555-0199."""
         return f"212555{self.account.chance.randrange(100, 200):04d}"
 
 
-def _change(change: Change) -> dict[str, Any]:
-    """Its sample lacks the `status` that its table has."""
-    return {
-        "request_id": change.id,
-        "last_telephone": change.before,
-        "telephone": change.after,
-        "status": change.status,
-        "updated_at": _written(change.at),
-        "submitted_at": _written(change.at),
-        "canceled_at": _written(change.at) if change.status == "CANCELED" else None,
-    }
-
-
-def _joined(messages: list[Message]) -> str:
-    """Separated "via | (pipe)", which is not escaped where it is part of one."""
+def _join(messages: list[Message]) -> str:
+    """Join texts "via | (pipe)", which is not escaped in a text."""
     return "|".join(message.text for message in messages)
 
 
-def _written(at: datetime) -> str:
+def _format(at: datetime) -> str:
     return f"{at.astimezone(_EASTERN):%Y-%m-%d %H:%M:%S}"
 
 
-def _said(data: Any, *, success: bool = True, message: str | None = None) -> Answer:
+def _answer(data: Any, *, success: bool = True, message: str | None = None) -> Answer:
     return json_answer({"success": success, "message": message, "data": data})

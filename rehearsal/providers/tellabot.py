@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ..account import Account, Message, SimulatedOrder
-from ..web.exchange import Answer, OutgoingCallback, Request, json_answer
-from .provider import Simulated
-from .schedule import TELLABOT, Schedule
+from ..exchange import Answer, OutgoingCallback, Request, json_answer
+from ..provider import Simulated
+from ..schedule import Schedule
 
 #: "server's time zone is America/New_York"
 _NEW_YORK = ZoneInfo("America/New_York")
-#: The older documents say the first, the newer ones the second.
+#: The first is in older documents, the second in newer ones.
 _PATHS = ("/sims/api_command.php", "/api_command.php")
 #: "a maximum of 3 latest messages received in the past 2 days"
 _MOST = 3
@@ -24,7 +24,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class SimulatedTellABot(Simulated):
-    """Requests (one SMS each) and rentals."""
+    """Simulates requests, with one SMS each, and rentals."""
 
     name: ClassVar[str] = "tellabot"
     kinds: ClassVar[tuple[str, ...]] = ("request", "rental")
@@ -39,7 +39,10 @@ class SimulatedTellABot(Simulated):
             "proxy_list",
         }
     )
-    schedule: ClassVar[Schedule | None] = TELLABOT
+    schedule: ClassVar[Schedule | None] = Schedule(
+        waits=((600.0, 600.0),) * 5,
+        description="not answered 200: five more times at 10-minute intervals",
+    )
     service: ClassVar[str] = "Google"
     country: ClassVar[str] = "US"
     path: ClassVar[str] = _PATHS[0]
@@ -48,11 +51,11 @@ class SimulatedTellABot(Simulated):
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
-        self._answers = {
-            "balance": self._balance,
-            "read_sms": self._read_sms,
-            "request_status": self._request_status,
-            "ltr_status": self._ltr_status,
+        self._commands = {
+            "balance": self.balance,
+            "read_sms": self.read_sms,
+            "request_status": self.request_status,
+            "ltr_status": self.ltr_status,
         }
 
     def command(self, request: Request) -> str | None:
@@ -63,18 +66,18 @@ class SimulatedTellABot(Simulated):
         return bool(given.get("user")) and given.get("api_key") == self.account.key
 
     def answer(self, command: str, request: Request) -> Answer:
-        answer = self._answers.get(command)
+        answer = self._commands.get(command)
         return answer(request.parameters) if answer else self.refused()
 
     def wrong_key(self) -> Answer:
-        """Its words are not documented; its way to say an error is."""
+        """Return an error in the documented form; the words are not documented."""
         return _error("Invalid API key")
 
     def refused(self) -> Answer:
         return _error("Not simulated: orders are made under /rehearsal/")
 
     def garbled(self, answer: Answer) -> Answer:
-        """As its own samples are printed: what is in `message` in a second pair of braces."""
+        """Return its documentation's form: `message` in a second pair of braces."""
         body = answer.body
         if body.endswith(b"]}"):
             body = body.replace(b'"message":[', b'"message":{', 1)[:-2] + b"}}"
@@ -82,10 +85,10 @@ class SimulatedTellABot(Simulated):
             body = body.replace(b'"message":', b'"message":{', 1) + b"}"
         return msgspec.structs.replace(answer, body=body)
 
-    def _balance(self, _given: Mapping[str, str]) -> Answer:
+    def balance(self, _given: Mapping[str, str]) -> Answer:
         return json_answer({"status": "ok", "message": self.account.balance})
 
-    def _read_sms(self, given: Mapping[str, str]) -> Answer:
+    def read_sms(self, given: Mapping[str, str]) -> Answer:
         since = self.account.now() - _BACK
         found = sorted(
             (it for it in self.account.messages if it.at >= since and self._is_asked(it, given)),
@@ -110,7 +113,7 @@ class SimulatedTellABot(Simulated):
         order = self.account.orders[message.order_id]
         return {
             "timestamp": str(int(message.at.timestamp())),
-            "date_time": _written(message.at),
+            "date_time": _format(message.at),
             "from": message.from_,
             "to": message.to,
             "service": order.service,
@@ -119,10 +122,14 @@ class SimulatedTellABot(Simulated):
             "pin": message.code,
         }
 
-    def _request_status(self, given: Mapping[str, str]) -> Answer:
+    def request_status(self, given: Mapping[str, str]) -> Answer:
         order = self.account.orders.get(given.get("id", ""))
         # "an unfulfilled request with Awaiting MDN status will be automatically deleted"
-        if order is None or order.kind != "request" or self._is_deleted(order):
+        if (
+            order is None
+            or order.kind != "request"
+            or not (order.number or self.account.until(order.ends_at))
+        ):
             return _error("Invalid request ID")
         row = {
             "id": order.id,
@@ -148,13 +155,14 @@ class SimulatedTellABot(Simulated):
     def _is_completed(self, order: SimulatedOrder) -> bool:
         return order.status == "finished" or bool(self.account.received(order.id))
 
-    def _is_deleted(self, order: SimulatedOrder) -> bool:
-        return not order.number and not self.account.until(order.ends_at)
-
-    def _ltr_status(self, given: Mapping[str, str]) -> Answer:
-        order = self._rental(given)
+    def ltr_status(self, given: Mapping[str, str]) -> Answer:
+        name, value = "number", given.get("mdn")
+        if "ltr_id" in given:
+            name, value = "id", given["ltr_id"]
+        rentals = self.account.newest("rental")
+        order = next((order for order in rentals if getattr(order, name) == value), None)
         if order is None:
-            # Its words are not documented.
+            # The words are not documented.
             return _error("Invalid rental ID")
         if not order.number:
             return json_answer({"status": "ok", "message": {"ltr_status": "awaiting mdn"}})
@@ -164,19 +172,12 @@ class SimulatedTellABot(Simulated):
             "till_change": self.account.until(order.changes_at),
             "next_online": self.account.until(order.next_online_at),
             "timestamp": int(order.changes_at.timestamp()) if order.changes_at else 0,
-            "date_time": _written(order.changes_at) if order.changes_at else "",
+            "date_time": _format(order.changes_at) if order.changes_at else "",
         }
         return json_answer({"status": "ok", "message": row})
 
-    def _rental(self, given: Mapping[str, str]) -> SimulatedOrder | None:
-        """By its id, else by its number."""
-        rentals = self.account.newest("rental")
-        if "ltr_id" in given:
-            return next((order for order in rentals if order.id == given["ltr_id"]), None)
-        return next((order for order in rentals if order.number == given.get("mdn")), None)
-
     def callback(self, order: SimulatedOrder, message: Message) -> OutgoingCallback | None:
-        """How it is encoded is not documented; "fields" of a PHP site are a form's."""
+        """Return a form: the encoding is not documented, but the site is in PHP."""
         ids = (
             {"id": order.id}
             if order.kind == "request"
@@ -185,7 +186,7 @@ class SimulatedTellABot(Simulated):
         return _form({"event": "incoming_message"} | ids | self._row(message))
 
     def assigned(self, order: SimulatedOrder) -> OutgoingCallback | None:
-        """A priority request that won; of a reservation that did nothing is sent."""
+        """Return the callback of a priority request that won; a reservation has no callback."""
         if order.kind != "request":
             return None
         fields = {
@@ -223,11 +224,11 @@ class SimulatedTellABot(Simulated):
         return _form(fields)
 
     def number(self) -> str:
-        """555-0100 to 555-0199 belong to nobody."""
+        """Return a number that belongs to nobody: 555-0100 to 555-0199."""
         return f"1850555{self.account.chance.randrange(100, 200):04d}"
 
 
-def _written(at: datetime) -> str:
+def _format(at: datetime) -> str:
     return f"{at.astimezone(_NEW_YORK):%Y-%m-%d %H:%M:%S %Z}"
 
 

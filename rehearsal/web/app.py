@@ -1,4 +1,4 @@
-"""The ASGI app of a simulated provider: its own commands, and the control beside them."""
+"""The ASGI app of a simulated provider: its commands, and the pages to control it."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -6,9 +6,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from ..exchange import Answer, Request, plain_answer, redirect
 from ..simulation import Simulation
 from .control import control
-from .exchange import Answer, Request, plain_answer, see
 from .page import BEGIN, index
 
 _Scope = MutableMapping[str, Any]
@@ -18,21 +18,21 @@ App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 _NOT_FOUND = plain_answer("Not Found", 404)
 _FORM = "application/x-www-form-urlencoded"
-#: Bytes of a body; nobody has more to say here.
+#: The most bytes of a body.
 _MOST = 1 << 20
 
 
 def create_app(simulation: Simulation) -> App:
-    """Of one alone."""
+    """Return the app of one simulation."""
 
     async def answered(request: Request) -> Answer:
-        return await _answered(simulation, request)
+        return await _answer(simulation, request)
 
-    return _serving(answered)
+    return _make_app(answered)
 
 
 def create_apps(simulations: Mapping[str, Simulation]) -> App:
-    """Of several, each under `/NAME` as if that were its host; `/` says which there are."""
+    """Return the app of several simulations, each under `/NAME`; `/` lists them."""
 
     async def answered(request: Request) -> Answer:
         name, slash, rest = request.path.removeprefix("/").partition("/")
@@ -41,13 +41,13 @@ def create_apps(simulations: Mapping[str, Simulation]) -> App:
         if name not in simulations:
             return _NOT_FOUND
         if not slash:
-            return see(f"{name}{BEGIN}")
-        return await _answered(simulations[name], msgspec.structs.replace(request, path=f"/{rest}"))
+            return redirect(f"{name}{BEGIN}")
+        return await _answer(simulations[name], msgspec.structs.replace(request, path=f"/{rest}"))
 
-    return _serving(answered)
+    return _make_app(answered)
 
 
-def _serving(answered: Callable[[Request], Awaitable[Answer]]) -> App:
+def _make_app(answered: Callable[[Request], Awaitable[Answer]]) -> App:
     async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
             return
@@ -57,34 +57,16 @@ def _serving(answered: Callable[[Request], Awaitable[Answer]]) -> App:
     return app
 
 
-async def _answered(simulation: Simulation, request: Request) -> Answer:
+async def _answer(simulation: Simulation, request: Request) -> Answer:
     if request.path == "/":
-        return see(BEGIN.removeprefix("/"))
+        return redirect(BEGIN.removeprefix("/"))
     if f"{request.path}/".startswith(BEGIN):
         return control(simulation, request)
     return await simulation.answer(request) or _NOT_FOUND
 
 
 async def _read(scope: _Scope, receive: _Receive) -> Request | None:
-    """None where its body is too long."""
-    body = await _body(receive)
-    if body is None:
-        return None
-    headers = dict(scope["headers"])
-    content_type = headers.get(b"content-type", b"").decode("latin-1")
-    form = body if content_type.startswith(_FORM) else b""
-    written = [scope["query_string"].decode("latin-1"), form.decode("latin-1")]
-    pairs = [pair for text in written for pair in parse_qsl(text, keep_blank_values=True)]
-    return Request(
-        method=scope["method"],
-        path=scope["path"],
-        parameters=dict(pairs),
-        content_type=content_type,
-        body=body,
-    )
-
-
-async def _body(receive: _Receive) -> bytes | None:
+    """Return the request, or None if its body is too long."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -92,7 +74,18 @@ async def _body(receive: _Receive) -> bytes | None:
         if len(body) > _MOST:
             return None
         more = message.get("more_body", False)
-    return body
+    headers = dict(scope["headers"])
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    form = body if content_type.startswith(_FORM) else b""
+    encoded = [scope["query_string"].decode("latin-1"), form.decode("latin-1")]
+    pairs = [pair for text in encoded for pair in parse_qsl(text, keep_blank_values=True)]
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        parameters=dict(pairs),
+        content_type=content_type,
+        body=body,
+    )
 
 
 async def _write(answer: Answer, send: _Send) -> None:

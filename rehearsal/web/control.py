@@ -1,4 +1,4 @@
-"""What a person or a test tells a simulated provider, under `/rehearsal/`."""
+"""The pages and calls under `/rehearsal/`, by which a person or a test controls a simulation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ..account import Fault
+from ..exchange import JSON, Answer, Request, json_answer, redirect
 from ..simulation import (
     Impossible,
     NewMessage,
@@ -15,30 +16,29 @@ from ..simulation import (
     Simulation,
     UnknownOrder,
 )
-from .exchange import JSON, Answer, Request, json_answer, see
 from .page import BEGIN, page, script, style
 
 
 def control(simulation: Simulation, request: Request) -> Answer:
-    """Of any path under BEGIN."""
+    """Answer any request under BEGIN."""
     if not request.path.startswith(BEGIN):
-        # The page names what it needs from here on.
-        return see("rehearsal/")
+        # The links of the page are relative to this path.
+        return redirect("rehearsal/")
     parts = f"{request.path}/".removeprefix(BEGIN).strip("/").split("/")
     if request.method == "GET":
-        return _shown(simulation, "/".join(parts))
-    # A page of elsewhere cannot send this type without asking first, which nobody answers.
+        return _show(simulation, "/".join(parts))
+    # A foreign page can send this type only after a preflight request, which gets no permission.
     if request.method == "POST" and not request.content_type.startswith(JSON):
-        return _wrong(415, f"send {JSON}")
+        return _error(415, f"send {JSON}")
     try:
-        return _told(simulation, request, parts)
+        return _act(simulation, request, parts)
     except UnknownOrder:
-        return _wrong(404, "no order has this id")
+        return _error(404, "no order has this id")
     except (Impossible, msgspec.MsgspecError) as exc:
-        return _wrong(400, str(exc))
+        return _error(400, str(exc))
 
 
-def _shown(simulation: Simulation, what: str) -> Answer:
+def _show(simulation: Simulation, what: str) -> Answer:
     account, sender = simulation.account, simulation.sender
     shown: dict[str, Callable[[], Any]] = {
         "orders": lambda: list(account.orders.values()),
@@ -50,13 +50,13 @@ def _shown(simulation: Simulation, what: str) -> Answer:
     pages = {"": lambda: page(simulation), "page.js": script, "page.css": style}
     if what in pages:
         return pages[what]()
-    return json_answer(shown[what]()) if what in shown else _wrong(404, "no such page")
+    return json_answer(shown[what]()) if what in shown else _error(404, "no such page")
 
 
-def _told(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
+def _act(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
     if parts == ["faults"]:
-        return _failing(simulation, request)
-    happenings: dict[str, tuple[type, Callable[[str, Any], Any]]] = {
+        return _set_fault(simulation, request)
+    actions: dict[str, tuple[type, Callable[[str, Any], Any]]] = {
         "messages": (NewMessage, simulation.receive),
         "renewal": (Renewal, simulation.renew),
         "change": (NumberChange, simulation.keep_number),
@@ -69,14 +69,14 @@ def _told(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
         case "POST", ["orders", order_id]:
             changes = msgspec.json.decode(body, type=dict[str, Any])
             return json_answer(simulation.change(order_id, changes))
-        case "POST", ["orders", order_id, what] if what in happenings:
-            wanted, happen = happenings[what]
-            told: Any = msgspec.json.decode(body, type=wanted)
-            return json_answer(happen(order_id, told), 201)
-    return _no_such()
+        case "POST", ["orders", order_id, what] if what in actions:
+            type_, act = actions[what]
+            given: Any = msgspec.json.decode(body, type=type_)
+            return json_answer(act(order_id, given), 201)
+    return _not_allowed()
 
 
-def _failing(simulation: Simulation, request: Request) -> Answer:
+def _set_fault(simulation: Simulation, request: Request) -> Answer:
     faults = simulation.account.faults
     match request.method:
         case "POST":
@@ -86,12 +86,12 @@ def _failing(simulation: Simulation, request: Request) -> Answer:
         case "DELETE":
             faults.clear()
             return json_answer(faults)
-    return _no_such()
+    return _not_allowed()
 
 
-def _no_such() -> Answer:
-    return _wrong(405, "GET, POST or DELETE, and a path that there is")
+def _not_allowed() -> Answer:
+    return _error(405, "GET, POST or DELETE, and a path that there is")
 
 
-def _wrong(status: int, error: str) -> Answer:
+def _error(status: int, error: str) -> Answer:
     return json_answer({"error": error}, status)

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from html import escape
 from urllib.parse import quote
 
-from ..account import Message, SimulatedOrder
+from ..account import SimulatedOrder
+from ..exchange import Answer
 from ..simulation import Simulation
-from .exchange import Answer
 
-#: Where a simulated provider is controlled; nothing of its own is there.
+#: The path of the control; the provider itself has nothing below it.
 BEGIN = "/rehearsal/"
-#: Nothing but what this very address serves: no script in the page, none from elsewhere.
+#: Only files of this address: no script in the page, and none from elsewhere.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -83,43 +83,42 @@ def page(simulation: Simulation) -> Answer:
             f'<button data-post="orders" data-kind="{escape(kind)}">Take: {escape(kind)}</button>'
             for kind in simulation.provider.kinds
         ),
-        orders="\n".join(_order(order) for order in reversed(account.orders.values())),
-        messages="\n".join(_message(message) for message in reversed(account.messages)),
+        orders="\n".join(_order_row(order) for order in reversed(account.orders.values())),
+        messages="\n".join(
+            _row(f"{it.at:%H:%M:%S}", it.to, it.from_, it.text, it.code)
+            for it in reversed(account.messages)
+        ),
     )
-    return _served("text/html; charset=utf-8", text)
+    return _file("text/html; charset=utf-8", text)
 
 
 def index(names: Iterable[str]) -> Answer:
-    """Of several, each under its name."""
+    """Return the list of several simulations."""
     links = "\n".join(
         f'<li><a href="{quote(name, safe="")}{BEGIN}">{escape(name)}</a>' for name in names
     )
-    return _served("text/html; charset=utf-8", _INDEX.format(links=links))
+    return _file("text/html; charset=utf-8", _INDEX.format(links=links))
 
 
 def script() -> Answer:
-    return _served("text/javascript; charset=utf-8", _SCRIPT)
+    return _file("text/javascript; charset=utf-8", _SCRIPT)
 
 
 def style() -> Answer:
-    return _served("text/css; charset=utf-8", _STYLE)
+    return _file("text/css; charset=utf-8", _STYLE)
 
 
-def _served(content_type: str, text: str) -> Answer:
+def _file(content_type: str, text: str) -> Answer:
     return Answer(content_type=content_type, body=text.encode(), headers=_HEADERS)
 
 
-def _order(order: SimulatedOrder) -> str:
+def _order_row(order: SimulatedOrder) -> str:
     place = escape(f"orders/{quote(order.id, safe='')}/messages")
     button = f'<button data-post="{place}">Send a message</button>'
-    shown = (order.id, order.kind, order.number or "(awaited)", order.service, order.status)
-    return f"<tr>{_cells(shown)}<td>{button}</tr>"
+    number = order.number or "(awaited)"
+    return _row(order.id, order.kind, number, order.service, order.status, more=f"<td>{button}")
 
 
-def _message(message: Message) -> str:
-    shown = (f"{message.at:%H:%M:%S}", message.to, message.from_, message.text, message.code)
-    return f"<tr>{_cells(shown)}</tr>"
-
-
-def _cells(texts: Iterable[str]) -> str:
-    return "".join(f"<td>{escape(text)}" for text in texts)
+def _row(*texts: str, more: str = "") -> str:
+    cells = "".join(f"<td>{escape(text)}" for text in texts)
+    return f"<tr>{cells}{more}</tr>"

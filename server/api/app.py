@@ -1,62 +1,38 @@
-"""The HTTP API: what a key may read and steer, and health for everybody."""
+"""The HTTP API: `/v1` for keys, health for everybody."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from litestar import Litestar, Router
 
-from journal import Journal
-from receiver.source_state import SourceState
-from sinks.worker import Worker
-
-from ..config.options import Config
-from ..runtime.accept import Pipeline
-from ..runtime.backfill import Backfilling
-from ..runtime.balances import Balances
 from ..runtime.delivery_states import DeliveryStates
-from ..runtime.identity import Identity
-from ..runtime.orders import Orders
+from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
-from ..runtime.silence import Watching
-from .auth import Keys, authenticated, key_filters
+from .auth import Keys, authenticated
 from .deliveries import deliveries
 from .events import events
-from .handlers import handlers
-from .health import health
+from .handlers import handlers, stamp
 from .index import index
 from .order_body import OrderReading
-from .orders import orders as order_calls
+from .orders import orders
 from .paging import Cursors
-from .quarantine import quarantine
-from .rejections import rejections
-from .request_ids import stamp
+from .quarantine import quarantine, rejections
 from .routes import routes
 from .sinks import sinks
 from .sources import sources
-from .stats import stats
-
-__all__ = ["create_api", "create_health", "key_filters"]
+from .status import health, stats
 
 
-def create_api(  # noqa: PLR0913 - what the calls need, each by its name
-    *,
-    config: Config,
-    gates: Sequence[SourceState],
-    workers: Mapping[str, Worker],
-    journal: Journal,
-    pipeline: Pipeline,
-    orders: Orders,
-    backfilling: Backfilling,
-    balances: Balances,
-    watching: Watching,
-    identity: Identity,
-    ready: Callable[[], bool],
-    now: Callable[[], float] = time.time,
-) -> Litestar:
-    """`/v1`, health and the page at `/`. Each call of `/v1` needs a key and has its own guard."""
+def create_api(parts: Parts) -> Litestar:
+    """Return `/v1`, health and the page at `/`.
+
+    Each call of `/v1` needs a key and has a guard of its own.
+    """
+    config, journal, identity = parts.config, parts.journal, parts.identity
+    now = parts.clock.now
+    source_states = tuple(parts.sources.values())
     keys = Keys(config.api.keys)
-    redelivery = Redelivery(journal, workers, now)
-    states = DeliveryStates(workers)
+    redelivery = Redelivery(journal, parts.workers, now)
+    states = DeliveryStates(parts.workers)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal, kind)
@@ -70,7 +46,7 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
                 cursors=cursors("events"),
                 routes=tuple(config.routes),
                 redelivery=redelivery,
-                headers=pipeline.stored_headers,
+                headers=parts.credentials.stored,
                 identity=identity,
                 states=states,
                 now=now,
@@ -84,38 +60,43 @@ def create_api(  # noqa: PLR0913 - what the calls need, each by its name
             ),
             sinks(
                 configured=config.sinks,
-                workers=workers,
+                workers=parts.workers,
                 journal=journal,
                 cursors=cursors("sinks"),
-                sample=pipeline.sample,
+                samples=parts.samples,
             ),
-            order_calls(
-                orders=orders,
+            orders(
+                orders=parts.orders,
                 journal=journal,
                 cursors=cursors("orders"),
-                reading=OrderReading(gates, identity, now),
-                gates=gates,
+                reading=OrderReading(source_states, identity, now),
+                states=source_states,
             ),
             stats(journal=journal, states=states),
-            quarantine(journal=journal, cursors=cursors("quarantine"), pipeline=pipeline),
-            rejections(journal=journal, cursors=cursors("rejections"), pipeline=pipeline),
+            quarantine(
+                journal=journal,
+                cursors=cursors("quarantine"),
+                keeper=parts.quarantine,
+                credentials=parts.credentials,
+            ),
+            rejections(journal=journal, cursors=cursors("rejections"), counter=parts.rejections),
             sources(
                 journal=journal,
                 cursors=cursors("sources"),
-                gates=gates,
-                backfilling=backfilling,
-                balances=balances,
-                watching=watching,
+                states=source_states,
+                backfills=parts.backfills,
+                balances=parts.balances,
+                monitor=parts.source_monitor,
                 now=now,
             ),
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )
-    return _app([v1, health(ready), index()], keys)
+    return _app([v1, health(parts.ready), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:
-    """What a listener that is open to the world answers behind the door: health, else 404."""
+    """Return the app behind the door of the world: health, else 404."""
     return _app([health(ready)], None)
 
 
@@ -126,7 +107,7 @@ def _app(routers: Sequence[Router], keys: Keys | None) -> Litestar:
         exception_handlers=handlers(keys),
         before_send=[stamp],
         logging_config=None,
-        # Litestar would read both from the environment; either shows values to callers.
+        # Otherwise Litestar reads both from the environment. Either shows values to callers.
         debug=False,
         pdb_on_exception=False,
     )

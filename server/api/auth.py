@@ -1,4 +1,4 @@
-"""Who asks, and what their key may do and see."""
+"""Keys: what each may do, and which events it sees."""
 
 import hashlib
 import hmac
@@ -20,12 +20,12 @@ from .. import __version__
 from ..config.options import ApiKey
 from .errors import Problem
 
-#: What comes with a scope beside itself; `admin` comes with all.
+#: The scopes that a scope includes; `admin` includes all.
 _IMPLIED = {"codes:read": ("events:read",)}
 
 
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """The `when` of a key."""
+    """The compiled `when` of a key."""
 
     #: The same for keys with the same `when`.
     digest: str
@@ -34,17 +34,17 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """What the key of a request may do and see."""
+    """The rights of a key."""
 
     scopes: frozenset[str]
-    #: The events that it sees; None: it sees all.
+    #: Which events it sees; None: all.
     sees: KeyFilter | None
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
 
-#: A request behind the guards: `request.auth` is what its key may.
+#: A request that passed the guards: `request.auth` has the rights of its key.
 Asking = Request[None, Access, State]
 _Connection = ASGIConnection[BaseRouteHandler, None, Access, State]
 
@@ -53,11 +53,25 @@ class Keys:
     """All keys of the configuration, as digests."""
 
     def __init__(self, keys: Mapping[str, ApiKey]) -> None:
-        self._known = tuple((digest_of(key.key), _access(name, key)) for name, key in keys.items())
+        self._known = tuple(
+            (
+                digest_of(key.key),
+                Access(
+                    scopes=frozenset(
+                        included
+                        for scope in key.scopes
+                        for included in (scope, *_IMPLIED.get(scope, ()))
+                    ),
+                    sees=_filter(name, key),
+                ),
+            )
+            for name, key in keys.items()
+        )
 
     def access(self, headers: Iterable[tuple[bytes, bytes]]) -> Access:
-        """Raises Problem where no key of ours was sent. All are compared, whichever it is."""
+        """Return the rights of the key that was sent. Raise Problem if there is no such key."""
         sent = digest(_bearer(headers))
+        # All are compared, so that the time does not depend on the key.
         found = [access for known, access in self._known if hmac.compare_digest(known, sent)]
         if not found:
             raise _unauthorized("unknown key")
@@ -71,7 +85,7 @@ def key_filters(keys: Mapping[str, ApiKey]) -> Filters:
 
 
 def authenticated(keys: Keys) -> Guard:
-    """Nobody without a key comes further."""
+    """Return a guard that refuses requests without a valid key."""
 
     def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
         connection.scope["auth"] = keys.access(connection.scope["headers"])
@@ -80,7 +94,7 @@ def authenticated(keys: Keys) -> Guard:
 
 
 def needs(scope: str, *, whole: bool = False) -> Guard:
-    """Only keys with that scope; `whole`: and none that sees some events only."""
+    """Return a guard that requires the scope. `whole` also refuses keys with a `when`."""
 
     def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
         access = connection.auth
@@ -98,16 +112,11 @@ def missing(scope: str) -> Problem:
     return Problem(403, "missing_scope", f"the key needs the scope {scope}")
 
 
-def _access(name: str, key: ApiKey) -> Access:
-    scopes = {implied for scope in key.scopes for implied in (scope, *_IMPLIED.get(scope, ()))}
-    return Access(scopes=frozenset(scopes), sees=_filter(name, key))
-
-
 def _filter(name: str, key: ApiKey) -> KeyFilter | None:
     if key.when is None:
         return None
     holds = compile_when(key.when, f"api.keys.{name}.when")
-    # Another version may read the same `when` otherwise: its services may have other names.
+    # Another version may read the same `when` differently: services may be renamed.
     written = f"{__version__} {json.dumps(key.when, sort_keys=True)}"
     return KeyFilter(digest=hashlib.sha256(written.encode()).hexdigest(), holds=holds)
 

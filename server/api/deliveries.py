@@ -1,4 +1,4 @@
-"""What is owed and what became of it; the same delivery again."""
+"""Deliveries: list, show, retry."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from core.delivery import Attempt, State
 from journal import Journal
-from journal.reads import Deliveries, DeliveryById, DeliveryFilter
+from journal.reads import Deliveries, DeliveryById, DeliveryFilter, Page
 from journal.records import StoredDelivery
 
 from ..runtime.delivery_states import DeliveryStates
@@ -18,64 +18,72 @@ from ..runtime.identity import Identity
 from ..runtime.redelivery import Redelivery
 from .auth import Access, Asking, needs
 from .errors import Problem, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import any_of, read, text
+from .paging import Cursors, PageRequest, Paging, journal_list
+from .parameters import NoParameters, Text, read
 
-#: What a reader sees who may not see codes: an answer may repeat what was sent.
+#: Shown to keys without codes:read: the answer of a sink may repeat the message.
 _MASK = "***"
 
 
 class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt, as it is shown; or the last of several probes."""
+    """An attempt, or the last of several probes, as it is shown."""
 
-    #: 1 for the first. A probe has the number of the attempt that it was before.
+    #: From 1. A probe has the number of the next attempt.
     number: int
     at: datetime
     outcome: str
     status: int | None
     error: str | None
     took_ms: float
-    #: Made before its time, to see whether the sink is back; it uses none of the schedule up.
+    #: A probe only tests whether the sink is back: it uses up no scheduled attempt.
     probe: bool
-    #: How many probes there were of this number; 1 for an attempt.
+    #: How many probes have this number; 1 for an attempt.
     count: int
 
 
 class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery, as it is shown with its event."""
+    """A delivery as part of its event."""
 
     id: str
     sink: str
     state: str
-    #: Of what is pending: `retry`, `rate`, `order`, `pause` or `slot`; else null.
+    #: What a pending delivery waits for: `retry`, `rate`, `order`, `pause` or `slot`; else null.
     waits_for: str | None
     attempts: Sequence[ShownAttempt]
-    #: Null also where it waits for another of its order.
+    #: Null also for one that waits for an earlier delivery of its order.
     next_at: datetime | None
 
 
 class WithAnswer(ShownAttempt, frozen=True, kw_only=True):
-    """And how the sink's answer begins, for those who may see codes."""
+    """An attempt with the beginning of the sink's answer, for keys with codes:read."""
 
     answer: str | None
 
 
 class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery by itself."""
+    """A delivery with its attempts."""
 
     id: str
     #: The event's id.
     event: str
     sink: str
     state: str
-    #: Of what is pending: `retry`, `rate`, `order`, `pause` or `slot`; else null.
+    #: What a pending delivery waits for: `retry`, `rate`, `order`, `pause` or `slot`; else null.
     waits_for: str | None
-    #: Asked for by somebody, after it was owed at acceptance.
+    #: Created by a replay, not when the event was accepted.
     replay: bool
     attempts: Sequence[WithAnswer]
     next_at: datetime | None
-    #: When the event was accepted, or this delivery asked for again.
+    #: When the event was accepted, or the delivery was retried or replayed.
     accepted_at: datetime
+
+
+class DeliveryParameters(Paging, frozen=True, kw_only=True):
+    """Which deliveries to list."""
+
+    state: tuple[State, ...] = ()
+    sink: tuple[Text, ...] = ()
+    event: tuple[Text, ...] = ()
 
 
 def deliveries(
@@ -96,21 +104,19 @@ def deliveries(
             raise not_found("delivery")
         return kept
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[WholeDelivery]:
-        filters = {"state": any_of(_state), "sink": any_of(text), "event": any_of(text)}
-        values = read(request.scope, {**PAGING, **filters})
-        asked = await cursors.asked(values)
-        given = {name: values[name] for name in filters if name in values}
-        wanted = DeliveryFilter(**given, under_way=states.under_way())
-        page = await journal.ask(
+    async def fetch(given: DeliveryParameters, asked: PageRequest) -> Page[StoredDelivery]:
+        wanted = DeliveryFilter(
+            state=given.state, sink=given.sink, event=given.event, under_way=states.under_way()
+        )
+        return await journal.ask(
             Deliveries(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
         )
-        return await cursors.page(asked, page, lambda kept: whole(kept, request.auth))
+
+    listed = journal_list(cursors, fetch, whole, parameters=DeliveryParameters)
 
     @get("/{delivery_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         return whole(await kept_as(delivery_id), request.auth)
 
     @post(
@@ -119,7 +125,7 @@ def deliveries(
         guards=[needs("deliveries:write", whole=True)],
     )
     async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         kept = await kept_as(delivery_id)
         state, then = await redelivery.retry(kept.id, kept.sink)
         if state is State.DELIVERED:
@@ -194,10 +200,3 @@ def _attempts(kept: StoredDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
             attempt,
         )
         number += not attempt.probes
-
-
-def _state(written: str) -> State:
-    try:
-        return State(written)
-    except ValueError:
-        raise ValueError(f"write one of {', '.join(State)}") from None

@@ -8,7 +8,7 @@ from litestar import Response
 
 
 class Problem(Exception):
-    """The answer is an error. `detail` names fields and what would do, never values."""
+    """An error to answer with. `detail` names fields and what to write, never what was sent."""
 
     def __init__(
         self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
@@ -39,7 +39,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def not_found(what: str) -> Problem:
-    """The same whether it is not there or hidden from this key."""
+    """Return the same answer for what does not exist and what the key may not see."""
     return Problem(404, "not_found", f"no such {what}")
 
 
@@ -47,8 +47,12 @@ def bad_parameter(name: str, why: str) -> Problem:
     return Problem(400, "bad_parameter", f"{name}: {why}")
 
 
+def bad_body(field: str, why: str) -> Problem:
+    return Problem(400, "bad_body", f"{field}: {why}")
+
+
 def nowhere() -> Response[bytes]:
-    """Where the API is not: the door's own 404, so that a stranger cannot tell the two apart."""
+    """Return the door's own 404: a stranger cannot tell whether the API is here."""
     return _response(Document(title="Not Found", status=404, code="not_found"), None)
 
 

@@ -1,9 +1,8 @@
-"""Events as they are sent, with what became of them."""
+"""Events: list, show with their deliveries, replay; each key sees its own."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from litestar import Router, get, post
@@ -11,23 +10,70 @@ from litestar.params import FromPath
 
 from core.services import wanted_services
 from journal import Journal
-from journal.reads import CallbackOfEvent, EventFilter
+from journal.reads import (
+    CallbackOfEvent,
+    EventById,
+    EventFilter,
+    Events,
+    IsVisible,
+    Page,
+    VisibleEvents,
+)
 from journal.records import Arrival, StoredEvent
 from receiver.credentials import Headers
+from sinks.redact import mask, masked_paths
 
+from ..instants import Instant
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.redelivery import Redelivery, UnknownSinks
-from .auth import Asking, missing, needs
+from .auth import Access, Asking, missing, needs
 from .deliveries import ShownDelivery, shown_delivery
 from .errors import Problem, bad_parameter, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import Readers, any_of, event_type, flag, instant, number, once, read, text
-from .visible import shown, visible, visible_event
+from .paging import Cursors, PageAnswer, PageRequest, Paging
+from .parameters import (
+    NAMED,
+    EventType,
+    Flag,
+    NoParameters,
+    PhoneNumber,
+    Text,
+    e164,
+    read,
+)
 
-#: Of names that we do not know, so much and so many are said back.
-_NAMED = 40
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+#: Events that are decoded at once, and for one page at most, to match the `when` of a key. The door
+#: shares the thread. A page that is not full says where to continue.
+AT_ONCE = 200
+MOST = 5_000
+
+_CODES = masked_paths("codes")
+
+
+class EventParameters(Paging, frozen=True, kw_only=True):
+    """Which events to list."""
+
+    type: tuple[EventType, ...] = ()
+    source: tuple[Text, ...] = ()
+    subject: tuple[Text, ...] = ()
+    service: tuple[Text, ...] = ()
+    number: tuple[PhoneNumber, ...] = ()
+    request_id: tuple[Text, ...] = ()
+    activation_id: tuple[Text, ...] = ()
+    rental_id: tuple[Text, ...] = ()
+    reference: tuple[Text, ...] = ()
+    code: Flag | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+class ShowParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of an event to show."""
+
+    raw: Flag = "false"
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,14 +90,14 @@ class ShownDuplicate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownMatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a route took the event, when it was accepted."""
+    """Whether the route matched when the event was accepted."""
 
     name: str
     matched: bool
 
 
 class ShownCallback(msgspec.Struct, frozen=True, kw_only=True):
-    """The callback as it came; the body in base64."""
+    """The callback as it arrived; the body in base64."""
 
     headers: Sequence[tuple[str, str]]
     body: bytes
@@ -60,25 +106,25 @@ class ShownCallback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Whole(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with all that is known of it."""
+    """An event with its duplicates, deliveries and routes."""
 
     event: msgspec.Raw
     duplicates: Sequence[ShownDuplicate]
     deliveries: Sequence[ShownDelivery]
     routes: Sequence[ShownMatch]
-    #: Only where it was asked for; null where it is not kept any more.
+    #: Only with `raw=true`; null if it is no longer stored.
     raw: ShownCallback | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """To whom an event is owed once more."""
+    """Which sinks get the event again."""
 
-    #: Missing: those that it was owed to at acceptance and that are still configured.
+    #: Missing: the sinks of the first deliveries that are still configured.
     sinks: Sequence[str] | None = None
 
 
 class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The ids of the new deliveries, one a sink."""
+    """The ids of the new deliveries, one for each sink."""
 
     deliveries: Sequence[str]
 
@@ -94,16 +140,15 @@ def events(
     states: DeliveryStates,
     now: Callable[[], float],
 ) -> Router:
-    """`routes` are the names of those that are configured.
+    """Return the calls. `routes` are the names of the configured routes.
 
-    `headers` returns what may be shown of a callback's headers, from its source and them.
+    `headers` takes a source and its callback's headers, and returns those that may be shown.
     """
-    filters = _filters(now)
 
     @get("/", guards=[needs("events:read")])
     async def listed(request: Asking) -> PageAnswer[Item]:
-        values = read(request.scope, {**PAGING, **filters})
-        asked, wanted = await cursors.asked(values), _wanted(values, filters)
+        given = read(request.scope, EventParameters)
+        asked, wanted = await cursors.asked(given), _wanted(given, now())
         page = await visible(journal, request.auth, wanted, asked)
         places = [*(seq for seq, _ in page.items), page.next_seq]
         *items, next_cursor = await cursors.at(places, desc=asked.desc)
@@ -119,8 +164,8 @@ def events(
     @get("/{event_id:str}", guards=[needs("events:read")])
     async def one(request: Asking, event_id: FromPath[str]) -> Whole:
         if not _ID.fullmatch(event_id):
-            raise not_found("event")  # calls of a later version are none of this one's events
-        raw = read(request.scope, {"raw": once(flag)}).get("raw", False)
+            raise not_found("event")  # it may be a call of a later version
+        raw = read(request.scope, ShowParameters).raw == "true"
         if raw and not request.auth.may("codes:read"):
             raise missing("codes:read")
         kept = await visible_event(journal, request.auth, event_id)
@@ -133,7 +178,11 @@ def events(
                 for copy in kept.duplicates
             ],
             deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
-            routes=_routes(kept, routes),
+            # The configured routes, then those that matched and are gone.
+            routes=[
+                ShownMatch(name=name, matched=name in kept.routes)
+                for name in dict.fromkeys((*routes, *kept.routes))
+            ],
             raw=_callback(await journal.ask(CallbackOfEvent(event_id)), headers)
             if raw
             else msgspec.UNSET,
@@ -141,7 +190,7 @@ def events(
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
     async def replay(request: Asking, event_id: FromPath[str]) -> ReplayAnswer:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         wanted = _replay(await request.body())
         kept = await visible_event(journal, request.auth, event_id)
         if kept is None:
@@ -149,7 +198,7 @@ def events(
         try:
             ids = await redelivery.replay(kept, wanted.sinks)
         except UnknownSinks as exc:
-            quoted = ", ".join(repr(name[:_NAMED]) for name in exc.names[:_NAMED])
+            quoted = ", ".join(repr(name[:NAMED]) for name in exc.names[:NAMED])
             raise Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}") from None
         return ReplayAnswer(deliveries=[identity.delivery_id(number) for number in ids])
 
@@ -167,38 +216,27 @@ def _replay(body: bytes) -> ReplayRequest:
     return wanted
 
 
-def _filters(now: Callable[[], float]) -> Readers:
-    texts = any_of(text)
-    return {
-        "type": any_of(event_type),
-        "source": texts,
-        "subject": texts,
-        "service": texts,
-        "number": any_of(number),
-        "request_id": texts,
-        "activation_id": texts,
-        "rental_id": texts,
-        "reference": texts,
-        "code": once(flag),
-        "since": once(instant(now)),
-        "until": once(instant(now)),
-    }
-
-
-def _wanted(values: Mapping[str, Any], filters: Readers) -> EventFilter:
-    given = {name: value for name, value in values.items() if name in filters}
-    # Stored events hold the keys and names that were in use when they came.
-    spelled = [one for value in given.get("service", ()) for one in wanted_services(value)]
-    wanted = EventFilter(**{**given, "service": tuple(dict.fromkeys(spelled))})
-    if wanted.since is not None and wanted.until is not None and wanted.until < wanted.since:
+def _wanted(given: EventParameters, now: float) -> EventFilter:
+    since = None if given.since is None else given.since.at(now)
+    until = None if given.until is None else given.until.at(now)
+    if since is not None and until is not None and until < since:
         raise bad_parameter("until", "before since: nothing lies between them")
-    return wanted
-
-
-def _routes(kept: StoredEvent, configured: Sequence[str]) -> list[ShownMatch]:
-    """What is configured now, then what was when it matched."""
-    names = dict.fromkeys((*configured, *kept.routes))
-    return [ShownMatch(name=name, matched=name in kept.routes) for name in names]
+    # Stored events have the keys and names that services had when they were accepted.
+    spelled = [one for value in given.service for one in wanted_services(value)]
+    return EventFilter(
+        type=given.type,
+        source=given.source,
+        subject=given.subject,
+        service=tuple(dict.fromkeys(spelled)),
+        number=tuple(map(e164, given.number)),
+        request_id=given.request_id,
+        activation_id=given.activation_id,
+        rental_id=given.rental_id,
+        reference=given.reference,
+        code=None if given.code is None else given.code == "true",
+        since=since,
+        until=until,
+    )
 
 
 def _callback(
@@ -216,3 +254,73 @@ def _callback(
 
 def _utc(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
+
+
+async def visible(
+    journal: Journal, access: Access, wanted: EventFilter, asked: PageRequest
+) -> Page[bytes]:
+    """Return a page of the events that the key may see."""
+    if access.sees is None:
+        return await journal.ask(
+            Events(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
+        )
+    page = await journal.ask(
+        VisibleEvents(
+            shown_to=access.sees.digest,
+            filter=wanted,
+            after=asked.after,
+            limit=asked.limit,
+            desc=asked.desc,
+        )
+    )
+    return await walk(journal, access, wanted, asked) if page is None else page
+
+
+async def walk(
+    journal: Journal,
+    access: Access,
+    wanted: EventFilter,
+    asked: PageRequest,
+    *,
+    at_once: int = AT_ONCE,
+    most: int = MOST,
+) -> Page[bytes]:
+    """Return a page by matching each event, while the index of the key is being built."""
+    found: list[tuple[int, bytes]] = []
+    after, looked_at = asked.after, 0
+    while True:
+        page = await journal.ask(Events(filter=wanted, after=after, limit=at_once, desc=asked.desc))
+        found += [(seq, body) for seq, body in page.items if _shows(access, body)]
+        if len(found) > asked.limit:
+            shown = found[: asked.limit]
+            return Page(items=tuple(shown), next_seq=shown[-1][0], has_more=True)
+        after, looked_at = page.next_seq, looked_at + at_once
+        # The journal may return a page that is neither full nor the last.
+        if not page.has_more:
+            # Not the end of the journal: its cursor would reveal that there are hidden events.
+            place = found[-1][0] if found else asked.after or 0
+            return Page(items=tuple(found), next_seq=place, has_more=False)
+        if len(page.items) < at_once or looked_at >= most:
+            return Page(items=tuple(found), next_seq=after, has_more=True)
+
+
+async def visible_event(journal: Journal, access: Access, event_id: str) -> StoredEvent | None:
+    """Return the event; None if it does not exist or the key may not see it."""
+    if access.sees is not None:
+        # First: a hidden event must take no more work than one that does not exist.
+        shown = await journal.ask(IsVisible(access.sees.digest, event_id))
+        if shown is False:
+            return None
+    kept = await journal.ask(EventById(event_id))
+    return kept if kept is not None and _shows(access, kept.body) else None
+
+
+def _shows(access: Access, body: bytes) -> bool:
+    return access.sees is None or access.sees.holds(msgspec.json.decode(body))
+
+
+def shown(access: Access, body: bytes) -> msgspec.Raw:
+    """Return the event byte for byte as stored, or with its codes masked."""
+    if access.may("codes:read"):
+        return msgspec.Raw(body)
+    return msgspec.Raw(msgspec.json.encode(mask(msgspec.json.decode(body), _CODES)))

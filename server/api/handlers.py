@@ -1,19 +1,19 @@
-"""What went wrong becomes an answer, and never a traceback."""
+"""Exceptions become answers, and every answer gets its request id."""
 
+import secrets
 import traceback
 from typing import Any
 
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Message, Scope
 
 from core.errors import Unavailable
-from receiver.door import RETRY_AFTER
+from receiver.door import RETRY_AFTER, callers_request_id
 
 from .auth import Keys
 from .errors import Problem, not_found, nowhere
-from .request_ids import request_id
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -21,7 +21,10 @@ log = structlog.get_logger()
 
 
 def handlers(keys: Keys | None) -> ExceptionHandlersMap:
-    """`keys` are asked before anybody hears which calls there are; None: there are none here."""
+    """Return the handlers. Without a valid key, a client does not learn which calls exist.
+
+    `keys` is None for a listener without the API.
+    """
 
     def no_such_path(request: AnyRequest, _exc: NotFoundException) -> Response[bytes]:
         if keys is None or not _is_api(request):
@@ -60,15 +63,15 @@ def _answer(request: AnyRequest, problem: Problem) -> Response[bytes]:
 
 
 def _method_not_allowed(allowed: str) -> Problem:
-    # Litestar names them in the order of a set: another each time.
+    # Litestar joins a set: the order differs each time.
     headers = {"Allow": ", ".join(sorted(allowed.split(", ")))}
     text = "the header Allow names those that are"
     return Problem(405, "method_not_allowed", text, headers=headers)
 
 
 def _framework(request: AnyRequest, exc: HTTPException) -> Response[bytes]:
-    """What Litestar itself refuses; its words may repeat what was sent."""
-    if exc.status_code >= 500:  # noqa: PLR2004 - from there on it is ours
+    """Answer what Litestar itself refuses. Its own words may repeat what was sent."""
+    if exc.status_code >= 500:  # noqa: PLR2004 - our fault from here on
         return _fault(request, exc)
     return _answer(request, Problem(exc.status_code, "bad_request", "no request for this API"))
 
@@ -88,3 +91,21 @@ def _fault(request: AnyRequest, exc: Exception) -> Response[bytes]:
         where=f"{where.filename}:{where.lineno}",
     )
     return _answer(request, Problem(500, "internal", "a fault of ours; the log has its request id"))
+
+
+def request_id(scope: Scope) -> str:
+    """Return the caller's id if it is fit for a log, else a random one; the same in each call."""
+    state = scope["state"]
+    if "request_id" not in state:
+        state["request_id"] = callers_request_id(scope["headers"]) or secrets.token_hex(8)
+    return str(state["request_id"])
+
+
+async def stamp(message: Message, scope: Scope) -> None:
+    """Add the request id and `no-store` to every answer."""
+    if message["type"] == "http.response.start":
+        message["headers"] = [
+            *message["headers"],
+            (b"x-request-id", request_id(scope).encode()),
+            (b"cache-control", b"no-store"),
+        ]

@@ -24,7 +24,7 @@ _PAGE = f"""\
 
 
 def index() -> Router:
-    """Without a key: it says nothing about what is stored."""
+    """Return the page: it needs no key and shows nothing that is stored."""
 
     @route("/", http_method=["GET", "HEAD"])
     async def page() -> Response[str]:

@@ -1,4 +1,4 @@
-"""Calls about orders: the numbers that were taken, and their events."""
+"""Orders: list, register, show, cancel."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,25 @@ from litestar.params import FromPath
 from core.event import Price
 from core.order import KINDS, Order, OrderState
 from journal import Journal
-from journal.reads import KnownOrders, OrderById, OrderFilter
+from journal.reads import KnownOrders, OrderById, OrderFilter, Page
 from journal.records import StoredOrder
 from receiver.source import Source
 from receiver.source_state import SourceState
 
-from ..runtime.accept import service_of
-from ..runtime.orders import Orders
+from ..runtime.orders import Orders, service_of
 from .auth import Asking, needs
 from .deliveries import utc
 from .errors import Problem, not_found
+from .events import shown
 from .order_body import OrderReading
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import any_of, number, read, text
-from .visible import shown
+from .paging import Cursors, PageRequest, Paging, journal_list
+from .parameters import NoParameters, PhoneNumber, Text, e164, read
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order, as it is shown."""
+    """An order as it is listed."""
 
     id: str
     source: str
@@ -42,13 +41,13 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
     rental_id: str | None
     number: str | None
     service: str | None
-    #: The service in one word across providers, as `data.service.key` of events: `google`.
+    #: The service's key across providers, as `data.service.key` of events: `google`.
     service_key: str | None
     country: str | None
     price: Price | None
     reference: str | None
     labels: Mapping[str, str]
-    #: `user`: registered here. `provider`: the provider listed it, and nobody registered it.
+    #: `user`: registered by the API. `provider`: listed by the provider only.
     origin: str
     #: `waiting`, `received`, `expired` or `cancelled`.
     state: str
@@ -57,14 +56,26 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     created_at: datetime
     expires: datetime
-    #: When its first SMS or call was accepted; null: none was, or none is kept.
+    #: When its first SMS or call was accepted; null if there is none.
     received_at: datetime | None
 
 
 class WholeOrder(ShownOrder, frozen=True, kw_only=True):
-    """With the events that belong to it: the newest hundred, oldest first."""
+    """An order with its events: the newest hundred, oldest first."""
 
     events: Sequence[msgspec.Raw]
+
+
+class OrderParameters(Paging, frozen=True, kw_only=True):
+    """Which orders to list."""
+
+    state: tuple[OrderState, ...] = ()
+    source: tuple[Text, ...] = ()
+    reference: tuple[Text, ...] = ()
+    number: tuple[PhoneNumber, ...] = ()
+    request_id: tuple[Text, ...] = ()
+    activation_id: tuple[Text, ...] = ()
+    rental_id: tuple[Text, ...] = ()
 
 
 def orders(
@@ -73,33 +84,34 @@ def orders(
     journal: Journal,
     cursors: Cursors,
     reading: OrderReading,
-    gates: Sequence[SourceState],
+    states: Sequence[SourceState],
 ) -> Router:
-    sources = {gate.name: gate.source for gate in gates}
-    texts = any_of(text)
-    filters = {
-        "state": any_of(_state),
-        "source": texts,
-        "reference": texts,
-        "number": any_of(number),
-        "request_id": texts,
-        "activation_id": texts,
-        "rental_id": texts,
-    }
+    sources = {state.name: state.source for state in states}
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[ShownOrder]:
-        values = read(request.scope, {**PAGING, **filters})
-        asked = await cursors.asked(values)
-        wanted = OrderFilter(**{name: values[name] for name in filters if name in values})
-        page = await journal.ask(
+    async def fetch(given: OrderParameters, asked: PageRequest) -> Page[Order]:
+        wanted = OrderFilter(
+            state=given.state,
+            source=given.source,
+            reference=given.reference,
+            number=tuple(map(e164, given.number)),
+            request_id=given.request_id,
+            activation_id=given.activation_id,
+            rental_id=given.rental_id,
+        )
+        return await journal.ask(
             KnownOrders(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
         )
-        return await cursors.page(asked, page, lambda order: ShownOrder(**_said(order, sources)))
+
+    listed = journal_list(
+        cursors,
+        fetch,
+        lambda order, _access: ShownOrder(**_said(order, sources)),
+        parameters=OrderParameters,
+    )
 
     @post("/", guards=[needs("subscriptions:write", whole=True)])
     async def register(request: Asking) -> Response[ShownOrder]:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         order, end = reading.order(await request.body())
         placed = await orders.place(order, end)
         if placed.conflicts:
@@ -111,14 +123,14 @@ def orders(
 
     @get("/{order_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: Asking, order_id: FromPath[str]) -> WholeOrder:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         kept = await _kept(journal, order_id)
         events = [shown(request.auth, body) for body in kept.events]
         return WholeOrder(**_said(kept.order, sources), events=events)
 
     @delete("/{order_id:str}", guards=[needs("subscriptions:write", whole=True)])
     async def cancel(request: Asking, order_id: FromPath[str]) -> None:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         if not _ID.fullmatch(order_id) or await orders.cancel(order_id) is None:
             raise not_found("order")
 
@@ -155,10 +167,3 @@ def _said(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:
         "expires": utc(order.expires_at),
         "received_at": utc(order.received_at),
     }
-
-
-def _state(written: str) -> OrderState:
-    try:
-        return OrderState(written)
-    except ValueError:
-        raise ValueError(f"write one of {', '.join(OrderState)}") from None

@@ -1,36 +1,47 @@
-"""Lists, page by page, each with the place to go on from."""
+"""Lists, page by page, each with a cursor to continue from."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
 
 from journal import Journal
 from journal.reads import MarksAt, Page
 
 from ..runtime.identity import BadCursor, Identity, StaleCursor
+from .auth import Access, Asking, needs
 from .errors import Problem, bad_parameter
-from .parameters import Readers, descending, limit, once, text
+from .parameters import Limit, Text, read
 
 T = TypeVar("T")
-S = TypeVar("S")
 
-#: What every list takes.
-PAGING: Readers = {"limit": once(limit), "order": once(descending), "after": once(text)}
+
+class Paging(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of every list."""
+
+    limit: Limit = Limit(100)
+    order: Literal["asc", "desc"] = "asc"
+    #: A `next_cursor`.
+    after: Text | None = None
+
+
+P = TypeVar("P", bound=Paging)
 
 
 class PageAnswer(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A page of a list."""
 
     data: Sequence[T]
-    #: Where to go on, also where nothing was found.
+    #: The cursor to continue from, also for an empty page.
     next_cursor: str
     has_more: bool
 
 
 class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which page is asked for."""
+    """The page to read."""
 
     limit: int
     desc: bool
@@ -38,56 +49,81 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     after: int | None
 
 
+def journal_list(
+    cursors: "Cursors",
+    fetch: Callable[[P, PageRequest], Awaitable[Page[T]]],
+    show: Callable[[T, Access], Any],
+    *,
+    parameters: type[P],
+    scope: str = "events:read",
+) -> HTTPRouteHandler:
+    """Declare `GET /` for a list of the journal: `fetch` reads a page, `show` makes its items."""
+
+    @get("/", guards=[needs(scope, whole=True)])
+    async def listed(request: Asking) -> PageAnswer[Any]:
+        given = read(request.scope, parameters)
+        asked = await cursors.asked(given)
+        page = await fetch(given, asked)
+        [next_cursor] = await cursors.at([page.next_seq], desc=asked.desc)
+        return PageAnswer(
+            data=[show(row, request.auth) for _, row in page.items],
+            next_cursor=next_cursor,
+            has_more=page.has_more,
+        )
+
+    return listed
+
+
+def named_list(
+    cursors: "Cursors", items: Callable[[], Awaitable[Mapping[str, Any]]]
+) -> HTTPRouteHandler:
+    """Declare `GET /` for a short list, such as routes: `items` returns all items by name."""
+
+    @get("/", guards=[needs("events:read", whole=True)])
+    async def listed(request: Asking) -> PageAnswer[Any]:
+        given = read(request.scope, Paging)
+        named = await items()
+        return cursors.sliced(await cursors.asked(given, names=tuple(named)), named)
+
+    return listed
+
+
+def first_page(rows: Sequence[tuple[int, T]], asked: PageRequest) -> Page[T]:
+    """Return a page of (place, row). One row beyond the limit means that there are more."""
+    page = tuple(rows[: asked.limit])
+    return Page(
+        items=page,
+        next_seq=page[-1][0] if page else asked.after or 0,
+        has_more=len(rows) > asked.limit,
+    )
+
+
 class Cursors:
-    """The places of one list of one journal, as their readers see them."""
+    """The places of one list of one journal, as opaque texts."""
 
     def __init__(self, identity: Identity, journal: Journal, kind: str) -> None:
         self._identity, self._journal, self._kind = identity, journal, kind
 
-    async def asked(
-        self, values: Mapping[str, Any], *, names: Sequence[str] | None = None
-    ) -> PageRequest:
-        """Raises Problem for a cursor that is none, or of another journal.
+    async def asked(self, given: Paging, *, names: Sequence[str] | None = None) -> PageRequest:
+        """Return the page to read. Raise Problem for an invalid or foreign cursor.
 
-        `names` are those of a list that is at hand, in its order.
+        `names` are all names of a list that `sliced` shows, in its order.
         """
-        after = values.get("after")
         return PageRequest(
-            limit=values.get("limit", 100),
-            desc=values.get("order", False),
-            after=None if after is None else await self._place(after, names),
+            limit=int(given.limit),
+            desc=given.order == "desc",
+            after=None if given.after is None else await self._place(given.after, names),
         )
 
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
-        """The cursors of these places; where nothing stands, of what comes before in the list."""
+        """Return the cursors of these places; of an empty one, the cursor of the row before it."""
         wanted = list(places)
         marks = await self._journal.ask(MarksAt(self._kind, tuple(wanted), desc=desc))
         beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
         return [self._cursor(*beside.get(place, (0, ""))) for place in wanted]
 
-    async def page(
-        self, asked: PageRequest, page: Page[T], show: Callable[[T], S]
-    ) -> PageAnswer[S]:
-        """A page of the journal, each of its rows as it is shown."""
-        [next_cursor] = await self.at([page.next_seq], desc=asked.desc)
-        return PageAnswer(
-            data=[show(row) for _, row in page.items],
-            next_cursor=next_cursor,
-            has_more=page.has_more,
-        )
-
-    async def listed(self, asked: PageRequest, rows: Sequence[tuple[int, T]]) -> PageAnswer[T]:
-        """A page of (place, item); one more than was asked for says that there are more."""
-        page = rows[: asked.limit]
-        [next_cursor] = await self.at([page[-1][0] if page else asked.after or 0], desc=asked.desc)
-        return PageAnswer(
-            data=[item for _, item in page],
-            next_cursor=next_cursor,
-            has_more=len(rows) > asked.limit,
-        )
-
     def sliced(self, asked: PageRequest, items: Mapping[str, T]) -> PageAnswer[T]:
-        """A page of a list that is short and at hand, by name, such as what is configured."""
+        """Return a page of a short list, whose items are all there by name."""
         rows = list(enumerate(items.items(), start=1))
         begin = asked.after or 0
         if asked.desc:
@@ -121,7 +157,7 @@ class Cursors:
         return place
 
     async def _stands(self, place: int, piece: bytes, names: Sequence[str] | None) -> bool:
-        """Whether there is what was there when the cursor was made."""
+        """Return whether the place has what it had when the cursor was made."""
         if names is not None:
             return place <= len(names) and _piece(names[place - 1]) == piece
         marks = await self._journal.ask(MarksAt(self._kind, (place,)))

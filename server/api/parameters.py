@@ -1,128 +1,150 @@
-"""The parameters of a call: each has its reader, and what has none is refused."""
+"""Query parameters and bodies: each is a Struct, and msgspec converts what was sent.
+
+A type says in its Meta what to write: `description` for a value that does not fit, `title` for one
+of another type.
+"""
 
 import difflib
-import math
+import enum
 import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
+import msgspec
 from litestar.types import HTTPScope
+from msgspec import Meta
 
-from core.units import duration
+from ..instants import Instant
+from .errors import Problem, bad_body, bad_parameter
 
-from .errors import Problem, bad_parameter
+T = TypeVar("T", bound=msgspec.Struct)
 
-T = TypeVar("T")
-
-#: Takes all that was given under one name. Raises ValueError, which says what would do.
-Reader = Callable[[Sequence[str]], Any]
-Readers = Mapping[str, Reader]
-
-MOST_LISTED = 1000
-#: How many parameters a call may have: SQLite knows so many values, and a person fewer.
+#: Parameters that a call may have: SQLite binds at least as many values.
 _MOST = 1000
-#: Of a name that we do not know, so much is said back.
-_NAMED = 40
-#: RFC 3339, 5.6; a `+` that nobody escaped arrives as a space.
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,12})?)(?:([Zz])|([+ -])(\d\d:\d\d))", re.ASCII
-)
-_NUMBER = re.compile(r"[+ ]?([0-9]{1,15})")
-_TYPE = re.compile(r"[a-z]+(\.[a-z_]+)+")
+#: Characters of an unknown name that an error repeats.
+NAMED = 40
+_PAIR = 2
+_OTHER_TYPE = "of another type than is expected"
+
+Text = Annotated[str, Meta(min_length=1, description="empty; write a value, or leave it out")]
+Flag = Literal["true", "false"]
+EventType = Annotated[
+    str,
+    Meta(pattern=r"\A[a-z]+(\.[a-z_]+)+\Z", description="write a whole type, such as sms.received"),
+]
+#: `+18503814729`, `18503814729`; a `+` that nobody escaped arrives as a space. See `e164`.
+PhoneNumber = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[+ ]?[0-9]{1,15}\Z",
+        description="write a number with its country's code, such as 18503814729",
+    ),
+]
 
 
-def read(scope: HTTPScope, readers: Readers) -> dict[str, Any]:
-    """What was asked for, by name; what was not given is not there. Raises Problem."""
+class Limit(int):
+    """The maximum number of items of a page."""
+
+    MOST = 1000
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= cls.MOST:
+            raise ValueError(f"write a number from 1 to {cls.MOST}")
+        return cls(text)
+
+
+class NoParameters(msgspec.Struct, frozen=True):
+    """The parameters of a call that takes none."""
+
+
+def read(scope: HTTPScope, type_: type[T]) -> T:
+    """Return the parameters of the query. Raise Problem for the first unknown or wrong one."""
+    hints = _hints(type_)
     values = {}
     for name, texts in _given(scope).items():
-        if name not in readers:
-            raise bad_parameter(name[:_NAMED], _unknown(name, readers))
+        if name not in hints:
+            raise bad_parameter(name[:NAMED], _unknown(name, hints))
+        many = get_origin(hints[name]) is tuple
+        if len(texts) > 1 and not many:
+            raise bad_parameter(name, "given more than once; it takes one value")
         try:
-            values[name] = readers[name](texts)
-        except ValueError as exc:
-            raise bad_parameter(name, str(exc)) from None
-    return values
-
-
-def once(convert: Callable[[str], T]) -> Callable[[Sequence[str]], T]:
-    def reader(texts: Sequence[str]) -> T:
-        if len(texts) > 1:
-            raise ValueError("given more than once; it takes one value")
-        return convert(texts[0])
-
-    return reader
-
-
-def any_of(convert: Callable[[str], T]) -> Callable[[Sequence[str]], tuple[T, ...]]:
-    return lambda texts: tuple(convert(text) for text in texts)
-
-
-def text(written: str) -> str:
-    if not written:
-        raise ValueError("empty; write a value, or leave it out")
-    return written
-
-
-def limit(written: str) -> int:
-    if not re.fullmatch("[0-9]{1,4}", written) or not 1 <= int(written) <= MOST_LISTED:
-        raise ValueError(f"write a number from 1 to {MOST_LISTED}")
-    return int(written)
-
-
-def descending(written: str) -> bool:
-    if written not in ("asc", "desc"):
-        raise ValueError("write asc or desc")
-    return written == "desc"
-
-
-def flag(written: str) -> bool:
-    if written not in ("true", "false"):
-        raise ValueError("write true or false")
-    return written == "true"
-
-
-def event_type(written: str) -> str:
-    if not _TYPE.fullmatch(written):
-        raise ValueError("write a whole type, such as sms.received")
-    return written
-
-
-def number(written: str) -> str:
-    """`+18503814729`, `18503814729`; a `+` that nobody escaped arrives as a space. In E.164."""
-    match = _NUMBER.fullmatch(written)
-    if match is None:
-        raise ValueError("write a number with its country's code, such as 18503814729")
-    return f"+{match[1]}"
-
-
-def instant(now: Callable[[], float]) -> Callable[[str], float]:
-    """`2020-09-14T18:42:36Z`, or `10m`: that long ago. In seconds since the epoch."""
-
-    def convert(written: str) -> float:
-        try:
-            at = rfc3339(written)
-            at = now() - duration(written) if at is None else at
-        except ValueError:
-            at = math.inf
-        if not math.isfinite(at):
-            raise ValueError(
-                "write a time such as 2020-09-14T18:42:36Z, or how long ago: 200ms, 30s, 10m, 7d"
+            values[name] = msgspec.convert(
+                texts if many else texts[0], hints[name], dec_hook=_parse
             )
-        return at
+        except msgspec.ValidationError as exc:
+            raise bad_parameter(name, _complaint(exc, hints[name])) from None
+    return type_(**values)
 
-    return convert
+
+def read_body(body: bytes, type_: type[T], expected: str) -> T:
+    """Return the fields of a JSON object; a null field counts as missing.
+
+    Raise Problem for the first unknown or wrong field, and with the text `expected` for a body that
+    is no JSON object.
+    """
+    hints = _hints(type_)
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Problem(400, "bad_body", expected) from None
+    for name in fields:
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(hints)}"
+            raise bad_body(name[:NAMED], f"no such field; {hint}")
+    values = {}
+    for name, hint in hints.items():
+        if bytes(fields.get(name, b"null")) != b"null":
+            try:
+                values[name] = msgspec.json.decode(fields[name], type=hint, dec_hook=_parse)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+                raise bad_body(name, _complaint(exc, hint)) from None
+    return type_(**values)
 
 
-def rfc3339(written: str) -> float | None:
-    """Seconds since the epoch; None for what is not written like that, ValueError for no time."""
-    match = _RFC3339.fullmatch(written)
-    if match is None:
-        return None
-    date, clock, utc, sign, offset = match.groups()
-    zone = "+00:00" if utc else f"{'-' if sign == '-' else '+'}{offset}"
-    return datetime.fromisoformat(f"{date}T{clock}{zone}").timestamp()
+def e164(written: str) -> str:
+    """Return a PhoneNumber with its plus sign."""
+    return f"+{written.lstrip('+ ')}"
+
+
+def _parse(type_: Any, value: Any) -> Any:
+    """Convert a Limit or an Instant, which msgspec does not know."""
+    if isinstance(value, str) and issubclass(type_, Limit | Instant):
+        return type_.parse(value)
+    raise ValueError(_OTHER_TYPE)
+
+
+@lru_cache
+def _hints(type_: type) -> Mapping[str, Any]:
+    return get_type_hints(type_, include_extras=True)
+
+
+def _complaint(exc: Exception, hint: Any) -> str:
+    """Return what to write instead. The message of msgspec would repeat the value."""
+    if exc.__cause__ is not None:
+        return str(exc.__cause__)  # from `parse`
+    meta = next(_metas(hint), Meta())
+    if meta.title and ", got " in str(exc):
+        return meta.title
+    return meta.description or _OTHER_TYPE
+
+
+def _metas(hint: Any) -> Iterator[Meta]:
+    """Yield the Meta of a type and of its parts; enumerations list their words."""
+    words = list(hint) if isinstance(hint, enum.EnumType) else []
+    if get_origin(hint) is Literal:
+        words = list(get_args(hint))
+    if isinstance(hint, Meta):
+        yield hint
+    elif words:
+        said = " or ".join(words) if len(words) == _PAIR else f"one of {', '.join(words)}"
+        yield Meta(description=f"write {said}")
+    else:
+        for part in get_args(hint):
+            yield from _metas(part)
 
 
 def _given(scope: HTTPScope) -> dict[str, list[str]]:
@@ -142,9 +164,9 @@ def _given(scope: HTTPScope) -> dict[str, list[str]]:
     return given
 
 
-def _unknown(name: str, readers: Readers) -> str:
-    if not readers:
+def _unknown(name: str, known: Collection[str]) -> str:
+    if not known:
         return "no such parameter; this call takes none"
-    nearest = difflib.get_close_matches(name, readers, n=1)
+    nearest = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    return f"no such parameter{hint}; there are {', '.join(readers)}"
+    return f"no such parameter{hint}; there are {', '.join(known)}"

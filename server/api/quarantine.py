@@ -1,4 +1,4 @@
-"""Callbacks that were not understood: look, read them again, drop them."""
+"""Callbacks in quarantine: list, show, replay, delete; rejected requests: list."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,22 +9,24 @@ from litestar.params import FromPath
 
 from core.errors import InvalidRow
 from journal import Journal
-from journal.reads import QuarantinedById, QuarantinedCallbacks
-from journal.records import QuarantinedCallback
+from journal.reads import Page, QuarantinedById, QuarantinedCallbacks, Rejections
+from journal.records import QuarantinedCallback, Rejection
 from journal.writes import DismissQuarantined
 from receiver.callback import Malformed
 from receiver.intake import Accepted
 
-from ..runtime.accept import Pipeline, UnknownId
+from ..runtime.credentials import HeaderCredentials
+from ..runtime.quarantine import QuarantineKeeper, SourceGone
+from ..runtime.rejections import RejectionCounter
 from .auth import Asking, needs
 from .errors import Problem, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import read
-from .request_ids import request_id
+from .handlers import request_id
+from .paging import Cursors, PageRequest, Paging, first_page, journal_list
+from .parameters import NoParameters, read
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of it, without its bytes: they may hold codes."""
+    """A callback in quarantine without its bytes, which may contain codes."""
 
     id: str
     source: str
@@ -32,60 +34,68 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     peer: str
     at: datetime
-    #: How often these very bytes came.
+    #: How often the same bytes arrived.
     count: int
     last_at: datetime
 
 
 class WithBytes(Entry, frozen=True, kw_only=True):
-    """As it came; the body in base64."""
+    """A callback in quarantine as it arrived; the body in base64."""
 
     headers: Sequence[tuple[str, str]]
     body: bytes
 
 
 class StillThere(msgspec.Struct, frozen=True, kw_only=True):
-    """Read again, and still not understood."""
+    """The answer to a replay that was not understood either."""
 
     status: str = "quarantined"
     id: str
     reason: str
 
 
-def quarantine(*, journal: Journal, cursors: Cursors, pipeline: Pipeline) -> Router:
-    @get("/")
-    async def listed(request: Asking) -> PageAnswer[Entry]:
-        asked = await cursors.asked(read(request.scope, PAGING))
+def quarantine(
+    *,
+    journal: Journal,
+    cursors: Cursors,
+    keeper: QuarantineKeeper,
+    credentials: HeaderCredentials,
+) -> Router:
+    async def fetch(_given: Paging, asked: PageRequest) -> Page[QuarantinedCallback]:
         rows = await journal.ask(
             QuarantinedCallbacks(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
         )
-        return await cursors.listed(asked, [(kept.seq, _entry(kept)) for kept in rows])
+        return first_page([(kept.seq, kept) for kept in rows], asked)
+
+    listed = journal_list(
+        cursors, fetch, lambda kept, _access: _entry(kept), parameters=Paging, scope="admin"
+    )
 
     @get("/{quarantine_id:str}")
     async def one(request: Asking, quarantine_id: FromPath[str]) -> WithBytes:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         kept = await _kept(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
-        headers = pipeline.stored_headers(kept.source, kept.headers)
+        headers = credentials.stored(kept.source, kept.headers)
         return WithBytes(**known, headers=headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
     async def replay(request: Asking, quarantine_id: FromPath[str]) -> Accepted | StillThere:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         kept = await _kept(journal, quarantine_id)
         try:
-            return await pipeline.replay(kept, request_id(request.scope))
+            return await keeper.replay(kept, request_id(request.scope))
         except Malformed as exc:
             return StillThere(id=kept.id, reason=exc.reason)
         except InvalidRow:
             return StillThere(id=kept.id, reason="error")
-        except UnknownId:
+        except SourceGone:
             text = "its source is not configured any more; configure it again, or delete it"
             raise Problem(409, "source_gone", text) from None
 
     @delete("/{quarantine_id:str}")
     async def drop(request: Asking, quarantine_id: FromPath[str]) -> None:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         if not await journal.submit(DismissQuarantined(quarantine_id)):
             raise _nothing()
 
@@ -117,4 +127,40 @@ def _entry(kept: QuarantinedCallback) -> Entry:
         at=datetime.fromtimestamp(kept.at, UTC),
         count=kept.count,
         last_at=datetime.fromtimestamp(kept.last_at, UTC),
+    )
+
+
+class ShownRejection(msgspec.Struct, frozen=True, kw_only=True):
+    reason: str
+    #: Null if the path names no configured source.
+    source: str | None
+    peer: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter) -> Router:
+    async def fetch(_given: Paging, asked: PageRequest) -> Page[Rejection]:
+        # Rejections are counted in memory and written once a second.
+        await counter.write()
+        rows = await journal.ask(
+            Rejections(after=asked.after, limit=asked.limit + 1, desc=asked.desc)
+        )
+        return first_page(rows, asked)
+
+    listed = journal_list(
+        cursors, fetch, lambda row, _access: _rejection(row), parameters=Paging, scope="admin"
+    )
+    return Router("/rejections", route_handlers=[listed])
+
+
+def _rejection(rejection: Rejection) -> ShownRejection:
+    return ShownRejection(
+        reason=rejection.reason,
+        source=rejection.source or None,
+        peer=rejection.peer,
+        count=rejection.count,
+        first_at=datetime.fromtimestamp(rejection.first_at, UTC),
+        last_at=datetime.fromtimestamp(rejection.last_at, UTC),
     )

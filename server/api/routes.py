@@ -1,16 +1,14 @@
-"""Routes as they are configured."""
+"""Routes: list those in the configuration."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from litestar import Router, get
+from litestar import Router
 
 from routes.table import Route
 
-from .auth import Asking, needs
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import read
+from .paging import Cursors, named_list
 
 
 class ShownRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,9 +24,7 @@ def routes(*, table: Mapping[str, Route], cursors: Cursors) -> Router:
         name: ShownRoute(name=name, to=route.to, when=route.when) for name, route in table.items()
     }
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[ShownRoute]:
-        asked = await cursors.asked(read(request.scope, PAGING), names=tuple(named))
-        return cursors.sliced(asked, named)
+    async def items() -> Mapping[str, ShownRoute]:
+        return named
 
-    return Router("/routes", route_handlers=[listed])
+    return Router("/routes", route_handlers=[named_list(cursors, items)])

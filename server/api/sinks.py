@@ -1,10 +1,10 @@
-"""Sinks as they are configured, with how they fare; testing, pausing and resuming them."""
+"""Sinks: list with their state, test, pause, resume."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Router, post
 from litestar.params import FromPath
 
 from journal import Journal
@@ -14,12 +14,12 @@ from sinks.health import Pause
 from sinks.sink import Sink
 from sinks.worker import Worker
 
-from ..runtime.accept import UnknownId
+from ..runtime.samples import NoSampleSource, SampleEvents
 from .auth import Asking, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import read
+from .paging import Cursors, named_list
+from .parameters import NoParameters, read
 
 
 class ShownError(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +31,10 @@ class ShownError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownSink(msgspec.Struct, frozen=True, kw_only=True):
-    """A sink, as it is shown."""
+    """A sink as it is listed."""
 
     name: str
-    #: Null where none of that name is configured: what it is owed waits.
+    #: Null if no sink of that name is configured: its deliveries wait.
     type: str | None
     #: `active`, `failing` (nothing succeeded since its last failure), `paused`, or `gone`.
     state: str
@@ -49,15 +49,15 @@ class ShownSink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
-    """How a sample fared that was sent to a sink."""
+    """The result of a sample sent to a sink."""
 
     outcome: str
     status: int | None
     error: str | None
     took_ms: float
-    #: As it was sent; the sink's own secrets are masked.
+    #: The request; the sink's own secrets are masked.
     request: str
-    #: How its answer begins, for those who may see codes.
+    #: The beginning of the answer, for keys with codes:read.
     answer: str | None
 
 
@@ -67,10 +67,8 @@ def sinks(
     workers: Mapping[str, Worker],
     journal: Journal,
     cursors: Cursors,
-    sample: Callable[[], tuple[str, bytes]],
+    samples: SampleEvents,
 ) -> Router:
-    """`sample` makes an event that is recorded nowhere: its id and its body."""
-
     async def shown(names: Sequence[str] | None = None) -> list[ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
         gone = [name for name in owed if name not in configured]
@@ -84,19 +82,16 @@ def sinks(
             for name in names or (*configured, *gone)
         ]
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[ShownSink]:
-        values = read(request.scope, PAGING)
-        all_ = {sink.name: sink for sink in await shown()}
-        return cursors.sliced(await cursors.asked(values, names=tuple(all_)), all_)
+    async def items() -> Mapping[str, ShownSink]:
+        return {sink.name: sink for sink in await shown()}
 
     @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def test(request: Asking, name: FromPath[str]) -> ShownTest:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         worker = _known(name)
         try:
-            tested = await worker.test(*sample())
-        except UnknownId:
+            tested = await worker.test(*samples.make())
+        except NoSampleSource:
             text = "a sample is what a source brings, and there is none; configure one"
             raise Problem(409, "no_source", text) from None
         attempt = tested.attempt
@@ -111,13 +106,13 @@ def sinks(
 
     @post("/{name:str}/pause", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def pause(request: Asking, name: FromPath[str]) -> ShownSink:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         await _known(name).pause(Pause.OPERATOR)
         return (await shown([name]))[0]
 
     @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def resume(request: Asking, name: FromPath[str]) -> ShownSink:
-        read(request.scope, {})
+        read(request.scope, NoParameters)
         await _known(name).resume()
         return (await shown([name]))[0]
 
@@ -126,7 +121,7 @@ def sinks(
             raise not_found("sink")
         return workers[name]
 
-    return Router("/sinks", route_handlers=[listed, test, pause, resume])
+    return Router("/sinks", route_handlers=[named_list(cursors, items), test, pause, resume])
 
 
 def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:

@@ -1,10 +1,10 @@
-"""Sources as they are configured, with what came from them."""
+"""Sources: list with their state, start a backfill."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Router, post
 from litestar.params import FromPath
 
 from journal import Journal
@@ -12,18 +12,20 @@ from journal.reads import TokenUses
 from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
-from ..runtime.backfill import Backfiller, Backfilling, BackfillRun, Why
+from ..instants import Instant
+from ..runtime.backfill import Backfiller, Why
 from ..runtime.balances import Balances
-from ..runtime.silence import Watching
+from ..runtime.outages import Backfills
+from ..runtime.silence import SourceMonitor
 from .auth import Asking, needs
 from .deliveries import utc
-from .errors import Problem, not_found
-from .paging import PAGING, Cursors, PageAnswer
-from .parameters import instant, read
+from .errors import Problem, bad_body, not_found
+from .paging import Cursors, named_list
+from .parameters import NoParameters, read, read_body
 
 
 class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
-    """Tells whether the provider uses the new one already."""
+    """A token with its last use: it shows whether the provider uses the new one."""
 
     fingerprint: str
     current: bool
@@ -31,30 +33,30 @@ class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownClock(msgspec.Struct, frozen=True, kw_only=True):
-    """How the provider's clock goes beside ours, of the last messages since the start."""
+    """The provider's clock compared with ours, by the last messages since the start."""
 
-    #: Seconds from the time that a message says to its arrival, the least of them; null: none came.
+    #: The smallest delay from a message's timestamp to its arrival, in seconds; null: no message.
     offset: float | None
-    #: How many it is the least of.
+    #: How many messages were measured.
     measured: int
-    #: Of what is sent without an offset; null: all that this provider sends has one.
+    #: The zone of timestamps without an offset; null if all have one.
     timezone: str | None
-    #: What is wrong with it, and where its clock would be right.
+    #: What is wrong with the clock, and the zone in which it would be right.
     warning: str | None
 
 
 class ShownRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A round of questions to the provider: the one that is under way, else the last."""
+    """The current round of a backfill, or the last one."""
 
     number: int
     #: `start`, `gap`, `timer` or `asked`.
     why: str
-    #: How far it looks back.
+    #: How far the round looks back.
     since: datetime
     started_at: datetime
     #: Null while it is under way.
     finished_at: datetime | None
-    #: Orders that it looks after.
+    #: Orders that it asks about.
     orders: int
     #: Calls to the provider.
     asked: int
@@ -67,47 +69,54 @@ class ShownRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownBackfill(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether and when the provider is asked."""
+    """Whether and when the source is polled."""
 
     #: `running`, `waiting`, or `stopped`: the provider does not take the key.
     state: str
-    #: When it is asked again by itself.
+    #: When the next round starts.
     next_at: datetime | None
     run: ShownRun | None
 
 
+class BackfillBody(msgspec.Struct, frozen=True):
+    """What a POST may ask for."""
+
+    #: How far to look back; missing: since the last round.
+    since: Instant | None = None
+
+
 class StartedBackfill(msgspec.Struct, frozen=True, kw_only=True):
-    """What a POST began: the run of that number, or a later one, holds it."""
+    """The number of the round that a POST started; a later one may replace it."""
 
     run: int
 
 
 class ShownBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """The money in the provider's account, as the provider last said."""
+    """The balance of the provider's account, as last reported."""
 
     #: Decimal digits as sent.
     amount: str
-    #: ISO 4217; null: neither the provider nor the source's `currency` says it.
+    #: ISO 4217; null if neither the provider nor the source's `currency` names one.
     currency: str | None
     at: datetime
 
 
 class ShownSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A source, as it is shown."""
+    """A source as it is listed."""
 
     name: str
     provider: str
-    #: `waiting` until its first callback, then `receiving`; `silent` where none came for longer
-    #: than is expected; `polled` where there are no callbacks.
+    #: `waiting` until its first callback, then `receiving`; `silent` if callbacks are overdue;
+    #: `polled` if it sends no callbacks.
     state: str
     labels: Mapping[str, str]
     last_callback_at: datetime | None
     #: When the silence began.
     silent_since: datetime | None
     clock: ShownClock
-    #: Null where it is not configured.
+    #: Null if the source has no `backfill`.
     backfill: ShownBackfill | None
-    #: Null where the provider was not asked, or has no such command.
+    #: Null if it was never asked for, or the provider has no such command.
     balance: ShownBalance | None
     tokens: Sequence[ShownToken]
 
@@ -116,36 +125,33 @@ def sources(
     *,
     journal: Journal,
     cursors: Cursors,
-    gates: Sequence[SourceState],
-    backfilling: Backfilling,
+    states: Sequence[SourceState],
+    backfills: Backfills,
     balances: Balances,
-    watching: Watching,
+    monitor: SourceMonitor,
     now: Callable[[], float],
 ) -> Router:
-    names = {gate.name for gate in gates}
+    names = {state.name for state in states}
 
-    @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[ShownSource]:
-        asked = await cursors.asked(read(request.scope, PAGING), names=[one.name for one in gates])
+    async def items() -> Mapping[str, ShownSource]:
         used = {(use.source, use.token): use.last_at for use in await journal.ask(TokenUses())}
-        shown = {
-            gate.name: _source(
-                gate,
+        return {
+            state.name: _source(
+                state,
                 used,
-                backfiller=backfilling.of(gate.name),
-                balance=balances.of(gate.name),
-                silent_since=watching.silent_since(gate),
+                backfiller=backfills.of(state.name),
+                balance=balances.of(state.name),
+                silent_since=monitor.silent_since(state),
                 now=now(),
             )
-            for gate in gates
+            for state in states
         }
-        return cursors.sliced(asked, shown)
 
     @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
     async def backfill(request: Asking, name: FromPath[str]) -> StartedBackfill:
-        read(request.scope, {})
-        since = _since(await request.body(), now)
-        backfiller = backfilling.of(name)
+        read(request.scope, NoParameters)
+        since = _since(await request.body(), now())
+        backfiller = backfills.of(name)
         if backfiller is not None and backfiller.left_until is not None:
             until = utc(backfiller.left_until)
             raise Problem(409, "left_alone", f"the provider wants to be left alone until {until}")
@@ -155,34 +161,19 @@ def sources(
             raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
         raise not_found("source")
 
-    return Router("/sources", route_handlers=[listed, backfill])
+    return Router("/sources", route_handlers=[named_list(cursors, items), backfill])
 
 
-def _since(body: bytes, now: Callable[[], float]) -> float | None:
-    """Of `{"since": "2d"}` or `{"since": "2026-11-21T12:00:00Z"}`; nothing: what is usual."""
-    try:
-        given = msgspec.json.decode(body or b"{}", type=_Asked).since
-    except msgspec.ValidationError as exc:
-        raise Problem(400, "bad_body", str(exc)) from None
-    except msgspec.DecodeError:
-        raise Problem(400, "bad_body", "a JSON object is expected") from None
-    if given is None:
-        return None
-    try:
-        at = instant(now)(given)
-    except ValueError as exc:
-        raise Problem(400, "bad_body", f"since: {exc}") from None
-    if at < 0:
-        raise Problem(400, "bad_body", "since: before 1970, and no provider keeps so much")
+def _since(body: bytes, now: float) -> float | None:
+    given = read_body(body or b"{}", BackfillBody, "a JSON object is expected").since
+    at = None if given is None else given.at(now)
+    if at is not None and at < 0:
+        raise bad_body("since", "before 1970, and no provider keeps so much")
     return at
 
 
-class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    since: str | None = None
-
-
 def _source(
-    gate: SourceState,
+    state: SourceState,
     used: Mapping[tuple[str, str], float],
     *,
     backfiller: Backfiller | None,
@@ -190,25 +181,38 @@ def _source(
     silent_since: float | None,
     now: float,
 ) -> ShownSource:
-    # Also with tokens that are not configured any more.
-    last_at = _latest(at for (source, _), at in used.items() if source == gate.name)
-    fingerprints = [gate.tokens.fingerprint(i) for i in range(len(gate.source.tokens))]
+    source = state.source
+    # Callbacks with tokens that are no longer configured count too.
+    last_at = _latest(at for (name, _), at in used.items() if name == state.name)
+    if source.calls_nobody:
+        word = "polled"
+    elif silent_since is not None:
+        word = "silent"
+    else:
+        word = "waiting" if last_at is None else "receiving"
+    fingerprints = [state.tokens.fingerprint(i) for i in range(len(source.tokens))]
     return ShownSource(
-        name=gate.name,
-        provider=str(gate.source.__struct_config__.tag),
-        state="polled" if gate.source.calls_nobody else _state(last_at, silent_since),
-        labels=gate.source.labels,
+        name=state.name,
+        provider=str(source.__struct_config__.tag),
+        state=word,
+        labels=source.labels,
         last_callback_at=last_at,
         silent_since=utc(silent_since),
-        clock=_clock(gate, now),
+        clock=_clock(state, now),
         backfill=None if backfiller is None else _backfill(backfiller),
-        balance=None if balance is None else _balance(balance),
+        balance=None
+        if balance is None
+        else ShownBalance(
+            amount=balance.amount,
+            currency=balance.currency,
+            at=datetime.fromtimestamp(balance.at, UTC),
+        ),
         tokens=[
             ShownToken(
                 fingerprint=fingerprint,
                 current=i == 0,
                 last_used_at=_latest(
-                    at for use, at in used.items() if use == (gate.name, fingerprint)
+                    at for use, at in used.items() if use == (state.name, fingerprint)
                 ),
             )
             for i, fingerprint in enumerate(fingerprints)
@@ -216,36 +220,23 @@ def _source(
     )
 
 
-def _state(last_at: datetime | None, silent_since: float | None) -> str:
-    if silent_since is not None:
-        return "silent"
-    return "waiting" if last_at is None else "receiving"
-
-
 def _backfill(backfiller: Backfiller) -> ShownBackfill:
+    run = backfiller.shown()
+    shown = None
+    if run is not None:
+        fields = msgspec.structs.asdict(run)
+        times = {name: utc(fields[name]) for name in ("since", "started_at", "finished_at")}
+        shown = ShownRun(**fields | times)
     state = "stopped" if backfiller.stopped else "running" if backfiller.running else "waiting"
-    return ShownBackfill(state=state, next_at=utc(backfiller.next_at), run=_run(backfiller.shown()))
+    return ShownBackfill(state=state, next_at=utc(backfiller.next_at), run=shown)
 
 
-def _balance(balance: AccountBalance) -> ShownBalance:
-    at = datetime.fromtimestamp(balance.at, UTC)
-    return ShownBalance(amount=balance.amount, currency=balance.currency, at=at)
-
-
-def _run(run: BackfillRun | None) -> ShownRun | None:
-    if run is None:
-        return None
-    told = msgspec.structs.asdict(run)
-    times = ("since", "started_at", "finished_at")
-    return ShownRun(**told | {name: utc(told[name]) for name in times})
-
-
-def _clock(gate: SourceState, now: float) -> ShownClock:
-    watch, wrong = gate.watch, gate.watch.wrong_zone(now)
+def _clock(state: SourceState, now: float) -> ShownClock:
+    health, wrong = state.health, state.health.wrong_zone(now)
     return ShownClock(
-        offset=None if watch.offset is None else round(watch.offset, 3),
-        measured=watch.measured,
-        timezone=getattr(gate.source, "timezone", None),
+        offset=None if health.offset is None else round(health.offset, 3),
+        measured=health.measured,
+        timezone=getattr(state.source, "timezone", None),
         warning=None if wrong is None else str(wrong),
     )
 

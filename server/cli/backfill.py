@@ -14,10 +14,10 @@ from .client import ApiClient
 from .command import Command, Failure
 from .completion import configured_names
 from .connection import connect, connection_options
-from .listing import named, second, segment
+from .lists import named, second, segment
 from .output import output_option, print_fields, print_json
 
-#: Seconds between two looks at how far it is.
+#: Seconds between two looks at the progress.
 _LOOK = 0.3
 _SHOWN = ("orders", "asked", "new", "known")
 

@@ -1,4 +1,4 @@
-"""A report as a picture: an SVG that needs nothing beside it."""
+"""A report as a picture: an SVG without external files."""
 
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
@@ -7,13 +7,13 @@ from core.printable import plain
 
 from .figures import FigureGroup, Report
 
-#: Groups that are drawn, those with most orders: more make no picture.
+#: Groups that are drawn: those with the most orders.
 DRAWN = 40
-#: Characters of a group's name: as many as fit above its bars.
+#: Characters of a group's name that fit above its bars.
 _LONGEST = 80
 _WIDTH, _MARGIN, _TOP, _ROW = 720, 20, 88, 50
-#: Where the two columns of bars begin; and how long the longest bar is, which leaves its figures
-#: place behind it.
+#: Where the two columns of bars begin, and the length of the longest bar: its figure still fits
+#: behind it.
 _MEDIAN, _SHARE, _BAR = _MARGIN, 370, 180
 _HEIGHT_OF_BAR = 14
 
@@ -38,7 +38,7 @@ _TITLE = "Codes that were ordered: how long they took, and how many never came"
 
 
 def svg(report: Report, since: str) -> str:
-    """In ASCII, so that it is whole on every terminal and in every file."""
+    """Return the SVG, in ASCII: it can be printed on every terminal."""
     groups = report.groups[:DRAWN]
     height = _TOP + _ROW * max(len(groups), 1) + _MARGIN
     root = ET.Element(
@@ -110,7 +110,7 @@ def _text(parent: ET.Element, x: float, y: int, words: str, kind: str | None = N
 
 
 def _name(group: FigureGroup) -> str:
-    # A control character may not stand in XML, in no spelling.
+    # XML allows no control character, however it is written.
     return plain(" / ".join(name or "-" for name in group.of.values()))
 
 
@@ -125,7 +125,7 @@ def _missed(group: FigureGroup) -> str:
 
 
 def share(group: FigureGroup) -> str:
-    """`25% (1 of 4)`; `-` where none has ended."""
+    """`25% (1 of 4)`; `-` if no order has ended."""
     if group.never_came is None:
         return "-"
     return f"{100 * group.never_came:.0f}% ({group.expired} of {group.received + group.expired})"

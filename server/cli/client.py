@@ -1,4 +1,4 @@
-"""The service's own API, as the commands ask it."""
+"""The client of the API that the commands use."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
@@ -6,30 +6,30 @@ from typing import Any, NamedTuple, Self
 import httpx
 import msgspec
 
-#: Seconds for a whole answer: the API reads a disk that may be busy.
+from .command import Failure
+
+#: Seconds for a whole answer: the disk of the service may be busy.
 TIMEOUT = 30.0
-#: Items, the most that the API gives in one page.
-_MOST = 1000
 
 
-class Unreachable(Exception):
-    """Nobody answers there."""
-
-
-class Garbled(Exception):
-    """Somebody answers there, and it is not smshook."""
-
-
-class ApiProblem(Exception):
-    """The service says no (RFC 9457)."""
+class ApiProblem(Failure):
+    """The API answered with an error (RFC 9457)."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(f"{status} {code}")
         self.status, self.code, self.detail = status, code, detail
+        said = f"{status} {code}"
+        hint = "; another key: --key, or SMSHOOK_API_KEY" if status in (401, 403) else ""
+        super().__init__(f"{said}: {detail}{hint}" if detail else f"{said}{hint}")
+
+
+class BadRequest(ApiProblem):
+    """The API answered 400: the command line is wrong."""
+
+    exit_code = 2
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """Of any list of the API."""
+    """A page of any list of the API."""
 
     data: list[Any]
     next_cursor: str
@@ -46,13 +46,16 @@ class Listing(NamedTuple):
 
 
 class ApiClient:
-    """Use it in `with`: it keeps its connection."""
+    """A client with one connection; use it in `with`."""
+
+    #: Items of a page: as many as the API gives.
+    page_size = 1000
 
     def __init__(self, url: str, key: str | None = None, *, timeout: float = TIMEOUT) -> None:
-        # UTF-8, as keys are digested; httpx would want ASCII.
+        # UTF-8, as the service hashes keys; httpx only accepts ASCII.
         headers = {b"authorization": b"Bearer " + key.encode()} if key else {}
         self.url = url
-        # No proxy of the environment: the key and the texts are for this address alone.
+        # No proxy of the environment may see the key and the messages.
         self._http = httpx.Client(headers=headers, timeout=timeout, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -62,7 +65,7 @@ class ApiClient:
         self._http.close()
 
     def get(self, path: str, params: Mapping[str, Any] = {}) -> Any:
-        """The answer, decoded. Raises Unreachable, Garbled and Problem."""
+        """Return the decoded answer. Raise Failure, or ApiProblem for an error of the API."""
         return _decoded(self.send("GET", path, params=params))
 
     def post(self, path: str, **request: Any) -> Any:
@@ -72,16 +75,16 @@ class ApiClient:
         _refused(self.send("DELETE", path))
 
     def listing(self, path: str, params: Mapping[str, Any], *, limit: int) -> Listing:
-        """The first `limit` items of a list, and where it goes on.
+        """Return the first `limit` items of a list, and the cursor to continue from.
 
-        Raises Unreachable, Garbled and Problem.
+        Raise Failure, or ApiProblem for an error of the API.
         """
         items: list[Any] = []
         asked = dict(params)
         while True:
-            # When all are there, one more says whether the list goes on: a page may be empty.
+            # After the last item, ask for one more: an empty page does not end a list.
             missing = limit - len(items)
-            page = self._page(path, {**asked, "limit": min(missing, _MOST) or 1})
+            page = self._page(path, {**asked, "limit": min(missing, self.page_size) or 1})
             if missing == 0 and page.data:
                 return Listing(items, str(asked["after"]), more=True)
             items += page.data
@@ -89,18 +92,16 @@ class ApiClient:
             if not page.has_more:
                 return Listing(items, page.next_cursor, more=False)
 
-    def pages(
-        self, path: str, params: Mapping[str, Any], *, limit: int, most: int = _MOST
-    ) -> Iterator[Any]:
-        """The items of a list, at most `limit`; asked for `most` at a time."""
+    def pages(self, path: str, params: Mapping[str, Any], *, limit: int) -> Iterator[Any]:
+        """Yield the items of a list, at most `limit`."""
         after: Mapping[str, Any] = {}
         while limit > 0:
-            page = self._page(path, {**params, **after, "limit": min(limit, most)})
+            page = self._page(path, {**params, **after, "limit": min(limit, self.page_size)})
             yield from page.data
             limit -= len(page.data)
             if not page.has_more:
                 return
-            # A page may be empty and not the last: the service looked, and found nothing yet.
+            # An empty page may not be the last: the service searches a part at a time.
             after = {"after": page.next_cursor}
 
     def _page(self, path: str, params: Mapping[str, Any]) -> _Page:
@@ -110,23 +111,24 @@ class ApiClient:
             raise _garbled(self.url) from None
 
     def send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Whatever is answered. Raises Unreachable."""
+        """Return any answer. Raise Failure if nobody answers."""
         try:
             return self._http.request(method, self.url.rstrip("/") + path, **request)
         except httpx.TimeoutException:
-            raise Unreachable(f"no answer from {_place(self.url)} in time") from None
+            raise Failure(f"no answer from {_place(self.url)} in time") from None
         except httpx.TransportError:
-            # The library's own words may quote a header, and with it the key.
-            raise Unreachable(f"cannot connect to {_place(self.url)}") from None
+            # The library's message may quote a header, and the key in it.
+            raise Failure(f"cannot connect to {_place(self.url)}") from None
 
 
 def _problem(response: httpx.Response) -> ApiProblem:
-    """What an answer that is none says."""
+    """Return the problem described by an error response."""
+    problem = BadRequest if response.status_code == httpx.codes.BAD_REQUEST else ApiProblem
     try:
         said = response.json()
-        return ApiProblem(response.status_code, str(said["code"]), str(said.get("detail") or ""))
+        return problem(response.status_code, str(said["code"]), str(said.get("detail") or ""))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ApiProblem(response.status_code, response.reason_phrase, "")
+        return problem(response.status_code, response.reason_phrase, "")
 
 
 def _decoded(response: httpx.Response) -> Any:
@@ -137,8 +139,8 @@ def _decoded(response: httpx.Response) -> Any:
         raise _garbled(str(response.url)) from None
 
 
-def _garbled(url: str) -> Garbled:
-    return Garbled(f"what answers at {_place(url)} is not the API of smshook")
+def _garbled(url: str) -> Failure:
+    return Failure(f"what answers at {_place(url)} is not the API of smshook")
 
 
 def _refused(response: httpx.Response) -> None:
@@ -147,6 +149,6 @@ def _refused(response: httpx.Response) -> None:
 
 
 def _place(url: str) -> str:
-    """Without a path or a password that may be in it."""
+    """Return the URL without its path and password."""
     parts = httpx.URL(url)
     return f"{parts.scheme}://{parts.netloc.decode()}"

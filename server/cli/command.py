@@ -1,22 +1,16 @@
-"""How a command is declared, how it fails, and what it prints."""
+"""Commands, groups and their errors."""
 
 import errno
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from core.errors import Unavailable
 from core.printable import plain
-from journal.lock import Held
-from journal.sqlite.schema import WrongJournal
 
-from ..config.complaints import nearest
-from ..config.load import ConfigError
-from .client import ApiProblem, Garbled, Unreachable
 from .terminal import no_color_option
 
 _CONFIG = "config"
@@ -24,7 +18,7 @@ DEFAULT_CONFIG = Path("smshook.yaml")
 
 
 class Failure(click.ClickException):
-    """It failed."""
+    """The command failed; exit code 1."""
 
     exit_code = 1
 
@@ -32,18 +26,18 @@ class Failure(click.ClickException):
         super().__init__("\n".join(plain(line) for line in lines))
 
     def show(self, file: Any = None) -> None:
-        """The lines alone: a complaint begins with its place, so that editors find it."""
+        """Print the lines alone. A complaint begins with its place: editors open it."""
         click.echo(self.format_message(), file=file, err=file is None)
 
 
 class Wrong(Failure):
-    """The command line or the configuration is wrong; nothing was started or written."""
+    """The command line or the configuration is wrong, nothing was changed; exit code 2."""
 
     exit_code = 2
 
 
 def _remember(ctx: click.Context, _option: click.Parameter, value: Path | None) -> None:
-    # The one behind the command's name is read last, and wins.
+    # The option after the command's name is read last, and wins.
     if value is not None:
         ctx.find_root().meta[_CONFIG] = value
 
@@ -60,12 +54,12 @@ def config_option() -> click.Option:
 
 
 def config_path() -> Path:
-    """Of the configuration that is meant."""
+    """Return the path of the configuration to use."""
     return Path(typed_config() or os.environ.get("SMSHOOK_CONFIG") or DEFAULT_CONFIG)
 
 
 def typed_config() -> Path | None:
-    """What `--config` says."""
+    """Return the path given with `--config`."""
     return config_of(click.get_current_context())
 
 
@@ -75,7 +69,7 @@ def config_of(ctx: click.Context) -> Path | None:
 
 
 class Command(click.Command):
-    """Takes `--config` behind its name too, and shows how it is typed."""
+    """A command that also accepts `--config` after its name, with an example in its help."""
 
     def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
         kwargs["epilog"] = f"\b\nExample:\n  smshook {example}"
@@ -85,13 +79,16 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except Exception as exc:
-            _told(exc)
+            if (failure := _failure(exc)) is not None:
+                raise failure from None
             raise
 
 
 class CommandGroup(click.Group):
-    """Commands of one subject."""
+    """A group of commands."""
 
     command_class = Command
 
@@ -100,61 +97,41 @@ class CommandGroup(click.Group):
         self.params += [config_option(), no_color_option()]
 
 
-def _told(exc: Exception) -> None:
-    """What can be foreseen is said in a line or a few, and gives the exit code."""
+def _failure(exc: Exception) -> Failure | None:
+    """Return the failure to report for an exception; None if it is a bug."""
+    # Imported here: a command that succeeds does not need SQLite and every provider.
+    from core.errors import Unavailable  # noqa: PLC0415
+    from journal.lock import Held  # noqa: PLC0415
+    from journal.sqlite.schema import WrongJournal  # noqa: PLC0415
+
+    from ..config.load import ConfigError  # noqa: PLC0415
+
     match exc:
         case ConfigError():
-            raise Wrong(*exc.complaints) from None
+            return Wrong(*exc.complaints)
         case WrongJournal():
-            raise Wrong(str(exc)) from None
-        case Held() | Unavailable() | Unreachable() | Garbled():
-            raise Failure(str(exc)) from None
-        case ApiProblem():
-            refuse(exc)
-        case OSError() if exc.errno != errno.EPIPE:  # whoever read us has enough: no failure
-            raise Failure(": ".join(str(it) for it in (exc.filename, exc.strerror) if it)) from None
-
-
-def refuse(problem: ApiProblem) -> NoReturn:
-    """400 says that the command line makes no sense; every other answer that it failed."""
-    said = f"{problem.status} {problem.code}"
-    line = f"{said}: {problem.detail}" if problem.detail else said
-    if problem.status == 400:  # noqa: PLR2004 - Bad Request
-        raise Wrong(line) from None
-    if problem.status in (401, 403):
-        line += "; another key: --key, or SMSHOOK_API_KEY"
-    raise Failure(line) from None
-
-
-def each(ids: Sequence[str], act: Callable[[str], str], *, missed: Collection[int]) -> None:
-    """Do it to each of several, and say what came of it, whatever became of the one before.
-
-    An answer with a status of `missed` is told in the end, as a Failure; another ends it.
-    """
-    failed = []
-    for id_ in ids:
-        try:
-            said = act(id_)
-        except ApiProblem as exc:
-            if exc.status not in missed:
-                refuse(exc)
-            failed.append(f"{id_}: {exc.status} {exc.code}: {exc.detail}")
-        else:
-            click.echo(plain(said))
-    if failed:
-        raise Failure(*failed)
+            return Wrong(str(exc))
+        case Held() | Unavailable():
+            return Failure(str(exc))
+        case OSError() if exc.errno != errno.EPIPE:  # the reader of a pipe has enough: no failure
+            return Failure(": ".join(str(it) for it in (exc.filename, exc.strerror) if it))
+    return None
 
 
 def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:
-    """`no source is named 'tellabto'; sources: tellabot; did you mean 'tellabot'?`."""
+    """Return `no source is named 'tellabto'; sources: tellabot; did you mean 'tellabot'?`."""
+    from ..config.complaints import nearest  # noqa: PLC0415 - it imports a parser of YAML
+
     known = f"{kind}s: {', '.join(names)}" if names else f"there are no {kind}s"
     return Wrong(f"no {kind} is named {name!r}; {known}{nearest(name, names)}")
 
 
 class Choice(click.Choice[str]):
-    """One of some words; an error suggests the nearest."""
+    """A choice whose error suggests the nearest word."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        from ..config.complaints import nearest  # noqa: PLC0415 - it imports a parser of YAML
+
         words = [str(choice) for choice in self.choices]
         return super().get_invalid_choice_message(value, ctx).rstrip(".") + nearest(
             str(value), words
@@ -162,7 +139,7 @@ class Choice(click.Choice[str]):
 
 
 class Named(click.ParamType[str]):
-    """One of some words that are too many for a help text."""
+    """A choice of more words than a help text can list."""
 
     name = "text"
 
@@ -172,7 +149,7 @@ class Named(click.ParamType[str]):
     def convert(
         self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
     ) -> str:
-        """Raises Wrong, which lists them and suggests the nearest."""
+        """Raise Wrong, which lists the words and suggests the nearest."""
         if value not in (known := self.names()):
             raise unknown(self.kind, value, known)
         return str(value)

@@ -1,4 +1,4 @@
-"""Names that a shell completes: read from the configuration, without its secrets."""
+"""Shell completion of names in the configuration; secrets are not read."""
 
 import os
 from collections.abc import Callable

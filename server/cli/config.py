@@ -1,8 +1,6 @@
-"""Commands about the configuration and the journal's file: nothing needs to run."""
+"""Commands on the configuration and on the journal's file, without a service."""
 
 import os
-import platform
-import sqlite3
 from pathlib import Path
 
 import click
@@ -12,7 +10,6 @@ from core.printable import plain
 from journal.lock import Lock, holder
 from journal.sqlite.schema import migrate as bring_up_to_date
 
-from .. import __version__
 from ..config.load import load, schema, shown
 from ..config.starter import NAME, write
 from .command import Command, CommandGroup, Failure, Wrong, config_path, typed_config
@@ -33,7 +30,7 @@ def init(folder: Path | None) -> None:
     if folder is not None and typed_config() is not None:
         raise Wrong("DIR and --config both name a place: give only one of them")
     path = config_path() if folder is None else folder / NAME
-    # Also a link to nowhere: what it points at is not asked for.
+    # A dangling link counts as an existing file.
     if os.path.lexists(path):
         raise Failure(f"{path} exists already; nothing was written")
     try:
@@ -103,11 +100,3 @@ def migrate() -> None:
         click.echo(step)
     if not steps:
         click.echo(f"{near(path)} is up to date")
-
-
-@click.command(cls=Command, example="version")
-def version() -> None:
-    """Print the versions of smshook, Python and SQLite."""
-    click.echo(f"smshook {__version__}")
-    click.echo(f"Python {platform.python_version()}")
-    click.echo(f"SQLite {sqlite3.sqlite_version}")

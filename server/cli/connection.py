@@ -1,4 +1,4 @@
-"""Which service a command speaks with, and by which key."""
+"""Find the service and the API key for a command."""
 
 import os
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from .welcome import program, with_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Scopes that another one brings with it.
-_BRINGS = {"codes:read": {"events:read"}}
+#: The scopes that a scope includes.
+_INCLUDED = {"codes:read": {"events:read"}}
 
 
 def http_url(text: str) -> str:
-    """A URL as click takes it; it is not repeated, it may hold a password."""
+    """Check a URL option. Errors do not repeat the URL, which may contain a password."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -38,7 +38,7 @@ def http_url(text: str) -> str:
 
 
 def connection_options(command: F) -> F:
-    """`--url` and `--key`."""
+    """Add `--url` and `--key`."""
     for option in (
         click.option(
             "--key",
@@ -60,15 +60,15 @@ def connection_options(command: F) -> F:
 
 
 def configured() -> Config:
-    """The whole configuration. Raises ConfigError."""
+    """Return the whole configuration. Raise ConfigError."""
     return load(config_path(), environ=os.environ).config
 
 
 class NamedSettings(Settings):
-    """Settings whose unknown names are errors of the command line."""
+    """Settings that report unknown names as errors of the command line."""
 
     def source(self, name: str) -> Source:
-        """Raises Wrong, with the names that there are."""
+        """Return the source; raise Wrong with the known names if there is none."""
         found = super().source(name)
         if found is None:
             raise unknown("source", name, self.names("sources"))
@@ -76,14 +76,14 @@ class NamedSettings(Settings):
 
 
 def settings() -> NamedSettings:
-    """What a command needs of the configuration. Raises ConfigError."""
+    """Return the settings for a command. Raise ConfigError if the file cannot be read."""
     return NamedSettings(config_path(), environ=os.environ)
 
 
 def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False) -> ApiClient:
-    """A client of the API. `whole` also refuses keys with a `when`.
+    """Return a client of the API. `whole` skips keys with a `when`.
 
-    Nothing but a key and the journal's path is needed of the configuration.
+    The configuration only needs a key and the journal's path.
     """
     key = None if key is None else without_line_end(key)
     if key is not None and not key.isprintable():
@@ -104,7 +104,8 @@ def _key(known: Settings, scope: str, *, whole: bool) -> str:
     key = first_clear(
         key.key.reveal()
         for key in known.keys.values()
-        if _opens(key.scopes, scope) and not (whole and key.when)
+        if not (whole and key.when)
+        and any(has in (scope, "admin") or scope in _INCLUDED.get(has, ()) for has in key.scopes)
     )
     if key is None:
         raise Wrong(
@@ -115,14 +116,10 @@ def _key(known: Settings, scope: str, *, whole: bool) -> str:
     return key
 
 
-def _opens(scopes: tuple[str, ...], scope: str) -> bool:
-    return any(has in (scope, "admin") or scope in _BRINGS.get(has, ()) for has in scopes)
-
-
 def running(journal: Path, *, noted: bool = True) -> Holder:
-    """The service that has the journal, whatever addresses it listens on.
+    """Return the service that uses the journal; raise Failure if there is none.
 
-    `noted` says on stderr if the configuration was edited since it started.
+    With `noted`, a note on stderr says if the configuration changed after it started.
     """
     found = holder(journal)
     name = near(journal)
@@ -140,7 +137,7 @@ def running(journal: Path, *, noted: bool = True) -> Holder:
 
 
 def edited(found: Holder) -> str | None:
-    """What to say if the configuration was changed after that service loaded it."""
+    """Return a note if the configuration changed after the service loaded it."""
     path = config_path()
     if found.digest is None or found.config != str(path.absolute()):
         return None
@@ -154,12 +151,12 @@ def edited(found: Holder) -> str | None:
 
 
 def near(path: Path) -> str:
-    """As one would type it here."""
+    """Return the path relative to the current folder, if it is below it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def answers(known: Settings) -> str:
-    """Where callbacks arrive: at the service that runs here, else at `server.listen`."""
+    """Return the URL for callbacks: of the running service, else of `server.listen`."""
     found = holder(known.journal)
     if found is not None and found.url is not None:
         return found.url

@@ -1,4 +1,4 @@
-"""The command that runs the service and simulated providers together, with nothing configured."""
+"""Run the service with simulated providers, without a configuration of the user's."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ import msgspec
 from core.printable import plain
 from journal.lock import Holder
 from receiver.source import Source
-from rehearsal import SIMULATED
+from rehearsal.providers import SIMULATED
 
 from ..config.load import Loaded, load
 from ..config.options import Config
@@ -28,16 +28,16 @@ from ..config.starter import NAME
 from ..config.urls import callback_url, first_clear, url_at
 from ..durable import make_folder, write_new
 from ..log.setup import configure, forward_stderr, say
-from ..process import become_service
+from ..machine import become_service
 from .command import Command, Failure, Wrong, typed_config
 from .output import output_option
 from .simulate import API_KEY, bound, signing, skipped
 from .welcome import program
 
-#: All that is written is in there: one folder to look into, to keep out of a repository and to
-#: delete. It stays, so that the key and the cursors of a downstream service outlive a restart.
+#: The folder of all files: easy to inspect, to ignore in a repository and to delete. It is kept, so
+#: that the key and the cursors of a client stay valid after a restart.
 _FOLDER = Path(".smshook-dev")
-#: What begins so configures a service in earnest, whose journal and sinks are none of ours.
+#: Variables with this prefix configure the real service; `dev` must not touch its journal.
 _OURS = "SMSHOOK_"
 _TEXT = """\
 # Written by `smshook dev`, and read at its start: change it as you like. Delete the folder to
@@ -88,7 +88,7 @@ def dev(
     Its smshook.yaml is read again at the next start. Runs until Ctrl-C.
     """
     # The framework takes a third of a second to import, which every other command does without.
-    from ..service import PortTaken, serve  # noqa: PLC0415
+    from ..process import PortTaken, serve  # noqa: PLC0415
 
     if typed_config() is not None:
         raise Wrong(
@@ -129,7 +129,7 @@ def _loaded(flags: dict[str, str]) -> Loaded:
 
 
 def _asked_here(config: Config, sock: socket.socket) -> Config:
-    """The same, but providers that are simulated are asked where they are this time."""
+    """Return the configuration with the current addresses of the simulated providers."""
     begin = url_at(*sock.getsockname()[:2])
     return msgspec.structs.replace(
         config,
@@ -158,27 +158,26 @@ def _fresh() -> str:
 
 
 def _source(provider: str, *, calls: bool) -> str:
-    """Under its own name; with a token of its own, if it calls. Where it is asked, `dev` says."""
+    """Return the YAML of a source; it has a token if the provider sends callbacks."""
     tokens = f'tokens: ["{secrets.token_urlsafe(16)}"], ' if calls else ""
-    user = "user: me, " if provider == "tellabot" else ""
     every = "" if calls else ", every: 5s"
-    backfill = f"{{{user}api_key: {API_KEY}, min_interval: 0s{every}}}"
+    backfill = f"{{user: me, api_key: {API_KEY}, min_interval: 0s{every}}}"
     return f"  {provider}: {{provider: {provider}, {tokens}backfill: {backfill}}}"
 
 
 class _Beside:
-    """For each source whose provider can be simulated, one that calls it, on the service's loop."""
+    """The simulated providers of the configured sources, on the event loop of the service."""
 
     def __init__(self, config: Config, sock: socket.socket, speed: float) -> None:
         self._config, self._sock, self._speed = config, sock, speed
         self._task: asyncio.Task[None] | None = None
 
     def start(self, holder: Holder) -> None:
-        """Until the loop ends, which cancels what runs on it."""
+        """Start the providers; the end of the loop cancels them."""
         self._task = asyncio.create_task(self._run(holder.url or ""))
 
     async def _run(self, begin: str) -> None:
-        from rehearsal.running import Setting, all_simulated  # noqa: PLC0415
+        from rehearsal.server import Setting, run_providers  # noqa: PLC0415
 
         settings = {
             name: Setting(
@@ -192,7 +191,7 @@ class _Beside:
             for name, source in self._config.sources.items()
             if tag_of(type(source)) in SIMULATED
         }
-        async with all_simulated(settings, self._sock):
+        async with run_providers(settings, self._sock):
             await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""How long codes took, how many never came and what they cost, group by group. Pure."""
+"""Figures of orders by group: seconds to a code, codes that never came, costs. Pure."""
 
 import statistics
 from collections import defaultdict
@@ -8,68 +8,68 @@ from typing import Any
 
 import msgspec
 
-#: What orders may be grouped by: names of their fields.
+#: The fields by which orders can be grouped.
 FIELDS = ("source", "provider", "service", "country")
-#: More digits than the sum of any orders has: an amount has 45 at the most.
+#: More digits than any sum has: an amount has at most 45.
 _EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
-#: The price of a code is rounded to this, and shown with two places at least.
+#: The price of a code is rounded to four places and shown with at least two.
 _ROUNDED, _CENTS = Decimal("0.0001"), Decimal("0.01")
 
 
 class OrderOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order."""
+    """The outcome of an order."""
 
-    #: By name of each of FIELDS.
+    #: The value of each of FIELDS.
     fields: Mapping[str, str | None]
     #: `waiting`, `received`, `expired` or `cancelled`.
     state: str
-    #: From its registration to when its first SMS or call was accepted; None: not known.
+    #: From its registration to its first SMS or call; None if unknown.
     seconds: float | None = None
     amount: Decimal | None = None
     currency: str | None = None
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What codes cost in one currency. Amounts are texts of digits."""
+    """The costs of codes in one currency. Amounts are decimal digits."""
 
-    #: None: it was not said.
+    #: None if unknown.
     currency: str | None
-    #: How many orders with a price got a code.
+    #: Orders with a price that received a code.
     codes: int
-    #: The exact sum of what they cost.
+    #: The exact sum of their prices.
     total: str
     #: The mean, rounded to a hundredth of a cent.
     price_a_code: str
 
 
 class FigureGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Orders that have the same in all that they are grouped by. Cancelled ones are not counted."""
+    """Orders with the same values in the grouped fields, without cancelled ones."""
 
-    #: What they have in common, by name; null: it was not told.
+    #: The values by field; null if unknown.
     of: Mapping[str, str | None]
-    #: How many got an SMS or a call.
+    #: Orders that received an SMS or a call.
     received: int
-    #: How many ended without.
+    #: Orders that ended without one.
     expired: int
-    #: How many may still get one.
+    #: Orders that may still receive one.
     waiting: int
-    #: The median of those that got one, to a millisecond; null: there is none.
+    #: The median time of received orders, to a millisecond; null if there are none.
     median_seconds: float | None
-    #: expired / (received + expired), from 0 to 1; null: none has ended.
+    #: expired / (received + expired), from 0 to 1; null if no order has ended.
     never_came: float | None
-    #: One a currency, by its name: no sum is made over two.
+    #: One for each currency, sorted by its name.
     costs: Sequence[Cost]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The groups, those with most orders first, and all of them as one."""
+    """The groups, largest first, and the figures of all orders."""
 
     groups: Sequence[FigureGroup]
     all: FigureGroup
 
 
 def outcome(order: Mapping[str, Any], seconds: float | None) -> OrderOutcome:
-    """Of an order as the API lists it; its service becomes the key that events have."""
+    """Return the outcome of an order as the API lists it."""
     fields = {name: order[name] for name in FIELDS}
     fields["service"] = order["service_key"]
     price = order["price"] or {"amount": None, "currency": None}
@@ -84,19 +84,18 @@ def outcome(order: Mapping[str, Any], seconds: float | None) -> OrderOutcome:
 
 
 def report(outcomes: Iterable[OrderOutcome], by: Sequence[str]) -> Report:
-    """Grouped by some of FIELDS, in that order."""
+    """Return the figures of orders grouped by some of FIELDS, in that order."""
     counted = [outcome for outcome in outcomes if outcome.state != "cancelled"]
     grouped: dict[tuple[str | None, ...], list[OrderOutcome]] = defaultdict(list)
     for outcome in counted:
         grouped[tuple(outcome.fields[name] for name in by)].append(outcome)
-    ordered = sorted(grouped.items(), key=lambda item: (-len(item[1]), _named(item[0])))
+    # Largest first, then by name; unknown values last.
+    ordered = sorted(
+        grouped.items(),
+        key=lambda item: (-len(item[1]), [(name is None, name or "") for name in item[0]]),
+    )
     groups = [_group(dict(zip(by, names, strict=True)), its) for names, its in ordered]
     return Report(groups=groups, all=_group({}, counted))
-
-
-def _named(names: Sequence[str | None]) -> Sequence[tuple[bool, str]]:
-    """To sort by: what was not told stands last."""
-    return [(name is None, name or "") for name in names]
 
 
 def _group(of: Mapping[str, str | None], outcomes: Sequence[OrderOutcome]) -> FigureGroup:
@@ -116,7 +115,7 @@ def _group(of: Mapping[str, str | None], outcomes: Sequence[OrderOutcome]) -> Fi
 
 
 def _costs(received: Sequence[OrderOutcome]) -> Sequence[Cost]:
-    # Whether a provider gives back what a code cost that never came is not known here.
+    # Refunds for codes that never came are unknown, so only received orders count.
     amounts: dict[str | None, list[Decimal]] = defaultdict(list)
     for outcome in received:
         if outcome.amount is not None:
@@ -138,7 +137,7 @@ def _cost(currency: str | None, amounts: Sequence[Decimal]) -> Cost:
 
 
 def _price(amount: Decimal) -> str:
-    """`0.20`, `0.2033`: four places, without the noughts behind the second."""
+    """Return four decimal places without trailing zeros after the second: `0.20`, `0.2033`."""
     rounded = _EXACT.quantize(amount, _ROUNDED)
     cents = _EXACT.quantize(rounded, _CENTS)
     return f"{cents if cents == rounded else rounded:f}"

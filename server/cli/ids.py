@@ -1,4 +1,4 @@
-"""Ids as people type them: whole, or the end that a table shows."""
+"""Ids as people type them: in full, or the end that a table shows."""
 
 import re
 from urllib.parse import quote
@@ -10,20 +10,20 @@ from core.printable import plain
 from .client import ApiClient, ApiProblem
 from .command import Failure, Wrong
 
-#: Ids grow with time, so their beginnings are alike; their ends are random.
+#: Ids begin with a time, so only their ends differ enough.
 _SHORTEST = 6
-#: An end of this length has 48 random bits: nobody needs to look for a second match.
+#: An end of this length has 48 random bits: a second match is not searched for.
 _CERTAIN = 12
-#: Items that are looked through, the newest first.
+#: Items that are searched, newest first.
 SEARCHED = 10_000
-#: Candidates that an error lists.
+#: Matches that an error lists.
 _SHOWN = 10
 _WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NOT_FOUND = 404
 
 
 def typed_id(text: str) -> str:
-    """An id as click takes it; the ellipsis of a table may stand before it."""
+    """Check an id option. The ellipsis of a table may precede it."""
     text = text.strip().removeprefix("…")
     if not text.strip("."):
         raise click.BadParameter("write an id, or its last 6 characters or more")
@@ -31,10 +31,10 @@ def typed_id(text: str) -> str:
 
 
 def resolve(client: ApiClient, kind: str, path: str, typed: str) -> str:
-    """The whole id that ends so, as a segment of a URL's path.
+    """Return the full id with that end, as a segment of a URL's path.
 
-    `kind` is what it is the id of, `path` the list that has it. Raises Wrong for an end that is
-    too short or that several ids have, Failure if no id among the newest ends so.
+    `kind` is its noun, `path` the list to search. Raise Wrong for an end that is too short or
+    ambiguous, and Failure if no recent id has it.
     """
     if _WHOLE.fullmatch(typed):
         return typed.lower()
@@ -55,7 +55,7 @@ def _exists(client: ApiClient, path: str, typed: str) -> bool:
     try:
         client.get(f"{path}/{quote(typed, safe='')}")
     except ApiProblem as exc:
-        # A key that may not read: the call that follows says whether there is one.
+        # The key may not read: the next call reports whether the id exists.
         if exc.status in (401, 403):
             return True
         if exc.status != _NOT_FOUND:

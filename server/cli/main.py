@@ -1,53 +1,83 @@
-"""`smshook`: the commands, put together."""
+"""`smshook`: the list of its commands, each imported when it is needed."""
 
+import importlib
 import io
+import os
+import platform
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
 
 import click
 
 from .. import __version__
-from ..process import fill_standard_streams
-from .backfill import backfill
-from .command import CommandGroup
-from .config import check, config, init, migrate, version
-from .deliveries import deliveries
-from .dev import dev
-from .events import events
-from .orders import orders
-from .quarantine import quarantine, rejections
-from .report import report
-from .routes import routes
-from .send import send
-from .serve import healthcheck, serve
-from .simulate import simulate
-from .sinks import sinks
-from .sources import sources
+from .command import Command, CommandGroup
+
+#: Each command, in the order of the help, and the module of this package that has it.
+_MODULES = {
+    "init": "config",
+    "check": "config",
+    "serve": "serve",
+    "send": "send",
+    "simulate": "simulate",
+    "dev": "dev",
+    "sources": "sources",
+    "events": "events",
+    "routes": "routes",
+    "deliveries": "deliveries",
+    "sinks": "sinks",
+    "quarantine": "quarantine",
+    "rejections": "quarantine",
+    "backfill": "backfill",
+    "orders": "orders",
+    "report": "report",
+    "config": "config",
+    "healthcheck": "serve",
+    "migrate": "config",
+    "version": "main",
+}
 
 
-class Commands(CommandGroup):
-    """All commands in one list, each as it is typed."""
+class LazyGroup(CommandGroup):
+    """The commands of `_MODULES`: `smshook version` must not wait for the imports of `serve`.
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click says so
+    Source: https://click.palletsprojects.com/en/stable/complex/#lazily-loading-subcommands
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _MODULES:
+            return None
+        module = importlib.import_module(f"{__package__}.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List every command in full, such as `events list`."""
         with formatter.section("Commands"):
             formatter.write_dl(
-                [(name, command.get_short_help_str(80)) for name, command in _leaves(self)]
+                [(name, command.get_short_help_str(80)) for name, command in commands(self, ctx)]
             )
 
 
-def _leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
-        typed = f"{path}{name}"
+def commands(
+    group: click.Group, ctx: click.Context, path: str = ""
+) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command of the group and of the groups in it, with its full name."""
+    for name in group.commands or group.list_commands(ctx):
+        command = group.get_command(ctx, name)
         if isinstance(command, click.Group):
-            yield from _leaves(command, f"{typed} ")
-        else:
-            yield typed, command
+            yield from commands(command, ctx, f"{path}{name} ")
+        elif command is not None:
+            yield f"{path}{name}", command
 
 
 @click.group(
     "smshook",
-    cls=Commands,
+    cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`smshook COMMAND --help` shows the options of a command and an example.",
 )
@@ -56,13 +86,12 @@ def smshook() -> None:
     """Receive the callbacks of SMS-number providers, store them, and deliver them."""
 
 
-for _command in (
-    *(init, check, serve, send, simulate, dev),
-    *(sources, events, routes, deliveries, sinks, quarantine, rejections),
-    *(backfill, orders, report),
-    *(config, healthcheck, migrate, version),
-):
-    smshook.add_command(_command)
+@click.command(cls=Command, example="version")
+def version() -> None:
+    """Print the versions of smshook, Python and SQLite."""
+    click.echo(f"smshook {__version__}")
+    click.echo(f"Python {platform.python_version()}")
+    click.echo(f"SQLite {sqlite3.sqlite_version}")
 
 
 def main() -> None:
@@ -75,3 +104,22 @@ def main() -> None:
             # A terminal of another encoding gets `\u2192` for `→`, and no traceback.
             stream.reconfigure(errors="backslashreplace")
     smshook(prog_name="smshook")
+
+
+def fill_standard_streams() -> None:
+    """Open /dev/null in place of each standard stream that is closed (`smshook serve >&-`).
+
+    Else the next file that is opened, the journal say, becomes descriptor 1, and every line that is
+    printed goes into it. Call it before anything is opened.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is taken, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115

@@ -1,22 +1,19 @@
-"""Commands about orders: what downstream services and providers say about numbers."""
+"""List, show, add and cancel orders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from .client import ApiClient, ApiProblem
-from .command import Choice, CommandGroup, each, unknown
+from .client import ApiProblem
+from .command import Choice, CommandGroup, unknown
 from .completion import configured_names
 from .connection import connect, connection_options
-from .events import state_cell
 from .ids import resolve, typed_id
-from .listing import check_names, names_of, newest, paging_options
-from .output import flat, output_option, print_fields, print_json, print_table
-from .table import Column, id_cell
-from .times import relative
+from .lists import Filter, each, list_command, names_of, show_command
+from .output import flat, output_option, print_fields, print_items, print_json
+from .table import Column, Item, ago, id_of, state_cell
 
-_STATES = ("waiting", "received", "expired", "cancelled")
 _IDS = ("request_id", "activation_id", "rental_id")
 
 
@@ -25,100 +22,74 @@ def orders() -> None:
     """Orders: what is known about numbers that were taken."""
 
 
-@orders.command("list", example="orders list --state waiting --source herosms")
-@click.option("--state", multiple=True, type=Choice(_STATES), help="In this state.")
-@click.option(
-    "--source",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=configured_names("sources"),
-    help="Of this source.",
-)
-@click.option("--reference", multiple=True, metavar="TEXT", help="With this reference.")
-@click.option("--number", multiple=True, metavar="NUMBER", help="Of this phone number.")
-@paging_options
-@output_option
-@connection_options
-def list_orders(
-    url: str | None,
-    key: str | None,
-    output: str,
-    limit: int,
-    order: str | None,
-    after: str | None,
-    **filters: Sequence[str],
-) -> None:
-    """List the newest orders, the newest last.
-
-    A filter may be given several times: any of its values matches.
-    """
-    asked = {name: list(values) for name, values in filters.items() if values}
-    with connect(url, key, "events:read", whole=True) as client:
-        check_names(client, "source", filters["source"], among="/v1/sources", holding="/v1/orders")
-        items = newest(client, "/v1/orders", asked, limit, order=order, after=after)
-    if output == "json":
-        print_json(items)
-        return
-    print_table(_ORDERS, [_row(item) for item in items], none="no orders")
-
-
-_ORDERS = (
-    Column("source", 6, rank=2),
-    Column("order", 8, rank=4),
-    Column("number", 13, rank=1),
-    Column("service", 6, rank=3),
-    Column("reference", 8, rank=5),
-    Column("state"),
-    Column("expires"),
-    Column("id"),
-)
-
-
-def _row(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    words = (item["number"], item["service"], item["reference"])
-    state, expires = state_cell(item["state"]), relative(item["expires"])
-    return (item["source"], _name(item), *words, state, expires, id_cell(item["id"]))
-
-
-def _name(item: Mapping[str, Any]) -> str | None:
-    """`request 10000001`; an order of a number alone has none."""
+def _name(item: Item) -> str | None:
+    """Return `request 10000001`; None for an order that has only a number."""
     names = (f"{kind.removesuffix('_id')} {item[kind]}" for kind in _IDS if item[kind])
     return next(names, None)
 
 
-@orders.command("show", example="orders show 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
-@click.argument("order_id", metavar="ID", type=typed_id)
-@output_option
-@connection_options
-def show_order(url: str | None, key: str | None, output: str, order_id: str) -> None:
-    """Show an order with its events.
+orders.add_command(
+    list_command(
+        "list",
+        path="/v1/orders",
+        none="no orders",
+        filters=(
+            Filter(
+                "state",
+                "In this state.",
+                type=Choice(("waiting", "received", "expired", "cancelled")),
+            ),
+            Filter("source", "Of this source.", "NAME", names="sources"),
+            Filter("reference", "With this reference.", "TEXT"),
+            Filter("number", "Of this phone number.", "NUMBER"),
+        ),
+        columns=(
+            Column("source", 6, rank=2),
+            Column("order", 8, rank=4, value=_name),
+            Column("number", 13, rank=1),
+            Column("service", 6, rank=3),
+            Column("reference", 8, rank=5),
+            Column("state", value=lambda item: state_cell(item["state"])),
+            Column("expires", value=ago("expires")),
+            Column("id", value=id_of("id")),
+        ),
+        example="orders list --state waiting --source herosms",
+        help="""List the newest orders, the newest last.
 
-    Codes are shown only with a key that has the scope codes:read; otherwise they are masked. ID
-    may be the end that a list shows.
-    """
-    with connect(url, key, "events:read", whole=True) as client:
-        item = client.get(_path(client, order_id))
-    if output == "json":
-        print_json(item)
-        return
+    A filter may be given several times: any of its values matches.
+    """,
+    )
+)
+
+_EVENTS = (
+    Column("recorded", value=ago("recordedtime")),
+    Column("type", 8),
+    Column("from", 8, value=lambda event: event["data"].get("from")),
+    Column("code", 8, value=lambda event: event["data"].get("code")),
+    Column("id", value=id_of("id")),
+)
+
+
+def _print_order(item: Item) -> None:
     print_fields(dict(flat({name: value for name, value in item.items() if name != "events"})))
     if item["events"]:
         click.echo()
-        headers = (Column("recorded"), *(Column(name, 8) for name in _EVENT), Column("id"))
-        print_table(headers, [_event_row(event) for event in item["events"]], none="")
+        print_items(_EVENTS, item["events"], none="")
 
 
-def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
-    data = event["data"]
-    words = (event["type"], data.get("from"), data.get("code"))
-    return (relative(event["recordedtime"]), *words, id_cell(event["id"]))
+orders.add_command(
+    show_command(
+        "order",
+        path="/v1/orders",
+        printed=_print_order,
+        example="orders show 01931c5e-7b2a-7c3d-9e4f-0123456789ab",
+        help="""Show an order with its events.
 
-
-_EVENT = ("type", "from", "code")
-
-
-def _path(client: ApiClient, typed: str) -> str:
-    return f"/v1/orders/{resolve(client, 'order', '/v1/orders', typed)}"
+    Codes are shown only with a key that has the scope codes:read; otherwise they are masked. ID
+    may be the end that a list shows.
+    """,
+    )
+)
 
 
 @orders.command("add", example="orders add herosms --activation-id 445001 --reference signup-1")
@@ -189,8 +160,8 @@ def cancel_orders(url: str | None, key: str | None, order_ids: Sequence[str]) ->
     with connect(url, key, "subscriptions:write", whole=True) as client:
 
         def cancelled(typed: str) -> str:
-            path = _path(client, typed)
-            client.delete(path)
-            return f"{path.rpartition('/')[2]} is cancelled"
+            id_ = resolve(client, "order", "/v1/orders", typed)
+            client.delete(f"/v1/orders/{id_}")
+            return f"{id_} is cancelled"
 
         each(order_ids, cancelled, missed=(404,))

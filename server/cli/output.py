@@ -27,25 +27,25 @@ output_option = click.option(
 
 
 def print_json(value: Any) -> None:
-    """As it is read, but for what could drive the terminal: that is escaped."""
+    """Print a value as JSON, with characters escaped that could control the terminal."""
     text = _json(value, is_unseen)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        # On a terminal of another encoding it would become `\xe9`, which is no JSON.
+        # In another encoding, Python would print `\xe9`, which is no JSON.
         text = _json(value, lambda char: is_unseen(char) or not char.isascii())
     click.echo(text)
 
 
 def _json(value: Any, is_escaped: Callable[[str], bool]) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    # The line ends of the layout stay; those of texts are escaped by now.
+    # JSON has escaped the line ends of texts; those of the layout stay.
     return "".join(_escape(char) if char != "\n" and is_escaped(char) else char for char in text)
 
 
 def _escape(char: str) -> str:
-    r"""`\u001b`; two of them for what 16 bits do not hold."""
-    # A surrogate may be alone.
+    r"""Return `\u001b`; two of them for a character beyond 16 bits."""
+    # The character may be a lone surrogate.
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
@@ -57,10 +57,10 @@ def print_table(
     none: str,
     whole: bool = False,
 ) -> None:
-    """Print rows of values or Cells, one line each; on a terminal no line is wider than it.
+    """Print rows of values or Cells, one line each, no wider than the terminal.
 
-    An empty table prints `none` to stderr instead: a program that counts lines finds none. In a
-    pipe long cells are cut to 60 characters, unless `whole` is set.
+    For no rows, `none` goes to stderr: a program that counts lines of stdout gets 0. In a pipe,
+    cells are cut to 60 characters unless `whole` is set.
     """
     if not rows:
         click.echo(none, err=True)
@@ -72,11 +72,18 @@ def print_table(
     echo_lines(table_lines(columns, cells, on), on)
 
 
+def print_items(
+    columns: Sequence[Column], items: Sequence[Mapping[str, Any]], *, none: str
+) -> None:
+    """Print items of the API as rows of a table."""
+    print_table(columns, [[column.of(item) for column in columns] for item in items], none=none)
+
+
 def _short(value: Any) -> str:
     if isinstance(value, Cell):
         return value.text
     if isinstance(value, list | tuple):
-        # Each item is cut separately: the last use of a second token is what a rotation needs.
+        # Each item is cut separately: a rotation needs the last use of the second token.
         return ", ".join(_short(item) for item in value) or "-"
     text = cell(value)
     return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
@@ -99,7 +106,7 @@ def flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def cell(value: Any) -> str:
-    """Any value of the API in one line that a terminal may be shown."""
+    """Return a value of the API as one line without control characters."""
     match value:
         case None:
             return "-"

@@ -1,4 +1,4 @@
-"""What a configuration guarantees, in words: who may call, who is owed what, who sees codes."""
+"""The guarantees of a configuration in words: callers, routes, retries, who sees codes."""
 
 import json
 import sqlite3
@@ -15,12 +15,12 @@ from sinks.sink import Sink
 from ..config.options import Config
 from ..config.show import plain as written
 
-#: Attempts that are added up; a schedule of more is not read to its end.
+#: Attempts to add up; a longer schedule is cut off.
 _ADDED = 1000
 
 
 def promises(config: Config) -> Iterator[str]:
-    """Sources, routes and sinks, each in a line."""
+    """Yield a line for each source, route and sink."""
     yield "sources" if config.sources else "sources: none, so no callback is taken"
     for name, source in config.sources.items():
         yield f"  {name}: {_source(source)}"
@@ -29,11 +29,11 @@ def promises(config: Config) -> Iterator[str]:
         yield f"  {name}: {_route(route, config.sinks)}"
     yield "sinks" if config.sinks else "sinks: none"
     for name, sink in config.sinks.items():
-        yield f"  {name}: {_sink(sink, config.folder)}"
+        yield f"  {name}: {sink.place(config.folder)}; {_codes(sink)}"
 
 
 def forgotten(config: Config) -> Iterator[str]:
-    """Warnings of what the journal owes to names that are no sinks any more."""
+    """Yield a warning for each removed sink with pending deliveries."""
     path = config.journal.path
     if not path.exists():
         return
@@ -52,7 +52,7 @@ def forgotten(config: Config) -> Iterator[str]:
 
 
 def _owed(path: Path) -> Mapping[str, int]:
-    """Read without the lock and without writing: the service may be running."""
+    """Count pending deliveries by sink, read-only: the service may be running."""
     conn = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
     try:
         return pending_by_sink(conn, PendingBySink())
@@ -64,13 +64,9 @@ def _source(source: Source) -> str:
     tokens = "1 token" if len(source.tokens) == 1 else f"{len(source.tokens)} tokens"
     tag = source.__struct_config__.tag
     rate = f", at most {written(source.rate)}" if source.rate else ""
-    return f"{tag}; {tokens}, {_addresses(source)}{rate}"
-
-
-def _addresses(source: Source) -> str:
-    if not source.allow_from:
-        return "from any address"
-    return f"only from {', '.join(source.allow_from)}"
+    callers = ", ".join(source.allow_from)
+    addresses = f"only from {callers}" if callers else "from any address"
+    return f"{tag}; {tokens}, {addresses}{rate}"
 
 
 def _route(route: Route, sinks: Mapping[str, Sink]) -> str:
@@ -108,21 +104,17 @@ def _patience(sink: Sink) -> str:
     else:
         said = f"tried again for about {_about(longest)}, then dead"
     if expires is not None:
-        # As when the service was stopped meanwhile.
+        # For example if the service was stopped for a while.
         said += f"; expired where {_about(expires)} pass before that"
     return said
 
 
 def _about(seconds: float) -> str:
-    """`37 h`: the largest unit that says it with two digits."""
+    """Return `37 h`: the largest unit of which there are two or more."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:g} s"
-
-
-def _sink(sink: Sink, folder: Path) -> str:
-    return f"{sink.place(folder)}; {_codes(sink)}"
 
 
 def _codes(sink: Sink) -> str:

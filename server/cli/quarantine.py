@@ -1,20 +1,34 @@
 """List, show, replay and delete quarantined callbacks; list rejections."""
 
+import base64
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from core.printable import plain
 
 from .client import ApiClient
-from .command import Command, CommandGroup, Failure
+from .command import CommandGroup, Failure
 from .connection import connect, connection_options
-from .events import _print_callback
 from .ids import resolve, typed_id
-from .listing import newest, paging_options
-from .output import output_option, print_fields, print_json, print_table
-from .table import Column, id_cell
-from .times import relative
+from .lists import list_command, show_command
+from .output import print_fields
+from .table import Column, Item, ago, id_of
+
+
+def print_callback(callback: Mapping[str, Any] | None) -> None:
+    """Print a callback as it arrived; None if it is no longer stored."""
+    if callback is None:
+        click.echo("\nthe callback is no longer stored")
+        return
+    click.echo(f"\ncallback from {plain(callback['peer'])} at {plain(callback['at'])}")
+    for name, value in callback["headers"]:
+        click.echo(plain(f"{name}: {value}"))
+    click.echo()
+    for line in base64.b64decode(callback["body"]).decode(errors="backslashreplace").splitlines():
+        click.echo(plain(line))
 
 
 @click.group(cls=CommandGroup)
@@ -22,60 +36,47 @@ def quarantine() -> None:
     """Callbacks that smshook did not understand."""
 
 
-@quarantine.command("list", example="quarantine list --output json")
-@paging_options
-@output_option
-@connection_options
-def list_quarantine(
-    url: str | None, key: str | None, output: str, limit: int, order: str | None, after: str | None
-) -> None:
-    """List the callbacks in quarantine and the reasons, the newest last."""
-    with connect(url, key, "admin", whole=True) as client:
-        items = newest(client, "/v1/quarantine", {}, limit, order=order, after=after)
-    if output == "json":
-        print_json(items)
-        return
-    rows = [
-        (
-            relative(item["at"]),
-            *(item[name] for name in ("source", "reason", "detail", "peer", "count")),
-            id_cell(item["id"]),
-        )
-        for item in items
-    ]
-    print_table(_QUARANTINE, rows, none="nothing in quarantine")
-
-
-_QUARANTINE = (
-    Column("at"),
-    Column("source", 6),
-    Column("reason", 8),
-    Column("detail", 8, rank=1),
-    Column("peer", 9, rank=2),
-    Column("count", rank=3),
-    Column("id"),
+quarantine.add_command(
+    list_command(
+        "list",
+        path="/v1/quarantine",
+        scope="admin",
+        none="nothing in quarantine",
+        columns=(
+            Column("at", value=ago("at")),
+            Column("source", 6),
+            Column("reason", 8),
+            Column("detail", 8, rank=1),
+            Column("peer", 9, rank=2),
+            Column("count", rank=3),
+            Column("id", value=id_of("id")),
+        ),
+        example="quarantine list --output json",
+        help="List the callbacks in quarantine and the reasons, the newest last.",
+    )
 )
 
 
-_id_argument = click.argument("quarantine_id", metavar="ID", type=typed_id)
+def _print_quarantined(item: Item) -> None:
+    print_fields({name: item[name] for name in item if name not in ("headers", "body")})
+    print_callback(item)
 
 
-@quarantine.command("show", example="quarantine show 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
-@_id_argument
-@output_option
-@connection_options
-def show_quarantine(url: str | None, key: str | None, output: str, quarantine_id: str) -> None:
-    """Show a callback in quarantine as it came.
+quarantine.add_command(
+    show_command(
+        "callback in quarantine",
+        path="/v1/quarantine",
+        scope="admin",
+        printed=_print_quarantined,
+        example="quarantine show 01931c5e-7b2a-7c3d-9e4f-0123456789ab",
+        help="""Show a callback in quarantine as it came.
 
     ID may be the end that a list shows.
-    """
-    with connect(url, key, "admin", whole=True) as client:
-        entry = client.get(_path(client, quarantine_id))
-    if output == "json":
-        print_json(entry)
-        return
-    print_fields({name: entry[name] for name in entry if name not in ("headers", "body")})
-    _print_callback(entry)
+    """,
+    )
+)
+
+_id_argument = click.argument("quarantine_id", metavar="ID", type=typed_id)
 
 
 @quarantine.command("replay", example="quarantine replay 01931c5e-7b2a-7c3d-9e4f-0123456789ab")
@@ -113,35 +114,19 @@ def _path(client: ApiClient, typed: str) -> str:
     return f"/v1/quarantine/{id_}"
 
 
-@click.command(cls=Command, example="rejections")
-@paging_options
-@output_option
-@connection_options
-def rejections(
-    url: str | None, key: str | None, output: str, limit: int, order: str | None, after: str | None
-) -> None:
-    """List the requests that were rejected, counted by reason, source and peer."""
-    with connect(url, key, "admin", whole=True) as client:
-        items = newest(client, "/v1/rejections", {}, limit, order=order, after=after)
-    if output == "json":
-        print_json(items)
-        return
-    rows = [
-        (
-            *(item[name] for name in ("reason", "source", "peer", "count")),
-            relative(item["first_at"]),
-            relative(item["last_at"]),
-        )
-        for item in items
-    ]
-    print_table(_REJECTIONS, rows, none="no rejections")
-
-
-_REJECTIONS = (
-    Column("reason", 6),
-    Column("source", 6, rank=2),
-    Column("peer", 9),
-    Column("count"),
-    Column("first", rank=1),
-    Column("last"),
+rejections = list_command(
+    "rejections",
+    path="/v1/rejections",
+    scope="admin",
+    none="no rejections",
+    columns=(
+        Column("reason", 6),
+        Column("source", 6, rank=2),
+        Column("peer", 9),
+        Column("count"),
+        Column("first", rank=1, value=ago("first_at")),
+        Column("last", value=ago("last_at")),
+    ),
+    example="rejections",
+    help="List the requests that were rejected, counted by reason, source and peer.",
 )

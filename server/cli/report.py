@@ -1,4 +1,4 @@
-"""`smshook report`: what providers made of the orders."""
+"""`smshook report`: figures of orders by provider, service and country."""
 
 import sys
 import time
@@ -11,27 +11,25 @@ import click
 import msgspec
 
 from ..durable import replace
+from ..instants import Instant
 from .chart import share, svg
 from .client import ApiClient
 from .command import Choice, Command, Failure
 from .completion import configured_names
 from .connection import connect, connection_options
-from .figures import FIELDS, Cost, FigureGroup, OrderOutcome, Report, outcome
+from .figures import FIELDS, FigureGroup, OrderOutcome, Report, outcome
 from .figures import report as reported
-from .listing import check_names
+from .lists import check_names
 from .output import print_json, print_table
 
-#: Orders between two words of how far it is.
+#: Orders between two lines of progress.
 _LOOK = 100
 _BY = ("provider", "service", "country")
 
 
 def _since(_ctx: click.Context, _option: click.Parameter, written: str) -> datetime:
-    # With the API comes the framework, which takes a third of a second to import.
-    from ..api.parameters import instant  # noqa: PLC0415
-
     try:
-        return datetime.fromtimestamp(instant(time.time)(written), UTC)
+        return datetime.fromtimestamp(Instant.parse(written).at(time.time()), UTC)
     except (ValueError, OverflowError, OSError) as exc:
         raise click.BadParameter(str(exc)) from None
 
@@ -107,7 +105,7 @@ def report(
         try:
             replace(file, svg(made, _second(since)))
         except OSError as exc:
-            # The error names the temporary file beside it.
+            # The exception names the temporary file.
             raise Failure(f"{file}: {exc.strerror}") from None
 
 
@@ -118,27 +116,25 @@ def _second(at: datetime) -> str:
 def _outcomes(
     client: ApiClient, asked: Mapping[str, Any], since: datetime
 ) -> Iterator[OrderOutcome]:
-    """The newest first, up to the first that is older: they are listed as they were told."""
+    """Yield the outcomes of orders, newest first, up to the first that is too old."""
     people = sys.stderr.isatty()
     params = {**asked, "order": "desc"}
     for number, order in enumerate(client.pages("/v1/orders", params, limit=sys.maxsize), 1):
-        told = datetime.fromisoformat(order["created_at"])
-        if told < since:
+        at = datetime.fromisoformat(order["created_at"])
+        if at < since:
             break
         if people and number % _LOOK == 1:
-            click.echo(f"\r\x1b[K{number} orders, back to {_second(told)}", nl=False, err=True)
-        # When the user took a number that only the provider listed is not known.
+            click.echo(f"\r\x1b[K{number} orders, back to {_second(at)}", nl=False, err=True)
+        # For an order that only the provider listed, the time of registration is unknown.
         registered = order["origin"] == "user"
-        yield outcome(order, _seconds(told, order["received_at"]) if registered else None)
+        received = order["received_at"] if registered else None
+        seconds = None
+        if received is not None:
+            # An SMS may arrive before its order is registered.
+            seconds = max((datetime.fromisoformat(received) - at).total_seconds(), 0.0)
+        yield outcome(order, seconds)
     if people:
         click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def _seconds(told: datetime, received: str | None) -> float | None:
-    if received is None:
-        return None
-    # An SMS that overtook its order took no time.
-    return max((datetime.fromisoformat(received) - told).total_seconds(), 0.0)
 
 
 def _print(made: Report) -> None:
@@ -156,9 +152,5 @@ def _cells(group: FigureGroup) -> tuple[Any, ...]:
         *(group.received, group.expired, group.waiting),
         None if seconds is None else f"{seconds:.1f} s",
         share(group),
-        [_cost(cost) for cost in group.costs],
+        [f"{cost.price_a_code} {cost.currency or ''}".rstrip() for cost in group.costs],
     )
-
-
-def _cost(cost: Cost) -> str:
-    return f"{cost.price_a_code} {cost.currency}" if cost.currency else cost.price_a_code

@@ -1,4 +1,4 @@
-"""Which routes take an event, and which clause of the others does not."""
+"""Show which routes match an event, and the first failing clause of the others."""
 
 import json
 import re
@@ -17,15 +17,15 @@ from sinks.redact import MASK
 
 from .command import CommandGroup, Failure, Wrong
 from .connection import connect, connection_options, settings
-from .events import waits_for
+from .deliveries import waits_for
 from .ids import resolve, typed_id
 from .output import output_option, print_json, print_table
-from .table import Cell, Column, id_cell
+from .table import Column, id_cell
 
-#: An id, or the end of one. A file of that name goes first.
+#: An id, or the end of one. A file of that name is preferred.
 _ID = re.compile(r"…?[0-9a-f-]{6,36}", re.IGNORECASE)
-#: Complaints that are said, each of another line: a file of something else has thousands.
-_SAID = 10
+#: Complaints that are printed: a file of another kind has thousands.
+_PRINTED = 10
 _HEADERS = (
     Column("route", 8),
     Column("matches"),
@@ -36,19 +36,19 @@ _HEADERS = (
 )
 
 
-class _FetchedEvent(NamedTuple):
+class _RouteMatch(NamedTuple):
     route: CompiledRoute
-    #: None: it takes the event.
+    #: Why the route does not match; None if it matches.
     finding: Finding | None
 
 
 class _RoutedEvent(NamedTuple):
     event: Mapping[str, Any]
-    #: Of each route, in the order of the configuration.
-    answers: Sequence[_FetchedEvent]
+    #: One for each route, in the order of the configuration.
+    answers: Sequence[_RouteMatch]
     #: The routes that matched when it was accepted; None for an event of a file.
     accepted: Sequence[str] | None
-    #: As the service has them.
+    #: The deliveries as the service shows them.
     deliveries: Sequence[Mapping[str, Any]]
 
 
@@ -61,7 +61,7 @@ def routes() -> None:
 @click.argument("event", metavar="FILE|ID")
 @output_option
 @connection_options
-def judge(url: str | None, key: str | None, output: str, event: str) -> None:
+def test(url: str | None, key: str | None, output: str, event: str) -> None:
     """Show which routes match an event, and why the others do not.
 
     The routes are read from the configuration: try them before a restart. FILE holds one event, or
@@ -71,23 +71,23 @@ def judge(url: str | None, key: str | None, output: str, event: str) -> None:
     """
     table = compile_table(settings().routes)
     if _ID.fullmatch(event) and not Path(event).exists():
-        judged = [_judged(table, *_fetched(url, key, event))]
+        routed = [_routed(table, *_fetched(url, key, event))]
     else:
-        judged = [_judged(table, each) for each in _from_file(event)]
+        routed = [_routed(table, each) for each in _from_file(event)]
     if output == "json":
-        print_json([_as_data(each) for each in judged])
+        print_json([_as_data(each) for each in routed])
     else:
-        _print(judged)
-    _warn_of_masks(each.event for each in judged)
+        _print(routed)
+    _warn_of_masks(each.event for each in routed)
 
 
-def _judged(
+def _routed(
     table: Sequence[CompiledRoute],
     event: Mapping[str, Any],
     accepted: Sequence[str] | None = None,
     deliveries: Sequence[Mapping[str, Any]] = (),
 ) -> _RoutedEvent:
-    answers = [_FetchedEvent(route, explain(route.when, event)) for route in table]
+    answers = [_RouteMatch(route, explain(route.when, event)) for route in table]
     return _RoutedEvent(event, answers, accepted, deliveries)
 
 
@@ -97,7 +97,7 @@ def _judged(
 def _fetched(
     url: str | None, key: str | None, event_id: str
 ) -> tuple[Mapping[str, Any], Sequence[str], Sequence[Mapping[str, Any]]]:
-    """The event, the routes that matched it, and its deliveries."""
+    """Return the event, the routes that matched it, and its deliveries."""
     with connect(url, key, "codes:read") as client:
         id_ = resolve(client, "event", "/v1/events", typed_id(event_id))
         whole = client.get(f"/v1/events/{id_}")
@@ -116,15 +116,15 @@ def _from_file(name: str) -> Sequence[Mapping[str, Any]]:
             else:
                 complaints.append(f"{place}:{number}: not an event: it needs a type and data")
     if complaints:
-        more = len(complaints) - _SAID
-        raise Failure(*complaints[:_SAID], *([f"and {more} more"] if more > 0 else []))
+        more = len(complaints) - _PRINTED
+        raise Failure(*complaints[:_PRINTED], *([f"and {more} more"] if more > 0 else []))
     if not found:
         raise Failure(f"{place}: there is no event in it")
     return found
 
 
 def _text(name: str) -> tuple[str, str]:
-    """What complaints call it, and what is in it."""
+    """Return the name for complaints, and the text."""
     try:
         with click.open_file(name, "rb") as file:
             return "stdin" if name == "-" else name, file.read().decode(errors="replace")
@@ -135,9 +135,9 @@ def _text(name: str) -> tuple[str, str]:
 
 
 def _values(text: str, place: str, complaints: list[str]) -> Iterator[tuple[int, Any]]:
-    """JSON values with the lines that they begin in: one a line, or one in all."""
+    """Yield JSON values with their first lines: one on each line, or one in the whole text."""
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    # Of one value on several lines, the first is none by itself.
+    # If the first line is not JSON, the whole text may be one value.
     if not lines or not _is_json(lines[0][1]):
         lines = [(1, text)] if lines else []
     for number, line in lines:
@@ -162,7 +162,7 @@ def _refuse(constant: str) -> None:
 
 
 def _events(value: Any) -> Iterator[Any]:
-    """An event, a list of them, or what `events list` and `events show` print as JSON."""
+    """Yield events from an event, a list, or the JSON of `events list` and `events show`."""
     if isinstance(value, list):
         for item in value:
             yield from _events(item)
@@ -180,13 +180,13 @@ def _is_event(value: Any) -> bool:
     )
 
 
-# Saying
+# Printing
 
 
-def _as_data(judged: _RoutedEvent) -> Mapping[str, Any]:
+def _as_data(routed: _RoutedEvent) -> Mapping[str, Any]:
     return {
-        "id": judged.event.get("id"),
-        "type": judged.event["type"],
+        "id": routed.event.get("id"),
+        "type": routed.event["type"],
         "routes": [
             {
                 "name": route.name,
@@ -194,10 +194,10 @@ def _as_data(judged: _RoutedEvent) -> Mapping[str, Any]:
                 "sinks": list(route.to),
                 "fails": None if finding is None else _finding_as_data(finding),
             }
-            for route, finding in judged.answers
+            for route, finding in routed.answers
         ],
-        "matched_when_accepted": judged.accepted,
-        "deliveries": judged.deliveries,
+        "matched_when_accepted": routed.accepted,
+        "deliveries": routed.deliveries,
     }
 
 
@@ -213,28 +213,27 @@ def _finding_as_data(finding: Finding) -> Mapping[str, Any]:
     }
 
 
-def _print(judged: Sequence[_RoutedEvent]) -> None:
-    rows = [(_id_cell(each.event), *row) for each in judged for row in _rows(each.answers)]
-    if len(judged) > 1:
+def _print(routed: Sequence[_RoutedEvent]) -> None:
+    rows = []
+    for each in routed:
+        id_ = each.event.get("id")
+        first = id_cell(id_ if isinstance(id_, str) else None)
+        rows += [(first, *row) for row in _rows(each.answers)]
+    if len(routed) > 1:
         print_table((Column("event", 8), *_HEADERS), rows, none="no routes")
     else:
         print_table(_HEADERS, [row[1:] for row in rows], none="no routes")
-    for each in judged:
+    for each in routed:
         _print_accepted(each)
 
 
-def _id_cell(event: Mapping[str, Any]) -> Cell:
-    id_ = event.get("id")
-    return id_cell(id_ if isinstance(id_, str) else None)
-
-
-def _print_accepted(judged: _RoutedEvent) -> None:
-    """Where it was others than now."""
-    now = {route.name for route, finding in judged.answers if finding is None}
-    if judged.accepted is not None and set(judged.accepted) != now:
+def _print_accepted(routed: _RoutedEvent) -> None:
+    """Print the routes that matched at acceptance, if they differ, and pending deliveries."""
+    now = {route.name for route, finding in routed.answers if finding is None}
+    if routed.accepted is not None and set(routed.accepted) != now:
         click.echo()
-        click.echo(plain(f"matched when it was accepted: {', '.join(judged.accepted) or 'none'}"))
-    waiting = [item for item in judged.deliveries if item["state"] == "pending"]
+        click.echo(plain(f"matched when it was accepted: {', '.join(routed.accepted) or 'none'}"))
+    waiting = [item for item in routed.deliveries if item["state"] == "pending"]
     if waiting:
         click.echo()
     for item in waiting:
@@ -242,7 +241,7 @@ def _print_accepted(judged: _RoutedEvent) -> None:
         click.echo(plain(f"{item['sink']}: pending, waits for {reason}"))
 
 
-def _rows(answers: Sequence[_FetchedEvent]) -> Iterator[tuple[Any, ...]]:
+def _rows(answers: Sequence[_RouteMatch]) -> Iterator[tuple[Any, ...]]:
     for route, finding in answers:
         if finding is None:
             yield (route.name, True, route.to, None, None, None)
@@ -254,7 +253,7 @@ def _rows(answers: Sequence[_FetchedEvent]) -> Iterator[tuple[Any, ...]]:
 
 
 def _clauses(finding: Finding) -> Iterator[tuple[str, str, str]]:
-    """It, and what is below it: each with what was wanted and seen."""
+    """Yield the clause and those below it, each with the wanted and the actual value."""
     yield finding.clause, _written(finding.wanted), _saw(finding)
     for each in finding.below:
         yield from _clauses(each)
@@ -271,7 +270,7 @@ def _saw(finding: Finding) -> str:
 
 
 def _written(value: Any) -> str:
-    """As JSON: `"7"` is not `7`, and no value is a word of ours."""
+    """Return the value as JSON: `"7"` differs from `7`."""
     return json.dumps(value, ensure_ascii=False)
 
 

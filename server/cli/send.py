@@ -1,6 +1,5 @@
 """Send a sample callback."""
 
-import os
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,17 +10,17 @@ import click
 from core.printable import plain
 from receiver.callback import Sample
 from receiver.door import SAMPLE_HEADER
+from receiver.samples import SampleSigner
 from receiver.source import Source
 
 from ..config.urls import callback_url
-from ..runtime.identity import Identity
 from .client import ApiClient, ApiProblem
 from .command import Choice, Command, Failure, Wrong, unknown
 from .completion import configured_names
 from .connection import http_url, running, settings
 from .serve import _HINTS
 
-#: Samples are told apart by their number.
+#: Each sample has a random number.
 _NUMBERS = 100_000_000
 
 
@@ -66,13 +65,13 @@ def send(
     path = callback_url("", source, kept)
     if path is None:
         raise Failure(f"{source} has only sha256 tokens; sending needs one in clear")
-    identity = Identity(known.secret, os.urandom)
+    signer = SampleSigner(known.secret)
     first = random.randrange(_NUMBERS)
     understood = True
     with ApiClient(url or str(running(known.journal).url)) as client:
         for number in range(first, first + times):
             sample = sampling.sample(number)
-            signature = identity.sample_signature(source, sample.body)
+            signature = signer.sign(source, sample.body)
             headers = {"content-type": sample.content_type, SAMPLE_HEADER: signature}
             for _ in range(2 if duplicate else 1):
                 understood &= _say(_sent(client, path, sample.body, headers))
@@ -110,7 +109,7 @@ def _sent(client: ApiClient, path: str, body: bytes, headers: Mapping[str, str])
 
 
 def _say(answer: Mapping[str, Any]) -> bool:
-    """Print what the door says; whether it was understood."""
+    """Print the answer; return whether the callback was understood."""
     if answer["status"] == "quarantined":
         click.echo(plain(f"quarantined {answer['id']} {answer['reason']}"))
         return False

@@ -1,4 +1,4 @@
-"""Commands that run the service, ask whether it is ready, and send it samples."""
+"""Run the service; check whether it is ready."""
 
 import io
 import os
@@ -14,13 +14,13 @@ from sinks.sink import Unusable
 from ..config.load import journal_of, load
 from ..config.options import Config
 from ..log.setup import LEVELS, configure, forward_stderr, say
-from ..process import become_service
+from ..machine import become_service
 from .client import ApiClient
 from .command import Choice, Command, Failure, config_path
 from .connection import http_url, running
 from .welcome import program, welcome
 
-#: Seconds; what looks after containers asks every few.
+#: Seconds: container managers check every few.
 _READY_TIMEOUT = 3.0
 _HINTS = {
     403: ": allow_from of this source does not name this machine",
@@ -48,8 +48,8 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
     """
     ending = become_service()
     # The framework takes a third of a second to import, which every other command does without.
-    from ..service import PortTaken  # noqa: PLC0415
-    from ..service import serve as run  # noqa: PLC0415
+    from ..process import PortTaken  # noqa: PLC0415
+    from ..process import serve as run  # noqa: PLC0415
 
     flags = {"server.listen": listen, "server.admin_listen": admin_listen}
     given = {place: text for place, text in flags.items() if text is not None}
@@ -63,7 +63,7 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
 
     def started(holder: Holder) -> None:
         if people:
-            say(_welcome(loaded.config, holder))
+            say(welcome(loaded.config, holder, config_path=config_path(), smshook=program()))
 
     try:
         run(loaded.config, ending, started)
@@ -77,15 +77,11 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
 
 
 def _taken(said: str, config: Config) -> str:
-    """What would do, beside what is wrong."""
+    """Add a free address to the error."""
     admin = said.startswith(f"cannot listen on {config.server.admin_listen}:")
     option, variable = ("--admin-listen", "ADMIN_LISTEN") if admin else ("--listen", "LISTEN")
     free = "127.0.0.1:9001" if admin else "127.0.0.1:9000"
     return f"{said}; choose another: {option} {free}, or make run {variable}={free}"
-
-
-def _welcome(config: Config, holder: Holder) -> str:
-    return welcome(config, holder, config_path=config_path(), smshook=program())
 
 
 @click.command(cls=Command, example="healthcheck")

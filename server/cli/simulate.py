@@ -1,7 +1,6 @@
-"""The command that simulates a provider."""
+"""Simulate a provider."""
 
 import asyncio
-import os
 import re
 import signal
 import socket
@@ -14,20 +13,20 @@ import click
 import httpx
 
 from receiver.door import SAMPLE_HEADER
-from rehearsal import SIMULATED
+from receiver.samples import SampleSigner
+from rehearsal.providers import SIMULATED
 
 from ..config.options import Config, host_and_port
 from ..config.urls import url_at
-from ..runtime.identity import Identity
 from .command import Choice, Command, Failure, Wrong, config_path
 from .connection import configured, http_url
 from .output import output_option, print_json
 
-#: What a simulated provider wants to be given: no secret.
+#: The API key of a simulated provider: no secret.
 API_KEY = "rehearsal"
-#: The headers that a body gets beside its own.
+#: Additional headers for a body.
 Signed = Callable[[bytes], Mapping[str, str]]
-#: 2026 in UTC: ids are to be short.
+#: 2026 in UTC: ids count from here to be short.
 _BEGAN = 1_767_225_600
 #: `/in/NAME/TOKEN`, as the door has it.
 _CALLBACK = re.compile(r"/in/([a-z0-9][a-z0-9_-]*)/[^/]+/?")
@@ -70,7 +69,7 @@ def simulate(
     the configuration, its events are marked: their data.sample is true. Runs until Ctrl-C.
     """
     # What serves takes a tenth of a second to import, which every other command does without.
-    from rehearsal.running import Setting, simulated  # noqa: PLC0415
+    from rehearsal.server import Setting, run_provider  # noqa: PLC0415
 
     setting = Setting(
         provider=provider,
@@ -81,8 +80,9 @@ def simulate(
         signed=_signing(callback),
     )
     with bound(listen) as sock:
-        told = _SimulationReporter(provider, url_at(*sock.getsockname()[:2]), key, callback, speed)
-        asyncio.run(_run(simulated(setting, sock), lambda: told.print(output)))
+        address = url_at(*sock.getsockname()[:2])
+        reporter = _SimulationReporter(provider, address, key, callback, speed)
+        asyncio.run(_run(run_provider(setting, sock), lambda: reporter.print(output)))
 
 
 class _SimulationReporter(NamedTuple):
@@ -95,7 +95,7 @@ class _SimulationReporter(NamedTuple):
     def print(self, output: str) -> None:
         callback = _without_token(self.callback) if self.callback else None
         schedule = SIMULATED[self.provider].schedule
-        retries = schedule.said if schedule else "it sends no callbacks"
+        retries = schedule.description if schedule else "it sends no callbacks"
         if output == "json":
             said = self._asdict() | {"callback": callback, "retries": retries}
             print_json(said | {"page": f"{self.url}/rehearsal/", "api_url": self._api_url()})
@@ -105,14 +105,11 @@ class _SimulationReporter(NamedTuple):
         click.echo(f"  API        {self._api_url()}")
         click.echo(f"  API key    {self.key}")
         click.echo(f"  callbacks  {callback or 'nowhere: give --callback'}")
-        click.echo(f"  retries    {retries}{_faster(self.speed)}")
+        faster = "" if self.speed == 1 else f"; {self.speed:g} times as fast"
+        click.echo(f"  retries    {retries}{faster}")
 
     def _api_url(self) -> str:
         return self.url + SIMULATED[self.provider].path
-
-
-def _faster(speed: float) -> str:
-    return "" if speed == 1 else f"; {speed:g} times as fast"
 
 
 async def _run(running: AbstractAsyncContextManager[Any], started: Callable[[], None]) -> None:
@@ -126,7 +123,7 @@ async def _run(running: AbstractAsyncContextManager[Any], started: Callable[[], 
 
 
 def _signing(callback: str | None) -> Signed:
-    """Marks samples, where the configuration here knows the source that they go to."""
+    """Return a function that signs samples, if the callback URL names a configured source."""
     match = _CALLBACK.search(httpx.URL(callback).path) if callback else None
     if match is None or not config_path().exists():
         return lambda _body: {}
@@ -135,25 +132,25 @@ def _signing(callback: str | None) -> Signed:
 
 
 def signing(config: Config, source: str) -> Signed:
-    """The header by which the service knows what is sent to that source as a sample."""
-    identity = Identity(config.server.secret.reveal(), os.urandom)
-    return lambda body: {SAMPLE_HEADER: identity.sample_signature(source, body)}
+    """Return a function from a body to the header that marks it as a sample."""
+    signer = SampleSigner(config.server.secret.reveal())
+    return lambda body: {SAMPLE_HEADER: signer.sign(source, body)}
 
 
 def skipped() -> int:
-    """More than at any earlier run: a message with the id of one of then would be a duplicate."""
+    """Return the first message id: larger than in earlier runs, so no message is a duplicate."""
     return int(time.time()) - _BEGAN
 
 
 def _without_token(callback: str) -> str:
-    """As it may be shown: a URL is a secret."""
+    """Return the callback URL without its token."""
     url = httpx.URL(callback)
     match = _CALLBACK.search(url.path)
     return f"{url.scheme}://{url.netloc.decode()}" + (f"/in/{match[1]}/***" if match else "")
 
 
 def bound(listen: str, option: str = "--listen") -> socket.socket:
-    """Raises Wrong and Failure, which name the option."""
+    """Return a listening socket. Raise Wrong or Failure, which name the option."""
     try:
         host, port = host_and_port(listen)
     except ValueError as exc:

@@ -1,6 +1,7 @@
 """List, test, pause and resume sinks."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,12 +11,12 @@ from core.printable import plain
 
 from .client import ApiClient
 from .command import CommandGroup, Failure
+from .completion import configured_names
 from .connection import connect, connection_options
-from .deliveries import _SINKS, _how
-from .events import state_cell
-from .listing import limit_option, named, segment
-from .output import output_option, print_json, print_table
-from .table import Column
+from .deliveries import outcome_of
+from .lists import list_command, named, segment
+from .output import output_option, print_json
+from .table import Cell, Column, Item, ago, state_cell
 from .times import relative
 
 
@@ -24,52 +25,44 @@ def sinks() -> None:
     """Destinations of events."""
 
 
-@sinks.command("list", example="sinks list")
-@limit_option
-@output_option
-@connection_options
-def list_sinks(url: str | None, key: str | None, output: str, limit: int) -> None:
-    """List the sinks with their state and their pending deliveries.
+def _state(item: Item) -> Cell:
+    by = f" ({item['paused_by']})" if item["state"] == "paused" else ""
+    return state_cell(item["state"], by)
+
+
+def _last_error(item: Item) -> str | None:
+    error = item["last_error"]
+    if error is None:
+        return None
+    words = (error["error"], error["status"], relative(error["at"]))
+    return " ".join(str(word) for word in words if word is not None)
+
+
+sinks.add_command(
+    list_command(
+        "list",
+        path="/v1/sinks",
+        paged=False,
+        none="no sinks",
+        columns=(
+            Column("name", 8),
+            Column("type", rank=2),
+            Column("state", 8, value=_state),
+            Column("pending", value=itemgetter("owed")),
+            Column("last success", rank=1, value=ago("last_success_at")),
+            Column("last error", 10, value=_last_error),
+        ),
+        example="sinks list",
+        help="""List the sinks with their state and their pending deliveries.
 
     A sink is `gone` if it has pending deliveries but is no longer configured.
-    """
-    with connect(url, key, "events:read", whole=True) as client:
-        items = list(client.pages("/v1/sinks", {}, limit=limit))
-    if output == "json":
-        print_json(items)
-        return
-    print_table(_SINK_COLUMNS, [_sink_row(item) for item in items], none="no sinks")
-
-
-_SINK_COLUMNS = (
-    Column("name", 8),
-    Column("type", rank=2),
-    Column("state", 8),
-    Column("pending"),
-    Column("last success", rank=1),
-    Column("last error", 10),
+    """,
+    )
 )
 
 
-def _sink_row(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    error = item["last_error"]
-    by = f" ({item['paused_by']})" if item["state"] == "paused" else ""
-    last = None
-    if error is not None:
-        words = (error["error"], error["status"], relative(error["at"]))
-        last = " ".join(str(word) for word in words if word is not None)
-    return (
-        item["name"],
-        item["type"],
-        state_cell(item["state"], by),
-        item["owed"],
-        relative(item["last_success_at"]),
-        last,
-    )
-
-
 @sinks.command("test", example="sinks test crm")
-@click.argument("name", type=segment, shell_complete=_SINKS)
+@click.argument("name", type=segment, shell_complete=configured_names("sinks"))
 @output_option
 @connection_options
 def test(url: str | None, key: str | None, output: str, name: str) -> None:
@@ -84,7 +77,7 @@ def test(url: str | None, key: str | None, output: str, name: str) -> None:
     else:
         _print_test(answer)
     if answer["outcome"] != "delivered":
-        raise Failure(f"{name}: {_how(answer)}")
+        raise Failure(f"{name}: {outcome_of(answer)}")
 
 
 def _print_test(answer: Mapping[str, Any]) -> None:
@@ -92,11 +85,11 @@ def _print_test(answer: Mapping[str, Any]) -> None:
         click.echo(plain(f"> {line}"))
     for line in (answer["answer"] or "").splitlines():
         click.echo(plain(f"< {line}"))
-    click.echo(plain(f"{_how(answer)}, {answer['took_ms']:.0f} ms"))
+    click.echo(plain(f"{outcome_of(answer)}, {answer['took_ms']:.0f} ms"))
 
 
 @sinks.command("pause", example="sinks pause crm")
-@click.argument("name", type=segment, shell_complete=_SINKS)
+@click.argument("name", type=segment, shell_complete=configured_names("sinks"))
 @connection_options
 def pause(url: str | None, key: str | None, name: str) -> None:
     """Stop deliveries to a sink until it is resumed.
@@ -107,7 +100,7 @@ def pause(url: str | None, key: str | None, name: str) -> None:
 
 
 @sinks.command("resume", example="sinks resume crm")
-@click.argument("name", type=segment, shell_complete=_SINKS)
+@click.argument("name", type=segment, shell_complete=configured_names("sinks"))
 @connection_options
 def resume(url: str | None, key: str | None, name: str) -> None:
     """Resume a paused sink: deliveries that came due meanwhile are sent at once."""

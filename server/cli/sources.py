@@ -1,7 +1,6 @@
 """List sources and print their callback URLs."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
@@ -10,11 +9,9 @@ from core.printable import plain
 from ..config.urls import callback_url
 from .command import CommandGroup, Failure
 from .completion import configured_names
-from .connection import answers, connect, connection_options, settings
-from .events import state_cell
-from .listing import limit_option
-from .output import output_option, print_json, print_table
-from .table import Cell, Column
+from .connection import answers, settings
+from .lists import list_command
+from .table import Cell, Column, Item, ago, state_cell
 from .times import relative, span
 
 
@@ -23,71 +20,68 @@ def sources() -> None:
     """Accounts that send callbacks."""
 
 
-@sources.command("list", example="sources list")
-@limit_option
-@output_option
-@connection_options
-def list_sources(url: str | None, key: str | None, output: str, limit: int) -> None:
-    """List the sources: whether callbacks arrive, balance, backfill, tokens.
-
-    `delay` is the smallest time of the last messages from the provider's timestamp to arrival;
-    hours mean a wrong time zone. `tokens used` says when each token was last used, the current one
-    first.
-    """
-    with connect(url, key, "events:read", whole=True) as client:
-        items = list(client.pages("/v1/sources", {}, limit=limit))
-    if output == "json":
-        print_json(items)
-        return
-    print_table(_SOURCES, [_source_row(item) for item in items], none="no sources")
-    for item in items:
-        if item["clock"]["warning"]:
-            click.echo(plain(f"warning: {item['name']}: {item['clock']['warning']}"), err=True)
-
-
-_SOURCES = (
-    Column("name", 8),
-    Column("provider", 8, rank=3),
-    Column("state"),
-    Column("last callback"),
-    Column("balance", 8, rank=1),
-    Column("delay", 5, rank=4),
-    Column("backfill", 8, rank=2),
-    Column("tokens used", 11),
-)
-
-
-def _source_row(source: Mapping[str, Any]) -> tuple[Any, ...]:
-    tokens = source["tokens"]
-    used = [relative(token["last_used_at"]) or "never" for token in tokens]
-    whole = [f"{token['fingerprint']} ({last})" for token, last in zip(tokens, used, strict=True)]
+def _delay(source: Item) -> str | None:
     offset = source["clock"]["offset"]
-    return (
-        source["name"],
-        source["provider"],
-        state_cell(source["state"]),
-        relative(source["last_callback_at"]),
-        _balance(source.get("balance")),
-        None if offset is None else f"{'-' * (offset < 0)}{span(abs(offset))}",
-        _backfill(source["backfill"]),
-        Cell(plain(", ".join(whole)) or "-", plain(", ".join(used)) or "-"),
-    )
+    return None if offset is None else f"{'-' * (offset < 0)}{span(abs(offset))}"
 
 
-def _balance(balance: Mapping[str, Any] | None) -> str | None:
+def _balance(source: Item) -> str | None:
+    balance = source.get("balance")
     if balance is None:
         return None
     return " ".join(str(word) for word in (balance["amount"], balance["currency"]) if word)
 
 
-def _backfill(backfill: Mapping[str, Any] | None) -> str | None:
-    """`waiting`, `busy`, `stopped: bad_key`."""
+def _backfill(source: Item) -> str | None:
+    """Return `waiting`, `busy` or `stopped: bad_key`."""
+    backfill = source["backfill"]
     if backfill is None:
         return None
     error = (backfill["run"] or {}).get("error")
     if backfill["state"] == "stopped":
         return f"stopped: {error}"
     return error or str(backfill["state"])
+
+
+def _tokens(source: Item) -> Cell:
+    tokens = source["tokens"]
+    used = [relative(token["last_used_at"]) or "never" for token in tokens]
+    whole = [f"{token['fingerprint']} ({last})" for token, last in zip(tokens, used, strict=True)]
+    return Cell(plain(", ".join(whole)) or "-", plain(", ".join(used)) or "-")
+
+
+def _warn(items: Sequence[Item]) -> None:
+    for item in items:
+        if item["clock"]["warning"]:
+            click.echo(plain(f"warning: {item['name']}: {item['clock']['warning']}"), err=True)
+
+
+sources.add_command(
+    list_command(
+        "list",
+        path="/v1/sources",
+        paged=False,
+        none="no sources",
+        columns=(
+            Column("name", 8),
+            Column("provider", 8, rank=3),
+            Column("state", value=lambda source: state_cell(source["state"])),
+            Column("last callback", value=ago("last_callback_at")),
+            Column("balance", 8, rank=1, value=_balance),
+            Column("delay", 5, rank=4, value=_delay),
+            Column("backfill", 8, rank=2, value=_backfill),
+            Column("tokens used", 11, value=_tokens),
+        ),
+        then=_warn,
+        example="sources list",
+        help="""List the sources: whether callbacks arrive, balance, backfill, tokens.
+
+    `delay` is the smallest time of the last messages from the provider's timestamp to arrival;
+    hours mean a wrong time zone. `tokens used` says when each token was last used, the current one
+    first.
+    """,
+    )
+)
 
 
 @sources.command("url", example="sources url tellabot")

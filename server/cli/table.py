@@ -1,7 +1,7 @@
-"""Tables of a terminal: each row is one line, whatever its width."""
+"""Tables on a terminal: each row is one line of any width."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -9,14 +9,34 @@ import click
 from core.printable import plain
 
 from .terminal import Screen
+from .times import relative
 
-#: Blanks between two columns.
+#: An item of a list, as the API returns it.
+Item = Mapping[str, Any]
+
+#: Spaces between two columns.
 _GAP = 2
 _ELLIPSIS = "…"
-#: Columns of an id's end: unambiguous in practice, and accepted by every command.
+#: Characters of an id that a table shows: unambiguous in practice, accepted by every command.
 _END = 8
-#: Followed by this, a character is drawn as an emoji, two columns wide.
+#: After this variation selector, a character is two columns wide.
 _AS_EMOJI = "\ufe0f"
+
+_COLORS = {
+    "delivered": "green",
+    "receiving": "green",
+    "received": "green",
+    "ok": "green",
+    "dead": "red",
+    "failed": "red",
+    "failing": "red",
+    "expired": "magenta",
+    "pending": "yellow",
+    "sending": "yellow",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "silent": "yellow",
+}
 
 
 class Cell(NamedTuple):
@@ -24,34 +44,55 @@ class Cell(NamedTuple):
 
     text: str
     short: str
-    #: A colour of click, where the screen has colours.
+    #: A colour of click, for screens with colours.
     color: str | None = None
 
 
 class Column(NamedTuple):
-    """How a column gives way where the table is wider than the screen."""
+    """A column of a table, and how it shrinks on a narrow screen."""
 
     title: str
-    #: Columns of the screen that it keeps when it is shortened.
+    #: Its minimum width.
     least: int = 1000
-    #: The table drops its columns in this order, the highest first; 0 stays.
+    #: Columns are dropped in this order, the highest first; 0 is kept.
     rank: int = 0
+    #: How to get its value from an item; None: the field with the name of the title.
+    value: Callable[[Item], Any] | None = None
+
+    def of(self, item: Item) -> Any:
+        return item[self.title] if self.value is None else self.value(item)
 
 
 def id_cell(id_: str | None) -> Cell:
-    """An id: ids begin alike, so the end is what tells them apart."""
+    """Return a cell for an id; its short form is the end, since ids begin alike."""
     text = "-" if id_ is None else plain(id_)
     return Cell(text, text if len(text) <= _END else text[-_END:])
+
+
+def state_cell(state: str, more: str = "") -> Cell:
+    """Return a cell for a state, in its colour."""
+    text = plain(f"{state}{more}")
+    return Cell(text, text, _COLORS.get(state))
+
+
+def id_of(name: str) -> Callable[[Item], Cell]:
+    """Return the value of a column: the id in that field."""
+    return lambda item: id_cell(item[name])
+
+
+def ago(name: str) -> Callable[[Item], str | None]:
+    """Return the value of a column: how long ago the time in that field is."""
+    return lambda item: relative(item[name])
 
 
 def table_lines(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], screen: Screen
 ) -> list[str]:
-    """The header and one line for each row, none wider than the screen.
+    """Return the header and one line for each row, no wider than the screen.
 
-    A screen without a width (a pipe, a file) gets every value in full. Otherwise the table gives
-    way until it fits: columns in which no row has a value go first, then long cells are
-    shortened, then columns are dropped by rank.
+    A pipe or a file has no width and gets every value in full. Otherwise the table shrinks until
+    it fits: empty columns are dropped, then long cells are shortened, then columns are dropped
+    by rank.
     """
     texts = [[cell.text if screen.width is None else cell.short for cell in row] for row in rows]
     shown = list(range(len(columns)))
@@ -69,7 +110,7 @@ def table_lines(
 
 
 def width_of(text: str) -> int:
-    """Columns of a terminal that a text takes; wide characters take two, accents none."""
+    """Return the width of a text; wide characters take two columns, accents none."""
     if text.isascii():
         return len(text)
     return sum(map(_char_width, text))
@@ -91,7 +132,7 @@ def _widths(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> list[i
 
 
 def _least(column: Column, width: int) -> int:
-    """Its title is never cut."""
+    """Return the minimum width; the title is never cut."""
     return min(width, max(column.least, width_of(column.title)))
 
 
@@ -102,7 +143,7 @@ def _total(widths: Sequence[int]) -> int:
 def _dropped_empty(
     columns: Sequence[Column], texts: Sequence[Sequence[str]], width: int
 ) -> list[int]:
-    """Every column, without those in which no row has a value if the table is too wide."""
+    """Return the columns to show: all, or those with a value if the table is too wide."""
     widths = _widths(columns, texts)
     if _total(widths) <= width:
         return list(range(len(columns)))
@@ -116,7 +157,7 @@ def _dropped_empty(
 def _dropped(
     columns: Sequence[Column], texts: Sequence[Sequence[str]], shown: Sequence[int], width: int
 ) -> list[int]:
-    """Without the least important columns, as long as the rest does not fit when shortened."""
+    """Drop columns by rank until the others fit when shortened."""
     widths = _widths(columns, texts)
     left = list(shown)
 
@@ -134,7 +175,7 @@ def _fitted(
     shown: Sequence[int],
     width: int | None,
 ) -> list[int]:
-    """The width of each column: the widest are shortened first."""
+    """Return the width of each column; the widest are shortened first."""
     every = _widths(columns, texts)
     widths = [every[i] for i in shown]
     if width is None:
@@ -143,7 +184,7 @@ def _fitted(
     over = _total(widths) - width
     while over > 0:
         room = [now - keep for now, keep in zip(widths, least, strict=True)]
-        # A screen narrower than any table: even what should be kept is cut.
+        # The screen is narrower than the table's minimum: cut further.
         open_ = [i for i, left in enumerate(room) if left > 0] or [
             i for i, now in enumerate(widths) if now > 1
         ]
@@ -155,7 +196,7 @@ def _fitted(
 
 
 def _cut(text: str, width: int) -> str:
-    """A text in at most so many columns; an ellipsis marks what is missing."""
+    """Cut a text to a width; an ellipsis marks the cut."""
     if width_of(text) <= width:
         return text
     kept, used = "", 0
@@ -181,11 +222,11 @@ def _line(
 
 
 def echo_lines(lines: Sequence[str], screen: Screen) -> None:
-    """Print to stdout, with the colours that are in the lines."""
+    """Print lines with their colours to stdout."""
     for line in lines:
         click.echo(line, color=screen.colors or None)
 
 
 def as_cell(value: Any, text: str) -> Cell:
-    """The value if it is a cell already, else its text."""
+    """Return the value if it is a cell, else a cell of the text."""
     return value if isinstance(value, Cell) else Cell(text, text)

@@ -1,4 +1,4 @@
-"""Where a command's output goes: how wide it is, and whether it has colours."""
+"""The width and colours of a command's output."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ class Screen(NamedTuple):
 
 
 def screen() -> Screen:
-    """Of stdout. `COLUMNS` sets a width for a pipe, too."""
+    """Return the screen of stdout. `COLUMNS` sets a width for a pipe, too."""
     terminal = sys.stdout.isatty()
     width = None
     if terminal or os.environ.get("COLUMNS", "").isdecimal():
@@ -33,7 +33,7 @@ def screen() -> Screen:
 
 
 def _may_color() -> bool:
-    """`--no-color`, https://no-color.org and terminals that know no colours."""
+    """Respect `--no-color`, https://no-color.org and terminals without colours."""
     context = click.get_current_context(silent=True)
     refused = context is not None and context.find_root().meta.get(_NO_COLOR, False)
     return not (refused or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")

@@ -1,15 +1,15 @@
-"""Times as people say them: `4 min ago`, `in 2 h`."""
+"""Relative times: `4 min ago`, `in 2 h`."""
 
 import time
 from datetime import datetime
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-#: The largest unit that leaves a number of two digits or more, or one that is exact enough.
+#: Units with their sizes, and from how many seconds each is used.
 _UNITS = (("d", _DAY, 2 * _DAY), ("h", _HOUR, 2 * _HOUR), ("min", _MINUTE, 2 * _MINUTE))
 
 
 def relative(at: str | None, now: float | None = None) -> str | None:
-    """An RFC 3339 time seen from now, such as `4 min ago` or `in 30 s`; None for None."""
+    """Return an RFC 3339 time relative to now: `4 min ago`, `in 30 s`; None for None."""
     if at is None:
         return None
     try:
@@ -23,7 +23,7 @@ def relative(at: str | None, now: float | None = None) -> str | None:
 
 
 def span(seconds: float) -> str:
-    """`90 s`, `4 min`, `3 h` or `12 d`."""
+    """Return a duration as `90 s`, `4 min`, `3 h` or `12 d`."""
     for unit, size, least in _UNITS:
         if seconds >= least:
             return f"{int(seconds // size)} {unit}"

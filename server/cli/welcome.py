@@ -1,4 +1,4 @@
-"""What `serve` says first on a terminal: where everything is, and what to type next."""
+"""The welcome of `serve` on a terminal: addresses, callback URLs, next commands."""
 
 import shlex
 import shutil
@@ -16,7 +16,10 @@ _DEFAULT_FILE = "smshook.yaml"
 
 
 def welcome(config: Config, holder: Holder, *, config_path: Path, smshook: str) -> str:
-    """For a terminal only: it holds tokens. `smshook` is how this program is called there."""
+    """Return the welcome. It contains tokens: print it on a terminal only.
+
+    `smshook` is the command to show, as `program` returns it.
+    """
     local = holder.url or ""
     begin = config.server.public_url or local
     parts = [
@@ -59,7 +62,7 @@ def _next(config: Config, smshook: str) -> str:
 
 
 def program(argv0: str = sys.argv[0], which: Callable[[str], str | None] = shutil.which) -> str:
-    """What to type to call this program again: `smshook`, or its path where that is needed."""
+    """Return the command to type for this program: `smshook`, or its path if needed."""
     path = Path(argv0)
     if path.name != "smshook":
         return "smshook"
@@ -71,7 +74,7 @@ def program(argv0: str = sys.argv[0], which: Callable[[str], str | None] = shuti
 
 
 def with_config(smshook: str, path: Path) -> str:
-    """The same with `--config`, where another terminal would find another configuration."""
+    """Add `--config` to the command unless the path is the default."""
     if path == Path(_DEFAULT_FILE):
         return smshook
     return f"{smshook} --config {shlex.quote(str(path))}"

@@ -53,7 +53,7 @@ class _Checks:
         complain, is_right = self.reading.complain, self.reading.is_right
         if source.calls_nobody and source.backfill is None and is_right(backfill):
             complain(backfill, "missing; this provider sends no callbacks, so it must be polled")
-        if source.backfill is not None and source.polled is None:
+        if source.backfill is not None and source.polling_api is None:
             complain(backfill, "this provider cannot be polled; leave it out")
         if source.low_balance is not None and is_right(low_balance):
             if not _AMOUNT.fullmatch(source.low_balance):

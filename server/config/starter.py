@@ -11,7 +11,8 @@ NAME = "smshook.yaml"
 # Options are commented out as `#option: default`, words about them as `# words`: a test takes the
 # first kind's `#` away and finds the same configuration.
 _TEXT = """\
-# smshook. `smshook check` validates this file; config.example.yaml lists every option.
+# smshook. `smshook check` validates this file. config.example.yaml, in the source code, lists
+# every option.
 # It holds secrets: keep it private (mode 0600), or replace them with ${NAME} or
 # ${file:/run/secrets/name}.
 

@@ -1,59 +1,113 @@
-"""Balances of the providers' accounts, and which of them are below their threshold."""
+"""Balances of provider accounts, with an event when one falls below its threshold."""
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
 import structlog
 
+from core.event import AccountLow, Money
 from journal import Journal
 from journal.reads import LastBalances
 from journal.records import AccountBalance
+from journal.writes import SetBalance
+from receiver.callback import Happening, Key
 from receiver.polling.questions import Balance
 from receiver.source_state import SourceState
 
-from .accept import Pipeline
+from ..log.fields import event_fields
+from .accept import Recorder
+from .identity import Identity
 
 log = structlog.get_logger()
 
 
 class Balances:
-    """In memory, and in the journal where amount, currency or side of the threshold changed."""
+    """Keeps the last balance of each source in memory, and each change in the journal."""
 
-    def __init__(self, *, journal: Journal, pipeline: Pipeline, now: Callable[[], float]) -> None:
-        self._journal, self._pipeline, self._now = journal, pipeline, now
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        recorder: Recorder,
+        identity: Identity,
+        now: Callable[[], float],
+    ) -> None:
+        self._journal, self._recorder = journal, recorder
+        self._identity, self._now = identity, now
         self._balances: dict[str, AccountBalance] = {}
 
     async def load(self) -> None:
-        """Read what the journal has. Raises Unavailable."""
-        balances = await self._journal.ask(LastBalances())
-        self._balances = dict(balances)
+        """Read the stored balances. Raises Unavailable."""
+        stored = await self._journal.ask(LastBalances())
+        self._balances = dict(stored)
 
     def of(self, source: str) -> AccountBalance | None:
-        """The last known balance; None: the provider never said one."""
+        """Return the last known balance; None: the provider has never reported one."""
         return self._balances.get(source)
 
-    async def said(self, gate: SourceState, said: Balance) -> None:
-        """Keep what a poll said. Raises Unavailable or Unfit."""
-        amount = _decimal(said.amount)
+    async def update(self, state: SourceState, reported: Balance) -> None:
+        """Keep a balance that a poll returned. Raises Unavailable or InvalidRow."""
+        amount = _decimal(reported.amount)
         if amount is None:
-            log.warning("balance.unreadable", source=gate.name)
+            log.warning("balance.unreadable", source=state.name)
             return
-        threshold = _decimal(gate.source.low_balance or "")
+        threshold = _decimal(state.source.low_balance or "")
         balance = AccountBalance(
-            source=gate.name,
-            amount=said.amount,
-            currency=said.currency or gate.source.currency,
+            source=state.name,
+            amount=reported.amount,
+            currency=reported.currency or state.source.currency,
             at=round(self._now(), 6),
             low=threshold is not None and amount < threshold,
         )
-        last = self._balances.get(gate.name)
+        last = self._balances.get(state.name)
         if last is None or _facts(last) != _facts(balance):
-            await self._pipeline.set_balance(balance)
-        self._balances[gate.name] = balance
+            await self._write(state, balance)
+        self._balances[state.name] = balance
+
+    async def _write(self, state: SourceState, balance: AccountBalance) -> None:
+        """Write a changed balance, with an event if it fell below the threshold."""
+        if not balance.low:
+            await self._journal.submit(SetBalance(balance, None))
+            return
+        at = round(self._now(), 6)
+        planned = await self._recorder.record_own(
+            state.name,
+            _low(balance, state, unique=self._identity.event_id(at)),
+            lambda planned: SetBalance(balance, planned),
+            at=at,
+        )
+        if planned is not None:
+            log.warning(
+                "account.low",
+                source=balance.source,
+                amount=balance.amount,
+                currency=balance.currency,
+                threshold=state.source.low_balance,
+                **event_fields(planned),
+            )
+
+
+def _low(balance: AccountBalance, state: SourceState, *, unique: str) -> Happening:
+    """Return the happening of a low balance. `unique` tells it from the one before."""
+    source = state.source
+    return Happening(
+        subject=f"account/{state.name}",
+        time=None,
+        keys=(Key(parts=("account.low", unique)),),
+        data=AccountLow(
+            provider=str(type(source).__struct_config__.tag),
+            channel="poll",
+            labels=source.labels,
+            sample=False,
+            time_from="received",
+            balance=Money(amount=balance.amount, currency=balance.currency),
+            threshold=source.low_balance or "",
+        ),
+    )
 
 
 def _decimal(written: str) -> Decimal | None:
-    """A comparison of floats would call 4.999999999999999999 five."""
+    """Return a decimal number; a float would turn 4.999999999999999999 into 5."""
     try:
         value = Decimal(written)
     except InvalidOperation:

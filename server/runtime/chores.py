@@ -1,4 +1,4 @@
-"""Work on the stored rows of a journal, done in steps while the service runs."""
+"""Work on stored rows, done in small steps while the service runs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,12 +7,12 @@ from core.errors import Broken, Unavailable
 
 #: Seconds between two steps, so that callbacks come first.
 _BETWEEN = 0.02
-#: Seconds until a step is tried again where the journal cannot be written.
+#: Seconds until a step is tried again if the journal is unavailable.
 _AGAIN = 1.0
 
 
 async def finish(step: Callable[[], Awaitable[bool]]) -> None:
-    """Run `step`, which returns whether work is left, until none is."""
+    """Call `step` until it returns False: no work is left."""
     while True:
         try:
             if not await step():

@@ -1,4 +1,4 @@
-"""When the wall clock jumps: what is stored moves with it."""
+"""Jumps of the wall clock: pending deliveries move with it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from sinks.worker import Worker
 
 #: Seconds between two looks at the wall clock.
 LOOK_EVERY = 1.0
-#: Deliveries that are looked at in one transaction.
+#: Deliveries examined in one transaction.
 MOVED_AT_ONCE = 10_000
-#: Seconds until a journal that could not move them is asked again.
+#: Seconds until the next try if the journal is unavailable.
 PAUSE = 1.0
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ async def watch_clock(clock: WallClock) -> None:
 
 
 class ClockJumps:
-    """Moves pending deliveries of the journal and of the workers at each jump of `clock`."""
+    """Moves pending deliveries in the journal and in the workers at each jump of `clock`."""
 
     def __init__(self, clock: WallClock, journal: Journal, workers: Iterable[Worker]) -> None:
         self._journal, self._workers = journal, tuple(workers)
@@ -40,7 +40,7 @@ class ClockJumps:
     def _jumped(self, by: float) -> None:
         self._number += 1
         log.warning("clock.jumped", seconds=round(by, 3))
-        # At once: what the journal is asked for from here on has the new time.
+        # At once: later calls of the journal use the new time.
         first = self._shift(self._number, by)
         task = asyncio.get_running_loop().create_task(self._move(first, self._number, by))
         self._moving.add(task)

@@ -1,15 +1,42 @@
-"""Secrets that an earlier version stored in clear are replaced by digests, once."""
+"""Secrets in the headers of callbacks: digests replace them."""
+
+from collections.abc import Mapping
+
+import msgspec
 
 from journal import Journal
 from journal.writes import HideCredentials
+from receiver.callback import Callback
+from receiver.credentials import Headers, hide_credentials
+from receiver.source_state import SourceState
 
-from .accept import Pipeline
 from .chores import finish
+from .identity import Identity
 
-#: Seconds for which callbacks wait for it at the start; what is left is done while it runs.
+#: Seconds for which callbacks wait for `hide_stored_credentials` at a start. The rest of its work
+#: is done while the service runs.
 AT_START = 5.0
 
 
-async def hide_stored_credentials(journal: Journal, pipeline: Pipeline) -> None:
-    """Run until no stored header holds a secret in clear. Resumes where it was stopped."""
-    await finish(lambda: journal.submit(HideCredentials(pipeline.stored_headers)))
+class HeaderCredentials:
+    """Replaces secrets in headers by digests."""
+
+    def __init__(self, sources: Mapping[str, SourceState], identity: Identity) -> None:
+        self._sources, self._digest = sources, identity.credential_digest
+
+    def hide(self, source: str, callback: Callback) -> Callback:
+        """Return the callback of a configured source with digests in place of its secrets."""
+        own = self._sources[source].source.secret_headers
+        headers = hide_credentials(callback.headers, source, own, self._digest)
+        return msgspec.structs.replace(callback, headers=headers)
+
+    def stored(self, source: str, headers: Headers) -> Headers:
+        """Return stored headers as they may be shown, and stored again."""
+        state = self._sources.get(source)
+        own = state.source.secret_headers if state else frozenset[str]()
+        return hide_credentials(headers, source, own, self._digest, stored=True)
+
+
+async def hide_stored_credentials(journal: Journal, credentials: HeaderCredentials) -> None:
+    """Replace the secrets that an earlier version stored in clear. Resumes after a restart."""
+    await finish(lambda: journal.submit(HideCredentials(credentials.stored)))

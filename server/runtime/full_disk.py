@@ -1,42 +1,44 @@
-"""Waits for room: while the disk is full on which the journal is opened, the answer is 503."""
+"""Wait for room on a full disk, before the journal can be opened."""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import structlog
 
 from core.errors import Unavailable
 from httpd.listener import Listener
-from journal import Journal
+from journal import Journal, JournalHealth
 from journal.sqlite.schema import DiskFull
 
-from .accept import MOST_WAITING
+from .intake import MOST_WAITING
 
-#: Seconds from one try to open the journal to the next.
+#: Seconds between two tries to open the journal.
 AGAIN = 1.0
-#: Tries after which the log says so again.
+#: Tries between two log lines.
 _SAY_EACH = 60
-#: Seconds for the answers that are being written when the journal is open.
+#: Seconds to finish answers once the journal is open.
 _LAST_ANSWERS = 0.5
 
 log = structlog.get_logger()
 
 
-class _Absent:
-    """In place of a journal that cannot be opened yet: each call of it is Unavailable."""
+class _AbsentJournal:
+    """Stands for a journal that cannot be opened yet: each read and write raises Unavailable."""
 
     identity = "0" * 32
-    waiting = MOST_WAITING  # the door takes nothing
-    broken = stalled = working = False
+    waiting = MOST_WAITING  # the door takes no callback
+    health = JournalHealth.FAILING
     failure = None
 
-    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
-        def unavailable(*_values: object, **_named: object) -> NoReturn:
-            raise Unavailable(f"{name}: the disk is full")
+    def submit(self, _write: object, _then: object = None) -> NoReturn:
+        raise Unavailable("the disk is full")
 
-        return unavailable
+    async def ask(self, _read: object) -> NoReturn:
+        raise Unavailable("the disk is full")
+
+    async def close(self) -> None: ...
 
 
 async def open_when_there_is_room(
@@ -46,13 +48,13 @@ async def open_when_there_is_room(
     stop: asyncio.Event,
     again: float = AGAIN,
 ) -> Journal | None:
-    """The journal that `open_` opens; None: `stop` was set while its disk was full.
+    """Return the journal that `open_` opens; None: `stop` was set while the disk was full.
 
-    Until then what `listen` starts answers: unready, and 503 to callbacks and calls.
+    Meanwhile the listeners that `listen` starts answer 503.
     """
     with contextlib.suppress(DiskFull):
         return await open_()
-    listeners = await listen(cast("Journal", _Absent()))
+    listeners = await listen(_AbsentJournal())
     try:
         return await _tried_again(open_, stop, again)
     finally:

@@ -1,7 +1,6 @@
-"""What is made of the clock, of chance and of the secret: ids, keys, cursors, signatures."""
+"""Ids, keys and cursors, made of the clock, of chance and of the secret."""
 
 import base64
-import hashlib
 import hmac
 import os
 import re
@@ -14,23 +13,23 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from core.keyed import keyed
+from core.signing import make_hmac
 from receiver.callback import Key
 
 #: Bytes of a keyed hash.
 _HASH = 16
-#: What is in a cursor: the journal, the place, and a piece of what stands there. With the tag
-#: these are 48 bytes, of which base64 has one spelling.
+#: A cursor: the journal, the place, and a mark of the row there. With the tag these are 48 bytes,
+#: which have a single spelling in base64.
 _CURSOR, _CURSOR_LENGTH = ">16sQ8s", 64
 _DELIVERY_ID = re.compile("[0-9a-f]{32}")
-#: Bytes of chance that are fetched at once.
+#: Random bytes fetched at once.
 _FETCHED = 4096
 
 
 class Chance:
-    """Bytes that nobody can guess, fetched from the system many at a time.
+    """Random bytes for secrets, fetched from the system in large pieces.
 
-    Each fetch lets the interpreter's other threads go first, and that costs more than it does.
+    Each fetch releases the interpreter's lock, which costs more than the bytes.
     """
 
     def __init__(self, fetch: Callable[[int], bytes] = os.urandom) -> None:
@@ -44,7 +43,7 @@ class Chance:
 
 
 class BadCursor(Exception):
-    """No cursor of ours."""
+    """Not a cursor of this service."""
 
 
 class StaleCursor(Exception):
@@ -52,27 +51,28 @@ class StaleCursor(Exception):
 
 
 class Identity:
-    """The secret's many uses, each under a key of its own, so that none tells about another."""
+    """All uses of the secret, each with a key of its own.
+
+    `chance(size)` returns random bytes.
+    """
 
     def __init__(self, secret: str, chance: Callable[[int], bytes]) -> None:
         def derived(use: str) -> bytes:
             return hmac.digest(secret.encode(), f"smshook {use}".encode(), "sha256")
 
-        self._dedupe, self._body = (
-            keyed(derived("dedupe key")),
-            keyed(derived("quarantine fingerprint")),
-        )
-        self._cursor, self._sample = AESSIV(derived("encrypted cursor")), derived("sample")
+        self._dedupe = make_hmac(derived("dedupe key"))
+        self._body = make_hmac(derived("quarantine fingerprint"))
+        self._cursor = AESSIV(derived("encrypted cursor"))
         self._delivery = _Block(derived("delivery id"))
-        self._credential = keyed(derived("credential"))
+        self._credential = make_hmac(derived("credential"))
         self._chance = chance
-        #: Kept by the journal, to notice another secret.
+        #: Stored in the journal, to notice a changed secret.
         self.seal = derived("journal seal").hex()
 
     def event_id(self, at: float) -> str:
-        """A UUIDv7 (RFC 9562, 5.7) of that second; its sub-millisecond bits are time too.
+        """Return a UUIDv7 (RFC 9562, 5.7) of `at`, in seconds since the epoch.
 
-        So ids grow with time, which keeps an index on them cheap.
+        Its sub-millisecond bits are time too: ids that grow with time keep an index cheap.
         """
         ms, below = divmod(int(at * 1_000_000), 1000)
         random = int.from_bytes(self._chance(8)) & ((1 << 62) - 1)
@@ -84,42 +84,32 @@ class Identity:
         return self._chance(8).hex()
 
     def dedupe_key(self, key: Key) -> bytes:
-        """20 bytes: the provider's second, big-endian, then a keyed hash of the parts.
+        """Return 20 bytes: the provider's second, big-endian, then a keyed hash of the parts.
 
-        Keyed, because a plain hash of what holds a code is the code.
+        A hash without a key would reveal a code: there are few codes to try.
         """
         parts = [part.encode() for part in key.parts]
         message = b"".join([len(part).to_bytes(4) + part for part in parts])
         return struct.pack(">I", key.second & 0xFFFFFFFF) + self._dedupe(message)[:_HASH]
 
     def fingerprint(self, body: bytes) -> bytes:
-        """What tells quarantined bodies apart."""
+        """Return a keyed hash of a quarantined body."""
         return self._body(body)[:_HASH]
 
     def credential_digest(self, value: str) -> str:
         """Return `digest:` and 32 digits for a header that holds a secret; latin-1 as HTTP is."""
         return f"digest:{self._credential(value.encode('latin-1', 'replace'))[:_HASH].hex()}"
 
-    def sample_signature(self, source: str, body: bytes) -> str:
-        """What marks a callback as sent by ourselves."""
-        return hmac.new(self._sample, source.encode() + b"\0" + body, hashlib.sha256).hexdigest()
-
-    def is_sample(self, source: str, body: bytes, signature: str | None) -> bool:
-        if signature is None:
-            return False
-        expected = self.sample_signature(source, body)
-        return hmac.compare_digest(expected.encode(), signature.encode())
-
     def cursor(self, journal: str, kind: str, place: int, mark: bytes) -> str:
-        """An opaque place in a list of that journal; `mark` is 8 bytes of what stands there."""
+        """Return a cursor for a place in a list; `mark` is 8 bytes of the row there."""
         text = struct.pack(_CURSOR, bytes.fromhex(journal), place, mark)
         sealed = self._cursor.encrypt(text, [kind.encode()])
         return base64.urlsafe_b64encode(sealed).decode()
 
     def place(self, journal: str, kind: str, cursor: str) -> tuple[int, bytes]:
-        """The place that a cursor names, and its mark. Raises BadCursor or StaleCursor."""
+        """Return the place and the mark of a cursor. Raises BadCursor or StaleCursor."""
         if len(cursor) != _CURSOR_LENGTH:
-            raise BadCursor  # base64 has a second spelling with what it passes over
+            raise BadCursor  # base64 skips some characters, so there are longer spellings
         try:
             sealed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
             text = self._cursor.decrypt(sealed, [kind.encode()])
@@ -131,11 +121,11 @@ class Identity:
         return int(place), bytes(mark)
 
     def delivery_id(self, number: int) -> str:
-        """How a delivery is named outside: its number would tell how many there are."""
+        """Return the public id of a delivery. Its number would reveal how many there are."""
         return self._delivery.encryptor.update(struct.pack(">QQ", 0, number)).hex()
 
     def delivery_number(self, id_: str) -> int | None:
-        """The number of the delivery with that name; None: it is no name of ours."""
+        """Return the number of the delivery with that public id; None: it is not such an id."""
         if not _DELIVERY_ID.fullmatch(id_):
             return None
         zero, number = struct.unpack(">QQ", self._delivery.decryptor.update(bytes.fromhex(id_)))
@@ -143,7 +133,7 @@ class Identity:
 
 
 class _Block:
-    """AES on single blocks: a permutation of 16 bytes that only the key's owner can compute."""
+    """AES on single blocks: a permutation of 16 bytes that needs the key."""
 
     def __init__(self, key: bytes) -> None:
         cipher = Cipher(AES(key), ECB())  # noqa: S305 - one block, and no two of them are alike

@@ -1,79 +1,97 @@
-"""Orders while the service runs: registered, listed by providers, joined to events, ended."""
+"""Orders while the service runs: registered, listed by providers, ended."""
 
 import asyncio
 import contextlib
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
+import structlog
 
 from core.clock import boot_ticks
 from core.errors import Broken, InvalidRow, Unavailable
-from core.event import Price
+from core.event import OrderExpired, Price, Service
 from core.order import (
+    BY_NUMBER,
     REMEMBERED,
     TIME_UP,
     Order,
     OrderState,
     RegisteredBy,
-    lasting,
-    merged,
-    provided,
+    default_lifetime,
+    mark_provided,
+    merge,
 )
 from journal import Journal
 from journal.order_book import OrderBook
 from journal.reads import OpenOrders, OrderById
 from journal.records import Registered
-from journal.writes import CancelOrder, LapseOrder, MoveOrders, RegisterOrder
+from journal.writes import CancelOrder, ExpireOrder, LapseOrder, MoveOrders, RegisterOrder
+from receiver.callback import Happening, Key
+from receiver.fields.services import service
 from receiver.polling.questions import Ended, ListedOrder
+from receiver.source import Source
 from receiver.source_state import SourceState
 
-from .accept import Pipeline
+from ..log.fields import event_fields
+from .accept import Recorder
+from .identity import Identity
 
-#: Seconds between looks at the clock: a wall clock that jumps must not leave what is due asleep.
+#: Seconds between two looks at the clock: it may jump over the end of an order.
 LONGEST_SLEEP = 30.0
-#: Seconds until what could not be written is tried again.
+#: Seconds until a failed write is tried again.
 PAUSE = 1.0
-#: Orders that are ended at once: each holds places in the queues of sinks until it is recorded.
+#: Orders that end in one step: each keeps places in the queues of sinks until it is recorded.
 ENDED_AT_ONCE = 100
-#: Seconds after which an order has waited longer than codes take.
+#: Seconds in which a code usually comes.
 SLOW = 600.0
-#: Seconds between two times that the book forgets what ended long ago.
+#: Seconds between two cleanings of the order book.
 FORGET_EVERY = 3600.0
+
+log = structlog.get_logger()
 
 
 class Orders:
-    """What the API and providers say of orders, and a task that ends what is due."""
+    """Registers, lists, cancels and ends orders, in the journal and in the order book.
+
+    `now` returns seconds since the epoch, `ticks` seconds that only go forward.
+    """
 
     def __init__(
         self,
         *,
         journal: Journal,
-        book: OrderBook,
-        pipeline: Pipeline,
+        order_book: OrderBook,
+        recorder: Recorder,
+        identity: Identity,
+        sources: Mapping[str, SourceState],
         now: Callable[[], float],
         ticks: Callable[[], float] = boot_ticks,
     ) -> None:
-        """`now` gives seconds since the epoch, `ticks` seconds that only go forward."""
-        self._journal, self._book, self._pipeline, self._now = journal, book, pipeline, now
-        self._ticks = ticks
+        self._journal, self._order_book, self._recorder = journal, order_book, recorder
+        self._identity, self._sources = identity, sources
+        self._now, self._ticks = now, ticks
         self._moving: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
-        book.noticed = self._noticed
-        #: (when it ends, id); what is not so any more is passed over.
+        order_book.noticed = self._noticed
+        #: (end, id). An entry that no longer holds is skipped.
         self._ends: list[tuple[float, str]] = []
         self._awake = asyncio.Event()
         self._forget_at = ticks() + FORGET_EVERY
 
     async def load(self) -> None:
-        """Before the first callback: whatever may still get an event. Raises Unavailable."""
+        """Fill the order book, before the first callback. Raises Unavailable."""
         orders = await self._journal.ask(OpenOrders(since=self._now() - REMEMBERED))
         for order in orders:
-            self._book.put(order)
+            self._order_book.put(order)
         await self._moved([(one, self._clamped(one)) for one in orders if _waits(one)])
 
     def _clamped(self, order: Order) -> Order:
-        """The clock may have been set back while nobody was there to see by how much."""
+        """Return the order with an end that its duration allows.
+
+        The clock may have been set back while the service did not run.
+        """
         now = self._now()
         if order.lasts is None or order.expires_at <= now + order.lasts:
             return order
@@ -82,16 +100,16 @@ class Orders:
         )
 
     def follow_clock(self, by: float) -> None:
-        """Move what waits: the wall clock jumped by so many seconds.
+        """Move the waiting orders: the wall clock jumped by `by` seconds.
 
-        An end that is a duration moves, one that the user gave as an instant does not.
+        An end that was given as a duration moves. An end that was given as an instant stays.
         """
-        moved = [(order, _shifted(order, by)) for order in self._book.waiting()]
+        moved = [(order, _shifted(order, by)) for order in self._order_book.waiting()]
         task = asyncio.get_running_loop().create_task(self._follow(moved))
         self._moving.add(task)
         task.add_done_callback(self._moving.discard)
         for _, order in moved:
-            self._book.put(order)
+            self._order_book.put(order)
         self._awake.set()
 
     async def _follow(self, moved: Sequence[tuple[Order, Order]]) -> None:
@@ -112,139 +130,139 @@ class Orders:
             return
         await self._journal.submit(MoveOrders(tuple(moved)))
         for before, after in moved:
-            # What was being written when the clock jumped came back with the times of before.
-            current = self._book.get(after.id)
+            # A write that was under way during the jump may have restored the old times.
+            current = self._order_book.get(after.id)
             if current is not None and _times(current) == _times(before):
-                self._book.put(
+                self._order_book.put(
                     msgspec.structs.replace(
                         current, created_at=after.created_at, expires_at=after.expires_at
                     )
                 )
 
     async def place(self, order: Order, end: float | None) -> Registered:
-        """Keep it, or add to the one that is there. `end` is when it ends, if that was asked for.
+        """Store an order, or add its details to the stored one.
 
-        Events belong to it from now on; if it cannot be kept, Unavailable or Unfit is raised, and
-        the next ones do not.
+        `end` is the end that the user asked for. Events are assigned to the order from now on,
+        until the write fails. Raises Unavailable or InvalidRow.
         """
-        before = self._book.known(order)
-        foreseen = self._book.foresee(order, end)
+        before = self._order_book.known(order)
+        foreseen = self._order_book.foresee(order, end)
 
         def then(outcome: Registered | Exception) -> None:
-            self._book.take_back(foreseen, before)
+            self._order_book.take_back(foreseen, before)
             if isinstance(outcome, Registered):
-                self._book.put(outcome.order)
+                self._order_book.put(outcome.order)
 
         return await self._journal.submit(RegisterOrder(order, end), then=then)
 
     async def cancel(self, order_id: str) -> Order | None:
-        """Expect nothing more of it; None: there is none."""
+        """Cancel an order and return it; None: there is no such order."""
         cancelling = self._journal.submit(CancelOrder(order_id, at=self._now()))
-        cancelling.add_done_callback(self._note_cancelled)
-        return await asyncio.shield(cancelling)  # it is noted, whether its caller waits or not
+        cancelling.add_done_callback(self._cancelled)
+        return await asyncio.shield(cancelling)  # the order book follows even if the caller is gone
 
-    def _note_cancelled(self, cancelling: "asyncio.Future[Order | None]") -> None:
+    def _cancelled(self, cancelling: "asyncio.Future[Order | None]") -> None:
         order = None if cancelling.exception() else cancelling.result()
-        if order is not None and self._book.get(order.id) is not None:
-            self._book.put(order)
+        if order is not None and self._order_book.get(order.id) is not None:
+            self._order_book.put(order)
 
-    # --- what providers say -------------------------------------------------------------------
+    # --- reports of providers -----------------------------------------------------------------
 
-    async def listed(self, gate: SourceState, listed: ListedOrder) -> None:
-        """Keep what the provider lists as active, if that is new. Raises Unavailable or Unfit."""
+    async def add_listed(self, state: SourceState, listed: ListedOrder) -> None:
+        """Store an order that the provider lists as active, unless it is known.
+
+        Raises Unavailable or InvalidRow.
+        """
         at = round(self._now(), 6)
-        order = provided(
+        order = mark_provided(
             Order(
-                id=self._pipeline.new_id(at),
-                source=gate.name,
-                provider=str(type(gate.source).__struct_config__.tag),
+                id=self._identity.event_id(at),
+                source=state.name,
+                provider=str(type(state.source).__struct_config__.tag),
                 kind=listed.kind,
                 name=listed.name,
                 number=listed.number,
                 service=listed.service,
                 country=listed.country,
-                price=_price(listed.price, gate.source.currency),
+                price=_price(listed.price, state.source.currency),
                 created_at=at,
-                expires_at=at + lasting(listed.kind),
-                lasts=lasting(listed.kind),
+                expires_at=at + default_lifetime(listed.kind),
+                lasts=default_lifetime(listed.kind),
                 origin=RegisteredBy.PROVIDER,
             )
         )
-        known = self._book.known(order)
-        # A list says the same each round: only what changes is written.
-        if known is None or merged(known, order, None)[0] != known:
+        known = self._order_book.known(order)
+        # A provider lists the same orders each round: only changes are written.
+        if known is None or merge(known, order, None)[0] != known:
             await self.place(order, None)
 
-    async def ended(self, gate: SourceState, ended: Ended) -> None:
-        """End an order at once, with the provider's reason. Raises Unavailable or Unfit."""
-        order = self._book.named(gate.name, ended.kind, ended.name)
-        # A provider says it each round.
+    async def end_listed(self, state: SourceState, ended: Ended) -> None:
+        """End an order for the reason that its provider reports.
+
+        Raises Unavailable or InvalidRow.
+        """
+        order = self._order_book.named(state.name, ended.kind, ended.name)
+        # A provider reports the end each round.
         if order is None or order.reason is not None or order.state is OrderState.CANCELLED:
             return
-        await self._pipeline.expire(order, ended.reason, at_once=True)
-        await self._read_again(order)
-
-    async def _read_again(self, order: Order) -> None:
-        kept = await self._journal.ask(OrderById(order.id))
-        if kept is not None:
-            self._book.put(kept.order)
+        await self._expire(order, ended.reason, at_once=True)
+        stored = await self._journal.ask(OrderById(order.id))
+        if stored is not None:
+            self._order_book.put(stored.order)
 
     def open(
         self, source: str, *, since: float | None = None, wide: bool = True
     ) -> Sequence[Order]:
-        """The orders a backfill asks for: not cancelled, not over at `since` (default: now).
+        """Return the orders a backfill asks for: not cancelled, not over at `since`.
 
-        Without `wide`, none that the provider said is over. Reaches back two days, as orders are
-        remembered. Costs no look at the disk.
+        `since` is now by default. `wide` includes orders that ended by the provider's word. The
+        order book goes back two days. Nothing is read from the disk.
         """
         begin = self._now() if since is None else since
-        found = (
-            order
-            for order in self._book.of_source(source)
-            if order.state is OrderState.WAITING or order.expires_at > begin
-        )
         return [
             order
-            for order in found
-            if order.state is not OrderState.CANCELLED and (wide or not order.is_ended_by_provider)
+            for order in self._order_book.of_source(source)
+            if (order.state is OrderState.WAITING or order.expires_at > begin)
+            and order.state is not OrderState.CANCELLED
+            and (wide or not order.is_ended_by_provider)
         ]
 
     def is_ended(self, source: str, kind: str, name: str) -> bool:
-        """Whether the provider said that the order of that name is over."""
-        order = self._book.named(source, kind, name)
+        """Return whether the provider reported the end of that order."""
+        order = self._order_book.named(source, kind, name)
         return order is not None and order.is_ended_by_provider
 
     def waiting_since(self, source: str) -> float | None:
-        """When the oldest order that waits for longer than codes take was registered."""
+        """Return when the oldest overdue order of a source was registered; None: there is none.
+
+        An order is overdue if it has waited longer than codes usually take.
+        """
         limit = self._now() - SLOW
         waiting = (
             order.created_at
-            for order in self._book.of_source(source)
+            for order in self._order_book.of_source(source)
             if _waits(order) and order.origin is RegisteredBy.USER
         )
         return min((at for at in waiting if at < limit), default=None)
 
-    # --- their end --------------------------------------------------------------------------
+    # --- the end of orders ------------------------------------------------------------------
 
-    async def watch(self) -> None:
-        """End what is due, when it is due, until cancelled."""
+    async def run(self) -> None:
+        """End orders when their time is up, until cancelled."""
         while True:
             self._awake.clear()
+            first = self._ends[0][0] if self._ends else math.inf
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._until_next()):
+                async with asyncio.timeout(min(max(0.0, first - self._now()), LONGEST_SLEEP)):
                     await self._awake.wait()
             if not await self.end_due():
                 await asyncio.sleep(PAUSE)
             if self._ticks() >= self._forget_at:
-                self._book.forget(self._now())
+                self._order_book.forget(self._now())
                 self._forget_at = self._ticks() + FORGET_EVERY
 
-    def _until_next(self) -> float:
-        first = self._ends[0][0] if self._ends else math.inf
-        return min(max(0.0, first - self._now()), LONGEST_SLEEP)
-
     async def end_due(self) -> bool:
-        """End what is due now; False: some of it could not be written, and is due still."""
+        """End the orders whose time is up; False: some could not be written and are still due."""
         while due := self._due():
             outcomes = await asyncio.gather(*map(self._end, due))
             if not all(outcomes):
@@ -256,7 +274,7 @@ class Orders:
         now = self._now()
         while self._ends and self._ends[0][0] <= now and len(due) < ENDED_AT_ONCE:
             at, order_id = heapq.heappop(self._ends)
-            order = self._book.get(order_id)
+            order = self._order_book.get(order_id)
             if order is not None and _waits(order) and order.expires_at == at:
                 due[order_id] = order
         return list(due.values())
@@ -264,22 +282,42 @@ class Orders:
     async def _end(self, order: Order) -> bool:
         try:
             if order.origin is RegisteredBy.PROVIDER:
-                lapsed = await self._journal.submit(LapseOrder(order.id, at=self._now()))
-                ended = lapsed is not None and lapsed.state is OrderState.EXPIRED
+                after = await self._journal.submit(LapseOrder(order.id, at=self._now()))
+                ended = after is not None and after.state is OrderState.EXPIRED
             else:
-                ended = await self._pipeline.expire(order)
-            # Something else became of it: an SMS came by a copy, or its end was moved.
-            kept = None if ended else await self._journal.ask(OrderById(order.id))
+                ended = await self._expire(order)
+            # An SMS may have come meanwhile, or the end was moved.
+            stored = None if ended else await self._journal.ask(OrderById(order.id))
         except (Unavailable, InvalidRow):
             heapq.heappush(self._ends, (order.expires_at, order.id))
             return False
-        current = self._book.get(order.id)
-        if kept is not None:
-            self._book.put(kept.order)
+        current = self._order_book.get(order.id)
+        if stored is not None:
+            self._order_book.put(stored.order)
         elif current is not None and _waits(current):
-            self._book.put(
-                _ended(current, lapsed=order.origin is RegisteredBy.PROVIDER, ended=ended)
-            )
+            # Not ended and not stored: the journal does not have the order.
+            state = OrderState.EXPIRED if ended else OrderState.CANCELLED
+            reason = TIME_UP if ended and order.origin is RegisteredBy.USER else None
+            self._order_book.put(msgspec.structs.replace(current, state=state, reason=reason))
+        return True
+
+    async def _expire(self, order: Order, reason: str = TIME_UP, *, at_once: bool = False) -> bool:
+        """End an order with an event; False: it ended otherwise, or something came.
+
+        `at_once` ends it before its time is up: its provider says so.
+        """
+        state = self._sources.get(order.source)  # None: it is no longer configured
+        planned = await self._recorder.record_own(
+            order.source,
+            _end_of(order, reason, None if state is None else state.source),
+            lambda planned: ExpireOrder(planned, reason=reason, at_once=at_once),
+            at=round(self._now(), 6),
+            order=order.id,
+        )
+        if planned is None:
+            return False
+        fields = event_fields(planned)
+        log.info("order.expired", source=order.source, order_id=order.id, reason=reason, **fields)
         return True
 
     def _noticed(self, order: Order) -> None:
@@ -301,15 +339,37 @@ def _waits(order: Order) -> bool:
     return order.state is OrderState.WAITING
 
 
-def _ended(order: Order, *, lapsed: bool, ended: bool) -> Order:
-    """`ended` is false where the journal does not have the order at all."""
-    state = OrderState.EXPIRED if ended else OrderState.CANCELLED
-    reason = TIME_UP if ended and not lapsed else None
-    return msgspec.structs.replace(order, state=state, reason=reason)
+def _end_of(order: Order, reason: str, source: Source | None) -> Happening:
+    """Return the happening of an order's end. `source` is None if it is no longer configured."""
+    named: Mapping[str, Any] = {} if order.kind == BY_NUMBER else {order.kind: order.name}
+    return Happening(
+        subject=order.subject,
+        time=None,
+        # The journal ends an order only once: the key need not be more than the order's own.
+        keys=(Key(parts=("order.expired", order.id)),),
+        data=OrderExpired(
+            provider=order.provider,
+            channel="callback",
+            labels={**(source.labels if source else {}), **order.labels},
+            reference=order.reference,
+            sample=False,
+            time_from="received",
+            to=order.number,
+            country=order.country or (source.country if source else None),
+            service=service_of(source, order.service),
+            reason=reason,
+            **named,
+        ),
+    )
+
+
+def service_of(source: Source | None, id_: str | None) -> Service | None:
+    """Return the service with that id, as events of the source have it."""
+    return source.service(id_) if source else service(id_)
 
 
 def _price(price: Price | None, currency: str | None) -> Price | None:
-    """A list may leave the currency to the source's `currency`."""
+    """Return the price with the currency of the source, if the list names no currency."""
     if price is None or price.currency is not None:
         return price
     return Price(amount=price.amount, currency=currency)

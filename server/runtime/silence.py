@@ -1,4 +1,4 @@
-"""Looks after sources: says once what a person should know of each."""
+"""Sources that are silent or have a wrong time zone, reported once each."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -8,58 +8,61 @@ import structlog
 from receiver.source_health import WrongZone
 from receiver.source_state import SourceState
 
-#: Seconds from one look to the next.
+#: Seconds between two looks.
 EVERY = 2.0
 
 log = structlog.get_logger()
 
 
-class Watching:
-    """Silence and wrong time zones are logged when they begin, not as long as they last."""
+class SourceMonitor:
+    """Logs when a source falls silent or its time zone is wrong.
+
+    `waiting_since` returns when the oldest overdue order of a source was registered.
+    """
 
     def __init__(
         self,
-        gates: Sequence[SourceState],
+        sources: Sequence[SourceState],
         now: Callable[[], float],
         waiting_since: Callable[[str], float | None],
     ) -> None:
-        """`waiting_since`: when an order of a source was told that waits for too long."""
-        self._gates, self._now, self._waiting_since = gates, now, waiting_since
+        self._sources, self._now, self._waiting_since = sources, now, waiting_since
         self._silent: set[str] = set()
         self._wrong: dict[str, WrongZone] = {}
 
     async def run(self) -> None:
+        """Look at all sources every two seconds, until cancelled."""
         while True:
             self.look()
             await asyncio.sleep(EVERY)
 
-    def silent_since(self, gate: SourceState) -> float | None:
-        """Since when nothing came where something should have; None: all is well."""
-        waiting = None if gate.source.calls_nobody else self._waiting_since(gate.name)
-        return gate.watch.silent_since(self._now(), waiting_since=waiting)
+    def silent_since(self, state: SourceState) -> float | None:
+        """Return since when a source has been silent; None: it is not silent."""
+        waiting = None if state.source.calls_nobody else self._waiting_since(state.name)
+        return state.health.silent_since(self._now(), waiting_since=waiting)
 
     def look(self) -> None:
         now = self._now()
-        for gate in self._gates:
-            self._look_for_silence(gate, now)
-            self._look_at_zone(gate, now)
+        for state in self._sources:
+            self._look_for_silence(state, now)
+            self._look_at_zone(state, now)
 
-    def _look_for_silence(self, gate: SourceState, now: float) -> None:
-        since = self.silent_since(gate)
+    def _look_for_silence(self, state: SourceState, now: float) -> None:
+        since = self.silent_since(state)
         if since is None:
-            self._silent.discard(gate.name)
-        elif gate.name not in self._silent:
-            self._silent.add(gate.name)
+            self._silent.discard(state.name)
+        elif state.name not in self._silent:
+            self._silent.add(state.name)
             log.warning(
                 "source.silent",
-                source=gate.name,
+                source=state.name,
                 seconds=round(now - since),
-                expect_every=gate.source.expect_every,
+                expect_every=state.source.expect_every,
             )
 
-    def _look_at_zone(self, gate: SourceState, now: float) -> None:
-        wrong = gate.watch.wrong_zone(now)
-        if wrong is None or self._wrong.get(gate.name) == wrong:
+    def _look_at_zone(self, state: SourceState, now: float) -> None:
+        wrong = state.health.wrong_zone(now)
+        if wrong is None or self._wrong.get(state.name) == wrong:
             return
-        self._wrong[gate.name] = wrong
-        log.warning("source.timezone", source=gate.name, detail=str(wrong))
+        self._wrong[state.name] = wrong
+        log.warning("source.timezone", source=state.name, detail=str(wrong))

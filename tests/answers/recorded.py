@@ -1,4 +1,4 @@
-"""The recorded answers, read: see README.md beside this file."""
+"""Reads the recorded answers. See README.md in this folder."""
 
 import json
 from datetime import datetime
@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 BY_TAG = {
     provider.__struct_config__.tag: provider
     for provider in PROVIDERS
-    if provider.polled is not None
+    if provider.polling_api is not None
 }
 KEY = "k3y-of-an-account-0123456789"
 
@@ -53,7 +53,7 @@ class Round(NamedTuple):
 
 
 class FoundOne(NamedTuple):
-    """One happening of a `Found`."""
+    """One happening of a FoundMessage."""
 
     happening: Happening
     callback: Callback
@@ -81,14 +81,14 @@ RECORDED = [recorded(path) for path in sorted(HERE.glob("*/*.round.json"))]
 
 
 def source_of(provider, source=None, **options):
-    """Configured to be asked; `source` holds options outside `backfill`."""
-    user = {"user": "test"} if provider == "tellabot" else {}
+    """Return a source with a backfill; `source` has its other options."""
+    user = {"user": "test"} if BY_TAG[provider].polling_api.requires_user else {}
     backfill = Backfill(api_key=Secret(KEY), **user, **options)
     return BY_TAG[provider](backfill=backfill, **(source or {}))
 
 
 def shown(ask: Ask) -> str:
-    """What of a URL tells one call from another: all but key, user and command."""
+    """Return the parts of a URL that distinguish calls: all but key, user and command."""
     parts = urlsplit(ask.url.reveal())
     plain = [
         f"{name}={value}"
@@ -100,7 +100,7 @@ def shown(ask: Ask) -> str:
 
 
 def driven(poll, answer):
-    """Run a poll. `answer(ask)` gives an Answer; returns what came, and what was asked."""
+    """Run a poll with `answer(ask)`, a ProviderAnswer. Return its findings and its calls."""
     came, asked, sent = [], [], None
     while True:
         try:
@@ -129,7 +129,7 @@ def ok(body, status=200, **headers):
 
 
 def reported(came) -> list[dict[str, Any]]:
-    """What a poll says of orders and the account, as a round writes it."""
+    """Return the reports of a poll in the form of a recorded round."""
     words = {ListedOrder: "listed", Ended: "ended", Balance: "balance"}
     return [{words[type(one)]: msgspec.to_builtins(one)} for one in came if type(one) in words]
 

@@ -20,7 +20,7 @@ def make(*words, **kwargs):
     )
 
 
-def test_where_there_is_no_load_generator_it_says_what_would_do(tmp_path):
+def test_make_bench_without_wrk_says_what_to_install(tmp_path):
     """Before anything is installed or measured. Mutant: Python's traceback at the first load."""
     (tmp_path / "sh").symlink_to(shutil.which("sh"))
 
@@ -31,7 +31,7 @@ def test_where_there_is_no_load_generator_it_says_what_would_do(tmp_path):
     assert done.stderr.startswith(said)
 
 
-def test_what_is_asked_of_make_is_asked_of_the_benchmark():
+def test_make_passes_its_options_on():
     """Mutants: QUICK=1 that measures for an hour; only the first of several names."""
     plain, quick = make("-n", "bench"), make("-n", "bench", "QUICK=1", "ONLY=noop pipeline/http")
 

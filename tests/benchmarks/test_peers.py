@@ -50,7 +50,7 @@ def receiver():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("one", PEERS, ids=lambda one: one.name)
-def test_a_peer_accepts_a_callback_and_forwards_it(one, receiver, tmp_path):
+def test_peer_accepts_a_callback_and_forwards_it(one, receiver, tmp_path):
     url, arrived = receiver
     home = _home(one)
     kind, body = CALLBACKS[one.form]
@@ -70,7 +70,7 @@ def test_a_peer_accepts_a_callback_and_forwards_it(one, receiver, tmp_path):
 
 
 @pytest.mark.parametrize("ended", [peer.POLITELY, peer.AT_ONCE])
-def test_nothing_that_a_peer_started_is_left(tmp_path, ended):
+def test_stopped_peer_leaves_no_process(tmp_path, ended):
     script = "sleep 60 & echo $! > child; echo ready > ready; wait"
 
     with peer.started(
@@ -86,7 +86,7 @@ def test_nothing_that_a_peer_started_is_left(tmp_path, ended):
     eventually(lambda: _is_gone(child))
 
 
-def test_a_peer_that_ends_at_its_start_is_not_measured_and_says_its_last_word(tmp_path):
+def test_peer_that_ends_at_its_start_reports_its_last_line(tmp_path):
     with (
         pytest.raises(NotMeasured, match="ended with 3 at its start: no such flow"),
         peer.started(
@@ -99,17 +99,17 @@ def test_a_peer_that_ends_at_its_start_is_not_measured_and_says_its_last_word(tm
         pytest.fail("it never was ready")
 
 
-def test_a_missing_program_is_named_with_the_package_that_has_it():
+def test_missing_program_is_named_with_its_package():
     with pytest.raises(NotMeasured, match=r"^no-such-program is not there: apt install nothing$"):
         peer.program("no-such-program", package="nothing")
 
 
-def test_what_cannot_be_installed_is_not_measured(tmp_path):
+def test_failed_installation_is_not_measured(tmp_path):
     with pytest.raises(NotMeasured, match=r"^sh -c .*: no network$"):
         peer.command("sh", "-c", "echo no network >&2; exit 1", folder=tmp_path)
 
 
-def test_a_home_is_made_again_when_its_lock_file_changed(tmp_path):
+def test_installation_is_repeated_after_its_lock_changed(tmp_path):
     lock, home, made = tmp_path / "lock", tmp_path / "home", []
 
     for text in ("one", "one", "two"):
@@ -119,7 +119,7 @@ def test_a_home_is_made_again_when_its_lock_file_changed(tmp_path):
     assert made == ["one", "two"]
 
 
-def test_a_home_whose_making_failed_is_not_taken_for_one(tmp_path):
+def test_failed_installation_is_not_reused(tmp_path):
     lock, home = tmp_path / "lock", tmp_path / "home"
     lock.write_text("one")
 
@@ -131,7 +131,7 @@ def test_a_home_whose_making_failed_is_not_taken_for_one(tmp_path):
             peer.made_from(lock, home, fail)
 
 
-def test_the_lock_file_of_npm_names_no_registry():
+def test_lock_file_of_npm_names_no_registry():
     lock = Path("benchmarks/peers/node_red/package-lock.json")
 
     packages = json.loads(lock.read_bytes())["packages"]
@@ -162,7 +162,7 @@ def _is_gone(pid):
         return True
 
 
-def test_a_process_knows_nothing_of_the_settings_of_who_runs_it(tmp_path, monkeypatch):
+def test_process_does_not_inherit_settings_of_smshook(tmp_path, monkeypatch):
     """Mutant: a benchmark that serves its user's own configuration, on the user's own journal."""
     monkeypatch.setenv("SMSHOOK_CONFIG", "/etc/smshook.yaml")
 

@@ -20,7 +20,7 @@ class Arrivals:
         self.last = time.monotonic()
 
 
-def test_the_backlog_that_arrives_after_the_load_is_part_of_the_time():
+def test_time_of_the_backlog_counts():
     """Mutant: with the time of the load alone, who only accepts had the best rate."""
     arrivals = Arrivals()
     late = threading.Timer(0.2, arrivals.come, [50])
@@ -37,7 +37,7 @@ def test_the_backlog_that_arrives_after_the_load_is_part_of_the_time():
     assert found.rate == found.arrived / found.seconds
 
 
-def test_what_was_under_way_when_the_load_ended_may_arrive_as_well():
+def test_requests_in_flight_at_the_end_may_arrive_too():
     arrivals = Arrivals()
 
     def load():
@@ -47,7 +47,7 @@ def test_what_was_under_way_when_the_load_ended_may_arrive_as_well():
     assert rate.forwarded(load, arrivals, quiet=0.05).arrived == 105
 
 
-def test_what_came_before_the_load_is_not_counted():
+def test_arrivals_before_the_load_do_not_count():
     arrivals = Arrivals()
     arrivals.come(1000)
 
@@ -62,7 +62,7 @@ def test_what_came_before_the_load_is_not_counted():
     ("accepted", "arrived", "said"),
     [(10, 9, "10 events were accepted, 9 arrived"), (0, 0, "no event was accepted")],
 )
-def test_what_was_accepted_and_did_not_arrive_is_a_failure(accepted, arrived, said):
+def test_accepted_event_that_never_arrives_is_a_failure(accepted, arrived, said):
     arrivals = Arrivals()
 
     def load():

@@ -1,4 +1,4 @@
-"""The recorded callbacks, read: see README.md beside this file."""
+"""Reads the recorded callbacks. See README.md in this folder."""
 
 import json
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What every source owes us. Subclass it, write `source`; `tests/callbacks/TAG` brings requests."""
+"""The contract of every source. Subclass it with `source`; tests/callbacks/TAG has requests."""
 
 import ipaddress
 from contextlib import suppress
@@ -30,12 +30,12 @@ def arrived(body, *, at=NOW):
 
 
 class SourceContract:
-    def understood(self, source, body, *, at=NOW):
+    def read_happenings(self, source, body, *, at=NOW):
         fields = decode(body, content_encoding=None, encodings=source.encodings)
         return source.normalize(fields, arrived(body, at=at))
 
     def knows_messages_by_id(self, source):  # noqa: ARG002 - for those that say so
-        """Whether an id of its own is all that tells one message from another."""
+        """Whether a message is identified by its own id alone."""
         return False
 
     def samples(self, source):
@@ -43,11 +43,11 @@ class SourceContract:
             for encoding in sorted(source.encodings):
                 yield kind, encoding
 
-    def test_every_sample_in_every_encoding_is_one_event_of_its_whole_type(self, source):
+    def test_sample_in_every_encoding_is_one_complete_event(self, source):
         for kind, encoding in self.samples(source):
             sample = source.sample(kind, encoding, number=7, now=NOW)
 
-            [happening] = self.understood(source, sample.body)
+            [happening] = self.read_happenings(source, sample.body)
 
             data = msgspec.to_builtins(happening.data)
             assert set(data) == {f.encode_name for f in msgspec.structs.fields(happening.data)}
@@ -57,36 +57,38 @@ class SourceContract:
             assert happening.subject.partition("/")[2]
             assert happening.keys
 
-    def test_a_copy_in_any_encoding_has_the_same_keys_and_another_message_has_others(self, source):
+    def test_copy_in_any_encoding_has_the_same_keys(self, source):
         for kind in source.kinds:
             copies = {
-                self.understood(source, source.sample(kind, e, number=7, now=NOW).body)[0].keys
+                self.read_happenings(source, source.sample(kind, e, number=7, now=NOW).body)[0].keys
                 for e in source.encodings
             }
             encoding = min(source.encodings)
-            other = self.understood(source, source.sample(kind, encoding, number=8, now=NOW).body)
+            other = self.read_happenings(
+                source, source.sample(kind, encoding, number=8, now=NOW).body
+            )
 
             assert len(copies) == 1
             assert not set(other[0].keys) & set(*copies)
 
-    def test_a_retry_within_the_hour_shares_a_key(self, source):
+    def test_retry_within_the_hour_shares_a_key(self, source):
         """Mutant: one window of arrival instead of two splits chains that cross its edge."""
         for kind, encoding in self.samples(source):
             body = source.sample(kind, encoding, number=7, now=NOW).body
-            first = set(self.understood(source, body)[0].keys)
+            first = set(self.read_happenings(source, body)[0].keys)
 
             for minutes in range(0, 61, 10):
-                again = self.understood(source, body, at=NOW + timedelta(minutes=minutes))
+                again = self.read_happenings(source, body, at=NOW + timedelta(minutes=minutes))
                 assert first & set(again[0].keys)
 
-    def test_a_message_a_minute_later_is_another_one(self, source):
+    def test_message_a_minute_later_is_another_event(self, source):
         encoding = min(source.encodings)
         sent = [
             source.sample(source.kinds[0], encoding, number=7, now=NOW - timedelta(minutes=n))
             for n in (0, 1)
         ]
 
-        first, second = (self.understood(source, sample.body)[0] for sample in sent)
+        first, second = (self.read_happenings(source, sample.body)[0] for sample in sent)
 
         assert first.data.text == second.data.text
         if self.knows_messages_by_id(source):
@@ -97,7 +99,7 @@ class SourceContract:
     def test_keys_grow_with_the_providers_time(self, source):
         encoding = min(source.encodings)
         seconds = [
-            self.understood(
+            self.read_happenings(
                 source,
                 source.sample(
                     source.kinds[0], encoding, number=n, now=NOW - timedelta(seconds=60 - n)
@@ -111,7 +113,7 @@ class SourceContract:
         assert seconds == sorted(seconds)
         assert len(set(seconds)) == 60
 
-    def test_whatever_the_fields_it_is_an_event_or_malformed(self, source):
+    def test_any_fields_are_an_event_or_malformed(self, source):
         names = sorted(self.names(source))
 
         @given(st.dictionaries(st.sampled_from(names), values))
@@ -136,18 +138,18 @@ class SourceContract:
         holds()
 
     def names(self, source):
-        """All fields that its samples have, and what nobody sends."""
+        """Return all fields of its samples, and a field that nobody sends."""
         found = {"unheard_of", "status"}
         for kind, encoding in self.samples(source):
             body = source.sample(kind, encoding, number=7, now=NOW).body
             found |= set(decode(body, content_encoding=None, encodings=source.encodings))
         return found
 
-    def test_it_says_where_to_paste_the_url_and_which_addresses_are_documented(self, source):
+    def test_source_has_paste_at_and_documented_addresses(self, source):
         assert source.paste_at
         assert [str(ipaddress.ip_address(a)) for a in source.documented] == list(source.documented)
 
-    def test_requests_of_it_were_recorded(self, source):
+    def test_provider_has_recorded_callbacks(self, source):
         folder = CALLBACKS / type(source).__struct_config__.tag
 
         assert list(folder.glob("*.http"))
@@ -157,5 +159,5 @@ class SourceContract:
     def test_ids_are_text(self, source, name):
         for kind, encoding in self.samples(source):
             sample = source.sample(kind, encoding, number=7, now=NOW)
-            [happening] = self.understood(source, sample.body)
+            [happening] = self.read_happenings(source, sample.body)
             assert isinstance(getattr(happening.data, name, None), str | None)

@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-def test_as_many_as_the_rate_counts_come_at_once_and_then_one_must_wait():
+def test_bucket_allows_a_burst_and_then_a_wait():
     clock = Clock()
     bucket = Bucket(Rate(3, 1), clock)
 
@@ -23,7 +23,7 @@ def test_as_many_as_the_rate_counts_come_at_once_and_then_one_must_wait():
     assert round(answers[3], 4) == 0.3333
 
 
-def test_a_refusal_costs_nothing():
+def test_refusal_takes_nothing_from_the_bucket():
     clock = Clock()
     bucket = Bucket(Rate(1, 1), clock)
     bucket.take()
@@ -35,7 +35,7 @@ def test_a_refusal_costs_nothing():
     assert bucket.take() == 0.0
 
 
-def test_a_rate_of_less_than_one_still_lets_one_through():
+def test_rate_below_one_allows_one():
     clock = Clock()
     bucket = Bucket(Rate(0.5, 1), clock)
 
@@ -44,7 +44,7 @@ def test_a_rate_of_less_than_one_still_lets_one_through():
     assert (first, round(second, 3)) == (0.0, 2.0)
 
 
-def test_a_long_silence_saves_up_no_more_than_one_burst():
+def test_long_silence_saves_at_most_one_burst():
     clock = Clock()
     bucket = Bucket(Rate(2, 60), clock)
 
@@ -63,7 +63,7 @@ rates = st.builds(
 
 
 @given(rates, st.lists(st.floats(0, 100), max_size=60))
-def test_whoever_waits_as_long_as_it_was_told_is_let_in(rate, pauses):
+def test_caller_that_waited_as_told_is_allowed(rate, pauses):
     """Mutant: without the forgiven rounding, one in some hundred is told to wait 1e-13 s more."""
     clock = Clock()
     bucket = Bucket(rate, clock)
@@ -79,7 +79,7 @@ def test_whoever_waits_as_long_as_it_was_told_is_let_in(rate, pauses):
 
 
 @given(rates, st.lists(st.floats(0, 10), min_size=1, max_size=200))
-def test_over_any_time_no_more_pass_than_one_burst_and_the_average(rate, pauses):
+def test_bucket_never_exceeds_burst_and_average(rate, pauses):
     """Mutant: refilling to more than the count lets more pass."""
     clock = Clock()
     bucket = Bucket(rate, clock)

@@ -11,7 +11,7 @@ from server.runtime import clock_jumps
 
 
 class Machine:
-    """Both clocks of a machine."""
+    """The two clocks of a machine."""
 
     def __init__(self):
         self.wall_at, self.ticks_at = 1_800_000_000.0, 5.0
@@ -25,7 +25,7 @@ class Machine:
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 2.5, -2.5])
-def test_clock_jump_is_seen_at_the_next_check_only(step):
+def test_clock_jump_shows_at_the_next_check(step):
     """Mutants: `now` reads the wall clock; the sign is lost; listeners hear of it too early."""
     machine = Machine()
     clock, seen = machine.clock(), []
@@ -44,7 +44,7 @@ def test_clock_jump_is_seen_at_the_next_check_only(step):
 
 
 @pytest.mark.parametrize("step", [0.0, 1.9, -1.9])
-def test_small_step_is_followed_without_a_word(step):
+def test_small_step_is_not_reported(step):
     """Mutant: a correction of milliseconds moves a hundred thousand rows."""
     machine = Machine()
     clock, seen = machine.clock(), []
@@ -57,8 +57,8 @@ def test_small_step_is_followed_without_a_word(step):
     assert (seen, clock.jumped()) == ([], 0.0)
 
 
-def test_sleep_of_the_machine_is_no_jump():
-    """CLOCK_BOOTTIME goes on in a suspended machine. Mutant: the monotonic clock as reference."""
+def test_sleep_of_the_machine_is_not_a_jump():
+    """CLOCK_BOOTTIME continues in a suspended machine. Mutant: the monotonic clock as reference."""
     machine = Machine()
     clock, seen = machine.clock(), []
     clock.listen(seen.append)
@@ -76,7 +76,7 @@ _STEPS = st.floats(-1e6, 1e6).filter(lambda step: abs(abs(step) - core_clock.SMA
 
 @given(st.lists(st.tuples(st.floats(0, 1e4), _STEPS), max_size=30))
 def test_relative_instant_keeps_its_distance(steps):
-    """What was made by adding to `now`, and moved at each jump, is as far ahead as it was."""
+    """An instant made from `now` and moved at each jump keeps its distance."""
     machine = Machine()
     clock = machine.clock()
     instants = {"due": clock.now() + 500_000}
@@ -106,7 +106,7 @@ def test_reference_is_the_monotonic_clock_without_boottime(monkeypatch):
     assert before <= boot_ticks() <= time.monotonic()
 
 
-async def test_watch_checks_again_and_again(monkeypatch):
+async def test_watch_checks_repeatedly(monkeypatch):
     monkeypatch.setattr(clock_jumps, "LOOK_EVERY", 0)
     machine = Machine()
     clock, seen = machine.clock(), asyncio.Queue()

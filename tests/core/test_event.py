@@ -13,7 +13,7 @@ MICROSECONDS = st.integers(0, 253_402_300_799_999_999)
 @example(0)
 @example(999_999)
 @example(1_600_108_957_250_000)
-def test_a_time_is_written_to_its_microsecond(at):
+def test_time_is_formatted_with_microseconds(at):
     """Mutants: cut instead of rounded; a second that is too small for its fraction."""
     wanted = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
 

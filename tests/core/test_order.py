@@ -1,4 +1,4 @@
-"""Which event belongs to which order: the same before it is routed and in the journal."""
+"""An event belongs to the same order before it is routed and in the journal."""
 
 from contracts.journal import NOW, planned
 from contracts.orders import END, NUMBER, OTHER, of_number, order
@@ -11,13 +11,13 @@ from core.order import (
     GRACE,
     REMEMBERED,
     OrderState,
-    gained,
+    changed_fields,
+    complete,
     is_named,
     is_numbered,
-    joined,
-    merged,
-    told_by,
-    told_in,
+    mention_in_data,
+    mention_in_event,
+    merge,
 )
 from journal.order_book import OrderBook
 
@@ -29,7 +29,7 @@ def sms(**said):
 
 
 def told(data=None, *, at=NOW, time=None, **said):
-    return told_by(data or sms(**said), time=time, at=at)
+    return mention_in_data(data or sms(**said), time=time, at=at)
 
 
 def found(book, source="tellabot", **said):
@@ -40,7 +40,7 @@ def found(book, source="tellabot", **said):
 # By id
 
 
-def test_an_event_is_its_order_s_by_id_whenever_it_comes():
+def test_event_with_the_id_belongs_to_its_order_at_any_time():
     """Mutant: bounded in time as by number."""
     one, two = order("5"), order("5", kind="rental_id")
     book = OrderBook([one, two])
@@ -53,8 +53,8 @@ def test_an_event_is_its_order_s_by_id_whenever_it_comes():
     assert found(OrderBook(), request_id="5") is None
 
 
-def test_a_rental_that_was_renewed_is_still_its_order_s():
-    """By the id it has now before the ones it had. Mutant: by the new id alone."""
+def test_renewed_rental_still_belongs_to_its_order():
+    """The present id comes before former ones. Mutant: by the new id alone."""
     old, new = order("1", kind="rental_id"), order("2", kind="rental_id")
     renewed = RentalRenewed(**COMMON, time_from="received", rental_id="2", previous_rental_id="1")
 
@@ -63,7 +63,7 @@ def test_a_rental_that_was_renewed_is_still_its_order_s():
     assert found(OrderBook([old, new]), data=renewed) == new.id
 
 
-def test_an_id_comes_before_a_number():
+def test_id_comes_before_number():
     by_id, by_number = order("5"), of_number()
 
     assert found(OrderBook([by_number, by_id]), request_id="5", to=NUMBER) == by_id.id
@@ -73,7 +73,7 @@ def test_an_id_comes_before_a_number():
 # By number
 
 
-def test_a_number_is_its_order_s_in_its_time_alone():
+def test_number_belongs_to_its_order_only_in_its_time():
     """Mutants: each bound left out."""
     mine = of_number()
     book = OrderBook([mine])
@@ -84,7 +84,7 @@ def test_a_number_is_its_order_s_in_its_time_alone():
     assert found(book, "bulk", to=NUMBER) is None
 
 
-def test_the_time_is_the_provider_s_where_it_said_it_with_its_zone():
+def test_time_with_a_zone_is_the_providers():
     """A callback may come late, and a configured zone may be wrong. Mutant: when it came."""
     book = OrderBook([of_number()])
     said = {"time": "2020-09-13T12:30:00Z", "at": END + 10**5, "to": NUMBER}
@@ -93,7 +93,7 @@ def test_the_time_is_the_provider_s_where_it_said_it_with_its_zone():
     assert found(book, **said, time_from="timezone") is None
 
 
-def test_of_several_with_a_number_it_is_the_last_that_was_told_before():
+def test_number_belongs_to_the_last_order_before_the_event():
     """Mutants: the first; the last, though it was told after the SMS."""
     first, second, third = (
         order(str(n), number=NUMBER, created_at=NOW + 100 * n) for n in range(3)
@@ -105,7 +105,7 @@ def test_of_several_with_a_number_it_is_the_last_that_was_told_before():
     assert at == {-1: first.id, 0: first.id, 150: second.id, 999: third.id}
 
 
-def test_a_number_of_another_request_is_not_joined_by_number():
+def test_event_of_another_request_does_not_match_by_number():
     book = OrderBook([order("5", number=NUMBER)])
 
     assert found(book, request_id="6", to=NUMBER) is None
@@ -115,19 +115,19 @@ def test_a_number_of_another_request_is_not_joined_by_number():
 # What it gains
 
 
-def test_an_event_gains_what_it_does_not_say_itself():
+def test_event_gets_missing_fields_from_its_order():
     price = Price(amount="1", currency=None)
     mine = order(number=NUMBER, price=price, reference="r", labels={"b": "2", "c": "3"})
 
-    data, taken = joined(sms(labels={"a": "1", "b": "1"}), mine)
+    data, taken = complete(sms(labels={"a": "1", "b": "1"}), mine)
 
     assert (data.to, data.price, data.reference) == (NUMBER, price, "r")
     assert data.labels == {"a": "1", "b": "2", "c": "3"}
     assert taken == ("to", "price")
     own = sms(to=OTHER, price=Price(amount="2", currency="USD"), reference="s")
-    assert joined(own, mine) == (structs.replace(own, labels=mine.labels), ())
+    assert complete(own, mine) == (structs.replace(own, labels=mine.labels), ())
     assigned = NumberAssigned(**COMMON, time_from="received")
-    assert joined(assigned, order()) == (assigned, ())
+    assert complete(assigned, order()) == (assigned, ())
 
 
 text = st.sampled_from([None, "1", "2"])
@@ -169,25 +169,25 @@ messages = st.builds(
 
 
 @given(messages, offsets)
-def test_an_event_tells_the_same_as_it_comes_and_as_it_is_kept(data, offset):
+def test_mention_is_the_same_for_new_and_stored_event(data, offset):
     """Mutant: a field that is read in one of the two alone."""
     event = structs.replace(planned().event, data=data)
 
-    kept = told_in(json.decode(json.encode(event)), at=NOW + offset)
+    kept = mention_in_event(json.decode(json.encode(event)), at=NOW + offset)
 
-    assert kept == told_by(data, time=event.time, at=NOW + offset)
+    assert kept == mention_in_data(data, time=event.time, at=NOW + offset)
 
 
 @given(messages, orders)
-def test_an_event_gains_the_same_as_it_comes_and_as_it_is_kept(data, mine):
+def test_new_and_stored_event_get_the_same_fields(data, mine):
     plain = to_builtins(data)
 
-    assert to_builtins(joined(data, mine)[0]) == {**plain, **gained(plain, mine)}
-    assert gained({**plain, **gained(plain, mine)}, mine) == {}
+    assert to_builtins(complete(data, mine)[0]) == {**plain, **changed_fields(plain, mine)}
+    assert changed_fields({**plain, **changed_fields(plain, mine)}, mine) == {}
 
 
 @given(st.lists(orders, max_size=5), messages, offsets)
-def test_what_the_book_finds_is_an_order_of_the_event_and_it_misses_none(made, data, offset):
+def test_order_book_finds_every_order_of_an_event(made, data, offset):
     """Against a plain search. Mutant: an order that `drop` leaves in one of the book's tables."""
     # Of two with one id the journal would have made one.
     made = list({(one.kind, one.name): one for one in made}.values())
@@ -209,28 +209,28 @@ def test_what_the_book_finds_is_an_order_of_the_event_and_it_misses_none(made, d
 # Told again
 
 
-def test_what_is_told_again_is_added_or_a_conflict():
+def test_repeated_registration_adds_or_conflicts():
     known = order(reference="r", labels={"a": "1"})
 
-    added, none = merged(known, order(number=NUMBER, reference="r"), None)
-    same, conflicts = merged(known, order(reference="s", labels={"a": "2"}, service="x"), END + 9)
+    added, none = merge(known, order(number=NUMBER, reference="r"), None)
+    same, conflicts = merge(known, order(reference="s", labels={"a": "2"}, service="x"), END + 9)
 
     assert (added, none) == (structs.replace(known, number=NUMBER), ())
     assert (same, conflicts) == (known, ("reference", "labels"))
 
 
-def test_an_end_is_moved_while_it_has_not_come():
+def test_end_can_be_moved_until_it_passed():
     for state, moved in (("waiting", 9), ("received", 9), ("expired", 0), ("cancelled", 0)):
         known = order(state=OrderState(state))
 
-        assert merged(known, order(), END + 9)[0].expires_at == END + moved
-        assert merged(known, order(expires_at=END + 9), None)[0] == known
+        assert merge(known, order(), END + 9)[0].expires_at == END + moved
+        assert merge(known, order(expires_at=END + 9), None)[0] == known
 
 
 # The book
 
 
-def test_the_book_foresees_what_the_journal_will_make_of_an_order():
+def test_order_book_merges_like_the_journal():
     """Mutant: a second one beside the first."""
     first = order(number=NUMBER)
     book = OrderBook([first])
@@ -242,7 +242,7 @@ def test_the_book_foresees_what_the_journal_will_make_of_an_order():
     assert found(book, to=NUMBER) == found(book, request_id="5") == first.id
 
 
-def test_a_number_that_is_ordered_anew_is_another_order():
+def test_number_taken_again_is_another_order():
     old = of_number()
     book = OrderBook([old])
 
@@ -255,7 +255,7 @@ def test_a_number_that_is_ordered_anew_is_another_order():
     assert found(book, to=NUMBER, at=END + 1) == old.id
 
 
-def test_the_book_forgets_what_ended_long_ago_unless_it_waits():
+def test_order_book_forgets_old_orders_unless_they_wait():
     """Mutants: what waits is forgotten before it has expired; nothing ever is."""
     waiting, over, fresh = (
         order(name, state=OrderState(state), expires_at=END + n)
@@ -270,7 +270,7 @@ def test_the_book_forgets_what_ended_long_ago_unless_it_waits():
     assert [order.id for order in book.of_source("tellabot")] == [waiting.id, fresh.id]
 
 
-def test_what_came_makes_an_order_received_unless_it_is_cancelled():
+def test_event_makes_an_order_received_unless_cancelled():
     states = {"waiting": "received", "expired": "received", "cancelled": "cancelled"}
     for before, after in states.items():
         one = order(state=OrderState(before))

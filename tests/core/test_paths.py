@@ -17,7 +17,7 @@ EVENT = {"id": "1", "data": {"service": None, "labels": {"a.b": "c"}, "price": {
         ("data.labels.anything.at-all", ("data", "labels", "anything.at-all")),
     ],
 )
-def test_a_path_is_its_names(text, names):
+def test_path_is_split_into_names(text, names):
     assert parse(text) == names
 
 
@@ -37,7 +37,7 @@ def test_a_path_is_its_names(text, names):
         ("data.labels.", "'data.labels.' has a dot too many"),
     ],
 )
-def test_a_path_that_no_event_has_is_an_error_that_says_what_would_do(text, complaint):
+def test_unknown_path_is_an_error_with_a_suggestion(text, complaint):
     with pytest.raises(ValueError) as error:
         parse(text)
 
@@ -53,7 +53,7 @@ def test_a_path_that_no_event_has_is_an_error_that_says_what_would_do(text, comp
         ("data.xyzzy", "in data are provider, channel, labels,"),
     ],
 )
-def test_where_nothing_is_near_it_lists_what_there_is(text, list_of):
+def test_unknown_path_without_a_near_match_lists_all(text, list_of):
     with pytest.raises(ValueError) as error:
         parse(text)
 
@@ -73,12 +73,12 @@ def test_where_nothing_is_near_it_lists_what_there_is(text, list_of):
         ("subject", MISSING),
     ],
 )
-def test_null_is_there_and_what_is_below_it_is_missing(text, value):
+def test_null_is_a_value_and_below_it_is_missing(text, value):
     assert value_at(EVENT, parse(text)) is value
 
 
 @pytest.mark.parametrize("event", [{"data": {"to": None}}, {"data": {}}, {}])
-def test_null_or_missing_value_orders_nothing(event):
+def test_null_or_missing_value_has_no_order(event):
     """Mutant: null is one value for all, and one event that is refused holds back the rest."""
     assert order_at(event, ("data", "to")) is None
 

@@ -1,4 +1,4 @@
-"""Nothing that a stranger wrote drives a terminal, hides or reads backwards."""
+"""A stranger's text cannot drive a terminal, hide or read backwards."""
 
 import unicodedata
 
@@ -22,13 +22,13 @@ from core.printable import plain, plain_lines
         ("\udc1b[2J", r"\u{dc1b}[2J"),
     ],
 )
-def test_what_is_not_simply_seen_is_written_out(text, shown):
+def test_invisible_characters_are_escaped(text, shown):
     """Mutant: C0 controls alone; U+009B, bidi overrides and line separators pass."""
     assert plain(text) == shown
 
 
 @given(st.text())
-def test_what_is_shown_moves_and_hides_nothing(text):
+def test_plain_text_has_no_control_characters(text):
     shown = plain(text)
 
     categories = {unicodedata.category(char) for char in shown}
@@ -46,6 +46,6 @@ def test_what_is_shown_moves_and_hides_nothing(text):
         ("a\u202e\nb", "a\\u{202e}\nb"),
     ],
 )
-def test_where_lines_may_be_shown_they_stay_and_all_else_is_written_out(text, shown):
+def test_plain_lines_keeps_newlines_and_escapes_the_rest(text, shown):
     """Mutant: `splitlines`, which takes separators that nobody sees for newlines."""
     assert plain_lines(text) == shown

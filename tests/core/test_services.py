@@ -65,7 +65,7 @@ def test_replacement_names_the_present_spelling():
     assert replacement(("type",), "tiktokdouyin") is None
 
 
-def test_rest_of_another_script_is_no_name():
+def test_rest_of_another_script_is_not_a_name():
     """Mutant: `2`, the Latin rest of a Cyrillic name, makes 2GIS of a service called `2`."""
     assert key_of_slug("2") == "2"
     assert key_of_slug("twitterx") == "twitter"

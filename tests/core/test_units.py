@@ -11,7 +11,7 @@ from core.units import Duration, Rate, Size, duration, from_written, rate, size
     ("text", "seconds"),
     [("200ms", 0.2), ("0s", 0), ("30s", 30), ("1.5m", 90), ("3h", 10_800), ("7d", 604_800)],
 )
-def test_a_duration_is_read_as_seconds(text, seconds):
+def test_duration_is_read_as_seconds(text, seconds):
     assert duration(text) == pytest.approx(seconds)
     assert type(duration(text)) is Duration
 
@@ -19,7 +19,7 @@ def test_a_duration_is_read_as_seconds(text, seconds):
 @pytest.mark.parametrize(
     "text", ["", "30", "30 s", "s", "-1s", "1e3s", "1.s", ".5s", "1S", "1w", "٣s", "1s\n", 30, None]
 )
-def test_what_is_no_duration_is_told_how_one_is_written(text):
+def test_invalid_duration_error_shows_the_format(text):
     with pytest.raises(ValueError, match=r"^not a duration; write 200ms, 30s, 5m, 3h or 7d$"):
         duration(text)
 
@@ -35,7 +35,7 @@ def test_what_is_no_duration_is_told_how_one_is_written(text):
         ("1GiB", 1 << 30),
     ],
 )
-def test_a_size_is_read_as_bytes(text, bytes_):
+def test_size_is_read_as_bytes(text, bytes_):
     assert size(text) == bytes_
     assert type(size(text)) is Size
 
@@ -43,7 +43,7 @@ def test_a_size_is_read_as_bytes(text, bytes_):
 @pytest.mark.parametrize(
     "text", ["", "64KB", "64kib", "1.5MiB", "-1", -1, True, 1.5, "1 MiB", "٣", None]
 )
-def test_what_is_no_size_is_told_how_one_is_written(text):
+def test_invalid_size_error_shows_the_format(text):
     with pytest.raises(ValueError, match=r"^not a size; write 65536, 64KiB, 10MiB or 1GiB$"):
         size(text)
 
@@ -52,18 +52,18 @@ def test_what_is_no_size_is_told_how_one_is_written(text):
     ("text", "expected"),
     [("10/s", Rate(10, 1)), ("100/m", Rate(100, 60)), ("0.5/h", Rate(0.5, 3600))],
 )
-def test_a_rate_is_read_as_a_count_and_the_seconds_it_is_for(text, expected):
+def test_rate_is_read_as_count_and_seconds(text, expected):
     assert rate(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "10", "0/s", "0.0/m", "10/d", "-1/s", "10 / s", "٣/s", 10])
-def test_what_is_no_rate_is_told_how_one_is_written(text):
+def test_invalid_rate_error_shows_the_format(text):
     with pytest.raises(ValueError, match=r"^not a rate; write 10/s, 100/m or 1000/h$"):
         rate(text)
 
 
 @given(text=st.text(min_size=4))
-def test_a_secret_shows_itself_to_nobody(text):
+def test_secret_hides_its_text(text):
     """Mutant: leaving one of the four ways in which Python makes text of things."""
     hidden = secret(text)
 
@@ -72,7 +72,7 @@ def test_a_secret_shows_itself_to_nobody(text):
     assert hidden.reveal() == text
 
 
-def test_a_secret_is_in_no_message():
+def test_secret_is_in_no_error_message():
     class Options(msgspec.Struct):
         key: Secret
 
@@ -84,7 +84,7 @@ def test_a_secret_is_in_no_message():
     assert not hasattr(options.key, "__dict__")
 
 
-def test_secrets_are_compared_by_what_they_hide():
+def test_secrets_are_equal_if_their_texts_are():
     assert secret("a") == secret("a")
     assert secret("a") != secret("b")
     assert secret("a") != "a"
@@ -92,12 +92,12 @@ def test_secrets_are_compared_by_what_they_hide():
 
 
 @pytest.mark.parametrize("text", ["", None, 12345, ["hunter2"]])
-def test_what_is_no_secret_is_not_repeated(text):
+def test_invalid_secret_is_not_repeated(text):
     with pytest.raises(ValueError, match=r"^not a text; write the secret itself, or"):
         secret(text)
 
 
-def test_msgspec_reads_what_it_does_not_know_by_its_type():
+def test_msgspec_reads_written_values_by_type():
     class Options(msgspec.Struct):
         timeout: Duration
         max_body: Size

@@ -10,7 +10,8 @@ import pytest
 from pages import DOCS, blocks
 
 from core.order import GRACE, REMEMBERED
-from journal.sqlite.orders import LOOKED_THROUGH, SHOWN
+from journal.sqlite.look_up import LOOKED_THROUGH
+from journal.sqlite.orders import SHOWN
 
 CONFIG = live.CONFIG.replace("smsactivate: {provider: sms_activate", "herosms: {provider: herosms")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

@@ -50,8 +50,20 @@ def test_the_two_commands_are_the_ones_the_makefile_and_the_command_line_know():
     assert "smshook init" in makefile
 
 
+def test_install_commands_are_those_that_the_wheel_is_tested_with():
+    """See tests/packaging/test_wheel.py."""
+    commands = [line.partition("#")[0].strip() for line in blocks("sh")[2].splitlines()]
+
+    assert commands == [
+        "python3 -m build",
+        "uv tool install dist/smshook-*.whl",
+        "smshook dev",
+        "smshook init && smshook serve",
+    ]
+
+
 def test_what_the_readme_shows_is_what_comes(started):
-    _, send, curl, listing, dialect, order = blocks("sh")
+    _, send, _, curl, listing, dialect, order = blocks("sh")
     answered, shown = (json.loads(block) for block in blocks("json"))
     folder = started
 

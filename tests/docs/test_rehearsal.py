@@ -15,8 +15,8 @@ from live import eventually
 from pages import DOCS, blocks
 from rehearsing import running
 
-from rehearsal import SIMULATED
 from rehearsal.account import Fate
+from rehearsal.providers import SIMULATED
 
 PAGE = (DOCS / "rehearsal.md").read_text()
 

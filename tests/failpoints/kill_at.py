@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from core.delivery import State
-from journal.sqlite.batch import BatchWriter, _Batch
+from journal.sqlite.batch import BatchWriter
+from journal.sqlite.outbox import Outbox
 from journal.writes import Settle
 from server.cli.main import main
 from sinks.attempt import Attempts
@@ -26,7 +27,7 @@ def die(*_args, **_kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-make, flush, write = Attempts.make, _Batch.flush, BatchWriter.write
+make, flush, write = Attempts.make, Outbox.flush, BatchWriter.write
 
 
 async def die_after(self, *args, **kwargs):
@@ -47,7 +48,7 @@ def die_with_an_outcome_on_disk(self, ops):
     return results
 
 
-def note_what_is_settled(self, op, apply=_Batch.apply):
+def note_what_is_settled(self, op, apply=Outbox.apply):
     self.settles = getattr(self, "settles", False) or isinstance(op, Settle)
     return apply(self, op)
 
@@ -68,9 +69,9 @@ STEPS = {
     "begun": lambda: setattr(Attempts, "make", die),
     "sent": lambda: setattr(Attempts, "make", die_after),
     "settling": lambda: (
-        setattr(_Batch, "settles", False),
-        setattr(_Batch, "apply", note_what_is_settled),
-        setattr(_Batch, "flush", die_with_an_outcome),
+        setattr(Outbox, "settles", False),
+        setattr(Outbox, "apply", note_what_is_settled),
+        setattr(Outbox, "flush", die_with_an_outcome),
     ),
     "settled": lambda: setattr(BatchWriter, "write", die_with_an_outcome_on_disk),
 }

@@ -1,11 +1,7 @@
-"""What is on the wire is tried on both event loops: uvloop serves, asyncio is what people debug."""
-
-import asyncio
+"""The wire is tested on uvloop, which serves."""
 
 import uvloop
 
 
-def pytest_asyncio_loop_factories(item):
-    if item.path.name == "test_protocol.py":
-        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    return {"asyncio": asyncio.new_event_loop}
+def pytest_asyncio_loop_factories(item):  # noqa: ARG001 - every test here
+    return {"uvloop": uvloop.new_event_loop}

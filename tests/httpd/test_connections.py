@@ -1,4 +1,4 @@
-"""Who may hold connections, and whose is closed for a new one."""
+"""Connections are limited, and an idle one is closed for a new one."""
 
 import pytest
 from hypothesis import settings
@@ -9,7 +9,7 @@ from httpd.connections import Connections
 
 
 class One:
-    """A connection that remembers how it was ended."""
+    """A connection that records its end."""
 
     def __init__(self, address="192.0.2.1"):
         self.address = address
@@ -31,13 +31,13 @@ def connections(most, full=lambda: None):
 
 
 def opened(held, *addresses):
-    """Connections from there, in this order; all are taken."""
+    """Open connections from these addresses, in this order."""
     made = [One(address) for address in addresses]
     assert [held.opened(one, one.address) for one in made] == [True] * len(made)
     return made
 
 
-def test_the_longest_idle_connection_makes_room():
+def test_longest_idle_connection_makes_room():
     """Mutant: the newest, or the first that was opened."""
     told = []
     held = connections(3, lambda: told.append("full"))
@@ -51,7 +51,7 @@ def test_the_longest_idle_connection_makes_room():
     assert told == ["full"]
 
 
-def test_a_silent_connection_makes_room_before_a_used_one():
+def test_silent_connection_makes_room_before_a_used_one():
     """A stranger's silent connections must not close a proxy's. Mutant: one order for both."""
     held = connections(3)
     (proxy,) = opened(held, "127.0.0.1")
@@ -68,7 +68,7 @@ def test_a_silent_connection_makes_room_before_a_used_one():
     assert proxy.ended == "idle"
 
 
-def test_a_connection_is_refused_where_none_is_idle():
+def test_connection_is_refused_if_no_other_is_idle():
     """Mutant: one that is being answered is closed."""
     held = connections(2)
     busy = opened(held, "a", "b")
@@ -81,7 +81,7 @@ def test_a_connection_is_refused_where_none_is_idle():
     opened(held, "c")
 
 
-def test_a_peer_has_half_and_closes_its_own():
+def test_peer_has_half_and_closes_its_own():
     """Mutant: no share, and one stranger has all of them; another peer's is closed for it."""
     held = connections(6)
     other = opened(held, "b")
@@ -93,7 +93,7 @@ def test_a_peer_has_half_and_closes_its_own():
     assert other[0].ended is None
 
 
-def test_a_peer_whose_half_is_busy_is_refused_and_others_are_not():
+def test_peer_with_a_busy_half_is_refused_and_others_are_not():
     held = connections(4)
     for one in opened(held, "a", "a"):
         held.busy(one)
@@ -102,7 +102,7 @@ def test_a_peer_whose_half_is_busy_is_refused_and_others_are_not():
     opened(held, "b", "b")
 
 
-def test_this_machine_and_proxies_have_any_number():
+def test_this_machine_and_proxies_have_no_limit():
     """Mutant: a proxy, behind which everybody is, is locked out by its own share."""
     held = connections(4)
 
@@ -113,8 +113,8 @@ def test_this_machine_and_proxies_have_any_number():
     assert made[0].ended == "idle"
 
 
-def test_goodbyes_are_bounded():
-    """Each keeps its descriptor for seconds. Mutant: a flood has as many as it likes."""
+def test_closing_connections_are_limited():
+    """Each keeps its descriptor for seconds. Mutant: no limit on closing connections."""
     held = connections(16)
     made = opened(held, *["127.0.0.1"] * 100)
 
@@ -125,7 +125,7 @@ def test_goodbyes_are_bounded():
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_the_smallest_limits_let_somebody_in(most):
+def test_smallest_limits_allow_one_connection(most):
     held = connections(most)
 
     opened(held, "a", "a", "b")
@@ -134,7 +134,7 @@ def test_the_smallest_limits_let_somebody_in(most):
 
 
 class Model(RuleBasedStateMachine):
-    """Any order of events keeps the limits, and what is busy is never closed."""
+    """Any order of events keeps the limits, and a busy connection is never closed."""
 
     MOST = 6
 

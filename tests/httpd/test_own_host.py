@@ -1,4 +1,4 @@
-"""A web page that gives its name our address is refused; whoever we know is not."""
+"""A web page whose name has our address is refused; known hosts are answered."""
 
 import asyncio
 import ipaddress
@@ -12,7 +12,7 @@ from httpd.own_host import OwnHost
 
 
 def answered(headers, *, path="/v1/events", **options):
-    """The status, and the code of a refusal."""
+    """Return the status, and the code of a refusal."""
     sent = []
 
     async def app(_scope, _receive, send):
@@ -58,18 +58,18 @@ def test_foreign_hosts_are_refused(host):
 
 @given(st.ip_addresses(), st.integers(1, 65535))
 def test_any_address_is_an_own_host(address, port):
-    """No web page has an address that is ours as its name, and containers have many."""
+    """No web page has our address as its name, and containers have many addresses."""
     written = f"[{address}]" if isinstance(address, ipaddress.IPv6Address) else str(address)
 
     assert 200 == answered([("host", f"{written}:{port}")])
 
 
-def test_a_client_without_a_host_is_no_browser():
+def test_client_without_a_host_is_answered():
     assert 200 == answered([])
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_health_is_for_everybody(path):
+def test_health_is_answered_for_any_host(path):
     """Probes send the names of load balancers. Mutant: a service that is always unhealthy."""
     foreign = [("host", "lb.internal.example"), ("origin", "https://status.example.com")]
 
@@ -92,13 +92,13 @@ def test_health_is_for_everybody(path):
     ],
 )
 @pytest.mark.parametrize("any_host", [False, True])
-def test_a_page_of_another_origin_is_refused(origin, expected, any_host):
+def test_page_of_another_origin_is_refused(origin, expected, any_host):
     """Mutant: `Origin` not looked at where any host will do."""
     headers = [("host", "127.0.0.1:8081"), ("origin", origin)]
 
     assert expected == answered(headers, names=["hooks.example.com"], any_host=any_host)
 
 
-def test_with_any_host_names_of_others_are_answered():
-    """A listener that others reach, with a key. Mutant: a proxy's name is 403."""
+def test_any_host_answers_foreign_names():
+    """Others reach the listener with a key. Mutant: a proxy's name is 403."""
     assert 200 == answered([("host", "smshook-admin.example.com")], any_host=True)

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from httpd.connections import Connections
 from httpd.exchange import EXCHANGE
 from httpd.listener import Listener
-from httpd.protocol import DoorProtocol, door_protocol
+from httpd.protocol import DoorProtocol, make_protocol
 
 REQUEST = b"POST /in HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\npin=1"
 LAST = b"Connection: close\r\nHost"
@@ -21,13 +21,13 @@ FIELDS = 16 * 1024
 
 @pytest.fixture(autouse=True, params=["messages", "exchange"])
 def way(request, monkeypatch):
-    """Each test with an app that takes messages, and with one that asks for the whole at once."""
+    """Run each test with an app that receives messages, and with one that reads the exchange."""
     monkeypatch.setattr(App, "asks_for_the_whole", request.param == "exchange")
     return request.param
 
 
 class App:
-    """Answers 200 with the body it was sent; keeps what it was asked."""
+    """Answers 200 with the request's body, and records requests."""
 
     asks_for_the_whole = False
 
@@ -72,12 +72,12 @@ async def answer(send, status, body=b"", exchange=None):
 
 
 class Door:
-    """A listener on loopback, and what it told of."""
+    """A listener on loopback, and the rejections it reported."""
 
     def __init__(self, app, protocol=DoorProtocol, **limits):
         self.app = app
         self.rejected = []
-        counted = door_protocol(lambda status, peer: self.rejected.append((status, peer)))
+        counted = make_protocol(lambda status, peer: self.rejected.append((status, peer)))
         self.protocol = type(
             "Limited", (counted if protocol is DoorProtocol else protocol,), dict(limits)
         )
@@ -104,7 +104,7 @@ class Door:
                 await writer.wait_closed()
 
     async def exchange(self, *parts, within=5.0, pause=0.02):
-        """All that is answered until the door closes; what the client sends is sent in parts."""
+        """Send bytes in parts, and return all bytes until the door closes."""
         async with self.call() as (reader, writer):
             for part in parts:
                 writer.write(part)
@@ -126,7 +126,7 @@ class Door:
 
 
 async def holds(check):
-    """Whether it holds within fifteen seconds."""
+    """Whether the condition holds within fifteen seconds."""
     for _ in range(1500):
         if check():
             return True
@@ -139,7 +139,7 @@ def statuses(answers):
 
 
 def fields(size, count=1):
-    """Header fields of that size on the wire, `Host` included."""
+    """Return header fields of that size on the wire, with `Host`."""
     each, rest = divmod(size - len(b"Host: h\r\n"), count)
     lines = [b"X: " + b"a" * (each - 5) + b"\r\n" for _ in range(count - 1)]
     last = b"X: " + b"a" * (each + rest - 5) + b"\r\n"
@@ -163,7 +163,7 @@ REFUSED_400 = (
 # What is asked rightly is answered
 
 
-async def test_a_connection_serves_one_request_after_another():
+async def test_connection_serves_several_requests():
     async with Door(App()) as door, door.call() as (reader, writer):
         for _ in range(60):
             writer.write(REQUEST)
@@ -188,7 +188,7 @@ async def test_a_connection_serves_one_request_after_another():
     ids=["http10", "http10-host", "absolute", "empty-host", "line-ends-around", "chunked"],
 )
 @pytest.mark.parametrize("size", [1, 7, 1000])
-async def test_a_right_request_arrives_however_it_is_cut(request_, size):
+async def test_valid_request_arrives_however_it_is_cut(request_, size):
     async with Door(App()) as door:
         parts = [request_[i : i + size] for i in range(0, len(request_), size)]
         async with door.call() as (reader, writer):
@@ -201,7 +201,7 @@ async def test_a_right_request_arrives_however_it_is_cut(request_, size):
     assert door.app.seen == [("POST", "/in", b"pin=1")]
 
 
-async def test_expect_100_continue_is_answered_when_the_app_wants_the_body():
+async def test_expect_100_continue_is_answered_when_the_app_reads():
     head, body = REQUEST[:-5], REQUEST[-5:]
     async with Door(App()) as door, door.call() as (reader, writer):
         writer.write(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
@@ -213,7 +213,7 @@ async def test_expect_100_continue_is_answered_when_the_app_wants_the_body():
     assert b"connection: close" not in second
 
 
-async def test_a_client_that_ends_its_side_after_its_request_is_answered():
+async def test_client_that_half_closes_after_its_request_is_answered():
     """Mutant: uvicorn closes at the client's end, and a stored callback is sent again."""
 
     class Slow(App):
@@ -230,7 +230,7 @@ async def test_a_client_that_ends_its_side_after_its_request_is_answered():
     assert door.app.seen == [("POST", "/in", b"pin=1")]
 
 
-async def test_a_client_that_hangs_up_while_its_get_waits_is_noticed():
+async def test_client_that_closes_during_a_get_is_noticed():
     gone = asyncio.Event()
 
     async def waiting(_scope, receive, _send):
@@ -255,7 +255,7 @@ async def test_a_client_that_hangs_up_while_its_get_waits_is_noticed():
     ],
 )
 @pytest.mark.parametrize("pause", [0, 0.05])
-async def test_an_upgrade_is_not_taken_up_and_the_request_is_answered(offer, body, pause):
+async def test_upgrade_is_ignored_and_the_request_is_answered(offer, body, pause):
     """Mutant: with uvicorn alone the body is lost, or read as a further request."""
     head = b"POST /in HTTP/1.1\r\nHost: h\r\n%s\r\nContent-Length: %d\r\n\r\n" % (offer, len(body))
     async with Door(App()) as door, door.call() as (reader, writer):
@@ -270,7 +270,7 @@ async def test_an_upgrade_is_not_taken_up_and_the_request_is_answered(offer, bod
     assert door.app.seen == [("POST", "/in", body)] * 2
 
 
-async def test_what_comes_after_a_body_does_not_change_the_fields_before_it():
+async def test_trailers_do_not_change_the_fields():
     """Mutant: uvicorn adds trailers to the scope: an X-Forwarded-For that no proxy has seen."""
     seen = []
 
@@ -336,7 +336,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "bytewise"])
-async def test_broken_http_is_answered_400_and_never_reaches_the_app(name, cut):
+async def test_broken_http_is_answered_400_and_not_passed_on(name, cut):
     """Mutant: httptools lets two Hosts, none, `gzip, chunked` and signed lengths pass."""
     request = BROKEN[name]
     parts = [request[i : i + 1] for i in range(len(request))] if cut else [request]
@@ -353,7 +353,7 @@ async def test_broken_http_is_answered_400_and_never_reaches_the_app(name, cut):
     [b"5\r\npin=1XX0\r\n\r\n", b"FFFFFFFFFFFFFFFFF\r\npin=1\r\n", b"-1\r\n", b"5 \r\n", b"\r\n"],
 )
 @pytest.mark.parametrize("pause", [0, 0.05])
-async def test_a_body_that_breaks_is_answered_400_and_the_app_sees_its_client_gone(chunks, pause):
+async def test_broken_body_is_answered_400_and_disconnects_the_app(chunks, pause):
     """Mutant: without the disconnect the app waits for the rest of the body for ever."""
     async with Door(App()) as door, door.call() as (reader, writer):
         writer.write(CHUNKED + b"\r\n")
@@ -366,7 +366,7 @@ async def test_a_body_that_breaks_is_answered_400_and_the_app_sees_its_client_go
         assert door.rejected == [(400, "127.0.0.1")]
 
 
-async def test_a_body_that_breaks_under_an_answer_ends_the_answer():
+async def test_broken_body_ends_an_answer_that_has_begun():
     async def early(_scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
@@ -407,7 +407,7 @@ async def test_a_body_that_breaks_under_an_answer_ends_the_answer():
 )
 @pytest.mark.parametrize("further", [False, True], ids=["first", "further"])
 @pytest.mark.parametrize("size", [1000, 1_000_000])
-async def test_a_head_has_its_limits_whether_it_ends_or_not(request_, status, further, size):
+async def test_head_has_limits_whether_it_ends_or_not(request_, status, further, size):
     """Mutant: uvicorn answers 10 MB of header fields with 200, and keeps unfinished ones."""
     async with Door(App()) as door, door.call() as (reader, writer):
         if further:
@@ -436,7 +436,7 @@ async def test_trailers_have_the_limits_of_the_head(trailer):
     assert door.app.seen == ["disconnect"]
 
 
-async def test_a_large_body_is_no_head():
+async def test_large_body_does_not_count_as_head():
     body = b"a" * 1_000_000
     chunks = b"".join(b"%x\r\n%s\r\n" % (1000, body[:1000]) for _ in range(1000))
     async with Door(App(max_body=2_000_000)) as door, door.call() as (_, writer):
@@ -450,7 +450,7 @@ async def test_a_large_body_is_no_head():
 # Time
 
 
-async def test_a_head_that_does_not_end_is_answered_408():
+async def test_unfinished_head_is_answered_408():
     """Mutant: with uvicorn's own protocol a silent or slow client stays for ever."""
     async with Door(App(), header_deadline=0.2) as door:
         answered = await door.exchange(REQUEST[:20], *[b"X"] * 12, pause=0.05)
@@ -460,7 +460,7 @@ async def test_a_head_that_does_not_end_is_answered_408():
         assert await door.has_open_connections(0)
 
 
-async def test_every_byte_does_not_buy_a_further_deadline():
+async def test_bytes_do_not_extend_the_header_deadline():
     async with Door(App(), header_deadline=0.3) as door, door.call() as (reader, writer):
         writer.write(REQUEST[:20])
         for _ in range(1500):
@@ -473,7 +473,7 @@ async def test_every_byte_does_not_buy_a_further_deadline():
     assert statuses(answered) == [408]
 
 
-async def test_a_silent_connection_is_closed_without_a_word():
+async def test_silent_connection_is_closed_without_an_answer():
     async with Door(App(), header_deadline=0.2) as door:
         answered = await door.exchange()
 
@@ -481,7 +481,7 @@ async def test_a_silent_connection_is_closed_without_a_word():
     assert door.rejected == []
 
 
-async def test_a_further_request_has_a_deadline_of_its_own():
+async def test_later_request_has_its_own_deadline():
     async with Door(App(), header_deadline=0.8) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
         await reader.readuntil(b"pin=1")
@@ -497,7 +497,7 @@ async def test_a_further_request_has_a_deadline_of_its_own():
     assert len(door.app.seen) == 2
 
 
-async def test_a_request_that_is_being_answered_has_no_header_deadline():
+async def test_running_request_has_no_header_deadline():
     async def slow(_scope, _receive, send):
         await asyncio.sleep(0.4)
         await answer(send, 204)
@@ -508,7 +508,7 @@ async def test_a_request_that_is_being_answered_has_no_header_deadline():
     assert statuses(answered) == [204, 408]
 
 
-async def test_an_idle_connection_is_closed_when_it_was_kept_long_enough():
+async def test_idle_connection_is_closed_after_keep_alive():
     async with Door(App(), keep_alive=0.2) as door:
         answered = await door.exchange(REQUEST, within=15)
 
@@ -517,8 +517,8 @@ async def test_an_idle_connection_is_closed_when_it_was_kept_long_enough():
 
 
 @pytest.mark.parametrize("pause", [0, 0.05])
-async def test_a_request_into_a_closing_connection_reaches_the_app(pause):
-    """A provider that never sends again would lose its code. Mutant: `_line.close()` at once.
+async def test_request_into_a_closing_connection_reaches_the_app(pause):
+    """A provider that never retries would lose its code. Mutant: close at once.
 
     The client has seen nothing of the end when it sends: here it does not look.
     """
@@ -537,8 +537,8 @@ async def test_a_request_into_a_closing_connection_reaches_the_app(pause):
         assert await door.has_open_connections(0)
 
 
-async def test_a_request_right_after_the_keep_alive_reaches_the_app():
-    """Mutant: `_too_late` closes both directions."""
+async def test_request_right_after_keep_alive_reaches_the_app():
+    """Mutant: `_on_timer` closes both directions."""
     async with Door(App(), linger=30, keep_alive=0.1) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
         await reader.readuntil(b"pin=1")
@@ -548,7 +548,7 @@ async def test_a_request_right_after_the_keep_alive_reaches_the_app():
         await door.app.has_seen(2)
 
 
-async def test_a_client_that_goes_on_after_the_end_is_cut_off():
+async def test_client_that_sends_after_the_end_is_cut_off():
     """Mutant: a connection that was closed stays for as long as its client likes."""
     async with Door(App(), linger=0.1, keep_alive=0.1) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
@@ -558,7 +558,7 @@ async def test_a_client_that_goes_on_after_the_end_is_cut_off():
         assert await door.has_open_connections(0)
 
 
-async def test_a_client_that_takes_nothing_of_its_answer_is_let_go():
+async def test_client_that_reads_nothing_is_dropped():
     """Mutant: without the stall, who pipelines and never reads holds a connection for ever."""
 
     async def large(_scope, _receive, send):
@@ -571,7 +571,7 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_let_go():
         assert await door.has_open_connections(0)
 
 
-async def test_a_client_that_reads_slowly_gets_all_of_its_answer():
+async def test_slow_reader_gets_its_whole_answer():
     async def large(_scope, _receive, send):
         await answer(send, 200, b"a" * 20_000_000)
 
@@ -586,7 +586,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer():
     assert size > 20_000_000
 
 
-async def test_an_answer_that_once_waited_for_its_reader_may_take_its_time():
+async def test_answer_that_waited_for_its_reader_has_no_deadline():
     """Mutant: the stall, armed once and not lifted, ends an answer that is well under way."""
     read = asyncio.Event()
 
@@ -611,7 +611,7 @@ async def test_an_answer_that_once_waited_for_its_reader_may_take_its_time():
 # A body that nobody reads
 
 
-async def test_a_client_that_has_sent_1_mib_still_reads_its_413():
+async def test_client_that_sent_1_mib_still_reads_its_413():
     """Mutant: closed at once, the reset overtakes the answer and the client sees no status."""
     body = b"a" * 1_048_576
     async with Door(App()) as door:
@@ -634,7 +634,7 @@ def send_all_then_read(sock, data):
     return answered
 
 
-async def test_a_client_that_goes_on_sending_after_its_answer_is_cut_off():
+async def test_client_that_sends_after_its_answer_is_cut_off():
     """Mutant: without the deadline an unread body is swallowed for ever."""
 
     async def early(_scope, _receive, send):
@@ -657,7 +657,7 @@ async def send_chunks(writer):
         await asyncio.sleep(0.01)
 
 
-async def test_an_early_answer_says_that_it_is_the_last():
+async def test_early_answer_closes_the_connection():
     async def early(_scope, _receive, send):
         await answer(send, 404, b"no")
 
@@ -667,7 +667,7 @@ async def test_an_early_answer_says_that_it_is_the_last():
     assert answered == b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
 
 
-async def test_an_answer_that_ignores_a_body_which_is_there_keeps_the_connection():
+async def test_answer_that_ignores_a_whole_body_keeps_the_connection():
     async def early(_scope, _receive, send):
         await answer(send, 404, b"no")
 
@@ -682,7 +682,7 @@ async def test_an_answer_that_ignores_a_body_which_is_there_keeps_the_connection
 # Pipelining
 
 
-async def test_requests_sent_at_once_are_answered_in_their_order():
+async def test_pipelined_requests_are_answered_in_order():
     requests = [REQUEST.replace(b"pin=1", b"pin=%d" % n) for n in range(9)]
     async with Door(App()) as door, door.call() as (_, writer):
         writer.write(b"".join(requests))
@@ -691,7 +691,7 @@ async def test_requests_sent_at_once_are_answered_in_their_order():
     assert door.app.seen == [("POST", "/in", b"pin=%d" % n) for n in range(9)]
 
 
-async def test_a_broken_request_is_answered_after_those_before_it():
+async def test_broken_request_is_answered_after_those_before_it():
     """Mutant: uvicorn writes its 400 at once, and the client takes it for the first's answer."""
 
     class Slow(App):
@@ -706,7 +706,7 @@ async def test_a_broken_request_is_answered_after_those_before_it():
     assert len(door.app.seen) == 2
 
 
-async def test_a_queued_request_whose_body_breaks_never_reaches_the_app():
+async def test_queued_request_with_a_broken_body_is_not_passed_on():
     class Slow(App):
         async def __call__(self, scope, receive, send):
             await asyncio.sleep(0.1)
@@ -719,7 +719,7 @@ async def test_a_queued_request_whose_body_breaks_never_reaches_the_app():
     assert door.app.seen == [("POST", "/in", b"pin=1")]
 
 
-async def test_what_is_sent_behind_a_last_request_is_not_looked_at():
+async def test_bytes_after_the_last_request_are_ignored():
     last = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     async with Door(App()) as door:
         answered = await door.exchange(last + REQUEST + b"\x16\x03\x01")
@@ -729,7 +729,7 @@ async def test_what_is_sent_behind_a_last_request_is_not_looked_at():
     assert door.rejected == []
 
 
-async def test_the_queue_of_a_connection_is_bounded():
+async def test_queue_of_a_connection_is_limited():
     """Mutant: uvicorn queues all that fits its buffer, and with each answer as much again."""
     queued = []
 
@@ -746,7 +746,7 @@ async def test_the_queue_of_a_connection_is_bounded():
     assert statuses(answered) == [204] * 11
 
 
-async def test_who_hangs_up_with_requests_queued_is_noticed_by_the_one_that_runs():
+async def test_disconnect_with_queued_requests_reaches_the_running_one():
     """Mutant: uvicorn tells only the last of the queue, and shutting down waits for the first."""
     gone = asyncio.Event()
 
@@ -768,7 +768,7 @@ async def test_who_hangs_up_with_requests_queued_is_noticed_by_the_one_that_runs
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_an_exception_in_the_app_is_logged_by_kind_and_place_alone(caplog, when):
+async def test_exception_in_the_app_is_logged_by_type_and_place(caplog, when):
     """Mutant: uvicorn's traceback has the exception's text, and with it what was sent."""
 
     async def failing(_scope, _receive, send):
@@ -812,7 +812,7 @@ REFUSED_503 = (
 )
 
 
-async def test_a_connection_too_many_is_answered_503_and_closed():
+async def test_connection_over_the_limit_is_answered_503():
     """Mutants: closed without a word; taken, until no descriptor is left for the journal."""
     release = asyncio.Event()
 
@@ -834,7 +834,7 @@ async def test_a_connection_too_many_is_answered_503_and_closed():
 
 
 @pytest.mark.parametrize("idle", ["silent", "kept"])
-async def test_the_longest_idle_connection_is_closed_for_a_new_one(idle):
+async def test_longest_idle_connection_is_closed_for_a_new_one(idle):
     """Mutant: silent connections keep everybody out for as long as they last."""
     async with Door(App(), capacity=capacity(2)) as door, door.call() as (first, writer):
         if idle == "kept":
@@ -855,7 +855,7 @@ async def test_the_longest_idle_connection_is_closed_for_a_new_one(idle):
     assert door.rejected == []
 
 
-async def test_a_request_that_has_begun_is_not_idle():
+async def test_request_that_has_begun_is_not_idle():
     """Mutant: idle until its fields are complete."""
     async with Door(App(), capacity=capacity(1)) as door, door.call() as (reader, writer):
         writer.write(REQUEST[:20])
@@ -868,7 +868,7 @@ async def test_a_request_that_has_begun_is_not_idle():
         assert statuses(await reader.readuntil(b"pin=1")) == [200]
 
 
-async def test_connections_that_ended_make_room():
+async def test_closed_connections_make_room():
     """Mutant: `closed` left out, and the service is full after `most` connections."""
     async with Door(App(), capacity=capacity(2)) as door:
         for _ in range(5):
@@ -892,7 +892,7 @@ async def test_idle_connections_end_at_once():
             await door.exchange()
 
 
-async def test_what_is_being_answered_is_answered_and_the_connection_says_so():
+async def test_running_request_is_answered_with_connection_close():
     async def slow(_scope, receive, send):
         await receive()
         await asyncio.sleep(0.3)
@@ -907,7 +907,7 @@ async def test_what_is_being_answered_is_answered_and_the_connection_says_so():
         assert (await reader.read()).endswith(b"connection: close\r\n\r\ndone")
 
 
-async def test_a_request_whose_body_is_still_coming_is_answered_and_is_the_last():
+async def test_request_with_an_unfinished_body_is_the_last_one():
     async with Door(App()) as door, door.call() as (reader, writer):
         writer.write(REQUEST[:-2])
         assert await door.has_open_connections(1)
@@ -920,7 +920,7 @@ async def test_a_request_whose_body_is_still_coming_is_answered_and_is_the_last(
     assert answered.endswith(b"connection: close\r\n\r\npin=1")
 
 
-async def test_open_connections_are_answered_after_new_ones_are_refused():
+async def test_open_connections_are_answered_after_accepting_stops():
     async with Door(App()) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
         await reader.readuntil(b"pin=1")
@@ -934,7 +934,7 @@ async def test_open_connections_are_answered_after_new_ones_are_refused():
         assert statuses(await reader.readuntil(b"pin=1")) == [200]
 
 
-async def test_what_does_not_end_in_time_is_cut_off_without_an_answer(caplog):
+async def test_request_over_the_deadline_is_cut_off_without_an_answer(caplog):
     """Mutant: uvicorn answers 500 for what it cancels, and logs each with a traceback."""
     ended = []
 
@@ -958,7 +958,7 @@ async def test_what_does_not_end_in_time_is_cut_off_without_an_answer(caplog):
         assert caplog.messages == []
 
 
-async def test_an_app_that_does_not_let_itself_be_cancelled_does_not_hold_the_end_up():
+async def test_app_that_ignores_cancellation_does_not_delay_the_end():
     release = asyncio.Event()
 
     async def stubborn(_scope, _receive, _send):
@@ -967,7 +967,7 @@ async def test_an_app_that_does_not_let_itself_be_cancelled_does_not_hold_the_en
                 await release.wait()
 
     async with Door(stubborn) as door, door.call() as (_, writer):
-        door.listener.cancelling = 0.2
+        door.listener.cancel_time = 0.2
         writer.write(REQUEST)
         assert await door.has_open_connections(1)
 
@@ -977,7 +977,7 @@ async def test_an_app_that_does_not_let_itself_be_cancelled_does_not_hold_the_en
             release.set()
 
 
-async def test_after_all_that_is_broken_the_end_comes_at_once():
+async def test_listener_ends_at_once_after_broken_requests():
     """Mutant: one upgrade with a non-ASCII protocol, on stock uvicorn with wsproto, never ends."""
     upgrade = get(b"Host: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX: \xff\xfe\r\n")
     async with Door(App()) as door:
@@ -1011,8 +1011,8 @@ async def test_two_listeners_in_one_loop_share_nothing():
 # The tests can fail
 
 
-async def test_the_plain_protocol_keeps_slow_heads_for_ever():
-    """The mutant of the header deadline, kept: it shows that the deadline is ours."""
+async def test_plain_protocol_keeps_slow_heads_forever():
+    """The mutant of the header deadline: it shows that uvicorn has none."""
     async with Door(App(), HttpToolsProtocol) as door, door.call() as (reader, writer):
         writer.write(REQUEST[:20])
         with pytest.raises(TimeoutError):
@@ -1022,7 +1022,7 @@ async def test_the_plain_protocol_keeps_slow_heads_for_ever():
 # What is left of a request
 
 
-async def test_a_request_leaves_nothing_for_the_collector():
+async def test_request_leaves_nothing_for_the_collector():
     """Mutant: the scope holds what holds its cycle, and thousands wait to be collected at once."""
     async with Door(App()) as door, door.call() as (reader, writer):
         gc.collect()
@@ -1039,8 +1039,8 @@ async def test_a_request_leaves_nothing_for_the_collector():
 
 
 @pytest.mark.parametrize("closes", ["client", "door"])
-async def test_a_connection_that_ends_leaves_nothing_for_the_collector(closes):
-    """Mutant: `let_go` left out: all fifty stay."""
+async def test_closed_connection_leaves_nothing_for_the_collector(closes):
+    """Mutant: `release` left out: all fifty stay."""
     request = REQUEST if closes == "client" else REQUEST.replace(b"Host", LAST)
     async with Door(App()) as door:
         gc.collect()

@@ -91,16 +91,23 @@ def engine(tmp_path_factory):
     engine.must("import", "--quiet", folder / "base.tar", f"docker.io/library/{base}")
     engine.must(
         "build", "--pull=never", "--isolation=chroot", "--network=host", "--format=docker",
-        *settings_of_this_machine(), "--tag=localhost/smshook", ROOT,
+        *settings_of_this_machine(folder), "--tag=localhost/smshook", ROOT,
     )  # fmt: skip
     yield engine
     engine.run("rm", "--all", "--force", "--time=0")
 
 
-def settings_of_this_machine():
+def settings_of_this_machine(folder):
     """Return options by which the build reaches package indexes as this machine does."""
-    files = [Path("/etc/pip.conf"), Path("/etc/ssl/certs/ca-certificates.crt")]
-    return [f"--volume={path}:{path}:ro" for path in files if path.exists()]
+    roots = Path("/etc/ssl/certs/ca-certificates.crt")
+    (folder / "pip.conf").write_text("[global]\ncert = /run/roots.crt\n")
+    (folder / "apt.conf").write_text('Acquire::https::CAInfo "/run/roots.crt";\n')
+    mounted = {
+        roots: "/run/roots.crt",
+        folder / "pip.conf": "/etc/pip.conf",
+        folder / "apt.conf": "/etc/apt/apt.conf.d/00-roots",
+    }
+    return [f"--volume={here}:{there}:ro" for here, there in mounted.items()]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import live
 import pytest
 import tools
 
-from server.process import notify
+from server.machine import notify
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "packaging" / "smshook.service"

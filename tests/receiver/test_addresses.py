@@ -14,46 +14,44 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_token_is_known_by_its_place_among_the_tokens_of_its_source():
+def test_token_is_found_by_its_index():
     tokens = Tokens((Secret("current"), Secret("before"), Secret(f"sha256:{sha256('oldest')}")))
 
-    found = [tokens.which(sent) for sent in (b"current", b"before", b"oldest", b"other", b"")]
+    found = [tokens.find(sent) for sent in (b"current", b"before", b"oldest", b"other", b"")]
 
     assert found == [0, 1, 2, None, None]
 
 
-def test_a_token_may_have_any_letters_and_its_digest_may_be_written_in_capitals():
+def test_token_has_any_letters_and_its_digest_any_case():
     tokens = Tokens((Secret("žeton"), Secret(f"sha256:{sha256('k').upper()}")))
 
-    assert (tokens.which("žeton".encode()), tokens.which(b"k")) == (0, 1)
+    assert (tokens.find("žeton".encode()), tokens.find(b"k")) == (0, 1)
 
 
 @given(st.text(min_size=1, max_size=40, alphabet=st.characters(codec="utf-8")), st.binary())
-def test_only_the_whole_token_is_the_token(token, sent):
+def test_only_the_whole_token_is_found(token, sent):
     """Mutant: compare the first bytes, or up to the shorter length, and a prefix passes."""
     whole = token.encode()
     tokens = Tokens((Secret(f"sha256:{sha256(token)}"),))
 
-    assert tokens.which(whole) == 0
-    assert tokens.which(whole[:-1]) is None
-    assert tokens.which(whole + b"\0") is None
-    assert tokens.which(whole.swapcase()) in ({0} if whole.swapcase() == whole else {None})
-    assert (tokens.which(sent) == 0) is (sent == whole)
+    assert tokens.find(whole) == 0
+    assert tokens.find(whole[:-1]) is None
+    assert tokens.find(whole + b"\0") is None
+    assert tokens.find(whole.swapcase()) in ({0} if whole.swapcase() == whole else {None})
+    assert (tokens.find(sent) == 0) is (sent == whole)
 
 
-def test_the_digest_itself_lets_nobody_in():
+def test_digest_itself_is_not_a_token():
     """Mutant: comparing texts before digests makes a leaked configuration a set of tokens."""
     written = f"sha256:{sha256('token')}"
     tokens = Tokens((Secret(written),))
 
-    assert tokens.which(written.encode()) is None
-    assert tokens.which(bytes.fromhex(sha256("token"))) is None
+    assert tokens.find(written.encode()) is None
+    assert tokens.find(bytes.fromhex(sha256("token"))) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 4])
-def test_every_token_is_compared_whichever_it_is_and_as_often_for_no_source_at_all(
-    count, monkeypatch
-):
+def test_all_tokens_are_compared_for_any_source(count, monkeypatch):
     """Mutant: leaving at the first match, or answering early where there is no token."""
     compared = []
     monkeypatch.setattr(
@@ -61,14 +59,14 @@ def test_every_token_is_compared_whichever_it_is_and_as_often_for_no_source_at_a
     )
     tokens = Tokens([Secret(f"t{n}") for n in range(count)])
 
-    found = [tokens.which(sent) for sent in (b"t0", b"t3", b"none")]
+    found = [tokens.find(sent) for sent in (b"t0", b"t3", b"none")]
 
     assert found == [0 if count else None, 3 if count == 4 else None, None]
     assert compared == [32] * 12
 
 
-def test_no_tokens_let_nobody_in_whatever_is_sent():
-    assert [Tokens(()).which(sent) for sent in (b"", bytes(32), b"\0")] == [None, None, None]
+def test_empty_tokens_find_nothing():
+    assert [Tokens(()).find(sent) for sent in (b"", bytes(32), b"\0")] == [None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -80,18 +78,18 @@ def test_no_tokens_let_nobody_in_whatever_is_sent():
         ("half\ud800", "[1]: not UTF-8; a secret is ordinary text"),
     ],
 )
-def test_what_cannot_be_a_token_is_complained_of_without_repeating_it(written, complaint):
+def test_invalid_token_is_refused_without_its_value(written, complaint):
     with pytest.raises(ValueError) as complained:
         Tokens((Secret("good"), Secret(written)))
 
     assert str(complained.value) == complaint
 
 
-def test_a_key_and_a_token_have_the_same_digest():
+def test_key_and_token_have_the_same_digest():
     assert digest_of(Secret("k")) == digest_of(Secret(f"sha256:{sha256('k')}")) == digest(b"k")
 
 
-def test_a_fingerprint_shows_which_token_without_showing_its_digest():
+def test_fingerprint_differs_from_the_digest():
     tokens = Tokens((Secret("one"), Secret("two"), Secret(f"sha256:{sha256('one')}")))
 
     prints = [tokens.fingerprint(index) for index in range(3)]
@@ -132,16 +130,14 @@ def test_a_fingerprint_shows_which_token_without_showing_its_digest():
         ("", ["203.0.113.9"], "unknown"),
     ],
 )
-def test_forwarded_addresses_are_walked_from_the_right_while_the_hop_is_trusted(
-    client, forwarded, peer
-):
+def test_forwarded_addresses_are_read_from_the_right(client, forwarded, peer):
     """Mutant: the first address believed (uvicorn's `*` does) is the sender's free choice."""
     peers = Peers(["10.0.0.0/8", "fd00::1"])
 
     assert peers.peer(client, forwarded) == peer
 
 
-def test_an_ipv4_proxy_may_be_configured_as_ipv6_has_it():
+def test_ipv4_proxy_may_be_configured_as_ipv6():
     peers = Peers(["::ffff:10.0.0.0/104", "::ffff:192.0.2.1"])
 
     found = [peers.peer(client, ["203.0.113.9"]) for client in ("10.9.9.9", "192.0.2.1", "::1")]
@@ -160,7 +156,7 @@ fields = st.lists(st.lists(parts, max_size=5).map(",".join), max_size=4)
 
 
 @given(st.ip_addresses(v=4), fields)
-def test_whoever_is_not_trusted_is_who_it_is_whatever_it_says(client, said):
+def test_untrusted_peer_is_its_socket_address(client, said):
     """Mutant: without the check of the socket's own address, anybody is anybody."""
     trusted = Peers(["240.0.0.0/4"] if int(client) < 0xF0000000 else ["10.0.0.0/8"])
 
@@ -169,17 +165,17 @@ def test_whoever_is_not_trusted_is_who_it_is_whatever_it_says(client, said):
 
 
 @given(st.one_of(addresses, st.text(max_size=20)), fields)
-def test_the_peer_is_always_an_address_in_its_one_spelling(client, said):
+def test_peer_is_an_address_in_one_spelling(client, said):
     found = Peers(["0.0.0.0/0", "::/0"]).peer(client, said)
 
     assert found == "unknown" or str(ipaddress.ip_address(found)) == found
 
 
-def test_an_empty_list_allows_everybody():
+def test_empty_list_allows_any_address():
     assert Allowed((), ("192.0.2.1",)).permits("203.0.113.9")
 
 
-def test_a_list_allows_its_addresses_its_networks_and_what_the_provider_documents():
+def test_list_allows_addresses_networks_and_documented():
     allowed = Allowed(("documented", "10.0.0.0/8", "2001:db8::/32"), ("192.0.2.1",))
 
     asked = ["192.0.2.1", "10.1.2.3", "::ffff:10.1.2.3", "2001:db8::5", "192.0.2.2", "unknown", ""]
@@ -187,11 +183,11 @@ def test_a_list_allows_its_addresses_its_networks_and_what_the_provider_document
     assert [allowed.permits(address) for address in asked] == [True] * 4 + [False] * 3
 
 
-def test_documented_addresses_count_only_where_they_are_asked_for():
+def test_documented_addresses_count_only_if_named():
     assert not Allowed(("10.0.0.1",), ("192.0.2.1",)).permits("192.0.2.1")
 
 
-def test_documented_is_refused_where_the_provider_documents_none():
+def test_documented_is_refused_without_documented_addresses():
     """Mutant: an empty list in its place would allow everybody."""
     with pytest.raises(ValueError) as complained:
         Allowed(("documented",), ())
@@ -202,7 +198,7 @@ def test_documented_is_refused_where_the_provider_documents_none():
 
 
 @pytest.mark.parametrize("written", ["proxy.example.com", "10.0.0.0/33", "", "1.2.3.4:80"])
-def test_what_is_no_address_is_complained_of_with_what_would_do(written):
+def test_invalid_address_error_shows_examples(written):
     with pytest.raises(ValueError) as complained:
         Peers([written])
 

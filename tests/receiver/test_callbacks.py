@@ -46,7 +46,7 @@ def said(happening: Happening) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("callback", RECORDED, ids=lambda callback: callback.name)
-def test_a_recorded_callback_becomes_the_events_beside_it(callback):
+def test_recorded_callback_becomes_the_recorded_events(callback):
     source = source_of(callback)
 
     became = happenings(source, callback.body, callback.received)
@@ -61,7 +61,7 @@ def test_a_recorded_callback_becomes_the_events_beside_it(callback):
         for name, group in groupby(RECORDED, key=lambda callback: callback.name.split(".")[0])
     ],
 )
-def test_a_callback_has_the_same_keys_in_every_encoding_its_provider_may_use(callbacks):
+def test_callback_has_the_same_keys_in_every_encoding(callbacks):
     """Mutant: JSON numbers keyed by their value (1 for "1", 1.2 for 1.20) split the retries."""
     encodings = {callback.name.split(".")[1] for callback in callbacks}
     keys = {
@@ -80,7 +80,7 @@ def test_every_provider_has_a_recorded_callback():
 
 
 @pytest.mark.parametrize(("provider", "kind", "encoding"), SAMPLES)
-def test_a_sample_is_understood_and_marked(provider, kind, encoding):
+def test_sample_is_read_and_marked(provider, kind, encoding):
     sample = provider().sample(kind, encoding, number=1, now=AFTERNOON)
 
     (happening,) = happenings(provider(), sample.body, AFTERNOON, sample=True)
@@ -90,7 +90,7 @@ def test_a_sample_is_understood_and_marked(provider, kind, encoding):
 
 
 @pytest.mark.parametrize(("provider", "kind", "encoding"), SAMPLES)
-def test_another_number_gives_a_sample_of_another_message(provider, kind, encoding):
+def test_sample_of_another_number_is_another_message(provider, kind, encoding):
     """Mutant: samples that ignore `number` are duplicates of the first from the second on."""
     first, second, again = (
         happenings(
@@ -108,7 +108,7 @@ def test_another_number_gives_a_sample_of_another_message(provider, kind, encodi
 
 
 @pytest.mark.parametrize(("provider", "kind", "encoding"), SAMPLES)
-def test_a_sample_says_what_it_is(provider, kind, encoding):
+def test_sample_has_its_content_type(provider, kind, encoding):
     sample = provider().sample(kind, encoding, number=1, now=AFTERNOON)
 
     assert (

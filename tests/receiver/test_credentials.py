@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.credentials import without_credentials
+from receiver.credentials import hide_credentials
 
 STORED = "digest:" + "0" * 32
 
 
 def hidden(*headers, own=(), stored=False):
-    return without_credentials(headers, "s", frozenset(own), lambda _value: "#", stored=stored)
+    return hide_credentials(headers, "s", frozenset(own), lambda _value: "#", stored=stored)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def hidden(*headers, own=(), stored=False):
         *("cf-access-jwt-assertion", "x-csrf-token", "x-original-authorization"),
     ],
 )
-def test_header_that_is_named_like_a_secret_is_hidden(name):
+def test_header_named_like_a_secret_is_hidden(name):
     """Mutant: the three headers of HTTP alone."""
     assert hidden((name, "v")) == ((name, "#"),)
 
@@ -35,15 +35,15 @@ def test_header_that_is_named_like_a_secret_is_hidden(name):
         *("idempotency-key", "smshook-sample", "webhook-id", "x-key-id", "content-encoding"),
     ],
 )
-def test_other_headers_stay_as_they_came(name):
-    """A signature is no secret, and a sample's is needed for its replay."""
+def test_other_headers_stay_as_sent(name):
+    """A signature is not secret, and the replay of a sample needs it."""
     assert hidden((name, "v")) == ((name, "v"),)
 
 
 @pytest.mark.parametrize(
     "value", ["/in/s/token", "https://h.example/hooks/in/s/token?a=b", "/in/%73/token", "/%69n/s/t"]
 )
-def test_header_that_holds_the_callback_url_is_hidden(value):
+def test_header_with_the_callback_url_is_hidden(value):
     """The token is in it. Mutant: the path as it is written alone."""
     assert hidden(("referer", value)) == (("referer", "#"),)
     assert hidden(("referer", "/in/other/token")) == (("referer", "/in/other/token"),)
@@ -62,5 +62,5 @@ def test_stored_digest_is_not_digested_again():
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=40))))
-def test_order_and_names_stay_whatever_comes(headers):
+def test_order_and_names_of_headers_stay(headers):
     assert [name for name, _ in hidden(*headers)] == [name for name, _ in headers]

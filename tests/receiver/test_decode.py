@@ -32,7 +32,7 @@ def refusal(body, *, encodings=ANY, content_encoding=None):
 
 
 def multipart(*parts, end=b"--XbX--\r\n"):
-    """Each part is (its header lines, its content)."""
+    """Return a multipart body; each part is its header lines and its content."""
     return b"".join(b"--XbX\r\n%s\r\n\r\n%s\r\n" % part for part in parts) + end
 
 
@@ -55,7 +55,7 @@ def part(name, content, *more):
         (b"null", {"null": ""}),
     ],
 )
-def test_a_body_is_taken_by_what_it_is(body, expected):
+def test_body_is_decoded_by_its_content(body, expected):
     assert fields(body) == expected
 
 
@@ -63,28 +63,28 @@ def test_a_body_is_taken_by_what_it_is(body, expected):
     "body",
     [b"null", b"42", b"true", b"pin=1", b"/*x*/{}", multipart(part(b"pin", b"1")), b"[]", b"[{}]"],
 )
-def test_a_json_source_takes_objects_only(body):
+def test_json_source_takes_objects_only(body):
     """Mutant: an array is handed on, and `normalize` fails on `.get`: a 500."""
     assert refusal(body, encodings=JSON) == "malformed"
 
 
 @pytest.mark.parametrize("body", [b'{"a":1}', b"[1]", multipart(part(b"a", b"1"))])
-def test_an_encoding_that_the_provider_does_not_use_is_malformed(body):
+def test_unused_encoding_is_malformed(body):
     assert refusal(body, encodings=frozenset({"form"})) == "malformed"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br", "identity, gzip"])
-def test_nothing_is_decompressed(coding):
+def test_compressed_body_is_refused(coding):
     assert refusal(b"pin=1", content_encoding=coding) == "encoding"
 
 
 @pytest.mark.parametrize("coding", [None, "", "identity", " Identity "])
-def test_identity_is_no_coding(coding):
+def test_identity_is_not_a_compression(coding):
     assert decode(b"pin=1", content_encoding=coding, encodings=ANY) == {"pin": "1"}
 
 
 @pytest.mark.parametrize("body", [b"", b" \r\n"])
-def test_nothing_is_empty(body):
+def test_blank_body_is_empty(body):
     assert refusal(body) == "empty"
 
 
@@ -92,7 +92,7 @@ def test_nothing_is_empty(body):
 
 
 @given(PAIRS)
-def test_a_form_is_what_was_encoded(pairs):
+def test_form_is_decoded_as_encoded(pairs):
     """Mutant: `+` left as it is; a name split at its last `=`."""
     body = urlencode(pairs).encode()
 
@@ -113,7 +113,7 @@ def test_a_form_is_what_was_encoded(pairs):
         (b"x=a%00b", {"x": "a\0b"}),
     ],
 )
-def test_a_form_is_read_strictly(body, expected):
+def test_form_is_read_strictly(body, expected):
     assert fields(body) == expected
 
 
@@ -127,12 +127,12 @@ def test_a_form_is_read_strictly(body, expected):
     ],
     ids=["twice", "twice, escaped", "65 fields", "ampersands"],
 )
-def test_a_form_that_is_not_clear_is_malformed(body):
+def test_ambiguous_form_is_malformed(body):
     """Mutant: the last of two pins wins, and another parser believes the first."""
     assert refusal(body) == "malformed"
 
 
-def test_64_fields_are_enough_for_anyone():
+def test_fields_are_limited_to_64():
     body = b"&".join(b"k%d=1" % number for number in range(64))
 
     assert len(fields(body)) == 64
@@ -142,7 +142,7 @@ def test_64_fields_are_enough_for_anyone():
 
 
 @given(PAIRS)
-def test_parts_are_what_was_encoded(pairs):
+def test_parts_are_decoded_as_encoded(pairs):
     names = [f"k{number}" for number in range(len(pairs))]
     parts = [
         part(name.encode(), value.encode()) for name, (_, value) in zip(names, pairs, strict=True)
@@ -152,7 +152,7 @@ def test_parts_are_what_was_encoded(pairs):
     assert fields(multipart(*parts)) == expected
 
 
-def test_the_delimiter_is_the_bodys_first_line():
+def test_delimiter_is_the_first_line_of_the_body():
     assert fields(b'--"\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n--"--') == {"a": "1"}
 
 
@@ -160,7 +160,7 @@ def test_the_delimiter_is_the_bodys_first_line():
     "charset",
     [b"", b"\r\nContent-Type: text/plain", b"\r\nContent-Type: text/plain; charset=UTF-8"],
 )
-def test_a_part_is_utf_8_and_what_is_broken_in_it_is_replaced(charset):
+def test_broken_utf8_in_a_part_is_replaced(charset):
     head, content = part(b"reply", b"\xd0\xba \xff")
 
     assert fields(multipart((head + charset, content))) == {"reply": "к �"}
@@ -205,7 +205,7 @@ def test_a_part_is_utf_8_and_what_is_broken_in_it_is_replaced(charset):
         "no boundary",
     ],
 )
-def test_parts_that_are_not_clear_are_malformed(body):
+def test_ambiguous_parts_are_malformed(body):
     """Mutants: a bogus charset is a LookupError; truncation is not seen, half a code is sent on."""
     assert refusal(body) == "malformed"
 
@@ -216,7 +216,7 @@ def test_parts_that_are_not_clear_are_malformed(body):
 @pytest.mark.parametrize(
     "digits", ["1.20", "0", "-0", "1E5", "-9223372036854775808", "18446744073709551615", "1e-999"]
 )
-def test_a_number_stays_the_digits_that_were_sent(digits):
+def test_number_keeps_its_digits(digits):
     """Mutant: 1.20 becomes 1.2."""
     (number,) = fields(b'{"a":%s}' % digits.encode()).values()
 
@@ -224,7 +224,7 @@ def test_a_number_stays_the_digits_that_were_sent(digits):
 
 
 def nested(depth, opening="[", closing="]"):
-    """An object of that depth."""
+    """Return a JSON object of that depth."""
     return ('{"a":' + opening * (depth - 1) + "1" + closing * (depth - 1) + "}").encode()
 
 
@@ -261,7 +261,7 @@ def nested(depth, opening="[", closing="]"):
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_json_that_is_not_clear_is_malformed(body):
+def test_ambiguous_json_is_malformed(body):
     """Mutants: a RecursionError, or a lone surrogate that fails only when the event is written."""
     assert refusal(body, encodings=JSON) == "malformed"
 
@@ -278,7 +278,7 @@ def test_json_that_is_not_clear_is_malformed(body):
         (b"{}", {}),
     ],
 )
-def test_json_is_read_as_it_is(body, expected):
+def test_valid_json_is_read_unchanged(body, expected):
     assert fields(body, encodings=JSON) == expected
 
 
@@ -309,13 +309,13 @@ def test_objects_and_arrays_nest_to_a_depth_of_32():
     st.sampled_from([ANY, JSON]),
 )
 @example(b"--X\r\nContent-Disposition: form-data; name=\xff\r\n\r\n\r\n--X--", ANY)
-def test_whatever_comes_is_fields_or_malformed(body, encodings):
+def test_any_body_is_fields_or_malformed(body, encodings):
     """Mutant: any exception of a library that is not caught is a 500, and the bytes are lost."""
     with suppress(Malformed):
         json.dumps(fields(body, encodings=encodings), ensure_ascii=False).encode()
 
 
-def test_an_error_names_no_values():
+def test_error_has_no_values():
     body = b"pin=%s&pin=2" % quote_plus("804036").encode()
 
     with pytest.raises(Malformed) as refused:
@@ -347,8 +347,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
-def test_lines_run_for_a_hostile_body_grow_with_it(body):
-    """Steps, not seconds. Those of the patterns are counted in test_linear.py.
+def test_executed_lines_grow_with_a_hostile_body(body):
+    """Lines are counted, not seconds. test_linear.py counts the steps of patterns.
 
     Mutant: a loop over what was read before, for each character.
     """

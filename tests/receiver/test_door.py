@@ -1,13 +1,13 @@
-"""The door over ASGI, with the real pipeline and a real journal behind it."""
+"""The door over ASGI, with a real intake and a real journal behind it."""
 
 import asyncio
 import hmac
 import json
-import secrets
 from datetime import UTC, datetime
 
 import live
 import pytest
+from services import SECRET, assembled, clock_of, configured
 
 from core.secret import Secret
 from core.units import Rate
@@ -19,17 +19,15 @@ from journal.reads import (
     Rejections,
     TokenUses,
 )
-from journal.sqlite.journal import SQLiteJournal
 from receiver.addresses import Peers
 from receiver.door import BODY_DEADLINE, Door
 from receiver.providers.generic import Generic
-from receiver.providers.sms_activate.callbacks import SmsActivate
+from receiver.providers.sms_activate.profiles import SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
+from receiver.samples import SampleSigner
 from receiver.signatures import HeaderSecret, Hmac
 from receiver.source import Reply
-from receiver.source_state import SourceState
-from server.runtime.accept import MOST_WAITING, Pipeline
-from server.runtime.identity import Identity
+from server.runtime.intake import MOST_WAITING
 
 TOKEN = b"a-token-of-sixteen-or-more"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -106,34 +104,22 @@ SOURCES = {
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = await SQLiteJournal.open(tmp_path / "j.db", seal="s", now=0.0, version="0")
-    yield opened
-    await opened.close()
+async def parts(tmp_path):
+    config = configured(tmp_path, sources=SOURCES)
+    async with assembled(config, clock_of(NOW.timestamp, ticks=lambda: 0.0)) as parts:
+        yield parts
 
 
 @pytest.fixture
-def gates():
-    return [SourceState(name, source, lambda: 0.0) for name, source in SOURCES.items()]
+def journal(parts):
+    return parts.journal
 
 
 @pytest.fixture
-def pipeline(gates, journal):
-    return Pipeline(
-        gates=gates,
-        routes=(),
-        workers={},
-        journal=journal,
-        identity=Identity("x" * 32, secrets.token_bytes),
-        now=NOW.timestamp,
-    )
-
-
-@pytest.fixture
-def door(gates, pipeline):
+def door(parts):
     return Door(
-        gates,
-        pipeline,
+        tuple(parts.sources.values()),
+        parts.intake,
         peers=Peers(("10.0.0.1",)),
         max_body=1000,
         behind=behind,
@@ -149,7 +135,7 @@ def sms(number=1, **over):
     return live.sms(number, at=int(NOW.timestamp()), **over)
 
 
-async def test_a_callback_is_accepted_and_its_copy_is_a_duplicate_of_the_same_event(door):
+async def test_callback_is_accepted_and_its_copy_is_a_duplicate(door):
     first = await ask(door, url(), body=sms())
     again = await ask(door, url() + b"/", body=sms())
 
@@ -180,7 +166,7 @@ async def test_a_callback_is_accepted_and_its_copy_is_a_duplicate_of_the_same_ev
         url("dialect", token=b"the-token-before-this-one"),
     ],
 )
-async def test_whatever_is_wrong_with_path_or_token_the_404_is_the_same_bytes(door, path, journal):
+async def test_every_404_has_the_same_bytes(door, path, journal):
     """Mutant: a request id in the problem, or a code of its own for an unknown source."""
     answer = await ask(door, path, body=sms())
 
@@ -195,34 +181,34 @@ async def test_whatever_is_wrong_with_path_or_token_the_404_is_the_same_bytes(do
     assert (await journal.ask(JournalStats())).events == 0
 
 
-async def test_each_segment_is_decoded_once(door):
+async def test_path_segments_are_decoded_once(door):
     encoded = b"".join(b"%%%02X" % byte for byte in TOKEN)
 
     assert (await ask(door, url(token=encoded), body=sms())).status == 200
     assert (await ask(door, b"/%69n/tellabot/" + TOKEN, body=sms())).status == 200
 
 
-async def test_the_token_before_is_accepted_while_it_is_rotated(door, journal, gates):
+async def test_former_token_is_accepted_during_a_rotation(door, journal, parts):
     await ask(door, url(token=b"the-token-before-this-one"), body=sms())
 
     [use] = await journal.ask(TokenUses())
-    assert (use.source, use.token) == ("tellabot", gates[0].tokens.fingerprint(1))
+    assert (use.source, use.token) == ("tellabot", parts.sources["tellabot"].tokens.fingerprint(1))
 
 
-async def test_other_paths_are_for_what_stands_behind(door):
+async def test_other_paths_go_to_the_app_behind(door):
     assert (await ask(door, b"/inx/tellabot/" + TOKEN)).status == 299
     assert (await ask(door, b"/in%2Ftellabot%2F" + TOKEN)).status == 299
 
 
 @pytest.mark.parametrize("token", [TOKEN, b"wrong"])
-async def test_another_method_is_405_whatever_the_token(door, token):
+async def test_other_method_is_405_with_any_token(door, token):
     answer = await ask(door, url(token=token), method="DELETE")
 
     assert (answer.status, answer.headers[b"allow"]) == (405, b"GET, HEAD, POST")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_browser_with_the_right_token_is_told_that_it_is_ready(door, method, journal):
+async def test_get_with_the_right_token_is_ready(door, method, journal):
     answer = await ask(door, url(), method=method)
 
     assert (answer.status, answer.json) == (200, {"status": "ready"})
@@ -230,8 +216,8 @@ async def test_a_browser_with_the_right_token_is_told_that_it_is_ready(door, met
     assert (await journal.ask(JournalStats())).events == 0
 
 
-async def test_while_it_drains_it_answers_503_and_closes_the_connection(door, pipeline):
-    pipeline.drain()
+async def test_draining_door_answers_503_and_closes(door, parts):
+    parts.intake.drain()
 
     answer = await ask(door, url(), body=sms())
 
@@ -239,7 +225,7 @@ async def test_while_it_drains_it_answers_503_and_closes_the_connection(door, pi
     assert answer.headers[b"connection"] == b"close"
 
 
-async def test_with_too_many_waiting_it_answers_503_at_once(door, journal):
+async def test_door_with_too_many_waiting_answers_503(door, journal):
     """Mutant: no bound, and a stalled disk fills the memory."""
     waiting = [
         asyncio.create_task(ask(door, url(), body=sms(n))) for n in range(MOST_WAITING + 600)
@@ -253,7 +239,7 @@ async def test_with_too_many_waiting_it_answers_503_at_once(door, journal):
     )
 
 
-async def test_over_the_rate_it_answers_429_with_the_seconds_to_wait(door):
+async def test_callback_over_the_rate_is_429_with_a_wait(door):
     statuses = [(await ask(door, url("limited"), body=sms(n))).status for n in range(3)]
 
     assert statuses == [200, 200, 429]
@@ -261,7 +247,7 @@ async def test_over_the_rate_it_answers_429_with_the_seconds_to_wait(door):
     assert 1 <= int(answer.headers[b"retry-after"]) <= 31
 
 
-async def test_a_body_over_the_limit_is_413_by_its_length_and_by_what_was_received(door, journal):
+async def test_body_over_the_limit_is_413(door, journal):
     by_length = await ask(door, url(), headers=[(b"content-length", b"1001")], chunks=[])
     by_bytes = await ask(door, url(), chunks=[b"a" * 600, b"b" * 401])
 
@@ -270,7 +256,7 @@ async def test_a_body_over_the_limit_is_413_by_its_length_and_by_what_was_receiv
     assert (await journal.ask(JournalStats())).quarantine == 1
 
 
-async def test_a_body_that_does_not_end_in_time_is_408(door, monkeypatch):
+async def test_unfinished_body_is_408(door, monkeypatch):
     async def never():
         await asyncio.sleep(3600)
 
@@ -293,13 +279,13 @@ async def test_a_body_that_does_not_end_in_time_is_408(door, monkeypatch):
     assert sent[0]["status"] == 408
 
 
-async def test_a_caller_that_hangs_up_is_owed_no_answer(door, journal):
+async def test_disconnected_caller_gets_no_answer(door, journal):
     assert await ask(door, url(), chunks=[]) is None
 
     assert (await journal.ask(JournalStats())).events == 0
 
 
-async def test_an_address_that_is_not_listed_is_403_and_its_bytes_are_kept(door, journal):
+async def test_unlisted_address_is_403_and_quarantined(door, journal):
     refused = await ask(door, url("listed"), body=sms(), peer="198.51.100.7")
     taken = await ask(door, url("listed"), body=sms(2), peer="192.0.2.9")
 
@@ -309,7 +295,7 @@ async def test_an_address_that_is_not_listed_is_403_and_its_bytes_are_kept(door,
     assert (kept.reason, kept.body, kept.peer) == ("address", sms(), "198.51.100.7")
 
 
-async def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(door):
+async def test_forwarded_address_needs_a_trusted_proxy(door):
     forwarded = [(b"x-forwarded-for", b"192.0.2.9")]
 
     spoofed = await ask(door, url("listed"), body=sms(), headers=forwarded)
@@ -334,7 +320,7 @@ async def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(door):
         ("dialect", b'{"broken":', [], "malformed"),
     ],
 )
-async def test_what_is_not_understood_is_kept_byte_for_byte(
+async def test_malformed_callback_is_kept_byte_for_byte(
     door, journal, source, body, headers, reason
 ):
     answer = await ask(door, url(source), body=body, headers=headers)
@@ -352,7 +338,7 @@ async def test_what_is_not_understood_is_kept_byte_for_byte(
     assert (stats.events, stats.quarantine, stats.duplicates) == (0, 1, 1)
 
 
-async def test_a_fault_of_ours_costs_no_bytes(door, journal, monkeypatch):
+async def test_bug_in_normalize_loses_no_bytes(door, journal, monkeypatch):
     """Mutant: without the last except the provider would get a 500 and send the same again."""
 
     def fault(*_args):
@@ -367,7 +353,7 @@ async def test_a_fault_of_ours_costs_no_bytes(door, journal, monkeypatch):
     assert (kept.body, kept.detail) == (sms(), "KeyError")
 
 
-async def test_a_fault_behind_the_door_costs_no_bytes_either(door, journal, monkeypatch):
+async def test_bug_in_accept_loses_no_bytes(door, journal, monkeypatch):
     """Mutant: only Malformed caught, and a route that raises is a 500 and a lost code."""
 
     def fault(*_args):
@@ -381,13 +367,13 @@ async def test_a_fault_behind_the_door_costs_no_bytes_either(door, journal, monk
     assert (await journal.ask(JournalStats())).quarantine == 1
 
 
-async def test_what_is_turned_away_is_counted_by_reason_source_and_peer(door, pipeline, journal):
+async def test_rejection_is_counted_by_reason_source_and_peer(door, parts, journal):
     await ask(door, url(token=b"wrong"), body=sms())
     await ask(door, url(token=b"wrong"), body=sms())
     await ask(door, b"/in/a-stranger's-word/x", body=sms(), peer="192.0.2.1")
     await ask(door, url(), method="PUT")
     await ask(door, b"/in/x")
-    await pipeline.write_rejections()
+    await parts.rejections.write()
 
     counted = await journal.ask(Rejections(limit=9))
 
@@ -402,14 +388,14 @@ async def test_what_is_turned_away_is_counted_by_reason_source_and_peer(door, pi
 @pytest.mark.parametrize(
     ("sent", "kept"), [(b"abc-123", True), (b"two words", False), (b"x" * 65, False)]
 )
-async def test_a_request_id_comes_in_and_goes_out_if_it_is_one(door, sent, kept):
+async def test_valid_request_id_is_returned(door, sent, kept):
     answer = await ask(door, url(), body=sms(), headers=[(b"x-request-id", sent)])
 
     assert (answer.headers[b"x-request-id"] == sent) is kept
 
 
-async def test_a_sample_is_one_only_with_our_signature(door, pipeline, journal):
-    signed = pipeline._identity.sample_signature("tellabot", sms()).encode()
+async def test_sample_needs_our_signature(door, journal):
+    signed = SampleSigner(SECRET).sign("tellabot", sms()).encode()
 
     await ask(door, url(), body=sms(), headers=[(b"smshook-sample", signed)])
     await ask(door, url(), body=sms(2), headers=[(b"smshook-sample", signed)])
@@ -427,7 +413,7 @@ def signed(body):
     return {"body": body, "headers": [(b"x-signature", signature)]}
 
 
-async def test_a_bad_signature_is_the_404_of_a_wrong_token_and_nothing_is_kept(door, journal):
+async def test_bad_signature_is_404_and_nothing_is_kept(door, journal):
     """Mutants: an answer of its own; decoded first, and what is no JSON is in quarantine."""
     wrong = await ask(door, url("signs", token=b"wrong"), body=b"id=1&text=1234")
     answers = [
@@ -442,7 +428,7 @@ async def test_a_bad_signature_is_the_404_of_a_wrong_token_and_nothing_is_kept(d
     assert (await journal.ask(JournalStats())).quarantine == 0
 
 
-async def test_from_an_address_that_is_not_listed_only_what_is_signed_is_kept(door, journal):
+async def test_unlisted_address_keeps_only_signed_callbacks(door, journal):
     """What is in quarantine is read again without a signature. Mutant: it is asked after that."""
     peer = "198.51.100.7"
 
@@ -454,7 +440,7 @@ async def test_from_an_address_that_is_not_listed_only_what_is_signed_is_kept(do
     assert (kept, (await journal.ask(JournalStats())).quarantine) == (0, 1)
 
 
-async def test_the_query_of_a_get_is_a_callback_where_the_source_says_so(door, journal):
+async def test_query_of_a_get_is_a_callback_if_configured(door, journal):
     """Mutants: a HEAD is one, too; the query is not asked its signature."""
     query = b"id=1&text=1234"
     target = url("signs") + b"?" + query
@@ -479,7 +465,7 @@ async def test_the_query_of_a_get_is_a_callback_where_the_source_says_so(door, j
 QUERY = b"event=incoming_message&id=7&reply=Your+code+1234&pin=1234&from=22000"
 
 
-async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, pipeline):
+async def test_get_with_a_query_is_quarantined_if_posts_are_expected(door, journal, parts):
     """Mutant: the answer `ready`, and the message is gone."""
     target = url() + b"?" + QUERY
 
@@ -489,7 +475,7 @@ async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, 
     wrong = await ask(door, url(token=b"wrong") + b"?" + QUERY, method="GET")
     stats = await journal.ask(JournalStats())
     [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
-    replayed = await pipeline.replay(entry, "r")
+    replayed = await parts.quarantine.replay(entry, "r")
 
     assert (kept.status, kept.json["reason"]) == (200, "method")
     assert again.json == kept.json
@@ -501,17 +487,17 @@ async def test_get_with_a_query_is_kept_where_posts_are_expected(door, journal, 
     assert (await journal.ask(JournalStats())).quarantine == 0
 
 
-async def test_get_from_an_address_that_is_not_listed_is_403(door, journal):
+async def test_get_from_an_unlisted_address_is_403(door, journal):
     answer = await ask(door, url("listed") + b"?" + QUERY, method="GET", peer="198.51.100.7")
 
     [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
     assert (answer.status, entry.reason) == (403, "address")
 
 
-async def test_configured_answer_is_given_to_what_was_kept(door, journal, pipeline):
+async def test_configured_answer_is_given_to_stored_callbacks(door, journal):
     """Mutant: in its place also for errors, or for samples, which `send` reads."""
     sms = b'{"id":"1","text":"code 1234"}'
-    signature = pipeline._identity.sample_signature("plain", sms).encode()
+    signature = SampleSigner(SECRET).sign("plain", sms).encode()
 
     answers = [await ask(door, url("plain"), body=body) for body in (sms, sms, b"{")]
     sample = await ask(door, url("plain"), body=sms, headers=[(b"smshook-sample", signature)])
@@ -544,7 +530,7 @@ SENT = [
 
 
 @pytest.mark.parametrize("body", [b'{"id":"1","text":"code 1234"}', b"{"])
-async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline, body):
+async def test_secrets_in_headers_are_stored_as_digests(door, journal, parts, body):
     """Mutants: of events alone, not of quarantine; `digest:` taken from a caller."""
     answer = await ask(door, url("secret"), body=body, headers=SENT)
 
@@ -553,7 +539,7 @@ async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline,
     else:
         [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
         stored = entry.headers
-    digest = pipeline._identity.credential_digest
+    digest = parts.identity.credential_digest
     assert stored == (
         ("authorization", digest("Basic dTpwNHNzdzByZA==")),
         ("cookie", digest("a=p4ssw0rd")),
@@ -566,13 +552,13 @@ async def test_secrets_in_headers_are_stored_as_digests(door, journal, pipeline,
     )
 
 
-async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, pipeline):
+async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, parts):
     """Its secrets were verified when it came. Mutant: verified again, over digests."""
     sms = b"id=9&text=code+1234"
 
     await ask(door, url("secret") + b"?" + sms, method="GET", headers=SENT)
     [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
-    replayed = await pipeline.replay(entry, "r")
+    replayed = await parts.quarantine.replay(entry, "r")
 
     assert entry.reason == "method"
     assert replayed.status == "accepted"

@@ -16,7 +16,7 @@ NAMES = [pytest.param(kind, name, id=name) for kind in FIRST for name in FIRST[k
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)
-def test_the_first_keys_of_a_message_are_still_made(kind, name):
+def test_first_keys_of_a_message_are_still_made(kind, name):
     """Mutants: a canonical key instead of the raw one; the subject is no part of a billing key."""
     today = {key for event in TODAY[kind][name] for key in event}
 
@@ -25,7 +25,7 @@ def test_the_first_keys_of_a_message_are_still_made(kind, name):
 
 
 @pytest.mark.parametrize("name", FIRST["callbacks"])
-def test_the_first_key_of_a_callback_is_its_dedupekey(name):
+def test_first_key_of_a_callback_is_its_dedupekey(name):
     """Mutant: the canonical key comes first: `dedupekey` of the same message changes."""
     first, today = FIRST["callbacks"][name], TODAY["callbacks"][name]
 

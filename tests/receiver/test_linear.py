@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from regex_steps import lines_run, steps
 
-from receiver.polling.answers import lenient
+from receiver.polling.answers import read_lenient
 from receiver.polling.questions import FoundMessage, Known
 from receiver.polling.rows import MOST_TOGETHER
 
@@ -79,7 +79,7 @@ SIZE = 60
 
 
 def uses():
-    """Each compiled pattern of these modules, and how it is used there."""
+    """Return each compiled pattern of these modules, and its use there."""
     for name in MODULES:
         module = importlib.import_module(name)
         patterns = {n: v for n, v in vars(module).items() if isinstance(v, re.Pattern)}
@@ -96,7 +96,7 @@ def uses():
 
 
 def as_text(pattern):
-    """The same pattern for text where it is one for bytes: they take the same steps."""
+    """Return a pattern for bytes as one for text, which takes the same steps."""
     if isinstance(pattern.pattern, str):
         return pattern
     return re.compile(pattern.pattern.decode("latin-1"), pattern.flags | re.ASCII)
@@ -123,11 +123,11 @@ TEXTS = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=4).map("".join
 
 @given(TEXTS, st.sampled_from(["{", "[", '{"a": ', '"sms":"[', ""]))
 @settings(suppress_health_check=[HealthCheck.too_slow])
-def test_lines_run_for_broken_json_grow_with_it(text, before):
-    """Of Python's own lines; those of the patterns are counted above."""
+def test_executed_lines_grow_with_broken_json(text, before):
+    """Lines of Python are counted; the steps of patterns are counted above."""
     times = 400 // len(text)
     once, twice = (
-        lines_run(partial(lenient, (before + text * count).encode()))
+        lines_run(partial(read_lenient, (before + text * count).encode()))
         for count in (times, 2 * times)
     )
 
@@ -153,7 +153,7 @@ def found(provider, answers, *known):
 
 
 def split_rows(count):
-    """Rows that hold many messages, and how a provider sends them."""
+    """Return rows with many messages, as a provider sends them."""
     pins = {"success": True, "message": None}
     row = {"request_id": "1", "telephone": "9171234567", "updated_at": "2026-11-30 02:00:00"}
     many = [f"text {number:06d} of many" for number in range(count)]
@@ -178,7 +178,7 @@ def split_rows(count):
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_row_with_several_messages_is_kept_once(index):
+def test_row_with_several_messages_is_stored_once(index):
     """Mutant: one callback, the whole row, for each message."""
     count = 50
     provider, answers = list(split_rows(count))[index]
@@ -189,7 +189,7 @@ def test_row_with_several_messages_is_kept_once(index):
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_bytes_kept_of_a_huge_row_grow_with_it(index):
+def test_stored_bytes_grow_with_a_huge_row(index):
     """Mutants: the whole row with each part; all of it in one transaction."""
     kept = []
     for count in (1000, 2000):
@@ -205,7 +205,7 @@ def test_bytes_kept_of_a_huge_row_grow_with_it(index):
 
 @pytest.mark.parametrize("provider", sorted(BY_TAG))
 def test_hostile_answers_of_a_megabyte_are_read(provider):
-    """Each of these cost minutes to hours, or a RecursionError."""
+    """Each of these took minutes to hours, or raised a RecursionError."""
     orders = [Known(request_id="1"), Known(activation_id="1"), Known(rental_id="1")]
     size = 1024 * 1024 // 8
     for unit in ('\\"', '"sms":"[', "[", "{'a':", "'", "STATUS_", "//", " "):
@@ -216,7 +216,7 @@ def test_hostile_answers_of_a_megabyte_are_read(provider):
             )
 
 
-def test_list_of_codes_that_is_nested_too_deep_is_one_text():
+def test_too_deep_list_of_codes_is_one_text():
     """Mutant: only ValueError is expected of `json.loads`."""
     row = {"activationId": "1", "smsCode": "[" * 100_000 + "1234"}
 

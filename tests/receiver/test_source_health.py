@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.event import NumberAssigned, SmsReceived
 from receiver.callback import Callback, Happening
-from receiver.source_health import ENOUGH, KEPT, Watch
+from receiver.source_health import ENOUGH, KEPT, SourceHealth
 
 BEGIN = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SINCE = BEGIN.timestamp()
@@ -27,19 +27,19 @@ class Clock:
 
 def watch(*, timezone="Europe/Moscow", expect_every=None):
     clock = Clock()
-    one = Watch(ticks=lambda: clock.ticks, timezone=timezone, expect_every=expect_every)
+    one = SourceHealth(ticks=lambda: clock.ticks, timezone=timezone, expect_every=expect_every)
     one.clock = clock
     return one
 
 
 def silent(one, after, **said):
-    """Since when it is silent, so many seconds after the begin."""
+    """Return since when it is silent, some seconds after the start."""
     one.clock.ticks = 100.0 + after
     return one.silent_since(one.clock.now, **said)
 
 
 def hear(of, *offsets, time_from="timezone", sample=False, apart=60):
-    """Messages that came so many seconds after the times that they say."""
+    """Record messages that arrive some seconds after their times."""
     for offset in offsets:
         of.clock.ticks += apart
         received = datetime.fromtimestamp(of.clock.now, UTC)
@@ -55,7 +55,7 @@ def hear(of, *offsets, time_from="timezone", sample=False, apart=60):
         time = None if offset is None else received - timedelta(seconds=offset)
         said = None if time is None else f"{time:%Y-%m-%dT%H:%M:%S.%f}Z"
         callback = Callback(headers=(), body=b"", peer="", received=received, sample=sample)
-        of.heard(callback, [Happening(subject="activation/1", time=said, data=data, keys=())])
+        of.record(callback, [Happening(subject="activation/1", time=said, data=data, keys=())])
 
 
 def said(of):
@@ -63,7 +63,7 @@ def said(of):
     return None if wrong is None else (wrong.behind, wrong.clock)
 
 
-def test_the_offset_is_the_least_of_the_last():
+def test_offset_is_the_minimum_of_the_last():
     """Mutants: the mean, which retries make late; all that ever came, whatever the clock does."""
     one = watch()
     hear(one, 30, *[4] * (KEPT - 1), 2.5, 600)
@@ -71,7 +71,7 @@ def test_the_offset_is_the_least_of_the_last():
     assert (one.offset, one.measured) == (2.5, KEPT)
 
 
-def test_what_says_no_time_measures_nothing_and_is_heard():
+def test_callback_without_a_time_counts_and_measures_nothing():
     one = watch(expect_every=100)
     hear(one, None, apart=90)
 
@@ -79,7 +79,7 @@ def test_what_says_no_time_measures_nothing_and_is_heard():
     assert silent(one, 180) is None
 
 
-def test_samples_are_our_own_and_tell_nothing_of_a_provider():
+def test_samples_do_not_count():
     """Mutant: a sample ended the silence."""
     one = watch(expect_every=100)
     hear(one, 3, sample=True, apart=90)
@@ -96,7 +96,7 @@ def test_samples_are_our_own_and_tell_nothing_of_a_provider():
         (-2.5, (-9_000, "UTC+05:30")),
     ],
 )
-def test_whole_quarters_of_an_hour_are_a_zone(hours, expected):
+def test_whole_quarters_of_an_hour_are_a_wrong_zone(hours, expected):
     """Mutant: the sign of what its clock shows."""
     one = watch()
     hear(one, *(hours * 3600 + late for late in (1, 3, 2, 40, 5)))
@@ -116,7 +116,7 @@ def test_whole_quarters_of_an_hour_are_a_zone(hours, expected):
         [1300] * 5,  # late, and no zone
     ],
 )
-def test_what_may_be_late_for_another_reason_is_no_zone(offsets):
+def test_other_delays_are_no_wrong_zone(offsets):
     """Mutants: said after the first; the spread not looked at."""
     one = watch()
     hear(one, *offsets)
@@ -124,14 +124,14 @@ def test_what_may_be_late_for_another_reason_is_no_zone(offsets):
     assert said(one) is None
 
 
-def test_times_that_say_their_offset_say_nothing_of_the_zone():
+def test_times_with_an_offset_do_not_judge_the_zone():
     one = watch()
     hear(one, *[10_800] * 9, time_from="provider")
 
     assert (one.offset, said(one)) == (10_800, None)
 
 
-def test_who_has_no_zone_has_no_wrong_one():
+def test_source_without_a_zone_has_no_wrong_zone():
     one = watch(timezone=None)
     hear(one, *[10_800] * 9)
 
@@ -139,7 +139,7 @@ def test_who_has_no_zone_has_no_wrong_one():
 
 
 @given(st.floats(-14 * 3600, 14 * 3600), st.lists(st.floats(0, 60), min_size=ENOUGH, max_size=KEPT))
-def test_a_zone_is_said_of_those_that_differ_by_quarters_alone(offset, late):
+def test_wrong_zone_needs_equal_quarters(offset, late):
     one = watch()
     hear(one, *(offset + more for more in late))
 
@@ -151,7 +151,7 @@ def test_a_zone_is_said_of_those_that_differ_by_quarters_alone(offset, late):
         assert abs(one.offset - wrong.behind) <= 120
 
 
-def test_a_storm_is_measured_once_a_second():
+def test_storm_is_measured_once_a_second():
     one = watch()
     hear(one, *[5] * 100, apart=0.1)
 
@@ -167,18 +167,18 @@ def test_a_storm_is_measured_once_a_second():
         (10, SINCE - 5, None),
     ],
 )
-def test_silence_is_longer_than_expected_or_an_order_that_waits(after, waiting, since):
+def test_silence_is_over_the_limit_or_a_waiting_order(after, waiting, since):
     """Mutant: an order that waits counted although something came after it was made."""
     one = watch(expect_every=100)
 
     assert silent(one, after, waiting_since=waiting) == since
 
 
-def test_who_is_not_expected_is_never_silent():
+def test_source_without_expect_every_is_never_silent():
     assert silent(watch(), 10**9) is None
 
 
-def test_a_happening_of_another_type_is_heard_too():
+def test_happening_of_another_type_counts():
     one = watch(expect_every=10)
     data = NumberAssigned(
         provider="tellabot",
@@ -191,7 +191,7 @@ def test_a_happening_of_another_type_is_heard_too():
     )
     one.clock.ticks += 9
     received = datetime.fromtimestamp(one.clock.now, UTC)
-    one.heard(
+    one.record(
         Callback(headers=(), body=b"", peer="", received=received),
         [Happening(subject="request/1", time=None, data=data, keys=())],
     )
@@ -200,7 +200,7 @@ def test_a_happening_of_another_type_is_heard_too():
 
 
 @pytest.mark.parametrize("by", [7200, -7200])
-def test_clock_step_is_no_silence_and_no_zone(by):
+def test_clock_step_is_no_silence_and_no_wrong_zone(by):
     """Mutants: silence by the wall clock; offsets of before the step kept."""
     one = watch(expect_every=100)
     hear(one, *[by] * ENOUGH, apart=60)

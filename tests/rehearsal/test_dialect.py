@@ -1,10 +1,10 @@
-"""The simulated speakers of SMS-Activate's dialect answer what the documents print."""
+"""The simulated providers of SMS-Activate's dialect answer as documented."""
 
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rehearsing import Desk
+from rehearsing import OfflineProvider
 
 from rehearsal.account import Fault
 
@@ -13,8 +13,8 @@ NOON = datetime(2023, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def desk():
-    return Desk("sms_activate", NOON)
+def offline():
+    return OfflineProvider("sms_activate", NOON)
 
 
 ACTIVE = {
@@ -35,51 +35,51 @@ ACTIVE = {
 }
 
 
-def activation(desk, **fields):
+def activation(offline, **fields):
     usual = {"id": "635468021", "service": "vk", "number": "79181234561", "country": "0"}
-    return desk.order(**usual | {"price": 12.5} | fields)
+    return offline.order(**usual | {"price": 12.5} | fields)
 
 
-async def test_active_activations_are_listed_as_the_document_prints_them(desk):
-    order = activation(desk)
-    desk.message(order, text="[Your CODE registration code]", code="CODE")
+async def test_active_activations_are_listed_as_documented(offline):
+    order = activation(offline)
+    offline.message(order, text="[Your CODE registration code]", code="CODE")
 
-    answer = await desk.dialect("getActiveActivations")
+    answer = await offline.dialect("getActiveActivations")
 
     assert answer == {"status": "success", "activeActivations": [ACTIVE]}
 
 
-async def test_what_has_ended_is_not_active(desk):
+async def test_ended_activation_is_not_listed(offline):
     """Mutant: an empty list in place of `NO_ACTIVATIONS`."""
-    activation(desk, id="1")
-    desk.simulation.change("1", {"status": "finished"})
-    activation(desk, id="2", life=0)
+    activation(offline, id="1")
+    offline.simulation.change("1", {"status": "finished"})
+    activation(offline, id="2", life=0)
 
-    assert await desk.dialect("getActiveActivations") == "NO_ACTIVATIONS"
+    assert await offline.dialect("getActiveActivations") == "NO_ACTIVATIONS"
 
 
-async def test_herosms_lists_them_under_data():
-    desk = Desk("herosms", NOON)
+async def test_herosms_lists_activations_under_data():
+    offline = OfflineProvider("herosms", NOON)
     for number in range(3):
-        activation(desk, id=str(number + 1))
+        activation(offline, id=str(number + 1))
 
-    answer = await desk.dialect("getActiveActivations", start="1", limit="1")
+    answer = await offline.dialect("getActiveActivations", start="1", limit="1")
 
     row = ACTIVE | {"activationId": "2", "smsCode": [], "smsText": ""}
     assert answer == {"status": "success", "data": [row], "activeActivations": {"rows": [row]}}
 
 
-async def test_status_v2_has_the_shape_of_the_document(desk):
+async def test_status_v2_has_the_documented_shape(offline):
     """Mutant: a call that stands under `sms`."""
-    order = activation(desk)
+    order = activation(offline)
     sms = {"dateTime": "0000-00-00 00:00:00", "code": "", "text": ""}
     call = {"from": "", "text": "", "code": "", "dateTime": sms["dateTime"], "url": ""}
 
-    empty = await desk.dialect("getStatusV2", id=order.id)
-    desk.message(order, text="sms text", code="code")
-    desk.message(order, text="voice text", code="12345", from_="phone", is_call=True)
-    both = await desk.dialect("getStatusV2", id=order.id)
-    desk.simulation.change(order.id, {"status": "cancelled"})
+    empty = await offline.dialect("getStatusV2", id=order.id)
+    offline.message(order, text="sms text", code="code")
+    offline.message(order, text="voice text", code="12345", from_="phone", is_call=True)
+    both = await offline.dialect("getStatusV2", id=order.id)
+    offline.simulation.change(order.id, {"status": "cancelled"})
 
     assert empty == {"verificationType": 2, "sms": sms, "call": call | {"parsingCount": 0}}
     at = "2023-01-01 15:00:00"
@@ -95,17 +95,17 @@ async def test_status_v2_has_the_shape_of_the_document(desk):
             "parsingCount": 1,
         },
     }
-    assert await desk.dialect("getStatusV2", id=order.id) == "STATUS_CANCEL"
-    assert await desk.dialect("getStatusV2", id="0") == "NO_ACTIVATION"
+    assert await offline.dialect("getStatusV2", id=order.id) == "STATUS_CANCEL"
+    assert await offline.dialect("getStatusV2", id="0") == "NO_ACTIVATION"
 
 
-async def test_herosms_has_another_status_v2():
-    desk = Desk("herosms", NOON)
-    order = activation(desk, service="wa")
+async def test_herosms_has_its_own_status_v2():
+    offline = OfflineProvider("herosms", NOON)
+    order = activation(offline, service="wa")
 
-    empty = await desk.dialect("getStatusV2", id=order.id)
-    message = desk.message(order, text="Your code is 12345", code="12345", from_="89854")
-    sms = await desk.dialect("getStatusV2", id=order.id)
+    empty = await offline.dialect("getStatusV2", id=order.id)
+    message = offline.message(order, text="Your code is 12345", code="12345", from_="89854")
+    sms = await offline.dialect("getStatusV2", id=order.id)
 
     assert empty == "STATUS_WAIT_CODE"
     assert sms == {
@@ -130,16 +130,16 @@ async def test_herosms_has_another_status_v2():
         ("smsbower", "STATUS_WAIT_RESEND"),
     ],
 )
-async def test_a_status_is_said_in_a_line(provider, retry):
+async def test_status_is_one_line(provider, retry):
     """Mutant: the code left out of STATUS_WAIT_RETRY."""
-    desk = Desk(provider)
-    order = activation(desk)
+    offline = OfflineProvider(provider)
+    order = activation(offline)
 
-    said = [await desk.dialect("getStatus", id=order.id)]
-    desk.message(order, code="12:34")
+    said = [await offline.dialect("getStatus", id=order.id)]
+    offline.message(order, code="12:34")
     for status in ("active", "retry", "resend", "cancelled"):
-        desk.simulation.change(order.id, {"status": status})
-        said.append(await desk.dialect("getStatus", id=order.id))
+        offline.simulation.change(order.id, {"status": status})
+        said.append(await offline.dialect("getStatus", id=order.id))
 
     assert said == [
         "STATUS_WAIT_CODE",
@@ -150,19 +150,19 @@ async def test_a_status_is_said_in_a_line(provider, retry):
     ]
 
 
-async def test_herosms_lists_all_messages_while_the_activation_is_active():
+async def test_herosms_lists_all_messages_of_an_active_activation():
     """Mutants: the oldest first; listed after it has ended, too."""
-    desk = Desk("herosms", NOON)
-    order = activation(desk, service="wa")
-    messages = [desk.message(order, text=str(ago), ago=ago) for ago in (2, 1)]
-    call = desk.message(order, is_call=True)
+    offline = OfflineProvider("herosms", NOON)
+    order = activation(offline, service="wa")
+    messages = [offline.message(order, text=str(ago), ago=ago) for ago in (2, 1)]
+    call = offline.message(order, is_call=True)
 
-    newest = await desk.dialect("getAllSms", id=order.id, size="1")
-    rest = await desk.dialect("getAllSms", id=order.id, size="1", page="3")
-    whole = await desk.dialect("getAllSms", id=order.id)
-    desk.simulation.change(order.id, {"status": "finished"})
-    ended = await desk.ask(
-        *("/stubs/handler_api.php",), action="getAllSms", api_key=desk.account.key, id=order.id
+    newest = await offline.dialect("getAllSms", id=order.id, size="1")
+    rest = await offline.dialect("getAllSms", id=order.id, size="1", page="3")
+    whole = await offline.dialect("getAllSms", id=order.id)
+    offline.simulation.change(order.id, {"status": "finished"})
+    ended = await offline.ask(
+        *("/stubs/handler_api.php",), action="getAllSms", api_key=offline.account.key, id=order.id
     )
 
     assert [row["id"] for row in whole["data"]] == [call.id, messages[1].id, messages[0].id]
@@ -172,11 +172,11 @@ async def test_herosms_lists_all_messages_while_the_activation_is_active():
     assert (ended.status, json.loads(ended.body)["title"]) == (409, "ACTIVATION_NOT_ACTIVE")
 
 
-async def test_history_has_a_list_of_sms_that_is_written_as_a_text(desk):
+async def test_history_has_sms_as_a_list_in_a_text(offline):
     """Mutant: a call among them."""
-    order = activation(desk, id="635468024", number="79918529716", price=100)
-    desk.message(order, text="Your sms code")
-    desk.message(order, text="voice text", is_call=True)
+    order = activation(offline, id="635468024", number="79918529716", price=100)
+    offline.message(order, text="Your sms code")
+    offline.message(order, text="voice text", is_call=True)
     row = {
         "id": 635468024,
         "date": "2023-01-01 15:00:00",
@@ -187,11 +187,13 @@ async def test_history_has_a_list_of_sms_that_is_written_as_a_text(desk):
         "currency": 840,
     }
 
-    active = await desk.dialect("getHistory")
-    desk.simulation.change(order.id, {"status": "finished"})
-    finished = await desk.dialect("getHistory")
-    raw = await desk.ask("/stubs/handler_api.php", action="getHistory", api_key=desk.account.key)
-    broken = desk.simulation.provider.garbled(raw).body
+    active = await offline.dialect("getHistory")
+    offline.simulation.change(order.id, {"status": "finished"})
+    finished = await offline.dialect("getHistory")
+    raw = await offline.ask(
+        "/stubs/handler_api.php", action="getHistory", api_key=offline.account.key
+    )
+    broken = offline.simulation.provider.garbled(raw).body
 
     assert active == [row]
     assert finished == [row | {"cost": 100}]
@@ -200,19 +202,19 @@ async def test_history_has_a_list_of_sms_that_is_written_as_a_text(desk):
         json.loads(broken)
 
 
-async def test_history_goes_back_thirty_days_by_a_hundred_rows(desk):
+async def test_history_has_thirty_days_in_pages_of_a_hundred(offline):
     for number in range(102):
-        activation(desk, id=str(number + 1))
+        activation(offline, id=str(number + 1))
     now = int(NOON.timestamp())
     month = int(timedelta(days=30).total_seconds())
 
     counted = [
-        len(await desk.dialect("getHistory", **given))
+        len(await offline.dialect("getHistory", **given))
         for given in ({}, {"limit": "1000"}, {"offset": "100"}, {"start": str(now - month)})
     ]
-    nothing = await desk.dialect("getHistory", end=str(now - 1))
+    nothing = await offline.dialect("getHistory", end=str(now - 1))
     refused = [
-        await desk.dialect("getHistory", start=start)
+        await offline.dialect("getHistory", start=start)
         for start in ("yesterday", str(now - month - 1), "9" * 30)
     ]
 
@@ -221,33 +223,33 @@ async def test_history_goes_back_thirty_days_by_a_hundred_rows(desk):
     assert refused == ["WRONG_DATE"] * 3
 
 
-async def test_herosms_limits_history_by_another_name():
-    desk = Desk("herosms")
+async def test_herosms_has_its_own_limit_of_history():
+    offline = OfflineProvider("herosms")
     for number in range(3):
-        activation(desk, id=str(number + 1))
+        activation(offline, id=str(number + 1))
 
-    assert len(await desk.dialect("getHistory", size="2", limit="1")) == 2
+    assert len(await offline.dialect("getHistory", size="2", limit="1")) == 2
 
 
-async def test_the_last_ten_rentals_are_listed(desk):
-    assert await desk.dialect("getRentList") == {"status": "error", "message": "NO_NUMBERS"}
+async def test_last_ten_rentals_are_listed(offline):
+    assert await offline.dialect("getRentList") == {"status": "error", "message": "NO_NUMBERS"}
 
     for number in range(11):
-        desk.now += timedelta(seconds=1)
-        desk.order(id=str(12345 + number), kind="rental", number="79181234567")
-    answer = await desk.dialect("getRentList")
+        offline.now += timedelta(seconds=1)
+        offline.order(id=str(12345 + number), kind="rental", number="79181234567")
+    answer = await offline.dialect("getRentList")
 
     rows = [{"id": str(12345 + number), "phone": "79181234567"} for number in range(10, 0, -1)]
     assert answer == {"status": "success", "values": {str(i): row for i, row in enumerate(rows)}}
 
 
-async def test_a_rental_lists_its_messages_as_the_document_prints_them(desk):
-    rental = desk.order(kind="rental", service="ot")
-    waiting = await desk.dialect("getRentStatus", id=rental.id)
-    desk.message(rental, text="4", from_="79180230628", ago=1642)
-    desk.message(rental, text="5", from_="79180230628")
+async def test_rental_lists_its_messages_as_documented(offline):
+    rental = offline.order(kind="rental", service="ot")
+    waiting = await offline.dialect("getRentStatus", id=rental.id)
+    offline.message(rental, text="4", from_="79180230628", ago=1642)
+    offline.message(rental, text="5", from_="79180230628")
 
-    answer = await desk.dialect("getRentStatus", id=rental.id)
+    answer = await offline.dialect("getRentStatus", id=rental.id)
 
     row = {"phoneFrom": "79180230628", "service": "ot"}
     assert waiting == {"status": "error", "message": "STATUS_WAIT_CODE"}
@@ -265,16 +267,16 @@ async def test_a_rental_lists_its_messages_as_the_document_prints_them(desk):
     ("faults", "pages"),
     [([], ["54", "54", "32", "1"]), ([{"fault": "pages_from_1"}], ["54", "54", "54", "32"])],
 )
-async def test_pages_begin_at_0_or_where_asked_for_at_1(desk, faults, pages):
-    """Without a page, then pages 0 to 2."""
-    rental = desk.order(kind="rental")
+async def test_pages_begin_at_0_or_on_request_at_1(offline, faults, pages):
+    """Return the answers without a page, and for pages 0 to 2."""
+    rental = offline.order(kind="rental")
     for number in range(1, 6):
-        desk.message(rental, text=str(number), ago=10 - number)
+        offline.message(rental, text=str(number), ago=10 - number)
     for fault in faults:
-        desk.account.faults.append(Fault(**fault))
+        offline.account.faults.append(Fault(**fault))
 
     answers = [
-        await desk.dialect("getRentStatus", id=rental.id, size="2", **given)
+        await offline.dialect("getRentStatus", id=rental.id, size="2", **given)
         for given in ({}, {"page": "0"}, {"page": "1"}, {"page": "2"})
     ]
 
@@ -282,15 +284,15 @@ async def test_pages_begin_at_0_or_where_asked_for_at_1(desk, faults, pages):
     assert texts == pages
 
 
-async def test_a_rental_that_has_ended_says_how(desk):
-    rental = desk.order(kind="rental")
+async def test_ended_rental_has_its_reason(offline):
+    rental = offline.order(kind="rental")
     said = []
     for status in ("finished", "cancelled", "revoked"):
-        desk.simulation.change(rental.id, {"status": status})
-        said.append((await desk.dialect("getRentStatus", id=rental.id))["message"])
+        offline.simulation.change(rental.id, {"status": status})
+        said.append((await offline.dialect("getRentStatus", id=rental.id))["message"])
 
-    without = await desk.dialect("getRentStatus")
-    other = await desk.dialect("getRentStatus", id="0")
+    without = await offline.dialect("getRentStatus")
+    other = await offline.dialect("getRentStatus", id="0")
 
     assert said == ["STATUS_FINISH", "STATUS_CANCEL", "STATUS_REVOKE"]
     assert [without["message"], other["message"]] == ["NO_ID_RENT", "INVALID_PHONE"]
@@ -306,8 +308,8 @@ async def test_a_rental_that_has_ended_says_how(desk):
         ("sms_activate", "getPrices"),
     ],
 )
-async def test_what_a_provider_has_not_is_a_bad_action(provider, action):
-    assert await Desk(provider).dialect(action) == "BAD_ACTION"
+async def test_unknown_command_is_a_bad_action(provider, action):
+    assert await OfflineProvider(provider).dialect(action) == "BAD_ACTION"
 
 
 @pytest.mark.parametrize(
@@ -320,12 +322,12 @@ async def test_what_a_provider_has_not_is_a_bad_action(provider, action):
         ("herosms", {"id": 70002, "phoneFrom": "22000", "receivedAt": "2023-01-01T15:00:00+03:00"}),
     ],
 )
-def test_a_callback_has_the_fields_of_the_document(provider, more):
-    desk = Desk(provider, NOON)
-    order = activation(desk, id="123456", service="go")
-    message = desk.message(order, text="Sms text", code="12345")
+def test_callback_has_the_documented_fields(provider, more):
+    offline = OfflineProvider(provider, NOON)
+    order = activation(offline, id="123456", service="go")
+    message = offline.message(order, text="Sms text", code="12345")
 
-    sample = desk.simulation.provider.callback(order, message)
+    sample = offline.simulation.provider.callback(order, message)
 
     assert sample.content_type == "application/json"
     assert (
@@ -342,11 +344,11 @@ def test_a_callback_has_the_fields_of_the_document(provider, more):
     )
 
 
-def test_a_rental_has_a_callback_of_its_own(desk):
-    order = desk.order(id="26251422", kind="rental")
-    message = desk.message(order, text="Код 2792", from_="SPORTMASTER")
+def test_rental_has_its_own_callback(offline):
+    order = offline.order(id="26251422", kind="rental")
+    message = offline.message(order, text="Код 2792", from_="SPORTMASTER")
 
-    sample = desk.simulation.provider.callback(order, message)
+    sample = offline.simulation.provider.callback(order, message)
 
     assert json.loads(sample.body) == {
         "rentId": "26251422",
@@ -354,12 +356,12 @@ def test_a_rental_has_a_callback_of_its_own(desk):
     }
 
 
-def test_sms_online_writes_numbers_where_sms_activate_writes_texts():
-    desk = Desk("sms_online", NOON)
-    order = desk.order(id="123456", kind="rental")
-    message = desk.message(order, text="Sms text", from_="79180230628")
+def test_sms_online_sends_numbers_instead_of_texts():
+    offline = OfflineProvider("sms_online", NOON)
+    order = offline.order(id="123456", kind="rental")
+    message = offline.message(order, text="Sms text", from_="79180230628")
 
-    sample = desk.simulation.provider.callback(order, message)
+    sample = offline.simulation.provider.callback(order, message)
 
     assert json.loads(sample.body) == {
         "rentId": 123456,
@@ -367,12 +369,12 @@ def test_sms_online_writes_numbers_where_sms_activate_writes_texts():
     }
 
 
-def test_an_id_that_is_no_number_and_a_code_that_was_not_recognized_are_told_as_they_are(desk):
+def test_callback_keeps_a_text_id_and_a_missing_code(offline):
     """Mutant: a number is made of whatever it is."""
-    order = activation(desk, id="mine", country="US")
-    message = desk.message(order, text="hello")
+    order = activation(offline, id="mine", country="US")
+    message = offline.message(order, text="hello")
 
-    sample = desk.simulation.provider.callback(order, message)
+    sample = offline.simulation.provider.callback(order, message)
 
     said = json.loads(sample.body)
     assert (said["activationId"], said["country"], said["code"]) == ("mine", "US", None)

@@ -1,4 +1,4 @@
-"""When simulated providers send again: what is documented, to the second."""
+"""Simulated providers retry as documented, to the second."""
 
 import random
 
@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rehearsal import SIMULATED
-from rehearsal.providers import schedule
+from rehearsal.providers import SIMULATED
 
 
 @pytest.mark.parametrize(
@@ -21,33 +20,33 @@ from rehearsal.providers import schedule
         ("grizzlysms", (), 30.0),
     ],
 )
-def test_a_provider_tries_again_as_it_documents(name, waits, timeout):
+def test_provider_retries_as_documented(name, waits, timeout):
     """Mutant: four more attempts of TellABot, or the second wait of SMSBower four minutes."""
     documented = SIMULATED[name].schedule
 
-    assert (waits, timeout) == (documented.drawn(random.Random(1)), documented.timeout)
+    assert (waits, timeout) == (documented.draw(random.Random(1)), documented.timeout)
 
 
 def test_sms_activate_has_eight_attempts_within_two_hours():
-    assert len(schedule.SMS_ACTIVATE.waits) == 7
-    assert sum(schedule.SMS_ACTIVATE.drawn(random.Random(1))) <= 7200
+    assert len(SIMULATED["sms_activate"].schedule.waits) == 7
+    assert sum(SIMULATED["sms_activate"].schedule.draw(random.Random(1))) <= 7200
 
 
 @given(st.integers())
-def test_herosms_tries_seven_times_more_in_three_minutes_at_least(seed):
+def test_herosms_retries_seven_times_over_three_minutes(seed):
     """Mutant: 20 as the least wait, which ends after two and a half."""
-    waits = schedule.HEROSMS.drawn(random.Random(seed))
+    waits = SIMULATED["herosms"].schedule.draw(random.Random(seed))
 
     assert len(waits) == 7
     assert all(20 <= wait <= 30 for wait in waits)
     assert sum(waits) >= 180
-    assert schedule.HEROSMS.timeout == 3.0
+    assert SIMULATED["herosms"].schedule.timeout == 3.0
 
 
-def test_at_sixty_times_the_speed_a_minute_is_a_second():
+def test_speed_of_sixty_makes_a_minute_a_second():
     """Mutant: the speed multiplies."""
-    assert schedule.SMSBOWER.drawn(random.Random(1), speed=60) == (1.0, 5.0)
+    assert SIMULATED["smsbower"].schedule.draw(random.Random(1), speed=60) == (1.0, 5.0)
 
 
-def test_a_provider_that_only_answers_has_no_schedule():
+def test_polled_provider_has_no_schedule():
     assert SIMULATED["smspins"].schedule is None

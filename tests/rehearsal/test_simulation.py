@@ -1,4 +1,4 @@
-"""Simulated providers on real sockets: faults, what is recorded, callbacks and the page."""
+"""Simulated providers on real sockets: faults, records, callbacks and the page."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl
 import msgspec
 import pytest
 from endpoint import endpoint, hang, reply
-from rehearsing import KEY, Desk, running, running_all
+from rehearsing import KEY, OfflineProvider, running, running_all
 
-from rehearsal import SIMULATED
 from rehearsal.account import Fault
+from rehearsal.providers import SIMULATED
 from rehearsal.web.page import POLICY
 
 TELLABOT = {"user": "test", "api_key": KEY}
@@ -38,7 +38,7 @@ async def posted(client, path, **body):
 
 
 @pytest.mark.parametrize("provider", SIMULATED)
-async def test_a_wrong_key_is_told_in_the_providers_words(provider):
+async def test_wrong_key_is_answered_in_the_providers_words(provider):
     """Mutant: a key that nobody compares."""
     path, given = asking(provider, key="wrong")
 
@@ -57,7 +57,7 @@ async def test_a_wrong_key_is_told_in_the_providers_words(provider):
     )
 
 
-async def test_what_writes_is_recorded_as_such_and_no_key_is():
+async def test_writing_command_is_recorded_without_the_key():
     """Mutants: a command that nobody knows counts as reading; the key among the parameters."""
     commands = ("read_sms", "request", "reject", "nobody_knows")
 
@@ -87,11 +87,11 @@ async def test_what_writes_is_recorded_as_such_and_no_key_is():
         ("tellabot", ["ltr_rent", "ltr_activate", "ltr_autorenew", "proxy_rent"]),
     ],
 )
-def test_no_command_that_writes_is_taken_for_one_that_reads(provider, writing):
+def test_writing_command_is_never_recorded_as_reading(provider, writing):
     assert SIMULATED[provider].reads.isdisjoint(writing)
 
 
-async def test_a_key_in_the_path_is_not_recorded():
+async def test_key_in_the_path_is_not_recorded():
     async with running("smspins") as (_, client):
         await client.get(f"/apiv2/{KEY}/bulk_sms/request/23354")
         asked = (await client.get("/rehearsal/asked")).text
@@ -104,7 +104,7 @@ async def test_a_key_in_the_path_is_not_recorded():
 
 
 @pytest.mark.parametrize("provider", SIMULATED)
-async def test_a_fault_is_answered_as_often_as_asked_and_then_no_more(provider):
+async def test_fault_happens_as_often_as_requested(provider):
     """Mutant: `times` that nobody counts down."""
     path, given = asking(provider)
 
@@ -124,7 +124,7 @@ async def test_a_fault_is_answered_as_often_as_asked_and_then_no_more(provider):
     assert (before.status_code, before.content) == (after.status_code, after.content)
 
 
-async def test_a_fault_may_be_of_one_command_and_stay_until_it_is_taken_back():
+async def test_fault_of_one_command_stays_until_deleted():
     async with running("tellabot") as (_, client):
         path = "/sims/api_command.php"
         await posted(client, "faults", fault="error", command="ltr_status")
@@ -140,16 +140,16 @@ async def test_a_fault_may_be_of_one_command_and_stay_until_it_is_taken_back():
     assert listed == [{"fault": "error", "times": None, "command": "ltr_status", "seconds": 5}]
 
 
-async def test_a_slow_answer_takes_the_seconds_asked_for():
-    desk = Desk("tellabot")
-    desk.account.faults.append(Fault(fault="slow", times=1, seconds=20))
+async def test_slow_answer_takes_the_requested_seconds():
+    offline = OfflineProvider("tellabot")
+    offline.account.faults.append(Fault(fault="slow", times=1, seconds=20))
 
-    answer = await desk.tellabot("read_sms")
+    answer = await offline.tellabot("read_sms")
 
-    assert (desk.slept, answer["message"]) == ([20], "No messages")
+    assert (offline.slept, answer["message"]) == ([20], "No messages")
 
 
-async def test_invalid_json_is_no_json():
+async def test_invalid_json_fault_is_not_json():
     async with running("tellabot") as (_, client):
         order = await posted(client, "orders")
         await posted(client, f"orders/{order['id']}/messages")
@@ -182,7 +182,7 @@ def no_wait(simulation):
         ("sms_online", 1.0, []),
     ],
 )
-async def test_a_callback_is_sent_until_the_provider_gives_up(provider, speed, waits):
+async def test_callback_is_retried_until_the_schedule_ends(provider, speed, waits):
     """Mutants: 201 is success; a redirect is followed; another body at each attempt."""
     async with endpoint() as end, running(provider, callback=end.url, speed=speed) as (it, client):
         end.says(reply(201), reply(302, headers={"Location": "/there"}))
@@ -200,7 +200,7 @@ async def test_a_callback_is_sent_until_the_provider_gives_up(provider, speed, w
     assert [(row["attempt"], row["status"]) for row in listed] == list(enumerate(statuses, 1))
 
 
-async def test_a_callback_that_is_taken_is_not_sent_again():
+async def test_delivered_callback_is_not_sent_again():
     async with endpoint() as end, running("tellabot", callback=end.url) as (it, client):
         end.says(reply(500), reply(200))
         no_wait(it)
@@ -212,7 +212,7 @@ async def test_a_callback_that_is_taken_is_not_sent_again():
     assert end.requests[0].headers["content-type"] == "application/x-www-form-urlencoded"
 
 
-async def test_who_does_not_answer_in_time_or_at_all_has_failed():
+async def test_late_or_missing_answer_is_a_failure():
     """Mutant: a timeout that ends the schedule with an exception."""
     async with endpoint() as end, running("sms_online", callback=end.url) as (it, client):
         end.says(hang)
@@ -229,7 +229,7 @@ async def test_who_does_not_answer_in_time_or_at_all_has_failed():
     assert len(end.requests) == 1
 
 
-async def test_callbacks_come_twice_or_in_another_order_if_asked():
+async def test_callbacks_are_doubled_or_reordered_on_request():
     """Mutant: the one that was held back is lost."""
     async with endpoint() as end, running("herosms", callback=end.url) as (it, client):
         order = await posted(client, "orders")
@@ -246,7 +246,7 @@ async def test_callbacks_come_twice_or_in_another_order_if_asked():
     assert [json.loads(request.body)["text"] for request in end.requests] == ["a", "a", "c", "b"]
 
 
-async def test_a_bid_that_wins_is_told():
+async def test_won_bid_sends_a_callback():
     async with endpoint() as end, running("tellabot", callback=end.url) as (it, client):
         order = await posted(client, "orders", number="", service="Amazon", price=0.75)
         early = await client.post(f"/rehearsal/orders/{order['id']}/messages", json={})
@@ -259,7 +259,7 @@ async def test_a_bid_that_wins_is_told():
     ]
 
 
-async def test_a_rental_that_is_renewed_or_not_is_told():
+async def test_renewal_or_its_failure_sends_a_callback():
     """Mutants: the new rental told under the id of the old one; its first id its own."""
     async with endpoint() as end, running("tellabot", callback=end.url) as (it, client):
         rental = await posted(client, "orders", kind="rental", id="7", number="18505550100")
@@ -319,7 +319,7 @@ async def test_a_rental_that_is_renewed_or_not_is_told():
         ("GET", "nothing", None, 404),
     ],
 )
-async def test_what_makes_no_sense_is_refused_with_its_reason(method, path, body, status):
+async def test_invalid_request_is_refused_with_the_reason(method, path, body, status):
     async with running("tellabot") as (_, client):
         await posted(client, "orders", id="1")
 
@@ -328,7 +328,7 @@ async def test_what_makes_no_sense_is_refused_with_its_reason(method, path, body
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
 
 
-async def test_a_form_of_another_page_changes_nothing():
+async def test_form_of_another_page_changes_nothing():
     """Mutant: any content type is taken."""
     async with running("tellabot") as (simulation, client):
         answer = await client.post("/rehearsal/orders", data={"id": "1"})
@@ -338,7 +338,7 @@ async def test_a_form_of_another_page_changes_nothing():
     assert simulation.account.orders == {}
 
 
-async def test_what_is_there_is_listed():
+async def test_control_lists_orders_and_messages():
     async with running("tellabot") as (_, client):
         order = await posted(client, "orders")
         message = await posted(client, f"orders/{order['id']}/messages", text="hello")
@@ -351,7 +351,7 @@ async def test_what_is_there_is_listed():
 # The page
 
 
-async def test_the_page_shows_numbers_and_messages_and_runs_nothing_of_them():
+async def test_page_shows_numbers_and_escaped_messages():
     """Mutants: a text that is not escaped; a script in the page."""
     awkward = "<script>alert('&\"')</script>"
 
@@ -375,11 +375,11 @@ async def test_the_page_shows_numbers_and_messages_and_runs_nothing_of_them():
     assert style.headers["content-type"] == "text/css; charset=utf-8"
 
 
-def test_an_order_gets_an_id_that_is_free():
+def test_order_gets_a_free_id():
     """Mutant: the first id for all."""
-    desk = Desk("tellabot")
+    offline = OfflineProvider("tellabot")
 
-    ids = [desk.order(id="10000008").id, desk.order().id, desk.order().id]
+    ids = [offline.order(id="10000008").id, offline.order().id, offline.order().id]
 
     assert ids == ["10000008", "10000001", "10000015"]
 
@@ -394,16 +394,16 @@ def test_an_order_gets_an_id_that_is_free():
         ({"code": "G-1"}, "G-1", "G-1 is your verification code."),
     ],
 )
-def test_a_code_is_what_is_recognized_in_the_text(given, code, text):
+def test_code_is_found_in_the_text(given, code, text):
     """Mutant: a code that has nothing to do with the text."""
-    desk = Desk("tellabot")
+    offline = OfflineProvider("tellabot")
 
-    message = desk.message(desk.order(), **given)
+    message = offline.message(offline.order(), **given)
 
     assert (message.code, message.text) == (code, text)
 
 
-async def test_several_answer_at_one_address_each_under_its_name():
+async def test_several_providers_share_an_address_by_name():
     """Mutant: the first answers for all."""
     names = {"mine": "tellabot", "other": "smsbower", "pins": "smspins"}
 
@@ -435,7 +435,7 @@ async def test_several_answer_at_one_address_each_under_its_name():
 PAGES = ("/mine", "/mine/", "/mine/rehearsal", "/mine/rehearsal/")
 
 
-async def test_one_alone_has_its_page_behind_its_address():
+async def test_single_provider_has_its_page_at_its_address():
     async with running("tellabot") as (_, client):
         page = await client.get("/", follow_redirects=True)
 

@@ -1,9 +1,9 @@
-"""The simulated SMSPins answers what its documents print."""
+"""The simulated SMSPins answers as documented."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rehearsing import Desk
+from rehearsing import OfflineProvider
 
 from rehearsal.simulation import NumberChange
 
@@ -12,14 +12,14 @@ NOW = datetime(2018, 2, 26, 18, 21, 19, tzinfo=UTC)
 
 
 @pytest.fixture
-def desk():
-    return Desk("smspins", NOW)
+def offline():
+    return OfflineProvider("smspins", NOW)
 
 
-async def test_telephones_are_listed(desk):
-    desk.order(id="23354", number="2123451356")
+async def test_telephones_are_listed(offline):
+    offline.order(id="23354", number="2123451356")
 
-    assert await desk.smspins("bulk_sms/telephones") == {
+    assert await offline.smspins("bulk_sms/telephones") == {
         "success": True,
         "message": None,
         "data": [
@@ -33,16 +33,16 @@ async def test_telephones_are_listed(desk):
     }
 
 
-async def test_messages_are_listed_by_check_as_the_document_prints_them(desk):
+async def test_messages_are_listed_by_check_as_documented(offline):
     """Mutants: the number of today beside an SMS of the one before; the oldest check first."""
-    order = desk.order(id="23354", number="9171234567")
-    desk.message(order, text="Test SMS 4", ago=1417 + 2)
-    desk.message(order, text="Test SMS 5", ago=1417, same_check=True)
-    desk.simulation.change(order.id, {"number": "2123451356"})
-    desk.message(order, text="Test SMS 1")
+    order = offline.order(id="23354", number="9171234567")
+    offline.message(order, text="Test SMS 4", ago=1417 + 2)
+    offline.message(order, text="Test SMS 5", ago=1417, same_check=True)
+    offline.simulation.change(order.id, {"number": "2123451356"})
+    offline.message(order, text="Test SMS 1")
 
-    answer = await desk.smspins("bulk_sms/smses_by_tid/23354")
-    unknown = await desk.smspins("bulk_sms/smses_by_tid/1")
+    answer = await offline.smspins("bulk_sms/smses_by_tid/23354")
+    unknown = await offline.smspins("bulk_sms/smses_by_tid/1")
 
     assert answer == {
         "success": True,
@@ -67,13 +67,13 @@ async def test_messages_are_listed_by_check_as_the_document_prints_them(desk):
     assert unknown == {"success": False, "message": "Unable to find Telephone ID", "data": None}
 
 
-async def test_a_check_tells_its_status(desk):
-    order = desk.order(number="2123451356")
-    message = desk.message(order, text="Test SMS 1")
-    desk.message(order, text="Test SMS 2", same_check=True)
+async def test_check_has_its_status(offline):
+    order = offline.order(number="2123451356")
+    message = offline.message(order, text="Test SMS 1")
+    offline.message(order, text="Test SMS 2", same_check=True)
 
-    answer = await desk.smspins(f"bulk_sms/status/{message.check_id}")
-    unknown = await desk.smspins("bulk_sms/status/1")
+    answer = await offline.smspins(f"bulk_sms/status/{message.check_id}")
+    unknown = await offline.smspins("bulk_sms/status/1")
 
     at = "2018-02-26 13:21:19"
     assert answer == {
@@ -96,13 +96,13 @@ async def test_a_check_tells_its_status(desk):
     assert unknown == {"success": False, "message": "Unable to find request", "data": None}
 
 
-async def test_number_changes_of_two_days_are_listed(desk):
-    order = desk.order(number="2121231234")
-    desk.simulation.change(order.id, {"number": "9171231234"})
+async def test_number_changes_of_two_days_are_listed(offline):
+    order = offline.order(number="2121231234")
+    offline.simulation.change(order.id, {"number": "9171231234"})
 
-    answer = await desk.smspins("nc/requests")
-    desk.now += timedelta(hours=48, seconds=1)
-    later = await desk.smspins("nc/requests")
+    answer = await offline.smspins("nc/requests")
+    offline.now += timedelta(hours=48, seconds=1)
+    later = await offline.smspins("nc/requests")
 
     row = {
         "request_id": "44444",
@@ -117,13 +117,13 @@ async def test_number_changes_of_two_days_are_listed(desk):
     assert later == {"success": True, "message": None, "data": []}
 
 
-async def test_a_number_change_that_is_not_done_is_listed_with_its_status(desk):
+async def test_unfinished_number_change_is_listed_with_its_status(offline):
     """Mutant: every change is a success."""
-    order = desk.order(number="2121231234")
+    order = offline.order(number="2121231234")
 
     for status in ("FAILED", "CANCELED", "PENDING"):
-        desk.simulation.keep_number(order.id, NumberChange(status=status))
-    answer = await desk.smspins("nc/requests")
+        offline.simulation.keep_number(order.id, NumberChange(status=status))
+    answer = await offline.smspins("nc/requests")
 
     listed = [(row["status"], row["telephone"], row["canceled_at"]) for row in answer["data"]]
     assert listed == [
@@ -131,18 +131,18 @@ async def test_a_number_change_that_is_not_done_is_listed_with_its_status(desk):
         ("CANCELED", None, "2018-02-26 13:21:19"),
         ("FAILED", None, None),
     ]
-    assert desk.account.orders[order.id].number == "2121231234"
+    assert offline.account.orders[order.id].number == "2121231234"
 
 
-async def test_its_json_can_be_as_python_prints_it(desk):
-    answer = await desk.ask("/apiv2/k3y-of-the-provider/bulk_sms/telephones")
+async def test_garbled_json_is_as_python_prints_it(offline):
+    answer = await offline.ask("/apiv2/k3y-of-the-provider/bulk_sms/telephones")
 
-    garbled = desk.simulation.provider.garbled(answer)
+    garbled = offline.simulation.provider.garbled(answer)
 
     assert garbled.body == b'{"success":True,"message":None,"data":[]}'
 
 
-def test_it_sends_nothing(desk):
-    order = desk.order()
+def test_smspins_sends_no_callbacks(offline):
+    order = offline.order()
 
-    assert desk.simulation.provider.callback(order, desk.message(order)) is None
+    assert offline.simulation.provider.callback(order, offline.message(order)) is None

@@ -1,17 +1,17 @@
-"""The simulated TellABot answers what its documents print."""
+"""The simulated TellABot answers as documented."""
 
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from rehearsing import NOW, Desk
+from rehearsing import NOW, OfflineProvider
 
 from receiver.decode import decode
 
 
 @pytest.fixture
-def desk():
-    return Desk("tellabot")
+def offline():
+    return OfflineProvider("tellabot")
 
 
 GOOGLE = {
@@ -26,17 +26,17 @@ GOOGLE = {
 }
 
 
-async def test_messages_are_read_as_the_document_prints_them(desk):
+async def test_messages_are_answered_as_documented(offline):
     """Mutants: oldest first; the time in UTC."""
-    first = desk.order(number="15182193312", price=1.2)
-    second = desk.order(number="18503814729", price=1.2)
+    first = offline.order(number="15182193312", price=1.2)
+    second = offline.order(number="18503814729", price=1.2)
     text = "G-{} is your Google verification code."
-    desk.message(second, text=text.format("804036"), code="G-804036")
-    desk.message(
+    offline.message(second, text=text.format("804036"), code="G-804036")
+    offline.message(
         *(first,), text=text.format("551858"), code="G-551858", from_="18339020112", ago=104
     )
 
-    answer = await desk.tellabot("read_sms", service="Google")
+    answer = await offline.tellabot("read_sms", service="Google")
 
     assert answer == {
         "status": "ok",
@@ -55,19 +55,19 @@ async def test_messages_are_read_as_the_document_prints_them(desk):
     }
 
 
-async def test_no_messages_is_an_error(desk):
-    assert await desk.tellabot("read_sms") == {"status": "error", "message": "No messages"}
+async def test_missing_messages_are_an_error(offline):
+    assert await offline.tellabot("read_sms") == {"status": "error", "message": "No messages"}
 
 
-async def test_no_more_than_the_three_newest_of_two_days_are_read(desk):
+async def test_read_sms_has_the_three_newest_of_two_days(offline):
     """Mutants: four; three days."""
-    rental = desk.order(kind="rental")
+    rental = offline.order(kind="rental")
     for ago in (172_801, 172_800, 30, 20, 10):
-        desk.message(rental, text=str(ago), ago=ago)
+        offline.message(rental, text=str(ago), ago=ago)
 
-    newest = await desk.tellabot("read_sms", ltr_id=rental.id)
-    desk.now += timedelta(days=2) - timedelta(seconds=15)
-    later = await desk.tellabot("read_sms", ltr_id=rental.id)
+    newest = await offline.tellabot("read_sms", ltr_id=rental.id)
+    offline.now += timedelta(days=2) - timedelta(seconds=15)
+    later = await offline.tellabot("read_sms", ltr_id=rental.id)
 
     assert [row["reply"] for row in newest["message"]] == ["10", "20", "30"]
     assert [row["reply"] for row in later["message"]] == ["10"]
@@ -88,12 +88,12 @@ async def test_no_more_than_the_three_newest_of_two_days_are_read(desk):
         ({"ltr_id": "1"}, None),
     ],
 )
-async def test_a_filter_leaves_what_it_names(desk, given, found):
+async def test_read_sms_filters_by_its_parameters(offline, given, found):
     """Mutant: an `id` beside which `mdn` still counts."""
-    desk.message(desk.order(id="1", number="15550000001"), text="a")
-    desk.message(desk.order(id="2", kind="rental", number="15550000002"), text="b")
+    offline.message(offline.order(id="1", number="15550000001"), text="a")
+    offline.message(offline.order(id="2", kind="rental", number="15550000002"), text="b")
 
-    answer = await desk.tellabot("read_sms", **given)
+    answer = await offline.tellabot("read_sms", **given)
 
     if found is None:
         assert answer == {"status": "error", "message": "No messages"}
@@ -101,8 +101,8 @@ async def test_a_filter_leaves_what_it_names(desk, given, found):
         assert [row["reply"] for row in answer["message"]] == found
 
 
-async def test_a_request_tells_its_status_as_the_document_prints_it(desk):
-    bid = desk.order(id="10000001", number="", service="Amazon", state="CA", markup=20, life=300)
+async def test_request_has_its_status_as_documented(offline):
+    bid = offline.order(id="10000001", number="", service="Amazon", state="CA", markup=20, life=300)
     row = {
         "id": "10000001",
         "mdn": "",
@@ -114,47 +114,47 @@ async def test_a_request_tells_its_status_as_the_document_prints_it(desk):
         "till_expiration": 300,
     }
 
-    waiting = await desk.tellabot("request_status", id=bid.id)
-    desk.now += timedelta(seconds=10)
-    desk.simulation.change(bid.id, {"number": "12345678901"})
-    won = await desk.tellabot("request_status", id=bid.id)
+    waiting = await offline.tellabot("request_status", id=bid.id)
+    offline.now += timedelta(seconds=10)
+    offline.simulation.change(bid.id, {"number": "12345678901"})
+    won = await offline.tellabot("request_status", id=bid.id)
 
     assert waiting == {"status": "ok", "message": [row]}
     changed = {"mdn": "12345678901", "status": "Reserved", "till_expiration": 290}
     assert won == {"status": "ok", "message": [row | changed]}
 
 
-async def test_a_request_ends_completed_rejected_or_timed_out(desk):
+async def test_request_ends_completed_rejected_or_timed_out(offline):
     """Mutant: a bid that nobody fulfilled and that stays."""
-    kept, done, rejected, bid = (desk.order(number=n) for n in ("1", "2", "3", ""))
-    desk.message(done)
-    desk.simulation.change(rejected.id, {"status": "cancelled"})
-    desk.now += timedelta(minutes=15)
+    kept, done, rejected, bid = (offline.order(number=n) for n in ("1", "2", "3", ""))
+    offline.message(done)
+    offline.simulation.change(rejected.id, {"status": "cancelled"})
+    offline.now += timedelta(minutes=15)
 
-    answers = [await desk.tellabot("request_status", id=it.id) for it in (kept, done, rejected)]
-    gone = await desk.tellabot("request_status", id=bid.id)
+    answers = [await offline.tellabot("request_status", id=it.id) for it in (kept, done, rejected)]
+    gone = await offline.tellabot("request_status", id=bid.id)
 
     statuses = [answer["message"][0]["status"] for answer in answers]
     assert statuses == ["Timed Out", "Completed", "Rejected"]
     assert gone == {"status": "error", "message": "Invalid request ID"}
 
 
-async def test_a_rental_tells_its_status_as_the_document_prints_it(desk):
-    """The document's epoch is not its date: 1925009999 is a later second of that week."""
-    desk.now = datetime(2031, 1, 1, 4, 57, 59, tzinfo=UTC)
-    reserved = desk.order(kind="rental", number="")
-    rental = desk.order(kind="rental", number="12345678901")
-    changes_at = desk.now + timedelta(seconds=120)
+async def test_rental_has_its_status_as_documented(offline):
+    """The documented epoch is not the documented date: 1925009999 is later in that week."""
+    offline.now = datetime(2031, 1, 1, 4, 57, 59, tzinfo=UTC)
+    reserved = offline.order(kind="rental", number="")
+    rental = offline.order(kind="rental", number="12345678901")
+    changes_at = offline.now + timedelta(seconds=120)
 
-    waiting = await desk.tellabot("ltr_status", ltr_id=reserved.id)
-    desk.account.add(
+    waiting = await offline.tellabot("ltr_status", ltr_id=reserved.id)
+    offline.account.add(
         msgspec.structs.replace(
-            rental, changes_at=changes_at, next_online_at=desk.now + timedelta(seconds=720)
+            rental, changes_at=changes_at, next_online_at=offline.now + timedelta(seconds=720)
         )
     )
-    online = await desk.tellabot("ltr_status", mdn="12345678901")
-    desk.account.add(msgspec.structs.replace(rental, is_online=False))
-    offline = await desk.tellabot("ltr_status", ltr_id=rental.id)
+    online = await offline.tellabot("ltr_status", mdn="12345678901")
+    offline.account.add(msgspec.structs.replace(rental, is_online=False))
+    offline = await offline.tellabot("ltr_status", ltr_id=rental.id)
 
     row = {
         "ltr_status": "online",
@@ -168,15 +168,15 @@ async def test_a_rental_tells_its_status_as_the_document_prints_it(desk):
     assert waiting == {"status": "ok", "message": {"ltr_status": "awaiting mdn"}}
     assert online == {"status": "ok", "message": row}
     assert offline == {"status": "ok", "message": row | {"ltr_status": "offline"} | nothing}
-    unknown = await desk.tellabot("ltr_status", ltr_id="0")
+    unknown = await offline.tellabot("ltr_status", ltr_id="0")
     assert unknown["status"] == "error"
 
 
-async def test_its_json_can_be_as_invalid_as_its_samples(desk):
+async def test_garbled_json_is_as_invalid_as_the_samples(offline):
     """`"message": { { … } }`."""
-    rental = desk.order(kind="rental", number="12345678901")
-    desk.message(rental, text="a")
-    provider = desk.simulation.provider
+    rental = offline.order(kind="rental", number="12345678901")
+    offline.message(rental, text="a")
+    provider = offline.simulation.provider
 
     bodies = []
     for command, given in (
@@ -184,8 +184,8 @@ async def test_its_json_can_be_as_invalid_as_its_samples(desk):
         ("read_sms", {}),
         ("read_sms", {"mdn": "0"}),
     ):
-        answer = await desk.ask(
-            "/api_command.php", cmd=command, user="t", api_key=desk.account.key, **given
+        answer = await offline.ask(
+            "/api_command.php", cmd=command, user="t", api_key=offline.account.key, **given
         )
         bodies.append(provider.garbled(answer).body)
 
@@ -197,12 +197,12 @@ async def test_its_json_can_be_as_invalid_as_its_samples(desk):
     assert none == b'{"status":"error","message":"No messages"}'
 
 
-def test_a_callback_has_the_fields_of_the_document(desk):
-    request = desk.order(id="10000001", number="18503814729", price=1.2)
-    rental = desk.order(id="2000001", kind="rental", number="18503814729", price=1.2)
+def test_callback_has_the_documented_fields(offline):
+    request = offline.order(id="10000001", number="18503814729", price=1.2)
+    rental = offline.order(id="2000001", kind="rental", number="18503814729", price=1.2)
     told = [
-        desk.simulation.provider.callback(
-            order, desk.message(order, text=GOOGLE["reply"], code="G-804036")
+        offline.simulation.provider.callback(
+            order, offline.message(order, text=GOOGLE["reply"], code="G-804036")
         )
         for order in (request, rental)
     ]
@@ -215,4 +215,4 @@ def test_a_callback_has_the_fields_of_the_document(desk):
     assert one == {"event": "incoming_message", "id": "10000001"} | texts
     ids = {"ltr_id": "2000001", "first_ltr_id": "2000001"}
     assert two == {"event": "incoming_message"} | ids | texts
-    assert desk.now == NOW
+    assert offline.now == NOW

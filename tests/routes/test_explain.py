@@ -1,4 +1,4 @@
-"""Why a filter does not take an event."""
+"""The explanation of a filter names the clause that fails."""
 
 import pytest
 from hypothesis import example, given
@@ -62,12 +62,12 @@ def holds(clause, wanted, saw):
     ],
     ids=str,
 )
-def test_a_clause_that_fails_is_named_with_what_it_wanted_and_what_it_saw(when, finding):
+def test_failing_clause_is_shown_with_wanted_and_seen_value(when, finding):
     """Mutant: a missing path told as null."""
     assert found(when) == finding
 
 
-def test_former_key_is_explained_with_what_the_event_has():
+def test_former_key_is_explained_with_the_events_value():
     """Mutant: all spellings shown, which the event does not have."""
     event = {"data": {"service": {"key": "line"}}}
 
@@ -77,12 +77,12 @@ def test_former_key_is_explained_with_what_the_event_has():
     )
 
 
-def test_what_matches_has_nothing_to_explain():
+def test_matching_event_has_no_explanation():
     assert found({}) is None
     assert found({"data.country": "US", "data.code": {"$ne": None}}) is None
 
 
-def test_the_first_that_fails_is_told_in_the_order_they_are_written():
+def test_first_failing_clause_is_shown_in_written_order():
     """Mutant: the last one, or all of them."""
     when = {
         "data.country": "US",
@@ -96,13 +96,13 @@ def test_the_first_that_fails_is_told_in_the_order_they_are_written():
 # Joined
 
 
-def test_of_a_conjunction_the_first_that_fails_inside_is_told():
+def test_and_shows_its_first_failing_clause():
     when = {"$and": [{"data.country": "US"}, {"data.code": "1", "data.to": "2"}]}
 
     assert found(when) == fails("$and[1].data.code", "1", "G-804036")
 
 
-def test_of_a_disjunction_each_branch_is_told_with_its_first_that_fails():
+def test_or_shows_the_first_failing_clause_of_each_branch():
     """Mutant: the last branch alone."""
     branches = [
         {"data.country": "GB"},
@@ -120,7 +120,7 @@ def test_of_a_disjunction_each_branch_is_told_with_its_first_that_fails():
     )
 
 
-def test_of_a_disjunction_in_a_condition_each_is_told():
+def test_or_in_a_condition_shows_each_branch():
     either = ["GB", {"$startsWith": "F"}]
 
     assert found({"data.country": {"$or": either}}) == Finding(
@@ -134,7 +134,7 @@ def test_of_a_disjunction_in_a_condition_each_is_told():
     )
 
 
-def test_of_a_negation_what_holds_in_it_is_told():
+def test_not_shows_the_clause_that_matched():
     """Mutant: its first clause alone, where it takes both to hold."""
     inner = {"data.country": "US", "data.from": {"$regex": "^[0-9]{1,7}$"}}
 
@@ -149,7 +149,7 @@ def test_of_a_negation_what_holds_in_it_is_told():
     )
 
 
-def test_of_a_negated_disjunction_the_branch_that_holds_is_told():
+def test_negated_or_shows_the_branch_that_matched():
     inner = {"$or": [{"data.country": "GB"}, {"data.country": "US"}]}
 
     assert found({"$not": inner}) == Finding(
@@ -160,7 +160,7 @@ def test_of_a_negated_disjunction_the_branch_that_holds_is_told():
     )
 
 
-def test_a_negation_of_a_negation_tells_what_fails():
+def test_double_not_shows_the_failing_clause():
     inner = {"$not": {"data.country": "GB"}}
 
     assert found({"$not": inner}) == Finding(
@@ -181,7 +181,7 @@ def test_a_negation_of_a_negation_tells_what_fails():
 # Routes
 
 
-def test_a_route_without_a_filter_fails_on_the_type():
+def test_route_without_a_filter_fails_on_the_type():
     [route] = compile_table({"everything": Route(to=("log",))})
 
     taken = explain(route.when, {"type": "rental.renewed"})
@@ -216,13 +216,13 @@ OPERATORS = {
 
 
 def joined(inner):
-    """The joins of a filter or of a condition, as further keys of a mapping."""
+    """Return the joins of a filter or condition, as more keys of a mapping."""
     several = st.lists(inner, min_size=1, max_size=3)
     return {"$and": several, "$or": several, "$not": inner}
 
 
 def some_of(keys):
-    """A mapping with one to three of these keys."""
+    """Return a mapping with one to three of these keys."""
     names = st.lists(st.sampled_from(sorted(keys)), min_size=1, max_size=3, unique=True)
     return names.flatmap(
         lambda chosen: st.fixed_dictionaries({name: keys[name] for name in chosen})
@@ -254,7 +254,7 @@ EVENTS = st.fixed_dictionaries(
 @given(when=FILTERS, event=EVENTS)
 @example(when={"$not": {}}, event={"type": "x"})
 @example(when={"$not": {"$not": {}}}, event={"type": "x"})
-def test_there_is_something_to_explain_exactly_where_the_filter_does_not_match(when, event):
+def test_explanation_exists_only_without_a_match(when, event):
     """Mutant: `$or` decided by its first branch; `$not` that forgets to turn its answer."""
     matches = compile_when(when, "when")(event)
 
@@ -265,7 +265,7 @@ def test_there_is_something_to_explain_exactly_where_the_filter_does_not_match(w
 
 
 @given(when=FILTERS, event=EVENTS)
-def test_what_is_told_can_be_found_in_the_filter(when, event):
+def test_explained_clause_is_in_the_filter(when, event):
     """Mutant: places counted from the configuration's root, or an operand of a neighbour."""
     finding = found(when, event)
 
@@ -281,7 +281,7 @@ def every(finding):
 
 
 def at(written, place):
-    """What is written at a place; a key may hold dots."""
+    """Return the configured value at a place; a key may have dots."""
     while place:
         if place[0] == "[":
             index, _, place = place[1:].partition("]")
@@ -293,7 +293,7 @@ def at(written, place):
 
 
 @given(type_=st.sampled_from(["sms.x", "call.x", "order.x", "smsx", "", None, 5]) | st.text())
-def test_a_route_without_a_filter_agrees_too(type_):
+def test_route_without_a_filter_agrees_with_its_explanation(type_):
     [route] = compile_table({"everything": Route(to=("log",))})
     event = {"type": type_}
 

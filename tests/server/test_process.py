@@ -1,223 +1,294 @@
-"""What a service owes its machine, in processes of their own."""
+"""How a service begins and ends, as a process."""
 
+import contextlib
 import os
-import resource
 import signal
+import socket
+import sqlite3
 import subprocess
-import sys
-from pathlib import Path
+import time
 
+import httpx
+import live
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from server.process import RESERVED, most_connections
-
-ROOT = Path(__file__).parents[2]
+from journal import lock
+from server import __version__
+from server.process import PortTaken, bind
 
 
-class Script:
-    """A Python process that runs a text, and says `up` when it gets so far."""
-
-    def __init__(self, text, *, before=""):
-        command = f"{before} exec {sys.executable} -c '{text}'"
-        self.process = subprocess.Popen(
-            ["sh", "-c", command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
-
-    def __enter__(self):
-        assert self.process.stdout.readline() == "up\n"
-        return self
-
-    def __exit__(self, *_exc):
-        self.process.kill()
-        self.process.communicate()
-
-    def send(self, number):
-        self.process.send_signal(number)
-
-    def ended(self):
-        return self.process.wait(30)
-
-
-BUSY = """
-from server.process import Ending, become_service
-ending = Ending({deadline})
-ending.call(lambda: print("called", flush=True))
-print("up", flush=True)
-while True: pass
-"""
-
-
-def test_a_process_that_hangs_ends_at_the_deadline():
-    """The main thread never looks up. Mutant: a handler of the event loop, which never runs."""
-    with Script(BUSY.format(deadline=0.2)) as script:
-        script.send(signal.SIGTERM)
-
-        assert script.ended() == 1
-        assert script.process.stdout.read() == "called\n"
-
-
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_a_process_that_hangs_at_once(second):
-    """Mutant: only the deadline ends it."""
-    with Script(BUSY.format(deadline=600)) as script:
-        script.send(signal.SIGINT)
-        assert script.process.stdout.readline() == "called\n"
-        script.send(second)
-
-        assert script.ended() == 1
-
-
-LATE = """
-import os, signal
-from server.process import Ending
-ending = Ending(600)
-os.kill(os.getpid(), signal.SIGTERM)
-while not ending._asked: pass
-ending.call(lambda: print("up", flush=True))
-"""
-
-
-def test_a_signal_during_the_start_is_not_forgotten():
-    """Mutant: it ends nothing, since nobody listened yet."""
-    with Script(LATE):
-        pass
-
-
-IGNORING = """
-import signal, time
-for number in range(1, 32):
-    # As after a start without `nohup`; the two are ignored by Python itself.
-    if signal.getsignal(number) is signal.SIG_IGN and number not in (13, 25):
-        signal.signal(number, signal.SIG_DFL)
-from server.process import become_service
-ending = become_service()
-print("up", flush=True)
-time.sleep(600)
-"""
-IGNORED = ["HUP", "USR1", "USR2", "TTOU", "PIPE", "WINCH", "CHLD", "URG", "CONT"]
-
-
-def test_what_others_send_does_not_end_a_service():
-    """logrotate, `systemctl kill -s HUP`, a closing terminal. Mutant: one of _IGNORED left out."""
-    with Script(IGNORING) as script:
-        for name in IGNORED:
-            script.send(signal.Signals[f"SIG{name}"])
-
-        with pytest.raises(subprocess.TimeoutExpired):
-            script.process.wait(0.5)
-        # None stopped it either.
-        state = Path(f"/proc/{script.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        assert state == "S"
-
-
-SOCKETS = """
-import os, socket
-from server.process import _close_sockets
-listening = socket.create_server(("127.0.0.1", 0))
-number = listening.getsockname()[1]
-read, write = os.pipe()
-print("up", flush=True)
-_close_sockets()
-os.write(write, b"x")
-try:
-    socket.create_connection(("127.0.0.1", number))
-except ConnectionRefusedError:
-    print("refused", flush=True)
-os._exit(0)
-"""
-
-
-def test_sockets_are_closed_and_files_are_not():
-    """A journal that is closed loses its locks while a thread still writes to it.
-
-    Mutants: `os.closerange`; nothing closed, and the port is taken while the kernel keeps a thread.
-    """
-    with Script(SOCKETS) as script:
-        assert script.ended() == 0
-        assert script.process.stdout.read() == "refused\n"
-
-
-FILLED = """
-import os
-from server.process import fill_standard_streams
-fill_standard_streams()
-print(*[os.readlink(f"/proc/self/fd/{n}") for n in range(3)], file=os.fdopen(3, "w"))
-print("to nobody")
-"""
-
-
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_streams_become_dev_null(tmp_path, closed):
-    """Mutant: the next file that is opened is descriptor 1, and is printed into."""
-    text = FILLED.replace('"', "'")
-    said = tmp_path / "said"
-
+def serve(folder, *arguments, config=live.CONFIG):
+    """`serve` that is expected to end by itself."""
+    (folder / "smshook.yaml").write_text(config)
+    (folder / "smshook.yaml").chmod(0o600)
+    environment = {name: value for name, value in os.environ.items() if "SMSHOOK" not in name}
     ended = subprocess.run(
-        ["sh", "-c", f'exec {sys.executable} -c "$0" 3>{said} {closed}', text],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
+        [live.command(), "serve", *arguments],
+        cwd=folder,
         capture_output=True,
+        text=True,
+        env=environment,
         check=False,
+        timeout=30,
     )
-
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    streams = said.read_text().split()
-    closed_ones = [n for n, sign in enumerate(("<&-", " >&-", "2>&-")) if sign in f" {closed}"]
-    assert [n for n, where in enumerate(streams) if where == "/dev/null"] == closed_ones
+    return ended.returncode, ended.stdout, ended.stderr
 
 
-LIMIT = """
-import resource
-from server.process import descriptor_limit, raise_descriptor_limit
-raise_descriptor_limit()
-print("up", flush=True)
-print(descriptor_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))
-"""
+@pytest.fixture
+def service(tmp_path):
+    with live.Live(tmp_path / "first") as running:
+        yield running
 
 
-def test_the_soft_limit_of_descriptors_becomes_the_hard_one():
-    """1,024 is the usual soft limit. Mutant: it stays."""
-    with Script(LIMIT, before="ulimit -Sn 200; ulimit -Hn 300;") as script:
-        assert script.process.stdout.read() == "300 (300, 300)\n"
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 300
+@pytest.fixture(autouse=True)
+def folders(tmp_path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    return tmp_path / "second"
+
+
+@pytest.fixture
+def taken():
+    """An address on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--admin-listen"])
+def test_a_port_that_is_taken_is_named(folders, taken, flag):
+    """Mutant: a retry, another port, or a traceback."""
+    ended = serve(folders, flag, taken)
+
+    code, out, errors = ended
+    assert (code, out) == (1, "")
+    assert errors.startswith(f"cannot listen on {taken}: Address already in use; ")
+    assert lock.holder(folders / "smshook.db") is None
+    assert not (folders / "smshook.db").exists()
+
+
+def test_of_two_that_begin_at_once_one_has_the_port():
+    """Mutant: bound and not yet listened on, both have it, and the second fails much later."""
+    with bind("127.0.0.1:0") as first:
+        address = f"127.0.0.1:{first.getsockname()[1]}"
+
+        with pytest.raises(PortTaken, match=f"cannot listen on {address}: "):
+            bind(address)
+
+
+def test_a_name_that_is_no_host_is_named(folders):
+    code, out, errors = serve(folders, "--listen", "no-such-host.invalid:0")
+
+    assert (code, out) == (1, "")
+    assert errors.startswith("cannot listen on no-such-host.invalid:0: ")
+    assert errors.count("\n") == 1
+
+
+def test_a_second_process_on_one_journal_is_refused_and_the_first_serves_on(service):
+    """Mutant: two writers, or a lock that the second takes away."""
+    code, out, errors = serve(service.folder)
+
+    assert (code, out) == (1, "")
+    assert errors == (
+        f"{service.folder}/smshook.db is in use by process {service.process.pid}; "
+        "stop it first, or use another journal\n"
+    )
+    assert service.post(live.sms(1)).json()["status"] == "accepted"
+
+
+def test_migrate_is_refused_while_a_service_has_the_journal(service):
+    result = service.run("migrate", check=False)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"process {service.process.pid};" in result.stderr
+
+
+def test_another_secret_than_the_journals_is_a_wrong_configuration(service):
+    """Mutant: a start that takes every retry for a new event."""
+    assert service.stop() == 0
+
+    other = "nT2v8Qx4Lk9Zr1Wp6Yb3Hd7Mc5Jf0Gs8"
+    code, out, errors = serve(service.folder, config=live.CONFIG.replace(live.SECRET, other))
+
+    assert (code, out) == (2, "")
+    assert "server.secret is another than the journal was made with" in errors
+    assert other not in errors
+
+
+def test_a_journal_whose_folder_is_missing_is_told_in_a_line(folders):
+    config = live.CONFIG.replace("sqlite:///", "sqlite:///missing/")
+
+    ended = serve(folders, config=config)
+
+    code, out, errors = ended
+    assert (code, out) == (2, "")
+    assert f"journal.url: there is no folder {folders}/missing; make it " in errors
+
+
+def test_warnings_of_the_configuration_are_log_lines(tmp_path):
+    with live.Live(tmp_path / "first") as service:
+        service.stop()
+        (service.folder / "smshook.yaml").chmod(0o644)
+        service.start()
+
+    said = [line for line in service.logged() if line["event"] == "config.warning"]
+    assert [line["warning"] for line in said] == [
+        "smshook.yaml: others can read it, secrets included; chmod 600 smshook.yaml"
+    ]
+    assert service.errors.read_text() == ""
+
+
+def test_the_commands_find_it_wherever_it_was_told_to_listen(tmp_path):
+    """Mutant: addresses taken from the configuration."""
+    elsewhere = live.CONFIG.replace(' listen: "127.0.0.1:0"', ' listen: "127.0.0.1:1"')
+    config = elsewhere.replace('admin_listen: "127.0.0.1:0"', 'admin_listen: "127.0.0.1:2"')
+    service = live.Live(tmp_path / "first", config)
+    flags = ("serve", "--listen", "127.0.0.1:0", "--admin-listen", "same")
+    process = subprocess.Popen(
+        [live.command(), *flags],
+        cwd=service.folder,
+        stdout=subprocess.DEVNULL,
+        env=service.environment(),
+    )
+    try:
+        holder = live.eventually(lambda: live.holder_of(service.folder), within=20)
+        sent = service.run("send", "tellabot").stdout
+        listed = service.run("events", "list").stdout
+    finally:
+        process.kill()
+        process.wait(10)
+
+    assert holder.url == holder.admin_url
+    assert sent.split()[1] in listed
 
 
 @pytest.mark.parametrize(
-    ("configured", "descriptors", "most"),
+    ("headers", "code"),
     [
-        (None, 1024, 512),
-        (None, 1_000_000, 20_000),
-        (None, sys.maxsize, 20_000),
-        (9, 1024, 9),
-        (100_000, 1024, 1024 - RESERVED),
-        (100_000, sys.maxsize, 100_000),
+        ({"Host": "rebound.attacker.example"}, "host_not_allowed"),
+        ({"Origin": "http://rebound.attacker.example"}, "origin_not_allowed"),
     ],
 )
-def test_connections_are_half_of_the_descriptors(configured, descriptors, most):
-    """Mutant: what is configured, although nothing is left for the journal."""
-    assert most_connections(configured, descriptors) == most
+def test_the_admin_listener_refuses_web_pages_of_others(service, headers, code):
+    """Even with a key. Mutant: `OwnHost` left out."""
+    key = {"Authorization": f"Bearer {live.KEY}"}
+    foreign = httpx.get(f"{service.admin_url}/v1/stats", headers=key | headers, trust_env=False)
+    probe = httpx.get(f"{service.admin_url}/readyz", headers=headers, trust_env=False)
+
+    assert (foreign.status_code, foreign.json()["code"]) == (403, code)
+    assert probe.status_code == 200
+    assert service.api("/stats").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("descriptors", "in_use", "most"), [(40, 23, 9), (24, 23, 1), (256, 30, 128)]
+    "server",
+    [
+        'listen: "127.0.0.1:0", admin_listen: "0.0.0.0:0"',
+        'listen: "127.0.0.1:0", admin_listen: same',
+        'listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", admin_hosts: [x.example.com]',
+        'listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", public_url: "https://x.example.com/a"',
+    ],
 )
-def test_descriptors_in_use_are_not_given_to_connections(descriptors, in_use, most):
-    """Under `ulimit -n 40` half was more than was free: the kernel reset every callback.
+def test_a_key_works_under_the_names_of_proxies_and_remote_hosts(tmp_path, server):
+    """Mutant: only loopback names, whatever the listener is bound to."""
+    before = 'listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"'
+    (tmp_path / "other").mkdir()
+    with live.Live(tmp_path / "other", live.CONFIG.replace(before, server)) as service:
+        port = service.admin_url.rpartition(":")[2]
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/v1/stats",
+            headers={"Authorization": f"Bearer {live.KEY}", "Host": "x.example.com"},
+            trust_env=False,
+        )
 
-    Mutant: half of the limit, whatever is in use.
-    """
-    assert most_connections(None, descriptors, in_use) == most
+    assert answer.status_code == 200
 
 
-@given(st.none() | st.integers(1), st.integers(1))
-def test_some_connection_and_some_descriptor_are_always_left(configured, descriptors):
-    most = most_connections(configured, descriptors)
+def test_the_admin_listener_shows_what_it_is(service):
+    """Mutants: 404; the same on the listener that the world reaches."""
+    page = httpx.get(f"{service.admin_url}/", trust_env=False)
+    head = httpx.head(f"{service.admin_url}/", trust_env=False)
+    outside = httpx.get(f"{service.url}/", trust_env=False)
 
-    assert most >= 1
-    assert most == 1 or most < descriptors
+    assert (page.status_code, head.status_code, outside.status_code) == (200, 200, 404)
+    assert page.headers["content-type"].startswith("text/html")
+    for word in ("smshook", __version__, "/v1", "docs/api.md", "/healthz", "/readyz"):
+        assert word in page.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_ends_it_with_0_and_the_lock_says_so(service, number):
+    service.process.send_signal(number)
+
+    assert service.process.wait(10) == 0
+    assert lock.holder(service.folder / "smshook.db") is None
+    *_, stopping, stopped = service.logged()
+    assert stopping["event"] == "service.stopping"
+    assert (stopped["event"], stopped["pending"]) == ("service.stopped", 0)
+
+
+@pytest.mark.parametrize(("signals", "code"), [(1, 0), (2, 1)])
+def test_a_reader_of_the_logs_that_has_gone_does_not_change_how_it_ends(tmp_path, signals, code):
+    """Mutant: buffered logs, which fail once more at exit: 120 instead of 0."""
+    with live.Live(tmp_path / "first") as service:
+        service.stop()
+        reading, writing = os.pipe()
+        environment = service.environment()
+        environment.pop("PYTHONUNBUFFERED")
+        process = subprocess.Popen(
+            [live.command(), "serve"],
+            cwd=service.folder,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        os.close(writing)
+        os.close(reading)
+        try:
+            live.eventually(lambda: live.holder_of(service.folder), within=20)
+            service.run("send", "tellabot", "--times", "3")
+            process.send_signal(signal.SIGTERM)
+            if signals > 1:
+                live.eventually(lambda: is_draining(service.folder))
+                process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            process.wait(10)
+
+    assert (process.returncode, errors) == (code, b"")
+
+
+def is_draining(folder):
+    found = live.holder_of(folder)
+    return httpx.get(f"{found.url}/readyz", trust_env=False).status_code == 503
+
+
+def test_service_indexes_stored_events_for_a_new_key(service):
+    """Mutant: nobody submits `IndexVisible`, and the key is served by the walk for ever."""
+    hidden = [service.post(live.sms(number)).json()["events"] for number in range(2)]
+    [mine] = service.post(live.sms(5, service="Amazon")).json()["events"]
+    assert service.stop() == 0
+    key = "k3y-of-a-dashboard-0123456789"
+    with_key = live.CONFIG.replace(
+        "keys: {",
+        f"keys: {{dashboard: {{key: {key}, scopes: [events:read],"
+        " when: {data.service.key: amazon}}, ",
+    )
+
+    with live.Live(service.folder, with_key) as again:
+        assert has_indexed(again.folder, within=60)
+        page = again.api("/events?limit=1", key=key).json()
+        status = again.api(f"/events/{hidden[0][0]}", key=key).status_code
+
+    assert [item["event"]["id"] for item in page["data"]] == [mine]
+    assert (page["has_more"], status) == (False, 404)
+
+
+def has_indexed(folder, *, within):
+    ends = time.monotonic() + within
+    with contextlib.closing(sqlite3.connect(f"file:{folder}/smshook.db?mode=ro", uri=True)) as conn:
+        while time.monotonic() < ends:
+            if conn.execute("select unseen from visible_filters").fetchall() == [(0,)]:
+                return True
+            time.sleep(0.05)
+    return False

@@ -1,4 +1,4 @@
-"""mq-bridge, a Rust core with routes in YAML, in the two ways it can keep callbacks on disk."""
+"""mq-bridge, a Rust core with routes in YAML, with its two ways to store callbacks."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _LOCK = _HERE / "requirements.txt"
 
 class MqBridge(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    #: Of its routes, in this folder.
+    #: The file of its routes, in this folder.
     config: str
     durability: str
     installed_from: str = "PyPI: mq-bridge, in a virtual environment of its own"
@@ -28,7 +28,7 @@ class MqBridge(msgspec.Struct, frozen=True, kw_only=True):
         return first.removeprefix("mq-bridge==")
 
     def install(self, cache: Path) -> Path:
-        # Both configurations are of one installation.
+        # Both configurations share one installation.
         home = cache / "mq-bridge"
 
         def make() -> None:
@@ -58,15 +58,15 @@ SQLITE = MqBridge(
     name="mq-bridge",
     config="sqlite.yaml",
     durability=(
-        "as smshook's: the event and its unique key are in SQLite, synced, when it answers; "
-        "a copy is not forwarded again, also after a power cut"
+        "like smshook: the event and its unique key are in SQLite and synced when it answers; "
+        "a copy is not forwarded again, even after a power cut"
     ),
 )
 SPOOL = MqBridge(
     name="mq-bridge (spool)",
     config="spool.yaml",
     durability=(
-        "the callback is in a file, synced, when it answers; keys of copies are synced twice a "
-        "second, so that after a power cut a late copy may be forwarded again"
+        "the callback is in a file and synced when it answers; keys are synced twice a second, so "
+        "a late copy may be forwarded again after a power cut"
     ),
 )

@@ -1,7 +1,7 @@
-"""Runs the routes of one configuration of mq-bridge, until it is killed.
+"""Run the routes of a configuration of mq-bridge until killed.
 
-By the Python of a virtual environment that has mq-bridge and nothing of ours:
-`python run.py CONFIG SCHEMA`, with LISTEN, RECEIVER and FOLDER in the environment.
+`python run.py CONFIG SCHEMA`, with the Python of mq-bridge's own virtual environment, and with
+LISTEN, RECEIVER and FOLDER as environment variables.
 """
 
 import os
@@ -20,9 +20,9 @@ def main(config: Path, schema: Path) -> None:
     with sqlite3.connect(folder / "events.db") as made:
         made.executescript(schema.read_text())
     made.close()
-    # Safe: what is no variable of ours, `${payload:…}`, stays as it is.
+    # Safe: other placeholders, such as `${payload:…}`, stay as they are.
     text = string.Template(config.read_text()).safe_substitute(os.environ)
-    # Who listens starts last: when the port is open, all of it works.
+    # The route that listens starts last: once the port is open, everything works.
     for name in ("forward", "accept"):
         Route.from_str(text, name).start()
     threading.Event().wait()

@@ -18,8 +18,8 @@ _LOCK = _HERE / "package-lock.json"
 class NodeRed(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "Node-RED"
     durability: str = (
-        "nothing is on disk: it answers when the receiver has, and a copy is known from memory "
-        "until the process ends"
+        "nothing is on disk; it answers after the receiver, and recognizes copies in memory until "
+        "the process ends"
     )
     installed_from: str = "npm: node-red"
     form: Form = "tellabot"
@@ -47,7 +47,7 @@ class NodeRed(msgspec.Struct, frozen=True, kw_only=True):
     @contextmanager
     def running(self, home: Path, *, folder: Path, receiver: str) -> Iterator[str]:
         port = free_port()
-        # It keeps a copy of its flows beside them: they are its folder's, not ours.
+        # It writes beside its flows, so they are copied into its folder.
         flows = Path(shutil.copy(_HERE / "flows.json", folder))
         red = home / "node_modules" / "node-red" / "red.js"
         with started(
@@ -59,7 +59,7 @@ class NodeRed(msgspec.Struct, frozen=True, kw_only=True):
                 "FOLDER": str(folder),
                 "FLOWS": str(flows),
             },
-            # It listens some time before its flows are there.
+            # It listens before its flows are loaded.
             ready=lambda: _answers(port),
         ):
             yield f"http://127.0.0.1:{port}/callback"

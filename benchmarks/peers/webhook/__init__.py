@@ -14,8 +14,8 @@ _HERE = Path(__file__).parent
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "webhook"
     durability: str = (
-        "the callback is in a file, synced, and was forwarded when it answers; copies are not "
-        "recognized, and what the receiver did not take is not tried again"
+        "the callback is in a file and synced, and was forwarded, when it answers; copies are not "
+        "recognized, and failed deliveries are not retried"
     )
     installed_from: str = "Debian: webhook; the command is accept.sh, with curl"
     form: Form = "tellabot"
@@ -26,13 +26,13 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
         return said.split()[-1]
 
     def install(self, cache: Path) -> Path:
-        """Nothing to do: it is the system's."""
+        """Only check that the system has it."""
         program("webhook", package="webhook")
         program("curl", package="curl")
         return cache
 
     @contextmanager
-    def running(self, home: Path, *, folder: Path, receiver: str) -> Iterator[str]:  # noqa: ARG002 - it is the system's
+    def running(self, home: Path, *, folder: Path, receiver: str) -> Iterator[str]:  # noqa: ARG002 - the system has it
         port = free_port()
         hooks = folder / "hooks.json"
         text = (_HERE / "hooks.json").read_text()

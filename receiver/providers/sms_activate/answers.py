@@ -1,32 +1,32 @@
-"""What answers in SMS-Activate's dialect mean: JSON, words such as `STATUS_OK:1234`, errors."""
+"""Reads answers in SMS-Activate's dialect: JSON, words such as `STATUS_OK:1234`, and errors."""
 
 import re
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
 
 from ...callback import Malformed
-from ...polling.answers import expect_ok, heed_status, lenient, wait_in, wait_of
+from ...polling.answers import check_status, expect_ok, read_lenient, read_wait, wait_in
 from ...polling.questions import BadKey, Busy, ProviderAnswer, Unreadable
 
 _WORD = re.compile(r"\s*+[\"']?([A-Z][A-Z0-9_]{2,40})[\"']?\s*+(?::(.*))?", re.DOTALL)
 _BAD_KEY = re.compile(r"(BAD|NO|WRONG|INVALID)_(API_)?KEY|UNAUTHORIZED")
-#: Asked too often, or the provider is unwell.
+#: The provider limits our calls or is unavailable.
 _BUSY = re.compile(
     r".*LIMIT.*|TOO_(MANY|FAST|OFTEN).*|(ERROR_)?SQL(_ERROR)?|SERVER_ERROR|INTERNAL(_SERVER)?_ERROR"
     r"|FLOOD.*|(PLEASE_)?(TRY|RETRY)(_AGAIN)?(_LATER|_AFTER)?|.*MAINTENANCE.*|SERVICE_UNAVAILABLE"
 )
-#: Of the account, not of the key: it may end, so it does not stop the asking.
+#: The account is banned, not the key. A ban may end, so polling goes on.
 _BANNED = re.compile(r"((ACCOUNT|USER)_)?(IS_)?(BANNED|BAN|BLOCKED|LOCKED|INACTIVE|SUSPENDED)")
-#: Seconds for which a banned account is left alone where the provider says no end.
+#: Seconds until the next call for a banned account, if the provider sends no end.
 _BAN = 3600.0
-#: Nothing has come yet, or a list is empty.
+#: No SMS yet, or an empty list.
 _NOTHING = re.compile(
     r"STATUS_(WAIT(?!_RETRY).*|PENDING|PREPARE|READY)|NO_(ACTIVATIONS|NUMBERS|RENTS|ORDERS|ID_RENT|SMS|DATA)"
 )
-#: What an order of the provider is called, before what became of it.
+#: The words for an order, before the words for its end.
 _OF_ORDER = r"(?:(?:STATUS|ACCESS|ALREADY|ACTIVATION|ORDER|RENT)_)*+"
 _ENDS = tuple(
     (re.compile(f"{_OF_ORDER}(?:{words})"), reason)
@@ -39,7 +39,7 @@ _ENDS = tuple(
         (r"FAIL(?:ED|URE)?", "failed"),
     )
 )
-#: Of an id that the provider does not know, or not any more.
+#: The provider does not know the id, or no longer.
 _GONE = re.compile(
     r"(NO|WRONG|INVALID|BAD|UNKNOWN)_(ACTIVATION|ORDER|RENT|ID|ACTIVATION_ID|ORDER_ID|RENT_ID)"
     r"|((ACTIVATION|ORDER|RENT|ID|PHONE|NUMBER)_)?NOT_(FOUND|ACTIVE|EXIST|EXISTS)"
@@ -63,90 +63,97 @@ _NO_COMMAND_TEXT = re.compile(
     r"|\b(invalid|wrong|unknown|unsupported|bad|no such|no) (action|method|command)\b",
     re.IGNORECASE | re.DOTALL,
 )
-#: Not Found, Method Not Allowed, Not Implemented, without a word that means something else.
+#: Not Found, Method Not Allowed, Not Implemented.
 _NO_COMMAND_STATUS = (404, 405, 501)
-#: What every server of the dialect has: without it there is nothing to ask.
-_ALWAYS_THERE = "getStatus"
+#: Every server of the dialect has this command.
+_REQUIRED = "getStatus"
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
-_MOST_SAID = 300
+_LONGEST_ERROR = 300
+#: Fields of an error.
+_ERRORS = ("message", "error", "title", "msg", "details")
+#: The first status of HTTP that is an error.
+_FIRST_ERROR = 400
 
 
 class Word(msgspec.Struct, frozen=True):
-    """A plain answer."""
+    """An answer that is a word."""
 
-    #: `STATUS_OK`, `STATUS_WAIT_RETRY` and `ACCESS_BALANCE` as sent; else one of `nothing`,
-    #: `missing`, or the reason why an order is over: `cancelled finished revoked expired rejected
+    #: `STATUS_OK`, `STATUS_WAIT_RETRY` and `ACCESS_BALANCE` as sent; otherwise `nothing`,
+    #: `missing`, or the reason why an order ended: `cancelled finished revoked expired rejected
     #: failed`.
     word: str
-    #: What follows the colon of `STATUS_OK:1234`.
+    #: The part behind the colon of `STATUS_OK:1234`.
     rest: str = ""
-    #: The text of the message, from DaisySMS's header `X-Text`.
+    #: The text of the message, from the header `X-Text`.
     text: str | None = None
 
 
 Read: TypeAlias = Word | dict[str, Any] | list[Any]
-_SAYS = frozenset({"STATUS_OK", "STATUS_WAIT_RETRY", "ACCESS_BALANCE"})
-_NO_REASONS = _SAYS | {"nothing", "missing"}
+_WITH_CONTENT = frozenset({"STATUS_OK", "STATUS_WAIT_RETRY", "ACCESS_BALANCE"})
+_NO_REASONS = _WITH_CONTENT | {"nothing", "missing"}
 
 
 def reason_of(answer: object) -> str | None:
-    """Return why an order is over, if the answer says that it is."""
-    if isinstance(answer, dict):  # its messages are beside its status
-        meant = _meant(_word(_text(answer.get("status")).upper())[0])
+    """Return why an order ended; None if the answer does not say that it did."""
+    if isinstance(answer, dict):  # with messages beside its status
+        meaning = _meaning(_split_word(_text(answer.get("status")).upper())[0])
     else:
-        meant = answer.word if isinstance(answer, Word) else None
-    return None if meant in _NO_REASONS else meant
+        meaning = answer.word if isinstance(answer, Word) else None
+    return None if meaning in _NO_REASONS else meaning
 
 
 def read_answer(answer: ProviderAnswer, command: str, now: datetime) -> Read:
-    """Return what an answer says. Raises BadKey, Busy or Unreadable.
+    """Read an answer. Raises BadKey, Busy or Unreadable.
 
     `now` is in the provider's time zone, in which it writes the end of a ban.
     """
-    value = _json(answer)
-    said = "" if value is not None else answer.body[: 64 * 1024].decode("utf-8", "replace")
-    word, rest = _word(said) if value is None else _complaint(value)
-    _refuse(word, rest, answer, now)
-    if word in _SAYS:
+    try:
+        value = read_lenient(answer.body)
+    except (Malformed, UnicodeDecodeError):
+        value = None
+    if not isinstance(value, dict | list):
+        value = None
+    text = "" if value is not None else answer.body[: 64 * 1024].decode("utf-8", "replace")
+    word, rest = _split_word(text) if value is None else _error_word(value)
+    _check_word(word, rest, answer, now)
+    if word in _WITH_CONTENT:
         expect_ok(answer, command)
-        return Word(word, rest.strip().strip("'\""), _text_header(answer))
-    meant = _meant(word)
-    if meant is None and word:
-        meant = _meant_by_text(_said_in(value))
-    if meant is not None:
-        return _unless_always_there(Word(meant), command)
-    if answer.status in _NO_COMMAND_STATUS:
-        return _unless_always_there(Word("missing"), command)
-    heed_status(answer, command, now)
-    _expect_known(answer, command, word, now)
-    if command == "getBalance" and _AMOUNT.fullmatch(said.strip()):
-        return Word("ACCESS_BALANCE", said.strip())
+        # A header cannot have a line end, so the text of the message may be escaped.
+        sms = answer.headers.get("x-text", "")
+        sms = unquote(sms) if " " not in sms else sms
+        return Word(word, rest.strip().strip("'\""), sms or None)
+    meaning = _meaning(word) or (_meaning_of_error(value) if word else None)
+    if meaning is None and answer.status in _NO_COMMAND_STATUS:
+        meaning = "missing"
+    if meaning == "missing" and command == _REQUIRED:
+        raise Unreadable(command, "this provider does not have the command; check api_url")
+    if meaning is not None:
+        return Word(meaning)
+    check_status(answer, command, now)
+    if word or answer.status >= _FIRST_ERROR:
+        _raise_unknown(answer, command, now)
+    if command == "getBalance" and _AMOUNT.fullmatch(text.strip()):
+        return Word("ACCESS_BALANCE", text.strip())
     if value is None:
         raise Unreadable(command, "not JSON")
     return value
 
 
-def _text_header(answer: ProviderAnswer) -> str | None:
-    """The text of the message; it may be escaped, as a header holds no line end."""
-    text = answer.headers.get("x-text", "")
-    return (unquote(text) if " " not in text else text) or None
-
-
-def _refuse(word: str, rest: str, answer: ProviderAnswer, now: datetime) -> None:
-    """Raise where the key is wrong, the account banned, or the provider is not to be asked now."""
+def _check_word(word: str, rest: str, answer: ProviderAnswer, now: datetime) -> None:
+    """Raise if the key is wrong, the account is banned, or the provider is busy."""
     if _BAD_KEY.fullmatch(word):
         raise BadKey
     banned = _BANNED.fullmatch(word) is not None
     if not banned and not _BUSY.fullmatch(word):
         return
-    wait = wait_of(rest, now)
+    wait = read_wait(rest, now)
     wait = wait_in(answer, now) if wait is None else wait
     if banned:
         raise Busy("the account is banned", _BAN if wait is None else wait)
     raise Busy("asked too often, or unwell", wait)
 
 
-def _meant(word: str) -> str | None:
+def _meaning(word: str) -> str | None:
     if _NOTHING.fullmatch(word):
         return "nothing"
     if _NO_COMMAND.fullmatch(word):
@@ -157,23 +164,17 @@ def _meant(word: str) -> str | None:
     return "finished" if _GONE.fullmatch(word) else None
 
 
-def _meant_by_text(said: str) -> str | None:
-    """Of an error without a word that is known here, such as `Activation not found`."""
-    if _NO_COMMAND_TEXT.search(said):
+def _meaning_of_error(value: object) -> str | None:
+    """Return the meaning of an error without a known word, such as `Activation not found`."""
+    if not isinstance(value, dict):
+        return None
+    error = " ".join(_text(value.get(name))[:_LONGEST_ERROR] for name in _ERRORS)
+    if _NO_COMMAND_TEXT.search(error):
         return "missing"
-    return "finished" if _GONE_TEXT.search(said) else None
+    return "finished" if _GONE_TEXT.search(error) else None
 
 
-def _unless_always_there(word: Word, command: str) -> Word:
-    if word.word == "missing" and command == _ALWAYS_THERE:
-        raise Unreadable(command, "this provider does not have the command; check api_url")
-    return word
-
-
-def _expect_known(answer: ProviderAnswer, command: str, word: str, now: datetime) -> None:
-    """Raise for any other error; Busy where it says when to ask again."""
-    if not word and answer.status < 400:  # noqa: PLR2004 - of HTTP, an error
-        return
+def _raise_unknown(answer: ProviderAnswer, command: str, now: datetime) -> NoReturn:
     wait = wait_in(answer, now)
     if wait is not None:
         raise Busy("an error that is not known here", wait)
@@ -181,40 +182,23 @@ def _expect_known(answer: ProviderAnswer, command: str, word: str, now: datetime
     raise Unreadable(command, "a word that is not known here")
 
 
-def _json(answer: ProviderAnswer) -> dict[str, Any] | list[Any] | None:
-    try:
-        value = lenient(answer.body)
-    except (Malformed, UnicodeDecodeError):
-        return None
-    return value if isinstance(value, dict | list) else None
-
-
-def _word(text: str) -> tuple[str, str]:
-    """`STATUS_OK:12:34` -> its word, and what follows the first colon."""
+def _split_word(text: str) -> tuple[str, str]:
+    """Split `STATUS_OK:12:34` at its first colon; both are empty for any other text."""
     match = _WORD.fullmatch(text)
     return (match[1], match[2] or "") if match else ("", "")
 
 
-_ERRORS = ("message", "error", "title", "msg", "details")
-
-
-def _complaint(value: dict[str, Any] | list[Any]) -> tuple[str, str]:
-    """The word in an object that is an error: in `message`, `error`, or HeroSMS's `title`."""
+def _error_word(value: dict[str, Any] | list[Any]) -> tuple[str, str]:
+    """Return the word of an error in an object, and the rest; both are empty without an error."""
     if not isinstance(value, dict):
         return "", ""
     if value.get("status") != "error" and "error" not in value and "title" not in value:
         return "", ""
     for name in _ERRORS:
-        word, rest = _word(_text(value.get(name)))
+        word, rest = _split_word(_text(value.get(name)))
         if word:
             return word, rest
     return "UNKNOWN", ""
-
-
-def _said_in(value: object) -> str:
-    if not isinstance(value, dict):
-        return ""
-    return " ".join(_text(value.get(name))[:_MOST_SAID] for name in _ERRORS)
 
 
 def _text(value: object) -> str:

@@ -1,14 +1,12 @@
-"""SMS-Activate's dialect: closed in 2025, spoken on by its successor and its clones.
+"""Callbacks in SMS-Activate's dialect, which its successor and its clones still use.
 
-One webhook for an activation's SMS (set in the profile), another for a rental's (its URL is
-passed with each order). Bodies are JSON, or a form from some clones; nothing is signed; each wants
-exactly HTTP 200.
+One webhook is for an activation's SMS (set in the profile), another for a rental's (its URL is
+passed with each order). Bodies are JSON, or a form from some clones. Nothing is signed, and each
+provider expects exactly HTTP 200.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib import resources
 from itertools import zip_longest
 from typing import Any, ClassVar
 
@@ -19,39 +17,15 @@ from core.event import Service, SmsReceived
 
 from ...callback import Callback, Fields, Happening, Key, Malformed, Sample
 from ...fields.code import find_code
-from ...fields.dedupe import SentTime, in_any_spelling, keys, sent
-from ...fields.reader import FieldReader, common
-from ...fields.services import ListedService, listed_services, service
+from ...fields.dedupe import SentTime, all_spellings, make_keys, read_sent_time
+from ...fields.reader import FieldReader
+from ...fields.services import ListedService, service
 from ...fields.text import links
-from ...fields.times import Stated, any_written, epoch, time_from, written, zone
-from ...polling.options import Polled
-from ...polling.questions import Known, Poll, PollMemory
-from ...samples import code_of, encoded
+from ...fields.times import ProviderTime, epoch, read_any_time, read_time, time_from, zone
+from ...samples import encode_sample, sample_code
 from ...source import Source
-from .poll import poll
 
-
-def _table(name: str, key: str, value: str) -> dict[str, str]:
-    """Two columns of a table that comes with this package."""
-    with (resources.files("receiver.fields") / "tables" / name).open(encoding="utf-8") as file:
-        return {row[key]: row[value] for row in csv.DictReader(file)}
-
-
-_COUNTRIES = _table("sms_activate_countries.csv", "id", "iso2")
-_SERVICES = listed_services("sms_activate_services.csv")
-#: The actions that only read, where a provider has all of them.
-_ALL = frozenset(
-    {
-        "getActiveActivations",
-        "getBalance",
-        "getHistory",
-        "getRentList",
-        "getRentStatus",
-        "getStatus",
-        "getStatusV2",
-    }
-)
-#: What the REST interface of some clones calls the fields of a webhook.
+#: The names of a webhook's fields in the REST interface of some clones.
 _REST_NAMES = {
     "smsText": "text",
     "smsCode": "code",
@@ -60,15 +34,233 @@ _REST_NAMES = {
 }
 #: Messages in one callback.
 _MOST_MESSAGES = 500
-_RENTAL_URL = "rentals: pass the URL as `{}` with each order"
 
 
-def _polled(host: str) -> Polled:
-    return Polled(api_url=f"{host}/stubs/handler_api.php", every=120.0, min_interval=1.0)
+class SmsActivateDialect(Source, frozen=True, kw_only=True):
+    """Reads the callbacks of the dialect. Subclass, tag, and set the class variables."""
+
+    #: The time zone of times without an offset, as an IANA name. The provider does not document
+    #: it; its successor's examples are in Moscow's.
+    timezone: str = "Europe/Moscow"
+
+    encodings: ClassVar[frozenset[str]] = frozenset({"json", "form"})
+    usual_encoding: ClassVar[str] = "json"
+    kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
+    #: The provider's ids of countries, with ISO 3166-1 alpha-2.
+    countries: ClassVar[Mapping[str, str]]
+    #: The provider's ids of services, with names and keys.
+    services: ClassVar[Mapping[str, ListedService]]
+    #: The field with the message's own id; None: messages have no id.
+    message_field: ClassVar[str | None] = None
+
+    #: Whether the list of active activations comes in pages.
+    pages: ClassVar[bool] = False
+    #: The parameter for the size of a page of the history.
+    page_size: ClassVar[str] = "limit"
+    #: Whether `STATUS_WAIT_RETRY:1234` repeats the code before the awaited one; otherwise the
+    #: digits are seconds.
+    repeats_code: ClassVar[bool] = True
+    #: Whether getStatus with `text=1` has the text of the SMS in the header `X-Text`.
+    sends_text: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        zone(self.timezone)
+
+    def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
+        fields = _with_webhook_names(fields)
+        reading = FieldReader(fields)
+        activation, rental = reading.id("activationId"), reading.id("rentId")
+        if activation is not None:
+            rows = _split_messages(fields)
+            if rows is None:
+                return (self._read_activation(activation, reading, callback),)
+            return self._read_list(activation, reading, rows, callback)
+        if rental is not None:
+            return (self._read_rental(rental, reading, reading.nested("sms"), callback),)
+        raise Malformed(
+            "identity", "activationId, rentId: a positive number or a short text is expected"
+        )
+
+    def _read_list(
+        self, activation: str, reading: FieldReader, rows: Sequence[Fields], callback: Callback
+    ) -> Sequence[Happening]:
+        """Read several messages. Each is known by its words, so that a longer list repeats none."""
+        happenings = []
+        for row in rows:
+            listed = FieldReader(row)
+            keys = all_spellings(
+                lambda text, code: (Key(parts=("act", activation, "listed", text, code)),),
+                listed.raw("text"),
+                listed.raw("code"),
+            )
+            happening = self._read_activation(activation, listed, callback)
+            happenings.append(msgspec.structs.replace(happening, keys=keys))
+        # The callback's time and id are those of the newest message.
+        own = self._read_activation(activation, FieldReader(rows[-1]), callback).keys
+        keys = (*own, *happenings[-1].keys)
+        if reading.raw("text") or reading.raw("code"):
+            # Earlier versions did not read the list, but the single text or code.
+            message = reading.id(self.message_field) if self.message_field else None
+            when = self.read_time(reading, "receivedAt", callback)[1]
+            keys = (*keys, *self._keys(activation, message, reading, when, callback))
+        happenings[-1] = msgspec.structs.replace(happenings[-1], keys=tuple(dict.fromkeys(keys)))
+        return happenings
+
+    def _read_activation(
+        self, activation: str, reading: FieldReader, callback: Callback
+    ) -> Happening:
+        code, text = reading.message("code", "text")
+        if text is None and code is None:
+            raise Malformed("malformed", "text, code: neither was sent")
+        message = reading.id(self.message_field) if self.message_field else None
+        time, when = self.read_time(reading, "receivedAt", callback)
+        return Happening(
+            subject=f"activation/{activation}",
+            time=time.rfc3339(zone(self.timezone)) if time else None,
+            keys=self._keys(activation, message, reading, when, callback),
+            copy=self.make_copy(text, code, time),
+            data=SmsReceived(
+                to=reading.number("phoneNumber", None),
+                from_=reading.sender("phoneFrom", None),
+                country=self.country_of(reading),
+                service=self.service_of(reading),
+                text=text,
+                code=code,
+                urls=links(text or ""),
+                activation_id=activation,
+                message_id=message,
+                **self.common(callback, reading, time_from=time_from(time)),
+            ),
+        )
+
+    def _read_rental(
+        self, rental: str, reading: FieldReader, sms: FieldReader, callback: Callback
+    ) -> Happening:
+        text = sms.text("text")
+        if text is None:
+            raise Malformed("malformed", "sms.text: not sent")
+        time, when = self.read_time(sms, "date", callback)
+        about, date = ("rent", rental, sms.raw("phoneFrom")), sms.raw("date")
+        return Happening(
+            subject=f"rental/{rental}",
+            time=time.rfc3339(zone(self.timezone)) if time else None,
+            keys=all_spellings(
+                lambda text, _code: _timed_keys(about, (text,), when, date, callback), text
+            ),
+            data=SmsReceived(
+                to=reading.number("phoneNumber", None),
+                from_=sms.sender("phoneFrom", None),
+                text=text,
+                code=find_code(text),
+                urls=links(text),
+                rental_id=rental,
+                **self.common(callback, reading, time_from=time_from(time)),
+            ),
+        )
+
+    def _keys(
+        self,
+        activation: str,
+        message: str | None,
+        reading: FieldReader,
+        when: SentTime,
+        callback: Callback,
+    ) -> tuple[Key, ...]:
+        """Return keys with the time, because an activation may receive the same code twice."""
+        raw = reading.raw("receivedAt")
+
+        def make(text: str, code: str) -> tuple[Key, ...]:
+            if message is None:
+                return _timed_keys(("act", activation), (text, code), when, raw, callback)
+            times = dict.fromkeys((when, read_sent_time(_read_as_before(raw), raw)))
+            keys = (self._message_key(activation, message, (text, code), at) for at in times)
+            return tuple(dict.fromkeys(keys))
+
+        return all_spellings(make, reading.raw("text"), reading.raw("code"))
+
+    def _message_key(
+        self, activation: str, message: str, _words: tuple[str, str], _when: SentTime, /
+    ) -> Key:
+        """Return the key of a message with an id of its own, which is enough to identify it."""
+        grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
+        return Key(second=grows, parts=("act", activation, "msg", message))
+
+    def read_time(
+        self, reading: FieldReader, name: str, callback: Callback
+    ) -> tuple[ProviderTime | None, SentTime]:
+        """Return the time, or None if it is implausible, and the time for a key."""
+        text = reading.text(name)
+        time = read_any_time(text) if text is not None else None
+        # Keys of polled rows stay those of the first versions, which read no milliseconds.
+        in_key = time if callback.channel == "callback" else _read_as_before(text or "")
+        when = read_sent_time(in_key, reading.raw(name))
+        if time is not None and time.is_plausible(zone(self.timezone), callback.received):
+            return time, when
+        if text is not None:
+            reading.warn(name)
+        return None, when
+
+    def make_copy(
+        self,
+        text: str | None,
+        code: str | None,
+        time: ProviderTime | None,
+        *,
+        form: str = "callback",
+    ) -> Copy | None:
+        """Return what identifies a copy; None if nothing is polled, so that there is no copy."""
+        if self.backfill is None:
+            return None
+        at = None if time is None else time.instant(zone(self.timezone))
+        return Copy(form=form, text=text, code=code, second=at.timestamp() if at else None)
+
+    def country_of(self, reading: FieldReader) -> str | None:
+        id_ = reading.text("country")
+        country = self.countries.get(id_) if id_ is not None else None
+        if id_ is not None and country is None:
+            reading.warn("country")
+        return country
+
+    def service_of(self, reading: FieldReader) -> Service | None:
+        return self.service(reading.text("service"))
+
+    def service(self, id_: str | None) -> Service | None:
+        return service(id_, self.services.get(id_ or ""))
+
+    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
+        if encoding not in self.encodings:
+            raise ValueError(f"encoding: {encoding!r} is neither json nor form")
+        fields = {"sms": self.sample_sms, "rent": self._sample_rental}[kind](number, now)
+        if encoding == "form":
+            # As PHP writes a form: `sms[text]`.
+            for name in [name for name, value in fields.items() if isinstance(value, dict)]:
+                inner = fields.pop(name)
+                fields |= {f"{name}[{key}]": value for key, value in inner.items()}
+        return encode_sample(fields, encoding, number=number)
+
+    def sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
+        """Return the fields of a sample SMS to an activation."""
+        code = sample_code(number)
+        return {
+            "activationId": 4_450_751_126 + number,
+            "service": "go",
+            "text": f"G-{code} is your Google verification code.",
+            "code": code,
+            "country": 16,
+            "receivedAt": self._local(now),
+        }
+
+    def _sample_rental(self, number: int, now: datetime) -> dict[str, Any]:
+        text = f"Код для регистрации в Спортмастер {sample_code(number)}"
+        sms = {"phoneFrom": "SPORTMASTER", "text": text, "date": self._local(now)}
+        return {"rentId": str(26_251_422 + number), "sms": sms}
+
+    def _local(self, now: datetime) -> str:
+        return f"{now.astimezone(zone(self.timezone)):%Y-%m-%d %H:%M:%S}"
 
 
-def _as_webhook(fields: Fields) -> Fields:
-    """The fields under a webhook's names: from REST names, and from `sms[text]` as PHP sends it."""
+def _with_webhook_names(fields: Fields) -> Fields:
+    """Return the fields with a webhook's names, from REST names and from PHP's `sms[text]`."""
     renamed = {name: fields[rest] for rest, name in _REST_NAMES.items() if rest in fields}
     inner = {name[4:-1]: fields[name] for name in fields if name[:4] == "sms[" and name[-1] == "]"}
     if inner:
@@ -76,10 +268,10 @@ def _as_webhook(fields: Fields) -> Fields:
     return {**renamed, **fields} if renamed else fields
 
 
-def _messages(fields: Fields) -> list[Fields] | None:
-    """One mapping a message, the newest last, where texts or codes are lists; else None.
+def _split_messages(fields: Fields) -> list[Fields] | None:
+    """Return the fields of each message, the newest last, if texts or codes are lists; else None.
 
-    Of two lists the last ones belong together: a text may be that of the newest code alone.
+    Lists of different lengths are matched from their ends: a text may be the newest code's.
     """
     texts, codes = fields.get("text"), fields.get("code")
     if not isinstance(texts, list) and not isinstance(codes, list):
@@ -104,262 +296,24 @@ def _as_list(value: object) -> list[object]:
 def _timed_keys(
     begin: tuple[str, ...], words: tuple[str, ...], when: SentTime, raw: str, callback: Callback
 ) -> tuple[Key, ...]:
-    """Keys over a time and words. `raw`: the time as sent, for versions that read less of it."""
-    before = sent(_read_before(raw), raw)
-    made = [
+    """Return keys over a time and words.
+
+    `raw` is the time as sent. Earlier versions read fewer times, so their keys differ.
+    """
+    before = read_sent_time(_read_as_before(raw), raw)
+    keys = [
         key
         for one in dict.fromkeys((when, before))
-        for key in keys(
+        for key in make_keys(
             *(*begin, one.text, *words),
             second=one.second,
             otherwise=(),
             received=callback.received,
         )
     ]
-    return tuple(made)
+    return tuple(keys)
 
 
-def _read_before(text: str) -> Stated | None:
-    """A time as the first versions read it."""
-    return written(text) or epoch(text)
-
-
-def _flat(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """As PHP writes a form: `sms[text]`."""
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}[{inner}]": it for inner, it in value.items()}
-        else:
-            flat[name] = value
-    return flat
-
-
-class SmsActivate(Source, tag="sms_activate", frozen=True, kw_only=True):
-    """https://sms-activate.ae/api2 "Webhooks"; rentals: https://sms-activate.io/blog/wh-rps."""
-
-    #: Of times that are sent without an offset: an IANA name. The provider does not say which
-    #: it means; its successor's examples are Moscow's.
-    timezone: str = "Europe/Moscow"
-
-    encodings: ClassVar[frozenset[str]] = frozenset({"json", "form"})
-    usual_encoding: ClassVar[str] = "json"
-    documented: ClassVar[tuple[str, ...]] = ("188.42.218.183", "142.91.156.119")
-    paste_at: ClassVar[str] = f"profile settings, Webhooks; {_RENTAL_URL.format('url')}"
-    kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
-    #: Its ids of countries -> ISO 3166-1 alpha-2.
-    countries: ClassVar[Mapping[str, str]] = _COUNTRIES
-    #: Its ids of services -> names and keys.
-    services: ClassVar[Mapping[str, ListedService]] = _SERVICES
-    #: The field that holds an id of the message itself, where there is one.
-    message_field: ClassVar[str | None] = None
-
-    #: The actions by which it can be asked.
-    commands: ClassVar[frozenset[str]] = _ALL
-    #: Whether its list of active activations comes in pages.
-    pages: ClassVar[bool] = False
-    #: What the size of a page of its history is called.
-    page_size: ClassVar[str] = "limit"
-    #: Whether `STATUS_WAIT_RETRY:1234` repeats the code before the one that is waited for; else it
-    #: says seconds.
-    repeats_code: ClassVar[bool] = True
-    #: Whether getStatus, asked with `text=1`, has the text of the SMS in the header `X-Text`.
-    sends_text: ClassVar[bool] = False
-    polled: ClassVar[Polled | None] = _polled("https://api.sms-activate.ae")
-
-    def __post_init__(self) -> None:
-        zone(self.timezone)
-
-    def poll(
-        self,
-        known: Sequence[Known],
-        *,
-        since: datetime,
-        now: datetime,
-        memory: PollMemory | None = None,
-    ) -> Poll:
-        memory = PollMemory() if memory is None else memory
-        return poll(self, known, since=since, now=now, memory=memory)
-
-    def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
-        fields = _as_webhook(fields)
-        reading = FieldReader(fields)
-        activation, rental = reading.id("activationId"), reading.id("rentId")
-        if activation is not None:
-            rows = _messages(fields)
-            if rows is None:
-                return (self._activation(activation, reading, callback),)
-            *earlier, newest = [self._listed(activation, row, callback) for row in rows]
-            # The time and an id are the newest message's.
-            own = self._activation(activation, FieldReader(rows[-1]), callback).keys
-            made = (*own, *newest.keys, *self._keys_of_before(activation, reading, callback))
-            return (*earlier, msgspec.structs.replace(newest, keys=tuple(dict.fromkeys(made))))
-        if rental is not None:
-            return (self._rent(rental, reading, reading.nested("sms"), callback),)
-        raise Malformed(
-            "identity", "activationId, rentId: a positive number or a short text is expected"
-        )
-
-    def _listed(self, activation: str, row: Fields, callback: Callback) -> Happening:
-        """One of several messages: known by its words, so that a longer list repeats none."""
-        reading = FieldReader(row)
-        made = in_any_spelling(
-            lambda text, code: (Key(parts=("act", activation, "listed", text, code)),),
-            reading.raw("text"),
-            reading.raw("code"),
-        )
-        return msgspec.structs.replace(self._activation(activation, reading, callback), keys=made)
-
-    def _keys_of_before(
-        self, activation: str, reading: FieldReader, callback: Callback
-    ) -> tuple[Key, ...]:
-        """The keys of versions that read no lists, but the text or code beside one."""
-        if not (reading.raw("text") or reading.raw("code")):
-            return ()
-        message = reading.id(self.message_field) if self.message_field else None
-        when = self.stated(reading, "receivedAt", callback)[1]
-        return self._keys(activation, message, reading, when, callback)
-
-    def _activation(self, activation: str, reading: FieldReader, callback: Callback) -> Happening:
-        code, text = reading.message("code", "text")
-        if text is None and code is None:
-            raise Malformed("malformed", "text, code: neither was sent")
-        message = reading.id(self.message_field) if self.message_field else None
-        stated, when = self.stated(reading, "receivedAt", callback)
-        return Happening(
-            subject=f"activation/{activation}",
-            time=stated.rfc3339(zone(self.timezone)) if stated else None,
-            keys=self._keys(activation, message, reading, when, callback),
-            twin=self.twin(text, code, stated),
-            data=SmsReceived(
-                to=reading.number("phoneNumber", None),
-                from_=reading.sender("phoneFrom", None),
-                country=self.country_of(reading),
-                service=self.service_of(reading),
-                text=text,
-                code=code,
-                urls=links(text or ""),
-                activation_id=activation,
-                message_id=message,
-                **common(self, callback, reading, time_from=time_from(stated)),
-            ),
-        )
-
-    def _rent(
-        self, rental: str, reading: FieldReader, sms: FieldReader, callback: Callback
-    ) -> Happening:
-        text = sms.text("text")
-        if text is None:
-            raise Malformed("malformed", "sms.text: not sent")
-        stated, when = self.stated(sms, "date", callback)
-        about, date = ("rent", rental, sms.raw("phoneFrom")), sms.raw("date")
-        return Happening(
-            subject=f"rental/{rental}",
-            time=stated.rfc3339(zone(self.timezone)) if stated else None,
-            keys=in_any_spelling(
-                lambda text, _code: _timed_keys(about, (text,), when, date, callback), text
-            ),
-            data=SmsReceived(
-                to=reading.number("phoneNumber", None),
-                from_=sms.sender("phoneFrom", None),
-                text=text,
-                code=find_code(text),
-                urls=links(text),
-                rental_id=rental,
-                **common(self, callback, reading, time_from=time_from(stated)),
-            ),
-        )
-
-    def _keys(
-        self,
-        activation: str,
-        message: str | None,
-        reading: FieldReader,
-        when: SentTime,
-        callback: Callback,
-    ) -> tuple[Key, ...]:
-        """An activation may receive the same code twice, so its time counts."""
-        raw = reading.raw("receivedAt")
-
-        def make(text: str, code: str) -> tuple[Key, ...]:
-            if message is None:
-                return _timed_keys(("act", activation), (text, code), when, raw, callback)
-            times = dict.fromkeys((when, sent(_read_before(raw), raw)))
-            made = (self._message_key(activation, message, (text, code), at) for at in times)
-            return tuple(dict.fromkeys(made))
-
-        return in_any_spelling(make, reading.raw("text"), reading.raw("code"))
-
-    def _message_key(
-        self, activation: str, message: str, _words: tuple[str, str], _when: SentTime, /
-    ) -> Key:
-        """An id of its own tells a message from others, whatever else is said of it."""
-        grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
-        return Key(second=grows, parts=("act", activation, "msg", message))
-
-    def stated(
-        self, reading: FieldReader, name: str, callback: Callback
-    ) -> tuple[Stated | None, SentTime]:
-        """The time if it makes sense, and as it stands in a key."""
-        text = reading.text(name)
-        stated = any_written(text) if text is not None else None
-        # Keys of what was polled stay those of the first versions, which read no milliseconds.
-        keyed = stated if callback.channel == "callback" else _read_before(text or "")
-        when = sent(keyed, reading.raw(name))
-        if stated is not None and stated.makes_sense(zone(self.timezone), callback.received):
-            return stated, when
-        if text is not None:
-            reading.warn(name)
-        return None, when
-
-    def twin(
-        self,
-        text: str | None,
-        code: str | None,
-        stated: Stated | None,
-        *,
-        form: str = "callback",
-    ) -> Copy | None:
-        """None where nothing is polled: all comes one way."""
-        if self.backfill is None:
-            return None
-        at = None if stated is None else stated.instant(zone(self.timezone))
-        return Copy(form=form, text=text, code=code, second=at.timestamp() if at else None)
-
-    def country_of(self, reading: FieldReader) -> str | None:
-        id_ = reading.text("country")
-        country = self.countries.get(id_) if id_ is not None else None
-        if id_ is not None and country is None:
-            reading.warn("country")
-        return country
-
-    def service_of(self, reading: FieldReader) -> Service | None:
-        return self.service(reading.text("service"))
-
-    def service(self, id_: str | None) -> Service | None:
-        return service(id_, self.services.get(id_ or ""))
-
-    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
-        if encoding not in self.encodings:
-            raise ValueError(f"encoding: {encoding!r} is neither json nor form")
-        fields = {"sms": self._sample_sms, "rent": self._sample_rent}[kind](number, now)
-        return encoded(fields if encoding == "json" else _flat(fields), encoding, number=number)
-
-    def _sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
-        code = code_of(number)
-        return {
-            "activationId": 4_450_751_126 + number,
-            "service": "go",
-            "text": f"G-{code} is your Google verification code.",
-            "code": code,
-            "country": 16,
-            "receivedAt": self._naive(now),
-        }
-
-    def _sample_rent(self, number: int, now: datetime) -> dict[str, Any]:
-        text = f"Код для регистрации в Спортмастер {code_of(number)}"
-        sms = {"phoneFrom": "SPORTMASTER", "text": text, "date": self._naive(now)}
-        return {"rentId": str(26_251_422 + number), "sms": sms}
-
-    def _naive(self, now: datetime) -> str:
-        return f"{now.astimezone(zone(self.timezone)):%Y-%m-%d %H:%M:%S}"
+def _read_as_before(text: str) -> ProviderTime | None:
+    """Read a time as the first versions did."""
+    return read_time(text) or epoch(text)

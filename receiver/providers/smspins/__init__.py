@@ -1,1 +1,1 @@
-"""SMSPins."""
+"""SMSPins, which is polled and sends no callbacks."""

@@ -1,11 +1,11 @@
-"""SMSPins: https://smspins.com, "Bulk SMS - API". It calls nobody: asking is the only way in."""
+"""SMSPins: https://smspins.com, "Bulk SMS - API". It sends no callbacks and is only polled."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar, NoReturn
 
 from ...callback import Callback, Fields, Malformed, Sample
-from ...polling.options import Polled
+from ...polling.options import PollingApi
 from ...polling.questions import Known, Poll, PollMemory
 from ...source import Source
 from .poll import poll
@@ -14,20 +14,31 @@ from .poll import poll
 class SmsPins(Source, tag="smspins", frozen=True, kw_only=True):
     """It sends no callbacks and needs no tokens: give it a `backfill`.
 
-    It is asked for what checks brought: those that somebody asked for, and those of its auto check.
-    That is switched off each midnight (New York's).
+    A poll reads the results of checks, which a person or the auto check starts. The provider
+    switches the auto check off at midnight in New York.
     """
 
-    #: Switch the auto check of each telephone on, each day after midnight in New York. The only
-    #: command of all that changes something at a provider; false: never sent.
+    #: Switch the auto check of each telephone on, each day after midnight in New York. This is the
+    #: only command that changes anything at a provider; false: it is never sent.
     auto_check: bool = False
 
     encodings: ClassVar[frozenset[str]] = frozenset()
     paste_at: ClassVar[str] = "nowhere: it sends no callbacks"
     kinds: ClassVar[tuple[str, ...]] = ()
     country: ClassVar[str | None] = "US"
-    polled: ClassVar[Polled | None] = Polled(
-        api_url="https://smspins.com/apiv2", every=30.0, min_interval=1.0
+    polling_api: ClassVar[PollingApi | None] = PollingApi(
+        api_url="https://smspins.com/apiv2",
+        every=30.0,
+        min_interval=1.0,
+        reads=frozenset(
+            {
+                "bulk_sms/telephones",
+                "bulk_sms/smses_by_tid",
+                "bulk_sms/status",
+                "nc/requests",
+            }
+        ),
+        switches=frozenset({"bulk_sms/autocheck"}),
     )
 
     def normalize(self, fields: Fields, callback: Callback) -> NoReturn:  # noqa: ARG002 - there is nothing to read

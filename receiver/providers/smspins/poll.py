@@ -1,7 +1,7 @@
-"""Asking SMSPins: https://smspins.com, "Bulk SMS - API".
+"""Polls SMSPins: https://smspins.com, "Bulk SMS - API".
 
-What is found are the checks of each telephone, and the changes of numbers. A check is asked for by
-somebody else, or made by the auto check.
+It finds the checks of each telephone, and the changes of numbers. Checks are requested by others or
+made by the auto check.
 """
 
 import enum
@@ -17,10 +17,10 @@ from core.secret import Secret
 from ...callback import Happening, Key
 from ...fields.code import find_code
 from ...fields.numbers import e164
-from ...fields.reader import FieldReader, common
+from ...fields.reader import FieldReader
 from ...fields.text import links
-from ...fields.times import FIRST, Stated, time_from, written
-from ...polling.answers import object_in, rows, wait_of
+from ...fields.times import FIRST, ProviderTime, read_time, time_from
+from ...polling.answers import object_in, read_wait, rows
 from ...polling.questions import (
     Ask,
     BadKey,
@@ -35,29 +35,29 @@ from ...polling.questions import (
     Switch,
     Unreadable,
 )
-from ...polling.rows import parts, polled, with_path
+from ...polling.rows import as_callback, split_row, with_path
 from ...source import Source
 
 _US = "US"
 #: "All dates are in Eastern Standard Time (EST or EDT)"
 _NEW_YORK = ZoneInfo("America/New_York")
-#: Between what one check brought. A message may hold it too: nobody can tell.
+#: The separator between the messages of a check. A message may contain it, too.
 _BETWEEN = "|"
-#: Provider's clock and ours; a check that ended a moment ago.
+#: For the difference between the provider's clock and ours, and for a check that just ended.
 _OVERLAP = timedelta(hours=1)
-#: After midnight, until all auto checks are surely off.
+#: The time after midnight by which all auto checks are off.
 _OFF_BY = timedelta(minutes=5)
 _ROW, _AUTO_CHECK = "bulk_sms/smses_by_tid", "bulk_sms/autocheck"
 _BAD_KEY = ("api key", "api_key", "apikey", "unauthor", "authent", "invalid key", "expired key")
 _BUSY = ("too many", "rate", "limit", "slow down", "try again")
-#: Of the account, not of the key: it may end, so it does not stop the asking.
+#: The account is banned, not the key. A ban may end, so polling goes on.
 _BANNED = ("banned", "suspended", "blocked", "locked")
-#: Seconds for which it is left alone then, where it says no end.
+#: Seconds until the next call for a banned account, if the provider sends no end.
 _BAN = 3600.0
-#: Of what was removed or never there.
+#: The id was removed or never existed.
 _GONE = ("unable to find", "not found", "no record", "no request")
 _NOTHING = ("no sms",)
-#: What a check, or a change of a number, can come to without an SMS.
+#: The reasons for the end of a check or change of number without an SMS.
 _ENDS = {
     "SUCCESS": "finished",
     "FAIL": "failed",
@@ -93,16 +93,16 @@ def poll(
 
 
 class _SmsPinsPoll:
-    """One round of questions to one source."""
+    """The questions of one poll of one source."""
 
     def __init__(self, source: Source, since: datetime, now: datetime) -> None:
         self._source, self._since, self._now = source, since, now
-        self._asking = source.asking()
-        #: The telephones that are listed now, by their numbers.
+        self._settings = source.polling_settings()
+        #: The telephones in the list, by their numbers.
         self._telephones: dict[str, str] = {}
-        #: The telephone of each check that was listed, whatever its number was then.
+        #: The telephone of each check in a list, whatever its number was then.
         self._checks: dict[str, str] = {}
-        #: Requests that no check has: they may be changes of a number.
+        #: Requests that are no checks: they may be changes of a number.
         self._unknown: list[str] = []
 
     def telephones(self) -> Poll:
@@ -119,16 +119,16 @@ class _SmsPinsPoll:
             return
         times = [_updated(row) for row in checks]
         if not any(at and at.date() == self._now.astimezone(_NEW_YORK).date() for at in times):
-            # What else would have brought something today is not said anywhere.
+            # Without a check today, the auto check must be off: the API does not show it.
             yield Notice(word="auto_check_off", about=f"telephone/{telephone}")
         for row, at in zip(checks, times, strict=True):
             if isinstance(request := row.get("request_id"), str):
                 self._checks[str(request)] = telephone
             if at is None or at >= self._since - _OVERLAP:
-                yield from self._found(telephone, row)
+                yield from self._read_check(telephone, row)
 
     def check(self, request: str) -> Poll:
-        """One check. Its telephone is the listed one that has the check, or has its number now."""
+        """Ask for one check. A list or its number shows the telephone that it belongs to."""
         answer = yield self._ask("bulk_sms/status", request)
         if answer is _SmsPinsGone.GONE:
             self._unknown.append(request)
@@ -137,22 +137,22 @@ class _SmsPinsPoll:
             telephone = self._checks.get(request) or self._telephones.get(number or "")
             whole = {**row, "request_id": request}
             if _messages_in(row):
-                yield from self._found(telephone, whole)
+                yield from self._read_check(telephone, whole)
             elif (status := _status(row)) in _ENDS:
                 yield Ended(kind="request_id", name=request, reason=_ENDS[status])
 
-    def _found(
+    def _read_check(
         self, telephone: str | None, row: Mapping[str, Any]
     ) -> Iterator[FoundMessage | Notice]:
-        """Each message is an event. When `smses` grows, those before have the keys they had."""
+        """Read each message as an event. When `smses` grows, earlier messages keep their keys."""
         number = _number(row.get("telephone"))
         if telephone is None and number is None:
             yield Notice(word="unreadable_row", about="bulk_sms/status")
             return
         subject = f"number/{number}" if telephone is None else f"telephone/{telephone}"
         same: Counter[str] = Counter()
-        for part, messages in parts(row, "smses", _messages_in(row), join=_BETWEEN.join):
-            callback = polled(part, self._now)
+        for part, messages in split_row(row, "smses", _messages_in(row), join=_BETWEEN.join):
+            callback = as_callback(part, self._now)
             happenings = []
             for message in messages:
                 same[message] += 1
@@ -160,12 +160,12 @@ class _SmsPinsPoll:
                 request, nth = reading.id("request_id"), str(same[message])
                 keys = [Key(parts=("sms", telephone or number or "", request or "", message, nth))]
                 if request is not None:
-                    # The list of a telephone may tell it later than the check itself does.
+                    # The list of a telephone may have it later than the check itself.
                     keys.append(Key(parts=("check", request, message, nth)))
                 happenings.append(
                     Happening(
                         subject=subject,
-                        # The check's last action is not when a message came.
+                        # The row has the time of the check's last action, not of a message.
                         time=None,
                         keys=tuple(keys),
                         data=SmsReceived(
@@ -176,14 +176,14 @@ class _SmsPinsPoll:
                             urls=links(message),
                             request_id=request,
                             telephone_id=telephone,
-                            **common(self._source, callback, reading, time_from="received"),
+                            **self._source.common(callback, reading, time_from="received"),
                         ),
                     )
                 )
             yield FoundMessage(happenings=tuple(happenings), callback=callback)
 
     def changes(self) -> Poll:
-        """Of the past 48 hours; those that failed changed nothing."""
+        """Ask for the changes of the past 48 hours; a failed one changed nothing."""
         answer = yield self._ask("nc/requests")
         if answer is None:
             return
@@ -193,53 +193,63 @@ class _SmsPinsPoll:
             if _status(row) == "SUCCESS":
                 yield from self._changed(row)
         for request in self._unknown:
-            # Not known either: it is over.
+            # An unknown request is over.
             reason = _ENDS.get(statuses[request]) if request in statuses else "finished"
             if reason is not None:
                 yield Ended(kind="request_id", name=request, reason=reason)
 
     def _changed(self, row: Mapping[str, Any]) -> Iterator[FoundMessage | Notice]:
-        reading, callback = FieldReader(row), polled(row, self._now)
+        reading, callback = FieldReader(row), as_callback(row, self._now)
         request, to = reading.id("request_id"), reading.number("telephone", _US)
         if request is None or to is None:
             yield Notice(word="unreadable_row", about="nc/requests")
             return
         telephone = self._telephones.get(to)
-        stated = _stated(reading, self._now)
+        time = _read_updated_at(reading, self._now)
         happening = Happening(
             subject=f"number/{to}" if telephone is None else f"telephone/{telephone}",
-            time=stated.rfc3339(_NEW_YORK) if stated else None,
+            time=time.rfc3339(_NEW_YORK) if time else None,
             keys=(Key(parts=("nc", request)),),
             data=NumberChanged(
                 to=to,
                 previous_to=reading.number("last_telephone", _US),
                 country=_US,
                 telephone_id=telephone,
-                **common(self._source, callback, reading, time_from=time_from(stated)),
+                **self._source.common(callback, reading, time_from=time_from(time)),
             ),
         )
         yield FoundMessage(happenings=(happening,), callback=callback)
 
     def switch_on(self, memory: PollMemory) -> Poll:
-        """The auto check of each telephone that was not switched on since New York's midnight."""
+        """Switch on the auto check of each telephone, once after each midnight in New York."""
         today = (self._now.astimezone(_NEW_YORK) - _OFF_BY).date()
         for telephone in dict.fromkeys(self._telephones.values()):
             if memory.switched_on.get(telephone) == today:
                 continue
             url = self._url(_AUTO_CHECK, telephone, "enable")
-            answer = yield Switch(command=_AUTO_CHECK, url=url, read=self._reader(_AUTO_CHECK))
+            answer = yield Switch(
+                api=self._settings.api,
+                command=_AUTO_CHECK,
+                url=url,
+                read=self._reader(_AUTO_CHECK),
+            )
             if answer is _SmsPinsGone.GONE:
                 yield Notice(word="auto_check_refused", about=f"telephone/{telephone}")
             if answer is not None:
                 memory.switched_on[telephone] = today
 
     def _ask(self, command: str, *arguments: str) -> Ask:
-        return Ask(command=command, url=self._url(command, *arguments), read=self._reader(command))
+        return Ask(
+            api=self._settings.api,
+            command=command,
+            url=self._url(command, *arguments),
+            read=self._reader(command),
+        )
 
     def _url(self, command: str, *arguments: str) -> Secret:
-        """The key stands in the path."""
-        key = self._asking.api_key.reveal()
-        return with_path(self._asking.api_url, key, *command.split("/"), *arguments)
+        """Return a URL, which has the key in its path."""
+        key = self._settings.api_key.reveal()
+        return with_path(self._settings.api_url, key, *command.split("/"), *arguments)
 
     def _reader(
         self, command: str
@@ -261,7 +271,7 @@ def _read(
 
 def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]] | _SmsPinsGone:
     if any(words in message for words in _BANNED):
-        wait = wait_of(message, now)
+        wait = read_wait(message, now)
         raise Busy("the account is banned", _BAN if wait is None else wait)
     if any(words in message for words in _BAD_KEY):
         raise BadKey
@@ -270,7 +280,7 @@ def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]
     if any(words in message for words in _NOTHING):
         return []
     if any(words in message for words in _BUSY):
-        raise Busy("asked too often", wait_of(message, now))
+        raise Busy("asked too often", read_wait(message, now))
     raise Unreadable(command, "an error that is not known here")
 
 
@@ -289,16 +299,16 @@ def _number(value: object) -> str | None:
 
 def _updated(row: Mapping[str, Any]) -> datetime | None:
     text = row.get("updated_at")
-    stated = written(text) if isinstance(text, str) else None
-    at = stated.instant(_NEW_YORK) if stated else None
+    time = read_time(text) if isinstance(text, str) else None
+    at = time.instant(_NEW_YORK) if time else None
     return at.astimezone(_NEW_YORK) if at is not None and at >= FIRST else None
 
 
-def _stated(reading: FieldReader, now: datetime) -> Stated | None:
+def _read_updated_at(reading: FieldReader, now: datetime) -> ProviderTime | None:
     text = reading.text("updated_at")
-    stated = written(text) if text is not None else None
-    if stated is not None and stated.makes_sense(_NEW_YORK, now):
-        return stated
+    time = read_time(text) if text is not None else None
+    if time is not None and time.is_plausible(_NEW_YORK, now):
+        return time
     if text is not None:
         reading.warn("updated_at")
     return None

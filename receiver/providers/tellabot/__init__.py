@@ -1,1 +1,1 @@
-"""TellABot."""
+"""TellABot: its callbacks and its polls."""

@@ -1,48 +1,46 @@
-"""Asking TellABot: https://www.tellabot.com, "API", `read_sms`, `request_status` and `balance`.
+"""Polls TellABot: https://www.tellabot.com, "API", `read_sms`, `request_status` and `balance`.
 
-There is no list of one's requests, and each call gives the three newest messages of two days: so
-one call for each order that is known. Rows say no id, and neither do dedupe keys.
+The API has no list of requests, and each call returns the three newest messages of two days. So
+there is one call for each known order. Rows have no id, and dedupe keys have none either.
 """
 
 import enum
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ...fields.numbers import digits, e164
-from ...polling.answers import object_in, or_none, rows, wait_of
+from ...polling.answers import object_in, or_none, read_wait, rows
 from ...polling.questions import (
     Ask,
     BadKey,
     Balance,
     Busy,
     Ended,
-    FoundMessage,
     Known,
     ListedOrder,
-    Notice,
     Poll,
     ProviderAnswer,
     Unreadable,
 )
-from ...polling.rows import found, with_query
+from ...polling.rows import read_row, with_query
 from ...source import Source
 
 #: "server's time zone is America/New_York"
 _NEW_YORK = ZoneInfo("America/New_York")
-#: Of a request or rental that it does not know, or not any more.
+#: The provider does not know the request or rental, or no longer.
 _GONE = re.compile(
     r"(invalid|unknown|wrong|no such) (request|rental|ltr)|no (request|rental)\b"
     r"|(request|rental)( id)? (was )?(not found|does not exist|is (unknown|invalid))",
     re.IGNORECASE,
 )
-#: What else it calls an error, and is none.
+#: Not an error, although the provider says so.
 _NOTHING = re.compile(r"no messages|not found", re.IGNORECASE)
-#: Of the account, not of the key: it may end, so it does not stop the asking.
+#: The account is banned, not the key. A ban may end, so polling goes on.
 _BANNED = re.compile(r"\b(banned|suspended|blocked|locked)\b", re.IGNORECASE)
-#: Seconds for which it is left alone then, where it says no end.
+#: Seconds until the next call for a banned account, if the provider sends no end.
 _BAN = 3600.0
 _BAD_KEY = re.compile(
     r"api.?key|authori[sz]|authenticat|password|login|access denied"
@@ -58,8 +56,8 @@ _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
 _ASSIGNED = ("reserved", "completed")
 #: The states of a request that still waits.
 _OPEN = ("awaiting mdn", "reserved")
-#: The states of one that is over without an SMS. `Completed` is not among them: its SMS is there,
-#: and `read_sms` gives it out, in the next round if it came between two calls.
+#: The states of a request that ended without an SMS. `Completed` is not among them: its SMS exists,
+#: and `read_sms` returns it, in the next round if it came between two calls.
 _ENDS = {
     "rejected": "rejected",
     "timed out": "expired",
@@ -83,22 +81,25 @@ def poll(source: Source, known: Sequence[Known], *, now: datetime) -> Poll:
 
 
 class _TellABotPoll:
-    """One round of questions to one source."""
+    """The questions of one poll of one source."""
 
     def __init__(self, source: Source, now: datetime) -> None:
         self._source, self._now = source, now
-        self._asking = source.asking()
+        self._settings = source.polling_settings()
 
     def order(self, order: Known) -> Poll:
-        """Its messages; and of a request without any, what became of it."""
+        """Ask for its messages; and for the status of a request without messages."""
         filters, identity = _filters(order)
         if not filters:
             return
         answer = yield self._ask("read_sms", **filters)
         messages = answer if isinstance(answer, list) else []
         for row in messages:
-            fields = {**row, **_message(row, identity)}
-            yield from found(self._source, fields, row, self._now, about="read_sms")
+            # An order that is known by its number alone has no id.
+            number = _number(row.get("to"))
+            id_ = identity or ({} if number is None else {"number": number})
+            fields = {**row, "event": "incoming_message", **id_}
+            yield from read_row(self._source.normalize, fields, row, self._now, about="read_sms")
         silent = answer is not None and not messages
         if order.request_id is not None and (silent or order.number is None):
             yield from self._status(order.request_id, order.number, may_end=silent)
@@ -111,16 +112,23 @@ class _TellABotPoll:
         for row in answer if isinstance(answer, list) else ():
             status = str(row.get("status")).strip().lower()
             if status in _OPEN:
-                yield _listed(request, row)
-            if number is None and status in _ASSIGNED and row.get("mdn") and _is_bid(row):
-                yield from self._assigned(request, row)
+                service = row.get("service")
+                yield ListedOrder(
+                    kind="request_id",
+                    name=request,
+                    number=_number(row.get("mdn")),
+                    service=str(service) if isinstance(service, str) and service else None,
+                    country="US",
+                )
+            # Other requests than bids had their number at once, without a callback.
+            is_bid = str(row.get("markup", "unknown")) != "0"
+            if number is None and status in _ASSIGNED and row.get("mdn") and is_bid:
+                fields = {**row, "event": "priority_request", "status": "ok", "id": request}
+                normalize = self._source.normalize
+                yield from read_row(normalize, fields, row, self._now, about="request_status")
             ends += [_ENDS[status]] if status in _ENDS else []
         if may_end and ends:
             yield Ended(kind="request_id", name=request, reason=ends[0])
-
-    def _assigned(self, request: str, row: Mapping[str, Any]) -> Iterator[FoundMessage | Notice]:
-        fields = {**row, "event": "priority_request", "status": "ok", "id": request}
-        return found(self._source, fields, row, self._now, about="request_status")
 
     def balance(self) -> Poll:
         amount = yield self._ask("balance")
@@ -128,26 +136,26 @@ class _TellABotPoll:
             yield Balance(amount=amount, currency=self._source.currency)
 
     def _ask(self, command: str, **filters: str) -> Ask:
-        """The key is in the query, because there is no other way."""
+        """Ask with the key in the query: the API takes it nowhere else."""
         url = with_query(
-            self._asking.api_url,
+            self._settings.api_url,
             cmd=command,
-            user=self._asking.user,
-            api_key=self._asking.api_key.reveal(),
+            user=self._settings.user,
+            api_key=self._settings.api_key.reveal(),
             **filters,
         )
         now = self._now.astimezone(_NEW_YORK)
 
         def read(answer: ProviderAnswer) -> object:
             if command == "balance":
-                return or_none(lambda: _read_balance(answer, command, now))
+                return or_none(lambda: _read(answer, command, now))
             return _read(answer, command, now)
 
-        return Ask(command=command, url=url, read=read)
+        return Ask(api=self._settings.api, command=command, url=url, read=read)
 
 
 def _filters(order: Known) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """What to ask for, and the fields that a callback would say it with."""
+    """Return the parameters of a call, and the fields of a callback about the same order."""
     if order.request_id is not None:
         return {"id": order.request_id}, {"id": order.request_id}
     if order.rental_id is not None:
@@ -158,61 +166,29 @@ def _filters(order: Known) -> tuple[Mapping[str, str], Mapping[str, str]]:
     return {"mdn": digits(order.number), **service}, {}
 
 
-def _message(row: Mapping[str, Any], identity: Mapping[str, str]) -> Mapping[str, str]:
-    return {"event": "incoming_message", **(identity or _by_number(row))}
-
-
-def _by_number(row: Mapping[str, Any]) -> Mapping[str, str]:
-    """Of an order of which no more than the number is known."""
-    number = _number(row.get("to"))
-    return {} if number is None else {"number": number}
-
-
 def _number(value: object) -> str | None:
     return e164(value, "US") if isinstance(value, str) else None
 
 
-def _listed(request: str, row: Mapping[str, Any]) -> ListedOrder:
-    service = row.get("service")
-    return ListedOrder(
-        kind="request_id",
-        name=request,
-        number=_number(row.get("mdn")),
-        service=str(service) if isinstance(service, str) and service else None,
-        country="US",
-    )
-
-
-def _is_bid(row: Mapping[str, Any]) -> bool:
-    """Others had their number at once, and no callback ever told of it."""
-    return str(row.get("markup", "unknown")) != "0"
-
-
 def _read(
     answer: ProviderAnswer, command: str, now: datetime
-) -> list[dict[str, Any]] | _TellABotGone:
+) -> list[dict[str, Any]] | str | _TellABotGone | None:
+    """Return the rows, or the amount of a balance."""
     value = object_in(answer, command, now)
-    message = value.get("message")
-    if value.get("status") == "ok" and isinstance(message, list | dict):
-        return rows(message)
-    if value.get("status") == "error" and isinstance(message, str):
+    status, message = value.get("status"), value.get("message")
+    if status == "error" and isinstance(message, str):
         return _complaint(message[:_LONGEST_MESSAGE], command, now)
+    if command == "balance":
+        is_amount = isinstance(message, str) and _AMOUNT.fullmatch(message)
+        return str(message) if status == "ok" and is_amount else None
+    if status == "ok" and isinstance(message, list | dict):
+        return rows(message)
     raise Unreadable(command, "status, message: not as documented")
-
-
-def _read_balance(answer: ProviderAnswer, command: str, now: datetime) -> str | None:
-    value = object_in(answer, command, now)
-    message = value.get("message")
-    if value.get("status") == "error" and isinstance(message, str):
-        _complaint(message[:_LONGEST_MESSAGE], command, now)
-    if value.get("status") != "ok" or not isinstance(message, str):
-        return None
-    return str(message) if _AMOUNT.fullmatch(message) else None
 
 
 def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]] | _TellABotGone:
     if _BANNED.search(message):
-        wait = wait_of(message, now)
+        wait = read_wait(message, now)
         raise Busy("the account is banned", _BAN if wait is None else wait)
     if _BAD_KEY.search(message):
         raise BadKey
@@ -221,5 +197,5 @@ def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]
     if _NOTHING.search(message):
         return []
     if _BUSY.search(message):
-        raise Busy("asked too often", wait_of(message, now))
+        raise Busy("asked too often", read_wait(message, now))
     raise Unreadable(command, "an error that is not known here")

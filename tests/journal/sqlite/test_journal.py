@@ -455,6 +455,10 @@ class Failing:
                 raise exc
         return self._conn.execute(sql, values)
 
+    def executemany(self, sql, rows):
+        for values in rows:
+            self.execute(sql, values)
+
 
 @pytest.fixture
 def failing(path):
@@ -951,34 +955,6 @@ def test_what_is_not_delivered_is_found_through_an_index(path, state):
     assert [step for step in steps if "SCAN" in step and "INDEX" not in step] == []
     for index in indexes.get(state, ("_given_up",)):
         assert any(f"INDEX deliveries{index}" in step for step in steps)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [EventFilter(request_id=("1", "2")), EventFilter(rental_id=("1",), code=True)],
-    ids=str,
-)
-@pytest.mark.parametrize("order", ["asc", "desc"])
-def test_an_event_is_found_by_its_ids_through_an_index(path, wanted, order):
-    migrate(path)
-    conditions, indexed = queries._conditions(wanted)
-    condition = "".join(f" and {sql}" for sql, _ in conditions)
-    values = [value for _, given in conditions for value in given]
-    with shell(path) as conn:
-        steps = [
-            row[3]
-            for row in conn.execute(
-                "explain query plan select seq, body from events where +seq between ? and ?"  # noqa: S608 - our words
-                f" {condition} order by seq {order} limit 5",
-                (1, 10**9, *values),
-            )
-        ]
-
-    assert indexed
-    assert {step for step in steps if "SEARCH" in step or "SCAN" in step} == {
-        "SEARCH events USING INDEX events_subject (subject=?)",
-        "SEARCH events USING INDEX events_also (also=?)",
-    }
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ TEXTS = [
         *("12:34", "FB 12345", "٢٠٤٩٨١", "CODE"),
     ],
 )
-def test_a_code_field_with_a_code_is_returned_as_sent(code):
+def test_code_field_with_a_code_is_returned_as_sent(code):
     """Mutant: `_LETTERS` without its exception for the capitals of a prefix."""
     assert read_code(f" {code}\n", "Text 9999") == (code, "Text 9999")
 
@@ -47,7 +47,7 @@ def test_a_code_field_with_a_code_is_returned_as_sent(code):
         ("activation code", None),
     ],
 )
-def test_a_sentence_in_a_code_field_becomes_the_text(sentence, code):
+def test_sentence_in_a_code_field_becomes_the_text(sentence, code):
     """Mutant: `is_sentence` always False: the sentence is given out as a code."""
     assert read_code(sentence, None) == (code, sentence)
     assert read_code(sentence, "") == (code, sentence)
@@ -55,7 +55,7 @@ def test_a_sentence_in_a_code_field_becomes_the_text(sentence, code):
 
 
 @pytest.mark.parametrize("code", [None, "", " ", "null", "None", "***", "-"])
-def test_without_a_code_the_text_is_searched(code):
+def test_missing_code_is_found_in_the_text(code):
     """Mutant: placeholders such as `null` are codes."""
     assert read_code(code, "Your code is 1234") == ("1234", "Your code is 1234")
     assert read_code(code, None) == (None, None)
@@ -92,8 +92,8 @@ def test_find_code_returns_the_code_of_the_text(row):
     assert find_code(row["text"]) == row["code"]
 
 
-def test_the_texts_cover_languages_and_scripts():
-    """A rule that is good in English alone would be no rule."""
+def test_texts_cover_languages_and_scripts():
+    """A rule must work in other languages than English, too."""
     without = [row for row in TEXTS if row["code"] is None]
     letters = (char for row in TEXTS for char in row["text"] if char.isalpha())
     scripts = Counter(unicodedata.name(char).split()[0] for char in letters)
@@ -130,7 +130,7 @@ def test_find_code_returns_none_in_doubt(text, expected):
     | st.lists(st.sampled_from([*"19 -.:,$*#()\n", "code", "is", "G-", "OTP"])).map("".join)
 )
 @example("\u0130code 1234")
-def test_a_found_code_is_a_part_of_the_text(text):
+def test_found_code_is_a_part_of_the_text(text):
     code = find_code(text)
 
     visible = text.translate(dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff")))
@@ -138,7 +138,7 @@ def test_a_found_code_is_a_part_of_the_text(text):
 
 
 @given(st.integers(1000, 99999999).map(str).filter(lambda code: code[:2] not in ("19", "20")))
-def test_a_code_beside_its_word_is_found(code):
+def test_code_beside_its_word_is_found(code):
     assert find_code(f"Acme code: {code}") == code
     assert find_code(f"{code} is your Acme code. Order 77120034 of $12.50.") == code
 
@@ -163,7 +163,7 @@ def test_a_code_beside_its_word_is_found(code):
         ("482913", "", False),
     ],
 )
-def test_a_code_is_found_in_a_text_in_any_spelling(text, code, expected):
+def test_code_is_found_in_any_spelling(text, code, expected):
     """Mutants: a part of a run is enough; runs are joined by anything."""
     assert canonical.has_code(text, code) is expected
 
@@ -177,7 +177,7 @@ def test_a_code_is_found_in_a_text_in_any_spelling(text, code, expected):
         "Tom &amp; Ann's code\u200b is 1234\n",
     ],
 )
-def test_a_text_has_one_canonical_spelling(text):
+def test_text_has_one_canonical_spelling(text):
     """Mutants: entities stay; only plain blanks are joined; `<br>` stays."""
     assert canonical.canonical_text(text) == "Tom & Ann's code is 1234"
 
@@ -199,7 +199,7 @@ PATTERNS = {
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_a_pattern_takes_twice_the_steps_for_twice_the_text(name):
+def test_pattern_steps_grow_with_the_text(name):
     """Mutant: a run of digits that may begin anywhere, `[0-9]+(?:[.,][0-9]+)+`: four times."""
     pattern = PATTERNS[name]
     for unit in HOSTILE:
@@ -211,7 +211,7 @@ def test_a_pattern_takes_twice_the_steps_for_twice_the_text(name):
 
 
 def lines_run(text):
-    """How many lines of the modules that find codes run for a text."""
+    """Count the lines that run to find the code of a text."""
     count = 0
 
     def trace(frame, event, _argument):
@@ -233,7 +233,7 @@ def lines_run(text):
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
-def test_a_text_of_twice_the_length_runs_twice_the_lines(unit):
+def test_executed_lines_grow_with_the_text(unit):
     """Mutant: no bound on the known words that are looked at beside each candidate."""
     once, twice = ((unit * length)[:length] for length in (1000, 2000))
 

@@ -30,12 +30,12 @@ def as_the_library_says(text):
 
 
 @given(LIKE_A_US_NUMBER)
-def test_the_rule_for_us_numbers_says_what_the_library_says(text):
+def test_us_rule_agrees_with_the_library(text):
     """Mutant: the rule takes a first digit of 0 or 1, and `011…` is called American."""
     assert e164(text, "US") == as_the_library_says(text)
 
 
-def test_the_rule_for_us_numbers_spares_the_library(monkeypatch):
+def test_us_rule_avoids_the_library(monkeypatch):
     monkeypatch.delattr(numbers, "_possible")
 
     assert e164("18503814729", "US") == "+18503814729"
@@ -79,7 +79,7 @@ def test_the_rule_for_us_numbers_spares_the_library(monkeypatch):
         ("", None, None),
     ],
 )
-def test_a_number_is_e_164_or_none(text, region, expected):
+def test_number_is_e164_or_none(text, region, expected):
     """Mutant: no check before the library, which reads any script's digits and vanity letters."""
     assert e164(text, region) == expected
 
@@ -99,13 +99,13 @@ def test_a_number_is_e_164_or_none(text, region, expected):
         (" 22000 ", "US", " 22000 "),
     ],
 )
-def test_a_sender_that_is_no_number_stays_as_sent(text, region, expected):
+def test_sender_without_a_number_stays_as_sent(text, region, expected):
     """Mutant: the short code 22000 gets a `+` and is called a number."""
     assert sender(text, region) == expected
 
 
 @given(st.text(), st.sampled_from(["US", None]))
-def test_any_text_is_e_164_or_none(text, region):
+def test_any_text_is_e164_or_none(text, region):
     number = e164(text, region)
 
     assert number is None or (number[0] == "+" and number[1:] == digits(number))

@@ -8,8 +8,7 @@ import pytest
 
 from core.services import former_keys, present_key, wanted_services
 from receiver.fields.services import ListedService, named_service, service
-from receiver.providers.sms_activate.callbacks import SmsActivate
-from receiver.providers.sms_activate.profiles import HeroSms
+from receiver.providers.sms_activate.profiles import HeroSms, SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
 
 OWN = re.compile(r"[a-z0-9]+")
@@ -48,13 +47,13 @@ def former_slug(text):
         ("am", "Amazon", "amazon"),
     ],
 )
-def test_key_is_what_people_call_the_service(id_, name, key):
+def test_key_is_the_common_name_of_the_service(id_, name, key):
     found = HeroSms().service(id_)
 
     assert (found.id, found.name, found.key) == (id_, name, key)
 
 
-def test_every_former_key_is_the_present_one_or_an_alias():
+def test_former_key_is_the_present_one_or_an_alias():
     """Mutant: a row of the table renamed without its former key in `service_keys.csv`."""
     aliases = dict(former_keys())
     for row in rows():
@@ -63,13 +62,13 @@ def test_every_former_key_is_the_present_one_or_an_alias():
         assert former == now or aliases[former] == now, row
 
 
-def test_every_listed_name_finds_its_service():
+def test_listed_name_finds_its_service():
     for row in rows():
         now = SmsActivate().service(row["code"])
         assert now.name in wanted_services(row["listed"] or row["name"]), row
 
 
-def test_every_key_is_one_word_and_has_a_name():
+def test_key_is_one_word_and_has_a_name():
     for row in rows():
         found = SmsActivate().service(row["code"])
         assert OWN.fullmatch(found.key), row
@@ -77,7 +76,7 @@ def test_every_key_is_one_word_and_has_a_name():
         assert "," not in found.name, row
 
 
-def test_no_present_key_is_an_alias_of_another_service():
+def test_present_key_is_not_an_alias_of_another_service():
     """Mutant: an alias not marked `shared`; BiP's events are then found as Gorzdrav's."""
     for row in rows():
         key = SmsActivate().service(row["code"]).key

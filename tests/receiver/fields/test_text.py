@@ -32,7 +32,7 @@ from receiver.fields.text import links, slug
         ("", ()),
     ],
 )
-def test_links_end_before_the_punctuation_of_the_sentence(text, expected):
+def test_link_ends_before_punctuation(text, expected):
     """Mutants: any word with two letters is a top-level domain; a link needs no path."""
     assert links(text) == expected
 
@@ -40,7 +40,7 @@ def test_links_end_before_the_punctuation_of_the_sentence(text, expected):
 @given(
     st.text() | st.lists(st.sampled_from(["http://", "https://", "a", ".", ")", " "])).map("".join)
 )
-def test_a_link_is_a_part_of_the_text(text):
+def test_link_is_a_part_of_the_text(text):
     assert all(link in text and "/" in link for link in links(text))
 
 
@@ -56,5 +56,5 @@ def test_a_link_is_a_part_of_the_text(text):
         ("аcme", "cme"),  # noqa: RUF001 - its first letter is Cyrillic, and must not pass for Latin
     ],
 )
-def test_a_slug_is_the_first_name_in_lower_case_letters_and_digits(name, expected):
+def test_slug_is_the_first_name_in_lower_case(name, expected):
     assert slug(name) == expected

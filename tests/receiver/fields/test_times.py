@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from receiver.callback import Key
 from receiver.fields import times
-from receiver.fields.dedupe import SentTime, keys, sent, windows
-from receiver.fields.times import epoch, time_from, written, zone
+from receiver.fields.dedupe import SentTime, make_keys, make_windows, read_sent_time
+from receiver.fields.times import epoch, read_time, time_from, zone
 
 NEW_YORK, MOSCOW = ZoneInfo("America/New_York"), ZoneInfo("Europe/Moscow")
 RECEIVED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -34,9 +34,9 @@ RECEIVED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         ("2100-12-31 23:59:59", NEW_YORK, "2101-01-01T04:59:59Z", "timezone"),
     ],
 )
-def test_a_written_time_is_told_in_utc(text, zone, expected, who):
+def test_written_time_is_converted_to_utc(text, zone, expected, who):
     """Mutants: fractions padded to six digits or dropped; autumn's doubled hour told as one."""
-    stated = written(text)
+    stated = read_time(text)
 
     assert (stated.rfc3339(zone), time_from(stated)) == (expected, who)
 
@@ -61,11 +61,11 @@ def test_a_written_time_is_told_in_utc(text, zone, expected, who):
         "\u0662023-01-01 12:00:00",
     ],
 )
-def test_what_is_no_time_is_none(text):
-    assert written(text) is None
+def test_invalid_time_is_none(text):
+    assert read_time(text) is None
 
 
-def test_an_epoch_is_seconds_in_ascii_digits():
+def test_epoch_is_seconds_in_ascii_digits():
     stated = epoch("1600108956")
 
     assert (stated.rfc3339(MOSCOW), time_from(stated)) == ("2020-09-14T18:42:36Z", "provider")
@@ -74,14 +74,14 @@ def test_an_epoch_is_seconds_in_ascii_digits():
 @pytest.mark.parametrize(
     "text", ["", "-1", "1e9", "1600108956.", " 1600108956", "٤", "9" * 20, "9" * 5000]
 )
-def test_what_is_no_epoch_is_none(text):
+def test_invalid_epoch_is_none(text):
     """Mutants: `int` takes any script's digits, blanks and underscores; 20 of them overflow."""
     assert epoch(text) is None
 
 
 @given(st.text() | st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}.*\Z"))
 def test_any_text_is_a_time_or_none(text):
-    for stated in (epoch(text), written(text)):
+    for stated in (epoch(text), read_time(text)):
         if stated is not None:
             assert stated.rfc3339(NEW_YORK).endswith("Z")
 
@@ -90,11 +90,11 @@ def test_any_text_is_a_time_or_none(text):
     st.datetimes(datetime(2001, 1, 1), datetime(2900, 1, 1)),  # noqa: DTZ001 - clocks without a zone
     st.sampled_from(["UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati"]),
 )
-def test_a_written_time_is_the_instant_that_was_meant(clock, name):
+def test_written_time_is_the_right_instant(clock, name):
     clock = clock.replace(microsecond=0)
     meant = clock.replace(tzinfo=ZoneInfo(name))
 
-    naive, offset = written(clock.isoformat(" ")), written(meant.isoformat())
+    naive, offset = read_time(clock.isoformat(" ")), read_time(meant.isoformat())
 
     assert naive.instant(ZoneInfo(name)) == meant.astimezone(UTC)
     assert offset.instant(MOSCOW) == meant.astimezone(UTC)
@@ -112,14 +112,14 @@ def test_a_written_time_is_the_instant_that_was_meant(clock, name):
         ("2026-11-23 15:00:01", False),
     ],
 )
-def test_a_time_makes_sense_from_2000_to_two_days_ahead(text, sense):
-    assert written(text).makes_sense(MOSCOW, RECEIVED) is sense
+def test_time_is_plausible_from_2000_to_two_days_ahead(text, sense):
+    assert read_time(text).is_plausible(MOSCOW, RECEIVED) is sense
 
 
 @pytest.mark.parametrize(
     "name", ["Mars/Olympus", "", "America", "../../etc/passwd", "/etc", "UTC\0"]
 )
-def test_a_zone_that_is_none_is_refused_with_what_would_do(name):
+def test_invalid_zone_error_shows_examples(name):
     with pytest.raises(ValueError, match="is no time zone; write Europe/Moscow"):
         zone(name)
 
@@ -142,26 +142,26 @@ def test_a_zone_that_is_none_is_refused_with_what_would_do(name):
         ("", SentTime(second=None, text="")),
     ],
 )
-def test_in_a_key_a_time_stands_as_sent(text, expected):
+def test_key_has_the_time_as_sent(text, expected):
     """Mutant: a naive time goes through a zone; correcting `timezone` makes a retry an event."""
-    assert sent(written(text), text) == expected
+    assert read_sent_time(read_time(text), text) == expected
 
 
-def test_what_has_a_time_has_one_key():
-    made = keys("act", "1", second=5, otherwise=("subject",), received=RECEIVED)
+def test_message_with_a_time_has_one_key():
+    made = make_keys("act", "1", second=5, otherwise=("subject",), received=RECEIVED)
 
     assert made == (Key(second=5, parts=("act", "1")),)
 
 
-def test_the_first_second_is_a_time_too():
+def test_first_second_of_2000_is_a_time():
     """Mutant: 0 is taken for none."""
-    made = keys("act", "1", second=0, otherwise=("subject",), received=RECEIVED)
+    made = make_keys("act", "1", second=0, otherwise=("subject",), received=RECEIVED)
 
     assert made == (Key(second=0, parts=("act", "1")),)
 
 
-def test_what_has_no_time_has_two_windows():
-    made = keys("act", "1", second=None, otherwise=("subject",), received=RECEIVED)
+def test_message_without_a_time_has_two_windows():
+    made = make_keys("act", "1", second=None, otherwise=("subject",), received=RECEIVED)
 
     assert made == (
         Key(parts=("act", "1", "subject", "w0:249342")),
@@ -177,30 +177,34 @@ def test_retries_within_an_hour_share_a_window(at, later):
     """Mutant: one window splits the retries of those that arrive shortly before its end."""
     first = at.replace(tzinfo=UTC)
 
-    shared = set(windows(("a",), first)) & set(windows(("a",), first + timedelta(seconds=later)))
+    shared = set(make_windows(("a",), first)) & set(
+        make_windows(("a",), first + timedelta(seconds=later))
+    )
 
     assert shared
 
 
 @given(st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)))  # noqa: DTZ001 - made aware below
-def test_the_same_words_three_hours_later_are_another_event(at):
+def test_same_words_three_hours_later_are_another_event(at):
     first = at.replace(tzinfo=UTC)
 
-    shared = set(windows(("a",), first)) & set(windows(("a",), first + timedelta(hours=3)))
+    shared = set(make_windows(("a",), first)) & set(
+        make_windows(("a",), first + timedelta(hours=3))
+    )
 
     assert not shared
 
 
-def test_the_two_windows_of_one_number_are_not_the_same():
+def test_two_windows_of_one_instant_differ():
     """Mutant: without `w0` and `w1` a late key meets the other window's number of another hour."""
-    first, second = windows(("a",), RECEIVED)
+    first, second = make_windows(("a",), RECEIVED)
 
     assert first != second
 
 
-def test_a_time_whose_plus_became_a_blank_has_its_offset():
+def test_time_with_a_blank_for_plus_keeps_its_offset():
     """A form with an unescaped `+`. Mutant: the time is not read, and is that of arrival."""
     spaced, plus = "2026-11-29T12:00:00.5 03:00", "2026-11-29T12:00:00.5+03:00"
 
-    assert times.any_written(spaced) == times.any_written(plus)
-    assert times.written(spaced) is None
+    assert times.read_any_time(spaced) == times.read_any_time(plus)
+    assert times.read_time(spaced) is None

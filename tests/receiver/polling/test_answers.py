@@ -1,4 +1,4 @@
-"""What providers say of orders, prices and themselves, and what a poll reports of it."""
+"""Polls report the orders, prices and balances in answers of providers."""
 
 import json
 from datetime import UTC, datetime
@@ -8,7 +8,6 @@ from answers.recorded import BY_TAG, FoundOne, driven, ok, shown, source_of
 
 from core.event import Price
 from core.secret import Secret
-from receiver.polling.options import ON_REQUEST, READ_ONLY
 from receiver.polling.questions import (
     BadKey,
     Balance,
@@ -33,9 +32,9 @@ NO_ROWS = PINS % "[]"
 
 
 def asked(provider, answers, *orders, source=None, memory=None, headers=None, now=NOW):
-    """What a round reports, and the commands it sent.
+    """Return the reports of a round, and the commands it sent.
 
-    `answers` are by command: a body, or a list of status and body. `*`: of all others.
+    `answers` has a body, or a list of status and body, for each command. `*`: for all others.
     """
 
     def answer(ask):
@@ -88,7 +87,7 @@ def ended(kind, name, reason):
     ],
 )
 @pytest.mark.parametrize("provider", ["sms_activate", "herosms", "smsbower"])
-def test_word_for_the_end_of_activation_ends_it(provider, word, reason):
+def test_end_word_ends_an_activation(provider, word, reason):
     """Mutant: STATUS_CANCEL read as nothing, so that the order waits to its end."""
     order = Known(activation_id="77", number="+447700900123")
     answers = {"getStatus": word, "getStatusV2": word, "*": NONE_ACTIVE}
@@ -99,7 +98,7 @@ def test_word_for_the_end_of_activation_ends_it(provider, word, reason):
 
 
 @pytest.mark.parametrize("status", [404, 409, 410])
-def test_activation_unknown_to_herosms_is_over_without_error(status):
+def test_activation_unknown_to_herosms_ends_without_error(status):
     answers = {
         "getActiveActivations": NONE_ACTIVE,
         "getHistory": "[]",
@@ -111,7 +110,7 @@ def test_activation_unknown_to_herosms_is_over_without_error(status):
     assert kinds(came, FoundOne, Ended, Unreadable) == [ended("activation_id", "77", "finished")]
 
 
-def test_message_beside_the_word_for_the_end_is_found():
+def test_message_beside_an_end_word_is_found():
     """Mutant: an object with a status of its own is read as its status alone."""
     v2 = '{"status": "STATUS_FINISH", "sms": {"code": "1234", "text": "it is 1234"}}'
 
@@ -121,8 +120,8 @@ def test_message_beside_the_word_for_the_end_is_found():
     assert kinds(came, Ended) == [ended("activation_id", "77", "finished")]
 
 
-def test_end_of_activation_follows_what_history_holds():
-    """An order whose SMS is found in the same round must not expire before it is told.
+def test_end_of_activation_follows_its_history():
+    """An order with an SMS in the same round must not expire first.
 
     Mutant: `Ended` yielded as soon as the status is read.
     """
@@ -148,7 +147,7 @@ def test_end_of_activation_follows_what_history_holds():
         ("INVALID_PHONE", "finished"),
     ],
 )
-def test_word_for_the_end_of_rental_ends_it(word, reason):
+def test_end_word_ends_a_rental(word, reason):
     answers = {"getRentStatus": json.dumps({"status": "error", "message": word}), "*": "[]"}
 
     came, _ = asked("sms_activate", answers, Known(rental_id="1049"))
@@ -159,7 +158,7 @@ def test_word_for_the_end_of_rental_ends_it(word, reason):
 @pytest.mark.parametrize(
     "word", ["STATUS_WAIT_CODE", "STATUS_WAIT_RESEND", "STATUS_WAIT_RETRY:60", "STATUS_WAIT_RETRY"]
 )
-def test_activation_that_waits_is_not_over(word):
+def test_waiting_activation_does_not_end(word):
     came, _ = asked("smsbower", {"getStatus": word}, Known(activation_id="77"))
 
     assert kinds(came, FoundOne, Ended, Unreadable) == []
@@ -198,7 +197,7 @@ TELLABOT_ORDER = Known(request_id="10000001", number="+12125550123")
         ),
     ],
 )
-def test_status_of_tellabot_request_is_asked_while_it_is_silent(status, reports):
+def test_silent_tellabot_request_is_asked_for_its_status(status, reports):
     """Mutants: asked for requests without a number only; `Completed` ends it unread."""
     answers = {"read_sms": TELLABOT_NONE, "request_status": request_status(status=status)}
 
@@ -208,7 +207,7 @@ def test_status_of_tellabot_request_is_asked_while_it_is_silent(status, reports)
     assert kinds(came, Ended, ListedOrder) == reports
 
 
-def test_status_of_tellabot_request_with_a_message_is_not_asked():
+def test_tellabot_request_with_a_message_is_not_asked():
     row = {"timestamp": "1600108956", "from": "22000", "to": "12125550123", "reply": "1234 code"}
     answers = {"read_sms": json.dumps({"status": "ok", "message": [row]})}
 
@@ -217,7 +216,7 @@ def test_status_of_tellabot_request_with_a_message_is_not_asked():
     assert commands == ["read_sms", "balance"]
 
 
-def test_tellabot_request_is_not_over_where_messages_are_unread():
+def test_tellabot_request_with_unread_messages_does_not_end():
     """Mutant: an unreadable `read_sms` taken for one without messages."""
     answers = {"read_sms": "<html>", "request_status": request_status(status="Timed Out")}
 
@@ -243,7 +242,7 @@ def test_tellabot_request_is_not_over_where_messages_are_unread():
         ),
     ],
 )
-def test_order_unknown_to_tellabot_is_over(order, command, message, report):
+def test_order_unknown_to_tellabot_ends(order, command, message, report):
     error = json.dumps({"status": "error", "message": message})
     answers = {"read_sms": TELLABOT_NONE} | {command: error}
 
@@ -268,7 +267,7 @@ def check(request, status, smses=None, telephone="2123451356"):
         ("STARTED", None),
     ],
 )
-def test_status_of_smspins_check_without_messages(status, reason):
+def test_smspins_check_without_messages_has_a_status(status, reason):
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     answers |= {"bulk_sms/status": check("15682", status)}
 
@@ -287,8 +286,8 @@ def test_status_of_smspins_check_without_messages(status, reason):
         ({"request_id": "55555", "status": "FAILED"}, "finished"),
     ],
 )
-def test_request_that_is_no_check_ends_as_change_of_number(row, reason):
-    """Numbers of checks and of changes are told apart: only what no check has is looked for there.
+def test_request_that_is_no_check_ends_as_number_change(row, reason):
+    """Ids of checks and changes overlap: only an id without a check may be a change.
 
     Mutant: any row of `nc/requests` ends the check with its number.
     """
@@ -339,7 +338,7 @@ def test_failed_change_does_not_end_a_check_with_its_number():
     ],
 )
 @pytest.mark.parametrize("provider", ["herosms", "smsbower"])
-def test_dialect_that_says_until_when_is_busy_until_then(provider, said, seconds):
+def test_dialect_answer_with_an_end_is_busy_until_then(provider, said, seconds):
     """Mutant: BANNED read as a bad key, so that nothing is asked until a restart."""
     came, commands = asked(provider, {"*": said}, Known(activation_id="77"))
 
@@ -363,7 +362,7 @@ def test_forbidden_with_retry_after_is_busy_until_then(provider):
 
 
 def test_forbidden_until_a_date_is_busy_until_then():
-    """Where the answer has no `Date`, our clock decides."""
+    """Without `Date` in the answer, our clock counts."""
     headers = {"retry-after": "Mon, 30 Nov 2026 08:02:00 GMT"}
 
     came, _ = asked("herosms", {"*": [403, "<html>"]}, headers=headers)
@@ -381,8 +380,8 @@ def test_forbidden_until_a_date_is_busy_until_then():
         ("smspins", "Account blocked", 3600.0),
     ],
 )
-def test_message_that_says_until_when_is_busy_until_then(provider, message, seconds):
-    """The times of both are New York's."""
+def test_message_with_an_end_is_busy_until_then(provider, message, seconds):
+    """Both write times of New York."""
     error = {"status": "error", "success": False, "message": message}
 
     came, _ = asked(provider, {"*": json.dumps(error)}, TELLABOT_ORDER)
@@ -408,7 +407,7 @@ def test_message_that_says_until_when_is_busy_until_then(provider, message, seco
         [501, ""],
     ],
 )
-def test_clone_that_has_only_get_status_is_polled(missing):
+def test_clone_with_get_status_only_is_polled(missing):
     """Mutants: asked again in each round; a notice in each."""
     answers = {"getStatus": "STATUS_OK:58213", "*": missing}
     order, memory = Known(activation_id="77"), PollMemory()
@@ -426,14 +425,14 @@ def test_clone_that_has_only_get_status_is_polled(missing):
 
 
 def test_server_without_get_status_is_reported():
-    """Then `api_url` is wrong: silence would look like no messages."""
+    """`api_url` must be wrong: silence would look like no messages."""
     came, _ = asked("sms_activate", {"*": [404, "<html>"]}, Known(activation_id="77"))
 
     [error] = kinds(came, Unreadable)
     assert (error.command, "api_url" in error.detail) == ("getStatus", True)
 
 
-def test_get_rent_status_is_left_out_where_it_is_missing():
+def test_missing_get_rent_status_is_skipped():
     answers = {"getStatus": "NO_ACTIVATION", "*": "BAD_ACTION"}
 
     came, commands = asked("sms_activate", answers, Known(rental_id="1"), Known(rental_id="2"))
@@ -523,8 +522,8 @@ def test_price_and_currency_of_the_list_are_taken(currency, configured, said):
 
 
 @pytest.mark.parametrize("cost", ["0", "0.00", "-1", "free", None])
-def test_price_that_is_none_is_null(cost):
-    """Of an active activation the history says a cost of 0."""
+def test_missing_price_is_null(cost):
+    """The history has a cost of 0 for an active activation."""
     row = {"id": "77", "phone": "447700900123", "sms": "[1234]", "cost": cost}
     answers = {"getHistory": json.dumps([row]), "*": "NO_NUMBERS"}
 
@@ -534,7 +533,7 @@ def test_price_that_is_none_is_null(cost):
 
 
 def test_each_listed_activation_and_rental_is_reported():
-    """One that waits, too: so its events have number and price though nobody registered it."""
+    """Also a waiting one: its events then have number and price without a registration."""
     rentals = {"status": "success", "values": {"0": {"id": "1049", "phone": "79181234567"}}}
     answers = {"getActiveActivations": active(), "getRentList": json.dumps(rentals), "*": "[]"}
 
@@ -546,7 +545,7 @@ def test_each_listed_activation_and_rental_is_reported():
     ]
 
 
-def test_daisysms_is_asked_for_the_text_of_the_message():
+def test_daisysms_is_asked_for_the_text():
     """Mutant: the text in the key, so that what was found without it is found again."""
     order = Known(activation_id="77")
     url = []
@@ -583,7 +582,7 @@ def test_daisysms_is_asked_for_the_text_of_the_message():
     ],
 )
 def test_balance_is_asked_for_once_a_round(provider, said, amount):
-    """One that cannot be read is no failure of the round."""
+    """An unreadable balance does not fail the round."""
     answers = {"getBalance": said, "getStatus": "NO_ACTIVATION", "*": "NO_NUMBERS"}
 
     came, commands = asked(provider, answers, source={"currency": "USD"})
@@ -613,7 +612,7 @@ def test_balance_of_tellabot_is_asked_for_once_a_round(said, amount):
 
 
 @pytest.mark.parametrize("said", ["RATE_LIMIT:45", "BAD_KEY"])
-def test_balance_that_says_to_wait_or_refuses_the_key_is_heeded(said):
+def test_balance_with_a_wait_or_refused_key_is_raised(said):
     came, _ = asked("smsbower", {"getBalance": said})
 
     assert [type(one) for one in came] == [Busy if "LIMIT" in said else BadKey]
@@ -622,7 +621,7 @@ def test_balance_that_says_to_wait_or_refuses_the_key_is_heeded(said):
 # SMSPins
 
 
-def test_check_of_a_number_that_was_changed_since_is_found():
+def test_check_of_a_changed_number_is_found():
     """Its subject is the number, as that of `number.changed`. Mutant: dropped without a notice."""
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     smses = "Test SMS 4|Test SMS 5"
@@ -640,7 +639,7 @@ def test_check_of_a_number_that_was_changed_since_is_found():
     ]
 
 
-def test_check_that_its_telephone_lists_later_is_the_same_event():
+def test_check_listed_later_is_the_same_event():
     """Mutant: the telephone or the number in every key."""
     status = check("11183", "SUCCESS", "Test SMS 4", "9171234567")
     row = {"request_id": "11183", "smses": "Test SMS 4", "telephone": "9171234567"}
@@ -660,7 +659,7 @@ def at(*date):
     return datetime(*date, tzinfo=UTC)
 
 
-def test_auto_check_is_switched_on_daily_after_new_york_midnight():
+def test_auto_check_is_switched_on_after_new_york_midnight():
     """Mutants: each round; by UTC's days; just at midnight, when the provider switches it off."""
     memory = PollMemory()
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
@@ -697,10 +696,10 @@ def test_auto_check_is_not_switched_on_unless_configured():
 
     _, commands = asked("smspins", answers)
 
-    assert set(commands) <= READ_ONLY
+    assert set(commands) <= BY_TAG["smspins"].polling_api.reads
 
 
-def test_failed_auto_check_is_tried_again_and_refused_is_not():
+def test_failed_auto_check_is_retried_and_refused_is_not():
     memory = PollMemory()
     answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     refused = '{"success": false, "message": "Unable to find Telephone ID", "data": null}'
@@ -716,9 +715,12 @@ def test_failed_auto_check_is_tried_again_and_refused_is_not():
     assert sent == [(1, []), (1, ["auto_check_refused"]), (0, [])]
 
 
-def test_no_switch_can_be_made_of_another_command():
-    """Mutant: `bulk_sms/request` among those that an option may allow."""
-    assert ON_REQUEST.isdisjoint(READ_ONLY)
+@pytest.mark.parametrize("tag", sorted(BY_TAG))
+def test_switch_cannot_be_made_of_another_command(tag):
+    """Mutant: `bulk_sms/request` among the switches of SMSPins."""
+    api = BY_TAG[tag].polling_api
+
+    assert api.switches.isdisjoint(api.reads)
     for command in ("bulk_sms/request", "nc/request", "setStatus", "getStatus"):
-        with pytest.raises(ValueError, match="option"):
-            Switch(command=command, url=Secret("https://example.com"), read=ok)
+        with pytest.raises(ValueError, match="switch"):
+            Switch(api=api, command=command, url=Secret("https://example.com"), read=ok)

@@ -1,4 +1,4 @@
-"""The driver against a real server: pace, patience, limits, and no secret anywhere."""
+"""The client against a real server: pace, timeouts, limits, and no leaked secrets."""
 
 import asyncio
 import logging
@@ -7,11 +7,12 @@ import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from answers.recorded import KEY, source_of
 
 from core.secret import Secret
-from receiver.polling.client import LARGE, MOST_READ, TURN, Summary, Trouble, asking
+from receiver.polling.client import LARGE, MOST_READ, TURN, Summary, Trouble, open_client
 from receiver.polling.options import Backfill
 from receiver.polling.questions import Ask, Balance, FoundMessage, Known, ListedOrder, Notice
 from receiver.polling.rows import with_query
@@ -23,7 +24,7 @@ ORDERS = [Known(activation_id="1"), Known(activation_id="2"), Known(activation_i
 
 
 class Clock:
-    """Its hours pass when somebody sleeps."""
+    """A clock that moves only when somebody sleeps."""
 
     def __init__(self):
         self.at, self.slept = 1000.0, []
@@ -37,9 +38,9 @@ class Clock:
 
 
 class Provider:
-    """Answers each request with the next of its answers, the last for ever.
+    """Answers each request with the next of its answers, and repeats the last one.
 
-    But getBalance, which ends each round, with a balance.
+    getBalance, which ends each round, is answered with a balance.
     """
 
     def __init__(self, clock, *answers):
@@ -90,16 +91,16 @@ async def serving(*answers):
 
 
 async def polled(url, clock, *, known=ORDERS, patience=20.0, times=1, **options):
-    """All but the balance, which each whole round ends with."""
+    """Return all findings but the balance, which ends each round."""
     source = source_of("smsbower", api_url=url, **options)
     came = []
-    async with asking(source, clock=clock, sleep=clock.sleep, patience=patience) as client:
+    async with open_client(source, clock=clock, sleep=clock.sleep, call_timeout=patience) as client:
         for _ in range(times):
             came += [one async for one in client.poll(known, since=SINCE, now=NOW)]
     return [one for one in came if not isinstance(one, Balance)]
 
 
-async def test_what_is_found_comes_one_by_one_and_a_summary_ends_it():
+async def test_findings_are_yielded_one_by_one_with_a_summary_last():
     async with serving(http(200, "STATUS_OK:4711")) as (provider, clock, url):
         *found, summary = await polled(url, clock)
 
@@ -113,7 +114,7 @@ async def test_what_is_found_comes_one_by_one_and_a_summary_ends_it():
     assert all(request.startswith("GET /stubs/handler_api.php?") for request in provider.requests)
 
 
-async def test_the_interval_lies_between_all_calls_of_a_source():
+async def test_interval_separates_all_calls_of_a_source():
     """Mutant: the pace kept within one poll only."""
     async with serving(http(200, "STATUS_WAIT_CODE")) as (provider, clock, url):
         await polled(url, clock, min_interval=15.0, times=2)
@@ -122,11 +123,11 @@ async def test_the_interval_lies_between_all_calls_of_a_source():
     assert gaps == [15.0] * 7
 
 
-async def test_polls_at_the_same_time_share_the_pace():
+async def test_simultaneous_polls_share_the_pace():
     """Mutant: no lock around the wait for one's turn."""
     async with serving(http(200, "STATUS_WAIT_CODE")) as (provider, clock, url):
         source = source_of("smsbower", api_url=url, min_interval=15.0)
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
 
             async def all_of_it():
                 return [one async for one in client.poll(ORDERS, since=SINCE, now=NOW)]
@@ -137,14 +138,14 @@ async def test_polls_at_the_same_time_share_the_pace():
     assert gaps == [15.0] * 7
 
 
-async def test_no_interval_is_obeyed_too():
+async def test_interval_of_zero_is_obeyed():
     async with serving(http(200, "STATUS_WAIT_CODE")) as (_provider, clock, url):
         await polled(url, clock, min_interval=0.0)
 
     assert clock.slept == []
 
 
-async def test_too_many_requests_are_waited_for_as_long_as_the_provider_asks():
+async def test_too_many_requests_wait_as_the_provider_asks():
     """Mutant: Retry-After ignored."""
     busy = http(429, "", "retry-after: 30")
     async with serving(busy, http(200, "STATUS_OK:4711")) as (provider, clock, url):
@@ -156,7 +157,7 @@ async def test_too_many_requests_are_waited_for_as_long_as_the_provider_asks():
     assert summary == Summary(asked=3, found=1, errors=(), notices=(), complete=True)
 
 
-async def test_a_provider_that_stays_unwell_is_left_alone_after_a_while():
+async def test_provider_that_stays_busy_ends_the_poll():
     async with serving(http(503)) as (provider, clock, url):
         (summary,) = await polled(url, clock, min_interval=0.0)
 
@@ -166,7 +167,7 @@ async def test_a_provider_that_stays_unwell_is_left_alone_after_a_while():
     assert len(provider.requests) == 4
 
 
-async def test_one_that_asks_for_hours_is_left_alone_at_once():
+async def test_wait_of_hours_ends_the_poll_at_once():
     async with serving(http(429, "", "retry-after: 7200")) as (_provider, clock, url):
         (summary,) = await polled(url, clock)
 
@@ -175,7 +176,7 @@ async def test_one_that_asks_for_hours_is_left_alone_at_once():
     assert clock.slept == []
 
 
-async def test_a_bad_key_ends_it_at_once():
+async def test_bad_key_ends_the_poll_at_once():
     """Mutant: going on with the next order, until the account is locked."""
     async with serving(http(200, "BAD_KEY")) as (provider, clock, url):
         (summary,) = await polled(url, clock)
@@ -185,7 +186,7 @@ async def test_a_bad_key_ends_it_at_once():
     assert len(provider.requests) == 1
 
 
-async def test_an_answer_that_is_not_understood_costs_that_answer():
+async def test_unreadable_answer_loses_only_that_answer():
     answers = http(200, "<html>"), http(200, "STATUS_OK:4711")
     async with serving(*answers) as (_provider, clock, url):
         *found, summary = await polled(url, clock)
@@ -196,7 +197,7 @@ async def test_an_answer_that_is_not_understood_costs_that_answer():
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_an_answer_without_end_is_not_read(chunked):
+async def test_endless_answer_is_not_read(chunked):
     body = "a" * (MOST_READ + 100_000)
     answer = http(200, body)
     if chunked:
@@ -209,7 +210,7 @@ async def test_an_answer_without_end_is_not_read(chunked):
     assert len(found) == 2
 
 
-async def test_a_compressed_answer_is_not_unpacked():
+async def test_compressed_answer_is_not_unpacked():
     answer = http(200, "STATUS_OK:4711", "content-encoding: gzip")
     async with serving(answer) as (provider, clock, url):
         (summary,) = await polled(url, clock, known=ORDERS[:1])
@@ -218,7 +219,7 @@ async def test_a_compressed_answer_is_not_unpacked():
     assert "accept-encoding: identity" in provider.requests[0].lower()
 
 
-async def test_no_redirect_is_followed_with_the_key():
+async def test_redirect_is_not_followed_with_the_key():
     """Mutant: follow_redirects=True."""
     async with serving(http(200, "STATUS_OK:4711")) as (elsewhere, _clock, there):
         moved = http(302, "", f"location: {there}")
@@ -229,14 +230,14 @@ async def test_no_redirect_is_followed_with_the_key():
     assert elsewhere.requests == []
 
 
-async def test_a_slow_provider_is_busy():
+async def test_slow_provider_is_busy():
     async with serving(None) as (_provider, clock, url):
         (summary,) = await polled(url, clock, known=ORDERS[:1], patience=0.1)
 
     assert [(one.kind, one.detail) for one in summary.errors] == [("busy", "timeout")]
 
 
-async def test_a_provider_that_is_not_there_is_busy():
+async def test_unreachable_provider_is_busy():
     async with serving(http(200)) as (_provider, clock, url):
         pass
     (summary,) = await polled(url, clock)
@@ -244,7 +245,7 @@ async def test_a_provider_that_is_not_there_is_busy():
     assert [(one.kind, one.detail) for one in summary.errors] == [("busy", "not reachable")]
 
 
-async def test_the_key_is_in_no_log_and_no_summary(caplog):
+async def test_key_is_in_no_log_and_no_summary(caplog):
     """Mutant: httpx logs each URL at INFO."""
     caplog.set_level(logging.DEBUG)
     answers = http(200, f"error {KEY}"), http(302, "", f"location: /{KEY}"), http(503)
@@ -256,10 +257,10 @@ async def test_the_key_is_in_no_log_and_no_summary(caplog):
     assert KEY not in repr(summary)
 
 
-async def test_a_poll_that_is_left_early_ends():
+async def test_abandoned_poll_ends():
     async with serving(http(200, "STATUS_OK:4711")) as (provider, clock, url):
         source = source_of("smsbower", api_url=url)
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
             poll = client.poll(ORDERS, since=SINCE, now=NOW)
             await anext(poll)
             await poll.aclose()
@@ -280,13 +281,13 @@ async def test_ban_with_an_end_ends_the_poll_until_then():
     assert (len(provider.requests), clock.slept) == (1, [])
 
 
-async def test_missing_command_is_asked_for_once_by_a_client():
+async def test_missing_command_is_sent_once_by_a_client():
     """Mutant: what a poll learns is forgotten with it."""
     answers = [http(200, "BAD_ACTION"), *[http(200, "STATUS_WAIT_CODE")] * 3]
     async with serving(*answers) as (provider, clock, url):
         source = source_of("sms_online", api_url=url)
         notices = []
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
             for _ in range(2):
                 came = [one async for one in client.poll(ORDERS[:1], since=SINCE, now=NOW)]
                 notices.append([(one.word, one.about) for one in came[-1].notices])
@@ -296,7 +297,7 @@ async def test_missing_command_is_asked_for_once_by_a_client():
     assert notices == [[("missing_command", "getActiveActivations")], []]
 
 
-async def test_long_list_leaves_others_their_turn():
+async def test_long_list_lets_other_tasks_run():
     """Mutant: a thousand rows in one turn of the event loop."""
     rows = ",".join(f'{{"activationId":"{number}"}}' for number in range(1000))
     turns = 0
@@ -309,7 +310,7 @@ async def test_long_list_leaves_others_their_turn():
 
     async with serving(http(200, f"[{rows}]")) as (_provider, clock, url):
         source = source_of("sms_online", api_url=url)
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
             came, task = [], None
             async for one in client.poll((), since=SINCE, now=NOW):
                 task = task or asyncio.create_task(others())
@@ -322,23 +323,47 @@ async def test_long_list_leaves_others_their_turn():
 
 
 class Reading(SmsBower, frozen=True):
-    """Says in which thread its answers are read."""
+    """Reports the thread that reads its answers."""
 
     def poll(self, known, *, since, now, memory=None):  # noqa: ARG002 - one question is enough
-        url = with_query(self.asking().api_url, action="getStatus")
-        thread = yield Ask(command="getStatus", url=url, read=lambda _: threading.get_ident())
+        settings = self.polling_settings()
+        url = with_query(settings.api_url, action="getStatus")
+        thread = yield Ask(
+            api=settings.api, command="getStatus", url=url, read=lambda _: threading.get_ident()
+        )
         yield Notice(word="read", about=str(thread))
 
 
 @pytest.mark.parametrize(("size", "here"), [(LARGE, True), (LARGE + 1, False)])
 async def test_large_answer_is_read_beside_the_event_loop(size, here):
-    """A megabyte that must be mended takes a second, in which a callback would wait.
+    """A megabyte of broken JSON takes a second, and a callback would wait.
 
     Mutant: read in the loop, whatever its size.
     """
     async with serving(http(200, "a" * size)) as (_provider, clock, url):
         source = Reading(backfill=Backfill(api_key=Secret(KEY), api_url=url))
-        async with asking(source, clock=clock, sleep=clock.sleep) as client:
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
             [summary] = [one async for one in client.poll((), since=SINCE, now=NOW)]
 
     assert (summary.notices[0].about == str(threading.get_ident())) is here
+
+
+class Writing(SmsBower, frozen=True):
+    """Declares a command that the provider does not declare."""
+
+    def poll(self, known, *, since, now, memory=None):  # noqa: ARG002 - one question is enough
+        settings = self.polling_settings()
+        own = msgspec.structs.replace(settings.api, reads=frozenset({"setStatus"}))
+        url = with_query(settings.api_url, action="setStatus")
+        yield Ask(api=own, command="setStatus", url=url, read=lambda _: None)
+
+
+async def test_undeclared_command_is_not_sent():
+    """Mutant: the client asks whatever an `Ask` says."""
+    async with serving(http(200, "ACCESS_CANCEL")) as (provider, clock, url):
+        source = Writing(backfill=Backfill(api_key=Secret(KEY), api_url=url))
+        async with open_client(source, clock=clock, sleep=clock.sleep) as client:
+            with pytest.raises(ValueError, match="not declared"):
+                [one async for one in client.poll((), since=SINCE, now=NOW)]
+
+    assert provider.requests == []

@@ -1,26 +1,26 @@
-"""One dialect, six profiles: SMS-Activate's successor and clones in our words."""
+"""Callbacks of SMS-Activate's dialect in six profiles become events."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from normalizing import RECEIVED, VALUES, Normalizer
 
 from core.event import Service, SmsReceived
 from receiver.callback import Callback, Key, Malformed, Number
 from receiver.providers import PROVIDERS
-from receiver.providers.sms_activate.callbacks import SmsActivate
 from receiver.providers.sms_activate.profiles import (
     DaisySms,
     GrizzlySms,
     HeroSms,
+    SmsActivate,
     SmsBower,
     SmsOnline,
 )
 from receiver.providers.tellabot.callbacks import TellABot
 
-RECEIVED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SMS = {
     "activationId": Number("123456"),
     "service": "go",
@@ -33,31 +33,10 @@ RENT_SMS = {"phoneFrom": "SPORTMASTER", "text": "2792", "date": "2025-06-17 16:0
 RENT = {"rentId": "26251422", "sms": RENT_SMS}
 
 PROFILES = [SmsActivate, HeroSms, SmsBower, SmsOnline, DaisySms, GrizzlySms]
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.text() | st.text(alphabet="0123456789.-eE+").map(Number),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
-)
 
 
-def happening(fields, *, source=None, received=RECEIVED):
-    callback = Callback(headers=(), body=b"", peer="192.0.2.7", received=received)
-    (only,) = (source or SmsActivate()).normalize(fields, callback)
-    return only
-
-
-def data(fields, **how):
-    return happening(fields, **how).data
-
-
-def keys(fields, **how):
-    return happening(fields, **how).keys
-
-
-def refusal(fields):
-    with pytest.raises(Malformed) as refused:
-        happening(fields)
-    return refused.value.reason
+READ = Normalizer(SmsActivate())
+happening, data, keys, refusal = READ.happening, READ.data, READ.keys, READ.refusal
 
 
 # -- identity -------------------------------------------------------------------------------------
@@ -66,12 +45,12 @@ def refusal(fields):
 @pytest.mark.parametrize(
     "id_", [None, "", "0", Number("0"), Number("-5"), "-5", True, {}, [1], "a b", "x" * 65]
 )
-def test_without_an_identity_there_is_no_event(id_):
+def test_missing_identity_is_malformed(id_):
     assert refusal({**SMS, "activationId": id_}) == "identity"
     assert refusal({**RENT, "rentId": id_}) == "identity"
 
 
-def test_a_number_and_its_digits_are_one_identity():
+def test_number_and_its_digits_are_one_identity():
     """Mutant: the number is keyed as a number; HeroSMS sends both."""
     assert happening(SMS) == happening({**SMS, "activationId": "123456", "country": "0"})
 
@@ -85,19 +64,19 @@ def test_a_number_and_its_digits_are_one_identity():
         {"text": "", "code": " "},
     ],
 )
-def test_a_message_without_text_and_code_is_malformed(nothing):
+def test_message_without_text_and_code_is_malformed(nothing):
     assert refusal({**SMS, **nothing}) == "malformed"
 
 
 @pytest.mark.parametrize("sms", [None, "2792", [], {}, {"text": ""}, {"text": {}}])
-def test_a_rentals_message_without_text_is_malformed(sms):
+def test_rental_message_without_text_is_malformed(sms):
     assert refusal({**RENT, "sms": sms}) == "malformed"
 
 
 # -- fields ---------------------------------------------------------------------------------------
 
 
-def test_what_was_not_said_is_null_without_a_warning():
+def test_missing_field_is_null_without_a_warning():
     assert data({"activationId": "1", "code": Number("12345")}) == SmsReceived(
         provider="sms_activate",
         channel="callback",
@@ -114,14 +93,14 @@ def test_what_was_not_said_is_null_without_a_warning():
     ("name", "attribute"),
     [("phoneFrom", "from_"), ("country", "country"), ("service", "service"), ("id", "message_id")],
 )
-def test_what_makes_no_sense_costs_the_field_not_the_event(name, attribute, value):
+def test_invalid_field_is_null_with_a_warning(name, attribute, value):
     said = data({**SMS, name: value}, source=HeroSms())
 
     assert getattr(said, attribute) is None
     assert said.warnings == (name,)
 
 
-def test_warnings_of_a_rentals_message_name_its_fields():
+def test_warnings_of_a_rental_message_name_its_fields():
     said = data({**RENT, "sms": {**RENT_SMS, "date": "soon", "phoneFrom": {}}})
 
     assert said.warnings == ("date", "phoneFrom")
@@ -136,7 +115,7 @@ def test_warnings_of_a_rentals_message_name_its_fields():
         ("SPORTMASTER", "SPORTMASTER"),
     ],
 )
-def test_a_sender_is_a_number_a_short_code_or_a_name(sender, expected):
+def test_sender_is_a_number_a_short_code_or_a_name(sender, expected):
     assert data({**RENT, "sms": {**RENT_SMS, "phoneFrom": sender}}).from_ == expected
 
 
@@ -157,7 +136,7 @@ def test_a_sender_is_a_number_a_short_code_or_a_name(sender, expected):
         (SmsActivate, Number("0.0"), None),
     ],
 )
-def test_a_country_is_by_the_providers_own_table(profile, id_, expected):
+def test_country_is_from_the_providers_table(profile, id_, expected):
     """Mutant: one table for all: SMSBower's Japan is nowhere."""
     said = data({**SMS, "country": id_}, source=profile())
 
@@ -178,14 +157,14 @@ def test_a_country_is_by_the_providers_own_table(profile, id_, expected):
         (SmsActivate, "_", Service(id="_", name=None, key=None)),
     ],
 )
-def test_a_service_is_by_the_providers_own_table(profile, id_, expected):
+def test_service_is_from_the_providers_table(profile, id_, expected):
     """Mutant: SMSBower's `aws` is told as a shop."""
     said = data({**SMS, "service": id_}, source=profile())
 
     assert (said.service, said.warnings) == (expected, ())
 
 
-def test_the_tables_are_whole():
+def test_tables_are_complete():
     assert len(SmsActivate.countries) == 205
     assert len(SmsActivate.services) == 2035
     assert all(len(country) == 2 for country in SmsBower.countries.values())
@@ -202,7 +181,7 @@ def test_the_tables_are_whole():
         ("123456", "Your code is 123-456", "123456"),
     ],
 )
-def test_a_code_is_as_sent_else_found_in_the_text(code, text, expected):
+def test_code_is_as_sent_or_found_in_the_text(code, text, expected):
     assert data({**SMS, "code": code, "text": text}).code == expected
 
 
@@ -232,20 +211,20 @@ def test_links_are_found_in_the_text():
         ({}, None, "received", ("receivedAt",)),
     ],
 )
-def test_a_time_without_an_offset_is_in_the_configured_zone(received_at, time, time_from, warnings):
+def test_time_without_an_offset_is_in_the_configured_zone(received_at, time, time_from, warnings):
     said = happening({**SMS, "receivedAt": received_at})
 
     assert (said.time, said.data.time_from, said.data.warnings) == (time, time_from, warnings)
 
 
-def test_the_zone_is_an_option():
+def test_zone_is_an_option():
     said = happening(SMS, source=SmsBower(timezone="Asia/Kathmandu"))
 
     assert said.time == "2023-01-01T06:15:00Z"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_zone_that_is_none_is_refused_when_the_source_is_configured(profile):
+def test_invalid_zone_is_refused_at_start(profile):
     tag = profile.__struct_config__.tag
 
     with pytest.raises(msgspec.ValidationError, match="is no time zone"):
@@ -257,21 +236,21 @@ def test_a_zone_that_is_none_is_refused_when_the_source_is_configured(profile):
 SECOND = 725889600  # of 2023-01-01 12:00:00 as if in UTC, since 2000
 
 
-def test_the_key_of_an_activations_sms_is_its_time_text_and_code():
+def test_key_of_an_activation_sms_has_time_text_and_code():
     parts = ("act", "123456", "2023-01-01 12:00:00", "Your code is 12345", "12345")
 
     assert keys(SMS) == (Key(second=SECOND, parts=parts),)
     assert keys({**SMS, "code": Number("12345"), "service": "x", "country": "1"}) == keys(SMS)
 
 
-def test_correcting_the_zone_makes_no_retry_an_event():
+def test_corrected_zone_makes_no_retry_a_new_event():
     """Mutant: the key's time goes through the configured zone."""
     zones = ("Europe/Moscow", "UTC", "America/New_York", "Pacific/Kiritimati")
 
     assert len({keys(SMS, source=SmsActivate(timezone=zone)) for zone in zones}) == 1
 
 
-def test_one_instant_is_one_key_however_its_offset_is_written():
+def test_one_instant_is_one_key_with_any_offset():
     here, there = (
         keys({**SMS, "receivedAt": text}, source=HeroSms())
         for text in ("2026-02-16T12:36:59+03:00", "2026-02-16T09:36:59.000000Z")
@@ -293,14 +272,14 @@ def test_one_instant_is_one_key_however_its_offset_is_written():
         ({"text": "", "code": "Your code is 12345"}, {}),
     ],
 )
-def test_a_message_in_another_spelling_has_a_key_in_common(fields, same):
+def test_message_in_another_spelling_shares_a_key(fields, same):
     """Mutants: texts and codes stand in keys as sent only; no keys from text and code as read."""
     first, second = ({**SMS, **one} for one in (fields, same))
 
     assert set(keys(first, source=HeroSms())) & set(keys(second, source=HeroSms()))
 
 
-def test_a_rentals_message_in_another_spelling_has_a_key_in_common():
+def test_rental_message_in_another_spelling_shares_a_key():
     spelled = {**RENT, "sms": {**RENT_SMS, "text": " 2792\u00a0"}}
 
     assert set(keys(RENT)) < set(keys(spelled))
@@ -322,7 +301,7 @@ def test_another_message_has_another_key(other):
 
 @pytest.mark.parametrize("received_at", ["", None, "0000-00-00 00:00:00", "2200-01-01 12:00:00"])
 @pytest.mark.parametrize("fields", [SMS, RENT])
-def test_a_message_without_a_time_is_known_for_an_hour(fields, received_at):
+def test_message_without_a_time_is_recognized_for_an_hour(fields, received_at):
     timeless = {**SMS, "receivedAt": received_at}
     if fields is RENT:
         timeless = {**RENT, "sms": {**RENT_SMS, "date": received_at}}
@@ -334,14 +313,14 @@ def test_a_message_without_a_time_is_known_for_an_hour(fields, received_at):
     assert set(first).isdisjoint(keys(timeless, received=RECEIVED + timedelta(days=1)))
 
 
-def test_the_key_of_a_rentals_sms_is_all_that_its_polled_row_says():
+def test_key_of_a_rental_sms_has_only_polled_fields():
     parts = ("rent", "26251422", "SPORTMASTER", "2025-06-17 16:01:10", "2792")
 
     assert keys(RENT) == (Key(second=803491270, parts=parts),)
     assert keys({**RENT, "rentId": Number("26251422")}) == keys(RENT)
 
 
-def test_daisysms_knows_its_messages_by_their_id():
+def test_daisysms_message_is_identified_by_its_id():
     """Mutants: text in the key: a retry whose text is null meanwhile is a second event; time."""
     message = {**SMS, "messageId": Number("987")}
     expected = (Key(second=987, parts=("act", "123456", "msg", "987")),)
@@ -359,7 +338,7 @@ def test_keys_of_messages_with_ids_grow_with_their_ids(id_, second):
     assert key.second == second
 
 
-def test_herosms_id_counts_beside_text_and_code():
+def test_herosms_key_has_id_text_and_code():
     message = {**SMS, "id": "a1"}
     parts = ("act", "123456", "id", "a1", "Your code is 12345", "12345")
 
@@ -368,7 +347,7 @@ def test_herosms_id_counts_beside_text_and_code():
 
 
 @pytest.mark.parametrize(("profile", "name"), [(DaisySms, "messageId"), (HeroSms, "id")])
-def test_an_id_of_the_message_makes_a_time_needless(profile, name):
+def test_message_with_an_id_needs_no_time(profile, name):
     (key,) = keys({**SMS, name: "5", "receivedAt": ""}, source=profile())
 
     assert "5" in key.parts
@@ -376,15 +355,15 @@ def test_an_id_of_the_message_makes_a_time_needless(profile, name):
 
 @pytest.mark.parametrize(("profile", "name"), [(DaisySms, "messageId"), (HeroSms, "id")])
 @pytest.mark.parametrize("nothing", ["", None, "0", []])
-def test_without_an_id_of_the_message_its_time_counts(profile, name, nothing):
+def test_message_without_an_id_has_its_time_in_the_key(profile, name, nothing):
     assert keys({**SMS, name: nothing}, source=profile()) == keys(SMS)
 
 
-def test_other_profiles_know_no_id_of_a_message():
+def test_other_profiles_ignore_message_ids():
     assert data({**SMS, "id": "1", "messageId": "2"}).message_id is None
 
 
-def test_a_time_too_far_ahead_makes_no_sense_but_keeps_its_key():
+def test_time_too_far_ahead_is_null_but_keeps_its_key():
     """The bound moves with our clock. Mutant: asking it for the key splits a chain of retries."""
     ahead = {**SMS, "receivedAt": "2026-11-25T12:00:00Z"}
 
@@ -407,13 +386,13 @@ def test_a_time_too_far_ahead_makes_no_sense_but_keeps_its_key():
         (GrizzlySms, "grizzlysms", ()),
     ],
 )
-def test_a_profile_has_a_tag_and_its_documented_addresses(profile, tag, documented):
+def test_profile_has_a_tag_and_documented_addresses(profile, tag, documented):
     assert (profile.__struct_config__.tag, profile.documented) == (tag, documented)
     assert profile in PROVIDERS
     assert profile.paste_at
 
 
-def test_a_sample_in_another_encoding_is_refused():
+def test_sample_in_another_encoding_is_refused():
     with pytest.raises(ValueError, match="is neither json nor form"):
         SmsActivate().sample("sms", "multipart", number=1, now=RECEIVED)
 
@@ -439,7 +418,7 @@ def words(fields, **how):
     return [(it.data.text, it.data.code) for it in several(fields, **how)]
 
 
-def test_rest_names_are_read_as_those_of_a_webhook():
+def test_rest_names_are_read_as_webhook_names():
     """Mutant: `phoneNumber` left out; the only number that this dialect ever sends."""
     said = data(REST)
 
@@ -447,7 +426,7 @@ def test_rest_names_are_read_as_those_of_a_webhook():
     assert (said.service.key, said.country, said.warnings) == ("instagram", "ID", ())
 
 
-def test_names_of_a_webhook_count_beside_rest_names():
+def test_webhook_names_override_rest_names():
     said = data({**SMS, "smsText": "other", "smsCode": "999"})
 
     assert (said.text, said.code) == (SMS["text"], SMS["code"])
@@ -468,7 +447,7 @@ def test_names_of_a_webhook_count_beside_rest_names():
     ],
 )
 @pytest.mark.parametrize("profile", PROFILES)
-def test_each_of_a_list_of_messages_is_an_event(profile, fields, found):
+def test_each_message_of_a_list_is_an_event(profile, fields, found):
     """Mutants: the first alone; a text given the code of another message."""
     fields = {"activationId": "1", "id": "7", "messageId": "8", **fields}
 
@@ -487,7 +466,7 @@ def test_each_of_a_list_of_messages_is_an_event(profile, fields, found):
         {"smsCode": ["1"] * 501},
     ],
 )
-def test_list_without_a_message_in_each_place_is_malformed(fields):
+def test_list_with_an_empty_item_is_malformed(fields):
     """The whole callback is kept. Mutant: the other messages recorded, this one gone."""
     assert refusal({"activationId": "1", **fields}) == "malformed"
 
@@ -502,14 +481,14 @@ def test_longer_list_repeats_no_message():
     assert not set(new.keys) & {*first[0].keys, *again.keys}
 
 
-def test_list_beside_a_code_keeps_the_key_of_before():
+def test_list_beside_a_code_keeps_the_former_key():
     """The first versions read the code alone. Mutant: only the keys of the list."""
     before = keys({**SMS, "text": None})
 
     assert set(before) < set(keys({**SMS, "text": ["Your code is 12345"]}))
 
 
-def test_time_in_milliseconds_is_read_and_keeps_the_key_of_before():
+def test_time_in_milliseconds_keeps_the_former_key():
     """Mutant: the key of its text gone, and a retry after an upgrade is a new event."""
     said = happening({**SMS, "receivedAt": "1795262400123"})
 
@@ -542,7 +521,7 @@ STRANGE = st.dictionaries(
     STRANGE,
     st.none() | STRANGE,
 )
-def test_whatever_the_fields_say_it_is_an_event_or_malformed(profile, fields, strange, sms):
+def test_any_fields_are_an_event_or_malformed(profile, fields, strange, sms):
     """Mutant: any other exception is a 500; the provider sends the same again and gives up."""
     strange = {**fields, **strange, **({"sms": {**RENT_SMS, **sms}} if sms else {})}
     try:

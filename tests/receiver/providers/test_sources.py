@@ -21,7 +21,7 @@ class TestEverySource(SourceContract):
         return isinstance(source, DaisySms)
 
 
-def test_one_that_calls_nobody_has_nothing_to_read_and_no_sample():
+def test_source_without_callbacks_has_no_sample():
     callback = Callback(headers=(), body=b"", peer="192.0.2.1", received=NOW)
 
     with pytest.raises(Malformed, match="no callbacks"):
@@ -32,7 +32,7 @@ def test_one_that_calls_nobody_has_nothing_to_read_and_no_sample():
     assert [provider().calls_nobody for provider in CALLING] == [False] * len(CALLING)
 
 
-def test_tags_are_names_of_their_own():
+def test_tags_are_unique():
     tags = [provider.__struct_config__.tag for provider in PROVIDERS]
 
     assert len(set(tags)) == len(tags)

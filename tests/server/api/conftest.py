@@ -4,40 +4,25 @@ import asyncio
 import contextlib
 import json
 import re
-import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
+import msgspec
 import pytest
+from services import clock_of, configured, identity_of
 
 from core.delivery import State
 from core.secret import Secret
-from journal.order_book import OrderBook
 from journal.reads import Deliveries, DeliveryById, DeliveryFilter
-from journal.sqlite.journal import SQLiteJournal
-from receiver.addresses import Peers
-from receiver.door import Door
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
-from receiver.source_state import SourceState
-from routes.table import Route, compile_table
-from server.api.app import create_api, create_health
-from server.api.auth import key_filters
-from server.config.options import Api, ApiKey, Config, Server
-from server.runtime.accept import Pipeline
-from server.runtime.backfill import Backfilling
-from server.runtime.balances import Balances
-from server.runtime.identity import Identity
-from server.runtime.orders import Orders
-from server.runtime.silence import Watching
-from sinks.attempt import Clock
+from routes.table import Route
+from server.config.options import Api, ApiKey
+from server.service import admin_app, assemble, open_journal, public_app
 from sinks.file.sink import File
 from sinks.sink import Failed
-from sinks.worker import Worker
 
-SECRET = "the secret of a service that is only tested"
 TOKENS = {"tellabot": "tellabot-token-01", "herosms": "herosms-token-0001"}
 OLD_TOKEN = "tellabot-token-00"
 #: 2026-09-21T14:13:20.25Z
@@ -60,60 +45,24 @@ KEYS = {
 
 
 class Service:
-    """What tests ask; `now` is its clock."""
+    """A service and its clients. `now` is its clock: tests set it."""
 
     def __init__(self, config, journal, identity):
         self.config, self.journal, self.identity = config, journal, identity
         self.now, self.is_ready, self.sent = BEGIN, True, 0
-        clock = Clock(now=lambda: self.now, ticks=lambda: self.now, chance=lambda: 0.0)
-        self.workers = {n: Worker(n, s, journal, clock) for n, s in config.sinks.items()}
-        self.gates = [
-            SourceState(n, source, lambda: self.now) for n, source in config.sources.items()
-        ]
-        book = OrderBook()
-        self.pipeline = Pipeline(
-            gates=self.gates,
-            routes=compile_table(config.routes),
-            workers=self.workers,
-            journal=journal,
-            identity=identity,
-            now=lambda: self.now,
-            book=book,
-        )
-        self.orders = Orders(
-            journal=journal, book=book, pipeline=self.pipeline, now=lambda: self.now
-        )
-        self.balances = Balances(journal=journal, pipeline=self.pipeline, now=lambda: self.now)
-        self.api = create_api(
-            config=config,
-            gates=self.gates,
-            workers=self.workers,
-            journal=journal,
-            pipeline=self.pipeline,
-            orders=self.orders,
-            balances=self.balances,
-            watching=Watching(self.gates, lambda: self.now, self.orders.waiting_since),
-            backfilling=Backfilling((), journal=journal, ready=lambda: True, now=lambda: self.now),
-            identity=identity,
-            ready=lambda: self.is_ready,
-            now=lambda: self.now,
-        )
-        self.public = client(self._door(create_health(lambda: self.is_ready)))
-        self.admin = client(self.api)
-
-    def _door(self, behind):
-        return Door(
-            self.gates,
-            self.pipeline,
-            peers=Peers(()),
-            max_body=65536,
-            behind=behind,
-            now=lambda: datetime.fromtimestamp(self.now, UTC),
-        )
+        clock = clock_of(lambda: self.now)
+        parts = assemble(config, journal, identity, clock=clock, chance=lambda: 0.0)
+        self.parts = msgspec.structs.replace(parts, ready=lambda: self.is_ready)
+        self.sources, self.workers = parts.sources, parts.workers
+        self.orders, self.rejections = parts.orders, parts.rejections
+        self.public = client(public_app(self.parts))
+        self.admin = client(admin_app(self.parts))
 
     def behind_the_door(self):
         """As with `admin_listen: same`."""
-        return client(self._door(self.api))
+        server = msgspec.structs.replace(self.config.server, admin_listen="same")
+        config = msgspec.structs.replace(self.config, server=server)
+        return client(public_app(msgspec.structs.replace(self.parts, config=config)))
 
     async def ask(self, path, key="admin", *, method="GET", headers=(), **sent_with):
         """One call; `key` is its name in the configuration, None sends none."""
@@ -225,38 +174,29 @@ def client(app):
     return httpx.AsyncClient(transport=transport, base_url="http://smshook")
 
 
-def configured(folder):
-    return Config(
-        sources={
+def options(folder):
+    return {
+        "sources": {
             "tellabot": TellABot(
                 tokens=(Secret(TOKENS["tellabot"]), Secret(OLD_TOKEN)), labels={"team": "growth"}
             ),
             "herosms": HeroSms(tokens=(Secret(TOKENS["herosms"]),)),
         },
-        sinks={"log": File(path=str(folder / "events.jsonl"))},
-        routes={
+        "sinks": {"log": File(path=str(folder / "events.jsonl"))},
+        "routes": {
             "google": Route(to=("log",), when={"data.service.key": "google"}),
             "amazon": Route(to=("log",), when={"data.service.key": "amazon"}),
         },
-        server=Server(secret=Secret(SECRET)),
-        api=Api(keys=KEYS),
-        path=folder / "smshook.yaml",
-    )
+        "api": Api(keys=KEYS),
+    }
 
 
 @contextlib.asynccontextmanager
 async def running(folder: Path, **changed):
     """The service on the journal of that folder; `changed` options replace those above."""
-    plain = configured(folder)
-    config = Config(**{name: getattr(plain, name) for name in plain.__struct_fields__} | changed)
-    identity = Identity(config.server.secret.reveal(), secrets.token_bytes)
-    journal = await SQLiteJournal.open(
-        folder / "smshook.db",
-        seal=identity.seal,
-        now=BEGIN,
-        version="0",
-        filters=key_filters(config.api.keys),
-    )
+    config = configured(folder, **options(folder) | changed)
+    identity = identity_of(config)
+    journal = await open_journal(config, identity, now=BEGIN)
     try:
         yield Service(config, journal, identity)
     finally:

@@ -29,7 +29,7 @@ async def test_health_needs_no_key_on_any_listener(listener, method):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_who_is_not_ready_says_when_to_ask_again(service, listener, method):
+async def test_unready_service_says_when_to_ask_again(service, listener, method):
     service.is_ready = False
 
     ready = await listener.request(method, "/readyz")
@@ -51,7 +51,7 @@ async def test_health_takes_no_other_method(listener):
 # Where nothing is
 
 
-async def test_where_nothing_is_every_listener_answers_as_the_door_does(service, listener):
+async def test_unknown_path_gets_the_answer_of_the_door(service, listener):
     """Mutant: another field, or a request id, by which a stranger tells them apart."""
     at_the_door = await service.public.get("/in/nobody/wrong")
 
@@ -63,11 +63,11 @@ async def test_where_nothing_is_every_listener_answers_as_the_door_does(service,
         for method in ("GET", "POST", "OPTIONS")
     ]
 
-    assert {told(answer) for answer in answers} == {told(at_the_door)}
+    assert {outcome(answer) for answer in answers} == {outcome(at_the_door)}
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/events", "/v1/stats", "/v1/nothing"])
-async def test_the_api_is_not_on_the_public_listener(service, path):
+async def test_api_is_not_on_the_public_listener(service, path):
     headers = {"Authorization": "Bearer admin-key-0123456789"}
     nowhere = await service.public.get("/nowhere")
 
@@ -78,7 +78,7 @@ async def test_the_api_is_not_on_the_public_listener(service, path):
     ] * 2
 
 
-async def test_the_api_may_stand_behind_the_door_on_one_listener(service):
+async def test_api_can_share_a_listener_with_the_door(service):
     one = service.behind_the_door()
     sent = {"Authorization": "Bearer admin-key-0123456789"}
 
@@ -94,7 +94,7 @@ async def test_the_api_may_stand_behind_the_door_on_one_listener(service):
 
 
 @pytest.mark.parametrize("path", ["/in", "/in/", "/in/tellabot/tellabot-token-01"])
-async def test_the_door_is_not_on_the_admin_listener(service, path):
+async def test_door_is_not_on_the_admin_listener(service, path):
     at_the_door = await service.public.get("/in/nobody/wrong")
 
     answer = await service.ask(path, method="POST")
@@ -102,7 +102,7 @@ async def test_the_door_is_not_on_the_admin_listener(service, path):
     assert (answer.status_code, answer.content) == (404, at_the_door.content)
 
 
-def told(answer):
+def outcome(answer):
     """What a stranger sees, its request id aside."""
     headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
     return answer.status_code, answer.content, tuple(sorted(headers.items()))
@@ -116,7 +116,7 @@ PATHS = ["/v1/events", "/v1/nothing", "/v1/events?limit=0", "/healthz", "/nowher
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("key", ["admin", None])
-async def test_a_request_id_comes_in_and_goes_out(service, path, key):
+async def test_request_id_is_returned(service, path, key):
     answer = await service.ask(path, key, headers={"X-Request-Id": "their.id:1"})
 
     assert answer.headers.get_list("x-request-id") == ["their.id:1"]
@@ -126,7 +126,7 @@ async def test_a_request_id_comes_in_and_goes_out(service, path, key):
 
 
 @pytest.mark.parametrize("sent", [None, "", "two words", "x" * 65, "<b>", 'a"b'])
-async def test_a_request_id_that_is_unfit_for_a_log_is_replaced(service, sent):
+async def test_request_id_unfit_for_a_log_is_replaced(service, sent):
     headers = {} if sent is None else {"X-Request-Id": sent}
 
     answers = [await service.ask("/v1/stats", headers=headers) for _ in range(2)]
@@ -139,7 +139,7 @@ async def test_a_request_id_that_is_unfit_for_a_log_is_replaced(service, sent):
 # What goes wrong
 
 
-async def test_a_journal_that_cannot_be_written_is_said_so(service, tmp_path):
+async def test_unwritable_journal_answers_503(service, tmp_path):
     """Another process holds the file's lock."""
     kept = (await service.post(b"event=new"))["id"]
     with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)) as held:
@@ -151,7 +151,7 @@ async def test_a_journal_that_cannot_be_written_is_said_so(service, tmp_path):
     assert answer.json()["code"] == "unavailable"
 
 
-async def test_a_journal_that_cannot_be_read_is_said_so(service, tmp_path):
+async def test_unreadable_journal_answers_503(service, tmp_path):
     """Its table is gone."""
     with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as other:
         other.execute("alter table events rename to others")
@@ -162,7 +162,7 @@ async def test_a_journal_that_cannot_be_read_is_said_so(service, tmp_path):
     assert answer.json()["code"] == "unavailable"
 
 
-async def test_a_fault_of_ours_is_one_line_without_values(service, tmp_path):
+async def test_internal_error_is_logged_once_without_values(service, tmp_path):
     """An event that somebody spoiled. Mutant: the exception's text in answer or log."""
     await service.sms()
     with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as other, other:
@@ -193,20 +193,20 @@ async def test_a_fault_of_ours_is_one_line_without_values(service, tmp_path):
 
 
 @pytest.mark.parametrize("call", ["events/wait?timeout=1", "events/stream?after=start"])
-async def test_a_call_of_a_later_version_is_none_whatever_its_parameters(service, call):
+async def test_unknown_call_is_404_with_any_parameters(service, call):
     """Mutant: taken for an event's id, its parameters are refused: 400 says that it is there."""
     answer = await service.ask(f"/v1/{call}")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-async def test_what_the_framework_refuses_is_a_problem_too(service):
+async def test_refusal_of_the_framework_is_a_problem(service):
     answer = await service.ask("/v1/events", headers={"Host": "b<a>d"})
 
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
-async def test_debugging_is_not_to_be_had_by_environment(monkeypatch):
+async def test_environment_cannot_turn_on_debugging(monkeypatch):
     monkeypatch.setenv("LITESTAR_DEBUG", "1")
     monkeypatch.setenv("LITESTAR_PDB", "1")
 

@@ -3,7 +3,7 @@ import contextlib
 import sqlite3
 
 
-async def test_stats_are_true_the_moment_an_answer_was_given(service):
+async def test_stats_include_an_event_at_once(service):
     await service.sms()
     await service.post(b"event=new")
     await service.post(b"event=new")
@@ -18,7 +18,7 @@ async def test_stats_are_true_the_moment_an_answer_was_given(service):
     }
 
 
-async def test_a_rejection_is_listed_the_moment_it_was_answered(service):
+async def test_rejection_is_listed_at_once(service):
     await service.post(b"", token="wrong-token-0001")
     service.now += 2
     await service.post(b"", token="wrong-token-0002")
@@ -45,12 +45,12 @@ async def test_a_rejection_is_listed_the_moment_it_was_answered(service):
     ]
 
 
-async def test_a_rejection_that_is_just_being_written_is_waited_for(service, tmp_path):
+async def test_list_waits_for_rejections_being_written(service, tmp_path):
     """Mutant: who finds nothing to write reads before the write of another is done."""
     await service.post(b"", token="wrong-token-0001")
     with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)) as held:
         held.execute("begin immediate")
-        writing = asyncio.create_task(service.pipeline.write_rejections())
+        writing = asyncio.create_task(service.rejections.write())
         await asyncio.sleep(0)
         asking = asyncio.create_task(service.data("/v1/rejections"))
         await asyncio.wait([asking], timeout=0.2)

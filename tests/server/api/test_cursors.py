@@ -33,7 +33,7 @@ async def before(run, tmp_path):
     return tmp_path / "copy", cursor
 
 
-async def test_a_cursor_beyond_the_newest_event_is_gone(run, tmp_path, before):
+async def test_cursor_beyond_the_newest_event_is_gone(run, tmp_path, before):
     """The file was put back by hand. Mutant: an event that comes later is passed over unseen."""
     copy, _ = before
     async with run(tmp_path) as service:
@@ -50,7 +50,7 @@ async def test_a_cursor_beyond_the_newest_event_is_gone(run, tmp_path, before):
     assert [beyond, another] == [(410, "cursor_gone")] * 2
 
 
-async def test_a_cursor_of_what_is_still_there_is_good(run, tmp_path, before):
+async def test_cursor_of_a_stored_event_is_valid(run, tmp_path, before):
     copy, cursor = before
     shutil.copy(copy, tmp_path / "smshook.db")
 
@@ -61,7 +61,7 @@ async def test_a_cursor_of_what_is_still_there_is_good(run, tmp_path, before):
     assert [item["event"]["id"] for item in found] == [event_id]
 
 
-async def test_a_delivery_cursor_of_other_deliveries_is_gone(run, tmp_path, before):
+async def test_cursor_of_other_deliveries_is_gone(run, tmp_path, before):
     copy, _ = before
     async with run(tmp_path) as service:
         await sms(service, 4)
@@ -74,7 +74,7 @@ async def test_a_delivery_cursor_of_other_deliveries_is_gone(run, tmp_path, befo
         assert await answered(service, "deliveries", cursor) == (410, "cursor_gone")
 
 
-async def test_a_cursor_of_renamed_routes_is_gone(run, tmp_path):
+async def test_cursor_of_renamed_routes_is_gone(run, tmp_path):
     """Mutant: a place in a list that is configured otherwise by now."""
     async with run(tmp_path) as service:
         cursor = (await pages(service, "routes", limit=1))["next_cursor"]
@@ -111,7 +111,7 @@ async def test_quarantine_can_be_emptied_page_by_page(service):
     assert [item["id"] for item in (await pages(service, "quarantine", **cursor))["data"]] == [new]
 
 
-async def test_a_page_goes_on_where_events_are_missing(run, tmp_path, before):
+async def test_page_continues_after_missing_events(run, tmp_path, before):
     """Mutant: a next_cursor of nothing, which begins again at the first for ever."""
     _, first = before
     async with run(tmp_path) as service:

@@ -85,7 +85,7 @@ async def replayed(service, event_id, body=None, key="writer"):
 # Looking
 
 
-async def test_a_delivery_is_shown_with_its_event_and_every_attempt(service):
+async def test_delivery_is_shown_with_every_attempt(service):
     event_id = await service.sms()
     await service.settled(fails)
     service.now += 0.5
@@ -133,7 +133,7 @@ async def test_a_delivery_is_shown_with_its_event_and_every_attempt(service):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-async def test_an_answer_is_shown_to_who_may_see_codes(service, whole):
+async def test_answer_of_a_sink_needs_codes_read(service, whole):
     """It may repeat the message. Mutant: masked in the list only, or an empty one masked too."""
     await service.sms()
     await service.settled(refuses, "log")
@@ -179,7 +179,7 @@ FILTERS = {
 }
 
 
-async def test_a_filter_finds_what_it_says(service):
+async def test_filter_finds_matching_deliveries(service):
     """Mutants: only the last of several values; two filters that are `or`."""
     events = await every_state(service)
     queries = {query: re.sub("{(.)}", lambda id_: events[id_[1]], query) for query in FILTERS}
@@ -236,7 +236,7 @@ async def test_pages_go_both_ways(service, order, query):
         "9" * 5000,
     ],
 )
-async def test_an_id_that_is_none_is_not_found(service, id_):
+async def test_invalid_delivery_id_is_not_found(service, id_):
     """Mutants: whatever is a number to Python, or none to SQLite, is asked for; ids are numbers,
     which tell how many deliveries there are."""
     await service.sms()
@@ -257,7 +257,7 @@ async def test_an_id_that_is_none_is_not_found(service, id_):
 @pytest.mark.parametrize(
     "id_", [i for i, s in STATES.items() if s in ("pending", "dead", "expired")]
 )
-async def test_what_is_not_delivered_is_due_now(service, id_):
+async def test_retry_makes_an_undelivered_delivery_due(service, id_):
     """Mutant: a retry that leaves what is pending at its time, or what is expired alone."""
     await every_state(service)
     service.now += 0.5
@@ -279,7 +279,7 @@ async def test_what_is_not_delivered_is_due_now(service, id_):
     assert (await shown(service, id_))["state"] == "pending"
 
 
-async def test_what_is_retried_is_shown_as_it_was_before_its_sink_heard_of_it(service, monkeypatch):
+async def test_retried_delivery_is_pending_until_its_sink_takes_it(service, monkeypatch):
     """Mutant: with the worker told first, what was asked to be retried was `delivered` by then."""
     await service.sms()
     await service.settled(refuses)
@@ -298,7 +298,7 @@ async def test_what_is_retried_is_shown_as_it_was_before_its_sink_heard_of_it(se
     assert answer.json()["state"] == "pending"
 
 
-async def test_what_is_retried_is_sent_at_once(service):
+async def test_retried_delivery_is_sent_at_once(service):
     """A worker that sleeps is woken. Mutant: `note` forgotten, and it sleeps on."""
     await service.sms()
     await service.settled(refuses)
@@ -325,7 +325,7 @@ async def test_delivered_delivery_is_not_retried(service, id_):
     assert (await service.ask("/v1/stats")).json() == stats
 
 
-async def test_sending_means_that_an_attempt_is_under_way(run, tmp_path):
+async def test_sending_delivery_has_an_attempt_under_way(run, tmp_path):
     """Mutant: what waits in the queue is `sending`, too, and cannot be retried."""
     arrived, ends = asyncio.Queue(), asyncio.Event()
 
@@ -410,7 +410,7 @@ async def test_probe_is_shown_with_its_number_and_a_count(service):
     assert attempts[1]["at"] == "1970-01-01T00:00:03Z"
 
 
-async def test_what_is_owed_to_a_sink_that_is_gone_can_be_made_due(run, tmp_path):
+async def test_delivery_to_a_removed_sink_can_be_retried(run, tmp_path):
     """It waits for the name. Mutant: a worker that is not there is woken."""
     async with run(tmp_path) as service:
         await service.sms()
@@ -424,7 +424,7 @@ async def test_what_is_owed_to_a_sink_that_is_gone_can_be_made_due(run, tmp_path
 # The same event again
 
 
-async def test_a_replay_makes_a_delivery_for_each_sink_that_was_owed_it(service):
+async def test_replay_makes_a_delivery_for_each_first_sink(service):
     """At acceptance: not once more for each replay. Mutant: of all its deliveries so far."""
     event_id = await service.sms()
     service.now += 5
@@ -442,7 +442,7 @@ async def test_a_replay_makes_a_delivery_for_each_sink_that_was_owed_it(service)
     ]
 
 
-async def test_a_replay_is_sent_at_once_with_the_id_of_the_event(service):
+async def test_replay_is_sent_at_once_with_the_event_id(service):
     sent = []
 
     async def send(outgoing):
@@ -458,7 +458,7 @@ async def test_a_replay_is_sent_at_once_with_the_id_of_the_event(service):
     assert (await shown(service, "1"))["state"] == "delivered"
 
 
-async def test_the_sinks_of_a_replay_may_be_named(run, tmp_path):
+async def test_replay_goes_to_the_named_sinks(run, tmp_path):
     """Also one that the event was never owed to; twice the same is one.
 
     Mutants: two deliveries; who was sent a replay was owed the event at acceptance.
@@ -481,7 +481,7 @@ async def test_the_sinks_of_a_replay_may_be_named(run, tmp_path):
     ]
 
 
-async def test_a_replay_leaves_out_sinks_that_are_gone(run, tmp_path):
+async def test_replay_skips_removed_sinks(run, tmp_path):
     """Mutants: it is refused for them; it is owed to a name that nobody has."""
     async with run(tmp_path) as service:
         event_id = await service.sms()
@@ -495,7 +495,7 @@ async def test_a_replay_leaves_out_sinks_that_are_gone(run, tmp_path):
     assert sum(stats.values()) == 1
 
 
-async def test_an_event_that_no_route_took_is_replayed_to_sinks_that_are_named(run, tmp_path):
+async def test_unrouted_event_is_replayed_to_named_sinks(run, tmp_path):
     async with run(tmp_path, routes={}) as service:
         event_id = await service.sms()
         answers = [await replayed(service, event_id, body) for body in (None, {"sinks": ["log"]})]
@@ -504,7 +504,7 @@ async def test_an_event_that_no_route_took_is_replayed_to_sinks_that_are_named(r
     assert made == [{"deliveries": []}, {"deliveries": ["1"]}]
 
 
-async def test_an_unknown_sink_is_named_and_nothing_is_made(service):
+async def test_replay_to_an_unknown_sink_makes_nothing(service):
     """Mutant: those before it are owed the event."""
     event_id = await service.sms()
     stats = (await service.ask("/v1/stats")).json()
@@ -535,7 +535,7 @@ async def test_an_unknown_sink_is_named_and_nothing_is_made(service):
         b"[" * 100_000,
     ],
 )
-async def test_a_body_that_makes_no_sense_makes_nothing(service, body):
+async def test_replay_with_a_bad_body_makes_nothing(service, body):
     """Mutants: an unknown field is passed over; an empty list is all."""
     event_id = await service.sms()
     stats = (await service.ask("/v1/stats")).json()
@@ -548,13 +548,13 @@ async def test_a_body_that_makes_no_sense_makes_nothing(service, body):
 
 
 @pytest.mark.parametrize("event_id", ["none", "1", "01931c5e-0000-7000-8000-000000000000"])
-async def test_an_event_that_is_not_there_is_not_replayed(service, event_id):
+async def test_missing_event_is_not_replayed(service, event_id):
     answer = await replayed(service, event_id)
 
     assert (answer.status_code, answer.json()["detail"]) == (404, "no such event")
 
 
-async def test_an_event_that_a_key_does_not_see_is_not_replayed_by_it(run, tmp_path):
+async def test_key_cannot_replay_a_hidden_event(run, tmp_path):
     """And is answered like one that is not there. Mutant: only looked at, not asked of the key."""
     async with run(tmp_path) as service:
         seen, hidden = await service.sms(), await service.hero()

@@ -20,13 +20,13 @@ from server.runtime import orders as module
 
 @pytest.fixture
 async def watching(service):
-    running = asyncio.create_task(service.orders.watch())
+    running = asyncio.create_task(service.orders.run())
     yield service
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def tell(service, /, id_, **order):
+async def register(service, /, id_, **order):
     body = {"source": "tellabot", "request_id": id_, **order}
     answer = await service.ask("/v1/orders", method="POST", content=json.dumps(body).encode())
     assert answer.status_code in (200, 201), answer.text
@@ -50,23 +50,23 @@ async def until(check, wanted):
             await asyncio.sleep(0.01)
 
 
-async def test_an_order_that_is_told_later_and_ends_sooner_wakes_the_watch(watching):
+async def test_later_order_that_ends_sooner_expires_in_time(watching):
     """Mutant: the watch sleeps until the end it knew of."""
-    await tell(watching, "1", expires="20s")
+    await register(watching, "1", expires="20s")
 
-    await tell(watching, "2", expires="200ms")
+    await register(watching, "2", expires="200ms")
     await asyncio.sleep(0.01)
     watching.now += 0.2
 
     await until(lambda: expired(watching), ["request/2"])
 
 
-async def test_an_end_that_was_moved_is_the_one_that_counts(service):
+async def test_changed_end_replaces_the_first(service):
     """Both ways. Mutant: an end is never moved."""
-    later = await tell(service, "1", expires="60s")
-    await tell(service, "1", expires="120s")
-    await tell(service, "2", expires="120s")
-    await tell(service, "2", expires="60s")
+    later = await register(service, "1", expires="60s")
+    await register(service, "1", expires="120s")
+    await register(service, "2", expires="120s")
+    await register(service, "2", expires="60s")
 
     service.now += 60
     assert await service.orders.end_due()
@@ -77,10 +77,10 @@ async def test_an_end_that_was_moved_is_the_one_that_counts(service):
     assert await expired(service) == ["request/2", "request/1"]
 
 
-async def test_many_that_end_at_once_all_do(service):
+async def test_many_orders_that_end_at_once_all_expire(service):
     """More than are ended together. Mutant: the first hundred."""
     for number in range(module.ENDED_AT_ONCE + 5):
-        await tell(service, str(number + 1), expires="60s")
+        await register(service, str(number + 1), expires="60s")
     service.now += 61
 
     assert await service.orders.end_due()
@@ -89,9 +89,9 @@ async def test_many_that_end_at_once_all_do(service):
     assert service.workers["log"]._lanes.held == 0
 
 
-async def test_an_end_that_could_not_be_written_is_tried_again(service, tmp_path):
+async def test_failed_write_of_an_end_is_repeated(service, tmp_path):
     """Mutant: an order that nobody ends any more."""
-    await tell(service, "1", expires="60s")
+    await register(service, "1", expires="60s")
     service.now += 61
 
     with contextlib.closing(
@@ -104,18 +104,18 @@ async def test_an_end_that_could_not_be_written_is_tried_again(service, tmp_path
     assert await expired(service) == ["request/1"]
 
 
-async def test_an_order_whose_sms_came_by_a_copy_is_known_to_be_received(service):
+async def test_order_with_a_copied_sms_is_received(service):
     """The book learns it at the end. Mutant: the journal is not asked what became of it."""
-    order_id = await tell(service, "10000001", expires="60s")
-    order = service.orders._book.get(order_id)
+    order_id = await register(service, "10000001", expires="60s")
+    order = service.orders._order_book.get(order_id)
     await service.sms(id="10000001")
-    service.orders._book.put(order)  # as if nobody had heard of the SMS
+    service.orders._order_book.put(order)  # as if nobody had heard of the SMS
     service.now += 61
 
     assert await service.orders.end_due()
 
     assert await expired(service) == []
-    assert service.orders._book.get(order_id).state == OrderState.RECEIVED
+    assert service.orders._order_book.get(order_id).state == OrderState.RECEIVED
 
 
 # The clock
@@ -128,10 +128,10 @@ async def clock_set(service, by):
 
 
 @pytest.mark.parametrize("by", [-7200, 7200])
-async def test_duration_of_an_order_is_no_matter_of_the_clock(run, tmp_path, by):
+async def test_duration_of_an_order_ignores_clock_changes(run, tmp_path, by):
     """Over a restart too. Mutants: in the book alone; in the journal alone; `created_at` stays."""
     async with run(tmp_path) as service:
-        await tell(service, "1", expires="60s")
+        await register(service, "1", expires="60s")
         await clock_set(service, by)
         early = service.now + 59
         service.now = early
@@ -156,10 +156,10 @@ def seconds_of(written):
     return datetime.fromisoformat(written).timestamp()
 
 
-async def test_instant_that_a_user_gave_stays(service):
+async def test_instant_set_by_a_user_is_kept(service):
     """Mutant: it moves like a duration."""
     at = datetime.fromtimestamp(service.now + 7200, UTC)
-    await tell(service, "1", expires=f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    await register(service, "1", expires=f"{at:%Y-%m-%dT%H:%M:%SZ}")
 
     await clock_set(service, 7201)
 
@@ -170,7 +170,7 @@ async def test_instant_that_a_user_gave_stays(service):
 async def test_order_ends_in_time_if_the_clock_was_set_back_while_down(run, tmp_path):
     """Mutant: it waits until the clock has caught up."""
     async with run(tmp_path) as service:
-        await tell(service, "1", expires="60s")
+        await register(service, "1", expires="60s")
 
     async with run(tmp_path) as service:
         service.now -= 7200
@@ -181,10 +181,10 @@ async def test_order_ends_in_time_if_the_clock_was_set_back_while_down(run, tmp_
         assert await expired(service) == ["request/1"]
 
 
-async def test_clock_set_while_the_journal_is_locked_is_made_up_for(service, tmp_path, monkeypatch):
+async def test_clock_change_during_a_lock_is_corrected(service, tmp_path, monkeypatch):
     """Mutants: forgotten; moved twice."""
     monkeypatch.setattr(module, "PAUSE", 0.01)
-    order_id = await tell(service, "1", expires="60s")
+    order_id = await register(service, "1", expires="60s")
     with contextlib.closing(
         sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
     ) as other:
@@ -198,13 +198,15 @@ async def test_clock_set_while_the_journal_is_locked_is_made_up_for(service, tmp
     await asyncio.gather(*service.orders._moving)
 
     kept = (await service.journal.ask(OrderById(order_id))).order
-    assert kept.expires_at == service.now + 60 == service.orders._book.get(order_id).expires_at
+    assert (
+        kept.expires_at == service.now + 60 == service.orders._order_book.get(order_id).expires_at
+    )
 
 
 # What the provider lists
 
 
-async def test_list_that_says_the_same_writes_nothing(service):
+async def test_unchanged_list_writes_nothing(service):
     """Mutants: each round writes; a price that is new is not written."""
     written = []
     submit = service.journal.submit
@@ -217,44 +219,48 @@ async def test_list_that_says_the_same_writes_nothing(service):
     listed = ListedOrder(kind="request_id", name="1", number="+18503814729", service="Google")
     for _ in range(3):
         service.now += 60
-        await service.orders.listed(service.gates[0], listed)
+        await service.orders.add_listed(service.sources["tellabot"], listed)
     same = len(written)
     price = Price(amount="1.20", currency=None)
-    await service.orders.listed(service.gates[0], structs.replace(listed, price=price))
+    await service.orders.add_listed(
+        service.sources["tellabot"], structs.replace(listed, price=price)
+    )
 
     assert (same, len(written)) == (1, 2)
 
 
-async def test_price_of_a_list_is_in_the_currency_of_its_source(run, tmp_path):
+async def test_listed_price_has_the_currency_of_its_source(run, tmp_path):
     """Unless the list has one. Mutant: no currency."""
     source = {"tellabot": TellABot(tokens=(Secret("the-token-of-one-01"),), currency="EUR")}
     async with run(tmp_path, sources=source) as service:
         for name, currency in (("1", None), ("2", "USD")):
             price = Price(amount="1.20", currency=currency)
             listed = ListedOrder(kind="request_id", name=name, price=price)
-            await service.orders.listed(service.gates[0], listed)
+            await service.orders.add_listed(service.sources["tellabot"], listed)
         orders = (await service.ask("/v1/orders")).json()["data"]
 
     assert [order["price"]["currency"] for order in orders] == ["EUR", "USD"]
 
 
-async def test_listed_order_is_not_missed_by_the_silence_watch(service):
+async def test_silence_watch_counts_listed_orders(service):
     """Nobody registered it. Mutant: a source is silent because of it."""
-    await service.orders.listed(service.gates[0], ListedOrder(kind="request_id", name="1"))
+    await service.orders.add_listed(
+        service.sources["tellabot"], ListedOrder(kind="request_id", name="1")
+    )
     service.now += 3600
     alone = service.orders.waiting_since("tellabot")
-    await tell(service, "2")
+    await register(service, "2")
     service.now += 3600
 
     assert alone is None
     assert service.orders.waiting_since("tellabot") == service.now - 3600
 
 
-async def test_ended_order_is_asked_for_in_wide_rounds_only(service):
+async def test_ended_order_is_polled_in_wide_rounds_only(service):
     """Mutant: each round asks for what the provider said is over."""
-    await tell(service, "1")
+    await register(service, "1")
     ended = Ended(kind="request_id", name="1", reason="cancelled")
-    await service.orders.ended(service.gates[0], ended)
+    await service.orders.end_listed(service.sources["tellabot"], ended)
     since = service.now - 600
 
     narrow = service.orders.open("tellabot", since=since, wide=False)
@@ -267,27 +273,27 @@ async def test_ended_order_is_asked_for_in_wide_rounds_only(service):
 # The start
 
 
-async def test_what_may_still_get_an_event_is_loaded_at_the_start(run, tmp_path):
+async def test_open_orders_are_loaded_at_the_start(run, tmp_path):
     async with run(tmp_path) as service:
-        ids = [await tell(service, str(n), expires=f"{n}d") for n in (1, 2)]
+        ids = [await register(service, str(n), expires=f"{n}d") for n in (1, 2)]
         await service.ask(f"/v1/orders/{ids[0]}", method="DELETE")
 
     async with run(tmp_path) as service:
         service.now += 86400 * 2 + 1
         await service.orders.load()
-        book = service.orders._book
+        book = service.orders._order_book
 
         assert [book.get(id_) is not None for id_ in ids] == [False, True]
         assert await service.orders.end_due()
         assert await expired(service) == ["request/2"]
 
 
-async def test_a_backfill_looks_after_what_is_open(service):
+async def test_backfill_asks_about_open_orders(service):
     """Mutants: the cancelled too; what ended while the service was down left out."""
     waiting, received, cancelled, over = [
-        await tell(service, str(n), expires="60s" if n == 4 else "1h") for n in (1, 2, 3, 4)
+        await register(service, str(n), expires="60s" if n == 4 else "1h") for n in (1, 2, 3, 4)
     ]
-    await tell(service, "5", source="herosms")
+    await register(service, "5", source="herosms")
     await service.sms(id="2")
     service.now += 30
     await service.ask(f"/v1/orders/{cancelled}", method="DELETE")
@@ -301,9 +307,9 @@ async def test_a_backfill_looks_after_what_is_open(service):
     assert since == {waiting, received, over}
 
 
-async def test_an_order_whose_source_is_gone_expires_all_the_same(run, tmp_path):
+async def test_order_of_a_removed_source_expires(run, tmp_path):
     async with run(tmp_path) as service:
-        await tell(service, "1", expires="60s", service="Google", country="US")
+        await register(service, "1", expires="60s", service="Google", country="US")
 
     async with run(tmp_path, sources={}) as service:
         service.now += 61
@@ -316,9 +322,9 @@ async def test_an_order_whose_source_is_gone_expires_all_the_same(run, tmp_path)
         assert event["data"]["service"] == {"id": "Google", "name": None, "key": "google"}
 
 
-async def test_an_order_that_was_cancelled_by_one_who_hung_up_is_cancelled(service):
+async def test_cancelling_completes_after_a_disconnect(service):
     """Mutant: the book learns it from the one who waits."""
-    order_id = await tell(service, "1", expires="60s")
+    order_id = await register(service, "1", expires="60s")
 
     cancelling = asyncio.create_task(service.orders.cancel(order_id))
     await asyncio.sleep(0)
@@ -326,6 +332,6 @@ async def test_an_order_that_was_cancelled_by_one_who_hung_up_is_cancelled(servi
     await asyncio.gather(cancelling, return_exceptions=True)
 
     async def known():
-        return service.orders._book.get(order_id).state
+        return service.orders._order_book.get(order_id).state
 
     await until(known, OrderState.CANCELLED)

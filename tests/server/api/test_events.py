@@ -13,7 +13,7 @@ def ids(items):
     return [item["event"]["id"] for item in items]
 
 
-async def test_an_event_is_listed_as_it_is_sent(service):
+async def test_event_is_listed_as_it_is_sent(service):
     event_id = await service.sms(price="1.20")
 
     answer = await service.ask("/v1/events")
@@ -29,7 +29,7 @@ async def test_an_event_is_listed_as_it_is_sent(service):
     assert listed["data"][0]["event"]["data"]["price"]["amount"] == "1.20"
 
 
-async def test_an_event_is_shown_with_what_became_of_it(service):
+async def test_event_is_shown_with_deliveries_and_routes(service):
     event_id = await service.sms(timestamp=1_789_990_000, reply="Your code is 4711")
     service.now += 1.5
     copy = b"event=incoming_message&id=1&timestamp=1789990000&from=22000&to=18503814729"
@@ -69,7 +69,7 @@ async def test_an_event_is_shown_with_what_became_of_it(service):
     }
 
 
-async def test_a_route_that_is_gone_is_still_among_those_that_matched(run, tmp_path):
+async def test_removed_route_is_shown_as_matched(run, tmp_path):
     async with run(tmp_path) as service:
         event_id = await service.sms()
     async with run(tmp_path, routes={}) as service:
@@ -78,7 +78,7 @@ async def test_a_route_that_is_gone_is_still_among_those_that_matched(run, tmp_p
     assert answer["routes"] == [{"name": "google", "matched": True}]
 
 
-async def test_an_event_that_is_not_there_is_not_found(service):
+async def test_missing_event_is_not_found(service):
     answer = await service.ask("/v1/events/01931c5e-0000-7000-8000-000000000000")
 
     problem = answer.json()
@@ -96,7 +96,7 @@ async def test_an_event_that_is_not_there_is_not_found(service):
 # The callback as it came
 
 
-async def test_who_may_read_codes_may_read_the_callback_byte_for_byte(service):
+async def test_callback_is_shown_byte_for_byte_with_codes_read(service):
     body = b"event=incoming_message&id=5&from=22000&to=18503814729&reply=caf%E9%FF"
     (event_id,) = (await service.post(body, headers={"X-Odd": "1"}))["events"]
 
@@ -109,7 +109,7 @@ async def test_who_may_read_codes_may_read_the_callback_byte_for_byte(service):
     assert (raw["peer"], raw["at"]) == ("192.0.2.7", "2026-09-21T14:13:20.250000Z")
 
 
-async def test_the_callback_is_only_shown_where_it_is_asked_for(service):
+async def test_callback_is_shown_only_with_raw(service):
     event_id = await service.sms()
 
     answers = [
@@ -119,7 +119,7 @@ async def test_the_callback_is_only_shown_where_it_is_asked_for(service):
     assert ["raw" in answer for answer in answers] == [False, False]
 
 
-async def test_without_codes_the_callback_is_refused_whether_the_event_is_there_or_not(service):
+async def test_raw_needs_codes_read_even_without_the_event(service):
     event_id = await service.sms()
 
     there = await service.ask(f"/v1/events/{event_id}?raw=true", "reader")
@@ -135,7 +135,7 @@ async def test_without_codes_the_callback_is_refused_whether_the_event_is_there_
 
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/events/{}"])
-async def test_without_codes_texts_are_masked_and_null_stays_null(service, path):
+async def test_codes_are_masked_and_null_is_kept(service, path):
     """Mutant: the mask forgotten in the list, or in the single event."""
     event_id = await service.sms(reply="4711 https://example.com/4711", pin="4711")
     other_id = await service.hero(text="no number in it")
@@ -156,7 +156,7 @@ async def test_without_codes_texts_are_masked_and_null_stays_null(service, path)
     assert "4711" not in json.dumps(answers)
 
 
-async def test_what_is_masked_is_only_that(service):
+async def test_masking_changes_nothing_else(service):
     event_id = await service.sms()
 
     clear = (await service.ask(f"/v1/events/{event_id}", "coder")).json()["event"]
@@ -199,7 +199,7 @@ FILTERS = {
 }
 
 
-async def test_a_filter_finds_what_it_says(service):
+async def test_filter_finds_matching_events(service):
     named = {
         await service.sms(id=7): "a",
         await service.sms(id=8, service="Amazon", to="18503814730"): "b",
@@ -212,7 +212,7 @@ async def test_a_filter_finds_what_it_says(service):
     assert {q: "".join(named[id_] for id_ in ids(data)) for q, data in found.items()} == FILTERS
 
 
-async def test_stored_event_with_a_former_key_is_found_by_either(run, tmp_path):
+async def test_former_service_key_is_found_by_both_keys(run, tmp_path):
     """Mutant: only the present spelling looked for."""
     async with run(tmp_path) as service:
         stored = await service.hero(activationId=9, service="ig")
@@ -281,7 +281,7 @@ async def pages(service, key="admin", *, meanwhile=None, **params):
             await meanwhile()
 
 
-async def test_pages_are_asked_for_until_there_are_no_more(service):
+async def test_pages_end_with_the_last_event(service):
     made = [await service.sms() for _ in range(5)]
 
     ascending = await pages(service, limit=2)
@@ -291,14 +291,14 @@ async def test_pages_are_asked_for_until_there_are_no_more(service):
     assert descending == [made[:2:-1], made[2:0:-1], made[:1]]
 
 
-async def test_a_page_that_is_exactly_full_is_the_last(service):
+async def test_exactly_full_page_can_be_the_last(service):
     made = [await service.sms() for _ in range(4)]
 
     assert await pages(service, limit=4) == [made]
     assert await pages(service, limit=2, order="desc") == [made[:1:-1], made[1::-1]]
 
 
-async def test_in_ascending_order_events_that_come_meanwhile_are_read_too(service):
+async def test_ascending_pages_include_new_events(service):
     made = [await service.sms() for _ in range(4)]
 
     async def two_more():
@@ -310,7 +310,7 @@ async def test_in_ascending_order_events_that_come_meanwhile_are_read_too(servic
     assert [id_ for page in found for id_ in page] == made
 
 
-async def test_in_descending_order_events_that_come_meanwhile_disturb_nothing(service):
+async def test_descending_pages_ignore_new_events(service):
     made = [await service.sms() for _ in range(5)]
 
     found = await pages(service, limit=2, order="desc", meanwhile=service.sms)
@@ -318,7 +318,7 @@ async def test_in_descending_order_events_that_come_meanwhile_disturb_nothing(se
     assert [id_ for page in found for id_ in page] == made[::-1]
 
 
-async def test_the_last_cursor_goes_on_where_new_events_come(service):
+async def test_last_cursor_continues_with_new_events(service):
     empty = (await service.ask("/v1/events")).json()
     first = await service.sms()
     one = (await service.ask("/v1/events", params={"after": empty["next_cursor"]})).json()
@@ -330,7 +330,7 @@ async def test_the_last_cursor_goes_on_where_new_events_come(service):
     assert {page["has_more"] for page in (empty, one, none, new)} == {False}
 
 
-async def test_an_items_cursor_is_a_place_to_go_on_from_in_both_directions(service):
+async def test_cursor_of_an_item_works_in_both_directions(service):
     made = [await service.sms() for _ in range(3)]
     middle = (await service.data("/v1/events"))[1]["cursor"]
 
@@ -340,7 +340,7 @@ async def test_an_items_cursor_is_a_place_to_go_on_from_in_both_directions(servi
     assert [ids(after), ids(before)] == [[made[2]], [made[0]]]
 
 
-async def test_a_cursor_survives_a_restart(run, tmp_path):
+async def test_cursor_survives_a_restart(run, tmp_path):
     async with run(tmp_path) as service:
         await service.sms()
         cursor = (await service.data("/v1/events"))[0]["cursor"]
@@ -351,7 +351,7 @@ async def test_a_cursor_survives_a_restart(run, tmp_path):
     assert ids(found) == [second]
 
 
-async def test_a_hundred_events_are_a_page_where_no_limit_is_given(service):
+async def test_default_page_has_a_hundred_events(service):
     await asyncio.gather(*(service.sms() for _ in range(101)))
 
     answer = (await service.ask("/v1/events")).json()

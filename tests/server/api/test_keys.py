@@ -11,8 +11,8 @@ from journal.reads import EventFilter
 from journal.sqlite import paging
 from journal.writes import IndexVisible
 from server.api.auth import Keys, key_filters
+from server.api.events import walk
 from server.api.paging import PageRequest
-from server.api.visible import walk
 from server.config.options import Api, ApiKey
 
 ANY = EventFilter()
@@ -72,7 +72,7 @@ WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
         "admin-key-0123456789",
     ],
 )
-async def test_nobody_without_a_key_hears_anything(service, authorization):
+async def test_call_without_a_key_is_401(service, authorization):
     """Not even which calls there are. Mutant: a call outside of the guarded router."""
     headers = {"X-Request-Id": "same"}
     headers |= {} if authorization is None else {"Authorization": authorization}
@@ -92,7 +92,7 @@ async def test_nobody_without_a_key_hears_anything(service, authorization):
     assert "key-0123" not in text
 
 
-async def test_two_headers_with_keys_are_none(service):
+async def test_two_authorization_headers_are_refused(service):
     answer = await service.admin.get(
         "/v1/stats", headers=[("Authorization", "Bearer admin-key-0123456789")] * 2
     )
@@ -101,7 +101,7 @@ async def test_two_headers_with_keys_are_none(service):
 
 
 @pytest.mark.parametrize("written", ["Bearer  ", "bearer ", "BEARER "])
-async def test_a_key_is_taken_however_the_scheme_is_written(service, written):
+async def test_scheme_is_case_insensitive(service, written):
     answer = await service.ask(
         "/v1/stats", None, headers={"Authorization": f"{written}admin-key-0123456789"}
     )
@@ -109,7 +109,7 @@ async def test_a_key_is_taken_however_the_scheme_is_written(service, written):
     assert answer.status_code == 200
 
 
-async def test_a_key_may_be_configured_as_its_digest(run, tmp_path):
+async def test_key_can_be_configured_as_a_digest(run, tmp_path):
     """And the digest itself opens nothing."""
     digest = f"sha256:{sha256(b'in-clear-elsewhere').hexdigest()}"
     keys = {"hidden": ApiKey(key=Secret(digest), scopes=("admin",))}
@@ -124,14 +124,14 @@ async def test_a_key_may_be_configured_as_its_digest(run, tmp_path):
     assert answers == [200, 401]
 
 
-async def test_without_keys_nobody_is_let_in(run, tmp_path):
+async def test_without_configured_keys_every_call_is_401(run, tmp_path):
     async with run(tmp_path, api=Api()) as service:
         answer = await service.ask("/v1/stats", None, headers={"Authorization": "Bearer "})
 
     assert answer.status_code == 401
 
 
-async def test_a_key_needs_the_scope_of_the_call(service):
+async def test_key_needs_the_scope_of_the_call(service):
     """Mutant: a call whose guard is forgotten, or asks for another scope."""
     statuses = {
         (method, path): {
@@ -164,7 +164,7 @@ def expected(method, path):
         (("POST", "/v1/sinks/log/pause"), "reader", "deliveries:write"),
     ],
 )
-async def test_a_missing_scope_is_named(service, call, key, scope):
+async def test_missing_scope_is_named(service, call, key, scope):
     method, path = call
 
     answer = await service.ask(path, key, method=method)
@@ -181,7 +181,7 @@ async def test_admin_reads_codes(service):
     assert answer.json()["event"]["data"]["code"] == "4711"
 
 
-async def test_what_is_no_call_says_so_to_who_has_a_key(service):
+async def test_unknown_call_is_404_only_with_a_key(service):
     """Steps to come answer 404; a method to come, 405."""
     answers = {
         (method, path): await service.ask(path, "writer", method=method)
@@ -205,7 +205,7 @@ async def test_what_is_no_call_says_so_to_who_has_a_key(service):
 # Keys that see some events only
 
 
-async def test_a_key_sees_what_its_condition_holds_for(service):
+async def test_key_sees_events_that_match_its_when(service):
     """Mutant: `when` asked of the list only, or of the single event only."""
     mine, other = await service.sms(), await service.hero()
 
@@ -218,7 +218,7 @@ async def test_a_key_sees_what_its_condition_holds_for(service):
     assert statuses == [200, 404]
 
 
-async def test_an_event_that_is_hidden_is_answered_like_one_that_is_not_there(service):
+async def test_hidden_event_is_answered_like_a_missing_one(service):
     hidden = await service.hero()
 
     answers = [
@@ -232,7 +232,7 @@ async def test_an_event_that_is_hidden_is_answered_like_one_that_is_not_there(se
     }
 
 
-async def test_a_condition_is_asked_before_anything_is_masked(service):
+async def test_when_is_matched_before_masking(service):
     seen, _hidden = await service.sms(pin="7712"), await service.sms(pin="8812")
 
     listed = await service.data("/v1/events", "guesser")
@@ -242,7 +242,7 @@ async def test_a_condition_is_asked_before_anything_is_masked(service):
     ]
 
 
-async def test_what_tells_of_all_events_is_refused_to_keys_that_see_some(service):
+async def test_calls_about_all_events_refuse_filtered_keys(service):
     answers = [
         await service.ask(path, "boss", method=method)
         for method, path in CALLS
@@ -268,7 +268,7 @@ def pages(service, *, desc, limit, wanted=ANY, **bounds):
 
 
 @pytest.mark.parametrize("desc", [False, True])
-async def test_pages_pass_over_what_is_hidden(service, desc):
+async def test_pages_skip_hidden_events(service, desc):
     """Also where the journal is read in several pieces, and a page ends inside one."""
     mine = [3, 4, 5, 10, 11]
     for place in range(1, 15):
@@ -288,7 +288,7 @@ async def test_pages_pass_over_what_is_hidden(service, desc):
 
 
 @pytest.mark.parametrize("desc", [False, True])
-async def test_a_page_looks_so_far_and_says_where_to_go_on(service, desc):
+async def test_page_stops_searching_and_returns_a_cursor(service, desc):
     """Mutant: no bound; a key that sees one event of a million reads them all at once."""
     for place in range(1, 11):
         await (service.sms() if place in {1, 10} else service.hero())
@@ -298,7 +298,7 @@ async def test_a_page_looks_so_far_and_says_where_to_go_on(service, desc):
     assert found == ([[10], [], [1]] if desc else [[1], [], [10]])
 
 
-async def test_a_page_asks_the_journal_no_further_than_it_looked_by_itself(service, monkeypatch):
+async def test_page_stops_where_the_journal_stopped(service, monkeypatch):
     """Where no index helps, the journal looks at so many events a time: one such look a page.
 
     Mutant: 25 looks a page, each at 50,000 events.
@@ -312,7 +312,7 @@ async def test_a_page_asks_the_journal_no_further_than_it_looked_by_itself(servi
     assert found == [[], [], []]
 
 
-async def test_new_events_are_found_after_a_page_that_hid_all(service):
+async def test_new_events_follow_an_all_hidden_page(service):
     await service.hero()
     cursor = (await service.ask("/v1/events", "growth")).json()["next_cursor"]
     await asyncio.gather(service.hero(), service.hero())
@@ -337,7 +337,7 @@ async def indexed(service):
         pass
 
 
-async def test_many_hidden_events_between_two_visible_are_no_page(run, tmp_path):
+async def test_many_hidden_events_do_not_make_a_page(run, tmp_path):
     """Mutants: the walk over hidden events, whose page is empty after 5,000; `has_more` of it."""
     async with run(tmp_path) as service:
         first, hidden = await service.sms(), await service.hero()

@@ -18,7 +18,7 @@ async def kept(service):
 
 async def refused_once(service):
     """A callback that came from an address that is not allowed, but would be understood."""
-    gate = service.gates[0]
+    gate = service.sources["tellabot"]
     allowed, gate.allowed = gate.allowed, type(gate.allowed)(("198.51.100.1",), ())
     await service.post(UNDERSTOOD)
     gate.allowed = allowed
@@ -38,7 +38,7 @@ def listed(id_, **changed):
     } | changed
 
 
-async def test_the_list_tells_what_came_and_not_what_was_in_it(service, kept):
+async def test_list_of_quarantine_has_no_bodies(service, kept):
     service.now += 1
     await service.post(UNKNOWN)
 
@@ -48,7 +48,7 @@ async def test_the_list_tells_what_came_and_not_what_was_in_it(service, kept):
     assert "4711" not in answer.text
 
 
-async def test_one_is_shown_byte_for_byte(service, kept):
+async def test_quarantined_callback_is_shown_byte_for_byte(service, kept):
     answer = (await service.ask(f"/v1/quarantine/{kept}")).json()
 
     assert base64.b64decode(answer.pop("body")) == UNKNOWN
@@ -57,7 +57,7 @@ async def test_one_is_shown_byte_for_byte(service, kept):
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_pages_of_quarantine_lead_to_its_end(service, order):
+async def test_pages_of_quarantine_end(service, order):
     made = [(await service.post(b"event=kind_%d" % n))["id"] for n in range(5)]
 
     found, params = [], {"limit": 2, "order": order}
@@ -73,7 +73,7 @@ async def test_pages_of_quarantine_lead_to_its_end(service, order):
 
 
 @pytest.mark.usefixtures("kept")
-async def test_the_last_cursor_of_quarantine_goes_on_where_more_come(service):
+async def test_last_cursor_of_quarantine_continues(service):
     """Mutant: an empty page begins again at the first."""
     end = (await service.ask("/v1/quarantine")).json()["next_cursor"]
     empty = (await service.ask("/v1/quarantine", params={"after": end})).json()
@@ -85,7 +85,7 @@ async def test_the_last_cursor_of_quarantine_goes_on_where_more_come(service):
     assert [item["id"] for item in found] == [more]
 
 
-async def test_what_is_understood_now_leaves_quarantine_as_an_event(service):
+async def test_replayed_callback_becomes_an_event(service):
     kept = await refused_once(service)
 
     answer = await service.ask(f"/v1/quarantine/{kept}/replay", method="POST")
@@ -98,7 +98,7 @@ async def test_what_is_understood_now_leaves_quarantine_as_an_event(service):
     assert await service.data("/v1/quarantine") == []
 
 
-async def test_a_replay_is_logged_under_its_own_request_id(service):
+async def test_replay_is_logged_with_its_own_request_id(service):
     kept = await refused_once(service)
 
     with structlog.testing.capture_logs() as lines:
@@ -110,7 +110,7 @@ async def test_a_replay_is_logged_under_its_own_request_id(service):
     ]
 
 
-async def test_what_came_as_an_event_meanwhile_is_a_duplicate(service):
+async def test_replay_of_a_known_event_is_a_duplicate(service):
     kept = await refused_once(service)
     (event_id,) = (await service.post(UNDERSTOOD))["events"]
 
@@ -120,7 +120,7 @@ async def test_what_came_as_an_event_meanwhile_is_a_duplicate(service):
     assert await service.data("/v1/quarantine") == []
 
 
-async def test_what_is_still_not_understood_stays(service, kept):
+async def test_callback_still_not_understood_stays(service, kept):
     answer = await service.ask(f"/v1/quarantine/{kept}/replay", method="POST")
 
     assert (answer.status_code, answer.json()) == (
@@ -130,7 +130,7 @@ async def test_what_is_still_not_understood_stays(service, kept):
     assert await service.data("/v1/quarantine") == [listed(kept)]
 
 
-async def test_a_callback_whose_source_is_gone_waits_for_it(run, tmp_path):
+async def test_callback_of_a_removed_source_stays(run, tmp_path):
     async with run(tmp_path) as service:
         kept = (await service.post(UNKNOWN))["id"]
     async with run(tmp_path, sources={}) as service:
@@ -141,7 +141,7 @@ async def test_a_callback_whose_source_is_gone_waits_for_it(run, tmp_path):
     assert left == [listed(kept)]
 
 
-async def test_what_is_dropped_is_gone(service, kept):
+async def test_deleted_callback_is_gone(service, kept):
     first = await service.ask(f"/v1/quarantine/{kept}", method="DELETE")
     second = await service.ask(f"/v1/quarantine/{kept}", method="DELETE")
 
@@ -151,7 +151,7 @@ async def test_what_is_dropped_is_gone(service, kept):
 
 
 @pytest.mark.parametrize(("method", "below"), [("GET", ""), ("DELETE", ""), ("POST", "/replay")])
-async def test_what_is_not_there_is_not_found(service, method, below):
+async def test_missing_callback_is_not_found(service, method, below):
     answer = await service.ask(f"/v1/quarantine/none{below}", method=method)
 
     assert (answer.status_code, answer.json()["detail"]) == (404, "no such callback in quarantine")

@@ -56,7 +56,7 @@ async def stats(service):
 # How they fare
 
 
-async def test_sinks_are_listed_as_they_are_configured(run, tmp_path):
+async def test_sinks_are_listed_as_configured(run, tmp_path):
     configured = {name: File(path=str(tmp_path / name)) for name in ("log", "crm", "a")}
     async with run(tmp_path, sinks=configured, routes={}) as service:
         listed = await service.data("/v1/sinks")
@@ -64,7 +64,7 @@ async def test_sinks_are_listed_as_they_are_configured(run, tmp_path):
     assert listed == [IDLE | {"name": name} for name in ("log", "crm", "a")]
 
 
-async def test_a_sink_says_when_it_took_something_and_what_it_is_owed(service):
+async def test_sink_shows_last_success_and_pending_deliveries(service):
     await service.sms()
     await service.settled(Sent())
     service.now += 1
@@ -75,7 +75,7 @@ async def test_a_sink_says_when_it_took_something_and_what_it_is_owed(service):
     }
 
 
-async def test_a_sink_that_fails_says_since_when_and_how(service):
+async def test_failing_sink_shows_since_when_and_why(service):
     """Mutants: `owed` without what waits; the last error of any sink."""
     await service.sms()
     await service.settled(fails)
@@ -94,7 +94,7 @@ async def test_a_sink_that_fails_says_since_when_and_how(service):
     }
 
 
-async def test_a_success_ends_the_failing_and_keeps_the_last_error(service):
+async def test_success_ends_failing_and_keeps_the_error(service):
     await service.sms()
     await service.settled(fails)
     service.now += 0.25
@@ -108,7 +108,7 @@ async def test_a_success_ends_the_failing_and_keeps_the_last_error(service):
     assert shown["last_error"]["at"] == "2026-09-21T14:13:20.250000Z"
 
 
-async def test_a_refusal_is_an_error_of_the_event_and_no_failing(service):
+async def test_refusal_does_not_make_a_sink_failing(service):
     await service.sms()
     await service.settled(refuses)
 
@@ -118,7 +118,7 @@ async def test_a_refusal_is_an_error_of_the_event_and_no_failing(service):
     assert shown["last_error"]["error"] == "gone"
 
 
-async def test_a_name_that_is_no_sink_any_more_is_gone_while_it_is_owed_something(run, tmp_path):
+async def test_removed_sink_with_deliveries_is_listed_as_gone(run, tmp_path):
     """Behind those that are configured. Mutants: it is left out; another is steered instead."""
     async with run(tmp_path) as service:
         await service.sms()
@@ -144,7 +144,7 @@ async def test_a_name_that_is_no_sink_any_more_is_gone_while_it_is_owed_somethin
     assert [(a.status_code, a.json()["detail"]) for a in steering] == [(404, "no such sink")] * 3
 
 
-async def test_a_name_that_is_owed_nothing_any_more_is_no_sink(run, tmp_path):
+async def test_removed_sink_without_deliveries_is_not_listed(run, tmp_path):
     """Mutant: whatever was ever paused, or failed, is listed."""
     async with run(tmp_path) as service:
         await service.sms()
@@ -172,7 +172,7 @@ async def test_sinks_are_listed_in_pages(run, tmp_path):
 
 @pytest.mark.parametrize("verb", ["test", "pause", "resume"])
 @pytest.mark.parametrize("name", ["nobody", "LOG", "log%20", "log%00", "a" * 5000])
-async def test_a_name_that_no_sink_has_is_not_found(service, verb, name):
+async def test_unknown_sink_is_not_found(service, verb, name):
     """Mutant: a pause written down for whatever name."""
     answer = await steered(service, verb, name, "admin")
 
@@ -183,7 +183,7 @@ async def test_a_name_that_no_sink_has_is_not_found(service, verb, name):
 # A sample to one sink
 
 
-async def test_a_test_sends_a_sample_and_shows_request_and_answer(service):
+async def test_test_of_a_sink_shows_request_and_answer(service):
     sent = Sent()
 
     async with service.delivering(sent):
@@ -206,7 +206,7 @@ async def test_a_test_sends_a_sample_and_shows_request_and_answer(service):
 
 
 @pytest.mark.parametrize("send", [Sent(), fails, refuses], ids=["taken", "failed", "refused"])
-async def test_a_test_is_recorded_nowhere(service, send):
+async def test_test_of_a_sink_records_nothing(service, send):
     """Neither event nor delivery, nor for or against the sink. Mutant: it goes by the pipeline."""
     before = await stats(service), await sinks(service)
 
@@ -217,7 +217,7 @@ async def test_a_test_is_recorded_nowhere(service, send):
     assert await service.data("/v1/events") == []
 
 
-async def test_a_test_that_fails_says_how(service):
+async def test_failed_test_of_a_sink_says_why(service):
     async with service.delivering(fails):
         answer = (await steered(service, "test", key="admin")).json()
 
@@ -231,7 +231,7 @@ async def test_a_test_that_fails_says_how(service):
     }
 
 
-async def test_an_answer_to_a_test_is_masked_for_who_may_not_see_codes(service):
+async def test_answer_to_a_test_is_masked_without_codes_read(service):
     """Mutant: shown to whoever may test."""
     async with service.delivering(Sent()):
         answer = (await steered(service, "test", key="writer")).json()
@@ -239,7 +239,7 @@ async def test_an_answer_to_a_test_is_masked_for_who_may_not_see_codes(service):
     assert answer["answer"] == "***"
 
 
-async def test_a_test_is_redacted_as_events_are(run, tmp_path):
+async def test_test_of_a_sink_is_redacted_like_events(run, tmp_path):
     """Mutant: the sample as it is."""
     sent, masking = Sent(), File(path="x", redact="people")
     async with run(tmp_path, sinks={"log": masking}) as service, service.delivering(sent):
@@ -250,7 +250,7 @@ async def test_a_test_is_redacted_as_events_are(run, tmp_path):
     assert sent[0].body.decode() == answer["request"]
 
 
-async def test_a_paused_sink_can_be_tested_and_stays_paused(service):
+async def test_paused_sink_can_be_tested(service):
     sent = Sent()
     async with service.delivering(sent):
         await steered(service, "pause")
@@ -263,7 +263,7 @@ async def test_a_paused_sink_can_be_tested_and_stays_paused(service):
     assert (await sinks(service))["log"]["state"] == "paused"
 
 
-async def test_a_sink_that_is_not_open_cannot_take_a_sample(service):
+async def test_closed_sink_refuses_a_sample(service):
     answer = (await steered(service, "test")).json()
 
     assert (answer["outcome"], answer["error"]) == ("failed", "closed")
@@ -279,7 +279,7 @@ async def test_without_a_source_there_is_no_sample(run, tmp_path):
 # Pausing
 
 
-async def test_a_paused_sink_is_sent_nothing_and_owed_all(service):
+async def test_paused_sink_gets_nothing_and_keeps_deliveries(service):
     """What was taken and not begun is given back. Mutants: either is sent all the same."""
     begun = await service.sms()
 
@@ -309,7 +309,7 @@ async def test_a_paused_sink_is_sent_nothing_and_owed_all(service):
     assert sorted(sent.ids) == sorted([begun, while_paused])
 
 
-async def test_pausing_and_resuming_twice_changes_nothing_more(service):
+async def test_pausing_twice_changes_nothing(service):
     answers = [
         await steered(service, verb) for verb in ("resume", "pause", "pause", "resume", "resume")
     ]
@@ -323,7 +323,7 @@ async def test_pausing_and_resuming_twice_changes_nothing_more(service):
     ]
 
 
-async def test_a_paused_sink_holds_up_no_other(run, tmp_path):
+async def test_paused_sink_does_not_delay_others(run, tmp_path):
     configured = {name: File(path=str(tmp_path / name)) for name in ("log", "crm")}
     routes = {"all": Route(to=("log", "crm"))}
     async with run(tmp_path, sinks=configured, routes=routes) as service:
@@ -338,7 +338,7 @@ async def test_a_paused_sink_holds_up_no_other(run, tmp_path):
     }
 
 
-async def test_what_is_asked_for_again_waits_while_the_sink_is_paused(service):
+async def test_retry_and_replay_wait_for_a_paused_sink(service):
     """Mutant: a retry or a replay goes past the pause."""
     event_id, sent = await service.sms(), Sent()
     await service.settled(refuses)
@@ -358,7 +358,7 @@ async def test_what_is_asked_for_again_waits_while_the_sink_is_paused(service):
     assert sent.ids == [event_id, event_id]
 
 
-async def test_a_sink_that_paused_itself_says_so_and_an_operator_may_resume_it(run, tmp_path):
+async def test_operator_can_resume_a_sink_paused_by_failures(run, tmp_path):
     """It begins anew. Mutant: its next failure pauses it again, for how long it failed before."""
     log = File(path="x", pause_after=PauseAfter(failing_for=60))
     async with run(tmp_path, sinks={"log": log}) as service:

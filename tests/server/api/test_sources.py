@@ -19,11 +19,11 @@ SMS = {
 
 
 def fingerprints(service, source=0):
-    gate = service.gates[source]
+    gate = list(service.sources.values())[source]
     return [gate.tokens.fingerprint(i) for i in range(len(gate.source.tokens))]
 
 
-async def test_a_source_waits_until_its_first_callback(service):
+async def test_source_is_waiting_until_its_first_callback(service):
     first, second = fingerprints(service)
 
     data = await service.data("/v1/sources", "reader")
@@ -47,7 +47,7 @@ async def test_a_source_waits_until_its_first_callback(service):
     assert [source["provider"] for source in data] == ["tellabot", "herosms"]
 
 
-async def test_a_source_tells_which_token_its_provider_uses(service):
+async def test_source_shows_which_token_is_used(service):
     await service.sms()
     service.now += 5
     await service.post(b"event=new", token="tellabot-token-00")
@@ -64,10 +64,10 @@ async def test_a_source_tells_which_token_its_provider_uses(service):
     ]
 
 
-async def test_what_came_with_a_token_that_is_gone_still_came(run, tmp_path):
+async def test_callback_with_a_removed_token_counts(run, tmp_path):
     async with run(tmp_path) as service:
         await service.post(b"event=new", token="tellabot-token-00")
-        tokens = service.gates[0].source.tokens
+        tokens = service.sources["tellabot"].source.tokens
     async with run(tmp_path, sources={"tellabot": TellABot(tokens=tokens[:1])}) as service:
         (source,) = await service.data("/v1/sources")
 
@@ -77,7 +77,7 @@ async def test_what_came_with_a_token_that_is_gone_still_came(run, tmp_path):
     )
 
 
-async def test_one_token_of_two_sources_is_used_by_each_for_itself(run, tmp_path):
+async def test_shared_token_is_counted_for_each_source(run, tmp_path):
     token = Secret("the-token-of-both-1")
     both = {name: TellABot(tokens=(token,)) for name in ("one", "two")}
     async with run(tmp_path, sources=both) as service:
@@ -96,7 +96,7 @@ async def test_tokens_are_not_shown(service):
     assert "-token-" not in answer.text
 
 
-async def test_routes_are_shown_as_they_are_configured(service):
+async def test_routes_are_listed_as_configured(service):
     data = await service.data("/v1/routes", "reader")
 
     assert data == [
@@ -109,7 +109,7 @@ async def test_routes_are_shown_as_they_are_configured(service):
     ("name", "names"), [("sources", ["tellabot", "herosms"]), ("routes", ["google", "amazon"])]
 )
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_what_is_configured_is_a_list_like_any_other(service, name, names, order):
+async def test_configured_items_are_listed_in_pages(service, name, names, order):
     first = (await service.ask(f"/v1/{name}?limit=1&order={order}")).json()
     params = {"limit": 1, "order": order, "after": first["next_cursor"]}
     second = (await service.ask(f"/v1/{name}", params=params)).json()
@@ -120,7 +120,7 @@ async def test_what_is_configured_is_a_list_like_any_other(service, name, names,
     assert [first["has_more"], second["has_more"]] == [True, False]
 
 
-async def test_a_source_from_which_nothing_comes_for_longer_than_expected_is_silent(run, tmp_path):
+async def test_overdue_source_is_silent(run, tmp_path):
     """Mutant: with the last callback forgotten, it was silent from the start on."""
     expecting = {
         "tellabot": TellABot(
@@ -139,7 +139,7 @@ async def test_a_source_from_which_nothing_comes_for_longer_than_expected_is_sil
     assert (silent["state"], silent["silent_since"]) == ("silent", "2026-09-21T14:14:10.250000Z")
 
 
-async def test_a_source_tells_how_its_clock_goes_beside_ours(service):
+async def test_source_shows_the_offset_of_its_clock(service):
     """Mutant: the greatest offset shown, which a retry has."""
     for late in (2.25, 3600.25, 1.75):
         service.now += 10_000
@@ -150,7 +150,7 @@ async def test_a_source_tells_how_its_clock_goes_beside_ours(service):
     assert source["clock"] == {"offset": 2.25, "measured": 3, "timezone": None, "warning": None}
 
 
-async def test_a_timezone_that_cannot_be_right_is_warned_of(service):
+async def test_wrong_timezone_is_warned_of(service):
     for number in range(5):
         service.now += 60
         shown = datetime.fromtimestamp(service.now - 1, UTC) + timedelta(hours=8)

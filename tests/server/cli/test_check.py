@@ -26,7 +26,7 @@ def line(result, name):
     return said.removeprefix(f"  {name}: ")
 
 
-def test_the_first_configuration_guarantees_that_nothing_is_lost(folder):
+def test_starter_configuration_guarantees_no_loss(folder):
     init(folder)
 
     result = CliRunner().invoke(smshook, ["check"])
@@ -44,7 +44,7 @@ def test_the_first_configuration_guarantees_that_nothing_is_lost(folder):
     )
 
 
-def test_a_configuration_of_nothing_says_what_that_means(folder):
+def test_empty_configuration_is_explained(folder):
     result = check(folder, SERVER)
 
     assert (result.exit_code, result.stderr) == (0, "")
@@ -72,7 +72,7 @@ def test_a_configuration_of_nothing_says_what_that_means(folder):
         ),
     ],
 )
-def test_the_patience_of_a_sink_is_told_as_it_is(folder, options, said):
+def test_retry_schedule_of_a_sink_is_explained(folder, options, said):
     """Mutant: the default schedule told of every sink."""
     result = check(folder, SERVER + SINKS % f", {options}" + ROUTES)
 
@@ -91,14 +91,14 @@ def test_the_patience_of_a_sink_is_told_as_it_is(folder, options, said):
         ("[data.text]", "codes in clear in data.code and data.urls"),
     ],
 )
-def test_whether_codes_reach_a_sink_in_clear_is_told(folder, redact, said):
+def test_check_says_whether_a_sink_sees_codes(folder, redact, said):
     """Mutant: `redact` believed whatever it masks."""
     result = check(folder, SERVER + SINKS % f", redact: {redact}" + ROUTES)
 
     assert line(result, "log") == f"file events.jsonl; {said}"
 
 
-def test_sinks_of_one_route_that_differ_are_told_apart(folder):
+def test_different_sinks_of_a_route_are_explained_each(folder):
     sinks = (
         "sinks: {a: {type: file, path: /tmp/a.jsonl}, "
         "b: {type: file, path: b.jsonl, retry: {schedule: [0s]}}}\n"
@@ -118,7 +118,7 @@ def test_sinks_of_one_route_that_differ_are_told_apart(folder):
     assert said["a"] == "file /tmp/a.jsonl; codes in clear"
 
 
-def test_who_may_call_is_told_of_each_source(folder):
+def test_check_says_who_may_call_each_source(folder):
     sources = (
         "sources: {tellabot: {provider: tellabot, rate: 100/m, "
         'tokens: ["0123456789abcdef", "fedcba9876543210"], allow_from: [192.0.2.0/24, "::1"]}}\n'
@@ -131,7 +131,7 @@ def test_who_may_call_is_told_of_each_source(folder):
     )
 
 
-def test_what_can_be_meant_and_probably_is_not_is_warned_of(folder):
+def test_probable_mistake_is_warned_of(folder):
     path = written(folder, SERVER + SINKS % "")
     path.chmod(0o644)
 
@@ -144,7 +144,7 @@ def test_what_can_be_meant_and_probably_is_not_is_warned_of(folder):
     ]
 
 
-def test_a_journal_that_cannot_be_read_is_warned_of(folder):
+def test_unreadable_journal_is_warned_of(folder):
     """The service is not stopped for it, and the configuration is right."""
     (folder / "smshook.db").write_bytes(b"")
     (folder / "smshook.db").chmod(0o600)
@@ -157,7 +157,7 @@ def test_a_journal_that_cannot_be_read_is_warned_of(folder):
     )
 
 
-def test_nothing_is_owed_where_there_is_no_journal(folder):
+def test_missing_journal_has_no_pending_deliveries(folder):
     path = written(folder, SERVER)
 
     warnings = list(forgotten(load(path, environ={}).config))

@@ -21,7 +21,10 @@ from hypothesis import strategies as st
 from core.printable import plain
 from journal.lock import Lock
 from server import __version__
-from server.cli.main import smshook
+from server.api.deliveries import DeliveryParameters
+from server.api.events import EventParameters
+from server.api.orders import OrderParameters
+from server.cli.main import commands, smshook
 from server.cli.output import print_json, print_table
 
 TOKEN = "t0ken-of-tellabot-0123456789"
@@ -53,17 +56,8 @@ SO_FAR = [
 ]
 
 
-def commands(group=smshook, path=()):
-    """Each command with its name as it is typed."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
-
-
 pytestmark = pytest.mark.usefixtures("folder")
-COMMANDS = dict(commands())
+COMMANDS = dict(commands(smshook, click.Context(smshook)))
 
 
 @pytest.fixture
@@ -81,14 +75,14 @@ def run(*arguments, **environment):
     return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment)
 
 
-def told(result):
+def outcome(result):
     return result.exit_code, result.stdout, result.stderr
 
 
 # Help
 
 
-def test_the_help_lists_the_commands_of_this_step_and_no_others():
+def test_help_lists_every_command():
     """Mutant: a command of a later step that is registered before it works."""
     listed = run("--help").stdout.partition("Commands:\n")[2]
 
@@ -98,7 +92,7 @@ def test_the_help_lists_the_commands_of_this_step_and_no_others():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_says_how_it_is_typed_with_an_example_that_can_be_typed(name):
+def test_help_of_a_command_has_a_valid_example(name):
     """Mutant: an example that names an option which is not there."""
     typed, command = name.split(), COMMANDS[name]
 
@@ -113,8 +107,25 @@ def test_a_command_says_how_it_is_typed_with_an_example_that_can_be_typed(name):
         pass
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("events list", EventParameters),
+        ("deliveries list", DeliveryParameters),
+        ("orders list", OrderParameters),
+    ],
+)
+def test_filters_of_a_list_are_parameters_of_the_api(name, parameters):
+    """Mutant: a filter whose name the API does not know."""
+    everywhere = {"config", "no_color", "output", "url", "key"}
+    options = {param.name for param in COMMANDS[name].params} - everywhere
+
+    assert options <= set(parameters.__struct_fields__)
+    assert len(options) > 5
+
+
 @pytest.mark.parametrize("later", ["keys", "backup", "audit"])
-def test_a_command_of_a_later_step_is_unknown(later):
+def test_command_of_a_later_step_is_unknown(later):
     result = run(later)
 
     assert result.exit_code == 2
@@ -133,7 +144,7 @@ def test_a_command_of_a_later_step_is_unknown(later):
         ("--config", "missing.yaml", "config", "show", "--config", "other.yaml"),
     ],
 )
-def test_the_configuration_may_be_named_before_and_after_the_command(folder, arguments):
+def test_config_option_works_before_and_after_the_command(folder, arguments):
     """Mutant: the option of the group alone, or one that resets what the other said."""
     write(folder, CONFIG.replace("log:", "other:").replace("[log]", "[other]"), "other.yaml")
 
@@ -143,7 +154,7 @@ def test_the_configuration_may_be_named_before_and_after_the_command(folder, arg
     assert "other:" in result.stdout
 
 
-def test_a_variable_names_it_too_and_the_command_line_wins(folder):
+def test_config_option_wins_over_the_variable(folder):
     write(folder, CONFIG.replace("everything:", "variable:"), "variable.yaml")
     write(folder, CONFIG.replace("everything:", "typed:"), "typed.yaml")
     variable = {"SMSHOOK_CONFIG": "variable.yaml"}
@@ -174,7 +185,7 @@ smshook.yaml:7: routes.everything.to[0]: no sink is named 'lgo'; sinks: log; did
     ],
     ids=" ".join,
 )
-def test_every_complaint_is_told_with_its_place_and_nothing_is_written(folder, arguments):
+def test_every_complaint_is_printed_with_its_place(folder, arguments):
     """Mutant: the first complaint alone, exit 1, or a journal that is made nevertheless."""
     write(folder, WRONG)
 
@@ -182,17 +193,17 @@ def test_every_complaint_is_told_with_its_place_and_nothing_is_written(folder, a
 
     # What does not run sinks complains of routes alone.
     complaints = COMPLAINTS.partition("\n")[2] if arguments[0] == "routes" else COMPLAINTS
-    assert told(result) == (2, "", complaints)
+    assert outcome(result) == (2, "", complaints)
     assert [path.name for path in folder.iterdir()] == ["smshook.yaml"]
 
 
-def test_a_missing_configuration_says_what_writes_one():
+def test_missing_configuration_suggests_init():
     result = run("check")
 
-    assert told(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
+    assert outcome(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
 
 
-def test_a_flag_is_checked_like_the_option_it_stands_for(configured):
+def test_flag_is_checked_like_its_option(configured):
     result = run("serve", "--listen", "nonsense")
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -200,7 +211,7 @@ def test_a_flag_is_checked_like_the_option_it_stands_for(configured):
     assert not (configured / "smshook.db").exists()
 
 
-def test_postgresql_is_not_there_yet(folder):
+def test_postgresql_is_refused(folder):
     write(folder, CONFIG + 'journal: {url: "postgresql://here/smshook"}\n')
 
     result = run("serve")
@@ -210,7 +221,7 @@ def test_postgresql_is_not_there_yet(folder):
 
 
 @pytest.mark.parametrize("arguments", [("check",), ("config", "show")], ids=" ".join)
-def test_a_name_cannot_drive_the_terminal(arguments):
+def test_name_cannot_control_the_terminal(arguments):
     """Mutant: complaints printed as they are."""
     result = run(*arguments, "--config", "\x1b]0;owned\x07\u202e.yaml")
 
@@ -221,11 +232,11 @@ def test_a_name_cannot_drive_the_terminal(arguments):
 # init
 
 
-def test_init_writes_a_configuration_that_is_right_and_for_its_owner_alone(folder):
+def test_init_writes_a_valid_private_configuration(folder):
     result = run("init", "deep/down")
 
     path = folder / "deep/down/smshook.yaml"
-    assert told(result) == (
+    assert outcome(result) == (
         0,
         """\
 wrote deep/down/smshook.yaml; start the service with:
@@ -237,26 +248,26 @@ wrote deep/down/smshook.yaml; start the service with:
     assert run("check", "--config", str(path)).exit_code == 0
 
 
-def test_init_leaves_a_configuration_that_is_there_alone(configured):
+def test_init_never_changes_an_existing_file(configured):
     result = run("init")
 
-    assert told(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
+    assert outcome(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
     assert (configured / "smshook.yaml").read_text() == CONFIG
 
 
-def test_init_where_no_folder_can_be(folder):
+def test_init_fails_if_the_folder_cannot_exist(folder):
     (folder / "file").touch()
 
     results = [run("init", "file"), run("init", "file/below")]
 
-    assert [told(result) for result in results] == [
+    assert [outcome(result) for result in results] == [
         (1, "", "file/smshook.yaml cannot be written: File exists\n"),
         (1, "", "file/below/smshook.yaml cannot be written: Not a directory\n"),
     ]
 
 
 @pytest.mark.parametrize("by", ["--config", "SMSHOOK_CONFIG"])
-def test_init_writes_the_file_that_is_named(folder, by):
+def test_init_writes_the_named_file(folder, by):
     """Mutant: smshook.yaml here, whatever was asked for."""
     name = "etc/my hooks.yaml"
     arguments = ("--config", name) if by == "--config" else ()
@@ -264,39 +275,39 @@ def test_init_writes_the_file_that_is_named(folder, by):
 
     first, second = (run("init", *arguments, **variables) for _ in range(2))
 
-    assert told(first) == (
+    assert outcome(first) == (
         0,
         f"wrote {name}; start the service with:\n  smshook --config '{name}' serve\n",
         "",
     )
-    assert told(second) == (1, "", f"{name} exists already; nothing was written\n")
+    assert outcome(second) == (1, "", f"{name} exists already; nothing was written\n")
     assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert [path.name for path in folder.iterdir()] == ["etc"]
     assert run("check", "--config", name).exit_code == 0
 
 
-def test_init_into_a_folder_and_to_a_file_at_once_is_a_wrong_command_line(folder):
+def test_init_with_folder_and_file_is_a_usage_error(folder):
     """The command line wins over the variable, which is not on it."""
     both = run("init", "etc", "--config", "a.yaml")
     typed = run("init", "etc", SMSHOOK_CONFIG="a.yaml")
 
-    assert told(both) == (2, "", "DIR and --config both name a place: give only one of them\n")
+    assert outcome(both) == (2, "", "DIR and --config both name a place: give only one of them\n")
     assert typed.exit_code == 0
     assert [path.name for path in folder.glob("**/*")] == ["etc", "smshook.yaml"]
 
 
-def test_init_does_not_write_through_a_link_that_leads_nowhere(folder):
+def test_init_does_not_write_through_a_dangling_link(folder):
     (folder / "smshook.yaml").symlink_to("elsewhere")
 
     result = run("init")
 
-    assert told(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
+    assert outcome(result) == (1, "", "smshook.yaml exists already; nothing was written\n")
 
 
 # config, version
 
 
-def test_the_shown_configuration_is_masked_also_where_it_is_wrong(folder):
+def test_shown_configuration_is_masked_even_if_wrong(folder):
     """Mutant: an invalid file printed as it is written."""
     write(folder, WRONG)
 
@@ -309,13 +320,13 @@ def test_the_shown_configuration_is_masked_also_where_it_is_wrong(folder):
     ]
 
 
-def test_there_is_nothing_to_show_where_there_is_no_file():
+def test_config_show_fails_without_a_file():
     result = run("config", "show")
 
-    assert told(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
+    assert outcome(result) == (2, "", "smshook.yaml: no such file; `smshook init` writes one\n")
 
 
-def test_the_schema_is_json_and_knows_every_section():
+def test_schema_is_json_with_every_section():
     result = run("config", "schema")
 
     assert result.exit_code == 0
@@ -326,10 +337,10 @@ def test_the_schema_is_json_and_knows_every_section():
 def test_version_option_prints_the_version():
     result = run("--version")
 
-    assert told(result) == (0, f"smshook {__version__}\n", "")
+    assert outcome(result) == (0, f"smshook {__version__}\n", "")
 
 
-def test_the_version_names_what_bugs_depend_on():
+def test_version_names_python_and_sqlite():
     result = run("version")
 
     assert result.stdout.splitlines() == [
@@ -343,15 +354,15 @@ def test_the_version_names_what_bugs_depend_on():
 
 
 @pytest.mark.usefixtures("configured")
-def test_migrate_says_which_steps_it_took():
+def test_migrate_prints_its_steps():
     first, second = run("migrate"), run("migrate")
 
     assert (first.exit_code, first.stderr) == (0, "")
     assert re.fullmatch(r"(m\d{3}_\w+\n)+", first.stdout)
-    assert told(second) == (0, "smshook.db is up to date\n", "")
+    assert outcome(second) == (0, "smshook.db is up to date\n", "")
 
 
-def test_who_has_the_journal_is_named_by_its_process(configured):
+def test_locked_journal_names_its_process(configured):
     """Mutant: a second writer beside the first."""
     with Lock(configured / "smshook.db"):
         result = run("migrate")
@@ -360,22 +371,22 @@ def test_who_has_the_journal_is_named_by_its_process(configured):
     assert f"is in use by process {os.getpid()};" in result.stderr
 
 
-def test_a_file_that_is_no_journal_is_refused_in_a_line(configured):
+def test_file_that_is_no_journal_is_refused(configured):
     (configured / "smshook.db").write_bytes(b"no database at all, but long enough for a header" * 9)
 
     result = run("migrate")
 
     said = f"{configured}/smshook.db is no SQLite database; name another file\n"
-    assert told(result) == (2, "", said)
+    assert outcome(result) == (2, "", said)
 
 
 @pytest.mark.parametrize("command", ["migrate", "serve", "check"])
-def test_a_journal_whose_folder_is_missing_is_told_with_what_would_do(folder, command):
+def test_missing_folder_of_a_journal_suggests_a_fix(folder, command):
     write(folder, CONFIG + 'journal: {url: "sqlite:///missing/smshook.db"}\n')
 
     result = run(command)
 
-    assert told(result) == (
+    assert outcome(result) == (
         2,
         "",
         (
@@ -394,7 +405,7 @@ class Ascii(io.StringIO):
 
 @given(st.text())
 @example("\x1b]0;owned\x07\x7f\x9b\u202e\U000e0001\udc80 é → 😀\n")
-def test_json_is_as_it_is_read_and_drives_no_terminal(text):
+def test_json_is_valid_and_controls_no_terminal(text):
     """Mutants: `\\u00e9` for é; DEL, which JSON leaves as it is; `\\u{202e}`, which is no JSON."""
     whole, narrow = io.StringIO(), Ascii()
     for out in (whole, narrow):
@@ -408,7 +419,7 @@ def test_json_is_as_it_is_read_and_drives_no_terminal(text):
     assert [char for char in "é→😀" if char in text and char not in seen] == []
 
 
-def test_a_long_cell_of_a_list_is_cut_and_not_one_of_a_single_thing(capsys):
+def test_long_cell_is_cut_in_lists_only(capsys):
     rows = [["x" * 60, "y" * 61, ["z" * 40, "z" * 40]]]
 
     print_table(("a", "b", "c"), rows, none="")
@@ -439,17 +450,17 @@ TALKING = [
 
 @pytest.mark.parametrize("arguments", TALKING, ids=" ".join)
 @pytest.mark.usefixtures("configured")
-def test_a_service_that_does_not_run_is_told_with_what_starts_it(arguments):
+def test_stopped_service_suggests_the_command_to_start_it(arguments):
     result = run(*arguments)
 
-    assert told(result) == (
+    assert outcome(result) == (
         1,
         "",
         "smshook is not running here (no process has smshook.db); start it with: smshook serve\n",
     )
 
 
-def test_what_starts_it_names_the_configuration_that_was_meant(folder):
+def test_suggested_start_command_names_the_configuration(folder):
     write(folder, name="other.yaml")
 
     result = run("healthcheck", "--config", "other.yaml")
@@ -457,27 +468,27 @@ def test_what_starts_it_names_the_configuration_that_was_meant(folder):
     assert result.stderr.endswith("start it with: smshook --config other.yaml serve\n")
 
 
-def test_a_process_that_has_the_journal_and_does_not_listen_is_told_apart(configured):
+def test_process_that_does_not_listen_yet_is_reported(configured):
     with Lock(configured / "smshook.db"):
         result = run("healthcheck")
 
-    assert told(result) == (
+    assert outcome(result) == (
         1,
         "",
         f"process {os.getpid()} has smshook.db but does not listen yet; try again\n",
     )
 
 
-def test_nobody_at_the_address_is_a_failure_that_names_no_password():
+def test_unreachable_address_is_reported_without_password():
     url = "http://user:pass-0123456789@127.0.0.1:9"
 
     result = run("events", "list", "--url", url, "--key", KEY)
 
-    assert told(result) == (1, "", "cannot connect to http://127.0.0.1:9\n")
+    assert outcome(result) == (1, "", "cannot connect to http://127.0.0.1:9\n")
 
 
 @pytest.mark.parametrize("text", [WRONG, "a: b: c", None], ids=["wrong", "no yaml", "none"])
-def test_the_healthcheck_does_not_depend_on_the_configuration(folder, text):
+def test_healthcheck_works_with_a_broken_configuration(folder, text):
     """Mutant: exit 2, for which a container's keeper has no meaning."""
     if text is not None:
         write(folder, text)
@@ -486,23 +497,23 @@ def test_the_healthcheck_does_not_depend_on_the_configuration(folder, text):
     with Lock(folder / "smshook.db"):
         held = run("healthcheck")
 
-    assert told(alone) == (
+    assert outcome(alone) == (
         1,
         "",
         "smshook is not running here (no process has smshook.db); start it with: smshook serve\n",
     )
-    assert told(held) == (
+    assert outcome(held) == (
         1,
         "",
         f"process {os.getpid()} has smshook.db but does not listen yet; try again\n",
     )
 
 
-def test_with_an_address_alone_and_no_configuration_the_key_is_asked_for():
+def test_url_without_a_key_asks_for_the_key():
     """Mutant: `no such file`, which says nothing of the key."""
     result = run("events", "list", "--url", "http://127.0.0.1:9")
 
-    assert told(result) == (
+    assert outcome(result) == (
         2,
         "",
         (
@@ -513,7 +524,7 @@ def test_with_an_address_alone_and_no_configuration_the_key_is_asked_for():
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8081", "ftp://host", "http://", "http://a:b:c"])
-def test_an_address_that_is_none_is_a_wrong_command_line(url):
+def test_invalid_url_is_a_usage_error(url):
     result = run("healthcheck", "--url", url)
 
     assert result.exit_code == 2
@@ -528,7 +539,7 @@ def with_keys(folder, **keys):
     write(folder, CONFIG.partition("api:")[0] + f"api: {{keys: {{{entries}}}}}\n")
 
 
-def test_without_a_key_in_clear_the_variable_is_named(folder):
+def test_missing_clear_key_names_the_variable(folder):
     """Mutant: a digest sent as if it were the key."""
     digest = hashlib.sha256(b"key").hexdigest()
     with_keys(folder, admin=f'key: "sha256:{digest}", scopes: [admin]')
@@ -552,7 +563,7 @@ def test_without_a_key_in_clear_the_variable_is_named(folder):
         ("events:read", ", when: {type: sms.received}", ("sources", "list"), "events:read"),
     ],
 )
-def test_a_key_is_used_for_what_its_scopes_open_alone(folder, scopes, when, arguments, lacking):
+def test_key_is_chosen_by_its_scopes(folder, scopes, when, arguments, lacking):
     with_keys(folder, some=f'key: "{KEY}", scopes: ["{scopes}"]{when}')
 
     result = run(*arguments)
@@ -562,7 +573,7 @@ def test_a_key_is_used_for_what_its_scopes_open_alone(folder, scopes, when, argu
 
 
 @pytest.mark.parametrize("scope", ["events:read", "codes:read", "admin"])
-def test_a_scope_that_brings_another_opens_what_that_one_opens(folder, scope):
+def test_included_scope_qualifies_a_key(folder, scope):
     with_keys(folder, some=f'key: "{KEY}", scopes: ["{scope}"]')
 
     result = run("events", "list")
@@ -570,13 +581,13 @@ def test_a_scope_that_brings_another_opens_what_that_one_opens(folder, scope):
     assert (result.exit_code, "not running" in result.stderr) == (1, True)
 
 
-def test_a_key_that_no_header_may_hold_is_not_repeated():
+def test_key_unfit_for_a_header_is_not_repeated():
     """Mutant: the HTTP library's own words, which quote the header."""
     key = "k3y-with-a-line\nbreak"
 
     result = run("events", "list", "--url", "http://127.0.0.1:9", "--key", key)
 
-    assert told(result) == (
+    assert outcome(result) == (
         2,
         "",
         "the API key has a character that no HTTP header may hold\n",
@@ -587,10 +598,10 @@ def test_a_key_that_no_header_may_hold_is_not_repeated():
 
 
 @pytest.mark.usefixtures("configured")
-def test_the_url_is_whole_while_the_service_is_stopped():
+def test_sources_url_works_while_the_service_is_stopped():
     result = run("sources", "url", "tellabot")
 
-    assert told(result) == (0, f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n", "")
+    assert outcome(result) == (0, f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -602,7 +613,7 @@ def test_the_url_is_whole_while_the_service_is_stopped():
         ('listen: "[::]:9000"', "http://[::1]:9000/in/"),
     ],
 )
-def test_the_url_begins_with_where_providers_or_we_reach_it(folder, server, begins):
+def test_sources_url_begins_with_the_public_url(folder, server, begins):
     write(folder, CONFIG.replace("server: {", f"server: {{{server}, "))
 
     result = run("sources", "url", "herosms")
@@ -610,7 +621,7 @@ def test_the_url_begins_with_where_providers_or_we_reach_it(folder, server, begi
     assert result.stdout == f"{begins}herosms/{TOKEN}\n"
 
 
-def test_a_token_is_written_as_a_url_needs_it(folder):
+def test_token_is_quoted_in_the_url(folder):
     write(folder, CONFIG.replace(f'["{TOKEN}"]', '["a/b?c#d%e é 0123456789"]', 1))
 
     result = run("sources", "url", "tellabot")
@@ -618,7 +629,7 @@ def test_a_token_is_written_as_a_url_needs_it(folder):
     assert result.stdout.endswith("/in/tellabot/a%2Fb%3Fc%23d%25e%20%C3%A9%200123456789\n")
 
 
-def test_the_first_token_in_clear_is_taken_and_none_is_a_failure_that_says_why(folder):
+def test_sources_url_needs_a_token_in_clear(folder):
     digest = f"sha256:{hashlib.sha256(b'one').hexdigest()}"
     first = CONFIG.replace(f'["{TOKEN}"]', f'["{digest}", "{TOKEN}"]', 1)
     write(folder, first.replace(f'herosms, tokens: ["{TOKEN}"]', f'herosms, tokens: ["{digest}"]'))
@@ -626,19 +637,19 @@ def test_the_first_token_in_clear_is_taken_and_none_is_a_failure_that_says_why(f
     second, none = run("sources", "url", "tellabot"), run("sources", "url", "herosms")
 
     assert second.stdout == f"http://127.0.0.1:8080/in/tellabot/{TOKEN}\n"
-    assert told(none) == (
+    assert outcome(none) == (
         1,
         "",
         "herosms has only sha256 tokens: smshook does not know its URL\n",
     )
 
 
-def test_any_free_port_is_not_known_before_the_service_runs(folder):
+def test_sources_url_fails_for_port_0_without_a_service(folder):
     write(folder, CONFIG.replace("server: {", 'server: {listen: "127.0.0.1:0", '))
 
     result = run("sources", "url", "tellabot")
 
-    assert told(result) == (
+    assert outcome(result) == (
         1,
         "",
         "server.listen has port 0, any free one: start the service first\n",
@@ -663,19 +674,19 @@ def test_any_free_port_is_not_known_before_the_service_runs(folder):
     ],
 )
 @pytest.mark.usefixtures("configured")
-def test_a_sample_that_cannot_be_made_is_a_wrong_command_line(arguments, said):
+def test_impossible_sample_is_a_usage_error(arguments, said):
     result = run("send", *arguments)
 
-    assert told(result) == (2, "", f"{said}\n")
+    assert outcome(result) == (2, "", f"{said}\n")
 
 
-def test_sending_needs_a_token_in_clear(folder):
+def test_send_needs_a_token_in_clear(folder):
     digest = f"sha256:{hashlib.sha256(b'one').hexdigest()}"
     write(folder, CONFIG.replace(f'["{TOKEN}"]', f'["{digest}"]', 1))
 
     result = run("send", "tellabot")
 
-    assert told(result) == (
+    assert outcome(result) == (
         1,
         "",
         "tellabot has only sha256 tokens; sending needs one in clear\n",

@@ -62,30 +62,55 @@ def test_bash_completes_commands_and_names(configured):
     assert done.stderr == ""
 
 
+#: Run a command line, then print which of these modules it imported.
+IMPORTED = """
+import sys
+from server.cli.main import smshook
+try:
+    smshook(sys.argv[2:], prog_name="smshook")
+finally:
+    print(*sorted(sys.modules.keys() & set(sys.argv[1].split(","))), sep=",")
+"""
+
+
+def imported(folder, modules, *arguments, **environment):
+    """The last line of a command's output: which of the modules it imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, ",".join(modules), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+    return done.stdout.splitlines()
+
+
 def test_completion_imports_no_framework(configured):
     """It runs at each press of the key. Mutant: the API imported with the commands."""
-    code = (
-        "import sys\n"
-        "from server.cli.main import smshook\n"
-        "try:\n"
-        "    smshook(prog_name='smshook')\n"
-        "finally:\n"
-        "    print('litestar' in sys.modules)\n"
-    )
-    environment = {
-        **os.environ,
+    completing = {
         "_SMSHOOK_COMPLETE": "bash_complete",
         "COMP_WORDS": "smshook sources url ",
         "COMP_CWORD": "3",
     }
 
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=configured,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
+    printed = imported(configured, ["litestar", "server.service"], **completing)
 
-    assert done.stdout.split("\n") == ["plain,tellabot", "plain,smsactivate", "False", ""]
+    assert printed == ["plain,tellabot", "plain,smsactivate", ""]
+
+
+def test_version_imports_only_what_it_prints(configured):
+    """Mutant: all commands imported when the program starts."""
+    heavy = ["litestar", "server.service", "server.config.load", "httpx", "structlog", "yaml"]
+
+    *printed, found = imported(configured, [*heavy, "click"], "version")
+
+    assert (len(printed), found) == (3, "click")
+
+
+@pytest.mark.parametrize("command", ["events list", "sources url tellabot", "orders list"])
+def test_commands_import_no_framework(configured, command):
+    """Mutant: `report` reads a time with the API's own module."""
+    printed = imported(configured, ["litestar", "server.service", "click"], *command.split())
+
+    assert printed[-1] == "click"

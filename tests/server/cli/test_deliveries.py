@@ -77,7 +77,7 @@ def dead(*arguments):
 # deliveries list, show
 
 
-def test_deliveries_are_listed_for_people_the_newest_last():
+def test_deliveries_are_listed_newest_last():
     """Mutant: the oldest so many."""
     events = sent("tellabot", "--times", "4")
     for event_id in events:
@@ -99,7 +99,7 @@ def test_deliveries_are_listed_for_people_the_newest_last():
     )
 
 
-def test_deliveries_go_on_where_the_hint_says():
+def test_hint_continues_the_list_of_deliveries():
     """The command below the table lists the next page. Mutant: the cursor of the item before."""
     events = sent("tellabot", "--times", "4")
     for event_id in events:
@@ -115,7 +115,7 @@ def test_deliveries_go_on_where_the_hint_says():
     assert second.stderr == ""
 
 
-def test_an_id_may_be_shortened_to_its_end():
+def test_id_can_be_shortened_to_its_end():
     """Mutants: a beginning, which all ids share; the first of two that end alike."""
     event_id, delivery = dead()
 
@@ -134,7 +134,7 @@ def test_an_id_may_be_shortened_to_its_end():
     assert "write the last 6 characters of the id or more" in short.stderr
 
 
-def test_deliveries_are_listed_as_the_api_has_them(service):
+def test_json_of_deliveries_is_that_of_the_api(service):
     event_id, _ = dead()
 
     listed = read("deliveries", "list", "--event", event_id)
@@ -144,7 +144,7 @@ def test_deliveries_are_listed_as_the_api_has_them(service):
     assert [item["sink"] for item in listed] == ["log", "lost"]
 
 
-def test_filters_of_deliveries_may_repeat():
+def test_filters_of_deliveries_can_repeat():
     """Mutant: the last of them alone."""
     (one, _), (two, _) = dead(), dead()
     ended(one, "log", "delivered")
@@ -188,7 +188,7 @@ def test_filters_of_deliveries_may_repeat():
     ],
     ids=" ".join,
 )
-def test_a_senseless_command_line_is_told_as_one(arguments):
+def test_wrong_option_is_a_usage_error(arguments):
     """Mutant: `..` in a path, which asks another call."""
     result = run(*arguments)
 
@@ -196,7 +196,7 @@ def test_a_senseless_command_line_is_told_as_one(arguments):
     assert result.stderr
 
 
-def test_a_delivery_is_shown_with_its_attempts(service):
+def test_delivery_is_shown_with_its_attempts(service):
     event_id, delivery = dead()
 
     text = printed("deliveries", "show", delivery["id"])
@@ -228,7 +228,7 @@ def test_a_delivery_is_shown_with_its_attempts(service):
     ],
     ids=" ".join,
 )
-def test_what_is_not_there_is_a_failure(arguments):
+def test_missing_delivery_is_a_failure(arguments):
     """Mutant: an id put into the path as it is."""
     result = run(*arguments)
 
@@ -238,7 +238,7 @@ def test_what_is_not_there_is_a_failure(arguments):
 
 @pytest.mark.parametrize("verb", ["test", "pause", "resume"])
 @pytest.mark.parametrize("name", ["lgo", "a b/c?d#e"])
-def test_unknown_sink_names_those_that_there_are(verb, name):
+def test_unknown_sink_lists_the_known_names(verb, name):
     """Mutant: the API's 404 alone."""
     result = run("sinks", verb, name)
 
@@ -250,7 +250,7 @@ def test_unknown_sink_names_those_that_there_are(verb, name):
 # deliveries retry, events replay
 
 
-def test_what_is_dead_is_sent_again_once_it_is_retried(service):
+def test_dead_delivery_is_sent_again_after_a_retry(service):
     """Several at once, whatever became of the one before. Mutant: it ends with the first."""
     (one, first), (two, second) = dead(), dead()
     ended(one, "log", "delivered")
@@ -277,7 +277,7 @@ def test_what_is_dead_is_sent_again_once_it_is_retried(service):
     assert [len(delivery["attempts"]) for delivery in again] == [2, 2]
 
 
-def test_an_event_is_replayed_to_those_it_was_owed_to_or_to_those_named(service):
+def test_event_is_replayed_to_first_or_named_sinks(service):
     """Mutant: `--sink` given twice, and the last alone taken."""
     [event_id] = sent("tellabot")
     ended(event_id, "log", "delivered")
@@ -299,7 +299,7 @@ def test_an_event_is_replayed_to_those_it_was_owed_to_or_to_those_named(service)
     live.eventually(lambda: [event["id"] for event in service.delivered()].count(event_id) == 3)
 
 
-def test_a_replay_to_a_name_that_is_no_sink_is_a_failure_and_makes_nothing():
+def test_replay_to_an_unknown_sink_makes_nothing():
     [event_id] = sent("tellabot")
 
     result = run("events", "replay", event_id, "--sink", "log", "--sink", "lgo")
@@ -314,7 +314,7 @@ def test_a_replay_to_a_name_that_is_no_sink_is_a_failure_and_makes_nothing():
 # sinks
 
 
-def test_sinks_are_listed_with_how_they_fare():
+def test_sinks_are_listed_with_their_state():
     event_id, _ = dead()
     ended(event_id, "log", "delivered")
 
@@ -328,7 +328,7 @@ def test_sinks_are_listed_with_how_they_fare():
     assert [sink["name"] for sink in read("sinks", "list", "--limit", "2")] == ["log", "lost"]
 
 
-def test_a_test_shows_what_was_sent_and_how_it_went(service):
+def test_sinks_test_shows_request_and_outcome(service):
     """Mutants: the sample is an event; it goes to another sink."""
     before = service.api("/stats", key=READER).json()
 
@@ -344,7 +344,7 @@ def test_a_test_shows_what_was_sent_and_how_it_went(service):
 
 
 @pytest.mark.parametrize("output", ["table", "json"])
-def test_a_test_that_is_not_taken_is_a_failure(output):
+def test_failed_sinks_test_is_a_failure(output):
     """Whatever is printed. Mutant: JSON is always well."""
     result = run("sinks", "test", "lost", "--output", output)
 
@@ -355,7 +355,7 @@ def test_a_test_that_is_not_taken_is_a_failure(output):
         assert result.stdout.splitlines()[-1].startswith("failed missing, ")
 
 
-def test_a_sink_is_paused_and_resumed(service):
+def test_sink_is_paused_and_resumed(service):
     paused = printed("sinks", "pause", "spare")
     [event_id] = sent("tellabot")
     printed("events", "replay", event_id, "--sink", "spare")
@@ -385,7 +385,7 @@ def test_a_sink_is_paused_and_resumed(service):
     ],
     ids=" ".join,
 )
-def test_a_key_that_may_not_is_a_failure_that_names_the_scope(arguments):
+def test_key_without_the_scope_is_a_failure_naming_it(arguments):
     result = run(*arguments, "--key", READER)
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -395,7 +395,7 @@ def test_a_key_that_may_not_is_a_failure_that_names_the_scope(arguments):
     )
 
 
-def test_without_a_key_that_may_the_configuration_is_wrong(service, tmp_path):
+def test_no_key_with_the_scope_is_a_configuration_error(service, tmp_path):
     """One with a `when` is not enough for what tells of all. Mutant: it is tried, and 403."""
     (tmp_path / "smshook.yaml").write_text(
         CONFIG.replace(f', writer: {{key: "{WRITER}"', ', other: {key: "sha256:' + "0" * 64 + '"')
@@ -505,7 +505,7 @@ def hostile():
     ],
     ids=" ".join,
 )
-def test_what_would_drive_the_terminal_is_shown_and_not_obeyed(hostile, arguments):
+def test_control_characters_are_shown_escaped(hostile, arguments):
     """Mutants: an answer, an error or a state printed as it is."""
     result = run(*arguments, "--url", hostile, "--key", live.KEY)
 
@@ -518,7 +518,7 @@ def test_what_would_drive_the_terminal_is_shown_and_not_obeyed(hostile, argument
 @pytest.mark.parametrize(
     ("output", "printed_"), [("table", ""), ("json", '{\n  "deliveries": []\n}\n')]
 )
-def test_a_replay_to_nobody_is_a_failure_whatever_is_printed(hostile, output, printed_):
+def test_replay_to_no_sink_is_a_failure(hostile, output, printed_):
     """Of an event that no route took, say. Mutant: JSON is always well."""
     connection = ("--url", hostile, "--key", live.KEY)
 

@@ -52,7 +52,7 @@ grouping = st.lists(st.sampled_from(FIELDS), min_size=1, unique=True)
 # The figures
 
 
-def test_an_order_of_the_api_is_read_as_it_says():
+def test_order_of_the_api_becomes_an_outcome():
     order = {"source": "hero", "provider": "herosms", "service": "go", "country": "GB"}
     order |= {"service_key": "google"}
     order |= {"state": "received", "price": {"amount": "0.20", "currency": "USD"}, "number": "+44"}
@@ -64,7 +64,7 @@ def test_an_order_of_the_api_is_read_as_it_says():
     assert free == made(service="google")
 
 
-def test_codes_that_came_and_those_that_did_not_are_told_apart():
+def test_received_and_expired_orders_are_counted():
     """Mutants: waiting or cancelled ones in the share; expired ones in the price; the mean time."""
     told = [
         made(seconds=1.0, amount="0.20", currency="USD"),
@@ -92,12 +92,12 @@ def test_codes_that_came_and_those_that_did_not_are_told_apart():
     assert answer == Report(groups=[group({"service": "go"}, **figures)], all=group(**figures))
 
 
-def test_of_nothing_nothing_is_said():
+def test_report_without_orders_has_no_figures():
     assert report([made("cancelled")], ("service",)) == Report(groups=[], all=group())
     assert report([made("waiting")], ("service",)).all == group(waiting=1)
 
 
-def test_the_largest_group_is_the_first_and_what_was_not_told_the_last_of_its_size():
+def test_groups_are_sorted_by_size_then_name():
     """Mutant: by name alone."""
     told = [made(service=name) for name in (None, "b", "a", "c", "c")]
 
@@ -181,7 +181,7 @@ def drawn(answer):
     return root, groups
 
 
-def test_a_picture_shows_each_group_with_its_bars_and_their_figures():
+def test_picture_shows_bars_and_figures_of_each_group():
     """Mutants: bars of one length; the two exchanged."""
     told = [
         *(made(seconds=20.0), made(seconds=20.0), made("expired"), made("expired")),
@@ -209,7 +209,7 @@ def test_a_picture_shows_each_group_with_its_bars_and_their_figures():
     ]
 
 
-def test_a_picture_is_said_in_words_and_needs_nothing_beside_it():
+def test_picture_has_a_description_and_no_external_files():
     """A screen reader reads title and description; nothing is fetched, nothing runs."""
     root, _ = drawn(report([made(seconds=20.0)], ("service",)))
 
@@ -225,14 +225,14 @@ def test_a_picture_is_said_in_words_and_needs_nothing_beside_it():
     assert "prefers-color-scheme: dark" in root.findtext(f"{SVG}style")
 
 
-def test_a_picture_of_nothing_says_so():
+def test_picture_without_orders_says_so():
     root, groups = drawn(report([], ("service",)))
 
     assert groups == []
     assert "no orders" in [text.text for text in root.findall(f"{SVG}text")]
 
 
-def test_a_picture_of_many_groups_says_how_many_it_leaves_out():
+def test_picture_says_how_many_groups_are_not_drawn():
     """Mutant: as high as there are groups."""
     answer = report([made(service=f"{number:03d}") for number in range(DRAWN + 3)], ("service",))
 
@@ -245,7 +245,7 @@ def test_a_picture_of_many_groups_says_how_many_it_leaves_out():
 
 
 @given(st.text())
-def test_a_picture_can_be_read_whatever_a_service_is_called(name):
+def test_picture_is_valid_with_any_service_name(name):
     """Mutants: a control character as it is; in UTF-8, where the terminal is not."""
     answer = report([made(service=name or None)], ("service",))
 
@@ -255,7 +255,7 @@ def test_a_picture_can_be_read_whatever_a_service_is_called(name):
     assert len(label) <= 80
 
 
-def test_bars_and_their_figures_stay_inside_the_picture():
+def test_bars_and_figures_stay_inside_the_picture():
     """Mutant: longer bars."""
     told = [made(seconds=10.0**9), *[made("expired", service="b")] * 10**4]
 

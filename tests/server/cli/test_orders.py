@@ -39,7 +39,7 @@ def fields(text):
     return dict(re.split(r"  +", line.rstrip(), maxsplit=1) for line in text.splitlines() if line)
 
 
-def test_an_order_is_told_with_all_that_there_is_to_it():
+def test_order_is_added_with_every_field():
     """Mutant: an option that is not sent."""
     order = read(
         *("orders", "add", "tellabot", "--request-id", "10000001", "--number", "+18503814729"),
@@ -74,11 +74,11 @@ def test_an_order_is_told_with_all_that_there_is_to_it():
 @pytest.mark.parametrize(
     ("option", "name"), [("--activation-id", "activation_id"), ("--rental-id", "rental_id")]
 )
-def test_an_order_is_told_by_any_id(option, name):
+def test_order_is_added_by_any_kind_of_id(option, name):
     assert read("orders", "add", "smsactivate", option, "5")[name] == "5"
 
 
-def test_orders_are_listed_for_people_the_newest_last():
+def test_orders_are_listed_newest_last():
     """Mutant: the oldest so many."""
     for number in range(3):
         printed("orders", "add", "tellabot", "--rental-id", f"9{number}", "--reference", "listed")
@@ -111,7 +111,7 @@ def test_orders_are_filtered():
     assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no orders\n")
 
 
-def test_an_order_is_shown_with_its_events(service):
+def test_order_is_shown_with_its_events(service):
     order = read("orders", "add", "tellabot", "--request-id", "10000042")
     [event_id] = service.post(live.sms(42)).json()["events"]
 
@@ -124,7 +124,7 @@ def test_an_order_is_shown_with_its_events(service):
     assert read("orders", "show", order["id"])["events"][0]["id"] == event_id
 
 
-def test_orders_are_cancelled_whatever_became_of_the_one_before():
+def test_orders_are_cancelled_after_a_failed_one():
     """Mutant: it ends with the first that is not there."""
     orders = [read("orders", "add", "tellabot", "--request-id", f"5{n}")["id"] for n in range(2)]
 
@@ -151,14 +151,14 @@ def test_orders_are_cancelled_whatever_became_of_the_one_before():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_senseless_command_line_is_told_as_one(arguments, said):
+def test_wrong_option_is_a_usage_error(arguments, said):
     result = run("orders", *arguments)
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
 
 
-def test_what_the_service_refuses_is_a_failure():
+def test_refusal_of_the_service_is_a_failure():
     printed("orders", "add", "tellabot", "--request-id", "77", "--reference", "a")
 
     differs = run("orders", "add", "tellabot", "--request-id", "77", "--reference", "b")
@@ -173,5 +173,5 @@ def test_what_the_service_refuses_is_a_failure():
     assert nowhere.stderr.endswith("; did you mean 'tellabot'?\n")
 
 
-def test_the_id_of_an_order_is_like_that_of_an_event():
+def test_id_of_an_order_is_like_that_of_an_event():
     assert re.fullmatch(ID, read("orders", "add", "tellabot", "--request-id", "78")["id"])

@@ -5,7 +5,7 @@ import os
 import pty
 import re
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+import sys
 from datetime import datetime
 from xml.etree import ElementTree as ET
 
@@ -14,15 +14,34 @@ import live
 import pytest
 from prompt import be_in, printed, run
 
+OTHERS = "".join(
+    f'  {name}: {{provider: tellabot, tokens: ["t0ken-of-{name}-0123456789"]}}\n'
+    for name in ("overtaken", "since", "picture", "pages")
+)
 
-@pytest.fixture
-def service(tmp_path, monkeypatch):
-    with live.Live(tmp_path) as running:
-        be_in(running.folder, monkeypatch)
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """One for all: each test has orders of a source of its own, and reports on that."""
+    config = live.CONFIG.replace("sources:\n", f"sources:\n{OTHERS}")
+    with live.Live(tmp_path_factory.mktemp("service"), config) as running:
         yield running
 
 
-def told(service, /, **order):
+@pytest.fixture(autouse=True)
+def here(service, monkeypatch):
+    be_in(service.folder, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """A service with orders of two sources, of which all are counted."""
+    with live.Live(tmp_path_factory.mktemp("reported")) as running:
+        two_sources(running)
+        yield running
+
+
+def register(service, /, **order):
     answer = service.api("/orders", method="POST", json={"source": "tellabot", **order})
     assert answer.status_code == 201
     return answer.json()
@@ -45,19 +64,19 @@ def two_sources(service):
     google = {"service": "Google", "country": "US"}
     for number, price in ((1, "1.20"), (2, "1.30")):
         money = {"amount": price, "currency": "USD"}
-        told(service, request_id=f"{10_000_000 + number}", price=money, **google)
+        register(service, request_id=f"{10_000_000 + number}", price=money, **google)
         service.post(live.sms(number))
-    told(service, request_id="10000003", expires="200ms", **google)
-    told(service, source="smsactivate", activation_id="5")
-    told(service, request_id="10000004", **google)
+    register(service, request_id="10000003", expires="200ms", **google)
+    register(service, source="smsactivate", activation_id="5")
+    register(service, request_id="10000004", **google)
     [cancelled] = service.api("/orders?request_id=10000004").json()["data"]
     service.api(f"/orders/{cancelled['id']}", method="DELETE")
     ended(service)
 
 
-def test_orders_are_reported_for_people(service):
+def test_orders_are_reported_for_people(reported, monkeypatch):
     """Mutant: no line for all."""
-    two_sources(service)
+    monkeypatch.chdir(reported.folder)
 
     header, *lines = rows(printed("report"))
 
@@ -74,16 +93,16 @@ def test_orders_are_reported_for_people(service):
     assert all(re.fullmatch(r"\d+\.\d s", it) for it in (medians[0], medians[2]))
 
 
-def test_orders_are_reported_for_programs(service):
+def test_orders_are_reported_for_programs(reported, monkeypatch):
     """Mutant: what is given twice makes a group twice."""
-    two_sources(service)
+    monkeypatch.chdir(reported.folder)
 
     answer = read("--by", "source", "--by", "service", "--by", "source", "--since", "1h")
 
     [one, other] = answer["groups"]
     taken = [
         (at(order["received_at"]) - at(order["created_at"])).total_seconds()
-        for order in service.api("/orders?state=received").json()["data"]
+        for order in reported.api("/orders?state=received").json()["data"]
     ]
     figures = {
         "received": 2,
@@ -107,31 +126,33 @@ def at(text):
     return datetime.fromisoformat(text)
 
 
-def test_an_sms_that_overtook_its_order_took_no_time(service):
+def test_sms_before_its_order_took_no_time(service):
     """Mutant: less than none."""
-    service.post(live.sms(1))
-    told(service, request_id="10000001")
+    url = f"{service.url}/in/overtaken/t0ken-of-overtaken-0123456789"
+    assert httpx.post(url, content=live.sms(1), trust_env=False).status_code == 200
+    register(service, source="overtaken", request_id="10000001")
 
-    assert read()["all"]["median_seconds"] == 0.0
+    assert read("--source", "overtaken")["all"]["median_seconds"] == 0.0
 
 
-def test_only_orders_of_these_sources_and_since_then_are_counted(service):
+def test_source_and_since_select_orders(service):
     """Over pages, too. Mutants: the oldest first; a source that is not asked for."""
-    orders = [told(service, request_id=f"{number}") for number in range(1, 5)]
-    told(service, source="smsactivate", activation_id="5")
+    orders = [register(service, source="since", request_id=f"{n}") for n in range(1, 5)]
+    register(service, source="smsactivate", activation_id="5")
 
-    since = read("--since", orders[2]["created_at"], "--source", "tellabot")
+    since = read("--since", orders[2]["created_at"], "--source", "since")
     none = run("report", "--since", "2099-01-01T00:00:00Z")
 
     assert (since["since"], since["all"]["waiting"]) == (orders[2]["created_at"], 2)
     assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no orders\n")
 
 
-def test_a_picture_is_written_to_a_file_or_printed(service):
-    told(service, request_id="1", service="Google")
+def test_picture_is_written_to_a_file_or_printed(service):
+    register(service, source="picture", request_id="1", service="Google")
+    drawn = ("report", "--output", "svg", "--by", "service", "--source", "picture")
 
-    nothing = printed("report", "--output", "svg", "--file", "report.svg", "--by", "service")
-    text = printed("report", "--output", "svg", "--by", "service")
+    nothing = printed(*drawn, "--file", "report.svg")
+    text = printed(*drawn)
 
     written = (service.folder / "report.svg").read_text()
     assert nothing == ""
@@ -141,48 +162,51 @@ def test_a_picture_is_written_to_a_file_or_printed(service):
         assert "google: no code came; none has ended." in picture
 
 
-def test_orders_of_many_pages_are_all_counted_and_a_person_sees_how_far_it_is(service):
+#: The command, with pages so small that few orders fill many, and words at each tenth.
+PAGED = """
+import sys
+from server.cli.client import ApiClient
+from server.cli.main import main
+from server.cli import report
+ApiClient.page_size, report._LOOK = 20, 10
+main()
+"""
+
+
+def test_report_counts_every_page_and_shows_progress(service):
     """The line is gone in the end. Mutants: the first page alone; words where a program reads."""
-    tell_many(service, 1101)
+    for number in range(51):
+        register(service, source="pages", request_id=str(number + 1))
 
-    quiet = service.run("report", "--output", "json")
-    watched, shown = on_a_terminal(service, "report", "--output", "json")
+    quiet = paged(service, stderr=subprocess.PIPE)
+    watched, shown = on_a_terminal(service)
 
-    assert json.loads(quiet.stdout)["all"]["waiting"] == 1101
-    assert quiet.stderr == ""
+    assert json.loads(quiet.stdout)["all"]["waiting"] == 51
+    assert quiet.stderr == b""
     assert json.loads(watched)["all"] == json.loads(quiet.stdout)["all"]
     lines = shown.split("\r\x1b[K")
     assert [lines[0], lines[-1]] == ["", ""]
-    assert [int(line.split()[0]) for line in lines[1:-1]] == list(range(1, 1102, 100))
+    assert [int(line.split()[0]) for line in lines[1:-1]] == list(range(1, 52, 10))
     assert all(re.fullmatch(r"\d+ orders, back to \d{4}-[-\d:T]+Z", line) for line in lines[1:-1])
 
 
-def tell_many(service, count):
-    url = f"{service.admin_url}/v1/orders"
-    headers = {"Authorization": f"Bearer {live.KEY}"}
-    with (
-        httpx.Client(headers=headers, trust_env=False, timeout=30) as client,
-        ThreadPoolExecutor(8) as pool,
-    ):
-        bodies = ({"source": "tellabot", "request_id": str(n)} for n in range(1, count + 1))
-        answers = list(pool.map(lambda body: client.post(url, json=body).status_code, bodies))
-    assert set(answers) == {201}
+def paged(service, *, stderr):
+    return subprocess.run(
+        [sys.executable, "-c", PAGED, "report", "--source", "pages", "--output", "json"],
+        cwd=service.folder,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=service.environment(),
+        check=True,
+        timeout=30,
+    )
 
 
-def on_a_terminal(service, *arguments):
+def on_a_terminal(service):
     """What it prints, and what a person at its stderr sees."""
     ours, theirs = pty.openpty()
     try:
-        result = subprocess.run(
-            [live.command(), *arguments],
-            cwd=service.folder,
-            stdout=subprocess.PIPE,
-            stderr=theirs,
-            env=service.environment(),
-            check=True,
-            timeout=30,
-        )
-        return result.stdout, os.read(ours, 4096).decode()
+        return paged(service, stderr=theirs).stdout, os.read(ours, 4096).decode()
     finally:
         os.close(theirs)
         os.close(ours)
@@ -194,21 +218,20 @@ def on_a_terminal(service, *arguments):
         (("--since", "soon"), "or how long ago"),
         (("--by", "price"), "'price' is not one of"),
         (("--output", "png"), "'png' is not one of"),
-        (("--file", "report.svg"), "--file needs a picture: add --output svg"),
+        (("--file", "senseless.svg"), "--file needs a picture: add --output svg"),
         (("--source", ""), "source: empty"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_senseless_command_line_is_told_as_one(service, arguments, said):
+def test_wrong_option_is_a_usage_error(service, arguments, said):
     result = run("report", *arguments)
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
-    assert not (service.folder / "report.svg").exists()
+    assert not (service.folder / "senseless.svg").exists()
 
 
-@pytest.mark.usefixtures("service")
-def test_a_file_that_cannot_be_written_is_a_failure():
+def test_unwritable_file_is_a_failure():
     result = run("report", "--output", "svg", "--file", "none/report.svg")
 
     assert (result.exit_code, result.stderr) == (1, "none/report.svg: No such file or directory\n")

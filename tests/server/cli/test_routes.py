@@ -78,7 +78,7 @@ def event_file(folder, event=EVENT, **layout):
 # A file; nothing runs
 
 
-def test_each_route_is_told_with_the_clause_that_fails_and_what_it_saw(configured):
+def test_failing_clause_is_shown_for_each_route(configured):
     """Mutant: a null and a path that is not there told alike."""
     name = event_file(configured, indent=2)
 
@@ -100,7 +100,7 @@ def test_each_route_is_told_with_the_clause_that_fails_and_what_it_saw(configure
     ]
 
 
-def test_a_path_that_is_not_there_is_told(configured):
+def test_missing_path_is_shown(configured):
     name = event_file(configured, {"type": "sms.received", "data": {}})
 
     told = {row[0]: row[-1] for row in rows(printed(name))}
@@ -108,7 +108,7 @@ def test_a_path_that_is_not_there_is_told(configured):
     assert told["google"] == told["renamed"] == "nothing there"
 
 
-def test_programs_read_it_as_json(configured):
+def test_result_is_printed_as_json(configured):
     """Mutant: `saw` null for what is not there, with nothing that tells them apart."""
     config = (
         CONFIG.partition("routes:")[0]
@@ -156,7 +156,7 @@ def test_programs_read_it_as_json(configured):
     }
 
 
-def test_the_file_of_a_sink_has_an_event_a_line(configured):
+def test_file_of_a_sink_is_read_line_by_line(configured):
     other = {**EVENT, "id": "another", "type": "order.expired"}
     (configured / "events.jsonl").write_text(f"{json.dumps(EVENT)}\n{json.dumps(other)}\n\n")
 
@@ -186,13 +186,13 @@ def test_the_file_of_a_sink_has_an_event_a_line(configured):
 )
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.usefixtures("configured")
-def test_what_other_commands_print_is_read_from_a_pipe(written, indent):
+def test_output_of_other_commands_is_read_from_a_pipe(written, indent):
     judged = json.loads(printed("-", "--output", "json", stdin=json.dumps(written, indent=indent)))
 
     assert [each["id"] for each in judged] == [EVENT["id"]]
 
 
-def test_a_text_that_would_drive_the_terminal_is_shown_and_not_obeyed(configured):
+def test_control_characters_are_shown_escaped(configured):
     """Mutant: the value that a clause saw, or an event's id, printed as it is."""
     hostile = "\x1b[2J\u202e\x9b31m\r\nforged line"
     event = {**EVENT, "id": hostile, "data": {"from": "1", "rental_id": hostile}}
@@ -205,7 +205,7 @@ def test_a_text_that_would_drive_the_terminal_is_shown_and_not_obeyed(configured
         assert not any(line.startswith("forged line") for line in text.splitlines())
 
 
-def test_what_a_sink_masked_is_warned_of(configured):
+def test_masked_event_is_warned_of(configured):
     """Mutant: silence, and a condition on the text seems to be wrong."""
     event = {**EVENT, "data": {**EVENT["data"], "code": "***", "urls": ["***"], "text": None}}
 
@@ -218,7 +218,7 @@ def test_what_a_sink_masked_is_warned_of(configured):
     )
 
 
-def test_a_configuration_without_routes_has_nothing_to_tell(configured):
+def test_configuration_without_routes_says_so(configured):
     write(configured, CONFIG.replace(ROUTES, "routes: {}\n"))
 
     result = run(event_file(configured))
@@ -230,7 +230,7 @@ def test_a_configuration_without_routes_has_nothing_to_tell(configured):
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_file_that_is_not_there_is_a_wrong_command_line():
+def test_missing_file_is_a_usage_error():
     result = run("event.json")
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -262,7 +262,7 @@ def test_a_file_that_is_not_there_is_a_wrong_command_line():
         ]),
     ],
 )  # fmt: skip
-def test_what_is_no_event_is_told_with_its_line(configured, written, complaints):
+def test_invalid_event_is_reported_with_its_line(configured, written, complaints):
     """Mutant: the first complaint alone; the line of the value for that of the fault."""
     (configured / "events").write_text(written)
 
@@ -272,7 +272,7 @@ def test_what_is_no_event_is_told_with_its_line(configured, written, complaints)
     assert result.stderr.splitlines() == complaints
 
 
-def test_a_file_of_something_else_is_not_complained_of_line_by_line(configured):
+def test_complaints_about_a_wrong_file_are_limited(configured):
     (configured / "events").write_text("7\n" * 500)
 
     result = run("events")
@@ -283,13 +283,13 @@ def test_a_file_of_something_else_is_not_complained_of_line_by_line(configured):
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_folder_is_no_file():
+def test_folder_is_refused():
     result = run(".")
 
     assert (result.exit_code, result.stderr) == (1, ".: Is a directory\n")
 
 
-def test_a_wrong_configuration_is_told_first(configured):
+def test_wrong_configuration_is_reported_first(configured):
     write(configured, CONFIG.replace("data.country: GB", "data.contry: GB"))
 
     result = run("nothing")
@@ -323,7 +323,7 @@ def accepted(service, number):
     return event_id
 
 
-def test_an_event_of_the_service_is_judged_in_clear(here):
+def test_event_of_the_service_is_tested_in_clear(here):
     """Mutant: the first key that may read events, though it sees `***` for the code."""
     write(here.folder, CONFIG.replace("data.country: GB", 'data.code: "1"'))
     event_id = accepted(here, 1)
@@ -336,7 +336,7 @@ def test_an_event_of_the_service_is_judged_in_clear(here):
         assert judged["matched_when_accepted"] == ["everything"]
 
 
-def test_new_routes_are_tried_before_a_restart_and_what_matched_before_is_told(here):
+def test_edited_routes_are_compared_with_acceptance(here):
     """Mutant: the routes that the service was started with."""
     event_id = accepted(here, 2)
     before = printed(event_id)
@@ -349,7 +349,7 @@ def test_new_routes_are_tried_before_a_restart_and_what_matched_before_is_told(h
     assert after.endswith("\n\nmatched when it was accepted: everything\n")
 
 
-def test_a_route_that_is_gone_since_is_told(here):
+def test_removed_route_is_shown(here):
     event_id = accepted(here, 3)
     write(
         here.folder,
@@ -361,7 +361,7 @@ def test_a_route_that_is_gone_since_is_told(here):
     assert after.endswith("\n\nmatched when it was accepted: everything\n")
 
 
-def test_a_key_that_sees_masked_codes_is_warned_of(here):
+def test_key_without_codes_read_is_warned_of(here):
     result = run(accepted(here, 4), "--key", READER)
 
     assert result.exit_code == 0
@@ -369,7 +369,7 @@ def test_a_key_that_sees_masked_codes_is_warned_of(here):
 
 
 @pytest.mark.usefixtures("here")
-def test_an_event_that_is_not_there_is_a_failure():
+def test_missing_event_is_a_failure():
     result = run("01748ded-0dc3-774b-8123-456789abcdef")
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -377,14 +377,14 @@ def test_an_event_that_is_not_there_is_a_failure():
 
 
 @pytest.mark.usefixtures("configured")
-def test_an_id_asks_a_service_that_must_run():
+def test_id_needs_a_running_service():
     result = run("01748ded-0dc3-774b-8123-456789abcdef")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("smshook is not running here (no process has smshook.db)")
 
 
-def test_no_key_that_may_read_codes_is_a_wrong_configuration(configured):
+def test_no_key_with_codes_read_is_a_configuration_error(configured):
     write(configured, CONFIG.replace('"codes:read"', '"events:read"'))
 
     result = run("01748ded-0dc3-774b-8123-456789abcdef")

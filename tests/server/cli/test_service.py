@@ -58,7 +58,7 @@ def seen(event_id, **environment):
         (("smsactivate", "rent"), "application/json"),
     ],
 )
-def test_a_sample_is_accepted_in_the_encoding_asked_for_and_marked(arguments, content_type):
+def test_sample_is_accepted_in_each_encoding_and_marked(arguments, content_type):
     """Mutant: a signature of another body, which the door does not believe."""
     output = printed("send", *arguments)
 
@@ -85,7 +85,7 @@ def test_each_kind_becomes_its_event(kind, type_):
     assert seen(event_id)["event"]["type"] == type_
 
 
-def test_several_samples_are_different_and_a_second_copy_is_a_duplicate():
+def test_samples_differ_and_a_second_copy_is_a_duplicate():
     """Mutant: one number for all, or a copy with another body."""
     output = printed("send", "smsactivate", "--times", "3", "--duplicate")
 
@@ -96,7 +96,7 @@ def test_several_samples_are_different_and_a_second_copy_is_a_duplicate():
     assert len(set(ids)) == 3
 
 
-def test_a_sample_that_the_door_turns_away_is_a_failure_with_its_reason(service, tmp_path):
+def test_rejected_sample_is_a_failure_with_its_reason(service, tmp_path):
     """The service reads its configuration when it starts."""
     changed = (service.folder / "smshook.yaml").read_text().replace(live.TOKEN, "another" * 4)
     (tmp_path / "smshook.yaml").write_text(changed)
@@ -114,7 +114,7 @@ def test_a_sample_that_the_door_turns_away_is_a_failure_with_its_reason(service,
 # events
 
 
-def test_events_are_listed_for_people_the_newest_last():
+def test_events_are_listed_newest_last():
     ids = sent("tellabot", "--times", "4")[1:]
 
     result = run("events", "list", "--limit", "3")
@@ -128,7 +128,7 @@ def test_events_are_listed_for_people_the_newest_last():
     assert {tuple(row[1:4]) for row in rows(table)} == {("sms.received", "tellabot", "Google")}
 
 
-def test_more_than_was_listed_is_told_with_where_to_go_on():
+def test_longer_list_ends_with_the_next_command():
     """Mutant: silence, and whoever counts lines believes there are no others."""
     first, second, third = (sent("tellabot", "rental-sms", "--duplicate")[0] for _ in range(3))
     subjects = [word for id_ in (first, second, third) for word in ("--subject", subject_of(id_))]
@@ -154,7 +154,7 @@ def subject_of(event_id):
     return seen(event_id)["event"]["subject"]
 
 
-def test_events_are_listed_for_programs_as_the_api_has_them(service):
+def test_json_of_events_is_that_of_the_api(service):
     """Mutant: the newest first, where a program reads the API's order."""
     sent("tellabot", "--times", "3")
 
@@ -171,14 +171,15 @@ def test_pages_are_followed_up_to_the_limit(service):
 
     with ApiClient(service.admin_url, READER) as client:
         everything = list(client.pages("/v1/events", {}, limit=1000))
-        followed = list(client.pages("/v1/events", {}, limit=1000, most=2))
-        three = list(client.pages("/v1/events", {}, limit=3, most=2))
+        client.page_size = 2
+        followed = list(client.pages("/v1/events", {}, limit=1000))
+        three = list(client.pages("/v1/events", {}, limit=3))
 
     assert followed == everything
     assert three == everything[:3]
 
 
-def test_an_order_and_a_cursor_are_the_apis_own():
+def test_order_and_after_are_those_of_the_api():
     sent("tellabot", "--times", "3")
     oldest = json.loads(printed("events", "list", "--order", "asc", "--output", "json"))
 
@@ -192,7 +193,7 @@ def test_an_order_and_a_cursor_are_the_apis_own():
     assert after == everything[1:]
 
 
-def test_filters_are_the_apis_own_and_may_repeat():
+def test_filters_are_those_of_the_api_and_can_repeat():
     [first], [second] = sent("tellabot", "rental-sms"), sent("smsactivate", "rent")
     subjects = [seen(id_)["event"]["subject"] for id_ in (first, second)]
 
@@ -233,14 +234,14 @@ def test_filter_on_an_unknown_name_suggests_the_nearest(option, value, said):
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", said)
 
 
-def test_a_senseless_filter_is_a_wrong_command_line():
+def test_wrong_filter_is_a_usage_error():
     result = run("events", "list", "--since", "yesterday")
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("400 bad_parameter: since: ")
 
 
-def test_the_first_key_that_may_decides_what_is_seen():
+def test_first_key_with_the_scope_decides_what_is_seen():
     """Mutant: the first key of the file, whatever it may."""
     [event_id] = sent("tellabot")
 
@@ -253,7 +254,7 @@ def test_the_first_key_that_may_decides_what_is_seen():
     assert re.fullmatch(r"G-\d{6}", given["code"])
 
 
-def test_an_event_is_shown_with_all_that_became_of_it():
+def test_event_is_shown_with_deliveries_and_routes():
     [event_id, _] = sent("tellabot", "--duplicate")
     live.eventually(lambda: seen(event_id)["deliveries"][0]["state"] == "delivered")
 
@@ -267,7 +268,7 @@ def test_an_event_is_shown_with_all_that_became_of_it():
     assert sections[6].startswith("event=incoming_message&id=")
 
 
-def test_what_is_shown_of_an_event_is_what_the_api_says(service):
+def test_json_of_an_event_is_that_of_the_api(service):
     [event_id] = sent("tellabot")
     live.eventually(lambda: seen(event_id)["deliveries"][0]["state"] == "delivered")
 
@@ -275,7 +276,7 @@ def test_what_is_shown_of_an_event_is_what_the_api_says(service):
 
 
 @pytest.mark.parametrize("event_id", ["nothing", "../stats", "a b/c?d#e"])
-def test_an_event_that_is_not_there_is_a_failure(event_id):
+def test_missing_event_is_a_failure(event_id):
     """Mutant: an id put into the path as it is."""
     result = run("events", "show", event_id)
 
@@ -285,7 +286,7 @@ def test_an_event_that_is_not_there_is_a_failure(event_id):
 
 @pytest.mark.parametrize("command", [("events", "show"), ("quarantine", "delete")])
 @pytest.mark.parametrize("nothing", ["", ".", ".."])
-def test_what_is_no_id_is_a_wrong_command_line(command, nothing):
+def test_invalid_id_is_a_usage_error(command, nothing):
     """Mutant: `.` in a path, which asks for the whole list."""
     result = run(*command, nothing)
 
@@ -294,7 +295,7 @@ def test_what_is_no_id_is_a_wrong_command_line(command, nothing):
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("show", "--raw")], ids=" ".join)
-def test_a_text_that_would_drive_the_terminal_is_shown_and_not_obeyed(service, arguments):
+def test_control_characters_are_shown_escaped(service, arguments):
     """Mutant: one cell printed as it is."""
     hostile = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\r\nforged line"
     body = live.sms(9, text=f"code 123456 {hostile}", service=f"Goo{hostile}", at=1_700_000_000)
@@ -311,7 +312,7 @@ def test_a_text_that_would_drive_the_terminal_is_shown_and_not_obeyed(service, a
 # quarantine, rejections, sources
 
 
-def test_a_callback_in_quarantine_is_listed_shown_read_again_and_deleted(service):
+def test_quarantine_commands_work_together(service):
     body = b"event=new_kind&id=77&note=\x1b[2J\xff"
     quarantine_id = service.post(body).json()["id"]
 
@@ -361,7 +362,7 @@ def test_sources_are_listed_with_the_use_of_their_tokens():
     assert live.TOKEN not in json.dumps(listed)
 
 
-def test_the_url_is_that_of_the_service_that_runs(service):
+def test_sources_url_is_that_of_the_running_service(service):
     assert printed("sources", "url", "tellabot") == f"{service.callback_url()}\n"
 
 
@@ -369,7 +370,7 @@ def test_the_url_is_that_of_the_service_that_runs(service):
 
 
 @pytest.mark.parametrize("by", ["option", "variable"])
-def test_with_an_address_and_a_key_no_configuration_is_needed(service, tmp_path, monkeypatch, by):
+def test_url_and_key_need_no_configuration(service, tmp_path, monkeypatch, by):
     monkeypatch.chdir(tmp_path)
     options = ("--url", service.admin_url, "--key", live.KEY) if by == "option" else ()
     variables = {"SMSHOOK_URL": service.admin_url, "SMSHOOK_API_KEY": live.KEY}
@@ -380,7 +381,7 @@ def test_with_an_address_and_a_key_no_configuration_is_needed(service, tmp_path,
     assert run("healthcheck", "--url", service.url).stdout == "ready\n"
 
 
-def test_the_command_line_wins_over_variables(service):
+def test_command_line_wins_over_variables(service):
     wrong = {"SMSHOOK_URL": "http://127.0.0.1:9", "SMSHOOK_API_KEY": "wrong"}
 
     result = run("events", "list", "--url", service.admin_url, "--key", live.KEY, **wrong)
@@ -388,7 +389,7 @@ def test_the_command_line_wins_over_variables(service):
     assert result.exit_code == 0
 
 
-def test_a_key_that_the_service_does_not_know_is_a_failure_that_does_not_repeat_it():
+def test_unknown_key_is_a_failure_that_does_not_repeat_it():
     result = run("events", "list", "--key", "wr0ng-key-é-0123456789")
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -397,7 +398,7 @@ def test_a_key_that_the_service_does_not_know_is_a_failure_that_does_not_repeat_
     )
 
 
-def test_a_proxy_of_the_environment_is_not_told_the_key(monkeypatch):
+def test_proxy_of_the_environment_is_not_used(monkeypatch):
     """Mutant: httpx's own default, which sends the key to whoever the proxy is."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -407,7 +408,7 @@ def test_a_proxy_of_the_environment_is_not_told_the_key(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["a: b: c", "sources: [nonsense]\n", None])
-def test_a_service_whose_configuration_was_broken_meanwhile_is_ready(service, text):
+def test_broken_configuration_keeps_the_service_ready(service, text):
     """Mutant: a valid configuration asked for; its keeper would kill it."""
     path = service.folder / "smshook.yaml"
     whole = path.read_text()
@@ -420,7 +421,7 @@ def test_a_service_whose_configuration_was_broken_meanwhile_is_ready(service, te
         path.chmod(0o600)
 
 
-def test_a_token_that_no_path_may_hold_as_it_is_works_as_the_url_has_it(tmp_path):
+def test_token_with_special_characters_works_in_its_url(tmp_path):
     """Mutant: printed as it is written."""
     token = "a/b?c#d%2Fe é+ 0123456789"
     with live.Live(tmp_path, live.CONFIG.replace(live.TOKEN, token, 1)) as service:
@@ -431,7 +432,7 @@ def test_a_token_that_no_path_may_hold_as_it_is_works_as_the_url_has_it(tmp_path
     assert url.endswith("/in/tellabot/a%2Fb%3Fc%23d%252Fe%20%C3%A9%2B%200123456789")
 
 
-def test_a_port_that_is_taken_is_told_with_what_chooses_another(service):
+def test_taken_port_is_named_with_its_option(service):
     """Mutant: `Address already in use` alone."""
     other = service.folder / "other"
     other.mkdir()
@@ -453,7 +454,7 @@ def test_a_port_that_is_taken_is_told_with_what_chooses_another(service):
     )
 
 
-def test_a_service_that_runs_is_ready():
+def test_running_service_is_ready():
     assert printed("healthcheck") == "ready\n"
 
 
@@ -482,14 +483,14 @@ def stranger():
 
 
 @pytest.mark.parametrize("path", ["/html", "/json"])
-def test_another_server_than_smshook_is_told_apart(stranger, path):
+def test_foreign_server_is_recognized(stranger, path):
     result = run("events", "list", "--url", stranger + path, "--key", live.KEY)
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"what answers at {stranger} is not the API of smshook\n"
 
 
-def test_what_is_not_ready_fails_the_healthcheck(stranger):
+def test_unready_service_fails_the_healthcheck(stranger):
     result = run("healthcheck", "--url", stranger)
 
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "not ready: 503\n")
@@ -505,7 +506,7 @@ def test_no_answer_in_time_is_a_failure(stranger):
 # As a process
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(service):
+def test_closed_pipe_ends_a_command_quietly(service):
     """Mutant: a traceback, or `Exception ignored` when the process ends."""
     sent("tellabot", "--times", "20")
     environment = service.environment() | {"COLUMNS": "200"}
@@ -526,7 +527,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(service):
     assert listing.stderr == b""
 
 
-def test_no_stdout_at_all_is_no_failure(service):
+def test_closed_stdout_is_no_failure(service):
     script = f"exec {live.command()} events list >&-"
 
     listing = subprocess.run(
@@ -540,7 +541,7 @@ def test_no_stdout_at_all_is_no_failure(service):
     assert (listing.returncode, listing.stderr) == (0, b"")
 
 
-def test_check_warns_of_what_is_owed_to_a_name_that_is_no_sink_any_more(tmp_path):
+def test_check_warns_of_deliveries_to_a_removed_sink(tmp_path):
     """While the service runs: it reads without the lock. Mutant: a check of the file alone."""
     failing = CONFIG.replace("path: events.jsonl", "path: missing/events.jsonl, redact: codes")
     with live.Live(tmp_path, failing) as service:

@@ -80,7 +80,7 @@ def test_command_needs_no_secret_of_sinks_or_sources(arguments):
     assert (result.exit_code, "CRM" in result.stderr) == (0, False)
 
 
-def test_command_complains_of_what_it_needs():
+def test_command_reports_only_the_settings_it_needs():
     """Mutant: an empty token in the URL."""
     url, sending = run("sources", "url", "other"), run("send", "other")
 

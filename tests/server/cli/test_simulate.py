@@ -54,7 +54,7 @@ class Simulated:
         return answer.json()
 
 
-def test_signals_that_a_parent_blocked_end_it(service):
+def test_blocked_signals_end_the_simulation(service):
     """Mutant: the inherited mask is kept, and SIGTERM does nothing."""
 
     def block():
@@ -70,7 +70,7 @@ def test_signals_that_a_parent_blocked_end_it(service):
 @pytest.mark.parametrize(
     ("provider", "source"), [("tellabot",) * 2, ("sms_activate", "smsactivate")]
 )
-def test_a_message_becomes_an_event_that_is_marked_as_a_sample(service, provider, source):
+def test_simulated_message_becomes_a_sample_event(service, provider, source):
     """Mutant: a signature for another source."""
     url = service.callback_url(source)
 
@@ -89,7 +89,7 @@ def test_a_message_becomes_an_event_that_is_marked_as_a_sample(service, provider
     "headers",
     [{"Host": "rebound.attacker.example"}, {"Origin": "http://rebound.attacker.example"}],
 )
-def test_a_web_page_of_others_is_not_obeyed(service, headers):
+def test_request_of_a_foreign_page_is_refused(service, headers):
     """DNS rebinding: it would send callbacks of its own wording. Mutant: no `OwnHost`."""
     callback = ("--callback", service.callback_url(), "--listen", "127.0.0.1:0")
 
@@ -101,7 +101,7 @@ def test_a_web_page_of_others_is_not_obeyed(service, headers):
     assert (foreign.status_code, own.status_code, own.json()) == (403, 200, [])
 
 
-def test_it_says_where_it_is_and_not_the_token(service):
+def test_simulation_prints_its_address_without_the_token(service):
     url = service.callback_url()
 
     with Simulated(
@@ -122,7 +122,7 @@ def test_it_says_where_it_is_and_not_the_token(service):
     }
 
 
-def test_a_port_that_is_taken_is_named(service):
+def test_taken_port_is_named(service):
     with socket.create_server(("127.0.0.1", 0)) as sock:
         listen = f"127.0.0.1:{sock.getsockname()[1]}"
 
@@ -142,7 +142,7 @@ def test_a_port_that_is_taken_is_named(service):
         (("tellabot", "--speed", "0"), "Invalid value for '--speed'"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_starts_nothing(service, arguments, complaint):
+def test_wrong_option_starts_nothing(service, arguments, complaint):
     done = service.run("simulate", *arguments, check=False)
 
     assert (done.returncode, done.stdout) == (2, "")

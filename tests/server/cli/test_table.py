@@ -94,7 +94,7 @@ def test_width_is_that_of_the_terminal(text, width):
     assert width_of(text) == width
 
 
-def test_colours_are_for_a_screen_that_has_them():
+def test_colours_are_for_terminals_only():
     row = [cell("a"), Cell("dead", "dead", "red"), cell("-"), cell("1")]
 
     [plain] = table_lines(COLUMNS, [row], NARROW)[1:]
@@ -117,7 +117,7 @@ def test_colours_are_for_a_screen_that_has_them():
         (None, None),
     ],
 )
-def test_time_is_said_from_now(at, words):
+def test_time_is_shown_relative_to_now(at, words):
     assert relative(at, 1789411357.0) == words
 
 

@@ -98,7 +98,7 @@ def test_each_row_is_one_line_of_80_columns(service, command):
 
 
 @pytest.mark.parametrize("command", ["events list", "deliveries list"])
-def test_columns_of_the_environment_count_in_a_pipe(service, command):
+def test_columns_variable_sets_the_width_of_a_pipe(service, command):
     environment = service.environment() | {"COLUMNS": "80"}
     done = subprocess.run(
         [live.command(), *command.split()],
@@ -113,7 +113,7 @@ def test_columns_of_the_environment_count_in_a_pipe(service, command):
     assert max(map(width_of, done.stdout.splitlines())) <= 80
 
 
-def test_colours_are_for_terminals_that_want_them(service):
+def test_colours_can_be_turned_off(service):
     """Mutants: NO_COLOR or --no-color ignored; colours in a pipe."""
     coloured = on_terminal(service, "deliveries list")
     plain = [

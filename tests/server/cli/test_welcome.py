@@ -31,7 +31,7 @@ def welcomed(path, name=NAME):
     return welcome(config, HOLDER, config_path=Path(name), smshook=".venv/bin/smshook")
 
 
-def test_the_first_start_says_where_everything_is_and_what_to_type_next(tmp_path):
+def test_welcome_shows_addresses_and_the_next_commands(tmp_path):
     path = init(tmp_path, chance=lambda size: "random-" * (size // 4))
     token = "random-" * 8
 
@@ -62,7 +62,7 @@ smshook {__version__} is running; Ctrl-C stops it.
     )
 
 
-def test_with_a_public_url_no_tunnel_is_needed(tmp_path):
+def test_public_url_needs_no_tunnel(tmp_path):
     public = SERVER.replace("{", '{public_url: "https://hooks.example.com", ')
 
     text = welcomed(written(tmp_path, SOURCE % "0123456789abcdef" + public))
@@ -72,7 +72,7 @@ def test_with_a_public_url_no_tunnel_is_needed(tmp_path):
     assert "ssh" not in text
 
 
-def test_a_token_that_is_known_as_a_digest_only_is_no_url(tmp_path):
+def test_digest_token_has_no_callback_url(tmp_path):
     """Mutant: the digest printed as the token."""
     digest = f"sha256:{hashlib.sha256(b'token').hexdigest()}"
 
@@ -83,14 +83,14 @@ def test_a_token_that_is_known_as_a_digest_only_is_no_url(tmp_path):
     assert text.endswith("    .venv/bin/smshook check\n")
 
 
-def test_without_a_source_it_says_what_is_missing(tmp_path):
+def test_welcome_without_sources_says_so(tmp_path):
     text = welcomed(written(tmp_path, SERVER))
 
     assert "  No sources yet: add one to the configuration, and start again.\n" in text
     assert "ssh" not in text
 
 
-def test_another_configuration_is_named_in_what_to_type(tmp_path):
+def test_suggested_commands_name_another_configuration(tmp_path):
     path = written(tmp_path, SOURCE % "0123456789abcdef" + SERVER)
 
     text = welcomed(path, name="my hooks.yaml")
@@ -109,9 +109,7 @@ def test_another_configuration_is_named_in_what_to_type(tmp_path):
         ("/usr/lib/python3/pytest", None, "smshook"),
     ],
 )
-def test_what_to_type_is_the_name_where_a_shell_finds_this_very_program(
-    tmp_path, monkeypatch, argv0, found, typed
-):
+def test_program_is_its_name_if_the_shell_finds_it(tmp_path, monkeypatch, argv0, found, typed):
     """Mutant: the plain name where another smshook, or none, is on PATH."""
     monkeypatch.chdir(tmp_path)
     here = str(tmp_path)
@@ -176,7 +174,7 @@ def started(tmp_path, request):
     terminal.close()
 
 
-def test_on_a_terminal_it_begins_with_the_welcome_and_goes_on_with_a_line_an_event(started):
+def test_terminal_shows_the_welcome_then_events(started):
     terminal, smshook = started
     terminal.shows(r"smshook send tellabot\n")
 
@@ -193,7 +191,7 @@ def test_on_a_terminal_it_begins_with_the_welcome_and_goes_on_with_a_line_an_eve
 
 
 @pytest.mark.parametrize("started", [{"PYTHONIOENCODING": "ascii"}], indirect=True)
-def test_a_terminal_of_another_encoding_is_no_failure(started):
+def test_terminal_of_another_encoding_works(started):
     terminal, smshook = started
     terminal.shows(r"smshook send tellabot\n")
 
@@ -202,7 +200,7 @@ def test_a_terminal_of_another_encoding_is_no_failure(started):
     terminal.shows(r"log ok \d+ ms")
 
 
-def test_not_on_a_terminal_urls_come_without_their_token_and_as_json(tmp_path):
+def test_log_has_urls_without_tokens(tmp_path):
     """Mutant: the welcome in the logs of a container, with every token."""
     with live.Live(tmp_path) as service:
         assert service.stop() == 0

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-import secrets
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,21 +10,17 @@ from pathlib import Path
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from services import clock_of, configured, identity_of
 
 from core.order import REMEMBERED, Order
 from core.secret import Secret
-from journal.order_book import OrderBook
 from journal.reads import EventFilter, Events, KnownOrders, OrderFilter
-from journal.sqlite.journal import SQLiteJournal
 from receiver.callback import Callback
-from receiver.door import understood
+from receiver.door import read_happenings
 from receiver.intake import Caller
 from receiver.polling.questions import Ended, ListedOrder
 from receiver.providers.tellabot.callbacks import TellABot
-from receiver.source_state import SourceState
-from server.runtime.accept import Pipeline
-from server.runtime.identity import Identity
-from server.runtime.orders import Orders
+from server.service import open_journal, restore
 
 BEGIN = 1_790_000_000.25
 #: Seconds that a registered order lasts, and one that the provider lists.
@@ -181,36 +176,21 @@ class Real:
     """Orders on a journal in a file, and how each step is done to them."""
 
     def __init__(self, folder):
-        self.folder, self.sent, self.now = folder, 0, BEGIN
-        self.identity = Identity("x" * 32, secrets.token_bytes)
-        self.gate = SourceState("tellabot", TellABot(tokens=(Secret("t" * 20),)), lambda: 0.0)
-        self.journal = self.pipeline = self.book = self.orders = None
+        self.sent, self.now, self.parts = 0, BEGIN, None
+        self.config = configured(folder, sources={"tellabot": TellABot(tokens=(Secret("t" * 20),))})
+        self.identity, self.clock = identity_of(self.config), clock_of(lambda: self.now)
 
     async def restart(self):
-        if self.journal is not None:
+        if self.parts is not None:
             await self.journal.close()
-        self.journal = await SQLiteJournal.open(
-            self.folder / "j.db", seal="s", now=self.now, version="0"
-        )
-        self.book = OrderBook()
-        self.pipeline = Pipeline(
-            gates=[self.gate],
-            routes=(),
-            workers={},
-            journal=self.journal,
-            identity=self.identity,
-            now=lambda: self.now,
-            book=self.book,
-        )
-        self.orders = Orders(
-            journal=self.journal, book=self.book, pipeline=self.pipeline, now=lambda: self.now
-        )
-        await self.orders.load()
+        self.journal = await open_journal(self.config, self.identity, now=self.now)
+        self.parts = await restore(self.config, self.journal, self.identity, clock=self.clock)
+        self.orders, self.source = self.parts.orders, self.parts.sources["tellabot"]
 
     async def register(self, name, number):
         end = self.now + REGISTERED
         order = Order(
-            id=self.pipeline.new_id(self.now),
+            id=self.identity.event_id(self.now),
             source="tellabot",
             provider="tellabot",
             kind="request_id",
@@ -224,7 +204,7 @@ class Real:
 
     async def list(self, name, number):
         listed = ListedOrder(kind="request_id", name=name, number=number)
-        await self.orders.listed(self.gate, listed)
+        await self.orders.add_listed(self.source, listed)
 
     async def assign(self, name, number):
         body = f"event=priority_request&status=ok&id={name}&mdn={number[1:]}&service=Google"
@@ -233,7 +213,7 @@ class Real:
 
     async def end(self, name, reason):
         ended = Ended(kind="request_id", name=name, reason=reason)
-        await self.orders.ended(self.gate, ended)
+        await self.orders.end_listed(self.source, ended)
 
     async def cancel(self, name):
         page = await self.journal.ask(KnownOrders(filter=OrderFilter(request_id=(name,)), **ALL))
@@ -249,8 +229,9 @@ class Real:
         received = datetime.fromtimestamp(self.now, UTC)
         callback = Callback(headers=(), body=body.encode(), peer="192.0.2.1", received=received)
         caller = Caller(source="tellabot", token="f", request_id="r")
-        recorded = await self.pipeline.record(caller, callback, understood(self.gate, callback))
-        return recorded.new == (True,)
+        happenings = read_happenings(self.source, callback)
+        accepted = await self.parts.intake.accept(caller, callback, happenings)
+        return accepted.status == "accepted"
 
     async def wait(self, seconds):
         self.now += seconds
@@ -266,7 +247,7 @@ class Real:
         page = await self.journal.ask(KnownOrders(filter=OrderFilter(), **ALL))
         seen = {}
         for _, order in page.items:
-            known = self.book.get(order.id)
+            known = self.orders._order_book.get(order.id)
             if known is not None:
                 assert plain(known) == plain(order)
             seen[order.name] = plain(order)

@@ -9,23 +9,23 @@ from receiver.polling.options import Backfill
 from receiver.providers.smspins.callbacks import SmsPins
 from receiver.providers.tellabot.callbacks import TellABot
 from receiver.source_state import SourceState
-from server.runtime.silence import Watching
+from server.runtime.silence import SourceMonitor
 
 
 def test_silence_is_said_once_and_again_after_something_came():
     """Mutant: said at each look."""
     now = 1_790_000_000.0
     source = TellABot(tokens=(Secret("t" * 20),), expect_every=Duration(60))
-    gate = SourceState("tellabot", source, lambda: now)
-    watching = Watching([gate], lambda: now, lambda _source: None)
+    state = SourceState("tellabot", source, lambda: now)
+    monitor = SourceMonitor([state], lambda: now, lambda _source: None)
     with structlog.testing.capture_logs() as logged:
         for seconds in (30, 40, 50):
             now += seconds
-            watching.look()
-        gate.watch._heard = now
-        watching.look()
+            monitor.look()
+        state.watch._heard = now
+        monitor.look()
         now += 61
-        watching.look()
+        monitor.look()
 
     assert logged == [
         {
@@ -45,10 +45,10 @@ def test_a_source_is_silent_where_an_order_waits_and_nothing_comes():
     called = SourceState("tellabot", TellABot(tokens=(Secret("t" * 20),)), lambda: now)
     asked = SourceState("smspins", SmsPins(backfill=Backfill(api_key=Secret("k"))), lambda: now)
     since = now
-    watching = Watching([called, asked], lambda: now, lambda _source: since + 60)
+    monitor = SourceMonitor([called, asked], lambda: now, lambda _source: since + 60)
     now += 700
     with structlog.testing.capture_logs() as logged:
-        watching.look()
+        monitor.look()
 
     assert [(line["event"], line["source"], line["seconds"]) for line in logged] == [
         ("source.silent", "tellabot", 640)

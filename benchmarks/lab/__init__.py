@@ -1,0 +1,1 @@
+"""The processes, loads and instruments of a case."""

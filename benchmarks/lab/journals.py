@@ -1,0 +1,413 @@
+"""Journals of millions of events, filled in bulk and kept between runs."""
+
+import hashlib
+import os
+import random
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+import msgspec
+
+from core.clock import rfc3339
+from core.event import Event
+from journal.sqlite.schema import migrate
+from receiver.callback import Callback, Key
+from receiver.decode import decode
+from receiver.providers.tellabot.callbacks import TellABot
+from server.runtime.identity import Identity
+
+from .processes import ROOT
+
+#: A configuration for such a journal must use these names.
+SOURCE, ROUTE, SINK = "tellabot", "everything", "crm"
+#: Seconds between two events: ten million take most of a year.
+EVERY = 3
+#: Seconds between the last event and the filling.
+SINCE_THE_LAST = 3600
+#: Subjects count from here. TellABot's requests have as many digits today.
+FIRST_REQUEST = 10_000_001
+#: A journal that grew by more than this part is filled again. Five repetitions add less to a
+#: million events, and hardly anything to ten million.
+MOST_GROWTH = 0.1
+#: Bytes an event, with a margin. The disk must have as many free.
+ROOM_PER_EVENT = 3000
+#: Rows of each table in one transaction.
+_TOGETHER = 20_000
+#: Transactions prepared in advance.
+_AHEAD = 3
+#: KiB of SQLite's cache while filling.
+_CACHE = 500_000
+#: The range of phone numbers.
+_LOWEST_NUMBER, _NUMBERS = 12_000_000_000, 8_000_000_000
+#: Keys count the seconds from here.
+_FIRST_SECOND = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
+
+_HEADERS = (
+    ("host", "hooks.example.com"),
+    ("user-agent", "GuzzleHttp/7"),
+    ("content-type", "application/x-www-form-urlencoded"),
+)
+_PEER, _TOKEN_NAME = "203.0.113.7", "0123456789ab"
+#: The values that differ between callbacks, as in the callback behind the templates.
+_MARK_ID, _MARK_NUMBER, _MARK_CODE = "98765432", "18505550142", "731946"
+_MARK_SECOND = 1_700_000_042
+
+
+class NoRoom(Exception):
+    """The disk cannot hold the journal."""
+
+
+class _Templates(NamedTuple):
+    """Templates of a callback's body and its event, as the product writes them."""
+
+    callback: str
+    event: str
+
+
+class _FilledEvent(NamedTuple):
+    """One event, as the tables store it."""
+
+    seq: int
+    at: float
+    id: str
+    key: bytes
+    callback: bytes
+    event: str
+
+
+def cache() -> Path:
+    """The folder of kept journals: SMSHOOK_BENCH_CACHE, or .bench-cache in the checkout."""
+    named = os.environ.get("SMSHOOK_BENCH_CACHE")
+    return Path(named).absolute() if named else ROOT / ".bench-cache"
+
+
+def is_kept(events: int) -> bool:
+    """Whether `journal` can return one without filling it."""
+    path = _path(events)
+    return path.exists() and _growth(path, events) <= MOST_GROWTH
+
+
+def journal(events: int) -> Path:
+    """Return a journal of that many delivered events, which opens with any secret.
+
+    A run uses it without a copy and lets it grow a little. After MOST_GROWTH it is filled again.
+    Raises NoRoom.
+    """
+    path = _path(events)
+    if not is_kept(events):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f"journal-{events}-*"):
+            old.unlink()
+        _require_room(path.parent, events)
+        part = path.with_suffix(".part")
+        fill(part, events)
+        part.rename(path)
+    _unseal(path)
+    return path
+
+
+def fill(path: Path, events: int) -> None:
+    """Fill the journal at `path`. It is durable only at the end."""
+    migrate(path)
+    conn = sqlite3.connect(path, isolation_level=None)
+    try:
+        conn.execute("pragma journal_mode = off")
+        conn.execute("pragma synchronous = off")
+        conn.execute(f"pragma cache_size = -{_CACHE}")
+        last_at = _fill(conn, events)
+        _write_counters(conn, events, last_at)
+        _check(conn, path)
+        conn.execute("pragma journal_mode = wal")
+    finally:
+        conn.close()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def make_pending(path: Path, deliveries: int) -> None:
+    """Turn the last deliveries into pending ones without an attempt."""
+    with _writing(path) as conn:
+        (last,) = conn.execute("select max(id) from deliveries").fetchone()
+        conn.execute("delete from attempts where delivery > ?", (last - deliveries,))
+        conn.execute(
+            "update deliveries set state = 'pending', attempts = 0, due_at = accepted_at,"
+            " owner = null where id > ?",
+            (last - deliveries,),
+        )
+        _recount(conn)
+
+
+def make_delivered(path: Path) -> None:
+    """Turn all pending deliveries into delivered ones: undo `make_pending`."""
+    with _writing(path) as conn:
+        conn.execute(
+            "insert or ignore into attempts (delivery, n, at, outcome, status, took_ms)"
+            " select id, 1, accepted_at, 'delivered', 200, 1.2 from deliveries"
+            " where state in ('pending', 'sending')"
+        )
+        conn.execute(
+            "update deliveries set state = 'delivered', attempts = 1, due_at = null, owner = null"
+            " where state in ('pending', 'sending')"
+        )
+        conn.execute("update sinks set paused = null, paused_at = null, failing_since = null")
+        _recount(conn)
+
+
+# --- storage ------------------------------------------------------------------------------------
+
+
+def _path(events: int) -> Path:
+    return cache() / f"journal-{events}-{_made_by()}.db"
+
+
+def _made_by() -> str:
+    """A digest of the schema and this module: a change of either needs a new journal."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    steps = (
+        step for step in files("journal.sqlite.migrations").iterdir() if step.name.endswith(".sql")
+    )
+    for step in sorted(steps, key=lambda step: step.name):
+        digest.update(step.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _growth(path: Path, events: int) -> float:
+    conn = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        (now,) = conn.execute("select max(seq) from events").fetchone()
+        return float(now / events - 1)
+    finally:
+        conn.close()
+
+
+def _require_room(folder: Path, events: int) -> None:
+    needed, free = events * ROOM_PER_EVENT, shutil.disk_usage(folder).free
+    if free < needed:
+        raise NoRoom(
+            f"{folder}: {free / 1e9:.0f} GB are free, a journal of {events:,} events may take"
+            f" {needed / 1e9:.0f}; make room, or set SMSHOOK_BENCH_CACHE to a folder elsewhere"
+        )
+
+
+def _unseal(path: Path) -> None:
+    """Forget the secret. Each run has a new one, and the next start seals the journal with it."""
+    with _writing(path) as conn:
+        conn.execute("delete from meta where name = 'seal'")
+
+
+# --- filling ------------------------------------------------------------------------------------
+
+
+def _fill(conn: sqlite3.Connection, events: int) -> float:
+    """Write the rows; return when the last event was recorded."""
+    began, first_at = time.monotonic(), time.time() - SINCE_THE_LAST - events * EVERY
+    parts = [range(n, min(n + _TOGETHER, events)) for n in range(0, events, _TOGETHER)]
+    last_at = first_at
+    # A second process prepares rows while this one writes: it halves the time.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as maker:
+        ahead = [maker.submit(_rows, part, first_at) for part in parts[:_AHEAD]]
+        for n, part in enumerate(parts):
+            rows = ahead.pop(0).result()
+            ahead += [maker.submit(_rows, more, first_at) for more in parts[n + _AHEAD :][:1]]
+            conn.execute("begin")
+            _write(conn, rows)
+            conn.execute("commit")
+            last_at = rows[-1].at
+            _show(part.stop, events, began)
+    return last_at
+
+
+def _rows(part: range, first_at: float) -> list[_FilledEvent]:
+    identity = Identity(os.urandom(32).hex(), os.urandom)
+    templates = _templates(identity)
+    return [_row(n, first_at, identity, templates) for n in part]
+
+
+def _row(n: int, first_at: float, identity: Identity, templates: _Templates) -> _FilledEvent:
+    at = round(first_at + n * EVERY + random.random(), 6)
+    request, second = str(FIRST_REQUEST + n), int(at) - 1
+    key = identity.dedupe_key(Key(second=second - _FIRST_SECOND, parts=("sms", request)))
+    id_ = identity.event_id(at)
+    said = {
+        "request": request,
+        "number": _LOWEST_NUMBER + int(random.random() * _NUMBERS),
+        "code": f"{int(random.random() * 1_000_000):06d}",
+        "second": second,
+        "id": id_,
+        "time": f"{rfc3339(second)[:-8]}Z",
+        "recorded": rfc3339(at),
+        "key": key.hex(),
+    }
+    return _FilledEvent(
+        n + 1, at, id_, key, (templates.callback % said).encode(), templates.event % said
+    )
+
+
+def _templates(identity: Identity) -> _Templates:
+    """Let the product handle one callback, and make templates of what it writes."""
+    body = urlencode(
+        {
+            "event": "incoming_message",
+            "id": _MARK_ID,
+            "timestamp": _MARK_SECOND,
+            "from": "22000",
+            "to": _MARK_NUMBER,
+            "service": "Google",
+            "reply": f"G-{_MARK_CODE} is your Google verification code.",
+            "pin": f"G-{_MARK_CODE}",
+            "price": "1.20",
+        }
+    )
+    at = _MARK_SECOND + 1.25
+    callback = Callback(
+        headers=_HEADERS,
+        body=body.encode(),
+        peer=_PEER,
+        received=datetime.fromtimestamp(at, UTC),
+    )
+    source = TellABot()
+    fields = decode(callback.body, content_encoding="", encodings=source.encodings)
+    [happening] = source.normalize(fields, callback)
+    [key] = map(identity.dedupe_key, happening.keys)
+    event = Event(
+        id=identity.event_id(at),
+        source=SOURCE,
+        type=happening.data.type,
+        subject=happening.subject,
+        time=str(happening.time),
+        recordedtime=rfc3339(at),
+        dedupekey=key.hex(),
+        data=happening.data,
+    )
+    marks = {_MARK_ID: "request", _MARK_NUMBER: "number", _MARK_CODE: "code"}
+    kept = {event.id: "id", event.recordedtime: "recorded", event.time: "time", key.hex(): "key"}
+    return _Templates(
+        callback=_template(body, {**marks, str(_MARK_SECOND): "second"}),
+        event=_template(msgspec.json.encode(event).decode(), {**marks, **kept}),
+    )
+
+
+def _template(text: str, marks: Mapping[str, str]) -> str:
+    text = text.replace("%", "%%")
+    for mark, name in marks.items():
+        if mark not in text:
+            raise AssertionError(f"the product does not write the {name} of a callback any more")
+        text = text.replace(mark, f"%({name})s")
+    return text
+
+
+def _write(conn: sqlite3.Connection, rows: list[_FilledEvent]) -> None:
+    headers, routes = msgspec.json.encode(_HEADERS).decode(), f'["{ROUTE}"]'
+    _insert(
+        conn,
+        "callbacks (id, source, channel, token, peer, at, headers, body)",
+        (
+            (row.seq, SOURCE, "callback", _TOKEN_NAME, _PEER, row.at, headers, row.callback)
+            for row in rows
+        ),
+    )
+    _insert(
+        conn,
+        "events (seq, id, source, type, subject, recorded_at, callback, routes, body)",
+        (
+            (
+                *(row.seq, row.id, SOURCE, "sms.received"),
+                *(f"request/{FIRST_REQUEST + row.seq - 1}", row.at, row.seq, routes, row.event),
+            )
+            for row in rows
+        ),
+    )
+    _insert(conn, "keys (source, key, event)", ((SOURCE, row.key, row.seq) for row in rows))
+    _insert(
+        conn,
+        "deliveries (id, event, sink, state, attempts, accepted_at)",
+        ((row.seq, row.seq, SINK, "delivered", 1, row.at) for row in rows),
+    )
+    _insert(
+        conn,
+        "attempts (delivery, n, at, outcome, status, took_ms)",
+        ((row.seq, 1, row.at + 0.001, "delivered", 200, 1.2) for row in rows),
+    )
+
+
+def _insert(conn: sqlite3.Connection, into: str, rows: Iterable[tuple[object, ...]]) -> None:
+    slots = ", ".join("?" * (into.count(",") + 1))
+    conn.executemany(f"insert into {into} values ({slots})", rows)  # noqa: S608 - words of ours
+
+
+def _show(done: int, events: int, began: float) -> None:
+    seconds = time.monotonic() - began
+    left = seconds / done * (events - done)
+    end = "\r" if sys.stderr.isatty() else "\n"
+    if sys.stderr.isatty() or done % (50 * _TOGETHER) == 0 or done == events:
+        print(
+            f"filling a journal: {done:,} of {events:,} events, {seconds:.0f} s, {left:.0f} s left",
+            end="\n" if done == events else end,
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+# --- counters and checks ------------------------------------------------------------------------
+
+
+def _write_counters(conn: sqlite3.Connection, events: int, last_at: float) -> None:
+    """Write the counters that the product keeps beside the rows."""
+    conn.execute("update counters set value = ? where name = 'events'", (events,))
+    conn.execute("update counters set value = ? where name = 'deliveries.delivered'", (events,))
+    conn.execute(
+        "insert into token_uses values (?, ?, ?, ?)", (SOURCE, _TOKEN_NAME, events, last_at)
+    )
+    conn.execute("insert into sinks (name, last_success_at) values (?, ?)", (SINK, last_at))
+
+
+def _recount(conn: sqlite3.Connection) -> None:
+    """Count the two rare states again. All other deliveries were delivered."""
+    for state in ("pending", "sending"):
+        conn.execute(
+            f"update counters set value = (select count(*) from deliveries where state = '{state}')"  # noqa: S608 - words of ours
+            f" where name = 'deliveries.{state}'"
+        )
+    conn.execute(
+        "update counters set value = (select max(id) from deliveries) - (select sum(value)"
+        " from counters where name like 'deliveries.%' and name <> 'deliveries.delivered')"
+        " where name = 'deliveries.delivered'"
+    )
+
+
+def _check(conn: sqlite3.Connection, path: Path) -> None:
+    """Check the file, and that counters and rows agree."""
+    for (said,) in conn.execute("pragma quick_check(1)"):
+        if said != "ok":
+            raise AssertionError(f"{path}: {said}")
+    for counter, table in (("events", "events"), ("deliveries.delivered", "deliveries")):
+        said, rows = conn.execute(
+            f"select value, (select count(*) from {table}) from counters where name = ?",  # noqa: S608 - words of ours
+            (counter,),
+        ).fetchone()
+        if said != rows:
+            raise AssertionError(f"{path}: {counter} says {said}, {table} has {rows} rows")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Run one durable transaction; closing writes the log back into the file."""
+    conn = sqlite3.connect(path, isolation_level=None)
+    try:
+        conn.execute("pragma synchronous = full")
+        conn.execute("begin immediate")
+        yield conn
+        conn.execute("commit")
+    finally:
+        conn.close()  # rolls back what was not committed

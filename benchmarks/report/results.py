@@ -1,0 +1,128 @@
+"""The results of a run, as its JSON file holds them."""
+
+import statistics
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from .numbers import MISSING, quantity
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A measured quantity, with one value for each repetition."""
+
+    name: str
+    unit: str
+    #: A description for the report.
+    what: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def text(self) -> str:
+        return quantity(self.median, self.unit)
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """A curve, with the titles of its axes."""
+
+    name: str
+    x: str
+    y: str
+    points: tuple[tuple[float, float], ...]
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """A bound for a figure, or for the ratio of two figures within a repetition."""
+
+    name: str
+    what: str
+    figure: str = ""
+    #: The figure to divide by. Empty: no ratio.
+    over: str = ""
+    bound: Literal["at least", "at most"]
+    wanted: float
+    unit: str = ""
+    #: One for each repetition; empty if it was not measured.
+    values: tuple[float, ...] = ()
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def verdict(self) -> str:
+        """`met` or `missed` by the median, or `not measured`."""
+        if not self.values:
+            return MISSING
+        sign = 1 if self.bound == "at least" else -1
+        return "met" if sign * (self.median - self.wanted) >= 0 else "missed"
+
+
+class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure or a case that this run did not measure."""
+
+    name: str
+    why: str
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    #: RFC 3339, in UTC.
+    made_at: str
+    #: The version of smshook.
+    version: str
+    commit: str
+    quick: bool
+    machine: dict[str, str]
+    versions: dict[str, str]
+    figures: tuple[Figure, ...]
+    series: tuple[Series, ...]
+    goals: tuple[Goal, ...]
+    not_measured: tuple[Unmeasured, ...]
+
+    def figure(self, name: str) -> Figure | None:
+        return next((one for one in self.figures if one.name == name), None)
+
+    def curve(self, name: str) -> Series | None:
+        return next((one for one in self.series if one.name == name and one.points), None)
+
+    def figures_of(self, *beginnings: str) -> list[Figure]:
+        """Return the figures whose names begin with one of these."""
+        return [one for one in self.figures if one.name.startswith(beginnings)]
+
+    def reason(self, name: str) -> str:
+        """Return why a figure, or its whole case, was not measured; `-` if nobody knows."""
+        whys = (one.why for one in self.not_measured if f"{name}/".startswith(f"{one.name}/"))
+        return next(whys, "-")
+
+
+def ratios(figure: Figure, base: Figure) -> tuple[float, ...]:
+    """Divide two figures within each repetition: a slow minute of the machine slows both.
+
+    With different numbers of repetitions, return the ratio of the medians only.
+    """
+    if len(figure.values) != len(base.values):
+        return (figure.median / base.median,) if base.median else ()
+    pairs = zip(figure.values, base.values, strict=True)
+    return tuple(value / other for value, other in pairs if other)
+
+
+def ratio(figure: Figure | None, base: Figure | None) -> float | None:
+    """Return the median of the ratios, or None if a figure is missing."""
+    found = ratios(figure, base) if figure and base else ()
+    return statistics.median(found) if found else None
+
+
+def read(file: Path) -> Results:
+    return msgspec.json.decode(file.read_bytes(), type=Results)
+
+
+def document(results: Results) -> bytes:
+    """Encode the results as JSON, one value a line: two runs can be compared with `diff`."""
+    return msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"

@@ -1,0 +1,500 @@
+"""The changes that a batch of writes makes. Pure: every database shares it.
+
+A database calls `find_needs`, looks those rows up with one query a kind, calls `decide`, and
+writes the changes. All of it happens in one transaction.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from core.copies import Copy, PossibleCopy, find_copy
+from core.delivery import Delivery, State
+from core.event import SUBJECTS, Event
+from core.order import Order
+
+from .decide_orders import OrderChanges, order_name
+from .records import (
+    Arrival,
+    Owed,
+    Planned,
+    Quarantined,
+    Recorded,
+    Registered,
+    Replayed,
+)
+from .rows import Changes, EventRow, LookedUp, Needs, NewDelivery, change_data
+from .writes import (
+    CancelOrder,
+    CountRejections,
+    DismissQuarantined,
+    ExpireOrder,
+    LapseOrder,
+    MoveOrders,
+    QuarantineCallback,
+    Record,
+    RegisterOrder,
+    ReplayEvent,
+    SetBalance,
+    SetMoment,
+)
+
+Decided = (
+    Record
+    | QuarantineCallback
+    | DismissQuarantined
+    | CountRejections
+    | SetMoment
+    | RegisterOrder
+    | CancelOrder
+    | ExpireOrder
+    | LapseOrder
+    | MoveOrders
+    | SetBalance
+    | ReplayEvent
+)
+Decision = Recorded | Quarantined | Registered | Replayed | Order | bool | None
+
+CALLBACK, POLL = "callback", "poll"
+#: The channel that is stored for an event without a callback.
+NO_CALLBACK = "none"
+#: All copies of an event are counted; this many are stored with time and peer.
+DUPLICATES_KEPT = 100
+#: All peers together; rejections of further peers are counted under the peer `*`.
+REJECTIONS_KEPT = 10_000
+#: Events of one order that a copy is compared with, the newest first.
+COMPARED = 200
+#: An SMS and a call are copies of each other: a callback does not say that its code was spoken.
+ALIKE = {"sms.received": "call.received", "call.received": "sms.received"}
+#: Fields that a stored event takes from its copy where it has none of its own.
+_FILLED = ("to", "from", "country", "service", "price", "text", "code")
+_PENDING, _SENDING = f"deliveries.{State.PENDING}", f"deliveries.{State.SENDING}"
+
+
+def find_needs(writes: Iterable[Decided]) -> Needs:
+    """Return what must be looked up before these writes are decided."""
+    needs = Needs()
+    for write in writes:
+        _KINDS[type(write)].need(needs, write)
+    return needs
+
+
+def _need_record(needs: Needs, write: Record) -> None:
+    for plan in write.plans:
+        source = plan.event.source
+        needs.keys.update([(source, key) for key in plan.keys])
+        if plan.copy is not None:
+            needs.copies.append(plan)
+        _need_plan(needs, plan)
+    if write.replaces is not None:
+        needs.quarantined.add(write.replaces)
+
+
+def _need_plan(needs: Needs, plan: Planned) -> None:
+    if plan.order is not None:
+        needs.orders.add(plan.order)
+    if plan.named_order is not None:
+        _need_order(needs, RegisterOrder(plan.named_order, None))
+        needs.joined.add(order_name(plan.named_order))
+    _need_orderings(needs, plan.owed)
+
+
+def _need_order(needs: Needs, write: RegisterOrder) -> None:
+    needs.registered.setdefault(order_name(write.order), []).append(write)
+
+
+def _need_orderings(needs: Needs, owed: Iterable[Owed]) -> None:
+    for one in owed:
+        if one.ordering is not None:
+            needs.orderings.add((one.sink, one.ordering))
+
+
+def _need_replay(needs: Needs, write: ReplayEvent) -> None:
+    needs.events.add(write.event_id)
+    _need_orderings(needs, write.owed)
+
+
+def _need_balance(needs: Needs, write: SetBalance) -> None:
+    needs.balances.add(write.balance.source)
+    if write.plan is not None:
+        _need_plan(needs, write.plan)
+
+
+def _need_rejections(needs: Needs, write: CountRejections) -> None:
+    for one in write.rejections:
+        needs.rejections.add((one.reason, one.source, one.peer))
+        needs.rejections.add((one.reason, one.source, "*"))
+
+
+def decide(
+    writes: Sequence[Decided], looked_up: LookedUp, *, owner: int
+) -> tuple[Changes, list[Decision]]:
+    """Return the rows to write, and one result a write, in their order.
+
+    `looked_up` holds at least the rows of `find_needs(writes)`, and is used up. `owner` is the
+    start of the process that takes deliveries.
+    """
+    batch = _Batch(looked_up, owner)
+    return batch.changes, [_KINDS[type(write)].decide(batch, write) for write in writes]
+
+
+class _Batch:
+    """The rows as the writes before have left them, and the changes so far."""
+
+    def __init__(self, looked_up: LookedUp, owner: int) -> None:
+        self.changes = Changes()
+        self._counts = self.changes.counts
+        self._owner = owner
+        self._rows = looked_up
+        self._keys, self._events = looked_up.keys, looked_up.events
+        self.orders = OrderChanges(looked_up, self.changes)
+        #: The events of a subject, by (source, subject), in ascending order.
+        self._of_subject: dict[tuple[str, str], list[EventRow]] = {}
+        for row in self._events.values():
+            self._of_subject.setdefault((row.source, row.subject), []).append(row)
+
+    # --- events ---------------------------------------------------------------------------
+
+    def record(self, write: Record) -> Recorded:
+        arrival = write.arrival
+        ids: list[str] = []
+        new: list[bool] = []
+        deliveries: list[Delivery] = []
+        orders: list[Order] = []
+        callback = 0
+        for plan in write.plans:
+            known = self._find(plan)
+            if known is None:
+                callback = callback or self._add_callback(arrival)
+                self._add_event(plan, callback, arrival.channel, deliveries, orders)
+            else:
+                self._add_copy(known, plan, arrival)
+            ids.append(plan.event.id if known is None else known.id)
+            new.append(known is None)
+        if write.replaces is not None:
+            self.dismiss(write.replaces)
+        else:
+            self._count_use(arrival)
+        return Recorded(
+            ids=tuple(ids), new=tuple(new), deliveries=tuple(deliveries), orders=tuple(orders)
+        )
+
+    def _find(self, plan: Planned) -> EventRow | None:
+        """Return the event that has one of the plan's keys, or the one that it is a copy of."""
+        source = plan.event.source
+        for key in plan.keys:
+            seq = self._keys.get((source, key))
+            if seq is not None:
+                return self._events[seq]
+        return None if plan.copy is None else self._find_original(plan.event, plan.copy)
+
+    def _find_original(self, event: Event, copy: Copy) -> EventRow | None:
+        rows = [
+            row
+            for row in self._of_subject.get((event.source, event.subject), ())
+            if row.type in (event.type, ALIKE.get(event.type)) and copy.form not in row.forms
+        ]
+        possible = [
+            PossibleCopy(seq=row.seq, id=row.id, copy=stored)
+            for row in rows[-COMPARED:]
+            # Old events have no forms: two callbacks have keys that tell them apart.
+            if not (stored := _read_copy(row)).form == copy.form == CALLBACK
+        ]
+        found = find_copy(copy, possible)
+        return None if found is None else self._events[found.seq]
+
+    def _add_event(
+        self,
+        plan: Planned,
+        callback: int,
+        channel: str,
+        deliveries: list[Delivery],
+        orders: list[Order],
+    ) -> None:
+        """Store the event with its deliveries; `orders` gains the one that it names."""
+        event, rows, changes = plan.event, self._rows, self.changes
+        source = event.source
+        rows.last_event = seq = rows.last_event + 1
+        for key in dict.fromkeys(plan.keys):
+            self._keys[source, key] = seq
+            changes.keys.append((source, key, seq))
+        row = EventRow(
+            seq=seq,
+            id=event.id,
+            source=source,
+            type=event.type,
+            subject=event.subject,
+            also=_other_subject(event),
+            at=plan.at,
+            body=plan.body.decode(),
+            channel=channel,
+            reference=event.data.reference,
+            callback=callback,
+            routes=plan.routes,
+        )
+        self._events[seq] = row
+        self._of_subject.setdefault((source, event.subject), []).append(row)
+        changes.events.append(row)
+        self._counts["events"] += 1
+        if plan.named_order is not None:
+            orders.append(self.orders.register_named(plan.named_order, row, plan.taken))
+        elif plan.order is not None:
+            self.orders.link(row, plan.order, plan.taken)
+        if plan.copy is not None:
+            self._add_form(row, plan.copy)
+        self._add_deliveries(row, plan.body, plan.at, plan.owed, deliveries)
+
+    def _add_callback(self, arrival: Arrival) -> int:
+        self._rows.last_callback += 1
+        self.changes.callbacks.append((self._rows.last_callback, arrival))
+        return self._rows.last_callback
+
+    def _add_copy(self, row: EventRow, plan: Planned, arrival: Arrival) -> None:
+        for key in plan.keys:
+            # All keys of a copy lead to the event from now on: a chain of retries stays one.
+            name = (row.source, key)
+            if name not in self._keys:
+                self._keys[name] = row.seq
+                self.changes.keys.append((*name, row.seq))
+        if plan.copy is not None:
+            self._add_form(row, plan.copy)
+        if plan.copy is not None or plan.event.data.channel == POLL:
+            self._fill_gaps(row, plan.event)
+        polled = arrival.channel == POLL
+        # Each poll brings an event again: only the first is a duplicate.
+        if not (polled and (row.polled or row.channel == POLL)):
+            self._counts["duplicates"] += 1
+            if row.duplicates < DUPLICATES_KEPT:
+                row.duplicates += 1
+                row.polled = row.polled or polled
+                self.changes.duplicates.append(
+                    (row.seq, row.duplicates, arrival.at, arrival.channel, arrival.peer)
+                )
+        if plan.order is not None:
+            self.orders.join_copy(row, plan)
+
+    def _add_form(self, row: EventRow, copy: Copy) -> None:
+        if copy.form not in row.forms:
+            row.forms[copy.form] = copy.second
+            self.changes.copies.append((row.seq, copy.form, copy.second))
+
+    def _fill_gaps(self, row: EventRow, event: Event) -> None:
+        """Add what a copy says and the event does not."""
+        body = msgspec.json.decode(row.body)
+        data, offered = body["data"], msgspec.to_builtins(event.data)
+        news = {
+            name: offered[name]
+            for name in _FILLED
+            if data.get(name, "") is None and offered.get(name) is not None
+        }
+        if "text" in news:
+            news["urls"] = offered["urls"]
+        if news:
+            change_data(row, body, news, self.changes)
+
+    def _count_use(self, arrival: Arrival) -> None:
+        if arrival.channel != POLL:
+            use = self.changes.token_uses.setdefault((arrival.source, arrival.token), [0, 0.0])
+            use[0] += 1
+            use[1] = max(use[1], arrival.at)
+
+    def _record_without_callback(self, plan: Planned) -> Recorded:
+        """Store an event that no callback brought."""
+        arrival = Arrival(
+            source=plan.event.source,
+            channel=NO_CALLBACK,
+            token="",
+            peer="",
+            at=plan.at,
+            headers=(),
+            body=b"",
+        )
+        deliveries: list[Delivery] = []
+        self._add_event(plan, self._add_callback(arrival), NO_CALLBACK, deliveries, [])
+        return Recorded(ids=(plan.event.id,), new=(True,), deliveries=tuple(deliveries))
+
+    # --- deliveries -----------------------------------------------------------------------
+
+    def replay(self, write: ReplayEvent) -> Replayed | None:
+        row = next((row for row in self._events.values() if row.id == write.event_id), None)
+        if row is None:
+            return None
+        deliveries: list[Delivery] = []
+        first = self._rows.last_delivery + 1
+        self._add_deliveries(row, row.body.encode(), write.at, write.owed, deliveries, replay=True)
+        ids = range(first, self._rows.last_delivery + 1)
+        return Replayed(ids=tuple(ids), deliveries=tuple(deliveries))
+
+    def _add_deliveries(
+        self,
+        row: EventRow,
+        body: bytes,
+        at: float,
+        owed: Sequence[Owed],
+        taken: list[Delivery],
+        *,
+        replay: bool = False,
+    ) -> None:
+        """Add a delivery a sink; `taken` gains those that a worker sends at once."""
+        for one in owed:
+            self._rows.last_delivery = number = self._rows.last_delivery + 1
+            waits = False
+            if one.ordering is not None:
+                waits = (one.sink, one.ordering) in self._rows.unfinished
+                self._rows.unfinished.add((one.sink, one.ordering))
+            takes = one.taken and not waits
+            self.changes.deliveries.append(
+                NewDelivery(
+                    number,
+                    row.seq,
+                    one.sink,
+                    State.SENDING if takes else State.PENDING,
+                    None if takes or waits else at + one.wait,
+                    self._owner if takes else None,
+                    at,
+                    one.ordering,
+                    replay,
+                )
+            )
+            self._counts[_SENDING if takes else _PENDING] += 1
+            if takes:
+                taken.append(
+                    Delivery(
+                        id=number,
+                        event_id=row.id,
+                        body=body,
+                        sink=one.sink,
+                        attempts=0,
+                        accepted_at=at,
+                        ordering=one.ordering,
+                        replay=replay,
+                    )
+                )
+
+    # --- others ---------------------------------------------------------------------------
+
+    def expire(self, write: ExpireOrder) -> Recorded | None:
+        return self._record_without_callback(write.plan) if self.orders.expire(write) else None
+
+    def set_balance(self, write: SetBalance) -> Recorded | None:
+        balance, low = write.balance, self._rows.low
+        fell = balance.low and balance.source not in low
+        (low.add if balance.low else low.discard)(balance.source)
+        self.changes.balances[balance.source] = balance
+        return (
+            self._record_without_callback(write.plan) if fell and write.plan is not None else None
+        )
+
+    def quarantine(self, write: QuarantineCallback) -> Quarantined:
+        self._count_use(write.arrival)
+        name = (write.arrival.source, write.fingerprint)
+        id_ = self._rows.quarantined.setdefault(name, write.id)
+        new = id_ == write.id
+        self._counts["quarantine" if new else "duplicates"] += 1
+        self.changes.quarantine.setdefault(id_, []).append(write)
+        return Quarantined(id=id_, new=new)
+
+    def dismiss(self, quarantine_id: str) -> bool:
+        known = self._rows.quarantined
+        name = next((name for name, id_ in known.items() if id_ == quarantine_id), None)
+        if name is None:
+            return False
+        del known[name]
+        self.changes.quarantine.pop(quarantine_id, None)
+        self.changes.dismissed.add(quarantine_id)
+        self._counts["quarantine"] -= 1
+        return True
+
+    def count_rejections(self, write: CountRejections) -> None:
+        rows, changes = self._rows, self.changes
+        for one in write.rejections:
+            name = (one.reason, one.source, one.peer)
+            if name not in rows.rejections and rows.rejections_kept >= REJECTIONS_KEPT:
+                name = (one.reason, one.source, "*")
+            counted = msgspec.structs.replace(one, peer=name[2])
+            if name in rows.rejections:
+                changes.rejections.append(counted)
+            else:
+                rows.rejections.add(name)
+                rows.rejections_kept += 1
+                changes.new_rejections.append(counted)
+
+    def set_moment(self, write: SetMoment) -> None:
+        self.changes.moments[write.name] = write.at
+
+
+class _Kind(NamedTuple):
+    """How one kind of write says what it needs, and is decided."""
+
+    need: Callable[[Needs, Any], None]
+    decide: Callable[[_Batch, Any], Decision]
+
+
+_KINDS: Mapping[type, _Kind] = {
+    Record: _Kind(_need_record, _Batch.record),
+    ReplayEvent: _Kind(_need_replay, _Batch.replay),
+    RegisterOrder: _Kind(_need_order, lambda batch, write: batch.orders.register(write)),
+    CancelOrder: _Kind(
+        lambda needs, write: needs.orders.add(write.id),
+        lambda batch, write: batch.orders.cancel(write),
+    ),
+    ExpireOrder: _Kind(lambda needs, write: _need_plan(needs, write.plan), _Batch.expire),
+    LapseOrder: _Kind(
+        lambda needs, write: needs.orders.add(write.id),
+        lambda batch, write: batch.orders.lapse(write),
+    ),
+    MoveOrders: _Kind(
+        lambda needs, write: needs.orders.update(was.id for was, _ in write.moved),
+        lambda batch, write: batch.orders.move(write),
+    ),
+    SetBalance: _Kind(_need_balance, _Batch.set_balance),
+    QuarantineCallback: _Kind(
+        lambda needs, write: needs.fingerprints.add((write.arrival.source, write.fingerprint)),
+        _Batch.quarantine,
+    ),
+    DismissQuarantined: _Kind(
+        lambda needs, write: needs.quarantined.add(write.id),
+        lambda batch, write: batch.dismiss(write.id),
+    ),
+    CountRejections: _Kind(_need_rejections, _Batch.count_rejections),
+    SetMoment: _Kind(lambda _needs, _write: None, _Batch.set_moment),
+}
+#: The kinds of writes that are decided here.
+DECIDED = frozenset(_KINDS)
+
+
+class _CopyData(msgspec.Struct, frozen=True):
+    channel: str
+    time_from: str
+    text: str | None = None
+    code: str | None = None
+
+
+class _CopyEvent(msgspec.Struct, frozen=True):
+    time: str
+    data: _CopyData
+
+
+_decode_copy = msgspec.json.Decoder(_CopyEvent).decode
+
+
+def _read_copy(row: EventRow) -> Copy:
+    """Return what a stored event says of itself. Without a time it has that of its copies."""
+    event = _decode_copy(row.body)
+    data = event.data
+    if data.time_from != "received":
+        second: float | None = datetime.fromisoformat(event.time).timestamp()
+    else:
+        second = min((one for one in row.forms.values() if one is not None), default=None)
+    return Copy(form=data.channel, text=data.text, code=data.code, second=second)
+
+
+def _other_subject(event: Event) -> str | None:
+    """Return what an event happened to beside its subject: an SMS of a request in a rental."""
+    for kind, name in SUBJECTS.items():
+        id_ = getattr(event.data, name, None)
+        if id_ is not None and (subject := f"{kind}/{id_}") != event.subject:
+            return subject
+    return None

@@ -1,0 +1,160 @@
+"""Rows of a batch: those it needs, those it finds, and those it changes."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from core.delivery import State
+from core.order import Mention, Order
+
+from .records import AccountBalance, Arrival, Planned, Rejection
+from .writes import QuarantineCallback, RegisterOrder
+
+
+class EventRow(msgspec.Struct, kw_only=True):
+    """An event as the batch sees it, stored or new. `decide` changes it."""
+
+    seq: int
+    id: str
+    source: str
+    type: str
+    subject: str
+    #: A second subject: an SMS of a request may name its rental.
+    also: str | None
+    #: When it was recorded: seconds since the epoch.
+    at: float
+    body: str
+    #: The channel of the arrival that brought it.
+    channel: str
+    #: The id of its order, and the fields of REPLACEABLE that it took from an order.
+    order: str | None = None
+    taken: tuple[str, ...] = ()
+    #: The seconds that its copies said, by their form.
+    forms: dict[str, float | None] = {}
+    #: How many of its copies are stored, and whether a poll brought one of them.
+    duplicates: int = 0
+    polled: bool = False
+    #: What `body` says of its order and number, once somebody asked.
+    mention: Mention | None = None
+    #: As `body` has it, if that is new.
+    reference: str | None = None
+    #: Set for new events only.
+    callback: int = 0
+    routes: tuple[str, ...] = ()
+
+
+class NewDelivery(msgspec.Struct, frozen=True):
+    id: int
+    event: int
+    sink: str
+    state: State
+    due_at: float | None
+    owner: int | None
+    accepted_at: float
+    ordering: str | None
+    replay: bool
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """The rows that `decide` must know."""
+
+    #: Keys of events, as (source, key).
+    keys: set[tuple[str, bytes]] = set()
+    #: Plans that may be copies of stored events: of the newest with their subject and a type that
+    #: `ALIKE` allows. Not needed for a plan with a known key.
+    copies: list[Planned] = []
+    #: Ids of events.
+    events: set[str] = set()
+    #: Registrations by (source, kind, name): for each the newest order of that name, and the events
+    #: that it may take by its subject or number.
+    registered: dict[tuple[str, str, str], list[RegisterOrder]] = {}
+    #: Names in `registered` that an event of the batch joins: all events of the order are needed.
+    joined: set[tuple[str, str, str]] = set()
+    #: Ids of orders.
+    orders: set[str] = set()
+    #: (sink, ordering) of deliveries that wait for each other.
+    orderings: set[tuple[str, str]] = set()
+    #: (source, fingerprint), and ids, of quarantined callbacks.
+    fingerprints: set[tuple[str, bytes]] = set()
+    quarantined: set[str] = set()
+    #: (reason, source, peer).
+    rejections: set[tuple[str, str, str]] = set()
+    #: Sources.
+    balances: set[str] = set()
+
+
+class LookedUp(msgspec.Struct, kw_only=True):
+    """The rows that were found; more than needed do no harm. `decide` changes it."""
+
+    #: The last numbers that were given.
+    last_event: int
+    last_callback: int
+    last_delivery: int
+    #: The place of an event by (source, key).
+    keys: dict[tuple[str, bytes], int] = {}
+    #: By place, in ascending order. Their orders are in `orders`.
+    events: dict[int, EventRow] = {}
+    #: By id, without `received_at`.
+    orders: dict[str, Order] = {}
+    #: The newest id by (source, kind, name).
+    named: dict[tuple[str, str, str], str] = {}
+    #: (place, recorded at) of the first awaited event, by the id of its order.
+    received: dict[str, tuple[int, float]] = {}
+    #: (sink, ordering) with a delivery that is pending or being sent.
+    unfinished: set[tuple[str, str]] = set()
+    #: The id by (source, fingerprint).
+    quarantined: dict[tuple[str, bytes], str] = {}
+    #: Stored (reason, source, peer), and the number of all stored rows.
+    rejections: set[tuple[str, str, str]] = set()
+    rejections_kept: int = 0
+    #: Sources with a low last balance.
+    low: set[str] = set()
+
+
+class Changes(msgspec.Struct):
+    """Rows to write. `may be there`: the row replaces or adds to a stored one."""
+
+    callbacks: list[tuple[int, Arrival]] = []
+    events: list[EventRow] = []
+    #: (source, key, place).
+    keys: list[tuple[str, bytes, int]] = []
+    #: Events that were there, with another body.
+    changed: dict[int, EventRow] = {}
+    #: (event, n, at, channel, peer).
+    duplicates: list[tuple[int, int, float, str, str]] = []
+    #: (event, form, second).
+    copies: list[tuple[int, str, float | None]] = []
+    deliveries: list[NewDelivery] = []
+    #: New orders, and orders that were there; both by id.
+    new_orders: dict[str, Order] = {}
+    orders: dict[str, Order] = {}
+    #: Events with a new order, or with new fields of it: may be there.
+    links: dict[int, EventRow] = {}
+    #: (order, event) if a copy of the event named a second order: may be there.
+    order_copies: list[tuple[str, int]] = []
+    #: Ids to remove, before anything is added.
+    dismissed: set[str] = set()
+    #: By the id under which the same bytes are stored, which may be there.
+    quarantine: dict[str, list[QuarantineCallback]] = {}
+    new_rejections: list[Rejection] = []
+    #: To count with those that are there, once the new ones are.
+    rejections: list[Rejection] = []
+    #: By (source, token), as [callbacks, last at]: may be there, counted together.
+    token_uses: dict[tuple[str, str], list[float]] = {}
+    #: By source, and by name: may be there.
+    balances: dict[str, AccountBalance] = {}
+    moments: dict[str, float] = {}
+    #: What counters gain, by name.
+    counts: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
+
+
+def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to: Changes) -> None:
+    """Add `news` to the data of an event, of which `body` is the decoded body."""
+    body["data"] |= news
+    row.body = msgspec.json.encode(body).decode()
+    row.reference = body["data"].get("reference")
+    row.mention = None
+    if not row.callback:
+        to.changed[row.seq] = row

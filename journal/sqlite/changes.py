@@ -1,0 +1,137 @@
+"""The rows that a decided batch writes: each kind in one statement, or in one for many rows."""
+
+import json
+import sqlite3
+from functools import lru_cache
+
+import msgspec
+from msgspec.structs import astuple
+
+from ..rows import Changes
+from .bulk import insert
+from .orders import COLUMNS, order_values
+from .times import note_times
+
+_EVENTS = (
+    "events (seq, id, source, type, subject, also, recorded_at, callback, routes, body, reference)"
+)
+_DELIVERIES = "deliveries (id, event, sink, state, due_at, owner, accepted_at, ordering, replay)"
+_SLOTS = ", ".join("?" * (COLUMNS.count(",") + 1))
+_LINK = """
+    insert into order_events (event, order_seq, taken) select ?, seq, ? from orders where id = ?
+    on conflict do update set order_seq = excluded.order_seq, taken = excluded.taken
+"""
+_ORDER_COPY = """
+    insert into order_copies (order_seq, event) select seq, ? from orders where id = ?
+    on conflict do nothing
+"""
+_QUARANTINE = """
+    insert into quarantine
+      (id, source, fingerprint, reason, detail, token, peer, at, last_at, headers, body)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    on conflict (source, fingerprint) do update
+    set count = count + 1, last_at = max(last_at, excluded.last_at)
+"""
+_NEW_REJECTION = """
+    insert into rejections (reason, source, peer, count, first_at, last_at)
+    values (?, ?, ?, ?, ?, ?)
+"""
+_REJECTION = """
+    update rejections set count = count + ?, last_at = max(last_at, ?)
+    where reason = ? and source = ? and peer = ?
+"""
+_USE = """
+    insert into token_uses (source, token, callbacks, last_at) values (?, ?, ?, ?)
+    on conflict do update
+    set callbacks = callbacks + excluded.callbacks, last_at = max(last_at, excluded.last_at)
+"""
+_BALANCE = """
+    insert into balances (source, amount, currency, at, low) values (?, ?, ?, ?, ?)
+    on conflict do update set amount = excluded.amount, currency = excluded.currency,
+      at = excluded.at, low = excluded.low
+"""
+_MOMENT = "insert into moments (name, at) values (?, ?) on conflict do update set at = excluded.at"
+
+
+def write(conn: sqlite3.Connection, changes: Changes) -> None:
+    """Write all rows but those of counters. In the transaction of the caller."""
+    _write_events(conn, changes)
+    if changes.token_uses:
+        uses = [(*name, int(count), at) for name, (count, at) in changes.token_uses.items()]
+        conn.executemany(_USE, uses)
+    if changes.new_orders or changes.orders or changes.links or changes.order_copies:
+        _write_orders(conn, changes)
+    if changes.dismissed or changes.quarantine:
+        _write_quarantine(conn, changes)
+    if changes.new_rejections or changes.rejections:
+        conn.executemany(_NEW_REJECTION, [astuple(one) for one in changes.new_rejections])
+        again = [
+            (one.count, one.last_at, one.reason, one.source, one.peer) for one in changes.rejections
+        ]
+        conn.executemany(_REJECTION, again)
+    if changes.balances:
+        conn.executemany(_BALANCE, [astuple(balance) for balance in changes.balances.values()])
+    if changes.moments:
+        conn.executemany(_MOMENT, changes.moments.items())
+
+
+def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
+    encode = msgspec.json.encode
+    callbacks = [
+        (
+            *(id_, one.source, one.channel, one.token, one.peer, one.at),
+            *(encode(one.headers).decode(), one.body),
+        )
+        for id_, one in changes.callbacks
+    ]
+    insert(conn, "callbacks", callbacks)
+    note_times(conn, changes.events)
+    events = [
+        (
+            *(row.seq, row.id, row.source, row.type, row.subject, row.also, row.at, row.callback),
+            *(_routes(row.routes), row.body, row.reference),
+        )
+        for row in changes.events
+    ]
+    insert(conn, _EVENTS, events)
+    insert(conn, "keys", changes.keys)
+    insert(conn, _DELIVERIES, [astuple(one) for one in changes.deliveries])
+    insert(conn, "duplicates", changes.duplicates)
+    insert(conn, "twins", changes.copies)
+    if changes.changed:
+        bodies = [(row.body, row.reference, row.seq) for row in changes.changed.values()]
+        conn.executemany("update events set body = ?, reference = ? where seq = ?", bodies)
+
+
+def _write_orders(conn: sqlite3.Connection, changes: Changes) -> None:
+    new = [order_values(order) for order in changes.new_orders.values()]
+    conn.executemany(f"insert into orders ({COLUMNS}) values ({_SLOTS})", new)  # noqa: S608 - our words
+    changed = [(*order_values(order), order.id) for order in changes.orders.values()]
+    conn.executemany(f"update orders set ({COLUMNS}) = ({_SLOTS}) where id = ?", changed)  # noqa: S608 - our words
+    links = [
+        (row.seq, msgspec.json.encode(row.taken).decode(), row.order)
+        for row in changes.links.values()
+    ]
+    conn.executemany(_LINK, links)
+    conn.executemany(_ORDER_COPY, [(event, order) for order, event in changes.order_copies])
+
+
+def _write_quarantine(conn: sqlite3.Connection, changes: Changes) -> None:
+    # First: the same bytes may come again after they were dismissed.
+    dismissed = [(id_,) for id_ in changes.dismissed]
+    conn.executemany("delete from quarantine where id = ?", dismissed)
+    kept = [
+        (
+            *(one.id, one.arrival.source, one.fingerprint, one.reason, one.detail),
+            *(one.arrival.token, one.arrival.peer, one.arrival.at, one.arrival.at),
+            *(json.dumps(one.arrival.headers), one.arrival.body),
+        )
+        for again in changes.quarantine.values()
+        for one in again
+    ]
+    conn.executemany(_QUARANTINE, kept)
+
+
+@lru_cache(maxsize=1024)
+def _routes(names: tuple[str, ...]) -> str:
+    return json.dumps(names)

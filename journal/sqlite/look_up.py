@@ -1,0 +1,226 @@
+"""The stored rows that a batch needs before it is decided: one query a kind."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+
+from core.order import BY_NUMBER, GRACE, RegisteredBy
+
+from ..decide import ALIKE, COMPARED
+from ..decide_orders import may_change
+from ..records import Planned
+from ..rows import EventRow, LookedUp, Needs
+from .bulk import Row, search
+from .orders import COLUMNS, FIRST_AWAITED, read_order
+
+#: The newest events that are searched for a number, which has no index; and the most events that
+#: are found by an id, which has one. Both are bounded because callbacks wait meanwhile.
+LOOKED_THROUGH = 5_000
+FOUND_MOST = 1_000
+
+_KEYS = """
+    select keys.source, keys.key, event
+    from wanted cross join keys on keys.source = wanted.source and keys.key = wanted.key
+"""
+# `cross join` keeps the order of the tables: the wanted rows are few, the others are not.
+_POSSIBLE_COPIES = f"""
+    select distinct seq from wanted cross join events on seq in (
+      select seq from events
+      where subject = wanted.its_subject and source = wanted.its_source and type in (one, other)
+        and not exists (select 1 from twins where event = seq and twins.form = wanted.form)
+      order by seq desc limit {COMPARED})
+"""  # noqa: S608 - our words
+#: Events that an order may take: a user's order takes those of a provider's order, too.
+_FREE = """
+    not exists (select 1 from order_events join orders on orders.seq = order_seq
+                where order_events.event = events.seq and (origin = 'user' or not by_user))
+"""
+_OF_SUBJECT = f"""
+    select seq from wanted cross join events on seq in (
+      select seq from events
+      where (subject = its_subject or also = its_subject) and source = its_source and {_FREE}
+      order by seq desc limit {FOUND_MOST})
+"""  # noqa: S608 - our words
+_OF_NUMBER = f"""
+    select seq from wanted cross join events on seq > place and recorded_at >= since
+      and source = its_source and instr(body, text) and {_FREE}
+"""  # noqa: S608 - our words
+_OF_ORDER = """
+    select event from wanted cross join orders on id = its_id
+    cross join order_events on order_seq = orders.seq
+"""
+_EVENTS = """
+    select events.seq, events.id, events.source, type, subject, also, recorded_at, events.body,
+      callbacks.channel, orders.id, taken,
+      (select count(*) from duplicates where event = events.seq),
+      exists (select 1 from duplicates where event = events.seq and channel = 'poll')
+    from wanted cross join events on events.seq = place
+    join callbacks on callbacks.id = events.callback
+    left join order_events on order_events.event = events.seq
+    left join orders on orders.seq = order_seq
+    order by events.seq
+"""
+_ORDERS = f"""
+    select {", ".join(f"its.{column}" for column in COLUMNS.split(", "))}, seq, recorded_at
+    from (select {COLUMNS}, ({FIRST_AWAITED}) as first from wanted cross join orders on {{}}) as its
+    left join events on seq = first
+"""  # noqa: S608 - our words
+_ORDERS_BY_ID = _ORDERS.format("id = its_id")
+_ORDERS_BY_NAME = _ORDERS.format(
+    "orders.seq = (select max(seq) from orders"
+    " where name = its_name and kind = its_kind and source = its_source)"
+)
+_UNFINISHED = """
+    select its_sink, its_ordering from wanted where exists (
+      select 1 from deliveries
+      where sink = its_sink and ordering = its_ordering and state in ('pending', 'sending'))
+"""
+_QUARANTINED = "select source, fingerprint, id from wanted cross join quarantine on "
+_REJECTIONS = """
+    select reason, source, peer from wanted cross join rejections
+    on reason = its_reason and source = its_source and peer = its_peer
+"""
+
+
+def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
+    """Return the rows that are needed. In the transaction of the caller."""
+    last = dict(conn.execute("select name, seq from sqlite_sequence"))
+    found = LookedUp(
+        last_event=last.get("events", 0),
+        last_callback=last.get("callbacks", 0),
+        last_delivery=last.get("deliveries", 0),
+    )
+    for source, key, place in search(conn, "wanted(source, key)", _KEYS, needs.keys):
+        found.keys[source, key] = place
+    places = set(found.keys.values())
+    if needs.copies:
+        places.update(_find_possible_copies(conn, needs.copies, found))
+    if needs.registered:
+        places.update(_find_events_of_orders(conn, needs, found))
+    if needs.events:
+        sql = "select seq from wanted cross join events on id = its_id"
+        wanted = [(id_,) for id_ in needs.events]
+        places.update(place for (place,) in search(conn, "wanted(its_id)", sql, wanted))
+    if places:
+        _read_events(conn, places, found, forms=bool(needs.copies))
+    owners = {row.order for row in found.events.values() if row.order is not None}
+    if ids := needs.orders | owners:
+        wanted = [(id_,) for id_ in ids - found.orders.keys()]
+        _read_orders(conn, "wanted(its_id)", _ORDERS_BY_ID, wanted, found)
+    if needs.orderings:
+        columns = "wanted(its_sink, its_ordering)"
+        found.unfinished.update(search(conn, columns, _UNFINISHED, needs.orderings))
+    if needs.fingerprints or needs.quarantined:
+        _look_up_quarantine(conn, needs, found)
+    if needs.rejections or needs.balances:
+        _look_up_rest(conn, needs, found)
+    return found
+
+
+def _find_possible_copies(
+    conn: sqlite3.Connection, plans: Sequence[Planned], found: LookedUp
+) -> Iterator[int]:
+    wanted = [
+        (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
+        for plan in plans
+        if (event := plan.event) and (copy := plan.copy)
+        if not any((event.source, key) in found.keys for key in plan.keys)
+    ]
+    columns = "wanted(its_subject, its_source, one, other, form)"
+    return (place for (place,) in search(conn, columns, _POSSIBLE_COPIES, wanted))
+
+
+def _find_events_of_orders(
+    conn: sqlite3.Connection, needs: Needs, found: LookedUp
+) -> Iterator[int]:
+    """Find the events that an order of the batch has or may take."""
+    columns = "wanted(its_source, its_kind, its_name)"
+    _read_orders(conn, columns, _ORDERS_BY_NAME, needs.registered, found)
+    found.named = {
+        (order.source, order.kind, order.name): order.id for order in found.orders.values()
+    }
+    subjects, numbers, ids = [], [], []
+    for name, registered in needs.registered.items():
+        source, kind, _ = name
+        given = [write.order for write in registered]
+        known = found.orders.get(found.named.get(name, ""))
+        if known is not None and (
+            name in needs.joined or known.id in needs.orders or may_change(known, registered)
+        ):
+            ids.append((known.id,))
+        either = given if known is None else [*given, known]
+        by_user = any(order.origin is RegisteredBy.USER for order in either)
+        if kind != BY_NUMBER:
+            subjects.append((given[0].subject, source, by_user))
+        since = min(order.created_at for order in either) - GRACE
+        # As it is encoded in a body: in a text its quotes would be escaped.
+        numbers += [
+            (source, f'"to":"{number}"', since, found.last_event - LOOKED_THROUGH, by_user)
+            for number in {order.number for order in either if order.number is not None}
+        ]
+    for columns, sql, rows in (
+        ("wanted(its_id)", _OF_ORDER, ids),
+        ("wanted(its_subject, its_source, by_user)", _OF_SUBJECT, subjects),
+        ("wanted(its_source, text, since, place, by_user)", _OF_NUMBER, numbers),
+    ):
+        for (place,) in search(conn, columns, sql, rows):
+            yield place
+
+
+def _read_events(
+    conn: sqlite3.Connection, places: set[int], found: LookedUp, *, forms: bool
+) -> None:
+    wanted = [(place,) for place in sorted(places)]
+    for row in search(conn, "wanted(place)", _EVENTS, wanted):
+        *plain, order, taken, duplicates, polled = row
+        seq, id_, source, type_, subject, also, at, body, channel = plain
+        found.events[seq] = EventRow(
+            seq=seq,
+            id=id_,
+            source=source,
+            type=type_,
+            subject=subject,
+            also=also,
+            at=at,
+            body=body,
+            channel=channel,
+            order=order,
+            taken=tuple(json.loads(taken or "[]")),
+            duplicates=duplicates,
+            polled=bool(polled),
+        )
+    if forms:
+        of_events = "select event, form, second from wanted cross join twins on event = place"
+        for seq, form, second in search(conn, "wanted(place)", of_events, wanted):
+            found.events[seq].forms[form] = second
+
+
+def _read_orders(
+    conn: sqlite3.Connection, columns: str, sql: str, wanted: Collection[Row], found: LookedUp
+) -> None:
+    for row in search(conn, columns, sql, wanted):
+        *said, first, at = row
+        order = read_order((*said, None))
+        found.orders[order.id] = order
+        if first is not None:
+            found.received[order.id] = (first, at)
+
+
+def _look_up_quarantine(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> None:
+    for columns, condition, wanted in (
+        (
+            "wanted(its_source, its_fingerprint)",
+            "source = its_source and fingerprint = its_fingerprint",
+            needs.fingerprints,
+        ),
+        ("wanted(its_id)", "id = its_id", [(id_,) for id_ in needs.quarantined]),
+    ):
+        for source, fingerprint, id_ in search(conn, columns, _QUARANTINED + condition, wanted):
+            found.quarantined[source, fingerprint] = id_
+
+
+def _look_up_rest(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> None:
+    columns = "wanted(its_reason, its_source, its_peer)"
+    found.rejections.update(search(conn, columns, _REJECTIONS, needs.rejections))
+    (found.rejections_kept,) = conn.execute("select count(*) from rejections").fetchone()
+    found.low.update(source for (source,) in conn.execute("select source from balances where low"))

@@ -1,0 +1,64 @@
+"""Whether the process runs and takes callbacks; how much the journal has."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from litestar import Response, Router, get, route
+
+from journal import Journal
+from journal.reads import JournalStats
+from receiver.door import RETRY_AFTER
+
+from ..runtime.delivery_states import DeliveryStates
+from .auth import Asking, needs
+from .parameters import NoParameters, read
+
+
+class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    status: str
+
+
+def health(ready: Callable[[], bool]) -> Router:
+    """Return the health calls: without a key, and with any parameters."""
+
+    @route("/healthz", http_method=["GET", "HEAD"])
+    async def healthz() -> HealthAnswer:
+        return HealthAnswer(status="ok")
+
+    @route("/readyz", http_method=["GET", "HEAD"])
+    async def readyz() -> Response[HealthAnswer]:
+        if ready():
+            return Response(HealthAnswer(status="ready"))
+        return Response(
+            HealthAnswer(status="not_ready"),
+            status_code=503,
+            headers={"Retry-After": str(RETRY_AFTER)},
+        )
+
+    return Router("/", route_handlers=[healthz, readyz])
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    #: Since the journal was made.
+    events: int
+    duplicates: int
+    #: Callbacks in quarantine now.
+    quarantine: int
+    #: By state; an attempt of those that are `sending` is under way.
+    deliveries: Mapping[str, int]
+
+
+def stats(*, journal: Journal, states: DeliveryStates) -> Router:
+    @get("/", guards=[needs("events:read", whole=True)])
+    async def counted(request: Asking) -> Counts:
+        read(request.scope, NoParameters)
+        under_way = len(states.under_way())
+        counts = await journal.ask(JournalStats())
+        return Counts(
+            events=counts.events,
+            duplicates=counts.duplicates,
+            quarantine=counts.quarantine,
+            deliveries=states.counted(counts, under_way),
+        )
+
+    return Router("/stats", route_handlers=[counted])

@@ -1,0 +1,48 @@
+"""Times as people write them for the API and the command line."""
+
+import math
+import re
+from datetime import datetime
+from typing import Self
+
+from core.units import duration
+
+#: RFC 3339, 5.6; a `+` that nobody escaped arrives as a space.
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,12})?)(?:([Zz])|([+ -])(\d\d:\d\d))", re.ASCII
+)
+
+
+class Instant:
+    """`2020-09-14T18:42:36Z`, or `10m`: that long ago."""
+
+    def __init__(self, at: float | None, ago: float) -> None:
+        self._at, self._ago = at, ago
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raise ValueError, which says what to write."""
+        try:
+            at = rfc3339(text)
+            ago = duration(text) if at is None else 0.0
+        except ValueError:
+            at, ago = None, math.inf
+        if not math.isfinite(ago):
+            raise ValueError(
+                "write a time such as 2020-09-14T18:42:36Z, or how long ago: 200ms, 30s, 10m, 7d"
+            )
+        return cls(at, ago)
+
+    def at(self, now: float) -> float:
+        """Return it in seconds since the epoch."""
+        return now - self._ago if self._at is None else self._at
+
+
+def rfc3339(text: str) -> float | None:
+    """Return seconds since the epoch; None for another form. Raise ValueError for no real time."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    date, clock, utc, sign, offset = match.groups()
+    zone = "+00:00" if utc else f"{'-' if sign == '-' else '+'}{offset}"
+    return datetime.fromisoformat(f"{date}T{clock}{zone}").timestamp()

@@ -1,0 +1,28 @@
+"""Fields that log lines share."""
+
+from collections.abc import Mapping
+
+from journal.records import Planned
+
+#: Digits of the shortest number that may show its first four and its last four.
+_LONG = 10
+
+
+def event_fields(planned: Planned) -> Mapping[str, object]:
+    """Return the fields of a log line about a new event."""
+    data = planned.event.data
+    service = getattr(data, "service", None)
+    return {
+        "event_id": planned.event.id,
+        "type": planned.event.type,
+        "service": service and (service.name or service.id),
+        "to": masked(getattr(data, "to", None)),
+        "sinks": [owed.sink for owed in planned.owed],
+    }
+
+
+def masked(number: str | None) -> str | None:
+    """Return a phone number that can be recognized but not called: `+1850***4729`."""
+    if number is None:
+        return None
+    return f"{number[:5]}***{number[-4:]}" if len(number) > _LONG else f"***{number[-2:]}"

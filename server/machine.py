@@ -1,0 +1,145 @@
+"""What a service owes its machine: streams, signals, descriptors, the service manager."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from .log.setup import write_out
+
+#: Ignored: what logrotate, a closing terminal and operators send to make a program reopen its
+#: files, and what a terminal sends to a background job that writes to it (`stty tostop`).
+_IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+#: Seconds from the first signal to the end of the process, at most; the log has half a second more.
+DEADLINE = 9.4
+#: Descriptors that connections never take.
+RESERVED = 128
+#: The same under a limit so low that half of it is in use at the start.
+_SPARE = 8
+_MOST_CONNECTIONS = 20_000
+
+
+def become_service() -> "Ending":
+    """Ignore what must not end a service, and raise its limit of open files.
+
+    To be called before any thread is made.
+    """
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    raise_descriptor_limit()
+    return Ending()
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit of open files to the hard one: each connection is a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # more than the kernel allows
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def descriptor_limit() -> int:
+    """How many files this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def descriptors_in_use() -> int:
+    """How many files this process has open; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        return sum(1 for _ in Path("/dev/fd").iterdir())
+    return 0
+
+
+def most_connections(configured: int | None, descriptors: int, in_use: int = 0) -> int:
+    """How many connections may be open where so many files may, and so many are.
+
+    The rest is kept for the journal, sinks and polls, whatever is configured.
+    """
+    if configured is None:
+        half = min(_MOST_CONNECTIONS, descriptors // 2)
+        return max(1, min(half, descriptors - in_use - _SPARE))
+    return max(1, min(configured, descriptors - RESERVED))
+
+
+class Ending:
+    """SIGTERM and SIGINT: the first ends the service in order, the second at once.
+
+    A thread of its own takes them, so that they work while the event loop hangs. `deadline`
+    seconds after the first the process ends, whatever it still waits for.
+    """
+
+    def __init__(self, deadline: float = DEADLINE) -> None:
+        self._deadline = deadline
+        self._lock = threading.Lock()
+        self._asked = False
+        self._then: Callable[[], object] | None = None
+        # Threads inherit the mask: those that are made from here on leave both signals to ours.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        threading.Thread(target=self._wait, name="signals", daemon=True).start()
+
+    def call(self, then: Callable[[], object]) -> None:
+        """Call `then` at the first signal, in another thread; at once if it has come already."""
+        with self._lock:
+            self._then = then
+            asked = self._asked
+        if asked:
+            then()
+
+    def _wait(self) -> None:
+        signal.sigwait(_ENDING)
+        with self._lock:
+            self._asked = True
+            then = self._then
+        if then is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended already
+                then()
+        # Whichever comes first, a second signal or the deadline: it did not end in order.
+        signal.sigtimedwait(_ENDING, self._deadline)
+        leave(1)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now, without waiting for any thread.
+
+    The last lines of the log have half a second.
+    """
+    _close_sockets()
+    write_out(0.5)
+    os._exit(code)
+
+
+def _close_sockets() -> None:
+    """Close every socket but the standard streams.
+
+    A thread that the kernel cannot end keeps the descriptors of its process: clients and the next
+    service on this port must not wait for it.
+    """
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # no /proc
+        found = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+    for descriptor in found:
+        with contextlib.suppress(OSError):
+            if descriptor > 2 and stat.S_ISSOCK(os.fstat(descriptor).st_mode):  # noqa: PLR2004 - stderr
+                os.close(descriptor)
+
+
+def notify(state: str) -> None:
+    """Tell the service manager `READY=1` or `STOPPING=1`, where one asked for it.
+
+    Source: sd_notify(3), a datagram to the socket that NOTIFY_SOCKET names.
+    """
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if not where.startswith(("/", "@")):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)  # a full queue must not stop us
+        # An abstract name begins with a zero byte.
+        sock.sendto(state.encode(), f"\0{where[1:]}" if where[0] == "@" else where)

@@ -1,0 +1,93 @@
+"""What starts backfills: a start of the service, and a time in which it was not ready."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from core.clock import boot_ticks
+from core.errors import Unavailable
+from journal import Journal
+from journal.reads import Moment
+from journal.writes import SetMoment
+
+from .backfill import OVERLAP, Backfiller, Why
+
+#: Seconds between two notes that the service is ready.
+NOTED_EVERY = 10.0
+#: Seconds between two looks, each a second, that show that the machine was asleep.
+_ASLEEP = 30.0
+#: The journal's moment at which the service was last ready.
+_ALIVE = "alive"
+
+log = structlog.get_logger()
+
+
+class Backfills:
+    """The backfills of all sources, started after each outage.
+
+    `ready` returns whether the service takes callbacks. `now` returns seconds since the epoch,
+    `ticks` seconds that go on while the machine is asleep.
+    """
+
+    def __init__(
+        self,
+        backfillers: Sequence[Backfiller],
+        *,
+        journal: Journal,
+        ready: Callable[[], bool],
+        now: Callable[[], float],
+        ticks: Callable[[], float] = boot_ticks,
+    ) -> None:
+        self._backfillers = {one.name: one for one in backfillers}
+        self._journal, self._ready, self._now, self._ticks = journal, ready, now, ticks
+
+    def of(self, source: str) -> Backfiller | None:
+        """Return the backfill of a source; None: it has no `backfill`, or does not exist."""
+        return self._backfillers.get(source)
+
+    async def run(self) -> None:
+        """Run all backfills until cancelled."""
+        if not self._backfillers:
+            return
+        await self._start_from_last_sign_of_life()
+        async with asyncio.TaskGroup() as tasks:
+            for one in self._backfillers.values():
+                tasks.create_task(one.run())
+            tasks.create_task(self._watch())
+
+    async def first_runs(self, within: float) -> None:
+        """Wait for the first run of each source, at most `within` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                for one in self._backfillers.values():
+                    await one.ran.wait()
+
+    async def _start_from_last_sign_of_life(self) -> None:
+        try:
+            alive = await self._journal.ask(Moment(_ALIVE))
+        except Unavailable:
+            return  # each source goes back to its own last run
+        if alive is None or alive > self._now():
+            return
+        for one in self._backfillers.values():
+            one.start(Why.START, alive - OVERLAP)
+        since = datetime.fromtimestamp(alive, UTC)
+        log.info("service.gap", since=since.isoformat(timespec="seconds"))
+
+    async def _watch(self) -> None:
+        was_ready, last, noted = True, self._ticks(), float("-inf")
+        while True:
+            ready, at = self._ready(), self._ticks()
+            # A long time between two looks: the machine was asleep. `ticks` ignores clock steps.
+            if ready and (not was_ready or at - last > _ASLEEP):
+                for one in self._backfillers.values():
+                    one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
+            if ready and at - noted >= NOTED_EVERY:
+                with contextlib.suppress(Unavailable):
+                    await self._journal.submit(SetMoment(_ALIVE, self._now()))
+                noted = at
+            was_ready, last = ready, at if ready else last
+            await asyncio.sleep(1)

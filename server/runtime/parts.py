@@ -1,0 +1,49 @@
+"""The parts of a service."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from core.clock import WallClock
+from journal import Journal
+from receiver.source_state import SourceState
+from sinks.worker import Worker
+
+from ..config.options import Config
+from .balances import Balances
+from .credentials import HeaderCredentials
+from .identity import Identity
+from .intake import CallbackIntake
+from .journal_monitor import JournalMonitor
+from .orders import Orders
+from .outages import Backfills
+from .quarantine import QuarantineKeeper
+from .rejections import RejectionCounter
+from .samples import SampleEvents
+from .silence import SourceMonitor
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The parts of a service, as `server.service.assemble` puts them together."""
+
+    config: Config
+    identity: Identity
+    #: The one clock of all parts that make and compare instants.
+    clock: WallClock
+    journal: Journal
+    journal_monitor: JournalMonitor
+    #: By name, as configured.
+    sources: Mapping[str, SourceState]
+    #: By the name of the sink, as configured.
+    workers: Mapping[str, Worker]
+    intake: CallbackIntake
+    quarantine: QuarantineKeeper
+    rejections: RejectionCounter
+    credentials: HeaderCredentials
+    orders: Orders
+    balances: Balances
+    backfills: Backfills
+    source_monitor: SourceMonitor
+    samples: SampleEvents
+    #: Whether the service takes callbacks.
+    ready: Callable[[], bool]

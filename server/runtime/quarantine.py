@@ -1,0 +1,95 @@
+"""Callbacks that were not understood: kept byte for byte, and read again on request."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from core.errors import Unavailable
+from journal import Journal
+from journal.records import QuarantinedCallback
+from journal.writes import QuarantineCallback
+from receiver.callback import Callback, Malformed
+from receiver.door import SAMPLE_HEADER, read_happenings
+from receiver.intake import Accepted, Caller
+from receiver.samples import SampleSigner
+from receiver.source_state import SourceState
+
+from .accept import Recorder, arrival_of
+from .identity import Identity
+from .journal_monitor import JournalMonitor
+
+log = structlog.get_logger()
+
+
+class SourceGone(Exception):
+    """The source of a quarantined callback is no longer configured."""
+
+
+class QuarantineKeeper:
+    """Puts callbacks into quarantine and replays them."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        monitor: JournalMonitor,
+        identity: Identity,
+        signer: SampleSigner,
+        recorder: Recorder,
+        sources: Mapping[str, SourceState],
+        now: Callable[[], float],
+    ) -> None:
+        self._journal, self._monitor, self._identity = journal, monitor, identity
+        self._signer, self._recorder = signer, recorder
+        self._sources, self._now = sources, now
+
+    async def add(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
+        """Keep the bytes of a callback; return its id. Raises Unavailable or InvalidRow."""
+        try:
+            kept = await self._journal.submit(
+                QuarantineCallback(
+                    arrival_of(caller, callback),
+                    id=self._identity.event_id(self._now()),
+                    fingerprint=self._identity.fingerprint(callback.body),
+                    reason=malformed.reason,
+                    detail=malformed.detail,
+                )
+            )
+        except Unavailable as exc:
+            self._monitor.log_error(exc)
+            raise
+        log.warning(
+            "callback.quarantined",
+            request_id=caller.request_id,
+            source=caller.source,
+            peer=callback.peer,
+            bytes=len(callback.body),
+            reason=malformed.reason,
+            detail=malformed.detail,
+            quarantine_id=kept.id,
+            new=kept.new,
+        )
+        return kept.id
+
+    async def replay(self, kept: QuarantinedCallback, request_id: str) -> Accepted:
+        """Read a callback again. If it is understood, its events replace it.
+
+        Raises Malformed if it is still not understood, SourceGone if its source is not configured.
+        """
+        state = self._sources.get(kept.source)
+        if state is None:
+            raise SourceGone(kept.source)
+        callback = Callback(
+            headers=kept.headers,
+            body=kept.body,
+            peer=kept.peer,
+            received=datetime.fromtimestamp(kept.at, UTC),
+        )
+        signature = callback.header(SAMPLE_HEADER)
+        if self._signer.is_sample(kept.source, kept.body, signature):
+            callback = msgspec.structs.replace(callback, sample=True)
+        caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
+        happenings = read_happenings(state, callback)
+        return await self._recorder.accept(caller, callback, happenings, replaces=kept.id)

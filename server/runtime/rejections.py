@@ -1,0 +1,90 @@
+"""Requests that the door rejects: sampled in the log, counted in the journal."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from core.errors import Unavailable
+from core.log_sampler import LogSampler
+from journal import Journal
+from journal.records import Rejection
+from journal.writes import CountRejections
+
+#: Counters kept between two writes. Beyond it, the peers of a reason share one counter.
+MOST_REJECTIONS = 1000
+#: Seconds between two writes.
+_EVERY = 1.0
+
+log = structlog.get_logger()
+
+
+class RejectionCounter:
+    """Counts rejections in memory by reason, source and peer, and writes them each second.
+
+    `now` returns seconds since the epoch, `ticks` seconds that only go forward.
+    """
+
+    def __init__(
+        self, journal: Journal, *, now: Callable[[], float], ticks: Callable[[], float]
+    ) -> None:
+        self._journal, self._now = journal, now
+        self._sampled = LogSampler(ticks)
+        self._counts: dict[tuple[str, str, str], Rejection] = {}
+        self._writing = asyncio.Lock()
+
+    def add(self, reason: str, source: str, peer: str, request_id: str) -> None:
+        """Count a rejected request. `source` is empty for an unknown source."""
+        unlogged = self._sampled.take(reason)
+        if unlogged is not None:
+            log.warning(
+                "callback.rejected",
+                request_id=request_id,
+                source=source or None,
+                peer=peer,
+                reason=reason,
+                unlogged=unlogged or None,
+            )
+        at = self._now()
+        self._count(
+            Rejection(reason=reason, source=source, peer=peer, count=1, first_at=at, last_at=at)
+        )
+
+    def _count(self, more: Rejection) -> None:
+        key = (more.reason, more.source, more.peer)
+        if key not in self._counts and len(self._counts) >= MOST_REJECTIONS:
+            key = (more.reason, more.source, "*")
+        known = self._counts.get(key)
+        self._counts[key] = Rejection(
+            reason=more.reason,
+            source=more.source,
+            peer=key[2],
+            count=more.count + (known.count if known else 0),
+            first_at=min(more.first_at, known.first_at) if known else more.first_at,
+            last_at=max(more.last_at, known.last_at) if known else more.last_at,
+        )
+
+    async def write(self) -> None:
+        """Move the counts into the journal. They are kept if the journal is unavailable."""
+        # The lock makes a second caller wait for the counts that the first is writing.
+        async with self._writing:
+            counts, self._counts = self._counts, {}
+            if not counts:
+                return
+            try:
+                await self._journal.submit(CountRejections(tuple(counts.values())))
+            except Unavailable:
+                for count in counts.values():
+                    self._count(count)
+
+    def log_unlogged(self) -> None:
+        """Log how many rejections had no log line of their own."""
+        for reason, unlogged in self._sampled.take_omitted().items():
+            log.warning("callback.rejected", reason=reason, unlogged=unlogged)
+
+    async def run(self) -> None:
+        """Log and write each second, until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            self.log_unlogged()
+            await self.write()

@@ -1,0 +1,39 @@
+"""Tasks without which a service must end."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Supervisor:
+    """Runs the tasks of a service, and calls `stop` when one of them fails.
+
+    A service that accepts callbacks and delivers nothing would look healthy from outside.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.tasks: list[asyncio.Task[None]] = []
+        self.failed = False
+        self._stop = stop
+
+    def run(self, part: str, coroutine: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        """Run `coroutine` until the service ends. `part` names it in the log."""
+
+        def ended(done: "asyncio.Task[None]") -> None:
+            if not done.cancelled() and (exc := done.exception()) is not None:
+                self.give_up(part, type(exc).__name__)
+
+        task = asyncio.create_task(coroutine)
+        task.add_done_callback(ended)
+        self.tasks.append(task)
+        return task
+
+    def give_up(self, part: str, error: str) -> None:
+        """Log a failed part, and end the service with exit code 1."""
+        if not self.failed:
+            self.failed = True
+            log.error("service.failed", part=part, error=error, then="exit 1; start again to go on")
+            self._stop()

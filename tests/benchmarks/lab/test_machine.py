@@ -1,0 +1,75 @@
+"""Growing memory and pauses of the machine are seen."""
+
+import time
+
+import pytest
+
+from benchmarks.lab import machine
+from benchmarks.lab.machine import Memory, Stalls, stalls, watch_stalls
+
+
+def test_slope_is_that_of_the_best_line_through_the_second_half():
+    """Mutant: the slope between the first and the last of these points, 10."""
+    points = ((0.0, 9.0), (1.0, 9.0), (2.0, 9.0), (3.0, 1.0), (4.0, 3.0), (5.0, 2.0), (6.0, 2.0))
+
+    assert Memory(points).slope == pytest.approx(0.2 * 1000 * 60)
+
+
+def test_slope_of_memory_is_in_kilobytes_a_minute():
+    """A megabyte in a hundred seconds is 600 KB a minute."""
+    grows = Memory(tuple((float(second), 80 + second / 100) for second in range(60)))
+
+    assert grows.slope == pytest.approx(600)
+    assert grows.most == pytest.approx(80.59)
+
+
+def test_memory_filled_in_the_first_half_is_no_growth():
+    """Mutant: over all points, a cache that fills once looked like a leak."""
+    filled = Memory(tuple((float(second), min(50.0 + second, 70.0)) for second in range(60)))
+
+    assert filled.slope == pytest.approx(0)
+
+
+def test_memory_is_sampled_while_the_work_runs(monkeypatch):
+    monkeypatch.setattr(machine, "_SAMPLE_EVERY", 0.02)
+
+    seen = machine.watch_memory(lambda: 42.0, lambda: time.sleep(0.2))
+
+    assert len(seen.points) > 5
+    assert seen.points[0] == (0.0, 42.0)
+    assert seen.points[-1][0] >= 0.2
+    assert seen.most == 42.0
+
+
+def test_error_of_watched_work_is_raised():
+    def fails():
+        raise OSError("no such server")
+
+    with pytest.raises(OSError, match="no such server"):
+        machine.watch_memory(lambda: 42.0, fails)
+
+
+def test_usual_counts_are_no_stall():
+    assert stalls([1.0, 1.1, 4.9, 1.0, 0.9]) == Stalls(share=0.0, longest=0.0)
+
+
+def test_successive_slow_counts_are_one_stall():
+    """Mutant: the longest single count is told, 30 s."""
+    seen = stalls([1.0, 20.0, 30.0, 1.0, 6.0, *[1.0] * 10])
+
+    assert seen.longest == pytest.approx(50_000)
+
+
+def test_share_is_the_lost_part_of_slow_counts():
+    """Mutant: the whole of a slow count is called lost."""
+    seen = stalls([1.0, 1.0, 1.0, 11.0])
+
+    assert seen.share == pytest.approx(10 / 14)
+
+
+def test_pause_of_the_machine_is_seen():
+    times = iter([0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 42.0, 42.0, 43.0, 43.0, 44.0, 99.0])
+
+    seen = watch_stalls(50.0, clock=lambda: next(times))
+
+    assert seen.longest == pytest.approx(40_000)

@@ -1,0 +1,107 @@
+"""What SQLite looks up and writes for a batch."""
+
+import contextlib
+import sqlite3
+
+import hypothesis
+import msgspec
+import pytest
+import writes
+from hypothesis import given
+
+from core.order import Order
+from journal.records import Recorded, Registered
+from journal.sqlite import bulk, look_up
+from journal.sqlite.batch import BatchWriter
+from journal.sqlite.schema import migrate
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    path = tmp_path_factory.mktemp("journal") / "smshook.db"
+    migrate(path)
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        yield conn
+
+
+def shown(result):
+    """The result without `received_at`, which is that of the last look at the order's events."""
+    if isinstance(result, Order):
+        return msgspec.structs.replace(result, received_at=None)
+    if isinstance(result, Registered):
+        return msgspec.structs.replace(result, order=shown(result.order))
+    if isinstance(result, Recorded):
+        return msgspec.structs.replace(result, orders=tuple(map(shown, result.orders)))
+    return result
+
+
+@given(writes.batches())
+@hypothesis.settings(max_examples=150, deadline=None)
+def test_sqlite_finds_all_that_a_batch_needs(template, batches):
+    """Mutants: `_find_events_of_orders` without the provider's events; no forms of events; an
+    order's events looked up only if the order itself changes; a link that keeps its old order."""
+    memory = writes.Memory()
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+        template.backup(conn)
+        writer = BatchWriter(conn, 1)
+
+        for batch in batches:
+            assert list(map(shown, writer.write(batch))) == list(map(shown, memory.write(batch)))
+
+        bodies = conn.execute("select seq, body, reference from events order by seq").fetchall()
+        counts = dict(conn.execute("select name, value from counters where value > 0"))
+    assert bodies == [
+        (seq, row.body, row.reference) for seq, row in sorted(memory.rows.events.items())
+    ]
+    assert counts == +memory.counts
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sql", "indexes"),
+    [
+        ("wanted(source, key)", look_up._KEYS, ["PRIMARY KEY (source=? AND key=?)"]),
+        (
+            "wanted(its_subject, its_source, one, other, form)",
+            look_up._POSSIBLE_COPIES,
+            ["INDEX events_subject", "PRIMARY KEY (event=? AND form=?)"],
+        ),
+        (
+            "wanted(its_subject, its_source, by_user)",
+            look_up._OF_SUBJECT,
+            ["INDEX events_subject", "INDEX events_also"],
+        ),
+        (
+            "wanted(its_source, text, since, place, by_user)",
+            look_up._OF_NUMBER,
+            ["events USING INTEGER PRIMARY KEY (rowid>?)"],
+        ),
+        ("wanted(its_id)", look_up._OF_ORDER, ["order_events_order (order_seq=?)"]),
+        ("wanted(place)", look_up._EVENTS, ["duplicates USING PRIMARY KEY (event=?)"]),
+        ("wanted(its_id)", look_up._ORDERS_BY_ID, ["orders USING INDEX"]),
+        (
+            "wanted(its_source, its_kind, its_name)",
+            look_up._ORDERS_BY_NAME,
+            ["orders_name (name=? AND kind=? AND source=?)"],
+        ),
+        (
+            "wanted(its_sink, its_ordering)",
+            look_up._UNFINISHED,
+            ["deliveries_ordered (sink=? AND ordering=?)"],
+        ),
+        (
+            "wanted(its_reason, its_source, its_peer)",
+            look_up._REJECTIONS,
+            ["(reason=? AND source=? AND peer=?)"],
+        ),
+    ],
+)
+def test_look_up_walks_no_table(template, wanted, sql, indexes):
+    """Mutant: `join` for `cross join`, and the planner begins with the table that grows."""
+    width = wanted.count(",") + 1
+    statement = bulk._search(wanted, sql, width, 4)
+
+    plan = [row[3] for row in template.execute(f"explain query plan {statement}", [1] * width * 4)]
+
+    assert {step for step in plan if "SCAN" in step} == {"SCAN wanted", "SCAN 4 CONSTANT ROWS"}
+    for index in indexes:
+        assert any(index in step for step in plan), plan

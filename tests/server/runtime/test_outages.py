@@ -1,0 +1,130 @@
+"""What starts a backfill: a start, a time of not being ready, a sleep of the machine."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from journal.reads import Moment
+from journal.sqlite.journal import SQLiteJournal
+from journal.writes import SetMoment
+from server.runtime.backfill import Why
+from server.runtime.outages import Backfills
+
+BEGIN = 1_790_000_000.0
+
+
+class Asked:
+    """A backfill that notes why it is started, and from which time."""
+
+    name = "tellabot"
+
+    def __init__(self):
+        self.started = []
+
+    async def run(self):
+        await asyncio.Event().wait()
+
+    def start(self, why, since=None):
+        self.started.append((why, since))
+
+
+class World:
+    """A service with a clock and a readiness that tests set."""
+
+    def __init__(self, journal):
+        self.journal, self.is_ready, self.at, self.asked = journal, True, BEGIN, Asked()
+        #: Seconds by which the wall clock is ahead of `ticks`.
+        self.ahead = 0.0
+        self.backfills = Backfills(
+            [self.asked],
+            journal=journal,
+            ready=lambda: self.is_ready,
+            now=lambda: self.at + self.ahead,
+            ticks=lambda: self.at,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        task = asyncio.create_task(self.backfills.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def started(self, times):
+        async with asyncio.timeout(10):
+            while len(self.asked.started) < times:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.02)
+        return self.asked.started
+
+    async def noted(self):
+        async with asyncio.timeout(10):
+            while await self.journal.ask(Moment("alive")) is None:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def journal(tmp_path):
+    opened = await SQLiteJournal.open(tmp_path / "j.db", seal="s", now=BEGIN, version="0")
+    yield opened
+    await opened.close()
+
+
+async def test_start_asks_from_the_last_sign_of_life(journal):
+    """Mutant: at the start no further back than the last run."""
+    await journal.submit(SetMoment("alive", BEGIN - 5000))
+    world = World(journal)
+    async with world.running():
+        started = await world.started(1)
+        await asyncio.sleep(0.2)
+
+    assert started == [(Why.START, BEGIN - 5600)]
+    assert await journal.ask(Moment("alive")) == BEGIN
+
+
+async def test_end_of_an_outage_starts_a_backfill(journal):
+    """Mutants: while it is not ready; from when it was ready again."""
+    world = World(journal)
+    async with world.running():
+        await world.noted()
+        world.is_ready, world.at = False, BEGIN + 5
+        await asyncio.sleep(1.5)
+        before = list(world.asked.started)
+        world.is_ready, world.at = True, BEGIN + 25
+        started = await world.started(1)
+
+    assert (before, started) == ([], [(Why.GAP, BEGIN - 600)])
+
+
+async def test_sleep_of_the_machine_starts_a_backfill(journal):
+    """Mutant: only readiness looked at."""
+    world = World(journal)
+    async with world.running():
+        await world.noted()
+        world.at = BEGIN + 3600
+        started = await world.started(1)
+
+    assert started == [(Why.GAP, BEGIN - 600)]
+
+
+async def test_clock_step_starts_no_backfill(journal):
+    """Mutant: the gap by the wall clock."""
+    world = World(journal)
+    async with world.running():
+        await world.noted()
+        world.ahead = 3600
+        world.is_ready, world.at = False, BEGIN + 5
+        await asyncio.sleep(1.5)
+        world.is_ready = True
+        started = await world.started(1)
+
+    # The only start is for the time of not being ready, by the new clock.
+    assert started == [(Why.GAP, BEGIN + 3600 - 600)]
+
+
+async def test_without_backfills_no_sign_of_life_is_noted(journal):
+    await Backfills((), journal=journal, ready=lambda: True, now=lambda: BEGIN).run()
+
+    assert await journal.ask(Moment("alive")) is None

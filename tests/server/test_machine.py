@@ -1,0 +1,223 @@
+"""What a service owes its machine, in processes of their own."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.machine import RESERVED, most_connections
+
+ROOT = Path(__file__).parents[2]
+
+
+class Script:
+    """A Python process that runs a text, and says `up` when it gets so far."""
+
+    def __init__(self, text, *, before=""):
+        command = f"{before} exec {sys.executable} -c '{text}'"
+        self.process = subprocess.Popen(
+            ["sh", "-c", command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+
+    def __enter__(self):
+        assert self.process.stdout.readline() == "up\n"
+        return self
+
+    def __exit__(self, *_exc):
+        self.process.kill()
+        self.process.communicate()
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def ended(self):
+        return self.process.wait(30)
+
+
+BUSY = """
+from server.machine import Ending, become_service
+ending = Ending({deadline})
+ending.call(lambda: print("called", flush=True))
+print("up", flush=True)
+while True: pass
+"""
+
+
+def test_a_process_that_hangs_ends_at_the_deadline():
+    """The main thread never looks up. Mutant: a handler of the event loop, which never runs."""
+    with Script(BUSY.format(deadline=0.2)) as script:
+        script.send(signal.SIGTERM)
+
+        assert script.ended() == 1
+        assert script.process.stdout.read() == "called\n"
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_process_that_hangs_at_once(second):
+    """Mutant: only the deadline ends it."""
+    with Script(BUSY.format(deadline=600)) as script:
+        script.send(signal.SIGINT)
+        assert script.process.stdout.readline() == "called\n"
+        script.send(second)
+
+        assert script.ended() == 1
+
+
+LATE = """
+import os, signal
+from server.machine import Ending
+ending = Ending(600)
+os.kill(os.getpid(), signal.SIGTERM)
+while not ending._asked: pass
+ending.call(lambda: print("up", flush=True))
+"""
+
+
+def test_a_signal_during_the_start_is_not_forgotten():
+    """Mutant: it ends nothing, since nobody listened yet."""
+    with Script(LATE):
+        pass
+
+
+IGNORING = """
+import signal, time
+for number in range(1, 32):
+    # As after a start without `nohup`; the two are ignored by Python itself.
+    if signal.getsignal(number) is signal.SIG_IGN and number not in (13, 25):
+        signal.signal(number, signal.SIG_DFL)
+from server.machine import become_service
+ending = become_service()
+print("up", flush=True)
+time.sleep(600)
+"""
+IGNORED = ["HUP", "USR1", "USR2", "TTOU", "PIPE", "WINCH", "CHLD", "URG", "CONT"]
+
+
+def test_what_others_send_does_not_end_a_service():
+    """logrotate, `systemctl kill -s HUP`, a closing terminal. Mutant: one of _IGNORED left out."""
+    with Script(IGNORING) as script:
+        for name in IGNORED:
+            script.send(signal.Signals[f"SIG{name}"])
+
+        with pytest.raises(subprocess.TimeoutExpired):
+            script.process.wait(0.5)
+        # None stopped it either.
+        state = Path(f"/proc/{script.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        assert state == "S"
+
+
+SOCKETS = """
+import os, socket
+from server.machine import _close_sockets
+listening = socket.create_server(("127.0.0.1", 0))
+number = listening.getsockname()[1]
+read, write = os.pipe()
+print("up", flush=True)
+_close_sockets()
+os.write(write, b"x")
+try:
+    socket.create_connection(("127.0.0.1", number))
+except ConnectionRefusedError:
+    print("refused", flush=True)
+os._exit(0)
+"""
+
+
+def test_sockets_are_closed_and_files_are_not():
+    """A journal that is closed loses its locks while a thread still writes to it.
+
+    Mutants: `os.closerange`; nothing closed, and the port is taken while the kernel keeps a thread.
+    """
+    with Script(SOCKETS) as script:
+        assert script.ended() == 0
+        assert script.process.stdout.read() == "refused\n"
+
+
+FILLED = """
+import os
+from server.cli.main import fill_standard_streams
+fill_standard_streams()
+print(*[os.readlink(f"/proc/self/fd/{n}") for n in range(3)], file=os.fdopen(3, "w"))
+print("to nobody")
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_become_dev_null(tmp_path, closed):
+    """Mutant: the next file that is opened is descriptor 1, and is printed into."""
+    text = FILLED.replace('"', "'")
+    said = tmp_path / "said"
+
+    ended = subprocess.run(
+        ["sh", "-c", f'exec {sys.executable} -c "$0" 3>{said} {closed}', text],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    streams = said.read_text().split()
+    closed_ones = [n for n, sign in enumerate(("<&-", " >&-", "2>&-")) if sign in f" {closed}"]
+    assert [n for n, where in enumerate(streams) if where == "/dev/null"] == closed_ones
+
+
+LIMIT = """
+import resource
+from server.machine import descriptor_limit, raise_descriptor_limit
+raise_descriptor_limit()
+print("up", flush=True)
+print(descriptor_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def test_the_soft_limit_of_descriptors_becomes_the_hard_one():
+    """1,024 is the usual soft limit. Mutant: it stays."""
+    with Script(LIMIT, before="ulimit -Sn 200; ulimit -Hn 300;") as script:
+        assert script.process.stdout.read() == "300 (300, 300)\n"
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 300
+
+
+@pytest.mark.parametrize(
+    ("configured", "descriptors", "most"),
+    [
+        (None, 1024, 512),
+        (None, 1_000_000, 20_000),
+        (None, sys.maxsize, 20_000),
+        (9, 1024, 9),
+        (100_000, 1024, 1024 - RESERVED),
+        (100_000, sys.maxsize, 100_000),
+    ],
+)
+def test_connections_are_half_of_the_descriptors(configured, descriptors, most):
+    """Mutant: what is configured, although nothing is left for the journal."""
+    assert most_connections(configured, descriptors) == most
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "in_use", "most"), [(40, 23, 9), (24, 23, 1), (256, 30, 128)]
+)
+def test_descriptors_in_use_are_not_given_to_connections(descriptors, in_use, most):
+    """Under `ulimit -n 40` half was more than was free: the kernel reset every callback.
+
+    Mutant: half of the limit, whatever is in use.
+    """
+    assert most_connections(None, descriptors, in_use) == most
+
+
+@given(st.none() | st.integers(1), st.integers(1))
+def test_some_connection_and_some_descriptor_are_always_left(configured, descriptors):
+    most = most_connections(configured, descriptors)
+
+    assert most >= 1
+    assert most == 1 or most < descriptors

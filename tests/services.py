@@ -1,0 +1,42 @@
+"""Services on journals in files, without sockets: what tests of several packages start from."""
+
+import contextlib
+import secrets
+
+from core.clock import WallClock
+from core.secret import Secret
+from server.config.options import Config, JournalOptions, Server
+from server.runtime.identity import Identity
+from server.service import assemble, open_journal
+
+SECRET = "the secret of a service that is only tested"
+
+
+def configured(folder, **options):
+    """A configuration with its journal in that folder."""
+    defaults = {
+        "server": Server(secret=Secret(SECRET)),
+        "journal": JournalOptions(url=f"sqlite:///{folder}/smshook.db"),
+        "path": folder / "smshook.yaml",
+    }
+    return Config(**defaults | options)
+
+
+def identity_of(config):
+    return Identity(config.server.secret.reveal(), secrets.token_bytes)
+
+
+def clock_of(now, ticks=None):
+    """A clock that shows what `now` returns."""
+    return WallClock(wall=now, ticks=now if ticks is None else ticks)
+
+
+@contextlib.asynccontextmanager
+async def assembled(config, clock):
+    """The parts of a service. Nothing runs."""
+    identity = identity_of(config)
+    journal = await open_journal(config, identity, now=clock.now())
+    try:
+        yield assemble(config, journal, identity, clock=clock, chance=lambda: 0.0)
+    finally:
+        await journal.close()
