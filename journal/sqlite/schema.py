@@ -23,6 +23,8 @@ with without("numpy", "pandas"):
     from sqlite_utils import Database, Migrations
 
 
+#: The SQLite library in use, as numbers.
+SQLITE_VERSION = sqlite3.sqlite_version_info
 #: Connections that must not be closed: that would checkpoint again, and hide what failed.
 _UNTOUCHED: list[sqlite3.Connection] = []
 #: What SQLite calls a full disk: for a page, for the log, for the index of the log.
@@ -167,7 +169,7 @@ class OpenedFile(NamedTuple):
 def begin(
     path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
 ) -> OpenedFile:
-    """In the writing thread: everything owned by an earlier start is due at once."""
+    """In the writing thread."""
     conn = _connect(path)
     with _closed_after(conn):
         _refuse_another(conn, seal)
@@ -177,7 +179,6 @@ def begin(
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
-        _release_taken(conn, now)
         configure(conn, filters)
         conn.execute("commit")
         # What a start finds in the log may never have reached the disk: now it has.
@@ -212,14 +213,3 @@ def _identity(conn: sqlite3.Connection, seal: str) -> str:
     )
     row = conn.execute("select value from meta where name = 'identity'").fetchone()
     return str(row[0])
-
-
-def _release_taken(conn: sqlite3.Connection, now: float) -> None:
-    released = conn.execute(
-        "update deliveries set state = 'pending', due_at = ?, owner = null where state = 'sending'",
-        (now,),
-    ).rowcount
-    for state, change in (("sending", -released), ("pending", released)):
-        conn.execute(
-            "update counters set value = value + ? where name = ?", (change, f"deliveries.{state}")
-        )

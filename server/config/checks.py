@@ -51,7 +51,7 @@ class _Checks:
         tokens, backfill = (*path, "tokens"), (*path, "backfill")
         low_balance = (*path, "low_balance")
         complain, is_right = self.reading.complain, self.reading.is_right
-        if source.calls_nobody and source.backfill is None and is_right(backfill):
+        if source.sends_no_callbacks and source.backfill is None and is_right(backfill):
             complain(backfill, "missing; this provider sends no callbacks, so it must be polled")
         if source.backfill is not None and source.polling_api is None:
             complain(backfill, "this provider cannot be polled; leave it out")
@@ -60,7 +60,7 @@ class _Checks:
                 complain(low_balance, "not an amount; write digits, such as 5 or 0.50")
             elif source.backfill is None:
                 complain(low_balance, "needs a `backfill`, which asks for the balance")
-        if is_right(tokens) and not source.tokens and not source.calls_nobody:
+        if is_right(tokens) and not source.tokens and not source.sends_no_callbacks:
             complain(tokens, "empty; a callback URL needs one: `openssl rand -hex 16`")
         self.tokens(tokens, source.tokens)
         self.allow_from((*path, "allow_from"), source)
