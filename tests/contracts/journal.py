@@ -218,7 +218,7 @@ class JournalContract:
 
     # --- one promise, one transaction -----------------------------------------------------
 
-    async def test_what_is_recorded_is_there_with_what_it_owes(self, journal):
+    async def test_recorded_event_is_stored_with_its_deliveries(self, journal):
         plan = planned(owed=[owed("log"), owed("crm", wait=5.0)])
 
         heard = []
@@ -252,7 +252,7 @@ class JournalContract:
         )
         assert await journal.ask(JournalStats()) == stats(events=1, pending=2)
 
-    async def test_a_callback_answers_all_its_ids_in_its_order_whatever_was_known(self, journal):
+    async def test_answer_has_new_and_known_ids_in_callback_order(self, journal):
         """Mutant: answering only what is new."""
         known = planned(1)
         await record(journal, known)
@@ -264,7 +264,7 @@ class JournalContract:
         assert recorded.new == (True, False, True)
         assert await journal.ask(JournalStats()) == stats(events=3, duplicates=1)
 
-    async def test_what_was_acknowledged_survives_a_crash(self, store, journal):
+    async def test_acknowledged_event_survives_a_crash(self, store, journal):
         plans = [planned(owed=[owed()]) for _ in range(20)]
         await asyncio.gather(*(record(journal, plan) for plan in plans))
 
@@ -273,7 +273,7 @@ class JournalContract:
         assert await listed(journal) == list(ids(plans))
         assert await journal.ask(JournalStats()) == stats(events=20, pending=20)
 
-    async def test_the_events_of_one_callback_are_kept_together_or_not_at_all(self, journal):
+    async def test_events_of_a_callback_are_stored_all_or_not_at_all(self, journal):
         """Mutant: row by row instead of callback by callback."""
         good, unfit = planned(1, owed=[owed()]), planned(2)
         unfit = msgspec.structs.replace(unfit, body=b"\xff")
@@ -285,7 +285,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats()
         assert (await record(journal, planned(1))).new == (True,)
 
-    async def test_one_unfit_callback_does_not_take_its_neighbours(self, journal):
+    async def test_invalid_callback_fails_alone(self, journal):
         plans = [planned() for _ in range(20)]
         plans[7] = msgspec.structs.replace(plans[7], body=b"\xff")
 
@@ -298,8 +298,8 @@ class JournalContract:
         assert [answer.ids for answer in answers] == [ids([plan]) for plan in others]
         assert await listed(journal) == list(ids(others))
 
-    async def test_then_is_told_the_outcome_once_whether_its_caller_waits_or_not(self, journal):
-        """What was committed is announced even where nobody reads the answer."""
+    async def test_then_is_called_once_even_if_the_caller_is_cancelled(self, journal):
+        """A commit is announced even if nobody reads the answer."""
         told, heard = [], []
         plan, last = planned(owed=[owed()]), planned()
 
@@ -312,7 +312,7 @@ class JournalContract:
         assert [body for _, body in committed.events] == [plan.body, last.body]
         assert [one.event_id for one in committed.deliveries["log"]] == [plan.event.id]
 
-    async def test_listener_that_fails_or_left_harms_no_other(self, journal):
+    async def test_failing_or_removed_listener_does_not_affect_others(self, journal):
         """Mutants: its exception reaches the writer; nobody is taken off the list."""
         heard, failures = [], []
         asyncio.get_running_loop().set_exception_handler(
@@ -325,7 +325,7 @@ class JournalContract:
 
         assert (len(heard), failures) == (1, [ZeroDivisionError])
 
-    async def test_commit_without_news_is_not_announced(self, journal):
+    async def test_commit_without_an_event_is_not_announced(self, journal):
         heard = []
 
         with journal.listen(heard.append):
@@ -355,7 +355,7 @@ class JournalContract:
 
     # --- once -----------------------------------------------------------------------------
 
-    async def test_a_copy_is_a_duplicate_and_owes_nothing(self, journal):
+    async def test_copy_is_a_duplicate_without_deliveries(self, journal):
         first = planned(1, owed=[owed()])
         await record(journal, first)
 
@@ -386,7 +386,7 @@ class JournalContract:
 
         assert (recorded.ids, recorded.new) == ((first.event.id,) * 2, (True, False))
 
-    async def test_fifty_at_once_are_one_event_and_forty_nine_duplicates(self, journal):
+    async def test_fifty_simultaneous_copies_are_one_event(self, journal):
         """Mutant: look-up-then-insert in different transactions."""
         plans = [planned(1, owed=[owed()]) for _ in range(50)]
 
@@ -396,7 +396,7 @@ class JournalContract:
         assert sorted(answer.new for answer in answers) == [(False,)] * 49 + [(True,)]
         assert await journal.ask(JournalStats()) == stats(events=1, duplicates=49, pending=1)
 
-    async def test_a_copy_is_known_after_a_crash(self, store, journal):
+    async def test_copy_is_recognized_after_a_crash(self, store, journal):
         first = planned(1)
         await record(journal, first)
 
@@ -422,7 +422,7 @@ class JournalContract:
         assert {answer.ids for answer in answers} == {(first.event.id,)}
 
     @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
-    async def test_a_chain_of_copies_stays_one_event(self, journal, together):
+    async def test_chain_of_copies_stays_one_event(self, journal, together):
         """Mutant: keys of a duplicate that are dropped split a chain of retries in two."""
         plans = [planned(number, number + 1) for number in range(10)]
 
@@ -435,8 +435,8 @@ class JournalContract:
         assert (await record(journal, planned(10))).ids == ids(plans[:1])
 
     @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
-    async def test_a_key_stays_with_the_event_that_had_it_first(self, journal, together):
-        """A copy whose keys name two events is the first one's; the other keeps its own.
+    async def test_key_stays_with_its_first_event(self, journal, together):
+        """A copy with keys of two events belongs to the first; the second keeps its own key.
 
         Mutant: remembering within a batch what the unique key did not accept.
         """
@@ -452,7 +452,7 @@ class JournalContract:
 
         assert [answer.ids for answer in answers] == [ids([first]), ids([second])]
 
-    async def test_a_key_that_is_given_twice_is_one_key(self, journal):
+    async def test_repeated_key_in_one_event_is_one_key(self, journal):
         recorded = await record(journal, planned(1, 1))
 
         assert recorded.new == (True,)
@@ -474,7 +474,7 @@ class JournalContract:
 
     # --- quarantine -----------------------------------------------------------------------
 
-    async def test_quarantine_keeps_the_bytes_as_they_came(self, journal):
+    async def test_quarantine_keeps_the_exact_bytes(self, journal):
         body = bytes(range(256))
         came = {"at": NOW + 3, "token": "beef", "headers": (("a", "\x00é"), ("a", "2"))}
 
@@ -487,7 +487,7 @@ class JournalContract:
         assert (one.at, one.last_at, one.count) == (NOW + 3, NOW + 3, 1)
         assert await journal.ask(QuarantinedById("q2")) is None
 
-    async def test_the_same_bytes_again_are_counted_under_the_first_id(self, journal):
+    async def test_repeated_bytes_are_counted_under_the_first_id(self, journal):
         await keep(journal, b"?", new_id="q1")
 
         again = await asyncio.gather(
@@ -500,14 +500,14 @@ class JournalContract:
         assert (one.count, one.at, one.last_at) == (3, NOW, NOW + 2)
         assert await journal.ask(JournalStats()) == stats(quarantine=1, duplicates=2)
 
-    async def test_the_same_bytes_from_another_source_are_others(self, journal):
+    async def test_same_bytes_from_another_source_have_their_own_row(self, journal):
         await keep(journal, b"?", new_id="q1")
 
         other = await keep(journal, b"?", new_id="q2", source="herosms")
 
         assert other == Quarantined(id="q2", new=True)
 
-    async def test_quarantine_is_listed_either_way(self, journal):
+    async def test_quarantine_is_listed_in_both_directions(self, journal):
         for name in ("q1", "q2", "q3"):
             await keep(journal, name.encode(), new_id=name)
 
@@ -519,7 +519,7 @@ class JournalContract:
         assert [one.id for one in rest] == ["q3"]
         assert [one.id for one in down] == ["q2", "q1"]
 
-    async def test_what_is_dismissed_is_gone_once(self, journal):
+    async def test_second_dismissal_finds_nothing(self, journal):
         await keep(journal, b"?", new_id="q1")
 
         gone = [
@@ -531,7 +531,7 @@ class JournalContract:
         assert await journal.ask(QuarantinedById("q1")) is None
         assert await journal.ask(JournalStats()) == stats()
 
-    async def test_what_is_understood_later_leaves_quarantine_with_its_event(self, journal):
+    async def test_replayed_callback_leaves_quarantine_with_its_event(self, journal):
         await keep(journal, b"?", new_id="q1")
 
         recorded = await record(journal, planned(1), replaces="q1")
@@ -540,7 +540,7 @@ class JournalContract:
         assert await journal.ask(QuarantinedById("q1")) is None
         assert await journal.ask(JournalStats()) == stats(events=1)
 
-    async def test_it_stays_in_quarantine_where_its_events_cannot_be_kept(self, journal):
+    async def test_callback_with_an_invalid_event_stays_in_quarantine(self, journal):
         """Mutant: dismissing in a transaction of its own."""
         await keep(journal, b"?", new_id="q1")
         unfit = msgspec.structs.replace(planned(), body=b"\xff")
@@ -553,7 +553,7 @@ class JournalContract:
 
     # --- deliveries -----------------------------------------------------------------------
 
-    async def test_a_settled_delivery_says_how_it_went(self, journal):
+    async def test_settled_delivery_has_its_attempts(self, journal):
         plan = planned(owed=[owed()])
         (delivery,) = await handed(journal, plan)
         failure = attempt(answer=b"not \xff now")
@@ -572,7 +572,7 @@ class JournalContract:
         assert await journal.ask(DeliveryById(delivery.id)) == kept
         assert await journal.ask(JournalStats()) == stats(events=1, delivered=1)
 
-    async def test_it_is_settled_once(self, journal):
+    async def test_delivery_is_settled_once(self, journal):
         """Mutant: settling without asking whose it is."""
         (delivery,) = await handed(journal, planned(owed=[owed()]))
         await journal.submit(Settle(delivery, attempt(), State.DEAD, due_at=None))
@@ -582,8 +582,8 @@ class JournalContract:
         assert again is False
         assert await journal.ask(JournalStats()) == stats(events=1, dead=1)
 
-    async def test_what_is_delivered_at_once_is_settled_each_by_itself(self, journal):
-        """More than a statement holds, of the first attempt and of the second.
+    async def test_simultaneous_deliveries_are_settled_one_by_one(self, journal):
+        """There are more deliveries than one statement holds, half of them with an attempt.
 
         Mutant: all are settled as if they had been tried as often as the first of them.
         """
@@ -605,7 +605,7 @@ class JournalContract:
         assert kept == [2, 1] * 35
 
     @pytest.mark.parametrize("state", [State.DEAD, State.DELIVERED])
-    async def test_who_took_it_before_is_not_believed(self, journal, state):
+    async def test_outcome_of_an_earlier_take_is_ignored(self, journal, state):
         """Mutant: a fence that asks for the start only."""
         (first,) = await handed(journal, planned(owed=[owed()]))
         await journal.submit(Settle(first, attempt(), State.PENDING, due_at=NOW))
@@ -616,7 +616,7 @@ class JournalContract:
         assert late is False
         assert await journal.submit(Settle(second, attempt(), State.DELIVERED, due_at=None))
 
-    async def test_it_expires_without_an_attempt(self, journal):
+    async def test_delivery_expires_without_an_attempt(self, journal):
         plan = planned(owed=[owed()])
         (delivery,) = await handed(journal, plan)
 
@@ -626,7 +626,7 @@ class JournalContract:
         assert (kept.state, kept.attempts) == (State.EXPIRED, ())
 
     @pytest.mark.parametrize("state", [State.DEAD, State.DELIVERED])
-    async def test_an_earlier_start_is_not_believed(self, store, journal, state):
+    async def test_outcome_of_an_earlier_start_is_ignored(self, store, journal, state):
         """Mutant: a fence that asks for the state only."""
         plan = planned(owed=[owed()])
         (delivery,) = await handed(journal, plan)
@@ -640,7 +640,7 @@ class JournalContract:
         assert ours.owner != delivery.owner
         assert await later.submit(Settle(ours, attempt(), State.DELIVERED, due_at=None))
 
-    async def test_a_probe_is_the_oldest_that_failed_due_or_not(self, journal):
+    async def test_probe_is_the_oldest_failed_delivery_due_or_not(self, journal):
         """Mutants: the one that is due first, which is another after each failure; one that was
         never tried, and has a wait of its own."""
         await record(journal, planned(owed=[owed(wait=5.0)]))
@@ -709,7 +709,7 @@ class JournalContract:
         [again] = await journal.submit(Take("log", fresh=False, limit=9, now=NOW + 60))
         assert again.attempts == 1
 
-    async def test_list_shows_as_sending_only_what_is_under_way(self, journal):
+    async def test_only_deliveries_under_way_are_listed_as_sending(self, journal):
         """Mutants: what is taken counts as sent; what is under way as pending."""
         taken = [(await handed(journal, planned(owed=[owed()])))[0].id for _ in range(3)]
         waits = (await record(journal, planned(owed=[owed(wait=9.0)]))).ids
@@ -726,7 +726,7 @@ class JournalContract:
         assert await shown(State.SENDING, State.DEAD) == [taken[1]]
         assert await shown(State.PENDING, State.DELIVERED) == [taken[0], taken[2], taken[2] + 1]
 
-    async def test_what_an_earlier_start_had_taken_is_due_at_once(self, store, journal):
+    async def test_delivery_taken_by_an_earlier_start_is_due_at_once(self, store, journal):
         """Mutant: waiting for a lease that nobody holds any more."""
         failed, other = await handed(journal, planned(owed=[owed(), owed("crm")]))
         await journal.submit(Settle(failed, attempt(), State.PENDING, due_at=NOW + 60))
@@ -742,7 +742,7 @@ class JournalContract:
 
     # --- order ----------------------------------------------------------------------------
 
-    async def test_of_one_value_one_is_sent_at_a_time_in_the_order_of_acceptance(self, journal):
+    async def test_deliveries_of_one_value_are_taken_one_by_one_in_order(self, journal):
         """Mutants: handing over without asking who is ahead; asking for what is sent only."""
         alike = [planned(owed=[owed(ordering='"a"')]) for _ in range(3)]
         other = planned(owed=[owed(ordering='"b"')])
@@ -763,8 +763,8 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=4, pending=3, delivered=1)
 
     @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD, State.EXPIRED])
-    async def test_whatever_ends_a_delivery_lets_the_next_of_its_order_go(self, journal, state):
-        """In one batch too. Mutant: rows that are inserted at the batch's end, and not found."""
+    async def test_ended_delivery_releases_the_next_of_its_value(self, journal, state):
+        """In one batch, too. Mutant: rows that are inserted at the batch's end, and not found."""
         first, second = (planned(owed=[owed(ordering="")]) for _ in range(2))
         (delivery,) = await handed(journal, first)
 
@@ -776,7 +776,7 @@ class JournalContract:
         taken = (*at_once, *await take(journal, "log", limit=9, now=NOW, known=at_once))
         assert [one.event_id for one in taken] == [second.event.id]
 
-    async def test_what_is_ordered_can_be_taken_in_the_batch_that_records_it(self, journal):
+    async def test_ordered_delivery_can_be_taken_in_its_own_batch(self, journal):
         """Mutant: its event is a row only at the end, and the whole batch fails."""
         plan = planned(owed=[owed(ordering='""')])
 
@@ -786,7 +786,7 @@ class JournalContract:
 
         assert [one.body for one in taken] == [plan.body]
 
-    async def test_another_order_is_put_in_what_is_owed_already(self, store, journal):
+    async def test_reorder_applies_to_pending_deliveries(self, store, journal):
         plans = [planned(to=to, owed=[owed()]) for to in ("+11", "+12", "+11", None)]
         for plan in plans:
             await record(journal, plan)
@@ -807,7 +807,7 @@ class JournalContract:
 
     # --- sending again --------------------------------------------------------------------
 
-    async def test_a_replay_is_a_new_delivery_of_the_same_event_to_each_sink(self, journal):
+    async def test_replay_makes_a_new_delivery_to_each_sink(self, journal):
         plan = planned(owed=[owed("log")])
         (handed_first,) = await handed(journal, plan)
         heard = []
@@ -832,9 +832,7 @@ class JournalContract:
         assert [one.replay for one in await take(journal, "crm", limit=9, now=NOW + 10)] == [True]
 
     @pytest.mark.parametrize("state", [State.DEAD, State.EXPIRED, State.PENDING])
-    async def test_a_retry_is_the_same_delivery_with_its_schedule_from_the_start(
-        self, journal, state
-    ):
+    async def test_retried_delivery_restarts_its_schedule(self, journal, state):
         plan = planned(owed=[owed()])
         (delivery,) = await handed(journal, plan)
         due_at = NOW + 3600 if state is State.PENDING else None
@@ -850,7 +848,7 @@ class JournalContract:
         assert len((await journal.ask(DeliveryById(delivery.id))).attempts) == 2
         assert await journal.ask(JournalStats()) == stats(events=1, delivered=1)
 
-    async def test_retry_leaves_a_delivery_its_owner_and_a_delivered_one_as_it_is(self, journal):
+    async def test_retry_keeps_the_owner_and_skips_delivered_ones(self, journal):
         """Mutants: a retry that takes it from its owner; one that sends it once more."""
         (delivery,) = await handed(journal, planned(owed=[owed()]))
 
@@ -870,8 +868,8 @@ class JournalContract:
         ]
         assert await journal.ask(JournalStats()) == stats(events=1, delivered=1)
 
-    async def test_a_retry_goes_ahead_of_those_accepted_later(self, journal):
-        """But not beside the one that is being sent. Mutant: due, because it is the first."""
+    async def test_retried_delivery_precedes_those_accepted_later(self, journal):
+        """It still waits for the one being sent. Mutant: due, because it is the first."""
         await journal.submit(Reorder("log", ordered_by="data.to"))
         line = {"to": "+11", "owed": [owed(ordering='"+11"')]}
         first, second = (planned(**line) for _ in range(2))
@@ -892,7 +890,7 @@ class JournalContract:
 
     # --- sinks ----------------------------------------------------------------------------
 
-    async def test_how_a_sink_fares_is_kept_with_its_deliveries(self, store, journal):
+    async def test_sink_record_is_updated_with_its_deliveries(self, store, journal):
         plans = [planned(owed=[owed()]) for _ in range(4)]
         one, two, three, four = [(await handed(journal, p))[0] for p in plans]
 
@@ -926,7 +924,7 @@ class JournalContract:
             )
         }
 
-    async def test_a_batch_that_succeeds_and_then_fails_has_failed_since_then(self, journal):
+    async def test_failing_since_begins_after_the_last_success_of_a_batch(self, journal):
         """Mutants: the first failure of all counts; a success in the batch hides what follows."""
         plans = [planned(owed=[owed()]) for _ in range(3)]
         taken = [(await handed(journal, p))[0] for p in plans]
@@ -943,7 +941,7 @@ class JournalContract:
         log = (await journal.ask(SinkRecords()))["log"]
         assert (log.failing_since, log.last_success_at) == (NOW + 2, NOW + 1)
 
-    async def test_a_pause_survives_a_start_and_a_resume_too(self, store, journal):
+    async def test_pause_and_resume_survive_a_restart(self, store, journal):
         await journal.submit(PauseSink("log", by="operator", at=NOW))
         await journal.submit(PauseSink("crm", by="failing", at=NOW))
         await journal.submit(ResumeSink("crm"))
@@ -974,7 +972,7 @@ class JournalContract:
         assert await found(sink=("crm",)) == everything[1::2]
         assert await found(event=(plans[1].event.id, "none")) == everything[2:4]
 
-    async def test_deliveries_are_paged_either_way_without_gap_or_repeat(self, journal):
+    async def test_deliveries_are_paged_in_both_directions_without_gaps(self, journal):
         for _ in range(5):
             await record(journal, planned(owed=[owed()]))
 
@@ -993,7 +991,7 @@ class JournalContract:
         assert len(set(up)) == 5
         assert await walked(desc=True) == up[::-1]
 
-    async def test_what_is_due_longest_is_taken_first_and_handed_on_in_order(self, journal):
+    async def test_deliveries_due_longest_are_taken_first(self, journal):
         waits = [30.0, 10.0, 20.0, 5.0, 5.0, 99.0]
         plans = [planned(owed=[owed(wait=wait)]) for wait in waits]
         for plan in plans:
@@ -1016,7 +1014,7 @@ class JournalContract:
         assert await next_due(journal, "log", known=taken) is None
         assert await next_due(journal, "crm") == NOW
 
-    async def test_what_is_owed_is_told_by_sink_also_while_it_is_sent(self, journal):
+    async def test_pending_deliveries_are_counted_by_sink(self, journal):
         await record(journal, planned(owed=[owed("log"), owed("gone")]))
         await record(journal, planned(owed=[owed("log"), owed("crm")]))
         (delivery,) = await handed(journal, planned(owed=[owed("done")]))
@@ -1026,7 +1024,7 @@ class JournalContract:
 
     # --- reading --------------------------------------------------------------------------
 
-    async def test_events_are_paged_either_way_without_gap_or_repeat(self, journal):
+    async def test_events_are_paged_in_both_directions_without_gaps(self, journal):
         plans = [planned() for _ in range(7)]
         for plan in plans:
             await record(journal, plan)
@@ -1035,7 +1033,7 @@ class JournalContract:
             assert await listed(journal, limit=limit) == list(ids(plans))
             assert await listed(journal, limit=limit, desc=True) == list(ids(plans))[::-1]
 
-    async def test_the_end_of_a_list_is_where_it_goes_on(self, journal):
+    async def test_list_continues_from_its_end(self, journal):
         await record(journal, planned())
         end = await journal.ask(Events(filter=EventFilter(), limit=5))
         later = planned()
@@ -1046,7 +1044,7 @@ class JournalContract:
         assert not end.has_more
         assert [msgspec.json.decode(body)["id"] for _, body in page.items] == [later.event.id]
 
-    async def test_an_empty_journal_has_a_place_to_go_on_from(self, journal):
+    async def test_list_of_an_empty_journal_can_be_continued(self, journal):
         end = await journal.ask(Events(filter=EventFilter(), limit=5))
         plan = planned()
         await record(journal, plan)
@@ -1074,7 +1072,7 @@ class JournalContract:
         ],
         ids="+".join,
     )
-    async def test_events_are_found_by(self, journal, wanted):
+    async def test_events_are_found_by_each_field(self, journal, wanted):
         """Mutant: an id looked for only in the subject, when an SMS can name two."""
         second = {"activation_id": "7"} if "activation_id" in wanted else {"rental_id": "9"}
         plan = planned(
@@ -1103,7 +1101,7 @@ class JournalContract:
         assert await listed(journal, since=NOW + 1, until=NOW + 3) == list(ids(plans[1:3]))
         assert await listed(journal, code=False, since=NOW + 3) == list(ids(plans[3:]))
 
-    async def test_a_callback_is_kept_as_it_came(self, journal):
+    async def test_callback_is_stored_unchanged(self, journal):
         came = arrival(body=bytes(range(256)), headers=(("x", "1"), ("x", "2")), at=NOW + 0.25)
         both = [planned(), planned()]
         await record(journal, *both, came=came)
@@ -1112,7 +1110,7 @@ class JournalContract:
         assert await journal.ask(CallbackOfEvent("nobody")) is None
         assert await journal.ask(EventById("nobody")) is None
 
-    async def test_the_uses_of_tokens_are_counted(self, journal):
+    async def test_token_uses_are_counted(self, journal):
         await record(journal, planned(1), came=arrival(token="a", at=NOW + 2))
         await record(journal, planned(1), came=arrival(token="a", at=NOW + 1))
         await keep(journal, b"?", new_id="q1", token="b")
@@ -1140,7 +1138,7 @@ class JournalContract:
         assert second[1] == other
         assert await journal.ask(Rejections(after=second[0], limit=9, desc=True)) == [first]
 
-    async def test_a_flood_of_peers_stays_a_bounded_list_and_a_true_count(self, journal):
+    async def test_flood_of_peers_has_a_bounded_list_and_a_true_count(self, journal):
         """Mutant: one row for each of a botnet's addresses."""
         flood = [
             Rejection(reason="token", source="", peer=f"peer{n}", count=1, first_at=n, last_at=n)
@@ -1158,14 +1156,14 @@ class JournalContract:
 
     # --- as a whole -----------------------------------------------------------------------
 
-    async def test_its_identity_stays_and_is_its_own(self, store, journal):
+    async def test_identity_is_random_and_survives_a_restart(self, store, journal):
         """Cursors of one journal mean nothing to another."""
         again = await store.start()
 
         assert again.identity == journal.identity
         assert len(bytes.fromhex(again.identity)) == 16
 
-    async def test_closing_writes_what_waits_and_refuses_what_comes_later(self, store, journal):
+    async def test_close_writes_queued_operations_and_refuses_later_ones(self, store, journal):
         """Mutant: an operation that comes after the end waits for ever."""
         plan = planned(owed=[owed()])
         (delivery,) = await handed(journal, plan)
@@ -1185,7 +1183,7 @@ class JournalContract:
         assert (await settled, (await last).new) == (True, (True,))
         assert await (await store.start()).ask(JournalStats()) == stats(events=2, delivered=1)
 
-    async def test_waiting_counts_what_is_not_yet_in_a_transaction(self, journal):
+    async def test_waiting_counts_operations_not_yet_written(self, journal):
         futures = [record(journal, planned()) for _ in range(5)]
 
         waiting = journal.waiting

@@ -314,7 +314,7 @@ class OrderContract:
         assert await listed(journal, reference=("signup-1",)) == [before.event.id]
         assert [(await data(journal, plan))["reference"] for plan in elsewhere] == [None] * 3
 
-    async def test_values_of_the_event_itself_stay(self, journal):
+    async def test_own_values_of_an_event_stay(self, journal):
         """Mutant: the order's number over that of the message."""
         price = Price(amount="1.20", currency="USD")
         plan = sms(to=OTHER, price=price)

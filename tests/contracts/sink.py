@@ -71,27 +71,27 @@ class SinkContract:
     def events(self, arrived):
         return Counter(self.told(body) for body in arrived())
 
-    async def test_what_is_sent_arrives(self, sink, arrived):
+    async def test_sent_event_arrives(self, sink, arrived):
         async with sink.open() as send:
             receipt = await send(outgoing(1))
 
         assert isinstance(receipt, Receipt)
         assert self.events(arrived) == {"event-0001": 1}
 
-    async def test_opened_again_it_goes_on(self, sink, arrived):
+    async def test_reopened_sink_sends_again(self, sink, arrived):
         for number in (1, 2):
             async with sink.open() as send:
                 await send(outgoing(number))
 
         assert self.events(arrived) == {"event-0001": 1, "event-0002": 1}
 
-    async def test_what_is_sent_at_once_does_not_mix_and_arrives_once(self, sink, arrived):
+    async def test_simultaneous_events_arrive_whole_and_once(self, sink, arrived):
         async with asyncio.timeout(SOON), sink.open() as send:
             await asyncio.gather(*(send(outgoing(number)) for number in range(200)))
 
         assert self.events(arrived) == {f"event-{number:04d}": 1 for number in range(200)}
 
-    async def test_who_is_cancelled_strands_nobody(self, sink, arrived):
+    async def test_cancelled_send_does_not_block_others(self, sink, arrived):
         """Mutant: `set_result` on a cancelled future raises, and its neighbours wait for ever."""
         async with asyncio.timeout(SOON), sink.open() as send:
             tasks = [asyncio.create_task(send(outgoing(number))) for number in range(50)]
@@ -107,9 +107,7 @@ class SinkContract:
         assert {name: events[name] for name in kept} == dict.fromkeys(kept, 1)
         assert set(events.values()) == {1}
 
-    async def test_closing_while_it_sends_neither_hangs_nor_loses_what_it_confirmed(
-        self, sink, arrived
-    ):
+    async def test_close_while_sending_loses_no_confirmed_event(self, sink, arrived):
         async with asyncio.timeout(SOON):
             async with sink.open() as send:
                 tasks = [asyncio.create_task(send(outgoing(number))) for number in range(50)]
@@ -123,7 +121,7 @@ class SinkContract:
         }
         assert confirmed <= set(self.events(arrived))
 
-    async def test_a_failure_is_a_word_of_ours_without_a_secret(self, sink, broken):
+    async def test_failure_has_a_word_and_no_secret(self, sink, broken):
         secrets = ("event-0001", "Your code", "8503814729", *self.secrets)
 
         async with asyncio.timeout(SOON), sink.open() as send:
@@ -136,8 +134,8 @@ class SinkContract:
         assert failure.value.word.replace("_", "").isalpha()
         assert [secret for secret in secrets if secret in shown] == []
 
-    async def test_it_opens_while_its_destination_is_broken(self, sink, arrived, broken):
-        """A sink must not keep the service, and with it the door, from starting."""
+    async def test_sink_opens_while_its_destination_is_broken(self, sink, arrived, broken):
+        """A broken destination must not prevent the service from starting."""
         async with asyncio.timeout(SOON):
             async with broken(), sink.open() as send:
                 with pytest.raises(Failed):
@@ -147,7 +145,7 @@ class SinkContract:
 
         assert self.events(arrived)["event-0002"] == 1
 
-    async def test_once_it_is_mended_it_sends_without_being_opened_again(
+    async def test_open_sink_sends_again_after_its_destination_recovers(
         self, sink, arrived, broken
     ):
         async with asyncio.timeout(SOON), sink.open() as send:
@@ -160,9 +158,7 @@ class SinkContract:
         events = self.events(arrived)
         assert (events["event-0001"], events["event-0003"]) == (1, 1)
 
-    async def test_slow_is_cut_off_by_its_timeout_and_leaves_room_for_the_next(
-        self, sink, arrived, slow
-    ):
+    async def test_slow_send_times_out_and_the_next_succeeds(self, sink, arrived, slow):
         sink = msgspec.structs.replace(sink, timeout=Duration(1.5), concurrency=1)
 
         async with asyncio.timeout(SOON), sink.open() as send:
@@ -174,7 +170,7 @@ class SinkContract:
         assert getattr(failure.value, "word", "timeout") == "timeout"
         assert self.events(arrived)["event-0002"] == 1
 
-    async def test_a_refusal_is_told_from_a_failure_without_a_secret(self, sink, refusing):
+    async def test_refusal_is_not_a_failure_and_has_no_secret(self, sink, refusing):
         secrets = ("event-0001", "Your code", "8503814729", *self.secrets)
 
         async with asyncio.timeout(SOON), sink.open() as send:
@@ -185,7 +181,7 @@ class SinkContract:
         assert refusal.value.word.replace("_", "").isalpha()
         assert [secret for secret in secrets if secret in shown] == []
 
-    async def test_closing_while_it_is_slow_does_not_hang(self, sink, slow):
+    async def test_close_during_a_slow_send_does_not_hang(self, sink, slow):
         async with asyncio.timeout(SOON):
             with slow():
                 async with sink.open() as send:
