@@ -84,20 +84,20 @@ async def all_of(*futures):
 # Grouping
 
 
-async def test_one_alone_is_written_at_once(commits, disk):
+async def test_single_operation_is_written_at_once(commits, disk):
     answer = await soon(commits.submit("a"))
 
     assert (answer, disk.batches) == ("a stored", [["a"]])
 
 
-async def test_what_comes_in_one_turn_of_the_loop_shares_a_batch(commits, disk):
+async def test_operations_of_one_loop_turn_share_a_batch(commits, disk):
     answers = await all_of(*(commits.submit(op) for op in "abc"))
 
     assert answers == ["a stored", "b stored", "c stored"]
     assert disk.batches == [["a", "b", "c"]]
 
 
-async def test_while_one_batch_is_written_the_next_gathers(commits, disk):
+async def test_operations_during_a_write_share_the_next_batch(commits, disk):
     """Mutant: a flight for each caller, which is an fsync for each caller."""
     disk.go_on.clear()
     first = commits.submit("a")
@@ -112,7 +112,7 @@ async def test_while_one_batch_is_written_the_next_gathers(commits, disk):
     assert disk.most_flights == 1
 
 
-async def test_a_batch_has_an_end_and_the_rest_follows_in_order(disk, thread):
+async def test_batch_has_a_limit_and_the_rest_follows_in_order(disk, thread):
     commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, most=3)
 
     await all_of(*(commits.submit(op) for op in range(8)))
@@ -120,7 +120,7 @@ async def test_a_batch_has_an_end_and_the_rest_follows_in_order(disk, thread):
     assert disk.batches == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
-async def test_what_waits_is_counted(commits, disk):
+async def test_waiting_operations_are_counted(commits, disk):
     disk.go_on.clear()
     first = commits.submit("a")
     await disk.writing()
@@ -133,7 +133,7 @@ async def test_what_waits_is_counted(commits, disk):
     assert (waiting, commits.waiting) == (2, 0)
 
 
-async def test_a_patient_one_rides_along(commits, disk):
+async def test_patient_operation_joins_an_urgent_batch(commits, disk):
     patient = commits.submit("settled", patient=True)
 
     urgent = commits.submit("recorded")
@@ -142,7 +142,7 @@ async def test_a_patient_one_rides_along(commits, disk):
     assert disk.batches == [["settled", "recorded"]]
 
 
-async def test_a_patient_one_goes_alone_when_nobody_comes(disk, thread):
+async def test_patient_operation_alone_is_written_after_its_patience(disk, thread):
     """Mutants: it goes at once; it waits for the next urgent one."""
     commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, patience=0.05)
     patient = commits.submit("settled", patient=True)
@@ -155,7 +155,7 @@ async def test_a_patient_one_goes_alone_when_nobody_comes(disk, thread):
     assert (waited, answer) == ([], "settled stored")
 
 
-async def test_patient_ones_behind_a_batch_are_not_forgotten(commits, disk):
+async def test_patient_operation_after_a_batch_is_written(commits, disk):
     """Mutant: the end of a batch that looks after urgent ones only."""
     disk.go_on.clear()
     first = commits.submit("a")
@@ -168,7 +168,7 @@ async def test_patient_ones_behind_a_batch_are_not_forgotten(commits, disk):
     assert disk.batches == [["a"], ["settled"]]
 
 
-def test_an_urgent_one_does_not_wait_for_a_patient_ones_time(disk, thread):
+def test_urgent_operation_does_not_wait_for_a_patient_one(disk, thread):
     """Mutant: telling timers by asyncio's class, which uvloop's do not have."""
 
     async def hurried():
@@ -182,7 +182,7 @@ def test_an_urgent_one_does_not_wait_for_a_patient_ones_time(disk, thread):
             assert runner.run(hurried()) == ["settled stored", "recorded stored"]
 
 
-async def test_patient_ones_are_not_starved_by_urgent_ones(commits, disk):
+async def test_urgent_operations_do_not_starve_patient_ones(commits, disk):
     patient = commits.submit("settled", patient=True)
 
     async def traffic():
@@ -201,7 +201,7 @@ async def test_patient_ones_are_not_starved_by_urgent_ones(commits, disk):
 # Cancelled callers: the check is a function, so that mutants can be shown to fail it.
 
 
-async def check_that_cancelling_loses_nothing_and_strands_nobody(commits, disk):
+async def check_cancelled_callers(commits, disk):
     """A caller is cancelled before its flush, while it is written, and after."""
     told = []
     before, neighbour = commits.submit("before", then=told.append), commits.submit("neighbour")
@@ -226,8 +226,8 @@ async def check_that_cancelling_loses_nothing_and_strands_nobody(commits, disk):
     assert told == ["before stored", "during stored", "after stored"]
 
 
-async def test_cancelling_loses_nothing_and_strands_nobody(commits, disk):
-    await check_that_cancelling_loses_nothing_and_strands_nobody(commits, disk)
+async def test_cancelled_callers_lose_no_operation_and_block_no_other(commits, disk):
+    await check_cancelled_callers(commits, disk)
 
 
 def naive_answer(entry, outcome):
@@ -240,14 +240,14 @@ def naive_answer(entry, outcome):
         entry.future.set_result(outcome)
 
 
-async def test_the_check_of_cancelling_finds_the_naive_answer(commits, disk, monkeypatch):
+async def test_cancellation_check_detects_the_naive_answer(commits, disk, monkeypatch):
     """The mutant: `set_result` on a cancelled future raises, and its batch waits for ever."""
     monkeypatch.setattr(commit, "_answer", naive_answer)
     monkeypatch.setitem(globals(), "SOON", 0.3)
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
 
     with pytest.raises(TimeoutError):
-        await check_that_cancelling_loses_nothing_and_strands_nobody(commits, disk)
+        await check_cancelled_callers(commits, disk)
 
 
 class File:
@@ -327,7 +327,7 @@ class Locked:
         """Its threads end with the loop."""
 
 
-async def check_that_what_is_acknowledged_is_on_disk(writer, file):
+async def check_acknowledged_is_on_disk(writer, file):
     """A caller is cancelled while its row is written; then another is acknowledged."""
     slow = asyncio.create_task(writer.record("slow"))
     await file.inserting()
@@ -346,23 +346,23 @@ async def check_that_what_is_acknowledged_is_on_disk(writer, file):
     assert sorted(file.on_disk()) == ["quick", "slow"]
 
 
-async def test_what_is_acknowledged_is_on_disk_whoever_is_cancelled(file):
+async def test_acknowledged_operation_is_on_disk_despite_cancellation(file):
     writer = Grouped(file)
 
-    await check_that_what_is_acknowledged_is_on_disk(writer, file)
+    await check_acknowledged_is_on_disk(writer, file)
 
     writer.close()
 
 
-async def test_the_check_of_what_is_on_disk_finds_the_lock_that_cancelling_releases(file):
+async def test_disk_check_detects_a_lock_released_by_cancellation(file):
     with pytest.raises(AssertionError, match="acknowledged and not on disk"):
-        await check_that_what_is_acknowledged_is_on_disk(Locked(file), file)
+        await check_acknowledged_is_on_disk(Locked(file), file)
 
     file.go_on.set()
 
 
-async def test_a_cancelled_task_is_no_cancelled_operation(commits, disk):
-    """The way a request is cancelled: its task, while it awaits the future."""
+async def test_operation_of_a_cancelled_task_is_written(commits, disk):
+    """A cancelled request cancels its task while the task awaits the future."""
 
     async def caller():
         return await commits.submit("a")
@@ -376,7 +376,7 @@ async def test_a_cancelled_task_is_no_cancelled_operation(commits, disk):
     assert disk.stored == ["a", "b"]
 
 
-async def test_a_callback_with_a_fault_strands_nobody_and_is_reported(commits):
+async def test_failing_then_is_reported_and_blocks_no_other(commits):
     """Mutant: `then` that raises, and the rest of its batch waits for ever."""
     reported = []
     loop = asyncio.get_running_loop()
@@ -394,7 +394,7 @@ async def test_a_callback_with_a_fault_strands_nobody_and_is_reported(commits):
 # Failures
 
 
-async def test_an_unfit_row_does_not_take_its_neighbours(commits, disk):
+async def test_invalid_row_fails_alone(commits, disk):
     disk.unfit = {7, 100}
 
     answers = await all_of(*(commits.submit(op) for op in range(200)))
@@ -409,7 +409,7 @@ async def test_an_unfit_row_does_not_take_its_neighbours(commits, disk):
     assert len(disk.batches) < 40
 
 
-async def test_what_is_unavailable_fails_its_whole_batch_and_the_next_one_works(commits, disk):
+async def test_unavailable_disk_fails_one_batch_only(commits, disk):
     """Mutant: a full disk that is retried row by row."""
     disk.failures = [Unavailable("SQLITE_FULL")]
 
@@ -420,7 +420,7 @@ async def test_what_is_unavailable_fails_its_whole_batch_and_the_next_one_works(
     assert (answer, disk.batches) == ("d stored", [["a", "b", "c"], ["d"]])
 
 
-async def test_what_gathered_behind_a_failed_batch_is_written(commits, disk):
+async def test_operation_queued_behind_a_failed_batch_is_written(commits, disk):
     disk.failures = [Unavailable("SQLITE_BUSY")]
     disk.go_on.clear()
     first = commits.submit("a")
@@ -433,7 +433,7 @@ async def test_what_gathered_behind_a_failed_batch_is_written(commits, disk):
     assert [str(answer) for answer in answers] == ["SQLITE_BUSY", "b stored"]
 
 
-async def test_any_other_error_is_unavailable_and_says_only_its_name(commits, disk):
+async def test_unknown_error_is_unavailable_and_shows_its_name_only(commits, disk):
     disk.failures = [KeyError("a value that nobody may see")]
 
     (failed,) = await all_of(commits.submit("a"))
@@ -441,7 +441,7 @@ async def test_any_other_error_is_unavailable_and_says_only_its_name(commits, di
     assert (type(failed), str(failed)) == (Unavailable, "KeyError")
 
 
-async def test_a_broken_disk_answers_all_and_is_never_written_again(commits, disk, broken):
+async def test_broken_disk_answers_all_callers_and_ends_writing(commits, disk, broken):
     """Mutant: trying again, which "succeeds" after a failed fsync without being on disk."""
     disk.failures = [Broken("SQLITE_IOERR_FSYNC")]
     disk.go_on.clear()
@@ -461,7 +461,7 @@ async def test_a_broken_disk_answers_all_and_is_never_written_again(commits, dis
     assert (commits.broken, commits.waiting) == (True, 0)
 
 
-async def test_what_breaks_among_the_unfit_breaks_there(commits, disk, broken):
+async def test_broken_disk_ends_the_search_for_an_invalid_row(commits, disk, broken):
     """Mutant: going on with the other half."""
     disk.failures = [InvalidRow("unfit"), Broken("SQLITE_CORRUPT")]
 
@@ -485,7 +485,7 @@ async def stalled(commits):
             await asyncio.sleep(0.005)
 
 
-async def test_a_stalled_commit_answers_all_who_wait(stalling, disk):
+async def test_stalled_commit_answers_all_waiting_callers(stalling, disk):
     """Mutants: whoever waits hangs with the disk; a batch that nobody tells the outcome of."""
     disk.go_on.clear()
     told = []
@@ -512,8 +512,8 @@ async def eventually_written(commits, op):
     return await commits.submit(op)
 
 
-async def test_an_endless_operation_waits_for_its_result(stalling, disk):
-    """What it took would be lost to whoever asked. Mutant: it is answered like the others."""
+async def test_endless_operation_waits_for_a_stalled_disk(stalling, disk):
+    """Otherwise its caller would lose the result. Mutant: it is answered like the others."""
     disk.go_on.clear()
     first = stalling.submit("take", endless=True)
     await disk.writing()
@@ -531,7 +531,7 @@ async def test_an_endless_operation_waits_for_its_result(stalling, disk):
 # Work between batches
 
 
-async def test_work_is_done_between_batches(commits, disk):
+async def test_work_runs_between_batches(commits, disk):
     """Mutant: work beside a batch, through the one connection."""
     disk.go_on.clear()
     first = commits.submit("a")
@@ -543,7 +543,7 @@ async def test_work_is_done_between_batches(commits, disk):
     assert await all_of(first, work, second) == ["a stored", (0, ["a"]), "b stored"]
 
 
-async def test_work_that_breaks_ends_all(commits, broken):
+async def test_broken_work_ends_writing(commits, broken):
     def breaks():
         raise Broken("SQLITE_IOERR_FSYNC")
 
@@ -570,7 +570,7 @@ async def test_nothing_is_acknowledged_after_a_reader_found_damage(commits, disk
 # The end
 
 
-async def test_closing_writes_what_waits_patient_or_not(disk, thread):
+async def test_close_writes_all_waiting_operations(disk, thread):
     commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, most=2, patience=SOON)
     futures = [commits.submit(op, patient=True) for op in range(5)]
 
@@ -580,7 +580,7 @@ async def test_closing_writes_what_waits_patient_or_not(disk, thread):
     assert all(future.done() for future in futures)
 
 
-async def test_closing_waits_for_what_is_being_written(commits, disk):
+async def test_close_waits_for_the_batch_being_written(commits, disk):
     """Mutant: a second flight beside the one that is under way."""
     disk.go_on.clear()
     futures = [commits.submit("a")]
@@ -598,7 +598,7 @@ async def test_closing_waits_for_what_is_being_written(commits, disk):
     assert await all_of(*futures) == ["a stored", "b stored", "c stored"]
 
 
-async def test_who_comes_after_the_end_is_told(commits, disk):
+async def test_operation_after_close_is_unavailable(commits, disk):
     """Mutant: a future that nobody will ever set."""
     await commits.close()
     told = []
@@ -608,8 +608,8 @@ async def test_who_comes_after_the_end_is_told(commits, disk):
     assert (type(answer), told, disk.batches) == (Unavailable, [answer], [])
 
 
-def test_a_loop_that_ends_in_the_middle_leaves_the_thread_in_peace(disk, thread, caplog):
-    """What was not answered was not acknowledged; what was begun is written whole."""
+def test_loop_that_ends_during_a_write_does_not_fail_the_thread(disk, thread, caplog):
+    """The batch in progress is written; the queued operation is never acknowledged."""
     disk.go_on.clear()
 
     async def left_alone():

@@ -38,7 +38,7 @@ def other(path):
         process.kill()
 
 
-def test_a_second_process_is_refused_with_the_pid_of_the_first(path, other):
+def test_second_process_is_refused_with_the_pid_of_the_first(path, other):
     with pytest.raises(Held) as held:
         Lock(path)
 
@@ -48,7 +48,7 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first(path, other):
     )
 
 
-def test_kill_9_lets_go(path, other):
+def test_kill_9_releases_the_lock(path, other):
     """Mutant: a pid file that outlives its process."""
     other.send_signal(signal.SIGKILL)
     other.wait()
@@ -58,13 +58,13 @@ def test_kill_9_lets_go(path, other):
         assert holder(path) == Holder(pid=os.getpid())
 
 
-def test_a_second_lock_in_one_process_is_refused_too(path):
+def test_second_lock_in_one_process_is_refused(path):
     """Mutant: POSIX locks, which a process always gives itself."""
     with Lock(path), pytest.raises(Held):
         Lock(path)
 
 
-def test_who_holds_it_is_told_as_long_as_it_is_held(path):
+def test_holder_is_known_while_the_lock_is_held(path):
     before = holder(path)
     with Lock(path) as lock:
         begun = holder(path)
@@ -85,7 +85,7 @@ def test_who_holds_it_is_told_as_long_as_it_is_held(path):
     assert holder(path) is None
 
 
-def test_looking_does_not_let_go_of_it(path):
+def test_reading_the_holder_keeps_the_lock(path):
     """Mutant: a lock that the process loses when it closes any file of that name."""
     with Lock(path):
         holder(path)
@@ -94,7 +94,7 @@ def test_looking_does_not_let_go_of_it(path):
             Lock(path)
 
 
-def test_who_looks_keeps_nobody_from_starting(path):
+def test_reading_the_holder_does_not_prevent_a_start(path):
     """Mutant: trying once, while `holder` has the lock to look at it."""
     with Lock(path):
         pass
@@ -108,7 +108,7 @@ def test_who_looks_keeps_nobody_from_starting(path):
     looked.join()
 
 
-def test_who_looks_never_finds_half_of_it(path):
+def test_holder_is_never_read_half_written(path):
     """Mutant: truncating before writing, and `holder` says that nobody is there."""
     long = Holder(pid=7, url="http://127.0.0.1:8080", admin_url="http://127.0.0.1:8081")
     seen = []
@@ -124,7 +124,7 @@ def test_who_looks_never_finds_half_of_it(path):
     assert set(seen) <= {long, Holder(pid=7)}
 
 
-def test_nobody_else_may_read_it(path):
+def test_lock_file_has_mode_0600(path):
     with Lock(path):
         lock_file = path.with_name("smshook.db.lock")
 
@@ -132,7 +132,7 @@ def test_nobody_else_may_read_it(path):
         assert json.loads(lock_file.read_bytes())["pid"] == os.getpid()
 
 
-def test_a_holder_that_left_no_word_is_unknown(path):
+def test_holder_of_an_empty_lock_file_is_unknown(path):
     with Lock(path) as lock:
         os.ftruncate(lock._fd, 0)
 
@@ -142,8 +142,8 @@ def test_a_holder_that_left_no_word_is_unknown(path):
     assert held.value.pid is None
 
 
-def test_a_link_is_not_followed(path, tmp_path):
-    """Whoever may write beside the journal must not choose what is overwritten."""
+def test_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
+    """A user who can write beside the journal must not choose what is overwritten."""
     precious = tmp_path / "precious"
     precious.write_text("precious")
     path.with_name("smshook.db.lock").symlink_to(precious)
@@ -154,7 +154,7 @@ def test_a_link_is_not_followed(path, tmp_path):
     assert precious.read_text() == "precious"
 
 
-def test_a_link_to_the_journal_is_the_same_journal(path, other, tmp_path):
+def test_link_to_a_journal_has_the_same_lock(path, other, tmp_path):
     """Mutant: a lock beside the link, and two services write to one file."""
     path.touch()
     link = tmp_path / "elsewhere"

@@ -38,7 +38,7 @@ def shown(result):
 
 @given(writes.batches())
 @hypothesis.settings(max_examples=150, deadline=None)
-def test_sqlite_finds_all_that_a_batch_needs(template, batches):
+def test_sqlite_finds_everything_a_batch_needs(template, batches):
     """Mutants: a user's order finds no events of a provider's order; events without their forms;
     the events of an order only if an event names it; a link that keeps its old order."""
     memory = writes.Memory()

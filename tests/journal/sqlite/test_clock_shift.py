@@ -46,7 +46,7 @@ async def failed(journal, *, due_at, asked=False, fixed=False):
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
-async def test_jump_moves_what_is_not_over_and_nothing_else(journal, by):
+async def test_jump_moves_unfinished_deliveries_only(journal, by):
     """Mutants: `accepted_at` stays, so that it expires at once; what is over is moved, too."""
     waiting = await failed(journal, due_at=NOW + 10)
     (sending,) = await handed(journal, planned(owed=[owed()]))
@@ -144,7 +144,7 @@ async def test_date_that_a_sink_named_stays(journal):
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
-async def test_what_is_not_moved_yet_is_not_due_earlier(journal, by):
+async def test_delivery_not_yet_moved_is_not_due_earlier(journal, by):
     """Mutant: an hour's worth of retries at once, because the clock was set."""
     for _ in range(3):
         await failed(journal, due_at=NOW + 60)
@@ -160,7 +160,7 @@ async def test_what_is_not_moved_yet_is_not_due_earlier(journal, by):
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_each_instant_moves_once_whatever_happens_meanwhile(journal, seed):
+async def test_each_time_moves_once_during_other_changes(journal, seed):
     """Mutants: what is settled, retried or taken before its turn is moved twice, or not at all."""
     model = Model(journal, seed)
 
@@ -188,7 +188,7 @@ def _moved(delivery, by):
     )
 
 
-async def test_jump_that_could_not_be_written_begins_all_the_same(journal, tmp_path):
+async def test_jump_begins_even_if_its_first_write_fails(journal, tmp_path):
     """Mutant: what is accepted until the disk is back is moved, too, and waits an hour longer."""
     before = await failed(journal, due_at=NOW + 10)
     with contextlib.closing(

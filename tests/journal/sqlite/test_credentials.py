@@ -75,7 +75,7 @@ async def test_stored_secrets_are_replaced_and_gone_from_the_files(path):
     assert stored(path) == [SAFE] * (2 * ROWS)
 
 
-async def test_replacing_goes_on_where_it_was_stopped(path):
+async def test_stopped_replacement_continues_where_it_ended(path):
     """Mutant: where it stopped not kept; it begins again at each start."""
     journal = await opened(path)
     for _ in range(3):
@@ -95,7 +95,7 @@ async def test_replacing_goes_on_where_it_was_stopped(path):
     assert in_files(path) == []
 
 
-async def test_what_was_replaced_is_not_looked_at_again(path):
+async def test_replaced_credentials_are_not_read_again(path):
     journal = await opened(path)
     while await journal.submit(HideCredentials(hidden)):
         pass

@@ -81,13 +81,13 @@ async def test_nothing_is_acknowledged_on_a_moved_file(journal, tmp_path, broken
 
 @pytest.mark.parametrize("change", [copied, touched], ids=lambda one: one.__name__)
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_copy_of_a_file_is_harmless(journal, tmp_path, name, change):
+async def test_copied_or_touched_file_is_harmless(journal, tmp_path, name, change):
     change(tmp_path / name)
 
     assert (await record(journal, planned())).new == (True,)
 
 
-async def test_an_idle_journal_notices_it_by_itself(journal, tmp_path, broken, monkeypatch):
+async def test_idle_journal_notices_a_moved_file(journal, tmp_path, broken, monkeypatch):
     """Mutant: a look with each batch only, while a second service has the journal."""
     monkeypatch.setattr(sqlite, "LOOK_EVERY", 0.05)
     journal._look_later()
@@ -100,7 +100,7 @@ async def test_an_idle_journal_notices_it_by_itself(journal, tmp_path, broken, m
     assert journal.failure is not None
 
 
-def test_a_file_that_is_back_at_the_second_look_was_not_moved(tmp_path):
+def test_file_found_at_the_second_look_was_not_moved(tmp_path):
     """Mutant: one look, and a rename away and back ends the service."""
     path, away = tmp_path / "smshook.db", tmp_path / "away"
     path.touch()
@@ -121,7 +121,7 @@ def test_a_file_that_is_back_at_the_second_look_was_not_moved(tmp_path):
     assert slept == [AGAIN, AGAIN]
 
 
-def test_a_file_that_cannot_be_seen_was_not_moved(tmp_path):
+def test_file_that_cannot_be_checked_was_not_moved(tmp_path):
     """Mutant: a look that fails for another reason ends the service."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -142,7 +142,7 @@ def _note(event, args):
         _opened.append(str(args[0]))
 
 
-async def test_the_files_are_never_opened_while_sqlite_has_them(tmp_path):
+async def test_files_in_use_by_sqlite_are_never_opened(tmp_path):
     """Closing a descriptor drops the process's locks. Mutant: a look that opens and compares."""
     global _wanted  # noqa: PLW0603 - see above
     path = tmp_path / "smshook.db"

@@ -153,7 +153,7 @@ TestHistory.settings = hypothesis.settings(
 # The file
 
 
-async def test_nobody_else_may_read_the_file_or_its_log(journal, path):
+async def test_files_of_the_journal_have_mode_0600(journal, path):
     await record(journal, planned())
 
     modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
@@ -161,7 +161,7 @@ async def test_nobody_else_may_read_the_file_or_its_log(journal, path):
     assert modes == dict.fromkeys(["smshook.db", "smshook.db-shm", "smshook.db-wal"], 0o600)
 
 
-async def test_the_connection_that_writes_survives_power_cuts(journal):
+async def test_writing_connection_has_durable_settings(journal):
     """Mutant: synchronous = normal, which loses acknowledged commits at a power cut."""
     pragmas = {
         name: journal._conn.execute(f"pragma {name}").fetchone()[0]
@@ -182,7 +182,7 @@ async def test_readers_cannot_write(journal):
         await journal._reader.ask(lambda conn: conn.execute("delete from events"))
 
 
-async def test_a_reader_finds_its_file_by_a_relative_path_and_an_odd_name(tmp_path, monkeypatch):
+async def test_reader_opens_a_relative_path_with_special_characters(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = Store(Path("odd ?#%41.db"))
     journal = await store.start()
@@ -191,7 +191,7 @@ async def test_a_reader_finds_its_file_by_a_relative_path_and_an_odd_name(tmp_pa
     await store.end()
 
 
-async def test_nobody_is_left_with_the_file_open_after_the_end(journal, path):
+async def test_closed_journal_leaves_no_file_open(journal, path):
     await record(journal, planned())
     await journal.close()
 
@@ -207,7 +207,7 @@ def open_files():
     return names
 
 
-async def test_another_secret_is_refused_and_nothing_is_written(store, path):
+async def test_another_secret_is_refused_and_the_file_unchanged(store, path):
     journal = await store.start(seal="one")
     await record(journal, planned(owed=[owed()]))
     await journal.close()
@@ -231,7 +231,7 @@ async def test_another_secret_does_not_migrate_an_old_journal(store, path, monke
     assert "more" not in {name for _, name, _, _ in schema(path)}
 
 
-async def test_a_journal_of_a_newer_version_is_refused_with_what_would_do(store, path):
+async def test_journal_of_a_newer_version_is_refused(store, path):
     await (await store.start()).close()
     with shell(path) as conn:
         conn.execute(
@@ -245,7 +245,7 @@ async def test_a_journal_of_a_newer_version_is_refused_with_what_would_do(store,
 
 
 @pytest.mark.parametrize("made", [b"no database, but a letter to somebody\n" * 30, None])
-async def test_a_file_that_is_no_journal_is_refused_in_words(path, store, made):
+async def test_file_that_is_not_a_journal_is_refused(path, store, made):
     if made is None:
         path.mkdir()
         expected = pytest.raises(Unavailable, match="cannot be opened: Is a directory")
@@ -259,7 +259,7 @@ async def test_a_file_that_is_no_journal_is_refused_in_words(path, store, made):
     assert made is None or path.read_bytes() == made
 
 
-async def test_a_journal_that_somebody_holds_is_refused_in_words(path, store):
+async def test_journal_locked_by_another_connection_is_refused(path, store):
     await (await store.start()).close()
 
     with shell(path) as conn:
@@ -278,7 +278,7 @@ def with_a_step_more(monkeypatch, sql, name="m900_more"):
     monkeypatch.setattr(sqlite_open, "_scripts", lambda: scripts)
 
 
-def test_migrating_from_the_beginning_equals_creating_afresh(tmp_path, monkeypatch):
+def test_migrated_schema_equals_a_new_schema(tmp_path, monkeypatch):
     scripts = sqlite_open._scripts()
     afresh, step_by_step = tmp_path / "a.db", tmp_path / "b.db"
 
@@ -293,7 +293,7 @@ def test_migrating_from_the_beginning_equals_creating_afresh(tmp_path, monkeypat
     assert migrate(afresh) == []
 
 
-def test_a_step_that_fails_leaves_nothing(path, monkeypatch):
+def test_failed_migration_changes_nothing(path, monkeypatch):
     """Mutant: sqlite3's executescript, which commits before it begins."""
     migrate(path)
     before = schema(path)
@@ -323,7 +323,7 @@ sqlite_open.migrate(pathlib.Path(sys.argv[1]))
 """
 
 
-def test_a_migration_that_is_killed_in_the_middle_leaves_nothing(path, monkeypatch):
+def test_killed_migration_changes_nothing(path, monkeypatch):
     migrate(path)
     before = schema(path)
 
@@ -340,7 +340,7 @@ def test_a_migration_that_is_killed_in_the_middle_leaves_nothing(path, monkeypat
 # What fails
 
 
-async def test_a_shell_that_holds_the_write_lock_is_outlived(journal, path):
+async def test_write_succeeds_after_a_shell_releases_its_lock(journal, path):
     with shell(path) as conn:
         conn.execute("begin immediate")
         with pytest.raises(Unavailable, match="SQLITE_BUSY"):
@@ -352,7 +352,7 @@ async def test_a_shell_that_holds_the_write_lock_is_outlived(journal, path):
     assert journal.failure is None
 
 
-async def test_a_full_disk_is_outlived_and_nothing_acknowledged_is_lost(journal, store, path):
+async def test_full_disk_loses_no_acknowledged_event(journal, store, path):
     """Mutants: acknowledging on OperationalError; a rollback left out."""
     acknowledged, refused = [], 0
     pages = journal._conn.execute("pragma page_count").fetchone()[0]
@@ -378,7 +378,7 @@ async def test_a_full_disk_is_outlived_and_nothing_acknowledged_is_lost(journal,
     assert await listed(await store.start()) == [*acknowledged, healed.event.id]
 
 
-async def test_it_works_again_when_something_was_written_again(journal):
+async def test_health_recovers_only_after_a_successful_write(journal):
     """Mutants: a look that finds nothing, which a full disk allows, is taken for a recovery;
     one row that cannot be stored is taken for a failure."""
     with pytest.raises(InvalidRow):
@@ -427,7 +427,7 @@ def failure(name, kind=sqlite3.OperationalError):
     ],
     ids=lambda one: getattr(one, "sqlite_errorname", None) or type(one).__name__,
 )
-def test_an_error_is_judged_by_what_must_be_done_and_named_without_its_text(exc, verdict):
+def test_sqlite_error_has_a_verdict_and_a_name_without_its_text(exc, verdict):
     """Mutant: a failed fsync that is merely Unavailable: the commit after it "succeeds"."""
     judgement = judged(exc)
 
@@ -470,8 +470,8 @@ def failing(path):
     conn.close()
 
 
-def test_after_a_failed_fsync_nothing_more_is_executed(failing):
-    """Not even a rollback: what is on disk is not known."""
+def test_nothing_is_executed_after_a_failed_fsync(failing):
+    """Not even a rollback runs, because the state of the disk is unknown."""
     writer = BatchWriter(failing, 1)
     failing.failures["commit"] = failure("SQLITE_IOERR_FSYNC")
 
@@ -481,7 +481,7 @@ def test_after_a_failed_fsync_nothing_more_is_executed(failing):
     assert failing.executed[-1] == "commit"
 
 
-def test_a_rollback_that_fails_ends_the_process(failing):
+def test_failed_rollback_breaks_the_journal(failing):
     """Mutant: an open transaction into which the next batch is written, and acknowledged."""
     writer = BatchWriter(failing, 1)
     failing.failures |= {"commit": failure("SQLITE_FULL"), "rollback": failure("SQLITE_IOERR")}
@@ -491,7 +491,7 @@ def test_a_rollback_that_fails_ends_the_process(failing):
 
 
 @pytest.mark.parametrize("exc", [failure("SQLITE_FULL"), MemoryError(), TypeError()], ids=repr)
-def test_whatever_fails_no_transaction_stays_open(failing, exc):
+def test_failed_batch_leaves_no_open_transaction(failing, exc):
     """Mutant: catching only sqlite3's errors, when SQLITE_NOMEM is a MemoryError."""
     writer = BatchWriter(failing, 1)
     failing.failures["insert into events"] = exc
@@ -505,14 +505,14 @@ def test_whatever_fails_no_transaction_stays_open(failing, exc):
     assert failing._conn.execute("select seq from events").fetchall() == [(1,)]
 
 
-def test_a_look_that_finds_nothing_due_writes_nothing(failing):
+def test_take_without_due_deliveries_writes_nothing(failing):
     """Mutant: adding 0 to a counter costs an fsync."""
     BatchWriter(failing, 1).write([Take("log", True, 10, NOW)])
 
     assert [sql for sql in failing.executed if "counters" in sql] == []
 
 
-def test_a_delivery_is_settled_once_in_a_batch_and_fails_no_neighbour(failing):
+def test_second_settle_in_a_batch_returns_false(failing):
     """Mutant: what was delivered stays in the list of what is to be told so."""
     writer = BatchWriter(failing, 1)
     writer.write([Record(arrival(), (planned(owed=[owed()]),), None)])
@@ -522,7 +522,7 @@ def test_a_delivery_is_settled_once_in_a_batch_and_fails_no_neighbour(failing):
     assert writer.write([settle, settle]) == [True, False]
 
 
-async def test_a_failed_fsync_answers_all_and_writes_no_more(path):
+async def test_failed_fsync_answers_all_callers_and_ends_writing(path):
     told = []
     journal = await SQLiteJournal.open(
         path, seal="seal", now=NOW, version="0.1.0", broken=lambda: told.append("broken")
@@ -567,7 +567,7 @@ def short_log(monkeypatch):
 
 
 @pytest.mark.usefixtures("short_log")
-async def test_the_log_is_written_back_and_stays_small(store, path):
+async def test_write_ahead_log_stays_small(store, path):
     """Mutant: no checkpoint, and the log is the journal."""
     journal = await store.start()
     sizes = []
@@ -579,7 +579,7 @@ async def test_the_log_is_written_back_and_stays_small(store, path):
     assert path.stat().st_size > 120 * 20_000 // 2
 
 
-async def test_readers_that_overlap_do_not_keep_the_log_growing(store, path, short_log):
+async def test_overlapping_readers_do_not_keep_the_log_growing(store, path, short_log):
     """Mutant: nobody waits for the readers, and one of them always reads."""
     journal = await store.start()
     stop = asyncio.Event()
@@ -618,7 +618,7 @@ class Checkpointing(Failing):
 
 
 @pytest.mark.parametrize("name", ["SQLITE_IOERR_FSYNC", "SQLITE_CORRUPT"])
-async def test_a_checkpoint_that_fails_for_good_ends_all(store, name):
+async def test_fatal_checkpoint_error_breaks_the_journal(store, name):
     """Mutant: SQLite's automatic checkpoint, which keeps it to itself."""
     journal = await store.start()
     journal._writer._conn = Checkpointing(journal._conn, name)
@@ -634,7 +634,7 @@ async def test_a_checkpoint_that_fails_for_good_ends_all(store, name):
 
 @pytest.mark.usefixtures("short_log")
 @pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_BUSY"])
-async def test_a_checkpoint_that_cannot_be_now_is_tried_again(store, name):
+async def test_temporary_checkpoint_failure_is_retried(store, name):
     """Mutants: it ends the service; it is not tried again."""
     journal = await store.start()
     failing = journal._writer._conn = Checkpointing(journal._conn, name)
@@ -650,7 +650,7 @@ async def test_a_checkpoint_that_cannot_be_now_is_tried_again(store, name):
     assert journal._writer.log_size < grown
 
 
-async def test_closing_leaves_a_journal_alone_that_failed_at_the_end(store, path):
+async def test_close_does_not_touch_a_journal_that_fails_at_its_end(store, path):
     """Mutant: the connection is closed, which checkpoints once more and hides what failed."""
     journal = await store.start()
     await record(journal, planned())
@@ -679,7 +679,7 @@ async def test_opening_a_damaged_journal_ends_the_process(store, path):
 # What is asked
 
 
-async def test_a_question_that_takes_too_long_is_given_up(journal):
+async def test_slow_query_is_interrupted(journal):
     """Mutant: it reads on after everybody has gone, and the log cannot end."""
     endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
 
@@ -694,7 +694,7 @@ async def test_a_question_that_takes_too_long_is_given_up(journal):
     assert await asyncio.gather(*both) == [stats(), stats()]
 
 
-async def test_a_question_to_a_disk_that_hangs_is_unavailable(journal):
+async def test_query_on_a_hanging_disk_is_unavailable(journal):
     """Mutant: callers wait as long as the disk."""
     go_on = threading.Event()
     hanging = [
@@ -708,7 +708,7 @@ async def test_a_question_to_a_disk_that_hangs_is_unavailable(journal):
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
 
 
-async def test_damage_that_a_reader_finds_ends_all(path):
+async def test_damage_found_by_a_reader_breaks_the_journal(path):
     told = []
     journal = await SQLiteJournal.open(
         path, seal="seal", now=NOW, version="0", broken=lambda: told.append("broken")
@@ -725,8 +725,8 @@ async def test_damage_that_a_reader_finds_ends_all(path):
     journal._conn.close()
 
 
-async def test_a_hundred_thousand_pending_come_whole_and_in_order(store):
-    """At a start: none is left out and none is given twice, oldest first."""
+async def test_hundred_thousand_pending_deliveries_are_taken_in_order(store):
+    """A start takes each pending delivery once, the oldest first."""
     journal = await store.start()
     plans = [planned(owed=[owed()]) for _ in range(100)]
     for plan in plans:
@@ -748,7 +748,7 @@ async def test_a_hundred_thousand_pending_come_whole_and_in_order(store):
     assert taken == list(range(1, 100_001))
 
 
-async def test_a_reader_whose_file_cannot_be_read_is_unavailable(journal):
+async def test_failed_query_is_unavailable(journal):
     def bad(conn):
         conn.execute("select * from nowhere")
 
@@ -756,7 +756,7 @@ async def test_a_reader_whose_file_cannot_be_read_is_unavailable(journal):
         await journal._reader.ask(bad)
 
 
-async def test_opening_that_is_given_up_leaves_no_thread(path):
+async def test_failed_open_leaves_no_thread(path):
     path.mkdir()
     before = len(sys._current_frames())
 
@@ -769,7 +769,7 @@ async def test_opening_that_is_given_up_leaves_no_thread(path):
 # Its size
 
 
-async def test_a_page_looks_at_so_many_events_and_says_where_to_go_on(store, monkeypatch):
+async def test_page_reads_a_limited_window_and_can_be_continued(store, monkeypatch):
     """Mutant: a filter without an index that reads the whole journal for one page."""
     monkeypatch.setattr(paging, "WINDOW", 3)
     journal = await store.start()
@@ -803,7 +803,7 @@ async def test_a_page_looks_at_so_many_events_and_says_where_to_go_on(store, mon
     desc=hypothesis.strategies.booleans(),
 )
 @hypothesis.settings(max_examples=60, deadline=None)
-async def test_whatever_the_clock_did_a_time_is_found_whole(ages, restarts, since, until, desc):
+async def test_time_range_is_complete_after_any_clock_changes(ages, restarts, since, until, desc):
     """Mutants: disorder that is not noted; what is before it passed over."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(paging, "WINDOW", 4)
@@ -852,9 +852,7 @@ async def walked(journal, wanted, *, desc):
     ],
     ids=["since", "until", "a start"],
 )
-async def test_a_clock_that_is_corrected_a_little_hides_nothing(
-    store, times, restart_before, asked, places
-):
+async def test_small_clock_correction_hides_no_event(store, times, restart_before, asked, places):
     """Mutants: no room around `since` or `until`; a start that takes the last for the newest."""
     journal = await store.start()
     for n, at in enumerate(times):
@@ -870,7 +868,7 @@ async def test_a_clock_that_is_corrected_a_little_hides_nothing(
 
 
 @pytest.mark.parametrize("desc", [False, True])
-async def test_what_is_not_of_that_time_is_passed_over(store, monkeypatch, desc):
+async def test_events_outside_the_time_range_are_skipped(store, monkeypatch, desc):
     """Mutant: hundreds of empty pages before the first event of the last hour of a year."""
     monkeypatch.setattr(paging, "WINDOW", 3)
     journal = await store.start()
@@ -885,7 +883,7 @@ async def test_what_is_not_of_that_time_is_passed_over(store, monkeypatch, desc)
     assert not page.has_more
 
 
-async def test_the_order_of_what_an_older_version_wrote_is_not_trusted(path, store):
+async def test_events_of_an_older_version_may_be_out_of_order(path, store):
     """Mutant: a journal from before the watch, whose clock may have been set back."""
     journal = await store.start()
     plans = [planned(at=NOW + at) for at in (9000, 0, 1)]
@@ -931,7 +929,7 @@ MINE = "select id from deliveries where"
         ),
     ],
 )
-def test_what_the_worker_asks_is_answered_by_an_index_without_a_sort(path, question, index):
+def test_queries_of_the_worker_use_an_index_without_a_sort(path, question, index):
     migrate(path)
     with shell(path) as conn:
         steps = [row[3] for row in conn.execute(f"explain query plan {question}")]
@@ -958,7 +956,7 @@ def test_take_reads_an_index_without_a_sort(path, fresh, index):
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.DELIVERED, State.SENDING}))
-def test_what_is_not_delivered_is_found_through_an_index(path, state):
+def test_undelivered_deliveries_are_found_through_an_index(path, state):
     """Mutant: a list of states, for which SQLite walks all that was ever delivered."""
     migrate(path)
     condition, _ = deliveries._among_few((state,))
@@ -994,7 +992,7 @@ def test_what_is_not_delivered_is_found_through_an_index(path, state):
         ((4, 0, 0), False),
     ],
 )
-def test_which_sqlite_can_lose_its_log(version, has_it):
+def test_sqlite_versions_with_the_wal_reset_bug_are_known(version, has_it):
     assert has_wal_reset_race(version) is has_it
 
 
@@ -1029,7 +1027,7 @@ def acknowledged_until_killed(path):
         return acknowledged + process.stdout.read().split("\n")[:-1]
 
 
-async def test_kill_9_loses_nothing_that_was_acknowledged(store, path):
+async def test_kill_9_loses_no_acknowledged_event(store, path):
     acknowledged = await asyncio.to_thread(acknowledged_until_killed, path)
 
     journal = await store.start()
@@ -1041,7 +1039,7 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(store, path):
     assert await journal.ask(PendingBySink()) == {"log": len(kept)}
 
 
-async def test_what_is_asked_does_not_hold_up_what_is_written(journal):
+async def test_slow_query_does_not_delay_writes(journal):
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -8,7 +8,7 @@ from journal.sqlite.schema import _scripts
 STEP = "m008_lanes_and_probes"
 
 
-def test_older_deliveries_can_be_recovered_and_wait_in_no_false_order(tmp_path):
+def test_migrated_deliveries_are_held_and_correctly_ordered(tmp_path):
     """Mutants: what failed before the upgrade is not held; null goes on ordering."""
     rows = [
         # id, state, attempts, due_at, scheduled_at, ordering

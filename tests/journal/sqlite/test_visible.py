@@ -81,8 +81,8 @@ def steps_of(path, question):
     ],
 )
 @pytest.mark.parametrize("desc", [False, True])
-async def test_steps_do_not_tell_what_is_hidden(tmp_path, wanted, desc):
-    """But for the search of a time, by halves: some steps more each time the events double.
+async def test_query_steps_do_not_reveal_hidden_events(tmp_path, wanted, desc):
+    """Only the binary search for a time adds a few steps each time the events double.
 
     Mutant: a plain JOIN, which takes an index on the events' subjects.
     """
@@ -259,7 +259,7 @@ STEPS = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
 @example(steps=[("sms", "5", TEAM), ("order", "5", {"team": "other"})])
-def test_index_shows_what_its_filter_holds_for(steps):
+def test_index_has_the_events_that_match_its_filter(steps):
     """Mutants: `event_changed` that only adds; `unseen` 0 at once; `configure` that keeps rows."""
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(compared(Path(folder) / "smshook.db", steps))

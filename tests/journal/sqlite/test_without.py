@@ -11,7 +11,7 @@ import numpy
 """
 
 
-def test_the_service_brings_nothing_that_it_does_not_use():
+def test_unused_libraries_are_not_imported():
     """Mutant: the library is imported as it comes, and numpy with it."""
     words = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -19,7 +19,7 @@ def test_the_service_brings_nothing_that_it_does_not_use():
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_what_was_imported_before_is_there_afterwards():
+def test_imported_module_is_restored_afterwards():
     """Mutant: forgotten, and imported a second time as another module."""
     import json  # noqa: PLC0415 - the one that is there now
 
