@@ -110,7 +110,7 @@ def test_secret_file_gives_its_text_without_the_last_newline(tmp_path, data, val
     assert relative.value == absolute.value == {"a": [Scalar(value, Style.FILE)]}
 
 
-def test_a_text_with_any_secret_file_is_hidden(tmp_path):
+def test_text_with_any_secret_file_is_hidden(tmp_path):
     """Mutant: the style of the last reference alone."""
     (tmp_path / "s").write_text("s3cret")
 

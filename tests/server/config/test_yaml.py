@@ -116,7 +116,7 @@ def test_json_is_yaml(value):
 
 
 @given(st.binary(max_size=40) | st.text("ab:-[]{}&*!|>'\"#%@`,? \n\t\x07<~0", max_size=60))
-def test_nothing_makes_it_crash(written):
+def test_any_input_is_parsed_without_a_crash(written):
     data = written if isinstance(written, bytes) else written.encode()
 
     assert parse(data).lines is not None
