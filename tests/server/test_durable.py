@@ -11,7 +11,7 @@ import tools
 from server.durable import replace, write_new
 
 
-def test_a_new_file_is_whole_and_its_owners_alone(tmp_path):
+def test_new_file_is_complete_and_has_mode_0600(tmp_path):
     path = tmp_path / "new" / "folder" / "x.yaml"
 
     write_new(path, "é\n")
@@ -22,7 +22,7 @@ def test_a_new_file_is_whole_and_its_owners_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link to nowhere"])
-def test_whatever_is_there_is_left_alone(tmp_path, kind):
+def test_existing_path_is_not_replaced(tmp_path, kind):
     """Mutant: `rename`, which replaces it."""
     path = tmp_path / "x.yaml"
     if kind == "file":
@@ -40,15 +40,15 @@ def test_whatever_is_there_is_left_alone(tmp_path, kind):
     assert [it.name for it in tmp_path.iterdir()] == ["x.yaml"]
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+def test_failed_write_leaves_no_file(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_new(tmp_path / "x.yaml", "\udc80")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_links_a_new_file_is_renamed(tmp_path, monkeypatch):
-    """FAT and some mounts have none. Mutant: the command fails there."""
+def test_new_file_is_renamed_where_links_are_unsupported(tmp_path, monkeypatch):
+    """FAT and some mounts have no links. Mutant: the command fails there."""
 
     def refused(*_args):
         raise PermissionError(1, "Operation not permitted")
@@ -63,7 +63,7 @@ def test_without_links_a_new_file_is_renamed(tmp_path, monkeypatch):
     assert [it.name for it in tmp_path.iterdir()] == ["x.yaml"]
 
 
-def test_a_replaced_file_is_the_new_one_and_a_link_stays(tmp_path):
+def test_link_stays_and_its_target_is_replaced(tmp_path):
     (tmp_path / "x.svg").write_text("old")
     (tmp_path / "link").symlink_to("x.svg")
 
@@ -73,7 +73,7 @@ def test_a_replaced_file_is_the_new_one_and_a_link_stays(tmp_path):
     assert (tmp_path / "link").is_symlink()
 
 
-def test_a_pipe_is_written_to(tmp_path):
+def test_pipe_is_written_to_directly(tmp_path):
     """Such as `--file /dev/stdout`. Mutant: a file of that name in /dev."""
     os.mkfifo(tmp_path / "pipe")
     with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
@@ -89,8 +89,8 @@ def calls(trace, *names):
 
 
 @pytest.mark.parametrize("arguments", [["init", "made/by/it"], ["dev", "--listen", "x:-1"]])
-def test_a_command_syncs_the_file_before_its_name_and_the_folder_after(tmp_path, arguments):
-    """A power cut keeps names without bytes, or neither. Mutants: each `fsync` left out."""
+def test_file_is_synced_before_its_name_and_the_folder_after(tmp_path, arguments):
+    """A power cut may keep a name without its bytes. Mutants: each `fsync` left out."""
     tools.require(tools.missing("strace"))
     trace = tmp_path / "calls"
     subprocess.run(
