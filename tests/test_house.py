@@ -62,7 +62,7 @@ def locked(name):
 # Packages
 
 
-def test_a_package_in_the_tree_is_one_that_every_tool_watches():
+def test_every_tool_covers_all_packages():
     """Mutant: a folder of modules that import-linter, mypy, coverage or the wheel leave out."""
     in_the_tree = sorted({path.parent.name for path in ROOT.glob("[!.]*/*.py")} - {"tests"})
     tool = PROJECT["tool"]
@@ -79,8 +79,8 @@ def test_a_package_in_the_tree_is_one_that_every_tool_watches():
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_top_level_name_is_ours_alone(package):
-    """Our package names are plain words; nobody else may install them beside us."""
+def test_top_level_name_belongs_to_smshook_only(package):
+    """Our package names are plain words that another distribution could install, too."""
     owners = importlib.metadata.packages_distributions().get(package, [])
     spec = importlib.util.find_spec(package)
 
@@ -93,7 +93,7 @@ def test_a_top_level_name_is_ours_alone(package):
 
 
 @pytest.mark.parametrize("path", ALL_MODULES, ids=name_of)
-def test_a_module_says_in_its_first_line_what_it_is_for(path):
+def test_module_docstring_states_its_purpose(path):
     source = path.read_text()
 
     first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
@@ -102,7 +102,7 @@ def test_a_module_says_in_its_first_line_what_it_is_for(path):
 
 
 @pytest.mark.parametrize("path", ALL_MODULES, ids=name_of)
-def test_no_module_has_an_open_end(path):
+def test_module_has_no_open_end(path):
     open_ends = re.compile(r"\b([T]ODO|[F]IXME|[X]XX)\b|[p]ragma: no cover")
 
     found = [
@@ -117,7 +117,7 @@ def test_no_module_has_an_open_end(path):
 # Refusals
 
 
-def test_each_refusal_of_a_rule_says_why():
+def test_each_ignored_rule_has_a_reason():
     """Mutant: a code added to an `ignore` list without its reason."""
     section = PYPROJECT.partition("[tool.ruff.lint]")[2].partition("[tool.ruff.lint.pylint]")[0]
     refusals = re.findall(r'(?m)^  "([A-Z]+[0-9]*)",?(.*)$', section)
@@ -134,8 +134,8 @@ def test_each_refusal_of_a_rule_says_why():
 
 
 @pytest.mark.parametrize("name", MINIMUM)
-def test_no_dependency_is_older_than_its_last_known_hole(name):
-    """A table instead of an audit service: where none is reachable, those report all well.
+def test_dependency_includes_all_known_security_fixes(name):
+    """A table replaces an audit service, which reports no problem when unreachable.
 
     Mutant: an older version in a lock file, or installed in its place.
     """
@@ -150,7 +150,7 @@ def test_no_dependency_is_older_than_its_last_known_hole(name):
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_file_pins_by_hash_and_says_nothing_of_where_from(name):
+def test_lock_file_pins_hashes_and_names_no_index(name):
     text = LOCKS[name].read_text()
     entries = re.split(r"(?m)^(?=\w)", text.replace("\\\n", ""))[1:]
 
@@ -162,7 +162,7 @@ def test_a_lock_file_pins_by_hash_and_says_nothing_of_where_from(name):
     assert [] == places
 
 
-def test_the_lock_files_hold_what_is_declared():
+def test_lock_files_include_declared_dependencies():
     """Mutant: a dependency added to pyproject.toml without `make lock`."""
     asked = {
         "build": PROJECT["build-system"]["requires"],
@@ -186,7 +186,7 @@ def satisfied(requirement, pins):
     return version is not None and version in requirement.specifier
 
 
-def test_what_is_tested_is_what_runs():
+def test_tests_and_service_use_the_same_versions():
     build, run, dev, bench = (locked(name) for name in ("build", "run", "dev", "bench"))
 
     assert run == {name: dev.get(name) for name in run}
@@ -198,7 +198,7 @@ def test_what_is_tested_is_what_runs():
     }
 
 
-def test_each_dependency_has_its_reason_and_each_reason_its_dependency():
+def test_each_dependency_has_a_reason_in_the_decision():
     reasons = (ROOT / "docs/decisions/0002-dependencies.md").read_text()
 
     explained = set(re.findall(r"(?m)^\* \*\*([\w.-]+)\*\*", reasons))
@@ -217,14 +217,14 @@ def glossary():
     return {word: re.findall(r"`(\w+)`", instead) for word, instead in rows}
 
 
-def test_the_glossary_has_one_row_a_word_in_order():
+def test_glossary_has_one_row_per_word_in_order():
     words = list(glossary())
 
     assert sorted(set(words), key=str.lower) == words
     assert {"attempt", "callback", "delivery", "event", "journal", "route", "sink"} <= set(words)
 
 
-def test_classes_and_modules_are_named_in_the_words_of_the_glossary():
+def test_classes_and_modules_use_glossary_words():
     """Mutant: a class `Endpoint`, a module `adapter.py`."""
     other_words = {word for instead in glossary().values() for word in instead}
     named = [
@@ -250,7 +250,7 @@ def test_classes_and_modules_are_named_in_the_words_of_the_glossary():
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_a_link_in_a_document_leads_somewhere(path):
+def test_link_in_a_document_has_a_target(path):
     links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text())
 
     lost = [
@@ -285,6 +285,6 @@ def leads_somewhere(file, anchor):
     ids=["connect", "look up", "send", "listen"],
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_test_that_reaches_beyond_loopback_is_stopped(reach):
+def test_network_access_beyond_loopback_is_stopped(reach):
     with pytest.raises(PermissionError, match="loopback only"):
         reach()
