@@ -62,7 +62,7 @@ def test_shorter_retry_after_does_not_end_a_longer_one(hands):
     assert health.throttled_for == 0.0
 
 
-def test_sink_is_paused_after_failing_for_so_long(hands):
+def test_sink_is_paused_after_failing_for_its_limit(hands):
     health = SinkHealth(hands, PauseAfter(failing_for=Duration(3600)))
     health.record_failure()
 

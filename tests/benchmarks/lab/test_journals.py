@@ -53,7 +53,7 @@ async def test_counters_of_the_product_match_the_filled_rows(journal):
     assert (await journal.ask(TokenUses()))[0].callbacks == EVENTS
 
 
-async def test_filled_event_is_what_the_product_makes_of_its_callback(journal):
+async def test_filled_event_equals_the_product_event(journal):
     """Mutant: a template that was made once and forgets a field that events have since got."""
     page = await journal.ask(Events(filter=EventFilter(), after=120, limit=1))
     event = msgspec.json.decode(page.items[0][1])

@@ -37,7 +37,7 @@ def test_path_leads_into_objects_and_lists(path, fields):
 
 
 @pytest.mark.parametrize("fields", [{}, {"a": None}, {"a": "x"}, {"a": []}, {"a": [1]}, {"a": {}}])
-def test_path_to_nothing_finds_nothing(fields):
+def test_path_to_a_missing_index_gives_null(fields):
     source = Generic(fields=Paths(text="a.5"))
 
     assert happening({"id": "7", "code": "1", **fields}, source).data.text is None
