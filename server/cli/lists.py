@@ -166,7 +166,10 @@ def show_command(
             with connect(url, key, needed, whole=whole) as client:
                 id_ = resolve(client, noun, path, typed)
                 item = client.get(f"{path}/{id_}", dict.fromkeys(flags, "true"))
-            (print_json if output == "json" else print_item)(item)
+            if output == "json":
+                print_json(item)
+            else:
+                print_item(item)
 
         help_ = print_item.__doc__ or ""
         command = _command("show", run, options, example=example, help=help_)
