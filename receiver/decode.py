@@ -116,19 +116,15 @@ _FILENAME = re.compile(r";\s*filename\*?\s*=", re.IGNORECASE)
 
 
 def _decode_multipart(body: bytes) -> Fields:
-    parser = multipart.PushMultipartParser(
-        # The header's boundary may be broken or missing, so the body's first line counts.
-        body[2:].partition(b"\r\n")[0],
-        max_header_size=1024,
-        max_header_count=8,
-        max_segment_count=MAX_FIELDS,
-        strict=True,
-    )
+    # The header's boundary may be broken or missing, so the body's first line counts.
+    boundary = body[2:].partition(b"\r\n")[0]
+    limits = {"max_header_size": 1024, "max_header_count": 8, "max_segment_count": MAX_FIELDS}
     pairs: list[tuple[str, str]] = []
     content: list[bytes] = []
     name = ""
     try:
-        with parser:  # raises for a truncated body at its end
+        # Leaving the parser raises for a truncated body.
+        with multipart.PushMultipartParser(boundary, strict=True, **limits) as parser:
             for event in parser.parse(body):
                 if isinstance(event, multipart.MultipartSegment):
                     name, content = _name(event), []

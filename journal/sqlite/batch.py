@@ -7,6 +7,7 @@ from typing import Any, cast
 from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
+from ..feed import Committed
 from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
 from . import event_search, visible
 from .bulk import add
@@ -41,6 +42,7 @@ class BatchWriter:
         #: Whether the last batch that had something to write could be written.
         self.working = True
         self._shifts: Mapping[int, Shifting] = {}
+        self._committed: list[Committed] = []
         #: Cut the log off at the next checkpoint: it holds secrets that no table holds any more.
         self._log_in_clear = False
 
@@ -74,7 +76,15 @@ class BatchWriter:
         self.working = self.working or self._conn.total_changes > before
         self._shifts = outbox.shifts
         self.look()
+        committed = outbox.committed()
+        if committed is not None:
+            self._committed.append(committed)
         return results
+
+    def take_committed(self) -> Sequence[Committed]:
+        """Return the news of the commits since the last call. Not while a batch is written."""
+        committed, self._committed = self._committed, []
+        return committed
 
     def _apply(self, ops: Sequence[Write[Any]], outbox: Outbox) -> list[Any]:
         """Decide and write what can be decided, then apply the rest in its order."""
@@ -84,6 +94,7 @@ class BatchWriter:
             looked_up = look_up(self._conn, find_needs(decided))
             changes, decisions = decide(decided, looked_up, owner=self._start)
             write(self._conn, changes)
+            outbox.announce(changes)
             for name, count in changes.counts.items():
                 outbox.counts[name] += count
             results = iter(decisions)

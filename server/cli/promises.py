@@ -11,8 +11,8 @@ from routes.table import Route
 from sinks.redact import CODES, masked_paths
 from sinks.sink import Sink
 
-from ..config.convert import tag_of
 from ..config.options import Config
+from ..config.shapes import tag_of
 from ..config.show import plain as written
 
 #: Attempts to add up; a longer schedule is cut off.

@@ -86,7 +86,6 @@ async def test_many_orders_that_end_at_once_all_expire(service):
     assert await service.orders.end_due()
 
     assert len(await expired(service)) == module.ENDED_AT_ONCE + 5
-    assert service.workers["log"]._lanes.held == 0
 
 
 async def test_failed_write_of_an_end_is_repeated(service, tmp_path):
