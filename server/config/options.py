@@ -200,8 +200,8 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key of the API, and its permissions."""
 
-    #: The text that clients send as `Authorization: Bearer`, 16 characters or more. Or `sha256:` and
-    #: its hex digest, so that this file alone gives no access; commands then need
+    #: The text that clients send as `Authorization: Bearer`, 16 characters or more. Or `sha256:`
+    #: and its hex digest, so that this file alone gives no access; commands then need
     #: `SMSHOOK_API_KEY`.
     key: Annotated[Secret, Check(_api_key)]
     #: `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write` (retry,
