@@ -192,7 +192,10 @@ def _shared(found: list[Caution]) -> Iterator[tuple[Place, str]]:
         if _is_url(each.at):
             continue
         other = first.setdefault(_digest(each.secret), each)
-        if other is each or _same_list(each.at, other.at) or _may_share(each, other):
+        same_list = each.at[:-1] == other.at[:-1]
+        # One provider or one receiver can have issued the same secret for both.
+        issued_for_both = not (each.ours or other.ours) or each.at[0] == other.at[0] == "sinks"
+        if same_list or issued_for_both:
             continue
         yield each.at, f"the same as {dotted(other.at)}; give each its own"
 
@@ -201,17 +204,6 @@ def _digest(secret: Secret) -> bytes:
     text = secret.reveal()
     digest = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", text)
     return bytes.fromhex(digest[1]) if digest else hashlib.sha256(text.encode()).digest()
-
-
-def _same_list(at: Place, other: Place) -> bool:
-    return at[:-1] == other[:-1]
-
-
-def _may_share(one: Caution, other: Caution) -> bool:
-    """Whether one provider or receiver can have issued the same secret for both."""
-    both_theirs = not one.ours and not other.ours
-    both_sinks = one.at[0] == other.at[0] == "sinks"
-    return both_theirs or both_sinks
 
 
 # Files

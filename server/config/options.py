@@ -84,22 +84,13 @@ def _host_name(text: str) -> str:
     return text.lower()
 
 
-def _max_body(size: Size) -> Size:
-    if size <= 0:
-        raise ValueError("write more than 0, such as 64KiB")
-    return size
+def _one_or_more(remedy: str) -> Check:
+    def check(number: float) -> float:
+        if number < 1:
+            raise ValueError(remedy)
+        return number
 
-
-def _keep_alive(duration: Duration) -> Duration:
-    if duration < 1:
-        raise ValueError("write 1s or more; proxies keep connections for a minute or two")
-    return duration
-
-
-def _connections(count: int) -> int:
-    if count < 1:
-        raise ValueError("write 1 or more, or leave it out")
-    return count
+    return Check(check)
 
 
 def _server_secret(secret: Secret) -> Secret:
@@ -171,13 +162,15 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: every callback seems to come from the proxy.
     trusted_proxies: tuple[Network, ...] = ()
     #: Larger callbacks get 413. Change it for a provider that sends more.
-    max_body: Annotated[Size, Check(_max_body)] = Size(64 * 1024)
+    max_body: Annotated[Size, _one_or_more("write more than 0, such as 64KiB")] = Size(64 * 1024)
     #: Time to keep an idle connection. It must be longer than at your proxy or tunnel, which could
     #: otherwise send a callback into a closing connection.
-    keep_alive: Annotated[Duration, Check(_keep_alive)] = Duration(180)
+    keep_alive: Annotated[
+        Duration, _one_or_more("write 1s or more; proxies keep connections for a minute or two")
+    ] = Duration(180)
     #: Limit of open connections. Unset: half of the limit of open files, at most 20,000. One peer
     #: may hold half of them, your own machine and `trusted_proxies` any number.
-    connections: Annotated[int, Check(_connections)] | None = None
+    connections: Annotated[int, _one_or_more("write 1 or more, or leave it out")] | None = None
     #: Any random text of 32 bytes or more. It keys dedupe keys and cursors. Do not change it: the
     #: service does not open its journal with another.
     secret: Annotated[Secret, Check(_server_secret)]
