@@ -130,7 +130,7 @@ class TestVisible(VisibleContract):
 
 
 class SQLiteHistory(JournalHistory):
-    """Mutants that it finds: `_release_taken` without its counters, `_claim` that drops keys,
+    """Mutants that it finds: a settling without its counters, `_claim` that drops keys,
     a settle whose state is not counted, `_keep` that counts a repeat as new."""
 
     def make_store(self):
