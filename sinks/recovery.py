@@ -145,7 +145,10 @@ class Recovery:
         The journal works in the order of the calls.
         """
         if step.hold:
-            self._journal.submit(Hold(tuple(step.hold))).add_done_callback(_ignore_failure)
+            # A delivery that could not be held keeps its schedule: the failure is looked at here,
+            # and reported by the journal itself.
+            holding = self._journal.submit(Hold(tuple(step.hold)))
+            holding.add_done_callback(lambda done: done.exception())
         if step.bring:
             self._bring_forward(step.bring)
         elif self._outages.wait() is not None:
@@ -164,8 +167,3 @@ class Recovery:
             self._changed.set()
 
         asking.add_done_callback(found)
-
-
-def _ignore_failure(done: "asyncio.Future[bool]") -> None:
-    """A delivery that could not be held keeps its schedule; the journal reports its own failure."""
-    done.exception()

@@ -65,24 +65,17 @@ def _json(template: object, place: str, deeper: int) -> FillJson:
     if isinstance(template, Mapping | list | tuple) and not deeper:
         raise ValueError(f"{place}: nested more than {_DEEPEST} deep")
     if isinstance(template, Mapping):
-        return _object(template, place, deeper - 1)
+        fills = {
+            _key(key, place): _json(below, f"{place}.{key}", deeper - 1)
+            for key, below in template.items()
+        }
+        return lambda event: {key: fill(event) for key, fill in fills.items()}
     if isinstance(template, list | tuple):
-        return _list(template, place, deeper - 1)
+        parts = [_json(it, f"{place}[{at}]", deeper - 1) for at, it in enumerate(template)]
+        return lambda event: [fill(event) for fill in parts]
     if not _is_scalar(template):
         raise ValueError(f"{place}: is nothing that JSON can hold; write it as a text, in quotes")
     return lambda _event: template
-
-
-def _object(template: Mapping[object, object], place: str, deeper: int) -> FillJson:
-    fills = {
-        _key(key, place): _json(below, f"{place}.{key}", deeper) for key, below in template.items()
-    }
-    return lambda event: {key: fill(event) for key, fill in fills.items()}
-
-
-def _list(template: list[object] | tuple[object, ...], place: str, deeper: int) -> FillJson:
-    fills = [_json(below, f"{place}[{at}]", deeper) for at, below in enumerate(template)]
-    return lambda event: [fill(event) for fill in fills]
 
 
 def _key(key: object, place: str) -> str:
@@ -100,7 +93,7 @@ def _string(template: str, place: str) -> FillJson:
         raise ValueError(f"{place}: {error}") from None
     if len(parts) == 1 and not isinstance(parts[0], str):
         path = parts[0]
-        return lambda event: _or_null(value_at(event, path))
+        return lambda event: None if (value := value_at(event, path)) is MISSING else value
     return _filled(parts)
 
 
@@ -110,10 +103,6 @@ def _is_scalar(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and _SMALLEST <= value <= _GREATEST
-
-
-def _or_null(value: object) -> object:
-    return None if value is MISSING else value
 
 
 def _parts(template: str) -> Iterator[str | Path]:

@@ -1,4 +1,4 @@
-"""What is asked of SQLite while it is being written: through connections that cannot write."""
+"""Reads of events, quarantine and counters in SQLite."""
 
 import json
 import sqlite3

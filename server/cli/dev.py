@@ -20,9 +20,9 @@ from core.printable import plain
 from journal.lock import Holder
 from rehearsal.providers import SIMULATED
 
-from ..config.convert import tag_of
 from ..config.load import Loaded, load
 from ..config.options import Config
+from ..config.shapes import tag_of
 from ..config.starter import NAME
 from ..config.urls import callback_url, first_clear, url_at
 from ..durable import make_folder, write_new

@@ -6,7 +6,8 @@ notifications show, has only our words. Lengths:
 https://docs.slack.dev/reference/block-kit/blocks
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import html
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from core.printable import plain, plain_lines
@@ -68,7 +69,7 @@ def compile_payload(message: str | None) -> Callable[[Event], Json]:
     """
     blocks = _default if message is None else _written(message)
     return lambda event: {
-        "text": _escaped(_fallback(event)),
+        "text": html.escape(_fallback(event), quote=False),
         "mrkdwn": False,
         "parse": "none",
         "unfurl_links": False,
@@ -84,7 +85,13 @@ def _written(message: str) -> Callable[[Event], list[Json]]:
 
 
 def _default(event: Event) -> list[Json]:
-    blocks = [_header(_headline(event)), _section(_text(event)), _facts(event)]
+    facts = [(label, plain(fill(event).strip())) for label, fill in _FIELDS]
+    fields = [_plain_text(f"{label}\n{value}", _FIELD) for label, value in facts if value]
+    blocks: list[Json] = [
+        _header(_headline(event)),
+        _section(_text(event)),
+        {"type": "section", "fields": fields},
+    ]
     return [block for block in blocks if block]
 
 
@@ -113,17 +120,6 @@ def _section(text: str) -> Json:
     return {"type": "section", "text": _plain_text(plain_lines(text), _SECTION)}
 
 
-def _facts(event: Event) -> Json:
-    facts = ((label, fill(event).strip()) for label, fill in _FIELDS)
-    return {"type": "section", "fields": list(_fields(facts))}
-
-
-def _fields(facts: Iterable[tuple[str, str]]) -> Iterable[Json]:
-    for label, value in facts:
-        if value:
-            yield _plain_text(f"{label}\n{plain(value)}", _FIELD)
-
-
 def _plain_text(text: str, limit: int) -> Json:
     """Return a text without pictures: with `emoji` Slack replaces `:words:`."""
     return {"type": "plain_text", "text": _cut(text, limit), "emoji": False}
@@ -135,7 +131,3 @@ def _cut(text: str, limit: int) -> str:
     if len(units) <= limit * 2:
         return text
     return units[: (limit - 1) * 2].decode("utf-16-le", errors="ignore") + "…"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -123,8 +123,8 @@ def test_needs_of_a_plain_callback_are_its_keys():
 @given(writes.batches())
 @hypothesis.settings(max_examples=150, deadline=None)
 def test_batch_equals_the_same_writes_one_by_one(batches):
-    """Mutants: `_find` looks at stored keys only; `_join_all` at stored events only; `_receive`
-    does not change an order of the batch; `reject` counts stored peers only."""
+    """Mutants: orders of the batch are not found by name; a polled copy is not marked; a form is
+    not marked; `_join_all` looks at stored events only."""
     together, one_by_one = writes.Memory(), writes.Memory()
 
     for batch in batches:
