@@ -49,7 +49,7 @@ FIRST_UNFINISHED = (
 _UNKNOWN = "deliveries.id not in (select value from json_each(?))"
 
 
-class _Row(NamedTuple):
+class _PendingRow(NamedTuple):
     """A pending delivery and its event."""
 
     id: int
@@ -316,7 +316,7 @@ class Outbox:
             )
         return tuple(self._probed(op.sink, row) for row in rows)
 
-    def _read(self, where: str, values: Sequence[object]) -> list[_Row]:
+    def _read(self, where: str, values: Sequence[object]) -> list[_PendingRow]:
         rows = self._conn.execute(
             f"""
             select deliveries.id, owner, attempts, begun, accepted_at, ordering, replay, due_at,
@@ -325,9 +325,9 @@ class Outbox:
             """,  # noqa: S608 - our words
             values,
         )
-        return [_Row(*row) for row in rows]
+        return [_PendingRow(*row) for row in rows]
 
-    def _delivery(self, sink: str, row: _Row, *, now: float = math.inf) -> Delivery:
+    def _delivery(self, sink: str, row: _PendingRow, *, now: float = math.inf) -> Delivery:
         """A delivery that is taken before its time is a probe, and says when that is."""
         lag = self._lag(row.id)
         scheduled_at = None if row.scheduled_at is None else row.scheduled_at + lag
@@ -345,7 +345,7 @@ class Outbox:
             due_at=scheduled_at if scheduled_at is not None and scheduled_at > now else None,
         )
 
-    def _probed(self, sink: str, row: _Row) -> Delivery:
+    def _probed(self, sink: str, row: _PendingRow) -> Delivery:
         due_at = row.due_at if row.scheduled_at is None else row.scheduled_at
         return msgspec.structs.replace(
             self._delivery(sink, row),
