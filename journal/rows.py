@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from core.delivery import State
+from core.delivery import Delivery, State
 from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection
@@ -127,6 +127,8 @@ class Changes(msgspec.Struct):
     #: (event, form, second).
     copies: list[tuple[int, str, float | None]] = []
     deliveries: list[NewDelivery] = []
+    #: Of these, the ones that are due.
+    due: list[Delivery] = []
     #: New orders, and orders that were there; both by id.
     new_orders: dict[str, Order] = {}
     orders: dict[str, Order] = {}

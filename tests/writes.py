@@ -198,7 +198,7 @@ class _Some:
 
     def _owed(self):
         return tuple(
-            Owed(sink=sink, taken=self.one(True, False), ordering=self.one(None, '"x"'))
+            Owed(sink=sink, wait=self.one(0.0, 5.0), ordering=self.one(None, '"x"'))
             for sink in self.one((), ("log",), ("log", "crm"))
         )
 

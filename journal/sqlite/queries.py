@@ -46,7 +46,7 @@ def stats(conn: sqlite3.Connection, _read: JournalStats) -> Stats:
         events=counts["events"],
         duplicates=counts["duplicates"],
         quarantine=counts["quarantine"],
-        deliveries={state.value: counts[f"deliveries.{state}"] for state in State},
+        deliveries={state.value: counts.get(f"deliveries.{state}", 0) for state in State},
     )
 
 

@@ -23,6 +23,8 @@ with without("numpy", "pandas"):
     from sqlite_utils import Database, Migrations
 
 
+#: The SQLite library in use, as numbers.
+SQLITE_VERSION = sqlite3.sqlite_version_info
 #: Connections that must not be closed: closing checkpoints again, and hides the failure.
 _UNTOUCHED: list[sqlite3.Connection] = []
 #: SQLite's errors of a full disk: for a page, for the log, for the index of the log.
@@ -166,7 +168,7 @@ class OpenedFile(NamedTuple):
 def begin(
     path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
 ) -> OpenedFile:
-    """Open the file in the writing thread; deliveries taken by an earlier start are due at once."""
+    """Open the file in the writing thread."""
     conn = _connect(path)
     with _closed_after(conn):
         _refuse_another(conn, seal)
@@ -176,7 +178,6 @@ def begin(
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
-        _release_taken(conn, now)
         configure(conn, filters)
         conn.execute("commit")
         # The log of an earlier start may never have reached the disk: now it has.
@@ -211,14 +212,3 @@ def _identity(conn: sqlite3.Connection, seal: str) -> str:
     )
     row = conn.execute("select value from meta where name = 'identity'").fetchone()
     return str(row[0])
-
-
-def _release_taken(conn: sqlite3.Connection, now: float) -> None:
-    released = conn.execute(
-        "update deliveries set state = 'pending', due_at = ?, owner = null where state = 'sending'",
-        (now,),
-    ).rowcount
-    for state, change in (("sending", -released), ("pending", released)):
-        conn.execute(
-            "update counters set value = value + ? where name = ?", (change, f"deliveries.{state}")
-        )

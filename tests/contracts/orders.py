@@ -421,16 +421,17 @@ class OrderContract:
         """Mutant: an order that no longer waits expires again."""
         registered = order()
         await journal.submit(RegisterOrder(registered, None))
-        plan = expired(registered, owed=[owed(taken=True)])
-        outcomes = []
+        plan = expired(registered, owed=[owed()])
+        outcomes, heard = [], []
 
-        first = await journal.submit(ExpireOrder(plan), then=outcomes.append)
+        with journal.listen(heard.append):
+            first = await journal.submit(ExpireOrder(plan), then=outcomes.append)
         again = await end(journal, registered)
         journal = await store.start(now=END + 1)
         later = await end(journal, registered)
 
         assert (first.ids, first.new, again, later) == ((plan.event.id,), (True,), None, None)
-        assert [delivery.body for delivery in first.deliveries] == [plan.body]
+        assert [one.body for one in heard[0].deliveries["log"]] == [plan.body]
         assert outcomes == [first]
         assert await listed(journal, type=("order.expired",)) == [plan.event.id]
         assert await state(journal, registered) == OrderState.EXPIRED

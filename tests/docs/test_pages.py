@@ -161,6 +161,6 @@ def test_the_provider_that_is_shown_being_added_is_the_one_that_is_there():
         hunks = ["\n".join(re.findall(r"(?m)^\+(.*)$", hunk)) for hunk in changes.split("@@\n")]
         assert [hunk for hunk in hunks if hunk not in source] == []
     assert files[::2] == [
-        "receiver/providers/sms_activate/callbacks.py",
+        "receiver/providers/sms_activate/profiles.py",
         "receiver/providers/__init__.py",
     ]

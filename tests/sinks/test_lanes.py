@@ -8,7 +8,13 @@ from sinks.lanes import Lanes, Taken
 
 def taken(id_, attempts=0):
     delivery = Delivery(
-        id=id_, event_id=f"e{id_}", body=b"{}", sink="s", attempts=attempts, accepted_at=0.0
+        id=id_,
+        event_id=f"e{id_}",
+        body=b"{}",
+        sink="s",
+        owner=1,
+        attempts=attempts,
+        accepted_at=0.0,
     )
     return Taken(delivery, 0.0)
 
@@ -76,6 +82,7 @@ async def test_wake_of_a_cancelled_sender_goes_to_another():
 def test_retries_have_places_of_their_own():
     """Mutant: a backlog of them fills the places that first attempts need."""
     both = lanes()
-    both.retried.held = 100
+    for id_ in range(100):
+        both.put(taken(id_, 1))
 
     assert (both.retried.room, both.fresh.room) == (0, 1000)

@@ -50,14 +50,8 @@ class Running:
 
     async def owe(self):
         """One more event; its id."""
-        owed = self.worker.owe({})
-        plan = planned(owed=[owed], at=time.time())
-
-        def then(outcome):
-            for delivery in outcome.deliveries:
-                self.worker.hand(delivery)
-
-        await record(self.journal, plan, then=then)
+        plan = planned(owed=[self.worker.plan_delivery({})], at=time.time())
+        await record(self.journal, plan)
         return plan.event.id
 
     async def settled(self, event_id):
@@ -154,7 +148,7 @@ async def test_hostile_sink_delays_no_other(tmp_path, fault):
 
         assert [await other.settled(each) for each in events] == [DELIVERED] * 20
         (kept,) = (await journal.ask(EventById(stuck))).deliveries
-        assert (kept.state, bad.inside) == (State.SENDING, 1)
+        assert (kept.state, kept.owner is None, bad.inside) == (State.PENDING, False, 1)
 
 
 async def test_trickling_body_costs_two_seconds_only(tmp_path, monkeypatch):
