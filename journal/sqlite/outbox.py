@@ -428,18 +428,23 @@ class Outbox:
 
     def clamp(self, op: Clamp) -> int:
         """Bring back deliveries that are due further ahead than any wait; return their number."""
-        return self._conn.execute(
-            """
-            update deliveries set
-              due_at = ? + iif(scheduled_at = due_at, ?, ?),
-              scheduled_at = iif(scheduled_at = due_at, ? + ?, scheduled_at)
-            where sink = ? and state = 'pending' and due_at > ? + iif(scheduled_at = due_at, ?, ?)
-            """,
-            (
-                *(op.now, op.asked, op.longest, op.now, op.asked),
-                *(op.sink, op.now, op.asked, op.longest),
-            ),
-        ).rowcount
+        # Two statements, each with an index of its own: one for both walks all that was delivered.
+        return sum(
+            self._conn.execute(
+                f"""
+                update deliveries set
+                  due_at = ? + iif(scheduled_at = due_at, ?, ?),
+                  scheduled_at = iif(scheduled_at = due_at, ? + ?, scheduled_at)
+                where sink = ? and state = 'pending' and {tried}
+                  and due_at > ? + iif(scheduled_at = due_at, ?, ?)
+                """,  # noqa: S608 - our words
+                (
+                    *(op.now, op.asked, op.longest, op.now, op.asked),
+                    *(op.sink, op.now, op.asked, op.longest),
+                ),
+            ).rowcount
+            for tried in ("attempts = 0", "attempts > 0")
+        )
 
     # --- what a person asks for -----------------------------------------------------------
 
