@@ -1,8 +1,8 @@
 """Start the product by forking a process that has imported it.
 
-The imports take 0.7 s of processor time, and tests start the product some hundred times. A process
-that is started here is a child of the tests and has nothing else in common with its siblings. A test
-of the installed command itself runs `live.command()`.
+The imports take 0.7 s of processor time, and tests start the product some hundred times. Each
+process is a child of the tests; it shares with the others only what the imports left in memory.
+A test of the installed command itself runs `live.command()`.
 """
 
 import atexit
@@ -10,6 +10,7 @@ import ctypes
 import functools
 import gc
 import importlib
+import io
 import json
 import os
 import resource
@@ -41,7 +42,9 @@ class Process:
         if self.poll() is None:
             descriptor = os.pidfd_open(self.pid)
             try:
-                select.select([descriptor], [], [], timeout)
+                waiting = select.poll()
+                waiting.register(descriptor)
+                waiting.poll(None if timeout is None else timeout * 1000)
             finally:
                 os.close(descriptor)
         if self.poll() is None:
@@ -71,7 +74,7 @@ def start(command, *, cwd, env, stdout, stderr):
     with _LOCK:
         control = _parent(command[0])
         prctl = ctypes.CDLL(None, use_errno=True).prctl
-        # The new process loses its parent at once. It becomes our child, so that we can wait for it.
+        # The new process loses its parent at once and becomes our child: we can wait for it.
         prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         try:
             socket.send_fds(control, [json.dumps(request).encode()], descriptors)
@@ -129,6 +132,11 @@ def become(request, descriptors):
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    # The wrappers of before may think that they can seek.
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.FileIO(number, "w", closefd=False), write_through=True)
+        for number in (1, 2)
+    )
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
