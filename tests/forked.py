@@ -14,12 +14,14 @@ import io
 import json
 import os
 import resource
+import runpy
 import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 _SET_CHILD_SUBREAPER = 36
 _LOCK = threading.Lock()
@@ -63,7 +65,10 @@ class Process:
 
 
 def start(command, *, cwd, env, stdout, stderr):
-    """Start `smshook` in a session of its own; `command` as for Popen, streams are files."""
+    """Start `smshook`, or a script that changes it, in a session of its own.
+
+    `command` begins with the path of the one or the other; streams are files or descriptors.
+    """
     request = {
         "argv": command,
         "cwd": str(cwd),
@@ -72,7 +77,7 @@ def start(command, *, cwd, env, stdout, stderr):
     }
     descriptors = [0, *(it if isinstance(it, int) else it.fileno() for it in (stdout, stderr))]
     with _LOCK:
-        control = _parent(command[0])
+        control = _parent()
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         # The new process loses its parent at once and becomes our child: we can wait for it.
         prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -86,12 +91,12 @@ def start(command, *, cwd, env, stdout, stderr):
 
 
 @functools.cache
-def _parent(program):
+def _parent():
     """Return the connection to the process that forks. It ends when this process ends."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     kept = {name: text for name, text in os.environ.items() if "COVERAGE" not in name}
     process = subprocess.Popen(
-        [sys.executable, __file__, program, str(its.fileno())],
+        [sys.executable, __file__, str(its.fileno())],
         pass_fds=[its.fileno()],
         env=kept | {"PYTHONUNBUFFERED": "1"},
         start_new_session=True,  # Ctrl-C is for the tests
@@ -150,11 +155,15 @@ def become(request, descriptors):
 if __name__ == "__main__":
     del sys.path[0]  # the tests' modules are no part of the product
     connection = socket.socket(fileno=int(sys.argv.pop()))
-    del sys.argv[0]
+    # The welcome says how the command was called.
+    sys.argv = [str(Path(sys.executable).with_name("smshook"))]
     main = importlib.import_module("server.cli.main")
     for module in {*main._MODULES.values()}:
         importlib.import_module(f"server.cli.{module}")
     importlib.import_module("server.process")
     gc.freeze()
     become(*fork_each(connection))
-    main.main()
+    if sys.argv[0].endswith(".py"):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        main.main()

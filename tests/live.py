@@ -53,7 +53,7 @@ class Live:
 
     def __init__(self, folder, config=CONFIG, *, level="info", program=None, covered=None):
         self.folder = Path(folder)
-        self.level, self.program = level, program
+        self.level, self.program = level, program or [command()]
         self.covered = MEASURED if covered is None else covered
         self.process = self.url = self.admin_url = None
         self.log = self.folder / "stdout.log"
@@ -80,8 +80,9 @@ class Live:
         # A process that was killed left its address.
         killed = lock.holder(self.folder / "smshook.db")
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
+            arguments = ["serve", "--log-level", self.level]
             self.process = self._started(
-                ["serve", "--log-level", self.level], out if stdout is None else stdout, errors
+                self.program, arguments, out if stdout is None else stdout, errors
             )
         until = time.monotonic() + within
         while time.monotonic() < until:
@@ -95,12 +96,14 @@ class Live:
             time.sleep(0.02)
         raise AssertionError("not ready in time")
 
-    def _started(self, arguments, out, errors):
+    def _started(self, program, arguments, out, errors):
         streams = {"cwd": self.folder, "env": self.environment(), "stdout": out, "stderr": errors}
-        if self.program is None and not self.covered and sys.platform == "linux":
-            return forked.start([command(), *arguments], **streams)
+        can_fork = not self.covered and sys.platform == "linux"
+        if can_fork and program == [command()]:
+            return forked.start([*program, *arguments], **streams)
+        if can_fork and program[0] == sys.executable and program[1].endswith(".py"):
+            return forked.start([*program[1:], *arguments], **streams)
         # What wraps the product must not outlive it, nor the product its wrapper.
-        program = self.program or [command()]
         return subprocess.Popen([*program, *arguments], **streams, start_new_session=True)
 
     @staticmethod
@@ -137,7 +140,7 @@ class Live:
     def run(self, *arguments, check=True):
         """A command on this folder, as an operator types it."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-            code = self._started(arguments, out, errors).wait(30)
+            code = self._started([command()], arguments, out, errors).wait(30)
             texts = []
             for file in (out, errors):
                 file.seek(0)
