@@ -8,15 +8,14 @@ import msgspec
 class State(enum.StrEnum):
     """The state of a delivery.
 
-    sending -> delivered | pending | dead | expired; pending -> sending;
+    pending -> delivered | dead | expired;
     dead, expired -> pending where a person asks for a retry
 
-    In the journal `sending` means taken by this start of the process. Readers see `sending` only
-    while an attempt is under way, which the workers know, and `pending` otherwise.
+    The journal stores no `sending`: only the workers know that an attempt is under way.
     """
 
     PENDING = "pending"  # to be attempted at `due_at`
-    SENDING = "sending"
+    SENDING = "sending"  # pending, with an attempt under way
     DELIVERED = "delivered"  # the sink has it for good
     DEAD = "dead"  # given up
     EXPIRED = "expired"  # not delivered before its `expire_after`
@@ -40,6 +39,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     #: The CloudEvent as stored, encoded once.
     body: bytes
     sink: str
+    #: The start of the process that sends it. The journal believes only the owner.
+    owner: int
     #: Attempts made so far, without the next one.
     attempts: int
     #: The attempts that its schedule does not count, because a person asked for a retry.

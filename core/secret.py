@@ -37,7 +37,7 @@ def secret(text: object) -> Secret:
     Raises ValueError, which does not repeat the value, if it is empty or not a text.
     """
     if not isinstance(text, str) or not text:
-        raise ValueError("not a text; a secret is written in quotes or as ${NAME}")
+        raise ValueError("not a text; write the secret itself, or ${NAME}")
     return Secret(text)
 
 

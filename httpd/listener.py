@@ -54,7 +54,17 @@ class Listener(uvicorn.Server):
         self.stop_accepting()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
-                await self._drain()
+                # While a request runs, idle connections stay: a request on one is still answered.
+                while self.server_state.tasks:
+                    for connection in list(self.server_state.connections):
+                        if isinstance(connection, DoorProtocol):
+                            connection.end_with_answer()
+                    await asyncio.wait(self.server_state.tasks, timeout=0.02)
+                while self.server_state.connections or self.server_state.tasks:
+                    # Again each time: connections that the kernel had accepted appear only now.
+                    for connection in list(self.server_state.connections):
+                        connection.shutdown()
+                    await asyncio.sleep(0.02)
         for connection in list(self.server_state.connections):
             if isinstance(connection, DoorProtocol):
                 connection.abort()
@@ -64,16 +74,3 @@ class Listener(uvicorn.Server):
         if tasks:
             await asyncio.wait(tasks, timeout=self.cancel_time)
         await asyncio.sleep(0)  # an aborted connection is notified in the next round of the loop
-
-    async def _drain(self) -> None:
-        # While a request runs, idle connections stay: a request on one is still answered.
-        while self.server_state.tasks:
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, DoorProtocol):
-                    connection.end_with_answer()
-            await asyncio.wait(self.server_state.tasks, timeout=0.02)
-        while self.server_state.connections or self.server_state.tasks:
-            # Again each time: connections that the kernel had accepted appear only now.
-            for connection in list(self.server_state.connections):
-                connection.shutdown()
-            await asyncio.sleep(0.02)

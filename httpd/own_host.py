@@ -34,13 +34,23 @@ class OwnHost:
         self._names = frozenset(name.lower() for name in names)
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        wrong = self._wrong(scope) if scope["type"] == "http" else None
-        if wrong is None:
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
             await self._app(scope, receive, send)
-        else:
-            await _refuse(send, *wrong)
+            return
+        code, detail = refusal
+        problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "code": code}
+        body = json.dumps(problem | {"detail": detail}).encode()
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+        ]
+        await send({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
-    def _wrong(self, scope: _Scope) -> tuple[str, str] | None:
+    def _refusal(self, scope: _Scope) -> tuple[str, str] | None:
         """Return the code and the detail of a refusal, or None."""
         if scope["path"] in _HEALTH:
             return None
@@ -76,16 +86,3 @@ class OwnHost:
             return False  # `null`: a page that hides its origin
         name = authority.partition(":")[0]
         return name in self._names or authority in [host.strip().lower() for host in hosts]
-
-
-async def _refuse(send: _Send, code: str, detail: str) -> None:
-    problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "code": code}
-    body = json.dumps(problem | {"detail": detail}).encode()
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

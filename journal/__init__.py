@@ -1,10 +1,12 @@
 """The record the stages share: what happened, and which deliveries are pending."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Protocol
 
+from .feed import Committed
 from .reads import Answer, Read
 from .writes import Result, Write
 
@@ -60,6 +62,15 @@ class Journal(Protocol):
         """Answer a read from what is durable.
 
         Raises Unavailable, also where there is no answer within the read's time, and Broken.
+        """
+        ...
+
+    def listen(
+        self, callback: Callable[[Committed], None]
+    ) -> "contextlib.AbstractContextManager[None]":
+        """Call back on the event loop after each commit, once for a batch, while it is entered.
+
+        Results of the batch are set by then; nobody who awaits them has gone on.
         """
         ...
 

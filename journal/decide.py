@@ -70,7 +70,7 @@ COMPARED = 200
 ALIKE = {"sms.received": "call.received", "call.received": "sms.received"}
 #: Fields that a stored event takes from its copy where it has none of its own.
 _FILLED = ("to", "from", "country", "service", "price", "text", "code")
-_PENDING, _SENDING = f"deliveries.{State.PENDING}", f"deliveries.{State.SENDING}"
+_PENDING = f"deliveries.{State.PENDING}"
 
 
 def find_needs(writes: Iterable[Decided]) -> Needs:
@@ -161,14 +161,13 @@ class _Batch:
         arrival = write.arrival
         ids: list[str] = []
         new: list[bool] = []
-        deliveries: list[Delivery] = []
         orders: list[Order] = []
         callback = 0
         for plan in write.plans:
             known = self._find(plan)
             if known is None:
                 callback = callback or self._add_callback(arrival)
-                self._add_event(plan, callback, arrival.channel, deliveries, orders)
+                self._add_event(plan, callback, arrival.channel, orders)
             else:
                 self._add_copy(known, plan, arrival)
             ids.append(plan.event.id if known is None else known.id)
@@ -177,9 +176,7 @@ class _Batch:
             self.dismiss(write.replaces)
         else:
             self._count_use(arrival)
-        return Recorded(
-            ids=tuple(ids), new=tuple(new), deliveries=tuple(deliveries), orders=tuple(orders)
-        )
+        return Recorded(ids=tuple(ids), new=tuple(new), orders=tuple(orders))
 
     def _find(self, plan: Planned) -> EventRow | None:
         """Return the event that has one of the plan's keys, or the one that it is a copy of."""
@@ -210,7 +207,6 @@ class _Batch:
         plan: Planned,
         callback: int,
         channel: str,
-        deliveries: list[Delivery],
         orders: list[Order],
     ) -> None:
         """Store the event with its deliveries; `orders` gains the one that it names."""
@@ -244,7 +240,7 @@ class _Batch:
             self.orders.link(row, plan.order, plan.taken)
         if plan.copy is not None:
             self._add_form(row, plan.copy)
-        self._add_deliveries(row, plan.body, plan.at, plan.owed, deliveries)
+        self._add_deliveries(row, plan.body, plan.at, plan.owed)
 
     def _add_callback(self, arrival: Arrival) -> int:
         self._rows.last_callback += 1
@@ -311,9 +307,8 @@ class _Batch:
             headers=(),
             body=b"",
         )
-        deliveries: list[Delivery] = []
-        self._add_event(plan, self._add_callback(arrival), NO_CALLBACK, deliveries, [])
-        return Recorded(ids=(plan.event.id,), new=(True,), deliveries=tuple(deliveries))
+        self._add_event(plan, self._add_callback(arrival), NO_CALLBACK, [])
+        return Recorded(ids=(plan.event.id,), new=(True,))
 
     # --- deliveries -----------------------------------------------------------------------
 
@@ -321,51 +316,43 @@ class _Batch:
         row = next((row for row in self._events.values() if row.id == write.event_id), None)
         if row is None:
             return None
-        deliveries: list[Delivery] = []
         first = self._rows.last_delivery + 1
-        self._add_deliveries(row, row.body.encode(), write.at, write.owed, deliveries, replay=True)
-        ids = range(first, self._rows.last_delivery + 1)
-        return Replayed(ids=tuple(ids), deliveries=tuple(deliveries))
+        self._add_deliveries(row, row.body.encode(), write.at, write.owed, replay=True)
+        return Replayed(ids=tuple(range(first, self._rows.last_delivery + 1)))
 
     def _add_deliveries(
-        self,
-        row: EventRow,
-        body: bytes,
-        at: float,
-        owed: Sequence[Owed],
-        taken: list[Delivery],
-        *,
-        replay: bool = False,
+        self, row: EventRow, body: bytes, at: float, owed: Sequence[Owed], *, replay: bool = False
     ) -> None:
-        """Add a delivery a sink; `taken` gains those that a worker sends at once."""
+        """Add a delivery a sink. A delivery that is due has an owner, which sends it at once."""
         for one in owed:
             self._rows.last_delivery = number = self._rows.last_delivery + 1
             waits = False
             if one.ordering is not None:
                 waits = (one.sink, one.ordering) in self._rows.unfinished
                 self._rows.unfinished.add((one.sink, one.ordering))
-            takes = one.taken and not waits
+            is_due = not waits and not one.wait
             self.changes.deliveries.append(
                 NewDelivery(
                     number,
                     row.seq,
                     one.sink,
-                    State.SENDING if takes else State.PENDING,
-                    None if takes or waits else at + one.wait,
-                    self._owner if takes else None,
+                    State.PENDING,
+                    None if waits else at + one.wait,
+                    self._owner if is_due else None,
                     at,
                     one.ordering,
                     replay,
                 )
             )
-            self._counts[_SENDING if takes else _PENDING] += 1
-            if takes:
-                taken.append(
+            self._counts[_PENDING] += 1
+            if is_due:
+                self.changes.due.append(
                     Delivery(
                         id=number,
                         event_id=row.id,
                         body=body,
                         sink=one.sink,
+                        owner=self._owner,
                         attempts=0,
                         accepted_at=at,
                         ordering=one.ordering,

@@ -165,9 +165,9 @@ class OrderChanges:
             order = self._orders[order_id]
             if row.source != order.source:
                 continue
-            if row.registration is None:
-                row.registration = mention_in_event(msgspec.json.decode(row.body), at=row.at)
-            said = row.registration
+            if row.mention is None:
+                row.mention = mention_in_event(msgspec.json.decode(row.body), at=row.at)
+            said = row.mention
             by_number = (
                 order.number is not None
                 and said.number == order.number

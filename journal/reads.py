@@ -56,9 +56,8 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The deliveries a reader asks for. Empty tuples match any."""
 
     state: tuple[State, ...] = ()
-    #: Ids of deliveries that an attempt is under way for; other taken ones are read as pending.
-    #: None: all taken ones are read as `sending`.
-    under_way: tuple[int, ...] | None = None
+    #: Ids of pending deliveries with an attempt under way: they are read as `sending`.
+    under_way: tuple[int, ...] = ()
     sink: tuple[str, ...] = ()
     #: Ids of events.
     event: tuple[str, ...] = ()
@@ -189,6 +188,8 @@ class NextDue(Read[float | None], frozen=True):
     sink: str
     #: Look at first attempts only, else at retries only.
     fresh: bool
+    #: Ids of deliveries to leave out.
+    known: tuple[int, ...] = ()
 
 
 class PendingBySink(Read[Mapping[str, int]], frozen=True):

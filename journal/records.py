@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from core.copies import Copy
-from core.delivery import Attempt, Delivery, State
+from core.delivery import Attempt, State
 from core.event import Event
 from core.order import Order
 
@@ -26,9 +26,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 class Owed(msgspec.Struct, frozen=True, kw_only=True):
     sink: str
-    #: Stored as `sending`, because there is room to hand it over at once.
-    taken: bool
-    #: Seconds until it is due, where it is not taken.
+    #: Seconds until it is due.
     wait: float = 0
     #: What it is ordered by; None: it waits for no other.
     ordering: str | None = None
@@ -66,8 +64,6 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...]
     #: Which of them are new.
     new: tuple[bool, ...]
-    #: What was stored as taken, to be handed over. Not what waits for another of its order.
-    deliveries: tuple[Delivery, ...]
     #: The orders that its new events name, as they are now.
     orders: tuple[Order, ...] = ()
 
@@ -77,8 +73,6 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     #: One for each sink, in the order they were asked for.
     ids: tuple[int, ...]
-    #: Those that were stored as taken, to be handed over.
-    deliveries: tuple[Delivery, ...]
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,8 +125,10 @@ class StoredDelivery(msgspec.Struct, frozen=True, kw_only=True):
     replay: bool
     #: When the event was accepted, or this delivery asked for again.
     accepted_at: float
-    #: When it is tried next; None where it is not, or waits for another of its order.
+    #: When it is tried next; None where it is over or waits for another of its order.
     due_at: float | None
+    #: The start of the process that sends it; None: it is not to be sent now.
+    owner: int | None = None
     attempts: tuple[Attempt, ...]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from core.delivery import State
+from core.delivery import Delivery, State
 from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection
@@ -37,7 +37,7 @@ class EventRow(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     polled: bool = False
     #: What `body` says of its order and number, once somebody asked.
-    registration: Mention | None = None
+    mention: Mention | None = None
     #: As `body` has it, if that is new.
     reference: str | None = None
     #: Set for new events only.
@@ -127,6 +127,8 @@ class Changes(msgspec.Struct):
     #: (event, form, second).
     copies: list[tuple[int, str, float | None]] = []
     deliveries: list[NewDelivery] = []
+    #: Of these, the ones that are due.
+    due: list[Delivery] = []
     #: New orders, and orders that were there; both by id.
     new_orders: dict[str, Order] = {}
     orders: dict[str, Order] = {}
@@ -155,6 +157,6 @@ def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to
     body["data"] |= news
     row.body = msgspec.json.encode(body).decode()
     row.reference = body["data"].get("reference")
-    row.registration = None
+    row.mention = None
     if not row.callback:
         to.changed[row.seq] = row

@@ -18,6 +18,7 @@ from .records import (
     Registered,
     Rejection,
     Replayed,
+    StoredDelivery,
 )
 
 Result = TypeVar("Result")
@@ -59,13 +60,15 @@ class ReplayEvent(Write[Replayed | None], frozen=True):
 
 
 class Take(Write[Sequence[Delivery]], frozen=True):
-    """Make due deliveries of a sink ours, oldest first."""
+    """Make due deliveries of a sink ours, oldest first. Deliveries of an earlier start are due."""
 
     sink: str
     #: Take first attempts only, else retries only.
     fresh: bool
     limit: int
     now: float
+    #: Ids of deliveries that the caller has already.
+    known: tuple[int, ...] = ()
     endless: ClassVar[bool] = True
 
 
@@ -75,6 +78,8 @@ class Probe(Write[Sequence[Delivery]], frozen=True):
     sink: str
     #: Look only at deliveries with a later id.
     after: int = 0
+    #: Ids of deliveries that the caller has already.
+    known: tuple[int, ...] = ()
     endless: ClassVar[bool] = True
 
 
@@ -115,10 +120,11 @@ class Hold(Write[bool], frozen=True):
     endless: ClassVar[bool] = True
 
 
-class RetryDelivery(Write[State | None], frozen=True):
-    """Make a delivery due now, with its schedule from the start; return its state then.
+class RetryDelivery(Write[StoredDelivery | None], frozen=True):
+    """Make a delivery due now, with its schedule from the start; return it as it is then.
 
-    `delivered` and `sending` are left as they are. None: there is no such delivery.
+    A delivered one is left as it is. A delivery with an owner keeps it: no attempt of it may be
+    under way. None: there is no such delivery.
     """
 
     delivery: int
@@ -179,7 +185,7 @@ class ResumeSink(Write[bool], frozen=True):
 class Reorder(Write[int], frozen=True):
     """Order the pending deliveries of a sink by another path; return how many changed.
 
-    Submit it before anything is taken: it leaves out what is being sent.
+    Submit it before anything is taken: it leaves out deliveries that this start owns.
     """
 
     sink: str

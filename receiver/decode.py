@@ -118,30 +118,23 @@ _FILENAME = re.compile(r";\s*filename\*?\s*=", re.IGNORECASE)
 def _decode_multipart(body: bytes) -> Fields:
     # The header's boundary may be broken or missing, so the body's first line counts.
     boundary = body[2:].partition(b"\r\n")[0]
-    try:
-        return _collect(_parts(body, boundary))
-    except multipart.MultipartError:
-        raise Malformed("malformed", "body: broken multipart") from None
-
-
-def _parts(body: bytes, boundary: bytes) -> Iterable[tuple[str, str]]:
-    parser = multipart.PushMultipartParser(
-        boundary,
-        max_header_size=1024,
-        max_header_count=8,
-        max_segment_count=MAX_FIELDS,
-        strict=True,
-    )
+    limits = {"max_header_size": 1024, "max_header_count": 8, "max_segment_count": MAX_FIELDS}
+    pairs: list[tuple[str, str]] = []
     content: list[bytes] = []
     name = ""
-    with parser:  # raises for a truncated body at its end
-        for event in parser.parse(body):
-            if isinstance(event, multipart.MultipartSegment):
-                name, content = _name(event), []
-            elif event is not None:
-                content.append(bytes(event))
-            else:
-                yield name, b"".join(content).decode("utf-8", "replace")
+    try:
+        # Leaving the parser raises for a truncated body.
+        with multipart.PushMultipartParser(boundary, strict=True, **limits) as parser:
+            for event in parser.parse(body):
+                if isinstance(event, multipart.MultipartSegment):
+                    name, content = _name(event), []
+                elif event is not None:
+                    content.append(bytes(event))
+                else:
+                    pairs.append((name, b"".join(content).decode("utf-8", "replace")))
+    except multipart.MultipartError:
+        raise Malformed("malformed", "body: broken multipart") from None
+    return _collect(pairs)
 
 
 def _name(part: multipart.MultipartSegment) -> str:

@@ -108,7 +108,7 @@ class Source(
         return True
 
     @property
-    def calls_nobody(self) -> bool:
+    def sends_no_callbacks(self) -> bool:
         """Whether the provider sends no callbacks and can only be polled."""
         return not getattr(type(self), "encodings", True)
 
@@ -160,7 +160,7 @@ class Source(
         raise NotImplementedError
 
     @property
-    def home(self) -> str | None:
+    def default_region(self) -> str | None:
         """The country of numbers written without `+`; None: they are international."""
         return self.country
 

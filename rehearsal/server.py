@@ -62,7 +62,24 @@ async def run_providers(
 @contextlib.asynccontextmanager
 async def _simulations(settings: Iterable[Setting]) -> AsyncIterator[list[Simulation]]:
     async with httpx.AsyncClient(trust_env=False) as client:
-        simulations = [_simulation(setting, client) for setting in settings]
+        simulations = []
+        for setting in settings:
+            chance = random.Random()
+            account = Account(key=setting.key, now=_now, chance=chance, skipped=setting.skipped)
+            provider = SIMULATED[setting.provider](account)
+            sender = None
+            if provider.schedule is not None:
+                sender = Sender(
+                    client=client,
+                    schedule=provider.schedule,
+                    speed=setting.speed,
+                    sleep=asyncio.sleep,
+                    now=_now,
+                    chance=chance,
+                    signed=setting.signed,
+                )
+            url = setting.callback if sender else None
+            simulations.append(Simulation(provider, sender, url=url, sleep=asyncio.sleep))
         try:
             yield simulations
         finally:
@@ -79,24 +96,6 @@ async def _served(app: App, sock: socket.socket) -> AsyncIterator[None]:
         yield
     finally:
         await listener.finish(_GRACE)
-
-
-def _simulation(setting: Setting, client: httpx.AsyncClient) -> Simulation:
-    chance = random.Random()
-    account = Account(key=setting.key, now=_now, chance=chance, skipped=setting.skipped)
-    provider = SIMULATED[setting.provider](account)
-    if provider.schedule is None:
-        return Simulation(provider, None, url=None, sleep=asyncio.sleep)
-    sender = Sender(
-        client=client,
-        schedule=provider.schedule,
-        speed=setting.speed,
-        sleep=asyncio.sleep,
-        now=_now,
-        chance=chance,
-        signed=setting.signed,
-    )
-    return Simulation(provider, sender, url=setting.callback, sleep=asyncio.sleep)
 
 
 def _now() -> datetime:

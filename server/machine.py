@@ -1,4 +1,4 @@
-"""What a service owes its machine: streams, signals, descriptors, the service manager."""
+"""The process and its machine: signals, descriptors, the service manager."""
 
 import contextlib
 import os
@@ -14,23 +14,23 @@ from typing import NoReturn
 
 from .log.setup import write_out
 
-#: Ignored: what logrotate, a closing terminal and operators send to make a program reopen its
-#: files, and what a terminal sends to a background job that writes to it (`stty tostop`).
+#: Ignored. logrotate, a closing terminal and operators send the first three to make a program
+#: reopen its files. A terminal sends the last to a background job that writes (`stty tostop`).
 _IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
-#: Seconds from the first signal to the end of the process, at most; the log has half a second more.
+#: Most seconds from the first signal to the end of the process. The log has half a second more.
 DEADLINE = 9.4
-#: Descriptors that connections never take.
+#: Descriptors that connections never use.
 RESERVED = 128
-#: The same under a limit so low that half of it is in use at the start.
+#: The same under a low limit, half of which is in use at the start.
 _SPARE = 8
 _MOST_CONNECTIONS = 20_000
 
 
 def become_service() -> "Ending":
-    """Ignore what must not end a service, and raise its limit of open files.
+    """Ignore harmless signals, and raise the limit of open files.
 
-    To be called before any thread is made.
+    Call it before starting any thread.
     """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -39,29 +39,30 @@ def become_service() -> "Ending":
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the soft limit of open files to the hard one: each connection is a file."""
+    """Raise the soft limit of open files to the hard limit: each connection is a file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # more than the kernel allows
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def descriptor_limit() -> int:
-    """How many files this process may have open."""
+    """Return how many files this process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def descriptors_in_use() -> int:
-    """How many files this process has open; 0 where the system does not say."""
+    """Return how many files this process has open; 0 if the system does not say."""
     with contextlib.suppress(OSError):
         return sum(1 for _ in Path("/dev/fd").iterdir())
     return 0
 
 
 def most_connections(configured: int | None, descriptors: int, in_use: int = 0) -> int:
-    """How many connections may be open where so many files may, and so many are.
+    """Return how many connections may be open.
 
-    The rest is kept for the journal, sinks and polls, whatever is configured.
+    `descriptors` is the limit of open files, `in_use` the number open now. The rest is kept for
+    the journal, the sinks and polls, even if more is configured.
     """
     if configured is None:
         half = min(_MOST_CONNECTIONS, descriptors // 2)
@@ -70,10 +71,10 @@ def most_connections(configured: int | None, descriptors: int, in_use: int = 0) 
 
 
 class Ending:
-    """SIGTERM and SIGINT: the first ends the service in order, the second at once.
+    """Handles SIGTERM and SIGINT: the first ends the service in order, the second at once.
 
-    A thread of its own takes them, so that they work while the event loop hangs. `deadline`
-    seconds after the first the process ends, whatever it still waits for.
+    A thread of its own waits for them, so that they work while the event loop hangs. The process
+    ends at the latest `deadline` seconds after the first signal.
     """
 
     def __init__(self, deadline: float = DEADLINE) -> None:
@@ -81,12 +82,12 @@ class Ending:
         self._lock = threading.Lock()
         self._asked = False
         self._then: Callable[[], object] | None = None
-        # Threads inherit the mask: those that are made from here on leave both signals to ours.
+        # Later threads inherit the mask, and leave both signals to this one.
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
     def call(self, then: Callable[[], object]) -> None:
-        """Call `then` at the first signal, in another thread; at once if it has come already."""
+        """Call `then` at the first signal, in another thread; now if the signal has come."""
         with self._lock:
             self._then = then
             asked = self._asked
@@ -101,7 +102,7 @@ class Ending:
         if then is not None:
             with contextlib.suppress(RuntimeError):  # the event loop has ended already
                 then()
-        # Whichever comes first, a second signal or the deadline: it did not end in order.
+        # A second signal or the deadline: the service did not end in order.
         signal.sigtimedwait(_ENDING, self._deadline)
         leave(1)
 
@@ -117,10 +118,10 @@ def leave(code: int) -> NoReturn:
 
 
 def _close_sockets() -> None:
-    """Close every socket but the standard streams.
+    """Close all sockets but the standard streams.
 
-    A thread that the kernel cannot end keeps the descriptors of its process: clients and the next
-    service on this port must not wait for it.
+    The kernel may not be able to end a thread at once, and keeps the descriptors of its process.
+    Clients and the next service on this port must not wait for it.
     """
     found: list[int] = []
     with contextlib.suppress(OSError):  # no /proc
@@ -132,7 +133,7 @@ def _close_sockets() -> None:
 
 
 def notify(state: str) -> None:
-    """Tell the service manager `READY=1` or `STOPPING=1`, where one asked for it.
+    """Notify the service manager of `READY=1` or `STOPPING=1`, if there is one.
 
     Source: sd_notify(3), a datagram to the socket that NOTIFY_SOCKET names.
     """

@@ -6,7 +6,6 @@ import gc
 import os
 import resource
 import socket
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from journal import Journal
 from journal.lock import Holder, Lock
 from journal.reads import JournalStats
 from journal.records import Stats
-from journal.sqlite.schema import has_wal_reset_race
+from journal.sqlite.schema import SQLITE_VERSION, has_wal_reset_race
 from receiver.addresses import Peers
 from receiver.fields.numbers import load_metadata
 from sinks.sink import Sink
@@ -285,6 +284,6 @@ def _log_start(config: Config, holder: Holder) -> None:
         sinks=list(config.sinks),
         journal=Path(config.journal.path).name,
     )
-    if has_wal_reset_race(sqlite3.sqlite_version_info):
+    if has_wal_reset_race(SQLITE_VERSION):
         # The race needs two connections that write. Here there is one.
-        log.info("journal.sqlite_old", version=sqlite3.sqlite_version)
+        log.info("journal.sqlite_old", version=".".join(map(str, SQLITE_VERSION)))

@@ -154,7 +154,6 @@ def assemble(
         identity=identity,
         order_book=order_book,
         sources=sources,
-        workers=workers,
         now=now,
     )
     signer = SampleSigner(config.server.secret.reveal())

@@ -1,4 +1,4 @@
-"""Every sink there is."""
+"""The types of sinks, and the workers that deliver to them."""
 
 from .file.sink import File
 from .http.sink import Http

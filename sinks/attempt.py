@@ -1,4 +1,8 @@
-"""One attempt at a sink, and what became of it in our words."""
+"""One attempt at a sink.
+
+Rules of contract 6 that live here: `timeout` for the whole attempt, `redact`, our own word for
+each error, and the first 1 KiB of the answer.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -35,14 +39,16 @@ def real_clock(chance: Callable[[], float], wall: WallClock | None = None) -> Cl
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt, and the sink's Retry-After."""
+
     attempt: Attempt
-    #: Seconds that the sink asked to be left alone; `by_date`: until a date, counted from `at`.
+    #: Seconds to wait; `by_date`: until a date, counted from the attempt's `at`.
     retry_after: float | None = None
     by_date: bool = False
 
 
 class Attempts:
-    """Makes attempts at one sink, each with its deadline: whatever a sink does is told as Tried."""
+    """Makes attempts at one sink. Whatever the sink does, each attempt ends as Tried."""
 
     def __init__(self, name: str, sink: Sink, clock: Clock) -> None:
         self._name, self._sink, self._clock = name, sink, clock
@@ -51,7 +57,7 @@ class Attempts:
     async def make(
         self, send: Send, event_id: str, body: bytes, *, number: int, replay: bool
     ) -> Tried:
-        """`number` is 1 for the first attempt; `body` the event as kept."""
+        """Send the event once. `body`: the event as stored; `number`: 1 for the first attempt."""
         at, began = self._clock.now(), self._clock.ticks()
         try:
             receipt = await self._sent(send, event_id, body, number, replay=replay, at=at)
@@ -69,52 +75,48 @@ class Attempts:
     def outgoing(
         self, event_id: str, body: bytes, *, number: int, replay: bool, at: float
     ) -> Outgoing:
-        """What the sink may see of the event."""
+        """Return the event as the sink may see it."""
         seen = body if self._redact is None else self._redact(body)
         return Outgoing(event_id=event_id, body=seen, attempt=number, at=at, replay=replay)
 
     async def _sent(
         self, send: Send, event_id: str, body: bytes, number: int, *, replay: bool, at: float
     ) -> Receipt:
-        """Whatever goes wrong in a sink is Failed or Refused from here on."""
+        """Send with the deadline. Raises Failed or Refused, whatever the sink raises."""
         deadline = asyncio.timeout(self._sink.timeout)
         try:
             outgoing = self.outgoing(event_id, body, number=number, replay=replay, at=at)
             async with deadline:
-                return _confirmed(await send(outgoing))
+                receipt: object = await send(outgoing)
+            if isinstance(receipt, Receipt):
+                return receipt
+            raise TypeError("a sink returned no Receipt")  # noqa: TRY301 - a fault like any other
         except (Failed, Refused):
             raise
         except (Exception, asyncio.CancelledError) as exc:
-            if _is_told_to_stop(exc):
+            if _is_cancelled(exc):
                 raise
             if deadline.expired():
                 raise Failed("timeout") from exc
-            # A sink with a fault is one sink with a fault: the worker goes on.
+            # The fault stays with this attempt: the worker goes on.
             log.error("sink.fault", sink=self._name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
             raise Failed("fault") from exc
 
     def _ended(
-        self, at: float, began: float, outcome: str, told: Receipt | Failed | Refused
+        self, at: float, began: float, outcome: str, answer: Receipt | Failed | Refused
     ) -> Attempt:
         took_ms = round((self._clock.ticks() - began) * 1000, 3)
         return Attempt(
             at=at,
             outcome=outcome,
-            status=told.status,
-            error=None if isinstance(told, Receipt) else told.word,
+            status=answer.status,
+            error=None if isinstance(answer, Receipt) else answer.word,
             took_ms=took_ms,
-            answer=told.answer[:ANSWER_KEPT] or None,
+            answer=answer.answer[:ANSWER_KEPT] or None,
         )
 
 
-def _confirmed(receipt: object) -> Receipt:
-    """Success is shown: a sink that returns something else has not said that it has the event."""
-    if not isinstance(receipt, Receipt):
-        raise TypeError("a sink returned no Receipt")
-    return receipt
-
-
-def _is_told_to_stop(exc: BaseException) -> bool:
-    """Whether this task is being cancelled; a sink may let a CancelledError of its own escape."""
+def _is_cancelled(exc: BaseException) -> bool:
+    """Whether this task is cancelled; a sink may let a CancelledError of its own escape."""
     task = asyncio.current_task()
     return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0

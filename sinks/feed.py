@@ -1,7 +1,7 @@
 """Fill the lanes of one sink with new deliveries and with those that fell due.
 
-Rules of contract 6 that live here: deliveries without room in memory stay pending and are read
-from the journal when they are due, first attempts before retries. A clock jump moves due times.
+Rules of contract 6 that live here: deliveries without room in memory are read from the journal
+when there is room and they are due, first attempts before retries. A clock jump moves due times.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import msgspec
 from core.delivery import Delivery
 from core.errors import Broken, Unavailable
 from journal import Journal
+from journal.feed import Committed
 from journal.reads import NextDue
 from journal.writes import Take
 
@@ -19,8 +20,7 @@ from .attempt import Clock
 from .health import SinkHealth
 from .lanes import Lane, Lanes, Taken
 
-#: Deliveries that one read of the journal takes. It reserves places for them while it waits, and
-#: events that are accepted meanwhile need places too.
+#: The most deliveries of one read of the journal.
 TAKEN_AT_ONCE = 100
 #: Seconds until a journal that was unavailable is asked again.
 PAUSE = 1.0
@@ -31,7 +31,7 @@ LONGEST_SLEEP = 30.0
 class Feed:
     """The one place where a worker gets deliveries.
 
-    `put` takes them straight from a commit. `run` reads the others from the journal.
+    `hear` takes them straight from a commit. `run` reads the others from the journal.
     """
 
     def __init__(
@@ -42,29 +42,72 @@ class Feed:
         self._awake = asyncio.Event()
         #: Nothing more is begun: the process ends.
         self.closing = False
-        #: The sum of the clock's jumps that the deliveries of new commits already include.
-        self._shifted = clock.jumped()
+        #: The ids of all deliveries that are queued, being sent or being settled; and of those
+        #: with a settling that the journal has already.
+        self._known: set[int] = set()
+        self._settling: set[int] = set()
 
     @property
     def is_shut(self) -> bool:
         return self.closing or self._health.paused is not None
 
-    # --- new deliveries -------------------------------------------------------------------
+    def holds(self, delivery_id: int) -> bool:
+        return delivery_id in self._known
 
-    def reserve(self) -> bool:
-        """Reserve a place for a delivery that is about to be recorded; False: it has to wait."""
-        is_free = not (self.is_shut or self._health.throttled_for) and self._lanes.fresh.room > 0
-        self._lanes.fresh.held += is_free
-        return is_free
+    @property
+    def known(self) -> tuple[int, ...]:
+        """The ids of deliveries that the journal's next write must not hand out.
 
-    def release(self, lane: Lane) -> None:
-        """Free a place: its delivery is settled, or was not recorded."""
-        lane.held -= 1
-        self._awake.set()
+        The journal works in order: what it settles before that is due again only if it says so.
+        """
+        return tuple(self._known - self._settling)
 
-    def put(self, delivery: Delivery) -> None:
-        """Queue a delivery that was just recorded. Call it in the order of the results."""
-        self._lanes.put(Taken(delivery, self._shifted))
+    # --- commits --------------------------------------------------------------------------
+
+    def hear(self, committed: Committed) -> None:
+        """Queue the sink's new deliveries of a commit while there is room; read the others later.
+
+        They are ours in any case, so no room and a pause cost no write.
+        """
+        for due in committed.deliveries.get(self._name, ()):
+            if self._takes_fresh():
+                self._put(Taken(due, committed.jumped))
+            else:
+                self.wake_at(self._clock.now(), fresh=True)
+        for lane in self._lanes:
+            due_at = committed.due.get((self._name, lane.fresh))
+            if due_at is not None:
+                self.wake_at(due_at, fresh=lane.fresh)
+
+    def _takes_fresh(self) -> bool:
+        lane = self._lanes.fresh
+        return not (
+            self.is_shut or self._health.throttled_for or lane.room <= 0 or not self._wait(lane)
+        )
+
+    def _put(self, taken: Taken) -> None:
+        self._known.add(taken.delivery.id)
+        self._lanes.put(taken)
+
+    def settling(self, taken: Taken, *, submitted: bool) -> None:
+        """Note that the journal got the outcome of a delivery, or could not write it."""
+        (self._settling.add if submitted else self._settling.discard)(taken.delivery.id)
+
+    def forget(self, taken: Taken) -> None:
+        """Let go of a delivery: it is settled, or is read from the journal when it is its turn."""
+        self._known.discard(taken.delivery.id)
+        self._settling.discard(taken.delivery.id)
+        self.refill(self._lanes.of(taken))
+
+    def put_off(self, taken: Taken) -> None:
+        """Let go of a first attempt that was queued. It is still ours, and read again when due."""
+        self.forget(taken)
+        self.wake_at(self._clock.now(), fresh=True)
+
+    def refill(self, lane: Lane) -> None:
+        """Read on where the journal has more for a lane that runs low."""
+        if lane.next_due is not None and lane.is_low:
+            self._awake.set()
 
     def wake_at(self, due_at: float, *, fresh: bool | None = None) -> None:
         """Read the journal at `due_at`: first attempts, retries, or both (None)."""
@@ -72,10 +115,6 @@ class Feed:
             if fresh in (None, lane.fresh) and (lane.next_due is None or due_at < lane.next_due):
                 lane.next_due = due_at
                 self._awake.set()
-
-    def shift(self, by: float) -> None:
-        """Note that the clock jumped: deliveries recorded from now on include the jump."""
-        self._shifted += by
 
     def look_again(self) -> None:
         """Read the journal now: due times in it have changed."""
@@ -100,7 +139,7 @@ class Feed:
     async def _until_due(self) -> Lane:
         """Wait until a lane has room and something due; first attempts go first."""
         while True:
-            waits = [(self._wait(lane), lane) for lane in self._lanes if lane.room > 0]
+            waits = [(self._wait(lane), lane) for lane in self._lanes if lane.is_low]
             if not self.is_shut:
                 for wait, lane in waits:
                     if not wait:
@@ -122,37 +161,35 @@ class Feed:
     async def _read(self, lane: Lane) -> None:
         limit = min(lane.room, TAKEN_AT_ONCE)
         now = self._clock.now()
-        taking = self._journal.submit(Take(self._name, fresh=lane.fresh, limit=limit, now=now))
-        if len(await self.fill(lane, limit, taking)) < limit:
+        taking = self._journal.submit(
+            Take(self._name, fresh=lane.fresh, limit=limit, now=now, known=self.known)
+        )
+        if len(await self.fill(taking)) < limit:
             # Reset before asking: a `wake_at` during the question must not be overwritten.
             lane.next_due = None
-            due_at = await self._journal.ask(NextDue(self._name, fresh=lane.fresh))
+            due_at = await self._journal.ask(
+                NextDue(self._name, fresh=lane.fresh, known=self.known)
+            )
             if due_at is not None:
                 self.wake_at(due_at, fresh=lane.fresh)
 
     async def fill(
-        self,
-        lane: Lane,
-        limit: int,
-        taking: "asyncio.Future[Sequence[Delivery]]",
-        *,
-        probe_of: float | None = None,
+        self, taking: "asyncio.Future[Sequence[Delivery]]", *, probe_of: float | None = None
     ) -> Sequence[Delivery]:
-        """Queue what the journal hands out, `limit` deliveries at most, and return it.
+        """Queue what the journal hands out, and return it.
 
         A caller that is cancelled stops waiting; what the journal hands out is queued all the
         same. `probe_of`: the due time of a delivery that is tried although the sink is paused.
         """
-        lane.held += limit
         stamp = self._clock.jumped()
 
         def taken(done: "asyncio.Future[Sequence[Delivery]]") -> None:
             found = () if done.exception() else done.result()
-            lane.held -= limit - len(found)
             for delivery in found:
                 if probe_of is not None:
                     delivery = msgspec.structs.replace(delivery, due_at=probe_of)  # noqa: PLW2901 - the same one
-                self._lanes.put(Taken(delivery, stamp))
+                if delivery.id not in self._known:  # it may have come by another way meanwhile
+                    self._put(Taken(delivery, stamp))
 
         taking.add_done_callback(taken)
         return await asyncio.shield(taking)

@@ -52,14 +52,17 @@ class Lane:
     def __init__(self, *, fresh: bool, capacity: int) -> None:
         self.fresh, self.capacity = fresh, capacity
         self.queue: deque[Taken] = deque()
-        #: Places in use: queued, being sent or settled, and reserved for a batch under way.
-        self.held = 0
         #: When something in the journal is due; 0: it has not been asked, None: nothing is.
         self.next_due: float | None = 0.0
 
     @property
     def room(self) -> int:
-        return self.capacity - self.held
+        return self.capacity - len(self.queue)
+
+    @property
+    def is_low(self) -> bool:
+        """Whether it is time to read the journal: a read for a place or two costs as much."""
+        return len(self.queue) <= self.capacity // 2
 
 
 class Lanes:
@@ -75,10 +78,6 @@ class Lanes:
     def __iter__(self) -> Iterator[Lane]:
         yield self.fresh
         yield self.retried
-
-    @property
-    def held(self) -> int:
-        return self.fresh.held + self.retried.held
 
     def of(self, taken: Taken) -> Lane:
         return self.fresh if taken.is_fresh else self.retried

@@ -90,8 +90,7 @@ class Recovery:
         every = min(PROBE_EVERY, pause_after.probe_every) if pause_after else PROBE_EVERY
         while True:
             await asyncio.sleep(every)
-            has_slot = self._lanes.has_idle_slot() and self._lanes.retried.room > 0
-            if not has_slot or self._feed.closing:
+            if not self._lanes.has_idle_slot() or self._feed.closing:
                 continue
             if not self._health.begin_probe(self._outages.down_since):
                 continue
@@ -111,8 +110,10 @@ class Recovery:
             return
         # All that failed had their turn: now a newer one, else the first of them again.
         now = self._clock.now()
-        taking = self._journal.submit(Take(self._name, fresh=True, limit=1, now=now))
-        if not await self._feed.fill(self._lanes.fresh, 1, taking, probe_of=now):
+        taking = self._journal.submit(
+            Take(self._name, fresh=True, limit=1, now=now, known=self._feed.known)
+        )
+        if not await self._feed.fill(taking, probe_of=now):
             await self._take_paused_probe()
 
     async def _take_paused_probe(self) -> bool:
@@ -121,8 +122,8 @@ class Recovery:
         return bool(found)
 
     async def _take_failed(self, *, after: int) -> Sequence[int]:
-        probing = self._journal.submit(Probe(self._name, after=after))
-        return [one.id for one in await self._feed.fill(self._lanes.retried, 1, probing)]
+        probing = self._journal.submit(Probe(self._name, after=after, known=self._feed.known))
+        return [one.id for one in await self._feed.fill(probing)]
 
     # --- catch up -------------------------------------------------------------------------
 
@@ -144,7 +145,10 @@ class Recovery:
         The journal works in the order of the calls.
         """
         if step.hold:
-            self._journal.submit(Hold(tuple(step.hold))).add_done_callback(_ignore_failure)
+            # A delivery that could not be held keeps its schedule: the failure is looked at here,
+            # and reported by the journal itself.
+            holding = self._journal.submit(Hold(tuple(step.hold)))
+            holding.add_done_callback(lambda done: done.exception())
         if step.bring:
             self._bring_forward(step.bring)
         elif self._outages.wait() is not None:
@@ -160,13 +164,6 @@ class Recovery:
             else:
                 ids: Collection[int] = done.result()
                 self._outages.record_forwarded(count, ids)
-                if ids:
-                    self._feed.wake_at(now, fresh=False)
             self._changed.set()
 
         asking.add_done_callback(found)
-
-
-def _ignore_failure(done: "asyncio.Future[bool]") -> None:
-    """A delivery that could not be held keeps its schedule; the journal reports its own failure."""
-    done.exception()

@@ -1,4 +1,4 @@
-"""What a reader must not see of an event is masked before it leaves."""
+"""Mask the fields of an event that a sink must not see (contract 6: `redact`)."""
 
 from collections.abc import Callable, Iterable
 
@@ -17,7 +17,7 @@ _NEEDED = frozenset({"id", "source", "type", "specversion"})
 
 
 def compile_redact(option: str | tuple[str, ...] | None) -> Callable[[bytes], bytes] | None:
-    """What masks an event's JSON as `redact` says; None where it leaves all in clear.
+    """Return a function that masks an event's JSON; None: the option masks no field.
 
     Raises ValueError, which says what would do, for an unknown word or path.
     """
@@ -32,7 +32,7 @@ def compile_redact(option: str | tuple[str, ...] | None) -> Callable[[bytes], by
 
 
 def masked_paths(option: str | tuple[str, ...] | None) -> tuple[Path, ...]:
-    """`codes` -> its paths, as `mask` takes them. Raises ValueError like `compile_redact`."""
+    """Return the paths of `codes`, `people` or a list, for `mask`. Raises ValueError."""
     if option is None:
         return ()
     if not isinstance(option, str):
@@ -46,10 +46,10 @@ def masked_paths(option: str | tuple[str, ...] | None) -> tuple[Path, ...]:
 
 
 def mask(event: dict[str, object], paths: Iterable[Path]) -> dict[str, object]:
-    """The event, as plain JSON values, with `***` at these paths. The one given is unchanged.
+    """Return a copy of the event, as plain JSON values, with `***` at these paths.
 
-    A list becomes `["***"]`, an empty one stays empty, null stays null, and a path that is not
-    there changes nothing; keys keep their order.
+    A list becomes `["***"]`, an empty one stays empty, null stays null, and a missing
+    path changes nothing. Keys keep their order.
     """
     for path in paths:
         event = _masked_below(event, path)

@@ -1,4 +1,8 @@
-"""When to try again, and when to give up. Pure: chance and time are arguments."""
+"""When to try again, and when to give up. Pure: chance and time are arguments.
+
+Rules of contract 6 that live here: **Retry**, the default schedule and `retry`, the 20 % spread,
+`dead` after the last attempt, and Retry-After against the schedule, at most 24 hours.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,12 +11,11 @@ import msgspec
 
 from core.units import Duration
 
-#: Close together while somebody may still wait for the code, then for as long as an outage lasts.
+#: Seconds. Close together while a person may wait for the code, then as long as an outage lasts.
 _DEFAULT = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
-#: How much longer than scheduled a wait may be, so that what failed together does not come back
-#: together.
+#: The random part of a wait: deliveries that failed together must not come back together.
 _SPREAD = 0.2
-#: The longest that a sink's Retry-After is obeyed, in seconds.
+#: The most of a sink's Retry-After that is obeyed, in seconds.
 LONGEST_RETRY_AFTER = 86400.0
 
 
@@ -55,7 +58,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def longest(self) -> float:
-        """The longest wait of all, in seconds, with what chance may add."""
+        """The longest wait of all, in seconds, with its spread."""
         waits = _DEFAULT if self.schedule is None else self.schedule
         return float(self._max_wait if self._doubles else max(waits)) * (1 + _SPREAD)
 
@@ -88,7 +91,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return None
         if failures == 0:
             return 0.0
-        doublings = min(failures - 1, 64)  # 2.0**1024 overflows; nobody waits that long
+        doublings = min(failures - 1, 64)  # 2.0**1024 overflows
         return float(min(self._max_wait, self._first_wait * 2.0**doublings))
 
     @property

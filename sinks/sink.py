@@ -1,4 +1,8 @@
-"""A sink: somewhere events go."""
+"""A sink: a configured destination of events.
+
+Rules of contract 6 that live here: the options that all sinks have. Each type of sink is a folder
+beside this file.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -18,12 +22,12 @@ T = TypeVar("T")
 
 #: Bytes of an answer that are kept.
 ANSWER_KEPT: Final = 1024
-#: Attempts at one time; beyond it files and sockets run out before a sink gets faster.
+#: The most attempts at the same time: with more, files and sockets run out first.
 _MOST_AT_ONCE = 1000
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """One event on its way to one sink: one attempt at one delivery."""
+    """The event of one attempt, as the sink gets it."""
 
     event_id: str
     #: The CloudEvent as JSON, redacted as the sink's options say.
@@ -32,21 +36,21 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     #: When this attempt begins, seconds since the epoch.
     at: float
-    #: Somebody asked for it again, after it was owed at acceptance.
+    #: A person asked for this delivery, after the event was accepted.
     replay: bool = False
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """The sink has it for good."""
+    """Proof that the sink has the event for good."""
 
     #: The sink's own status, such as an HTTP status.
     status: int | None = None
-    #: How its answer begins, for people: kept, and never logged. It may repeat what was sent.
+    #: The first bytes of its answer: stored, never logged. They may repeat the event.
     answer: bytes = b""
 
 
 class Failed(Exception):
-    """Not this time: it is tried again.
+    """The sink did not take the event this time; it is tried again.
 
     `word` is ours (`disk_full`, `timeout`, `refused`), never a library's text.
     """
@@ -67,7 +71,7 @@ class Failed(Exception):
 
 
 class Refused(Exception):
-    """The sink will never take this event: trying again cannot help."""
+    """The sink will never take this event."""
 
     def __init__(self, word: str, *, status: int | None = None, answer: bytes = b"") -> None:
         super().__init__(word)
@@ -75,9 +79,9 @@ class Refused(Exception):
 
 
 class Unusable(Exception):
-    """The sink's own machinery does not work, whatever is sent: no thread, no descriptor.
+    """The sink cannot send any event: no thread, no descriptor.
 
-    It says nothing about the event or the destination. Where it stays so, only a restart helps.
+    It is no word on the event or the destination. Where it lasts, only a restart helps.
     """
 
 
@@ -136,32 +140,32 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         compile_redact(self.redact)  # a wrong word or path is an error of the configuration
 
     def open(self) -> AbstractAsyncContextManager[Send]:
-        """Connect; hand back the function that sends one event.
+        """Connect, and hand back a function that sends one event.
 
-        That function returns when the sink has the event for good, raises Refused when it never
-        will, and Failed (or anything else) when it might later. It may be called concurrently.
+        It returns when the sink has the event for good. It raises Refused where the sink never
+        will take it, and Failed (or any other error) to be called again. Calls may overlap.
         """
         raise NotImplementedError
 
     async def prepare(self) -> None:
-        """Make what all sinks of this type share, before the service listens.
+        """Make the parts that all sinks of this type share, before the service listens.
 
-        Raises Unusable where it cannot be made.
+        Raises Unusable.
         """
 
     def under(self, _folder: Path) -> "Sink":
-        """The same with the paths among its options made absolute: they are relative to it."""
+        """Return the same with absolute paths: relative ones are below `folder`."""
         return self
 
     def place(self, _folder: Path) -> str:
-        """Where events go, in a few words and without a secret: `http crm.example.com`."""
+        """Return the destination in a few words, without a secret: `http crm.example.com`."""
         return str(self.__struct_config__.tag)
 
     def request(self, outgoing: Outgoing) -> str:
         """Return the request as text, for a test of the sink; its own secrets are masked."""
         return outgoing.body.decode()
 
-    # What `check` and `serve` look at before anything is sent; each by the option that names it.
+    # What `check` and `serve` look at before anything is sent.
 
     def written_files(self) -> Mapping[str, Path]:
         """Return the files that it appends to, by option."""
@@ -181,7 +185,7 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
 
 
 def checked(option: str, check: Callable[[T], object], value: T) -> None:
-    """What `check` complains of by a ValueError, with the option's name before it."""
+    """Call `check`, and put the option's name before its ValueError."""
     try:
         check(value)
     except ValueError as error:

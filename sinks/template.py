@@ -1,7 +1,7 @@
-"""Texts and JSON bodies of the user's own, with `{data.code}` where an event's values go. Pure.
+"""Texts and JSON bodies of the user, with `{data.code}` for a value of the event. Pure.
 
-Placeholders are dotted paths and nothing else: values only, never code. What is put in is not
-looked at again, so a text that holds `{data.code}` stays as it is.
+A placeholder is a dotted path: values only, never code. Values are not searched for placeholders,
+so a text that holds `{data.code}` stays as it is.
 """
 
 import math
@@ -25,30 +25,30 @@ _LONE: Final = {
     "}": "this } closes nothing; write }}",
 }
 _PLACEHOLDER = re.compile(r"\{[^{}]+\}")
-#: Of format strings: a path has none of them, and what they would do is not done.
+#: Signs of format strings, which are not supported. A path has none of them.
 _FORMATS = frozenset("!:[]()")
-#: What the encoder can write.
+#: The integers that the encoder can write.
 _SMALLEST, _GREATEST = -(2**63), 2**64 - 1
 
 
 def compile_text(template: str) -> FillText:
-    """A template -> what makes a text of an event.
+    """Return a function that makes a text of an event.
 
-    `{{` and `}}` are braces. Null and what is missing become nothing, true and false those words,
-    the parts of a list are joined by ", ", an object becomes compact JSON.
+    `{{` and `}}` are braces. Null and missing values become an empty text, true and false those
+    words. The parts of a list are joined by ", "; an object becomes compact JSON.
 
-    Raises ValueError, which says at which character what would do.
+    Raises ValueError with the character and a hint.
     """
     return _filled(tuple(_parts(template)))
 
 
 def compile_json(template: object) -> FillJson:
-    """The same for JSON: placeholders stand in its strings, its keys are literal.
+    """Return a function that fills the placeholders in the strings of JSON; keys are literal.
 
-    A string that is one placeholder and nothing else becomes the value, of whatever type; missing
-    is null. Inside other text a value is put in as text.
+    A string that is only a placeholder becomes the value itself, of any type; a missing one is
+    null. Inside other text a value becomes text.
 
-    Raises ValueError, which says at which place (`json.blocks[0].text`) what would do.
+    Raises ValueError with the place (`json.blocks[0].text`) and a hint.
     """
     return _json(template, "json", _DEEPEST)
 
@@ -65,24 +65,17 @@ def _json(template: object, place: str, deeper: int) -> FillJson:
     if isinstance(template, Mapping | list | tuple) and not deeper:
         raise ValueError(f"{place}: nested more than {_DEEPEST} deep")
     if isinstance(template, Mapping):
-        return _object(template, place, deeper - 1)
+        fills = {
+            _key(key, place): _json(below, f"{place}.{key}", deeper - 1)
+            for key, below in template.items()
+        }
+        return lambda event: {key: fill(event) for key, fill in fills.items()}
     if isinstance(template, list | tuple):
-        return _list(template, place, deeper - 1)
+        parts = [_json(it, f"{place}[{at}]", deeper - 1) for at, it in enumerate(template)]
+        return lambda event: [fill(event) for fill in parts]
     if not _is_scalar(template):
         raise ValueError(f"{place}: is nothing that JSON can hold; write it as a text, in quotes")
     return lambda _event: template
-
-
-def _object(template: Mapping[object, object], place: str, deeper: int) -> FillJson:
-    fills = {
-        _key(key, place): _json(below, f"{place}.{key}", deeper) for key, below in template.items()
-    }
-    return lambda event: {key: fill(event) for key, fill in fills.items()}
-
-
-def _list(template: list[object] | tuple[object, ...], place: str, deeper: int) -> FillJson:
-    fills = [_json(below, f"{place}[{at}]", deeper) for at, below in enumerate(template)]
-    return lambda event: [fill(event) for fill in fills]
 
 
 def _key(key: object, place: str) -> str:
@@ -100,7 +93,7 @@ def _string(template: str, place: str) -> FillJson:
         raise ValueError(f"{place}: {error}") from None
     if len(parts) == 1 and not isinstance(parts[0], str):
         path = parts[0]
-        return lambda event: _or_null(value_at(event, path))
+        return lambda event: None if (value := value_at(event, path)) is MISSING else value
     return _filled(parts)
 
 
@@ -112,12 +105,8 @@ def _is_scalar(value: object) -> bool:
     return isinstance(value, int) and _SMALLEST <= value <= _GREATEST
 
 
-def _or_null(value: object) -> object:
-    return None if value is MISSING else value
-
-
 def _parts(template: str) -> Iterator[str | Path]:
-    """Literal texts, and paths between them."""
+    """Yield literal texts and the paths between them."""
     end = 0
     for token in _TOKEN.finditer(template):
         if token.start() > end:
@@ -129,7 +118,7 @@ def _parts(template: str) -> Iterator[str | Path]:
 
 
 def _path(token: re.Match[str]) -> Path:
-    """Of a placeholder."""
+    """Return the path of a placeholder. Raises ValueError."""
     at = f"character {token.start() + 1}"
     if token[1] is None:
         raise ValueError(f"{at}: {_LONE[token[0]]} for a brace, {{data.code}} for a value")

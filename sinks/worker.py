@@ -103,11 +103,15 @@ class Worker:
     def is_under_way(self, delivery_id: int) -> bool:
         return delivery_id in self._under_way
 
+    def holds(self, delivery_id: int) -> bool:
+        """Whether it is queued, under way or being settled."""
+        return self._feed.holds(delivery_id)
+
     def waits_for(self, kept: StoredDelivery) -> WaitsFor:
-        """Return what a delivery waits for that is pending, or taken and not under way."""
+        """Return what a pending delivery waits for that is not under way."""
         if self._health.paused is not None:
             return WaitsFor.PAUSE
-        if kept.state is State.PENDING:
+        if kept.owner is None:
             if kept.due_at is None:
                 return WaitsFor.ORDER
             if kept.due_at > self._clock.now():
@@ -118,32 +122,14 @@ class Worker:
 
     # --- new deliveries -------------------------------------------------------------------
 
-    def owe(self, event: Mapping[str, object]) -> Owed:
-        """Plan the delivery of a new event; where it is `taken`, it has a place in the queue.
-
-        `event` as plain JSON values. The journal does not hand over a delivery that has to wait
-        for another: then call `forget`.
-        """
+    def plan_delivery(self, event: Mapping[str, object]) -> Owed:
+        """Plan the delivery of a new event, given as plain JSON values."""
         wait = self._sink.retry.wait(0, self._clock.chance) or 0.0
         ordering = None if self._order is None else order_at(event, self._order)
-        taken = not wait and self._feed.reserve()
-        return Owed(sink=self.name, taken=taken, wait=wait, ordering=ordering)
-
-    def forget(self, owed: Owed) -> None:
-        """Free the place of a delivery that is not handed over."""
-        if owed.taken:
-            self._feed.release(self._lanes.fresh)
-
-    def hand(self, delivery: Delivery) -> None:
-        """Send a delivery that was recorded and taken. Call it in the order of the results."""
-        self._feed.put(delivery)
-
-    def wake_at(self, due_at: float, *, fresh: bool | None = None) -> None:
-        """Look for due deliveries then: first attempts, retries, or both (None)."""
-        self._feed.wake_at(due_at, fresh=fresh)
+        return Owed(sink=self.name, wait=wait, ordering=ordering)
 
     def put_back(self, delivery_id: int) -> None:
-        """Give a queued delivery back: the journal's next operation finds it pending.
+        """Let go of a queued delivery: the journal's next write may change it.
 
         A delivery that is not queued, or is under way, is left alone.
         """
@@ -151,12 +137,8 @@ class Worker:
             for taken in lane.queue:
                 if taken.delivery.id == delivery_id:
                     lane.queue.remove(taken)
-                    self._give_back(taken)
+                    self._put_back(taken)
                     return
-
-    def shift(self, by: float) -> None:
-        """Note that the clock jumped: deliveries handed over from now on include the jump."""
-        self._feed.shift(by)
 
     def look_again(self) -> None:
         """Ask the journal what is due: times there were moved."""
@@ -190,12 +172,13 @@ class Worker:
         self._send = send
         self._feed.look_again()  # a question to the journal may have been cut off
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._feed.run())
-                tasks.create_task(self._recovery.probe())
-                tasks.create_task(self._recovery.catch_up())
-                for _ in range(self._sink.concurrency):
-                    tasks.create_task(self._send_all(send))
+            with self._journal.listen(self._feed.hear):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._feed.run())
+                    tasks.create_task(self._recovery.probe())
+                    tasks.create_task(self._recovery.catch_up())
+                    for _ in range(self._sink.concurrency):
+                        tasks.create_task(self._send_all(send))
         finally:
             self._send = None
 
@@ -255,8 +238,9 @@ class Worker:
         if self._feed.closing or self._has_to_wait(taken.delivery):
             self._lanes.done(taken)
             if not self._feed.closing:
-                self._give_back(taken)
+                self._put_back(taken)
             return None
+        self._feed.refill(self._lanes.of(taken))
         self._under_way.add(taken.delivery.id)
         self._begin()
         return taken
@@ -280,7 +264,14 @@ class Worker:
     def _give_back_queued(self) -> None:
         for lane in self._lanes:
             while lane.queue:
-                self._give_back(lane.queue.popleft())
+                self._put_back(lane.queue.popleft())
+
+    def _put_back(self, taken: Taken) -> None:
+        # A first attempt is due anyway; a retry has a time that only the worker knows.
+        if taken.is_fresh and taken.delivery.due_at is None:
+            self._feed.put_off(taken)
+        else:
+            self._give_back(taken)
 
     def _give_back(self, taken: Taken) -> None:
         """Make a queued delivery pending again, with the due time that it had."""
@@ -399,6 +390,7 @@ class Worker:
         due_at = outcome.due_at
         if due_at is not None and not outcome.fixed:
             due_at += self._clock.jumped() - outcome.stamp
+        self._feed.settling(taken, submitted=True)
         return self._journal.submit(
             Settle(
                 taken.delivery,
@@ -420,21 +412,16 @@ class Worker:
                 await settling
             except Broken:
                 return
-            except InvalidRow:
-                outcome = outcome.without_answer()
-                await asyncio.sleep(PAUSE)
-            except Unavailable:
+            except (InvalidRow, Unavailable) as exc:
+                self._feed.settling(taken, submitted=False)
+                if isinstance(exc, InvalidRow):
+                    outcome = outcome.without_answer()
                 await asyncio.sleep(PAUSE)
             else:
                 break
             settling = self._submit(taken, outcome)
         delivery, attempt = taken.delivery, outcome.attempt
-        self._feed.release(self._lanes.of(taken))
-        if outcome.due_at is not None:
-            is_fresh = taken.is_fresh and (attempt is None or attempt.probes > 0)
-            self._feed.wake_at(outcome.due_at, fresh=is_fresh)
-        elif delivery.ordering is not None:
-            self._feed.wake_at(self._clock.now())  # the next of its order has its turn
+        self._feed.forget(taken)
         log_outcome(
             taken,
             outcome,

@@ -1,13 +1,15 @@
 """Configurations for tests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from server.config.convert import tag_of
 from server.config.load import ConfigError, load
+from server.config.shapes import tag_of
+from server.config.yaml import Scalar, Style, core
 from sinks import SINKS
 
-#: What the variables of `config.example.yaml` stand for.
+#: The variables of `config.example.yaml`.
 ENVIRON = {
     "TELLABOT_TOKEN": "tellabot-token-0123456789",
     "HEROSMS_TOKEN": "herosms-token-0123456789",
@@ -24,7 +26,7 @@ ENVIRON = {
     "CRM_SECRET": "whsec_Y3JtLXNlY3JldC0wMTIzNDU2Nzg5LTAxMjM0NTY3",
     "CRM_KEY": "crm-key-0123456789",
 }
-#: As complaints list them.
+#: In the order of complaints.
 SINK_TYPES = ", ".join(sorted(map(tag_of, SINKS)))
 SERVER = 'server: {secret: "0123456789abcdef0123456789abcdef"}\n'
 
@@ -39,13 +41,20 @@ def written(folder: Path, text: str) -> Path:
 def complaints(
     path: Path, environ: Mapping[str, str] = {}, flags: Mapping[str, str] = {}
 ) -> list[str]:
-    """What is wrong with it, without the folder; nothing if nothing is."""
-    return _without(path.parent, lambda: load(path, environ=environ, flags=flags))
-
-
-def _without(folder: Path, call: Callable[[], object]) -> list[str]:
+    """Return all complaints, without the folder of the file."""
     try:
-        call()
+        load(path, environ=environ, flags=flags)
     except ConfigError as exc:
-        return [complaint.replace(f"{folder}/", "") for complaint in exc.complaints]
+        return [complaint.replace(f"{path.parent}/", "") for complaint in exc.complaints]
     return []
+
+
+def values(written: Any) -> Any:
+    """Return parsed YAML with scalars as the core schema reads them."""
+    if isinstance(written, dict):
+        return {key: values(item) for key, item in written.items()}
+    if isinstance(written, list):
+        return [values(item) for item in written]
+    if isinstance(written, Scalar):
+        return core(written.text) if written.style is Style.PLAIN else written.text
+    return written

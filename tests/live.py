@@ -10,12 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.parse
 from pathlib import Path
 
-import forked
 import httpx
 
 from journal import lock
@@ -80,9 +78,13 @@ class Live:
         # A process that was killed left its address.
         killed = lock.holder(self.folder / "smshook.db")
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
-            arguments = ["serve", "--log-level", self.level]
-            self.process = self._started(
-                self.program, arguments, out if stdout is None else stdout, errors
+            self.process = subprocess.Popen(
+                [*self.program, "serve", "--log-level", self.level],
+                cwd=self.folder,
+                stdout=out if stdout is None else stdout,
+                stderr=errors,
+                env=self.environment(),
+                start_new_session=True,  # what wraps the product must not outlive it, nor it that
             )
         until = time.monotonic() + within
         while time.monotonic() < until:
@@ -95,16 +97,6 @@ class Live:
                 return self
             time.sleep(0.02)
         raise AssertionError("not ready in time")
-
-    def _started(self, program, arguments, out, errors):
-        streams = {"cwd": self.folder, "env": self.environment(), "stdout": out, "stderr": errors}
-        can_fork = not self.covered and sys.platform == "linux"
-        if can_fork and program == [command()]:
-            return forked.start([*program, *arguments], **streams)
-        if can_fork and program[0] == sys.executable and program[1].endswith(".py"):
-            return forked.start([*program[1:], *arguments], **streams)
-        # What wraps the product must not outlive it, nor the product its wrapper.
-        return subprocess.Popen([*program, *arguments], **streams, start_new_session=True)
 
     @staticmethod
     def _answers(url, expecting):
@@ -139,16 +131,15 @@ class Live:
 
     def run(self, *arguments, check=True):
         """A command on this folder, as an operator types it."""
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-            code = self._started([command()], arguments, out, errors).wait(30)
-            texts = []
-            for file in (out, errors):
-                file.seek(0)
-                texts.append(file.read())
-        result = subprocess.CompletedProcess([command(), *arguments], code, *texts)
-        if check:
-            result.check_returncode()
-        return result
+        return subprocess.run(
+            [command(), *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=30,
+            env=self.environment(),
+        )
 
     # --- talking to it --------------------------------------------------------------------
 
@@ -218,7 +209,7 @@ def eventually(check, *, within=5.0):
         if value or time.monotonic() > until:
             assert value
             return value
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def exchange(address, request, *, timeout=12.0):

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import httpx
 import live
 import pytest
+from config_files import values
 from pages import blocks
 
 from server.config.yaml import parse
@@ -21,7 +22,7 @@ WHSEC = "whsec_" + base64.b64encode(SECRET.encode()).decode()
 EXAMPLES = {
     name: options
     for block in blocks("providers-generic.md", "yaml")
-    for name, options in parse(block.encode()).value["sources"].items()
+    for name, options in values(parse(block.encode()).value)["sources"].items()
 }
 NOTHING = {
     "provider": "generic",

@@ -6,9 +6,8 @@ import json
 
 from contracts.journal import NOW, planned, record
 
-from journal.reads import EventById, JournalStats
+from journal.reads import EventById
 from journal.sqlite.journal import SQLiteJournal
-from server.runtime.handover import forget, hand_over
 from sinks.attempt import Clock
 from sinks.sink import Receipt, Sink
 from sinks.worker import Worker
@@ -67,6 +66,9 @@ class Watched:
     def submit(self, write, then=None):
         return self._failure(write) or self._journal.submit(write, then)
 
+    def listen(self, callback):
+        return self._journal.listen(callback)
+
     def ask(self, read):
         return self._failure(read) or self._journal.ask(read)
 
@@ -112,18 +114,10 @@ class World:
         return self.tasks[-1]
 
     async def accept(self, worker, *keys, **said):
-        """As the pipeline does: plan, record, hand over."""
-        one = worker.owe({"data": said})
+        """As the pipeline does: plan, then record."""
+        one = worker.plan_delivery({"data": said})
         plan = planned(*keys, owed=[one], at=self.hands.at, **said)
-        workers = {worker.name: worker}
-
-        def then(outcome):
-            if isinstance(outcome, Exception) or not outcome.new[0]:
-                forget(workers, [one])
-            else:
-                hand_over(workers, [one], outcome.deliveries, at=plan.at)
-
-        await record(self.journal, plan, then=then)
+        await record(self.journal, plan)
         return plan.event.id
 
     async def delivery(self, event_id):
@@ -131,11 +125,15 @@ class World:
         return kept
 
     async def until(self, **expected):
-        """Wait until so many deliveries are in these states, and no others are."""
+        """Wait until so many deliveries are in these states, and no others are.
+
+        `taken`: pending with an owner.
+        """
+        states = "select iif(owner is null, state, 'taken'), count(*) from deliveries group by 1"
         async with asyncio.timeout(SOON):
             while True:
-                found = await self.journal.ask(JournalStats())
-                if {name: n for name, n in found.deliveries.items() if n} == expected:
+                found = await self.journal._reader.ask(lambda conn: dict(conn.execute(states)))
+                if found == expected:
                     return
                 await asyncio.sleep(0.005)
 

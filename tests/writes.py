@@ -58,12 +58,12 @@ class Memory:
                 polled=False,
                 order=None,
                 taken=(),
-                registration=None,
+                mention=None,
                 callback=0,
             )
         for seq, event in changes.changed.items():
             rows.events[seq].body, rows.events[seq].reference = event.body, event.reference
-            rows.events[seq].registration = None
+            rows.events[seq].mention = None
         rows.keys.update({(source, name): seq for source, name, seq in changes.keys})
         for seq, n, _at, channel, _peer in changes.duplicates:
             event = rows.events[seq]
@@ -198,7 +198,7 @@ class _Some:
 
     def _owed(self):
         return tuple(
-            Owed(sink=sink, taken=self.one(True, False), ordering=self.one(None, '"x"'))
+            Owed(sink=sink, wait=self.one(0.0, 5.0), ordering=self.one(None, '"x"'))
             for sink in self.one((), ("log",), ("log", "crm"))
         )
 

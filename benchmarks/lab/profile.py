@@ -84,17 +84,17 @@ _RULES = (
     _Rule("door", "receiver/intake.py"),
     _Rule("door", "receiver/source_state.py"),
     _Rule("door", "receiver/tokens.py"),
+    _Rule("door", "server/runtime/credentials.py"),
+    _Rule("door", "server/runtime/intake.py"),
     _Rule("decode", "receiver/decode.py"),
     # Methods of `Callback`, in receiver/callback.py, count for their caller.
     _Rule("normalize", "receiver/providers/"),
     _Rule("normalize", "receiver/fields/"),
     _Rule("keys and ids", "server/runtime/identity.py"),
     _Rule("encode", "server/runtime/accept.py", "Planner.draft"),
-    _Rule("worker", "server/runtime/accept.py", "Recorder._hand_over"),
-    _Rule("worker", "server/runtime/handover.py"),
     _Rule("plan", "server/runtime/accept.py"),
     _Rule("plan", "routes/"),
-    _Rule("plan", "sinks/worker.py", "Worker.owe"),
+    _Rule("plan", "sinks/worker.py", "Worker.plan_delivery"),
     _Rule("settle", "sinks/worker.py", "Worker._settle"),
     _Rule("settle", "sinks/recovery.py", "Recovery.learn"),
     _Rule("worker", "sinks/worker.py"),
@@ -109,7 +109,7 @@ _RULES = (
     _Rule("outbound HTTP", "pyreqwest/"),
     _Rule("journal, event loop", "journal/"),
     # Inside the loop and in no other rule: it turns, and polls its sockets.
-    _Rule("socket and protocol", "server/service.py"),
+    _Rule("socket and protocol", "server/process.py"),
 )
 
 #: The stage of all of a thread's time, by the beginning of its name.

@@ -1,30 +1,24 @@
 """The reference pages, made from the code: `make docs`.
 
-They have no list of their own: what is an option, a command or an event is on them. The words are
-those of the `#:` comments, the docstrings and the help texts; change them there.
+They have no list of their own: every option, command and event is on them. The words are those of
+the `#:` comments, the docstrings and the help texts; change them there.
 """
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import click
-import msgspec
 import yaml
-from msgspec.structs import FieldInfo, fields
 
 from core.event import Data, Event
 from core.secret import Secret
 from core.units import Duration, Rate, Size
 from server.cli.main import smshook
-from server.config.convert import default_of, shape, tag_field_of, tag_of, wanted
-from server.config.load import CHOICES
 from server.config.options import Options
-from server.config.schema import comments
+from server.config.shapes import Group, Kind, Leaf, ListOf, MapOf, OneOf, Option
 from server.config.show import plain
-
-Struct = type[msgspec.Struct]
 
 _FOLDER = Path(__file__).parent
 _MADE = "<!-- Made from the code by `make docs`: change it there. -->"
@@ -41,12 +35,11 @@ _WORDS: Mapping[Any, str] = {
     bool: "`true` or `false`",
     Any: "anything",
 }
-_SEE = "see there"
 _OF = " of "
 
 
 def pages() -> Mapping[str, str]:
-    """Name of the file -> its text."""
+    """Return the text of each page, by file name."""
     return {"options.md": _options(), "cli.md": _commands(), "events.md": _events()}
 
 
@@ -54,11 +47,11 @@ def pages() -> Mapping[str, str]:
 
 
 def _options() -> str:
-    notes = comments(Options)
     parts = [_OPTIONS]
-    for field in fields(Options):
-        name = field.encode_name
-        parts += [f"## {name}", notes.get(field.name, ""), *_section(name, field.type)]
+    for key, option in Group(Options).options.items():
+        parts += [f"## {key}", option.comment]
+        for kind in option.shape.kinds:
+            parts += _section(key, kind)
     return _page(parts)
 
 
@@ -81,39 +74,49 @@ Every option of `smshook.yaml`. How the file is written, and what a `when` can s
 `null` stands for what is not set."""
 
 
-def _section(place: str, type_: Any) -> Iterator[str]:
-    """What is below a place: a mapping by name, or options."""
-    [one] = wanted(type_).types
-    if get_origin(one) is not None and shape(one) is dict:
-        place, one = f"{place}.NAME", get_args(one)[1]
-    if one in CHOICES:
-        yield from _choices(place, one)
-    else:
-        yield from _table_of(place, one, fields(one))
+def _section(place: str, kind: Kind) -> Iterator[str]:
+    """Yield what is below a place: a mapping by name, or options."""
+    match kind:
+        case MapOf(items=of):
+            yield from _section(f"{place}.NAME", of.kinds[0])
+        case OneOf():
+            yield from _choices(place, kind)
+        case Group():
+            yield from _table_of(place, kind.options.values())
 
 
-def _choices(place: str, base: Struct) -> Iterator[str]:
-    """What all have in common, then what is each one's own."""
-    tag = tag_field_of(base)
-    tags = ", ".join(f"`{tag_of(each)}`" for each in CHOICES[base])
+def _choices(place: str, kind: OneOf) -> Iterator[str]:
+    """Yield the common options, then those of each choice."""
+    tag = kind.tag_field
+    tags = ", ".join(f"`{each}`" for each in kind.groups)
+    common = Group(kind.base).options
     first = (f"`{tag}`", f"one of {tags}", "required", "Which it is; its own options are below.")
-    yield from _table_of(place, base, fields(base), first)
-    for each in CHOICES[base]:
-        yield f"### {tag}: {tag_of(each)}"
-        yield _prose(each)
-        yield _polling_defaults(each)
-        like = _same_options(each, base)
-        if not _own(each, base):
+    yield from _table_of(place, common.values(), first)
+    own = {group: _without(group, common) for group in kind.groups.values()}
+    for name, group in kind.groups.items():
+        yield f"### {tag}: {name}"
+        yield _prose(group.struct)
+        yield _polling_defaults(group.struct)
+        # Another choice that it is a kind of, with the same options.
+        same = (
+            other.tag
+            for other in own
+            if other != group
+            and issubclass(group.struct, other.struct)
+            and not _without(group, other.options)
+        )
+        like = next(same, None)
+        if not own[group]:
             yield "No options but the common ones."
         elif like is not None:
-            yield f"Options as {_link(f'`{tag_of(like)}`', f'{tag}: {tag_of(like)}')}."
+            yield f"Options as {_link(f'`{like}`', f'{tag}: {like}')}."
         else:
-            yield from _table_of(f"{place}{_OF}{tag_of(each)}", each, _own(each, base))
+            yield from _table_of(f"{place}{_OF}{name}", own[group])
 
 
-def _polling_defaults(type_: Struct) -> str:
+def _polling_defaults(struct: type) -> str:
     """Return the defaults of `backfill` that a provider declares; empty for other choices."""
-    api = getattr(type_, "polling_api", None)
+    api = getattr(struct, "polling_api", None)
     if api is None:
         return ""
     every, interval = plain(Duration(api.every)), plain(Duration(api.min_interval))
@@ -124,94 +127,67 @@ def _polling_defaults(type_: Struct) -> str:
     )
 
 
-def _same_options(type_: Struct, base: Struct) -> Struct | None:
-    """Another choice that it is a kind of, and all of whose options it has unchanged."""
-    for other in CHOICES[base]:
-        if other is not type_ and issubclass(type_, other) and not _own(type_, other):
-            return other
-    return None
-
-
-def _own(type_: Struct, base: Struct) -> list[FieldInfo]:
-    """Options that the base has not, or has otherwise."""
-    common = {field.name: (field.type, _default(field)) for field in fields(base)}
+def _without(group: Group, common: Mapping[str, Option]) -> list[Option]:
+    """Return the options that are not the same among the common ones."""
+    seen = {key: (option.shape, _default(option)) for key, option in common.items()}
     return [
-        field for field in fields(type_) if common.get(field.name) != (field.type, _default(field))
+        option
+        for key, option in group.options.items()
+        if seen.get(key) != (option.shape, _default(option))
     ]
 
 
-def _table_of(
-    place: str, type_: Struct, options: Iterable[FieldInfo], *first: Sequence[str]
-) -> Iterator[str]:
-    """Options, and those that are below them."""
-    notes = comments(type_)
-    options = list(options)
+def _table_of(place: str, options: Iterable[Option], *first: Sequence[str]) -> Iterator[str]:
+    """Yield a table of options, then those that are below them."""
+    path, of, choice = place.partition(_OF)
+    # `sinks.NAME.rotate of file`: its own heading, though another type has a `rotate`.
+    below = [(option, f"{path}.{option.key}{of}{choice}") for option in options]
     rows = [
-        (f"`{field.encode_name}`", _type(place, field), _default(field), notes.get(field.name, ""))
-        for field in options
+        (f"`{option.key}`", _type(option, heading), _default(option), option.comment)
+        for option, heading in below
     ]
     yield _table(("option", "type", "default", "what it is"), [*first, *rows])
-    for field in options:
-        for below in _structs(field.type):
-            yield f"### {_below(place, field)}"
-            yield _prose(below)
-            yield from _section(_below(place, field), below)
-        for named in _named(field.type):
-            yield f"### {_below(place, field)}.NAME"
-            yield _prose(named)
-            yield from _table_of(f"{_below(place, field)}.NAME", named, fields(named))
+    for option, heading in below:
+        for kind in option.shape.kinds:
+            named = isinstance(kind, MapOf) and kind.is_named
+            one = kind.items.kinds[0] if isinstance(kind, MapOf) else kind
+            if isinstance(one, Group):
+                name = f"{heading}.NAME" if named else heading
+                yield f"### {name}"
+                yield _prose(one.struct)
+                yield from _section(name, one)
 
 
-def _below(place: str, field: FieldInfo) -> str:
-    """`sinks.NAME.rotate of file`: each its own heading, though another kind has a `rotate`."""
-    path, of, kind = place.partition(_OF)
-    return f"{path}.{field.encode_name}{of}{kind}"
+def _type(option: Option, heading: str) -> str:
+    words = []
+    for kind in option.shape.kinds:
+        if isinstance(kind, Group):
+            words.append(_link("mapping", heading))
+        elif isinstance(kind, MapOf) and kind.is_named:
+            words.append(_link("mapping by name", f"{heading}.NAME"))
+        else:
+            words.append(_word(kind))
+    return " or ".join(words)
 
 
-def _structs(type_: Any) -> list[Struct]:
-    """Those of a type that are mappings of options."""
-    return [each for each in wanted(type_).types if get_origin(each) is None and _is_options(each)]
+def _word(kind: Kind) -> str:
+    """Return a type as people call it."""
+    match kind:
+        case Leaf(type=type_, words=words):
+            return f"one of {', '.join(f'`{it}`' for it in words)}" if words else _WORDS[type_]
+        case ListOf(items=of):
+            return f"list of {_word(of.kinds[0]).removeprefix('one of ')}"
+        case MapOf(items=of) if not kind.is_free:
+            return f"mapping of {_word(of.kinds[0])}"
+    return "mapping"
 
 
-def _named(type_: Any) -> list[Struct]:
-    """Those that it is a mapping of."""
-    mappings = [each for each in wanted(type_).types if get_origin(each) and shape(each) is dict]
-    return [of for each in mappings if _is_options(of := get_args(each)[1])]
-
-
-def _is_options(type_: Any) -> bool:
-    return isinstance(type_, type) and issubclass(type_, msgspec.Struct) and shape(type_) is dict
-
-
-def _type(place: str, field: FieldInfo) -> str:
-    if _structs(field.type):
-        words = _link("mapping", _below(place, field))
-        others = [each for each in wanted(field.type).types if not _is_options(each)]
-        return " or ".join([words, *map(_word, others)])
-    if _named(field.type):
-        return _link("mapping by name", f"{_below(place, field)}.NAME")
-    return " or ".join(map(_word, wanted(field.type).types))
-
-
-def _word(type_: Any) -> str:
-    """A type as people call it."""
-    if get_origin(type_) is Literal:
-        return f"one of {', '.join(f'`{each}`' for each in get_args(type_))}"
-    if get_origin(type_) is not None and shape(type_) is list:
-        [one] = wanted(get_args(type_)[0]).types
-        return f"list of {_word(one).removeprefix('one of ')}"
-    if get_origin(type_) is not None:
-        of = get_args(type_)[1]
-        return "mapping" if of is Any else f"mapping of {_word(of)}"
-    return _WORDS[type_]
-
-
-def _default(field: FieldInfo) -> str:
-    if field.required:
+def _default(option: Option) -> str:
+    if option.required:
         return "required"
-    value = plain(default_of(field))
+    value = plain(option.default)
     if isinstance(value, dict) and value:
-        return _SEE
+        return "see there"
     written = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
     return f"`{written.removesuffix(chr(10)).removesuffix('...').strip()}`"
 
@@ -245,7 +221,7 @@ name."""
 
 
 def _leaves(above: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
-    """Each command as it is typed."""
+    """Yield each command as people type it."""
     assert isinstance(above.command, click.Group)  # noqa: S101 - for mypy
     group = above.command
     for name in group.commands or group.list_commands(above):
@@ -266,25 +242,30 @@ def _short(command: click.Command) -> str:
 
 
 def _events() -> str:
+    common = Group(Data).options
+    kinds = [Group(kind) for kind in _kinds()]
     nested = dict.fromkeys(
-        struct for kind in _kinds() for field in fields(kind) for struct in _structs(field.type)
+        kind
+        for group in kinds
+        for option in group.options.values()
+        for kind in option.shape.kinds
+        if isinstance(kind, Group)
     )
     types = ", ".join(_link(f"`{kind.type}`", kind.type) for kind in _kinds())
     parts = [
         _EVENTS,
         "## Attributes",
         _prose(Event),
-        _fields(Event, fields(Event)),
+        _fields(Group(Event).options.values()),
         "## data",
         f"{_prose(Data)} Then come those of its type: {types}.",
-        _fields(Data, fields(Data)),
+        _fields(common.values()),
     ]
-    common = {field.name for field in fields(Data)}
-    for kind in _kinds():
-        own = [field for field in fields(kind) if field.name not in common]
-        parts += [f"## {kind.type}", _prose(kind), _fields(kind, own)]
-    for struct in nested:
-        parts += [f"## {_name(struct)}", _prose(struct), _fields(struct, fields(struct))]
+    for kind, group in zip(_kinds(), kinds, strict=True):
+        own = [option for key, option in group.options.items() if key not in common]
+        parts += [f"## {kind.type}", _prose(kind), _fields(own)]
+    for group in nested:
+        parts += [f"## {_name(group)}", _prose(group.struct), _fields(group.options.values())]
     return _page(parts)
 
 
@@ -304,29 +285,23 @@ def _kinds(base: type[Data] = Data) -> Iterator[type[Data]]:
         yield from _kinds(kind)
 
 
-def _fields(type_: Struct, chosen: Iterable[FieldInfo]) -> str:
-    notes = comments(type_)
-    rows = [
-        (f"`{field.encode_name}`", _field_type(field), notes.get(field.name, ""))
-        for field in chosen
-    ]
+def _fields(options: Iterable[Option]) -> str:
+    rows = []
+    for option in options:
+        words = " or ".join(map(_field_word, option.shape.kinds))
+        null = " or null" if option.shape.optional else ""
+        rows.append((f"`{option.key}`", words + null, option.comment))
     return _table(("field", "type", "what it is"), rows)
 
 
-def _field_type(field: FieldInfo) -> str:
-    types, optional, _ = wanted(field.type)
-    words = " or ".join(_field_word(each) for each in types)
-    return f"{words} or null" if optional else words
+def _field_word(kind: Kind) -> str:
+    if isinstance(kind, Group):
+        return _link("object", _name(kind))
+    return _word(kind).replace("mapping", "object")
 
 
-def _field_word(type_: Any) -> str:
-    if _is_options(type_):
-        return _link("object", _name(type_))
-    return _word(type_).replace("mapping", "object")
-
-
-def _name(struct: Struct) -> str:
-    return struct.__name__.lower()
+def _name(group: Group) -> str:
+    return group.struct.__name__.lower()
 
 
 # Markdown
@@ -337,7 +312,7 @@ def _page(parts: Iterable[str]) -> str:
 
 
 def _prose(type_: type) -> str:
-    """Its own docstring, paragraphs and all; none where it has none."""
+    """Return the docstring that is its own, with all paragraphs."""
     return inspect.cleandoc(type_.__dict__.get("__doc__") or "")
 
 
@@ -351,7 +326,7 @@ def _cell(text: str) -> str:
 
 
 def _link(text: str, heading: str) -> str:
-    """To a heading of the same page."""
+    """Return a link to a heading of the same page."""
     kept = (char for char in heading.lower() if char.isalnum() or char in " _-")
     return f"[{text}](#{''.join(kept).replace(' ', '-')})"
 

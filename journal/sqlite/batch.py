@@ -7,6 +7,7 @@ from typing import Any, cast
 from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
+from ..feed import Committed
 from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
 from . import event_search, visible
 from .bulk import add
@@ -41,6 +42,7 @@ class BatchWriter:
         #: Whether the last batch that had something to write could be written.
         self.working = True
         self._shifts: Mapping[int, Shifting] = {}
+        self._committed: list[Committed] = []
         #: Cut the log off at the next checkpoint: it holds secrets that no table holds any more.
         self._log_in_clear = False
 
@@ -63,13 +65,26 @@ class BatchWriter:
             if not isinstance(verdict, Broken):
                 self._rollback()
                 if not isinstance(verdict, InvalidRow):
-                    self._begin_shifts(ops)
+                    # Later writes have instants of the new clock, also if its first step failed.
+                    failed = Outbox(self._conn, self._start, self._shifts)
+                    for op in ops:
+                        if isinstance(op, Shift):
+                            failed.begin_shift(op)
+                    self._shifts = failed.shifts
             raise verdict from exc
         # A batch that changes nothing is committed on a full disk too.
         self.working = self.working or self._conn.total_changes > before
         self._shifts = outbox.shifts
         self.look()
+        committed = outbox.committed()
+        if committed is not None:
+            self._committed.append(committed)
         return results
+
+    def take_committed(self) -> Sequence[Committed]:
+        """Return the news of the commits since the last call. Not while a batch is written."""
+        committed, self._committed = self._committed, []
+        return committed
 
     def _apply(self, ops: Sequence[Write[Any]], outbox: Outbox) -> list[Any]:
         """Decide and write what can be decided, then apply the rest in its order."""
@@ -79,6 +94,7 @@ class BatchWriter:
             looked_up = look_up(self._conn, find_needs(decided))
             changes, decisions = decide(decided, looked_up, owner=self._start)
             write(self._conn, changes)
+            outbox.announce(changes)
             for name, count in changes.counts.items():
                 outbox.counts[name] += count
             results = iter(decisions)
@@ -98,14 +114,6 @@ class BatchWriter:
             case IndexVisible():
                 return visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
         return outbox.apply(op)
-
-    def _begin_shifts(self, ops: Sequence[Write[Any]]) -> None:
-        """Begin the jumps of a failed batch: later writes have instants of the new clock anyway."""
-        outbox = Outbox(self._conn, self._start, self._shifts)
-        for op in ops:
-            if isinstance(op, Shift):
-                outbox.begin_shift(op)
-        self._shifts = outbox.shifts
 
     # --- the files ------------------------------------------------------------------------
 

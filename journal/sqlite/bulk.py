@@ -78,7 +78,7 @@ def _delivery(shape: int) -> str:
     return f"""
         update deliveries set state = 'delivered', attempts = ?, due_at = null,
                               scheduled_at = null, owner = null
-        where id in ({", ".join("?" * shape)}) and owner = ? and attempts = ? and state = 'sending'
+        where id in ({", ".join("?" * shape)}) and owner = ? and attempts = ?
         returning id
     """  # noqa: S608 - question marks
 

@@ -22,11 +22,10 @@ from ..records import SinkRecord, StoredDelivery
 from .paging import Condition, Sought, any_of, page
 
 _EVENT_ID = "(select id from events where seq = deliveries.event)"
-_COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at"
+_COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at, owner"
 #: States that are few, as the partial indexes of each have them.
 _FEW = {
     State.PENDING: ("state = 'pending' and attempts = 0", "state = 'pending' and attempts > 0"),
-    State.SENDING: ("state = 'sending'",),
     State.DEAD: ("state = 'dead' and state in ('dead', 'expired')",),
     State.EXPIRED: ("state = 'expired' and state in ('dead', 'expired')",),
 }
@@ -38,7 +37,7 @@ def deliveries(
     read: Deliveries,
 ) -> Page[StoredDelivery]:
     wanted = read.filter
-    few = wanted.state and all(state in _FEW for state in wanted.state)
+    few = wanted.state and set(wanted.state) <= {State.SENDING, *_FEW}
     states = _states(wanted)
     conditions = [*states, *any_of(("sink",), wanted.sink)]
     if wanted.event:
@@ -58,24 +57,19 @@ def deliveries(
 def _states(wanted: DeliveryFilter) -> list[Condition]:
     if not wanted.state:
         return []
-    stored = set(wanted.state)
-    conditions: list[Condition] = []
-    asked = {State.PENDING, State.SENDING} & stored
-    if wanted.under_way is not None and len(asked) == 1:
-        # Both are asked for, and what the workers know tells them apart.
-        stored |= {State.PENDING, State.SENDING}
-        is_asked = State.SENDING in asked
-        others = "state not in ('pending', 'sending')"
-        among = "id in (select value from json_each(?))"
-        mine = (
-            f"state = 'sending' and {among}"
-            if is_asked
-            else (f"state in ('pending', 'sending') and not (state = 'sending' and {among})")
-        )
-        conditions.append((f"({others} or {mine})", (json.dumps(wanted.under_way),)))
-    if all(state in _FEW for state in stored):
-        return [_among_few(tuple(stored)), *conditions]
-    return [*any_of(("state",), tuple(stored)), *conditions]
+    states = set(wanted.state)
+    under_way = "id in (select value from json_each(?))", (json.dumps(wanted.under_way),)
+    both = {State.PENDING, State.SENDING}
+    stored = (states | {State.PENDING} if State.SENDING in states else states) - {State.SENDING}
+    conditions = (
+        [_among_few(tuple(stored))] if stored <= set(_FEW) else [*any_of(("state",), tuple(stored))]
+    )
+    if len(both & states) == 1:
+        # The workers know which of the pending ones are being sent.
+        negation = "" if State.SENDING in states else "not "
+        sql, values = under_way
+        conditions.append((f"(state <> 'pending' or {negation}{sql})", values))
+    return conditions
 
 
 def _among_few(states: Sequence[State]) -> Condition:
@@ -105,7 +99,7 @@ def of_event(conn: sqlite3.Connection, seq: int) -> tuple[StoredDelivery, ...]:
 
 
 def _delivery(conn: sqlite3.Connection, row: Sequence[Any]) -> StoredDelivery:
-    id_, event_id, sink, state, replay, accepted_at, due_at = row
+    id_, event_id, sink, state, replay, accepted_at, due_at, owner = row
     return StoredDelivery(
         id=id_,
         event_id=event_id,
@@ -114,6 +108,7 @@ def _delivery(conn: sqlite3.Connection, row: Sequence[Any]) -> StoredDelivery:
         replay=bool(replay),
         accepted_at=accepted_at,
         due_at=due_at,
+        owner=owner,
         attempts=_attempts(conn, id_),
     )
 
@@ -142,24 +137,26 @@ def _attempts(conn: sqlite3.Connection, delivery_id: int) -> tuple[Attempt, ...]
 
 
 def pending_by_sink(conn: sqlite3.Connection, _read: PendingBySink) -> Mapping[str, int]:
-    # Three questions, because each of the partial indexes answers one.
+    # Two questions, because each of the partial indexes answers one.
     return dict(
         conn.execute(
             "select sink, count(*) from ("
             " select sink from deliveries where state = 'pending' and attempts = 0"
             " union all select sink from deliveries where state = 'pending' and attempts > 0"
-            " union all select sink from deliveries where state = 'sending') group by sink"
+            ") group by sink"
         )
     )
 
 
 def next_due(conn: sqlite3.Connection, read: NextDue) -> float | None:
     tried = "attempts = 0" if read.fresh else "attempts > 0"
-    (due_at,) = conn.execute(
-        f"select min(due_at) from deliveries where sink = ? and state = 'pending' and {tried}",  # noqa: S608 - our words
-        (read.sink,),
+    row = conn.execute(
+        f"select due_at from deliveries where sink = ? and state = 'pending' and {tried}"  # noqa: S608 - our words
+        " and due_at is not null and id not in (select value from json_each(?))"
+        " order by due_at limit 1",
+        (read.sink, json.dumps(read.known)),
     ).fetchone()
-    return None if due_at is None else float(due_at)
+    return None if row is None else float(row[0])
 
 
 def sinks(conn: sqlite3.Connection, _read: SinkRecords) -> Mapping[str, SinkRecord]:

@@ -1,6 +1,7 @@
 """The journal in a SQLite file: the default, for one machine."""
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from core.errors import Unavailable
 
 from .. import Filters, JournalHealth
 from ..commit import GroupCommit
+from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
     CallbackOfEvent,
@@ -82,6 +84,7 @@ class SQLiteJournal:
         self._commits: GroupCommit[Write[Any], Any] = GroupCommit(
             self._writer.write, thread=thread, broken=broken, tend=self._tend
         )
+        self._feed = CommitFeed()
         self._reader = Reader(path, failed=self._commits.fail)
         self.identity = begun.identity
         self._gate_at = GATE_AT
@@ -127,7 +130,9 @@ class SQLiteJournal:
     # --- looking after the file -----------------------------------------------------------
 
     def _tend(self) -> None:
-        """After each flight: the log does not grow for ever."""
+        """After each flight: announce its commits, and keep the log from growing for ever."""
+        for committed in self._writer.take_committed():
+            self._feed.announce(committed)
         self._looked_at = time.monotonic()
         size = self._writer.log_size
         if size >= self._gate_at and self._gating is None:
@@ -175,6 +180,11 @@ class SQLiteJournal:
         self, write: Write[Result], then: Callable[[Result | Exception], None] | None = None
     ) -> "asyncio.Future[Result]":
         return self._commits.submit(write, then=then, patient=write.patient, endless=write.endless)
+
+    def listen(
+        self, callback: Callable[[Committed], None]
+    ) -> contextlib.AbstractContextManager[None]:
+        return self._feed.listen(callback)
 
     async def ask(self, read: Read[Answer]) -> Answer:
         answer = _ANSWERS[type(read)]

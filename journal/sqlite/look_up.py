@@ -110,10 +110,8 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
     if needs.orderings:
         columns = "wanted(its_sink, its_ordering)"
         found.unfinished.update(search(conn, columns, _UNFINISHED, needs.orderings))
-    if needs.fingerprints or needs.quarantined:
-        _look_up_quarantine(conn, needs, found)
-    if needs.rejections or needs.balances:
-        _look_up_rest(conn, needs, found)
+    if needs.fingerprints or needs.quarantined or needs.rejections or needs.balances:
+        _look_up_others(conn, needs, found)
     return found
 
 
@@ -206,7 +204,7 @@ def _read_orders(
             found.received[order.id] = (first, at)
 
 
-def _look_up_quarantine(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> None:
+def _look_up_others(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> None:
     for columns, condition, wanted in (
         (
             "wanted(its_source, its_fingerprint)",
@@ -217,10 +215,10 @@ def _look_up_quarantine(conn: sqlite3.Connection, needs: Needs, found: LookedUp)
     ):
         for source, fingerprint, id_ in search(conn, columns, _QUARANTINED + condition, wanted):
             found.quarantined[source, fingerprint] = id_
-
-
-def _look_up_rest(conn: sqlite3.Connection, needs: Needs, found: LookedUp) -> None:
-    columns = "wanted(its_reason, its_source, its_peer)"
-    found.rejections.update(search(conn, columns, _REJECTIONS, needs.rejections))
-    (found.rejections_kept,) = conn.execute("select count(*) from rejections").fetchone()
-    found.low.update(source for (source,) in conn.execute("select source from balances where low"))
+    if needs.rejections:
+        columns = "wanted(its_reason, its_source, its_peer)"
+        found.rejections.update(search(conn, columns, _REJECTIONS, needs.rejections))
+        (found.rejections_kept,) = conn.execute("select count(*) from rejections").fetchone()
+    if needs.balances:
+        lows = conn.execute("select source from balances where low")
+        found.low.update(source for (source,) in lows)

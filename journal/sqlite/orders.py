@@ -1,7 +1,7 @@
 """Orders in SQLite: their rows, and the queries of readers."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from core.event import Price
 from core.order import AWAITED, NAMES, Order, OrderState, RegisteredBy
 
-from ..reads import KnownOrders, OpenOrders, OrderById, OrderFilter, Page
+from ..reads import KnownOrders, OpenOrders, OrderById, Page
 from ..records import StoredOrder
 from .paging import Condition, Sought, any_of, page
 
@@ -36,7 +36,11 @@ _READ = f"{COLUMNS}, (select recorded_at from events where seq = ({FIRST_AWAITED
 
 def orders(conn: sqlite3.Connection, read: KnownOrders) -> Page[Order]:
     wanted = read.filter
-    named = list(_by_name(wanted))
+    named: list[Condition] = [
+        (f"kind = ? and {slots}", (kind, *names))
+        for kind in NAMES
+        for slots, names in any_of(("name",), getattr(wanted, kind))
+    ]
     conditions = [
         *any_of(("state",), wanted.state),
         *any_of(("source",), wanted.source),
@@ -47,12 +51,6 @@ def orders(conn: sqlite3.Connection, read: KnownOrders) -> Page[Order]:
     indexed = not conditions or bool(wanted.reference or wanted.number or named)
     sought = Sought(*("orders", "seq", _READ, conditions, indexed))
     return page(conn, sought, read_order, read)
-
-
-def _by_name(wanted: OrderFilter) -> Iterator[Condition]:
-    for kind in NAMES:
-        for slots, names in any_of(("name",), getattr(wanted, kind)):
-            yield f"kind = ? and {slots}", (kind, *names)
 
 
 def order(conn: sqlite3.Connection, read: OrderById) -> StoredOrder | None:

@@ -1,17 +1,22 @@
 """What a batch writes of deliveries: what is owed, taken, settled and sent again."""
 
+import json
 import math
 import operator
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from core.delivery import Attempt, Delivery, State
 from core.paths import order_at, parse
 
+from ..feed import Committed
+from ..reads import DeliveryById
+from ..records import StoredDelivery
+from ..rows import Changes
 from ..writes import (
     BringForward,
     Clamp,
@@ -27,17 +32,38 @@ from ..writes import (
     Write,
 )
 from .bulk import deliver, insert
+from .deliveries import delivery
 
-#: The part of an order that is not over, as the partial index has it.
+#: The deliveries of an order that are not over; in the words of the partial index.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
 
 #: The plus leads to the partial indexes, not through all that was delivered.
 FIRST_UNFINISHED = (
     "select min(id) from ("
     "select min(+id) as id from deliveries where state = 'pending' and attempts = 0"
-    " union all select min(+id) from deliveries where state = 'pending' and attempts > 0"
-    " union all select min(+id) from deliveries where state = 'sending')"
+    " union all select min(+id) from deliveries where state = 'pending' and attempts > 0)"
 )
+
+
+#: The deliveries that the caller does not have.
+_UNKNOWN = "deliveries.id not in (select value from json_each(?))"
+
+
+class _Row(NamedTuple):
+    """A pending delivery and its event."""
+
+    id: int
+    owner: int | None
+    attempts: int
+    begun: int
+    accepted_at: float
+    ordering: str | None
+    replay: int
+    due_at: float
+    scheduled_at: float | None
+    fixed: int
+    event_id: str
+    body: str
 
 
 class Shifting(msgspec.Struct, frozen=True):
@@ -87,12 +113,18 @@ class Outbox:
         self._results: dict[str, _Results] = {}
         #: Ids of what a settling of this batch made delivered, until its operation is applied.
         self._delivered: set[int] = set()
+        #: Whether no later start opened the journal; None: not known yet.
+        self._is_newest: bool | None = None
+        #: For those who listen: see `Committed`.
+        self._events: list[tuple[int, bytes]] = []
+        self._made: dict[str, list[Delivery]] = {}
+        self._due: dict[tuple[str, bool], float] = {}
 
     def deliver(self, ops: Sequence[object]) -> None:
         """Settle what was delivered, in one statement; must come before anything is applied."""
         alike: dict[int, list[int]] = {}
         for op in ops:
-            if isinstance(op, Settle) and _is_delivered(op):
+            if isinstance(op, Settle) and _is_delivered(op) and self._is_ours(op.delivery):
                 alike.setdefault(op.delivery.attempts, []).append(op.delivery.id)
         for attempts, ids in alike.items():
             self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
@@ -128,6 +160,31 @@ class Outbox:
                 ),
             )
 
+    # --- news -----------------------------------------------------------------------------
+
+    def announce(self, changes: Changes) -> None:
+        self._events += [(row.seq, row.body.encode()) for row in changes.events]
+        for due in changes.due:
+            self._made.setdefault(due.sink, []).append(due)
+        for new in changes.deliveries:
+            if new.owner is None:
+                self._note_due(new.sink, new.due_at, fresh=True)
+
+    def committed(self) -> Committed | None:
+        """Return the news for those who listen; None: there is none."""
+        if not (self._events or self._made or self._due):
+            return None
+        return Committed(
+            events=self._events,
+            deliveries=self._made,
+            due=self._due,
+            jumped=sum(shifting.by for shifting in self.shifts.values()),
+        )
+
+    def _note_due(self, sink: str, at: float | None, *, fresh: bool) -> None:
+        if at is not None:
+            self._due[sink, fresh] = min(at, self._due.get((sink, fresh), math.inf))
+
     # --- what becomes of it ---------------------------------------------------------------
 
     def settle(self, op: Settle) -> bool:
@@ -141,11 +198,18 @@ class Outbox:
             self._attempt(delivery, attempts, op.attempt)
         elif op.attempt is not None:
             self._probe(delivery, attempts + 1, op.attempt)
-        self.counts["deliveries.sending"] -= 1
+        self.counts["deliveries.pending"] -= 1
         self.counts[f"deliveries.{op.state}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
         return True
+
+    def _is_ours(self, delivery: Delivery) -> bool:
+        """Whether this start may settle it: a later start may not have taken it yet."""
+        if self._is_newest is None:
+            (newest,) = self._conn.execute("select max(id) from starts").fetchone()
+            self._is_newest = newest == self._start
+        return self._is_newest and delivery.owner == self._start
 
     def _was_delivered(self, delivery: Delivery) -> bool:
         """By this batch; once, however often it is settled."""
@@ -155,17 +219,21 @@ class Outbox:
         return True
 
     def _settle(self, op: Settle, attempts: int) -> bool:
+        if not self._is_ours(op.delivery):
+            return False
         lag = 0.0 if op.fixed else self._lag(op.delivery.id)
         due_at = None if op.due_at is None else op.due_at - lag
         changed = self._conn.execute(
             "update deliveries set state = ?, attempts = ?, due_at = ?, scheduled_at = ?,"
             " fixed = ?, held = ?,"
-            " owner = null where id = ? and owner = ? and attempts = ? and state = 'sending'",
+            " owner = null where id = ? and owner = ? and attempts = ?",
             (
                 *(op.state, attempts, due_at, due_at if op.asked else None, op.fixed, op.held),
                 *(op.delivery.id, self._start, op.delivery.attempts),
             ),
         ).rowcount
+        if changed:
+            self._note_due(op.delivery.sink, op.due_at, fresh=not attempts)
         return bool(changed)
 
     def _attempt(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
@@ -198,84 +266,114 @@ class Outbox:
 
     def _advance(self, sink: str, ordering: str) -> None:
         """The first of those that waited for their turn has it: it was due when it was accepted."""
-        self._conn.execute(
+        found = self._conn.execute(
             f"""
-            update deliveries set due_at = accepted_at where state = 'pending' and due_at is null
+            update deliveries set due_at = accepted_at
+            where state = 'pending' and due_at is null
               and id = (select id from deliveries where {_UNFINISHED} order by id limit 1)
+            returning due_at, attempts
             """,  # noqa: S608 - our words
             (sink, ordering),
-        )
+        ).fetchall()
+        for due_at, attempts in found:
+            self._note_due(sink, due_at, fresh=not attempts)
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
         tried = "attempts = 0" if op.fresh else "attempts > 0"
-        due = f"sink = ? and state = 'pending' and {tried} and due_at <= ?"
+        where = f"sink = ? and state = 'pending' and {tried} and due_at <= ?"
         values: list[object] = [op.sink, op.now]
         for shifting in self.shifts.values():
             if shifting.done < shifting.last:
                 # What lags behind must not look as if it were due.
-                due += " and due_at + ? * (id > ? and id <= ? and not fixed) <= ?"
+                behind = "deliveries.id > ? and deliveries.id <= ? and not fixed"
+                where += f" and due_at + ? * ({behind}) <= ?"
                 values += [shifting.by, shifting.done, shifting.last, op.now]
-        which = f"{due} order by due_at, id limit ?"
-        return self._make_ours(op.sink, which, (*values, op.limit), now=op.now)
+        if op.known:
+            where += f" and {_UNKNOWN}"
+            values.append(json.dumps(op.known))
+        rows = self._read(f"{where} order by due_at, deliveries.id limit ?", [*values, op.limit])
+        free = [row.id for row in rows if row.owner != self._start]
+        if free:
+            self._conn.execute(
+                "update deliveries set owner = ? where id in (select value from json_each(?))",
+                (self._start, json.dumps(free)),
+            )
+        rows.sort(key=operator.attrgetter("id"))
+        return tuple(self._delivery(op.sink, row, now=op.now) for row in rows)
 
     def probe(self, op: Probe) -> tuple[Delivery, ...]:
-        row = self._conn.execute(
-            "select id, due_at, scheduled_at, fixed from deliveries"
-            " where sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
-            " and id > ? order by id limit 1",
-            (op.sink, op.after),
-        ).fetchone()
-        if row is None:
-            return ()
-        id_, due_at, scheduled_at, fixed = row
-        lag = 0.0 if fixed else self._lag(id_)
-        [delivery] = self._make_ours(op.sink, "id = ?", (id_,))
-        return (
-            msgspec.structs.replace(
-                delivery,
-                due_at=(due_at if scheduled_at is None else scheduled_at) + lag,
-                asked=due_at == scheduled_at,
-                fixed=bool(fixed),
-            ),
+        where = "sink = ? and state = 'pending' and attempts > 0 and due_at is not null"
+        rows = self._read(
+            f"{where} and deliveries.id > ? and {_UNKNOWN} order by deliveries.id limit 1",
+            (op.sink, op.after, json.dumps(op.known)),
         )
+        for row in rows:
+            # Due at once for the next start, should this one end meanwhile.
+            self._conn.execute(
+                "update deliveries set owner = ?, due_at = min(due_at, accepted_at), fixed = 0"
+                " where id = ?",
+                (self._start, row.id),
+            )
+        return tuple(self._probed(op.sink, row) for row in rows)
 
-    def _make_ours(
-        self, sink: str, which: str, values: Sequence[object], *, now: float = math.inf
-    ) -> tuple[Delivery, ...]:
-        """What is taken before its time, `now`, is a probe, and says when that is."""
+    def _read(self, where: str, values: Sequence[object]) -> list[_Row]:
         rows = self._conn.execute(
             f"""
-            update deliveries set state = 'sending', owner = ?, due_at = null
-            where id in (select id from deliveries where {which})
-            returning id, attempts, begun, accepted_at, ordering, replay, scheduled_at,
-                      (select id from events where seq = deliveries.event),
-                      (select body from events where seq = deliveries.event)
+            select deliveries.id, owner, attempts, begun, accepted_at, ordering, replay, due_at,
+                   scheduled_at, fixed, events.id, body
+            from deliveries cross join events on seq = event where {where}
             """,  # noqa: S608 - our words
-            (self._start, *values),
-        ).fetchall()
-        self.counts["deliveries.pending"] -= len(rows)
-        self.counts["deliveries.sending"] += len(rows)
-        rows.sort(key=operator.itemgetter(0))
-        return tuple(_delivery(sink, row, now, self._lag(row[0])) for row in rows)
+            values,
+        )
+        return [_Row(*row) for row in rows]
+
+    def _delivery(self, sink: str, row: _Row, *, now: float = math.inf) -> Delivery:
+        """A delivery that is taken before its time is a probe, and says when that is."""
+        lag = self._lag(row.id)
+        scheduled_at = None if row.scheduled_at is None else row.scheduled_at + lag
+        return Delivery(
+            id=row.id,
+            event_id=row.event_id,
+            body=row.body.encode(),
+            sink=sink,
+            owner=self._start,
+            attempts=row.attempts,
+            begun=row.begun,
+            accepted_at=row.accepted_at + lag,
+            ordering=row.ordering,
+            replay=bool(row.replay),
+            due_at=scheduled_at if scheduled_at is not None and scheduled_at > now else None,
+        )
+
+    def _probed(self, sink: str, row: _Row) -> Delivery:
+        due_at = row.due_at if row.scheduled_at is None else row.scheduled_at
+        return msgspec.structs.replace(
+            self._delivery(sink, row),
+            due_at=due_at + (0.0 if row.fixed else self._lag(row.id)),
+            asked=row.due_at == row.scheduled_at,
+            fixed=bool(row.fixed),
+        )
 
     def bring_forward(self, op: BringForward) -> tuple[int, ...]:
         rows = self._conn.execute(
             "select id from deliveries where sink = ? and state = 'pending' and held = 1"
-            " and due_at is not null order by id limit ?",
-            (op.sink, op.limit),
+            " and due_at is not null and owner is not ? order by id limit ?",
+            (op.sink, self._start, op.limit),
         ).fetchall()
         self._conn.executemany(
             "update deliveries set held = 0, scheduled_at = due_at, due_at = min(due_at, ?)"
             " where id = ?",
             [(op.now - self._lag(id_), id_) for (id_,) in rows],
         )
+        if rows:
+            self._note_due(op.sink, op.now, fresh=False)
         return tuple(id_ for (id_,) in rows)
 
     def hold(self, op: Hold) -> bool:
         """Those of them that wait for their next attempt; not what the sink named a time for."""
         self._conn.executemany(
-            "update deliveries set held = 1"
-            " where id = ? and state = 'pending' and attempts > 0 and scheduled_at is null",
+            "update deliveries set held = 1 where id = ? and state = 'pending' and attempts > 0"
+            " and scheduled_at is null and owner is null",
             [(id_,) for id_ in op.ids],
         )
         return True
@@ -294,7 +392,7 @@ class Outbox:
         self._conn.execute(
             "update deliveries set due_at = due_at + iif(fixed, 0, ?),"
             " scheduled_at = scheduled_at + iif(fixed, 0, ?), accepted_at = accepted_at + ?"
-            " where id > ? and id <= ? and state in ('pending', 'sending')",
+            " where id > ? and id <= ? and state = 'pending'",
             (op.by, op.by, op.by, begin, done),
         )
         self.shifts[op.number] = msgspec.structs.replace(shifting, done=done)
@@ -304,6 +402,12 @@ class Outbox:
         if op.number not in self.shifts:
             shifting = Shifting(number=op.number, by=op.by, done=0, last=self._last_id())
             self.shifts[op.number] = shifting
+            for sink, made in self._made.items():
+                self._made[sink] = [
+                    msgspec.structs.replace(one, accepted_at=one.accepted_at + op.by)
+                    for one in made
+                ]
+            self._due = {lane: at + op.by for lane, at in self._due.items()}
         return self.shifts[op.number]
 
     def _last_id(self) -> int:
@@ -339,31 +443,36 @@ class Outbox:
 
     # --- what a person asks for -----------------------------------------------------------
 
-    def retry(self, op: RetryDelivery) -> State | None:
+    def retry(self, op: RetryDelivery) -> StoredDelivery | None:
         row = self._conn.execute(
-            "select state, sink, events.body from deliveries"
+            "select state, sink, owner, attempts, events.body from deliveries"
             " join events on events.seq = deliveries.event where deliveries.id = ?",
             (op.delivery,),
         ).fetchone()
         if row is None:
             return None
-        state, sink, body = State(row[0]), row[1], row[2]
-        if state in (State.DELIVERED, State.SENDING):
-            return state
-        # What is over keeps no order: the sink's may be another by now.
-        ordering = self._ordering(sink, body)
+        state, sink, owner, attempts, body = row
         now = op.now - self._lag(op.delivery)
-        self._conn.execute(
-            "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
-            " begun = attempts, fixed = 0, held = 0,"
-            " accepted_at = ?, ordering = ? where id = ?",
-            (now, now, ordering, op.delivery),
-        )
-        self.counts[f"deliveries.{state}"] -= 1
-        self.counts["deliveries.pending"] += 1
-        if ordering is not None:
-            self._line_up(sink, ordering)
-        return State.PENDING
+        if owner is not None:
+            self._conn.execute(
+                "update deliveries set begun = attempts, accepted_at = ?, due_at = ? where id = ?",
+                (now, now, op.delivery),
+            )
+        elif state != State.DELIVERED:
+            # What is over keeps no order: the sink's may be another by now.
+            ordering = self._ordering(sink, body)
+            self._conn.execute(
+                "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
+                " begun = attempts, fixed = 0, held = 0,"
+                " accepted_at = ?, ordering = ? where id = ?",
+                (now, now, ordering, op.delivery),
+            )
+            self.counts[f"deliveries.{state}"] -= 1
+            self.counts["deliveries.pending"] += 1
+            self._note_due(sink, op.now, fresh=not attempts)
+            if ordering is not None:
+                self._line_up(sink, ordering)
+        return delivery(self._conn, DeliveryById(op.delivery))
 
     def _ordering(self, sink: str, body: str) -> str | None:
         row = self._conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
@@ -373,13 +482,13 @@ class Outbox:
 
     def _line_up(self, sink: str, ordering: str) -> None:
         """Only the first is due, and none while one of them is being sent."""
-        first, *others = self._conn.execute(
-            f"select id, state from deliveries where {_UNFINISHED} order by id",  # noqa: S608 - our words
+        rows = self._conn.execute(
+            f"select id, owner from deliveries where {_UNFINISHED} order by id",  # noqa: S608 - our words
             (sink, ordering),
         ).fetchall()
-        busy = any(state == State.SENDING for _, state in (first, *others))
-        held = [id_ for id_, state in (first, *others) if state == State.PENDING]
-        for id_ in held if busy else held[1:]:
+        free = [id_ for id_, owner in rows if owner is None]
+        busy = len(free) < len(rows)
+        for id_ in free if busy else free[1:]:
             self._conn.execute("update deliveries set due_at = null where id = ?", (id_,))
         if not busy:
             self._advance(sink, ordering)
@@ -421,8 +530,8 @@ class Outbox:
         rows = self._conn.execute(
             "select deliveries.id, due_at, deliveries.accepted_at, events.body from deliveries"
             " join events on events.seq = deliveries.event"
-            " where sink = ? and state = 'pending' order by deliveries.id",
-            (op.sink,),
+            " where sink = ? and state = 'pending' and owner is not ? order by deliveries.id",
+            (op.sink, self._start),
         )
         seen: set[str] = set()
         changes: list[tuple[str | None, float | None, int]] = []
@@ -434,7 +543,7 @@ class Outbox:
             if ordering is not None:
                 seen.add(ordering)
         self._conn.executemany(
-            "update deliveries set ordering = ?, due_at = ? where id = ?", changes
+            "update deliveries set ordering = ?, due_at = ?, owner = null where id = ?", changes
         )
         return len(changes)
 
@@ -442,24 +551,6 @@ class Outbox:
 def _is_delivered(op: Settle) -> bool:
     """Dozens of these are settled at once."""
     return op.state is State.DELIVERED and op.attempt is not None
-
-
-def _delivery(sink: str, row: Sequence[Any], now: float, lag: float) -> Delivery:
-    id_, attempts, begun, accepted_at, ordering, replay, scheduled_at, event_id, body = row
-    return Delivery(
-        id=id_,
-        event_id=event_id,
-        body=body.encode(),
-        sink=sink,
-        attempts=attempts,
-        begun=begun,
-        accepted_at=accepted_at + lag,
-        ordering=ordering,
-        replay=bool(replay),
-        due_at=scheduled_at + lag
-        if scheduled_at is not None and scheduled_at + lag > now
-        else None,
-    )
 
 
 #: What is done for each kind of operation.

@@ -1,4 +1,4 @@
-"""Pages of a large table, in the order of its key, each found in bounded time."""
+"""Pages of a large table in the order of its key, each found in bounded time."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -11,27 +11,27 @@ T = TypeVar("T")
 #: SQL and its values.
 Condition = tuple[str, tuple[object, ...]]
 
-#: Rows looked at for one page, where no index helps: a page is quick at any size, and empty pages
-#: say where to go on.
+#: The most rows that one page reads without an index. A page is quick at any size of the journal,
+#: and an empty page says where to go on.
 WINDOW = 50_000
 
 
 class Sought(NamedTuple):
-    """What is looked for: words of ours but for the values."""
+    """A search. Its SQL is ours; only the values come from outside."""
 
     table: str
-    #: The growing whole number that is its key.
+    #: Its key, a growing integer.
     place: str
     columns: str
     conditions: Sequence[Condition]
-    #: An index leads to what is wanted: the table need not be walked.
+    #: An index leads to the rows; the table is not walked.
     indexed: bool
-    #: Bounds it further, of (the newest place): where a condition is on a time.
+    #: Takes the newest place; returns the span of a condition on time.
     within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
     #: SQL that joins further tables.
     joined: str = ""
-    #: Not 0: one statement searches so many places, from a multiple of it on. Its condition names
-    #: the first of them as `?1`.
+    #: Not 0: each statement searches that many places, from a multiple of it on. A condition may
+    #: name the first of them as `?1`.
     part: int = 0
 
 
@@ -41,7 +41,7 @@ def page(
     convert: Callable[[Sequence[Any]], T],
     read: PageRead[Any],
 ) -> Page[T]:
-    """One page, found by looking at WINDOW rows at the most unless an index leads to them."""
+    """Read one page: at most WINDOW rows, unless an index leads to the matching ones."""
     place, limit, desc = sought.place, read.limit, read.desc
     (newest,) = conn.execute(f"select coalesce(max({place}), 0) from {sought.table}").fetchone()  # noqa: S608 - our words
     begin = (newest + 1 if desc else 0) if read.after is None else read.after
@@ -49,7 +49,7 @@ def page(
     first, last = window(begin, span, desc=desc, whole=sought.indexed)
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
     values = [value for _, given in sought.conditions for value in given]
-    # A plus keeps SQLite from walking the table by its key where an index leads to a few rows.
+    # The plus keeps SQLite from walking the table by its key.
     key = f"+{place}" if sought.indexed and sought.conditions else place
     sql = (
         f"select {place}, {sought.columns} from {sought.table}{sought.joined}"  # noqa: S608 - our words
@@ -69,8 +69,7 @@ def page(
     return Page(items=items, next_seq=max(last, begin), has_more=last < span.last)
 
 
-#: The table of each list, its key, and what tells a row of it from any other that may ever have
-#: the same place.
+#: The table of each list, its key, and a text that differs for each row that ever has a place.
 _LISTS = {
     "events": ("events", "seq", "id"),
     "deliveries": ("deliveries", "id", "event || ' ' || sink || ' ' || accepted_at"),
@@ -98,7 +97,7 @@ def marks(conn: sqlite3.Connection, read: MarksAt) -> Marks:
 
 
 def window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int]:
-    """Return the first and last place to look at from `begin` on; `whole`: to the list's end."""
+    """Return the first and last place to read from `begin` on; `whole`: to the end of the list."""
     if desc:
         last = min(begin - 1, span.last)
         return (span.lowest if whole else max(span.lowest, last - WINDOW + 1)), last
@@ -117,7 +116,7 @@ def _parts(first: int, last: int, size: int, *, desc: bool) -> Iterator[tuple[in
 
 
 def any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:
-    """One of these is one of those; where nothing is asked for, no condition."""
+    """Yield the condition that an expression has an allowed value; none allowed: no condition."""
     if allowed:
         slots = ", ".join("?" * len(allowed))
         either = " or ".join(f"{expression} in ({slots})" for expression in expressions)

@@ -1,4 +1,4 @@
-"""What is asked of SQLite while it is being written: through connections that cannot write."""
+"""Reads of events, quarantine and counters in SQLite."""
 
 import json
 import sqlite3
@@ -46,7 +46,7 @@ def stats(conn: sqlite3.Connection, _read: JournalStats) -> Stats:
         events=counts["events"],
         duplicates=counts["duplicates"],
         quarantine=counts["quarantine"],
-        deliveries={state.value: counts[f"deliveries.{state}"] for state in State},
+        deliveries={state.value: counts.get(f"deliveries.{state}", 0) for state in State},
     )
 
 

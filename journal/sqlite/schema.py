@@ -1,4 +1,4 @@
-"""How a SQLite file becomes the journal: its mode and pragmas, its schema, this start."""
+"""Open a SQLite file as a journal: its mode, its pragmas, its schema, this start."""
 
 import contextlib
 import errno
@@ -18,29 +18,31 @@ from .errors import error_name, judged
 from .visible import NO_FILTERS, configure
 from .without import without
 
-# It imports both where it finds them: memory, and system calls that a hardened unit refuses.
+# sqlite_utils imports both if it can: memory, and system calls that a hardened unit refuses.
 with without("numpy", "pandas"):
     from sqlite_utils import Database, Migrations
 
 
-#: Connections that must not be closed: that would checkpoint again, and hide what failed.
+#: The SQLite library in use, as numbers.
+SQLITE_VERSION = sqlite3.sqlite_version_info
+#: Connections that must not be closed: closing checkpoints again, and hides the failure.
 _UNTOUCHED: list[sqlite3.Connection] = []
-#: What SQLite calls a full disk: for a page, for the log, for the index of the log.
+#: SQLite's errors of a full disk: for a page, for the log, for the index of the log.
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
 
 
 class WrongJournal(Exception):
-    """The file is not the journal that the configuration means."""
+    """The file is not the journal of this configuration."""
 
 
 class DiskFull(Unavailable):
-    """The disk is full: what it takes to begin cannot be written yet."""
+    """The disk is full: the journal cannot be opened yet."""
 
 
 def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
-    """Whether two connections that write at one instant can lose the log in that SQLite.
+    """Whether two connections that write at the same instant can lose the log in that SQLite.
 
-    sqlite.org/wal.html#walresetbug: since 3.7.0, mended in 3.51.3, 3.50.7 and 3.44.6.
+    sqlite.org/wal.html#walresetbug: since 3.7.0, fixed in 3.51.3, 3.50.7 and 3.44.6.
     """
     if version[:2] in {(3, 44), (3, 50)}:
         return version < ((3, 44, 6) if version[1] == 44 else (3, 50, 7))  # noqa: PLR2004 - see above
@@ -48,7 +50,7 @@ def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
 
 
 def migrations() -> Migrations:
-    """One step for each `*.sqlite.sql` file, in the order of their numbers."""
+    """Return one step for each `*.sqlite.sql` file, in the order of their numbers."""
     steps = Migrations("journal")
     for name, sql in _scripts():
 
@@ -60,17 +62,16 @@ def migrations() -> Migrations:
 
 
 def migrate(path: Path) -> list[str]:
-    """Bring the schema up to date, each step a transaction; returns the steps that were taken.
+    """Bring the schema up to date, each step in a transaction; return the steps that were taken.
 
-    The caller holds the lock. Raises WrongJournal for a file that a newer version made or that is
-    none, Unavailable where it could not be done, and Broken where nothing may be tried again: the
-    process must end by `os._exit`.
+    The caller holds the lock. Raises WrongJournal for a file of a newer version or another kind,
+    Unavailable if the caller may try again, and Broken if the process must end by `os._exit`.
     """
     with errors_named(path):
         conn = _connect(path)
         with _closed_after(conn):
             taken = _migrate(conn)
-            _write_back(conn)  # closing would do it too, and keep a failed fsync to itself
+            _write_back(conn)  # closing would do it too, and hide a failed fsync
         conn.close()
         return taken
 
@@ -85,7 +86,7 @@ def _scripts() -> list[tuple[str, str]]:
 
 
 def _migrate(conn: sqlite3.Connection) -> list[str]:
-    # Without plugins: what is installed beside us has no business with this connection.
+    # Without plugins: other packages of the environment must not use this connection.
     db, steps = Database(conn, execute_plugins=False), migrations()
     newer = {step.name for step in steps.applied(db)} - {name for name, _ in _scripts()}
     if newer:
@@ -97,7 +98,7 @@ def _migrate(conn: sqlite3.Connection) -> list[str]:
 
 @contextlib.contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """While the file is opened: other people's errors become ours."""
+    """Turn errors of SQLite and the system into ours, while the file is opened."""
     try:
         yield
     except sqlite3.Error as exc:
@@ -122,7 +123,7 @@ def _is_full(name: str, path: Path) -> bool:
 
 @contextlib.contextmanager
 def _closed_after(conn: sqlite3.Connection) -> Iterator[None]:
-    """Close it if this fails, unless closing could hide what failed."""
+    """Close the connection after an error, unless closing could hide the error."""
     try:
         yield
     except BaseException as exc:
@@ -134,20 +135,20 @@ def _closed_after(conn: sqlite3.Connection) -> Iterator[None]:
 
 
 def _is_fatal(exc: BaseException) -> bool:
-    # What is no database is not ours to spoil.
+    # A file that is no database is never fatal.
     if not isinstance(exc, sqlite3.Error) or error_name(exc) == "SQLITE_NOTADB":
         return False
     return isinstance(judged(exc), Broken)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Mode 0600 from the first byte: SQLite would make it readable for all.
+    # Mode 0600 from the first byte: SQLite makes files that all may read.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     conn = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
     )
     with _closed_after(conn):
-        # Never by itself: an automatic checkpoint keeps a failed fsync to itself (decision 12).
+        # An automatic checkpoint hides a failed fsync (decision 12).
         conn.execute("pragma wal_autocheckpoint = 0")
         conn.execute("pragma journal_mode = wal")
         # FULL: NORMAL lost acknowledged commits at a power cut.
@@ -157,7 +158,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 class OpenedFile(NamedTuple):
-    """A journal that is open, and this start of it."""
+    """An open journal file, and this start of the service."""
 
     conn: sqlite3.Connection
     start: int
@@ -167,7 +168,7 @@ class OpenedFile(NamedTuple):
 def begin(
     path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
 ) -> OpenedFile:
-    """In the writing thread: everything owned by an earlier start is due at once."""
+    """Open the file in the writing thread."""
     conn = _connect(path)
     with _closed_after(conn):
         _refuse_another(conn, seal)
@@ -177,10 +178,9 @@ def begin(
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
-        _release_taken(conn, now)
         configure(conn, filters)
         conn.execute("commit")
-        # What a start finds in the log may never have reached the disk: now it has.
+        # The log of an earlier start may never have reached the disk: now it has.
         _write_back(conn)
     return OpenedFile(conn, int(start or 0), identity)
 
@@ -195,7 +195,7 @@ def _write_back(conn: sqlite3.Connection) -> None:
 
 
 def _refuse_another(conn: sqlite3.Connection, seal: str) -> None:
-    """Before anything is written: a wrong secret must not even migrate the journal."""
+    """Raise WrongJournal for a wrong secret, before the migration writes."""
     made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
     row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
     if row and row[0] != seal:
@@ -212,14 +212,3 @@ def _identity(conn: sqlite3.Connection, seal: str) -> str:
     )
     row = conn.execute("select value from meta where name = 'identity'").fetchone()
     return str(row[0])
-
-
-def _release_taken(conn: sqlite3.Connection, now: float) -> None:
-    released = conn.execute(
-        "update deliveries set state = 'pending', due_at = ?, owner = null where state = 'sending'",
-        (now,),
-    ).rowcount
-    for state, change in (("sending", -released), ("pending", released)):
-        conn.execute(
-            "update counters set value = value + ? where name = ?", (change, f"deliveries.{state}")
-        )

@@ -204,8 +204,16 @@ class PollingClient:
                 self._http.stream("GET", ask.url.reveal()) as response,
             ):
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                body = await _body(response, ask.command)
-                return ProviderAnswer(status=response.status_code, headers=headers, body=body)
+                # Nothing is decompressed: a small body could become very large.
+                if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+                    raise Unreadable(ask.command, "compressed, though that was not asked for")
+                body = bytearray()
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > MOST_READ:
+                        raise Unreadable(ask.command, f"more than {MOST_READ // 1024} KiB")
+                status = response.status_code
+                return ProviderAnswer(status=status, headers=headers, body=bytes(body))
         except (TimeoutError, httpx.TimeoutException):
             word = "timeout"
         except httpx.TransportError:
@@ -214,18 +222,6 @@ class PollingClient:
             word = "backfill.api_url is no URL"
         # Outside the handlers, so that it has no context: the library's error has the whole URL.
         raise Busy(word)
-
-
-async def _body(response: httpx.Response, command: str) -> bytes:
-    """Read a body without decompressing it: a small one could become very large."""
-    if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        raise Unreadable(command, "compressed, though that was not asked for")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MOST_READ:
-            raise Unreadable(command, f"more than {MOST_READ // 1024} KiB")
-    return bytes(body)
 
 
 @asynccontextmanager

@@ -345,7 +345,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         return None, when
 
     @property
-    def home(self) -> str | None:
+    def default_region(self) -> str | None:
         return self.region
 
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:

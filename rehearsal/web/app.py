@@ -52,7 +52,15 @@ def _make_app(answered: Callable[[Request], Awaitable[Answer]]) -> App:
         if scope["type"] != "http":
             return
         request = await _read(scope, receive)
-        await _write(await answered(request) if request else plain_answer("", 413), send)
+        answer = await answered(request) if request else plain_answer("", 413)
+        fields = {
+            "content-type": answer.content_type,
+            "content-length": str(len(answer.body)),
+            **dict(answer.headers),
+        }
+        headers = [(name.encode(), value.encode()) for name, value in fields.items()]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
 
     return app
 
@@ -86,14 +94,3 @@ async def _read(scope: _Scope, receive: _Receive) -> Request | None:
         content_type=content_type,
         body=body,
     )
-
-
-async def _write(answer: Answer, send: _Send) -> None:
-    fields = {
-        "content-type": answer.content_type,
-        "content-length": str(len(answer.body)),
-        **dict(answer.headers),
-    }
-    headers = [(name.encode(), value.encode()) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})

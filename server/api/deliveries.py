@@ -15,7 +15,7 @@ from journal.records import StoredDelivery
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
-from ..runtime.redelivery import Redelivery
+from ..runtime.redelivery import BeingSent, Redelivery
 from .auth import Access, Asking, needs
 from .errors import Problem, not_found
 from .paging import Cursors, PageRequest, Paging, journal_list
@@ -127,14 +127,16 @@ def deliveries(
     async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, NoParameters)
         kept = await kept_as(delivery_id)
-        state, then = await redelivery.retry(kept.id, kept.sink)
-        if state is State.DELIVERED:
-            text = "the sink has it; to send it again: POST /v1/events/ID/replay"
-            raise Problem(409, "already_delivered", text)
-        if state is State.SENDING:
-            raise Problem(409, "being_sent", "it is being sent just now; look again in a moment")
+        try:
+            then = await redelivery.retry(kept.id, kept.sink)
+        except BeingSent:
+            text = "it is being sent just now; look again in a moment"
+            raise Problem(409, "being_sent", text) from None
         if then is None:
             raise not_found("delivery")
+        if then.state is State.DELIVERED:
+            text = "the sink has it; to send it again: POST /v1/events/ID/replay"
+            raise Problem(409, "already_delivered", text)
         return whole(then, request.auth)
 
     return Router("/deliveries", route_handlers=[listed, one, retry])
@@ -149,7 +151,7 @@ def shown_delivery(
         state=states.state(kept),
         waits_for=states.waits_for(kept),
         attempts=[ShownAttempt(**said) for said, _ in _attempts(kept)],
-        next_at=utc(kept.due_at),
+        next_at=utc(states.next_at(kept)),
     )
 
 
@@ -177,7 +179,7 @@ def _whole(
             WithAnswer(**said, answer=shown_answer(attempt.answer, access))
             for said, attempt in _attempts(kept)
         ],
-        next_at=utc(kept.due_at),
+        next_at=utc(states.next_at(kept)),
         accepted_at=datetime.fromtimestamp(kept.accepted_at, UTC),
     )
 

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath
 
+from core.instants import Instant
 from core.services import wanted_services
 from journal import Journal
 from journal.reads import (
@@ -23,7 +24,6 @@ from journal.records import Arrival, StoredEvent
 from receiver.credentials import Headers
 from sinks.redact import mask, masked_paths
 
-from ..instants import Instant
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.redelivery import Redelivery, UnknownSinks

@@ -8,13 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from core.event import Price
+from core.instants import rfc3339
 from core.order import BY_NUMBER, KINDS, Order, default_lifetime
 from core.units import duration
 from receiver.fields.numbers import e164
 from receiver.source import Source
 from receiver.source_state import SourceState
 
-from ..instants import rfc3339
 from ..runtime.identity import Identity
 from .errors import Problem, bad_body
 from .parameters import NAMED, read_body
@@ -94,6 +94,10 @@ class OrderReading:
             raise Problem(422, "unknown_source", f"source: no source is named {quoted}")
         number = _number(given, source)
         kind, id_ = _identifier(given, number)
+        if len(given.labels) > _LABELS:
+            raise bad_body("labels", f"more than {_LABELS} of them")
+        if not all(1 <= len(k) <= _TEXT and len(text) <= _TEXT for k, text in given.labels.items()):
+            raise bad_body("labels", f"write names and values of at most {_TEXT} characters")
         now = round(self._now(), 6)
         end, lasts = (
             _end(given.expires, now)
@@ -111,7 +115,7 @@ class OrderReading:
             country=given.country and given.country.upper(),
             price=_price(given, source),
             reference=given.reference,
-            labels=_labels(given.labels),
+            labels=given.labels,
             created_at=now,
             expires_at=now + default_lifetime(kind) if end is None else end,
             lasts=lasts,
@@ -138,7 +142,7 @@ def _identifier(given: OrderBody, number: str | None) -> tuple[str, str]:
 def _number(given: OrderBody, source: Source) -> str | None:
     if given.number is None:
         return None
-    number = e164(str(given.number), source.home)
+    number = e164(str(given.number), source.default_region)
     if number is None:
         raise bad_body("number", _A_NUMBER)
     return number
@@ -168,14 +172,6 @@ def _amount(sent: bytes) -> str:
     if not _AMOUNT.fullmatch(text):
         raise bad_body("price", "write an amount in digits, such as 1.20")
     return text
-
-
-def _labels(labels: Mapping[str, str]) -> Mapping[str, str]:
-    if len(labels) > _LABELS:
-        raise bad_body("labels", f"more than {_LABELS} of them")
-    if not all(1 <= len(name) <= _TEXT and len(value) <= _TEXT for name, value in labels.items()):
-        raise bad_body("labels", f"write names and values of at most {_TEXT} characters")
-    return labels
 
 
 def _end(text: str, now: float) -> tuple[float, float | None]:

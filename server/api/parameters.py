@@ -16,7 +16,8 @@ import msgspec
 from litestar.types import HTTPScope
 from msgspec import Meta
 
-from ..instants import Instant
+from core.instants import Instant
+
 from .errors import Problem, bad_body, bad_parameter
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -72,15 +72,11 @@ def sinks(
     async def shown(names: Sequence[str] | None = None) -> list[ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
         gone = [name for name in owed if name not in configured]
-        return [
-            _sink(
-                records.get(name) or SinkRecord(name=name),
-                configured.get(name),
-                workers.get(name),
-                owed.get(name, 0),
-            )
-            for name in names or (*configured, *gone)
-        ]
+        found = []
+        for name in names or (*configured, *gone):
+            record = records.get(name) or SinkRecord(name=name)
+            found.append(_sink(record, configured.get(name), workers.get(name), owed.get(name, 0)))
+        return found
 
     async def items() -> Mapping[str, ShownSink]:
         return {sink.name: sink for sink in await shown()}
@@ -125,11 +121,17 @@ def sinks(
 
 
 def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:
+    if worker is None:
+        state = "gone"
+    elif worker.paused:
+        state = "paused"
+    else:
+        state = "failing" if worker.is_failing else "active"
     error_at = utc(record.last_error_at)
     return ShownSink(
         name=record.name,
         type=None if sink is None else str(sink.__struct_config__.tag),
-        state=_state(worker),
+        state=state,
         paused_by=record.paused,
         paused_at=utc(record.paused_at),
         owed=owed,
@@ -139,11 +141,3 @@ def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: in
         if error_at is None
         else ShownError(at=error_at, error=record.last_error, status=record.last_status),
     )
-
-
-def _state(worker: Worker | None) -> str:
-    if worker is None:
-        return "gone"
-    if worker.paused:
-        return "paused"
-    return "failing" if worker.is_failing else "active"

@@ -7,12 +7,12 @@ import msgspec
 from litestar import Router, post
 from litestar.params import FromPath
 
+from core.instants import Instant
 from journal import Journal
 from journal.reads import TokenUses
 from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
-from ..instants import Instant
 from ..runtime.backfill import Backfiller, Why
 from ..runtime.balances import Balances
 from ..runtime.outages import Backfills
@@ -184,7 +184,7 @@ def _source(
     source = state.source
     # Callbacks with tokens that are no longer configured count too.
     last_at = _latest(at for (name, _), at in used.items() if name == state.name)
-    if source.calls_nobody:
+    if source.sends_no_callbacks:
         word = "polled"
     elif silent_since is not None:
         word = "silent"

@@ -1,6 +1,5 @@
 """A report as a picture: an SVG without external files."""
 
-from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from core.printable import plain
@@ -53,10 +52,17 @@ def svg(report: Report, since: str) -> str:
         },
     )
     ET.SubElement(root, "title", {"id": "title"}).text = _TITLE
-    ET.SubElement(root, "desc", {"id": "desc"}).text = _described(report, since)
+    more = len(report.groups) - DRAWN
+    left_out = [f"{more} more with fewer orders are not drawn."] if more > 0 else []
+    figures = [f"{_name(group)}: {_took(group)}; {_missed(group)}." for group in groups]
+    description = " ".join([f"Orders since {since}.", *figures, *left_out])
+    ET.SubElement(root, "desc", {"id": "desc"}).text = description
     ET.SubElement(root, "style").text = _STYLE
     ET.SubElement(root, "rect", {"class": "paper", "width": "100%", "height": "100%"})
-    _head(root, report, since)
+    _text(root, _MARGIN, 30, "Seconds to a code, and codes that never came", "head")
+    _text(root, _MARGIN, 50, " ".join([f"orders since {since}.", *left_out]), "small")
+    _text(root, _MEDIAN, 76, "median seconds", "small")
+    _text(root, _SHARE, 76, "never came", "small")
     longest = max((group.median_seconds or 0.0 for group in groups), default=0.0)
     for row, group in enumerate(groups):
         _draw(root, group, y=_TOP + _ROW * row, longest=longest)
@@ -65,25 +71,6 @@ def svg(report: Report, since: str) -> str:
     ET.indent(root)
     written: bytes = ET.tostring(root, encoding="us-ascii")
     return f"{written.decode('ascii')}\n"
-
-
-def _described(report: Report, since: str) -> str:
-    lines = [
-        f"{_name(group)}: {_took(group)}; {_missed(group)}." for group in report.groups[:DRAWN]
-    ]
-    return " ".join([f"Orders since {since}.", *lines, *_left_out(report)])
-
-
-def _left_out(report: Report) -> Sequence[str]:
-    more = len(report.groups) - DRAWN
-    return [f"{more} more with fewer orders are not drawn."] if more > 0 else []
-
-
-def _head(root: ET.Element, report: Report, since: str) -> None:
-    _text(root, _MARGIN, 30, "Seconds to a code, and codes that never came", "head")
-    _text(root, _MARGIN, 50, " ".join([f"orders since {since}.", *_left_out(report)]), "small")
-    _text(root, _MEDIAN, 76, "median seconds", "small")
-    _text(root, _SHARE, 76, "never came", "small")
 
 
 def _draw(root: ET.Element, group: FigureGroup, *, y: int, longest: float) -> None:

@@ -18,12 +18,11 @@ import msgspec
 
 from core.printable import plain
 from journal.lock import Holder
-from receiver.source import Source
 from rehearsal.providers import SIMULATED
 
-from ..config.convert import tag_of
 from ..config.load import Loaded, load
 from ..config.options import Config
+from ..config.shapes import tag_of
 from ..config.starter import NAME
 from ..config.urls import callback_url, first_clear, url_at
 from ..durable import make_folder, write_new
@@ -131,20 +130,14 @@ def _loaded(flags: dict[str, str]) -> Loaded:
 def _asked_here(config: Config, sock: socket.socket) -> Config:
     """Return the configuration with the current addresses of the simulated providers."""
     begin = url_at(*sock.getsockname()[:2])
-    return msgspec.structs.replace(
-        config,
-        sources={
-            name: _asked_at(f"{begin}/{name}", source) for name, source in config.sources.items()
-        },
-    )
-
-
-def _asked_at(url: str, source: Source) -> Source:
-    simulated = SIMULATED.get(tag_of(type(source)))
-    if simulated is None or source.backfill is None:
-        return source
-    backfill = msgspec.structs.replace(source.backfill, api_url=f"{url}{simulated.path}")
-    return msgspec.structs.replace(source, backfill=backfill)
+    sources = dict(config.sources)
+    for name, source in config.sources.items():
+        simulated = SIMULATED.get(tag_of(type(source)))
+        if simulated is not None and source.backfill is not None:
+            url = f"{begin}/{name}{simulated.path}"
+            backfill = msgspec.structs.replace(source.backfill, api_url=url)
+            sources[name] = msgspec.structs.replace(source, backfill=backfill)
+    return msgspec.structs.replace(config, sources=sources)
 
 
 def _fresh() -> str:

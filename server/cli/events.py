@@ -7,7 +7,7 @@ import click
 
 from core.printable import plain
 
-from .client import ApiClient, ApiProblem
+from .client import ApiProblem
 from .command import CommandGroup, Failure, Named, unknown
 from .completion import configured_names
 from .connection import connect, connection_options
@@ -163,7 +163,11 @@ def replay(
         try:
             answer = client.post(f"/v1/events/{id_}/replay", json=body)
         except ApiProblem as exc:
-            raise _unknown_sink(client, exc, sinks_) from None
+            known = names_of(client, "/v1/sinks") if exc.status == _UNPROCESSABLE else None
+            missing = [name for name in sinks_ if known is not None and name not in known]
+            if not missing:
+                raise
+            raise unknown("sink", missing[0], known or []) from None
     if output == "json":
         print_json(answer)
     else:
@@ -171,9 +175,3 @@ def replay(
             click.echo(plain(f"delivery {delivery_id}"))
     if not answer["deliveries"]:
         raise Failure("no sink of this event is still configured; name one with --sink")
-
-
-def _unknown_sink(client: ApiClient, problem: ApiProblem, given: Sequence[str]) -> Exception:
-    known = names_of(client, "/v1/sinks") if problem.status == _UNPROCESSABLE else None
-    missing = [name for name in given if known is not None and name not in known]
-    return unknown("sink", missing[0], known or []) if missing else problem

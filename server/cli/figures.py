@@ -116,28 +116,25 @@ def _group(of: Mapping[str, str | None], outcomes: Sequence[OrderOutcome]) -> Fi
 
 def _costs(received: Sequence[OrderOutcome]) -> Sequence[Cost]:
     # Refunds for codes that never came are unknown, so only received orders count.
-    amounts: dict[str | None, list[Decimal]] = defaultdict(list)
+    by_currency: dict[str | None, list[Decimal]] = defaultdict(list)
     for outcome in received:
         if outcome.amount is not None:
-            amounts[outcome.currency].append(outcome.amount)
-    return [_cost(name, amounts[name]) for name in sorted(amounts, key=lambda name: name or "")]
-
-
-def _cost(currency: str | None, amounts: Sequence[Decimal]) -> Cost:
-    total = Decimal(0)
-    for amount in amounts:
-        total = _EXACT.add(total, amount)
-    mean = _EXACT.divide(total, Decimal(len(amounts)))
-    return Cost(
-        currency=currency,
-        codes=len(amounts),
-        total=f"{total:f}",
-        price_a_code=_price(mean),
-    )
-
-
-def _price(amount: Decimal) -> str:
-    """Return four decimal places without trailing zeros after the second: `0.20`, `0.2033`."""
-    rounded = _EXACT.quantize(amount, _ROUNDED)
-    cents = _EXACT.quantize(rounded, _CENTS)
-    return f"{cents if cents == rounded else rounded:f}"
+            by_currency[outcome.currency].append(outcome.amount)
+    costs = []
+    for currency, amounts in sorted(by_currency.items(), key=lambda item: item[0] or ""):
+        total = Decimal(0)
+        for amount in amounts:
+            total = _EXACT.add(total, amount)
+        mean = _EXACT.quantize(_EXACT.divide(total, Decimal(len(amounts))), _ROUNDED)
+        cents = _EXACT.quantize(mean, _CENTS)
+        # Without trailing zeros after the second place: `0.20`, `0.2033`.
+        price = cents if cents == mean else mean
+        costs.append(
+            Cost(
+                currency=currency,
+                codes=len(amounts),
+                total=f"{total:f}",
+                price_a_code=f"{price:f}",
+            )
+        )
+    return costs

@@ -126,8 +126,11 @@ def add_order(
     given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     if price is not None:
         given["price"] = {"amount": price, "currency": currency}
-    if labels:
-        given["labels"] = dict(map(_label, labels))
+    for label in labels:
+        name, equals, value = label.partition("=")
+        if not name or not equals:
+            raise click.UsageError("--label: write NAME=TEXT, such as team=growth")
+        given.setdefault("labels", {})[name] = value
     with connect(url, key, "subscriptions:write", whole=True) as client:
         try:
             item = client.post("/v1/orders", json=given)
@@ -140,13 +143,6 @@ def add_order(
         print_json(item)
     else:
         print_fields(dict(flat(item)))
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise click.UsageError("--label: write NAME=TEXT, such as team=growth")
-    return name, value
 
 
 @orders.command("cancel", example="orders cancel 01931c5e-7b2a-7c3d-9e4f-0123456789ab")

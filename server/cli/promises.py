@@ -1,9 +1,9 @@
 """The guarantees of a configuration in words: callers, routes, retries, who sees codes."""
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
@@ -38,7 +38,9 @@ def forgotten(config: Config) -> Iterator[str]:
     if not path.exists():
         return
     try:
-        owed = _owed(path)
+        # Read-only and without the lock: the service may be running.
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn:
+            owed = pending_by_sink(conn, PendingBySink())
     except sqlite3.Error as exc:
         yield f"{path.name}: cannot read the pending deliveries: {exc}"
         return
@@ -49,15 +51,6 @@ def forgotten(config: Config) -> Iterator[str]:
                 f"{path.name}: {deliveries} pending for {name!r}, which is no longer a sink; "
                 "they wait until a sink has that name"
             )
-
-
-def _owed(path: Path) -> Mapping[str, int]:
-    """Count pending deliveries by sink, read-only: the service may be running."""
-    conn = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    try:
-        return pending_by_sink(conn, PendingBySink())
-    finally:
-        conn.close()
 
 
 def _source(source: Source) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import click
 import msgspec
 
+from core.instants import Instant
+
 from ..durable import replace
-from ..instants import Instant
 from .chart import share, svg
 from .client import ApiClient
 from .command import Choice, Command, Failure

@@ -71,7 +71,11 @@ def test(url: str | None, key: str | None, output: str, event: str) -> None:
     """
     table = compile_table(settings().routes)
     if _ID.fullmatch(event) and not Path(event).exists():
-        routed = [_routed(table, *_fetched(url, key, event))]
+        with connect(url, key, "codes:read") as client:
+            id_ = resolve(client, "event", "/v1/events", typed_id(event))
+            whole = client.get(f"/v1/events/{id_}")
+        matched = [route["name"] for route in whole["routes"] if route["matched"]]
+        routed = [_routed(table, whole["event"], matched, whole["deliveries"])]
     else:
         routed = [_routed(table, each) for each in _from_file(event)]
     if output == "json":
@@ -94,24 +98,14 @@ def _routed(
 # Reading
 
 
-def _fetched(
-    url: str | None, key: str | None, event_id: str
-) -> tuple[Mapping[str, Any], Sequence[str], Sequence[Mapping[str, Any]]]:
-    """Return the event, the routes that matched it, and its deliveries."""
-    with connect(url, key, "codes:read") as client:
-        id_ = resolve(client, "event", "/v1/events", typed_id(event_id))
-        whole = client.get(f"/v1/events/{id_}")
-    matched = [route["name"] for route in whole["routes"] if route["matched"]]
-    return whole["event"], matched, whole["deliveries"]
-
-
 def _from_file(name: str) -> Sequence[Mapping[str, Any]]:
     place, text = _text(name)
     complaints: list[str] = []
     found: list[Mapping[str, Any]] = []
     for number, value in _values(text, place, complaints):
         for event in _events(value):
-            if _is_event(event):
+            has_data = isinstance(event, dict) and isinstance(event.get("data"), dict)
+            if has_data and isinstance(event.get("type"), str):
                 found.append(event)
             else:
                 complaints.append(f"{place}:{number}: not an event: it needs a type and data")
@@ -170,14 +164,6 @@ def _events(value: Any) -> Iterator[Any]:
         yield value["event"]
     else:
         yield value
-
-
-def _is_event(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("type"), str)
-        and isinstance(value.get("data"), dict)
-    )
 
 
 # Printing

@@ -3,15 +3,12 @@
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
 
 import click
 
 from core.printable import plain
-from receiver.callback import Sample
 from receiver.door import SAMPLE_HEADER
 from receiver.samples import SampleSigner
-from receiver.source import Source
 
 from ..config.urls import callback_url
 from .client import ApiClient, ApiProblem
@@ -59,9 +56,13 @@ def send(
     """
     known = settings()
     kept = known.source(source)
-    if kept.calls_nobody:
+    if kept.sends_no_callbacks:
         raise Failure(f"{source} has no callbacks: smshook asks its provider (backfill)")
-    sampling = _Sampling(kept, _kind(kept, kind), _encoding(kept, encoding))
+    if kind is not None and kind not in kept.kinds:
+        raise unknown("kind", kind, kept.kinds)
+    if encoding is not None and encoding not in kept.encodings:
+        may = ", ".join(sorted(kept.encodings))
+        raise Wrong(f"--encoding: this provider uses {may}, not {encoding}")
     path = callback_url("", source, kept)
     if path is None:
         raise Failure(f"{source} has only sha256 tokens; sending needs one in clear")
@@ -70,48 +71,27 @@ def send(
     understood = True
     with ApiClient(url or str(running(known.journal).url)) as client:
         for number in range(first, first + times):
-            sample = sampling.sample(number)
+            sample = kept.sample(
+                kind or kept.kinds[0],
+                encoding or kept.usual_encoding,
+                number=number,
+                now=datetime.now(UTC),
+            )
             signature = signer.sign(source, sample.body)
             headers = {"content-type": sample.content_type, SAMPLE_HEADER: signature}
             for _ in range(2 if duplicate else 1):
-                understood &= _say(_sent(client, path, sample.body, headers))
+                understood &= _send(client, path, sample.body, headers)
     if not understood:
         raise Failure("quarantined; `smshook quarantine show ID` shows why")
 
 
-class _Sampling(NamedTuple):
-    source: Source
-    kind: str
-    encoding: str
-
-    def sample(self, number: int) -> Sample:
-        return self.source.sample(self.kind, self.encoding, number=number, now=datetime.now(UTC))
-
-
-def _kind(source: Source, kind: str | None) -> str:
-    if kind is not None and kind not in source.kinds:
-        raise unknown("kind", kind, source.kinds)
-    return kind or source.kinds[0]
-
-
-def _encoding(source: Source, encoding: str | None) -> str:
-    if encoding is not None and encoding not in source.encodings:
-        may = ", ".join(sorted(source.encodings))
-        raise Wrong(f"--encoding: this provider uses {may}, not {encoding}")
-    return encoding or source.usual_encoding
-
-
-def _sent(client: ApiClient, path: str, body: bytes, headers: Mapping[str, str]) -> Any:
+def _send(client: ApiClient, path: str, body: bytes, headers: Mapping[str, str]) -> bool:
+    """Send a callback and print the answer; return whether it was understood."""
     try:
-        return client.post(path, content=body, headers=headers)
+        answer = client.post(path, content=body, headers=headers)
     except ApiProblem as exc:
         raise Failure(f"{exc.status} {exc.code}{_HINTS.get(exc.status, '')}") from None
-
-
-def _say(answer: Mapping[str, Any]) -> bool:
-    """Print the answer; return whether the callback was understood."""
-    if answer["status"] == "quarantined":
-        click.echo(plain(f"quarantined {answer['id']} {answer['reason']}"))
-        return False
-    click.echo(plain(" ".join((answer["status"], *answer["events"]))))
-    return True
+    understood: bool = answer["status"] != "quarantined"
+    words = answer["events"] if understood else (answer["id"], answer["reason"])
+    click.echo(plain(" ".join((answer["status"], *words))))
+    return understood

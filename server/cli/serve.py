@@ -12,7 +12,6 @@ from journal.lock import Holder
 from sinks.sink import Unusable
 
 from ..config.load import journal_of, load
-from ..config.options import Config
 from ..log.setup import LEVELS, configure, forward_stderr, say
 from ..machine import become_service
 from .client import ApiClient
@@ -68,20 +67,18 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
     try:
         run(loaded.config, ending, started)
     except PortTaken as exc:
-        raise Failure(_taken(str(exc), loaded.config)) from None
+        server = loaded.config.server
+        option, variable, free = "--listen", "LISTEN", "127.0.0.1:9000"
+        if str(exc).startswith(f"cannot listen on {server.admin_listen}:"):
+            option, variable, free = "--admin-listen", "ADMIN_LISTEN", "127.0.0.1:9001"
+        raise Failure(
+            f"{exc}; choose another: {option} {free}, or make run {variable}={free}"
+        ) from None
     except Unusable:
         raise Failure(
             "no thread or file descriptor is left for the HTTP client of the sinks; "
             "raise the limits (ulimit -n, ulimit -u, pids.max), then start again"
         ) from None
-
-
-def _taken(said: str, config: Config) -> str:
-    """Add a free address to the error."""
-    admin = said.startswith(f"cannot listen on {config.server.admin_listen}:")
-    option, variable = ("--admin-listen", "ADMIN_LISTEN") if admin else ("--listen", "LISTEN")
-    free = "127.0.0.1:9001" if admin else "127.0.0.1:9000"
-    return f"{said}; choose another: {option} {free}, or make run {variable}={free}"
 
 
 @click.command(cls=Command, example="healthcheck")

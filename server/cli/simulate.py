@@ -93,7 +93,13 @@ class _SimulationReporter(NamedTuple):
     speed: float
 
     def print(self, output: str) -> None:
-        callback = _without_token(self.callback) if self.callback else None
+        callback = None
+        if self.callback:
+            url = httpx.URL(self.callback)
+            match = _CALLBACK.search(url.path)
+            # Without its token.
+            callback = f"{url.scheme}://{url.netloc.decode()}"
+            callback += f"/in/{match[1]}/***" if match else ""
         schedule = SIMULATED[self.provider].schedule
         retries = schedule.description if schedule else "it sends no callbacks"
         if output == "json":
@@ -140,13 +146,6 @@ def signing(config: Config, source: str) -> Signed:
 def skipped() -> int:
     """Return the first message id: larger than in earlier runs, so no message is a duplicate."""
     return int(time.time()) - _BEGAN
-
-
-def _without_token(callback: str) -> str:
-    """Return the callback URL without its token."""
-    url = httpx.URL(callback)
-    match = _CALLBACK.search(url.path)
-    return f"{url.scheme}://{url.netloc.decode()}" + (f"/in/{match[1]}/***" if match else "")
 
 
 def bound(listen: str, option: str = "--listen") -> socket.socket:

@@ -1,6 +1,5 @@
 """List, test, pause and resume sinks."""
 
-from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
@@ -75,17 +74,13 @@ def test(url: str | None, key: str | None, output: str, name: str) -> None:
     if output == "json":
         print_json(answer)
     else:
-        _print_test(answer)
+        for line in answer["request"].splitlines():
+            click.echo(plain(f"> {line}"))
+        for line in (answer["answer"] or "").splitlines():
+            click.echo(plain(f"< {line}"))
+        click.echo(plain(f"{outcome_of(answer)}, {answer['took_ms']:.0f} ms"))
     if answer["outcome"] != "delivered":
         raise Failure(f"{name}: {outcome_of(answer)}")
-
-
-def _print_test(answer: Mapping[str, Any]) -> None:
-    for line in answer["request"].splitlines():
-        click.echo(plain(f"> {line}"))
-    for line in (answer["answer"] or "").splitlines():
-        click.echo(plain(f"< {line}"))
-    click.echo(plain(f"{outcome_of(answer)}, {answer['took_ms']:.0f} ms"))
 
 
 @sinks.command("pause", example="sinks pause crm")

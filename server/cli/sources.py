@@ -94,7 +94,7 @@ def url_of(name: str) -> None:
     """
     known = settings()
     source = known.source(name)
-    if source.calls_nobody:
+    if source.sends_no_callbacks:
         raise Failure(f"{name} has no callbacks: smshook asks its provider (backfill)")
     whole = callback_url(known.public_url or answers(known), name, source)
     if whole is None:

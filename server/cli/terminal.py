@@ -29,14 +29,11 @@ def screen() -> Screen:
     width = None
     if terminal or os.environ.get("COLUMNS", "").isdecimal():
         width = shutil.get_terminal_size().columns
-    return Screen(width, terminal and _may_color())
-
-
-def _may_color() -> bool:
-    """Respect `--no-color`, https://no-color.org and terminals without colours."""
     context = click.get_current_context(silent=True)
     refused = context is not None and context.find_root().meta.get(_NO_COLOR, False)
-    return not (refused or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
+    # Source: https://no-color.org
+    plain = refused or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return Screen(width, terminal and not plain)
 
 
 def no_color_option() -> click.Option:

@@ -28,8 +28,18 @@ def welcome(config: Config, holder: Holder, *, config_path: Path, smshook: str) 
         _callback_urls(config, begin),
     ]
     if config.sources and config.server.public_url is None:
-        parts.append(_tunnel(local))
-    parts.append(_next(config, with_config(smshook, config_path)))
+        address = local.partition("://")[2]
+        parts.append(
+            "  They cannot be reached from the internet yet. A tunnel, in another terminal:\n"
+            f"    ssh -R 80:{address} nokey@localhost.run\n"
+            "  Put the https address that it prints into server.public_url, and start again.\n"
+        )
+    command = with_config(smshook, config_path)
+    ready = [name for name, source in config.sources.items() if callback_url("", name, source)]
+    if ready:
+        parts.append(f"  A first event, in another terminal:\n    {command} send {ready[0]}\n")
+    else:
+        parts.append(f"  Next, in another terminal:\n    {command} check\n")
     return "\n".join(parts)
 
 
@@ -38,27 +48,11 @@ def _callback_urls(config: Config, begin: str) -> str:
         return "  No sources yet: add one to the configuration, and start again.\n"
     lines = ["  Callback URLs, each with its secret token, and where to paste them:\n"]
     for name, source in config.sources.items():
-        if source.calls_nobody:
+        if source.sends_no_callbacks:
             continue
         url = callback_url(begin, name, source) or "(its tokens are here as sha256 only)"
         lines += [f"    {name}", f"      {url}", f"      {source.paste_at}\n"]
     return "\n".join(lines)
-
-
-def _tunnel(local: str) -> str:
-    address = local.partition("://")[2]
-    return (
-        "  They cannot be reached from the internet yet. A tunnel, in another terminal:\n"
-        f"    ssh -R 80:{address} nokey@localhost.run\n"
-        "  Put the https address that it prints into server.public_url, and start again.\n"
-    )
-
-
-def _next(config: Config, smshook: str) -> str:
-    ready = [name for name, source in config.sources.items() if callback_url("", name, source)]
-    if not ready:
-        return f"  Next, in another terminal:\n    {smshook} check\n"
-    return f"  A first event, in another terminal:\n    {smshook} send {ready[0]}\n"
 
 
 def program(argv0: str = sys.argv[0], which: Callable[[str], str | None] = shutil.which) -> str:

@@ -15,7 +15,7 @@ from receiver.fields.text import slug
 from receiver.providers import PROVIDERS
 
 from .complaints import Complaints, nearest
-from .convert import tag_of
+from .shapes import tag_of
 from .yaml import Path
 
 _TYPE = "type"
@@ -55,10 +55,9 @@ def _kinds(kind: type[Data]) -> Iterator[type[Data]]:
 
 
 def impossible_clauses(
-    reading: Complaints, path: Path, sources: Sequence[str] | None
+    reading: Complaints, path: Path, when: Any, sources: Sequence[str] | None
 ) -> Iterator[str]:
-    """Warnings of the filter at a path. `sources` are the configured names; None: not checked."""
-    when = reading.at(path)
+    """Yield warnings about a filter. `sources` are the configured names; None: not checked."""
     for leaf in leaves(path, when):
         text = _impossible(reading, leaf, sources)
         if text is not None:

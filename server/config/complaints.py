@@ -1,24 +1,26 @@
-"""A configuration while it is read: its values, where each was written, what is wrong."""
+"""A configuration while it is read: its values, the place of each, and its errors."""
 
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from .yaml import Path
+from .yaml import Path, Scalar
 
-_PLAIN = re.compile(r"[\w$-][\w$.-]*")
-# Longer than any word of ours, or it may be a token in the wrong place.
-_TELLABLE = re.compile(r"[\w.:*-]{0,20}")
-_UNTOLD = "what is written there"
+_WORD = re.compile(r"[\w$-][\w$.-]*")
+# A longer text may be a token in the wrong place.
+_SHOWABLE = re.compile(r"[\w.:*-]{0,20}")
+_MASK = "'***'"
+
+T = TypeVar("T")
 
 
 class Complaint(NamedTuple):
     #: `smshook.yaml:14`, or the name of a variable.
     where: str
     path: Path
-    #: The path as it is told; empty where `where` says all.
+    #: The dotted path; empty where `where` says everything.
     place: str
     text: str
 
@@ -28,66 +30,63 @@ class Complaint(NamedTuple):
 
 
 class Complaints:
-    """What `load` fills, step by step; complaints are gathered, so that all are told at once."""
+    """The state of one reading. It collects complaints, so that one run shows all of them."""
 
     def __init__(self, file: str) -> None:
         self.file = file
+        #: Dicts, lists and Scalars. None: a value that has a complaint.
         self.value: dict[str, Any] = {}
-        #: Of the file's bytes.
+        #: Identifies the bytes of the file.
         self.digest = ""
         #: `smshook.yaml:14`, or the name of a variable.
         self.places: dict[Path, str] = {(): file}
-        #: Texts that came from a variable: `8` may be meant as a number.
-        self.texts: set[Path] = set()
-        #: Texts that came from a secret file: shown to nobody, whatever the option.
-        self.hidden: set[Path] = set()
         #: In the order they were found.
         self.complaints: list[Complaint] = []
-        #: What can be meant and probably is not: a place, and what to say of it.
+        #: Warnings about valid values, with their places.
         self.notes: list[tuple[Path, str]] = []
 
     def complain(self, path: Path, text: str) -> None:
         self.complain_in(self._where(path), path, text)
 
     def complain_in(self, where: str, path: Path, text: str) -> None:
-        """The same of another line than that of the path."""
+        """Complain of a path at another line than its own."""
         self.complaints.append(Complaint(where, path, dotted(path), text))
 
     def complain_at(self, place: str, text: str) -> None:
-        """The same where a path is known as it is told only: `routes.all.when.data.code`."""
+        """Complain of a dotted path such as `routes.all.when.data.code`."""
         written = {dotted(path): path for path in self.places}
-        known = max((start for start in written if _begins(place, start)), key=len)
-        path = written[known]
+        starts = (at for at in written if not at or f"{place}.".startswith((f"{at}.", f"{at}[")))
+        path = written[max(starts, key=len)]
         self.complaints.append(Complaint(self._where(path), path, place, text))
 
-    def fine(self, path: Path) -> bool:
-        """Nothing is wrong at the path or below it."""
+    def is_right(self, path: Path) -> bool:
+        """Whether nothing is wrong at the path and below it."""
         return not any(wrong.path[: len(path)] == path for wrong in self.complaints)
 
-    def told(self, concerns: Callable[[Complaint], bool] = lambda _: True) -> tuple[str, ...]:
-        """Every complaint, or those of concern, with its place, in the order of the file."""
-        found = filter(concerns, self.complaints)
-        return tuple(str(it) for it in sorted(found, key=self._order))
+    def texts(self, concerns: Callable[[Complaint], bool] = lambda _: True) -> tuple[str, ...]:
+        """Return all complaints that `concerns` selects, with places, in the order of the file."""
+        return tuple(map(str, sorted(filter(concerns, self.complaints), key=self._order)))
 
     def warning(self, path: Path, text: str) -> str:
         return str(Complaint(self._where(path), path, dotted(path), text))
 
     def quoted(self, path: Path, value: object) -> str:
-        """The value if it can be told: no secret, or what may be one."""
-        tellable = isinstance(value, str) and _TELLABLE.fullmatch(value)
-        if not tellable or path in self.texts or path in self.hidden:
-            return _UNTOLD
-        return repr(value)
+        """Return a text in quotes, or masked if it may be a secret."""
+        if not isinstance(value, str):
+            return "this value"
+        written = self.at(path)
+        is_replaced = isinstance(written, Scalar) and written.is_replaced
+        return _MASK if is_replaced or not _SHOWABLE.fullmatch(value) else repr(value)
 
-    def untold(self, path: Path, text: str) -> str:
-        """A text of others, without the values at the path that cannot be told."""
+    def without_values(self, path: Path, text: str) -> str:
+        """Return a text of other code, without the values at the path that may be secrets."""
         for at, value in _texts(path, self.at(path)):
             if repr(value) in text:
                 text = text.replace(repr(value), self.quoted(at, value))
         return text
 
     def at(self, path: Path) -> Any:
-        """The value there; None if there is none."""
+        """Return the value there; None if there is none."""
         value: Any = self.value
         for key in path:
             if isinstance(value, dict):
@@ -96,8 +95,15 @@ class Complaints:
                 value = value[key] if isinstance(value, list) and isinstance(key, int) else None
         return value
 
+    def items(self, path: Path, values: Sequence[T]) -> list[tuple[Path, T]]:
+        """Return the converted items of a list, each with the place that it was written in."""
+        written = self.at(path)
+        # A wrong item has a complaint and is not among the values.
+        places = ((*path, i) for i in range(len(written) if isinstance(written, list) else 0))
+        return list(zip(filter(self.is_right, places), values, strict=False))
+
     def _where(self, path: Path) -> str:
-        # What is missing has no line of its own; what it is missing from has.
+        # A missing option has no line of its own. The mapping that lacks it has one.
         while path not in self.places:
             path = path[:-1]
         return self.places[path]
@@ -108,18 +114,11 @@ class Complaints:
 
 
 def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
+    if isinstance(value, Scalar):
+        yield path, value.text
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _texts((*path, key), item)
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from _texts((*path, i), item)
-
-
-def _begins(place: str, start: str) -> bool:
-    return not start or place == start or place.startswith((f"{start}.", f"{start}["))
 
 
 def dotted(path: Path) -> str:
@@ -129,7 +128,7 @@ def dotted(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{part}" if _PLAIN.fullmatch(part) else f".{part!r}"
+            text += f".{part}" if _WORD.fullmatch(part) else f".{part!r}"
     return text.removeprefix(".")
 
 

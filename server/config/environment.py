@@ -1,176 +1,163 @@
-"""Options from the environment and the command line, in place of those of the file."""
+"""Options from the environment and the command line, which override those of the file."""
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import fields
 
 from .complaints import Complaints, dotted, nearest
-from .convert import Choices, shape, tag_field_of, tag_of, wanted
+from .shapes import Group, Kind, Leaf, ListOf, MapOf, OneOf, shape_of
 from .variables import line_end_dropped, without_line_end
-from .yaml import Path
+from .yaml import Scalar, Style
 
 PREFIX = "SMSHOOK_"
 
 
 class _Spot(NamedTuple):
-    """Where an override goes."""
+    """The place of an override."""
 
     path: tuple[str, ...]
-    #: The types it may have: several while it is not known which sink it is.
-    types: tuple[Any, ...]
+    #: Several while the type of a sink is not known.
+    kinds: tuple[Kind, ...]
 
 
 class _Unknown(Exception):
-    """No option has that name; the message suggests one."""
+    """No option has that name. The message suggests one."""
 
 
 def override(
     reading: Complaints,
     type_: type[msgspec.Struct],
-    choices: Choices,
     *,
     environ: Mapping[str, str],
     flags: Mapping[str, str],
 ) -> None:
-    """Put them into `reading.value`. Flags are by dotted path, and win."""
-    overriding = _Overriding(reading, type_, choices)
-    # A whole source before its options, and its provider before those that depend on it.
-    for name in sorted(filter(_is_override, environ), key=_by_depth):
-        overriding.from_variable(name, environ[name])
+    """Put them into `reading.value`. Flags are by dotted path; they win."""
+    overrides = _Overrides(reading, type_)
+    # A whole source comes before its options, and its provider before those that depend on it.
+    for name in sorted(filter(_is_override, environ), key=_depth):
+        overrides.put_variable(name, environ[name])
     for place, text in flags.items():
-        overriding.put(_Spot(tuple(place.split(".")), (str,)), text, "command line")
+        overrides.put(tuple(place.split(".")), Scalar(text, Style.VARIABLE), "command line")
 
 
 def _is_override(name: str) -> bool:
     return name.startswith(PREFIX) and "__" in name
 
 
-def _by_depth(name: str) -> tuple[int, bool, str]:
+def _depth(name: str) -> tuple[int, bool, str]:
     return name.count("__"), not name.endswith(("__PROVIDER", "__TYPE")), name
 
 
-class _Overriding:
-    def __init__(self, reading: Complaints, type_: type[msgspec.Struct], choices: Choices) -> None:
-        self.reading, self.type, self.choices = reading, type_, choices
+class _Overrides:
+    def __init__(self, reading: Complaints, type_: type[msgspec.Struct]) -> None:
+        self.reading, self.root = reading, _Spot((), shape_of(type_).kinds)
 
-    def from_variable(self, name: str, text: str) -> None:
+    def put_variable(self, name: str, written: str) -> None:
+        text = without_line_end(written)
         try:
-            spot = self.spot(_Spot((), (self.type,)), name.removeprefix(PREFIX))
-            value = self.read(spot, without_line_end(text))
+            spot = self.spot(self.root, name.removeprefix(PREFIX))
+            value = _read(spot, text)
         except _Unknown as exc:
             self.reading.complain_in(name, (), str(exc))
             return
-        self.put(spot, value, name)
-        if value == without_line_end(text) != text:
+        self.put(spot.path, value, name)
+        if text != written and isinstance(value, Scalar):
             self.reading.notes.append((spot.path, line_end_dropped(name)))
 
     def spot(self, at: _Spot, rest: str) -> _Spot:
-        """Down from `at`, by the names that the rest of the variable's name begins with."""
+        """Go down from `at` by the rest of the variable's name."""
         if not rest:
             return at
         if rest.endswith("__"):
             raise _Unknown("names no option after its last __")
         known = self.below(at)
-        # The longest: a source may be named `main__2`.
+        # The longest, because a source can have the name `main__2`.
         meant = [key for key in known if f"{rest}__".startswith(f"{_upper(key)}__")]
         if meant:
-            key = self.one(at, max(map(len, meant)), meant, rest)
+            key = _one(at, max(map(len, meant)), meant, rest)
             return self.spot(_Spot((*at.path, key), known[key]), rest[len(key) + 2 :])
         name, _, deeper = rest.partition("__")
-        of = _named(at.types)
-        if not of or not name:
+        named = _items(at.kinds)
+        if not named or not name:
             near = nearest(name.lower(), known)
             raise _Unknown(f"no such option: {dotted((*at.path, name.lower()))}{near}")
-        return self.spot(_Spot((*at.path, name.lower()), of), deeper)
+        return self.spot(_Spot((*at.path, name.lower()), named), deeper)
 
-    def one(self, at: _Spot, size: int, keys: Iterable[str], rest: str) -> str:
-        """Of those of the same length the one that is spelt so: `MY_X` is `my_x`, then `my-x`."""
-        same = [key for key in keys if len(key) == size]
-        exact = rest[:size].lower()
-        if len(same) > 1 and exact not in same:
-            names = " or ".join(dotted((*at.path, key)) for key in same)
-            raise _Unknown(f"may be {names}; write it in the file, or rename one")
-        return exact if exact in same else same[0]
-
-    def below(self, at: _Spot) -> dict[str, tuple[Any, ...]]:
-        """The keys that exist, or could, below: options of Structs, names in the file."""
+    def below(self, at: _Spot) -> dict[str, tuple[Kind, ...]]:
+        """Return the keys that can be below: options, and names in the file."""
         value = self.reading.at(at.path)
-        known: dict[str, tuple[Any, ...]] = {}
-        for key in value if isinstance(value, dict) and _named(at.types) else ():
-            known[key] = _named(at.types)
-        for struct in self.structs(at.types, value):
-            for field in fields(struct):
-                known.setdefault(field.encode_name, wanted(field.type).types)
-            if struct.__struct_config__.tag_field is not None:
-                known.setdefault(tag_field_of(struct), (str,))
+        value = value if isinstance(value, dict) else {}
+        items = _items(at.kinds)
+        known = dict.fromkeys(value if items else (), items)
+        for kind in at.kinds:
+            groups = [kind] if isinstance(kind, Group) else []
+            if isinstance(kind, OneOf):
+                tag = value.get(kind.tag_field)
+                # The written type first: two sinks can have options of one name and two types.
+                meant = kind.groups.get(tag.text) if isinstance(tag, Scalar) else None
+                groups = [*filter(None, [meant]), *kind.groups.values()]
+                known.setdefault(kind.tag_field, (Leaf(str),))
+            for group in groups:
+                for key, option in group.options.items():
+                    known.setdefault(key, option.shape.kinds)
         return known
 
-    def structs(self, types: Iterable[Any], value: Any) -> list[type[msgspec.Struct]]:
-        found: list[type[msgspec.Struct]] = []
-        for type_ in types:
-            if type_ in self.choices:
-                found.extend(self.choices[type_])
-            elif isinstance(type_, type) and shape(type_) is dict:
-                found.append(type_)
-        # The one that it is first: two sinks may have options of one name and other types.
-        return sorted(found, key=lambda struct: not _is_tagged(struct, value))
-
-    def read(self, spot: _Spot, text: str) -> Any:
-        """The text; the list or mapping in it where the option is one."""
-        shapes = {shape(type_) for type_ in spot.types}
-        # Where both will do, a text that begins like JSON is meant to be JSON.
-        if not shapes & {dict, list, object} or (
-            shapes & {str, object} and not text.startswith(("[", "{"))
-        ):
-            return text
-        try:
-            return json.loads(text, object_pairs_hook=_once)
-        except (ValueError, RecursionError):
-            example = '["a", "b"]' if list in shapes else '{"a": "b"}'
-            raise _Unknown(f"{dotted(spot.path)}: not JSON; write it like {example}") from None
-
-    def put(self, spot: _Spot, value: Any, place: str) -> None:
+    def put(self, path: tuple[str, ...], value: Any, place: str) -> None:
+        places = self.reading.places
         holder = self.reading.value
-        for i, key in enumerate(spot.path[:-1], start=1):
+        for i, key in enumerate(path[:-1], start=1):
             if not isinstance(holder.get(key), dict):
                 holder[key] = {}
-                self.reading.places[spot.path[:i]] = place
+                places[path[:i]] = place
             holder = holder[key]
-        self.forget(spot.path)
-        holder[spot.path[-1]] = value
-        self.reading.places[spot.path] = place
-        if isinstance(value, str):
-            self.reading.texts.add(spot.path)
-
-    def forget(self, path: Path) -> None:
-        """What was written there before."""
-        size = len(path)
-        reading = self.reading
-        reading.places = {at: line for at, line in reading.places.items() if at[:size] != path}
-        reading.texts = {at for at in reading.texts if at[:size] != path}
+        holder[path[-1]] = value
+        for below in [at for at in places if at[: len(path)] == path]:
+            del places[below]
+        places[path] = place
 
 
 def _upper(key: str) -> str:
     return key.upper().replace("-", "_")
 
 
-def _named(types: Iterable[Any]) -> tuple[Any, ...]:
-    """What a mapping of names holds; nothing for what is no mapping of names."""
-    return tuple(
-        of
-        for type_ in types
-        if shape(type_) is dict and get_origin(type_) is not None
-        for of in wanted(get_args(type_)[1]).types
-        if shape(of) is not object
-    )
+def _one(at: _Spot, size: int, keys: Iterable[str], rest: str) -> str:
+    """Return the key of that length that is spelled the same: `MY_X` is `my_x`, then `my-x`."""
+    same = [key for key in keys if len(key) == size]
+    exact = rest[:size].lower()
+    if len(same) > 1 and exact not in same:
+        names = " or ".join(dotted((*at.path, key)) for key in same)
+        raise _Unknown(f"can be {names}; write it in the file, or rename one")
+    return exact if exact in same else same[0]
 
 
-def _is_tagged(struct: type[msgspec.Struct], value: Any) -> bool:
-    tagged = isinstance(value, dict) and struct.__struct_config__.tag_field is not None
-    return tagged and value.get(tag_field_of(struct)) == tag_of(struct)
+def _items(kinds: Iterable[Kind]) -> tuple[Kind, ...]:
+    """Return the kinds of the values below a mapping by names or keys."""
+    maps = [kind for kind in kinds if isinstance(kind, MapOf) and not kind.is_free]
+    return tuple(kind for each in maps for kind in each.items.kinds)
+
+
+def _read(spot: _Spot, text: str) -> Any:
+    """Return the text; the list or mapping in it where the option is one."""
+    leaves = [kind for kind in spot.kinds if isinstance(kind, Leaf)]
+    is_text = leaves and leaves != [Leaf(Any)] and len(leaves) == len(spot.kinds)
+    # Where both are possible, a text that begins like JSON is JSON.
+    if is_text or (leaves and not text.startswith(("[", "{"))):
+        return Scalar(text, Style.VARIABLE)
+    try:
+        found = json.loads(
+            text,
+            object_pairs_hook=_once,
+            parse_int=_plain,
+            parse_float=_plain,
+            parse_constant=_plain,
+        )
+        return _scalars(found)
+    except (ValueError, RecursionError):
+        lists = any(isinstance(kind, ListOf) for kind in spot.kinds)
+        example = '["a", "b"]' if lists else '{"a": "b"}'
+        raise _Unknown(f"{dotted(spot.path)}: not JSON; write it like {example}") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -178,3 +165,18 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key given twice")
     return found
+
+
+def _plain(text: str) -> Scalar:
+    return Scalar(text, Style.PLAIN)
+
+
+def _scalars(value: Any) -> Any:
+    """Return JSON as the same YAML."""
+    if isinstance(value, dict):
+        return {key: _scalars(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_scalars(item) for item in value]
+    if isinstance(value, str):
+        return Scalar(value, Style.QUOTED)
+    return value if isinstance(value, Scalar) else _plain(json.dumps(value))

@@ -1,4 +1,4 @@
-"""The files that a configuration names: no two of them are one, and their folders are there."""
+"""The files that a configuration names: no two are the same, and their folders exist."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -12,6 +12,7 @@ from .options import JournalOptions
 
 #: What SQLite and the service keep beside a journal.
 BESIDE_JOURNAL = ("-wal", "-shm", "-journal", ".lock")
+_JOURNAL_URL = ("journal", "url")
 
 
 class WrittenFile(NamedTuple):
@@ -31,61 +32,51 @@ def written_files(sinks: Mapping[str, Sink]) -> list[WrittenFile]:
     ]
 
 
-class ConfiguredFiles:
-    """Complains where one would spoil another, or cannot be made."""
-
-    def __init__(
-        self, reading: Complaints, config: Path, journal: JournalOptions, sinks: Mapping[str, Sink]
-    ) -> None:
-        self.reading, self.journal = reading, journal
-        self.files = written_files(sinks)
-        self.kept = {config: "is this configuration"}
-        if reading.fine(("journal",)):
-            self.kept[journal.path] = "is the journal"
-            beside = [journal.path.with_name(f"{journal.path.name}{end}") for end in BESIDE_JOURNAL]
-            self.kept |= dict.fromkeys(beside, "is part of the journal")
-
-    def check(self) -> None:
-        if self.reading.fine(("journal",)):
-            self.journal_itself()
-        for file in self.files:
-            text = self.complaint(file)
-            if text is not None:
-                self.reading.complain(("sinks", file.name, file.option), text)
-
-    def journal_itself(self) -> None:
-        path = self.journal.path
+def check_files(
+    reading: Complaints, config: Path, journal: JournalOptions, sinks: Mapping[str, Sink]
+) -> None:
+    """Complain of files that would spoil another file, or that cannot be made."""
+    reserved = {config: "is this configuration"}
+    if reading.is_right(("journal",)):
+        path = journal.path
         if _is_folder(path):
-            self.reading.complain(("journal", "url"), "is a folder; name a file in it")
+            reading.complain(_JOURNAL_URL, "is a folder; name a file in it")
         elif not _is_folder(path.parent):
             text = f"there is no folder {path.parent}; make it (mkdir -p), or name another"
-            self.reading.complain(("journal", "url"), text)
+            reading.complain(_JOURNAL_URL, text)
+        reserved[path] = "is the journal"
+        beside = [path.with_name(f"{path.name}{end}") for end in BESIDE_JOURNAL]
+        reserved |= dict.fromkeys(beside, "is part of the journal")
+    files = written_files(sinks)
+    for i, file in enumerate(files):
+        text = _own_complaint(file, reserved) or _shared(file, files[:i], files[i + 1 :])
+        if text:
+            reading.complain(("sinks", file.name, file.option), text)
 
-    def complaint(self, file: WrittenFile) -> str | None:
-        if _is_folder(file.path):
-            return "is a folder; name a file in it, such as events.jsonl"
-        for other, what in self.kept.items():
-            if _is_same(file.path, other):
-                return f"{what}; name another file"
-            if _sets_aside(file, other):
-                return f"it sets files aside as {other.name}, which {what}; name another file"
-        return self.shared(file)
 
-    def shared(self, file: WrittenFile) -> str | None:
-        """Return a complaint about the later of two sinks that write to one file."""
-        earlier = True
-        for other in self.files:
-            if other is file:
-                earlier = False
-            elif earlier and _is_same(file.path, other.path):
-                return f"sinks.{other.name} writes to this file; two would spoil it"
-            elif _sets_aside(other, file.path):
-                return f"sinks.{other.name} sets files aside under this name; name another file"
-        return None
+def _own_complaint(file: WrittenFile, reserved: Mapping[Path, str]) -> str:
+    if _is_folder(file.path):
+        return "is a folder; name a file in it, such as events.jsonl"
+    for other, what in reserved.items():
+        if _is_same(file.path, other):
+            return f"{what}; name another file"
+        if _sets_aside(file, other):
+            return f"it sets files aside as {other.name}, which {what}; name another file"
+    return ""
+
+
+def _shared(file: WrittenFile, earlier: list[WrittenFile], later: list[WrittenFile]) -> str:
+    for other in (*earlier, *later):
+        # The later of two sinks has the complaint.
+        if other in earlier and _is_same(file.path, other.path):
+            return f"sinks.{other.name} writes to this file; two would spoil it"
+        if _sets_aside(other, file.path):
+            return f"sinks.{other.name} sets files aside under this name; name another file"
+    return ""
 
 
 def missing_folders(reading: Complaints, sinks: Mapping[str, Sink]) -> Iterator[str]:
-    """Warnings: the service starts without them, and delivers when they are there."""
+    """Yield a warning for each: the service starts and delivers once the folder exists."""
     for file in written_files(sinks):
         if not _is_folder(file.path.parent):
             text = f"there is no folder {file.path.parent}: deliveries wait until you make it"
@@ -98,7 +89,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """By name with links followed, or, where both are there, by what they are."""
+    """Compare names with links followed; where both exist, compare the files."""
     if os.path.realpath(path) == os.path.realpath(other):
         return True
     try:

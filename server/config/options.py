@@ -15,7 +15,7 @@ from receiver.source import Source
 from routes.table import Route
 from sinks.sink import Sink
 
-from .convert import Check
+from .shapes import Check
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")

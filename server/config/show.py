@@ -1,119 +1,127 @@
-"""A configuration as YAML text, for people to look at: its secrets are masked."""
+"""A configuration as YAML text for people, with its secrets masked."""
 
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import msgspec
 import yaml
 from msgspec import UNSET
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import fields
 
 from core.secret import Secret
 from core.units import Duration, Rate, Size
 
 from .complaints import Complaints
-from .convert import Choices, default_of, shape, tag_field_of, tag_of, typed, wanted
-from .yaml import RESOLVERS, Path
+from .convert import read_scalar
+from .shapes import Group, Kind, Leaf, ListOf, MapOf, OneOf, Option, Shape, shape_of
+from .yaml import RESOLVERS, Path, Scalar, Style
 
 _MASK = "***"
-#: Beside the newline, which is always quoted.
+#: A newline is always quoted. These need it too.
 _LINE_ENDS = frozenset("\x85\u2028\u2029")
-# A shorter text is found in many others by chance.
+# Many texts contain a shorter one by chance.
 _SHORTEST = 8
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _BYTES = {"GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
 
 
-def as_yaml(reading: Complaints, type_: type[msgspec.Struct], choices: Choices) -> str:
-    """What was read, and the defaults. What is unknown or wrong is masked: it may be a secret."""
-    showing = _Showing(reading, choices)
-    # Twice: a secret may also stand, before or behind, where none is expected.
-    showing.struct((), type_, reading.value)
-    tree = showing.struct((), type_, reading.value)
+def as_yaml(reading: Complaints, type_: type[msgspec.Struct]) -> str:
+    """Show what was read, and the defaults. Unknown and wrong values are masked, as secrets are."""
+    view = _View(reading)
+    # Twice: a secret may also stand, before or behind, where no secret is expected.
+    view.group((), Group(type_), reading.value)
+    tree = view.group((), Group(type_), reading.value)
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-class _Showing:
-    def __init__(self, reading: Complaints, choices: Choices) -> None:
-        self.reading, self.choices = reading, choices
+class _View:
+    def __init__(self, reading: Complaints) -> None:
+        self.reading = reading
         self.secrets: set[str] = set()
 
-    def struct(self, path: Path, type_: type[msgspec.Struct], value: dict[str, Any]) -> Any:
-        known = {field.encode_name: field for field in fields(type_)}
+    def group(self, path: Path, group: Group, value: Mapping[str, Any]) -> dict[str, Any]:
         tree = {
-            key: self.option((*path, key), field, value.get(key, UNSET))
-            for key, field in known.items()
+            key: self.option((*path, key), option, value.get(key, UNSET))
+            for key, option in group.options.items()
+            if key in value or not option.required
         }
-        unknown = dict.fromkeys((key for key in value if key not in known), _MASK)
-        return {key: item for key, item in tree.items() if item is not UNSET} | unknown
+        return tree | {key: _MASK for key in value if key not in tree}
 
-    def option(self, path: Path, field: FieldInfo, value: Any) -> Any:
-        if value is UNSET and field.required:
-            return UNSET
-        if value is UNSET or (value is None and self.reading.fine(path)):
-            return None if field.required else plain(default_of(field))
-        return self.value(path, field.type, value)
+    def option(self, path: Path, option: Option, written: Any) -> Any:
+        is_null = isinstance(written, Scalar) and written.is_null and self.reading.is_right(path)
+        if written is UNSET or is_null:
+            return None if option.required else plain(option.default)
+        return self.value(path, option.shape, written)
 
-    def value(self, path: Path, type_: Any, value: Any) -> Any:
-        types = (option := wanted(type_)).types
-        value = typed(self.reading, path, option, value)
-        if value is None:
+    def value(self, path: Path, shape: Shape, written: Any) -> Any:
+        if written is None or (isinstance(written, Scalar) and self.is_null(path, shape, written)):
             return None
-        if Secret in types:
-            return self.masked(value)
-        one = next((each for each in types if isinstance(value, shape(each))), types[0])
-        if shape(one) is dict and isinstance(value, dict):
-            return self.mapping(path, one, value)
-        if shape(one) is list and isinstance(value, list):
-            of = get_args(one)[0]
-            return [self.value((*path, i), of, item) for i, item in enumerate(value)]
-        if shape(one) is object:
-            return self.anything(path, value)
-        return self.leaf(path, value)
+        if Leaf(Secret) in shape.kinds:
+            return self.mask(written)
+        kind = shape.kind_for(written)
+        if kind == Leaf(Any):
+            return self.anything(path, written)
+        if isinstance(written, dict | list):
+            return self.below(path, kind, written)
+        return self.leaf(path, shape, written)
 
-    def mapping(self, path: Path, type_: Any, value: dict[str, Any]) -> Any:
-        if type_ in self.choices:
-            return self.tagged(path, type_, value)
-        if get_origin(type_) is None:
-            return self.struct(path, type_, value)
-        of = get_args(type_)[1]
-        return {key: self.value((*path, key), of, item) for key, item in value.items()}
+    def below(self, path: Path, kind: Kind, written: Any) -> Any:
+        match kind:
+            case ListOf(items=of) if isinstance(written, list):
+                return [self.value((*path, i), of, item) for i, item in enumerate(written)]
+            case MapOf(items=of) if isinstance(written, dict):
+                return {key: self.value((*path, key), of, item) for key, item in written.items()}
+            case Group() if isinstance(written, dict):
+                return self.group(path, kind, written)
+            case OneOf() if isinstance(written, dict):
+                return self.tagged(path, kind, written)
+        return _MASK
 
-    def tagged(self, path: Path, base: type[msgspec.Struct], value: dict[str, Any]) -> Any:
-        tag_field = tag_field_of(base)
-        tag = value.get(tag_field)
-        for type_ in self.choices[base]:
-            if tag_of(type_) == tag:
-                rest = {key: item for key, item in value.items() if key != tag_field}
-                return {tag_field: tag, **self.struct(path, type_, rest)}
-        return dict.fromkeys(value, _MASK)
+    def tagged(self, path: Path, kind: OneOf, value: Mapping[str, Any]) -> Any:
+        tag = value.get(kind.tag_field)
+        group = kind.groups.get(tag.text) if isinstance(tag, Scalar) else None
+        if group is None:
+            return dict.fromkeys(value, _MASK)
+        rest = {key: item for key, item in value.items() if key != kind.tag_field}
+        return {kind.tag_field: group.tag, **self.group(path, group, rest)}
 
     def anything(self, path: Path, value: Any) -> Any:
         if isinstance(value, dict):
             return {key: self.anything((*path, key), item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.anything((*path, i), item) for i, item in enumerate(value)]
-        return self.leaf(path, value)
+        return self.leaf(path, shape_of(Any), value)
 
-    def leaf(self, path: Path, value: Any) -> Any:
-        if path in self.reading.hidden:
-            return self.masked(value)
-        if isinstance(value, dict | list) or not self.reading.fine(path):
-            return _MASK
-        if isinstance(value, str) and any(secret in value for secret in self.secrets):
-            return _MASK
-        return value
+    def leaf(self, path: Path, shape: Shape, written: Any) -> Any:
+        if not isinstance(written, Scalar):
+            return None  # it has a complaint
+        if written.style is Style.FILE:
+            return self.mask(written)
+        is_secret = any(secret in written.text for secret in self.secrets)
+        return (
+            _MASK if is_secret or not self.reading.is_right(path) else read_scalar(shape, written)
+        )
 
-    def masked(self, value: Any) -> str:
-        if isinstance(value, str) and len(value) >= _SHORTEST:
-            self.secrets.add(value)
+    def is_null(self, path: Path, shape: Shape, written: Scalar) -> bool:
+        if written.is_null:
+            return True
+        return self.reading.is_right(path) and read_scalar(shape, written) is None
+
+    def mask(self, written: Any) -> str:
+        if isinstance(written, Scalar) and len(written.text) >= _SHORTEST:
+            self.secrets.add(written.text)
         return _MASK
 
 
 def plain(value: Any) -> Any:
-    """A default as it would be written."""
-    if isinstance(value, Duration | Size | Rate):
-        return _quantity(value)
+    """Return a default as people would write it."""
+    if isinstance(value, Rate):
+        unit = next(unit for unit, size in _SECONDS.items() if size == value.per)
+        return f"{value.count:g}/{unit}"
+    if isinstance(value, Size):
+        return _in_units(value, _BYTES) or int(value)
+    if isinstance(value, Duration):
+        return _in_units(value, _SECONDS) or f"{value * 1000:g}ms"
     if isinstance(value, msgspec.Struct):
         return {field.encode_name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -121,30 +129,18 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _quantity(value: Duration | Size | Rate) -> Any:
-    if isinstance(value, Rate):
-        return f"{value.count:g}/{_unit(value.per)}"
-    if isinstance(value, Size):
-        return _in_units(value, _BYTES) or int(value)
-    return _in_units(value, _SECONDS) or f"{value * 1000:g}ms"
-
-
 def _in_units(value: float, units: Mapping[str, int]) -> str | None:
-    # 0 goes into every unit; the smallest reads best.
+    # Every unit divides 0, which reads best in the smallest.
     fitting = [f"{int(value // size)}{unit}" for unit, size in units.items() if value % size == 0]
     return next(iter(fitting if value else fitting[::-1]), None)
 
 
-def _unit(seconds: float) -> str:
-    return next(unit for unit, size in _SECONDS.items() if size == seconds)
-
-
 class _Dumper(yaml.SafeDumper):
-    """Quotes what either YAML, 1.1 or 1.2, would read as something else than text."""
+    """Quotes texts that YAML 1.1 or 1.2 would read as something else."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # Unquoted, or in single quotes, what YAML takes for the end of a line is read as a blank.
+    # Without double quotes, these line ends would be read as blanks.
     style = '"' if _LINE_ENDS & set(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

@@ -117,7 +117,7 @@ def starter(chance: Callable[[int], str] = secrets.token_urlsafe) -> str:
     """Return the text of a new configuration. `chance(n)` makes a text of n random bytes."""
     text = _TEXT
     for name in ("SERVER_SECRET", "TELLABOT_TOKEN", "HEROSMS_TOKEN", "ADMIN_KEY"):
-        # Quoted: a text of digits alone would be a number.
+        # Quoted: a text can begin with `-`.
         text = text.replace(name, f'"{chance(32)}"')
     return text
 

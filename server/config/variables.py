@@ -1,6 +1,6 @@
-"""`${NAME}`, `${NAME:-default}` and `${file:path}` in the texts of a configuration, replaced.
+"""Replacement of `${NAME}`, `${NAME:-default}` and `${file:path}` in the texts of a configuration.
 
-After parsing: a value that holds quotes, colons or newlines stays one text.
+It follows parsing: a value that holds quotes, colons or newlines stays one text.
 """
 
 import re
@@ -9,22 +9,22 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from .complaints import Complaints
-from .yaml import Path
+from .yaml import Path, Scalar, Style
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<inner>[^}]*)\}|\$\{")
 _NAMED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
-# A secret is a line of text; more is the wrong file, or a device without end.
+# A secret is a line of text. A larger file is the wrong file, or a device without end.
 _MAX_SECRET = 64 * 1024
 
 
 class _Unreplaced(Exception):
-    """What a reference means cannot be told; the message says why, without a value."""
+    """A reference cannot be replaced. The message says why, without a value."""
 
 
 def without_line_end(text: str) -> str:
-    """The value of a variable or file, without the one line end that tools put behind it.
+    """Return the value of a variable or file, without one line end.
 
-    `echo`, `base64`, editors and Kubernetes' secrets do, and no option is meant to have it.
+    `echo`, `base64`, editors and Kubernetes add one, and no option wants it.
     """
     return text.removesuffix("\n").removesuffix("\r")
 
@@ -34,50 +34,47 @@ def line_end_dropped(name: str) -> str:
 
 
 def replace(reading: Complaints, environ: Mapping[str, str], folder: FilePath) -> None:
-    """Replace them everywhere in `reading.value`. Paths of files are relative to `folder`."""
-    reading.value = _Replacing(reading, environ, folder).value((), reading.value)
+    """Replace all references in `reading.value`. Paths of files are relative to `folder`."""
+    reading.value = _Replacement(reading, environ, folder).value((), reading.value)
 
 
-class _Replacing:
+class _Replacement:
     def __init__(self, reading: Complaints, environ: Mapping[str, str], folder: FilePath) -> None:
         self.reading, self.environ, self.folder = reading, environ, folder
 
     def value(self, path: Path, value: Any) -> Any:
+        """Return the value; None in place of a scalar with a complaint."""
         if isinstance(value, dict):
             return {key: self.value((*path, key), item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.value((*path, i), item) for i, item in enumerate(value)]
-        if isinstance(value, str) and "${" in value:
-            return self.text(path, value)
+        if isinstance(value, Scalar) and "${" in value.text:
+            is_file = any(
+                (match["inner"] or "").startswith("file:")
+                for match in _REFERENCE.finditer(value.text)
+            )
+            try:
+                text = _REFERENCE.sub(lambda match: self.reference(path, match), value.text)
+            except _Unreplaced as exc:
+                return self.reading.complain(path, str(exc))
+            return Scalar(text, Style.FILE if is_file else Style.VARIABLE)
         return value
-
-    def text(self, path: Path, text: str) -> str | None:
-        self.reading.texts.add(path)
-        try:
-            return _REFERENCE.sub(lambda match: self.reference(path, match), text)
-        except _Unreplaced as exc:
-            self.reading.complain(path, str(exc))
-            return None
 
     def reference(self, path: Path, match: re.Match[str]) -> str:
         if match[0] == "$${":
             return "${"
         inner = match["inner"]
         if inner is None or "${" in inner:
-            raise _Unreplaced("a `${` without its `}`, or one in another; a literal is `$${`")
+            raise _Unreplaced("a `${` without its `}`, or inside another; a literal is `$${`")
         if inner.startswith("file:"):
-            self.reading.hidden.add(path)
-            return _secret(self.folder / inner.removeprefix("file:"))
-        return self.variable(path, inner)
-
-    def variable(self, path: Path, inner: str) -> str:
+            return _content(self.folder / inner.removeprefix("file:"))
         named = _NAMED.fullmatch(inner)
         if named is None:
             raise _Unreplaced("write ${NAME}, ${NAME:-default} or ${file:path}; a literal is `$${`")
         name, default = named["name"], named["default"]
         written = self.environ.get(name)
         value = written and without_line_end(written)
-        # As in a shell: `:-` is for what is empty, too.
+        # As in a shell, `:-` also replaces an empty value.
         if default is not None and not value:
             return default
         if value is None:
@@ -87,17 +84,16 @@ class _Replacing:
         return value
 
 
-def _secret(file: FilePath) -> str:
+def _content(file: FilePath) -> str:
     try:
         with file.open("rb") as lines:
             data = lines.read(_MAX_SECRET + 1)
     except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "no name of a file"
+        reason = exc.strerror if isinstance(exc, OSError) else "not a file name"
         raise _Unreplaced(f"cannot read {file}: {reason}") from None
     if len(data) > _MAX_SECRET:
         raise _Unreplaced(f"{file} is larger than {_MAX_SECRET} bytes; is it the right file?")
     try:
-        text = data.decode()
+        return without_line_end(data.decode())
     except UnicodeDecodeError:
         raise _Unreplaced(f"{file} is not UTF-8 text") from None
-    return without_line_end(text)

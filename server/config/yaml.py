@@ -1,5 +1,6 @@
-"""YAML 1.2 text to plain values, each with the line it was written in."""
+"""A YAML file as mappings, lists and scalars; the type of an option decides what a scalar is."""
 
+import enum
 import math
 import re
 from collections.abc import Mapping
@@ -10,19 +11,21 @@ import yaml
 
 from .yaml_errors import mistake
 
-#: Where a value is: ("sinks", "log", "redact", 0). A tuple, since keys may hold dots.
+#: The place of a value: ("sinks", "log", "redact", 0). A tuple, because keys can hold dots.
 Path = tuple[str | int, ...]
 
-#: A configuration is written by hand; more than this is another file by mistake.
+#: People write configurations by hand. A larger file is another file by mistake.
 MAX_BYTES = 1024 * 1024
 _MAX_DEPTH = 32
-# Aliases of aliases grow without bound from a few lines.
+# Aliases of aliases grow without limit from a few lines.
 _MAX_VALUES = 100_000
 
 _TAG = "tag:yaml.org,2002:"
+# YAML's own name for the tag of a plain scalar, before its schema decides.
+_PLAIN_TAG = "?"
 # The core schema, without what looks like a number and is a phone number, a time or a PIN:
 # `07`, `+18503814729`, `12:30` and `NO` stay text, and so does `True`.
-_SCALARS = (
+_SCHEMA = (
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"true|false"), list("tf")),
     ("int", re.compile(r"-?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+"), list("-0123456789")),
@@ -32,18 +35,68 @@ _SCALARS = (
         list("-0123456789"),
     ),
 )
-_PATTERNS = {tag: pattern for tag, pattern, _ in _SCALARS}
+#: The same as PyYAML takes it: (tag, pattern, first characters).
+RESOLVERS = tuple(
+    (_TAG + kind, re.compile(f"(?:{pattern.pattern})$"), first) for kind, pattern, first in _SCHEMA
+)
+_PATTERNS = {kind: pattern for kind, pattern, _ in _SCHEMA}
+
+
+class Style(enum.Enum):
+    """How a scalar was written."""
+
+    PLAIN = "plain"
+    QUOTED = "quoted"
+    #: It holds the value of an environment variable.
+    VARIABLE = "variable"
+    #: It holds the content of a secret file.
+    FILE = "file"
+
+
+class Scalar(msgspec.Struct, frozen=True):
+    """A value as it was written."""
+
+    text: str
+    style: Style
+
+    @property
+    def is_null(self) -> bool:
+        return self.style is Style.PLAIN and _PATTERNS["null"].fullmatch(self.text) is not None
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether it comes from a variable or a secret file. Such a text is never shown."""
+        return self.style in (Style.VARIABLE, Style.FILE)
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """What a text says, as far as it could be read."""
+    """What could be read of a text."""
 
-    #: Dicts, lists, text, numbers, booleans and None; None too when nothing could be read.
+    #: Dicts, lists and Scalars. None: empty or unreadable.
     value: Any
-    #: From 1. The line of the key for what a key names; the whole has none.
+    #: From 1. For a key's value, the line of the key. The root has no line.
     lines: Mapping[Path, int]
-    #: (line, path, what is wrong).
+    #: (line, path, problem).
     complaints: tuple[tuple[int, Path, str], ...]
+
+
+def core(text: str) -> str | float | bool | None:
+    """Read a plain scalar by YAML 1.2's core schema. Raises ValueError if a number is too large."""
+    kind = next((kind for kind, pattern, _ in _SCHEMA if pattern.fullmatch(text)), "str")
+    match kind:
+        case "null":
+            return None
+        case "bool":
+            return text == "true"
+        case "int" | "float":
+            try:
+                number = int(text, 0) if kind == "int" else float(text)  # base 0 reads 0x and 0o
+            except ValueError:
+                number = math.inf
+            if number in (math.inf, -math.inf):
+                raise ValueError("a number that is too large; write it in quotes if it is a text")
+            return number
+    return text
 
 
 def parse(data: bytes) -> Written:
@@ -51,49 +104,48 @@ def parse(data: bytes) -> Written:
         return _unread(1, f"larger than {MAX_BYTES} bytes; is it the right file?")
     try:
         text = data.decode("utf-8")
+        return _Tree().read(yaml.compose(text, _Loader))
+    except _TooMuch as exc:
+        line, problem = 1, str(exc)
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
-        return _unread(line, "not UTF-8 text; save the file as UTF-8")
-    try:
-        node = yaml.compose(text, _Loader)
-    except _TooDeep:
-        return _unread(1, f"nested more than {_MAX_DEPTH} deep")
+        problem = "not UTF-8 text; save the file as UTF-8"
     except yaml.MarkedYAMLError as exc:
-        return _unread(*mistake(text, exc))
+        line, problem = mistake(text, exc)
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
-        return _unread(line, f"the character #x{exc.character:04x} is not allowed in YAML")
-    return _Conversion().run(node)
+        problem = f"the character #x{exc.character:04x} is not allowed in YAML"
+    return _unread(line, problem)
 
 
-def _unread(line: int, complaint: str) -> Written:
-    return Written(value=None, lines={}, complaints=((line, (), complaint),))
+def _unread(line: int, problem: str) -> Written:
+    return Written(value=None, lines={}, complaints=((line, (), problem),))
 
 
-class _TooDeep(Exception):
-    """Composing recurses: ten thousand `[` would end in a RecursionError."""
+class _TooMuch(Exception):
+    """The text goes beyond a limit that keeps memory and recursion small."""
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 -- PyYAML fills it by class
-
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
-            raise _TooDeep
+            raise _TooMuch(f"nested more than {_MAX_DEPTH} deep")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
+    def resolve(self, kind: type[yaml.Node], _value: Any, implicit: Any) -> str:
+        # PyYAML would read numbers and booleans here. The types of the options do.
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _PLAIN_TAG
+        return _TAG + {yaml.ScalarNode: "str", yaml.SequenceNode: "seq"}.get(kind, "map")
 
-class _TooMany(Exception):
-    """Aliases have made more values than anybody writes."""
 
-
-class _Conversion:
-    """One text's nodes becoming values."""
+class _Tree:
+    """One text's nodes, and the values made from them."""
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
@@ -101,19 +153,15 @@ class _Conversion:
         self.within: set[int] = set()
         self.count = 0
 
-    def run(self, node: yaml.Node | None) -> Written:
-        if node is None:
-            return Written(value=None, lines={}, complaints=())
-        try:
-            value = self.value((), node)
-        except _TooMany:
-            return _unread(1, f"its aliases make more than {_MAX_VALUES} values")
+    def read(self, node: yaml.Node | None) -> Written:
+        value = None if node is None else self.value((), node)
         return Written(value=value, lines=self.lines, complaints=tuple(self.complaints))
 
     def value(self, path: Path, node: yaml.Node) -> Any:
+        """Return the value; None if it has a complaint."""
         self.count += 1
         if self.count > _MAX_VALUES:
-            raise _TooMany
+            raise _TooMuch(f"its aliases make more than {_MAX_VALUES} values")
         if id(node) in self.within:
             return self.complain(path, node, "an alias that contains itself")
         self.within.add(id(node))
@@ -127,18 +175,19 @@ class _Conversion:
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return self.mapping(path, node)
         if isinstance(node, yaml.SequenceNode) and kind == "seq":
-            return [self.item((*path, i), item) for i, item in enumerate(node.value)]
+            for i, item in enumerate(node.value):
+                self.lines[*path, i] = _line(item)
+            return [self.value((*path, i), item) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and kind == "str":
-            return node.value
-        if isinstance(node, yaml.ScalarNode) and kind in _PATTERNS:
-            return self.scalar(path, node, kind)
+            return Scalar(node.value, Style.QUOTED)
+        if isinstance(node, yaml.ScalarNode) and kind in (_PLAIN_TAG, *_PATTERNS):
+            if kind == _PLAIN_TAG or _PATTERNS[kind].fullmatch(node.value):
+                return Scalar(node.value, Style.PLAIN)
+            text = f"not a value of the YAML tag before it ({kind}); leave the tag out"
+            return self.complain(path, node, text)
         return self.complain(
             path, node, "a value that begins with ! is a YAML tag; leave it out, or use quotes"
         )
-
-    def item(self, path: Path, node: yaml.Node) -> Any:
-        self.lines[path] = _line(node)
-        return self.value(path, node)
 
     def mapping(self, path: Path, node: yaml.MappingNode) -> dict[str, Any]:
         items: dict[str, Any] = {}
@@ -156,7 +205,11 @@ class _Conversion:
         return items
 
     def key(self, path: Path, node: yaml.Node) -> str | None:
-        if not isinstance(node, yaml.ScalarNode) or node.tag != _TAG + "str":
+        if (
+            not isinstance(node, yaml.ScalarNode)
+            or node.tag not in (_PLAIN_TAG, _TAG + "str")
+            or (node.tag == _PLAIN_TAG and _PATTERNS["null"].fullmatch(node.value))
+        ):
             self.complain(path, node, "a key that is not a text; write it in quotes")
         elif node.value == "<<" and node.style is None:
             self.complain(path, node, "`<<` does not merge mappings here; write the options out")
@@ -164,44 +217,9 @@ class _Conversion:
             return str(node.value)
         return None
 
-    def scalar(self, path: Path, node: yaml.ScalarNode, kind: str) -> Any:
-        # An explicit tag (`!!int x`) was not matched against the pattern yet.
-        if not _PATTERNS[kind].fullmatch(node.value):
-            return self.complain(
-                path, node, f"not a value of the YAML tag before it ({kind}); leave the tag out"
-            )
-        try:
-            return _READ[kind](node.value)
-        except (ValueError, OverflowError):
-            return self.complain(
-                path, node, "a number that is too large; write it in quotes if it is a text"
-            )
-
     def complain(self, path: Path, node: yaml.Node, text: str) -> None:
         self.complaints.append((_line(node), path, text))
 
 
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise OverflowError
-    return number
-
-
-_READ = {
-    "null": lambda _: None,
-    "bool": lambda text: text == "true",
-    "int": lambda text: int(text, 0),  # base 0 reads 0x and 0o
-    "float": _finite,
-}
-
-#: How plain scalars are told apart: (tag, pattern, first characters), as PyYAML takes them.
-RESOLVERS = tuple(
-    (_TAG + kind, re.compile(f"(?:{pattern.pattern})$"), first) for kind, pattern, first in _SCALARS
-)
-for _resolver in RESOLVERS:
-    _Loader.add_implicit_resolver(*_resolver)

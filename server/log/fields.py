@@ -1,23 +1,23 @@
 """Fields that log lines share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from journal.records import Planned
+from core.event import Event
 
 #: Digits of the shortest number that may show its first four and its last four.
 _LONG = 10
 
 
-def event_fields(planned: Planned) -> Mapping[str, object]:
-    """Return the fields of a log line about a new event."""
-    data = planned.event.data
+def event_fields(event: Event, sinks: Sequence[str]) -> Mapping[str, object]:
+    """Return the fields of a log line about a new event with deliveries to `sinks`."""
+    data = event.data
     service = getattr(data, "service", None)
     return {
-        "event_id": planned.event.id,
-        "type": planned.event.type,
+        "event_id": event.id,
+        "type": event.type,
         "service": service and (service.name or service.id),
         "to": masked(getattr(data, "to", None)),
-        "sinks": [owed.sink for owed in planned.owed],
+        "sinks": sinks,
     }
 
 

@@ -30,7 +30,6 @@ from routes.table import CompiledRoute, Plan, plan
 from sinks.worker import Worker
 
 from ..log.fields import event_fields
-from .handover import forget, hand_over
 from .identity import Identity
 from .journal_monitor import JournalMonitor
 
@@ -94,7 +93,7 @@ class Planner:
         return Draft(event, fields, body, keys, happening.copy, routed, order, taken)
 
     def plan(self, draft: Draft, at: float, *, names: Order | None = None) -> Planned:
-        """Plan the deliveries of a draft. Each sink with room keeps a place in its queue.
+        """Plan the deliveries of a draft.
 
         `names` is an order that the event itself makes known.
         """
@@ -108,7 +107,9 @@ class Planner:
             taken=draft.taken,
             named_order=names,
             routes=draft.plan.routes,
-            owed=tuple([self._workers[sink].owe(draft.fields) for sink in draft.plan.sinks]),
+            owed=tuple(
+                [self._workers[name].plan_delivery(draft.fields) for name in draft.plan.sinks]
+            ),
         )
 
 
@@ -136,12 +137,11 @@ class Recorder:
         identity: Identity,
         order_book: OrderBook,
         sources: Mapping[str, SourceState],
-        workers: Mapping[str, Worker],
         now: Callable[[], float],
     ) -> None:
         self._journal, self._monitor, self._planner = journal, monitor, planner
         self._identity, self._order_book, self._now = identity, order_book, now
-        self._sources, self._workers = sources, workers
+        self._sources = sources
         self._log = log.bind()  # once: looking it up costs as much as writing a line
 
     async def accept(
@@ -173,7 +173,6 @@ class Recorder:
         at = round(self._now(), 6)
         foreseen = [self._foresee(caller.source, happening, at) for happening in happenings]
         drafts = [self._draft(caller.source, happening, at) for happening in happenings]
-        # After all drafts: a plan keeps places in queues, and a failure would not free them.
         plans = tuple(
             [
                 self._planner.plan(draft, at, names=one and one.given)
@@ -184,10 +183,13 @@ class Recorder:
         def then(outcome: Recorded | Exception) -> None:
             for one in filter(None, reversed(foreseen)):
                 self._order_book.take_back(one.order, one.before)
-            if not isinstance(outcome, Exception):
-                for order in outcome.orders:
-                    self._order_book.put(order)
-            self._hand_over(plans, outcome)
+            if isinstance(outcome, Exception):
+                return
+            for order in outcome.orders:
+                self._order_book.put(order)
+            for planned, is_new in zip(plans, outcome.new, strict=True):
+                if is_new and planned.order is not None and planned.event.type in AWAITED:
+                    self._order_book.received(planned.order)
 
         try:
             recorded = await self._journal.submit(
@@ -217,14 +219,8 @@ class Recorder:
         """
         planned = self._planner.plan(self._planner.draft(source, happening, at, order=order), at)
 
-        def then(outcome: Recorded | Exception | None) -> None:
-            if isinstance(outcome, Recorded):
-                self._hand_over([planned], outcome)
-            else:
-                forget(self._workers, planned.owed)
-
         try:
-            recorded = await self._journal.submit(write(planned), then=then)
+            recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
             self._monitor.log_error(exc)
             raise
@@ -269,20 +265,6 @@ class Recorder:
         happening = msgspec.structs.replace(happening, data=data)
         return self._planner.draft(source, happening, at, order=order.id, taken=taken)
 
-    def _hand_over(self, plans: Sequence[Planned], outcome: Recorded | Exception) -> None:
-        """Give committed deliveries to the workers, even if the caller is gone."""
-        recorded = None if isinstance(outcome, Exception) else outcome
-        new = recorded.new if recorded else [False] * len(plans)
-        for planned, is_new in zip(plans, new, strict=True):
-            if recorded is None or not is_new:
-                forget(self._workers, planned.owed)
-                continue
-            if planned.order is not None and planned.event.type in AWAITED:
-                self._order_book.received(planned.order)
-            id_ = planned.event.id
-            taken = [one for one in recorded.deliveries if one.event_id == id_]
-            hand_over(self._workers, planned.owed, taken, at=planned.at)
-
     def _log_recorded(
         self, caller: Caller, callback: Callback, plans: Sequence[Planned], recorded: Recorded
     ) -> None:
@@ -295,7 +277,8 @@ class Recorder:
         }
         for planned, id_, new in zip(plans, recorded.ids, recorded.new, strict=True):
             if new:
-                self._log.info("callback.accepted", **event_fields(planned), **fields)
+                new_fields = event_fields(planned.event, [owed.sink for owed in planned.owed])
+                self._log.info("callback.accepted", **new_fields, **fields)
             elif callback.channel == "callback":  # each poll finds the same messages again
                 self._log.info("callback.duplicate", event_id=id_, **fields)
 

@@ -185,26 +185,26 @@ class Backfiller:
             self._why = Why.TIMER
 
     async def _round(self, client: PollingClient) -> None:
-        run, wide = self._begun(), self._wide
+        run, wide = self._begin(), self._wide
         self._wide = False
         try:
-            self.last = run = msgspec.structs.replace(run, since=await self._reaching(run))
-            known = await self._known(run, wide=wide)
+            self.last = run = msgspec.structs.replace(run, since=await self._reach_back(run))
+            known = await self._known_orders(run, wide=wide)
             self.last = run = msgspec.structs.replace(run, orders=len(known))
-            run = await self._polled(client, run, known)
+            run = await self._poll(client, run, known)
         except (Unavailable, InvalidRow):
             # The journal logs the reason. Nothing is lost: the next run asks again.
             run = msgspec.structs.replace(self.last or run, error="journal", detail="not written")
         except Exception as exc:  # noqa: BLE001 - a bug ends one run, not the source
             log.error("backfill.fault", source=self.name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
             run = msgspec.structs.replace(self.last or run, error="fault", detail="report it")
-        await self._ended(run)
+        await self._finish(run)
         if run.error is not None:
             # The next run asks for the same orders and the same time.
             self._wide = self._wide or wide
             self._since = run.since if self._since is None else min(run.since, self._since)
 
-    def _begun(self) -> BackfillRun:
+    def _begin(self) -> BackfillRun:
         self._numbered += 1
         at, self._began = self._now(), self._ticks()
         self._next = None
@@ -213,7 +213,7 @@ class Backfiller:
         )
         return self.last
 
-    async def _reaching(self, run: BackfillRun) -> float:
+    async def _reach_back(self, run: BackfillRun) -> float:
         """Return the time back to which a run asks."""
         at = run.started_at
         wanted, self._since = self._since, None
@@ -222,7 +222,7 @@ class Backfiller:
         since = at - REACH if last is None or last > at else last - OVERLAP
         return since if wanted is None else min(since, wanted)
 
-    async def _polled(
+    async def _poll(
         self, client: PollingClient, run: BackfillRun, known: Sequence[Known]
     ) -> BackfillRun:
         self._asked_before = client.asked
@@ -247,7 +247,7 @@ class Backfiller:
                 await self._balances.update(self._state, item)
         return run
 
-    async def _ended(self, run: BackfillRun) -> None:
+    async def _finish(self, run: BackfillRun) -> None:
         took = self._ticks() - self._began
         run = msgspec.structs.replace(run, finished_at=self._now())
         self.stopped = run.error == "bad_key"
@@ -282,13 +282,18 @@ class Backfiller:
 
     # --- the orders it asks for ------------------------------------------------------------
 
-    async def _known(self, run: BackfillRun, *, wide: bool) -> Sequence[Known]:
+    async def _known_orders(self, run: BackfillRun, *, wide: bool) -> Sequence[Known]:
         """Return the open orders, and those that recent events name.
 
         A run of the timer takes the orders that are new since the last run, and all rentals. A
         wide run takes all orders of two days. A one-time request gets a single SMS, and some
         providers answer slowly for each.
         """
+
+        def is_ended(known: Known) -> bool:
+            ids = [(kind, getattr(known, kind)) for kind in NAMES]
+            return any(id_ and self._orders.is_ended(self.name, kind, id_) for kind, id_ in ids)
+
         reach = min(run.since, run.started_at - REACH)
         open_ = self._orders.open(self.name, since=run.since, wide=wide)
         registered = [
@@ -302,13 +307,9 @@ class Backfiller:
             for at, known in await self._named_in_events(reach)
             if (at >= recent or known.rental_id is not None)
             and _subject(known) not in subjects
-            and (wide or not self._is_ended(known))
+            and (wide or not is_ended(known))
         ]
         return [*registered, *of_events]
-
-    def _is_ended(self, known: Known) -> bool:
-        names = ((kind, getattr(known, kind)) for kind in NAMES)
-        return any(name and self._orders.is_ended(self.name, kind, name) for kind, name in names)
 
     async def _named_in_events(self, since: float) -> Sequence[tuple[float, Known]]:
         """Return the orders that events name, each once, with the time of its newest event."""

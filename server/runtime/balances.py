@@ -83,7 +83,7 @@ class Balances:
                 amount=balance.amount,
                 currency=balance.currency,
                 threshold=state.source.low_balance,
-                **event_fields(planned),
+                **event_fields(planned.event, [owed.sink for owed in planned.owed]),
             )
 
 

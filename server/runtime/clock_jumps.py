@@ -47,11 +47,7 @@ class ClockJumps:
         task.add_done_callback(self._moving.discard)
 
     def _shift(self, number: int, by: float) -> "asyncio.Future[bool]":
-        def begun(_outcome: bool | Exception) -> None:  # noqa: FBT001 - what the journal says
-            for worker in self._workers:
-                worker.shift(by)
-
-        return self._journal.submit(Shift(number, by, limit=MOVED_AT_ONCE), then=begun)
+        return self._journal.submit(Shift(number, by, limit=MOVED_AT_ONCE))
 
     async def _move(self, step: "asyncio.Future[bool]", number: int, by: float) -> None:
         more = True
@@ -63,6 +59,6 @@ class ClockJumps:
             except Unavailable:
                 await asyncio.sleep(PAUSE)
             if more:
-                step = self._journal.submit(Shift(number, by, limit=MOVED_AT_ONCE))
+                step = self._shift(number, by)
         for worker in self._workers:
             worker.look_again()

@@ -8,7 +8,7 @@ from sinks.worker import Worker
 
 
 class DeliveryStates:
-    """Tells what is under way from what only waits in a worker's queue."""
+    """Tells deliveries with an attempt under way from those that wait."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
         self._workers = workers
@@ -20,11 +20,9 @@ class DeliveryStates:
     def state(self, kept: StoredDelivery) -> State:
         """Return its state: `sending` only while an attempt is under way."""
         worker = self._workers.get(kept.sink)
-        if kept.state is not State.SENDING:
-            return kept.state
-        if worker is not None and worker.is_under_way(kept.id):
+        if kept.state is State.PENDING and worker is not None and worker.is_under_way(kept.id):
             return State.SENDING
-        return State.PENDING
+        return kept.state
 
     def waits_for(self, kept: StoredDelivery) -> WaitsFor | None:
         """Return what it waits for; None: it is not pending."""
@@ -33,9 +31,13 @@ class DeliveryStates:
         worker = self._workers.get(kept.sink)
         return WaitsFor.PAUSE if worker is None else worker.waits_for(kept)
 
+    def next_at(self, kept: StoredDelivery) -> float | None:
+        """Return when it is tried next; None: that is not known, or it is under way."""
+        worker = self._workers.get(kept.sink)
+        return None if worker is not None and worker.holds(kept.id) else kept.due_at
+
     def counted(self, stats: Stats, under_way: int) -> Mapping[str, int]:
         """Return the deliveries by state. `under_way`: how many were, before `stats` was read."""
-        stored = stats.deliveries
-        sending = min(under_way, stored[State.SENDING])
-        waiting = stored[State.SENDING] - sending
-        return {**stored, State.PENDING: stored[State.PENDING] + waiting, State.SENDING: sending}
+        pending = stats.deliveries[State.PENDING]
+        sending = min(under_way, pending)
+        return {**stats.deliveries, State.PENDING: pending - sending, State.SENDING: sending}

@@ -35,6 +35,9 @@ class _AbsentJournal:
     def submit(self, _write: object, _then: object = None) -> NoReturn:
         raise Unavailable("the disk is full")
 
+    def listen(self, _callback: object) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     async def ask(self, _read: object) -> NoReturn:
         raise Unavailable("the disk is full")
 

@@ -316,7 +316,7 @@ class Orders:
         )
         if planned is None:
             return False
-        fields = event_fields(planned)
+        fields = event_fields(planned.event, [owed.sink for owed in planned.owed])
         log.info("order.expired", source=order.source, order_id=order.id, reason=reason, **fields)
         return True
 

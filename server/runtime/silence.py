@@ -38,7 +38,7 @@ class SourceMonitor:
 
     def silent_since(self, state: SourceState) -> float | None:
         """Return since when a source has been silent; None: it is not silent."""
-        waiting = None if state.source.calls_nobody else self._waiting_since(state.name)
+        waiting = None if state.source.sends_no_callbacks else self._waiting_since(state.name)
         return state.health.silent_since(self._now(), waiting_since=waiting)
 
     def look(self) -> None:

@@ -1,4 +1,4 @@
-"""The way out over HTTP, and the only module that knows pyreqwest (decision 7)."""
+"""POST to one URL with pyreqwest, which no other module knows (decision 7)."""
 
 import asyncio
 import os
@@ -24,17 +24,37 @@ from ..sink import ANSWER_KEPT, Failed, Receipt, Refused, Unusable
 from .answer import BODY_PATIENCE, MARGIN, MOST_READ, SinkAnswer
 from .openssl import OpenSslClient
 
-#: Seconds for which a connection that is not used is kept.
+#: Seconds for which an idle connection is kept.
 _IDLE = 4.0
 _GONE = 410
-#: A port on which hardly anything listens (RFC 863).
+#: A port on which hardly a program listens (RFC 863).
 _DISCARD = 9
-#: Seconds for the first request of the process, which is refused by the machine itself.
+#: Seconds for the first request of the process, which this machine itself refuses.
 _START = 5.0
-#: The statuses with which RFC 9110 gives Retry-After a meaning for us.
+#: Statuses with a Retry-After that counts.
 _ASKS_TO_WAIT = frozenset({429, 503})
-#: 30 million years; a longer number is nonsense, and costs time to read.
+#: 30 million years. A longer number is nonsense, and costs time to read.
 _MOST_DIGITS = 15
+#: The parser alone also takes `http:host`, and drops blanks and newlines.
+_URL = re.compile(r"https?://[^/?#\\\s]\S*", re.IGNORECASE)
+_NO_URL = "not a URL to send to; write http:// or https://, a host, and a path if it has one"
+#: Alerts of a server about our certificate: names of rustls::AlertDescription. With TLS 1.3 they
+#: come after the handshake seemed to succeed.
+_CLIENT_ALERTS = frozenset(
+    {
+        "AccessDenied",
+        "BadCertificate",
+        "CertificateExpired",
+        "CertificateRequired",
+        "CertificateRevoked",
+        "CertificateUnknown",
+        "UnknownCA",
+        "UnsupportedCertificate",
+    }
+)
+
+#: Posts headers and a body.
+Post = Callable[[Mapping[str, str], bytes], Awaitable[SinkAnswer]]
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +72,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError("cert_file and key_file go together: give both")
 
     def under(self, folder: Path) -> "Tls":
-        """The same with its paths made absolute: they are relative to it."""
+        """Return the same with absolute paths: relative ones are below `folder`."""
         paths = {name: getattr(self, name) for name in self.__struct_fields__}
         below = {name: os.path.normpath(folder / path) for name, path in paths.items() if path}
         return msgspec.structs.replace(self, **below)
@@ -63,12 +83,8 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return {option: Path(path) for option, path in named.items() if path is not None}
 
 
-#: Headers, body.
-Post = Callable[[Mapping[str, str], bytes], Awaitable[SinkAnswer]]
-
-
 def check_url(text: str) -> None:
-    """Raises ValueError, which does not repeat it, for what no request can be sent to."""
+    """Raise ValueError for a URL that no request can be sent to; the error does not repeat it."""
     if not _URL.fullmatch(text) or not text.isprintable():
         raise ValueError(_NO_URL)
     try:
@@ -77,29 +93,17 @@ def check_url(text: str) -> None:
         raise ValueError(_NO_URL) from None
 
 
-#: The parser alone also takes `http:host`, and drops blanks and newlines.
-_URL = re.compile(r"https?://[^/?#\\\s]\S*", re.IGNORECASE)
-_NO_URL = "not a URL to send to; write http:// or https://, a host, and a path if it has one"
-
-
 def host_of(text: str) -> str:
-    """Of a URL that was checked, without its secrets: `crm.example.com`, `[::1]:8443`."""
+    """Return the host of a checked URL, without secrets: `crm.example.com`, `[::1]:8443`."""
     url = Url(text)
     return f"{url.host_str}:{url.port}" if url.port else str(url.host_str)
 
 
 def masked_url(text: str) -> str:
-    """`https://crm.example.com/***`: what stands before and behind the host may be a secret."""
+    """Return `https://crm.example.com/***`: the user and the path may be secrets."""
     url = Url(text)
-    return f"{url.scheme}://{host_of(text)}{'/' if _is_bare(url) else '/***'}"
-
-
-def _is_https(text: str) -> bool:
-    return text.lower().startswith("https:")
-
-
-def _is_bare(url: Url) -> bool:
-    return url.path in ("", "/") and not url.query_string
+    is_bare = url.path in ("", "/") and not url.query_string
+    return f"{url.scheme}://{host_of(text)}{'/' if is_bare else '/***'}"
 
 
 @asynccontextmanager
@@ -111,14 +115,14 @@ async def posting(
     connections: int,
     within: float = 30.0,
 ) -> AsyncIterator[Post]:
-    """Hand back what POSTs to `url` and returns the answer, whatever its status.
+    """Hand back a function that POSTs to `url` and returns the answer, whatever its status.
 
     It raises Failed with one word: `refused` (or not reachable), `timeout`, `tls`, `dns`,
     `protocol` (all else: a reset, broken or oversized HTTP). Where a certificate is refused the
     word says why: `tls_untrusted`, `tls_expired` (or not valid yet), `tls_name`, or `tls_client`
     (the server refused ours, or wants one). Redirects are answers. `connections`
-    are kept open between posts. `within` is the deadline of each, in seconds: give the caller's
-    own, because to cancel one only ends the waiting, and its connection lives on until then.
+    stay open between posts. `within` is the deadline of each post, in seconds. Give the caller's
+    own: a cancelled post only stops waiting, and its connection lives on until then.
     """
     way = _Way(url, tls=tls, proxy=proxy, connections=connections, within=within)
     try:
@@ -128,22 +132,22 @@ async def posting(
 
 
 async def start_runtime() -> None:
-    """Start and use the thread that all sinks share. Raises Unusable where that is impossible.
+    """Start the thread that all sinks share, and use it. Raises Unusable where it cannot start.
 
-    pyreqwest starts it with the first client, and only once: where descriptors or threads are
-    short at that moment, no client works until the process ends.
+    pyreqwest starts it once, with the first client. If descriptors or threads are short at that
+    moment, no client works until the process ends.
     """
     with socket.socket() as closed:
-        with suppress(OSError):  # a container may have no loopback: then nothing can be asked there
+        with suppress(OSError):  # a container may have no loopback
             closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1] or _DISCARD  # nothing listens: it is refused at once
+        port = closed.getsockname()[1] or _DISCARD  # no program listens: refused at once
         async with posting(f"http://127.0.0.1:{port}/", connections=1, within=_START) as post:
             with suppress(Failed):
                 await post({}, b"")
 
 
 def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:
-    """Raises Refused("gone") for 410, and Failed("status") for all else that is not 2xx."""
+    """Return a receipt for 2xx. Raises Refused("gone") for 410, else Failed("status")."""
     if 200 <= answer.status <= 299:  # noqa: PLR2004 - RFC 9110, 15.3
         return Receipt(status=answer.status, answer=answer.beginning)
     if answer.status == _GONE:
@@ -158,7 +162,7 @@ def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:
 
 
 class _Way:
-    """A client that is made when it is first needed, and anew after its certificates failed."""
+    """A client that is made at the first post, and again after its certificates failed."""
 
     def __init__(
         self,
@@ -191,7 +195,7 @@ class _Way:
     async def _post_with_openssl(
         self, headers: Mapping[str, str], body: bytes, began: float
     ) -> SinkAnswer:
-        """As curl does it. The handshake that failed before has sent nothing of the event."""
+        """Post as curl does. The failed handshake before it has sent no part of the event."""
         client = self._openssl or self._build_openssl()
         left = self._within - (time.monotonic() - began)
         try:
@@ -212,14 +216,14 @@ class _Way:
                 self._client.post(self._url)
                 .headers(dict(headers))
                 .body_bytes(body)
-                # A task of Python that is cancelled leaves the one in Rust as it is: this ends it.
+                # A cancelled task of Python does not end the one in Rust: this deadline does.
                 .timeout(timedelta(seconds=self._within))
-                # 0: else the answer is here only when so much of its body is, or all.
+                # 0: the answer is here before its body is.
                 .streamed_read_buffer_limit(0)
                 .build_streamed()
             )
             answer = await self._answer(request, began)
-        except (PyreqwestError, ValueError) as error:  # a header that is none is a ValueError
+        except (PyreqwestError, ValueError) as error:  # an invalid header is a ValueError
             word = _word(error)
         except RuntimeError:
             word = ""
@@ -230,8 +234,8 @@ class _Way:
             self._client = None
             raise Unusable
         if word.startswith("tls"):
-            self._client = None  # the files may be others by the next attempt
-        # Behind the handler: a failure must not carry the library's, which holds the whole URL.
+            self._client = None  # the files may have changed by the next attempt
+        # Outside the handler: the library's error holds the URL, and no failure may carry it.
         raise Failed(word)
 
     async def close(self) -> None:
@@ -265,21 +269,20 @@ class _Way:
             .user_agent("smshook")
             .follow_redirects(enable=False)
             .referer(enable=False)
-            # Each by itself: without gzip alone the others are still offered, and a small answer
-            # could be unpacked into a large one.
+            # All of them: a small compressed answer could be unpacked into a large one.
             .gzip(enable=False)
             .deflate(enable=False)
             .brotli(enable=False)
             .zstd(enable=False)
             .pool_max_idle_per_host(self._connections)
-            # Node and uvicorn close what is idle for 5 s: a request that meets that is lost.
+            # Node and uvicorn close a connection after 5 idle seconds: a request would be lost.
             .pool_idle_timeout(timedelta(seconds=_IDLE))
-            .no_proxy()  # none from the environment
+            .no_proxy()  # ignore those of the environment
         )
         if self._proxy is not None:
             builder = builder.proxy(ProxyBuilder.all(self._proxy))
-        if not any(_is_https(url) for url in (self._url, self._proxy or "")):
-            # There is nothing to verify; else a system without authorities could send nothing.
+        if not any(url and url.lower().startswith("https:") for url in (self._url, self._proxy)):
+            # No certificate is verified, so a system without authorities can send too.
             builder = builder.danger_accept_invalid_certs(enable=True)
         # ssl.SSLError is an OSError; PyreqwestError: the system has no authorities at all.
         with suppress(OSError, ValueError, PyreqwestError):
@@ -295,14 +298,14 @@ class _Way:
             )
 
     async def _beginning(self, response: Response, began: float) -> bytes:
-        """Of the body, as far as it comes soon; an end that is missing is no failure."""
+        """Return the start of the body, if it comes soon. A body without end is no failure."""
         now = time.monotonic()
         until = min(now + BODY_PATIENCE, began + self._within - MARGIN)
         body = bytearray()
         with suppress(TimeoutError, PyreqwestError):
             async with asyncio.timeout(until - now):
-                # To its end, where that is near: only then is the connection used again. By the
-                # clock, too: a chunk that comes as it is cancelled makes it forget that.
+                # To its end, where that is near: only then is the connection used again. The
+                # clock counts too: a chunk that arrives at a cancellation hides the cancellation.
                 end = _length(response)
                 while len(body) < end and time.monotonic() < until:
                     chunk = await response.body_reader.read_chunk()
@@ -313,9 +316,9 @@ class _Way:
 
 
 def _heed_cancellation() -> None:
-    """An await of pyreqwest whose value comes as it is cancelled gives the value, and forgets that.
+    """Raise CancelledError where pyreqwest returned a value at the moment of a cancellation.
 
-    A worker that is told to stop would go on.
+    Without it, a worker that is cancelled would go on.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -323,10 +326,10 @@ def _heed_cancellation() -> None:
 
 
 def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
-    """Raises OSError or ValueError where a file is missing or is not what it should be."""
+    """Raises OSError or ValueError for a file that is missing or wrong."""
     if tls.ca_file is not None:
         authorities = Path(tls.ca_file).read_bytes()
-        # pyreqwest takes anything for a certificate and trusts none of it.
+        # pyreqwest accepts any text as a certificate, and then trusts no server.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=authorities.decode())
         builder = builder.add_root_certificate_pem(authorities)
     if tls.cert_file is not None and tls.key_file is not None:
@@ -336,11 +339,11 @@ def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
 
 
 def _word(error: Exception) -> str:
-    """What pyreqwest says, in a word of ours.
+    """Return smshook's word for an error of pyreqwest.
 
-    Its classes do not tell enough: a refusal, an unknown name, a bad certificate and a reset
-    before the answer are all ConnectError. Its causes do, from the outside in: what was asked
-    (with the URL), the phase, the layer, the error. Tried with 0.15, all of them in
+    Its classes are too few: a refusal, an unknown name, a bad certificate and a reset before the
+    answer are all ConnectError. Its causes tell them apart. They go from the outside in: the
+    request (with the URL), the phase, the layer, the error. Tried with 0.15, all of them in
     tests/sinks/http/test_client.py.
     """
     if isinstance(error, RequestTimeoutError):
@@ -353,22 +356,6 @@ def _word(error: Exception) -> str:
         timed_out = any("os error 110" in text for text in said)
         return "timeout" if timed_out else "refused"
     return next(filter(None, map(_tls_word, said)), "protocol")
-
-
-#: Alerts about a certificate come from the server, and so are about ours. A server with TLS 1.3
-#: sends them after the handshake seemed to have succeeded. Names of rustls::AlertDescription.
-_CLIENT_ALERTS = frozenset(
-    {
-        "AccessDenied",
-        "BadCertificate",
-        "CertificateExpired",
-        "CertificateRequired",
-        "CertificateRevoked",
-        "CertificateUnknown",
-        "UnknownCA",
-        "UnsupportedCertificate",
-    }
-)
 
 
 def _tls_word(text: str) -> str | None:
@@ -392,12 +379,12 @@ def _length(response: Response) -> int:
 def _header(response: Response, name: str) -> str | None:
     try:
         return response.get_header(name)
-    except ValueError:  # bytes that are no text
+    except ValueError:  # bytes that are not text
         return None
 
 
 def _seconds(answer: SinkAnswer, now: float) -> float | None:
-    """How long to wait, by RFC 9110, 10.2.3: seconds, or a date. What makes no sense is None."""
+    """Return the seconds of Retry-After (RFC 9110, 10.2.3); None: missing or senseless."""
     text = (answer.retry_after or "").strip()
     if answer.status not in _ASKS_TO_WAIT or not text.isascii():
         return None

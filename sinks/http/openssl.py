@@ -43,8 +43,8 @@ class OpenSslClient:
         `connections` and `idle` (seconds) say how many unused connections are kept, and how long.
         """
         context = ssl.create_default_context()
-        # As curl does: any certificate of the file is trusted, whatever it may sign. Python 3.13
-        # would refuse the very certificates that this client is for.
+        # As curl does: trust each certificate of the file, whatever it may sign. Python 3.13
+        # refuses the certificates that this client is for.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_verify_locations(ca_file)
@@ -67,7 +67,7 @@ class OpenSslClient:
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, within: float
     ) -> SinkAnswer:
-        """POST within so many seconds. Raises Failed with one word."""
+        """POST within that many seconds. Raises Failed with one word."""
         began = time.monotonic()
         try:
             async with (
@@ -102,7 +102,7 @@ async def _beginning(response: httpx.Response, *, until: float) -> bytes:
 def _word(error: BaseException) -> str:
     """Return smshook's word for an error: the first cause that has one decides."""
     for cause in _causes(error):
-        # It only says that the socket had nothing yet, and stands behind every timeout.
+        # It stands behind every timeout, and means that the socket was empty.
         if isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
             continue
         if isinstance(cause, ssl.SSLError):

@@ -25,7 +25,7 @@ _VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OURS = ("webhook-", "smshook-")
 _OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
-#: An event's JSON -> the body that is sent.
+#: Makes the body from an event's JSON.
 _Body = Callable[[bytes], bytes]
 _Composed = tuple[dict[str, str], bytes]
 
@@ -69,7 +69,11 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
             checked("secrets", decode_key, secret)
         _check_headers(self.headers)
         if self.json is not None:
-            _check_json(self.json)
+            try:
+                compile_json(self.json)
+            except ValueError as error:  # it begins with the place, such as `json.blocks[0]`
+                text = str(error).removeprefix("json").lstrip(".: ")
+                raise ValueError(f"json: {text}") from None
             if self.format != "json":
                 raise ValueError("json and format exclude each other; leave one out")
 
@@ -137,47 +141,32 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
     def _body(self) -> tuple[str, _Body]:
         if self.json is not None:
-            return _JSON, _filled(self.json)
+            fill = compile_json(self.json)
+            return _JSON, lambda event: msgspec.json.encode(fill(msgspec.json.decode(event)))
         if self.format == "standard":
             return _JSON, _standard
-        return _CLOUDEVENTS if self.format == "cloudevents" else _JSON, _as_it_is
+        return _CLOUDEVENTS if self.format == "cloudevents" else _JSON, lambda event: event
 
 
 class _EventHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What Standard Webhooks have of an event."""
+    """The fields of an event that the format `standard` has."""
 
     type: str
     time: str
     data: msgspec.Raw
 
 
-def _as_it_is(event: bytes) -> bytes:
-    return event
-
-
 def _standard(event: bytes) -> bytes:
-    said = msgspec.json.decode(event, type=_EventHead)
-    return msgspec.json.encode({"type": said.type, "timestamp": said.time, "data": said.data})
-
-
-def _filled(template: object) -> _Body:
-    fill = compile_json(template)
-    return lambda event: msgspec.json.encode(fill(msgspec.json.decode(event)))
+    head = msgspec.json.decode(event, type=_EventHead)
+    return msgspec.json.encode({"type": head.type, "timestamp": head.time, "data": head.data})
 
 
 def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _check_json(template: object) -> None:
-    try:
-        compile_json(template)
-    except ValueError as error:  # it begins with the place, such as `json.blocks[0]`
-        raise ValueError(f"json: {str(error).removeprefix('json').lstrip('.: ')}") from None
-
-
 def _check_headers(headers: Mapping[str, Secret]) -> None:
-    """What would not be sent as it is written, or would say something else than the rest."""
+    """Raise ValueError for a header that cannot be sent as written, or that smshook sets."""
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"headers: {name!r} is no header's name; write one such as X-Api-Key")

@@ -1,12 +1,13 @@
-"""An event as a Slack message in which nothing that a stranger wrote comes alive. Pure.
+"""An event as a Slack message: no mention, link or format of a stranger's text works. Pure.
 
-Slack reads mentions, links and formats out of a message's `text` and of `mrkdwn` objects, and
-shows `plain_text` as it is. So all that comes with an event stands in `plain_text`; the message's
-own `text`, which notifications show, has only words of ours. Lengths:
+Slack reads mentions, links and formats in a message's `text` and in `mrkdwn` objects, and shows
+`plain_text` as it is. So all values of an event are `plain_text`. The message's own `text`, which
+notifications show, has only our words. Lengths:
 https://docs.slack.dev/reference/block-kit/blocks
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import html
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from core.printable import plain, plain_lines
@@ -43,7 +44,7 @@ def _service(event: Event) -> str:
     return _name(event) or _id(event)
 
 
-#: What is there of them is shown, whatever the type. No type has more than ten: Slack takes no
+#: The fields that an event has are shown, whatever its type. Slack takes ten, and no event has
 #: more.
 _FIELDS: Final = (
     ("Service", _service),
@@ -62,13 +63,13 @@ _FIELDS: Final = (
 
 
 def compile_payload(message: str | None) -> Callable[[Event], Json]:
-    """A template -> what makes a payload of an event; None: one that reads well for its type.
+    """Return a function that makes a payload of an event. None: the default of each type.
 
-    Raises ValueError, which says what would do, for a message that is no template.
+    Raises ValueError with a hint for a message that is no valid template.
     """
     blocks = _default if message is None else _written(message)
     return lambda event: {
-        "text": _escaped(_fallback(event)),
+        "text": html.escape(_fallback(event), quote=False),
         "mrkdwn": False,
         "parse": "none",
         "unfurl_links": False,
@@ -84,7 +85,13 @@ def _written(message: str) -> Callable[[Event], list[Json]]:
 
 
 def _default(event: Event) -> list[Json]:
-    blocks = [_header(_headline(event)), _section(_text(event)), _facts(event)]
+    facts = [(label, plain(fill(event).strip())) for label, fill in _FIELDS]
+    fields = [_plain_text(f"{label}\n{value}", _FIELD) for label, value in facts if value]
+    blocks: list[Json] = [
+        _header(_headline(event)),
+        _section(_text(event)),
+        {"type": "section", "fields": fields},
+    ]
     return [block for block in blocks if block]
 
 
@@ -107,35 +114,20 @@ def _header(text: str) -> Json:
 
 
 def _section(text: str) -> Json:
-    """Empty where the text is."""
+    """Return a section, or an empty dict for an empty text."""
     if not text.strip():
         return {}
     return {"type": "section", "text": _plain_text(plain_lines(text), _SECTION)}
 
 
-def _facts(event: Event) -> Json:
-    facts = ((label, fill(event).strip()) for label, fill in _FIELDS)
-    return {"type": "section", "fields": list(_fields(facts))}
-
-
-def _fields(facts: Iterable[tuple[str, str]]) -> Iterable[Json]:
-    for label, value in facts:
-        if value:
-            yield _plain_text(f"{label}\n{plain(value)}", _FIELD)
-
-
 def _plain_text(text: str, limit: int) -> Json:
-    """`emoji: false`, or Slack would make pictures of `:words:`."""
+    """Return a text without pictures: with `emoji` Slack replaces `:words:`."""
     return {"type": "plain_text", "text": _cut(text, limit), "emoji": False}
 
 
 def _cut(text: str, limit: int) -> str:
-    """In UTF-16 units: whichever way Slack counts, it is not longer."""
+    """Cut by UTF-16 units: short enough, however Slack counts."""
     units = text.encode("utf-16-le")
     if len(units) <= limit * 2:
         return text
     return units[: (limit - 1) * 2].decode("utf-16-le", errors="ignore") + "…"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

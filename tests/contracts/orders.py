@@ -1,4 +1,4 @@
-"""What every journal owes us about orders."""
+"""The contract of every journal about orders."""
 
 import asyncio
 import itertools
@@ -50,7 +50,7 @@ def order(name="5", *, kind="request_id", **said):
 
 
 def listed_order(name="5", *, at=NOW, kind="request_id", **said):
-    """An order that the provider lists."""
+    """Return an order that the provider lists."""
     number = {"number": name} if kind == "number" else {}
     lasts = default_lifetime(kind)
     return mark_provided(
@@ -72,11 +72,11 @@ def listed_order(name="5", *, at=NOW, kind="request_id", **said):
     )
 
 
-def assigned(tells, **said):
-    """A number.assigned event that names that order."""
-    plan = sms(tells.name, to=tells.number, price=tells.price, of=tells, **said)
+def assigned(named, **said):
+    """Plan a number.assigned event that names that order."""
+    plan = sms(named.name, to=named.number, price=named.price, of=named, **said)
     event = retyped(plan.event, "number.assigned")
-    return msgspec.structs.replace(plan, event=event, named_order=tells)
+    return msgspec.structs.replace(plan, event=event, named_order=named)
 
 
 def of_number(number=NUMBER, **said):
@@ -84,14 +84,14 @@ def of_number(number=NUMBER, **said):
 
 
 def sms(name="5", *, kind="request_id", of=None, **said):
-    """An SMS of that request, accepted with what its order `of` knows."""
+    """Plan an SMS of that request, accepted as one of the order `of`."""
     subject = f"{kind.removesuffix('_id')}/{name}"
     plan = planned(subject=subject, **{kind: name}, **said)
     return msgspec.structs.replace(plan, order=of and of.id)
 
 
 def to_number(number=NUMBER, *, at=NOW, **said):
-    """An SMS of which the provider says the number and no more."""
+    """Plan an SMS with a number and no id of the provider."""
     return planned(subject=f"telephone/{next(serial)}", to=number, at=at, **TIMELESS, **said)
 
 
@@ -160,8 +160,8 @@ class OrderContract:
 
     # --- once -----------------------------------------------------------------------------
 
-    async def test_an_order_is_there_as_it_was_told_after_a_crash_too(self, store, journal):
-        told = order(
+    async def test_registered_order_survives_a_crash(self, store, journal):
+        registered = order(
             number=NUMBER,
             service="Google",
             country="US",
@@ -170,15 +170,17 @@ class OrderContract:
             labels={"team": "growth"},
         )
 
-        placed = await journal.submit(RegisterOrder(told, None))
+        placed = await journal.submit(RegisterOrder(registered, None))
 
-        assert placed == Registered(order=told, new=True, conflicts=())
+        assert placed == Registered(order=registered, new=True, conflicts=())
         journal = await store.start(now=NOW + 1)
-        assert await journal.ask(OrderById(told.id)) == StoredOrder(order=told, events=())
-        assert await journal.ask(OpenOrders(since=NOW)) == [told]
+        assert await journal.ask(OrderById(registered.id)) == StoredOrder(
+            order=registered, events=()
+        )
+        assert await journal.ask(OpenOrders(since=NOW)) == [registered]
         assert await journal.ask(OrderById("nobody")) is None
 
-    async def test_an_order_that_is_told_again_is_the_first(self, store, journal):
+    async def test_second_registration_returns_the_first_order(self, store, journal):
         """Mutant: a second row."""
         first = order(reference="signup-1")
         await journal.submit(RegisterOrder(first, None))
@@ -191,7 +193,7 @@ class OrderContract:
         assert again == Registered(order=first, new=False, conflicts=())
         assert len((await journal.ask(KnownOrders(filter=OrderFilter(), **WHOLE))).items) == 1
 
-    async def test_fifty_at_once_are_one(self, journal):
+    async def test_fifty_registrations_at_once_make_one_order(self, journal):
         placed = await asyncio.gather(
             *(journal.submit(RegisterOrder(order(), None)) for _ in range(50))
         )
@@ -202,13 +204,13 @@ class OrderContract:
     @pytest.mark.parametrize(
         "other", [order("6"), order(kind="activation_id"), order(source="bulk")], ids=str
     )
-    async def test_another_id_kind_or_source_is_another_order(self, journal, other):
-        """Mutants: each of the three left out of what makes an order the same."""
+    async def test_other_id_kind_or_source_is_another_order(self, journal, other):
+        """Mutants: each of the three left out of the comparison."""
         await journal.submit(RegisterOrder(order(), None))
 
         assert (await journal.submit(RegisterOrder(other, None))).new
 
-    async def test_what_was_not_known_is_added_to_the_order_and_to_its_events(self, journal):
+    async def test_new_values_are_added_to_the_order_and_its_events(self, journal):
         """Mutants: added to the order alone; labels of the source lost."""
         first = order()
         await journal.submit(RegisterOrder(first, None))
@@ -225,7 +227,7 @@ class OrderContract:
         assert kept["labels"] == {"account": "a", "team": "growth"}
         assert await listed(journal, reference=("signup-1",)) == [plan.event.id]
 
-    async def test_what_is_told_otherwise_is_a_conflict_and_changes_nothing(self, journal):
+    async def test_conflicting_values_change_nothing(self, journal):
         first = order(reference="signup-1", labels={"team": "growth"})
         await journal.submit(RegisterOrder(first, None))
 
@@ -235,7 +237,7 @@ class OrderContract:
         assert placed == Registered(order=first, new=False, conflicts=("reference", "labels"))
         assert (await journal.ask(OrderById(first.id))).order == first
 
-    async def test_an_end_that_is_asked_for_moves_the_order_s(self, journal):
+    async def test_requested_end_moves_the_end_of_the_order(self, journal):
         first = order()
         await journal.submit(RegisterOrder(first, None))
 
@@ -245,44 +247,44 @@ class OrderContract:
         assert await end(journal, first, at=END + 30) is None
         assert await state(journal, first) == OrderState.WAITING
 
-    async def test_a_number_is_ordered_anew_once_its_order_is_over(self, journal):
-        """Providers give a number again. Mutants: never a new one; always a new one."""
+    async def test_number_gets_a_new_order_once_the_last_is_over(self, journal):
+        """Providers reuse numbers. Mutants: never a new order; always a new one."""
         first = of_number()
         await journal.submit(RegisterOrder(first, None))
         same = await journal.submit(RegisterOrder(of_number(created_at=END - 1), None))
-        anew = of_number(created_at=END, expires_at=END + 1200)
+        second = of_number(created_at=END, expires_at=END + 1200)
 
-        placed = await journal.submit(RegisterOrder(anew, None))
-        await journal.submit(CancelOrder(anew.id, at=END + 1))
+        placed = await journal.submit(RegisterOrder(second, None))
+        await journal.submit(CancelOrder(second.id, at=END + 1))
         third = await journal.submit(RegisterOrder(of_number(created_at=END + 2), None))
 
         assert same.order.id == first.id
-        assert placed == Registered(order=anew, new=True, conflicts=())
+        assert placed == Registered(order=second, new=True, conflicts=())
         assert third.new
 
     # --- events that belong to it -----------------------------------------------------------
 
-    async def test_an_event_that_comes_after_its_order_is_its(self, store, journal):
-        told = order(reference="signup-1")
-        await journal.submit(RegisterOrder(told, None))
-        plan = sms(of=told, reference="signup-1")
+    async def test_event_joins_its_earlier_order(self, store, journal):
+        registered = order(reference="signup-1")
+        await journal.submit(RegisterOrder(registered, None))
+        plan = sms(of=registered, reference="signup-1")
 
         await record(journal, plan)
 
         journal = await store.start(now=NOW + 1)
-        assert await events(journal, told) == [plan.event.id]
-        assert await state(journal, told) == OrderState.RECEIVED
+        assert await events(journal, registered) == [plan.event.id]
+        assert await state(journal, registered) == OrderState.RECEIVED
         assert await listed(journal, reference=("signup-1",)) == [plan.event.id]
 
     @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
-    async def test_events_that_came_before_their_order_gain_what_it_knows(self, journal, together):
+    async def test_earlier_events_gain_values_of_their_order(self, journal, together):
         """Without a second delivery; id and dedupe key stay.
 
-        Mutant: looking at what is on disk without what this batch has gathered.
+        Mutant: a batch finds stored events only.
         """
         before = sms(owed=[owed()], labels={"account": "a"})
         elsewhere = [sms("6"), sms(source="bulk"), sms(kind="activation_id")]
-        told = order(
+        registered = order(
             number=NUMBER,
             price=Price(amount="0.50", currency=None),
             reference="signup-1",
@@ -292,7 +294,7 @@ class OrderContract:
         writing = [record(journal, plan) for plan in (before, *elsewhere)]
         if not together:
             await asyncio.gather(*writing)
-        placed = await journal.submit(RegisterOrder(told, None))
+        placed = await journal.submit(RegisterOrder(registered, None))
 
         kept = await journal.ask(EventById(before.event.id))
         was, now = json.loads(before.body), json.loads(kept.body)
@@ -308,11 +310,11 @@ class OrderContract:
         }
         assert placed.order.state == OrderState.RECEIVED
         assert len(kept.deliveries) == 1
-        assert await events(journal, told) == [before.event.id]
+        assert await events(journal, registered) == [before.event.id]
         assert await listed(journal, reference=("signup-1",)) == [before.event.id]
         assert [(await data(journal, plan))["reference"] for plan in elsewhere] == [None] * 3
 
-    async def test_what_the_event_says_itself_stays(self, journal):
+    async def test_values_of_the_event_itself_stay(self, journal):
         """Mutant: the order's number over that of the message."""
         price = Price(amount="1.20", currency="USD")
         plan = sms(to=OTHER, price=price)
@@ -325,47 +327,45 @@ class OrderContract:
         kept = await data(journal, plan)
         assert (kept["to"], kept["price"]) == (OTHER, {"amount": "1.20", "currency": "USD"})
 
-    async def test_an_event_is_found_by_the_rental_that_it_names_besides(self, journal):
+    async def test_event_is_found_by_its_second_subject(self, journal):
         plan = sms(rental_id="9")
         await record(journal, plan)
 
-        told = order("9", kind="rental_id")
-        await journal.submit(RegisterOrder(told, None))
+        registered = order("9", kind="rental_id")
+        await journal.submit(RegisterOrder(registered, None))
 
-        assert await events(journal, told) == [plan.event.id]
+        assert await events(journal, registered) == [plan.event.id]
 
     @pytest.mark.parametrize(
         ("at", "is_its"),
         [(-GRACE - 1, False), (-GRACE, True), (0, True)],
         ids=["long before", "just before", "at once"],
     )
-    async def test_a_number_s_event_before_its_order_is_its_if_it_was_not_long(
-        self, journal, at, is_its
-    ):
-        """Before that the number was somebody else's."""
+    async def test_event_joins_a_later_order_of_its_number_within_grace(self, journal, at, is_its):
+        """Earlier the number was another customer's."""
         plan = to_number(at=NOW + at)
         await record(journal, plan, to_number(OTHER), to_number(source="bulk"))
 
-        told = of_number(reference="signup-1")
-        await journal.submit(RegisterOrder(told, None))
+        registered = of_number(reference="signup-1")
+        await journal.submit(RegisterOrder(registered, None))
 
-        assert await events(journal, told) == [plan.event.id] * is_its
+        assert await events(journal, registered) == [plan.event.id] * is_its
 
-    async def test_an_event_that_names_another_order_s_id_is_not_joined_by_number(self, journal):
+    async def test_event_with_another_id_is_not_joined_by_number(self, journal):
         """One number may be taken for several services, each a request of its own.
 
-        Mutant: by number whatever the event says.
+        Mutant: joined by number in any case.
         """
         other, plain = sms("6", to=NUMBER, **TIMELESS), to_number()
         await record(journal, other)
         await record(journal, plain)
 
-        told = order("5", number=NUMBER)
-        await journal.submit(RegisterOrder(told, None))
+        registered = order("5", number=NUMBER)
+        await journal.submit(RegisterOrder(registered, None))
 
-        assert await events(journal, told) == [plain.event.id]
+        assert await events(journal, registered) == [plain.event.id]
 
-    async def test_an_event_stays_with_the_order_that_had_it_first(self, journal):
+    async def test_event_stays_with_its_first_order(self, journal):
         plan = sms(to=NUMBER, **TIMELESS)
         await record(journal, plan)
         first = order(reference="signup-1")
@@ -377,22 +377,25 @@ class OrderContract:
         assert await events(journal, second) == []
         assert (await data(journal, plan))["reference"] == "signup-1"
 
-    async def test_a_copy_that_knows_the_order_tells_the_first_of_it(self, journal):
-        """Mutant: what a copy says is dropped with it."""
-        first, told = planned(1), of_number(reference="signup-1")
+    async def test_copy_joins_the_stored_event_with_its_order(self, journal):
+        """Mutant: a copy is dropped with its order."""
+        first, registered = planned(1), of_number(reference="signup-1")
         await record(journal, first)
-        await journal.submit(RegisterOrder(told, None))
-        copy = msgspec.structs.replace(planned(1, to=NUMBER), order=told.id)
+        await journal.submit(RegisterOrder(registered, None))
+        copy = msgspec.structs.replace(planned(1, to=NUMBER), order=registered.id)
 
         for _ in range(2):
             await record(journal, copy)
 
         kept = await data(journal, first)
-        assert (kept["reference"], await events(journal, told)) == ("signup-1", [first.event.id])
-        assert await state(journal, told) == OrderState.RECEIVED
+        assert (kept["reference"], await events(journal, registered)) == (
+            "signup-1",
+            [first.event.id],
+        )
+        assert await state(journal, registered) == OrderState.RECEIVED
         assert await journal.ask(JournalStats()) == stats(events=1, duplicates=2)
 
-    async def test_an_event_of_an_order_that_was_never_kept_is_an_event(self, journal):
+    async def test_event_with_an_unknown_order_is_stored(self, journal):
         plan = sms(of=order())
 
         await record(journal, plan)
@@ -400,102 +403,105 @@ class OrderContract:
 
         assert await listed(journal) == [plan.event.id]
 
-    async def test_only_what_it_waits_for_makes_it_received(self, journal):
+    async def test_only_an_awaited_event_makes_an_order_received(self, journal):
         """Mutant: any event does."""
-        told = order("9", kind="rental_id")
-        await journal.submit(RegisterOrder(told, None))
-        bill = sms("9", kind="rental_id", of=told)
+        registered = order("9", kind="rental_id")
+        await journal.submit(RegisterOrder(registered, None))
+        bill = sms("9", kind="rental_id", of=registered)
         bill = msgspec.structs.replace(bill, event=retyped(bill.event, "rental.billed"))
 
         await record(journal, bill)
 
-        assert await events(journal, told) == [bill.event.id]
-        assert await state(journal, told) == OrderState.WAITING
+        assert await events(journal, registered) == [bill.event.id]
+        assert await state(journal, registered) == OrderState.WAITING
 
     # --- its end ----------------------------------------------------------------------------
 
-    async def test_an_order_expires_once_with_an_event_that_owes(self, store, journal):
-        """Mutant: whether it still waits is not asked."""
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
-        plan = expired(told, owed=[owed(taken=True)])
-        outcomes = []
+    async def test_order_expires_once_with_an_event_and_deliveries(self, store, journal):
+        """Mutant: an order that no longer waits expires again."""
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
+        plan = expired(registered, owed=[owed()])
+        outcomes, heard = [], []
 
-        first = await journal.submit(ExpireOrder(plan), then=outcomes.append)
-        again = await end(journal, told)
+        with journal.listen(heard.append):
+            first = await journal.submit(ExpireOrder(plan), then=outcomes.append)
+        again = await end(journal, registered)
         journal = await store.start(now=END + 1)
-        later = await end(journal, told)
+        later = await end(journal, registered)
 
         assert (first.ids, first.new, again, later) == ((plan.event.id,), (True,), None, None)
-        assert [delivery.body for delivery in first.deliveries] == [plan.body]
+        assert [one.body for one in heard[0].deliveries["log"]] == [plan.body]
         assert outcomes == [first]
         assert await listed(journal, type=("order.expired",)) == [plan.event.id]
-        assert await state(journal, told) == OrderState.EXPIRED
-        assert await events(journal, told) == [plan.event.id]
+        assert await state(journal, registered) == OrderState.EXPIRED
+        assert await events(journal, registered) == [plan.event.id]
         assert await journal.ask(CallbackOfEvent(plan.event.id)) is None
         assert await journal.ask(TokenUses()) == []
         assert await journal.ask(JournalStats()) == stats(events=1, pending=1)
 
-    async def test_an_order_does_not_expire_before_its_time(self, journal):
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
+    async def test_order_does_not_expire_early(self, journal):
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
 
-        assert await end(journal, told, at=END - 1) is None
+        assert await end(journal, registered, at=END - 1) is None
         assert await listed(journal) == []
 
     @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
-    async def test_an_order_whose_sms_came_does_not_expire(self, journal, together):
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
+    async def test_received_order_does_not_expire(self, journal, together):
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
 
-        writing = record(journal, sms(of=told))
+        writing = record(journal, sms(of=registered))
         if not together:
             await writing
-        outcome = await end(journal, told)
+        outcome = await end(journal, registered)
 
-        assert (outcome, await state(journal, told)) == (None, OrderState.RECEIVED)
+        assert (outcome, await state(journal, registered)) == (None, OrderState.RECEIVED)
 
-    async def test_an_sms_that_comes_too_late_makes_an_expired_order_received(self, journal):
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
-        await end(journal, told)
+    async def test_late_sms_makes_an_expired_order_received(self, journal):
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
+        await end(journal, registered)
 
-        late = sms(of=told)
+        late = sms(of=registered)
         await record(journal, late)
 
-        assert await state(journal, told) == OrderState.RECEIVED
-        assert (await events(journal, told))[1:] == [late.event.id]
+        assert await state(journal, registered) == OrderState.RECEIVED
+        assert (await events(journal, registered))[1:] == [late.event.id]
 
-    async def test_a_cancelled_order_does_not_expire_and_stays_cancelled(self, store, journal):
-        """Mutant: what comes afterwards makes it received."""
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
+    async def test_cancelled_order_stays_cancelled(self, store, journal):
+        """Mutant: a later SMS makes it received."""
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
 
-        cancelled = await journal.submit(CancelOrder(told.id, at=NOW + 60))
-        again = await journal.submit(CancelOrder(told.id, at=NOW + 30))
-        outcome = await end(journal, told)
-        await record(journal, sms(of=told))
+        cancelled = await journal.submit(CancelOrder(registered.id, at=NOW + 60))
+        again = await journal.submit(CancelOrder(registered.id, at=NOW + 30))
+        outcome = await end(journal, registered)
+        await record(journal, sms(of=registered))
 
         journal = await store.start(now=END)
         assert (cancelled.state, cancelled.expires_at) == (OrderState.CANCELLED, NOW + 60)
         assert (again, outcome) == (cancelled, None)
-        assert await state(journal, told) == OrderState.CANCELLED
-        assert len(await events(journal, told)) == 1
+        assert await state(journal, registered) == OrderState.CANCELLED
+        assert len(await events(journal, registered)) == 1
         assert await journal.submit(CancelOrder("nobody", at=NOW)) is None
 
-    async def test_an_end_is_not_moved_once_it_has_come(self, journal):
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
-        await end(journal, told)
+    async def test_end_of_an_expired_order_does_not_move(self, journal):
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
+        await end(journal, registered)
 
         placed = await journal.submit(RegisterOrder(order(), END + 600))
 
         assert (placed.order.state, placed.order.expires_at) == (OrderState.EXPIRED, END)
 
-    async def test_an_order_that_cannot_be_kept_takes_no_neighbour(self, journal):
+    async def test_invalid_order_fails_alone(self, journal):
         unfit = order(reference="\ud800")
 
-        writing = [journal.submit(RegisterOrder(told, None)) for told in (order(), unfit)]
+        writing = [
+            journal.submit(RegisterOrder(registered, None)) for registered in (order(), unfit)
+        ]
         good, bad = await asyncio.gather(*writing, return_exceptions=True)
 
         assert (good.new, type(bad)) == (True, InvalidRow)
@@ -504,77 +510,77 @@ class OrderContract:
 
     async def test_provider_word_ends_an_order_before_its_time(self, store, journal):
         """Mutant: `expires_at <= at` asked for here, too."""
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
 
-        first = await end_at_once(journal, told, "cancelled")
-        again = await end_at_once(journal, told, "finished", at=NOW + 120)
+        first = await end_at_once(journal, registered, "cancelled")
+        again = await end_at_once(journal, registered, "finished", at=NOW + 120)
 
         journal = await store.start(now=NOW + 180)
-        kept = (await journal.ask(OrderById(told.id))).order
+        kept = (await journal.ask(OrderById(registered.id))).order
         assert (first.new, again) == ((True,), None)
         assert (kept.state, kept.reason, kept.expires_at) == ("expired", "cancelled", NOW + 60)
-        assert await listed(journal, type=("order.expired",)) == [f"expired-{told.id}"]
+        assert await listed(journal, type=("order.expired",)) == [f"expired-{registered.id}"]
 
     async def test_provider_word_leaves_a_received_order_received(self, journal):
         """Mutant: an event for it."""
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
-        await record(journal, sms(of=told))
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
+        await record(journal, sms(of=registered))
 
-        outcome = await end_at_once(journal, told, "finished")
+        outcome = await end_at_once(journal, registered, "finished")
 
-        kept = (await journal.ask(OrderById(told.id))).order
+        kept = (await journal.ask(OrderById(registered.id))).order
         assert (outcome, kept.state, kept.reason) == (None, "received", "finished")
         assert kept.expires_at == NOW + 60
 
     async def test_provider_word_leaves_a_cancelled_order_cancelled(self, journal):
-        told = order()
-        await journal.submit(RegisterOrder(told, None))
-        await journal.submit(CancelOrder(told.id, at=NOW + 1))
+        registered = order()
+        await journal.submit(RegisterOrder(registered, None))
+        await journal.submit(CancelOrder(registered.id, at=NOW + 1))
 
-        outcome = await end_at_once(journal, told, "cancelled")
+        outcome = await end_at_once(journal, registered, "cancelled")
 
-        kept = (await journal.ask(OrderById(told.id))).order
+        kept = (await journal.ask(OrderById(registered.id))).order
         assert (outcome, kept.state, kept.reason) == (None, "cancelled", None)
 
     async def test_listed_order_lapses_without_an_event(self, journal):
         """Mutants: an event; a user's order lapses, too; it lapses before its time."""
-        told, mine = listed_order(), order("6")
-        await journal.submit(RegisterOrder(told, None))
+        registered, mine = listed_order(), order("6")
+        await journal.submit(RegisterOrder(registered, None))
         await journal.submit(RegisterOrder(mine, None))
 
-        early = await journal.submit(LapseOrder(told.id, at=told.expires_at - 1))
-        assert await end(journal, told, at=told.expires_at) is None
-        lapsed = await journal.submit(LapseOrder(told.id, at=told.expires_at))
-        left = await journal.submit(LapseOrder(mine.id, at=told.expires_at))
+        early = await journal.submit(LapseOrder(registered.id, at=registered.expires_at - 1))
+        assert await end(journal, registered, at=registered.expires_at) is None
+        lapsed = await journal.submit(LapseOrder(registered.id, at=registered.expires_at))
+        left = await journal.submit(LapseOrder(mine.id, at=registered.expires_at))
 
         assert (early.state, lapsed.state, left.state) == ("waiting", "expired", "waiting")
         assert (lapsed.reason, await journal.submit(LapseOrder("nobody", at=0))) == (None, None)
         assert await listed(journal) == []
 
     async def test_lapsed_order_that_the_provider_ends_gets_its_event(self, journal):
-        """The word came after its time was up. Mutant: only what waits."""
-        told = listed_order()
-        await journal.submit(RegisterOrder(told, None))
-        await journal.submit(LapseOrder(told.id, at=told.expires_at))
+        """The provider says so after its time was up. Mutant: only a waiting order."""
+        registered = listed_order()
+        await journal.submit(RegisterOrder(registered, None))
+        await journal.submit(LapseOrder(registered.id, at=registered.expires_at))
 
-        first = await end_at_once(journal, told, "expired", at=told.expires_at + 5)
-        again = await end_at_once(journal, told, "expired", at=told.expires_at + 9)
+        first = await end_at_once(journal, registered, "expired", at=registered.expires_at + 5)
+        again = await end_at_once(journal, registered, "expired", at=registered.expires_at + 9)
 
         assert (first.new, again) == ((True,), None)
-        assert (await journal.ask(OrderById(told.id))).order.reason == "expired"
+        assert (await journal.ask(OrderById(registered.id))).order.reason == "expired"
 
     async def test_registered_values_replace_those_of_the_provider(self, journal):
         """In stored events too, but not what the event said itself. Mutant: a conflict."""
         cheap, dear = (Price(amount=amount, currency="USD") for amount in ("0.20", "0.30"))
-        told = listed_order(number=NUMBER, price=cheap, service="go")
-        await journal.submit(RegisterOrder(told, None))
+        registered = listed_order(number=NUMBER, price=cheap, service="go")
+        await journal.submit(RegisterOrder(registered, None))
         mine, own = (
             msgspec.structs.replace(plan, taken=taken)
             for plan, taken in (
-                (sms(of=told, to=NUMBER, price=cheap), ("to", "price")),
-                (sms(of=told, to=NUMBER, price=cheap), ("to",)),
+                (sms(of=registered, to=NUMBER, price=cheap), ("to", "price")),
+                (sms(of=registered, to=NUMBER, price=cheap), ("to",)),
             )
         )
         await record(journal, mine, own)
@@ -585,7 +591,7 @@ class OrderContract:
         other = await journal.submit(RegisterOrder(order(number=NUMBER), None))
 
         assert (placed.new, placed.conflicts, other.conflicts) == (False, (), ("number",))
-        assert (placed.order.id, placed.order.origin) == (told.id, "user")
+        assert (placed.order.id, placed.order.origin) == (registered.id, "user")
         assert (placed.order.price, placed.order.service) == (dear, "go")
         assert placed.order.provided == ("service",)
         prices = [(await data(journal, plan))["price"]["amount"] for plan in (mine, own)]
@@ -611,46 +617,46 @@ class OrderContract:
 
     async def test_order_ends_later_while_the_provider_lists_it(self, journal):
         """Once in half its time. Mutants: never; each time; a lapsed one stays lapsed."""
-        told = listed_order()
+        registered = listed_order()
         half = default_lifetime("request_id") / 2
-        await journal.submit(RegisterOrder(told, None))
+        await journal.submit(RegisterOrder(registered, None))
 
         early = await journal.submit(RegisterOrder(listed_order(at=NOW + half - 1), None))
         late = await journal.submit(RegisterOrder(listed_order(at=NOW + half + 1), None))
         over = late.order.expires_at
-        await journal.submit(LapseOrder(told.id, at=over))
+        await journal.submit(LapseOrder(registered.id, at=over))
         again = await journal.submit(RegisterOrder(listed_order(at=over + 5), None))
 
-        assert early.order.expires_at == told.expires_at
+        assert early.order.expires_at == registered.expires_at
         assert late.order.expires_at == NOW + 3 * half + 1
         assert (again.order.state, again.order.expires_at) == ("waiting", over + 5 + 2 * half)
 
     async def test_lapsed_order_waits_again_when_it_is_registered(self, journal):
-        told = listed_order()
-        await journal.submit(RegisterOrder(told, None))
-        await journal.submit(LapseOrder(told.id, at=told.expires_at))
+        registered = listed_order()
+        await journal.submit(RegisterOrder(registered, None))
+        await journal.submit(LapseOrder(registered.id, at=registered.expires_at))
 
-        mine = order(created_at=told.expires_at, expires_at=told.expires_at + 60)
+        mine = order(created_at=registered.expires_at, expires_at=registered.expires_at + 60)
         placed = await journal.submit(RegisterOrder(mine, None))
 
-        assert (placed.order.id, placed.order.state) == (told.id, "waiting")
-        assert placed.order.expires_at == told.expires_at + 60
-        assert (await end(journal, told, at=told.expires_at + 60)).new == (True,)
+        assert (placed.order.id, placed.order.state) == (registered.id, "waiting")
+        assert placed.order.expires_at == registered.expires_at + 60
+        assert (await end(journal, registered, at=registered.expires_at + 60)).new == (True,)
 
     async def test_assigned_number_makes_an_order_with_its_event(self, store, journal):
         """In one transaction. Mutants: no order; one without its event; one on each retry."""
         price = Price(amount="0.50", currency="USD")
-        tells = listed_order(number=NUMBER, service="Google", price=price)
-        plan = assigned(tells)
+        named = listed_order(number=NUMBER, service="Google", price=price)
+        plan = assigned(named)
 
         recorded = await record(journal, plan)
         again = await record(journal, msgspec.structs.replace(plan, named_order=listed_order()))
 
         journal = await store.start(now=NOW + 1)
         page = await journal.ask(KnownOrders(filter=OrderFilter(), **WHOLE))
-        assert [kept for _, kept in page.items] == [tells] == list(recorded.orders)
+        assert [kept for _, kept in page.items] == [named] == list(recorded.orders)
         assert (again.new, again.orders) == ((False,), ())
-        assert await events(journal, tells) == [plan.event.id]
+        assert await events(journal, named) == [plan.event.id]
 
     async def test_assigned_number_completes_a_registered_order(self, journal):
         """Mutant: a second order beside it."""
@@ -668,9 +674,9 @@ class OrderContract:
 
     async def test_registered_order_takes_events_from_a_listed_one(self, journal):
         """By number. Mutant: the provider's order keeps them, and the user's waits for ever."""
-        told = listed_order("77", kind="activation_id", number=NUMBER)
-        await journal.submit(RegisterOrder(told, None))
-        plan = sms("77", kind="activation_id", of=told, to=NUMBER, **TIMELESS)
+        registered = listed_order("77", kind="activation_id", number=NUMBER)
+        await journal.submit(RegisterOrder(registered, None))
+        plan = sms("77", kind="activation_id", of=registered, to=NUMBER, **TIMELESS)
         await record(journal, plan)
 
         mine = of_number(reference="r")
@@ -703,21 +709,21 @@ class OrderContract:
 
     async def test_times_of_waiting_orders_move_once(self, store, journal):
         """Mutants: moved again by the same call; an order that changed since is moved."""
-        told, changed = order(lasts=1200.0), order("6", lasts=1200.0)
-        for one in (told, changed):
+        registered, changed = order(lasts=1200.0), order("6", lasts=1200.0)
+        for one in (registered, changed):
             await journal.submit(RegisterOrder(one, None))
         await journal.submit(RegisterOrder(order("6"), END + 60))
         later = [
             msgspec.structs.replace(one, created_at=NOW + 3600, expires_at=END + 3600)
-            for one in (told, changed)
+            for one in (registered, changed)
         ]
-        moved = list(zip((told, changed), later, strict=True))
+        moved = list(zip((registered, changed), later, strict=True))
 
         for _ in range(2):
             await journal.submit(MoveOrders(tuple(moved)))
 
         journal = await store.start(now=NOW)
-        assert (await journal.ask(OrderById(told.id))).order == later[0]
+        assert (await journal.ask(OrderById(registered.id))).order == later[0]
         assert (await journal.ask(OrderById(changed.id))).order.expires_at == END + 60
 
     # --- balances -----------------------------------------------------------------------------
@@ -736,7 +742,7 @@ class OrderContract:
 
     # --- reading ----------------------------------------------------------------------------
 
-    async def test_orders_are_found_by(self, journal):
+    async def test_orders_are_filtered(self, journal):
         mine = order(number=NUMBER, source="mine", reference="signup-1")
         await journal.submit(RegisterOrder(order("6"), None))
         await journal.submit(RegisterOrder(mine, None))
@@ -772,15 +778,14 @@ class OrderContract:
         ids = [one.id for one in made]
         assert found == [*ids, *reversed(ids)]
 
-    async def test_an_order_is_read_with_when_its_first_sms_or_call_was_accepted(
-        self, store, journal
-    ):
+    async def test_received_at_is_the_time_of_the_first_sms_or_call(self, store, journal):
         """Mutants: the last one; any event of it; those of another order; not of open orders."""
-        told, other, bare = order(), order("6"), order("7")
-        for one in (told, other, bare):
+        registered, other, bare = order(), order("6"), order("7")
+        for one in (registered, other, bare):
             await journal.submit(RegisterOrder(one, None))
         billed, first, second, its = (
-            sms(of=one, at=NOW + at) for one, at in ((told, 5), (told, 7.25), (told, 9), (other, 3))
+            sms(of=one, at=NOW + at)
+            for one, at in ((registered, 5), (registered, 7.25), (registered, 9), (other, 3))
         )
         event = retyped(billed.event, "rental.billed")
         await record(journal, msgspec.structs.replace(billed, event=event))
@@ -797,13 +802,13 @@ class OrderContract:
             "open": [found.received_at for found in await journal.ask(OpenOrders(since=NOW))],
             "one": [
                 (await journal.ask(OrderById(one.id))).order.received_at
-                for one in (told, other, bare)
+                for one in (registered, other, bare)
             ],
         }
         assert list(ways.values()) == [[NOW + 7.25, NOW + 3, None]] * 3
         assert again.order.received_at == NOW + 7.25
 
-    async def test_open_orders_are_those_that_wait_and_those_that_ended_since(self, journal):
+    async def test_open_orders_wait_or_ended_recently(self, journal):
         long_over, over, open_ = (order(str(n), expires_at=END + n) for n in range(3))
         waiting = order("9", expires_at=NOW - 10**6)
         for one in (long_over, over, open_, waiting):
@@ -815,13 +820,13 @@ class OrderContract:
 
         assert sorted(one.id for one in found) == [over.id, open_.id, waiting.id]
 
-    async def test_the_newest_events_of_many_are_shown_with_an_order(self, journal):
-        told = order("9", kind="rental_id")
-        await journal.submit(RegisterOrder(told, None))
-        plans = [sms("9", kind="rental_id", of=told) for _ in range(103)]
+    async def test_order_shows_its_newest_events(self, journal):
+        registered = order("9", kind="rental_id")
+        await journal.submit(RegisterOrder(registered, None))
+        plans = [sms("9", kind="rental_id", of=registered) for _ in range(103)]
         await record(journal, *plans, came=arrival())
 
-        assert await events(journal, told) == [plan.event.id for plan in plans[3:]]
+        assert await events(journal, registered) == [plan.event.id for plan in plans[3:]]
 
 
 def balance(number, *, low):

@@ -19,48 +19,48 @@ from journal.writes import Record
 TEXT, OTHER = "G-804036 is your code.", "Another text, 804036."
 
 
-def twin(text=TEXT, code="804036", second=100.0, form="getHistory"):
+def sms(text=TEXT, code="804036", second=100.0, form="getHistory"):
     return Copy(form=form, text=text, code=code, second=second)
 
 
-def candidates(*twins):
-    return [PossibleCopy(seq=n, id=f"event-{n}", copy=one) for n, one in enumerate(twins, 1)]
+def candidates(*others):
+    return [PossibleCopy(seq=n, id=f"event-{n}", copy=one) for n, one in enumerate(others, 1)]
 
 
 @pytest.mark.parametrize(
     ("mine", "others", "found"),
     [
-        (twin(), [twin(second=102.0)], 1),
-        (twin(), [twin(second=102.5)], None),
-        (twin(), [twin(second=98.0)], 1),
-        (twin(), [twin(OTHER)], None),
-        (twin(second=None), [twin()], 1),
-        (twin(), [twin(second=None)], 1),
-        (twin(), [twin(second=None), twin(second=101.0)], 2),
-        (twin(), [twin(second=101.0), twin(second=100.0)], 2),
-        (twin(second=None), [twin(second=500.0), twin(second=100.0)], 1),
-        (twin(text=None), [twin(second=None)], 1),
-        (twin(text=None), [twin(second=300.0)], None),
-        (twin(text=None, second=None), [twin(second=300.0)], 1),
-        (twin(text=None), [twin("Code 111111", code="111111", second=None)], None),
+        (sms(), [sms(second=102.0)], 1),
+        (sms(), [sms(second=102.5)], None),
+        (sms(), [sms(second=98.0)], 1),
+        (sms(), [sms(OTHER)], None),
+        (sms(second=None), [sms()], 1),
+        (sms(), [sms(second=None)], 1),
+        (sms(), [sms(second=None), sms(second=101.0)], 2),
+        (sms(), [sms(second=101.0), sms(second=100.0)], 2),
+        (sms(second=None), [sms(second=500.0), sms(second=100.0)], 1),
+        (sms(text=None), [sms(second=None)], 1),
+        (sms(text=None), [sms(second=300.0)], None),
+        (sms(text=None, second=None), [sms(second=300.0)], 1),
+        (sms(text=None), [sms("Code 111111", code="111111", second=None)], None),
         # Codes in another spelling.
-        (twin(text=None, code="804036"), [twin(text=None, code="G-804036", second=None)], 1),
-        (twin(text=None, code="482913"), [twin("Code 482-913", None, second=None)], 1),
-        (twin(text=None, code="482-913"), [twin("Code 482 913", None, second=300.0)], None),
-        (twin("رمز ٤٨٢٩١٣", None, second=None), [twin(text=None, code="482913")], 1),
-        (twin(text=None, code="4829"), [twin("Code 482913", None, second=None)], None),
-        (twin(text=None, code="10"), [twin("Valid for 10 min", None, second=None)], None),
+        (sms(text=None, code="804036"), [sms(text=None, code="G-804036", second=None)], 1),
+        (sms(text=None, code="482913"), [sms("Code 482-913", None, second=None)], 1),
+        (sms(text=None, code="482-913"), [sms("Code 482 913", None, second=300.0)], None),
+        (sms("رمز ٤٨٢٩١٣", None, second=None), [sms(text=None, code="482913")], 1),
+        (sms(text=None, code="4829"), [sms("Code 482913", None, second=None)], None),
+        (sms(text=None, code="10"), [sms("Valid for 10 min", None, second=None)], None),
         (
-            twin(text=None, code="5678", second=None),
-            [twin("Not 5678 but 1234", code="1234", second=1.0), twin(code="5678", second=2.0)],
+            sms(text=None, code="5678", second=None),
+            [sms("Not 5678 but 1234", code="1234", second=1.0), sms(code="5678", second=2.0)],
             2,
         ),
         # Texts in another spelling.
-        (twin("A &amp; B&#39;s<br>code\u00a01234"), [twin("A & B's\r\ncode 1234")], 1),
-        (twin("Code  1234 "), [twin("Code 1234", second=None)], 1),
-        (twin("Code 1234"), [twin("Code 12 34")], None),
-        (twin(text=None, code=None), [twin(code=None, text=None, second=None)], None),
-        (twin(text=None, second=None), [twin(second=None), twin(text=None)], 1),
+        (sms("A &amp; B&#39;s<br>code\u00a01234"), [sms("A & B's\r\ncode 1234")], 1),
+        (sms("Code  1234 "), [sms("Code 1234", second=None)], 1),
+        (sms("Code 1234"), [sms("Code 12 34")], None),
+        (sms(text=None, code=None), [sms(code=None, text=None, second=None)], None),
+        (sms(text=None, second=None), [sms(second=None), sms(text=None)], 1),
     ],
 )
 def test_copy_belongs_to_the_most_similar_event(mine, others, found):

@@ -93,7 +93,7 @@ def test_secrets_are_equal_if_their_texts_are():
 
 @pytest.mark.parametrize("text", ["", None, 12345, ["hunter2"]])
 def test_invalid_secret_is_not_repeated(text):
-    with pytest.raises(ValueError, match=r"^not a text; a secret is written in quotes or as"):
+    with pytest.raises(ValueError, match=r"^not a text; write the secret itself, or"):
         secret(text)
 
 

@@ -26,4 +26,4 @@ def test_named_files_exist():
 def test_rooms_are_those_of_the_picture():
     named = set(re.findall(r"(?m)^\| `([a-z.]+)` \| \w", PAGE))
 
-    assert named == set(rooms.imports()) - {"server.durable"} | {"journal.sqlite"}
+    assert named == set(rooms.imports()) | {"journal.sqlite"}

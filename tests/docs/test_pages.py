@@ -119,7 +119,7 @@ def test_the_routes_that_are_tried_are_judged_as_the_page_says(tmp_path):
 def test_the_table_of_providers_says_what_the_code_does(provider):
     """Mutant: an address added to a provider, or the place to paste at, and not to the page."""
     tag = provider.__struct_config__.tag
-    page = (DOCS / "providers.md").read_text().partition("## What backfill")[0]
+    page = (DOCS / "providers.md").read_text().partition("## Backfill by provider")[0]
     rows = re.findall(rf"(?m)^\| `{tag}` \|.*$", page)
 
     [[_, _, paste_at, body, addresses, _, _]] = [re.split(r"\s*\|\s*", row) for row in rows]
@@ -161,6 +161,6 @@ def test_the_provider_that_is_shown_being_added_is_the_one_that_is_there():
         hunks = ["\n".join(re.findall(r"(?m)^\+(.*)$", hunk)) for hunk in changes.split("@@\n")]
         assert [hunk for hunk in hunks if hunk not in source] == []
     assert files[::2] == [
-        "receiver/providers/sms_activate/callbacks.py",
+        "receiver/providers/sms_activate/profiles.py",
         "receiver/providers/__init__.py",
     ]

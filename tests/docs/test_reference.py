@@ -15,7 +15,7 @@ from core.secret import Secret
 from core.units import Duration
 from receiver.providers import PROVIDERS
 from server.cli.main import commands, smshook
-from server.config.load import CHOICES
+from server.config.shapes import CHOICES
 from sinks import SINKS
 from sinks.sink import Sink
 

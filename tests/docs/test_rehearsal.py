@@ -86,4 +86,4 @@ def test_the_page_names_the_commands_that_are_answered(name):
     [commands] = re.findall(rf"(?m)^\| `{name}` \| [^|]* \| `([^`]+)` \|$", PAGE)
     provider = SIMULATED[name](None)
 
-    assert commands.split() == list(provider._answers)
+    assert commands.split() == list(provider._commands)

@@ -20,6 +20,7 @@ from journal.sqlite.outbox import Outbox
 from journal.writes import Settle
 from server.cli.main import main
 from sinks.attempt import Attempts
+from sinks.feed import Feed
 from sinks.worker import Worker
 
 
@@ -65,7 +66,7 @@ def settle_before_it_sends(worker):
 
 
 STEPS = {
-    "recorded": lambda: setattr(Worker, "hand", die),
+    "recorded": lambda: setattr(Feed, "_put", die),
     "begun": lambda: setattr(Attempts, "make", die),
     "sent": lambda: setattr(Attempts, "make", die_after),
     "settling": lambda: (

@@ -44,23 +44,23 @@ def test_second_of_two_equal_events_is_a_duplicate():
 
 def test_event_joins_an_order_of_its_batch():
     """Mutant: an order is found only if it was stored before."""
-    told = order(reference="r")
-    plan = sms(of=told)
+    mine = order(reference="r")
+    plan = sms(of=mine)
 
-    changes, _ = decide([RegisterOrder(told, None), recorded(plan)], empty(), owner=1)
+    changes, _ = decide([RegisterOrder(mine, None), recorded(plan)], empty(), owner=1)
 
     [link] = changes.links.values()
-    assert (link.id, link.order) == (plan.event.id, told.id)
-    assert changes.new_orders[told.id].state == "received"
+    assert (link.id, link.order) == (plan.event.id, mine.id)
+    assert changes.new_orders[mine.id].state == "received"
 
 
 def test_order_takes_an_event_of_its_batch():
-    plan, told = sms(), order(reference="r")
+    plan, mine = sms(), order(reference="r")
 
-    changes, [_, placed] = decide([recorded(plan), RegisterOrder(told, None)], empty(), owner=1)
+    changes, [_, placed] = decide([recorded(plan), RegisterOrder(mine, None)], empty(), owner=1)
 
     [row] = changes.events
-    assert (row.order, row.reference, placed.order.received_at) == (told.id, "r", NOW)
+    assert (row.order, row.reference, placed.order.received_at) == (mine.id, "r", NOW)
     assert changes.changed == {}
 
 
@@ -77,14 +77,14 @@ def test_copy_finds_an_event_of_its_batch_that_has_no_form():
     assert changes.copies == [(1, "getHistory", None)]
 
 
-def test_only_the_first_of_an_ordering_is_taken():
-    plans = [planned(owed=[owed(taken=True, ordering='"x"')]) for _ in range(2)]
+def test_only_the_first_of_an_ordering_is_due():
+    plans = [planned(owed=[owed(ordering='"x"')]) for _ in range(2)]
 
-    changes, results = decide([recorded(plan) for plan in plans], empty(), owner=7)
+    changes, _ = decide([recorded(plan) for plan in plans], empty(), owner=7)
 
-    assert [len(result.deliveries) for result in results] == [1, 0]
+    assert [(one.id, one.owner) for one in changes.due] == [(1, 7)]
     assert [(one.state, one.owner, one.due_at) for one in changes.deliveries] == [
-        ("sending", 7, None),
+        ("pending", 7, NOW),
         ("pending", None, None),
     ]
 
@@ -92,11 +92,12 @@ def test_only_the_first_of_an_ordering_is_taken():
 def test_replay_finds_an_event_of_its_batch():
     plan = planned()
 
-    _, [_, replayed] = decide(
-        [recorded(plan), ReplayEvent(plan.event.id, (owed(taken=True),), NOW)], empty(), owner=1
+    changes, [_, replayed] = decide(
+        [recorded(plan), ReplayEvent(plan.event.id, (owed(),), NOW)], empty(), owner=1
     )
 
-    assert [delivery.event_id for delivery in replayed.deliveries] == [plan.event.id]
+    assert replayed.ids == (1,)
+    assert [one.event_id for one in changes.due] == [plan.event.id]
 
 
 def test_same_bytes_are_new_after_they_were_dismissed():
@@ -122,8 +123,8 @@ def test_needs_of_a_plain_callback_are_its_keys():
 @given(writes.batches())
 @hypothesis.settings(max_examples=150, deadline=None)
 def test_batch_equals_the_same_writes_one_by_one(batches):
-    """Mutants: `_find` looks at stored keys only; `_join_all` at stored events only; `_receive`
-    does not change an order of the batch; `reject` counts stored peers only."""
+    """Mutants: orders of the batch are not found by name; a polled copy is not marked; a form is
+    not marked; `_join_all` looks at stored events only."""
     together, one_by_one = writes.Memory(), writes.Memory()
 
     for batch in batches:

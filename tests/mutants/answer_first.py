@@ -16,7 +16,7 @@ def answer_first(self, write, then=None):
         return written
     answered = asyncio.get_running_loop().create_future()
     ids = tuple(plan.event.id for plan in write.plans)
-    answered.set_result(Recorded(ids=ids, new=(True,) * len(ids), deliveries=()))
+    answered.set_result(Recorded(ids=ids, new=(True,) * len(ids)))
     return answered
 
 

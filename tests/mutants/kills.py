@@ -10,7 +10,7 @@ from sinks.file import rotation, sink
 from sinks.sink import Receipt
 from sinks.worker import Worker
 
-initialize, release_taken = Worker.__init__, schema._release_taken
+initialize, configure = Worker.__init__, schema.configure
 
 
 def without_order(self, *args, **named):
@@ -43,11 +43,11 @@ def compress_in_place(self):
             self._fsync(target.fileno())
 
 
-def release_all(conn, now):
+def release_all(conn, filters):
     """A start that makes everything due that waits for its turn."""
-    release_taken(conn, now)
+    configure(conn, filters)
     conn.execute(
-        "update deliveries set due_at = ? where state = 'pending' and due_at is null", (now,)
+        "update deliveries set due_at = accepted_at where state = 'pending' and due_at is null"
     )
 
 
@@ -55,7 +55,7 @@ MUTANTS = {
     "without_order": (Worker, "__init__", without_order),
     "confirm_first": (sink.File, "open", confirm_first),
     "compress_in_place": (rotation.Rotation, "_compress_newest", compress_in_place),
-    "release_all": (schema, "_release_taken", release_all),
+    "release_all": (schema, "configure", release_all),
 }
 setattr(*MUTANTS[sys.argv.pop(1)])
 main()

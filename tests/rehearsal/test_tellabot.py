@@ -154,7 +154,7 @@ async def test_rental_has_its_status_as_documented(offline):
     )
     online = await offline.tellabot("ltr_status", mdn="12345678901")
     offline.account.add(msgspec.structs.replace(rental, is_online=False))
-    offline = await offline.tellabot("ltr_status", ltr_id=rental.id)
+    stopped = await offline.tellabot("ltr_status", ltr_id=rental.id)
 
     row = {
         "ltr_status": "online",
@@ -167,7 +167,7 @@ async def test_rental_has_its_status_as_documented(offline):
     nothing = {"till_change": 0, "next_online": 0, "timestamp": 0, "date_time": ""}
     assert waiting == {"status": "ok", "message": {"ltr_status": "awaiting mdn"}}
     assert online == {"status": "ok", "message": row}
-    assert offline == {"status": "ok", "message": row | {"ltr_status": "offline"} | nothing}
+    assert stopped == {"status": "ok", "message": row | {"ltr_status": "offline"} | nothing}
     unknown = await offline.tellabot("ltr_status", ltr_id="0")
     assert unknown["status"] == "error"
 

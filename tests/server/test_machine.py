@@ -1,4 +1,4 @@
-"""What a service owes its machine, in processes of their own."""
+"""Streams, signals and descriptors, in processes of their own."""
 
 import os
 import resource
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Script:
-    """A Python process that runs a text, and says `up` when it gets so far."""
+    """A Python process that runs a text and prints `up`."""
 
     def __init__(self, text, *, before=""):
         command = f"{before} exec {sys.executable} -c '{text}'"
@@ -53,8 +53,8 @@ while True: pass
 """
 
 
-def test_a_process_that_hangs_ends_at_the_deadline():
-    """The main thread never looks up. Mutant: a handler of the event loop, which never runs."""
+def test_hanging_process_ends_at_the_deadline():
+    """The main thread never yields. Mutant: a handler of the event loop, which never runs."""
     with Script(BUSY.format(deadline=0.2)) as script:
         script.send(signal.SIGTERM)
 
@@ -63,7 +63,7 @@ def test_a_process_that_hangs_ends_at_the_deadline():
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_a_process_that_hangs_at_once(second):
+def test_second_signal_ends_a_hanging_process_at_once(second):
     """Mutant: only the deadline ends it."""
     with Script(BUSY.format(deadline=600)) as script:
         script.send(signal.SIGINT)
@@ -83,8 +83,8 @@ ending.call(lambda: print("up", flush=True))
 """
 
 
-def test_a_signal_during_the_start_is_not_forgotten():
-    """Mutant: it ends nothing, since nobody listened yet."""
+def test_signal_during_the_start_is_kept():
+    """Mutant: the signal is lost, because `call` comes later."""
     with Script(LATE):
         pass
 
@@ -103,7 +103,7 @@ time.sleep(600)
 IGNORED = ["HUP", "USR1", "USR2", "TTOU", "PIPE", "WINCH", "CHLD", "URG", "CONT"]
 
 
-def test_what_others_send_does_not_end_a_service():
+def test_other_signals_do_not_end_a_service():
     """logrotate, `systemctl kill -s HUP`, a closing terminal. Mutant: one of _IGNORED left out."""
     with Script(IGNORING) as script:
         for name in IGNORED:
@@ -111,7 +111,7 @@ def test_what_others_send_does_not_end_a_service():
 
         with pytest.raises(subprocess.TimeoutExpired):
             script.process.wait(0.5)
-        # None stopped it either.
+        # They did not stop it either.
         state = Path(f"/proc/{script.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
         assert state == "S"
 
@@ -133,10 +133,10 @@ os._exit(0)
 """
 
 
-def test_sockets_are_closed_and_files_are_not():
-    """A journal that is closed loses its locks while a thread still writes to it.
+def test_sockets_are_closed_and_files_stay_open():
+    """A closed journal loses its locks while a thread still writes to it.
 
-    Mutants: `os.closerange`; nothing closed, and the port is taken while the kernel keeps a thread.
+    Mutants: `os.closerange`; nothing closed, so the port is in use while the kernel keeps a thread.
     """
     with Script(SOCKETS) as script:
         assert script.ended() == 0
@@ -154,7 +154,7 @@ print("to nobody")
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_become_dev_null(tmp_path, closed):
-    """Mutant: the next file that is opened is descriptor 1, and is printed into."""
+    """Mutant: the next open file is descriptor 1, and printed lines go into it."""
     text = FILLED.replace('"', "'")
     said = tmp_path / "said"
 
@@ -181,7 +181,7 @@ print(descriptor_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 
-def test_the_soft_limit_of_descriptors_becomes_the_hard_one():
+def test_soft_descriptor_limit_becomes_the_hard_limit():
     """1,024 is the usual soft limit. Mutant: it stays."""
     with Script(LIMIT, before="ulimit -Sn 200; ulimit -Hn 300;") as script:
         assert script.process.stdout.read() == "300 (300, 300)\n"
@@ -199,24 +199,24 @@ def test_the_soft_limit_of_descriptors_becomes_the_hard_one():
         (100_000, sys.maxsize, 100_000),
     ],
 )
-def test_connections_are_half_of_the_descriptors(configured, descriptors, most):
-    """Mutant: what is configured, although nothing is left for the journal."""
+def test_connections_use_half_of_the_descriptors(configured, descriptors, most):
+    """Mutant: the configured number, with no descriptor left for the journal."""
     assert most_connections(configured, descriptors) == most
 
 
 @pytest.mark.parametrize(
     ("descriptors", "in_use", "most"), [(40, 23, 9), (24, 23, 1), (256, 30, 128)]
 )
-def test_descriptors_in_use_are_not_given_to_connections(descriptors, in_use, most):
-    """Under `ulimit -n 40` half was more than was free: the kernel reset every callback.
+def test_connections_use_only_free_descriptors(descriptors, in_use, most):
+    """Under `ulimit -n 40` half of the limit is more than is free: callbacks are reset.
 
-    Mutant: half of the limit, whatever is in use.
+    Mutant: half of the limit, without regard to `in_use`.
     """
     assert most_connections(None, descriptors, in_use) == most
 
 
 @given(st.none() | st.integers(1), st.integers(1))
-def test_some_connection_and_some_descriptor_are_always_left(configured, descriptors):
+def test_one_connection_and_one_descriptor_are_always_left(configured, descriptors):
     most = most_connections(configured, descriptors)
 
     assert most >= 1

@@ -1,4 +1,4 @@
-"""How a service begins and ends, as a process."""
+"""Start and end of a service, as a process."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from server.process import PortTaken, bind
 
 
 def serve(folder, *arguments, config=live.CONFIG):
-    """`serve` that is expected to end by itself."""
+    """Run `serve` until it ends by itself."""
     (folder / "smshook.yaml").write_text(config)
     (folder / "smshook.yaml").chmod(0o600)
     environment = {name: value for name, value in os.environ.items() if "SMSHOOK" not in name}
@@ -49,13 +49,13 @@ def folders(tmp_path):
 
 @pytest.fixture
 def taken():
-    """An address on which somebody listens."""
+    """An address in use."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         yield f"127.0.0.1:{sock.getsockname()[1]}"
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--admin-listen"])
-def test_a_port_that_is_taken_is_named(folders, taken, flag):
+def test_port_in_use_is_named(folders, taken, flag):
     """Mutant: a retry, another port, or a traceback."""
     ended = serve(folders, flag, taken)
 
@@ -66,8 +66,8 @@ def test_a_port_that_is_taken_is_named(folders, taken, flag):
     assert not (folders / "smshook.db").exists()
 
 
-def test_of_two_that_begin_at_once_one_has_the_port():
-    """Mutant: bound and not yet listened on, both have it, and the second fails much later."""
+def test_one_of_two_simultaneous_starts_gets_the_port():
+    """Mutant: both bind before one listens, and the second fails much later."""
     with bind("127.0.0.1:0") as first:
         address = f"127.0.0.1:{first.getsockname()[1]}"
 
@@ -75,7 +75,7 @@ def test_of_two_that_begin_at_once_one_has_the_port():
             bind(address)
 
 
-def test_a_name_that_is_no_host_is_named(folders):
+def test_unknown_host_is_named(folders):
     code, out, errors = serve(folders, "--listen", "no-such-host.invalid:0")
 
     assert (code, out) == (1, "")
@@ -83,8 +83,8 @@ def test_a_name_that_is_no_host_is_named(folders):
     assert errors.count("\n") == 1
 
 
-def test_a_second_process_on_one_journal_is_refused_and_the_first_serves_on(service):
-    """Mutant: two writers, or a lock that the second takes away."""
+def test_second_process_on_one_journal_is_refused(service):
+    """The first serves on. Mutant: two writers, or a lock that the second takes away."""
     code, out, errors = serve(service.folder)
 
     assert (code, out) == (1, "")
@@ -95,15 +95,15 @@ def test_a_second_process_on_one_journal_is_refused_and_the_first_serves_on(serv
     assert service.post(live.sms(1)).json()["status"] == "accepted"
 
 
-def test_migrate_is_refused_while_a_service_has_the_journal(service):
+def test_migrate_is_refused_while_a_service_runs(service):
     result = service.run("migrate", check=False)
 
     assert (result.returncode, result.stdout) == (1, "")
     assert f"process {service.process.pid};" in result.stderr
 
 
-def test_another_secret_than_the_journals_is_a_wrong_configuration(service):
-    """Mutant: a start that takes every retry for a new event."""
+def test_changed_secret_is_a_configuration_error(service):
+    """Mutant: a start after which each retry is a new event."""
     assert service.stop() == 0
 
     other = "nT2v8Qx4Lk9Zr1Wp6Yb3Hd7Mc5Jf0Gs8"
@@ -114,7 +114,7 @@ def test_another_secret_than_the_journals_is_a_wrong_configuration(service):
     assert other not in errors
 
 
-def test_a_journal_whose_folder_is_missing_is_told_in_a_line(folders):
+def test_missing_journal_folder_is_one_line(folders):
     config = live.CONFIG.replace("sqlite:///", "sqlite:///missing/")
 
     ended = serve(folders, config=config)
@@ -124,7 +124,7 @@ def test_a_journal_whose_folder_is_missing_is_told_in_a_line(folders):
     assert f"journal.url: there is no folder {folders}/missing; make it " in errors
 
 
-def test_warnings_of_the_configuration_are_log_lines(tmp_path):
+def test_configuration_warnings_are_log_lines(tmp_path):
     with live.Live(tmp_path / "first") as service:
         service.stop()
         (service.folder / "smshook.yaml").chmod(0o644)
@@ -137,8 +137,8 @@ def test_warnings_of_the_configuration_are_log_lines(tmp_path):
     assert service.errors.read_text() == ""
 
 
-def test_the_commands_find_it_wherever_it_was_told_to_listen(tmp_path):
-    """Mutant: addresses taken from the configuration."""
+def test_commands_find_a_service_on_other_addresses(tmp_path):
+    """Mutant: addresses from the configuration."""
     elsewhere = live.CONFIG.replace(' listen: "127.0.0.1:0"', ' listen: "127.0.0.1:1"')
     config = elsewhere.replace('admin_listen: "127.0.0.1:0"', 'admin_listen: "127.0.0.1:2"')
     service = live.Live(tmp_path / "first", config)
@@ -168,7 +168,7 @@ def test_the_commands_find_it_wherever_it_was_told_to_listen(tmp_path):
         ({"Origin": "http://rebound.attacker.example"}, "origin_not_allowed"),
     ],
 )
-def test_the_admin_listener_refuses_web_pages_of_others(service, headers, code):
+def test_admin_listener_refuses_foreign_web_pages(service, headers, code):
     """Even with a key. Mutant: `OwnHost` left out."""
     key = {"Authorization": f"Bearer {live.KEY}"}
     foreign = httpx.get(f"{service.admin_url}/v1/stats", headers=key | headers, trust_env=False)
@@ -188,8 +188,8 @@ def test_the_admin_listener_refuses_web_pages_of_others(service, headers, code):
         'listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", public_url: "https://x.example.com/a"',
     ],
 )
-def test_a_key_works_under_the_names_of_proxies_and_remote_hosts(tmp_path, server):
-    """Mutant: only loopback names, whatever the listener is bound to."""
+def test_key_works_under_names_of_proxies_and_hosts(tmp_path, server):
+    """Mutant: only loopback names, also for a listener on another address."""
     before = 'listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0"'
     (tmp_path / "other").mkdir()
     with live.Live(tmp_path / "other", live.CONFIG.replace(before, server)) as service:
@@ -203,8 +203,8 @@ def test_a_key_works_under_the_names_of_proxies_and_remote_hosts(tmp_path, serve
     assert answer.status_code == 200
 
 
-def test_the_admin_listener_shows_what_it_is(service):
-    """Mutants: 404; the same on the listener that the world reaches."""
+def test_admin_listener_has_a_page(service):
+    """Mutants: 404; the page is on the public listener too."""
     page = httpx.get(f"{service.admin_url}/", trust_env=False)
     head = httpx.head(f"{service.admin_url}/", trust_env=False)
     outside = httpx.get(f"{service.url}/", trust_env=False)
@@ -216,7 +216,7 @@ def test_the_admin_listener_shows_what_it_is(service):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_ends_it_with_0_and_the_lock_says_so(service, number):
+def test_first_signal_ends_it_with_0_and_frees_the_lock(service, number):
     service.process.send_signal(number)
 
     assert service.process.wait(10) == 0
@@ -227,8 +227,8 @@ def test_the_first_signal_ends_it_with_0_and_the_lock_says_so(service, number):
 
 
 @pytest.mark.parametrize(("signals", "code"), [(1, 0), (2, 1)])
-def test_a_reader_of_the_logs_that_has_gone_does_not_change_how_it_ends(tmp_path, signals, code):
-    """Mutant: buffered logs, which fail once more at exit: 120 instead of 0."""
+def test_closed_log_pipe_does_not_change_the_exit_code(tmp_path, signals, code):
+    """Mutant: buffered logs, which fail again at exit: 120 instead of 0."""
     with live.Live(tmp_path / "first") as service:
         service.stop()
         reading, writing = os.pipe()

@@ -107,7 +107,7 @@ def gaps(attempts):
     return [b.at - a.at for a, b in itertools.pairwise(attempts)]
 
 
-def test_the_schedule_is_kept_to_its_end_and_no_probe_uses_it_up(live):
+def test_probes_use_up_no_attempt_of_the_schedule(live):
     """Mutants: a probe that is counted; a wait that is shorter than it is written."""
 
     async def story(day):
@@ -125,7 +125,7 @@ def test_the_schedule_is_kept_to_its_end_and_no_probe_uses_it_up(live):
         assert wait <= gap <= wait * 1.2 + 0.1
 
 
-def test_what_failed_together_does_not_come_back_together(live):
+def test_failed_deliveries_are_retried_apart(live):
     """Mutant: no jitter."""
 
     async def story(day):
@@ -143,7 +143,7 @@ def test_what_failed_together_does_not_come_back_together(live):
     assert len({round(wait) for wait in seconds}) > 80
 
 
-def test_retry_after_is_obeyed_where_it_is_later_than_the_schedule(live):
+def test_later_retry_after_beats_the_schedule(live):
     """Mutants: the schedule alone; a probe before the time that the sink itself named."""
 
     def busy(_at):
@@ -162,7 +162,7 @@ def test_retry_after_is_obeyed_where_it_is_later_than_the_schedule(live):
     assert second - first == pytest.approx(10 * MINUTE, abs=0.1)
 
 
-def test_too_many_holds_everything_for_that_sink_and_nothing_is_lost(live):
+def test_429_holds_all_deliveries_of_its_sink(live):
     """Mutant: each delivery has to hear it by itself."""
 
     def too_many(_at):
@@ -186,7 +186,7 @@ def test_too_many_holds_everything_for_that_sink_and_nothing_is_lost(live):
     assert (len(asked), delivered) == (22, 21)
 
 
-def test_what_is_of_no_use_any_more_expires_when_it_is_to(live):
+def test_delivery_expires_while_its_sink_is_down(live):
     """Mutant: it is found out at the next attempt, hours later."""
 
     async def story(day):
@@ -205,7 +205,7 @@ def test_what_is_of_no_use_any_more_expires_when_it_is_to(live):
     assert live(story) == (State.PENDING, State.EXPIRED, State.DELIVERED)
 
 
-def test_a_sink_that_fails_for_an_hour_is_paused_and_resumes_by_a_probe(live):
+def test_failing_sink_is_paused_and_resumed_by_a_probe(live):
     """Mutants: paused for ever; a probe each 2 s; attempts go on beside the probes."""
 
     async def story(day):
@@ -228,7 +228,7 @@ def test_a_sink_that_fails_for_an_hour_is_paused_and_resumes_by_a_probe(live):
     assert (delivered, still) == (owed, None)
 
 
-def test_a_sink_that_is_down_for_a_day_gets_everything_and_delays_no_other(live):
+def test_sink_down_for_a_day_gets_everything(live):
     """At its rate. Mutants: one queue for all; what came back is sent as fast as it will go."""
 
     async def story(day):
@@ -307,7 +307,7 @@ def jumping(tmp_path):
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR, 30 * DAY])
-def test_retry_is_due_when_it_was_before_the_clock_jumped(jumping, by):
+def test_clock_jump_does_not_move_a_retry(jumping, by):
     """Mutants: an hour late, or at once."""
 
     async def story(day):
@@ -329,7 +329,7 @@ def test_retry_is_due_when_it_was_before_the_clock_jumped(jumping, by):
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
 @pytest.mark.parametrize("back", [False, True])
-def test_delivery_expires_as_long_after_acceptance_as_it_is_to(jumping, by, back):
+def test_clock_jump_does_not_move_an_expiry(jumping, by, back):
     """Mutants: the clock goes forward, and what could be delivered has expired for good."""
 
     async def story(day):
@@ -349,7 +349,7 @@ def test_delivery_expires_as_long_after_acceptance_as_it_is_to(jumping, by, back
     assert jumping(story) == (State.PENDING, State.EXPIRED)
 
 
-def test_delivery_in_the_queue_does_not_expire_by_a_jump(jumping):
+def test_clock_jump_does_not_expire_a_queued_delivery(jumping):
     """It was taken before the jump, and waits for a slot. Mutant: only rows are moved."""
 
     async def story(day):
@@ -377,7 +377,7 @@ class Slow(Answers):
 
 
 @pytest.mark.parametrize(("by_date", "waits"), [(False, 600), (True, 600 - 120)])
-def test_date_of_retry_after_does_not_move_with_the_clock(jumping, by_date, waits):
+def test_clock_jump_does_not_move_a_date_of_retry_after(jumping, by_date, waits):
     """Ours was two minutes slow when the date was read. Mutant: the date moves, too."""
 
     def busy(_at):

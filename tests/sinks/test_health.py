@@ -41,7 +41,7 @@ def test_outage_is_probed_for_its_first_minute(hands):
     assert health.begin_probe(hands.at)
 
 
-def test_a_sink_that_asked_for_quiet_is_not_probed(hands):
+def test_sink_with_retry_after_is_not_probed(hands):
     health = SinkHealth(hands, None)
     health.defer(10, everything=False)
 
@@ -51,7 +51,7 @@ def test_a_sink_that_asked_for_quiet_is_not_probed(hands):
     assert (quiet, health.begin_probe(hands.at), health.throttled_for) == (False, True, 0.0)
 
 
-def test_a_shorter_wish_does_not_end_a_longer_one(hands):
+def test_shorter_retry_after_does_not_end_a_longer_one(hands):
     """Mutant: the last answer of several wins."""
     health = SinkHealth(hands, None)
     health.defer(30, everything=True)
@@ -62,7 +62,7 @@ def test_a_shorter_wish_does_not_end_a_longer_one(hands):
     assert health.throttled_for == 0.0
 
 
-def test_it_is_up_for_a_pause_when_nothing_succeeded_for_so_long(hands):
+def test_sink_is_paused_after_failing_for_so_long(hands):
     health = SinkHealth(hands, PauseAfter(failing_for=Duration(3600)))
     health.record_failure()
 
@@ -75,13 +75,13 @@ def test_it_is_up_for_a_pause_when_nothing_succeeded_for_so_long(hands):
     assert health.should_pause is False
 
 
-def test_it_is_up_for_a_pause_also_where_it_failed_before_the_start(hands):
+def test_failures_before_a_restart_count_for_a_pause(hands):
     health = SinkHealth(hands, PauseAfter(failing_for=Duration(3600)), failing_for=7200.0)
 
     assert health.should_pause
 
 
-def test_a_sink_that_paused_itself_is_probed_as_often_as_it_says(hands):
+def test_paused_sink_is_probed_at_its_own_interval(hands):
     every = PauseAfter(failing_for=Duration(1), probe_every=Duration(60))
     health = SinkHealth(hands, every, paused=Pause.FAILING, failing_for=math.inf)
 
@@ -93,7 +93,7 @@ def test_a_sink_that_paused_itself_is_probed_as_often_as_it_says(hands):
     assert taken == [True, False, True, False, True]
 
 
-def test_what_the_operator_paused_is_not_probed(hands):
+def test_operators_pause_allows_no_probe(hands):
     every = PauseAfter(failing_for=Duration(1))
     health = SinkHealth(hands, every, paused=Pause.OPERATOR, failing_for=9.0)
 
@@ -110,6 +110,6 @@ def test_what_the_operator_paused_is_not_probed(hands):
         ),
     ],
 )
-def test_a_pause_without_a_time_is_refused(options, complaint):
+def test_pause_after_needs_positive_times(options, complaint):
     with pytest.raises(ValueError, match=complaint):
         PauseAfter(**options)

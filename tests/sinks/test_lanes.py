@@ -8,7 +8,13 @@ from sinks.lanes import Lanes, Taken
 
 def taken(id_, attempts=0):
     delivery = Delivery(
-        id=id_, event_id=f"e{id_}", body=b"{}", sink="s", attempts=attempts, accepted_at=0.0
+        id=id_,
+        event_id=f"e{id_}",
+        body=b"{}",
+        sink="s",
+        owner=1,
+        attempts=attempts,
+        accepted_at=0.0,
     )
     return Taken(delivery, 0.0)
 
@@ -17,7 +23,7 @@ def lanes(slots=4):
     return Lanes(slots, fresh=1000, retried=100)
 
 
-def test_first_attempt_goes_before_retried_ones():
+def test_first_attempts_go_before_retries():
     """Mutant: one queue."""
     both = lanes()
     for id_, attempts in ((1, 3), (2, 1), (3, 0), (4, 0)):
@@ -27,7 +33,7 @@ def test_first_attempt_goes_before_retried_ones():
 
 
 @pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 1), (8, 7)])
-def test_one_slot_of_several_is_never_given_to_a_retried_one(slots, most):
+def test_retries_leave_one_slot_free(slots, most):
     """Mutant: all slots hang with retried ones, and a fresh code waits for their timeouts."""
     both = lanes(slots)
     for id_ in range(10):
@@ -45,7 +51,7 @@ def test_one_slot_of_several_is_never_given_to_a_retried_one(slots, most):
     assert both.has_work()
 
 
-async def test_sender_that_waits_is_woken_by_what_it_may_send():
+async def test_waiting_sender_wakes_for_work_it_may_take():
     both = lanes(2)
     waiting = [asyncio.create_task(both.ready()) for _ in range(2)]
     await asyncio.sleep(0)
@@ -73,9 +79,10 @@ async def test_wake_of_a_cancelled_sender_goes_to_another():
         await second
 
 
-def test_retried_ones_have_places_of_their_own():
+def test_retries_have_places_of_their_own():
     """Mutant: a backlog of them fills the places that first attempts need."""
     both = lanes()
-    both.retried.held = 100
+    for id_ in range(100):
+        both.put(taken(id_, 1))
 
     assert (both.retried.room, both.fresh.room) == (0, 1000)

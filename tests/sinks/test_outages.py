@@ -86,7 +86,7 @@ def test_recovery_ends_when_nothing_is_held_any_more(hands):
     assert outages.wait() is None
 
 
-def test_what_a_working_sink_refuses_is_not_held(hands):
+def test_refused_delivery_of_a_working_sink_is_not_held(hands):
     """Mutant: each failure of one that is tried again is an outage."""
     outages = Outages(hands)
 
@@ -95,7 +95,7 @@ def test_what_a_working_sink_refuses_is_not_held(hands):
     assert outages.record_success(2).bring == 0
 
 
-def test_outage_holds_what_failed_in_it_before_it_was_one(hands):
+def test_outage_holds_failures_before_its_first_attempt(hands):
     """Retried ones failed, then a first attempt. Mutant: those before it are forgotten."""
     outages = Outages(hands)
     failed(outages, 1, first=False)
@@ -137,14 +137,14 @@ def test_short_outages_do_not_bring_the_same_forward_each_time(hands):
 
 
 @pytest.mark.parametrize("down", [True, False])
-def test_what_an_earlier_start_left_is_record_forwarded(hands, down):
+def test_held_deliveries_of_an_earlier_start_come_forward(hands, down):
     """Mutant: held ones of a recovery that a restart cut short wait for their schedule."""
     outages = Outages(hands, down=down, holds=True)
 
     assert outages.record_success(1).bring == FIRST
 
 
-def test_journal_that_could_not_is_asked_again(hands):
+def test_unavailable_journal_is_asked_again(hands):
     outages = Outages(hands)
     failed(outages, 1)
     hands.at += 5

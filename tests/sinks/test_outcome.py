@@ -21,18 +21,18 @@ def body(**data):
         (None, None),
     ],
 )
-def test_type_source_and_service_are_said(service, said):
+def test_description_has_type_source_and_service(service, said):
     event = body(service=service, code="123456", text="Your code is 123456", to="+18503814729")
 
     expected = {"type": "sms.received", "source": "tellabot", "service": said}
     assert describe(event) == expected
 
 
-def test_an_event_without_a_service_is_said_too():
+def test_description_works_without_a_service():
     assert describe(body())["service"] is None
 
 
 @given(st.binary(max_size=50))
-def test_what_is_no_event_says_nothing(data):
+def test_description_of_other_data_is_empty(data):
     """Mutant: an exception, and the delivery's outcome is logged nowhere."""
     assert describe(data) == {}

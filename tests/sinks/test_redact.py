@@ -33,13 +33,13 @@ def masked(option):
     return msgspec.json.decode(compile_redact(option)(BODY))["data"]
 
 
-def test_codes_are_text_code_and_urls_and_nothing_else():
+def test_codes_mask_text_code_and_urls_only():
     expected = EVENT["data"] | {"text": "***", "code": "***", "urls": ["***"]}
 
     assert masked("codes") == expected
 
 
-def test_people_are_codes_and_both_numbers():
+def test_people_mask_codes_and_both_numbers():
     expected = EVENT["data"] | {
         "text": "***",
         "code": "***",
@@ -65,19 +65,19 @@ def test_people_are_codes_and_both_numbers():
         ("data.sample", {"sample": "***"}),
     ],
 )
-def test_a_path_masks_what_is_there_and_only_that(path, changed):
+def test_path_masks_its_own_value_only(path, changed):
     """Null and an empty list stay: what was not said is no secret, and a reader needs to know."""
     assert masked((path,)) == EVENT["data"] | changed
 
 
-def test_an_attribute_can_be_masked():
+def test_attribute_of_the_event_can_be_masked():
     event = mask({"id": "1", "subject": "request/1"}, masked_paths(("subject",)))
 
     assert event == {"id": "1", "subject": "***"}
 
 
 @given(option=st.sampled_from(["codes", "people", ("data.labels.team", "data.labels"), ()]))
-def test_keys_keep_their_order_and_what_was_given_is_unchanged(option):
+def test_masking_copies_the_event_in_order(option):
     before = copy.deepcopy(EVENT)
 
     after = mask(EVENT, masked_paths(option))
@@ -86,14 +86,14 @@ def test_keys_keep_their_order_and_what_was_given_is_unchanged(option):
     assert (list(after), list(after["data"])) == (list(before), list(before["data"]))
 
 
-def test_bytes_are_as_compact_as_they_were():
+def test_masked_json_stays_compact():
     redact = compile_redact(("data.sample",))
 
     assert redact(BODY) == BODY.replace(b'"sample":false', b'"sample":"***"')
 
 
 @pytest.mark.parametrize("option", [None, ()])
-def test_without_anything_to_mask_there_is_nothing_to_do(option):
+def test_no_redaction_compiles_to_none(option):
     assert compile_redact(option) is None
 
 
@@ -114,7 +114,7 @@ def test_without_anything_to_mask_there_is_nothing_to_do(option):
         (("specversion",), "redact: specversion cannot be masked, receivers need it; leave it out"),
     ],
 )
-def test_a_wrong_option_says_what_would_do(option, complaint):
+def test_wrong_redact_option_gets_a_hint(option, complaint):
     """Mutant: a path that no event has is ignored, and the secret leaves in clear."""
     with pytest.raises(ValueError, match=r"redact: ") as error:
         compile_redact(option)
@@ -122,6 +122,6 @@ def test_a_wrong_option_says_what_would_do(option, complaint):
     assert complaint in {None, str(error.value)}
 
 
-def test_a_sink_with_a_wrong_option_cannot_be_configured():
+def test_sink_with_a_wrong_redact_option_is_refused():
     with pytest.raises(ValueError, match=r"redact: no event has 'data.cod'"):
         Sink(redact=("data.cod",))

@@ -25,14 +25,14 @@ def read(written):
     return msgspec.convert(written, Retry, dec_hook=from_written)
 
 
-def test_fifteen_attempts_from_at_once_to_a_day():
+def test_default_schedule_has_fifteen_attempts():
     """Mutant: fourteen attempts, or a first wait of a second."""
     expected = [0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400]
 
     assert waits(Retry()) == expected
 
 
-def test_the_failure_of_the_fifteenth_attempt_gives_up():
+def test_fifteenth_failure_gives_up():
     assert Retry().wait(14, never_longer) == 86400
     assert Retry().wait(15, never_longer) is None
 
@@ -51,11 +51,11 @@ def test_each_wait_is_longer_by_up_to_a_fifth(chance, failures, retry):
     assert scheduled <= wait <= scheduled * 1.2
 
 
-def test_a_schedule_lists_all_waits():
+def test_schedule_lists_all_waits():
     assert waits(read({"schedule": ["0s", "5s", "200ms"]})) == [0, 5, 0.2]
 
 
-def test_a_schedule_may_begin_with_a_wait():
+def test_schedule_may_begin_with_a_wait():
     assert waits(read({"schedule": ["10s"]})) == [10]
 
 
@@ -74,7 +74,7 @@ def test_doubling_begins_at_once_and_stops_at_the_longest():
         ({"attempts": 3, "first_wait": "2d"}, [0, 172800, 172800]),
     ],
 )
-def test_doubling_fills_in_what_is_not_said(written, expected):
+def test_doubling_has_defaults(written, expected):
     assert waits(read(written)) == expected
 
 
@@ -99,14 +99,14 @@ def test_thousands_of_doublings_do_not_overflow():
         ({"atempts": 3}, "unknown field `atempts`"),
     ],
 )
-def test_a_wrong_option_is_named(written, complaint):
+def test_wrong_option_is_named(written, complaint):
     with pytest.raises(msgspec.ValidationError) as error:
         read(written)
 
     assert complaint in str(error.value)
 
 
-def test_a_negative_wait_is_refused_also_from_python():
+def test_negative_wait_is_refused_also_from_python():
     with pytest.raises(ValueError, match="schedule must list waits"):
         Retry(schedule=(Duration(-1),))
 
@@ -115,7 +115,7 @@ def due(failures, retry_after=None):
     return Retry().due(failures, ended=1000.0, chance=never_longer, retry_after=retry_after)
 
 
-def test_it_is_due_its_wait_after_the_end_of_the_attempt_before():
+def test_wait_counts_from_the_end_of_the_last_attempt():
     assert due(3) == 1005
 
 
@@ -132,12 +132,12 @@ def test_it_is_due_its_wait_after_the_end_of_the_attempt_before():
         (math.nan, 1005),
     ],
 )
-def test_retry_after_counts_where_it_is_later_but_no_longer_than_a_day(retry_after, expected):
+def test_later_retry_after_counts_up_to_a_day(retry_after, expected):
     """Mutant: the earlier of both, or a Retry-After of a year obeyed."""
     assert due(3, retry_after) == expected
 
 
-def test_retry_after_does_not_shorten_a_last_wait_of_more_than_a_day():
+def test_retry_after_does_not_shorten_a_longer_wait():
     retry = Retry()
 
     late = retry.due(14, ended=0.0, chance=lambda: 0.5, retry_after=1e9)

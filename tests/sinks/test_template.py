@@ -60,7 +60,7 @@ def event_with(text):
         ("{{}}", "{}"),
     ],
 )
-def test_a_text_is_what_is_written_with_the_values_in_it(template, text):
+def test_template_is_filled_with_values(template, text):
     assert compile_text(template)(EVENT) == text
 
 
@@ -87,7 +87,7 @@ def test_a_text_is_what_is_written_with_the_values_in_it(template, text):
         ),
     ],
 )
-def test_a_template_that_cannot_be_meant_is_an_error_that_says_what_would_do(template, complaint):
+def test_wrong_template_gets_a_hint(template, complaint):
     with pytest.raises(ValueError) as error:
         compile_text(template)
 
@@ -115,21 +115,21 @@ def test_a_template_that_cannot_be_meant_is_an_error_that_says_what_would_do(tem
     ],
 )
 @pytest.mark.parametrize("compiled", [compile_text, compile_json])
-def test_nothing_but_a_path_of_the_event_is_a_placeholder(compiled, template):
+def test_only_paths_are_placeholders(compiled, template):
     """Mutant: `template.format(**event)` takes half of these."""
     with pytest.raises(ValueError):
         compiled(template)
 
 
 @pytest.mark.parametrize("name", ["name.__class__", "name.upper", "key.0"])
-def test_below_a_value_there_is_nothing_of_python(name):
+def test_placeholder_reaches_no_python_attribute(name):
     """Mutant: `getattr` in `value_at`."""
     assert compile_text(f"[{{data.service.{name}}}]")(EVENT) == "[]"
     assert compile_json(f"{{data.service.{name}}}")(EVENT) is None
 
 
 @given(before=texts, value=texts, after=texts)
-def test_any_value_stands_exactly_between_any_texts(before, value, after):
+def test_value_stands_between_the_literal_texts(before, value, after):
     """Mutant: filling twice expands a text that holds `{data.code}`."""
     template = f"{escaped(before)}{{data.text}}{escaped(after)}"
 
@@ -140,7 +140,7 @@ def test_any_value_stands_exactly_between_any_texts(before, value, after):
 
 
 @pytest.mark.parametrize("text", ["{data.code}", "{{data.code}}", "{0}", "{", "{{ 7*7 }}", "%s"])
-def test_a_value_that_looks_like_a_template_is_none(text):
+def test_value_like_a_template_is_not_filled(text):
     event = event_with(text)
 
     assert compile_text("<{data.text}>")(event) == f"<{text}>"
@@ -151,7 +151,7 @@ def test_a_value_that_looks_like_a_template_is_none(text):
 
 
 @given(template=texts)
-def test_a_template_is_refused_or_filled_but_never_breaks(template):
+def test_template_is_refused_or_filled(template):
     try:
         fill = compile_text(template)
     except ValueError:
@@ -160,7 +160,7 @@ def test_a_template_is_refused_or_filled_but_never_breaks(template):
     assert "{" not in template or compile_text(escaped(fill(EVENT)))(EVENT) == fill(EVENT)
 
 
-def test_a_string_that_is_one_placeholder_keeps_the_values_type():
+def test_single_placeholder_keeps_the_type():
     template = {
         "text": "{data.code}",
         "list": "{data.urls}",
@@ -194,7 +194,7 @@ def test_inside_other_text_a_value_is_text():
 
 
 @given(template=values, event_text=texts)
-def test_what_holds_no_placeholder_passes_through_and_makes_the_round_trip(template, event_text):
+def test_json_without_placeholders_is_unchanged(template, event_text):
     fill = compile_json(braces_doubled(template))
 
     assert json.loads(json.dumps(fill(event_with(event_text)))) == template
@@ -211,7 +211,7 @@ def braces_doubled(template):
 
 
 @given(value=values)
-def test_any_value_of_an_event_comes_out_as_it_is(value):
+def test_json_placeholder_returns_the_value_unchanged(value):
     assert compile_json({"a": ["{data.text}"]})(event_with(value)) == {"a": [value]}
 
 
@@ -251,17 +251,17 @@ def looped():
         (looped(), f"json{'.again' * 32}: nested more than 32 deep"),
     ],
 )
-def test_a_wrong_body_is_an_error_that_says_where_and_what_would_do(template, complaint):
+def test_wrong_json_body_gets_place_and_hint(template, complaint):
     with pytest.raises(ValueError) as error:
         compile_json(template)
 
     assert str(error.value) == complaint
 
 
-def test_a_brace_in_a_key_is_a_brace():
+def test_brace_in_a_key_is_a_brace():
     """Mutant: keys that are unescaped as values are."""
     assert compile_json({"a{{b": 1, "}}": 2})(EVENT) == {"a{{b": 1, "}}": 2}
 
 
-def test_what_is_not_too_deep_is_taken():
+def test_deepest_allowed_json_is_taken():
     assert compile_json(nested(32))(EVENT) is not None

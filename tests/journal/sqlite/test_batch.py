@@ -1,6 +1,7 @@
 """What SQLite looks up and writes for a batch."""
 
 import contextlib
+import json
 import sqlite3
 
 import hypothesis
@@ -38,8 +39,8 @@ def shown(result):
 @given(writes.batches())
 @hypothesis.settings(max_examples=150, deadline=None)
 def test_sqlite_finds_all_that_a_batch_needs(template, batches):
-    """Mutants: `_find_events_of_orders` without the provider's events; no forms of events; an
-    order's events looked up only if the order itself changes; a link that keeps its old order."""
+    """Mutants: a user's order finds no events of a provider's order; events without their forms;
+    the events of an order only if an event names it; a link that keeps its old order."""
     memory = writes.Memory()
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
         template.backup(conn)
@@ -49,10 +50,16 @@ def test_sqlite_finds_all_that_a_batch_needs(template, batches):
             assert list(map(shown, writer.write(batch))) == list(map(shown, memory.write(batch)))
 
         bodies = conn.execute("select seq, body, reference from events order by seq").fetchall()
+        owners = conn.execute(
+            "select event, orders.id, taken from order_events join orders on orders.seq = order_seq"
+        ).fetchall()
         counts = dict(conn.execute("select name, value from counters where value > 0"))
     assert bodies == [
         (seq, row.body, row.reference) for seq, row in sorted(memory.rows.events.items())
     ]
+    assert {(seq, order, tuple(json.loads(taken))) for seq, order, taken in owners} == {
+        (seq, row.order, row.taken) for seq, row in memory.rows.events.items() if row.order
+    }
     assert counts == +memory.counts
 
 

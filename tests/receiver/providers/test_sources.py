@@ -28,8 +28,8 @@ def test_source_without_callbacks_has_no_sample():
         SmsPins().normalize({"smses": "1234"}, callback)
     with pytest.raises(ValueError, match="no callbacks"):
         SmsPins().sample("sms", "json", number=1, now=NOW)
-    assert SmsPins().calls_nobody
-    assert [provider().calls_nobody for provider in CALLING] == [False] * len(CALLING)
+    assert SmsPins().sends_no_callbacks
+    assert [provider().sends_no_callbacks for provider in CALLING] == [False] * len(CALLING)
 
 
 def test_tags_are_unique():

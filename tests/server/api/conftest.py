@@ -130,22 +130,21 @@ class Service:
 
     async def settled(self, send, sink="log"):
         """What that sink is being sent is sent by `send`; when it is written down."""
-        sending = DeliveryFilter(sink=(sink,), state=(State.SENDING,))
+        pending = DeliveryFilter(sink=(sink,), state=(State.PENDING,))
 
         async def is_settled():
-            return not (await self._deliveries(sending)).items
+            page = await self.journal.ask(Deliveries(filter=pending))
+            return all(kept.owner is None for _, kept in page.items)
 
         async with self.delivering(send, sink):
             await until(is_settled)
+            await self.workers[sink]._idle.wait()  # what follows for the sink is done, too
 
     async def became(self, delivery_id, state):
         async def is_so():
             return (await self.journal.ask(DeliveryById(int(delivery_id)))).state == state
 
         await until(is_so)
-
-    def _deliveries(self, wanted):
-        return self.journal.ask(Deliveries(filter=wanted, limit=1))
 
     async def attempted(self):
         """Attempt what is owed first, and nothing after it; the sink fails."""

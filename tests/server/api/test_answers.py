@@ -48,11 +48,11 @@ async def test_health_takes_no_other_method(listener):
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-# Where nothing is
+# Unknown paths
 
 
 async def test_unknown_path_gets_the_answer_of_the_door(service, listener):
-    """Mutant: another field, or a request id, by which a stranger tells them apart."""
+    """Mutant: another field, or a request id, that reveals the API to a stranger."""
     at_the_door = await service.public.get("/in/nobody/wrong")
 
     # The admin listener has a page at `/`.
@@ -103,7 +103,7 @@ async def test_door_is_not_on_the_admin_listener(service, path):
 
 
 def outcome(answer):
-    """What a stranger sees, its request id aside."""
+    """The status, headers and body, without the request id."""
     headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
     return answer.status_code, answer.content, tuple(sorted(headers.items()))
 
@@ -136,7 +136,7 @@ async def test_request_id_unfit_for_a_log_is_replaced(service, sent):
     assert all(len(id_) == 16 and int(id_, 16) >= 0 for id_ in made)
 
 
-# What goes wrong
+# Errors
 
 
 async def test_unwritable_journal_answers_503(service, tmp_path):
@@ -152,7 +152,7 @@ async def test_unwritable_journal_answers_503(service, tmp_path):
 
 
 async def test_unreadable_journal_answers_503(service, tmp_path):
-    """Its table is gone."""
+    """Its table is missing."""
     with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as other:
         other.execute("alter table events rename to others")
 
@@ -163,7 +163,7 @@ async def test_unreadable_journal_answers_503(service, tmp_path):
 
 
 async def test_internal_error_is_logged_once_without_values(service, tmp_path):
-    """An event that somebody spoiled. Mutant: the exception's text in answer or log."""
+    """A corrupt event. Mutant: the text of the exception in the answer or the log."""
     await service.sms()
     with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as other, other:
         other.execute("update events set body = '4711'")
@@ -194,7 +194,7 @@ async def test_internal_error_is_logged_once_without_values(service, tmp_path):
 
 @pytest.mark.parametrize("call", ["events/wait?timeout=1", "events/stream?after=start"])
 async def test_unknown_call_is_404_with_any_parameters(service, call):
-    """Mutant: taken for an event's id, its parameters are refused: 400 says that it is there."""
+    """Mutant: the path is read as an event id, and its parameters are refused with 400."""
     answer = await service.ask(f"/v1/{call}")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

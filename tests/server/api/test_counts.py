@@ -46,7 +46,7 @@ async def test_rejection_is_listed_at_once(service):
 
 
 async def test_list_waits_for_rejections_being_written(service, tmp_path):
-    """Mutant: who finds nothing to write reads before the write of another is done."""
+    """Mutant: a list with nothing to write does not wait for another write."""
     await service.post(b"", token="wrong-token-0001")
     with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)) as held:
         held.execute("begin immediate")

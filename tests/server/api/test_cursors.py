@@ -1,4 +1,4 @@
-"""What a cursor leads to when the journal is not the one that it was given out for."""
+"""Cursors after the journal was replaced, restored or configured differently."""
 
 import shutil
 import sqlite3
@@ -34,7 +34,7 @@ async def before(run, tmp_path):
 
 
 async def test_cursor_beyond_the_newest_event_is_gone(run, tmp_path, before):
-    """The file was put back by hand. Mutant: an event that comes later is passed over unseen."""
+    """The file was put back by hand. Mutant: a later event is skipped."""
     copy, _ = before
     async with run(tmp_path) as service:
         await sms(service, 2)
@@ -46,7 +46,7 @@ async def test_cursor_beyond_the_newest_event_is_gone(run, tmp_path, before):
         await service.hero()
         another = await answered(service, "events", cursor)
 
-    # Mutant: only the place is compared, and another event stands there by now.
+    # Mutant: only the place is compared, though another event is there now.
     assert [beyond, another] == [(410, "cursor_gone")] * 2
 
 
@@ -75,7 +75,7 @@ async def test_cursor_of_other_deliveries_is_gone(run, tmp_path, before):
 
 
 async def test_cursor_of_renamed_routes_is_gone(run, tmp_path):
-    """Mutant: a place in a list that is configured otherwise by now."""
+    """Mutant: a place in a list whose configuration has changed."""
     async with run(tmp_path) as service:
         cursor = (await pages(service, "routes", limit=1))["next_cursor"]
         routes = service.config.routes
@@ -92,7 +92,7 @@ async def test_cursor_of_renamed_routes_is_gone(run, tmp_path):
 
 
 async def test_quarantine_can_be_emptied_page_by_page(service):
-    """What stood at the cursor has left by then. Mutant: 410 for each row that is not there."""
+    """The callback at the cursor has left quarantine. Mutant: 410 for every missing row."""
     for number in range(5):
         await service.post(b"event=kind_%d" % number)
 
@@ -112,7 +112,7 @@ async def test_quarantine_can_be_emptied_page_by_page(service):
 
 
 async def test_page_continues_after_missing_events(run, tmp_path, before):
-    """Mutant: a next_cursor of nothing, which begins again at the first for ever."""
+    """Mutant: an empty next_cursor, which starts the list again for ever."""
     _, first = before
     async with run(tmp_path) as service:
         for number in (6, 7, 8):
@@ -135,7 +135,7 @@ async def test_page_continues_after_missing_events(run, tmp_path, before):
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 async def test_hidden_events_do_not_move_a_cursor(service, order):
-    """Mutant: `next_cursor` is where the journal ends, and tells when something hidden comes."""
+    """Mutant: `next_cursor` is the end of the journal, which moves with hidden events."""
     asked = {"order": order}
     answers = []
     for _ in range(3):
@@ -151,5 +151,5 @@ async def test_hidden_events_do_not_move_a_cursor(service, order):
 
 
 async def service_cursors(service, places, *, desc):
-    """The cursors that the list of events gives out for those places."""
+    """The cursors of the list of events for those places."""
     return await Cursors(service.identity, service.journal, "events").at(places, desc=desc)

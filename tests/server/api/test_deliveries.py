@@ -12,7 +12,7 @@ from routes.table import Route
 from sinks.file.sink import File
 from sinks.sink import Failed, Receipt, Refused
 
-#: What a sink answers that repeats what it was sent.
+#: The answer of a sink that repeats the message.
 ANSWER = b"no place for 4711\xff"
 
 
@@ -30,7 +30,7 @@ async def refuses(_outgoing):
 
 @pytest.fixture
 async def service(run, tmp_path):
-    """With two sinks, of which `crm` forgets what is old."""
+    """A service with two sinks; deliveries to `crm` expire."""
     sinks = {
         "log": File(path=str(tmp_path / "events.jsonl")),
         "crm": File(path=str(tmp_path / "crm.jsonl"), expire_after=Duration(60)),
@@ -40,7 +40,7 @@ async def service(run, tmp_path):
 
 
 async def every_state(service):
-    """Deliveries in each state there is; the id of its event by each one's id."""
+    """Deliveries in every state: the event id by delivery id."""
     first = await service.sms()
     await service.settled(refuses, "log")
     second = await service.sms()
@@ -82,7 +82,7 @@ async def replayed(service, event_id, body=None, key="writer"):
     return await service.ask(f"/v1/events/{event_id}/replay", key, method="POST", content=content)
 
 
-# Looking
+# Lists and shows
 
 
 async def test_delivery_is_shown_with_every_attempt(service):
@@ -134,7 +134,7 @@ async def test_delivery_is_shown_with_every_attempt(service):
 
 @pytest.mark.parametrize("whole", [False, True])
 async def test_answer_of_a_sink_needs_codes_read(service, whole):
-    """It may repeat the message. Mutant: masked in the list only, or an empty one masked too."""
+    """An answer may repeat the message. Mutants: masked in the list only; an empty one masked."""
     await service.sms()
     await service.settled(refuses, "log")
     await service.settled(fails, "crm")
@@ -251,14 +251,14 @@ async def test_invalid_delivery_id_is_not_found(service, id_):
     ] * 2
 
 
-# The same delivery again
+# Retries
 
 
 @pytest.mark.parametrize(
     "id_", [i for i, s in STATES.items() if s in ("pending", "dead", "expired")]
 )
 async def test_retry_makes_an_undelivered_delivery_due(service, id_):
-    """Mutant: a retry that leaves what is pending at its time, or what is expired alone."""
+    """Mutant: a retry ignores pending or expired deliveries."""
     await every_state(service)
     service.now += 0.5
     before = await shown(service, id_)
@@ -280,7 +280,7 @@ async def test_retry_makes_an_undelivered_delivery_due(service, id_):
 
 
 async def test_retried_delivery_is_pending_until_its_sink_takes_it(service, monkeypatch):
-    """Mutant: with the worker told first, what was asked to be retried was `delivered` by then."""
+    """Mutant: the worker is woken first, and the answer says `delivered`."""
     await service.sms()
     await service.settled(refuses)
     ask = service.journal.ask
@@ -313,7 +313,7 @@ async def test_retried_delivery_is_sent_at_once(service):
 
 @pytest.mark.parametrize("id_", ["3", "6"])
 async def test_delivered_delivery_is_not_retried(service, id_):
-    """Mutant: it is answered 409 and made due all the same."""
+    """Mutant: 409, but the delivery becomes due."""
     await every_state(service)
     before = await service.data("/v1/deliveries")
     stats = (await service.ask("/v1/stats")).json()
@@ -326,7 +326,7 @@ async def test_delivered_delivery_is_not_retried(service, id_):
 
 
 async def test_sending_delivery_has_an_attempt_under_way(run, tmp_path):
-    """Mutant: what waits in the queue is `sending`, too, and cannot be retried."""
+    """Mutant: a delivery in the queue is `sending` and cannot be retried."""
     arrived, ends = asyncio.Queue(), asyncio.Event()
 
     async def hangs(outgoing):
@@ -361,7 +361,7 @@ async def test_sending_delivery_has_an_attempt_under_way(run, tmp_path):
 
 
 async def test_pending_delivery_says_what_it_waits_for(run, tmp_path):
-    """Mutants: one word for all; what is due later in a paused sink waits for its retry."""
+    """Mutants: one reason for all; a later delivery of a paused sink waits for its retry."""
     file = {"path": str(tmp_path / "events.jsonl")}
     sinks = {
         "log": File(**file, ordered_by="data.service.key"),
@@ -389,7 +389,7 @@ async def test_pending_delivery_says_what_it_waits_for(run, tmp_path):
 
 
 async def test_probe_is_shown_with_its_number_and_a_count(service):
-    """Mutants: a row each; no trace of it; a number that the attempt after it does not have."""
+    """Mutants: a row for each probe; no row; another number than the next attempt."""
     await service.sms()
     await service.settled(fails, "log")
     for n in range(3):
@@ -411,7 +411,7 @@ async def test_probe_is_shown_with_its_number_and_a_count(service):
 
 
 async def test_delivery_to_a_removed_sink_can_be_retried(run, tmp_path):
-    """It waits for the name. Mutant: a worker that is not there is woken."""
+    """It waits for a sink of that name. Mutant: a missing worker is woken."""
     async with run(tmp_path) as service:
         await service.sms()
         await service.settled(refuses)
@@ -421,11 +421,11 @@ async def test_delivery_to_a_removed_sink_can_be_retried(run, tmp_path):
     assert (answer.status_code, answer.json()["state"]) == (200, "pending")
 
 
-# The same event again
+# Replays
 
 
 async def test_replay_makes_a_delivery_for_each_first_sink(service):
-    """At acceptance: not once more for each replay. Mutant: of all its deliveries so far."""
+    """Earlier replays do not count. Mutant: a delivery for each earlier delivery."""
     event_id = await service.sms()
     service.now += 5
 
@@ -482,7 +482,7 @@ async def test_replay_goes_to_the_named_sinks(run, tmp_path):
 
 
 async def test_replay_skips_removed_sinks(run, tmp_path):
-    """Mutants: it is refused for them; it is owed to a name that nobody has."""
+    """Mutants: the replay is refused; a delivery for the removed sink."""
     async with run(tmp_path) as service:
         event_id = await service.sms()
     async with run(tmp_path, sinks={"new": File(path="new.jsonl")}, routes={}) as service:
@@ -505,7 +505,7 @@ async def test_unrouted_event_is_replayed_to_named_sinks(run, tmp_path):
 
 
 async def test_replay_to_an_unknown_sink_makes_nothing(service):
-    """Mutant: those before it are owed the event."""
+    """Mutant: the sinks named before it get a delivery."""
     event_id = await service.sms()
     stats = (await service.ask("/v1/stats")).json()
 
@@ -536,7 +536,7 @@ async def test_replay_to_an_unknown_sink_makes_nothing(service):
     ],
 )
 async def test_replay_with_a_bad_body_makes_nothing(service, body):
-    """Mutants: an unknown field is passed over; an empty list is all."""
+    """Mutants: an unknown field is ignored; an empty list means all."""
     event_id = await service.sms()
     stats = (await service.ask("/v1/stats")).json()
 
@@ -555,7 +555,7 @@ async def test_missing_event_is_not_replayed(service, event_id):
 
 
 async def test_key_cannot_replay_a_hidden_event(run, tmp_path):
-    """And is answered like one that is not there. Mutant: only looked at, not asked of the key."""
+    """The answer is that for a missing event. Mutant: the `when` of the key is ignored."""
     async with run(tmp_path) as service:
         seen, hidden = await service.sms(), await service.hero()
         answers = {

@@ -93,7 +93,7 @@ async def test_missing_event_is_not_found(service):
     }
 
 
-# The callback as it came
+# The callback as it arrived
 
 
 async def test_callback_is_shown_byte_for_byte_with_codes_read(service):
@@ -136,7 +136,7 @@ async def test_raw_needs_codes_read_even_without_the_event(service):
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/events/{}"])
 async def test_codes_are_masked_and_null_is_kept(service, path):
-    """Mutant: the mask forgotten in the list, or in the single event."""
+    """Mutants: no mask in the list; no mask in the single event."""
     event_id = await service.sms(reply="4711 https://example.com/4711", pin="4711")
     other_id = await service.hero(text="no number in it")
 
@@ -213,7 +213,7 @@ async def test_filter_finds_matching_events(service):
 
 
 async def test_former_service_key_is_found_by_both_keys(run, tmp_path):
-    """Mutant: only the present spelling looked for."""
+    """Mutant: only the current key is searched."""
     async with run(tmp_path) as service:
         stored = await service.hero(activationId=9, service="ig")
         new = await service.hero(activationId=10, service="ig")

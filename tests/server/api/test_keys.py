@@ -43,7 +43,7 @@ CALLS = [
     ("GET", "/v1/sources"),
     ("GET", "/v1/routes"),
 ]
-#: Paths that are none, wrong methods, and calls of later steps.
+#: Unknown paths, wrong methods, and calls of later versions.
 NO_CALLS = [
     ("GET", "/v1"),
     ("GET", "/v1/"),
@@ -73,7 +73,7 @@ WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
     ],
 )
 async def test_call_without_a_key_is_401(service, authorization):
-    """Not even which calls there are. Mutant: a call outside of the guarded router."""
+    """Unknown calls too. Mutant: a call outside the guarded router."""
     headers = {"X-Request-Id": "same"}
     headers |= {} if authorization is None else {"Authorization": authorization}
 
@@ -110,7 +110,7 @@ async def test_scheme_is_case_insensitive(service, written):
 
 
 async def test_key_can_be_configured_as_a_digest(run, tmp_path):
-    """And the digest itself opens nothing."""
+    """The digest itself is no key."""
     digest = f"sha256:{sha256(b'in-clear-elsewhere').hexdigest()}"
     keys = {"hidden": ApiKey(key=Secret(digest), scopes=("admin",))}
     async with run(tmp_path, api=Api(keys=keys)) as service:
@@ -132,7 +132,7 @@ async def test_without_configured_keys_every_call_is_401(run, tmp_path):
 
 
 async def test_key_needs_the_scope_of_the_call(service):
-    """Mutant: a call whose guard is forgotten, or asks for another scope."""
+    """Mutants: a call without a guard; a guard with another scope."""
     statuses = {
         (method, path): {
             name: (await service.ask(path, name, method=method)).status_code
@@ -202,11 +202,11 @@ async def test_unknown_call_is_404_only_with_a_key(service):
     } == {"GET, OPTIONS"}
 
 
-# Keys that see some events only
+# Keys with a `when`
 
 
 async def test_key_sees_events_that_match_its_when(service):
-    """Mutant: `when` asked of the list only, or of the single event only."""
+    """Mutants: `when` filters only the list, or only the single event."""
     mine, other = await service.sms(), await service.hero()
 
     listed = await service.data("/v1/events", "growth")
@@ -289,7 +289,7 @@ async def test_pages_skip_hidden_events(service, desc):
 
 @pytest.mark.parametrize("desc", [False, True])
 async def test_page_stops_searching_and_returns_a_cursor(service, desc):
-    """Mutant: no bound; a key that sees one event of a million reads them all at once."""
+    """Mutant: no limit: a key that sees one event of a million reads them all at once."""
     for place in range(1, 11):
         await (service.sms() if place in {1, 10} else service.hero())
 
@@ -338,7 +338,7 @@ async def indexed(service):
 
 
 async def test_many_hidden_events_do_not_make_a_page(run, tmp_path):
-    """Mutants: the walk over hidden events, whose page is empty after 5,000; `has_more` of it."""
+    """Mutant: the search without an index, whose page is empty after 5,000 events."""
     async with run(tmp_path) as service:
         first, hidden = await service.sms(), await service.hero()
     with journal_of(tmp_path) as conn:
@@ -425,7 +425,7 @@ async def test_hidden_event_is_not_read(run, tmp_path):
 
 
 async def test_cursor_of_another_key_works_and_shows_nothing_hidden(service):
-    """It stands at an event that this key does not see."""
+    """The cursor points to an event that this key does not see."""
     await service.sms()
     await service.hero()
     last = await service.sms()

@@ -42,7 +42,7 @@ async def event(service, event_id):
     return (await service.ask(f"/v1/events/{event_id}")).json()["event"]
 
 
-# What is told
+# Registration
 
 
 async def test_registered_order_is_returned_as_stored(service):
@@ -106,7 +106,7 @@ async def test_fields_of_an_order_are_normalized(service, said, kept):
 
 
 async def test_number_is_read_with_the_home_of_its_source(run, tmp_path):
-    """Mutant: as an international one, whatever the source says."""
+    """Mutant: the number is always read as international."""
     sources = {"mine": Generic(tokens=(Secret("generic-token-0123456789"),), region="GB")}
     async with run(tmp_path, sources=sources) as service:
         order = await registered(service, source="mine", number="07700 900123")
@@ -215,7 +215,7 @@ async def test_unknown_source_is_named(service):
     assert answer.json()["detail"] == "source: no source is named 'tellabto'"
 
 
-# Once
+# Repeated registration
 
 
 async def test_second_registration_adds_new_fields(service):
@@ -237,7 +237,7 @@ async def test_second_registration_adds_new_fields(service):
 
 
 async def test_conflicting_field_is_409(service):
-    """It names fields, not values."""
+    """The error names fields, not values."""
     first = await registered(service, **WHOLE)
 
     answer = await register(service, **{**WHOLE, "reference": "signup-2", "number": "18503814730"})
@@ -250,7 +250,7 @@ async def test_conflicting_field_is_409(service):
 
 
 async def test_order_that_was_not_stored_gets_no_events(service, tmp_path):
-    """Mutant: the book keeps what the journal does not have."""
+    """Mutant: the order book keeps an order that the journal does not have."""
     with contextlib.closing(
         sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
     ) as other:
@@ -265,7 +265,7 @@ async def test_order_that_was_not_stored_gets_no_events(service, tmp_path):
 
 @pytest.mark.parametrize("first", ["order", "sms"])
 async def test_sms_during_registration_joins_the_order(service, tmp_path, first):
-    """Whichever is being written. Mutant: the door knows an order only once it is on disk."""
+    """Both ways. Mutant: the door knows an order only after it is on disk."""
 
     async def registering():
         return await register(service, request_id="10000001", reference="signup-1")
@@ -291,7 +291,7 @@ async def test_sms_during_registration_joins_the_order(service, tmp_path, first)
     assert item["event"]["data"]["reference"] == "signup-1"
 
 
-# What it does
+# Events of orders
 
 
 async def test_later_event_is_routed_by_labels_of_its_order(run, tmp_path):

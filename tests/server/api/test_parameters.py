@@ -7,11 +7,11 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from core.instants import Instant
 from server.api.errors import Problem
 from server.api.events import EventParameters
 from server.api.paging import Paging
 from server.api.parameters import read
-from server.instants import Instant
 
 LISTS = ["events", "deliveries", "orders", "sinks", "quarantine", "rejections", "sources", "routes"]
 CALLS = [
@@ -54,7 +54,7 @@ async def test_nearest_parameter_is_suggested(service):
     )
 
 
-#: What is said of it, by query.
+#: The detail of the error, by query.
 SENSELESS = {
     "limit=0": "limit: write a number from 1 to 1000",
     "limit=1001": "limit: write a number from 1 to 1000",
@@ -167,7 +167,7 @@ def test_unreadable_query_is_refused(query):
 
 
 async def test_error_does_not_repeat_a_value(service):
-    """A key in the wrong place must not come out in somebody's log of answers."""
+    """A key in the wrong parameter must not appear in a log of answers."""
     answers = [
         await service.ask(f"/v1/{name}?{query}")
         for name in LISTS
@@ -188,7 +188,7 @@ async def cursor(service):
 
 
 async def test_changed_cursor_is_refused(service, cursor):
-    """Mutant: base64's other spellings of the same bytes are taken."""
+    """Mutant: other base64 spellings of the same bytes are accepted."""
     alphabet = f"{string.ascii_letters}{string.digits}-_="
     changed = [
         cursor[:i] + other + cursor[i + 1 :]
@@ -225,7 +225,7 @@ async def test_cursor_of_another_journal_is_gone(run, tmp_path):
     }
 
 
-# What is read, as functions
+# Conversions
 
 
 @hypothesis.given(st.integers())
@@ -253,7 +253,7 @@ def test_time_is_read_exactly(at):
 
 @hypothesis.given(st.text())
 def test_any_text_is_read_or_refused(written):
-    """Nothing but Problem is raised, and of times only those that are finite."""
+    """Only Problem is raised."""
     for name in EventParameters.__struct_fields__:
         with contextlib.suppress(Problem):
             read({"query_string": f"{name}={quote(written)}".encode()}, EventParameters)

@@ -12,7 +12,7 @@ UNDERSTOOD = urlencode(
 
 @pytest.fixture
 async def kept(service):
-    """The id of a callback that is not understood."""
+    """Put a callback into quarantine; its id."""
     return (await service.post(UNKNOWN, headers={"X-Odd": "1"}))["id"]
 
 
@@ -74,7 +74,7 @@ async def test_pages_of_quarantine_end(service, order):
 
 @pytest.mark.usefixtures("kept")
 async def test_last_cursor_of_quarantine_continues(service):
-    """Mutant: an empty page begins again at the first."""
+    """Mutant: an empty page starts the list again."""
     end = (await service.ask("/v1/quarantine")).json()["next_cursor"]
     empty = (await service.ask("/v1/quarantine", params={"after": end})).json()
     more = (await service.post(b"event=other"))["id"]

@@ -22,7 +22,7 @@ IDLE = {
 
 
 class Sent(list):
-    """A sink that takes what it is sent, and shows it."""
+    """A sink that accepts everything, and shows what was sent."""
 
     async def __call__(self, outgoing):
         self.append(outgoing)
@@ -53,7 +53,7 @@ async def stats(service):
     return (await service.ask("/v1/stats")).json()
 
 
-# How they fare
+# State
 
 
 async def test_sinks_are_listed_as_configured(run, tmp_path):
@@ -76,7 +76,7 @@ async def test_sink_shows_last_success_and_pending_deliveries(service):
 
 
 async def test_failing_sink_shows_since_when_and_why(service):
-    """Mutants: `owed` without what waits; the last error of any sink."""
+    """Mutants: `owed` without waiting deliveries; the last error of another sink."""
     await service.sms()
     await service.settled(fails)
     service.now += 0.25
@@ -119,7 +119,7 @@ async def test_refusal_does_not_make_a_sink_failing(service):
 
 
 async def test_removed_sink_with_deliveries_is_listed_as_gone(run, tmp_path):
-    """Behind those that are configured. Mutants: it is left out; another is steered instead."""
+    """Listed after the configured sinks. Mutants: not listed; pausing it pauses another."""
     async with run(tmp_path) as service:
         await service.sms()
         await service.settled(fails)
@@ -145,7 +145,7 @@ async def test_removed_sink_with_deliveries_is_listed_as_gone(run, tmp_path):
 
 
 async def test_removed_sink_without_deliveries_is_not_listed(run, tmp_path):
-    """Mutant: whatever was ever paused, or failed, is listed."""
+    """Mutant: every name that was ever paused or failed is listed."""
     async with run(tmp_path) as service:
         await service.sms()
         await service.settled(Sent())
@@ -173,7 +173,7 @@ async def test_sinks_are_listed_in_pages(run, tmp_path):
 @pytest.mark.parametrize("verb", ["test", "pause", "resume"])
 @pytest.mark.parametrize("name", ["nobody", "LOG", "log%20", "log%00", "a" * 5000])
 async def test_unknown_sink_is_not_found(service, verb, name):
-    """Mutant: a pause written down for whatever name."""
+    """Mutant: a pause is stored for any name."""
     answer = await steered(service, verb, name, "admin")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
@@ -207,7 +207,7 @@ async def test_test_of_a_sink_shows_request_and_answer(service):
 
 @pytest.mark.parametrize("send", [Sent(), fails, refuses], ids=["taken", "failed", "refused"])
 async def test_test_of_a_sink_records_nothing(service, send):
-    """Neither event nor delivery, nor for or against the sink. Mutant: it goes by the pipeline."""
+    """No event, no delivery, no change of the sink's state. Mutant: a recorded sample."""
     before = await stats(service), await sinks(service)
 
     async with service.delivering(send):
@@ -232,7 +232,7 @@ async def test_failed_test_of_a_sink_says_why(service):
 
 
 async def test_answer_to_a_test_is_masked_without_codes_read(service):
-    """Mutant: shown to whoever may test."""
+    """Mutant: shown to every key that may test."""
     async with service.delivering(Sent()):
         answer = (await steered(service, "test", key="writer")).json()
 
@@ -240,7 +240,7 @@ async def test_answer_to_a_test_is_masked_without_codes_read(service):
 
 
 async def test_test_of_a_sink_is_redacted_like_events(run, tmp_path):
-    """Mutant: the sample as it is."""
+    """Mutant: the sample without redaction."""
     sent, masking = Sent(), File(path="x", redact="people")
     async with run(tmp_path, sinks={"log": masking}) as service, service.delivering(sent):
         answer = (await steered(service, "test")).json()
@@ -280,7 +280,7 @@ async def test_without_a_source_there_is_no_sample(run, tmp_path):
 
 
 async def test_paused_sink_gets_nothing_and_keeps_deliveries(service):
-    """What was taken and not begun is given back. Mutants: either is sent all the same."""
+    """Deliveries in the queue are given back. Mutant: they are sent."""
     begun = await service.sms()
 
     answer = await steered(service, "pause")
@@ -339,7 +339,7 @@ async def test_paused_sink_does_not_delay_others(run, tmp_path):
 
 
 async def test_retry_and_replay_wait_for_a_paused_sink(service):
-    """Mutant: a retry or a replay goes past the pause."""
+    """Mutant: a retry or a replay ignores the pause."""
     event_id, sent = await service.sms(), Sent()
     await service.settled(refuses)
     await steered(service, "pause")
@@ -359,7 +359,7 @@ async def test_retry_and_replay_wait_for_a_paused_sink(service):
 
 
 async def test_operator_can_resume_a_sink_paused_by_failures(run, tmp_path):
-    """It begins anew. Mutant: its next failure pauses it again, for how long it failed before."""
+    """The time of failing starts again. Mutant: the next failure pauses the sink at once."""
     log = File(path="x", pause_after=PauseAfter(failing_for=60))
     async with run(tmp_path, sinks={"log": log}) as service:
         await service.sms()

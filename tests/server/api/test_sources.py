@@ -121,7 +121,7 @@ async def test_configured_items_are_listed_in_pages(service, name, names, order)
 
 
 async def test_overdue_source_is_silent(run, tmp_path):
-    """Mutant: with the last callback forgotten, it was silent from the start on."""
+    """Mutant: without the last callback, the source is silent from the start."""
     expecting = {
         "tellabot": TellABot(
             tokens=(Secret("the-token-of-one-01"),), expect_every=Duration(60), labels={}
@@ -140,7 +140,7 @@ async def test_overdue_source_is_silent(run, tmp_path):
 
 
 async def test_source_shows_the_offset_of_its_clock(service):
-    """Mutant: the greatest offset shown, which a retry has."""
+    """Mutant: the largest offset, which is that of a retry."""
     for late in (2.25, 3600.25, 1.75):
         service.now += 10_000
         await service.sms(timestamp=int(service.now - late))

@@ -1,4 +1,4 @@
-"""What `check` says that a configuration guarantees."""
+"""The guarantees that `check` prints."""
 
 import pytest
 from click.testing import CliRunner
@@ -20,7 +20,7 @@ def check(folder, text):
 
 
 def line(result, name):
-    """What is said of the thing of that name, and nothing to complain of."""
+    """The line about that name; there must be no complaints."""
     assert (result.exit_code, result.stderr) == (0, "")
     [said] = [line for line in result.stdout.splitlines() if line.startswith(f"  {name}: ")]
     return said.removeprefix(f"  {name}: ")
@@ -73,7 +73,7 @@ def test_empty_configuration_is_explained(folder):
     ],
 )
 def test_retry_schedule_of_a_sink_is_explained(folder, options, said):
-    """Mutant: the default schedule told of every sink."""
+    """Mutant: the default schedule for every sink."""
     result = check(folder, SERVER + SINKS % f", {options}" + ROUTES)
 
     assert line(result, "everything").endswith(f"delivered at least once, {said}")
@@ -92,7 +92,7 @@ def test_retry_schedule_of_a_sink_is_explained(folder, options, said):
     ],
 )
 def test_check_says_whether_a_sink_sees_codes(folder, redact, said):
-    """Mutant: `redact` believed whatever it masks."""
+    """Mutant: any `redact` counts as masking codes."""
     result = check(folder, SERVER + SINKS % f", redact: {redact}" + ROUTES)
 
     assert line(result, "log") == f"file events.jsonl; {said}"
@@ -145,7 +145,7 @@ def test_probable_mistake_is_warned_of(folder):
 
 
 def test_unreadable_journal_is_warned_of(folder):
-    """The service is not stopped for it, and the configuration is right."""
+    """The configuration is valid, and the service keeps running."""
     (folder / "smshook.db").write_bytes(b"")
     (folder / "smshook.db").chmod(0o600)
 

@@ -1,4 +1,4 @@
-"""What the commands say and exit with, where no service needs to run."""
+"""Output and exit codes of commands without a running service."""
 
 import contextlib
 import hashlib
@@ -83,7 +83,7 @@ def outcome(result):
 
 
 def test_help_lists_every_command():
-    """Mutant: a command of a later step that is registered before it works."""
+    """Mutant: a command that is listed before it works."""
     listed = run("--help").stdout.partition("Commands:\n")[2]
 
     names = re.findall(r"(?m)^  (\S+(?: \S+)*)  ", listed)
@@ -132,7 +132,7 @@ def test_command_of_a_later_step_is_unknown(later):
     assert "No such command" in result.stderr
 
 
-# Where the configuration is
+# The path of the configuration
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_command_of_a_later_step_is_unknown(later):
     ],
 )
 def test_config_option_works_before_and_after_the_command(folder, arguments):
-    """Mutant: the option of the group alone, or one that resets what the other said."""
+    """Mutants: only the option of the group; one that resets the other."""
     write(folder, CONFIG.replace("log:", "other:").replace("[log]", "[other]"), "other.yaml")
 
     result = run(*(word.replace("config.show", "show") for word in arguments))
@@ -166,7 +166,7 @@ def test_config_option_wins_over_the_variable(folder):
     assert "typed:" in by_option.stdout
 
 
-# A configuration that is wrong
+# Wrong configurations
 
 WRONG = CONFIG.replace("type: file", "type: fiel").replace("to: [log]", "to: [lgo]")
 COMPLAINTS = f"""\
@@ -186,12 +186,12 @@ smshook.yaml:7: routes.everything.to[0]: no sink is named 'lgo'; sinks: log; did
     ids=" ".join,
 )
 def test_every_complaint_is_printed_with_its_place(folder, arguments):
-    """Mutant: the first complaint alone, exit 1, or a journal that is made nevertheless."""
+    """Mutants: only the first complaint; exit code 1; a journal is created."""
     write(folder, WRONG)
 
     result = run(*arguments)
 
-    # What does not run sinks complains of routes alone.
+    # Commands that do not run sinks only complain about routes.
     complaints = COMPLAINTS.partition("\n")[2] if arguments[0] == "routes" else COMPLAINTS
     assert outcome(result) == (2, "", complaints)
     assert [path.name for path in folder.iterdir()] == ["smshook.yaml"]
@@ -268,7 +268,7 @@ def test_init_fails_if_the_folder_cannot_exist(folder):
 
 @pytest.mark.parametrize("by", ["--config", "SMSHOOK_CONFIG"])
 def test_init_writes_the_named_file(folder, by):
-    """Mutant: smshook.yaml here, whatever was asked for."""
+    """Mutant: always smshook.yaml in the current folder."""
     name = "etc/my hooks.yaml"
     arguments = ("--config", name) if by == "--config" else ()
     variables = {"SMSHOOK_CONFIG": name} if by == "SMSHOOK_CONFIG" else {}
@@ -287,7 +287,7 @@ def test_init_writes_the_named_file(folder, by):
 
 
 def test_init_with_folder_and_file_is_a_usage_error(folder):
-    """The command line wins over the variable, which is not on it."""
+    """An argument wins over the variable."""
     both = run("init", "etc", "--config", "a.yaml")
     typed = run("init", "etc", SMSHOOK_CONFIG="a.yaml")
 
@@ -308,7 +308,7 @@ def test_init_does_not_write_through_a_dangling_link(folder):
 
 
 def test_shown_configuration_is_masked_even_if_wrong(folder):
-    """Mutant: an invalid file printed as it is written."""
+    """Mutant: an invalid file is printed unmasked."""
     write(folder, WRONG)
 
     result = run("config", "show")
@@ -363,7 +363,7 @@ def test_migrate_prints_its_steps():
 
 
 def test_locked_journal_names_its_process(configured):
-    """Mutant: a second writer beside the first."""
+    """Mutant: two writers."""
     with Lock(configured / "smshook.db"):
         result = run("migrate")
 
@@ -396,7 +396,7 @@ def test_missing_folder_of_a_journal_suggests_a_fix(folder, command):
     )
 
 
-# What is printed
+# Output
 
 
 class Ascii(io.StringIO):
@@ -432,7 +432,7 @@ def test_long_cell_is_cut_in_lists_only(capsys):
     assert whole.splitlines()[1].split("  ") == ["x" * 60, "y" * 61, tokens]
 
 
-# Talking to a service that is not there
+# Without a service
 
 TALKING = [
     ("events", "list"),
@@ -489,7 +489,7 @@ def test_unreachable_address_is_reported_without_password():
 
 @pytest.mark.parametrize("text", [WRONG, "a: b: c", None], ids=["wrong", "no yaml", "none"])
 def test_healthcheck_works_with_a_broken_configuration(folder, text):
-    """Mutant: exit 2, for which a container's keeper has no meaning."""
+    """Mutant: exit code 2, which container managers do not know."""
     if text is not None:
         write(folder, text)
 
@@ -510,7 +510,7 @@ def test_healthcheck_works_with_a_broken_configuration(folder, text):
 
 
 def test_url_without_a_key_asks_for_the_key():
-    """Mutant: `no such file`, which says nothing of the key."""
+    """Mutant: `no such file`, without a word about the key."""
     result = run("events", "list", "--url", "http://127.0.0.1:9")
 
     assert outcome(result) == (
@@ -540,7 +540,7 @@ def with_keys(folder, **keys):
 
 
 def test_missing_clear_key_names_the_variable(folder):
-    """Mutant: a digest sent as if it were the key."""
+    """Mutant: a digest is sent as the key."""
     digest = hashlib.sha256(b"key").hexdigest()
     with_keys(folder, admin=f'key: "sha256:{digest}", scopes: [admin]')
 
@@ -582,7 +582,7 @@ def test_included_scope_qualifies_a_key(folder, scope):
 
 
 def test_key_unfit_for_a_header_is_not_repeated():
-    """Mutant: the HTTP library's own words, which quote the header."""
+    """Mutant: the message of the HTTP library, which quotes the header."""
     key = "k3y-with-a-line\nbreak"
 
     result = run("events", "list", "--url", "http://127.0.0.1:9", "--key", key)

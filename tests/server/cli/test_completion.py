@@ -35,7 +35,7 @@ LINES = {
 
 @pytest.fixture
 def configured(tmp_path):
-    """With a secret that is not set: names are completed all the same."""
+    """A folder with an unset secret: names are completed without it."""
     config = live.CONFIG.replace(live.TOKEN, "${NOT_SET}")
     (tmp_path / "smshook.yaml").write_text(config)
     (tmp_path / "other.yaml").write_text("sources: {elsewhere: {}}\n")
@@ -43,7 +43,7 @@ def configured(tmp_path):
 
 
 def test_bash_completes_commands_and_names(configured):
-    """Mutants: names of another configuration; those already given offered again."""
+    """Mutants: names of another configuration; names that were given already."""
     calls = [f"complete_line {' '.join(map(shlex.quote, line.split(' ')))}" for line in LINES]
     bin_ = str(Path(live.command()).parent)
     environment = {name: text for name, text in os.environ.items() if "SMSHOOK" not in name}
@@ -87,7 +87,7 @@ def imported(folder, modules, *arguments, **environment):
 
 
 def test_completion_imports_no_framework(configured):
-    """It runs at each press of the key. Mutant: the API imported with the commands."""
+    """Each press of Tab runs it. Mutant: the API is imported with the commands."""
     completing = {
         "_SMSHOOK_COMPLETE": "bash_complete",
         "COMP_WORDS": "smshook sources url ",
@@ -100,7 +100,7 @@ def test_completion_imports_no_framework(configured):
 
 
 def test_version_imports_only_what_it_prints(configured):
-    """Mutant: all commands imported when the program starts."""
+    """Mutant: all commands are imported at the start."""
     heavy = ["litestar", "server.service", "server.config.load", "httpx", "structlog", "yaml"]
 
     *printed, found = imported(configured, [*heavy, "click"], "version")
@@ -110,7 +110,7 @@ def test_version_imports_only_what_it_prints(configured):
 
 @pytest.mark.parametrize("command", ["events list", "sources url tellabot", "orders list"])
 def test_commands_import_no_framework(configured, command):
-    """Mutant: `report` reads a time with the API's own module."""
+    """Mutant: times are read with a module of the API."""
     printed = imported(configured, ["litestar", "server.service", "click"], *command.split())
 
     assert printed[-1] == "click"

@@ -1,4 +1,4 @@
-"""What is owed, looked at and steered by the commands: a real process, a sink that fails."""
+"""Commands on deliveries and sinks, with a real service and a failing sink."""
 
 import http.server
 import json
@@ -17,7 +17,7 @@ KEYS = (
     "when: {source: tellabot}}, "
     f'writer: {{key: "{WRITER}", scopes: ["deliveries:write"]}}}}'
 )
-#: `lost` has no folder, and gives up at once; `spare` is owed nothing by itself.
+#: `lost` has no folder and gives up at once; no route names `spare`.
 SINKS = (
     "sinks:\n"
     "  log: {type: file, path: events.jsonl}\n"
@@ -39,7 +39,7 @@ AGO = re.compile(r"(?:now|\d+ (?:s|min) ago)")
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """One for all: each test looks for what it sent itself."""
+    """One service for all tests: each uses its own events."""
     with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
         yield running
 
@@ -78,7 +78,7 @@ def dead(*arguments):
 
 
 def test_deliveries_are_listed_newest_last():
-    """Mutant: the oldest so many."""
+    """Mutant: the oldest ones."""
     events = sent("tellabot", "--times", "4")
     for event_id in events:
         ended(event_id, "log", "delivered")
@@ -116,7 +116,7 @@ def test_hint_continues_the_list_of_deliveries():
 
 
 def test_id_can_be_shortened_to_its_end():
-    """Mutants: a beginning, which all ids share; the first of two that end alike."""
+    """Mutants: the beginning of an id; the first of two ids with the same end."""
     event_id, delivery = dead()
 
     shown = read("events", "show", event_id[-8:])
@@ -145,7 +145,7 @@ def test_json_of_deliveries_is_that_of_the_api(service):
 
 
 def test_filters_of_deliveries_can_repeat():
-    """Mutant: the last of them alone."""
+    """Mutant: only the last value."""
     (one, _), (two, _) = dead(), dead()
     ended(one, "log", "delivered")
     of_both = ("--event", one, "--event", two)
@@ -189,7 +189,7 @@ def test_filters_of_deliveries_can_repeat():
     ids=" ".join,
 )
 def test_wrong_option_is_a_usage_error(arguments):
-    """Mutant: `..` in a path, which asks another call."""
+    """Mutant: `..` in a path, which is another call."""
     result = run(*arguments)
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -239,7 +239,7 @@ def test_missing_delivery_is_a_failure(arguments):
 @pytest.mark.parametrize("verb", ["test", "pause", "resume"])
 @pytest.mark.parametrize("name", ["lgo", "a b/c?d#e"])
 def test_unknown_sink_lists_the_known_names(verb, name):
-    """Mutant: the API's 404 alone."""
+    """Mutant: only the 404 of the API."""
     result = run("sinks", verb, name)
 
     near = "; did you mean 'log'?" if name == "lgo" else ""
@@ -251,7 +251,7 @@ def test_unknown_sink_lists_the_known_names(verb, name):
 
 
 def test_dead_delivery_is_sent_again_after_a_retry(service):
-    """Several at once, whatever became of the one before. Mutant: it ends with the first."""
+    """Several ids, also after a failure. Mutant: the first failure ends the command."""
     (one, first), (two, second) = dead(), dead()
     ended(one, "log", "delivered")
     delivered = owed(one, "log")["id"]
@@ -278,7 +278,7 @@ def test_dead_delivery_is_sent_again_after_a_retry(service):
 
 
 def test_event_is_replayed_to_first_or_named_sinks(service):
-    """Mutant: `--sink` given twice, and the last alone taken."""
+    """Mutant: only the last `--sink` counts."""
     [event_id] = sent("tellabot")
     ended(event_id, "log", "delivered")
 
@@ -345,7 +345,7 @@ def test_sinks_test_shows_request_and_outcome(service):
 
 @pytest.mark.parametrize("output", ["table", "json"])
 def test_failed_sinks_test_is_a_failure(output):
-    """Whatever is printed. Mutant: JSON is always well."""
+    """In both outputs. Mutant: with JSON the exit code is 0."""
     result = run("sinks", "test", "lost", "--output", output)
 
     assert (result.exit_code, result.stderr) == (1, "lost: failed missing\n")
@@ -396,7 +396,7 @@ def test_key_without_the_scope_is_a_failure_naming_it(arguments):
 
 
 def test_no_key_with_the_scope_is_a_configuration_error(service, tmp_path):
-    """One with a `when` is not enough for what tells of all. Mutant: it is tried, and 403."""
+    """A key with a `when` does not count. Mutant: it is used, and the answer is 403."""
     (tmp_path / "smshook.yaml").write_text(
         CONFIG.replace(f', writer: {{key: "{WRITER}"', ', other: {key: "sha256:' + "0" * 64 + '"')
     )
@@ -415,7 +415,7 @@ def test_no_key_with_the_scope_is_a_configuration_error(service, tmp_path):
     assert replaying.exit_code == 0
 
 
-# What must not drive the terminal
+# Control characters
 
 ONE, TWO, NONE = (f"01931c5e-0000-7000-8000-00000000000{i}" for i in (1, 2, 3))
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\r\n\x85forged line\u2028"
@@ -460,7 +460,7 @@ ANSWERS = {
 
 
 class Hostile(http.server.BaseHTTPRequestHandler):
-    """An API whose every text would drive a terminal."""
+    """An API with control characters in every text."""
 
     def do_GET(self):
         answer = ANSWERS.get(self.path.partition("?")[0])
@@ -506,7 +506,7 @@ def hostile():
     ids=" ".join,
 )
 def test_control_characters_are_shown_escaped(hostile, arguments):
-    """Mutants: an answer, an error or a state printed as it is."""
+    """Mutant: an answer, an error or a state is printed unescaped."""
     result = run(*arguments, "--url", hostile, "--key", live.KEY)
 
     text = result.stdout + result.stderr
@@ -519,7 +519,7 @@ def test_control_characters_are_shown_escaped(hostile, arguments):
     ("output", "printed_"), [("table", ""), ("json", '{\n  "deliveries": []\n}\n')]
 )
 def test_replay_to_no_sink_is_a_failure(hostile, output, printed_):
-    """Of an event that no route took, say. Mutant: JSON is always well."""
+    """For example of an unrouted event. Mutant: with JSON the exit code is 0."""
     connection = ("--url", hostile, "--key", live.KEY)
 
     result = run("events", "replay", NONE, "--output", output, *connection)

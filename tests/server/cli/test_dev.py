@@ -61,7 +61,7 @@ def test_message_sent_on_the_page_becomes_an_event(first):
         event["source"]: (event["type"], event["data"]["text"], event["data"]["sample"])
         for event in first.events
     }
-    # What is asked for has nobody's signature.
+    # Polled events have no signature.
     assert arrived == {
         name: ("sms.received", f"{name}: 4711", name != "smspins") for name in PROVIDERS
     }
@@ -73,7 +73,7 @@ def test_message_sent_on_the_page_becomes_an_event(first):
 
 
 def test_dev_prints_a_command_to_paste(tmp_path):
-    """Mutant: the key left out of the line."""
+    """Mutant: the command without the key."""
     with Developing(tmp_path) as dev:
         [curl] = re.findall(r"(?m)^ +(curl .*)$", dev.text)
         [key] = re.findall(r"Its key: +(\S+)$", dev.text, re.MULTILINE)
@@ -92,7 +92,7 @@ def test_dev_prints_a_command_to_paste(tmp_path):
 
 
 def test_second_start_keeps_events_and_gets_new_ones(first, tmp_path):
-    """Mutants: another key at each start; ids of messages begin anew, and are duplicates."""
+    """Mutants: another key at each start; repeated message ids, which are duplicates."""
     with Developing(first.copied(tmp_path), "--output", "json") as second:
         assert second.said["key"] == first.said["key"]
         second.post("daisysms/rehearsal/orders", id="1")
@@ -104,7 +104,7 @@ def test_second_start_keeps_events_and_gets_new_ones(first, tmp_path):
 
 
 def test_dev_ignores_the_real_configuration(tmp_path):
-    """Mutant: the environment counts, and with it the journal of the real service."""
+    """Mutant: the environment is used, and the journal of the real service with it."""
     (tmp_path / "smshook.yaml").write_text("no: configuration")
     environment = {
         "SMSHOOK_CONFIG": "smshook.yaml",

@@ -1,4 +1,4 @@
-"""What is made of orders: groups, medians, shares, prices. And the picture of it."""
+"""Figures of orders: groups, medians, shares, prices; and their picture."""
 
 import statistics
 from decimal import Decimal
@@ -123,7 +123,7 @@ def test_groups_are_sorted_by_size_then_name():
     ],
 )
 def test_prices_are_added_as_decimals(amounts, total, mean):
-    """Mutants: as floats; with the 28 digits that decimals have unless told otherwise."""
+    """Mutants: floats; decimals with the default of 28 digits."""
     [cost] = report([made(amount=amount) for amount in amounts], ("service",)).all.costs
 
     assert cost == Cost(currency=None, codes=len(amounts), total=total, price_a_code=mean)
@@ -131,7 +131,7 @@ def test_prices_are_added_as_decimals(amounts, total, mean):
 
 @given(outcomes, grouping)
 def test_groups_sum_to_the_whole(told, by):
-    """Mutant: a group by what is there, so that what was not told is in none."""
+    """Mutant: orders without a value are in no group."""
     answer = report(told, by)
 
     for name in ("received", "expired", "waiting"):
@@ -149,7 +149,7 @@ def test_groups_sum_to_the_whole(told, by):
 
 @given(outcomes, grouping)
 def test_each_group_has_the_figures_of_its_own_orders(told, by):
-    """Mutant: the median of all orders that have a time, whatever became of them."""
+    """Mutant: the median includes orders that received nothing."""
     answer = report(told, by)
 
     distinct = {tuple(found.of.items()) for found in answer.groups}
@@ -233,7 +233,7 @@ def test_picture_without_orders_says_so():
 
 
 def test_picture_says_how_many_groups_are_not_drawn():
-    """Mutant: as high as there are groups."""
+    """Mutant: a picture as high as all groups."""
     answer = report([made(service=f"{number:03d}") for number in range(DRAWN + 3)], ("service",))
 
     root, groups = drawn(answer)
@@ -246,7 +246,7 @@ def test_picture_says_how_many_groups_are_not_drawn():
 
 @given(st.text())
 def test_picture_is_valid_with_any_service_name(name):
-    """Mutants: a control character as it is; in UTF-8, where the terminal is not."""
+    """Mutants: a raw control character; UTF-8 on another terminal."""
     answer = report([made(service=name or None)], ("service",))
 
     _, [(_, [label, *_], _)] = drawn(answer)

@@ -1,4 +1,4 @@
-"""Orders, told and looked at by the commands: a real process."""
+"""Commands on orders, with a real service."""
 
 import json
 import re
@@ -17,7 +17,7 @@ CONFIG = live.CONFIG.partition("api:")[0] + KEYS
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """One for all: each test has orders of its own."""
+    """One service for all tests: each has its own orders."""
     with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
         yield running
 
@@ -79,7 +79,7 @@ def test_order_is_added_by_any_kind_of_id(option, name):
 
 
 def test_orders_are_listed_newest_last():
-    """Mutant: the oldest so many."""
+    """Mutant: the oldest ones."""
     for number in range(3):
         printed("orders", "add", "tellabot", "--rental-id", f"9{number}", "--reference", "listed")
 
@@ -125,7 +125,7 @@ def test_order_is_shown_with_its_events(service):
 
 
 def test_orders_are_cancelled_after_a_failed_one():
-    """Mutant: it ends with the first that is not there."""
+    """Mutant: the first missing order ends the command."""
     orders = [read("orders", "add", "tellabot", "--request-id", f"5{n}")["id"] for n in range(2)]
 
     result = run("orders", "cancel", orders[0], ABSENT, orders[1])

@@ -1,4 +1,4 @@
-"""What became of orders, as the command tells it: a real process."""
+"""`smshook report`, with a real service."""
 
 import json
 import os
@@ -22,7 +22,7 @@ OTHERS = "".join(
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """One for all: each test has orders of a source of its own, and reports on that."""
+    """One service for all tests: each has a source of its own, and reports on it."""
     config = live.CONFIG.replace("sources:\n", f"sources:\n{OTHERS}")
     with live.Live(tmp_path_factory.mktemp("service"), config) as running:
         yield running
@@ -35,7 +35,7 @@ def here(service, monkeypatch):
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
-    """A service with orders of two sources, of which all are counted."""
+    """A service with orders of two sources; reports count all of them."""
     with live.Live(tmp_path_factory.mktemp("reported")) as running:
         two_sources(running)
         yield running
@@ -60,7 +60,7 @@ def rows(text):
 
 
 def two_sources(service):
-    """Of TellABot two codes and one that never came; of the dialect one that may come yet."""
+    """TellABot: two codes and an expired order; the dialect: a waiting order."""
     google = {"service": "Google", "country": "US"}
     for number, price in ((1, "1.20"), (2, "1.30")):
         money = {"amount": price, "currency": "USD"}
@@ -94,7 +94,7 @@ def test_orders_are_reported_for_people(reported, monkeypatch):
 
 
 def test_orders_are_reported_for_programs(reported, monkeypatch):
-    """Mutant: what is given twice makes a group twice."""
+    """Mutant: a repeated field groups twice."""
     monkeypatch.chdir(reported.folder)
 
     answer = read("--by", "source", "--by", "service", "--by", "source", "--since", "1h")
@@ -127,7 +127,7 @@ def at(text):
 
 
 def test_sms_before_its_order_took_no_time(service):
-    """Mutant: less than none."""
+    """Mutant: a negative time."""
     url = f"{service.url}/in/overtaken/t0ken-of-overtaken-0123456789"
     assert httpx.post(url, content=live.sms(1), trust_env=False).status_code == 200
     register(service, source="overtaken", request_id="10000001")
@@ -136,7 +136,7 @@ def test_sms_before_its_order_took_no_time(service):
 
 
 def test_source_and_since_select_orders(service):
-    """Over pages, too. Mutants: the oldest first; a source that is not asked for."""
+    """Mutants: the oldest first; orders of other sources."""
     orders = [register(service, source="since", request_id=f"{n}") for n in range(1, 5)]
     register(service, source="smsactivate", activation_id="5")
 
@@ -162,7 +162,7 @@ def test_picture_is_written_to_a_file_or_printed(service):
         assert "google: no code came; none has ended." in picture
 
 
-#: The command, with pages so small that few orders fill many, and words at each tenth.
+#: The command with small pages, and progress after every tenth order.
 PAGED = """
 import sys
 from server.cli.client import ApiClient
@@ -174,7 +174,7 @@ main()
 
 
 def test_report_counts_every_page_and_shows_progress(service):
-    """The line is gone in the end. Mutants: the first page alone; words where a program reads."""
+    """The line is erased at the end. Mutants: only the first page; progress in a pipe."""
     for number in range(51):
         register(service, source="pages", request_id=str(number + 1))
 
@@ -203,7 +203,7 @@ def paged(service, *, stderr):
 
 
 def on_a_terminal(service):
-    """What it prints, and what a person at its stderr sees."""
+    """Its stdout, and its stderr on a terminal."""
     ours, theirs = pty.openpty()
     try:
         return paged(service, stderr=theirs).stdout, os.read(ours, 4096).decode()

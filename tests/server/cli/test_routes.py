@@ -1,4 +1,4 @@
-"""`routes test`: which routes of the configuration take an event, and why others do not."""
+"""`routes test`: which routes match an event, and why the others do not."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def run(*arguments, stdin=None, **environment):
 
 
 def printed(*arguments, stderr="", **rest):
-    """What it prints where nothing is wrong."""
+    """The output of a successful command."""
     result = run(*arguments, **rest)
     assert (result.exit_code, result.stderr) == (0, stderr)
     return result.stdout
@@ -75,11 +75,11 @@ def event_file(folder, event=EVENT, **layout):
     return "event.json"
 
 
-# A file; nothing runs
+# Events of a file, without a service
 
 
 def test_failing_clause_is_shown_for_each_route(configured):
-    """Mutant: a null and a path that is not there told alike."""
+    """Mutant: null and a missing path look alike."""
     name = event_file(configured, indent=2)
 
     table = rows(printed(name))
@@ -109,7 +109,7 @@ def test_missing_path_is_shown(configured):
 
 
 def test_result_is_printed_as_json(configured):
-    """Mutant: `saw` null for what is not there, with nothing that tells them apart."""
+    """Mutant: `saw` is null for a missing path, without `missing`."""
     config = (
         CONFIG.partition("routes:")[0]
         + (
@@ -206,7 +206,7 @@ def test_control_characters_are_shown_escaped(configured):
 
 
 def test_masked_event_is_warned_of(configured):
-    """Mutant: silence, and a condition on the text seems to be wrong."""
+    """Mutant: no warning, and a condition on the text seems wrong."""
     event = {**EVENT, "data": {**EVENT["data"], "code": "***", "urls": ["***"], "text": None}}
 
     result = run(event_file(configured, event))
@@ -263,7 +263,7 @@ def test_missing_file_is_a_usage_error():
     ],
 )  # fmt: skip
 def test_invalid_event_is_reported_with_its_line(configured, written, complaints):
-    """Mutant: the first complaint alone; the line of the value for that of the fault."""
+    """Mutants: only the first complaint; the line of the value, not of the mistake."""
     (configured / "events").write_text(written)
 
     result = run("events")
@@ -298,7 +298,7 @@ def test_wrong_configuration_is_reported_first(configured):
     assert "no event has 'data.contry'; did you mean data.country?" in result.stderr
 
 
-# An id; the service runs
+# Events of a running service
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +324,7 @@ def accepted(service, number):
 
 
 def test_event_of_the_service_is_tested_in_clear(here):
-    """Mutant: the first key that may read events, though it sees `***` for the code."""
+    """Mutant: the first key with events:read, which sees `***` as the code."""
     write(here.folder, CONFIG.replace("data.country: GB", 'data.code: "1"'))
     event_id = accepted(here, 1)
 
@@ -337,7 +337,7 @@ def test_event_of_the_service_is_tested_in_clear(here):
 
 
 def test_edited_routes_are_compared_with_acceptance(here):
-    """Mutant: the routes that the service was started with."""
+    """Mutant: the routes of the running service."""
     event_id = accepted(here, 2)
     before = printed(event_id)
     write(here.folder, CONFIG.replace("$gte: 1.5", "$gte: 1"))

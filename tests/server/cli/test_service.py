@@ -1,4 +1,4 @@
-"""What the commands do with a service that runs: a real process, found as a user's would be."""
+"""Commands that talk to a real running service."""
 
 import http.server
 import json
@@ -26,7 +26,7 @@ CONFIG = live.CONFIG.partition("api:")[0] + f"api: {{keys: {KEYS}}}\n"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """One for all: each test looks for what it sent itself."""
+    """One service for all tests: each uses its own events."""
     with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
         yield running
 
@@ -59,7 +59,7 @@ def seen(event_id, **environment):
     ],
 )
 def test_sample_is_accepted_in_each_encoding_and_marked(arguments, content_type):
-    """Mutant: a signature of another body, which the door does not believe."""
+    """Mutant: a signature of another body, which the door rejects."""
     output = printed("send", *arguments)
 
     [event_id] = re.fullmatch(rf"accepted ({ID})\n", output).groups()
@@ -129,7 +129,7 @@ def test_events_are_listed_newest_last():
 
 
 def test_longer_list_ends_with_the_next_command():
-    """Mutant: silence, and whoever counts lines believes there are no others."""
+    """Mutant: no hint, so that the list seems complete."""
     first, second, third = (sent("tellabot", "rental-sms", "--duplicate")[0] for _ in range(3))
     subjects = [word for id_ in (first, second, third) for word in ("--subject", subject_of(id_))]
 
@@ -155,7 +155,7 @@ def subject_of(event_id):
 
 
 def test_json_of_events_is_that_of_the_api(service):
-    """Mutant: the newest first, where a program reads the API's order."""
+    """Mutant: JSON with the newest first."""
     sent("tellabot", "--times", "3")
 
     listed = json.loads(printed("events", "list", "--output", "json", "--limit", "1000"))
@@ -166,7 +166,7 @@ def test_json_of_events_is_that_of_the_api(service):
 
 
 def test_pages_are_followed_up_to_the_limit(service):
-    """Mutant: the first page taken for all, or a page too many."""
+    """Mutants: only the first page; a page too many."""
     sent("tellabot", "--times", "5")
 
     with ApiClient(service.admin_url, READER) as client:
@@ -228,7 +228,7 @@ def test_filters_are_those_of_the_api_and_can_repeat():
     ],
 )
 def test_filter_on_an_unknown_name_suggests_the_nearest(option, value, said):
-    """Mutant: an empty list, which looks as if nothing had come."""
+    """Mutant: an empty list, as if there were no events."""
     result = run("events", "list", option, value)
 
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", said)
@@ -242,7 +242,7 @@ def test_wrong_filter_is_a_usage_error():
 
 
 def test_first_key_with_the_scope_decides_what_is_seen():
-    """Mutant: the first key of the file, whatever it may."""
+    """Mutant: the first key of the file, with any scope."""
     [event_id] = sent("tellabot")
 
     masked = seen(event_id)["event"]["data"]
@@ -287,7 +287,7 @@ def test_missing_event_is_a_failure(event_id):
 @pytest.mark.parametrize("command", [("events", "show"), ("quarantine", "delete")])
 @pytest.mark.parametrize("nothing", ["", ".", ".."])
 def test_invalid_id_is_a_usage_error(command, nothing):
-    """Mutant: `.` in a path, which asks for the whole list."""
+    """Mutant: `.` in a path, which is the whole list."""
     result = run(*command, nothing)
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -366,7 +366,7 @@ def test_sources_url_is_that_of_the_running_service(service):
     assert printed("sources", "url", "tellabot") == f"{service.callback_url()}\n"
 
 
-# Where and by which key
+# Addresses and keys
 
 
 @pytest.mark.parametrize("by", ["option", "variable"])
@@ -399,7 +399,7 @@ def test_unknown_key_is_a_failure_that_does_not_repeat_it():
 
 
 def test_proxy_of_the_environment_is_not_used(monkeypatch):
-    """Mutant: httpx's own default, which sends the key to whoever the proxy is."""
+    """Mutant: the default of httpx, which sends the key to the proxy."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -409,7 +409,7 @@ def test_proxy_of_the_environment_is_not_used(monkeypatch):
 
 @pytest.mark.parametrize("text", ["a: b: c", "sources: [nonsense]\n", None])
 def test_broken_configuration_keeps_the_service_ready(service, text):
-    """Mutant: a valid configuration asked for; its keeper would kill it."""
+    """Mutant: it needs a valid configuration; the container manager would kill the service."""
     path = service.folder / "smshook.yaml"
     whole = path.read_text()
     try:
@@ -422,7 +422,7 @@ def test_broken_configuration_keeps_the_service_ready(service, text):
 
 
 def test_token_with_special_characters_works_in_its_url(tmp_path):
-    """Mutant: printed as it is written."""
+    """Mutant: the token is printed unquoted."""
     token = "a/b?c#d%2Fe é+ 0123456789"
     with live.Live(tmp_path, live.CONFIG.replace(live.TOKEN, token, 1)) as service:
         sending = service.run("send", "tellabot")
@@ -433,7 +433,7 @@ def test_token_with_special_characters_works_in_its_url(tmp_path):
 
 
 def test_taken_port_is_named_with_its_option(service):
-    """Mutant: `Address already in use` alone."""
+    """Mutant: only `Address already in use`."""
     other = service.folder / "other"
     other.mkdir()
     (other / "smshook.yaml").write_text(live.CONFIG)
@@ -503,7 +503,7 @@ def test_no_answer_in_time_is_a_failure(stranger):
     assert str(raised.value) == f"no answer from {stranger} in time"
 
 
-# As a process
+# Pipes and processes
 
 
 def test_closed_pipe_ends_a_command_quietly(service):
@@ -542,7 +542,7 @@ def test_closed_stdout_is_no_failure(service):
 
 
 def test_check_warns_of_deliveries_to_a_removed_sink(tmp_path):
-    """While the service runs: it reads without the lock. Mutant: a check of the file alone."""
+    """While the service runs: `check` needs no lock. Mutant: it only reads the file."""
     failing = CONFIG.replace("path: events.jsonl", "path: missing/events.jsonl, redact: codes")
     with live.Live(tmp_path, failing) as service:
         service.run("send", "tellabot", "--times", "2")

@@ -1,4 +1,4 @@
-"""What commands that talk to the service need of the configuration, and what they say of it."""
+"""The settings that commands need to talk to the service."""
 
 import json
 import os
@@ -29,7 +29,7 @@ EDITED = "note: smshook.yaml changed after the service started; restart it to ap
 
 
 class WithVariables(live.Live):
-    """The service has the secrets; the operator's shell has not."""
+    """The service has the secrets; the operator's shell does not."""
 
     def environment(self):
         return super().environment() | VARIABLES
@@ -74,7 +74,7 @@ def here(service, monkeypatch):
     ids=" ".join,
 )
 def test_command_needs_no_secret_of_sinks_or_sources(arguments):
-    """Mutant: the whole configuration loaded, so that an unset variable is exit 2."""
+    """Mutant: the whole configuration is loaded, and an unset variable is exit code 2."""
     result = run(*arguments)
 
     assert (result.exit_code, "CRM" in result.stderr) == (0, False)

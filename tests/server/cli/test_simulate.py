@@ -1,4 +1,4 @@
-"""`smshook simulate`: a real process beside a real service."""
+"""`smshook simulate` with a real service."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def test_simulated_message_becomes_a_sample_event(service, provider, source):
     [{"Host": "rebound.attacker.example"}, {"Origin": "http://rebound.attacker.example"}],
 )
 def test_request_of_a_foreign_page_is_refused(service, headers):
-    """DNS rebinding: it would send callbacks of its own wording. Mutant: no `OwnHost`."""
+    """DNS rebinding: a foreign page would send callbacks. Mutant: no `OwnHost`."""
     callback = ("--callback", service.callback_url(), "--listen", "127.0.0.1:0")
 
     with Simulated(service, "tellabot", *callback) as it:

@@ -1,4 +1,4 @@
-"""Tables: one line a row, however narrow the screen and wide the characters."""
+"""Tables: one line for each row on any screen, with any characters."""
 
 import re
 
@@ -52,7 +52,7 @@ def test_widest_cell_is_shortened_first():
 
 
 def test_empty_column_gives_way_to_values():
-    """Mutant: a column of `-` that takes place from a value."""
+    """Mutant: an empty column takes space from a value."""
     row = [cell("n" * 70), cell("ok"), cell("-"), cell("12345678")]
 
     [header, _] = table_lines(COLUMNS, [row], NARROW)
@@ -77,7 +77,7 @@ def test_least_important_column_is_dropped_first():
     st.integers(12, 120),
 )
 def test_no_line_is_wider_than_the_screen(texts, width):
-    """Mutant: `len`, by which a Chinese text is half as wide as it is."""
+    """Mutant: `len`, which halves the width of a Chinese text."""
     rows = [[cell(text) for text in row] for row in texts]
 
     lines = table_lines(COLUMNS, rows, Screen(width, colors=False))

@@ -55,7 +55,7 @@ def service(tmp_path_factory):
 
 
 def on_terminal(service, command, **environment):
-    """What a terminal of 80 columns is sent by stdout."""
+    """The output on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     inherited = {"TERM": "xterm", **service.environment()}

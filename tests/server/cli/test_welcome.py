@@ -1,4 +1,4 @@
-"""What somebody sees who starts it for the first time."""
+"""The first start: welcome, callback URLs, next commands."""
 
 import hashlib
 import os
@@ -73,7 +73,7 @@ def test_public_url_needs_no_tunnel(tmp_path):
 
 
 def test_digest_token_has_no_callback_url(tmp_path):
-    """Mutant: the digest printed as the token."""
+    """Mutant: the digest is printed as the token."""
     digest = f"sha256:{hashlib.sha256(b'token').hexdigest()}"
 
     text = welcomed(written(tmp_path, SOURCE % digest + SERVER))
@@ -110,7 +110,7 @@ def test_suggested_commands_name_another_configuration(tmp_path):
     ],
 )
 def test_program_is_its_name_if_the_shell_finds_it(tmp_path, monkeypatch, argv0, found, typed):
-    """Mutant: the plain name where another smshook, or none, is on PATH."""
+    """Mutant: the name alone, though PATH has another smshook or none."""
     monkeypatch.chdir(tmp_path)
     here = str(tmp_path)
 
@@ -136,7 +136,7 @@ class Terminal:
         os.close(theirs)
 
     def shows(self, pattern, *, within=20.0):
-        """Read until it is there."""
+        """Read until the output matches."""
         until = time.monotonic() + within
         while (match := re.search(pattern, self.text)) is None:
             assert time.monotonic() < until, self.text

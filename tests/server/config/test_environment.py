@@ -183,7 +183,7 @@ def test_a_name_that_two_may_be_meant_by_is_complained_of(tmp_path):
 
     assert complaints(path, {"SMSHOOK_SINKS__A_B_C__PATH": "changed"}) == [
         (
-            "SMSHOOK_SINKS__A_B_C__PATH: may be sinks.a-b-c or sinks.a-b_c; "
+            "SMSHOOK_SINKS__A_B_C__PATH: can be sinks.a-b-c or sinks.a-b_c; "
             "write it in the file, or rename one"
         )
     ]

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from config_files import values
 
 from receiver.providers import PROVIDERS
-from server.config.convert import tag_of
 from server.config.load import schema
 from server.config.options import ApiKey, Options, Server
-from server.config.schema import comments
+from server.config.shapes import comments, tag_of
 from server.config.yaml import parse
 from sinks.file.sink import File
 
@@ -82,7 +82,7 @@ def _unknown(value: object, schema: dict, path: str = "") -> list[str]:
 
 
 def test_the_schema_knows_every_option_of_the_example():
-    example = parse((Path(__file__).parents[3] / "config.example.yaml").read_bytes()).value
+    example = values(parse((Path(__file__).parents[3] / "config.example.yaml").read_bytes()).value)
     example["sinks"]["log"]["rotate"]["keeep"] = 1
 
     assert _unknown(example, schema()) == [".sinks.log.rotate.keeep"]

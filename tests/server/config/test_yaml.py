@@ -1,14 +1,15 @@
-"""Plain values from YAML: what a text looks like is what it is."""
+"""YAML as scalars, and the core schema that reads some of them."""
 
 import json
 
 import pytest
 import yaml
+from config_files import values
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.config.show import _Dumper
-from server.config.yaml import MAX_BYTES, parse
+from server.config.yaml import MAX_BYTES, Scalar, Style, core, parse
 
 
 @pytest.mark.parametrize(
@@ -28,11 +29,12 @@ from server.config.yaml import MAX_BYTES, parse
         ("1e3", 1000.0),
     ],
 )
-def test_the_scalars_of_yaml_1_2_are_read(written, value):
+def test_core_schema_reads_scalars_of_yaml_1_2(written, value):
     found = parse(f"a: {written}".encode())
 
     assert found.complaints == ()
-    assert (found.value, type(found.value["a"])) == ({"a": value}, type(value))
+    assert found.value == {"a": Scalar(written, Style.PLAIN)}
+    assert (core(written), type(core(written))) == (value, type(value))
 
 
 @pytest.mark.parametrize(
@@ -68,9 +70,24 @@ def test_the_scalars_of_yaml_1_2_are_read(written, value):
         "1e",
     ],
 )
-def test_what_yaml_1_1_would_change_stays_what_it_looks_like(written):
+def test_core_schema_leaves_text_that_yaml_1_1_changes(written):
     """Mutant: PyYAML's own resolvers make `NO` false, `07` 7 and `12:30` 750."""
-    assert parse(f"a: {written}".encode()).value == {"a": written}
+    assert values(parse(f"a: {written}".encode()).value) == {"a": written}
+
+
+@pytest.mark.parametrize("written", ["9" * 5000, "1e999", "-1e999"])
+def test_core_schema_refuses_a_number_that_is_too_large(written):
+    with pytest.raises(ValueError, match=r"^a number that is too large; write it in quotes"):
+        core(written)
+
+
+def test_quotes_and_tags_give_a_scalar_its_style():
+    """Mutant: `!!str 8` as plain, or a block as plain."""
+    found = parse(b"""[8, '8', "8", !!str 8, !!int '8']""")
+
+    plain, quoted = Scalar("8", Style.PLAIN), Scalar("8", Style.QUOTED)
+    assert found.value == [plain, quoted, quoted, quoted, plain]
+    assert parse(b"a: |\n  8\n").value == {"a": Scalar("8\n", Style.QUOTED)}
 
 
 @example({"\x85": None})
@@ -81,11 +98,11 @@ def test_what_yaml_1_1_would_change_stays_what_it_looks_like(written):
         max_leaves=20,
     )
 )
-def test_what_is_dumped_is_read_again(value):
+def test_dumped_values_are_read_again(value):
     """Mutant: `_Dumper` without our resolvers writes the text `1e3` plain: a number."""
     dumped = yaml.dump({"a": value}, Dumper=_Dumper, allow_unicode=True)
 
-    assert parse(dumped.encode()).value == {"a": value}
+    assert values(parse(dumped.encode()).value) == {"a": value}
 
 
 @given(
@@ -95,7 +112,7 @@ def test_what_is_dumped_is_read_again(value):
     )
 )
 def test_json_is_yaml(value):
-    assert parse(json.dumps(value, ensure_ascii=False).encode()).value == value
+    assert values(parse(json.dumps(value, ensure_ascii=False).encode()).value) == value
 
 
 @given(st.binary(max_size=40) | st.text("ab:-[]{}&*!|>'\"#%@`,? \n\t\x07<~0", max_size=60))
@@ -105,10 +122,10 @@ def test_nothing_makes_it_crash(written):
     assert parse(data).lines is not None
 
 
-def test_each_value_has_the_line_that_it_is_written_in():
+def test_each_value_has_its_line():
     found = parse(b"a:\n  b:\n    - 1\n    -\n      2\n  data.c: 3\n")
 
-    assert found.value == {"a": {"b": [1, 2], "data.c": 3}}
+    assert values(found.value) == {"a": {"b": [1, 2], "data.c": 3}}
     assert found.lines == {
         ("a",): 1,
         ("a", "b"): 2,
@@ -118,11 +135,11 @@ def test_each_value_has_the_line_that_it_is_written_in():
     }
 
 
-def test_a_key_given_twice_is_told_with_both_lines():
+def test_duplicate_key_is_a_complaint_with_both_lines():
     """Mutant: a dict made by PyYAML keeps the last one and says nothing."""
     found = parse(b"a: 1\nb: {c: 1,\n  c: 2}\na: 3\n")
 
-    assert found.value == {"a": 1, "b": {"c": 1}}
+    assert values(found.value) == {"a": 1, "b": {"c": 1}}
     assert found.complaints == (
         (3, ("b", "c"), "given twice, first in line 2; remove one"),
         (4, ("a",), "given twice, first in line 1; remove one"),
@@ -132,7 +149,6 @@ def test_a_key_given_twice_is_told_with_both_lines():
 @pytest.mark.parametrize(
     ("written", "complaint"),
     [
-        ("7: a", (1, (), "a key that is not a text; write it in quotes")),
         ("? [a]\n: b", (1, (), "a key that is not a text; write it in quotes")),
         ("a: {~: b}", (1, ("a",), "a key that is not a text; write it in quotes")),
         ("<<: {a: 1}", (1, (), "`<<` does not merge mappings here; write the options out")),
@@ -153,11 +169,6 @@ def test_a_key_given_twice_is_told_with_both_lines():
             "a: !!set {b}",
             (1, ("a",), "a value that begins with ! is a YAML tag; leave it out, or use quotes"),
         ),
-        (
-            "a: " + "9" * 5000,
-            (1, ("a",), "a number that is too large; write it in quotes if it is a text"),
-        ),
-        ("a: 1e999", (1, ("a",), "a number that is too large; write it in quotes if it is a text")),
         ("a: b: c", (1, (), "a second `:` in the line; put a value that holds one into quotes")),
         ("a: 1\nb: \x07", (2, (), "the character #x0007 is not allowed in YAML")),
         ("a\n---\nb", (2, (), "`---` begins a second document; a configuration is one")),
@@ -165,22 +176,32 @@ def test_a_key_given_twice_is_told_with_both_lines():
         ("a: " + "x" * MAX_BYTES, (1, (), "larger than 1048576 bytes; is it the right file?")),
     ],
 )
-def test_what_cannot_be_meant_is_told_with_its_line(written, complaint):
+def test_wrong_yaml_is_a_complaint_with_its_line(written, complaint):
     assert parse(written.encode()).complaints == (complaint,)
 
 
-def test_bytes_that_are_no_utf_8_are_told_with_their_line():
+def test_bytes_other_than_utf_8_are_a_complaint_with_a_line():
     assert parse(b"a: 1\nb: \xff").complaints == (
         (2, (), "not UTF-8 text; save the file as UTF-8"),
     )
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_key():
-    assert parse(b"\xef\xbb\xbfa: 1").value == {"a": 1}
+def test_key_is_text_as_written():
+    """Mutant: `7` and `"7"` as two keys."""
+    found = parse(b"07: a\n7: b\n'7': c\n")
+
+    assert values(found.value) == {"07": "a", "7": "b"}
+    assert found.complaints == ((3, ("7",), "given twice, first in line 2; remove one"),)
 
 
-def test_an_alias_stands_for_its_value_and_a_quoted_merge_key_for_itself():
-    assert parse(b"a: &x [1]\nb: *x\n'<<': c").value == {"a": [1], "b": [1], "<<": "c"}
+def test_byte_order_mark_is_not_part_of_the_first_key():
+    assert values(parse(b"\xef\xbb\xbfa: 1").value) == {"a": 1}
+
+
+def test_alias_is_its_value_and_quoted_merge_key_is_a_key():
+    found = parse(b"a: &x [1]\nb: *x\n'<<': c")
+
+    assert values(found.value) == {"a": [1], "b": [1], "<<": "c"}
 
 
 def test_aliases_cannot_make_a_small_file_large():
@@ -194,7 +215,7 @@ def test_aliases_cannot_make_a_small_file_large():
 
 
 @pytest.mark.parametrize("written", ["[*TOKEN]", "a: !TOKEN!x y", 'a: "\\TOKEN"', "a: @TOKEN"])
-def test_a_complaint_of_yaml_repeats_no_text_of_the_file(written):
+def test_complaint_of_yaml_repeats_no_text_of_the_file(written):
     """Mutant: the parser's message as it is: `found undefined alias 'TOKEN'`."""
     ((_, _, complaint),) = parse(written.encode()).complaints
 

@@ -11,7 +11,6 @@ import structlog
 from core.errors import Unavailable
 from journal.reads import EventById, JournalStats
 from receiver.door import read_happenings
-from sinks.worker import CAPACITY
 
 
 @pytest.fixture
@@ -46,39 +45,37 @@ async def test_event_has_all_fields_and_both_times(accept, sms, parts):
     ]
 
 
-async def test_cancelled_caller_loses_no_event_and_no_delivery(accept, sms, parts, worker):
-    """Mutant: a hand-over after the await; the delivery stays `sending` and nobody sends it."""
-    accepting = asyncio.create_task(accept(sms()))
-    await asyncio.sleep(0)
-    accepting.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await accepting
-
-    await asyncio.wait_for(worker._lanes.ready(), 30)
-    handed = worker._lanes.pick().delivery
+async def test_cancelled_caller_loses_no_event_and_no_delivery(accept, sms, parts):
+    """Mutant: workers hear of a commit where its caller waits."""
+    heard = asyncio.Queue()
+    with parts.journal.listen(heard.put_nowait):
+        accepting = asyncio.create_task(accept(sms()))
+        await asyncio.sleep(0)
+        accepting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await accepting
+        committed = await asyncio.wait_for(heard.get(), 30)
 
     assert accepting.cancelled()
-    assert handed.sink == "log"
-    assert (await parts.journal.ask(JournalStats())).deliveries["sending"] == 1
+    assert [one.sink for one in committed.deliveries["log"]] == ["log"]
+    assert (await parts.journal.ask(JournalStats())).deliveries["pending"] == 1
 
 
-async def test_duplicates_and_failures_free_their_queue_place(accept, sms, parts, worker, locked):
-    """Mutant: without `forget` a thousand duplicates fill the queue for good."""
-    await accept(sms())
-    for _ in range(3):
+async def test_duplicates_and_failures_are_not_handed_over(accept, sms, parts, locked):
+    """Mutant: planned deliveries handed over, recorded or not."""
+    heard = []
+    with parts.journal.listen(heard.append):
         await accept(sms())
-    with locked(), pytest.raises(Unavailable):
-        await accept(sms(2))
+        for _ in range(3):
+            await accept(sms())
+        with locked(), pytest.raises(Unavailable):
+            await accept(sms(2))
 
-    assert worker._lanes.held == 1
+    assert sum(len(one.deliveries.get("log", ())) for one in heard) == 1
     assert (await parts.journal.ask(JournalStats())).duplicates == 3
 
 
-async def test_delivery_beyond_the_queue_waits_in_the_journal(accept, sms, parts, worker):
-    for number in range(CAPACITY):
-        worker.owe({})
-        assert worker._lanes.held == number + 1
-
+async def test_delivery_waits_in_the_journal_while_its_sink_is_closed(accept, sms, parts):
     await accept(sms())
 
     assert (await parts.journal.ask(JournalStats())).deliveries == {

@@ -34,7 +34,7 @@ def identity():
 
 
 @given(at=MICROSECONDS, chance=st.sampled_from([zeros, ones]))
-def test_an_id_is_a_uuid_of_version_7_that_tells_its_millisecond(at, chance):
+def test_event_id_is_a_uuid7_with_its_millisecond(at, chance):
     """RFC 9562, 5.7: 48 bits of milliseconds, version, variant."""
     made = Identity(SECRET, chance).event_id(at / 1_000_000)
 
@@ -44,7 +44,7 @@ def test_an_id_is_a_uuid_of_version_7_that_tells_its_millisecond(at, chance):
     assert value.int >> 80 == int(at / 1_000_000 * 1_000_000) // 1000
 
 
-def test_an_id_of_the_rfc_is_made_as_the_rfc_says():
+def test_event_id_matches_the_example_of_the_rfc():
     """RFC 9562, A.6: Tuesday, February 22, 2022 2:22:22.00 PM GMT-05:00."""
     identity = Identity(SECRET, lambda _count: bytes.fromhex("18c4dc0c0c07398f"))
 
@@ -53,7 +53,7 @@ def test_an_id_of_the_rfc_is_made_as_the_rfc_says():
 
 
 @given(earlier=st.integers(0, 4 * 10**15), later=st.integers(1, 10**9))
-def test_ids_grow_with_time_whatever_chance_says(earlier, later):
+def test_event_ids_grow_with_time(earlier, later):
     """Mutant: random bits above the microseconds, and every insert lands on another page."""
     first = Identity(SECRET, ones).event_id(earlier / 1e6)
     second = Identity(SECRET, zeros).event_id((earlier + later + 1) / 1e6)
@@ -61,7 +61,7 @@ def test_ids_grow_with_time_whatever_chance_says(earlier, later):
     assert first < second
 
 
-def test_ids_of_one_instant_differ_by_chance():
+def test_event_ids_of_one_instant_differ():
     drawn = iter([b"\x01" * 8, b"\x02" * 8])
     identity = Identity(SECRET, lambda _count: next(drawn))
 
@@ -72,7 +72,7 @@ def test_ids_of_one_instant_differ_by_chance():
 
 
 @given(second=st.integers(0, 2**32 - 2), parts=parts, other=parts)
-def test_keys_grow_with_the_providers_time(identity, second, parts, other):
+def test_dedupe_keys_grow_with_the_providers_time(identity, second, parts, other):
     """Mutant: a key that is a hash only costs three times the time."""
     earlier = identity.dedupe_key(Key(second=second, parts=parts))
     later = identity.dedupe_key(Key(second=second + 1, parts=other))
@@ -83,7 +83,7 @@ def test_keys_grow_with_the_providers_time(identity, second, parts, other):
 
 
 @given(one=parts, other=parts)
-def test_keys_are_equal_where_all_parts_are(identity, one, other):
+def test_dedupe_keys_are_equal_for_equal_parts(identity, one, other):
     """Mutant: parts joined without their lengths, where "ab" + "c" is "a" + "bc"."""
     keys = [identity.dedupe_key(Key(second=5, parts=each)) for each in (one, other)]
 
@@ -91,7 +91,7 @@ def test_keys_are_equal_where_all_parts_are(identity, one, other):
 
 
 @given(whole=st.text(min_size=1, max_size=12), cuts=st.tuples(*[st.integers(0, 12)] * 2))
-def test_a_key_says_where_one_part_ends_and_the_next_begins(identity, whole, cuts):
+def test_dedupe_key_depends_on_where_parts_end(identity, whole, cuts):
     cut = [(whole[:at], whole[at:]) for at in cuts]
 
     keys = {identity.dedupe_key(Key(parts=each)) for each in [*cut, (whole,)]}
@@ -99,7 +99,7 @@ def test_a_key_says_where_one_part_ends_and_the_next_begins(identity, whole, cut
     assert len(keys) == len({*cut, (whole,)})
 
 
-def test_a_key_tells_nothing_without_the_secret():
+def test_dedupe_key_depends_on_the_secret():
     """Mutant: a plain hash, of which a million guesses find the code."""
     key = Key(second=1, parts=("sms", "your code is 123456"))
 
@@ -109,11 +109,11 @@ def test_a_key_tells_nothing_without_the_secret():
     assert one[4:] != other[4:]
 
 
-def test_a_key_without_a_time_begins_with_zeros(identity):
+def test_dedupe_key_without_a_time_begins_with_zeros(identity):
     assert identity.dedupe_key(Key(parts=("renewal",)))[:4] == bytes(4)
 
 
-def test_what_the_secret_is_used_for_tells_nothing_of_its_other_uses(identity):
+def test_each_use_of_the_secret_has_a_key_of_its_own(identity):
     text = b"\x00\x00\x00\x01a"
 
     made = {
@@ -138,7 +138,7 @@ MARK = b"12345678"
     mark=st.binary(min_size=8, max_size=8),
     kind=st.sampled_from(["events", "quarantine"]),
 )
-def test_a_cursor_names_its_place_in_its_list(identity, place, mark, kind):
+def test_cursor_holds_its_place_and_mark(identity, place, mark, kind):
     cursor = identity.cursor(JOURNAL, kind, place, mark)
 
     assert identity.place(JOURNAL, kind, cursor) == (place, mark)
@@ -151,7 +151,7 @@ def test_a_cursor_names_its_place_in_its_list(identity, place, mark, kind):
 
 
 @given(text=st.one_of(st.text(max_size=70), st.binary(max_size=50).map(base64.urlsafe_b64encode)))
-def test_a_text_that_is_no_cursor_is_refused(identity, text):
+def test_text_that_is_not_a_cursor_is_refused(identity, text):
     cursor = text.decode() if isinstance(text, bytes) else text
 
     with pytest.raises(BadCursor):
@@ -159,7 +159,7 @@ def test_a_text_that_is_no_cursor_is_refused(identity, text):
 
 
 @given(place=st.integers(0, 1000), at=st.integers(0, 47), bit=st.integers(0, 7))
-def test_a_cursor_with_a_changed_bit_is_refused(identity, place, at, bit):
+def test_cursor_with_a_changed_bit_is_refused(identity, place, at, bit):
     raw = bytearray(base64.urlsafe_b64decode(identity.cursor(JOURNAL, "events", place, MARK)))
     raw[at] ^= 1 << bit
 
@@ -167,7 +167,7 @@ def test_a_cursor_with_a_changed_bit_is_refused(identity, place, at, bit):
         identity.place(JOURNAL, "events", base64.urlsafe_b64encode(raw).decode())
 
 
-def test_cursors_fit_into_a_url_and_are_of_one_length(identity):
+def test_cursors_fit_into_a_url_and_have_one_length(identity):
     cursors = [identity.cursor(JOURNAL, "events", place, MARK) for place in (0, 1, 2**63)]
 
     assert {len(cursor) for cursor in cursors} == {64}
@@ -177,14 +177,14 @@ def test_cursors_fit_into_a_url_and_are_of_one_length(identity):
 
 
 def shared_bytes(texts):
-    """How many bytes neighbours of a list have in common, at most."""
+    """Return the most bytes that two neighbours of a list share."""
     return max(
         sum(a == b for a, b in zip(one, two, strict=True)) for one, two in itertools.pairwise(texts)
     )
 
 
-def test_cursors_of_neighbours_do_not_show_it(identity):
-    """Mutant: the place in clear beside its tag, as it was: two differ in a byte of 24."""
+def test_cursors_of_neighbours_look_unrelated(identity):
+    """Mutant: the place in clear beside its tag, so that two differ in one byte of 24."""
     cursors = [
         base64.urlsafe_b64decode(identity.cursor(JOURNAL, "events", place, MARK))
         for place in range(1000)
@@ -197,15 +197,15 @@ def test_cursors_of_neighbours_do_not_show_it(identity):
 
 
 @given(number=st.integers(0, 2**63 - 1))
-def test_a_delivery_is_found_by_its_name(identity, number):
+def test_delivery_number_is_found_by_its_id(identity, number):
     name = identity.delivery_id(number)
 
     assert identity.delivery_number(name) == number
     assert Identity(SECRET + "!", zeros).delivery_number(name) is None
 
 
-def test_delivery_names_do_not_show_their_order(identity):
-    """Mutant: the number itself, which tells how many deliveries there are."""
+def test_delivery_ids_do_not_show_their_order(identity):
+    """Mutant: the number itself, which shows how many deliveries there are."""
     names = [bytes.fromhex(identity.delivery_id(number)) for number in range(1000)]
 
     assert shared_bytes(names) <= 4
@@ -213,15 +213,15 @@ def test_delivery_names_do_not_show_their_order(identity):
 
 
 @given(text=st.text(max_size=40) | st.binary(min_size=16, max_size=16).map(bytes.hex))
-def test_a_text_that_names_no_delivery_is_none(identity, text):
+def test_text_that_is_not_a_delivery_id_has_no_number(identity, text):
     assert identity.delivery_number(text) is None
 
 
 # Chance
 
 
-def test_chance_is_fetched_in_bulk_and_never_given_twice():
-    """Mutants: the same bytes to everybody; a fetch for each id."""
+def test_random_bytes_are_fetched_in_bulk_and_used_once():
+    """Mutants: the same bytes for two callers; a fetch for each id."""
     fetched = []
 
     def fetch(size):
@@ -236,11 +236,11 @@ def test_chance_is_fetched_in_bulk_and_never_given_twice():
     assert (fetched, again) == ([4096, 4096], bytes(8))
 
 
-def test_more_chance_than_is_fetched_at_once_is_had_whole():
+def test_request_for_many_random_bytes_is_served():
     assert len(Chance()(10_000)) == 10_000
 
 
-def test_two_requests_have_two_ids():
+def test_request_ids_differ():
     identity = Identity(SECRET, Chance())
 
     assert len({identity.request_id() for _ in range(1000)}) == 1000

@@ -1,4 +1,4 @@
-"""Orders against a model, over schedules of all that can happen to them, restarts included."""
+"""Orders against a model, over random schedules with restarts."""
 
 import asyncio
 import dataclasses
@@ -50,7 +50,7 @@ steps = st.lists(
 
 @dataclasses.dataclass
 class Expected:
-    """One order, as the words of docs/orders.md have it."""
+    """One order, as docs/orders.md describes it."""
 
     #: Seconds from now to its end.
     left: float
@@ -173,7 +173,7 @@ class Model:
 
 
 class Real:
-    """Orders on a journal in a file, and how each step is done to them."""
+    """Orders on a journal in a file, with a method for each step."""
 
     def __init__(self, folder):
         self.sent, self.now, self.parts = 0, BEGIN, None
@@ -272,8 +272,8 @@ def plain(order):
 
 @settings(max_examples=50)
 @given(steps)
-def test_orders_are_what_the_model_says(schedule):
-    """Mutants: each rule of `merged`, `expire`, `lapse` and `_ended` broken once."""
+def test_orders_follow_the_model(schedule):
+    """Mutants: each rule of `merged`, `_expire`, `lapse` and `_end` broken once."""
     with structlog.testing.capture_logs():
         asyncio.run(played(schedule))
 

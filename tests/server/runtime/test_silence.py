@@ -1,4 +1,4 @@
-"""What is said of sources, once."""
+"""Warnings about sources, once each."""
 
 import live
 import structlog
@@ -12,8 +12,8 @@ from receiver.source_state import SourceState
 from server.runtime.silence import SourceMonitor
 
 
-def test_silence_is_said_once_and_again_after_something_came():
-    """Mutant: said at each look."""
+def test_silence_is_logged_once_until_a_callback_comes():
+    """Mutant: logged at each look."""
     now = 1_790_000_000.0
     source = TellABot(tokens=(Secret("t" * 20),), expect_every=Duration(60))
     state = SourceState("tellabot", source, lambda: now)
@@ -22,7 +22,7 @@ def test_silence_is_said_once_and_again_after_something_came():
         for seconds in (30, 40, 50):
             now += seconds
             monitor.look()
-        state.watch._heard = now
+        state.health._last_at = now
         monitor.look()
         now += 61
         monitor.look()
@@ -39,8 +39,8 @@ def test_silence_is_said_once_and_again_after_something_came():
     ]
 
 
-def test_a_source_is_silent_where_an_order_waits_and_nothing_comes():
-    """Mutants: orders are not asked after; also of a source that calls nobody."""
+def test_source_with_an_overdue_order_is_silent():
+    """Mutants: orders ignored; also for a source without callbacks."""
     now = 1_790_000_000.0
     called = SourceState("tellabot", TellABot(tokens=(Secret("t" * 20),)), lambda: now)
     asked = SourceState("smspins", SmsPins(backfill=Backfill(api_key=Secret("k"))), lambda: now)
@@ -55,7 +55,7 @@ def test_a_source_is_silent_where_an_order_waits_and_nothing_comes():
     ]
 
 
-def test_silence_and_a_wrong_zone_are_in_the_log_and_in_the_list(tmp_path):
+def test_silence_and_wrong_zone_are_logged_and_listed(tmp_path):
     config = live.CONFIG.replace(
         f'tokens: ["{live.TOKEN}"]', f'tokens: ["{live.TOKEN}"], expect_every: 1s'
     ).replace(

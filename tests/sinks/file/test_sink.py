@@ -97,7 +97,7 @@ async def word_of(sending):
 # ---- durable
 
 
-async def test_nothing_is_confirmed_before_its_fsync_ended(path, disk):
+async def test_line_is_confirmed_after_its_fsync(path, disk):
     """Mutant: answering after the write and before the fsync."""
     async with appending(str(path), fsync=disk.fsync) as append:
         await append(WHOLE)
@@ -126,7 +126,7 @@ async def test_lines_that_come_while_one_fsync_runs_share_the_next(path, disk):
     assert disk.files - before == 2
 
 
-async def test_the_folder_is_synced_when_the_file_is_made(path, disk):
+async def test_folder_is_synced_when_the_file_is_made(path, disk):
     """Mutant: without it a power cut can take the whole file, its lines synced or not."""
     async with appending(str(path), fsync=disk.fsync) as append:
         await append(WHOLE)
@@ -134,7 +134,7 @@ async def test_the_folder_is_synced_when_the_file_is_made(path, disk):
     assert disk.folders == 1
 
 
-async def test_a_failed_fsync_confirms_nothing_and_leaves_nothing(path, disk):
+async def test_failed_fsync_leaves_no_line(path, disk):
     async with appending(str(path), fsync=disk.fsync) as append:
         await append(WHOLE)
         disk.error = errno.EIO
@@ -147,7 +147,7 @@ async def test_a_failed_fsync_confirms_nothing_and_leaves_nothing(path, disk):
     assert path.read_bytes() == WHOLE + b'{"id":"c"}\n'
 
 
-async def test_who_is_cancelled_gets_its_line_written_all_the_same(path, disk):
+async def test_line_of_a_cancelled_caller_is_written(path, disk):
     async with appending(str(path), fsync=disk.fsync) as append:
         await append(WHOLE)
         disk.may_go_on.clear()
@@ -158,7 +158,7 @@ async def test_who_is_cancelled_gets_its_line_written_all_the_same(path, disk):
     assert path.read_bytes() == WHOLE * 2
 
 
-async def test_closing_writes_what_was_handed_over(path, disk):
+async def test_close_writes_queued_lines(path, disk):
     async with appending(str(path), fsync=disk.fsync) as append:
         waiting = [append(WHOLE) for _ in range(10)]
 
@@ -166,7 +166,7 @@ async def test_closing_writes_what_was_handed_over(path, disk):
     assert path.read_bytes() == WHOLE * 10
 
 
-async def test_sending_after_it_was_closed_fails_at_once(sink):
+async def test_append_after_close_fails(sink):
     async with sink.open() as send:
         pass
 
@@ -174,7 +174,7 @@ async def test_sending_after_it_was_closed_fails_at_once(sink):
         assert await word_of(send(outgoing())) == "closed"
 
 
-async def test_what_nobody_thought_of_is_told_to_who_sends(path):
+async def test_unexpected_error_reaches_the_caller(path):
     """Mutant: the thread ends with the exception, and everybody waits for ever."""
 
     def fsync(_):
@@ -189,14 +189,14 @@ async def test_what_nobody_thought_of_is_told_to_who_sends(path):
 # ---- the file
 
 
-async def test_only_its_owner_may_read_it(sink, path):
+async def test_new_file_has_mode_0600(sink, path):
     async with sink.open() as send:
         await send(outgoing())
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_renamed_by_others_it_begins_a_new_one(sink, path):
+async def test_renamed_file_is_begun_again(sink, path):
     async with sink.open() as send:
         await send(outgoing(1))
         path.rename(path.with_name("yesterday"))
@@ -210,7 +210,7 @@ async def test_renamed_by_others_it_begins_a_new_one(sink, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_removed_by_others_it_begins_a_new_one(sink, path, arrived):
+async def test_removed_file_is_begun_again(sink, path, arrived):
     async with sink.open() as send:
         await send(outgoing(1))
         path.unlink()
@@ -219,7 +219,7 @@ async def test_removed_by_others_it_begins_a_new_one(sink, path, arrived):
     assert arrived() == [outgoing(2).body]
 
 
-async def test_emptied_by_others_it_goes_on_from_the_start(sink, path, arrived):
+async def test_emptied_file_goes_on_from_its_start(sink, path, arrived):
     async with sink.open() as send:
         await send(outgoing(1))
         os.truncate(path, 0)
@@ -228,7 +228,7 @@ async def test_emptied_by_others_it_goes_on_from_the_start(sink, path, arrived):
     assert arrived() == [outgoing(2).body]
 
 
-async def test_a_symbolic_link_is_not_followed(sink, path):
+async def test_symbolic_link_is_not_followed(sink, path):
     target = path.with_name("somebody-elses")
     target.write_bytes(b"theirs")
     path.symlink_to(target)
@@ -239,7 +239,7 @@ async def test_a_symbolic_link_is_not_followed(sink, path):
     assert (word, target.read_bytes()) == ("symlink", b"theirs")
 
 
-async def test_a_pipe_is_no_file(sink, path):
+async def test_pipe_is_no_file(sink, path):
     """Mutant: unchecked, the pipe fills and the sink hangs or nobody has the event."""
     os.mkfifo(path)
 
@@ -247,7 +247,7 @@ async def test_a_pipe_is_no_file(sink, path):
         assert await word_of(send(outgoing())) == "not_a_file"
 
 
-async def test_a_missing_folder_fails_until_it_is_there(tmp_path):
+async def test_missing_folder_fails_until_it_is_there(tmp_path):
     folder = tmp_path / "later"
     sink = File(path=str(folder / "out.jsonl"))
 
@@ -311,7 +311,7 @@ NEXT = OURS.replace(b'"a"', b'"b"').rstrip()
     ],
     ids=lambda value: repr(value[:24]) + f" {len(value)}",
 )
-async def test_a_last_line_cut_short_is_mended_at_start(sink, path, left, mended):
+async def test_last_line_cut_short_is_mended_at_start(sink, path, left, mended):
     """Before anything is sent. Mutant: the next event continues the half line, both are lost."""
     path.write_bytes(left)
 
@@ -377,7 +377,7 @@ async def test_plain_file_beside_another_ones_gzip_is_kept(path):
     assert (kept, aside.exists()) == (OURS * 2, False)
 
 
-async def test_a_file_without_lines_is_somebody_elses_and_left_alone(sink, path):
+async def test_file_without_lines_is_left_alone(sink, path):
     with path.open("wb") as file:
         file.truncate(17 * 1024**2)
 
@@ -387,7 +387,7 @@ async def test_a_file_without_lines_is_somebody_elses_and_left_alone(sink, path)
     assert (word, path.stat().st_size) == ("not_lines", 17 * 1024**2)
 
 
-async def test_what_is_cut_off_is_logged_with_its_size_alone(sink, path):
+async def test_mended_line_is_logged_by_its_size(sink, path):
     """Mutant: silence; or the half line, which holds a message."""
     path.write_bytes(OURS + b'{"specversion":"s3cret')
     path.chmod(0o600)
@@ -402,7 +402,7 @@ async def test_what_is_cut_off_is_logged_with_its_size_alone(sink, path):
     ]
 
 
-async def test_a_last_line_that_lacks_its_end_alone_is_no_news(sink, path):
+async def test_missing_newline_is_mended_silently(sink, path):
     path.write_bytes(OURS.rstrip())
     path.chmod(0o600)
 
@@ -414,7 +414,7 @@ async def test_a_last_line_that_lacks_its_end_alone_is_no_news(sink, path):
 
 
 @pytest.mark.parametrize(("mode", "told"), [(0o644, 1), (0o604, 1), (0o640, 1), (0o600, 0)])
-async def test_a_file_that_others_can_read_is_warned_of_once_and_left_so(sink, path, mode, told):
+async def test_readable_file_is_warned_of_once(sink, path, mode, told):
     """Mutants: at each time it is opened; its mode changed, which somebody may rely on."""
     path.touch()
     path.chmod(mode)
@@ -451,7 +451,7 @@ def small_disk(folder, size):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-async def test_a_full_disk_leaves_no_half_line_and_heals_by_itself(tmp_path):
+async def test_full_disk_leaves_no_half_line(tmp_path):
     """Mutant: without cutting back to the length before, the half line stays in the middle."""
     with small_disk(tmp_path / "small", "64k") as folder:
         path, ballast = folder / "out.jsonl", folder / "ballast"
@@ -494,7 +494,7 @@ async def append_each(path, rotate, numbers, **given):
             await append(line(number))
 
 
-async def test_it_is_set_aside_before_it_would_grow_beyond_its_size(path):
+async def test_file_is_set_aside_before_it_exceeds_its_size(path):
     await append_each(path, Rotate(size=Size(len(line(0)) * 2)), range(5))
 
     assert folder_of(path) == {
@@ -504,7 +504,7 @@ async def test_it_is_set_aside_before_it_would_grow_beyond_its_size(path):
     }
 
 
-async def test_only_so_many_are_kept(path):
+async def test_oldest_file_is_deleted_beyond_keep(path):
     await append_each(path, Rotate(size=Size(1), keep=2), range(5))
 
     assert folder_of(path) == {
@@ -514,7 +514,7 @@ async def test_only_so_many_are_kept(path):
     }
 
 
-async def test_the_last_kept_makes_room_also_when_it_was_compressed(path):
+async def test_oldest_compressed_file_is_deleted_too(path):
     """Mutant: left beside its successor it is taken for it, and the successor is tidied away."""
     path.with_name("out.jsonl.1.gz").write_bytes(gzip.compress(b"older"))
 
@@ -524,7 +524,7 @@ async def test_the_last_kept_makes_room_also_when_it_was_compressed(path):
     assert folder_of(path) == {"out.jsonl": line(1) + line(2), "out.jsonl.1": line(0)}
 
 
-async def test_a_gap_in_the_numbers_costs_nothing(path):
+async def test_gap_in_the_numbers_loses_no_file(path):
     """Mutant: renumbering beyond the gap drops the oldest although there is room."""
     path.with_name("out.jsonl.3").write_bytes(b"oldest")
     path.with_name("out.jsonl.1").write_bytes(b"newest")
@@ -549,7 +549,7 @@ async def test_other_files_in_the_folder_are_not_touched(path):
     assert {name: folder_of(path)[name] for name in names} == dict.fromkeys(names, b"theirs")
 
 
-async def test_compressed_ones_are_whole_and_readable_by_their_owner_alone(path):
+async def test_compressed_files_are_whole_and_private(path):
     await append_each(path, Rotate(size=Size(1), keep=2, compress=True), range(5))
 
     files = folder_of(path)
@@ -559,7 +559,7 @@ async def test_compressed_ones_are_whole_and_readable_by_their_owner_alone(path)
     assert stat.S_IMODE(path.with_name("out.jsonl.1.gz").stat().st_mode) == 0o600
 
 
-async def test_what_a_crash_left_of_compressing_is_tidied_at_start(path):
+async def test_interrupted_compression_is_finished_at_start(path):
     path.with_name("out.jsonl.gz.unfinished").write_bytes(b"half")
     path.with_name("out.jsonl.1").write_bytes(line(1))
     path.with_name("out.jsonl.1.gz").write_bytes(gzip.compress(line(1)))
@@ -570,7 +570,7 @@ async def test_what_a_crash_left_of_compressing_is_tidied_at_start(path):
     assert sorted(folder_of(path)) == ["out.jsonl", "out.jsonl.1.gz", "out.jsonl.2"]
 
 
-async def test_what_cannot_be_compressed_stays_as_it_is(path):
+async def test_file_that_cannot_be_compressed_stays_plain(path):
     path.with_name("out.jsonl.gz.unfinished").mkdir()
 
     await append_each(path, Rotate(size=Size(1), compress=True), range(2))
@@ -579,7 +579,7 @@ async def test_what_cannot_be_compressed_stays_as_it_is(path):
     assert path.read_bytes() == line(1)
 
 
-async def test_it_is_set_aside_when_its_first_line_is_old_enough(path):
+async def test_old_file_is_set_aside(path):
     clock = [1000.0]
     async with appending(str(path), Rotate(every=Duration(60)), now=lambda: clock[0]) as append:
         await append(line(0))
@@ -591,7 +591,7 @@ async def test_it_is_set_aside_when_its_first_line_is_old_enough(path):
     assert folder_of(path) == {"out.jsonl": line(2), "out.jsonl.1": line(0) + line(1)}
 
 
-async def test_an_empty_file_does_not_grow_old(path):
+async def test_empty_file_does_not_grow_old(path):
     clock = [1000.0]
     async with appending(str(path), Rotate(every=Duration(60)), now=lambda: clock[0]) as append:
         await append(line(0))
@@ -604,7 +604,7 @@ async def test_an_empty_file_does_not_grow_old(path):
     assert folder_of(path) == {"out.jsonl": line(1) + line(2)}
 
 
-async def test_age_is_that_of_its_first_event_also_after_a_restart(path):
+async def test_age_of_the_first_event_survives_a_restart(path):
     """Mutant: counted from the start, a service restarted each day never rotates weekly."""
     first = outgoing().body + b"\n"  # recorded 2020-09-14T18:42:37Z
     path.write_bytes(first + line(1))
@@ -618,7 +618,7 @@ async def test_age_is_that_of_its_first_event_also_after_a_restart(path):
     assert folder_of(path)["out.jsonl"] == line(3)
 
 
-async def test_nothing_is_lost_or_doubled_when_many_send_while_it_rotates(path):
+async def test_rotation_loses_and_doubles_no_line(path):
     async with appending(str(path), Rotate(size=Size(200), keep=100)) as append:
         await asyncio.gather(*(append(line(number)) for number in range(100)))
         for number in range(100, 300):
@@ -628,7 +628,7 @@ async def test_nothing_is_lost_or_doubled_when_many_send_while_it_rotates(path):
     assert sorted(everything.splitlines(keepends=True)) == [line(n) for n in range(300)]
 
 
-async def test_a_rotation_that_fails_loses_nothing_and_is_tried_again(path):
+async def test_failed_rotation_loses_nothing_and_is_retried(path):
     blocked = path.with_name("out.jsonl.1")
     blocked.mkdir()  # a folder can be renamed; the next one cannot be removed
     async with appending(str(path), Rotate(size=Size(1), keep=1)) as append:
@@ -661,7 +661,7 @@ async def test_a_rotation_that_fails_loses_nothing_and_is_tried_again(path):
         ({"path": "a", "redact": ["data.cod"]}, "did you mean data.code?"),
     ],
 )
-def test_a_wrong_option_is_named(options, complaint):
+def test_wrong_option_is_named(options, complaint):
     with pytest.raises(msgspec.ValidationError) as error:
         msgspec.convert(options, File, dec_hook=from_written)
 

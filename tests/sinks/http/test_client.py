@@ -35,7 +35,7 @@ def answered(status, retry_after=None):
     return SinkAnswer(status=status, beginning=b"body", retry_after=retry_after)
 
 
-async def test_what_is_posted_arrives_as_it_is():
+async def test_post_arrives_unchanged():
     async with endpoint() as end, posting(f"{end.url}/a?b=c", connections=1) as post:
         answer = await post({"content-type": "text/plain", "x-y": "z"}, b"body")
 
@@ -52,7 +52,7 @@ async def test_what_is_posted_arrives_as_it_is():
     }
 
 
-async def test_a_redirect_is_an_answer():
+async def test_redirect_is_an_answer():
     async with endpoint() as end, posting(f"{end.url}/a", connections=1) as post:
         end.says(reply(307, headers={"Location": f"{end.url}/b"}))
         answer = await post({}, b"body")
@@ -68,7 +68,7 @@ async def test_only_a_kibibyte_of_an_answer_is_kept():
     assert answer.beginning == b"x" * 1024
 
 
-async def test_whose_deadline_passes_drops_its_connection():
+async def test_passed_deadline_drops_the_connection():
     """Mutant: without the client's own deadline the connection lives on for ever."""
     async with asyncio.timeout(SOON), endpoint() as end:
         end.says(hang)
@@ -82,7 +82,7 @@ async def test_whose_deadline_passes_drops_its_connection():
     assert answer.status == 200
 
 
-async def test_who_is_cancelled_as_the_answer_comes_is_cancelled():
+async def test_cancellation_at_the_answer_is_kept():
     """Mutant: an await of pyreqwest without a task of its own loses the cancellation, and a worker
     that is told to stop goes on for ever.
     """
@@ -100,7 +100,7 @@ async def test_who_is_cancelled_as_the_answer_comes_is_cancelled():
                 assert task.cancelled()
 
 
-async def test_a_deadline_that_passed_is_a_timeout():
+async def test_deadline_that_passed_is_a_timeout():
     async with endpoint() as end:
         end.says(hang)
         failure = await failure_of(end.url, within=0.2)
@@ -108,7 +108,7 @@ async def test_a_deadline_that_passed_is_a_timeout():
     assert failure.word == "timeout"
 
 
-async def test_a_reset_is_of_the_protocol():
+async def test_reset_has_the_word_protocol():
     async with endpoint() as end:
         end.says(reset)
         failure = await failure_of(f"{end.url}/canary")
@@ -117,14 +117,14 @@ async def test_a_reset_is_of_the_protocol():
     assert (failure.__cause__, failure.__context__) == (None, None)
 
 
-async def test_nobody_listens_there():
+async def test_closed_port_has_the_word_refused():
     async with endpoint() as end:
         pass
 
     assert (await failure_of(end.url)).word == "refused"
 
 
-async def test_there_is_no_such_name():
+async def test_unknown_name_has_the_word_dns():
     """A label of 64 letters is none, and no resolver is asked for it."""
     assert (await failure_of(f"http://{'a' * 64}.example/")).word == "dns"
 
@@ -158,12 +158,12 @@ async def posted(end, **options):
         return (await post({}, b"body")).status
 
 
-async def test_an_authority_of_ones_own_is_trusted(authority, files):
+async def test_own_authority_is_trusted(authority, files):
     async with endpoint(tls=server_tls(authority)) as end:
         assert await posted(end, tls=tls_of(files)) == 200
 
 
-async def test_one_of_several_in_a_file_is_enough(authority, files):
+async def test_one_of_several_authorities_is_enough(authority, files):
     ca = files / "ca.pem"
     ca.write_bytes(trustme.CA().cert_pem.bytes() + ca.read_bytes())
 
@@ -171,13 +171,13 @@ async def test_one_of_several_in_a_file_is_enough(authority, files):
         assert await posted(end, tls=tls_of(files)) == 200
 
 
-async def test_an_unknown_authority_is_not(authority):
+async def test_unknown_authority_is_refused(authority):
     """Mutant: `danger_accept_invalid_certs`."""
     async with endpoint(tls=server_tls(authority)) as end:
         assert (await failure_of(end.url)).word == "tls_untrusted"
 
 
-async def test_a_certificate_for_another_name_is_not_taken(authority, files):
+async def test_certificate_for_another_name_is_not_taken(authority, files):
     async with endpoint(tls=server_tls(authority, "other.example")) as end:
         assert (await failure_of(end.url, tls=tls_of(files))).word == "tls_name"
 
@@ -308,7 +308,7 @@ async def test_self_signed_certificate_is_trusted_as_curl_does(self_signed_files
     assert (len(end.requests), end.connections) == (3, 1)
 
 
-async def test_self_signed_certificate_fails_otherwise_as_any(self_signed_files, tmp_path):
+async def test_self_signed_certificate_fails_like_others(self_signed_files, tmp_path):
     """The words and the silence about the URL hold for OpenSSL too."""
     context, tls = self_signed_files
     async with (
@@ -362,13 +362,13 @@ async def test_self_signed_certificate_of_another_is_refused(tmp_path):
     assert end.requests == []
 
 
-async def test_a_client_shows_its_certificate_where_it_is_asked(authority, files):
+async def test_client_certificate_is_shown_on_request(authority, files):
     async with endpoint(tls=server_tls(authority, clients=authority)) as end:
         assert await posted(end, tls=tls_of(files, client=True)) == 200
         assert (await failure_of(end.url, tls=tls_of(files))).word in ("tls", "protocol")
 
 
-async def test_plain_http_where_tls_is_expected_and_tls_where_it_is_not(authority):
+async def test_mismatch_of_http_and_tls_has_a_word(authority):
     async with endpoint() as plain, endpoint(tls=server_tls(authority)) as tls:
         plain.greeting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
         expects_tls = await failure_of(plain.url.replace("http:", "https:"))
@@ -379,9 +379,7 @@ async def test_plain_http_where_tls_is_expected_and_tls_where_it_is_not(authorit
 
 @pytest.mark.parametrize("name", ["ca.pem", "cert.pem", "key.pem"])
 @pytest.mark.parametrize("wrong", [None, b"", b"no certificate", b"\xff"])
-async def test_a_file_that_is_wrong_fails_what_is_sent_until_it_is_right(
-    authority, files, name, wrong
-):
+async def test_wrong_certificate_file_fails_until_it_is_right(authority, files, name, wrong):
     """Mutants: files read when it opens; a client that was made once is kept."""
     file = files / name
     right = file.read_bytes()
@@ -402,9 +400,7 @@ async def test_a_file_that_is_wrong_fails_what_is_sent_until_it_is_right(
     assert (failure.value.word, answer.status) == ("tls", 200)
 
 
-async def test_another_authority_is_found_in_its_file_when_the_one_before_is_refused(
-    authority, files
-):
+async def test_replaced_authority_file_is_read_again(authority, files):
     ca = files / "ca.pem"
     right = ca.read_bytes()
     ca.write_bytes(trustme.CA().cert_pem.bytes())
@@ -421,14 +417,14 @@ async def test_another_authority_is_found_in_its_file_when_the_one_before_is_ref
     assert (failure.value.word, answer.status) == ("tls_untrusted", 200)
 
 
-def test_a_certificate_comes_with_its_key():
+def test_certificate_needs_its_key():
     with pytest.raises(ValueError) as refusal:
         Tls(cert_file="cert.pem")
 
     assert str(refusal.value) == "cert_file and key_file go together: give both"
 
 
-async def test_a_proxy_is_asked_to_send_it_on():
+async def test_post_leaves_through_the_proxy():
     there = "http://h.example/a?b"
     async with (
         endpoint() as proxy,
@@ -440,7 +436,7 @@ async def test_a_proxy_is_asked_to_send_it_on():
     assert (request.target, request.body) == (there, b"body")
 
 
-async def test_a_proxy_only_passes_on_what_is_for_a_tls_server(authority, files):
+async def test_proxy_only_tunnels_tls(authority, files):
     async with endpoint() as proxy, endpoint(tls=server_tls(authority)) as end:
         proxy.says(forward)
         status = await posted(end, tls=tls_of(files), proxy=proxy.url)
@@ -452,7 +448,7 @@ async def test_a_proxy_only_passes_on_what_is_for_a_tls_server(authority, files)
     assert [each.target for each in end.requests] == ["/hook"]
 
 
-async def test_a_proxy_that_refuses_is_no_answer_of_the_destination():
+async def test_refusal_of_a_proxy_is_no_answer():
     async with endpoint() as proxy:
         proxy.says(reply(407, b"canary"))
         failure = await failure_of("https://h.example/", proxy=proxy.url)
@@ -460,14 +456,14 @@ async def test_a_proxy_that_refuses_is_no_answer_of_the_destination():
     assert failure.word == "protocol"
 
 
-async def test_a_proxy_that_is_not_there():
+async def test_absent_proxy_has_the_word_refused():
     async with endpoint() as proxy:
         pass
 
     assert (await failure_of("http://h.example/", proxy=proxy.url)).word == "refused"
 
 
-async def test_the_environment_names_no_proxy(monkeypatch):
+async def test_proxy_of_the_environment_is_ignored(monkeypatch):
     """Mutant: without `no_proxy()` everything goes wherever HTTP_PROXY says."""
     async with endpoint() as proxy, endpoint() as end:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -478,7 +474,7 @@ async def test_the_environment_names_no_proxy(monkeypatch):
     assert (status, len(end.requests), proxy.requests) == (200, 1, [])
 
 
-async def test_the_environment_does_not_go_around_the_proxy(monkeypatch):
+async def test_no_proxy_of_the_environment_is_ignored(monkeypatch):
     async with endpoint() as proxy:
         monkeypatch.setenv("NO_PROXY", "*")
         async with posting("http://127.0.0.1:1/", proxy=proxy.url, connections=1) as post:
@@ -496,7 +492,7 @@ async def test_the_environment_does_not_go_around_the_proxy(monkeypatch):
         reply(200, headers={"Content-Length": "canary"}),
     ],
 )
-async def test_a_failure_holds_nothing_of_what_was_sent_or_where_to(answer):
+async def test_failure_holds_no_url_and_no_body(answer):
     """Mutants: `raise … from error`, or in the handler: the library's error has the whole URL."""
     async with endpoint() as end:
         end.says(answer)
@@ -511,7 +507,7 @@ async def test_a_failure_holds_nothing_of_what_was_sent_or_where_to(answer):
     assert failure.value.answer == b""
 
 
-async def test_headers_that_are_none_fail_without_being_repeated():
+async def test_failure_repeats_no_invalid_header():
     async with endpoint() as end, posting(end.url, connections=1) as post:
         with pytest.raises(Failed) as failure:
             await post({"x": "canary\n"}, b"body")
@@ -519,7 +515,7 @@ async def test_headers_that_are_none_fail_without_being_repeated():
     assert (repr(failure.value), failure.value.__context__) == ("Failed('protocol')", None)
 
 
-async def test_what_is_sent_after_the_end_fails():
+async def test_post_after_the_end_fails():
     async with endpoint() as end:
         async with posting(end.url, connections=1) as post:
             pass
@@ -529,7 +525,7 @@ async def test_what_is_sent_after_the_end_fails():
     assert end.requests == []
 
 
-async def test_a_connection_is_used_again():
+async def test_connection_is_used_again():
     """Mutant: an answer that is not read to its end, and so a handshake for each delivery."""
     async with endpoint() as end, posting(end.url, connections=1) as post:
         for _ in range(5):
@@ -539,7 +535,7 @@ async def test_a_connection_is_used_again():
 
 
 @pytest.mark.parametrize("value", ["\xff\xfe", "caf\xe9"])
-async def test_a_retry_after_that_is_no_text_is_none(value):
+async def test_binary_retry_after_is_ignored(value):
     async with endpoint() as end, posting(end.url, connections=1) as post:
         end.says(reply(503, headers={"Retry-After": value}))
         answer = await post({}, b"body")
@@ -563,7 +559,7 @@ def test_gone_is_a_refusal():
 
 
 @pytest.mark.parametrize("status", [101, 199, 301, 307, 400, 401, 404, 409, 429, 500, 503, 999])
-def test_all_else_is_tried_again(status):
+def test_other_statuses_are_tried_again(status):
     with pytest.raises(Failed) as failure:
         confirmed(answered(status), now=NOW)
 
@@ -595,14 +591,14 @@ def test_all_else_is_tried_again(status):
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_retry_after_asks_for(said, seconds, status):
+def test_retry_after_is_read_as_seconds_or_date(said, seconds, status):
     with pytest.raises(Failed) as failure:
         confirmed(answered(status, said), now=NOW)
 
     assert failure.value.retry_after == seconds
 
 
-def test_retry_after_means_something_on_429_and_503_only():
+def test_retry_after_counts_on_429_and_503_only():
     with pytest.raises(Failed) as failure:
         confirmed(answered(500, "7"), now=NOW)
 
@@ -626,7 +622,7 @@ asyncio.run(words())
 """
 
 
-async def test_a_system_without_authorities_can_still_send_where_there_is_nothing_to_verify():
+async def test_plain_http_works_without_system_authorities():
     """As in a slim image. Mutant: a client that cannot be made is a fault, whatever the URL."""
     nowhere = {"SSL_CERT_FILE": "/nowhere", "SSL_CERT_DIR": "/nowhere"}
 

@@ -50,14 +50,8 @@ class Running:
 
     async def owe(self):
         """One more event; its id."""
-        owed = self.worker.owe({})
-        plan = planned(owed=[owed], at=time.time())
-
-        def then(outcome):
-            for delivery in outcome.deliveries:
-                self.worker.hand(delivery)
-
-        await record(self.journal, plan, then=then)
+        plan = planned(owed=[self.worker.plan_delivery({})], at=time.time())
+        await record(self.journal, plan)
         return plan.event.id
 
     async def settled(self, event_id):
@@ -103,7 +97,7 @@ async def working(name, sink, journal):
 
 
 @pytest.mark.parametrize(("fault", "expected"), FAULTS.values(), ids=FAULTS)
-async def test_a_fault_costs_its_own_delivery_and_not_the_next(tmp_path, fault, expected):
+async def test_fault_costs_its_own_delivery_and_not_the_next(tmp_path, fault, expected):
     """Mutants: no deadline in the client; the body read to its end; 2xx that waits for its body;
     redirects followed.
     """
@@ -154,12 +148,10 @@ async def test_hostile_sink_delays_no_other(tmp_path, fault):
 
         assert [await other.settled(each) for each in events] == [DELIVERED] * 20
         (kept,) = (await journal.ask(EventById(stuck))).deliveries
-        assert (kept.state, bad.inside) == (State.SENDING, 1)
+        assert (kept.state, kept.owner is None, bad.inside) == (State.PENDING, False, 1)
 
 
-async def test_a_body_that_trickles_costs_its_own_patience_and_not_the_timeout(
-    tmp_path, monkeypatch
-):
+async def test_trickling_body_costs_two_seconds_only(tmp_path, monkeypatch):
     """Mutant: the whole timeout for the body."""
     monkeypatch.setattr(client, "BODY_PATIENCE", 0.1)
     trickle = saying(OK, b"Content-Length: 99\r\n\r\n", after=b"x", every=0.05)
@@ -171,7 +163,7 @@ async def test_a_body_that_trickles_costs_its_own_patience_and_not_the_timeout(
         assert [await sink.settled(each) for each in (first, second)] == [DELIVERED, DELIVERED]
 
 
-async def test_nobody_listens(tmp_path):
+async def test_closed_port_fails_as_refused(tmp_path):
     async with endpoint() as end:
         port = end.port
     async with running(to(f"http://127.0.0.1:{port}"), tmp_path) as sink:
@@ -181,7 +173,7 @@ async def test_nobody_listens(tmp_path):
             assert await sink.settled(await sink.owe()) == DELIVERED
 
 
-async def test_a_connection_that_is_never_accepted(tmp_path):
+async def test_connection_never_accepted_times_out(tmp_path):
     """The queue of a listener that does not accept is full: not even TCP answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
@@ -207,7 +199,7 @@ def _begun(address):
     return sock
 
 
-async def test_a_server_that_accepts_and_never_shakes_hands(tmp_path):
+async def test_missing_handshake_times_out(tmp_path):
     authority = trustme.CA()
     (tmp_path / "ca.pem").write_bytes(authority.cert_pem.bytes())
     async with contextlib.AsyncExitStack() as stalled:
@@ -226,7 +218,7 @@ async def test_a_server_that_accepts_and_never_shakes_hands(tmp_path):
     [b"\x15\3\3\0\2\2\x28", b"HTTP/1.1 200 OK\r\n\r\n", bytes(range(128, 256)) * 64],
     ids=["alert", "plain-http", "chance"],
 )
-async def test_handshake_that_is_none_fails_with_tls(tmp_path, said):
+async def test_broken_handshake_fails_with_tls(tmp_path, said):
     async with endpoint() as end, running(to(f"https://localhost:{end.port}"), tmp_path) as sink:
         end.greeting = said
 
@@ -257,7 +249,7 @@ async def silence():
         await end.end()
 
 
-async def test_a_name_that_nobody_has(tmp_path):
+async def test_unknown_name_fails_as_dns(tmp_path):
     """A label of 64 letters is none, and no resolver is asked for it."""
     async with running(to(f"http://{'a' * 64}.example/"), tmp_path) as sink:
         first, second = await sink.owe(), await sink.owe()

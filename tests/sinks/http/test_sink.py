@@ -82,7 +82,7 @@ async def sent(end, event=None, **options):
     return end.requests[-1]
 
 
-async def test_an_event_comes_byte_for_byte_with_what_names_it(end):
+async def test_event_is_posted_unchanged_with_its_headers(end):
     request = await sent(end)
 
     assert (request.method, request.target) == ("POST", "/hook")
@@ -99,7 +99,7 @@ async def test_an_event_comes_byte_for_byte_with_what_names_it(end):
     }
 
 
-async def test_a_replay_and_a_later_attempt_say_so(end):
+async def test_headers_name_replay_and_attempt(end):
     event = msgspec.structs.replace(outgoing(1), attempt=3, replay=True)
 
     headers = (await sent(end, event)).headers
@@ -117,7 +117,7 @@ async def test_each_secret_signs_the_bytes_that_are_sent(end):
         Webhook(secret.reveal()).verify(request.body, request.headers)
 
 
-async def test_an_unsigned_one_has_no_signature(end):
+async def test_no_secret_means_no_signature(end):
     assert "webhook-signature" not in (await sent(end)).headers
 
 
@@ -141,13 +141,13 @@ async def test_an_unsigned_one_has_no_signature(end):
         ),
     ],
 )
-async def test_the_body_is_what_the_receiver_wants(end, options, content_type, body):
+async def test_body_has_the_configured_format(end, options, content_type, body):
     request = await sent(end, **options)
 
     assert (request.headers["content-type"], json.loads(request.body)) == (content_type, body)
 
 
-async def test_the_fields_of_an_event_keep_their_bytes_in_the_standard_format(end):
+async def test_standard_format_keeps_the_bytes_of_data(end):
     """Mutant: data decoded and encoded again, its numbers and escapes changed."""
     body = (
         b'{"specversion":"1.0","id":"e","source":"s","type":"t","time":"T","data":{"a" : 1.50,"b":'
@@ -161,7 +161,7 @@ async def test_the_fields_of_an_event_keep_their_bytes_in_the_standard_format(en
     assert request.body == b'{"type":"t","timestamp":"T","data":{"a" : 1.50,"b":"\\u00e9"}}'
 
 
-async def test_further_headers_are_sent_and_may_name_the_content_type(end):
+async def test_extra_headers_may_set_the_content_type(end):
     """Mutant: two fields of the same name."""
     headers = {"Content-Type": Secret("text/plain"), "X-Key": Secret("a b")}
 
@@ -171,7 +171,7 @@ async def test_further_headers_are_sent_and_may_name_the_content_type(end):
     assert len(request.fields) == len(request.headers)
 
 
-def test_its_place_is_the_host_alone(tmp_path):
+def test_place_shows_the_host_only(tmp_path):
     def place(url):
         return Http(url=Secret(url)).place(tmp_path)
 
@@ -180,7 +180,7 @@ def test_its_place_is_the_host_alone(tmp_path):
     assert place("https://CRM.example.com:443/") == "http crm.example.com"
 
 
-def test_the_request_is_shown_without_what_is_secret():
+def test_shown_request_masks_secrets():
     sink = Http(
         url=Secret("https://u:canary@crm.example.com/canary?canary"),
         headers={"X-Key": Secret("canary")},
@@ -242,7 +242,7 @@ def test_files_are_relative_to_the_configuration(tmp_path):
         ({"timeout": Duration(0)}, "timeout must be longer"),
     ],
 )
-def test_what_cannot_be_meant_is_told_without_its_value(options, told):
+def test_wrong_option_is_reported_without_its_value(options, told):
     with pytest.raises(ValueError) as refusal:
         Http(**{"url": Secret("http://h"), **options})
 

@@ -53,7 +53,7 @@ def plain_text(text):
     return {"type": "plain_text", "text": text, "emoji": False}
 
 
-def test_an_sms_is_a_headline_its_text_and_what_else_there_is():
+def test_sms_message_has_headline_text_and_facts():
     price = Price(amount="1.20", currency="USD")
 
     payload = compile_payload(None)(sms(text="804036 is your code.\nBye", price=price))
@@ -137,27 +137,27 @@ def test_an_sms_is_a_headline_its_text_and_what_else_there_is():
         ),
     ],
 )
-def test_each_type_is_told_by_what_it_has(data, texts):
+def test_message_of_each_type_shows_its_fields(data, texts):
     payload = compile_payload(None)(event(data))
 
     assert plain_texts(payload) == texts
     assert faults(payload) == []
 
 
-def test_a_type_that_is_new_is_told_by_its_name():
+def test_unknown_type_is_shown_by_its_name():
     later = {**sms(code=None, service=None), "type": "fax.received"}
 
     assert plain_texts(compile_payload(None)(later))[0] == "fax.received"
 
 
-def test_a_message_of_ones_own_is_one_section():
+def test_own_message_is_one_section():
     payload = compile_payload("{data.service.name}: {data.code}")(sms())
 
     assert payload["blocks"] == [{"type": "section", "text": plain_text("Google: 804036")}]
 
 
 @pytest.mark.parametrize("text", [None, "", " \n ", "\u3000"])
-def test_a_message_that_comes_out_empty_is_replaced(text):
+def test_empty_message_is_replaced(text):
     """Mutant: an empty text object; Slack answers 400 until the delivery is dead."""
     payload = compile_payload("{data.text}")(sms(text=text))
 
@@ -165,7 +165,7 @@ def test_a_message_that_comes_out_empty_is_replaced(text):
     assert faults(payload) == []
 
 
-def test_what_is_redacted_stays_so():
+def test_redacted_fields_stay_masked():
     masked = mask(sms(text="804036 is it", price=None), masked_paths("people"))
 
     assert plain_texts(compile_payload(None)(masked)) == [
@@ -190,7 +190,7 @@ def test_what_is_redacted_stays_so():
         ("\u202e" * 400, ("\\u{202e}" * 400)[:2999] + "…"),
     ],
 )
-def test_a_text_is_shown_whole_up_to_the_limit_and_then_cut(text, shown):
+def test_long_text_is_cut_at_slacks_limit(text, shown):
     """Mutant: the cut before the unseen is written out, which makes it longer again."""
     payload = compile_payload("{data.text}")(sms(text=text))
 
@@ -209,7 +209,7 @@ received = st.builds(
     received,
     st.sampled_from([None, "", "{data.text}", "{data.service.name}: {data.code} {data.text}"]),
 )
-def test_whatever_is_in_an_event_slack_takes_it_and_nothing_in_it_is_alive(event, message):
+def test_any_event_makes_a_valid_and_harmless_message(event, message):
     """Mutants: a `mrkdwn` section; the text in the fallback; no cut; a field that is empty."""
     payload = json.loads(json.dumps(compile_payload(message)(event)))
 
@@ -219,7 +219,7 @@ def test_whatever_is_in_an_event_slack_takes_it_and_nothing_in_it_is_alive(event
 
 
 @given(received, received)
-def test_outside_plain_texts_two_events_of_a_type_are_the_same(one, other):
+def test_events_differ_in_plain_texts_only(one, other):
     """Mutant: the service in the fallback text."""
     shape = [
         {**without_plain_texts(compile_payload("{data.text}")(each)), "blocks": []}
@@ -229,6 +229,6 @@ def test_outside_plain_texts_two_events_of_a_type_are_the_same(one, other):
     assert shape[0] == shape[1]
 
 
-def test_a_message_that_is_no_template_is_an_error():
+def test_invalid_message_template_is_an_error():
     with pytest.raises(ValueError, match=r"did you mean data\.code\?"):
         compile_payload("{code}")

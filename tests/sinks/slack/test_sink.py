@@ -91,7 +91,7 @@ def lost(request):
     return b"event-" not in request.body
 
 
-async def test_it_posts_json_to_the_webhook_and_nothing_else(slack, sink):
+async def test_slack_posts_json_to_its_webhook(slack, sink):
     async with sink.open() as send:
         receipt = await send(outgoing(1))
 
@@ -108,7 +108,7 @@ async def test_it_posts_json_to_the_webhook_and_nothing_else(slack, sink):
     ]
 
 
-async def test_a_message_of_ones_own_is_what_arrives(slack):
+async def test_own_message_arrives(slack):
     sink = Slack(url=Secret(slack.url + PATH), message="{data.to} {data.code} {{!}} {data.from}")
 
     async with sink.open() as send:
@@ -118,7 +118,7 @@ async def test_a_message_of_ones_own_is_what_arrives(slack):
     assert plain_texts(json.loads(request.body)) == ["+18503814729 event-0001 {!} "]
 
 
-async def test_who_sends_too_fast_is_told_when_to_come_again(slack, sink):
+async def test_429_of_slack_has_its_retry_after(slack, sink):
     """Mutant: `response.ok` or the status alone, without Retry-After."""
     slack.says(reply(429, b"rate_limited", headers={"Retry-After": "30"}))
 
@@ -134,7 +134,7 @@ async def test_who_sends_too_fast_is_told_when_to_come_again(slack, sink):
     ("status", "body"),
     [(400, b"invalid_payload"), (403, b"action_prohibited"), (404, b"no_service"), (500, b"x")],
 )
-async def test_what_slack_does_not_take_is_a_failure(slack, sink, status, body):
+async def test_error_of_slack_is_a_failure(slack, sink, status, body):
     slack.says(reply(status, body))
 
     async with sink.open() as send:
@@ -144,7 +144,7 @@ async def test_what_slack_does_not_take_is_a_failure(slack, sink, status, body):
     assert (failure.value.status, failure.value.answer) == (status, body)
 
 
-async def test_an_archived_channel_is_a_refusal(slack, sink):
+async def test_archived_channel_is_a_refusal(slack, sink):
     slack.says(reply(410, b"channel_is_archived"))
 
     async with sink.open() as send:
@@ -154,7 +154,7 @@ async def test_an_archived_channel_is_a_refusal(slack, sink):
     assert (refusal.value.word, refusal.value.answer) == ("gone", b"channel_is_archived")
 
 
-async def test_its_own_timeout_is_that_of_the_request(slack):
+async def test_timeout_is_the_deadline_of_the_request(slack):
     slack.says(reply(200, delay=SOON))
     sink = Slack(url=Secret(slack.url + PATH), timeout=from_written_duration("200ms"))
 
@@ -163,13 +163,13 @@ async def test_its_own_timeout_is_that_of_the_request(slack):
             await send(outgoing(1))
 
 
-def test_it_says_where_events_go_by_the_host_alone():
+def test_place_of_slack_is_its_host():
     sink = Slack(url=Secret("https://u:pass@hooks.slack.com/services/T0/B0/secret"))
 
     assert sink.place(Path("/etc")) == "slack hooks.slack.com"
 
 
-def test_what_is_sent_is_shown_without_the_url():
+def test_shown_request_masks_the_webhook():
     """Mutant: the URL as it is."""
     sink = Slack(
         url=Secret("https://u:pass@hooks.slack.com/services/T0/B0/secret"),
@@ -183,7 +183,7 @@ def test_what_is_sent_is_shown_without_the_url():
     assert plain_texts(json.loads(payload)) == ["event-0001"]
 
 
-def test_paths_of_certificates_are_relative_to_the_configuration():
+def test_certificate_paths_are_relative_to_the_config():
     tls = Tls(ca_file="ca.pem", cert_file="/etc/cert.pem", key_file="key.pem")
     sink = Slack(url=Secret("https://hooks.slack.com/x"), tls=tls)
 
@@ -193,7 +193,7 @@ def test_paths_of_certificates_are_relative_to_the_configuration():
     assert Slack(url=Secret("https://hooks.slack.com/x")).under(Path("/srv")).tls is None
 
 
-def test_it_sends_one_message_a_second_one_at_a_time_unless_told_otherwise():
+def test_default_rate_is_one_message_a_second():
     sink = Slack(url=Secret("https://hooks.slack.com/x"))
 
     assert (sink.rate, sink.concurrency) == (Rate(1, 1), 1)
@@ -218,7 +218,7 @@ URL = {"type": "slack", "url": "https://hooks.slack.com/x"}
         ({"timeout": "0s"}, "timeout must be longer than 0s"),
     ],
 )
-def test_options_that_cannot_be_meant_are_errors_without_the_secret(options, complaint):
+def test_wrong_option_is_an_error_without_the_secret(options, complaint):
     with pytest.raises(msgspec.ValidationError) as error:
         msgspec.convert({**URL, **options}, Slack, dec_hook=from_written)
 
@@ -226,7 +226,7 @@ def test_options_that_cannot_be_meant_are_errors_without_the_secret(options, com
     assert "x-secret" not in str(error.value)
 
 
-def test_its_url_is_in_no_repr():
+def test_repr_does_not_show_the_url():
     assert "B0" not in repr(Slack(url=Secret("https://hooks.slack.com/services/T0/B0/secret")))
 
 
@@ -245,7 +245,7 @@ def cut(text, limit):
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def test_the_list_has_the_cases_that_are_meant():
+def test_list_of_hostile_texts_is_complete():
     names = [case["name"] for case in awkward.CASES]
 
     assert len([name for name in names if name.startswith("slack-")]) == 5
@@ -253,7 +253,7 @@ def test_the_list_has_the_cases_that_are_meant():
 
 
 @pytest.mark.parametrize("case", awkward.CASES, ids=lambda case: case["name"])
-async def test_what_a_stranger_wrote_stands_in_plain_text_and_nowhere_else(slack, case):
+async def test_hostile_text_stands_in_plain_text_only(slack, case):
     """Mutants: a `mrkdwn` section; the service in the text of the notification."""
     event = awkward.event_of(case)
 
@@ -271,7 +271,7 @@ async def test_what_a_stranger_wrote_stands_in_plain_text_and_nowhere_else(slack
 @pytest.mark.parametrize(
     "message", ["{data.text}", "{data.service.name}: {data.code} {data.text}", "{{}} {data}"]
 )
-async def test_so_it_does_in_a_message_of_ones_own(slack, case, message):
+async def test_hostile_text_in_an_own_message_is_plain(slack, case, message):
     """Mutant: a value that is filled in once more: `template-jinja` has braces."""
     event = awkward.event_of(case)
     data = event["data"]
@@ -291,7 +291,7 @@ async def test_so_it_does_in_a_message_of_ones_own(slack, case, message):
     assert without_plain_texts(payload) == without_plain_texts(expected)
 
 
-async def test_it_leaves_through_the_proxy_that_it_names(slack):
+async def test_slack_uses_its_proxy(slack):
     """Mutant: the option is read, and not handed on."""
     async with endpoint() as proxy:
         proxy.usual = judged
@@ -303,7 +303,7 @@ async def test_it_leaves_through_the_proxy_that_it_names(slack):
     assert slack.requests == []
 
 
-async def test_it_trusts_the_authority_that_it_names(tmp_path):
+async def test_slack_trusts_its_authority(tmp_path):
     """As where a proxy opens TLS. Mutant: the option is read, and not handed on."""
     authority = trustme.CA()
     file = tmp_path / "authority.pem"

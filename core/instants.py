@@ -1,11 +1,11 @@
-"""Times as people write them for the API and the command line."""
+"""Times as people write them: RFC 3339, or how long ago."""
 
 import math
 import re
 from datetime import datetime
 from typing import Self
 
-from core.units import duration
+from .units import duration
 
 #: RFC 3339, 5.6; a `+` that nobody escaped arrives as a space.
 _RFC3339 = re.compile(

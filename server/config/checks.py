@@ -1,0 +1,130 @@
+"""Checks that need more than one option."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+import msgspec
+
+from core.secret import Secret, digest_of
+from receiver.source import Source
+from routes.match import Invalid, compile_when
+from routes.table import Route
+
+from .complaints import Complaints, dotted, nearest
+from .convert import Conversion
+from .files import check_files
+from .options import Api, ApiKey, Server, hard_to_guess, host_and_port, network
+from .yaml import Path
+
+#: The spelling of `low_balance`, as of amounts in events.
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
+
+
+def check(
+    reading: Complaints, values: Mapping[str, Any], conversion: Conversion, file: FilePath
+) -> None:
+    """Complain of values that are right alone and wrong together."""
+    checks = _Checks(reading)
+    sources: dict[Path, msgspec.Struct] = {
+        ("sources", name): source for name, source in values.get("sources", {}).items()
+    }
+    for path, source in (sources | conversion.untagged).items():
+        if isinstance(source, Source):
+            checks.source(path, source)
+    checks.routes(values.get("routes", {}))
+    checks.keys(values.get("api", Api()).keys)
+    for path, value in conversion.free.items():
+        if path[-1] == "when":
+            checks.when(path, value)
+    if "server" in values:
+        checks.server(values["server"])
+    check_files(reading, file, values["journal"], values["sinks"])
+
+
+class _Checks:
+    def __init__(self, reading: Complaints) -> None:
+        self.reading = reading
+
+    def source(self, path: Path, source: Source) -> None:
+        tokens, backfill = (*path, "tokens"), (*path, "backfill")
+        low_balance = (*path, "low_balance")
+        complain, is_right = self.reading.complain, self.reading.is_right
+        if source.sends_no_callbacks and source.backfill is None and is_right(backfill):
+            complain(backfill, "missing; this provider sends no callbacks, so it must be polled")
+        if source.backfill is not None and source.polling_api is None:
+            complain(backfill, "this provider cannot be polled; leave it out")
+        if source.low_balance is not None and is_right(low_balance):
+            if not _AMOUNT.fullmatch(source.low_balance):
+                complain(low_balance, "not an amount; write digits, such as 5 or 0.50")
+            elif source.backfill is None:
+                complain(low_balance, "needs a `backfill`, which asks for the balance")
+        if is_right(tokens) and not source.tokens and not source.sends_no_callbacks:
+            complain(tokens, "empty; a callback URL needs one: `openssl rand -hex 16`")
+        self.tokens(tokens, source.tokens)
+        self.allow_from((*path, "allow_from"), source)
+
+    def tokens(self, path: Path, tokens: Sequence[Secret]) -> None:
+        places: dict[bytes, Path] = {}
+        for at, token in self.reading.items(path, tokens):
+            try:
+                hard_to_guess(token)
+            except ValueError as exc:
+                self.reading.complain(at, str(exc))
+            try:
+                digest = digest_of(token)
+            except ValueError as exc:
+                self.reading.complain(at, str(exc))
+                continue
+            first = places.setdefault(digest, at)
+            if first != at:
+                self.reading.complain(at, f"the same as {dotted(('tokens', first[-1]))}")
+
+    def allow_from(self, path: Path, source: Source) -> None:
+        for at, entry in self.reading.items(path, source.allow_from):
+            if entry == "documented":
+                # An unknown provider may document addresses.
+                if not source.documented and type(source) is not Source:
+                    text = "this provider documents no addresses; write them, or leave it empty"
+                    self.reading.complain(at, text)
+                continue
+            try:
+                network(entry)
+            except ValueError as exc:
+                self.reading.complain(at, str(exc))
+
+    def routes(self, routes: Mapping[str, Route]) -> None:
+        # A sink that is wrong itself still has its name.
+        sinks = self.reading.value.get("sinks")
+        names = list(sinks) if isinstance(sinks, dict) else []
+        known = f"sinks: {', '.join(names)}" if names else "there are no sinks"
+        for name, route in routes.items():
+            for at, sink in self.reading.items(("routes", name, "to"), route.to):
+                if sink not in names:
+                    quoted = self.reading.quoted(at, sink)
+                    text = f"no sink is named {quoted}; {known}{nearest(sink, names)}"
+                    self.reading.complain(at, text)
+
+    def keys(self, keys: Mapping[str, ApiKey]) -> None:
+        names: dict[bytes, str] = {}
+        for name, key in keys.items():
+            first = names.setdefault(digest_of(key.key), name)
+            if first != name:
+                text = f"the same as api.keys.{first}.key; give each its own"
+                self.reading.complain(("api", "keys", name, "key"), text)
+
+    def when(self, path: Path, when: Mapping[str, Any]) -> None:
+        # An unset variable left a null, which an operator may not accept.
+        before = {complaint.place for complaint in self.reading.complaints}
+        try:
+            compile_when(when, dotted(path))
+        except Invalid as exc:
+            for place, text in exc.complaints:
+                if place not in before:
+                    self.reading.complain_at(place, text)
+
+    def server(self, server: Server) -> None:
+        if server.listen == server.admin_listen and host_and_port(server.listen)[1] != 0:
+            text = "the same as server.listen; write `same` for one port"
+            self.reading.complain(("server", "admin_listen"), text)
