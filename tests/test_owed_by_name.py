@@ -29,6 +29,11 @@ def sinks(service):
     return {sink["name"]: sink for sink in service.api("/sinks").json()["data"]}
 
 
+def switch(service, action):
+    answer = service.api(f"/sinks/log/{action}", method="POST")
+    assert answer.is_success, answer.text
+
+
 def states(service):
     return {name: (sink["state"], sink["owed"]) for name, sink in sinks(service).items()}
 
@@ -45,7 +50,7 @@ def test_a_paused_sink_stays_paused_over_a_restart(tmp_path, end):
     the start is not taken after a resume.
     """
     with live.Live(tmp_path) as service:
-        service.run("sinks", "pause", "log")
+        switch(service, "pause")
         before = [accepted(service, number) for number in range(3)]
         paused_at = sinks(service)["log"]["paused_at"]
 
@@ -69,8 +74,8 @@ def test_a_paused_sink_stays_paused_over_a_restart(tmp_path, end):
 
 def test_a_resumed_sink_stays_so_over_a_restart(tmp_path):
     with live.Live(tmp_path) as service:
-        service.run("sinks", "pause", "log")
-        service.run("sinks", "resume", "log")
+        switch(service, "pause")
+        switch(service, "resume")
 
         service.kill()
         service.start()
