@@ -72,7 +72,7 @@ def test_variable_overrides_the_option_of_its_name(path, name, text, look, value
     assert look(load(path, environ=environ).config) == value
 
 
-def test_one_line_end_of_an_override_is_dropped_with_a_note(path):
+def test_one_line_end_of_an_override_is_dropped_with_a_warning(path):
     """Mutant: `SMSHOOK_SERVER__SECRET="$(cat x; echo)"` is another secret than the journal's."""
     environ = {
         "SMSHOOK_SERVER__SECRET": "1" * 32 + "\r\n",
@@ -91,7 +91,7 @@ def test_one_line_end_of_an_override_is_dropped_with_a_note(path):
     ]
 
 
-def test_variable_of_an_option_overrides_that_of_its_source(path):
+def test_environment_gives_a_whole_source_and_its_options(path):
     environ = {
         "SMSHOOK_SOURCES__NEW__CURRENCY": "USD",
         "SMSHOOK_SOURCES__NEW": '{"provider": "herosms", "tokens": ["${T}"], "currency": "EUR"}',
@@ -103,7 +103,7 @@ def test_variable_of_an_option_overrides_that_of_its_source(path):
     assert (source.tokens, source.currency) == ((Secret("new-token-0123456789"),), "USD")
 
 
-def test_defaults_file_environment_and_flags_win_in_this_order(tmp_path):
+def test_flags_win_over_environment_file_and_defaults(tmp_path):
     default = load(written(tmp_path, FILE), environ={}).config.server.listen
     path = written(tmp_path, FILE.replace("server: {", 'server: {listen: "file:1", '))
     environ = {"SMSHOOK_SERVER__LISTEN": "env:2"}
@@ -117,7 +117,7 @@ def test_defaults_file_environment_and_flags_win_in_this_order(tmp_path):
     assert [default, *listens] == ["127.0.0.1:8080", "file:1", "env:2", "flag:3"]
 
 
-def test_overridden_value_may_be_wrong_in_the_file(tmp_path):
+def test_overridden_option_can_be_wrong_in_the_file(tmp_path):
     text = FILE.replace('"0123456789abcdef0123456789abcdef"', '"${UNSET}"')
 
     environ = {"SMSHOOK_SERVER__SECRET": "0123456789abcdef0123456789abcdef"}
@@ -168,7 +168,7 @@ sinks:
 """
 
 
-def test_exact_name_comes_before_one_with_a_hyphen(tmp_path):
+def test_exact_name_wins_over_one_with_a_hyphen(tmp_path):
     """Mutant: whichever stands first in the file."""
     path = written(tmp_path, SERVER + TWINS)
 
@@ -178,7 +178,7 @@ def test_exact_name_comes_before_one_with_a_hyphen(tmp_path):
     assert (paths["my_x"], paths["my-x"]) == (f"{tmp_path}/changed", f"{tmp_path}/hyphen")
 
 
-def test_ambiguous_name_of_a_variable_is_a_complaint(tmp_path):
+def test_ambiguous_name_is_a_complaint(tmp_path):
     path = written(tmp_path, SERVER + TWINS)
 
     assert complaints(path, {"SMSHOOK_SINKS__A_B_C__PATH": "changed"}) == [

@@ -14,7 +14,7 @@ from server.config.yaml import parse
 from sinks.file.sink import File
 
 
-def test_schema_is_json_with_every_section():
+def test_schema_is_json_and_has_every_section():
     found = schema()
 
     assert json.loads(json.dumps(found)) == found
@@ -29,8 +29,7 @@ def test_option_has_its_type_default_and_comment():
     assert server["properties"]["max_body"] == {
         "type": ["string", "integer"],
         "examples": ["64KiB", "10MiB"],
-        "description": "Larger callbacks are answered 413. Change it for a provider that sends "
-        "more.",
+        "description": "Larger callbacks get 413. Change it for a provider that sends more.",
         "default": "64KiB",
     }
     assert server["properties"]["trusted_proxies"]["anyOf"] == [

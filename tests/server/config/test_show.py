@@ -13,7 +13,7 @@ from sinks.retry import Retry
 from sinks.sink import Sink
 
 
-def test_shown_configuration_has_defaults_and_masked_secrets(tmp_path):
+def test_shown_configuration_has_defaults_and_no_secrets(tmp_path):
     """Mutant: `reveal()` anywhere, or a file's text shown because no secret is expected there."""
     (tmp_path / "team").write_text("from-a-secret-file\n")
     path = written(
@@ -182,7 +182,7 @@ nothing after it
 
 
 @pytest.mark.parametrize("text", [None, "a: b: c", "[a]"])
-def test_file_that_is_not_a_configuration_is_one_complaint(tmp_path, text):
+def test_unreadable_file_shows_complaints_alone(tmp_path, text):
     path = tmp_path / "smshook.yaml" if text is None else written(tmp_path, text)
 
     told = shown(path, {})
@@ -223,5 +223,5 @@ routes: {{r: {{to: [a], when: {{type: "1e3", data.to: "NO", data.code: [1.5, "nu
         ({"a": None}, {"a": None}),
     ],
 )  # fmt: skip
-def test_default_is_shown_as_it_would_be_written(value, text):
+def test_default_is_shown_as_people_write_it(value, text):
     assert plain(value) == text

@@ -28,7 +28,7 @@ def _text(number):
     return f"{number}-random-0123456789-abcdefghijklm"
 
 
-def test_starter_file_loads_without_a_warning(tmp_path):
+def test_new_configuration_loads_without_a_warning(tmp_path):
     path = init(tmp_path / "new" / "folder", _counting())
 
     loaded = load(path, environ={})
@@ -82,7 +82,7 @@ def test_commented_options_are_valid_and_at_their_defaults(tmp_path):
     assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 24
 
 
-def test_starter_file_has_mode_0600(tmp_path):
+def test_only_the_owner_can_read_the_file(tmp_path):
     """Mutant: `open(path, "w")` leaves it to the umask who may read the secrets."""
     mask = os.umask(0)
     try:
@@ -93,7 +93,7 @@ def test_starter_file_has_mode_0600(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_existing_configuration_is_not_overwritten(tmp_path):
+def test_existing_file_is_left_alone(tmp_path):
     path = written(tmp_path, "mine")
 
     with pytest.raises(FileExistsError):
@@ -102,7 +102,7 @@ def test_existing_configuration_is_not_overwritten(tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_starter_file_has_the_requested_name(tmp_path):
+def test_configuration_is_written_under_the_given_name(tmp_path):
     path = write(tmp_path / "etc" / "hooks.yaml", _counting())
 
     assert path == tmp_path / "etc" / "hooks.yaml"
