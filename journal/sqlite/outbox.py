@@ -1,4 +1,4 @@
-"""What a batch writes of deliveries: what is owed, taken, settled and sent again."""
+"""The deliveries in a batch: take, settle, bring forward, retry, reorder, shift."""
 
 import json
 import math
@@ -49,7 +49,7 @@ FIRST_UNFINISHED = (
 _UNKNOWN = "deliveries.id not in (select value from json_each(?))"
 
 
-class _Row(NamedTuple):
+class _PendingRow(NamedTuple):
     """A pending delivery and its event."""
 
     id: int
@@ -121,7 +121,7 @@ class Outbox:
         self._due: dict[tuple[str, bool], float] = {}
 
     def deliver(self, ops: Sequence[object]) -> None:
-        """Settle what was delivered, in one statement; must come before anything is applied."""
+        """Settle delivered ones in one statement, before any operation is applied."""
         alike: dict[int, list[int]] = {}
         for op in ops:
             if isinstance(op, Settle) and _is_delivered(op) and self._is_ours(op.delivery):
@@ -185,10 +185,10 @@ class Outbox:
         if at is not None:
             self._due[sink, fresh] = min(at, self._due.get((sink, fresh), math.inf))
 
-    # --- what becomes of it ---------------------------------------------------------------
+    # --- take and settle ------------------------------------------------------------------
 
     def settle(self, op: Settle) -> bool:
-        """Fenced by owner and attempts: only who took it last is believed."""
+        """Store an outcome, fenced by owner and attempts: only the last taker is believed."""
         delivery = op.delivery
         counts = op.attempt is not None and not op.attempt.probes
         attempts = delivery.attempts + counts
@@ -265,7 +265,7 @@ class Outbox:
         )
 
     def _advance(self, sink: str, ordering: str) -> None:
-        """The first of those that waited for their turn has it: it was due when it was accepted."""
+        """Make the first of an order due, since its acceptance."""
         found = self._conn.execute(
             f"""
             update deliveries set due_at = accepted_at
@@ -316,7 +316,7 @@ class Outbox:
             )
         return tuple(self._probed(op.sink, row) for row in rows)
 
-    def _read(self, where: str, values: Sequence[object]) -> list[_Row]:
+    def _read(self, where: str, values: Sequence[object]) -> list[_PendingRow]:
         rows = self._conn.execute(
             f"""
             select deliveries.id, owner, attempts, begun, accepted_at, ordering, replay, due_at,
@@ -325,9 +325,9 @@ class Outbox:
             """,  # noqa: S608 - our words
             values,
         )
-        return [_Row(*row) for row in rows]
+        return [_PendingRow(*row) for row in rows]
 
-    def _delivery(self, sink: str, row: _Row, *, now: float = math.inf) -> Delivery:
+    def _delivery(self, sink: str, row: _PendingRow, *, now: float = math.inf) -> Delivery:
         """A delivery that is taken before its time is a probe, and says when that is."""
         lag = self._lag(row.id)
         scheduled_at = None if row.scheduled_at is None else row.scheduled_at + lag
@@ -345,7 +345,7 @@ class Outbox:
             due_at=scheduled_at if scheduled_at is not None and scheduled_at > now else None,
         )
 
-    def _probed(self, sink: str, row: _Row) -> Delivery:
+    def _probed(self, sink: str, row: _PendingRow) -> Delivery:
         due_at = row.due_at if row.scheduled_at is None else row.scheduled_at
         return msgspec.structs.replace(
             self._delivery(sink, row),
@@ -370,7 +370,7 @@ class Outbox:
         return tuple(id_ for (id_,) in rows)
 
     def hold(self, op: Hold) -> bool:
-        """Those of them that wait for their next attempt; not what the sink named a time for."""
+        """Hold deliveries that wait for a retry; not those with a time that the sink named."""
         self._conn.executemany(
             "update deliveries set held = 1 where id = ? and state = 'pending' and attempts > 0"
             " and scheduled_at is null and owner is null",
@@ -427,8 +427,8 @@ class Outbox:
         )
 
     def clamp(self, op: Clamp) -> int:
-        """Bring back what is further ahead than any wait; how many they were."""
-        # Two statements, each with an index of its own: one for both walks all that was delivered.
+        """Bring back deliveries that are due further ahead than any wait; return their number."""
+        # Two statements, each with its own index. One for both walks all delivered deliveries.
         return sum(
             self._conn.execute(
                 f"""
@@ -464,7 +464,7 @@ class Outbox:
                 (now, now, op.delivery),
             )
         elif state != State.DELIVERED:
-            # What is over keeps no order: the sink's may be another by now.
+            # A finished delivery has no order, and the sink's may be another by now.
             ordering = self._ordering(sink, body)
             self._conn.execute(
                 "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
@@ -501,7 +501,7 @@ class Outbox:
     # --- sinks ----------------------------------------------------------------------------
 
     def pause(self, op: PauseSink) -> bool:
-        """What the operator paused is not made the sink's own."""
+        """Pause a sink; a pause by the operator stays the operator's."""
         changed = self._conn.execute(
             "insert into sinks (name, paused, paused_at) values (?, ?, ?)"
             " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at"
@@ -511,7 +511,7 @@ class Outbox:
         return bool(changed)
 
     def resume(self, op: ResumeSink) -> bool:
-        """It begins anew: how long it failed before says nothing any more."""
+        """Resume a sink and forget how long it failed before."""
         changed = self._conn.execute(
             "update sinks set paused = null, paused_at = null, failing_since = null"
             " where name = ? and paused is not null and (? is null or paused = ?)",
@@ -520,7 +520,7 @@ class Outbox:
         return bool(changed)
 
     def arrange(self, op: Reorder) -> int:
-        """What is owed is owed with the options of now: another order is put in at once."""
+        """Order pending deliveries by another path: they are sent with the options of now."""
         known = self._conn.execute(
             "select ordered_by from sinks where name = ?", (op.sink,)
         ).fetchone()
