@@ -428,7 +428,7 @@ class Outbox:
 
     def clamp(self, op: Clamp) -> int:
         """Bring back deliveries that are due further ahead than any wait; return their number."""
-        # Two statements, each with an index of its own: one for both walks all that was delivered.
+        # Two statements, each with its own index. One for both walks all delivered deliveries.
         return sum(
             self._conn.execute(
                 f"""
