@@ -49,7 +49,7 @@ class GroupCommit(Generic[Op, Result]):
 
     At low load a caller pays one fsync; under load the batch grows by itself. `write` runs in
     `thread`, a pool of one: it returns one result an operation once they are durable, or raises
-    Unfit, Unavailable or Broken with nothing of the batch stored.
+    InvalidRow, Unavailable or Broken with nothing of the batch stored.
     """
 
     def __init__(

@@ -133,7 +133,7 @@ def decide(
 ) -> tuple[Changes, list[Decision]]:
     """Return the rows to write, and one result a write, in their order.
 
-    `looked_up` holds at least the rows of `find_needs(writes)`, and is used up. `owner` is the
+    `looked_up` holds at least the rows of `find_needs(writes)`, and is changed. `owner` is the
     start of the process that takes deliveries.
     """
     batch = _Batch(looked_up, owner)

@@ -1,6 +1,6 @@
 """One attempt at a sink.
 
-Rules of contract 6 that live here: `timeout` for the whole attempt, `redact`, our own word for
+Rules that live here: `timeout` for the whole attempt, `redact`, our own word for
 each error, and the first 1 KiB of the answer.
 """
 

@@ -1,6 +1,6 @@
 """Fill the lanes of one sink with new deliveries and with those that fell due.
 
-Rules of contract 6 that live here: deliveries without room in memory are read from the journal
+Rules that live here: deliveries without room in memory are read from the journal
 when there is room and they are due, first attempts before retries. A clock jump moves due times.
 """
 

@@ -1,6 +1,6 @@
 """Whether one sink answers, and whether it is left alone.
 
-Rules of contract 6 that live here: how often and how long a failing sink is probed; when
+Rules that live here: how often and how long a failing sink is probed; when
 `pause_after` pauses it; how long a sink is left alone after a 429, or not probed after a 503.
 """
 

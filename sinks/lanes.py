@@ -1,6 +1,6 @@
 """The deliveries of one sink that are held in memory, in two lanes.
 
-Rules of contract 6 that live here: fresh before retried. A first attempt waits for no retry, and
+Rules that live here: fresh before retried. A first attempt waits for no retry, and
 one of several slots is never given to a retry.
 """
 
@@ -47,7 +47,10 @@ class Taken:
 
 
 class Lane:
-    """A queue with places of its own, and the next due time of the journal's part of it."""
+    """A queue of limited length.
+
+    The rest of it is in the journal; `next_due` says when that is due.
+    """
 
     def __init__(self, *, fresh: bool, capacity: int) -> None:
         self.fresh, self.capacity = fresh, capacity

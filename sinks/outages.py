@@ -1,7 +1,7 @@
 """When an outage begins and ends, and how many held deliveries to bring forward. Pure.
 
-Rules of contract 6 that live here: **Recovery**, from "An outage is a time" to "keeps its own
-schedule": the first ten, two more for each success, and the next ten after 2, 4, … 60 seconds.
+Rules that live here: recovery (docs/concepts.md#outages and docs/guarantees.md): the first ten, two
+more for each success, and the next ten after 2, 4, … 60 seconds.
 """
 
 from collections.abc import Callable, Collection
@@ -10,7 +10,8 @@ from typing import NamedTuple
 #: Deliveries that are brought forward when an outage ends, and for each of them that succeeds.
 FIRST = 10
 MORE = 2
-#: Seconds until the next ten follow a ten without a success: twice as long each time.
+#: Seconds to wait before ten more are brought forward, if none of the last ten succeeded. It
+#: doubles each time.
 SHORTEST = 2.0
 LONGEST = 60.0
 #: Failed ids that are remembered between two successes.

@@ -1,6 +1,6 @@
 """Bring one sink back after failures: probe it, pause and resume it, catch up.
 
-Rules of contract 6 that live here: a failing sink is tried with its oldest delivery; `pause_after`
+Rules that live here: a failing sink is tried with its oldest delivery; `pause_after`
 pauses a sink and probes it; an operator's pause holds until the operator resumes it; held
 deliveries are brought forward when `outages.py` says so.
 """
@@ -60,7 +60,7 @@ class Recovery:
         return True
 
     async def resume(self, by: Pause | None = None) -> None:
-        """Resume the sink; `by`: only where it was paused by that. Raises Unavailable."""
+        """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
         changed = await self._journal.submit(ResumeSink(self._name, by=by))
         if by is not None and not changed:
             return

@@ -1,4 +1,4 @@
-"""Mask the fields of an event that a sink must not see (contract 6: `redact`)."""
+"""Mask the fields of an event that a sink must not see, as the sink's `redact` says."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,6 +1,6 @@
 """When to try again, and when to give up. Pure: chance and time are arguments.
 
-Rules of contract 6 that live here: **Retry**, the default schedule and `retry`, the 20 % spread,
+Rules that live here (docs/concepts.md#retries): the default schedule and `retry`, the 20 % spread,
 `dead` after the last attempt, and Retry-After against the schedule, at most 24 hours.
 """
 

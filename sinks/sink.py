@@ -1,6 +1,6 @@
 """A sink: a configured destination of events.
 
-Rules of contract 6 that live here: the options that all sinks have. Each type of sink is a folder
+Rules that live here: the options that all sinks have. Each type of sink is a folder
 beside this file.
 """
 

@@ -1,6 +1,6 @@
 """Deliver to one sink: take, send, settle.
 
-Rules of contract 6 that live here: `concurrency` slots, `rate` (its tokens go to first attempts
+Rules that live here: `concurrency` slots, `rate` (its tokens go to first attempts
 first), `expire_after`, the states of a delivery and what a pending one waits for. `ordered_by`
 gives a delivery its place in line; the journal keeps the line. `feed.py` has the way into the
 queue, `recovery.py` pauses and probes, `retry.py` the schedule.
@@ -152,7 +152,7 @@ class Worker:
             self._give_back_queued()
 
     async def resume(self, by: Pause | None = None) -> None:
-        """Resume the sink; `by`: only where it was paused by that. Raises Unavailable."""
+        """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
         await self._recovery.resume(by)
 
     async def test(self, event_id: str, body: bytes) -> Tested:

@@ -149,7 +149,7 @@ def show_command(  # noqa: PLR0913 - a declaration
 ) -> click.Command:
     """Return `show ID`, which fetches one item of a list and prints it by `printed` or as JSON.
 
-    With `flag` it asks for more, which needs `flag_scope`.
+    If the user gives `flag`, the request includes more and needs `flag_scope`.
     """
 
     def run(url: str | None, key: str | None, output: str, typed: str, **given: bool) -> None:

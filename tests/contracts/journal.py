@@ -275,17 +275,17 @@ class JournalContract:
 
     async def test_the_events_of_one_callback_are_kept_together_or_not_at_all(self, journal):
         """Mutant: row by row instead of callback by callback."""
-        good, unfit = planned(1, owed=[owed()]), planned(2)
-        unfit = msgspec.structs.replace(unfit, body=b"\xff")
+        good, invalid = planned(1, owed=[owed()]), planned(2)
+        invalid = msgspec.structs.replace(invalid, body=b"\xff")
 
         with pytest.raises(InvalidRow):
-            await record(journal, good, unfit)
+            await record(journal, good, invalid)
 
         assert await listed(journal) == []
         assert await journal.ask(JournalStats()) == stats()
         assert (await record(journal, planned(1))).new == (True,)
 
-    async def test_one_unfit_callback_does_not_take_its_neighbours(self, journal):
+    async def test_one_invalid_callback_does_not_take_its_neighbours(self, journal):
         plans = [planned() for _ in range(20)]
         plans[7] = msgspec.structs.replace(plans[7], body=b"\xff")
 
@@ -543,10 +543,10 @@ class JournalContract:
     async def test_it_stays_in_quarantine_where_its_events_cannot_be_kept(self, journal):
         """Mutant: dismissing in a transaction of its own."""
         await keep(journal, b"?", new_id="q1")
-        unfit = msgspec.structs.replace(planned(), body=b"\xff")
+        invalid = msgspec.structs.replace(planned(), body=b"\xff")
 
         with pytest.raises(InvalidRow):
-            await record(journal, unfit, replaces="q1")
+            await record(journal, invalid, replaces="q1")
 
         assert (await journal.ask(QuarantinedById("q1"))).id == "q1"
         assert await journal.ask(JournalStats()) == stats(quarantine=1)

@@ -22,7 +22,7 @@ class Disk:
     def __init__(self):
         self.batches = []
         self.stored = []
-        self.unfit = set()
+        self.invalid = set()
         self.failures = []
         self.flights = 0
         self.most_flights = 0
@@ -39,8 +39,8 @@ class Disk:
             self.batches.append(list(ops))
             if self.failures:
                 raise self.failures.pop(0)
-            if self.unfit & set(ops):
-                raise InvalidRow("unfit")
+            if self.invalid & set(ops):
+                raise InvalidRow("invalid")
             self.stored += ops
             return [f"{op} stored" for op in ops]
         finally:
@@ -394,8 +394,8 @@ async def test_a_callback_with_a_fault_strands_nobody_and_is_reported(commits):
 # Failures
 
 
-async def test_an_unfit_row_does_not_take_its_neighbours(commits, disk):
-    disk.unfit = {7, 100}
+async def test_an_invalid_row_does_not_take_its_neighbours(commits, disk):
+    disk.invalid = {7, 100}
 
     answers = await all_of(*(commits.submit(op) for op in range(200)))
 
@@ -404,7 +404,7 @@ async def test_an_unfit_row_does_not_take_its_neighbours(commits, disk):
         7: InvalidRow,
         100: InvalidRow,
     }
-    assert disk.stored == [op for op in range(200) if op not in disk.unfit]
+    assert disk.stored == [op for op in range(200) if op not in disk.invalid]
     # Mutant: one commit for each of the two hundred.
     assert len(disk.batches) < 40
 
@@ -461,9 +461,9 @@ async def test_a_broken_disk_answers_all_and_is_never_written_again(commits, dis
     assert (commits.broken, commits.waiting) == (True, 0)
 
 
-async def test_what_breaks_among_the_unfit_breaks_there(commits, disk, broken):
+async def test_what_breaks_among_the_invalid_breaks_there(commits, disk, broken):
     """Mutant: going on with the other half."""
-    disk.failures = [InvalidRow("unfit"), Broken("SQLITE_CORRUPT")]
+    disk.failures = [InvalidRow("invalid"), Broken("SQLITE_CORRUPT")]
 
     answers = await all_of(*(commits.submit(op) for op in "abcd"))
 
