@@ -1,4 +1,4 @@
-"""The record the stages share: what happened, and which deliveries are pending."""
+"""The journal's interface: what happened, and which deliveries are pending."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ class JournalHealth(StrEnum):
 class Journal(Protocol):
     """A durable store of events and deliveries. Every one passes `contracts/journal.py`."""
 
-    #: Unique to each journal ever made: cursors of one mean nothing to another.
+    #: Unique to each journal. A cursor of one is invalid in another.
     identity: str
 
     @property

@@ -13,11 +13,11 @@ Op = TypeVar("Op")
 Result = TypeVar("Result")
 Done = TypeVar("Done")
 
-#: Seconds that a commit may take before those who wait for it are answered.
+#: Seconds that a commit may take before its callers get Unavailable.
 STALLED_AFTER = 5.0
 
 
-#: The commit under way has taken too long.
+#: The reason while a commit takes too long.
 STALLED = "stalled: the disk does not answer"
 
 
@@ -45,11 +45,11 @@ class _Chore(Generic[Done]):
 
 
 class GroupCommit(Generic[Op, Result]):
-    """Single flight: while one batch is written, the next gathers.
+    """Group commit with one batch in flight: while it is written, the next one gathers.
 
     At low load a caller pays one fsync; under load the batch grows by itself. `write` runs in
-    `thread`, a pool of one: it returns one result an operation once they are durable, or raises
-    InvalidRow, Unavailable or Broken with nothing of the batch stored.
+    `thread`, a pool of one thread. It returns one result for each operation when they are durable.
+    It raises InvalidRow, Unavailable or Broken if nothing of the batch was stored.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class GroupCommit(Generic[Op, Result]):
         self._queue: deque[_Waiting[Op, Result]] = deque()
         self._chores: deque[_Chore[object]] = deque()
         self._in_flight: Sequence[_Waiting[Op, Result]] = ()
-        self._urgent = False  # somebody in the queue is not patient
+        self._urgent = False  # an operation in the queue is not patient
         self._writing: asyncio.Future[None] | None = None
         self._timer: asyncio.Handle | None = None
         self._patrol: asyncio.TimerHandle  # set with `_writing`
         self._hurried = False  # the timer does not wait for anybody's patience
         self._closed = False
-        #: Why nothing may be written any more; None: all is well.
+        #: Why nothing may be written any more; None: writing is possible.
         self.failure: Broken | None = None
-        #: The flight under way takes too long.
+        #: The commit under way takes too long.
         self.stalled = False
 
     @property
@@ -100,11 +100,11 @@ class GroupCommit(Generic[Op, Result]):
         """Put the operation into the next batch; the future is done when it is durable.
 
         Cancelling the future only stops the waiting: the operation stays in its batch. `then` is
-        called once with its outcome, cancelled or not, before the future is. A patient operation
-        rides with the next batch, or goes after `patience` seconds. An endless one is not answered
-        before its result is known, however long the disk takes: it must not be lost.
+        called once with its outcome, before the future is done, even if it is cancelled. A patient
+        operation waits up to `patience` seconds for another batch. An endless one must not be lost:
+        its future waits for the true result, however long the disk takes.
 
-        Where the answer was Unavailable because of a stall, `then` still gets the true outcome.
+        If a stall made the answer Unavailable, `then` still gets the true outcome.
         """
         future = asyncio.get_running_loop().create_future()
         entry = _Waiting(op, future, then, endless=endless)
@@ -117,7 +117,7 @@ class GroupCommit(Generic[Op, Result]):
         return entry.future
 
     def run(self, work: Callable[[], Done]) -> "asyncio.Future[Done]":
-        """Do that in the writing thread, between two batches. Broken, raised by it, ends all."""
+        """Run `work` in the writing thread, between two batches. If it raises Broken, all ends."""
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         if self.broken or self._closed:
             future.set_exception(self._refusal())
@@ -127,12 +127,12 @@ class GroupCommit(Generic[Op, Result]):
         return future
 
     def fail(self, exc: Broken) -> None:
-        """Somebody else found out that nothing may be written any more."""
+        """Refuse all operations from now on: nothing may be written any more."""
         if not self.broken:
             self._break(exc)
 
     async def close(self, last: Callable[[], object] = lambda: None) -> None:
-        """Write what waits, patient or not, then do the last; who comes later gets Unavailable."""
+        """Write all waiting operations, then run `last`. Later calls get Unavailable."""
         await self._written()
         with contextlib.suppress(Unavailable):
             await asyncio.gather(self.run(last), self._written())
@@ -161,7 +161,7 @@ class GroupCommit(Generic[Op, Result]):
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._hurried = urgent
-        # What arrives in the same turn of the loop rides along.
+        # Operations of the same turn of the loop share the batch.
         self._timer = (
             loop.call_soon(self._flush) if urgent else loop.call_later(self._patience, self._flush)
         )
@@ -196,12 +196,12 @@ class GroupCommit(Generic[Op, Result]):
         return loop.run_in_executor(self._thread, work, *values)
 
     def _stall(self) -> None:
-        """The disk does not answer: nobody but those who can wait waits for it any longer."""
+        """Answer all waiting callers but the endless ones: the disk does not answer."""
         self.stalled = True
         exc = self._refusal()
         for entry in self._in_flight:
             if not entry.endless:
-                _settle(entry, exc)  # `then` is called when it is known what became of it
+                _settle(entry, exc)  # `then` is called later, with the true outcome
         waiting, self._queue = self._queue, deque()
         for entry in waiting:
             if entry.endless:
@@ -210,7 +210,7 @@ class GroupCommit(Generic[Op, Result]):
                 _answer(entry, exc)
 
     def _outcomes(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
-        """One outcome an operation. In the writing thread."""
+        """Return one outcome for each operation. Runs in the writing thread."""
         try:
             return self._write(ops)
         except InvalidRow as exc:
@@ -219,9 +219,9 @@ class GroupCommit(Generic[Op, Result]):
             return [_as_unavailable(exc)] * len(ops)
 
     def _apart(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
-        """Only an error that names a row comes here: the others of its batch must not suffer.
+        """Write each half of the batch again, so that one bad row does not fail the others.
 
-        By halves, so that one bad row among five hundred costs a score of commits.
+        One bad row among five hundred costs about twenty commits.
         """
         half = len(ops) // 2
         outcomes = self._outcomes(ops[:half])
@@ -233,7 +233,7 @@ class GroupCommit(Generic[Op, Result]):
         self, batch: Sequence[_Waiting[Op, Result]], outcomes: Sequence[Result | Exception]
     ) -> None:
         self._land()
-        if self.failure is not None:  # found elsewhere meanwhile: nothing more is acknowledged
+        if self.failure is not None:  # found elsewhere meanwhile: no more results are given
             outcomes = [self.failure] * len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _answer(entry, outcome)
@@ -264,7 +264,7 @@ class GroupCommit(Generic[Op, Result]):
             self._schedule()
 
     def _break(self, exc: Broken) -> None:
-        """A retried commit "succeeds" after a failed fsync, so there is no next one."""
+        """Fail for good: after a failed fsync, a retried commit may only seem to succeed."""
         self.failure = exc
         while self._queue:
             _answer(self._queue.popleft(), exc)
@@ -301,7 +301,7 @@ def _call(then: Callable[[Result | Exception], None], outcome: Result | Exceptio
 
 
 def _done(work: Callable[[], Done]) -> Done | Exception:
-    """What it returned or raised. In the writing thread."""
+    """Return what it returned or raised. Runs in the writing thread."""
     try:
         return work()
     except Exception as exc:  # noqa: BLE001 - whatever it is, who asked for it must hear of it

@@ -205,7 +205,7 @@ class Outbox:
         return True
 
     def _is_ours(self, delivery: Delivery) -> bool:
-        """Return whether this start may settle it: the owner, and no later start opened the file."""
+        """Return whether it is ours and no later start has opened the file since."""
         if self._is_newest is None:
             (newest,) = self._conn.execute("select max(id) from starts").fetchone()
             self._is_newest = newest == self._start
