@@ -41,7 +41,7 @@ from .runtime.parts import Parts
 from .runtime.supervisor import Supervisor
 from .service import admin_app, assemble, open_journal, public_app, restore, run_parts
 
-#: Seconds after the first signal in which the door answers 503: a proxy that has just chosen this
+#: For these seconds after the first signal, the door answers 503: a proxy that just chose this
 #: address learns to try again.
 REFUSING = 1.0
 #: Seconds for work in flight, from the first signal.

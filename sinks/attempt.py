@@ -98,7 +98,7 @@ class Attempts:
                 raise
             if deadline.expired():
                 raise Failed("timeout") from exc
-            # The fault stays with this attempt: the worker goes on.
+            # The error stays with this attempt: the worker continues.
             log.error("sink.fault", sink=self._name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
             raise Failed("fault") from exc
 

@@ -74,7 +74,7 @@ class Outages:
         self._span, self._suspects, self._succeeded = self._span + 1, [], True
         count = self._end(now) if self._down_since is not None or self._begins else 0
         if brought:
-            # The sink takes what it refused before: go on, and soon.
+            # The sink takes deliveries that it refused before: continue soon.
             self._wait, self._next_at = 0.0, min(self._next_at, now + SHORTEST)
             count += MORE
         return Step(bring=self._ask(count)) if self._holds else Step()
@@ -83,7 +83,7 @@ class Outages:
         """`first`: it was the delivery's first attempt; `began`: the result of `begin_attempt`."""
         self._out.discard(delivery)
         if began <= self._last_outage:
-            # It hung in an outage that is over: as if it had failed before the end.
+            # It hung in an outage that has ended: as if it had failed before the end.
             self._holds = True
             return Step(held=True, bring=self._ask(1))
         hold: Collection[int] = ()

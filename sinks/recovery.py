@@ -85,7 +85,7 @@ class Recovery:
     # --- probe ----------------------------------------------------------------------------
 
     async def probe(self) -> None:
-        """Try a sink that is down with its oldest delivery, before its schedule says so."""
+        """Try the oldest delivery of a sink that is down, before its schedule."""
         pause_after = self._sink.pause_after
         every = min(PROBE_EVERY, pause_after.probe_every) if pause_after else PROBE_EVERY
         while True:
@@ -140,7 +140,7 @@ class Recovery:
                     self._bring_forward(count)
 
     def follow(self, step: Step) -> None:
-        """Do what an attempt brought about, after its outcome was handed to the journal.
+        """Do what follows from an attempt. Call it after its outcome went to the journal.
 
         The journal works in the order of the calls.
         """

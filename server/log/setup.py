@@ -214,7 +214,7 @@ _lines: list[_Lines] = []
 
 
 class _Forward(logging.Handler):
-    """What libraries say: where, not what. Their texts may quote a request."""
+    """Logs where a library reported something, not its text, which may quote a request."""
 
     def emit(self, record: logging.LogRecord) -> None:
         exc = record.exc_info[1] if record.exc_info else None
