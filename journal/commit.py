@@ -47,9 +47,9 @@ class _Chore(Generic[Done]):
 class GroupCommit(Generic[Op, Result]):
     """Group commit with one batch in flight: while it is written, the next one gathers.
 
-    At low load a caller pays one fsync; under load the batch grows by itself. `write` runs in
-    `thread`, a pool of one thread. It returns one result for each operation when they are durable.
-    It raises InvalidRow, Unavailable or Broken if nothing of the batch was stored.
+    At low load a caller pays one fsync. Under load the batch grows. `write` runs in `thread`, a
+    pool of one. It returns one result an operation once they are durable, or raises InvalidRow,
+    Unavailable or Broken with nothing of the batch stored. `tend` is called after each flight.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class GroupCommit(Generic[Op, Result]):
         return entry.future
 
     def run(self, work: Callable[[], Done]) -> "asyncio.Future[Done]":
-        """Run `work` in the writing thread, between two batches. If it raises Broken, all ends."""
+        """Do work in the writing thread, between two batches. If it raises Broken, all ends."""
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         if self.broken or self._closed:
             future.set_exception(self._refusal())
@@ -127,12 +127,12 @@ class GroupCommit(Generic[Op, Result]):
         return future
 
     def fail(self, exc: Broken) -> None:
-        """Refuse all operations from now on: nothing may be written any more."""
+        """Write nothing any more: a reader found the file damaged."""
         if not self.broken:
             self._break(exc)
 
     async def close(self, last: Callable[[], object] = lambda: None) -> None:
-        """Write all waiting operations, then run `last`. Later calls get Unavailable."""
+        """Write what waits, then do the last; later operations get Unavailable."""
         await self._written()
         with contextlib.suppress(Unavailable):
             await asyncio.gather(self.run(last), self._written())
@@ -196,12 +196,12 @@ class GroupCommit(Generic[Op, Result]):
         return loop.run_in_executor(self._thread, work, *values)
 
     def _stall(self) -> None:
-        """Answer all waiting callers but the endless ones: the disk does not answer."""
+        """Answer everything but endless operations: the disk does not respond."""
         self.stalled = True
         exc = self._refusal()
         for entry in self._in_flight:
             if not entry.endless:
-                _settle(entry, exc)  # `then` is called later, with the true outcome
+                _settle(entry, exc)  # `then` is called when the outcome is known
         waiting, self._queue = self._queue, deque()
         for entry in waiting:
             if entry.endless:
@@ -215,11 +215,11 @@ class GroupCommit(Generic[Op, Result]):
             return self._write(ops)
         except InvalidRow as exc:
             return [exc] if len(ops) == 1 else self._apart(ops)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, callers must hear of it
+        except Exception as exc:  # noqa: BLE001 - the callers must get any error
             return [_as_unavailable(exc)] * len(ops)
 
     def _apart(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
-        """Write each half of the batch again, so that one bad row does not fail the others.
+        """Write the operations in halves, so that one bad row does not fail its neighbours.
 
         One bad row among five hundred costs about twenty commits.
         """
@@ -282,7 +282,7 @@ def _answer(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
 
 
 def _settle(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
-    # A caller that was cancelled has a future that is done: setting it would strand the rest.
+    # The future of a cancelled caller is done: setting it would raise, and strand the rest.
     if entry.future.done():
         return
     if isinstance(outcome, Exception):
@@ -294,17 +294,17 @@ def _settle(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
 def _call(then: Callable[[Result | Exception], None], outcome: Result | Exception) -> None:
     try:
         then(outcome)
-    except Exception as exc:  # noqa: BLE001 - its fault must not strand the rest of the batch
+    except Exception as exc:  # noqa: BLE001 - a faulty callback must not strand the batch
         asyncio.get_running_loop().call_exception_handler(
             {"message": "a callback of the journal failed", "exception": exc}
         )
 
 
 def _done(work: Callable[[], Done]) -> Done | Exception:
-    """Return what it returned or raised. Runs in the writing thread."""
+    """Return what `work` returns or raises. In the writing thread."""
     try:
         return work()
-    except Exception as exc:  # noqa: BLE001 - whatever it is, who asked for it must hear of it
+    except Exception as exc:  # noqa: BLE001 - the caller must get any error
         return _as_unavailable(exc)
 
 

@@ -1,4 +1,4 @@
-"""Files that are on disk when a command says so: a power cut leaves the whole file or none."""
+"""Writing of whole files: a power cut leaves the complete file or no file."""
 
 import contextlib
 import errno
@@ -9,20 +9,20 @@ from pathlib import Path
 
 
 def write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a new file of UTF-8 text; its folder is made if need be.
+    """Write a new file of UTF-8 text, and make its folder if needed.
 
-    Raises FileExistsError where there is something of that name, and leaves that alone; OSError
-    and UnicodeError where it cannot be written, and leaves nothing behind.
+    Raises FileExistsError if the name exists, and leaves that alone. Raises OSError or UnicodeError
+    if it cannot write, and leaves nothing behind.
     """
     make_folder(path.parent)
     with _temporary(path, text, mode) as temporary:
-        # A link and not a rename: that would replace what is there.
+        # A link, because a rename would replace an existing file.
         _link(temporary, path)
     sync_folder(path.parent)
 
 
 def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write a file of UTF-8 text in place of the one that may be there. Raises OSError."""
+    """Write a file of UTF-8 text, and replace an existing one. Raises OSError."""
     path = path.resolve()  # a link stays one
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")  # a terminal or pipe, such as /dev/stdout
@@ -33,7 +33,7 @@ def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:
-    """Make it and those above it, each on disk in the one above. Raises OSError."""
+    """Make a folder and its parents, each on disk in its parent. Raises OSError."""
     if folder.is_dir():
         return
     if os.path.lexists(folder.parent) and not folder.parent.is_dir():
@@ -44,7 +44,7 @@ def make_folder(folder: Path, *, mode: int = 0o777) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the names of its files to disk (fsync(2): those of a new file are not with it)."""
+    """Write the names of its files to disk: the fsync of a new file does not write its name."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -54,7 +54,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _temporary(path: Path, text: str, mode: int) -> Iterator[Path]:
-    """A file beside `path` with the text in it, on disk; afterwards it is gone."""
+    """Write the text to disk beside `path`, and remove that file afterwards."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     data = text.encode()
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -74,7 +74,7 @@ def _link(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # No links on this file system (FAT, some that containers mount).
+        # This file system has no links (FAT, some that containers mount).
         if os.path.lexists(path):
             raise FileExistsError(path) from None
         temporary.rename(path)

@@ -1,6 +1,7 @@
 """What holds for every test: no network but loopback, and one Hypothesis profile."""
 
 import ipaddress
+import os
 import signal
 import sys
 import tempfile
@@ -54,6 +55,24 @@ ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as 
 ROOTS.write(trustme.CA().cert_pem.bytes())
 ROOTS.flush()
 certifi.where = lambda: ROOTS.name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Let each worker begin with its share of the slow tests: a long one at the end runs alone.
+
+    `--dist worksteal` gives each worker an equal slice of the list.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    ordered = []
+    for worker in range(workers):
+        share = slow[worker::workers]
+        size = (len(items) - len(ordered)) // (workers - worker) - len(share)
+        ordered += [*share, *others[:size]]
+        del others[:size]
+    items[:] = ordered
 
 
 @pytest.fixture(autouse=True)

@@ -209,7 +209,7 @@ def eventually(check, *, within=5.0):
         if value or time.monotonic() > until:
             assert value
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def exchange(address, request, *, timeout=12.0):

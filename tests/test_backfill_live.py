@@ -44,7 +44,7 @@ def finished(service):
     return [line for line in service.logged() if line["event"] == "backfill.finished"]
 
 
-async def test_a_provider_that_calls_nobody_is_asked_in_time(tmp_path, unused_tcp_port):
+async def test_source_without_callbacks_is_polled_by_timer(tmp_path, unused_tcp_port):
     """Mutant: no timer."""
     async with asked(tmp_path, "smspins", unused_tcp_port, every="200ms") as outage:
         await outage.run()
@@ -58,7 +58,7 @@ async def test_a_provider_that_calls_nobody_is_asked_in_time(tmp_path, unused_tc
     assert shown["state"] == "polled"
 
 
-async def test_what_is_told_again_by_each_poll_is_counted_once(tmp_path, unused_tcp_port):
+async def test_repeated_poll_result_counts_as_one_duplicate(tmp_path, unused_tcp_port):
     """Mutants: each round a duplicate more; a line in the log for each."""
     async with asked(tmp_path, "sms_activate", unused_tcp_port) as outage:
         await outage.run()
@@ -121,9 +121,7 @@ async def test_auto_check_is_sent_only_if_configured(tmp_path, unused_tcp_port, 
     assert written == ["bulk_sms/autocheck"] * times
 
 
-async def test_a_key_that_is_not_taken_stops_the_asking_until_somebody_asks(
-    tmp_path, unused_tcp_port
-):
+async def test_bad_key_stops_polling_until_a_manual_backfill(tmp_path, unused_tcp_port):
     """Mutants: asked again in time; the key in the log or on stderr."""
     async with asked(tmp_path, "herosms", unused_tcp_port, every="200ms", key=WRONG) as outage:
         run = await outage.run()
@@ -145,9 +143,7 @@ async def test_a_key_that_is_not_taken_stops_the_asking_until_somebody_asks(
     assert WRONG not in written + result.stdout + result.stderr
 
 
-async def test_a_provider_that_is_asked_too_often_is_left_alone_for_as_long_as_it_says(
-    tmp_path, unused_tcp_port
-):
+async def test_rate_limited_source_waits_as_long_as_asked(tmp_path, unused_tcp_port):
     """Mutant: `every` alone decides."""
     async with asked(tmp_path, "sms_online", unused_tcp_port, every="200ms") as outage:
         await outage.run()
@@ -171,7 +167,7 @@ async def test_a_provider_that_is_asked_too_often_is_left_alone_for_as_long_as_i
     assert (logged[-1]["level"], logged[-1]["error"]) == ("warning", "busy")
 
 
-async def test_the_key_and_the_texts_are_in_no_log(tmp_path, unused_tcp_port):
+async def test_logs_hold_neither_api_key_nor_texts(tmp_path, unused_tcp_port):
     async with asked(tmp_path, "tellabot", unused_tcp_port) as outage:
         outage.message(await outage.order(), "Your code is 111101")
         await outage.eventually(1)
@@ -184,7 +180,7 @@ async def test_the_key_and_the_texts_are_in_no_log(tmp_path, unused_tcp_port):
     assert not [word for word in (PROVIDER_KEY, "111101", "Your code") if word in written]
 
 
-async def test_an_order_does_not_expire_before_its_provider_was_asked(tmp_path, unused_tcp_port):
+async def test_order_does_not_expire_before_the_first_poll(tmp_path, unused_tcp_port):
     """What came while we were away came in time. Mutant: orders end at once at the start."""
     async with asked(tmp_path, "sms_activate", unused_tcp_port) as outage:
         await outage.run()
@@ -217,7 +213,7 @@ async def test_an_order_does_not_expire_before_its_provider_was_asked(tmp_path, 
         ("/sources/tellabot/backfill", {}, "another-key-0123456789", 401, "unauthorized"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(resting, path, body, key, status, code):
+def test_impossible_backfill_is_refused(resting, path, body, key, status, code):
     answer = resting.api(path, method="POST", json=body, key=key)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -229,9 +225,7 @@ def resting(tmp_path_factory):
         yield service
 
 
-async def test_what_a_failed_round_was_to_look_at_is_looked_at_by_the_next(
-    tmp_path, unused_tcp_port
-):
+async def test_next_round_repeats_what_a_failed_round_missed(tmp_path, unused_tcp_port):
     """An order that only an event told of. Mutant: the next round looks at what is new alone."""
     async with asked(tmp_path, "smsbower", unused_tcp_port, every="200ms") as outage:
         order = outage.simulation.order(NewOrder())
@@ -276,7 +270,7 @@ def age(folder, *, by):
         conn.execute("delete from moments where name = 'alive'")
 
 
-async def test_a_last_round_that_lies_ahead_is_of_a_clock_that_was_wrong(tmp_path, unused_tcp_port):
+async def test_last_round_in_the_future_is_ignored(tmp_path, unused_tcp_port):
     """Mutant: nothing is asked for until that time has come."""
     async with asked(tmp_path, "sms_online", unused_tcp_port) as outage:
         await outage.run()
@@ -290,7 +284,7 @@ async def test_a_last_round_that_lies_ahead_is_of_a_clock_that_was_wrong(tmp_pat
     assert since == pytest.approx(time.time() - 2 * 86400, abs=60)
 
 
-def test_what_ended_a_round_is_told_before_what_was_passed_over():
+def test_summary_reports_the_error_that_ended_the_round():
     """Mutant: the first error, so that a bad key was never said."""
     troubles = [("getHistory", "unreadable"), ("getRentList", "bad_key")]
     summary = Summary(

@@ -45,7 +45,7 @@ def sent_until_it_ends(service):
 @needs_strace
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["12", "12+", "25", "40+"])
-def test_a_failed_fsync_is_never_a_200_and_ends_the_process(tmp_path, when):
+def test_failed_fsync_is_no_200_and_ends_the_process(tmp_path, when):
     """Mutants: a catch that answers 200; a commit that is tried again (it "succeeds")."""
     with live.Live(tmp_path) as service:
         service.stop()
@@ -150,7 +150,7 @@ def filled(service):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_503_and_it_accepts_again_by_itself_when_there_is_room(small_disk, tmp_path):
+def test_full_disk_is_503_until_there_is_room(small_disk, tmp_path):
     """Mutants: 200 on OperationalError; an exit on SQLITE_FULL; ready whatever cannot be written;
     unready until a callback comes, which is sent elsewhere because of it."""
     ballast = small_disk / "ballast"

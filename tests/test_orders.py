@@ -40,7 +40,7 @@ def activation(id_, **fields):
     return json.dumps(sent | fields).encode()
 
 
-def test_an_order_told_before_its_sms_gives_it_what_it_knows(service):
+def test_order_adds_its_details_to_a_later_sms(service):
     """Routes see it. Mutant: an event is not looked up before it is routed."""
     order = told(
         service,
@@ -68,7 +68,7 @@ def test_an_order_told_before_its_sms_gives_it_what_it_knows(service):
     assert service.api("/events?reference=signup-1").json()["data"][0]["event"] == event
 
 
-def test_an_order_told_after_its_sms_gives_it_what_it_knows_and_owes_nothing(service):
+def test_order_adds_its_details_to_an_earlier_sms(service):
     [event_id] = service.post(activation(445002), source="smsactivate").json()["events"]
     live.eventually(lambda: service.delivered() and service.stats()["deliveries"]["delivered"])
 
@@ -98,7 +98,7 @@ def test_an_order_told_after_its_sms_gives_it_what_it_knows_and_owes_nothing(ser
     assert again == {"status": "duplicate", "events": [event_id]}
 
 
-def test_an_order_by_number_gets_what_comes_to_that_number(service):
+def test_order_by_number_gets_the_sms_of_that_number(service):
     order = told(service, number="850 381 4729", reference="line-1")
 
     service.post(live.sms(3, to="18503814729"))
@@ -110,7 +110,7 @@ def test_an_order_by_number_gets_what_comes_to_that_number(service):
     assert whole["state"] == "received"
 
 
-def test_an_order_told_again_is_the_first_over_kill_9(tmp_path):
+def test_repeated_order_is_the_first_after_kill_9(tmp_path):
     with live.Live(tmp_path, CONFIG) as service:
         first = told(service, request_id="10000005", reference="signup-5")
         service.kill()
@@ -128,7 +128,7 @@ def test_an_order_told_again_is_the_first_over_kill_9(tmp_path):
         assert event["data"]["reference"] == "signup-5"
 
 
-def test_an_order_expires_when_nothing_came(service):
+def test_order_without_an_sms_expires(service):
     """Mutants: a route without `when` takes it; a look each 30 seconds."""
     order = told(
         service,
@@ -171,7 +171,7 @@ def test_an_order_expires_when_nothing_came(service):
     assert (late["state"], len(late["events"])) == ("received", 2)
 
 
-def test_what_expired_while_nobody_was_there_is_told_once(tmp_path):
+def test_expiry_during_an_outage_is_reported_once(tmp_path):
     """Killed before and after. Mutant: no look at start."""
     with live.Live(tmp_path, CONFIG) as service:
         for number in range(3):
@@ -203,7 +203,7 @@ def listed(service, query=""):
     return service.api(f"/orders{query}").json()["data"]
 
 
-def test_a_cancelled_order_tells_nothing_at_its_end(service):
+def test_cancelled_order_does_not_expire(service):
     order = told(service, request_id="10000007", expires="1s")
     other = told(service, request_id="10000008", expires="1s")
 
@@ -220,7 +220,7 @@ def test_a_cancelled_order_tells_nothing_at_its_end(service):
     assert len(service.delivered("late.jsonl")) == 1
 
 
-def test_orders_told_while_their_sms_come_lose_none(service):
+def test_order_and_sms_at_one_instant_are_joined(service):
     """The order and its SMS at one instant, a hundred times: whichever is first, it is joined."""
     with httpx.Client(trust_env=False) as client:
         for number in range(100, 200):

@@ -28,7 +28,7 @@ def texts(provider):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", sorted(SIMULATED))
-async def test_what_was_sent_in_an_outage_comes_once(provider, tmp_path, unused_tcp_port, capsys):
+async def test_messages_of_an_outage_arrive_once(provider, tmp_path, unused_tcp_port, capsys):
     """Mutants: orders that we were told are not asked for; a callback without a twin, so that the
     poll's copy of it is news; one form for what the list says with and without a text."""
     before, during = texts(provider)
@@ -86,7 +86,7 @@ RENTALS = {"sms_activate": 12, "tellabot": 3}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", sorted(RENTALS))
-async def test_what_came_to_a_rental_in_an_outage_comes_once(provider, tmp_path, unused_tcp_port):
+async def test_rental_messages_of_an_outage_arrive_once(provider, tmp_path, unused_tcp_port):
     """Also what fills more than a page, and what came both ways. Mutant: the first page alone."""
     callback = f"http://127.0.0.1:{unused_tcp_port}/in/theirs/{live.TOKEN}"
     async with running(provider, callback=callback, speed=100_000.0) as (simulation, client):

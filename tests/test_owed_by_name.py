@@ -29,6 +29,11 @@ def sinks(service):
     return {sink["name"]: sink for sink in service.api("/sinks").json()["data"]}
 
 
+def switch(service, action):
+    answer = service.api(f"/sinks/log/{action}", method="POST")
+    assert answer.is_success, answer.text
+
+
 def states(service):
     return {name: (sink["state"], sink["owed"]) for name, sink in sinks(service).items()}
 
@@ -38,14 +43,14 @@ def ids(events):
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_a_paused_sink_stays_paused_over_a_restart(tmp_path, end):
+def test_paused_sink_stays_paused_after_a_restart(tmp_path, end):
     """What it is owed from before and after arrives once it is resumed, once each.
 
     Mutants: the pause is kept in memory; it is forgotten at a start; what is owed from before
     the start is not taken after a resume.
     """
     with live.Live(tmp_path) as service:
-        service.run("sinks", "pause", "log")
+        switch(service, "pause")
         before = [accepted(service, number) for number in range(3)]
         paused_at = sinks(service)["log"]["paused_at"]
 
@@ -67,10 +72,10 @@ def test_a_paused_sink_stays_paused_over_a_restart(tmp_path, end):
         assert sorted(ids(service.delivered())) == sorted([*before, after, sample])
 
 
-def test_a_resumed_sink_stays_so_over_a_restart(tmp_path):
+def test_resumed_sink_stays_active_after_a_restart(tmp_path):
     with live.Live(tmp_path) as service:
-        service.run("sinks", "pause", "log")
-        service.run("sinks", "resume", "log")
+        switch(service, "pause")
+        switch(service, "resume")
 
         service.kill()
         service.start()
@@ -80,7 +85,7 @@ def test_a_resumed_sink_stays_so_over_a_restart(tmp_path):
         assert ids(service.delivered()) == [event_id]
 
 
-def test_a_sink_that_paused_itself_resumes_itself_after_a_restart(tmp_path):
+def test_automatic_pause_ends_after_a_restart(tmp_path):
     """And one whose `pause_after` was taken away meanwhile is not left alone for ever.
 
     Mutant: a pause by itself that nobody would ever end.
@@ -110,7 +115,7 @@ def test_a_sink_that_paused_itself_resumes_itself_after_a_restart(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["renamed", "removed"])
-def test_what_is_owed_to_a_name_that_is_no_sink_waits_for_one_that_is(tmp_path, change):
+def test_deliveries_of_a_removed_sink_wait_for_its_return(tmp_path, change):
     """And goes out with the options of then: another path, other masks, an order.
 
     Mutants: it goes to the sink that was renamed; it goes out as it was to when it was accepted.
@@ -159,7 +164,7 @@ def test_what_is_owed_to_a_name_that_is_no_sink_waits_for_one_that_is(tmp_path, 
         assert states(service) == {"log": ("active", 0)}
 
 
-def test_a_sink_that_is_changed_is_sent_what_it_is_owed_as_it_is_now(tmp_path):
+def test_changed_sink_sends_pending_deliveries_its_new_way(tmp_path):
     """Mutant: options kept with the delivery."""
     with live.Live(tmp_path, FAILING) as service:
         owed = [accepted(service, number) for number in range(1, 4)]
@@ -175,7 +180,7 @@ def test_a_sink_that_is_changed_is_sent_what_it_is_owed_as_it_is_now(tmp_path):
         assert {event["data"]["to"] for event in arrived} == {"***"}
 
 
-def test_an_order_that_a_sink_is_given_later_is_that_of_what_it_is_owed_already(tmp_path):
+def test_new_ordered_by_applies_to_pending_deliveries(tmp_path):
     """All wait for the first. Mutant: put in order is only what comes from then on."""
     with live.Live(tmp_path, FAILING) as service:
         for number in range(1, 4):
@@ -188,7 +193,7 @@ def test_an_order_that_a_sink_is_given_later_is_that_of_what_it_is_owed_already(
         assert [(item["state"], item["next_at"]) for item in held] == [("pending", None)] * 2
 
 
-def test_what_is_late_is_judged_by_the_options_of_now(tmp_path):
+def test_new_expire_after_applies_to_pending_deliveries(tmp_path):
     """A sink that was gone and now forgets what is old."""
     with live.Live(tmp_path, FAILING) as service:
         event_id = accepted(service, 1)

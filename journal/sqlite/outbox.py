@@ -1,4 +1,4 @@
-"""The writes of a batch that concern deliveries: take, settle, retry, pause and others."""
+"""The deliveries in a batch: take, settle, bring forward, retry, reorder, shift."""
 
 import json
 import math
@@ -49,7 +49,7 @@ FIRST_UNFINISHED = (
 _UNKNOWN = "deliveries.id not in (select value from json_each(?))"
 
 
-class _Row(NamedTuple):
+class _PendingRow(NamedTuple):
     """A pending delivery and its event."""
 
     id: int
@@ -121,7 +121,7 @@ class Outbox:
         self._due: dict[tuple[str, bool], float] = {}
 
     def deliver(self, ops: Sequence[object]) -> None:
-        """Settle delivered ones in one statement. Call it before `apply`."""
+        """Settle delivered ones in one statement, before any operation is applied."""
         alike: dict[int, list[int]] = {}
         for op in ops:
             if isinstance(op, Settle) and _is_delivered(op) and self._is_ours(op.delivery):
@@ -185,10 +185,10 @@ class Outbox:
         if at is not None:
             self._due[sink, fresh] = min(at, self._due.get((sink, fresh), math.inf))
 
-    # --- settle and take ------------------------------------------------------------------
+    # --- take and settle ------------------------------------------------------------------
 
     def settle(self, op: Settle) -> bool:
-        """Settle it only for the owner that took it last, recognized by owner and attempts."""
+        """Store an outcome, fenced by owner and attempts: only the last taker is believed."""
         delivery = op.delivery
         counts = op.attempt is not None and not op.attempt.probes
         attempts = delivery.attempts + counts
@@ -265,7 +265,7 @@ class Outbox:
         )
 
     def _advance(self, sink: str, ordering: str) -> None:
-        """Make the first waiting delivery of an `ordering` due, as of its acceptance."""
+        """Make the first of an order due, since its acceptance."""
         found = self._conn.execute(
             f"""
             update deliveries set due_at = accepted_at
@@ -316,7 +316,7 @@ class Outbox:
             )
         return tuple(self._probed(op.sink, row) for row in rows)
 
-    def _read(self, where: str, values: Sequence[object]) -> list[_Row]:
+    def _read(self, where: str, values: Sequence[object]) -> list[_PendingRow]:
         rows = self._conn.execute(
             f"""
             select deliveries.id, owner, attempts, begun, accepted_at, ordering, replay, due_at,
@@ -325,9 +325,9 @@ class Outbox:
             """,  # noqa: S608 - our words
             values,
         )
-        return [_Row(*row) for row in rows]
+        return [_PendingRow(*row) for row in rows]
 
-    def _delivery(self, sink: str, row: _Row, *, now: float = math.inf) -> Delivery:
+    def _delivery(self, sink: str, row: _PendingRow, *, now: float = math.inf) -> Delivery:
         """Return the row as a delivery; `due_at` is set if it is taken early, as a probe."""
         lag = self._lag(row.id)
         scheduled_at = None if row.scheduled_at is None else row.scheduled_at + lag
@@ -345,7 +345,7 @@ class Outbox:
             due_at=scheduled_at if scheduled_at is not None and scheduled_at > now else None,
         )
 
-    def _probed(self, sink: str, row: _Row) -> Delivery:
+    def _probed(self, sink: str, row: _PendingRow) -> Delivery:
         due_at = row.due_at if row.scheduled_at is None else row.scheduled_at
         return msgspec.structs.replace(
             self._delivery(sink, row),
@@ -370,7 +370,7 @@ class Outbox:
         return tuple(id_ for (id_,) in rows)
 
     def hold(self, op: Hold) -> bool:
-        """Hold deliveries that wait for a retry, except those that the sink deferred."""
+        """Hold deliveries that wait for a retry; not those with a time that the sink named."""
         self._conn.executemany(
             "update deliveries set held = 1 where id = ? and state = 'pending' and attempts > 0"
             " and scheduled_at is null and owner is null",
@@ -427,19 +427,24 @@ class Outbox:
         )
 
     def clamp(self, op: Clamp) -> int:
-        """Move due times that are later than any wait can be; return how many were moved."""
-        return self._conn.execute(
-            """
-            update deliveries set
-              due_at = ? + iif(scheduled_at = due_at, ?, ?),
-              scheduled_at = iif(scheduled_at = due_at, ? + ?, scheduled_at)
-            where sink = ? and state = 'pending' and due_at > ? + iif(scheduled_at = due_at, ?, ?)
-            """,
-            (
-                *(op.now, op.asked, op.longest, op.now, op.asked),
-                *(op.sink, op.now, op.asked, op.longest),
-            ),
-        ).rowcount
+        """Bring back deliveries that are due further ahead than any wait; return their number."""
+        # Two statements, each with its own index. One for both walks all delivered deliveries.
+        return sum(
+            self._conn.execute(
+                f"""
+                update deliveries set
+                  due_at = ? + iif(scheduled_at = due_at, ?, ?),
+                  scheduled_at = iif(scheduled_at = due_at, ? + ?, scheduled_at)
+                where sink = ? and state = 'pending' and {tried}
+                  and due_at > ? + iif(scheduled_at = due_at, ?, ?)
+                """,  # noqa: S608 - our words
+                (
+                    *(op.now, op.asked, op.longest, op.now, op.asked),
+                    *(op.sink, op.now, op.asked, op.longest),
+                ),
+            ).rowcount
+            for tried in ("attempts = 0", "attempts > 0")
+        )
 
     # --- what a person asks for -----------------------------------------------------------
 
@@ -497,7 +502,7 @@ class Outbox:
     # --- sinks ----------------------------------------------------------------------------
 
     def pause(self, op: PauseSink) -> bool:
-        """Pause a sink. An automatic pause does not replace an operator's."""
+        """Pause a sink; a pause by the operator stays the operator's."""
         changed = self._conn.execute(
             "insert into sinks (name, paused, paused_at) values (?, ?, ?)"
             " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at"
@@ -507,7 +512,7 @@ class Outbox:
         return bool(changed)
 
     def resume(self, op: ResumeSink) -> bool:
-        """Resume a sink, and forget since when it failed."""
+        """Resume a sink and forget how long it failed before."""
         changed = self._conn.execute(
             "update sinks set paused = null, paused_at = null, failing_since = null"
             " where name = ? and paused is not null and (? is null or paused = ?)",
@@ -516,7 +521,7 @@ class Outbox:
         return bool(changed)
 
     def arrange(self, op: Reorder) -> int:
-        """Give pending deliveries the order of the present `ordered_by`, if it changed."""
+        """Order pending deliveries by another path: they are sent with the options of now."""
         known = self._conn.execute(
             "select ordered_by from sinks where name = ?", (op.sink,)
         ).fetchone()

@@ -52,9 +52,9 @@ class Reader:
     async def ask(
         self, question: Callable[[sqlite3.Connection], T], *, within: float = ANSWERED_WITHIN
     ) -> T:
-        """Answer a read in one of the threads.
+        """Answer a question in one of the threads.
 
-        Raises Broken, and Unavailable, also after `within` seconds.
+        Raises Unavailable, also where there is no answer `within` that many seconds, and Broken.
         """
         if self._closed:
             raise Unavailable("the journal is closed")
@@ -86,7 +86,7 @@ class Reader:
 
     @contextlib.asynccontextmanager
     async def halted(self, *, within: float) -> AsyncIterator[None]:
-        """Let no read run meanwhile. Reads that take longer than `within` are started again."""
+        """Answer no question meanwhile; one that takes longer than `within` starts again."""
         self._resumed.clear()
         with self._counting:
             self._halted = True
@@ -135,8 +135,7 @@ class Reader:
                 f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
             )
             local = self._local
-            # The caller has given up by then; an endless read would keep the log from starting
-            # over.
+            # Its caller is gone by then, and a reader without end would keep the log growing.
             conn.set_progress_handler(lambda: time.monotonic() > local.ends, _LOOK_EVERY)
             self._local.conn = conn
             self._open.append(conn)

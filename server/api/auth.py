@@ -70,9 +70,15 @@ class Keys:
 
     def access(self, headers: Iterable[tuple[bytes, bytes]]) -> Access:
         """Return the rights of the key that was sent. Raise Problem if there is no such key."""
-        sent = digest(_bearer(headers))
+        sent = [value for name, value in headers if name == b"authorization"]
+        if not sent:
+            raise _unauthorized("no key; send the header Authorization: Bearer KEY")
+        scheme, _, key = sent[0].partition(b" ")
+        if len(sent) > 1 or scheme.lower() != b"bearer":
+            raise _unauthorized("write one header Authorization: Bearer KEY")
+        hashed = digest(key.strip())
         # All are compared, so that the time does not depend on the key.
-        found = [access for known, access in self._known if hmac.compare_digest(known, sent)]
+        found = [access for known, access in self._known if hmac.compare_digest(known, hashed)]
         if not found:
             raise _unauthorized("unknown key")
         return found[0]
@@ -119,16 +125,6 @@ def _filter(name: str, key: ApiKey) -> KeyFilter | None:
     # Another version may read the same `when` differently: services may be renamed.
     written = f"{__version__} {json.dumps(key.when, sort_keys=True)}"
     return KeyFilter(digest=hashlib.sha256(written.encode()).hexdigest(), holds=holds)
-
-
-def _bearer(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    sent = [value for name, value in headers if name == b"authorization"]
-    if not sent:
-        raise _unauthorized("no key; send the header Authorization: Bearer KEY")
-    scheme, _, key = sent[0].partition(b" ")
-    if len(sent) > 1 or scheme.lower() != b"bearer":
-        raise _unauthorized("write one header Authorization: Bearer KEY")
-    return key.strip()
 
 
 def _unauthorized(detail: str) -> Problem:

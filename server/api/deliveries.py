@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 from litestar import Router, get, post
@@ -95,7 +95,20 @@ def deliveries(
     states: DeliveryStates,
 ) -> Router:
     def whole(kept: StoredDelivery, access: Access) -> WholeDelivery:
-        return _whole(kept, states, access, identity)
+        return WholeDelivery(
+            id=identity.delivery_id(kept.id),
+            event=kept.event_id,
+            sink=kept.sink,
+            state=states.state(kept),
+            waits_for=states.waits_for(kept),
+            replay=kept.replay,
+            attempts=[
+                WithAnswer(**said, answer=shown_answer(attempt.answer, access))
+                for said, attempt in _attempts(kept)
+            ],
+            next_at=utc(states.next_at(kept)),
+            accepted_at=utc(kept.accepted_at),
+        )
 
     async def kept_as(delivery_id: str) -> StoredDelivery:
         number = identity.delivery_number(delivery_id)
@@ -155,6 +168,10 @@ def shown_delivery(
     )
 
 
+@overload
+def utc(at: float) -> datetime: ...
+@overload
+def utc(at: float | None) -> datetime | None: ...
 def utc(at: float | None) -> datetime | None:
     return None if at is None else datetime.fromtimestamp(at, UTC)
 
@@ -165,25 +182,6 @@ def shown_answer(answer: bytes | None, access: Access) -> str | None:
     return answer.decode(errors="replace") if access.may("codes:read") else _MASK
 
 
-def _whole(
-    kept: StoredDelivery, states: DeliveryStates, access: Access, identity: Identity
-) -> WholeDelivery:
-    return WholeDelivery(
-        id=identity.delivery_id(kept.id),
-        event=kept.event_id,
-        sink=kept.sink,
-        state=states.state(kept),
-        waits_for=states.waits_for(kept),
-        replay=kept.replay,
-        attempts=[
-            WithAnswer(**said, answer=shown_answer(attempt.answer, access))
-            for said, attempt in _attempts(kept)
-        ],
-        next_at=utc(states.next_at(kept)),
-        accepted_at=datetime.fromtimestamp(kept.accepted_at, UTC),
-    )
-
-
 def _attempts(kept: StoredDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
     """What is shown of each attempt and probe, beside it."""
     number = 1
@@ -191,7 +189,7 @@ def _attempts(kept: StoredDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
         yield (
             {
                 "number": number,
-                "at": datetime.fromtimestamp(attempt.at, UTC),
+                "at": utc(attempt.at),
                 "outcome": attempt.outcome,
                 "status": attempt.status,
                 "error": attempt.error,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from litestar import Router, get, post
@@ -20,7 +20,7 @@ from journal.reads import (
     Page,
     VisibleEvents,
 )
-from journal.records import Arrival, StoredEvent
+from journal.records import StoredEvent
 from receiver.credentials import Headers
 from sinks.redact import mask, masked_paths
 
@@ -28,7 +28,7 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.redelivery import Redelivery, UnknownSinks
 from .auth import Access, Asking, missing, needs
-from .deliveries import ShownDelivery, shown_delivery
+from .deliveries import ShownDelivery, shown_delivery, utc
 from .errors import Problem, bad_parameter, not_found
 from .paging import Cursors, PageAnswer, PageRequest, Paging
 from .parameters import (
@@ -43,8 +43,6 @@ from .parameters import (
 )
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
 #: Events that are decoded at once, and for one page at most, to match the `when` of a key. The door
 #: shares the thread. A page that is not full says where to continue.
 AT_ONCE = 200
@@ -68,6 +66,29 @@ class EventParameters(Paging, frozen=True, kw_only=True):
     code: Flag | None = None
     since: Instant | None = None
     until: Instant | None = None
+
+    def filter(self, now: float) -> EventFilter:
+        """Return the filter of the journal. Raise Problem if nothing lies in the time."""
+        since = None if self.since is None else self.since.at(now)
+        until = None if self.until is None else self.until.at(now)
+        if since is not None and until is not None and until < since:
+            raise bad_parameter("until", "before since: nothing lies between them")
+        # Stored events have the keys and names that services had when they were accepted.
+        spelled = [one for value in self.service for one in wanted_services(value)]
+        return EventFilter(
+            type=self.type,
+            source=self.source,
+            subject=self.subject,
+            service=tuple(dict.fromkeys(spelled)),
+            number=tuple(map(e164, self.number)),
+            request_id=self.request_id,
+            activation_id=self.activation_id,
+            rental_id=self.rental_id,
+            reference=self.reference,
+            code=None if self.code is None else self.code == "true",
+            since=since,
+            until=until,
+        )
 
 
 class ShowParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,8 +169,8 @@ def events(
     @get("/", guards=[needs("events:read")])
     async def listed(request: Asking) -> PageAnswer[Item]:
         given = read(request.scope, EventParameters)
-        asked, wanted = await cursors.asked(given), _wanted(given, now())
-        page = await visible(journal, request.auth, wanted, asked)
+        asked = await cursors.asked(given)
+        page = await visible(journal, request.auth, given.filter(now()), asked)
         places = [*(seq for seq, _ in page.items), page.next_seq]
         *items, next_cursor = await cursors.at(places, desc=asked.desc)
         return PageAnswer(
@@ -169,12 +190,19 @@ def events(
         if raw and not request.auth.may("codes:read"):
             raise missing("codes:read")
         kept = await visible_event(journal, request.auth, event_id)
-        if kept is None:
-            raise not_found("event")
+        arrival = await journal.ask(CallbackOfEvent(event_id)) if raw else None
+        callback: ShownCallback | msgspec.UnsetType | None = None if raw else msgspec.UNSET
+        if arrival is not None:
+            callback = ShownCallback(
+                headers=headers(arrival.source, arrival.headers),
+                body=arrival.body,
+                peer=arrival.peer,
+                at=utc(arrival.at),
+            )
         return Whole(
             event=shown(request.auth, kept.body),
             duplicates=[
-                ShownDuplicate(at=_utc(copy.at), channel=copy.channel, peer=copy.peer)
+                ShownDuplicate(at=utc(copy.at), channel=copy.channel, peer=copy.peer)
                 for copy in kept.duplicates
             ],
             deliveries=[shown_delivery(delivery, states, identity) for delivery in kept.deliveries],
@@ -183,18 +211,22 @@ def events(
                 ShownMatch(name=name, matched=name in kept.routes)
                 for name in dict.fromkeys((*routes, *kept.routes))
             ],
-            raw=_callback(await journal.ask(CallbackOfEvent(event_id)), headers)
-            if raw
-            else msgspec.UNSET,
+            raw=callback,
         )
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
     async def replay(request: Asking, event_id: FromPath[str]) -> ReplayAnswer:
         read(request.scope, NoParameters)
-        wanted = _replay(await request.body())
+        body = await request.body()
+        try:
+            wanted = msgspec.json.decode(body if body.strip() else b"{}", type=ReplayRequest)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            text = 'write {"sinks": ["NAME"]}, or nothing for those it was owed to at acceptance'
+            raise Problem(400, "bad_body", text) from None
+        if wanted.sinks == []:
+            text = "sinks: names none; leave it out for those it was owed to"
+            raise Problem(400, "bad_body", text)
         kept = await visible_event(journal, request.auth, event_id)
-        if kept is None:
-            raise not_found("event")
         try:
             ids = await redelivery.replay(kept, wanted.sinks)
         except UnknownSinks as exc:
@@ -203,57 +235,6 @@ def events(
         return ReplayAnswer(deliveries=[identity.delivery_id(number) for number in ids])
 
     return Router("/events", route_handlers=[listed, one, replay])
-
-
-def _replay(body: bytes) -> ReplayRequest:
-    try:
-        wanted = msgspec.json.decode(body, type=ReplayRequest) if body.strip() else ReplayRequest()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        text = 'write {"sinks": ["NAME"]}, or nothing for those it was owed to at acceptance'
-        raise Problem(400, "bad_body", text) from None
-    if wanted.sinks is not None and not wanted.sinks:
-        raise Problem(400, "bad_body", "sinks: names none; leave it out for those it was owed to")
-    return wanted
-
-
-def _wanted(given: EventParameters, now: float) -> EventFilter:
-    since = None if given.since is None else given.since.at(now)
-    until = None if given.until is None else given.until.at(now)
-    if since is not None and until is not None and until < since:
-        raise bad_parameter("until", "before since: nothing lies between them")
-    # Stored events have the keys and names that services had when they were accepted.
-    spelled = [one for value in given.service for one in wanted_services(value)]
-    return EventFilter(
-        type=given.type,
-        source=given.source,
-        subject=given.subject,
-        service=tuple(dict.fromkeys(spelled)),
-        number=tuple(map(e164, given.number)),
-        request_id=given.request_id,
-        activation_id=given.activation_id,
-        rental_id=given.rental_id,
-        reference=given.reference,
-        code=None if given.code is None else given.code == "true",
-        since=since,
-        until=until,
-    )
-
-
-def _callback(
-    arrival: Arrival | None, headers: Callable[[str, Headers], Headers]
-) -> ShownCallback | None:
-    if arrival is None:
-        return None
-    return ShownCallback(
-        headers=headers(arrival.source, arrival.headers),
-        body=arrival.body,
-        peer=arrival.peer,
-        at=_utc(arrival.at),
-    )
-
-
-def _utc(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
 
 
 async def visible(
@@ -304,15 +285,17 @@ async def walk(
             return Page(items=tuple(found), next_seq=after, has_more=True)
 
 
-async def visible_event(journal: Journal, access: Access, event_id: str) -> StoredEvent | None:
-    """Return the event; None if it does not exist or the key may not see it."""
+async def visible_event(journal: Journal, access: Access, event_id: str) -> StoredEvent:
+    """Return the event. Raise Problem if it does not exist or the key may not see it."""
     if access.sees is not None:
         # First: a hidden event must take no more work than one that does not exist.
         shown = await journal.ask(IsVisible(access.sees.digest, event_id))
         if shown is False:
-            return None
+            raise not_found("event")
     kept = await journal.ask(EventById(event_id))
-    return kept if kept is not None and _shows(access, kept.body) else None
+    if kept is None or not _shows(access, kept.body):
+        raise not_found("event")
+    return kept
 
 
 def _shows(access: Access, body: bytes) -> bool:

@@ -32,16 +32,30 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         return _answer(request, _denied(keys, request) or not_found("call"))
 
     def wrong_method(request: AnyRequest, exc: MethodNotAllowedException) -> Response[bytes]:
-        problem = _method_not_allowed((exc.headers or {}).get("allow", ""))
+        # Litestar joins a set: the order differs each time.
+        allowed = sorted((exc.headers or {}).get("allow", "").split(", "))
+        text, headers = "the header Allow names those that are", {"Allow": ", ".join(allowed)}
         denied = _denied(keys, request) if keys and _is_api(request) else None
-        return _answer(request, denied or problem)
+        problem = denied or Problem(405, "method_not_allowed", text, headers=headers)
+        return _answer(request, problem)
+
+    def refused_by_litestar(request: AnyRequest, exc: HTTPException) -> Response[bytes]:
+        if exc.status_code >= 500:  # noqa: PLR2004 - our fault from here on
+            return _fault(request, exc)
+        # Its own words may repeat what was sent.
+        return _answer(request, Problem(exc.status_code, "bad_request", "no request for this API"))
+
+    def unavailable(request: AnyRequest, _exc: Unavailable) -> Response[bytes]:
+        text = "the journal does not work just now; what was to be written may or may not be"
+        headers = {"Retry-After": str(RETRY_AFTER)}
+        return _answer(request, Problem(503, "unavailable", text, headers=headers))
 
     return {
         Problem: _answer,
         NotFoundException: no_such_path,
         MethodNotAllowedException: wrong_method,
-        HTTPException: _framework,
-        Unavailable: _unavailable,
+        HTTPException: refused_by_litestar,
+        Unavailable: unavailable,
         Exception: _fault,
     }
 
@@ -60,26 +74,6 @@ def _denied(keys: Keys, request: AnyRequest) -> Problem | None:
 
 def _answer(request: AnyRequest, problem: Problem) -> Response[bytes]:
     return problem.response(request_id(request.scope))
-
-
-def _method_not_allowed(allowed: str) -> Problem:
-    # Litestar joins a set: the order differs each time.
-    headers = {"Allow": ", ".join(sorted(allowed.split(", ")))}
-    text = "the header Allow names those that are"
-    return Problem(405, "method_not_allowed", text, headers=headers)
-
-
-def _framework(request: AnyRequest, exc: HTTPException) -> Response[bytes]:
-    """Answer what Litestar itself refuses. Its own words may repeat what was sent."""
-    if exc.status_code >= 500:  # noqa: PLR2004 - our fault from here on
-        return _fault(request, exc)
-    return _answer(request, Problem(exc.status_code, "bad_request", "no request for this API"))
-
-
-def _unavailable(request: AnyRequest, _exc: Unavailable) -> Response[bytes]:
-    text = "the journal does not work just now; what was to be written may or may not be"
-    headers = {"Retry-After": str(RETRY_AFTER)}
-    return _answer(request, Problem(503, "unavailable", text, headers=headers))
 
 
 def _fault(request: AnyRequest, exc: Exception) -> Response[bytes]:

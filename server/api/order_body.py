@@ -52,12 +52,7 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     rental_id: ProviderId | None = None
     number: Annotated[str, Meta(description=_A_NUMBER)] | int | None = None
     service: Line | None = None
-    country: (
-        Annotated[
-            str, Meta(pattern=r"\A[A-Za-z]{2}\Z", description="write two letters, such as US")
-        ]
-        | None
-    ) = None
+    country: Country | None = None
     #: `1.20`, `"1.20"`, or `{"amount": "1.20", "currency": "USD"}`: the digits stay as sent.
     price: msgspec.Raw = msgspec.Raw()
     reference: Line | None = None

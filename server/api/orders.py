@@ -13,7 +13,6 @@ from core.event import Price
 from core.order import KINDS, Order, OrderState
 from journal import Journal
 from journal.reads import KnownOrders, OrderById, OrderFilter, Page
-from journal.records import StoredOrder
 from receiver.source import Source
 from receiver.source_state import SourceState
 
@@ -124,7 +123,9 @@ def orders(
     @get("/{order_id:str}", guards=[needs("events:read", whole=True)])
     async def one(request: Asking, order_id: FromPath[str]) -> WholeOrder:
         read(request.scope, NoParameters)
-        kept = await _kept(journal, order_id)
+        kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
+        if kept is None:
+            raise not_found("order")
         events = [shown(request.auth, body) for body in kept.events]
         return WholeOrder(**_said(kept.order, sources), events=events)
 
@@ -135,13 +136,6 @@ def orders(
             raise not_found("order")
 
     return Router("/orders", route_handlers=[listed, register, one, cancel])
-
-
-async def _kept(journal: Journal, order_id: str) -> StoredOrder:
-    kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
-    if kept is None:
-        raise not_found("order")
-    return kept
 
 
 def _said(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:

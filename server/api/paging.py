@@ -109,11 +109,19 @@ class Cursors:
 
         `names` are all names of a list that `sliced` shows, in its order.
         """
-        return PageRequest(
-            limit=int(given.limit),
-            desc=given.order == "desc",
-            after=None if given.after is None else await self._place(given.after, names),
-        )
+        limit, desc = int(given.limit), given.order == "desc"
+        if given.after is None:
+            return PageRequest(limit=limit, desc=desc, after=None)
+        try:
+            place, piece = self._identity.place(self._journal.identity, self._kind, given.after)
+        except BadCursor:
+            text = "no cursor of this list; use a next_cursor as it came"
+            raise bad_parameter("after", text) from None
+        except StaleCursor:
+            raise _gone() from None
+        if place and not await self._stands(place, piece, names):
+            raise _gone()
+        return PageRequest(limit=limit, desc=desc, after=place)
 
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
         """Return the cursors of these places; of an empty one, the cursor of the row before it."""
@@ -143,18 +151,6 @@ class Cursors:
 
     def _cursor(self, place: int, mark: str) -> str:
         return self._identity.cursor(self._journal.identity, self._kind, place, _piece(mark))
-
-    async def _place(self, cursor: str, names: Sequence[str] | None) -> int:
-        try:
-            place, piece = self._identity.place(self._journal.identity, self._kind, cursor)
-        except BadCursor:
-            text = "no cursor of this list; use a next_cursor as it came"
-            raise bad_parameter("after", text) from None
-        except StaleCursor:
-            raise _gone() from None
-        if place and not await self._stands(place, piece, names):
-            raise _gone()
-        return place
 
     async def _stands(self, place: int, piece: bytes, names: Sequence[str] | None) -> bool:
         """Return whether the place has what it had when the cursor was made."""

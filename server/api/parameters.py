@@ -7,6 +7,7 @@ of another type.
 import difflib
 import enum
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
@@ -63,9 +64,22 @@ class NoParameters(msgspec.Struct, frozen=True):
 
 def read(scope: HTTPScope, type_: type[T]) -> T:
     """Return the parameters of the query. Raise Problem for the first unknown or wrong one."""
+    try:
+        pairs = parse_qsl(
+            scope["query_string"].decode(),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MOST,
+        )
+    except ValueError:
+        problem = f"not UTF-8, or more than {_MOST} parameters"
+        raise Problem(400, "bad_parameter", problem) from None
+    given = defaultdict(list)
+    for name, text in pairs:
+        given[name].append(text)
     hints = _hints(type_)
     values = {}
-    for name, texts in _given(scope).items():
+    for name, texts in given.items():
         if name not in hints:
             raise bad_parameter(name[:NAMED], _unknown(name, hints))
         many = get_origin(hints[name]) is tuple
@@ -146,23 +160,6 @@ def _metas(hint: Any) -> Iterator[Meta]:
     else:
         for part in get_args(hint):
             yield from _metas(part)
-
-
-def _given(scope: HTTPScope) -> dict[str, list[str]]:
-    given: dict[str, list[str]] = {}
-    try:
-        pairs = parse_qsl(
-            scope["query_string"].decode(),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=_MOST,
-        )
-    except ValueError:
-        problem = f"not UTF-8, or more than {_MOST} parameters"
-        raise Problem(400, "bad_parameter", problem) from None
-    for name, value in pairs:
-        given.setdefault(name, []).append(value)
-    return given
 
 
 def _unknown(name: str, known: Collection[str]) -> str:

@@ -1,7 +1,7 @@
 """Callbacks in quarantine: list, show, replay, delete; rejected requests: list."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from litestar import Router, delete, get, post
@@ -18,7 +18,8 @@ from receiver.intake import Accepted
 from ..runtime.credentials import HeaderCredentials
 from ..runtime.quarantine import QuarantineKeeper, SourceGone
 from ..runtime.rejections import RejectionCounter
-from .auth import Asking, needs
+from .auth import Access, Asking, needs
+from .deliveries import utc
 from .errors import Problem, not_found
 from .handlers import request_id
 from .paging import Cursors, PageRequest, Paging, first_page, journal_list
@@ -124,9 +125,9 @@ def _entry(kept: QuarantinedCallback) -> Entry:
         reason=kept.reason,
         detail=kept.detail,
         peer=kept.peer,
-        at=datetime.fromtimestamp(kept.at, UTC),
+        at=utc(kept.at),
         count=kept.count,
-        last_at=datetime.fromtimestamp(kept.last_at, UTC),
+        last_at=utc(kept.last_at),
     )
 
 
@@ -149,18 +150,15 @@ def rejections(*, journal: Journal, cursors: Cursors, counter: RejectionCounter)
         )
         return first_page(rows, asked)
 
-    listed = journal_list(
-        cursors, fetch, lambda row, _access: _rejection(row), parameters=Paging, scope="admin"
-    )
+    def shown(rejection: Rejection, _access: Access) -> ShownRejection:
+        return ShownRejection(
+            reason=rejection.reason,
+            source=rejection.source or None,
+            peer=rejection.peer,
+            count=rejection.count,
+            first_at=utc(rejection.first_at),
+            last_at=utc(rejection.last_at),
+        )
+
+    listed = journal_list(cursors, fetch, shown, parameters=Paging, scope="admin")
     return Router("/rejections", route_handlers=[listed])
-
-
-def _rejection(rejection: Rejection) -> ShownRejection:
-    return ShownRejection(
-        reason=rejection.reason,
-        source=rejection.source or None,
-        peer=rejection.peer,
-        count=rejection.count,
-        first_at=datetime.fromtimestamp(rejection.first_at, UTC),
-        last_at=datetime.fromtimestamp(rejection.last_at, UTC),
-    )

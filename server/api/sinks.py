@@ -1,6 +1,6 @@
 """Sinks: list with their state, test, pause, resume."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -69,17 +69,14 @@ def sinks(
     cursors: Cursors,
     samples: SampleEvents,
 ) -> Router:
-    async def shown(names: Sequence[str] | None = None) -> list[ShownSink]:
+    async def shown(*names: str) -> dict[str, ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
         gone = [name for name in owed if name not in configured]
-        found = []
+        found = {}
         for name in names or (*configured, *gone):
             record = records.get(name) or SinkRecord(name=name)
-            found.append(_sink(record, configured.get(name), workers.get(name), owed.get(name, 0)))
+            found[name] = _sink(record, configured.get(name), workers.get(name), owed.get(name, 0))
         return found
-
-    async def items() -> Mapping[str, ShownSink]:
-        return {sink.name: sink for sink in await shown()}
 
     @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def test(request: Asking, name: FromPath[str]) -> ShownTest:
@@ -104,20 +101,20 @@ def sinks(
     async def pause(request: Asking, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
         await _known(name).pause(Pause.OPERATOR)
-        return (await shown([name]))[0]
+        return (await shown(name))[name]
 
     @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def resume(request: Asking, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
         await _known(name).resume()
-        return (await shown([name]))[0]
+        return (await shown(name))[name]
 
     def _known(name: str) -> Worker:
         if name not in workers:
             raise not_found("sink")
         return workers[name]
 
-    return Router("/sinks", route_handlers=[named_list(cursors, items), test, pause, resume])
+    return Router("/sinks", route_handlers=[named_list(cursors, shown), test, pause, resume])
 
 
 def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:

@@ -1,7 +1,7 @@
 """Sources: list with their state, start a backfill."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from litestar import Router, post
@@ -10,7 +10,6 @@ from litestar.params import FromPath
 from core.instants import Instant
 from journal import Journal
 from journal.reads import TokenUses
-from journal.records import AccountBalance
 from receiver.source_state import SourceState
 
 from ..runtime.backfill import Backfiller, Why
@@ -135,22 +134,52 @@ def sources(
 
     async def items() -> Mapping[str, ShownSource]:
         used = {(use.source, use.token): use.last_at for use in await journal.ask(TokenUses())}
-        return {
-            state.name: _source(
-                state,
-                used,
-                backfiller=backfills.of(state.name),
-                balance=balances.of(state.name),
-                silent_since=monitor.silent_since(state),
-                now=now(),
-            )
-            for state in states
-        }
+        return {state.name: shown(state, used) for state in states}
+
+    def shown(state: SourceState, used: Mapping[tuple[str, str], float]) -> ShownSource:
+        source, silent_since = state.source, monitor.silent_since(state)
+        backfiller, balance = backfills.of(state.name), balances.of(state.name)
+        # Callbacks with tokens that are no longer configured count too.
+        last_at = _latest(at for (name, _), at in used.items() if name == state.name)
+        if source.sends_no_callbacks:
+            word = "polled"
+        elif silent_since is not None:
+            word = "silent"
+        else:
+            word = "waiting" if last_at is None else "receiving"
+        fingerprints = [state.tokens.fingerprint(i) for i in range(len(source.tokens))]
+        return ShownSource(
+            name=state.name,
+            provider=str(source.__struct_config__.tag),
+            state=word,
+            labels=source.labels,
+            last_callback_at=last_at,
+            silent_since=utc(silent_since),
+            clock=_clock(state, now()),
+            backfill=None if backfiller is None else _backfill(backfiller),
+            balance=None
+            if balance is None
+            else ShownBalance(amount=balance.amount, currency=balance.currency, at=utc(balance.at)),
+            tokens=[
+                ShownToken(
+                    fingerprint=fingerprint,
+                    current=i == 0,
+                    last_used_at=_latest(
+                        at for use, at in used.items() if use == (state.name, fingerprint)
+                    ),
+                )
+                for i, fingerprint in enumerate(fingerprints)
+            ],
+        )
 
     @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
     async def backfill(request: Asking, name: FromPath[str]) -> StartedBackfill:
         read(request.scope, NoParameters)
-        since = _since(await request.body(), now())
+        body = await request.body()
+        given = read_body(body or b"{}", BackfillBody, "a JSON object is expected").since
+        since = None if given is None else given.at(now())
+        if since is not None and since < 0:
+            raise bad_body("since", "before 1970, and no provider keeps so much")
         backfiller = backfills.of(name)
         if backfiller is not None and backfiller.left_until is not None:
             until = utc(backfiller.left_until)
@@ -162,62 +191,6 @@ def sources(
         raise not_found("source")
 
     return Router("/sources", route_handlers=[named_list(cursors, items), backfill])
-
-
-def _since(body: bytes, now: float) -> float | None:
-    given = read_body(body or b"{}", BackfillBody, "a JSON object is expected").since
-    at = None if given is None else given.at(now)
-    if at is not None and at < 0:
-        raise bad_body("since", "before 1970, and no provider keeps so much")
-    return at
-
-
-def _source(
-    state: SourceState,
-    used: Mapping[tuple[str, str], float],
-    *,
-    backfiller: Backfiller | None,
-    balance: AccountBalance | None,
-    silent_since: float | None,
-    now: float,
-) -> ShownSource:
-    source = state.source
-    # Callbacks with tokens that are no longer configured count too.
-    last_at = _latest(at for (name, _), at in used.items() if name == state.name)
-    if source.sends_no_callbacks:
-        word = "polled"
-    elif silent_since is not None:
-        word = "silent"
-    else:
-        word = "waiting" if last_at is None else "receiving"
-    fingerprints = [state.tokens.fingerprint(i) for i in range(len(source.tokens))]
-    return ShownSource(
-        name=state.name,
-        provider=str(source.__struct_config__.tag),
-        state=word,
-        labels=source.labels,
-        last_callback_at=last_at,
-        silent_since=utc(silent_since),
-        clock=_clock(state, now),
-        backfill=None if backfiller is None else _backfill(backfiller),
-        balance=None
-        if balance is None
-        else ShownBalance(
-            amount=balance.amount,
-            currency=balance.currency,
-            at=datetime.fromtimestamp(balance.at, UTC),
-        ),
-        tokens=[
-            ShownToken(
-                fingerprint=fingerprint,
-                current=i == 0,
-                last_used_at=_latest(
-                    at for use, at in used.items() if use == (state.name, fingerprint)
-                ),
-            )
-            for i, fingerprint in enumerate(fingerprints)
-        ],
-    )
 
 
 def _backfill(backfiller: Backfiller) -> ShownBackfill:

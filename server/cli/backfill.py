@@ -59,12 +59,16 @@ def _followed(client: ApiClient, source: str, wanted: int) -> Mapping[str, Any]:
     people = sys.stderr.isatty()
     seen = 0
     while True:
-        run = _run(client, source)
+        listed = client.pages("/v1/sources", {}, limit=sys.maxsize)
+        polled = [item["backfill"] for item in listed if item["name"] == source]
+        if not polled or polled[0] is None:
+            raise Failure(f"{source} has no backfill any more")
+        run: Mapping[str, Any] | None = polled[0]["run"]
         number = 0 if run is None else run["number"]
         if number < seen:
             raise Failure("the service restarted meanwhile; it asks the provider when it starts")
         seen = number
-        mine = run is not None and run["number"] >= wanted
+        mine = number >= wanted
         if run is not None and mine and run["finished_at"] is not None:
             if people:
                 click.echo("\r\x1b[K", nl=False, err=True)
@@ -72,14 +76,6 @@ def _followed(client: ApiClient, source: str, wanted: int) -> Mapping[str, Any]:
         if people:
             click.echo(f"\r\x1b[K{_line(run if mine else None)}", nl=False, err=True)
         time.sleep(_LOOK)
-
-
-def _run(client: ApiClient, source: str) -> Mapping[str, Any] | None:
-    for item in client.pages("/v1/sources", {}, limit=sys.maxsize):
-        if item["name"] == source and item["backfill"] is not None:
-            run: Mapping[str, Any] | None = item["backfill"]["run"]
-            return run
-    raise Failure(f"{source} has no backfill any more")
 
 
 def _line(run: Mapping[str, Any] | None) -> str:

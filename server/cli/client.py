@@ -72,7 +72,7 @@ class ApiClient:
         return _decoded(self.send("POST", path, **request))
 
     def delete(self, path: str) -> None:
-        _refused(self.send("DELETE", path))
+        _check(self.send("DELETE", path))
 
     def listing(self, path: str, params: Mapping[str, Any], *, limit: int) -> Listing:
         """Return the first `limit` items of a list, and the cursor to continue from.
@@ -121,18 +121,8 @@ class ApiClient:
             raise Failure(f"cannot connect to {_place(self.url)}") from None
 
 
-def _problem(response: httpx.Response) -> ApiProblem:
-    """Return the problem described by an error response."""
-    problem = BadRequest if response.status_code == httpx.codes.BAD_REQUEST else ApiProblem
-    try:
-        said = response.json()
-        return problem(response.status_code, str(said["code"]), str(said.get("detail") or ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return problem(response.status_code, response.reason_phrase, "")
-
-
 def _decoded(response: httpx.Response) -> Any:
-    _refused(response)
+    _check(response)
     try:
         return response.json()
     except ValueError:
@@ -143,9 +133,17 @@ def _garbled(url: str) -> Failure:
     return Failure(f"what answers at {_place(url)} is not the API of smshook")
 
 
-def _refused(response: httpx.Response) -> None:
-    if not response.is_success:
-        raise _problem(response)
+def _check(response: httpx.Response) -> None:
+    """Raise the problem described by an error response."""
+    if response.is_success:
+        return
+    try:
+        said = response.json()
+        code, detail = str(said["code"]), str(said.get("detail") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, detail = response.reason_phrase, ""
+    problem = BadRequest if response.status_code == httpx.codes.BAD_REQUEST else ApiProblem
+    raise problem(response.status_code, code, detail)
 
 
 def _place(url: str) -> str:

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from core.printable import plain
 
-from .terminal import no_color_option
+from .terminal import no_color_option, remember
 
 _CONFIG = "config"
 DEFAULT_CONFIG = Path("smshook.yaml")
@@ -36,35 +36,25 @@ class Wrong(Failure):
     exit_code = 2
 
 
-def _remember(ctx: click.Context, _option: click.Parameter, value: Path | None) -> None:
-    # The option after the command's name is read last, and wins.
-    if value is not None:
-        ctx.find_root().meta[_CONFIG] = value
-
-
 def config_option() -> click.Option:
     return click.Option(
         ["--config"],
         type=click.Path(path_type=Path),
         expose_value=False,
-        callback=_remember,
+        callback=remember(_CONFIG),
         metavar="PATH",
         help="Configuration file.  [default: $SMSHOOK_CONFIG, else smshook.yaml]",
     )
 
 
-def config_path() -> Path:
+def config_path(ctx: click.Context | None = None) -> Path:
     """Return the path of the configuration to use."""
-    return Path(typed_config() or os.environ.get("SMSHOOK_CONFIG") or DEFAULT_CONFIG)
+    return Path(typed_config(ctx) or os.environ.get("SMSHOOK_CONFIG") or DEFAULT_CONFIG)
 
 
-def typed_config() -> Path | None:
+def typed_config(ctx: click.Context | None = None) -> Path | None:
     """Return the path given with `--config`."""
-    return config_of(click.get_current_context())
-
-
-def config_of(ctx: click.Context) -> Path | None:
-    path: Path | None = ctx.find_root().meta.get(_CONFIG)
+    path: Path | None = (ctx or click.get_current_context()).find_root().meta.get(_CONFIG)
     return path
 
 
@@ -82,8 +72,24 @@ class Command(click.Command):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as exc:
-            if (failure := _failure(exc)) is not None:
-                raise failure from None
+            # Imported here: a command that succeeds does not need SQLite and every provider.
+            from core.errors import Unavailable  # noqa: PLC0415
+            from journal.lock import Held  # noqa: PLC0415
+            from journal.sqlite.schema import WrongJournal  # noqa: PLC0415
+
+            from ..config.load import ConfigError  # noqa: PLC0415
+
+            match exc:
+                case ConfigError():
+                    raise Wrong(*exc.complaints) from None
+                case WrongJournal():
+                    raise Wrong(str(exc)) from None
+                case Held() | Unavailable():
+                    raise Failure(str(exc)) from None
+                # The reader of a pipe has enough: no failure.
+                case OSError() if exc.errno != errno.EPIPE:
+                    said = ": ".join(str(it) for it in (exc.filename, exc.strerror) if it)
+                    raise Failure(said) from None
             raise
 
 
@@ -95,27 +101,6 @@ class CommandGroup(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += [config_option(), no_color_option()]
-
-
-def _failure(exc: Exception) -> Failure | None:
-    """Return the failure to report for an exception; None if it is a bug."""
-    # Imported here: a command that succeeds does not need SQLite and every provider.
-    from core.errors import Unavailable  # noqa: PLC0415
-    from journal.lock import Held  # noqa: PLC0415
-    from journal.sqlite.schema import WrongJournal  # noqa: PLC0415
-
-    from ..config.load import ConfigError  # noqa: PLC0415
-
-    match exc:
-        case ConfigError():
-            return Wrong(*exc.complaints)
-        case WrongJournal():
-            return Wrong(str(exc))
-        case Held() | Unavailable():
-            return Failure(str(exc))
-        case OSError() if exc.errno != errno.EPIPE:  # the reader of a pipe has enough: no failure
-            return Failure(": ".join(str(it) for it in (exc.filename, exc.strerror) if it))
-    return None
 
 
 def unknown(kind: str, name: str, names: Sequence[str]) -> Wrong:

@@ -39,24 +39,21 @@ def http_url(text: str) -> str:
 
 def connection_options(command: F) -> F:
     """Add `--url` and `--key`."""
-    for option in (
-        click.option(
-            "--key",
-            envvar="SMSHOOK_API_KEY",
-            show_envvar=True,
-            help="API key.  Default: the first configured key with the required scope.",
-        ),
-        click.option(
-            "--url",
-            envvar="SMSHOOK_URL",
-            type=http_url,
-            metavar="URL",
-            show_envvar=True,
-            help="Address of the API.  Default: the service that runs here.",
-        ),
-    ):
-        command = option(command)
-    return command
+    key = click.option(
+        "--key",
+        envvar="SMSHOOK_API_KEY",
+        show_envvar=True,
+        help="API key.  Default: the first configured key with the required scope.",
+    )
+    url = click.option(
+        "--url",
+        envvar="SMSHOOK_URL",
+        type=http_url,
+        metavar="URL",
+        show_envvar=True,
+        help="Address of the API.  Default: the service that runs here.",
+    )
+    return url(key(command))
 
 
 def configured() -> Config:
@@ -65,13 +62,29 @@ def configured() -> Config:
 
 
 class NamedSettings(Settings):
-    """Settings that report unknown names as errors of the command line."""
+    """Settings that report a missing source or key as an error of the command line."""
 
     def source(self, name: str) -> Source:
         """Return the source; raise Wrong with the known names if there is none."""
         found = super().source(name)
         if found is None:
             raise unknown("source", name, self.names("sources"))
+        return found
+
+    def key(self, scope: str, *, whole: bool) -> str:
+        """Return a key in clear with the scope. `whole` skips keys with a `when`."""
+        enough = {scope, "admin", *(has for has in _INCLUDED if scope in _INCLUDED[has])}
+        found = first_clear(
+            key.key.reveal()
+            for key in self.keys.values()
+            if not (whole and key.when) and enough.intersection(key.scopes)
+        )
+        if found is None:
+            raise Wrong(
+                *self.complaints(("api",)),
+                f"no API key in the configuration is in clear and has the scope {scope}; "
+                "set SMSHOOK_API_KEY, or give --key",
+            )
         return found
 
 
@@ -96,24 +109,8 @@ def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False
             "set SMSHOOK_API_KEY, or give --key"
         )
     known = settings()
-    key = key or _key(known, scope, whole=whole)
+    key = key or known.key(scope, whole=whole)
     return ApiClient(url or str(running(known.journal).admin_url), key)
-
-
-def _key(known: Settings, scope: str, *, whole: bool) -> str:
-    key = first_clear(
-        key.key.reveal()
-        for key in known.keys.values()
-        if not (whole and key.when)
-        and any(has in (scope, "admin") or scope in _INCLUDED.get(has, ()) for has in key.scopes)
-    )
-    if key is None:
-        raise Wrong(
-            *known.complaints(("api",)),
-            f"no API key in the configuration is in clear and has the scope {scope}; "
-            "set SMSHOOK_API_KEY, or give --key",
-        )
-    return key
 
 
 def running(journal: Path, *, noted: bool = True) -> Holder:

@@ -12,7 +12,7 @@ from .connection import connect, connection_options
 from .ids import resolve, typed_id
 from .lists import Filter, each, list_command, second, show_command
 from .output import print_fields, print_table
-from .table import Column, Item, ago, id_of, state_cell
+from .table import Column, Item, id_cell, state_cell, words
 from .times import relative
 
 
@@ -35,16 +35,15 @@ def _last(attempts: Sequence[Mapping[str, Any]]) -> str | None:
     if not attempts:
         return None
     last = attempts[-1]
-    words = [str(word) for word in (last["error"], last["status"]) if word is not None]
-    how = " ".join(words) if words and last["outcome"] != "delivered" else last["outcome"]
+    why = "" if last["outcome"] == "delivered" else words(last["error"], last["status"])
+    how = why or last["outcome"]
     tries = sum(not attempt.get("probe", False) for attempt in attempts)
     return how if tries == 1 else f"{how}, {tries} tries"
 
 
 def outcome_of(attempt: Mapping[str, Any]) -> str:
     """Return the outcome in words: `failed status 500`."""
-    words = (attempt["outcome"], attempt["error"], attempt["status"])
-    return " ".join(str(word) for word in words if word is not None)
+    return words(attempt["outcome"], attempt["error"], attempt["status"])
 
 
 deliveries.add_command(
@@ -62,13 +61,13 @@ deliveries.add_command(
             Filter("event", "Of this event.", "ID", ids="event"),
         ),
         columns=(
-            Column("accepted", value=ago("accepted_at")),
+            Column("accepted", field="accepted_at", value=relative),
             Column("sink", 6),
-            Column("state", value=lambda item: state_cell(item["state"])),
+            Column("state", field="state", value=state_cell),
             Column("waits for", 9, rank=1, value=waits_for),
-            Column("last attempt", 10, rank=3, value=lambda item: _last(item["attempts"])),
-            Column("event", rank=2, value=id_of("event")),
-            Column("id", value=id_of("id")),
+            Column("last attempt", 10, rank=3, field="attempts", value=_last),
+            Column("event", rank=2, field="event", value=id_cell),
+            Column("id", field="id", value=id_cell),
         ),
         example="deliveries list --state dead --sink crm",
         help="""List the newest deliveries, the newest last.
@@ -108,7 +107,14 @@ _ATTEMPTS = (
 )
 
 
-def _print_delivery(item: Item) -> None:
+@show_command(deliveries, "delivery", path="/v1/deliveries", example="deliveries show 45d7bd81")
+def show(item: Item) -> None:
+    """Show a delivery with every attempt.
+
+    `probes` counts attempts that only test whether a failing sink is back; they use up no scheduled
+    attempt. The sink's answer is shown only with a key that has the scope codes:read: it may repeat
+    the message. ID may be the end that a list shows.
+    """
     print_fields({name: value for name, value in item.items() if name != "attempts"})
     if item["attempts"]:
         click.echo()
@@ -117,22 +123,6 @@ def _print_delivery(item: Item) -> None:
         if attempt["answer"]:
             click.echo()
             click.echo(plain(f"answer at {second(attempt['at'])}: {attempt['answer']}"))
-
-
-deliveries.add_command(
-    show_command(
-        "delivery",
-        path="/v1/deliveries",
-        printed=_print_delivery,
-        example="deliveries show 45d7bd81",
-        help="""Show a delivery with every attempt.
-
-    `probes` counts attempts that only test whether a failing sink is back; they use up no scheduled
-    attempt. The sink's answer is shown only with a key that has the scope codes:read: it may repeat
-    the message. ID may be the end that a list shows.
-    """,
-    )
-)
 
 
 @deliveries.command("retry", example="deliveries retry 45d7bd81 68c6cb0f")

@@ -105,10 +105,11 @@ def dev(
         configure(out, people=people, level="info", now=time.time)
         forward_stderr()
         config = _asked_here(loaded.config, sock)
-        beside = _Beside(config, sock, speed)
+        # The loop of the service keeps no reference to its tasks; its end cancels them.
+        tasks = []
 
         def started(holder: Holder) -> None:
-            beside.start(holder)
+            tasks.append(asyncio.create_task(_simulate(config, holder.url or "", sock, speed)))
             _DevReporter.of(config, holder, sock).print(people=people)
 
         try:
@@ -118,9 +119,19 @@ def dev(
 
 
 def _loaded(flags: dict[str, str]) -> Loaded:
-    """Raises ConfigError."""
+    """Load the configuration; write a first one if there is none. Raise ConfigError."""
+    sources = []
+    for provider, simulated in SIMULATED.items():
+        tokens, every = f'tokens: ["{secrets.token_urlsafe(16)}"], ', ""
+        if simulated.schedule is None:  # it sends no callbacks
+            tokens, every = "", ", every: 5s"
+        backfill = f"{{user: me, api_key: {API_KEY}, min_interval: 0s{every}}}"
+        sources.append(f"  {provider}: {{provider: {provider}, {tokens}backfill: {backfill}}}")
+    first = _TEXT.format(
+        sources="\n".join(sources), secret=secrets.token_urlsafe(32), key=secrets.token_urlsafe(16)
+    )
     make_folder(_FOLDER, mode=0o700)
-    for name, text in ((".gitignore", "*\n"), (NAME, _fresh())):
+    for name, text in ((".gitignore", "*\n"), (NAME, first)):
         with contextlib.suppress(FileExistsError):  # it stays as it is
             write_new(_FOLDER / name, text)
     environ = {name: text for name, text in os.environ.items() if not name.startswith(_OURS)}
@@ -140,52 +151,24 @@ def _asked_here(config: Config, sock: socket.socket) -> Config:
     return msgspec.structs.replace(config, sources=sources)
 
 
-def _fresh() -> str:
-    return _TEXT.format(
-        sources="\n".join(
-            _source(name, calls=it.schedule is not None) for name, it in SIMULATED.items()
-        ),
-        secret=secrets.token_urlsafe(32),
-        key=secrets.token_urlsafe(16),
-    )
+async def _simulate(config: Config, begin: str, sock: socket.socket, speed: float) -> None:
+    """Run the simulated providers of the configured sources; their callbacks go to `begin`."""
+    from rehearsal.server import Setting, run_providers  # noqa: PLC0415
 
-
-def _source(provider: str, *, calls: bool) -> str:
-    """Return the YAML of a source; it has a token if the provider sends callbacks."""
-    tokens = f'tokens: ["{secrets.token_urlsafe(16)}"], ' if calls else ""
-    every = "" if calls else ", every: 5s"
-    backfill = f"{{user: me, api_key: {API_KEY}, min_interval: 0s{every}}}"
-    return f"  {provider}: {{provider: {provider}, {tokens}backfill: {backfill}}}"
-
-
-class _Beside:
-    """The simulated providers of the configured sources, on the event loop of the service."""
-
-    def __init__(self, config: Config, sock: socket.socket, speed: float) -> None:
-        self._config, self._sock, self._speed = config, sock, speed
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self, holder: Holder) -> None:
-        """Start the providers; the end of the loop cancels them."""
-        self._task = asyncio.create_task(self._run(holder.url or ""))
-
-    async def _run(self, begin: str) -> None:
-        from rehearsal.server import Setting, run_providers  # noqa: PLC0415
-
-        settings = {
-            name: Setting(
-                provider=tag_of(type(source)),
-                key=API_KEY,
-                callback=callback_url(begin, name, source),
-                speed=self._speed,
-                skipped=skipped(),
-                signed=signing(self._config, name),
-            )
-            for name, source in self._config.sources.items()
-            if tag_of(type(source)) in SIMULATED
-        }
-        async with run_providers(settings, self._sock):
-            await asyncio.Event().wait()
+    settings = {
+        name: Setting(
+            provider=tag_of(type(source)),
+            key=API_KEY,
+            callback=callback_url(begin, name, source),
+            speed=speed,
+            skipped=skipped(),
+            signed=signing(config, name),
+        )
+        for name, source in config.sources.items()
+        if tag_of(type(source)) in SIMULATED
+    }
+    async with run_providers(settings, sock):
+        await asyncio.Event().wait()
 
 
 class _DevReporter(NamedTuple):

@@ -16,7 +16,8 @@ from .ids import resolve, typed_id
 from .lists import Filter, list_command, names_of, show_command
 from .output import flat, output_option, print_fields, print_json, print_table
 from .quarantine import print_callback
-from .table import Column, Item, ago, id_cell, id_of, state_cell
+from .table import Column, Item, id_cell, state_cell
+from .times import relative
 
 _UNPROCESSABLE = 422
 
@@ -25,11 +26,6 @@ def _types() -> Sequence[str]:
     from ..config.clauses import known_types  # noqa: PLC0415 - it imports the routes
 
     return known_types()
-
-
-def _service(event: Item) -> str | None:
-    service = event["data"].get("service") or {}
-    return service.get("name") or service.get("id")
 
 
 @click.group(cls=CommandGroup)
@@ -68,13 +64,19 @@ events.add_command(
         ),
         pick=lambda item: item["event"],
         columns=(
-            Column("recorded", value=ago("recordedtime")),
+            Column("recorded", field="recordedtime", value=relative),
             Column("type", 12),
             Column("source", 6, rank=3),
-            Column("service", 6, rank=1, value=_service),
-            Column("to", 13, rank=2, value=lambda event: event["data"].get("to")),
-            Column("code", value=lambda event: event["data"].get("code")),
-            Column("id", value=id_of("id")),
+            Column(
+                "service",
+                6,
+                rank=1,
+                field="data.service",
+                value=lambda service: service.get("name") or service.get("id"),
+            ),
+            Column("to", 13, rank=2, field="data.to"),
+            Column("code", field="data.code"),
+            Column("id", field="id", value=id_cell),
         ),
         example="events list --service google --since 10m",
         help="""List the newest events, the newest last.
@@ -86,10 +88,34 @@ events.add_command(
 )
 
 
-def _print_event(item: Item) -> None:
+@show_command(
+    events,
+    "event",
+    path="/v1/events",
+    whole=False,
+    flag=Filter("raw", "Also show the callback as it came; needs codes:read.", is_flag=True),
+    flag_scope="codes:read",
+    example="events show 01931c5e-7b2a-7c3d-9e4f-0123456789ab",
+)
+def show(item: Item) -> None:
+    """Show an event and what happened to it.
+
+    Shows its duplicates, its deliveries with every attempt, what each waits for, and the routes
+    that matched. `probes` counts attempts that only test whether a failing sink is back; they use
+    up no scheduled attempt. ID may be the end that a list shows.
+    """
     print_fields(dict(flat(item["event"])))
     _print_section("duplicates", item["duplicates"])
-    _print_section("deliveries", [_delivery(delivery) for delivery in item["deliveries"]])
+    deliveries = [
+        {
+            "id": id_cell(delivery["id"]),
+            "sink": delivery["sink"],
+            "state": state_cell(delivery["state"]),
+            "waits for": waits_for(delivery),
+        }
+        for delivery in item["deliveries"]
+    ]
+    _print_section("deliveries", deliveries)
     attempts = [
         {"sink": delivery["sink"], **attempt}
         for delivery in item["deliveries"]
@@ -103,39 +129,11 @@ def _print_event(item: Item) -> None:
         print_callback(item["raw"])
 
 
-def _delivery(delivery: Item) -> Mapping[str, Any]:
-    return {
-        "id": id_cell(delivery["id"]),
-        "sink": delivery["sink"],
-        "state": state_cell(delivery["state"]),
-        "waits for": waits_for(delivery),
-    }
-
-
 def _print_section(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         click.echo(f"\n{title}")
         table = [list(row.values()) for row in rows]
         print_table(list(rows[0]), table, none="", whole=True)
-
-
-events.add_command(
-    show_command(
-        "event",
-        path="/v1/events",
-        whole=False,
-        flag=Filter("raw", "Also show the callback as it came; needs codes:read.", is_flag=True),
-        flag_scope="codes:read",
-        printed=_print_event,
-        example="events show 01931c5e-7b2a-7c3d-9e4f-0123456789ab",
-        help="""Show an event and what happened to it.
-
-    Shows its duplicates, its deliveries with every attempt, what each waits for, and the routes
-    that matched. `probes` counts attempts that only test whether a failing sink is back; they use
-    up no scheduled attempt. ID may be the end that a list shows.
-    """,
-    )
-)
 
 
 @events.command("replay", example="events replay 01931c5e-7b2a-7c3d-9e4f-0123456789ab --sink crm")

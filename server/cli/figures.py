@@ -4,6 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -122,9 +123,7 @@ def _costs(received: Sequence[OrderOutcome]) -> Sequence[Cost]:
             by_currency[outcome.currency].append(outcome.amount)
     costs = []
     for currency, amounts in sorted(by_currency.items(), key=lambda item: item[0] or ""):
-        total = Decimal(0)
-        for amount in amounts:
-            total = _EXACT.add(total, amount)
+        total = reduce(_EXACT.add, amounts)
         mean = _EXACT.quantize(_EXACT.divide(total, Decimal(len(amounts))), _ROUNDED)
         cents = _EXACT.quantize(mean, _CENTS)
         # Without trailing zeros after the second place: `0.20`, `0.2033`.

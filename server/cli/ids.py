@@ -1,6 +1,7 @@
 """Ids as people type them: in full, or the end that a table shows."""
 
 import re
+from itertools import islice
 from urllib.parse import quote
 
 import click
@@ -42,7 +43,13 @@ def resolve(client: ApiClient, kind: str, path: str, typed: str) -> str:
         return quote(typed, safe="")
     if len(typed) < _SHORTEST:
         raise Wrong(f"{typed!r}: write the last {_SHORTEST} characters of the id or more")
-    found = _ending(client, path, typed if path == "/v1/deliveries" else typed.lower())
+    end = typed if path == "/v1/deliveries" else typed.lower()
+    ids = (
+        str(item.get("event", item)["id"] if path == "/v1/events" else item["id"])
+        for item in client.pages(path, {"order": "desc"}, limit=SEARCHED)
+    )
+    ending = (id_ for id_ in ids if id_.endswith(end))
+    found = list(islice(ending, 1 if len(end) >= _CERTAIN else None))
     if not found:
         raise Failure(f"no {kind} has an id that ends in {typed!r}")
     if len(found) > 1:
@@ -55,21 +62,9 @@ def _exists(client: ApiClient, path: str, typed: str) -> bool:
     try:
         client.get(f"{path}/{quote(typed, safe='')}")
     except ApiProblem as exc:
-        # The key may not read: the next call reports whether the id exists.
-        if exc.status in (401, 403):
-            return True
-        if exc.status != _NOT_FOUND:
+        if exc.status == _NOT_FOUND:
+            return False
+        # If the key may not read, the next call reports whether the id exists.
+        if exc.status not in (401, 403):
             raise
-        return False
     return True
-
-
-def _ending(client: ApiClient, path: str, end: str) -> list[str]:
-    found: list[str] = []
-    for item in client.pages(path, {"order": "desc"}, limit=SEARCHED):
-        id_ = str(item.get("event", item)["id"] if path == "/v1/events" else item["id"])
-        if id_.endswith(end):
-            found.append(id_)
-            if len(end) >= _CERTAIN:
-                break
-    return found

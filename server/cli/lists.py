@@ -92,13 +92,13 @@ def list_command(  # noqa: PLR0913 - a declaration
     filters: Sequence[Filter] = (),
     paged: bool = True,
     pick: Callable[[Item], Item] = lambda item: item,
-    then: Callable[[Sequence[Item]], None] = lambda _items: None,
+    warning: Column | None = None,
 ) -> click.Command:
     """Return a command that lists an endpoint of the API as a table or as JSON.
 
     `none` is printed for an empty table. `whole`: keys with a `when` may not list it. `paged`:
     the list is long, so that it has `--order`, `--after` and shows its newest items. `pick` selects
-    what `columns` show of an item. `then` prints what follows the table.
+    what `columns` show of an item. `warning` is the text to print below the table.
     """
 
     def run(
@@ -124,7 +124,9 @@ def list_command(  # noqa: PLR0913 - a declaration
             print_json(items)
             return
         print_items(columns, [pick(item) for item in items], none=none)
-        then(items)
+        for item in items:
+            if warning is not None and (text := warning.of(item)):
+                click.echo(plain(f"warning: {item['name']}: {text}"), err=True)
 
     options = (
         *(each.option() for each in filters),
@@ -135,42 +137,47 @@ def list_command(  # noqa: PLR0913 - a declaration
     return _command(name, run, options, example=example, help=help)
 
 
-def show_command(  # noqa: PLR0913 - a declaration
+def show_command(
+    group: click.Group,
     noun: str,
     *,
     path: str,
-    printed: Callable[[Any], None],
     example: str,
-    help: str,  # noqa: A002 - click's word
     scope: str = "events:read",
     whole: bool = True,
     flag: Filter | None = None,
     flag_scope: str | None = None,
-) -> click.Command:
-    """Return `show ID`, which fetches one item of a list and prints it by `printed` or as JSON.
+) -> Callable[[Callable[[Any], None]], click.Command]:
+    """Decorate a function that prints one item of a list: add `show ID` to the group.
 
-    If the user gives `flag`, the request includes more and needs `flag_scope`.
+    The docstring is the help. If the user gives `flag`, the request includes more and needs
+    `flag_scope`.
     """
-
-    def run(url: str | None, key: str | None, output: str, typed: str, **given: bool) -> None:
-        flags = [name for name, value in given.items() if value]
-        with connect(
-            url, key, flag_scope if flags and flag_scope else scope, whole=whole
-        ) as client:
-            id_ = resolve(client, noun, path, typed)
-            item = client.get(f"{path}/{id_}", dict.fromkeys(flags, "true"))
-        if output == "json":
-            print_json(item)
-        else:
-            printed(item)
-
     options = (
         click.argument("typed", metavar="ID", type=typed_id),
         *([flag.option()] if flag else []),
         output_option,
         connection_options,
     )
-    return _command("show", run, options, example=example, help=help)
+
+    def decorate(print_item: Callable[[Any], None]) -> click.Command:
+        def run(url: str | None, key: str | None, output: str, typed: str, **given: bool) -> None:
+            flags = [name for name, value in given.items() if value]
+            needed = flag_scope if flags and flag_scope else scope
+            with connect(url, key, needed, whole=whole) as client:
+                id_ = resolve(client, noun, path, typed)
+                item = client.get(f"{path}/{id_}", dict.fromkeys(flags, "true"))
+            if output == "json":
+                print_json(item)
+            else:
+                print_item(item)
+
+        help_ = print_item.__doc__ or ""
+        command = _command("show", run, options, example=example, help=help_)
+        group.add_command(command)
+        return command
+
+    return decorate
 
 
 def _command(

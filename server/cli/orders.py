@@ -12,20 +12,15 @@ from .connection import connect, connection_options
 from .ids import resolve, typed_id
 from .lists import Filter, each, list_command, names_of, show_command
 from .output import flat, output_option, print_fields, print_items, print_json
-from .table import Column, Item, ago, id_of, state_cell
+from .table import Column, Item, id_cell, state_cell
+from .times import relative
 
-_IDS = ("request_id", "activation_id", "rental_id")
+_KINDS = ("request", "activation", "rental")
 
 
 @click.group(cls=CommandGroup)
 def orders() -> None:
     """Orders: what is known about numbers that were taken."""
-
-
-def _name(item: Item) -> str | None:
-    """Return `request 10000001`; None for an order that has only a number."""
-    names = (f"{kind.removesuffix('_id')} {item[kind]}" for kind in _IDS if item[kind])
-    return next(names, None)
 
 
 orders.add_command(
@@ -45,13 +40,21 @@ orders.add_command(
         ),
         columns=(
             Column("source", 6, rank=2),
-            Column("order", 8, rank=4, value=_name),
+            # `request 10000001`; nothing for an order that has only a number.
+            Column(
+                "order",
+                8,
+                rank=4,
+                value=lambda item: next(
+                    (f"{kind} {id_}" for kind in _KINDS if (id_ := item[f"{kind}_id"])), None
+                ),
+            ),
             Column("number", 13, rank=1),
             Column("service", 6, rank=3),
             Column("reference", 8, rank=5),
-            Column("state", value=lambda item: state_cell(item["state"])),
-            Column("expires", value=ago("expires")),
-            Column("id", value=id_of("id")),
+            Column("state", field="state", value=state_cell),
+            Column("expires", field="expires", value=relative),
+            Column("id", field="id", value=id_cell),
         ),
         example="orders list --state waiting --source herosms",
         help="""List the newest orders, the newest last.
@@ -62,34 +65,30 @@ orders.add_command(
 )
 
 _EVENTS = (
-    Column("recorded", value=ago("recordedtime")),
+    Column("recorded", field="recordedtime", value=relative),
     Column("type", 8),
-    Column("from", 8, value=lambda event: event["data"].get("from")),
-    Column("code", 8, value=lambda event: event["data"].get("code")),
-    Column("id", value=id_of("id")),
+    Column("from", 8, field="data.from"),
+    Column("code", 8, field="data.code"),
+    Column("id", field="id", value=id_cell),
 )
 
 
-def _print_order(item: Item) -> None:
+@show_command(
+    orders,
+    "order",
+    path="/v1/orders",
+    example="orders show 01931c5e-7b2a-7c3d-9e4f-0123456789ab",
+)
+def show(item: Item) -> None:
+    """Show an order with its events.
+
+    Codes are shown only with a key that has the scope codes:read; otherwise they are masked. ID
+    may be the end that a list shows.
+    """
     print_fields(dict(flat({name: value for name, value in item.items() if name != "events"})))
     if item["events"]:
         click.echo()
         print_items(_EVENTS, item["events"], none="")
-
-
-orders.add_command(
-    show_command(
-        "order",
-        path="/v1/orders",
-        printed=_print_order,
-        example="orders show 01931c5e-7b2a-7c3d-9e4f-0123456789ab",
-        help="""Show an order with its events.
-
-    Codes are shown only with a key that has the scope codes:read; otherwise they are masked. ID
-    may be the end that a list shows.
-    """,
-    )
-)
 
 
 @orders.command("add", example="orders add herosms --activation-id 445001 --reference signup-1")

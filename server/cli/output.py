@@ -40,14 +40,10 @@ def print_json(value: Any) -> None:
 def _json(value: Any, is_escaped: Callable[[str], bool]) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     # JSON has escaped the line ends of texts; those of the layout stay.
-    return "".join(_escape(char) if char != "\n" and is_escaped(char) else char for char in text)
-
-
-def _escape(char: str) -> str:
-    r"""Return `\u001b`; two of them for a character beyond 16 bits."""
-    # The character may be a lone surrogate.
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+    # `\u001b`; two of them for a character beyond 16 bits.
+    return "".join(
+        json.dumps(char)[1:-1] if char != "\n" and is_escaped(char) else char for char in text
+    )
 
 
 def print_table(

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
-from receiver.source import Source
 from routes.table import Route
 from sinks.redact import CODES, masked_paths
 from sinks.sink import Sink
 
 from ..config.options import Config
+from ..config.shapes import tag_of
 from ..config.show import plain as written
 
 #: Attempts to add up; a longer schedule is cut off.
@@ -23,7 +23,11 @@ def promises(config: Config) -> Iterator[str]:
     """Yield a line for each source, route and sink."""
     yield "sources" if config.sources else "sources: none, so no callback is taken"
     for name, source in config.sources.items():
-        yield f"  {name}: {_source(source)}"
+        tokens = "1 token" if len(source.tokens) == 1 else f"{len(source.tokens)} tokens"
+        callers = ", ".join(source.allow_from)
+        addresses = f"only from {callers}" if callers else "from any address"
+        rate = f", at most {written(source.rate)}" if source.rate else ""
+        yield f"  {name}: {tag_of(type(source))}; {tokens}, {addresses}{rate}"
     yield "routes" if config.routes else "routes: none, so events are kept and go nowhere"
     for name, route in config.routes.items():
         yield f"  {name}: {_route(route, config.sinks)}"
@@ -51,15 +55,6 @@ def forgotten(config: Config) -> Iterator[str]:
                 f"{path.name}: {deliveries} pending for {name!r}, which is no longer a sink; "
                 "they wait until a sink has that name"
             )
-
-
-def _source(source: Source) -> str:
-    tokens = "1 token" if len(source.tokens) == 1 else f"{len(source.tokens)} tokens"
-    tag = source.__struct_config__.tag
-    rate = f", at most {written(source.rate)}" if source.rate else ""
-    callers = ", ".join(source.allow_from)
-    addresses = f"only from {callers}" if callers else "from any address"
-    return f"{tag}; {tokens}, {addresses}{rate}"
 
 
 def _route(route: Route, sinks: Mapping[str, Sink]) -> str:

@@ -15,7 +15,8 @@ from .connection import connect, connection_options
 from .ids import resolve, typed_id
 from .lists import list_command, show_command
 from .output import print_fields
-from .table import Column, Item, ago, id_of
+from .table import Column, Item, id_cell
+from .times import relative
 
 
 def print_callback(callback: Mapping[str, Any] | None) -> None:
@@ -43,13 +44,13 @@ quarantine.add_command(
         scope="admin",
         none="nothing in quarantine",
         columns=(
-            Column("at", value=ago("at")),
+            Column("at", field="at", value=relative),
             Column("source", 6),
             Column("reason", 8),
             Column("detail", 8, rank=1),
             Column("peer", 9, rank=2),
             Column("count", rank=3),
-            Column("id", value=id_of("id")),
+            Column("id", field="id", value=id_cell),
         ),
         example="quarantine list --output json",
         help="List the callbacks in quarantine and the reasons, the newest last.",
@@ -57,24 +58,21 @@ quarantine.add_command(
 )
 
 
-def _print_quarantined(item: Item) -> None:
+@show_command(
+    quarantine,
+    "callback in quarantine",
+    path="/v1/quarantine",
+    scope="admin",
+    example="quarantine show 01931c5e-7b2a-7c3d-9e4f-0123456789ab",
+)
+def show(item: Item) -> None:
+    """Show a callback in quarantine as it came.
+
+    ID may be the end that a list shows.
+    """
     print_fields({name: item[name] for name in item if name not in ("headers", "body")})
     print_callback(item)
 
-
-quarantine.add_command(
-    show_command(
-        "callback in quarantine",
-        path="/v1/quarantine",
-        scope="admin",
-        printed=_print_quarantined,
-        example="quarantine show 01931c5e-7b2a-7c3d-9e4f-0123456789ab",
-        help="""Show a callback in quarantine as it came.
-
-    ID may be the end that a list shows.
-    """,
-    )
-)
 
 _id_argument = click.argument("quarantine_id", metavar="ID", type=typed_id)
 
@@ -124,8 +122,8 @@ rejections = list_command(
         Column("source", 6, rank=2),
         Column("peer", 9),
         Column("count"),
-        Column("first", rank=1, value=ago("first_at")),
-        Column("last", value=ago("last_at")),
+        Column("first", rank=1, field="first_at", value=relative),
+        Column("last", field="last_at", value=relative),
     ),
     example="rejections",
     help="List the requests that were rejected, counted by reason, source and peer.",

@@ -18,7 +18,7 @@ from .client import ApiClient
 from .command import Choice, Command, Failure
 from .completion import configured_names
 from .connection import connect, connection_options
-from .figures import FIELDS, FigureGroup, OrderOutcome, Report, outcome
+from .figures import FIELDS, FigureGroup, OrderOutcome, outcome
 from .figures import report as reported
 from .lists import check_names
 from .output import print_json, print_table
@@ -97,7 +97,11 @@ def report(
         check_names(client, "source", sources, among="/v1/sources", holding="/v1/orders")
         made = reported(_outcomes(client, asked, since), by)
     if output == "table":
-        _print(made)
+        headers = (*by, "codes", "expired", "waiting", "median", "never came", "a code")
+        rows = [(*group.of.values(), *_cells(group)) for group in made.groups]
+        if len(rows) > 1:
+            rows.append(("all", *[""] * (len(by) - 1), *_cells(made.all)))
+        print_table(headers, rows, none="no orders")
     elif output == "json":
         print_json({**msgspec.to_builtins({"since": since, "by": by}), **msgspec.to_builtins(made)})
     elif file is None:
@@ -136,15 +140,6 @@ def _outcomes(
         yield outcome(order, seconds)
     if people:
         click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def _print(made: Report) -> None:
-    by = list(made.groups[0].of) if made.groups else []
-    headers = (*by, "codes", "expired", "waiting", "median", "never came", "a code")
-    rows = [(*group.of.values(), *_cells(group)) for group in made.groups]
-    if len(rows) > 1:
-        rows.append(("all", *[""] * (len(by) - 1), *_cells(made.all)))
-    print_table(headers, rows, none="no orders")
 
 
 def _cells(group: FigureGroup) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,7 +82,15 @@ def test(url: str | None, key: str | None, output: str, event: str) -> None:
         print_json([_as_data(each) for each in routed])
     else:
         _print(routed)
-    _warn_of_masks(each.event for each in routed)
+    masked = dict.fromkeys(path for each in routed for path in _masked(each.event, ""))
+    if masked:
+        click.echo(
+            plain(
+                f"warning: {', '.join(masked)}: masked, so that conditions on them are misjudged; "
+                "`smshook routes test ID` with a key that has codes:read sees them in clear"
+            ),
+            err=True,
+        )
 
 
 def _routed(
@@ -99,7 +107,14 @@ def _routed(
 
 
 def _from_file(name: str) -> Sequence[Mapping[str, Any]]:
-    place, text = _text(name)
+    place = "stdin" if name == "-" else name
+    try:
+        with click.open_file(name, "rb") as file:
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        raise Wrong(
+            f"{name}: no such file; write a file of events, `-`, or an event's id"
+        ) from None
     complaints: list[str] = []
     found: list[Mapping[str, Any]] = []
     for number, value in _values(text, place, complaints):
@@ -117,42 +132,24 @@ def _from_file(name: str) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def _text(name: str) -> tuple[str, str]:
-    """Return the name for complaints, and the text."""
-    try:
-        with click.open_file(name, "rb") as file:
-            return "stdin" if name == "-" else name, file.read().decode(errors="replace")
-    except FileNotFoundError:
-        raise Wrong(
-            f"{name}: no such file; write a file of events, `-`, or an event's id"
-        ) from None
-
-
 def _values(text: str, place: str, complaints: list[str]) -> Iterator[tuple[int, Any]]:
     """Yield JSON values with their first lines: one on each line, or one in the whole text."""
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    # If the first line is not JSON, the whole text may be one value.
-    if not lines or not _is_json(lines[0][1]):
-        lines = [(1, text)] if lines else []
+    if not lines:
+        return
+    try:
+        json.loads(lines[0][1])
+    except (ValueError, RecursionError):
+        # The first line is not JSON: the whole text may be one value.
+        lines = [(1, text)]
     for number, line in lines:
         try:
-            yield number, json.loads(line, parse_constant=_refuse)
+            # `int` refuses NaN and Infinity.
+            yield number, json.loads(line, parse_constant=int)
         except json.JSONDecodeError as exc:
             complaints.append(f"{place}:{number + exc.lineno - 1}: not JSON: {exc.msg}")
         except (ValueError, RecursionError):
             complaints.append(f"{place}:{number}: not JSON that an event could be")
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
 
 
 def _events(value: Any) -> Iterator[Any]:
@@ -200,11 +197,14 @@ def _finding_as_data(finding: Finding) -> Mapping[str, Any]:
 
 
 def _print(routed: Sequence[_RoutedEvent]) -> None:
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for each in routed:
         id_ = each.event.get("id")
         first = id_cell(id_ if isinstance(id_, str) else None)
-        rows += [(first, *row) for row in _rows(each.answers)]
+        for route, finding in each.answers:
+            top, *below = [(None, None, None)] if finding is None else _clauses(finding)
+            rows.append((first, route.name, finding is None, route.to, *top))
+            rows += [(first, "", "", "", *clause) for clause in below]
     if len(routed) > 1:
         print_table((Column("event", 8), *_HEADERS), rows, none="no routes")
     else:
@@ -227,49 +227,24 @@ def _print_accepted(routed: _RoutedEvent) -> None:
         click.echo(plain(f"{item['sink']}: pending, waits for {reason}"))
 
 
-def _rows(answers: Sequence[_RouteMatch]) -> Iterator[tuple[Any, ...]]:
-    for route, finding in answers:
-        if finding is None:
-            yield (route.name, True, route.to, None, None, None)
-            continue
-        first, *below = _clauses(finding)
-        yield (route.name, False, route.to, *first)
-        for clause in below:
-            yield ("", "", "", *clause)
-
-
 def _clauses(finding: Finding) -> Iterator[tuple[str, str, str]]:
     """Yield the clause and those below it, each with the wanted and the actual value."""
-    yield finding.clause, _written(finding.wanted), _saw(finding)
+    if finding.saw is MISSING:
+        saw = "nothing there"
+    elif finding.saw is not UNSET:
+        saw = _written(finding.saw)
+    elif all(each.holds for each in finding.below):
+        saw = "holds"
+    else:
+        saw = "none holds" if len(finding.below) > 1 else "does not hold"
+    yield finding.clause, _written(finding.wanted), saw
     for each in finding.below:
         yield from _clauses(each)
-
-
-def _saw(finding: Finding) -> str:
-    if finding.saw is MISSING:
-        return "nothing there"
-    if finding.saw is not UNSET:
-        return _written(finding.saw)
-    if any(not each.holds for each in finding.below):
-        return "none holds" if len(finding.below) > 1 else "does not hold"
-    return "holds"
 
 
 def _written(value: Any) -> str:
     """Return the value as JSON: `"7"` differs from `7`."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _warn_of_masks(events: Iterable[Mapping[str, Any]]) -> None:
-    masked = dict.fromkeys(path for event in events for path in _masked(event, ""))
-    if masked:
-        click.echo(
-            plain(
-                f"warning: {', '.join(masked)}: masked, so that conditions on them are misjudged; "
-                "`smshook routes test ID` with a key that has codes:read sees them in clear"
-            ),
-            err=True,
-        )
 
 
 def _masked(value: Any, path: str) -> Iterator[str]:

@@ -15,10 +15,13 @@ from .client import ApiClient, ApiProblem
 from .command import Choice, Command, Failure, Wrong, unknown
 from .completion import configured_names
 from .connection import http_url, running, settings
-from .serve import _HINTS
 
 #: Each sample has a random number.
 _NUMBERS = 100_000_000
+_HINTS = {
+    403: ": allow_from of this source does not name this machine",
+    404: ": the service does not know this source or token; it reads its configuration at start",
+}
 
 
 @click.command(cls=Command, example="send tellabot sms --times 3")

@@ -21,10 +21,6 @@ from .welcome import program, welcome
 
 #: Seconds: container managers check every few.
 _READY_TIMEOUT = 3.0
-_HINTS = {
-    403: ": allow_from of this source does not name this machine",
-    404: ": the service does not know this source or token; it reads its configuration at start",
-}
 
 
 @click.command(cls=Command, example="serve --listen 127.0.0.1:9000")

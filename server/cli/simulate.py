@@ -6,8 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 import httpx
@@ -82,7 +81,16 @@ def simulate(
     with bound(listen) as sock:
         address = url_at(*sock.getsockname()[:2])
         reporter = _SimulationReporter(provider, address, key, callback, speed)
-        asyncio.run(_run(run_provider(setting, sock), lambda: reporter.print(output)))
+
+        async def run() -> None:
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            async with run_provider(setting, sock):
+                reporter.print(output)
+                await stop.wait()
+
+        asyncio.run(run())
 
 
 class _SimulationReporter(NamedTuple):
@@ -116,16 +124,6 @@ class _SimulationReporter(NamedTuple):
 
     def _api_url(self) -> str:
         return self.url + SIMULATED[self.provider].path
-
-
-async def _run(running: AbstractAsyncContextManager[Any], started: Callable[[], None]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with running:
-        started()
-        await stop.wait()
 
 
 def _signing(callback: str | None) -> Signed:

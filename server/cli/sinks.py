@@ -1,6 +1,5 @@
 """List, test, pause and resume sinks."""
 
-from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,26 +14,13 @@ from .connection import connect, connection_options
 from .deliveries import outcome_of
 from .lists import list_command, named, segment
 from .output import output_option, print_json
-from .table import Cell, Column, Item, ago, state_cell
+from .table import Column, state_cell, words
 from .times import relative
 
 
 @click.group(cls=CommandGroup)
 def sinks() -> None:
     """Destinations of events."""
-
-
-def _state(item: Item) -> Cell:
-    by = f" ({item['paused_by']})" if item["state"] == "paused" else ""
-    return state_cell(item["state"], by)
-
-
-def _last_error(item: Item) -> str | None:
-    error = item["last_error"]
-    if error is None:
-        return None
-    words = (error["error"], error["status"], relative(error["at"]))
-    return " ".join(str(word) for word in words if word is not None)
 
 
 sinks.add_command(
@@ -46,10 +32,21 @@ sinks.add_command(
         columns=(
             Column("name", 8),
             Column("type", rank=2),
-            Column("state", 8, value=_state),
-            Column("pending", value=itemgetter("owed")),
-            Column("last success", rank=1, value=ago("last_success_at")),
-            Column("last error", 10, value=_last_error),
+            Column(
+                "state",
+                8,
+                value=lambda item: state_cell(
+                    item["state"], f" ({item['paused_by']})" if item["state"] == "paused" else ""
+                ),
+            ),
+            Column("pending", field="owed"),
+            Column("last success", rank=1, field="last_success_at", value=relative),
+            Column(
+                "last error",
+                10,
+                field="last_error",
+                value=lambda last: words(last["error"], last["status"], relative(last["at"])),
+            ),
         ),
         example="sinks list",
         help="""List the sinks with their state and their pending deliveries.

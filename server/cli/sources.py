@@ -11,7 +11,7 @@ from .command import CommandGroup, Failure
 from .completion import configured_names
 from .connection import answers, settings
 from .lists import list_command
-from .table import Cell, Column, Item, ago, state_cell
+from .table import Cell, Column, Item, state_cell, words
 from .times import relative, span
 
 
@@ -20,40 +20,18 @@ def sources() -> None:
     """Accounts that send callbacks."""
 
 
-def _delay(source: Item) -> str | None:
-    offset = source["clock"]["offset"]
-    return None if offset is None else f"{'-' * (offset < 0)}{span(abs(offset))}"
-
-
-def _balance(source: Item) -> str | None:
-    balance = source.get("balance")
-    if balance is None:
-        return None
-    return " ".join(str(word) for word in (balance["amount"], balance["currency"]) if word)
-
-
-def _backfill(source: Item) -> str | None:
+def _backfill(backfill: Item) -> str:
     """Return `waiting`, `busy` or `stopped: bad_key`."""
-    backfill = source["backfill"]
-    if backfill is None:
-        return None
     error = (backfill["run"] or {}).get("error")
     if backfill["state"] == "stopped":
         return f"stopped: {error}"
     return error or str(backfill["state"])
 
 
-def _tokens(source: Item) -> Cell:
-    tokens = source["tokens"]
+def _tokens(tokens: Sequence[Item]) -> Cell:
     used = [relative(token["last_used_at"]) or "never" for token in tokens]
     whole = [f"{token['fingerprint']} ({last})" for token, last in zip(tokens, used, strict=True)]
     return Cell(plain(", ".join(whole)) or "-", plain(", ".join(used)) or "-")
-
-
-def _warn(items: Sequence[Item]) -> None:
-    for item in items:
-        if item["clock"]["warning"]:
-            click.echo(plain(f"warning: {item['name']}: {item['clock']['warning']}"), err=True)
 
 
 sources.add_command(
@@ -65,14 +43,26 @@ sources.add_command(
         columns=(
             Column("name", 8),
             Column("provider", 8, rank=3),
-            Column("state", value=lambda source: state_cell(source["state"])),
-            Column("last callback", value=ago("last_callback_at")),
-            Column("balance", 8, rank=1, value=_balance),
-            Column("delay", 5, rank=4, value=_delay),
-            Column("backfill", 8, rank=2, value=_backfill),
-            Column("tokens used", 11, value=_tokens),
+            Column("state", field="state", value=state_cell),
+            Column("last callback", field="last_callback_at", value=relative),
+            Column(
+                "balance",
+                8,
+                rank=1,
+                field="balance",
+                value=lambda balance: words(balance["amount"], balance["currency"]),
+            ),
+            Column(
+                "delay",
+                5,
+                rank=4,
+                field="clock.offset",
+                value=lambda offset: f"{'-' * (offset < 0)}{span(abs(offset))}",
+            ),
+            Column("backfill", 8, rank=2, field="backfill", value=_backfill),
+            Column("tokens used", 11, field="tokens", value=_tokens),
         ),
-        then=_warn,
+        warning=Column("warning", field="clock.warning"),
         example="sources list",
         help="""List the sources: whether callbacks arrive, balance, backfill, tokens.
 

@@ -9,7 +9,6 @@ import click
 from core.printable import plain
 
 from .terminal import Screen
-from .times import relative
 
 #: An item of a list, as the API returns it.
 Item = Mapping[str, Any]
@@ -56,11 +55,22 @@ class Column(NamedTuple):
     least: int = 1000
     #: Columns are dropped in this order, the highest first; 0 is kept.
     rank: int = 0
-    #: How to get its value from an item; None: the field with the name of the title.
-    value: Callable[[Item], Any] | None = None
+    #: The dotted path of its field; None: the title, or the whole item if there is a `value`.
+    field: str | None = None
+    #: What to show of the field, unless it is null.
+    value: Callable[[Any], Any] | None = None
 
     def of(self, item: Item) -> Any:
-        return item[self.title] if self.value is None else self.value(item)
+        found: Any = item
+        if self.field is not None or self.value is None:
+            for name in (self.field or self.title).split("."):
+                found = found and found.get(name)
+        return found if found is None or self.value is None else self.value(found)
+
+
+def words(*values: Any) -> str:
+    """Return the values that are not None, with spaces between."""
+    return " ".join(str(value) for value in values if value is not None)
 
 
 def id_cell(id_: str | None) -> Cell:
@@ -75,16 +85,6 @@ def state_cell(state: str, more: str = "") -> Cell:
     return Cell(text, text, _COLORS.get(state))
 
 
-def id_of(name: str) -> Callable[[Item], Cell]:
-    """Return the value of a column: the id in that field."""
-    return lambda item: id_cell(item[name])
-
-
-def ago(name: str) -> Callable[[Item], str | None]:
-    """Return the value of a column: how long ago the time in that field is."""
-    return lambda item: relative(item[name])
-
-
 def table_lines(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], screen: Screen
 ) -> list[str]:
@@ -95,17 +95,24 @@ def table_lines(
     by rank.
     """
     texts = [[cell.text if screen.width is None else cell.short for cell in row] for row in rows]
+    widths = [
+        max([width_of(column.title), *(width_of(row[i]) for row in texts)])
+        for i, column in enumerate(columns)
+    ]
     shown = list(range(len(columns)))
     if screen.width is not None:
-        shown = _dropped_empty(columns, texts, screen.width)
-        shown = _dropped(columns, texts, shown, screen.width)
-    widths = _fitted(columns, texts, shown, screen.width)
-    header = _line([columns[i].title for i in shown], widths)
-    lines = [screen.bold(header)]
+        # The title is never cut.
+        least = [
+            min(width, max(column.least, width_of(column.title)))
+            for column, width in zip(columns, widths, strict=True)
+        ]
+        if _total(widths) > screen.width:
+            shown = _fitting(columns, texts, least, screen.width)
+        widths = _shortened([(widths[i], least[i]) for i in shown], screen.width)
+    lines = [screen.bold(_line([columns[i].title for i in shown], widths))]
     for row, line in zip(rows, texts, strict=True):
-        cells = [_cut(line[i], width) for i, width in zip(shown, widths, strict=True)]
         colors = [row[i].color for i in shown]
-        lines.append(_line(cells, widths, colors, screen))
+        lines.append(_line([line[i] for i in shown], widths, colors, screen))
     return lines
 
 
@@ -124,75 +131,39 @@ def _char_width(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
 
 
-def _widths(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> list[int]:
-    return [
-        max([width_of(column.title), *(width_of(row[i]) for row in texts)])
-        for i, column in enumerate(columns)
-    ]
-
-
-def _least(column: Column, width: int) -> int:
-    """Return the minimum width; the title is never cut."""
-    return min(width, max(column.least, width_of(column.title)))
-
-
 def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _dropped_empty(
-    columns: Sequence[Column], texts: Sequence[Sequence[str]], width: int
+def _fitting(
+    columns: Sequence[Column],
+    texts: Sequence[Sequence[str]],
+    least: Sequence[int],
+    width: int,
 ) -> list[int]:
-    """Return the columns to show: all, or those with a value if the table is too wide."""
-    widths = _widths(columns, texts)
-    if _total(widths) <= width:
-        return list(range(len(columns)))
-    return [
+    """Drop columns without a value, then by rank until the others fit when shortened."""
+    left = [
         i
         for i, column in enumerate(columns)
         if column.rank == 0 or any(row[i] not in ("-", "") for row in texts)
     ]
-
-
-def _dropped(
-    columns: Sequence[Column], texts: Sequence[Sequence[str]], shown: Sequence[int], width: int
-) -> list[int]:
-    """Drop columns by rank until the others fit when shortened."""
-    widths = _widths(columns, texts)
-    left = list(shown)
-
-    def least() -> int:
-        return _total([_least(columns[i], widths[i]) for i in left])
-
-    while least() > width and any(columns[i].rank for i in left):
+    while _total([least[i] for i in left]) > width and any(columns[i].rank for i in left):
         left.remove(max(left, key=lambda i: columns[i].rank))
     return left
 
 
-def _fitted(
-    columns: Sequence[Column],
-    texts: Sequence[Sequence[str]],
-    shown: Sequence[int],
-    width: int | None,
-) -> list[int]:
-    """Return the width of each column; the widest are shortened first."""
-    every = _widths(columns, texts)
-    widths = [every[i] for i in shown]
-    if width is None:
-        return widths
-    least = [_least(columns[i], every[i]) for i in shown]
-    over = _total(widths) - width
-    while over > 0:
-        room = [now - keep for now, keep in zip(widths, least, strict=True)]
+def _shortened(widths: Sequence[tuple[int, int]], width: int) -> list[int]:
+    """Return the width of each column, from (wanted, minimum); the widest are shortened first."""
+    now = [wanted for wanted, _ in widths]
+    for _ in range(_total(now) - width):
         # The screen is narrower than the table's minimum: cut further.
-        open_ = [i for i, left in enumerate(room) if left > 0] or [
-            i for i, now in enumerate(widths) if now > 1
+        open_ = [i for i, (_, least) in enumerate(widths) if now[i] > least] or [
+            i for i, one in enumerate(now) if one > 1
         ]
         if not open_:
             break
-        widths[max(open_, key=lambda i: widths[i])] -= 1
-        over -= 1
-    return widths
+        now[max(open_, key=lambda i: now[i])] -= 1
+    return now
 
 
 def _cut(text: str, width: int) -> str:

@@ -3,7 +3,8 @@
 import os
 import shutil
 import sys
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import click
 
@@ -41,11 +42,17 @@ def no_color_option() -> click.Option:
         ["--no-color"],
         is_flag=True,
         expose_value=False,
-        callback=_remember,
+        callback=remember(_NO_COLOR),
         help="Print without colours, as with NO_COLOR.",
     )
 
 
-def _remember(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - as click calls it
-    if value:
-        ctx.find_root().meta[_NO_COLOR] = True
+def remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Return the callback of an option that may come before or after the command's name."""
+
+    def callback(ctx: click.Context, _option: click.Parameter, value: Any) -> None:
+        # The option after the command's name is read last, and wins.
+        if value:
+            ctx.find_root().meta[name] = value
+
+    return callback

@@ -11,8 +11,7 @@ from journal.lock import Holder
 from .. import __version__
 from ..config.options import Config
 from ..config.urls import callback_url
-
-_DEFAULT_FILE = "smshook.yaml"
+from .command import DEFAULT_CONFIG
 
 
 def welcome(config: Config, holder: Holder, *, config_path: Path, smshook: str) -> str:
@@ -69,6 +68,6 @@ def program(argv0: str = sys.argv[0], which: Callable[[str], str | None] = shuti
 
 def with_config(smshook: str, path: Path) -> str:
     """Add `--config` to the command unless the path is the default."""
-    if path == Path(_DEFAULT_FILE):
+    if path == DEFAULT_CONFIG:
         return smshook
     return f"{smshook} --config {shlex.quote(str(path))}"

@@ -1,6 +1,6 @@
-"""Settings that are valid and probably not meant: by them a careful operator leaks.
+"""Valid settings that are probably not intended, and that can leak data.
 
-Each warning says what can happen and what would do. None repeats a secret.
+Each warning names the risk and a remedy. No warning repeats a secret.
 """
 
 import hashlib
@@ -23,27 +23,27 @@ from .files import BESIDE_JOURNAL
 from .options import Config, host_and_port
 from .yaml import Path as Place
 
-#: A network that has this share of all addresses is no network of one's own.
+#: A prefix of this length or shorter is not a network of your own.
 _WIDEST = 7
-#: Characters of a secret that people choose.
+#: Shortest secret without a warning.
 _SHORTEST = 16
-#: Different characters of a secret that is not guessed: 16 random hex digits have ten.
+#: Fewest different characters of a strong secret: 16 random hex digits have about ten.
 _FEWEST_DIFFERENT = 8
 _HEADERS = "headers"
 
 
 class Caution(NamedTuple):
-    """A secret and where it is written."""
+    """A secret and its place."""
 
     at: Place
     secret: Secret
-    #: One of ours: a token, a key, `server.secret`, or a secret that signs. The others are
-    #: given by providers and receivers, who may use one in several places.
+    #: A token, a key, `server.secret`, or a secret that signs. Providers and receivers issue the
+    #: others, and may use one in several places.
     ours: bool
 
 
 def cautions(reading: Complaints, config: Config) -> Iterator[str]:
-    """Every warning about a configuration, with its place."""
+    """Yield every warning about a configuration, with its place."""
     found = list(_secrets((), config))
     for place, text in (
         *_in_clear(config),
@@ -103,7 +103,7 @@ def _proxies(config: Config) -> Iterator[tuple[Place, str]]:
     for i, written in enumerate(config.server.trusted_proxies):
         if ipaddress.ip_network(written.strip(), strict=False).prefixlen > _WIDEST:
             continue
-        text = "believes X-Forwarded-For of the whole internet; name your own proxies only"
+        text = "trusts X-Forwarded-For from the whole internet; name only your own proxies"
         limited = [name for name, source in config.sources.items() if source.allow_from]
         if limited:
             text += f" (anybody can pass the allow_from of {', '.join(limited)})"
@@ -125,7 +125,7 @@ def _admin(config: Config) -> Iterator[tuple[Place, str]]:
 def _keys(config: Config) -> Iterator[tuple[Place, str]]:
     for name, key in config.api.keys.items():
         if key.when and "admin" in key.scopes:
-            text = "calls of the scope admin refuse a key with a `when`; write other scopes"
+            text = "calls that need the scope admin refuse a key with a `when`; write other scopes"
             yield ("api", "keys", name, "scopes"), text
 
 
@@ -178,7 +178,7 @@ def _weak(found: list[Caution]) -> Iterator[tuple[Place, str]]:
 
 
 def _is_guessable(text: str) -> bool:
-    """Few different characters, or a short piece again and again."""
+    """Whether it has few different characters, or repeats a short piece."""
     text = text.removeprefix("whsec_")
     if len(set(text)) < _FEWEST_DIFFERENT:
         return True
@@ -186,13 +186,16 @@ def _is_guessable(text: str) -> bool:
 
 
 def _shared(found: list[Caution]) -> Iterator[tuple[Place, str]]:
-    """One secret for two uses: whoever has it for the one has the other too."""
+    """Yield secrets with two uses: a leak at one place gives access to the other."""
     first: dict[bytes, Caution] = {}
     for each in found:
         if _is_url(each.at):
             continue
         other = first.setdefault(_digest(each.secret), each)
-        if other is each or _same_list(each.at, other.at) or _may_share(each, other):
+        same_list = each.at[:-1] == other.at[:-1]
+        # One provider or one receiver can have issued the same secret for both.
+        issued_for_both = not (each.ours or other.ours) or each.at[0] == other.at[0] == "sinks"
+        if same_list or issued_for_both:
             continue
         yield each.at, f"the same as {dotted(other.at)}; give each its own"
 
@@ -201,17 +204,6 @@ def _digest(secret: Secret) -> bytes:
     text = secret.reveal()
     digest = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", text)
     return bytes.fromhex(digest[1]) if digest else hashlib.sha256(text.encode()).digest()
-
-
-def _same_list(at: Place, other: Place) -> bool:
-    return at[:-1] == other[:-1]
-
-
-def _may_share(one: Caution, other: Caution) -> bool:
-    """Two options that one provider or one receiver gave the same secret for."""
-    both_theirs = not one.ours and not other.ours
-    both_sinks = one.at[0] == other.at[0] == "sinks"
-    return both_theirs or both_sinks
 
 
 # Files
@@ -247,7 +239,7 @@ def _readable(reading: Complaints, config: Config) -> Iterator[str]:
 
 
 def _mode(path: Path) -> int:
-    """Of a regular file; 0 if there is none."""
+    """Return the mode of a regular file; 0 if there is no such file."""
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -256,7 +248,7 @@ def _mode(path: Path) -> int:
 
 
 def _others_may_replace(folder: Path) -> bool:
-    """A folder that everybody may write to, without the sticky bit of /tmp."""
+    """Whether everybody can write to a folder without the sticky bit of /tmp."""
     try:
         mode = folder.stat().st_mode
     except (OSError, ValueError):

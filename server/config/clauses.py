@@ -1,7 +1,7 @@
-"""Clauses of a `when` that no event can meet, with what would do.
+"""Clauses of a `when` that no event can meet, each with a remedy.
 
-Warnings, not errors: types and fields are only ever added, and a file may be older than this
-version. They never repeat a value that may be a phone number or a code.
+They are warnings, not errors: later versions add types and fields. A warning never repeats a value
+that may be a phone number or a code.
 """
 
 import re
@@ -27,7 +27,7 @@ _LONG_NUMBER = re.compile(r"[0-9]{10,15}")
 _DIGITS = re.compile(r"[0-9]{4,15}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _ORDERED = ("$gt", "$gte", "$lt", "$lte")
-#: What a field is one of. Both are only ever added to.
+#: The words that a field can have. Later versions may add some.
 _WORDS: Mapping[str, Sequence[str]] = {
     "data.channel": ("callback", "poll"),
     "data.time_from": ("provider", "timezone", "received"),
@@ -35,7 +35,7 @@ _WORDS: Mapping[str, Sequence[str]] = {
 
 
 class _Leaf(NamedTuple):
-    """One comparison of a filter."""
+    """One comparison in a filter."""
 
     at: Path
     #: The dotted path of the event, such as `data.to`.
@@ -67,7 +67,7 @@ def impossible_clauses(
 
 
 def _impossible(reading: Complaints, leaf: _Leaf, sources: Sequence[str] | None) -> str | None:
-    """What is wrong with one comparison; None if an event can meet it."""
+    """Return the problem of one comparison; None if an event can meet it."""
     if leaf.field == _TYPE:
         return _type(reading, leaf)
     if leaf.field == "source" and sources is not None and leaf.operator == "$eq":
@@ -82,7 +82,7 @@ def _impossible(reading: Complaints, leaf: _Leaf, sources: Sequence[str] | None)
     return None
 
 
-# Each of them: what is wrong, or None
+# Each returns a problem or None
 
 
 def _type(reading: Complaints, leaf: _Leaf) -> str | None:
@@ -125,8 +125,9 @@ def _key(reading: Complaints, leaf: _Leaf) -> str | None:
     compared = leaf.operator in ("$eq", "$startsWith", "$endsWith")
     if not compared or not isinstance(value, str) or slug(value) == value:
         return None
-    told = reading.quoted(leaf.at, value) == repr(value)
-    return f"service keys are one word in lower case; write {slug(value) if told else 'google'}"
+    is_shown = reading.quoted(leaf.at, value) == repr(value)
+    example = slug(value) if is_shown else "google"
+    return f"service keys are one word in lower case; write {example}"
 
 
 def _country(leaf: _Leaf) -> str | None:
@@ -172,22 +173,22 @@ def _word(leaf: _Leaf) -> str | None:
 
 
 def _kind(leaf: _Leaf) -> str | None:
-    """A truth compared with a text, or the other way round."""
+    """Find a boolean compared with a text, or a text with a boolean."""
     if leaf.operator != "$eq":
         return None
-    truth = leaf.field == "data.sample"
-    if truth and leaf.operand is not None and not isinstance(leaf.operand, bool):
+    is_boolean = leaf.field == "data.sample"
+    if is_boolean and leaf.operand is not None and not isinstance(leaf.operand, bool):
         return "it is true or false; write it without quotes"
     label = leaf.field.startswith("data.labels.") and not isinstance(leaf.operand, str)
     if label and leaf.operand is not None:
         return "labels are texts; write it in quotes"
-    if not truth and isinstance(leaf.operand, bool):
+    if not is_boolean and isinstance(leaf.operand, bool):
         return "it is a text, never true or false; $exists asks whether it is there"
     return None
 
 
 def _foreign_fields(path: Path, when: Any) -> Iterator[tuple[Path, str]]:
-    """Fields that none of the types has which the same mapping asks for."""
+    """Yield fields that the types in the same mapping do not have."""
     if not isinstance(when, dict):
         return
     types = _asked_types(when.get(_TYPE))
@@ -207,7 +208,7 @@ def _fields(kind: type[Data]) -> set[str]:
 
 
 def _asked_types(given: Any) -> list[str]:
-    """The types of a plain value or a list of them."""
+    """Return the types of a plain value or a list of them."""
     if isinstance(given, dict):
         given = given.get("$eq", given.get("$in")) if len(given) == 1 else None
     values = given if isinstance(given, list) else [given]
@@ -232,7 +233,7 @@ def leaves(path: Path, when: Any) -> Iterator[_Leaf]:
 
 
 def _compared(at: Path, field: str, given: Any) -> Iterator[_Leaf]:
-    """A value, a list of them, or a condition."""
+    """Yield the comparisons of a value, a list of values, or a condition."""
     if isinstance(given, list):
         yield from (_Leaf((*at, i), field, "$eq", item) for i, item in enumerate(given))
     elif isinstance(given, dict):

@@ -1,4 +1,4 @@
-"""What `smshook.yaml` may say: each option, its default, its check, why to change it."""
+"""The options of `smshook.yaml`: default, check, and a reason to change each."""
 
 import ipaddress
 import re
@@ -20,14 +20,14 @@ from .shapes import Check
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _SHORTEST_SECRET = 32
-# Callback URLs are on the internet: a shorter token is found by trying.
+# Callback URLs are on the internet: attackers find a shorter token by trying.
 _SHORTEST_TOKEN = 16
 _SQLITE = "sqlite:///"
 DEFAULT_LISTEN = "127.0.0.1:8080"
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
-    """`[::1]:8080` -> ("::1", 8080). Raises ValueError for what is no address to listen on."""
+    """`[::1]:8080` -> ("::1", 8080). Raises ValueError for anything else."""
     match = _LISTEN.fullmatch(listen)
     if match is None or int(match["port"]) > 65535:  # noqa: PLR2004 -- the last port
         raise ValueError("write host:port, such as 127.0.0.1:8080 or [::1]:8080")
@@ -54,7 +54,7 @@ def _admin_listen(text: str) -> str:
 
 
 def network(text: str) -> str:
-    """An address or a network, as written. Raises ValueError for anything else."""
+    """Return an address or a network as written. Raises ValueError for anything else."""
     try:
         ipaddress.ip_network(text.strip(), strict=False)
     except ValueError:
@@ -74,7 +74,7 @@ def _public_url(text: str) -> str:
     plain = text.isprintable() and not {"?", "#", "@", " ", "\\"} & set(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not plain:
         raise wrong
-    # `/in/…` is put behind it, and the door knows no empty segment.
+    # `/in/…` follows it, and the door accepts no empty segment.
     return text.rstrip("/")
 
 
@@ -84,22 +84,13 @@ def _host_name(text: str) -> str:
     return text.lower()
 
 
-def _max_body(size: Size) -> Size:
-    if size <= 0:
-        raise ValueError("write more than 0, such as 64KiB")
-    return size
+def _one_or_more(remedy: str) -> Check:
+    def check(number: float) -> float:
+        if number < 1:
+            raise ValueError(remedy)
+        return number
 
-
-def _keep_alive(duration: Duration) -> Duration:
-    if duration < 1:
-        raise ValueError("write 1s or more; proxies keep connections for a minute or two")
-    return duration
-
-
-def _connections(count: int) -> int:
-    if count < 1:
-        raise ValueError("write 1 or more, or leave it out")
-    return count
+    return Check(check)
 
 
 def _server_secret(secret: Secret) -> Secret:
@@ -117,14 +108,14 @@ def _api_key(secret: Secret) -> Secret:
         return secret
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError(
-            "has a blank, a control or a character beyond ASCII, which no HTTP header holds; "
+            "has a blank, a control or a character beyond ASCII, which HTTP headers cannot hold; "
             "`openssl rand -hex 16`"
         )
     return hard_to_guess(secret)
 
 
 def hard_to_guess(secret: Secret) -> Secret:
-    """A token or API key. Raises ValueError for one that is found by trying."""
+    """Return a token or API key. Raises ValueError if it is short enough to guess."""
     text = secret.reveal()
     if not text.startswith("sha256:") and len(text) < _SHORTEST_TOKEN:
         raise ValueError(
@@ -136,7 +127,7 @@ def hard_to_guess(secret: Secret) -> Secret:
 
 def _journal_url(text: str) -> str:
     if text.startswith(("postgresql:", "postgres:")):
-        raise ValueError("not yet: PostgreSQL comes later; write sqlite:///smshook.db")
+        raise ValueError("PostgreSQL is not supported yet; write sqlite:///smshook.db")
     file = text.removeprefix(_SQLITE)
     if file == text or not file or file.endswith("/") or "\0" in file or file == ":memory:":
         raise ValueError("write sqlite:///smshook.db, or sqlite:////var/lib/smshook.db")
@@ -145,7 +136,7 @@ def _journal_url(text: str) -> str:
 
 def _scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
     if not scopes:
-        raise ValueError("names no scope, and so opens nothing; leave the key out")
+        raise ValueError("empty, so the key allows nothing; name a scope, or leave the key out")
     return scopes
 
 
@@ -154,38 +145,40 @@ Scope = Literal["events:read", "codes:read", "deliveries:write", "subscriptions:
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    #: Where callbacks come in: `/in` and health, nothing else. Change it to be reachable from
+    #: Address for callbacks: `/in` and health, nothing else. Change it to be reachable from
     #: outside (`0.0.0.0:8080` in a container); `:0` takes any free port.
     listen: Annotated[str, Check(_listen)] = DEFAULT_LISTEN
-    #: Where the API is, and health too. `same`: on `listen`, when one port is all
-    #: there is; the API is then as reachable as the callbacks.
+    #: Address of the API, and of health. `same` uses `listen`, if you have only one port; the API
+    #: is then as reachable as the callbacks.
     admin_listen: Annotated[str, Check(_admin_listen)] = "127.0.0.1:8081"
-    #: Further names in the `Host` of requests to an `admin_listen` on this machine alone. It
-    #: answers to addresses, to names without a dot and to the name of `public_url`; else a web page
-    #: could reach it through your browser. Set it for a proxy that passes its own name on.
+    #: More names for the `Host` of requests to an `admin_listen` on this machine alone. It accepts
+    #: addresses, names without a dot and the name of `public_url`; otherwise a web page could reach
+    #: it through your browser. Set it for a proxy that passes its own name on.
     admin_hosts: tuple[Annotated[str, Check(_host_name)], ...] = ()
-    #: What printed callback URLs begin with, such as `https://hooks.example.com`: set it to the
-    #: name that providers reach you by. A path in it is stripped by your proxy.
+    #: The start of printed callback URLs, such as `https://hooks.example.com`: set it to the name
+    #: that providers use. Your proxy must strip a path in it.
     public_url: Annotated[str, Check(_public_url)] | None = None
-    #: Addresses or networks of your own proxies, whose `X-Forwarded-For` is believed: set it
-    #: behind one, or every callback seems to come from the proxy.
+    #: Addresses or networks of your own proxies. Their `X-Forwarded-For` is trusted. Without it,
+    #: every callback seems to come from the proxy.
     trusted_proxies: tuple[Network, ...] = ()
-    #: Larger callbacks are answered 413. Change it for a provider that sends more.
-    max_body: Annotated[Size, Check(_max_body)] = Size(64 * 1024)
-    #: How long an idle connection is kept. Longer than your proxy or tunnel keeps it, or it sends a
-    #: callback into one that is being closed. Change it for a proxy that waits longer.
-    keep_alive: Annotated[Duration, Check(_keep_alive)] = Duration(180)
-    #: Open connections, at most. Unset: half of what the limit of open files allows, at most
-    #: 20,000. One peer may hold half of them, your own machine and `trusted_proxies` any number.
-    connections: Annotated[int, Check(_connections)] | None = None
-    #: Any random text of 32 bytes or more; it keys dedupe keys and cursors. Do not change it: the
-    #: journal belongs to it, and with another the service does not start.
+    #: Larger callbacks get 413. Change it for a provider that sends more.
+    max_body: Annotated[Size, _one_or_more("write more than 0, such as 64KiB")] = Size(64 * 1024)
+    #: Time to keep an idle connection. It must be longer than at your proxy or tunnel, which could
+    #: otherwise send a callback into a closing connection.
+    keep_alive: Annotated[
+        Duration, _one_or_more("write 1s or more; proxies keep connections for a minute or two")
+    ] = Duration(180)
+    #: Limit of open connections. Unset: half of the limit of open files, at most 20,000. One peer
+    #: may hold half of them, your own machine and `trusted_proxies` any number.
+    connections: Annotated[int, _one_or_more("write 1 or more, or leave it out")] | None = None
+    #: Any random text of 32 bytes or more. It keys dedupe keys and cursors. Do not change it: the
+    #: service does not open its journal with another.
     secret: Annotated[Secret, Check(_server_secret)]
 
 
 class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    #: `sqlite:///` and a path, relative to the folder of this file; `sqlite:////` and an absolute
-    #: one. Change it to keep the journal on another disk (a local one: SQLite needs its locks).
+    #: `sqlite:///` and a path relative to the folder of this file, or `sqlite:////` and an absolute
+    #: path. Change it to keep the journal on another local disk.
     url: Annotated[str, Check(_journal_url)] = "sqlite:///smshook.db"
 
     @property
@@ -193,51 +186,53 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return Path(self.url.removeprefix(_SQLITE))
 
     def under(self, folder: Path) -> "JournalOptions":
-        """The same with an absolute path."""
+        """Return the same options with an absolute path."""
         return JournalOptions(url=f"{_SQLITE}{folder / self.path}")
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may use the API, and for what."""
+    """A key of the API, and its permissions."""
 
-    #: What is sent as `Authorization: Bearer`, 16 characters or more; or `sha256:` and the hex
-    #: digest of it, so that this file opens nothing. (Commands then need `SMSHOOK_API_KEY`.)
+    #: The text that clients send as `Authorization: Bearer`, 16 characters or more. Or `sha256:`
+    #: and its hex digest, so that this file alone gives no access; commands then need
+    #: `SMSHOOK_API_KEY`.
     key: Annotated[Secret, Check(_api_key)]
-    #: Of `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write`
-    #: (retry, replay, pause), `subscriptions:write` and `admin` (all): as little as will do.
+    #: `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write` (retry,
+    #: replay, pause), `subscriptions:write` and `admin` (all). Grant as little as possible.
     scopes: Annotated[tuple[Scope, ...], Check(_scopes)]
-    #: Conditions as in routes: all other events are hidden from this key. Unset: it sees all.
+    #: Conditions as in routes. All other events are hidden from this key. Unset: it sees all.
     when: Mapping[str, Any] | None = None
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    #: By name. Without one the API answers nobody.
+    #: Keys by name. Without a key the API refuses every request.
     keys: Mapping[str, ApiKey] = {}
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file says."""
+    """The options of the file."""
 
     #: The accounts that callbacks come from, by name.
     sources: Mapping[str, Source] = {}
-    #: Where events go, by name: deliveries are owed to the name.
+    #: The destinations of events, by name. Deliveries belong to the name.
     sinks: Mapping[str, Sink] = {}
-    #: Which events go where, by name; all are evaluated. An event that none takes is kept.
+    #: Which events go where, by name. Every route is evaluated. Events without a route are
+    #: stored.
     routes: Mapping[str, Route] = {}
-    #: Where the service listens, and what it believes.
+    #: Addresses and limits of the service.
     server: Server
-    #: Where events and deliveries are kept.
+    #: The store of events and deliveries.
     journal: JournalOptions = JournalOptions()
-    #: Who may read and steer.
+    #: The keys of the API.
     api: Api = Api()
 
 
 class Config(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The file's options, checked, its paths made absolute."""
+    """The checked options of the file, with absolute paths."""
 
     #: The file itself, absolute.
     path: Path
-    #: Tells the file as it was read from a later edit; empty where there was no file.
+    #: Identifies this version of the file; empty if there was no file.
     digest: str = ""
 
     @property

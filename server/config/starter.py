@@ -8,8 +8,8 @@ from ..durable import write_new
 
 NAME = "smshook.yaml"
 
-# Options are commented out as `#option: default`, words about them as `# words`: a test takes the
-# first kind's `#` away and finds the same configuration.
+# Options are commented out as `#option: default`, and explained by `# words`. A test removes the
+# `#` before options and expects the same configuration.
 _TEXT = """\
 # smshook. `smshook check` validates this file. config.example.yaml, in the source code, lists
 # every option.
@@ -123,14 +123,14 @@ def starter(chance: Callable[[int], str] = secrets.token_urlsafe) -> str:
 
 
 def init(folder: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
-    """Write it into `folder`, under its usual name, as `write` does."""
+    """Write a configuration into `folder` under its usual name, as `write` does."""
     return write(folder / NAME, chance)
 
 
 def write(path: Path, chance: Callable[[int], str] = secrets.token_urlsafe) -> Path:
-    """Write it there, for its owner alone; the folder is made if need be.
+    """Write a configuration that only its owner can read, and make the folder if needed.
 
-    It is on disk when this returns. Raises FileExistsError if there is one, and leaves it alone.
+    It is on disk when this returns. Raises FileExistsError if the file exists, and leaves it alone.
     """
     write_new(path, starter(chance))
     return path

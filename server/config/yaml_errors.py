@@ -1,7 +1,7 @@
-"""What is wrong with a text that is not YAML, in words, and the line of the mistake.
+"""Explanations of text that is not YAML: the mistake in words, and its line.
 
-The parser says where it noticed: often lines after a quote, a bracket or a key that was left
-unfinished. Nothing here repeats a text of the file: it may be a token.
+The parser reports where it noticed, which is often lines after an unfinished quote, bracket or key.
+No explanation repeats text of the file, which may be a token.
 """
 
 import re
@@ -20,14 +20,14 @@ _FALLBACK = "this is not YAML; compare quotes, brackets and indentation with the
 
 
 class Mistake(NamedTuple):
-    """Where it was made, from 1, and what would do."""
+    """The line of a mistake, from 1, and a remedy."""
 
     line: int
     text: str
 
 
 def mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
-    """Find it in the text, with what the parser says."""
+    """Find the mistake in the text, by the error of the parser."""
     lines = re.split(r"\r\n|\r|\n", text)
     mark = error.problem_mark or error.context_mark
     noticed = mark.line if mark else 0
@@ -64,7 +64,7 @@ def _tab(lines: list[str], noticed: int, problem: str) -> Mistake | None:
 def _open_quote(
     lines: list[str], noticed: int, began: int, context: str, problem: str
 ) -> Mistake | None:
-    """A quote that is not closed runs on to the next quote or to the end."""
+    """Find a quote that is not closed: it continues to the next quote or to the end."""
     if "escape" in problem:
         if "unknown escape" in problem:
             text = r"a backslash in double quotes; write \\, or use single quotes"
@@ -73,7 +73,7 @@ def _open_quote(
         return Mistake(noticed + 1, text)
     if "quoted scalar" in context:
         return Mistake(began + 1, "a quote that opens here is not closed")
-    # It was closed by the opening quote of a later value, so the error is noticed there.
+    # The opening quote of a later value closed it, and the parser noticed the error there.
     for i in range(noticed, -1, -1):
         opened = _opens_quote(lines[i])
         if opened:
@@ -87,7 +87,7 @@ def _open_quote(
 
 
 def _opens_quote(line: str) -> bool:
-    """A value of the line begins with a quote that does not end in the line."""
+    """Whether a value in the line begins with a quote that does not end there."""
     at = 0
     while match := _QUOTED_VALUE.search(line, at):
         if "#" in line[at : match.start()] and re.search(r"(^|\s)#", line[at : match.start()]):
@@ -113,7 +113,7 @@ def _bracket(lines: list[str], noticed: int, began: int, context: str) -> Mistak
 
 
 def _is_balanced(text: str) -> bool:
-    """The brackets outside quotes and comments close each other."""
+    """Whether the brackets outside quotes and comments match."""
     bare = re.sub(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?:^|(?<=\s))#[^\n]*""", "", text)
     opened: list[str] = []
     for char in bare:
@@ -125,7 +125,7 @@ def _is_balanced(text: str) -> bool:
 
 
 def _key(lines: list[str], noticed: int, began: int, context: str, problem: str) -> Mistake | None:
-    """A key without its colon: the lines after it are read as one long text."""
+    """Find a key without its colon: YAML reads the lines after it as one long text."""
     if "simple key" in context:
         return _unfinished(lines, began)
     if "mapping values" not in problem:
@@ -158,7 +158,7 @@ def _unfinished(lines: list[str], at: int) -> Mistake:
 
 
 def _line_before(lines: list[str], at: int) -> int | None:
-    """The last line before it that is neither blank nor a comment."""
+    """Return the last line before it that is neither blank nor a comment."""
     for i in range(at - 1, -1, -1):
         if lines[i].strip() and not lines[i].lstrip().startswith("#"):
             return i
@@ -199,17 +199,17 @@ def _indentation(lines: list[str], noticed: int, context: str, problem: str) -> 
 
 
 def _is_bare(line: str) -> bool:
-    """Neither a key nor an item of a list."""
+    """Whether a line is neither a key nor an item of a list."""
     return not _KEY.match(line) and not _is_item(line)
 
 
 def _character(noticed: int, problem: str, context: str) -> Mistake | None:
-    told = f"{context} {problem}"
-    found = next((text for word, text in _CHARACTERS if word in told), None)
+    error = f"{context} {problem}"
+    found = next((text for word, text in _CHARACTERS if word in error), None)
     return None if found is None else Mistake(noticed + 1, found)
 
 
-#: A word of the parser's, and what it means; the first that fits.
+#: Words of the parser and their meaning. The first that fits is used.
 _CHARACTERS = (
     ("cannot start any token", "a value that begins with @, ` or % needs quotes"),
     ("alias", "a value that begins with * needs quotes"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.printable import plain
 
-#: Accepted events whose delivery a later line may name.
+#: Limit of accepted events that a later line of a delivery can name.
 _REMEMBERED = 1000
 
 Fields = MutableMapping[str, Any]
@@ -16,7 +16,7 @@ Fields = MutableMapping[str, Any]
 class Readable:
     """`18:42:37 sms.received tellabot Google +1850***4729 → log ok 4 ms`.
 
-    An event gets its line when a delivery was attempted; until then its words are remembered.
+    An event gets its line after a delivery attempt. Until then its words are remembered.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -24,14 +24,14 @@ class Readable:
         self._accepted: OrderedDict[str, str] = OrderedDict()
 
     def __call__(self, _logger: Any, _method: str, fields: Fields) -> bytes:
-        said = self._said(fields)
-        if said is None:
+        words = self._words(fields)
+        if words is None:
             return b""
         clock = time.strftime("%H:%M:%S", time.localtime(self._now()))
         mark = {"warning": "! ", "error": "!! "}.get(fields["level"], "")
-        return f"{clock} {mark}{plain(said)}\n".encode(errors="replace")
+        return f"{clock} {mark}{plain(words)}\n".encode(errors="replace")
 
-    def _said(self, fields: Fields) -> str | None:
+    def _words(self, fields: Fields) -> str | None:
         match fields["event"]:
             case "callback.accepted" | "order.expired":
                 return self._remember(fields)
@@ -52,7 +52,7 @@ class Readable:
         return None if fields["sinks"] else f"{line} → no route matches; kept"
 
     def _event(self, fields: Fields) -> str:
-        """An event from before the start is not remembered: its line says what the fields do."""
+        """Return the words of an event; of one from before the start, its fields."""
         id_ = str(fields["event_id"])
         return self._accepted.get(id_) or (_event(fields) if "type" in fields else id_)
 
@@ -130,7 +130,7 @@ def _and_more(fields: Mapping[str, Any]) -> str:
 
 
 def _backfilled(fields: Mapping[str, Any]) -> str | None:
-    """None for a round on the timer that found nothing."""
+    """Return None for a poll by the timer that found nothing."""
     source, error = fields["source"], fields.get("error")
     if error is not None:
         return f"{source}: backfill failed: {error}: {fields.get('detail')}"
@@ -157,7 +157,7 @@ def _money(fields: Mapping[str, Any]) -> str:
     return f"{fields['amount']} {currency}" if currency else str(fields["amount"])
 
 
-#: What people read in place of an event's name and fields.
+#: Words for people in place of an event's name and fields.
 _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
     "account.low": lambda fields: (
         f"{fields['source']}: balance {_money(fields)} is below {fields['threshold']}"
@@ -207,7 +207,7 @@ _REASONS = {
 }
 
 
-#: Our words for errors that need more of them.
+#: Longer words for some errors.
 _WHY = {"missing": "its folder is missing"}
 
 

@@ -1,4 +1,4 @@
-"""Logs: JSON lines for machines, one readable line a thing for a terminal."""
+"""Logs: JSON lines for machines, readable lines for a terminal."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ BUFFERED = 1024 * 1024
 _GATHER = 0.005
 #: Bytes of one write.
 _AT_ONCE = 64 * 1024
-#: Longer values are cut: a provider's word for a service may be pages long.
+#: Longer values are cut: a provider can send a service name of several pages.
 _LONGEST = 200
 
 
@@ -40,8 +40,8 @@ def configure(
 ) -> None:
     """Send everything that this process logs to `out`, which is an unbuffered file.
 
-    A thread of its own writes the lines: whoever logs never waits for a reader. Lines that do not
-    fit into `buffered` bytes are dropped; `log.dropped` says how many, once the reader is back.
+    A thread of its own writes the lines, so logging never waits for a reader. Lines that do not fit
+    into `buffered` bytes are dropped. `log.dropped` counts them once the reader is back.
     """
     write_out()
     render: Render = Readable(now) if people else json_line
@@ -63,15 +63,15 @@ def configure(
 
 
 def forward_stderr() -> None:
-    """Log what Python itself would print to stderr, which may be a pipe that nobody reads."""
+    """Log what Python would print to stderr, which may be a pipe without a reader."""
     logging.captureWarnings(capture=True)
     sys.unraisablehook = _unraisable
 
 
 def write_out(within: float = 1.0) -> bool:
-    """Wait until every line is written, `within` seconds at most; False if some are left.
+    """Wait at most `within` seconds until every line is written; return False if some are left.
 
-    For a process that is about to end.
+    Call this before the process ends.
     """
     return all(lines.flush(within) for lines in _lines)
 
@@ -83,15 +83,15 @@ def say(text: str) -> None:
 
 
 class _Lines:
-    """Whole lines on their way to a reader who may be slow, stuck or gone.
+    """Whole lines on their way to a reader that may be slow, stuck or gone.
 
-    The lines of one turn of the event loop reach the writer together: waking it costs as much as
-    making a line.
+    The lines of one turn of the event loop reach the writer together, because waking it costs as
+    much as making a line.
     """
 
     def __init__(self, out: BinaryIO, report: Callable[[int], bytes], buffered: int) -> None:
         self._out, self._report, self._buffered = out, report, buffered
-        self._loop: asyncio.AbstractEventLoop | None = None  # that will wake the writer
+        self._loop: asyncio.AbstractEventLoop | None = None  # it will wake the writer
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
         #: Bytes that are not written yet.
@@ -103,7 +103,7 @@ class _Lines:
         #: The last line was cut short, by a full disk.
         self._torn = False
         self._writer: threading.Thread | None = None
-        #: Never set: the writer waits for it for a moment.
+        #: Never set. The writer waits for it to let lines gather.
         self._gathering = threading.Event()
 
     def msg(self, line: bytes) -> None:
@@ -142,7 +142,7 @@ class _Lines:
         self._loop = None
         with self._changed:
             if self._writer is None:
-                # A daemon: a reader who never comes back must not keep the process.
+                # A daemon: a reader that never comes back must not keep the process alive.
                 self._writer = threading.Thread(target=self._write_all, name="log", daemon=True)
                 self._writer.start()
             self._changed.notify_all()
@@ -157,10 +157,10 @@ class _Lines:
             # time.sleep: under libfaketime it can raise EINVAL, which would end this thread.
             self._gathering.wait(_GATHER)
             with self._changed:
-                said = self._next()
-            left = self._write(said)
+                lines = self._next()
+            left = self._write(lines)
             with self._changed:
-                self._size -= len(said)
+                self._size -= len(lines)
                 self._works = not left
                 self._dropped += left
                 dropped = self._dropped if self._works else 0
@@ -180,14 +180,14 @@ class _Lines:
         return b"".join(taken)
 
     def _write(self, lines: bytes) -> int:
-        """How many lines were not written whole."""
-        # What comes after a torn line begins a line of its own.
+        """Write lines; return how many were not written whole."""
+        # Begin a new line after a torn one.
         left = memoryview(b"\n" + lines if self._torn and lines else lines)
         whole = len(left)
         try:
             while left:
                 written = self._out.write(left)
-                if written is None:  # somebody made it non-blocking, which all who have it share
+                if written is None:  # another process that shares it made it non-blocking
                     _wait_until_writable(self._out.fileno())
                 else:
                     left = left[written:]
@@ -209,12 +209,12 @@ def _unraisable(args: "sys.UnraisableHookArgs") -> None:
     structlog.get_logger().error("library.complained", error=args.exc_type.__name__)
 
 
-#: The one that `configure` made.
+#: The one from `configure`.
 _lines: list[_Lines] = []
 
 
 class _Forward(logging.Handler):
-    """Logs where a library reported something, not its text, which may quote a request."""
+    """Log the place of a library's message, not its text, which may quote a request."""
 
     def emit(self, record: logging.LogRecord) -> None:
         exc = record.exc_info[1] if record.exc_info else None
@@ -223,7 +223,7 @@ class _Forward(logging.Handler):
             last = traceback.extract_tb(exc.__traceback__)[-1]
             where = f"{last.filename}:{last.lineno}"
         log = structlog.get_logger()
-        # A library may have levels of its own; ours are two from here on.
+        # A library can have levels of its own. Map them to two of ours.
         complain = log.error if record.levelno >= logging.ERROR else log.warning
         complain(
             "library.complained",
@@ -238,24 +238,21 @@ class _Stamp:
         self._now = now
 
     def __call__(self, _logger: Any, method: str, fields: Fields) -> Fields:
-        said = {"ts": rfc3339(self._now()), "level": method, "event": fields.pop("event")}
+        line = {"ts": rfc3339(self._now()), "level": method, "event": fields.pop("event")}
         for name, value in fields.items():
-            said[name] = _cut(value) if type(value) is str and len(value) > _LONGEST else value
-        return said
-
-
-def _cut(text: str) -> str:
-    return text[:_LONGEST] + "…"
+            is_long = type(value) is str and len(value) > _LONGEST
+            line[name] = f"{value[:_LONGEST]}…" if is_long else value
+        return line
 
 
 def json_line(_logger: Any, _method: str, fields: Fields) -> bytes:
-    """One line of ASCII: no value can end it, forge another, or drive a terminal."""
-    said = {name: value for name, value in fields.items() if value is not None}
-    return _encode(said).encode() + b"\n"
+    """Return one line of ASCII: no value can end it, forge another, or control a terminal."""
+    line = {name: value for name, value in fields.items() if value is not None}
+    return _encode(line).encode() + b"\n"
 
 
 def _kind(value: object) -> str:
-    # A value that JSON does not know might be a secret's holder: its kind is all that is said.
+    # A value unknown to JSON may hold a secret: show its type alone.
     return f"<{type(value).__name__}>"
 
 

@@ -98,6 +98,40 @@ async def test_ten_thousand_events_arrive_once_each(world):
     assert module.CAPACITY == 1000
 
 
+async def test_new_delivery_waits_behind_unread_ones(world, monkeypatch):
+    """Mutant: what is just committed is queued whenever there is room."""
+    monkeypatch.setattr(module, "CAPACITY", 4)
+    destination = Destination()
+    destination.open.clear()
+    worker = await world.run(destination, concurrency=1)
+
+    accepted = [await world.accept(worker) for _ in range(20)]
+    destination.open.set()
+    accepted += [await world.accept(worker) for _ in range(20)]
+    await world.until(delivered=40)
+
+    assert destination.arrived == accepted
+
+
+async def test_unsettled_delivery_is_not_sent_again(world):
+    """Its outcome is not written yet, and for the journal it is due.
+
+    Mutant: the journal is asked for it again and again until the outcome is written.
+    """
+    journal, destination = Watched(world.journal), Destination()
+    worker = await world.run(destination, journal=journal)
+    journal.failures = {Settle: [Unavailable("SQLITE_BUSY")]}
+
+    event_id = await world.accept(worker)
+    await until(lambda: journal.failures == {Settle: []})
+    journal.asked.clear()
+    worker.look_again()
+    await world.until(delivered=1)
+
+    assert destination.arrived == [event_id]
+    assert journal.asked.count(Take) == 2
+
+
 async def test_duplicate_is_not_handed_to_a_worker(world):
     """Mutant: every planned delivery handed over, recorded or not."""
     destination = Destination()

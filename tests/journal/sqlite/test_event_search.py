@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from journal.reads import EventFilter, Events
 from journal.sqlite import event_search, paging, queries, schema
 from journal.sqlite.journal import SQLiteJournal
+from journal.sqlite.outbox import Outbox
 from journal.sqlite.schema import migrate
-from journal.writes import IndexVisible, RegisterOrder
+from journal.writes import Clamp, IndexVisible, RegisterOrder
 
 #: What m012 leaves of a journal of an older version.
 FORGET = (
@@ -318,3 +319,24 @@ async def test_killed_fill_goes_on_at_the_next_start(tmp_path):
 
     assert rows == [0, 3, 6]
     assert found == expected
+
+
+# What a start reads
+
+
+async def test_clamp_reads_no_delivered_deliveries(tmp_path):
+    """Mutant: one statement for first attempts and retries, which walks the table at each start."""
+    path = tmp_path / "smshook.db"
+    await (await opened(path)).close()
+    with shell(path) as conn:
+        said = []
+        conn.set_trace_callback(said.append)
+        Outbox(conn, 1, {}).clamp(Clamp("log", now=NOW, longest=1.0, asked=1.0))
+        conn.set_trace_callback(None)
+        updates = [sql for sql in said if "update deliveries" in sql]
+        steps = [row[3] for sql in updates for row in conn.execute(f"explain query plan {sql}")]
+
+    assert steps == [
+        "SEARCH deliveries USING INDEX deliveries_fresh (sink=?)",
+        "SEARCH deliveries USING INDEX deliveries_retried (sink=?)",
+    ]

@@ -40,7 +40,10 @@ class FirstRun:
                 order = dev.post(f"{name}/rehearsal/orders", id="1")
                 path = f"{name}/rehearsal/orders/{order['id']}/messages"
                 dev.post(path, text=f"{name}: 4711")
-            self.events = eventually(lambda: len(found := dev.events()) == len(PROVIDERS) and found)
+            # Some providers are polled, each every five seconds.
+            self.events = eventually(
+                lambda: len(found := dev.events()) == len(PROVIDERS) and found, within=15
+            )
 
     def copied(self, folder):
         """The same folder again, for another run."""

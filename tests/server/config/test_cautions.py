@@ -73,8 +73,8 @@ def test_sound_configuration_draws_no_warning(tmp_path):
         (
             {"server__trusted_proxies": ["10.0.0.0/8", "::/0"]},
             (
-                "server.trusted_proxies[1]: believes X-Forwarded-For of the whole internet; "
-                "name your own proxies only"
+                "server.trusted_proxies[1]: trusts X-Forwarded-For from the whole internet; "
+                "name only your own proxies"
             ),
         ),
         ({"server__admin_listen": "0.0.0.0:8081"}, f"server.admin_listen: {REACHABLE}"),
@@ -117,7 +117,7 @@ def test_sound_configuration_draws_no_warning(tmp_path):
         (
             {"api__keys__a__when": {"type": "sms.received"}},
             (
-                "api.keys.a.scopes: calls of the scope admin refuse a key with a `when`; "
+                "api.keys.a.scopes: calls that need the scope admin refuse a key with a `when`; "
                 "write other scopes"
             ),
         ),

@@ -64,7 +64,7 @@ def path(tmp_path):
         ("API__KEYS__NEW__KEY", "k" * 20, lambda c: c.api.keys["new"].key, Secret("k" * 20)),
     ],
 )  # fmt: skip
-def test_a_variable_overrides_the_option_of_its_name(path, name, text, look, value):
+def test_variable_overrides_the_option_of_its_name(path, name, text, look, value):
     """Mutant: names in lower case with `_` only never find `main-account`."""
     environ = {f"SMSHOOK_{name}": text, "SMSHOOK_API__KEYS__NEW__SCOPES": '["admin"]'}
     environ.setdefault("SMSHOOK_API__KEYS__NEW__KEY", "n" * 20)
@@ -72,7 +72,7 @@ def test_a_variable_overrides_the_option_of_its_name(path, name, text, look, val
     assert look(load(path, environ=environ).config) == value
 
 
-def test_one_line_end_of_an_override_is_dropped_and_said(path):
+def test_one_line_end_of_an_override_is_dropped_with_a_warning(path):
     """Mutant: `SMSHOOK_SERVER__SECRET="$(cat x; echo)"` is another secret than the journal's."""
     environ = {
         "SMSHOOK_SERVER__SECRET": "1" * 32 + "\r\n",
@@ -91,7 +91,7 @@ def test_one_line_end_of_an_override_is_dropped_and_said(path):
     ]
 
 
-def test_a_whole_source_may_come_from_the_environment_and_its_options_after_it(path):
+def test_environment_gives_a_whole_source_and_its_options(path):
     environ = {
         "SMSHOOK_SOURCES__NEW__CURRENCY": "USD",
         "SMSHOOK_SOURCES__NEW": '{"provider": "herosms", "tokens": ["${T}"], "currency": "EUR"}',
@@ -103,7 +103,7 @@ def test_a_whole_source_may_come_from_the_environment_and_its_options_after_it(p
     assert (source.tokens, source.currency) == ((Secret("new-token-0123456789"),), "USD")
 
 
-def test_defaults_file_environment_and_flags_win_in_this_order(tmp_path):
+def test_flags_win_over_environment_file_and_defaults(tmp_path):
     default = load(written(tmp_path, FILE), environ={}).config.server.listen
     path = written(tmp_path, FILE.replace("server: {", 'server: {listen: "file:1", '))
     environ = {"SMSHOOK_SERVER__LISTEN": "env:2"}
@@ -117,7 +117,7 @@ def test_defaults_file_environment_and_flags_win_in_this_order(tmp_path):
     assert [default, *listens] == ["127.0.0.1:8080", "file:1", "env:2", "flag:3"]
 
 
-def test_what_is_overridden_need_not_be_right_in_the_file(tmp_path):
+def test_overridden_option_can_be_wrong_in_the_file(tmp_path):
     text = FILE.replace('"0123456789abcdef0123456789abcdef"', '"${UNSET}"')
 
     environ = {"SMSHOOK_SERVER__SECRET": "0123456789abcdef0123456789abcdef"}
@@ -125,7 +125,7 @@ def test_what_is_overridden_need_not_be_right_in_the_file(tmp_path):
     assert complaints(written(tmp_path, text), environ) == []
 
 
-def test_other_variables_are_free(path):
+def test_other_variables_are_ignored(path):
     environ = {"SMSHOOK_CONFIG": "x", "SMSHOOK_URL": "y", "SMSHOOK_API_KEY": "z", "A__B": "c"}
 
     assert complaints(path, environ) == []
@@ -155,7 +155,7 @@ def test_other_variables_are_free(path):
          "routes.all.to[0]: no sink is named 'lgo'; sinks: log, out; did you mean 'log'?"),
     ],
 )  # fmt: skip
-def test_a_complaint_of_an_override_names_the_variable(path, name, text, complaint):
+def test_complaint_of_an_override_names_the_variable(path, name, text, complaint):
     assert complaints(path, {f"SMSHOOK_{name}": text}) == [f"SMSHOOK_{name}: {complaint}"]
 
 
@@ -168,7 +168,7 @@ sinks:
 """
 
 
-def test_a_name_that_is_spelt_so_wins_over_one_with_a_hyphen(tmp_path):
+def test_exact_name_wins_over_one_with_a_hyphen(tmp_path):
     """Mutant: whichever stands first in the file."""
     path = written(tmp_path, SERVER + TWINS)
 
@@ -178,7 +178,7 @@ def test_a_name_that_is_spelt_so_wins_over_one_with_a_hyphen(tmp_path):
     assert (paths["my_x"], paths["my-x"]) == (f"{tmp_path}/changed", f"{tmp_path}/hyphen")
 
 
-def test_a_name_that_two_may_be_meant_by_is_complained_of(tmp_path):
+def test_ambiguous_name_is_a_complaint(tmp_path):
     path = written(tmp_path, SERVER + TWINS)
 
     assert complaints(path, {"SMSHOOK_SINKS__A_B_C__PATH": "changed"}) == [
@@ -189,7 +189,7 @@ def test_a_name_that_two_may_be_meant_by_is_complained_of(tmp_path):
     ]
 
 
-def test_a_complaint_of_a_flag_says_that_it_is_one(path):
+def test_complaint_of_a_flag_names_the_command_line(path):
     assert complaints(path, flags={"server.listen": "x"}) == [
         "command line: server.listen: write host:port, such as 127.0.0.1:8080 or [::1]:8080"
     ]

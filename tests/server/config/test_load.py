@@ -201,12 +201,15 @@ extra: 1
                 "27: server.secret: shorter than 32 bytes, so it can be guessed; "
                 "`openssl rand -hex 32`"
             ),
-            "28: journal.url: not yet: PostgreSQL comes later; write sqlite:///smshook.db",
+            "28: journal.url: PostgreSQL is not supported yet; write sqlite:///smshook.db",
             (
                 "31: api.keys.a.scopes[0]: 'root' is not one of events:read, codes:read, "
                 "deliveries:write, subscriptions:write, admin"
             ),
-            "32: api.keys.b.scopes: names no scope, and so opens nothing; leave the key out",
+            (
+                "32: api.keys.b.scopes: empty, so the key allows nothing; name a scope, or leave "
+                "the key out"
+            ),
             "34: api.keys.d.key: the same as api.keys.c.key; give each its own",
             f"34: api.keys.d.when.data.code.$near: {near}",
             "35: extra: unknown option",
@@ -769,7 +772,13 @@ def test_only_true_and_false_are_booleans_in_both_places(tmp_path, value):
     [
         ("0123456789abcde", "shorter than 16 characters, so it can be guessed"),
         *(
-            (key, "has a blank, a control or a character beyond ASCII, which no HTTP header holds")
+            (
+                key,
+                (
+                    "has a blank, a control or a character beyond ASCII, which HTTP headers "
+                    "cannot hold"
+                ),
+            )
             for key in ("0123456789 abcdef", r"0123456789abcdef\n", "0123456789abcdefé", "short é")
         ),
     ],

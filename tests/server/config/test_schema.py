@@ -14,7 +14,7 @@ from server.config.yaml import parse
 from sinks.file.sink import File
 
 
-def test_the_schema_is_json_and_knows_every_section():
+def test_schema_is_json_and_has_every_section():
     found = schema()
 
     assert json.loads(json.dumps(found)) == found
@@ -22,15 +22,14 @@ def test_the_schema_is_json_and_knows_every_section():
     assert (found["required"], found["additionalProperties"]) == (["server"], False)
 
 
-def test_an_option_has_its_type_its_default_and_its_comment():
+def test_option_has_its_type_default_and_comment():
     server = schema()["properties"]["server"]
 
     assert server["required"] == ["secret"]
     assert server["properties"]["max_body"] == {
         "type": ["string", "integer"],
         "examples": ["64KiB", "10MiB"],
-        "description": "Larger callbacks are answered 413. Change it for a provider that sends "
-        "more.",
+        "description": "Larger callbacks get 413. Change it for a provider that sends more.",
         "default": "64KiB",
     }
     assert server["properties"]["trusted_proxies"]["anyOf"] == [
@@ -39,7 +38,7 @@ def test_an_option_has_its_type_its_default_and_its_comment():
     ]
 
 
-def test_a_source_has_the_options_of_its_provider():
+def test_source_has_the_options_of_its_provider():
     sources = schema()["properties"]["sources"]["anyOf"][0]
     source = sources["additionalProperties"]
 
@@ -57,7 +56,7 @@ def test_a_source_has_the_options_of_its_provider():
 
 
 @pytest.mark.parametrize("struct", [Options, Server, ApiKey, File, *PROVIDERS])
-def test_every_option_says_what_it_means(struct):
+def test_every_option_has_a_comment(struct):
     """Mutant: an option without its `#:` comment."""
     said = comments(struct)
 
@@ -81,7 +80,7 @@ def _unknown(value: object, schema: dict, path: str = "") -> list[str]:
     return found
 
 
-def test_the_schema_knows_every_option_of_the_example():
+def test_schema_has_every_option_of_the_example():
     example = values(parse((Path(__file__).parents[3] / "config.example.yaml").read_bytes()).value)
     example["sinks"]["log"]["rotate"]["keeep"] = 1
 

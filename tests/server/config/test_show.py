@@ -13,7 +13,7 @@ from sinks.retry import Retry
 from sinks.sink import Sink
 
 
-def test_the_effective_configuration_is_shown_with_its_defaults_and_without_its_secrets(tmp_path):
+def test_shown_configuration_has_defaults_and_no_secrets(tmp_path):
     """Mutant: `reveal()` anywhere, or a file's text shown because no secret is expected there."""
     (tmp_path / "team").write_text("from-a-secret-file\n")
     path = written(
@@ -102,7 +102,7 @@ api:
     )
 
 
-def test_what_an_http_sink_keeps_secret_is_masked(tmp_path):
+def test_secrets_of_an_http_sink_are_masked(tmp_path):
     """Mutant: `url: str`, `headers: Mapping[str, str]`."""
     path = written(
         tmp_path,
@@ -129,7 +129,7 @@ def test_what_an_http_sink_keeps_secret_is_masked(tmp_path):
     }
 
 
-def test_of_an_invalid_file_what_can_be_read_is_shown_and_then_what_is_wrong(tmp_path):
+def test_invalid_file_is_shown_with_its_complaints(tmp_path):
     """What is unknown or wrong is masked: a token may have been written in its place."""
     path = written(
         tmp_path,
@@ -182,7 +182,7 @@ nothing after it
 
 
 @pytest.mark.parametrize("text", [None, "a: b: c", "[a]"])
-def test_of_a_file_that_is_no_configuration_only_what_is_wrong_is_shown(tmp_path, text):
+def test_unreadable_file_shows_complaints_alone(tmp_path, text):
     path = tmp_path / "smshook.yaml" if text is None else written(tmp_path, text)
 
     told = shown(path, {})
@@ -191,7 +191,7 @@ def test_of_a_file_that_is_no_configuration_only_what_is_wrong_is_shown(tmp_path
     assert told.count("\n") == 1
 
 
-def test_what_is_shown_is_read_again_as_the_same(tmp_path):
+def test_shown_configuration_loads_as_the_same(tmp_path):
     text = f"""\
 {SERVER}sinks: {{a: {{type: file, path: "07", timeout: 90s, rotate: {{size: 1500}}}}}}
 routes: {{r: {{to: [a], when: {{type: "1e3", data.to: "NO", data.code: [1.5, "null"]}}}}}}
@@ -223,5 +223,5 @@ routes: {{r: {{to: [a], when: {{type: "1e3", data.to: "NO", data.code: [1.5, "nu
         ({"a": None}, {"a": None}),
     ],
 )  # fmt: skip
-def test_a_default_is_shown_as_it_would_be_written(value, text):
+def test_default_is_shown_as_people_write_it(value, text):
     assert plain(value) == text

@@ -28,7 +28,7 @@ def _text(number):
     return f"{number}-random-0123456789-abcdefghijklm"
 
 
-def test_what_init_writes_loads_without_a_warning(tmp_path):
+def test_new_configuration_loads_without_a_warning(tmp_path):
     path = init(tmp_path / "new" / "folder", _counting())
 
     loaded = load(path, environ={})
@@ -47,7 +47,7 @@ def test_what_init_writes_loads_without_a_warning(tmp_path):
     assert loaded.config.journal == JournalOptions().under(path.parent)
 
 
-def test_every_secret_is_a_fresh_one(tmp_path):
+def test_every_secret_is_new(tmp_path):
     """Mutant: one chance for all, or a constant."""
     configs = [load(init(tmp_path / name), environ={}).config for name in "ab"]
 
@@ -65,7 +65,7 @@ def test_every_secret_is_a_fresh_one(tmp_path):
     assert min(map(len, found)) >= 43
 
 
-def test_what_is_commented_out_is_right_and_at_its_default(tmp_path):
+def test_commented_options_are_valid_and_at_their_defaults(tmp_path):
     """Mutant: a commented option that no longer exists, or whose default has changed."""
     text = starter(_counting())
     path = written(tmp_path, text)
@@ -82,7 +82,7 @@ def test_what_is_commented_out_is_right_and_at_its_default(tmp_path):
     assert len(re.findall(r"(?m)^ *#(?=\w)", text)) == 24
 
 
-def test_the_file_is_its_owners_alone(tmp_path):
+def test_only_the_owner_can_read_the_file(tmp_path):
     """Mutant: `open(path, "w")` leaves it to the umask who may read the secrets."""
     mask = os.umask(0)
     try:
@@ -93,7 +93,7 @@ def test_the_file_is_its_owners_alone(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_file_that_is_there_is_left_alone(tmp_path):
+def test_existing_file_is_left_alone(tmp_path):
     path = written(tmp_path, "mine")
 
     with pytest.raises(FileExistsError):
@@ -102,7 +102,7 @@ def test_a_file_that_is_there_is_left_alone(tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_it_is_written_under_the_name_that_is_asked_for(tmp_path):
+def test_configuration_is_written_under_the_given_name(tmp_path):
     path = write(tmp_path / "etc" / "hooks.yaml", _counting())
 
     assert path == tmp_path / "etc" / "hooks.yaml"

@@ -170,7 +170,7 @@ def test_broken_yaml_names_line_and_mistake(name):
         max_size=8,
     )
 )
-def test_broken_yaml_is_told_without_jargon(lines):
+def test_broken_yaml_is_explained_without_jargon(lines):
     """Whatever is broken has a line of the file. Mutant: the parser's message as it is."""
     text = "\n".join(lines)
     try:

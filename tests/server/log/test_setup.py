@@ -89,7 +89,7 @@ def attempted(**over):
 # For machines
 
 
-def test_a_line_is_json_with_time_level_and_name_first():
+def test_line_is_json_with_time_level_and_name_first():
     line = logged(("info", "service.stopping", {"pid": 7, "error": None}))
 
     assert line == (
@@ -100,7 +100,7 @@ def test_a_line_is_json_with_time_level_and_name_first():
 @given(st.dictionaries(st.sampled_from(WORDS), st.text(), min_size=1))
 @example({"reason": "\x7f\x1b[2J\x9b\u2028\n"})
 @example({"reason": "x" * 201})
-def test_any_text_is_one_line_of_ascii_that_reads_back(fields):
+def test_any_text_is_one_line_of_ascii(fields):
     """Mutant: `ensure_ascii=False`, or a line that is cut at a line separator."""
     line = logged(("warning", "callback.rejected", fields))
 
@@ -113,20 +113,20 @@ def test_any_text_is_one_line_of_ascii_that_reads_back(fields):
     }
 
 
-def test_a_long_value_is_cut():
+def test_long_value_is_cut():
     said = json.loads(logged(("info", "callback.accepted", {"service": "x" * 10_000})))
 
     assert said["service"] == "x" * 200 + "…"
 
 
-def test_what_json_does_not_know_is_named_by_its_kind_alone():
+def test_value_unknown_to_json_is_shown_by_its_type():
     """Mutant: `default=repr`."""
     said = json.loads(logged(("info", "x.happened", {"key": Secret("s3cret"), "b": b"s3cret"})))
 
     assert (said["key"], said["b"]) == ("<Secret>", "<bytes>")
 
 
-def test_what_is_below_the_level_is_not_said():
+def test_event_below_the_level_is_not_logged():
     line = logged(("info", "a.b", {}), ("warning", "c.d", {}), level="warning")
 
     assert [json.loads(text)["event"] for text in line.splitlines()] == ["c.d"]
@@ -135,7 +135,7 @@ def test_what_is_below_the_level_is_not_said():
 # Libraries
 
 
-def test_of_a_library_is_told_where_and_not_what():
+def test_line_of_a_library_has_its_place_without_its_text():
     """Mutant: its message, which may quote a request; its traceback, which shows values."""
     out = io.BytesIO()
     logging_to(out)
@@ -154,7 +154,7 @@ def test_of_a_library_is_told_where_and_not_what():
 
 
 @pytest.mark.parametrize(("number", "level"), [(30, "warning"), (35, "warning"), (50, "error")])
-def test_a_level_of_a_librarys_own_is_one_of_ours(number, level):
+def test_unknown_level_of_a_library_becomes_one_of_ours(number, level):
     """Mutant: structlog's names of levels, among which there is no 35."""
     out = io.BytesIO()
     logging_to(out)
@@ -168,13 +168,13 @@ def test_a_level_of_a_librarys_own_is_one_of_ours(number, level):
 # For people
 
 
-def test_an_event_is_one_line_when_its_delivery_was_attempted():
+def test_event_is_one_line_after_its_delivery_attempt():
     lines = logged(ACCEPTED, attempted(), people=True).decode()
 
     assert lines == "18:42:37 sms.received tellabot Google +1850***4729 → log ok 4 ms\n"
 
 
-def test_an_order_that_expired_is_one_line_too():
+def test_expired_order_is_one_line():
     """Mutant: only what came by a callback is remembered."""
     expired = ("info", "order.expired", {**ACCEPTED[2], "type": "order.expired"})
 
@@ -183,7 +183,7 @@ def test_an_order_that_expired_is_one_line_too():
     assert lines == "18:42:37 order.expired tellabot Google +1850***4729 → log ok 4 ms\n"
 
 
-def test_low_balance_is_read_in_words():
+def test_low_balance_is_shown_in_words():
     """Mutant: names and values."""
     said = {"source": "herosms", "amount": "4.20", "currency": "USD", "threshold": "5"}
     low = ("warning", "account.low", said | {"event_id": "1", "type": "account.low", "sinks": []})
@@ -217,7 +217,7 @@ def backfilled(level="info", **fields):
         ),
     ],
 )
-def test_a_round_that_brought_nothing_in_time_is_no_line(said, line):
+def test_empty_backfill_of_the_timer_is_no_line(said, line):
     """Mutant: a line every thirty seconds."""
     assert logged(said, people=True).decode() == line
 
@@ -331,12 +331,12 @@ def test_a_round_that_brought_nothing_in_time_is_no_line(said, line):
         ([("error", "journal.error", {"error": "full"})], "!! journal.error error=full"),
     ],
 )  # fmt: skip
-def test_what_else_happens_is_one_line_too(things, line):
+def test_every_other_event_is_one_line(things, line):
     assert logged(*things, people=True).decode() == f"18:42:37 {line}\n"
 
 
 @pytest.mark.parametrize("event", ["service.started", "service.stopping", "journal.sqlite_old"])
-def test_what_people_need_not_read_is_no_line(event):
+def test_events_for_machines_are_no_lines_for_people(event):
     assert logged(("info", event, {"pid": 7}), people=True) == b""
 
 
@@ -355,14 +355,14 @@ def test_what_people_need_not_read_is_no_line(event):
         (97_200, "1 d 3 h"),
     ],
 )
-def test_a_duration_has_at_most_two_units(wait, words):
+def test_duration_has_at_most_two_units(wait, words):
     """Mutant: `334 s`."""
     line = logged(attempted(outcome="failed", error="io", due_at=AT + wait), people=True)
 
     assert line.decode() == f"18:42:37 {ID} → log failed: io, again in {words}\n"
 
 
-def test_what_is_remembered_of_events_whose_delivery_waits_is_bounded():
+def test_memory_of_waiting_events_is_bounded():
     accepted = [
         ("info", "callback.accepted", {**ACCEPTED[2], "event_id": str(n)}) for n in range(1001)
     ]
@@ -376,7 +376,7 @@ def test_what_is_remembered_of_events_whose_delivery_waits_is_bounded():
 
 
 @given(st.text(), st.text())
-def test_a_line_for_people_carries_nothing_that_drives_a_terminal(service, reason):
+def test_line_for_people_cannot_control_a_terminal(service, reason):
     accepted = ("info", "callback.accepted", {**ACCEPTED[2], "service": service})
     rejected = ("warning", "callback.rejected", {"reason": reason})
 
@@ -390,7 +390,7 @@ def test_a_line_for_people_carries_nothing_that_drives_a_terminal(service, reaso
 # Where it goes
 
 
-def test_a_reader_that_has_gone_stops_nothing_and_leaves_nothing_behind():
+def test_gone_reader_blocks_nothing_and_leaves_nothing():
     """Mutant: a buffer that fails again when the process ends, with exit code 120."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -416,7 +416,7 @@ class Full(io.BytesIO):
         return super().write(data[:taken])
 
 
-def test_a_line_that_was_torn_does_not_spoil_the_next():
+def test_torn_line_does_not_spoil_the_next():
     """Mutants: the next line glued to the half one; lost lines that nobody counts."""
     out = Full()
     log = logging_to(out)
@@ -450,7 +450,7 @@ class Stuck(io.BytesIO):
         return super().write(data)
 
 
-async def test_a_stuck_reader_costs_lines_that_are_counted_and_no_time():
+async def test_stuck_reader_costs_counted_lines_and_no_time():
     """Mutants: a write on the caller's thread (this never ends); a buffer without a bound."""
     out = Stuck()
     configure(out, people=False, level="info", now=lambda: AT, buffered=1000)
@@ -472,7 +472,7 @@ async def test_a_stuck_reader_costs_lines_that_are_counted_and_no_time():
     assert len(kept) + dropped == 100
 
 
-def test_after_a_stuck_reader_is_back_all_lines_come_again():
+def test_lines_continue_after_a_stuck_reader_is_back():
     """Mutant: the count is reported again and again, or never reset."""
     out = Stuck()
     configure(out, people=True, level="info", now=lambda: AT, buffered=100)
@@ -501,7 +501,7 @@ def non_blocking_pipe():
         os.close(writing)
 
 
-def test_a_pipe_that_others_made_non_blocking_loses_nothing():
+def test_non_blocking_pipe_loses_nothing():
     """Node's children share such a stdout. Mutant: `write` that returns None ends the line."""
     with non_blocking_pipe() as (reading, writing):
         log = logging_to(io.FileIO(writing, "w", closefd=False))
@@ -516,7 +516,7 @@ def test_a_pipe_that_others_made_non_blocking_loses_nothing():
     assert [json.loads(line)["pid"] for line in text.splitlines()] == list(range(3000))
 
 
-def test_a_terminal_that_is_stopped_stops_nothing():
+def test_stopped_terminal_blocks_nothing():
     """Nobody reads the other side, as after Ctrl-S: a terminal holds about 4 KiB."""
     ours, theirs = pty.openpty()
     try:
@@ -531,7 +531,7 @@ def test_a_terminal_that_is_stopped_stops_nothing():
         os.close(theirs)
 
 
-def test_a_text_for_people_is_printed_between_the_lines():
+def test_text_for_people_is_printed_between_lines():
     out = io.BytesIO()
     logging_to(out)
 
@@ -541,7 +541,7 @@ def test_a_text_for_people_is_printed_between_the_lines():
     assert out.getvalue() == b"smshook is running\n  API  http://127.0.0.1:8081\n"
 
 
-def test_warnings_and_lost_exceptions_are_lines_of_the_log(monkeypatch):
+def test_warnings_and_lost_exceptions_are_logged(monkeypatch):
     """Python prints both to stderr, which may be a full pipe. Mutant: no `forward_stderr`."""
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
     out = io.BytesIO()
@@ -586,7 +586,7 @@ async def test_lines_of_one_turn_are_written_together_at_its_end():
     assert (before, out.writes, said) == (0, 1, [0, 1, 2])
 
 
-async def test_lines_before_the_process_ends_at_once_are_written():
+async def test_lines_before_a_sudden_end_are_written():
     """`os._exit` runs no callback of the loop. Mutant: the line that says why is lost."""
     out = io.BytesIO()
     logging_to(out).error("journal.error", error="SQLITE_IOERR_FSYNC")
@@ -603,7 +603,7 @@ class Ended:
         pass
 
 
-def test_a_line_that_a_loop_never_wrote_comes_with_the_next(monkeypatch):
+def test_line_of_a_closed_loop_comes_with_the_next(monkeypatch):
     """Mutant: a loop that has ended is waited for."""
     out = io.BytesIO()
     log = logging_to(out)
