@@ -60,7 +60,7 @@ Post = Callable[[Mapping[str, str], bytes], Awaitable[SinkAnswer]]
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Certificates of one's own, as PEM files. They may come later than the service starts."""
 
-    #: A certificate authority to trust beside those of the system.
+    #: Of an authority that is trusted beside the system's.
     ca_file: str | None = None
     #: The certificate (and its chain) shown to a server that asks for one.
     cert_file: str | None = None
