@@ -64,7 +64,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try at a delivery, with its outcome; or the last of several probes."""
+    """One try at a delivery, with its outcome.
+
+    Or the last of several probes, which are stored as one.
+    """
 
     #: Seconds since the epoch.
     at: float

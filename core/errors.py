@@ -2,12 +2,12 @@
 
 
 class Unavailable(Exception):
-    """A batch could not be made durable; the next batch tries again."""
+    """A write or a read failed. A later one may succeed."""
 
 
 class Broken(Unavailable):
-    """The state on disk is unknown: nothing may be written until a restart."""
+    """The state on disk is unknown. Nothing may be written until a restart."""
 
 
 class InvalidRow(Exception):
-    """One row of the batch cannot be stored; its neighbours can."""
+    """A row of the batch cannot be stored. The other rows can."""

@@ -75,7 +75,7 @@ class Connections:
         return len(self._open) + len(self._leaving)
 
     def opened(self, connection: Connection, address: str) -> bool:
-        """Add a new connection, idle at first. Return False where it must be refused."""
+        """Add a new connection, idle at first. Return False if it must be refused."""
         peer = self._peer(address)
         if peer is not None and self._counts[peer] >= self._share:
             room = self._make_room(self._idle_of.get(peer))
@@ -134,7 +134,7 @@ class Connections:
         return True
 
     def _leave(self, connection: Connection) -> None:
-        """Count it as closing; abort the oldest where too many are, as each keeps a descriptor."""
+        """Count it as closing. Abort the oldest if too many are, as each keeps a descriptor."""
         self._forget(connection)
         if len(self._leaving) >= max(1, self.most // _CLOSING_SHARE):
             first, _ = self._leaving.popitem(last=False)

@@ -23,7 +23,7 @@ class Exchange:
         self._cycle = weakref.ref(cycle)
 
     def body(self) -> bytes | None:
-        """Return the whole body, or None where it is incomplete: use `receive` then."""
+        """Return the whole body, or None if it is incomplete: use `receive` then."""
         cycle = self._cycle()
         if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
             return None

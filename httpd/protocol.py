@@ -96,7 +96,7 @@ class DoorProtocol(HttpToolsProtocol):
     #: The time that an idle connection is kept. A client that keeps it for less, as most proxies
     #: do, never sends a request into a connection that is being closed.
     keep_alive = 180.0
-    #: The time that a client may go on sending after its answer, so that it can read that answer.
+    #: The time in which a client may still send after its answer, so that it can read the answer.
     linger = 2.0
     #: The time that a client may read nothing of its answer.
     stall = 60.0
@@ -178,7 +178,7 @@ class DoorProtocol(HttpToolsProtocol):
         return self.scope["method"] == "POST"
 
     def shutdown(self) -> None:
-        """Close after the current answer, or at once where there is no request."""
+        """Close after the current answer, or at once if there is no request."""
         self._lasting = False
         super().shutdown()
 

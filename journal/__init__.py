@@ -1,4 +1,4 @@
-"""The record the stages share: what happened, and which deliveries are pending."""
+"""The journal's interface: what happened, and which deliveries are pending."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ class JournalHealth(StrEnum):
 class Journal(Protocol):
     """A durable store of events and deliveries. Every one passes `contracts/journal.py`."""
 
-    #: Unique to each journal ever made: cursors of one mean nothing to another.
+    #: Unique to each journal. A cursor of one is invalid in another.
     identity: str
 
     @property
@@ -59,9 +59,9 @@ class Journal(Protocol):
         ...
 
     async def ask(self, read: Read[Answer]) -> Answer:
-        """Answer a read from what is durable.
+        """Answer a read from committed data.
 
-        Raises Unavailable, also where there is no answer within the read's time, and Broken.
+        Raises Unavailable, also after the read's time limit, and Broken.
         """
         ...
 
@@ -70,10 +70,10 @@ class Journal(Protocol):
     ) -> "contextlib.AbstractContextManager[None]":
         """Call back on the event loop after each commit, once for a batch, while it is entered.
 
-        Results of the batch are set by then; nobody who awaits them has gone on.
+        By then the results of the batch are set, but callers that await them have not continued.
         """
         ...
 
     async def close(self) -> None:
-        """Write what waits, then let go."""
+        """Write what waits, then close the file."""
         ...

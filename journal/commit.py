@@ -13,11 +13,11 @@ Op = TypeVar("Op")
 Result = TypeVar("Result")
 Done = TypeVar("Done")
 
-#: Seconds that a commit may take before those who wait for it are answered.
+#: Seconds that a commit may take before its callers get Unavailable.
 STALLED_AFTER = 5.0
 
 
-#: The commit under way has taken too long.
+#: The reason while a commit takes too long.
 STALLED = "stalled: the disk does not answer"
 
 
@@ -45,7 +45,7 @@ class _Chore(Generic[Done]):
 
 
 class GroupCommit(Generic[Op, Result]):
-    """Single flight: while one batch is written, the next gathers.
+    """Group commit with one batch in flight: while it is written, the next one gathers.
 
     At low load a caller pays one fsync. Under load the batch grows. `write` runs in `thread`, a
     pool of one. It returns one result an operation once they are durable, or raises InvalidRow,
@@ -69,15 +69,15 @@ class GroupCommit(Generic[Op, Result]):
         self._queue: deque[_Waiting[Op, Result]] = deque()
         self._chores: deque[_Chore[object]] = deque()
         self._in_flight: Sequence[_Waiting[Op, Result]] = ()
-        self._urgent = False  # somebody in the queue is not patient
+        self._urgent = False  # an operation in the queue is not patient
         self._writing: asyncio.Future[None] | None = None
         self._timer: asyncio.Handle | None = None
         self._patrol: asyncio.TimerHandle  # set with `_writing`
         self._hurried = False  # the timer does not wait for anybody's patience
         self._closed = False
-        #: Why nothing may be written any more; None: all is well.
+        #: Why nothing may be written any more; None: writing is possible.
         self.failure: Broken | None = None
-        #: The flight under way takes too long.
+        #: The commit under way takes too long.
         self.stalled = False
 
     @property
@@ -100,11 +100,11 @@ class GroupCommit(Generic[Op, Result]):
         """Put the operation into the next batch; the future is done when it is durable.
 
         Cancelling the future only stops the waiting: the operation stays in its batch. `then` is
-        called once with its outcome, cancelled or not, before the future is. A patient operation
-        rides with the next batch, or goes after `patience` seconds. An endless one is not answered
-        before its result is known, however long the disk takes: it must not be lost.
+        called once with its outcome, before the future is done, even if it is cancelled. A patient
+        operation waits up to `patience` seconds for another batch. An endless one must not be lost:
+        its future waits for the true result, however long the disk takes.
 
-        Where the answer was Unavailable because of a stall, `then` still gets the true outcome.
+        If a stall made the answer Unavailable, `then` still gets the true outcome.
         """
         future = asyncio.get_running_loop().create_future()
         entry = _Waiting(op, future, then, endless=endless)
@@ -161,7 +161,7 @@ class GroupCommit(Generic[Op, Result]):
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._hurried = urgent
-        # What arrives in the same turn of the loop rides along.
+        # Operations of the same turn of the loop share the batch.
         self._timer = (
             loop.call_soon(self._flush) if urgent else loop.call_later(self._patience, self._flush)
         )
@@ -210,7 +210,7 @@ class GroupCommit(Generic[Op, Result]):
                 _answer(entry, exc)
 
     def _outcomes(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
-        """One outcome an operation. In the writing thread."""
+        """Return one outcome for each operation. Runs in the writing thread."""
         try:
             return self._write(ops)
         except InvalidRow as exc:
@@ -233,7 +233,7 @@ class GroupCommit(Generic[Op, Result]):
         self, batch: Sequence[_Waiting[Op, Result]], outcomes: Sequence[Result | Exception]
     ) -> None:
         self._land()
-        if self.failure is not None:  # found elsewhere meanwhile: nothing more is acknowledged
+        if self.failure is not None:  # found elsewhere meanwhile: no more results are given
             outcomes = [self.failure] * len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _answer(entry, outcome)
@@ -264,7 +264,7 @@ class GroupCommit(Generic[Op, Result]):
             self._schedule()
 
     def _break(self, exc: Broken) -> None:
-        """A retried commit "succeeds" after a failed fsync, so there is no next one."""
+        """Fail for good: after a failed fsync, a retried commit may only seem to succeed."""
         self.failure = exc
         while self._queue:
             _answer(self._queue.popleft(), exc)

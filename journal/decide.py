@@ -60,9 +60,9 @@ Decision = Recorded | Quarantined | Registered | Replayed | Order | bool | None
 CALLBACK, POLL = "callback", "poll"
 #: The channel that is stored for an event without a callback.
 NO_CALLBACK = "none"
-#: All copies of an event are counted; this many are stored with time and peer.
+#: All copies of an event are counted. Only this many are stored with time and peer.
 DUPLICATES_KEPT = 100
-#: All peers together; rejections of further peers are counted under the peer `*`.
+#: The limit for all peers together. Further peers are counted under the peer `*`.
 REJECTIONS_KEPT = 10_000
 #: Events of one order that a copy is compared with, the newest first.
 COMPARED = 200
@@ -133,7 +133,7 @@ def decide(
 ) -> tuple[Changes, list[Decision]]:
     """Return the rows to write, and one result a write, in their order.
 
-    `looked_up` holds at least the rows of `find_needs(writes)`, and is used up. `owner` is the
+    `looked_up` holds at least the rows of `find_needs(writes)`, and is changed. `owner` is the
     start of the process that takes deliveries.
     """
     batch = _Batch(looked_up, owner)
@@ -141,7 +141,7 @@ def decide(
 
 
 class _Batch:
-    """The rows as the writes before have left them, and the changes so far."""
+    """The rows after the earlier writes of the batch, and the changes so far."""
 
     def __init__(self, looked_up: LookedUp, owner: int) -> None:
         self.changes = Changes()
@@ -209,7 +209,7 @@ class _Batch:
         channel: str,
         orders: list[Order],
     ) -> None:
-        """Store the event with its deliveries; `orders` gains the one that it names."""
+        """Store the event with its deliveries; add the order that it names to `orders`."""
         event, rows, changes = plan.event, self._rows, self.changes
         source = event.source
         rows.last_event = seq = rows.last_event + 1
@@ -249,7 +249,8 @@ class _Batch:
 
     def _add_copy(self, row: EventRow, plan: Planned, arrival: Arrival) -> None:
         for key in plan.keys:
-            # All keys of a copy lead to the event from now on: a chain of retries stays one.
+            # From now on all keys of a copy lead to the event, so that retries of copies match,
+            # too.
             name = (row.source, key)
             if name not in self._keys:
                 self._keys[name] = row.seq
@@ -277,7 +278,7 @@ class _Batch:
             self.changes.copies.append((row.seq, copy.form, copy.second))
 
     def _fill_gaps(self, row: EventRow, event: Event) -> None:
-        """Add what a copy says and the event does not."""
+        """Fill fields that the event lacks from its copy."""
         body = msgspec.json.decode(row.body)
         data, offered = body["data"], msgspec.to_builtins(event.data)
         news = {
@@ -323,7 +324,7 @@ class _Batch:
     def _add_deliveries(
         self, row: EventRow, body: bytes, at: float, owed: Sequence[Owed], *, replay: bool = False
     ) -> None:
-        """Add a delivery a sink. A delivery that is due has an owner, which sends it at once."""
+        """Add a delivery for each sink. A due delivery gets an owner, which sends it at once."""
         for one in owed:
             self._rows.last_delivery = number = self._rows.last_delivery + 1
             waits = False
@@ -479,7 +480,7 @@ def _read_copy(row: EventRow) -> Copy:
 
 
 def _other_subject(event: Event) -> str | None:
-    """Return what an event happened to beside its subject: an SMS of a request in a rental."""
+    """Return the second subject of an event, such as the rental of a request's SMS."""
     for kind, name in SUBJECTS.items():
         id_ = getattr(event.data, name, None)
         if id_ is not None and (subject := f"{kind}/{id_}") != event.subject:

@@ -1,4 +1,4 @@
-"""The changes that a batch makes to orders and to the events they have. Pure."""
+"""The changes that a batch makes to orders and to their events. Pure."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,12 +27,12 @@ from .writes import CancelOrder, ExpireOrder, LapseOrder, MoveOrders, RegisterOr
 
 
 def order_name(order: Order) -> tuple[str, str, str]:
-    """Return what an order is registered by."""
+    """Return the key by which an order is registered."""
     return order.source, order.kind, order.name
 
 
 def may_change(known: Order, registered: Iterable[RegisterOrder]) -> bool:
-    """Return whether one of these registrations changes what is known."""
+    """Return whether one of these registrations changes the known order."""
     return any(
         is_same(known, write.order) and merge(known, write.order, write.end)[0] != known
         for write in registered
@@ -40,7 +40,7 @@ def may_change(known: Order, registered: Iterable[RegisterOrder]) -> bool:
 
 
 class OrderChanges:
-    """Orders and their events as the writes before have left them."""
+    """Orders and their events, after the earlier writes of the batch."""
 
     def __init__(self, found: LookedUp, changes: Changes) -> None:
         self._rows, self._changes = found, changes
@@ -84,7 +84,7 @@ class OrderChanges:
         return self._read(write.id)
 
     def expire(self, write: ExpireOrder) -> bool:
-        """End an order; return whether its event is to be stored."""
+        """End an order; return whether to store its event."""
         order, at = self._orders.get(write.plan.order or ""), write.plan.at
         if order is None:
             return False
@@ -141,7 +141,7 @@ class OrderChanges:
         )
 
     def link(self, row: EventRow, order_id: str, taken: tuple[str, ...]) -> None:
-        """Join an event that was accepted with what its order knows."""
+        """Join an accepted event with the details of its order."""
         if order_id in self._orders:
             row.order, row.taken = order_id, taken
             self._changes.links[row.seq] = row

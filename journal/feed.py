@@ -1,4 +1,4 @@
-"""The news of each commit, for everybody who listens."""
+"""The news of each commit, for all listeners."""
 
 import asyncio
 import contextlib
@@ -10,14 +10,14 @@ from core.delivery import Delivery
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
-    """What one commit made."""
+    """The results of one commit."""
 
     #: (place, body) of each new event.
     events: Sequence[tuple[int, bytes]] = ()
     #: New deliveries that are due, by sink, in the order of their ids. Their owner is this start.
     deliveries: Mapping[str, Sequence[Delivery]] = {}
-    #: When the first of the other pending deliveries that the commit changed is due, by
-    #: (sink, whether its next attempt is the first one).
+    #: When the first of the other changed deliveries is due. The key is (sink, whether its next
+    #: attempt is the first one).
     due: Mapping[tuple[str, bool], float] = {}
     #: The sum of the clock's jumps that all these instants include.
     jumped: float = 0.0

@@ -1,4 +1,4 @@
-"""One process has a journal: the lock beside it, and where its service listens."""
+"""The lock beside a journal: one process holds it, and says where its service listens."""
 
 import contextlib
 import fcntl
@@ -9,12 +9,12 @@ from typing import Self
 
 import msgspec
 
-#: Bytes of the file: more than two addresses and the longest path ever are.
+#: Bytes of the file: more than two addresses and the longest path need.
 _LENGTH = 8192
 
 
 class Held(Exception):
-    """Another process has the journal."""
+    """Another process holds the journal."""
 
     def __init__(self, path: Path, pid: int | None) -> None:
         super().__init__(
@@ -24,23 +24,23 @@ class Held(Exception):
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """Who has the journal, and where its service answers."""
+    """The process that holds a journal, and the address of its service."""
 
     pid: int
     #: `http://127.0.0.1:8080`; None until it listens.
     url: str | None = None
     admin_url: str | None = None
-    #: The configuration that it loaded, absolute, and what tells an edited one from it.
+    #: The absolute path of its configuration, and the digest that shows a later edit.
     config: str | None = None
     digest: str | None = None
 
 
 class Lock:
-    """Exclusive while the process lives: the kernel lets go of it at kill -9 too.
+    """Exclusive while the process lives: the kernel releases it even after kill -9.
 
-    The journal itself is locked too, where it can be: whoever removes the lock file while the
-    service runs lets no second process in. Both are opened before SQLite opens the journal and
-    closed after it has closed it: closing any descriptor of the file would drop SQLite's locks.
+    The journal file is locked, too. So a second process is refused even if somebody removes the
+    lock file. Both are opened before SQLite opens the journal, and closed after SQLite closed it:
+    closing any descriptor of the file would drop SQLite's locks.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -56,18 +56,18 @@ class Lock:
         self.tell(Holder(pid=os.getpid()))
 
     def is_in_place(self) -> bool:
-        """Whether its file is still the one that is locked."""
+        """Return whether the lock file is still the one that is locked."""
         with contextlib.suppress(OSError):
             return os.path.samestat(self.path.stat(), os.fstat(self._fd))
         return False
 
     def hold(self) -> None:
-        """Make the journal where it is missing, and lock it. Before SQLite opens it."""
+        """Create the journal if it is missing, and lock it. Call it before SQLite opens it."""
         if self._journal is None:
             self._hold(self._path, os.O_CREAT)
 
     def _hold(self, journal: Path, making: int) -> None:
-        with contextlib.suppress(OSError):  # SQLite says why
+        with contextlib.suppress(OSError):  # SQLite reports the reason
             self._journal = os.open(journal, os.O_RDWR | os.O_CLOEXEC | making, 0o600)
         if self._journal is not None and not _locked(self._journal):
             pid = _locker(self._journal)
@@ -75,14 +75,14 @@ class Lock:
             raise Held(journal, pid)
 
     def tell(self, holder: Holder) -> None:
-        """Leave word for the commands that talk to the service."""
-        # One write over what was there: who reads meanwhile must not find half of it. On a full
+        """Write the service's address into the lock file, for the commands."""
+        # One write over the old content: a concurrent reader must not find half of it. On a full
         # disk an empty file stays empty.
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, msgspec.json.encode(holder).ljust(_LENGTH), 0)
 
     def release(self) -> None:
-        # Overwritten, not cut off: the next start needs no room on a full disk.
+        # Overwritten, not truncated: the next start needs no room on a full disk.
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, b"".ljust(_LENGTH), 0)
         self._close()
@@ -100,7 +100,7 @@ class Lock:
 
 
 def holder(journal: Path) -> Holder | None:
-    """Who has that journal now; None where nobody does."""
+    """Return the process that holds the journal now, or None."""
     path = _beside(journal)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -111,13 +111,13 @@ def holder(journal: Path) -> Holder | None:
     except BlockingIOError:
         return _read(path)
     else:
-        return None  # left behind by one that was killed
+        return None  # left behind by a killed process
     finally:
         os.close(fd)
 
 
 def _locked(fd: int) -> bool:
-    """Patient for a moment: `holder` has the lock while it looks, and a killed process lingers."""
+    """Lock the file. Try for a moment: `holder` locks it briefly, and killed processes linger."""
     for _ in range(20):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,7 +127,7 @@ def _locked(fd: int) -> bool:
 
 
 def _locker(fd: int) -> int | None:
-    """Whoever has the flock of that file (proc(5), /proc/locks); None: not known."""
+    """Return the pid that has the flock of the file (proc(5), /proc/locks), if it is known."""
     at = os.fstat(fd)
     place = f"{os.major(at.st_dev):02x}:{os.minor(at.st_dev):02x}:{at.st_ino}"
     with contextlib.suppress(OSError, ValueError):

@@ -17,9 +17,9 @@ from core.order import (
 
 
 class OrderBook:
-    """The orders of the process that has the journal, about 1.5 kilobytes each.
+    """The orders of the process that holds the journal, about 1.5 kilobytes each.
 
-    An order that ended stays as long as a backfill may still bring its SMS.
+    An order that ended stays while a backfill may still bring its SMS.
     """
 
     def __init__(self, orders: Iterable[Order] = ()) -> None:

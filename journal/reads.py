@@ -81,7 +81,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     #: (place, row).
     items: tuple[tuple[int, T], ...]
-    #: The place to go on from, also on an empty page.
+    #: The place to continue from, also on an empty page.
     next_seq: int
     has_more: bool
 

@@ -11,11 +11,11 @@ from core.order import Order
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as it came, for the record."""
+    """A callback as it arrived."""
 
     source: str
     channel: str
-    #: Which of the source's tokens it came with: its fingerprint.
+    #: The fingerprint of the source's token that it came with.
     token: str
     peer: str
     #: Seconds since the epoch.
@@ -28,12 +28,12 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True):
     sink: str
     #: Seconds until it is due.
     wait: float = 0
-    #: What it is ordered by; None: it waits for no other.
+    #: Its value of `ordered_by`; None: it waits for no other delivery.
     ordering: str | None = None
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """An event, what makes it itself, and what it owes."""
+    """An event with its deliveries, before it is recorded."""
 
     event: Event
     #: When it was accepted: its `recordedtime` as seconds since the epoch.
@@ -42,42 +42,42 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     #: Each a growing prefix and a keyed hash.
     keys: tuple[bytes, ...]
-    #: How it is told apart from what came the other way, by callback or by poll; None: by its keys
-    #: alone.
+    #: Its content, to find a copy received by the other way, callback or poll. None: only the keys
+    #: decide.
     copy: Copy | None = None
     #: Names of the routes that matched.
     routes: tuple[str, ...]
     owed: tuple[Owed, ...]
     #: The id of the order that it belongs to.
     order: str | None = None
-    #: The fields that it has from that order: of `order.REPLACEABLE`.
+    #: The fields of `order.REPLACEABLE` that it has from that order.
     taken: tuple[str, ...] = ()
-    #: The order that it names, as the provider describes it: kept and joined with it. `order` is
-    #: then its id as foreseen.
+    #: The order that it names, as the provider describes it. It is stored and joined with the
+    #: event; `order` is then its future id.
     named_order: Order | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the events of one callback, durably."""
+    """The result of recording one callback: it is durable."""
 
-    #: In the callback's order; of a duplicate the first one's id.
+    #: In the callback's order. A duplicate has the id of the stored event.
     ids: tuple[str, ...]
     #: Which of them are new.
     new: tuple[bool, ...]
-    #: The orders that its new events name, as they are now.
+    #: The present orders that its new events name.
     orders: tuple[Order, ...] = ()
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """New deliveries of an event that was there."""
+    """New deliveries of a stored event."""
 
-    #: One for each sink, in the order they were asked for.
+    #: One for each sink, in the requested order.
     ids: tuple[int, ...]
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    #: False: the same bytes were there already, and are counted.
+    #: False: the same bytes were stored before; their count grew.
     new: bool
 
 
@@ -91,7 +91,7 @@ class QuarantinedCallback(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     peer: str
     at: float
-    #: How often these very bytes came.
+    #: How often these bytes came.
     count: int
     last_at: float
     token: str
@@ -100,10 +100,10 @@ class QuarantinedCallback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests turned away at the door for one reason, counted."""
+    """Counted requests that the door rejected for one reason."""
 
     reason: str
-    #: Empty where none of ours was named.
+    #: Empty if the request named no configured source.
     source: str
     peer: str
     count: int
@@ -123,17 +123,17 @@ class StoredDelivery(msgspec.Struct, frozen=True, kw_only=True):
     sink: str
     state: State
     replay: bool
-    #: When the event was accepted, or this delivery asked for again.
+    #: When the event was accepted, or the delivery was retried or replayed.
     accepted_at: float
-    #: When it is tried next; None where it is over or waits for another of its order.
+    #: When it is tried next; None: it is finished, or waits for another of its `ordering`.
     due_at: float | None
-    #: The start of the process that sends it; None: it is not to be sent now.
+    #: The start of the process that sends it; None: nobody sends it now.
     owner: int | None = None
     attempts: tuple[Attempt, ...]
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with all that is known of it."""
+    """An event with its duplicates and deliveries."""
 
     seq: int
     body: bytes
@@ -143,17 +143,17 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order that was told."""
+    """The result of registering an order."""
 
     order: Order
-    #: False: it was there already.
+    #: False: it was registered before.
     new: bool
-    #: What is told otherwise than before: nothing was changed.
+    #: Fields that contradict the stored order. If there are any, nothing was changed.
     conflicts: tuple[str, ...]
 
 
 class StoredOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order with its events, as they would be sent: the newest of many, oldest first."""
+    """An order with its newest events, as they would be sent, oldest first."""
 
     order: Order
     events: tuple[bytes, ...]
@@ -163,26 +163,26 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     #: Since the journal was made.
     events: int
     duplicates: int
-    #: What waits there now.
+    #: Callbacks in quarantine now.
     quarantine: int
     #: By state.
     deliveries: Mapping[str, int]
 
 
 class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a sink's name, configured or not. Times are seconds since the epoch."""
+    """The state of a sink's name, configured or not. Times are seconds since the epoch."""
 
     name: str
-    #: By whom it is paused: `operator`, or `failing`: by itself.
+    #: Who paused it: `operator`, or `failing` for an automatic pause.
     paused: str | None = None
     paused_at: float | None = None
-    #: Since when nothing succeeded there; None: the last attempt did, or there was none.
+    #: When its failures began; None: the last attempt succeeded, or there was no attempt.
     failing_since: float | None = None
     last_success_at: float | None = None
     last_error_at: float | None = None
     last_error: str | None = None
     last_status: int | None = None
-    #: Something waits because of an outage.
+    #: A delivery waits because of an outage.
     held: bool = False
 
 
@@ -193,7 +193,7 @@ class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
     #: Decimal digits.
     amount: str
     currency: str | None
-    #: When the provider said so: seconds since the epoch.
+    #: When the provider reported it: seconds since the epoch.
     at: float
     #: Whether it is below the source's `low_balance`.
     low: bool

@@ -31,12 +31,12 @@ class EventRow(msgspec.Struct, kw_only=True):
     #: The id of its order, and the fields of REPLACEABLE that it took from an order.
     order: str | None = None
     taken: tuple[str, ...] = ()
-    #: The seconds that its copies said, by their form.
+    #: The times of its copies in seconds, by their form.
     forms: dict[str, float | None] = {}
-    #: How many of its copies are stored, and whether a poll brought one of them.
+    #: The number of its stored copies, and whether a poll brought one of them.
     duplicates: int = 0
     polled: bool = False
-    #: What `body` says of its order and number, once somebody asked.
+    #: The order and number in `body`, once they were read.
     mention: Mention | None = None
     #: As `body` has it, if that is new.
     reference: str | None = None
@@ -86,7 +86,7 @@ class Needs(msgspec.Struct, frozen=True):
 
 
 class LookedUp(msgspec.Struct, kw_only=True):
-    """The rows that were found; more than needed do no harm. `decide` changes it."""
+    """The rows that were found. More rows than needed do no harm. `decide` changes it."""
 
     #: The last numbers that were given.
     last_event: int
@@ -148,7 +148,7 @@ class Changes(msgspec.Struct):
     #: By source, and by name: may be there.
     balances: dict[str, AccountBalance] = {}
     moments: dict[str, float] = {}
-    #: What counters gain, by name.
+    #: The changes of counters, by name.
     counts: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
 
 

@@ -154,7 +154,7 @@ class Clamp(Write[int], frozen=True):
 
     sink: str
     now: float
-    #: The most seconds ahead; `asked`: where the sink named the time itself.
+    #: The most seconds ahead; `asked`: the limit for times that the sink named itself.
     longest: float
     asked: float
     endless: ClassVar[bool] = True
@@ -178,7 +178,7 @@ class ResumeSink(Write[bool], frozen=True):
     """Resume a sink; False: it is not paused."""
 
     sink: str
-    #: Only where it was paused by that.
+    #: Resume the sink only if this paused it.
     by: str | None = None
 
 
@@ -200,7 +200,7 @@ class RegisterOrder(Write[Registered], frozen=True):
     """Keep an order, once for each source and id; join it with the events that came before it."""
 
     order: Order
-    #: Its `expires_at` where that was asked for.
+    #: The requested `expires_at`, if any.
     end: float | None
 
 
@@ -220,8 +220,8 @@ class ExpireOrder(Write[Recorded | None], frozen=True):
     #: Its `order` is the one that expires.
     plan: Planned
     reason: str = TIME_UP
-    #: The provider said so: the order's time need not be up, and an order that ended without an
-    #: event gets one now. Otherwise only a user's waiting order ends.
+    #: The provider reported the end. It ends the order before its time, too, and adds the event to
+    #: an order that ended without one. Otherwise only a user's waiting order ends.
     at_once: bool = False
 
 
@@ -244,7 +244,7 @@ class SetBalance(Write[Recorded | None], frozen=True):
     """Keep a balance, and the event of `plan` if the last balance was not low."""
 
     balance: AccountBalance
-    #: Says that it fell below the threshold.
+    #: The event for a balance that fell below the threshold.
     plan: Planned | None = None
 
 

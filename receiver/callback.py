@@ -64,8 +64,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     SQLite a fraction of the work that random keys do.
     """
 
-    #: The provider's time as sent, in seconds since 2000-01-01; 0 where it sent no time. Where an
-    #: id alone decides, that number: it grows, too.
+    #: The provider's time as sent, in seconds since 2000-01-01; 0 if it sent no time. If an id
+    #: alone identifies the message, the id: it grows, too.
     second: int = 0
     parts: tuple[str, ...]
 

@@ -135,7 +135,7 @@ class Source(
         }
 
     def polling_settings(self) -> PollingSettings:
-        """Return `backfill` with the provider's defaults. Raises ValueError where it is unset."""
+        """Return `backfill` with the provider's defaults. Raises ValueError if it is unset."""
         if self.backfill is None or self.polling_api is None:
             raise ValueError("backfill: not configured, or this provider cannot be asked")
         return polling_settings(self.polling_api, self.backfill)

@@ -45,7 +45,7 @@ class SimulatedOrder(msgspec.Struct, frozen=True, kw_only=True):
     #: Aware, UTC.
     made_at: datetime
     ends_at: datetime
-    #: The callback URL of a rental that was ordered with its own.
+    #: A rental's own callback URL, if its order had one.
     url: str | None = None
     #: TellABot: details of a bid and of the number it won.
     state: str = ""

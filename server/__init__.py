@@ -1,4 +1,4 @@
-"""Where it is put together: configuration, pipeline, HTTP API, command line."""
+"""The assembled service: configuration, pipeline, HTTP API and command line."""
 
 from importlib.metadata import version
 

@@ -41,14 +41,14 @@ from .runtime.parts import Parts
 from .runtime.supervisor import Supervisor
 from .service import admin_app, assemble, open_journal, public_app, restore, run_parts
 
-#: Seconds after the first signal in which the door answers 503: a proxy that has just chosen this
+#: For these seconds after the first signal, the door answers 503: a proxy that just chose this
 #: address learns to try again.
 REFUSING = 1.0
 #: Seconds for work in flight, from the first signal.
 GRACE = 8.0
 #: Seconds after that for the sinks to close, and then for the journal.
 CLOSING = 0.4
-#: Seconds for the answers of a service after its journal failed.
+#: Seconds to answer open requests after the journal failed.
 LAST_WORDS = 0.5
 #: Seconds in which a service without its lock file still answers 503 and holds its journal.
 UNLOCKED = 5.0
@@ -136,7 +136,7 @@ async def _run(
 async def _prepare(sinks: Mapping[str, Sink]) -> None:
     """Make shared parts now that are otherwise made at first use. Raises Unusable.
 
-    At first use, callers may hold all descriptors, and a part that failed once stays broken.
+    Later, connections may use up all descriptors. A part whose first start fails stays broken.
     """
     load_metadata()
     # Starts the threads of the resolver: if they cannot start later, the process is aborted.
@@ -285,5 +285,5 @@ def _log_start(config: Config, holder: Holder) -> None:
         journal=Path(config.journal.path).name,
     )
     if has_wal_reset_race(SQLITE_VERSION):
-        # The race needs two connections that write. Here there is one.
+        # Only logged: the race needs two writing connections, and smshook has one.
         log.info("journal.sqlite_old", version=".".join(map(str, SQLITE_VERSION)))

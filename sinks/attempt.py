@@ -1,6 +1,6 @@
 """One attempt at a sink.
 
-Rules of contract 6 that live here: `timeout` for the whole attempt, `redact`, our own word for
+Rules that live here: `timeout` for the whole attempt, `redact`, our own word for
 each error, and the first 1 KiB of the answer.
 """
 
@@ -98,7 +98,7 @@ class Attempts:
                 raise
             if deadline.expired():
                 raise Failed("timeout") from exc
-            # The fault stays with this attempt: the worker goes on.
+            # The error stays with this attempt: the worker continues.
             log.error("sink.fault", sink=self._name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
             raise Failed("fault") from exc
 

@@ -1,6 +1,6 @@
 """Fill the lanes of one sink with new deliveries and with those that fell due.
 
-Rules of contract 6 that live here: deliveries without room in memory are read from the journal
+Rules that live here: deliveries without room in memory are read from the journal
 when there is room and they are due, first attempts before retries. A clock jump moves due times.
 """
 
@@ -56,9 +56,10 @@ class Feed:
 
     @property
     def known(self) -> tuple[int, ...]:
-        """The ids of deliveries that the journal's next write must not hand out.
+        """The ids of deliveries that the journal's next write must not return.
 
-        The journal works in order: what it settles before that is due again only if it says so.
+        The journal works in order: a delivery that it settles earlier is due again only if it says
+        so.
         """
         return tuple(self._known - self._settling)
 
@@ -94,18 +95,18 @@ class Feed:
         (self._settling.add if submitted else self._settling.discard)(taken.delivery.id)
 
     def forget(self, taken: Taken) -> None:
-        """Let go of a delivery: it is settled, or is read from the journal when it is its turn."""
+        """Forget a delivery: it is settled, or will be read from the journal when it is due."""
         self._known.discard(taken.delivery.id)
         self._settling.discard(taken.delivery.id)
         self.refill(self._lanes.of(taken))
 
     def put_off(self, taken: Taken) -> None:
-        """Let go of a first attempt that was queued. It is still ours, and read again when due."""
+        """Remove a queued first attempt. It keeps its owner, and is read again when due."""
         self.forget(taken)
         self.wake_at(self._clock.now(), fresh=True)
 
     def refill(self, lane: Lane) -> None:
-        """Read on where the journal has more for a lane that runs low."""
+        """Read the journal if a lane runs low and the journal has more for it."""
         if lane.next_due is not None and lane.is_low:
             self._awake.set()
 
@@ -153,7 +154,7 @@ class Feed:
                 continue
 
     def _wait(self, lane: Lane) -> float:
-        """Return the seconds until something is due, or a long time where nothing is."""
+        """Return the seconds until something is due, or a long time if nothing is."""
         if lane.next_due is None:
             return LONGEST_SLEEP
         return max(0.0, lane.next_due - self._clock.now(), self._health.throttled_for)
@@ -176,10 +177,10 @@ class Feed:
     async def fill(
         self, taking: "asyncio.Future[Sequence[Delivery]]", *, probe_of: float | None = None
     ) -> Sequence[Delivery]:
-        """Queue what the journal hands out, and return it.
+        """Queue the deliveries that the journal returns, and return them.
 
-        A caller that is cancelled stops waiting; what the journal hands out is queued all the
-        same. `probe_of`: the due time of a delivery that is tried although the sink is paused.
+        A cancelled caller stops waiting, but the deliveries are queued all the same. `probe_of`:
+        the due time of a delivery that is tried although the sink is paused.
         """
         stamp = self._clock.jumped()
 
@@ -188,7 +189,7 @@ class Feed:
             for delivery in found:
                 if probe_of is not None:
                     delivery = msgspec.structs.replace(delivery, due_at=probe_of)  # noqa: PLW2901 - the same one
-                if delivery.id not in self._known:  # it may have come by another way meanwhile
+                if delivery.id not in self._known:  # it may have arrived another way meanwhile
                     self._put(Taken(delivery, stamp))
 
         taking.add_done_callback(taken)

@@ -1,6 +1,6 @@
 """Whether one sink answers, and whether it is left alone.
 
-Rules of contract 6 that live here: how often and how long a failing sink is probed; when
+Rules that live here: how often and how long a failing sink is probed; when
 `pause_after` pauses it; how long a sink is left alone after a 429, or not probed after a 503.
 """
 
@@ -58,7 +58,7 @@ class SinkHealth:
 
     @property
     def should_pause(self) -> bool:
-        """Nothing succeeded for as long as `pause_after` says."""
+        """Return whether nothing succeeded for the time of `pause_after`."""
         if self._pause_after is None or self.paused or self._failing_since is None:
             return False
         return self._ticks() - self._failing_since >= self._pause_after.failing_for

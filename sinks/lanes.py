@@ -1,6 +1,6 @@
 """The deliveries of one sink that are held in memory, in two lanes.
 
-Rules of contract 6 that live here: fresh before retried. A first attempt waits for no retry, and
+Rules that live here: fresh before retried. A first attempt waits for no retry, and
 one of several slots is never given to a retry.
 """
 
@@ -35,7 +35,7 @@ class Taken:
         return self.delivery.accepted_at + jumped - self.stamp
 
     def due_at(self, jumped: float) -> float | None:
-        """Return when its schedule makes it due, where it is a probe; else None."""
+        """Return when a probe is due by its schedule; None: it is no probe."""
         due_at = self.delivery.due_at
         if due_at is None or self.delivery.fixed:
             return due_at
@@ -47,12 +47,15 @@ class Taken:
 
 
 class Lane:
-    """A queue with places of its own, and the next due time of the journal's part of it."""
+    """A queue of limited length.
+
+    The rest of it is in the journal; `next_due` says when that is due.
+    """
 
     def __init__(self, *, fresh: bool, capacity: int) -> None:
         self.fresh, self.capacity = fresh, capacity
         self.queue: deque[Taken] = deque()
-        #: When something in the journal is due; 0: it has not been asked, None: nothing is.
+        #: When the next delivery in the journal is due; 0: unknown, None: nothing is due.
         self.next_due: float | None = 0.0
 
     @property

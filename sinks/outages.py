@@ -1,7 +1,7 @@
 """When an outage begins and ends, and how many held deliveries to bring forward. Pure.
 
-Rules of contract 6 that live here: **Recovery**, from "An outage is a time" to "keeps its own
-schedule": the first ten, two more for each success, and the next ten after 2, 4, … 60 seconds.
+Rules that live here: recovery (docs/concepts.md#outages and docs/guarantees.md): the first ten, two
+more for each success, and the next ten after 2, 4, … 60 seconds.
 """
 
 from collections.abc import Callable, Collection
@@ -10,7 +10,8 @@ from typing import NamedTuple
 #: Deliveries that are brought forward when an outage ends, and for each of them that succeeds.
 FIRST = 10
 MORE = 2
-#: Seconds until the next ten follow a ten without a success: twice as long each time.
+#: Seconds to wait before ten more are brought forward, if none of the last ten succeeded. It
+#: doubles each time.
 SHORTEST = 2.0
 LONGEST = 60.0
 #: Failed ids that are remembered between two successes.
@@ -73,7 +74,7 @@ class Outages:
         self._span, self._suspects, self._succeeded = self._span + 1, [], True
         count = self._end(now) if self._down_since is not None or self._begins else 0
         if brought:
-            # The sink takes what it refused before: go on, and soon.
+            # The sink takes deliveries that it refused before: continue soon.
             self._wait, self._next_at = 0.0, min(self._next_at, now + SHORTEST)
             count += MORE
         return Step(bring=self._ask(count)) if self._holds else Step()
@@ -82,7 +83,7 @@ class Outages:
         """`first`: it was the delivery's first attempt; `began`: the result of `begin_attempt`."""
         self._out.discard(delivery)
         if began <= self._last_outage:
-            # It hung in an outage that is over: as if it had failed before the end.
+            # It hung in an outage that has ended: as if it had failed before the end.
             self._holds = True
             return Step(held=True, bring=self._ask(1))
         hold: Collection[int] = ()

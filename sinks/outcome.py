@@ -1,6 +1,6 @@
 """The outcome of an attempt, and its line in the log.
 
-Rules of contract 6 that live here: a probe is shown as an attempt marked `probe`.
+Rules that live here: a probe is shown as an attempt marked `probe`.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Bring one sink back after failures: probe it, pause and resume it, catch up.
 
-Rules of contract 6 that live here: a failing sink is tried with its oldest delivery; `pause_after`
+Rules that live here: a failing sink is tried with its oldest delivery; `pause_after`
 pauses a sink and probes it; an operator's pause holds until the operator resumes it; held
 deliveries are brought forward when `outages.py` says so.
 """
@@ -60,7 +60,7 @@ class Recovery:
         return True
 
     async def resume(self, by: Pause | None = None) -> None:
-        """Resume the sink; `by`: only where it was paused by that. Raises Unavailable."""
+        """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
         changed = await self._journal.submit(ResumeSink(self._name, by=by))
         if by is not None and not changed:
             return
@@ -85,7 +85,7 @@ class Recovery:
     # --- probe ----------------------------------------------------------------------------
 
     async def probe(self) -> None:
-        """Try a sink that is down with its oldest delivery, before its schedule says so."""
+        """Try the oldest delivery of a sink that is down, before its schedule."""
         pause_after = self._sink.pause_after
         every = min(PROBE_EVERY, pause_after.probe_every) if pause_after else PROBE_EVERY
         while True:
@@ -140,7 +140,7 @@ class Recovery:
                     self._bring_forward(count)
 
     def follow(self, step: Step) -> None:
-        """Do what an attempt brought about, after its outcome was handed to the journal.
+        """Do what follows from an attempt. Call it after its outcome went to the journal.
 
         The journal works in the order of the calls.
         """

@@ -1,4 +1,4 @@
-"""Mask the fields of an event that a sink must not see (contract 6: `redact`)."""
+"""Mask the fields of an event that a sink must not see, as the sink's `redact` says."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,14 +12,14 @@ CODES = ("data.text", "data.code", "data.urls")
 PEOPLE = (*CODES, "data.to", "data.from")
 _WORDS = {"codes": CODES, "people": PEOPLE}
 
-#: Without these a receiver can neither tell two events apart nor read one.
+#: Without these fields a receiver can neither distinguish nor read events.
 _NEEDED = frozenset({"id", "source", "type", "specversion"})
 
 
 def compile_redact(option: str | tuple[str, ...] | None) -> Callable[[bytes], bytes] | None:
     """Return a function that masks an event's JSON; None: the option masks no field.
 
-    Raises ValueError, which says what would do, for an unknown word or path.
+    Raises ValueError with a remedy for an unknown word or path.
     """
     paths = masked_paths(option)
     if not paths:

@@ -1,6 +1,6 @@
 """When to try again, and when to give up. Pure: chance and time are arguments.
 
-Rules of contract 6 that live here: **Retry**, the default schedule and `retry`, the 20 % spread,
+Rules that live here (docs/concepts.md#retries): the default schedule and `retry`, the 20 % spread,
 `dead` after the last attempt, and Retry-After against the schedule, at most 24 hours.
 """
 
@@ -15,7 +15,7 @@ from core.units import Duration
 _DEFAULT = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
 #: The random part of a wait: deliveries that failed together must not come back together.
 _SPREAD = 0.2
-#: The most of a sink's Retry-After that is obeyed, in seconds.
+#: The longest Retry-After that smshook obeys, in seconds.
 LONGEST_RETRY_AFTER = 86400.0
 
 
@@ -48,10 +48,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("max_wait must not be shorter than first_wait")
 
     def wait(self, failures: int, chance: Callable[[], float]) -> float | None:
-        """Seconds from the end of the attempt before to the next; None: give up.
+        """Return the seconds from the end of the last attempt to the next; None: give up.
 
-        `failures` counts the attempts that failed, 0 before the first; `chance` gives a number
-        of [0, 1).
+        `failures` counts the failed attempts, 0 before the first; `chance` returns a number of [0,
+        1).
         """
         scheduled = self._scheduled(failures)
         return None if scheduled is None else scheduled * (1 + _SPREAD * chance())
@@ -70,10 +70,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         chance: Callable[[], float],
         retry_after: float | None = None,
     ) -> float | None:
-        """When the next attempt is due, on the clock of `ended`; None: give up.
+        """Return when the next attempt is due, on the clock of `ended`; None: give up.
 
-        The later of the schedule and what the sink asked for (RFC 9110, 10.2.3), the latter in
-        seconds from `ended` and at most 24 hours.
+        That is the later of the schedule and the sink's Retry-After (RFC 9110, 10.2.3). Retry-After
+        is in seconds from `ended` and counts up to 24 hours.
         """
         wait = self.wait(failures, chance)
         if wait is None:

@@ -1,6 +1,6 @@
 """A sink: a configured destination of events.
 
-Rules of contract 6 that live here: the options that all sinks have. Each type of sink is a folder
+Rules that live here: the options that all sinks have. Each type of sink is a folder
 beside this file.
 """
 
@@ -81,7 +81,7 @@ class Refused(Exception):
 class Unusable(Exception):
     """The sink cannot send any event: no thread, no descriptor.
 
-    It is no word on the event or the destination. Where it lasts, only a restart helps.
+    It says nothing about the event or the destination. If it lasts, only a restart helps.
     """
 
 
@@ -140,10 +140,10 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         compile_redact(self.redact)  # a wrong word or path is an error of the configuration
 
     def open(self) -> AbstractAsyncContextManager[Send]:
-        """Connect, and hand back a function that sends one event.
+        """Connect, and return a function that sends one event.
 
-        It returns when the sink has the event for good. It raises Refused where the sink never
-        will take it, and Failed (or any other error) to be called again. Calls may overlap.
+        The function returns when the sink has the event for good. It raises Refused if the sink
+        will never take it, and Failed (or any other error) to be called again. Calls may overlap.
         """
         raise NotImplementedError
 
@@ -165,7 +165,7 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         """Return the request as text, for a test of the sink; its own secrets are masked."""
         return outgoing.body.decode()
 
-    # What `check` and `serve` look at before anything is sent.
+    # `check` and `serve` use these before anything is sent.
 
     def written_files(self) -> Mapping[str, Path]:
         """Return the files that it appends to, by option."""

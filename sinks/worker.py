@@ -1,6 +1,6 @@
 """Deliver to one sink: take, send, settle.
 
-Rules of contract 6 that live here: `concurrency` slots, `rate` (its tokens go to first attempts
+Rules that live here: `concurrency` slots, `rate` (its tokens go to first attempts
 first), `expire_after`, the states of a delivery and what a pending one waits for. `ordered_by`
 gives a delivery its place in line; the journal keeps the line. `feed.py` has the way into the
 queue, `recovery.py` pauses and probes, `retry.py` the schedule.
@@ -32,9 +32,9 @@ from .sink import Send, Sink
 
 #: First attempts of one sink that are held in memory; further ones wait in the journal.
 CAPACITY = 1000
-#: Retries have places of their own, and take none from first attempts.
+#: Retries have their own places, and take no place from first attempts.
 RETRIED = 100
-#: RFC 6585, 4: too many requests, whatever they carry.
+#: RFC 6585, 4: Too Many Requests.
 _TOO_MANY = 429
 
 log = structlog.get_logger()
@@ -77,7 +77,7 @@ class Worker:
             feed=feed,
             outages=self._outages,
         )
-        #: Attempts under way, and those with an outcome that is not written down yet.
+        #: Attempts under way, and those with an outcome that is not stored yet.
         self._under_way: set[int] = set()
         self._busy = 0  # those, and deliveries that are given back
         self._idle = asyncio.Event()
@@ -108,7 +108,7 @@ class Worker:
         return self._feed.holds(delivery_id)
 
     def waits_for(self, kept: StoredDelivery) -> WaitsFor:
-        """Return what a pending delivery waits for that is not under way."""
+        """Return what a pending delivery waits for. No attempt of it may be under way."""
         if self._health.paused is not None:
             return WaitsFor.PAUSE
         if kept.owner is None:
@@ -129,9 +129,9 @@ class Worker:
         return Owed(sink=self.name, wait=wait, ordering=ordering)
 
     def put_back(self, delivery_id: int) -> None:
-        """Let go of a queued delivery: the journal's next write may change it.
+        """Remove a queued delivery from memory: the journal's next write may change it.
 
-        A delivery that is not queued, or is under way, is left alone.
+        A delivery that is not queued, or is under way, stays.
         """
         for lane in self._lanes:
             for taken in lane.queue:
@@ -141,7 +141,7 @@ class Worker:
                     return
 
     def look_again(self) -> None:
-        """Ask the journal what is due: times there were moved."""
+        """Ask the journal again what is due: due times were moved."""
         self._feed.look_again()
 
     # --- steering -------------------------------------------------------------------------
@@ -152,11 +152,11 @@ class Worker:
             self._give_back_queued()
 
     async def resume(self, by: Pause | None = None) -> None:
-        """Resume the sink; `by`: only where it was paused by that. Raises Unavailable."""
+        """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
         await self._recovery.resume(by)
 
     async def test(self, event_id: str, body: bytes) -> Tested:
-        """Send an event that is in no journal, paused or not: one attempt, stored nowhere."""
+        """Send a test event once, paused or not. Nothing is stored."""
         outgoing = self._attempts.outgoing(
             event_id, body, number=1, replay=False, at=self._clock.now()
         )
@@ -220,7 +220,7 @@ class Worker:
                 self._settle_unsent(lane.queue.popleft(), Outcome(state=State.EXPIRED))
 
     async def _next(self) -> Taken | None:
-        """Wait for the rate, then begin the next one; None: the queue is empty by then."""
+        """Wait for the rate, then begin the next delivery; None: the queue is empty now."""
         if self._bucket is None:
             return self._begin_next()
         async with self._pace:
@@ -346,7 +346,7 @@ class Worker:
         if due_at is None:
             return Outcome(state=State.DEAD, attempt=tried.attempt)
         fixed = tried.by_date and retry_after is not None and due_at == ended + retry_after
-        # It expires on time, also where the next attempt would be later.
+        # It expires on time, even if the next attempt would be later.
         expires_at = self._expires_at(taken)
         return Outcome(
             state=State.PENDING,
@@ -367,7 +367,7 @@ class Worker:
     # --- settle ---------------------------------------------------------------------------
 
     def _conclude(self, taken: Taken, outcome: Outcome, began: int) -> None:
-        """Settle an attempt, then do what follows from it for other deliveries."""
+        """Settle an attempt, and apply its consequences for other deliveries."""
         delivery, step = taken.delivery, Step()
         if outcome.state is State.DELIVERED:
             step = self._outages.record_success(delivery.id)

@@ -24,7 +24,7 @@ _FRAME = 4096 + 24
 #: A log of the second size is cut off, too: until then its space is used again.
 CHECKPOINT_AT, TRUNCATE_AT = 2_000 * _FRAME, 4_000 * _FRAME
 CHECKPOINT_STEP = 500 * _FRAME
-#: Milliseconds that a transaction waits for somebody else's.
+#: Milliseconds that a transaction waits for another process.
 BUSY_MS = 1_000
 
 
@@ -39,15 +39,15 @@ class BatchWriter:
     ) -> None:
         self._conn, self._start, self._files = conn, start, files
         self._checkpoint_at = CHECKPOINT_AT
-        #: Whether the last batch that had something to write could be written.
+        #: Whether the last batch with changes was written.
         self.working = True
         self._shifts: Mapping[int, Shifting] = {}
         self._committed: list[Committed] = []
-        #: Cut the log off at the next checkpoint: it holds secrets that no table holds any more.
+        #: Truncate the log at the next checkpoint: it has secrets that no table has any more.
         self._log_in_clear = False
 
     def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
-        """Return one result a write, durable; or raise an exception of `commit`, nothing stored."""
+        """Write the operations durably and return their results, or raise and store nothing."""
         before = self._conn.total_changes
         outbox = Outbox(self._conn, self._start, self._shifts)
         try:
@@ -59,7 +59,7 @@ class BatchWriter:
             add(self._conn, {name: n for name, n in outbox.counts.items() if n})
             self._conn.execute("commit")
         except Exception as exc:
-            # Whatever it is, MemoryError too: an open transaction would fail the next batch.
+            # Any error, MemoryError too: an open transaction would fail the next batch.
             verdict = judged(exc)
             self.working = isinstance(verdict, InvalidRow) and self.working
             if not isinstance(verdict, Broken):
@@ -149,7 +149,7 @@ class BatchWriter:
             raise
         except Unavailable:
             done = False
-        self._log_in_clear = False  # the next HideCredentials asks again where it is not done
+        self._log_in_clear = False  # if it is not done, the next HideCredentials asks again
         self.look()
         self._checkpoint_at = max(CHECKPOINT_AT, self.log_size + CHECKPOINT_STEP)
         return done
@@ -159,7 +159,7 @@ class BatchWriter:
             if self._conn.in_transaction:
                 self._conn.execute("rollback")
         except sqlite3.Error as exc:
-            # An open transaction would swallow the next batch: it must not go on like this.
+            # An open transaction would include the next batch, so nothing may be written any more.
             raise Broken(error_name(exc)) from exc
 
 
@@ -180,7 +180,7 @@ def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
 
 
 def _split(ops: Sequence[Write[Any]]) -> Iterator[Sequence[Write[Any]]]:
-    """Split a batch after each jump of the clock: what comes later is made by the new clock."""
+    """Split a batch after each clock jump: later operations have times of the new clock."""
     begin = 0
     for end, op in enumerate(ops, 1):
         if isinstance(op, Shift) or end == len(ops):

@@ -1,4 +1,4 @@
-"""Statements for many rows: each lets another thread go on, and then has to wait for it."""
+"""Statements for many rows. Each statement releases the GIL, and then waits for it again."""
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence

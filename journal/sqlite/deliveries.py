@@ -1,4 +1,4 @@
-"""What is asked of SQLite about deliveries and sinks: only reading."""
+"""Reads of deliveries and sinks in SQLite."""
 
 import json
 import sqlite3
@@ -23,7 +23,7 @@ from .paging import Condition, Sought, any_of, page
 
 _EVENT_ID = "(select id from events where seq = deliveries.event)"
 _COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at, owner"
-#: States that are few, as the partial indexes of each have them.
+#: States with few rows. Each has a partial index.
 _FEW = {
     State.PENDING: ("state = 'pending' and attempts = 0", "state = 'pending' and attempts > 0"),
     State.DEAD: ("state = 'dead' and state in ('dead', 'expired')",),
@@ -73,7 +73,7 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
 
 
 def _among_few(states: Sequence[State]) -> Condition:
-    # Each by itself: of a list SQLite would rather walk all that was ever delivered.
+    # One query for each state: for a list of states SQLite would walk all delivered rows.
     each = (
         f"select id from deliveries where {condition}"  # noqa: S608 - our words
         for state in sorted(set(states))
@@ -114,7 +114,7 @@ def _delivery(conn: sqlite3.Connection, row: Sequence[Any]) -> StoredDelivery:
 
 
 def _attempts(conn: sqlite3.Connection, delivery_id: int) -> tuple[Attempt, ...]:
-    """Attempts and probes; the probes of one number are before the attempt of that number."""
+    """Return attempts and probes. Probes of a number precede the attempt of that number."""
     return tuple(
         Attempt(
             at=at,
@@ -137,7 +137,7 @@ def _attempts(conn: sqlite3.Connection, delivery_id: int) -> tuple[Attempt, ...]
 
 
 def pending_by_sink(conn: sqlite3.Connection, _read: PendingBySink) -> Mapping[str, int]:
-    # Two questions, because each of the partial indexes answers one.
+    # Two queries, because each partial index answers one.
     return dict(
         conn.execute(
             "select sink, count(*) from ("

@@ -4,13 +4,13 @@ import sqlite3
 
 from core.errors import Broken, InvalidRow, Unavailable
 
-#: A commit after one of these may "succeed" without being on disk. Beginnings of names: that a
-#: file is corrupt has several (SQLITE_CORRUPT_INDEX).
+#: After one of these errors, a commit may seem to succeed without being on disk. These are
+#: beginnings of names: corruption has several (SQLITE_CORRUPT_INDEX).
 FATAL = ("SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 def judged(exc: Exception) -> Exception:
-    """Which of the three it is: this row's fault, not this time, or never again."""
+    """Return ours for an error: InvalidRow for a bad row, Broken if fatal, else Unavailable."""
     if isinstance(exc, sqlite3.IntegrityError | sqlite3.DataError | UnicodeError | OverflowError):
         return InvalidRow(error_name(exc))
     name = error_name(exc)

@@ -1,4 +1,4 @@
-"""The files a running journal lives on: the same ones as when it was opened."""
+"""The files of an open journal: they must stay the ones that were opened."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -19,10 +19,11 @@ class Moved(Broken):
 
 
 class JournalFiles:
-    """Their numbers on disk, compared by `stat` alone.
+    """The numbers of the files on disk, compared by `stat` alone.
 
-    Never by opening: POSIX locks belong to the process, and closing any descriptor of a file that
-    SQLite has open would drop its locks (sqlite.org/howtocorrupt.html, 2.2).
+    Files are never opened to compare them: POSIX locks belong to the process, and closing any
+    descriptor of a file that SQLite has open would drop its locks (sqlite.org/howtocorrupt.html,
+    2.2).
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class JournalFiles:
         self.log_size = 0
 
     def check(self) -> None:
-        """Raise Moved where one is another now, and still is a moment later."""
+        """Raise Moved if one was replaced, and a moment later still is."""
         if self._differing() is None:
             return
         self._sleep(AGAIN)
@@ -59,7 +60,7 @@ class JournalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return self._known[path] is None
         except OSError:
-            return True  # it cannot be seen, which says nothing of where it is
+            return True  # a file that cannot be read may still be in place
         if path == self._log:
             self.log_size = found.st_size
         return self._known[path] == (found.st_dev, found.st_ino)

@@ -58,17 +58,17 @@ from .visible import NO_FILTERS
 __all__ = ["DiskFull", "SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
 
 
-#: Bytes of the write-ahead log at which readers wait until it is brought back, and how much further
-#: it grows until the next time where that did not help: another process reads.
+#: Bytes of the write-ahead log at which readers wait for a checkpoint. If that does not help,
+#: because another process reads, the log grows by the second number before they wait again.
 GATE_AT, GATE_STEP = 128 << 20, 16 << 20
-#: Seconds that questions which are being answered have to end in.
+#: Seconds for running reads to end before they are interrupted.
 GATE_WITHIN = 1.0
 #: Seconds between two looks at the files of an idle journal.
 LOOK_EVERY = 1.0
 
 
 class SQLiteJournal:
-    """One thread owns the one connection that writes and checkpoints; all others only read."""
+    """A journal in which one thread has the only connection that writes and checkpoints."""
 
     def __init__(
         self,
@@ -103,14 +103,15 @@ class SQLiteJournal:
         beside: Sequence[Path] = (),
         filters: Filters = NO_FILTERS,
     ) -> "SQLiteJournal":
-        """Open or make it, bring its schema up to date, and count this start.
+        """Open or create the journal, upgrade its schema, and count this start.
 
-        The caller holds the lock. `seal` is derived from the secret the journal's keys are made
-        with: another one than the journal was made with raises WrongJournal, a file that cannot be
-        opened Unavailable (NoRoom on a full disk), one that must not be touched again Broken.
-        `broken` is called once, when nothing may be written any more. `beside`: files that must
-        stay where they are while it is open, as the journal's own must. `filters`: those of all API
-        keys; submit `IndexVisible` until it returns False.
+        The caller holds the lock. `seal` is derived from the secret of the journal's keys. Another
+        secret raises WrongJournal. A file that cannot be opened raises Unavailable (DiskFull on a
+        full disk), and one that must not be touched again Broken.
+
+        `broken` is called once, when nothing may be written any more. `beside`: more files that
+        must stay where they are while the journal is open. `filters`: those of all API keys; submit
+        `IndexVisible` until it returns False.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
@@ -130,7 +131,7 @@ class SQLiteJournal:
     # --- looking after the file -----------------------------------------------------------
 
     def _tend(self) -> None:
-        """After each flight: announce its commits, and keep the log from growing for ever."""
+        """Announce the commits of a batch, and keep the log from growing for ever."""
         for committed in self._writer.take_committed():
             self._feed.announce(committed)
         self._looked_at = time.monotonic()
@@ -141,7 +142,7 @@ class SQLiteJournal:
             self._commits.run(self._writer.checkpoint).add_done_callback(_heard)
 
     async def _bring_back(self) -> None:
-        """Readers that overlap would keep the log from ever starting over: they wait."""
+        """Checkpoint while readers wait: if they overlap, the log never starts over."""
         try:
             async with self._reader.halted(within=GATE_WITHIN):
                 done = await self._commits.run(self._writer.checkpoint)
@@ -194,10 +195,10 @@ class SQLiteJournal:
         )
 
     async def close(self) -> None:
-        """Write what waits, write the log back, let go.
+        """Write waiting operations, write the log back, and close.
 
-        A broken journal is left as it is: its file is not touched again by this process, which
-        must end by `os._exit` (closing the connection would checkpoint).
+        The file of a broken journal is not touched again. The process must end by `os._exit`,
+        because closing the connection would checkpoint.
         """
         if self._looking is not None:
             self._looking.cancel()
@@ -205,7 +206,7 @@ class SQLiteJournal:
             await asyncio.wait([self._gating])
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._reader.close)
-        # Not left to the closing of the connection: that keeps a failed fsync to itself.
+        # Closing the connection would checkpoint, too, but not report a failed fsync.
         await self._commits.close(self._writer.write_back)
         if not self._commits.broken:
             await loop.run_in_executor(self._thread, self._conn.close)
@@ -213,7 +214,7 @@ class SQLiteJournal:
 
 
 def _heard(done: "asyncio.Future[Any]") -> None:
-    """Whoever asked has no use for the outcome: what is fatal is told to all."""
+    """Ignore the outcome: a fatal error is reported to everybody."""
     if not done.cancelled():
         done.exception()
 

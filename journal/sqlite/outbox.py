@@ -34,10 +34,10 @@ from ..writes import (
 from .bulk import deliver, insert
 from .deliveries import delivery
 
-#: The deliveries of an order that are not over; in the words of the partial index.
+#: Selects the unfinished deliveries of an `ordering`. The partial index has the same words.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
 
-#: The plus leads to the partial indexes, not through all that was delivered.
+#: With the plus, SQLite uses the partial indexes and does not read all delivered rows.
 FIRST_UNFINISHED = (
     "select min(id) from ("
     "select min(+id) as id from deliveries where state = 'pending' and attempts = 0"
@@ -67,7 +67,7 @@ class _PendingRow(NamedTuple):
 
 
 class Shifting(msgspec.Struct, frozen=True):
-    """A jump whose rows are not all moved: those after `done`, up to `last`, lag by `by`."""
+    """A clock jump. The rows after `done`, up to `last`, are not moved yet and lag by `by`."""
 
     number: int
     by: float
@@ -86,7 +86,7 @@ class _Results:
         self.last_error: str | None = None
         self.status: int | None = None
         self.failing_since: float | None = None
-        #: Something did, in this batch: an older `failing_since` is over.
+        #: Something succeeded in this batch, so an older `failing_since` ends.
         self.succeeded = False
 
     def add(self, attempt: Attempt) -> None:
@@ -105,17 +105,17 @@ class Outbox:
         self, conn: sqlite3.Connection, start: int, shifts: Mapping[int, Shifting]
     ) -> None:
         self._conn, self._start = conn, start
-        #: What counters gain, by name.
+        #: The changes of counters, by name.
         self.counts: dict[str, int] = defaultdict(int)
-        #: By number, also those whose rows are all moved.
+        #: By number, including those whose rows are all moved.
         self.shifts = dict(shifts)
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = {}
-        #: Ids of what a settling of this batch made delivered, until its operation is applied.
+        #: Ids that this batch set to delivered, until their operations are applied.
         self._delivered: set[int] = set()
         #: Whether no later start opened the journal; None: not known yet.
         self._is_newest: bool | None = None
-        #: For those who listen: see `Committed`.
+        #: News for the listeners: see `Committed`.
         self._events: list[tuple[int, bytes]] = []
         self._made: dict[str, list[Delivery]] = {}
         self._due: dict[tuple[str, bool], float] = {}
@@ -171,7 +171,7 @@ class Outbox:
                 self._note_due(new.sink, new.due_at, fresh=True)
 
     def committed(self) -> Committed | None:
-        """Return the news for those who listen; None: there is none."""
+        """Return the news for the listeners, or None."""
         if not (self._events or self._made or self._due):
             return None
         return Committed(
@@ -205,14 +205,14 @@ class Outbox:
         return True
 
     def _is_ours(self, delivery: Delivery) -> bool:
-        """Whether this start may settle it: a later start may not have taken it yet."""
+        """Return whether it is ours and no later start has opened the file since."""
         if self._is_newest is None:
             (newest,) = self._conn.execute("select max(id) from starts").fetchone()
             self._is_newest = newest == self._start
         return self._is_newest and delivery.owner == self._start
 
     def _was_delivered(self, delivery: Delivery) -> bool:
-        """By this batch; once, however often it is settled."""
+        """Return whether this batch set it to delivered. True only the first time."""
         if delivery.id not in self._delivered:
             return False
         self._delivered.remove(delivery.id)
@@ -284,7 +284,7 @@ class Outbox:
         values: list[object] = [op.sink, op.now]
         for shifting in self.shifts.values():
             if shifting.done < shifting.last:
-                # What lags behind must not look as if it were due.
+                # A row that lags behind must not look due.
                 behind = "deliveries.id > ? and deliveries.id <= ? and not fixed"
                 where += f" and due_at + ? * ({behind}) <= ?"
                 values += [shifting.by, shifting.done, shifting.last, op.now]
@@ -308,7 +308,7 @@ class Outbox:
             (op.sink, op.after, json.dumps(op.known)),
         )
         for row in rows:
-            # Due at once for the next start, should this one end meanwhile.
+            # If this start ends meanwhile, it is due at once for the next start.
             self._conn.execute(
                 "update deliveries set owner = ?, due_at = min(due_at, accepted_at), fixed = 0"
                 " where id = ?",
@@ -328,7 +328,7 @@ class Outbox:
         return [_PendingRow(*row) for row in rows]
 
     def _delivery(self, sink: str, row: _PendingRow, *, now: float = math.inf) -> Delivery:
-        """A delivery that is taken before its time is a probe, and says when that is."""
+        """Return the row as a delivery; `due_at` is set if it is taken early, as a probe."""
         lag = self._lag(row.id)
         scheduled_at = None if row.scheduled_at is None else row.scheduled_at + lag
         return Delivery(
@@ -383,8 +383,8 @@ class Outbox:
     def shift(self, op: Shift) -> bool:
         """Move the next rows; True: there are more.
 
-        Rows that were made before the first step lag behind until their turn: whatever reads or
-        writes an instant of one meanwhile corrects it by `_lag`. So nothing is moved twice.
+        Rows from before the first step lag behind until their turn. Until then, each read or write
+        of their instants is corrected by `_lag`. So no row is moved twice.
         """
         shifting = self.begin_shift(op)
         begin = max(shifting.done, self._first_unfinished() - 1)
@@ -419,7 +419,7 @@ class Outbox:
         return int(row[0] or self._last_id() + 1)
 
     def _lag(self, delivery_id: int) -> float:
-        """Seconds by which the instants of a row are behind the clock of now."""
+        """Return the seconds by which the instants of a row lag behind the present clock."""
         return sum(
             shifting.by
             for shifting in self.shifts.values()
@@ -464,7 +464,8 @@ class Outbox:
                 (now, now, op.delivery),
             )
         elif state != State.DELIVERED:
-            # A finished delivery has no order, and the sink's may be another by now.
+            # A finished delivery keeps no `ordering`: the sink's `ordered_by` may have changed
+            # since.
             ordering = self._ordering(sink, body)
             self._conn.execute(
                 "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
@@ -486,7 +487,7 @@ class Outbox:
         return order_at(msgspec.json.decode(body), parse(row[0]))
 
     def _line_up(self, sink: str, ordering: str) -> None:
-        """Only the first is due, and none while one of them is being sent."""
+        """Let only the first be due, or none while one is being sent."""
         rows = self._conn.execute(
             f"select id, owner from deliveries where {_UNFINISHED} order by id",  # noqa: S608 - our words
             (sink, ordering),
@@ -554,11 +555,11 @@ class Outbox:
 
 
 def _is_delivered(op: Settle) -> bool:
-    """Dozens of these are settled at once."""
+    """Return whether the outcome is a success. Dozens of these are settled in one statement."""
     return op.state is State.DELIVERED and op.attempt is not None
 
 
-#: What is done for each kind of operation.
+#: The method for each kind of write.
 _VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
     Settle: Outbox.settle,
     Take: Outbox.take,

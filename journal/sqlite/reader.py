@@ -14,16 +14,16 @@ from core.errors import Broken, Unavailable
 from .errors import error_name, judged
 from .queries import T
 
-#: Seconds that a question may take, with the time that it waits for a thread.
+#: Seconds for a read, including the wait for a thread.
 ANSWERED_WITHIN = 5.0
 
 
-#: Steps of SQLite's machine after which it looks whether the time is up.
+#: Steps of SQLite's machine between two checks of the time limit.
 _LOOK_EVERY = 10_000
 
 
 class _Halted(Exception):
-    """No question is answered just now."""
+    """Reads have to wait for a moment."""
 
 
 class Reader:
@@ -36,13 +36,13 @@ class Reader:
         threads: int = 2,
         failed: Callable[[Broken], None] = lambda _exc: None,
     ) -> None:
-        """`failed` is called in the loop when the file turns out to be damaged."""
+        """`failed` is called in the loop if the file is damaged."""
         self._path, self._failed = path, failed
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="journal-read")
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._closed = False
-        #: Guards what follows: how many questions are being answered, and whether more may be.
+        #: Guards the number of running reads, and whether more may start.
         self._counting = threading.Lock()
         self._running = 0
         self._halted = False
@@ -80,7 +80,7 @@ class Reader:
             except _Halted:
                 continue
             except sqlite3.OperationalError as exc:
-                # Interrupted for the log's sake: once more, when that is done.
+                # Interrupted for a checkpoint: try again after it.
                 if error_name(exc) != "SQLITE_INTERRUPT" or time.monotonic() >= ends:
                     raise
 
@@ -114,7 +114,7 @@ class Reader:
             conn.close()
 
     def _answer(self, question: Callable[[sqlite3.Connection], T], ends: float) -> T:
-        """In one of the threads."""
+        """Answer a read. Runs in one of the threads."""
         with self._counting:
             if self._halted:
                 raise _Halted

@@ -40,7 +40,7 @@ class DiskFull(Unavailable):
 
 
 def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
-    """Whether two connections that write at the same instant can lose the log in that SQLite.
+    """Return whether simultaneous writes of two connections can lose the log in that SQLite.
 
     sqlite.org/wal.html#walresetbug: since 3.7.0, fixed in 3.51.3, 3.50.7 and 3.44.6.
     """
@@ -71,7 +71,7 @@ def migrate(path: Path) -> list[str]:
         conn = _connect(path)
         with _closed_after(conn):
             taken = _migrate(conn)
-            _write_back(conn)  # closing would do it too, and hide a failed fsync
+            _write_back(conn)  # closing would checkpoint, too, but hide a failed fsync
         conn.close()
         return taken
 
@@ -117,7 +117,7 @@ def _is_full(name: str, path: Path) -> bool:
         return name in _NO_ROOM
     with contextlib.suppress(OSError):
         disk = os.statvfs(path.parent)
-        return disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files  # the log has no place
+        return disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files  # no room for the log
     return False
 
 
@@ -180,7 +180,7 @@ def begin(
         ).lastrowid
         configure(conn, filters)
         conn.execute("commit")
-        # The log of an earlier start may never have reached the disk: now it has.
+        # The log of an earlier start may not have reached the disk. Now it has.
         _write_back(conn)
     return OpenedFile(conn, int(start or 0), identity)
 
@@ -191,7 +191,7 @@ def _write_back(conn: sqlite3.Connection) -> None:
     except Broken:
         raise
     except Unavailable:
-        return  # a full disk: the journal goes on in its log
+        return  # a full disk: the journal continues in its log
 
 
 def _refuse_another(conn: sqlite3.Connection, seal: str) -> None:

@@ -46,7 +46,7 @@ def configure(conn: sqlite3.Connection, filters: Filters) -> None:
         digest
         for (digest,) in conn.execute("select digest from visible_filters where digest is not null")
     }
-    # Events come while a filter is away: it must start over when it is back.
+    # The filter misses events while it is not configured, so it starts over afterwards.
     conn.executemany(
         "update visible_filters set digest = null where digest = ?",
         [(digest,) for digest in known - filters.keys()],
@@ -66,7 +66,7 @@ def configure(conn: sqlite3.Connection, filters: Filters) -> None:
 def _shows(
     filters: Mapping[int, Callable[[Mapping[str, Any]], bool]],
 ) -> Callable[[int, str], bool]:
-    # All filters are asked about one event, one after the other.
+    # Each event is checked by all filters before the next event.
     decode = lru_cache(maxsize=1)(msgspec.json.decode)
 
     def shows(filter_: int, body: str) -> bool:
@@ -79,9 +79,10 @@ def _shows(
 
 
 def fill(conn: sqlite3.Connection, limit: int) -> bool:
-    """Index the newest `limit` events that a filter has not seen, or remove as many stale rows.
+    """Index the newest `limit` unseen events of a filter, or remove as many stale rows.
 
-    Return whether work is left. In the transaction of the caller; so is where it stopped.
+    Return whether work is left. The caller's transaction stores the changes and the place to
+    continue from.
     """
     row = conn.execute(
         "select id, unseen from visible_filters where digest is not null and unseen > 0"
@@ -171,7 +172,7 @@ def page(
             f" order by seq {order} limit 2 offset ?",
             (filter_, first, last, WINDOW - 1),
         ).fetchall()
-        if len(ends) > 1:  # there is more behind what is looked at
+        if len(ends) > 1:  # more rows follow
             edge = ends[0][0]
             first, last = (edge, last) if desc else (first, edge)
     where = "".join(f" and {sql}" for sql, _ in search.conditions)
@@ -190,5 +191,5 @@ def page(
         return Page(items=items, next_seq=items[-1][0], has_more=True)
     if edge is not None:
         return Page(items=items, next_seq=edge, has_more=True)
-    # Not where the journal ends: a cursor that moves would tell of what is hidden.
+    # Not the end of the journal: a cursor that moves would reveal hidden events.
     return Page(items=items, next_seq=items[-1][0] if items else read.after or 0, has_more=False)

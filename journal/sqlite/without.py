@@ -1,4 +1,4 @@
-"""Imports of a library that would bring others with it, of which nothing is used here."""
+"""Import a library without modules that it would import and smshook does not use."""
 
 import contextlib
 import sys
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Modules of these names are not found meanwhile; afterwards they are as they were."""
+    """Hide the modules of these names inside the block."""
     there = {name: sys.modules[name] for name in names if name in sys.modules}
-    # None in place of a module is Python's own word for: do not look for it.
+    # A None in place of a module tells Python not to look for it.
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
     try:
         yield

@@ -77,7 +77,8 @@ class Candidate(NamedTuple):
     end: int
     #: Whether it is a code only directly beside a word that announces one.
     doubtful: bool = False
-    #: Whether it is capitals alone: a code only directly after such a word.
+    #: Whether it has only capitals: then it is a code only directly after a word that announces
+    #: one.
     capitals: bool = False
 
 

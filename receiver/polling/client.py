@@ -43,7 +43,7 @@ LARGE = 32 * 1024
 TURN = 100
 #: Seconds for one call.
 TIMEOUT = 20.0
-#: Seconds to wait after the first, second and third answer that says: not now. Then the poll
+#: Seconds to wait after the first, second and third answer that says "try later". Then the poll
 #: ends; the next one comes soon.
 WAITS = (5.0, 15.0, 45.0)
 #: Seconds. A longer Retry-After also ends the poll.

@@ -81,7 +81,7 @@ def read_row(
 def normalize_or_none(
     normalize: Normalize, fields: Fields, callback: Callback
 ) -> tuple[Happening, ...] | None:
-    """Return the happenings in these fields, or None where the source cannot read them."""
+    """Return the happenings in these fields, or None if the source cannot read them."""
     try:
         return tuple(normalize(fields, callback))
     except Malformed:

@@ -70,7 +70,7 @@ class SimulatedSmsActivate(Simulated):
     name: ClassVar[str] = "sms_activate"
     kinds: ClassVar[tuple[str, ...]] = ("activation", "rental")
     reads: ClassVar[frozenset[str]] = _READS
-    #: The spacing is not documented: evenly, as far apart as two hours allow.
+    #: The spacing is not documented. Here: evenly over two hours.
     schedule: ClassVar[Schedule | None] = Schedule(
         waits=((1020.0, 1020.0),) * 7,
         description="at most 8 times within 2 hours; their spacing is unknown, 17 minutes here",

@@ -10,7 +10,7 @@ from ..simulation import Simulation
 
 #: The path of the control; the provider itself has nothing below it.
 BEGIN = "/rehearsal/"
-#: Only files of this address: no script in the page, and none from elsewhere.
+#: Only files of this address may load, and the page has no inline script.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"

@@ -39,7 +39,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def not_found(what: str) -> Problem:
-    """Return the same answer for what does not exist and what the key may not see."""
+    """Return one answer for missing things and for those that the key may not see."""
     return Problem(404, "not_found", f"no such {what}")
 
 

@@ -185,7 +185,7 @@ def events(
     @get("/{event_id:str}", guards=[needs("events:read")])
     async def one(request: Asking, event_id: FromPath[str]) -> Whole:
         if not _ID.fullmatch(event_id):
-            raise not_found("event")  # it may be a call of a later version
+            raise not_found("event")  # a later version may have added this call
         raw = read(request.scope, ShowParameters).raw == "true"
         if raw and not request.auth.may("codes:read"):
             raise missing("codes:read")

@@ -40,7 +40,7 @@ class Listing(NamedTuple):
     """The beginning of a list of the API."""
 
     items: list[Any]
-    #: Where the list goes on.
+    #: The place where the list continues.
     next_cursor: str
     more: bool
 

@@ -150,7 +150,8 @@ def show_command(
 ) -> Callable[[Callable[[Any], None]], click.Command]:
     """Decorate a function that prints one item of a list: add `show ID` to the group.
 
-    The docstring is the help. With `flag` the command asks for more, which needs `flag_scope`.
+    The docstring is the help. If the user gives `flag`, the request includes more and needs
+    `flag_scope`.
     """
     options = (
         click.argument("typed", metavar="ID", type=typed_id),

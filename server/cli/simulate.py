@@ -67,7 +67,7 @@ def simulate(
     under /rehearsal/; the provider's own commands cannot do that. If --callback names a source of
     the configuration, its events are marked: their data.sample is true. Runs until Ctrl-C.
     """
-    # What serves takes a tenth of a second to import, which every other command does without.
+    # The import of the servers takes a tenth of a second. Other commands do not need it.
     from rehearsal.server import Setting, run_provider  # noqa: PLC0415
 
     setting = Setting(

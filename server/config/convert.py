@@ -44,7 +44,7 @@ def read_scalar(shape: Shape, scalar: Scalar) -> str | float | bool | None:
 
 
 class Conversion:
-    """One configuration's values becoming Structs. Errors go to the reading."""
+    """Converts one configuration's values to Structs. Errors are added to `reading`."""
 
     def __init__(self, reading: Complaints) -> None:
         self.reading = reading

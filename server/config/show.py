@@ -130,7 +130,7 @@ def plain(value: Any) -> Any:
 
 
 def _in_units(value: float, units: Mapping[str, int]) -> str | None:
-    # Every unit divides 0, which reads best in the smallest.
+    # 0 fits every unit. It reads best in the smallest one.
     fitting = [f"{int(value // size)}{unit}" for unit, size in units.items() if value % size == 0]
     return next(iter(fitting if value else fitting[::-1]), None)
 

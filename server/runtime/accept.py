@@ -114,7 +114,7 @@ class Planner:
 
 
 class _Foreseen(NamedTuple):
-    """An order that an event makes known, in the order book before it is in the journal."""
+    """An order that an event makes known. The order book has it before the journal does."""
 
     given: Order
     #: The order as the book had it; None: the book did not have it.

@@ -1,4 +1,4 @@
-"""One open file of lines: append, mend, go on after others renamed it."""
+"""One open file of lines: append to it, repair it, and continue after others renamed it."""
 
 import os
 import re
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class LineFile:
-    """A file of lines that stays whole, whatever others and the disk do. For one thread."""
+    """A file of lines that stays whole, whatever other programs do. For one thread."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class LineFile:
         return fd
 
     def _current(self) -> int:
-        """Open the path again where another program renamed or removed the file."""
+        """Open the path again if another program renamed or removed the file."""
         if self._fd is not None:
             with suppress(FileNotFoundError):
                 if os.path.samestat(self._path.lstat(), os.fstat(self._fd)):
@@ -120,10 +120,10 @@ class LineFile:
 def _mend(fd: int, fsync: Callable[[int], None]) -> int:
     """End or cut off a last line without its newline. Return how many bytes were cut off.
 
-    A line of ours that a power cut left unfinished is cut off: the delivery is sent again. Some
-    file systems leave NUL bytes in place of lost data. Any other line is another program's, and is
-    ended. Raises Failed("not_lines") and leaves the file alone where the last whole line is not
-    ours: then `path` names a file that was never meant for events.
+    An unfinished line of smshook, as after a power cut, is cut off: the delivery is sent again.
+    Some file systems leave NUL bytes in place of lost data. A line of another program is ended. If
+    the last whole line is not from smshook, the file was never meant for events: it raises
+    Failed("not_lines") and leaves the file alone.
     """
     size = os.fstat(fd).st_size
     start = _start_of_line(fd, size)
@@ -178,7 +178,7 @@ def _is_event(line: bytes) -> bool:
 
 
 def _first_time(fd: int, now: float) -> float:
-    """Return when the first event in the file was accepted, or `now` where it does not say."""
+    """Return when the first event in the file was accepted, or `now` if that is unknown."""
     found = _RECORDED.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
     try:
         began = datetime.fromisoformat(found[1].decode()).timestamp() if found else now

@@ -53,7 +53,7 @@ class Rotation:
 
     def __init__(self, path: Path, options: Rotate, fsync: Callable[[int], None]) -> None:
         self._path, self._options, self._fsync = path, options, fsync
-        #: Where the newest one is compressed; it gets its name when it is whole, on disk.
+        #: The path of the newest compressed file until it is whole and on disk.
         self._unfinished = path.with_name(f"{path.name}.gz.unfinished")
 
     def is_due(self, size: int, age: float) -> bool:

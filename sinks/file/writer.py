@@ -63,7 +63,7 @@ class _Writer:
 
     def append(self, line: bytes) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
-        if self._closed:  # nobody reads the queue any more
+        if self._closed:  # the queue has no reader any more
             future.set_exception(Failed("closed"))
         else:
             self._lines.put((line, future))

@@ -132,7 +132,7 @@ async def posting(
 
 
 async def start_runtime() -> None:
-    """Start the thread that all sinks share, and use it. Raises Unusable where it cannot start.
+    """Start the thread that all sinks share, and use it. Raises Unusable if it cannot start.
 
     pyreqwest starts it once, with the first client. If descriptors or threads are short at that
     moment, no client works until the process ends.
@@ -162,7 +162,7 @@ def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:
 
 
 class _Way:
-    """A client that is made at the first post, and again after its certificates failed."""
+    """A client that is made at the first post, and made again if its certificates fail."""
 
     def __init__(
         self,
@@ -304,8 +304,9 @@ class _Way:
         body = bytearray()
         with suppress(TimeoutError, PyreqwestError):
             async with asyncio.timeout(until - now):
-                # To its end, where that is near: only then is the connection used again. The
-                # clock counts too: a chunk that arrives at a cancellation hides the cancellation.
+                # Read to the end of a short body: only then is the connection used again. The time
+                # limit is needed, too: a chunk that arrives at a cancellation hides the
+                # cancellation.
                 end = _length(response)
                 while len(body) < end and time.monotonic() < until:
                     chunk = await response.body_reader.read_chunk()
@@ -316,9 +317,9 @@ class _Way:
 
 
 def _heed_cancellation() -> None:
-    """Raise CancelledError where pyreqwest returned a value at the moment of a cancellation.
+    """Raise CancelledError if pyreqwest returned a value at the moment of a cancellation.
 
-    Without it, a worker that is cancelled would go on.
+    Without it, a cancelled worker would continue.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -326,7 +327,7 @@ def _heed_cancellation() -> None:
 
 
 def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
-    """Raises OSError or ValueError for a file that is missing or wrong."""
+    """Add the certificates. Raises OSError or ValueError for a missing or invalid file."""
     if tls.ca_file is not None:
         authorities = Path(tls.ca_file).read_bytes()
         # pyreqwest accepts any text as a certificate, and then trusts no server.

@@ -275,11 +275,11 @@ class JournalContract:
 
     async def test_events_of_a_callback_are_stored_all_or_not_at_all(self, journal):
         """Mutant: row by row instead of callback by callback."""
-        good, unfit = planned(1, owed=[owed()]), planned(2)
-        unfit = msgspec.structs.replace(unfit, body=b"\xff")
+        good, invalid = planned(1, owed=[owed()]), planned(2)
+        invalid = msgspec.structs.replace(invalid, body=b"\xff")
 
         with pytest.raises(InvalidRow):
-            await record(journal, good, unfit)
+            await record(journal, good, invalid)
 
         assert await listed(journal) == []
         assert await journal.ask(JournalStats()) == stats()
@@ -543,10 +543,10 @@ class JournalContract:
     async def test_callback_with_an_invalid_event_stays_in_quarantine(self, journal):
         """Mutant: dismissing in a transaction of its own."""
         await keep(journal, b"?", new_id="q1")
-        unfit = msgspec.structs.replace(planned(), body=b"\xff")
+        invalid = msgspec.structs.replace(planned(), body=b"\xff")
 
         with pytest.raises(InvalidRow):
-            await record(journal, unfit, replaces="q1")
+            await record(journal, invalid, replaces="q1")
 
         assert (await journal.ask(QuarantinedById("q1"))).id == "q1"
         assert await journal.ask(JournalStats()) == stats(quarantine=1)

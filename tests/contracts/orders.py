@@ -497,10 +497,10 @@ class OrderContract:
         assert (placed.order.state, placed.order.expires_at) == (OrderState.EXPIRED, END)
 
     async def test_invalid_order_fails_alone(self, journal):
-        unfit = order(reference="\ud800")
+        invalid = order(reference="\ud800")
 
         writing = [
-            journal.submit(RegisterOrder(registered, None)) for registered in (order(), unfit)
+            journal.submit(RegisterOrder(registered, None)) for registered in (order(), invalid)
         ]
         good, bad = await asyncio.gather(*writing, return_exceptions=True)
 

@@ -24,6 +24,7 @@ def test_named_files_exist():
 
 
 def test_rooms_are_those_of_the_picture():
-    named = set(re.findall(r"(?m)^\| `([a-z.]+)` \| \w", PAGE))
+    """Mutant: a row that stands twice."""
+    named = re.findall(r"(?m)^\| `([a-z.]+)` \| \w", PAGE)
 
-    assert named == set(rooms.imports()) | {"journal.sqlite"}
+    assert sorted(named) == sorted({*rooms.imports(), "journal.sqlite"})

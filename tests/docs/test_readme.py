@@ -57,8 +57,8 @@ def test_install_commands_are_those_that_the_wheel_is_tested_with():
     assert commands == [
         "python3 -m build",
         "uv tool install dist/smshook-*.whl",
-        "smshook dev",
         "smshook init && smshook serve",
+        "smshook dev",
     ]
 
 

@@ -22,7 +22,7 @@ class Disk:
     def __init__(self):
         self.batches = []
         self.stored = []
-        self.unfit = set()
+        self.invalid = set()
         self.failures = []
         self.flights = 0
         self.most_flights = 0
@@ -39,8 +39,8 @@ class Disk:
             self.batches.append(list(ops))
             if self.failures:
                 raise self.failures.pop(0)
-            if self.unfit & set(ops):
-                raise InvalidRow("unfit")
+            if self.invalid & set(ops):
+                raise InvalidRow("invalid")
             self.stored += ops
             return [f"{op} stored" for op in ops]
         finally:
@@ -395,7 +395,7 @@ async def test_failing_then_is_reported_and_blocks_no_other(commits):
 
 
 async def test_invalid_row_fails_alone(commits, disk):
-    disk.unfit = {7, 100}
+    disk.invalid = {7, 100}
 
     answers = await all_of(*(commits.submit(op) for op in range(200)))
 
@@ -404,7 +404,7 @@ async def test_invalid_row_fails_alone(commits, disk):
         7: InvalidRow,
         100: InvalidRow,
     }
-    assert disk.stored == [op for op in range(200) if op not in disk.unfit]
+    assert disk.stored == [op for op in range(200) if op not in disk.invalid]
     # Mutant: one commit for each of the two hundred.
     assert len(disk.batches) < 40
 
@@ -463,7 +463,7 @@ async def test_broken_disk_answers_all_callers_and_ends_writing(commits, disk, b
 
 async def test_broken_disk_ends_the_search_for_an_invalid_row(commits, disk, broken):
     """Mutant: going on with the other half."""
-    disk.failures = [InvalidRow("unfit"), Broken("SQLITE_CORRUPT")]
+    disk.failures = [InvalidRow("invalid"), Broken("SQLITE_CORRUPT")]
 
     answers = await all_of(*(commits.submit(op) for op in "abcd"))
 

@@ -267,7 +267,7 @@ class _SmsActivatePoll:
         context: _SmsActivateRow,
         command: str,
     ) -> Iterator[FoundMessage | Notice]:
-        """Read messages without a time in the field `name` of a row, each with its form."""
+        """Read the messages in the field `name` of a row. They have no time of their own."""
         words = [message.get("code") or message.get("text") or "" for message, _ in messages]
         at = 0
         for part, some in split_row(row, name, words):

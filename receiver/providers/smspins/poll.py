@@ -193,7 +193,7 @@ class _SmsPinsPoll:
             if _status(row) == "SUCCESS":
                 yield from self._changed(row)
         for request in self._unknown:
-            # An unknown request is over.
+            # An unknown request has ended.
             reason = _ENDS.get(statuses[request]) if request in statuses else "finished"
             if reason is not None:
                 yield Ended(kind="request_id", name=request, reason=reason)
