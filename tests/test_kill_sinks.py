@@ -243,7 +243,10 @@ class Rotated:
 
 
 def decompressed(path):
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return b""  # renamed since it was listed: the next look finds it
     if path.suffix != ".gz":
         return data
     try:
