@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from .numbers import MISSING
-from .results import Figure, Goal, ratios
+from .results import MISSING, Figure, Goal, ratios
 
 with Path(__file__).with_name("goals.csv").open(encoding="utf-8", newline="") as _file:
     #: Without values: nothing is measured yet.
@@ -16,27 +15,25 @@ with Path(__file__).with_name("goals.csv").open(encoding="utf-8", newline="") as
 
 
 def judged(goals: Iterable[Goal], figures: Iterable[Figure]) -> tuple[Goal, ...]:
-    """Return all goals with the values of their figures, if these were measured."""
-    named = {figure.name: figure for figure in figures}
-    return tuple(replace(one, values=_values(one, named)) for one in goals)
+    """Return all goals, with values if their figures were measured in the same repetitions."""
+    values = {one.name: one.values for one in figures}
+    found = []
+    for goal in goals:
+        own, base = values.get(goal.figure, ()), values.get(goal.over, ())
+        if goal.over:
+            own = ratios(own, base) if len(own) == len(base) else ()
+        found.append(replace(goal, values=own))
+    return tuple(found)
 
 
 def summary(goals: Iterable[Goal]) -> str:
-    """Say in a sentence how many goals are met, and which are missed."""
+    """Write in a sentence how many goals are met, and which are missed."""
     verdicts = {one.name: one.verdict for one in goals}
-    said = list(verdicts.values())
-    if said.count(MISSING) == len(said):
+    counts = {word: list(verdicts.values()).count(word) for word in ("met", "missed", MISSING)}
+    if counts[MISSING] == len(verdicts):
         return "No goal was measured."
-    text = f"{said.count('met')} of {len(said)} goals are met"
-    if MISSING in said:
-        text += f", {said.count(MISSING)} {MISSING}"
+    text = f"{counts['met']} of {len(verdicts)} goals are met"
+    if counts[MISSING]:
+        text += f", {counts[MISSING]} {MISSING}"
     missed = [f"`{name}`" for name, verdict in verdicts.items() if verdict == "missed"]
     return f"{text}; missed: {', '.join(missed)}." if missed else f"{text}."
-
-
-def _values(goal: Goal, figures: dict[str, Figure]) -> tuple[float, ...]:
-    figure, base = figures.get(goal.figure), figures.get(goal.over)
-    if figure is None or not goal.over:
-        return figure.values if figure else ()
-    # A ratio counts only within a repetition.
-    return ratios(figure, base) if base and len(base.values) == len(figure.values) else ()

@@ -1,16 +1,12 @@
 """Numbers in text: three significant digits and a unit. Pure."""
 
 import math
-from collections.abc import Sequence
-
-#: Stands in place of a missing figure.
-MISSING = "not measured"
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 
 
 def number(value: float) -> str:
-    if value == 0:
-        return "0"
-    decimals = 2 - math.floor(math.log10(abs(value)))
+    decimals = 2 - math.floor(math.log10(abs(value))) if value else 0
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
 
 
@@ -23,14 +19,7 @@ def spread(values: Sequence[float]) -> str:
     return f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else "once"
 
 
-def rounded(values: Sequence[float]) -> list[float]:
-    """Round to one decimal such that the results sum to the rounded sum.
-
-    The method of the largest remainder: the values that lost most are rounded up.
-    """
-    tenths = [math.floor(value * 10) for value in values]
-    lacking = round(sum(values) * 10) - sum(tenths)
-    by_loss = sorted(range(len(values)), key=lambda i: tenths[i] - values[i] * 10)
-    for i in by_loss[:lacking]:
-        tenths[i] += 1
-    return [tenth / 10 for tenth in tenths]
+def rounded(values: Iterable[float]) -> list[float]:
+    """Round to one decimal such that the results sum to the rounded sum."""
+    sums = [round(one, 1) for one in accumulate(values, initial=0.0)]
+    return [round(now - before, 1) for before, now in pairwise(sums)]

@@ -1,17 +1,29 @@
 """Pages about a run, written by Jinja2. Their words must hold for any figures."""
 
+import statistics
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from . import tables
-from .figures import UnknownName, find
+from ..cases import CASES
+from ..cases.beside import FIGURES
+from ..lab.profile import DISK, STAGES, WHOLE
+from ..peers import PEERS
 from .goals import GOALS, summary
-from .numbers import MISSING, number, quantity, spread
+from .numbers import number, quantity, rounded, spread
 from .plots import PLOTS
-from .results import Results, ratio
+from .results import FLOOR, MISSING, PIPELINE, Figure, Results, ratios
+
+_DURABILITY = (
+    "the event, its keys and its deliveries are in SQLite and synced when it answers; "
+    "a copy makes no new delivery, even after a power cut"
+)
+
+
+class UnknownName(Exception):
+    """A page names something that no run can have."""
 
 
 def page(name: str, results: Results, drawn: Collection[str]) -> str:
@@ -28,13 +40,26 @@ def environment(results: Results, drawn: Collection[str] = ()) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    of_run = (find, median, compared, verdict, missed)
-    rows = (tables.sections, tables.contestants, tables.shares, tables.part, tables.answers)
-    made.globals |= {one.__name__: partial(one, results) for one in (*of_run, *rows)}
-    made.globals |= {"run": results, "plot": partial(plot, drawn), "ratio": ratio}
-    made.globals |= {"summary": summary, "FLOOR": tables.FLOOR, "PIPELINE": tables.PIPELINE}
+    of_run = (find, names_of, median, compared, verdict, missed, contestants, shares, part)
+    made.globals |= {one.__name__: partial(one, results) for one in of_run}
+    made.globals |= {"run": results, "plot": partial(plot, drawn), "summary": summary}
+    made.globals |= {"FLOOR": FLOOR, "PIPELINE": PIPELINE}
     made.filters |= {"number": number, "quantity": quantity, "spread": spread}
     return made
+
+
+def find(results: Results, name: str) -> Figure | None:
+    """Return a figure, or None if it was not measured. Raises UnknownName."""
+    figure = results.figure(name)
+    if figure is None and not any(case.finds(name) for case in CASES):
+        raise UnknownName(f"no run has a figure {name!r}")
+    return figure
+
+
+def names_of(results: Results, groups: Collection[str], *, others: bool = False) -> list[str]:
+    """List the figures whose names begin with these words, or all `others`."""
+    names = [one.name for one in results.figures]
+    return [name for name in names if (name.partition("/")[0] in groups) != others]
 
 
 def median(results: Results, name: str, factor: float = 1.0, unit: str | None = None) -> str:
@@ -46,9 +71,10 @@ def median(results: Results, name: str, factor: float = 1.0, unit: str | None = 
 
 
 def compared(results: Results, name: str, base: str) -> str:
-    """Write the ratio of two figures."""
-    found = ratio(find(results, name), find(results, base))
-    return MISSING if found is None else number(found)
+    """Write the median of the ratios of two figures."""
+    figure, other = find(results, name), find(results, base)
+    found = ratios(figure.values, other.values) if figure and other else ()
+    return number(statistics.median(found)) if found else MISSING
 
 
 def verdict(results: Results, name: str) -> str:
@@ -62,6 +88,47 @@ def verdict(results: Results, name: str) -> str:
 def missed(results: Results, *names: str) -> bool:
     """Whether one of these goals was missed."""
     return "missed" in [verdict(results, name) for name in names]
+
+
+def contestants(results: Results) -> list[tuple[str, str, str]]:
+    """List smshook and its peers, the fastest first: name, figure and durability."""
+    found = [("**smshook**", PIPELINE, _DURABILITY)]
+    found += [(peer.name, FIGURES[peer.name], peer.durability) for peer in PEERS]
+    rates = {one.name: one.median for one in results.figures}
+    return sorted(found, key=lambda one: -rates.get(one[1], 0.0))
+
+
+def stages(results: Results, profile: str) -> dict[str, float]:
+    """Return microseconds an event by stage, in the order of an event's life.
+
+    They are means: only means of the parts sum to the mean of the whole. `other` includes stages
+    that only this run has.
+    """
+    found: dict[str, float] = {}
+    for one in results.figures:
+        group, _, stage = one.name.rpartition("/")
+        if group == profile and stage not in {WHOLE, DISK}:
+            stage = stage if stage in STAGES else "other"
+            found[stage] = found.get(stage, 0.0) + statistics.mean(one.values)
+    return {stage: found[stage] for stage in STAGES if stage in found}
+
+
+def shares(results: Results, profile: str) -> list[tuple[str, float, float]]:
+    """List stages with microseconds and percents; each column sums to its rounded total."""
+    found = stages(results, profile)
+    percents = rounded(100 * one / sum(found.values()) for one in found.values())
+    return list(zip(found, rounded(found.values()), percents, strict=True))
+
+
+def part(results: Results, profile: str, *wanted: str) -> str:
+    """Write the share of these stages. Raises UnknownName."""
+    if unknown := {*wanted} - {*STAGES}:
+        raise UnknownName(f"no stage is {', '.join(unknown)}")
+    found = stages(results, profile)
+    if not sum(found.values()):
+        return MISSING
+    chosen = sum(found.get(stage, 0.0) for stage in wanted)
+    return f"{number(100 * chosen / sum(found.values()))} %"
 
 
 def plot(drawn: Collection[str], name: str) -> str:

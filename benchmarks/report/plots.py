@@ -3,30 +3,29 @@
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
-import msgspec
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..cases.beside import FIGURES
 from .numbers import number
-from .results import Results
-from .tables import FLOOR, PIPELINE
+from .results import FLOOR, PIPELINE, Results
 
 _STYLE = Path(__file__).with_name("plots.mplstyle")
 #: No date and no version, which would differ from one drawing to the next.
 _METADATA = {"Date": None, "Creator": None}
 _OURS, _THEIRS, _BARE = "#3b82f6", "#d97706", "#8b929c"
 
-#: Bars of the throughput, with their labels.
+#: Bars of the throughput, with their labels and colours.
 _BARS = {
-    FLOOR: "bare ASGI app (does nothing)",
-    "accept/tellabot/64/1": "smshook, accept only",
-    PIPELINE: "smshook, to one HTTP sink",
-    **{figure: peer for peer, figure in FIGURES.items()},
-    FIGURES["mq-bridge"]: "mq-bridge (SQLite)",
+    FLOOR: ("bare ASGI app (does nothing)", _BARE),
+    "accept/tellabot/64/1": ("smshook, accept only", _OURS),
+    PIPELINE: ("smshook, to one HTTP sink", _OURS),
+    **{figure: (peer, _THEIRS) for peer, figure in FIGURES.items()},
+    FIGURES["mq-bridge"]: ("mq-bridge (SQLite)", _THEIRS),
 }
 #: Curves of the latency, with their labels and colours.
 _LATENCIES = {
@@ -38,7 +37,7 @@ _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 _SIZES = {"scale/empty": 0.0, "scale/1m": 1e6, "scale/10m": 1e7}
 
 
-class Plot(msgspec.Struct, frozen=True):
+class Plot(NamedTuple):
     """A drawing of a run."""
 
     #: Read aloud to people who cannot see it.
@@ -50,41 +49,31 @@ class Plot(msgspec.Struct, frozen=True):
 
 def plots(results: Results) -> Mapping[str, str]:
     """Draw all plots that the run has figures for: SVG by name."""
-    svgs = {name: _svg(plot, results) for name, plot in PLOTS.items()}
-    return {name: svg for name, svg in svgs.items() if svg}
-
-
-def _svg(plot: Plot, results: Results) -> str:
+    svgs = {}
     with mpl.rc_context():
         mpl.rc_file(_STYLE)  # replaces the user's own settings
-        canvas = Canvas(figsize=(8.0, plot.height), layout="constrained")
-        if not plot.draw(canvas.subplots(), results):
-            return ""
-        file = io.StringIO()
-        canvas.savefig(file, format="svg", transparent=True, metadata=_METADATA)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+        for name, plot in PLOTS.items():
+            canvas, file = Canvas(figsize=(8.0, plot.height), layout="constrained"), io.StringIO()
+            if plot.draw(canvas.subplots(), results):
+                canvas.savefig(file, format="svg", transparent=True, metadata=_METADATA)
+                lines = file.getvalue().splitlines()
+                svgs[name] = "\n".join(line.rstrip() for line in lines) + "\n"
+    return svgs
 
 
 def _throughput(axes: Axes, results: Results) -> bool:
-    found = [figure for name in _BARS if (figure := results.figure(name))]
-    for row, one in enumerate(found):
-        colour = _THEIRS if one.name in FIGURES.values() else _OURS
-        axes.barh(
-            _BARS[one.name],
-            one.median,
-            xerr=[[one.median - min(one.values)], [max(one.values) - one.median]],
-            color=_BARE if one.name == FLOOR else colour,
-            ecolor=mpl.rcParams["text.color"],
-            capsize=3.0,
-        )
-        end = (max(one.values), row)
-        axes.annotate(number(one.median), end, (6, 0), textcoords="offset points", va="center")
+    found = [one for name in _BARS if (one := results.figure(name))]
+    for one in found:
+        label, colour = _BARS[one.name]
+        error = [[one.median - min(one.values)], [max(one.values) - one.median]]
+        ink = mpl.rcParams["text.color"]
+        bar = axes.barh(label, one.median, xerr=error, color=colour, ecolor=ink, capsize=3.0)
+        axes.bar_label(bar, [number(one.median)], padding=6)
     axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
     axes.margins(x=0.12)
     axes.set_xlabel("callbacks a second: median, lowest and highest")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.xaxis.grid(visible=True)
-    axes.set_axisbelow(True)
     return bool(found)
 
 
@@ -102,7 +91,6 @@ def _latency(axes: Axes, results: Results) -> bool:
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(visible=True)
     return bool(curves)
 
 
@@ -112,30 +100,25 @@ def _beyond(percentile: float) -> float:
 
 def _growth(axes: Axes, results: Results) -> bool:
     """Equal steps are factors of ten, and an empty journal is in the picture."""
-    sizes = {size: one for name, size in _SIZES.items() if (one := results.figure(name))}
-    _line(axes, {size: one.median for size, one in sizes.items()}, marker="o")
+    rates = {size: one.median for name, size in _SIZES.items() if (one := results.figure(name))}
     axes.set(xlabel="events in the journal", ylabel="events a second")
+    axes.plot(list(rates), list(rates.values()), color=_OURS, marker="o")
     axes.set_xscale("symlog", linthresh=100_000.0)
     axes.set_xlim(left=0.0)
-    axes.set_xticks(list(sizes), [f"{size:,.0f}" for size in sizes])
+    axes.set_xticks(list(rates), [f"{size:,.0f}" for size in rates])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    return len(sizes) > 1
+    axes.set_ylim(0, 1.15 * max(rates.values(), default=1.0))  # a small change looks small
+    return len(rates) > 1
 
 
 def _memory(axes: Axes, results: Results) -> bool:
-    curve = results.curve("memory")
-    if curve:
-        _line(axes, dict(curve.points), marker="")
-        axes.set(xlabel=curve.x, ylabel=curve.y)
-    return curve is not None
-
-
-def _line(axes: Axes, points: Mapping[float, float], *, marker: str) -> None:
-    """The y axis begins at zero, so that a small change looks small."""
-    axes.plot(list(points), list(points.values()), color=_OURS, marker=marker)
-    axes.set_ylim(0, 1.15 * max(points.values(), default=1.0))
-    axes.grid(visible=True)
+    if (curve := results.curve("memory")) is None:
+        return False
+    axes.set(xlabel=curve.x, ylabel=curve.y)
+    axes.plot(*zip(*curve.points, strict=True), color=_OURS)
+    axes.set_ylim(0, 1.15 * max(y for _, y in curve.points))
+    return True
 
 
 #: By the name of the file.

@@ -1,19 +1,25 @@
 """The results of a run, as its JSON file holds them."""
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from .numbers import MISSING, quantity
+#: Stands in place of a missing figure.
+MISSING = "not measured"
+#: A server that only answers. Rates are compared with its rate.
+FLOOR = "noop/64"
+#: The rate of smshook that stands beside those of its peers.
+PIPELINE = "pipeline/http"
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A measured quantity, with one value for each repetition."""
 
     name: str
-    unit: str
+    unit: str = ""
     #: A description for the report.
     what: str
     values: tuple[float, ...]
@@ -22,9 +28,25 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     def median(self) -> float:
         return statistics.median(self.values)
 
+
+class Goal(Figure, frozen=True, kw_only=True):
+    """A bound for a figure, or for the ratio of two figures within a repetition."""
+
+    figure: str = ""
+    #: The figure to divide by. Empty: no ratio.
+    over: str = ""
+    bound: Literal["at least", "at most"]
+    wanted: float
+    #: Empty if it was not measured.
+    values: tuple[float, ...] = ()
+
     @property
-    def text(self) -> str:
-        return quantity(self.median, self.unit)
+    def verdict(self) -> str:
+        """`met` or `missed` by the median, or `not measured`."""
+        if not self.values:
+            return MISSING
+        sign = 1 if self.bound == "at least" else -1
+        return "met" if sign * (self.median - self.wanted) >= 0 else "missed"
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,33 +56,6 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     x: str
     y: str
     points: tuple[tuple[float, float], ...]
-
-
-class Goal(msgspec.Struct, frozen=True, kw_only=True):
-    """A bound for a figure, or for the ratio of two figures within a repetition."""
-
-    name: str
-    what: str
-    figure: str = ""
-    #: The figure to divide by. Empty: no ratio.
-    over: str = ""
-    bound: Literal["at least", "at most"]
-    wanted: float
-    unit: str = ""
-    #: One for each repetition; empty if it was not measured.
-    values: tuple[float, ...] = ()
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
-
-    @property
-    def verdict(self) -> str:
-        """`met` or `missed` by the median, or `not measured`."""
-        if not self.values:
-            return MISSING
-        sign = 1 if self.bound == "at least" else -1
-        return "met" if sign * (self.median - self.wanted) >= 0 else "missed"
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,31 +87,20 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     def curve(self, name: str) -> Series | None:
         return next((one for one in self.series if one.name == name and one.points), None)
 
-    def figures_of(self, *beginnings: str) -> list[Figure]:
-        """Return the figures whose names begin with one of these."""
-        return [one for one in self.figures if one.name.startswith(beginnings)]
-
     def reason(self, name: str) -> str:
-        """Return why a figure, or its whole case, was not measured; `-` if nobody knows."""
+        """Return why a figure, or its whole case, was not measured; `-` if that is unknown."""
         whys = (one.why for one in self.not_measured if f"{name}/".startswith(f"{one.name}/"))
         return next(whys, "-")
 
 
-def ratios(figure: Figure, base: Figure) -> tuple[float, ...]:
-    """Divide two figures within each repetition: a slow minute of the machine slows both.
+def ratios(values: Sequence[float], base: Sequence[float]) -> tuple[float, ...]:
+    """Divide within each repetition: a slow minute of the machine slows both.
 
     With different numbers of repetitions, return the ratio of the medians only.
     """
-    if len(figure.values) != len(base.values):
-        return (figure.median / base.median,) if base.median else ()
-    pairs = zip(figure.values, base.values, strict=True)
-    return tuple(value / other for value, other in pairs if other)
-
-
-def ratio(figure: Figure | None, base: Figure | None) -> float | None:
-    """Return the median of the ratios, or None if a figure is missing."""
-    found = ratios(figure, base) if figure and base else ()
-    return statistics.median(found) if found else None
+    if values and base and len(values) != len(base):
+        values, base = [statistics.median(values)], [statistics.median(base)]
+    return tuple(one / other for one, other in zip(values, base, strict=False) if other)
 
 
 def read(file: Path) -> Results:

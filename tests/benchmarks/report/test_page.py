@@ -4,8 +4,7 @@ import jinja2
 import pytest
 from measured import example
 
-from benchmarks.report.figures import UnknownName
-from benchmarks.report.page import environment
+from benchmarks.report.page import UnknownName, environment
 
 PLOT = "Megabytes of the process over time, at half the capacity"
 
