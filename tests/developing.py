@@ -49,7 +49,7 @@ class Developing:
         self.process.stderr.close()
 
     def post(self, path, **body):
-        answer = httpx.post(f"{self.said['page']}{path}", json=body, trust_env=False)
+        answer = httpx.post(f"{self.said['page']}{path}", json=body, **live.PLAIN)
         assert answer.status_code == 201
         return answer.json()
 
@@ -58,6 +58,6 @@ class Developing:
         answer = httpx.get(
             f"{self.said['api']}/v1/events",
             headers={"Authorization": f"Bearer {self.said['key']}"},
-            trust_env=False,
+            **live.PLAIN,
         )
         return [item["event"] for item in answer.json()["data"]]

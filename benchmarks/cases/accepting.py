@@ -51,7 +51,7 @@ def _duplicates(bench: Bench) -> Measured:
         url = product.callback()
         # The end of a load cuts off some requests, so it may take another to send all callbacks.
         while (before := product.at_rest())["events"] < _KNOWN:
-            bench.load(url, connections=64, each=0, among=_KNOWN, seconds=1)
+            bench.load(url, connections=64, each=0, among=_KNOWN)
         load = bench.load(url, connections=64, each=0, among=_KNOWN)
         growth = product.check_copies(load.answered, before=before, in_flight=64)
     if growth.events:

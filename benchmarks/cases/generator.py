@@ -6,19 +6,17 @@ from ..lab.profile import used
 from .accepting import IDLE, routes
 from .delivering import CONNECTIONS
 
-#: Of each load. Shares of a core are stable at once.
-_SECONDS = 1.0
-
 
 def _generator(bench: Bench) -> Measured:
+    seconds = min(bench.seconds, 1.0)  # shares of a core are stable at once
     with bench.floor() as (url, pid):
         before = used(pid).whole
-        one = bench.load(url, connections=CONNECTIONS, seconds=_SECONDS)
+        one = bench.load(url, connections=CONNECTIONS, seconds=seconds)
         floor = used(pid).whole - before
-        two = bench.load(url, connections=CONNECTIONS, seconds=_SECONDS, threads=2)
+        two = bench.load(url, connections=CONNECTIONS, seconds=seconds, threads=2)
     with bench.product(sinks=IDLE, routes=routes(1)) as product:
         url = product.callback()
-        accept = bench.load(url, connections=CONNECTIONS, seconds=_SECONDS)
+        accept = bench.load(url, connections=CONNECTIONS, seconds=seconds)
         product.check(accept, connections=CONNECTIONS)
     return Measured(
         values={

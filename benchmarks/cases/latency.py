@@ -47,7 +47,7 @@ def _at_half(bench: Bench, product: Product, capacity: float, *, each: int = 1) 
     return offered(
         product.callback(),
         rate=capacity / 2,
-        seconds=4 if bench.quick else 10,
+        seconds=4 * bench.seconds,
         each=each,
         first=_ELSEWHERE,
     )

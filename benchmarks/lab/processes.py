@@ -155,9 +155,12 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         With `each=0`, the same `among` callbacks are sent until the end.
         """
         server, _, path = url.removeprefix("http://").partition("/")
+        lasting = seconds or self.seconds
         words = (
-            *("wrk", "--threads", str(threads), "--connections", str(connections)),
-            *("--duration", f"{seconds or self.seconds:.0f}s", "--script", str(_CALLBACKS)),
+            # wrk itself counts whole seconds only; at SIGINT it reports what it has.
+            *("timeout", "--signal=INT", f"{lasting}", "wrk", "--duration", f"{lasting + 1:.0f}s"),
+            *("--threads", str(threads), "--connections", str(connections)),
+            *("--script", str(_CALLBACKS)),
             *(f"http://{server}", "--", f"/{path}", form, str(first), str(each), str(among)),
         )
         return _parsed(*_run(words))

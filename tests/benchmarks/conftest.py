@@ -24,6 +24,6 @@ def bench(tmp_path):
         cache=tmp_path,
         quick=True,
         python=Path(sys.executable),
-        seconds=1,
+        seconds=0.25,
         secret=secrets.token_hex(32),
     )

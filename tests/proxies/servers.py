@@ -1,7 +1,7 @@
-"""The real nginx and Caddy, run from the snippets on their pages.
+"""nginx and Caddy, run from the snippets on their pages.
 
-Replaced are ports, places and certificates, nothing else; what a page says and a user cannot
-paste is no snippet. Each server runs from a folder of its own, as a child of the test.
+Only ports, paths and certificates are replaced: users paste the snippets as they are. Each server
+runs from its own folder, as a child of the test.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import trustme
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 HOST = "hooks.example.com"
-#: Who calls, as the proxy sees it; the proxy itself speaks from 127.0.0.1.
+#: The address of the caller. The proxy itself connects from 127.0.0.1.
 CALLER = "127.0.0.2"
 
 
@@ -42,7 +42,7 @@ def authority():
 
 
 def replaced(text, changes):
-    """Each pattern is there: what is tested is what the page says."""
+    """Replace each pattern, which must be on the page."""
     for pattern, replacement in changes.items():
         text, count = re.subn(pattern, replacement, text)
         assert count, f"not on the page: {pattern}"
@@ -62,7 +62,7 @@ class Proxy:
         certificate.private_key_pem.write_to_path(self.folder / "privkey.pem")
         for part in certificate.cert_chain_pems:
             part.write_to_path(self.folder / "fullchain.pem", append=True)
-        (self.folder / "privkey.pem").chmod(0o644)  # a worker of nginx is nobody
+        (self.folder / "privkey.pem").chmod(0o644)  # workers of nginx run as `nobody`
         snippet = self.prefixed() if prefix else self.snippet()
         self.write(edit(snippet))
 
@@ -93,22 +93,20 @@ class Proxy:
         self.process.wait(10)
 
     def environment(self):
-        """Nothing of it ends up in a home folder."""
+        """Return an environment without the user's home folder, where Caddy would write."""
         here = str(self.folder)
         return os.environ | {"HOME": here, "XDG_CONFIG_HOME": here, "XDG_DATA_HOME": here}
 
     def executable(self):
-        """Where it is; a test that needs it is skipped only where nobody promised it."""
+        """Return its path. Without it, a test fails in CI and is skipped elsewhere."""
         found = shutil.which(self.program, path=f"{os.environ['PATH']}:/usr/sbin")
         if found is None and os.environ.get("CI") == "true":
             pytest.fail(f"{self.program} is not installed: see .ci/run")
         return found or pytest.skip(f"{self.program} is not installed")
 
     def written(self):
-        """All its logs."""
+        """Return all its logs."""
         return b"".join(path.read_bytes() for path in sorted(self.folder.glob("*.log")))
-
-    # --- talking to it --------------------------------------------------------------------
 
     def address(self):
         return "127.0.0.1", self.port
@@ -122,7 +120,7 @@ class Proxy:
         return context
 
     def ask(self, method, path, body=None, headers=()):
-        """One request with its path as written; status, fields and body of the answer."""
+        """Send one request, with its path as written."""
         connection = http.client.HTTPSConnection(*self.address(), timeout=15)
         connection.sock = self.connect()
         with contextlib.closing(connection):
@@ -149,7 +147,7 @@ class Answer:
 class Nginx(Proxy):
     program, page = "nginx", "behind-nginx.md"
 
-    #: What Debian's nginx.conf says around conf.d, without its places.
+    #: Debian's nginx.conf around conf.d, with other paths.
     AROUND = """
     daemon off;
     {user}
@@ -172,7 +170,7 @@ class Nginx(Proxy):
         return blocks(self.page, "nginx")[0]
 
     def prefixed(self):
-        """The page's words: the map above `server`, the locations in place of the two."""
+        """Return the snippet with the page's map above `server`, and its other locations."""
         whole, mapping, locations = blocks(self.page, "nginx")
         above, server, rest = whole.partition("server {\n    listen")
         inner = re.compile(r"(?s)    location = /in .*?    location /in/ .*?\n    }\n")
