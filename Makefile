@@ -66,7 +66,7 @@ check: .venv/.dev
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet . || { echo 'run: .venv/bin/ruff format .' >&2; exit 1; }
 	@.venv/bin/mypy --no-error-summary
-	@.venv/bin/mypy --no-error-summary docs/reference/generate.py docs/pictures/take.py docs/pictures/rooms.py
+	@.venv/bin/mypy --no-error-summary docs/*/*.py
 	@.venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 	@echo 'checks: clean'
 

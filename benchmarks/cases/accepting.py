@@ -51,8 +51,8 @@ def _duplicates(bench: Bench) -> Measured:
         url = product.callback()
         # The end of a load cuts off some requests, so it may take another to send all callbacks.
         while (before := product.at_rest())["events"] < _KNOWN:
-            bench.load(url, connections=64, each=0, among=_KNOWN)
-        load = bench.load(url, connections=64, each=0, among=_KNOWN)
+            bench.load(url, connections=64, each=0, among=_KNOWN, seconds=1)
+        load = bench.load(url, connections=64, each=0, among=_KNOWN, seconds=1)
         growth = product.check_copies(load.answered, before=before, in_flight=64)
     if growth.events:
         raise CaseFailed(f"known callbacks became {growth.events} new events")

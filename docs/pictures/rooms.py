@@ -3,13 +3,14 @@
 The picture comes from the real imports: a room stands above all rooms that it imports.
 """
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 import grimp
 
-PACKAGES = ("core", "httpd", "journal", "receiver", "rehearsal", "routes", "server", "sinks")
-PICTURE = Path(__file__).parents[1] / "architecture.svg"
+_DOCS = Path(__file__).parents[1]
+PICTURE = _DOCS / "architecture.svg"
 
 _WIDTH, _HEIGHT = 168, 46
 _GAP, _STEP = 26, 86
@@ -34,7 +35,8 @@ def room_of(module: str) -> str:
 
 def imports() -> dict[str, set[str]]:
     """Return the rooms that each room imports."""
-    graph = grimp.build_graph(*PACKAGES)
+    project = tomllib.loads((_DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    graph = grimp.build_graph(*project["tool"]["importlinter"]["root_packages"])
     found: dict[str, set[str]] = {room_of(module): set() for module in graph.modules}
     for module in graph.modules:
         imported = map(room_of, graph.find_modules_directly_imported_by(module))
