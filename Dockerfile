@@ -1,9 +1,9 @@
-# The image of smshook. How to use it: docs/how-to/run-in-a-container.md; why it is made like this:
-# docs/decisions/0008-the-image.md. Build it with: docker build -t smshook .
+# The image of smshook. docs/how-to/run-in-a-container.md shows how to use it, and
+# docs/decisions/0008-the-image.md gives the reasons. Build it with: docker build -t smshook .
 
 FROM debian:trixie-slim AS base
 
-# Whatever version the suite has now is the one with the security fixes.
+# The current version of the suite has the security fixes.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 \
@@ -21,7 +21,7 @@ RUN apt-get update \
 
 WORKDIR /src
 
-# Two environments: what builds stays here, the other goes into the image.
+# Two environments: the build tools stay here, the other one goes into the image.
 COPY requirements/build.txt requirements/run.txt requirements/
 RUN python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/smshook \
@@ -49,24 +49,24 @@ FROM base
 
 COPY --from=build /opt/smshook /opt/smshook
 
-# A named volume takes over owner and mode from here.
+# A named volume takes its owner and mode from this folder.
 RUN install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/smshook
 
-# The configuration is on the volume too: its relative paths (journal, files of sinks) then are.
-# Inside, only every address can be published; which one of the host is said by `-p`.
+# The configuration is on the volume, so its relative paths (journal, files of sinks) are, too.
+# The listeners use all addresses of the container. `-p` chooses the address of the host.
 ENV PATH=/opt/smshook/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     SMSHOOK_CONFIG=/var/lib/smshook/smshook.yaml \
     SMSHOOK_SERVER__LISTEN=0.0.0.0:8080 \
     SMSHOOK_SERVER__ADMIN_LISTEN=0.0.0.0:8081
 
-# A number, so that it can be seen not to be root.
+# A number, so that orchestrators see that it is not root.
 USER 10001:10001
 WORKDIR /var/lib/smshook
 VOLUME ["/var/lib/smshook"]
 EXPOSE 8080 8081
 
-# It ends in order by itself, as process 1 too, within 10 seconds.
+# The service stops in order within 10 seconds, also as process 1.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 \
     CMD ["smshook", "healthcheck"]

@@ -1,26 +1,26 @@
 # make run · make test · make nightly · make check · make bench · make docs · make lock · make clean
 #
-# Everything lives in .venv. Its stamp files (.venv/.made, .run, .project, .dev, .bench) say what has been
-# installed from which lock file, so that nothing is installed twice.
+# Everything is installed in .venv. Its stamp files (.venv/.made, .run, .project, .dev, .bench) record which
+# lock files were installed, so that nothing is installed twice.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test nightly check bench wrk docs lock clean FORCE
 MAKEFLAGS += --no-print-directory
-# Without its cache Python compiles everything again at each of some hundred starts.
+# Without its cache, Python would compile everything again at each of some hundred starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Where the benchmark keeps what it makes.
+# The benchmark keeps its journals, peers and environment here.
 CACHE := $(or $(SMSHOOK_BENCH_CACHE),.bench-cache)
 PRODUCT := $(CACHE)/venv
 
-# Which interpreter makes .venv: the first of these that is new enough and has venv.
+# The first of these interpreters that is new enough and has venv makes .venv.
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
-# Hashes decide what is installed, wherever this machine's pip is set up to fetch from.
-# Twice quiet: errors still show, the warnings of pip about its own configuration do not.
+# Packages are checked by hash, so any index that pip is configured for is safe.
+# --quiet twice shows errors, but not the warnings of pip about its configuration.
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet --quiet
-# Python compiles what is imported when it is; compiling all of it takes most of the installation.
+# Python compiles a module at its first import. Compiling all of them would take most of the time.
 INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --no-compile
 
 # Two to four test processes: the suite starts many real processes of its own.
@@ -29,16 +29,16 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
 
 help:
 	@echo 'make run     serve; LISTEN=127.0.0.1:9000 ADMIN_LISTEN=127.0.0.1:9001 change the ports'
-	@echo 'make test    everything CI runs: the checks, the tests, the coverage'
-	@echo 'make nightly what takes longer than CI may: a hundred kills, the image, long searches, benchmarks'
+	@echo 'make test    all that CI runs: the checks, the tests, the coverage'
+	@echo 'make nightly tests that are too long for CI: a hundred kills, the image, long searches, benchmarks'
 	@echo 'make check   lint, format, types and import layers only'
-	@echo 'make bench   measure speed, memory and growth; QUICK=1 in two minutes, ONLY=NAME only that'
+	@echo 'make bench   measure speed, memory and growth; QUICK=1 takes two minutes, ONLY=NAME selects cases'
 	@echo 'make docs    make docs/reference and docs/pictures again, from the code'
 	@echo 'make lock    resolve requirements/*.txt again; UPGRADE=1 takes newer versions'
 	@echo 'make clean   remove .venv and what tools left behind; never the journal or smshook.yaml'
 	@echo 'PYTHON=/path/to/python3.11 chooses the interpreter that makes .venv'
 
-# A configuration named by SMSHOOK_CONFIG is its owner's: none is written beside it.
+# If SMSHOOK_CONFIG names a configuration, make run writes none.
 # exec: signals reach the service, not a shell that waits for it.
 run: .venv/.project
 	@test -e smshook.yaml || test -n "$$SMSHOOK_CONFIG" || { .venv/bin/smshook init >/dev/null && \
@@ -46,7 +46,7 @@ run: .venv/.project
 	@exec .venv/bin/smshook serve $(if $(LISTEN),--listen '$(LISTEN)') \
 		$(if $(ADMIN_LISTEN),--admin-listen '$(ADMIN_LISTEN)')
 
-# The checks run beside the tests; what they have to say comes after them.
+# The checks run beside the tests. Their output comes after that of the tests.
 test: .venv/.dev
 	@.venv/bin/coverage erase
 	@$(MAKE) check > .venv/check.log 2>&1 & checking=$$!; failed=0; \
@@ -73,7 +73,7 @@ check: .venv/.dev
 bench: wrk .venv/.bench $(PRODUCT)/.made
 	@.venv/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
-# Asked for before anything is installed.
+# Checked before anything is installed.
 wrk:
 	@command -v wrk >/dev/null || { echo 'wrk is not there: apt install wrk, then run make bench again' >&2; exit 1; }
 
@@ -100,8 +100,8 @@ clean:
 		.pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A virtual environment holds absolute paths and belongs to one Python: where the folder was moved
-# or that Python was replaced, it is made again.
+# A virtual environment has absolute paths and belongs to one Python. If the folder was moved or
+# that Python was replaced, it is made again.
 HOME_OF_VENV := import os, sys; print(os.getcwd(), sys.version_info[:2])
 MADE_HERE := $(shell test -x .venv/bin/python && \
 	test "$$(cat .venv/.home 2>/dev/null)" = "$$(.venv/bin/python -ISc '$(HOME_OF_VENV)' 2>/dev/null)" && echo yes)
@@ -143,7 +143,8 @@ MADE_HERE := $(shell test -x .venv/bin/python && \
 	@$(INSTALL) -r requirements/dev.txt
 	@touch $@
 
-# What is measured runs as users have it: beside the plots' numpy it would import that, too.
+# The measured service runs in its own environment, as users have it. It would import numpy if it
+# found it there.
 $(PRODUCT)/.made: .venv/.project requirements/run.txt requirements/build.txt
 	@echo 'installing what is measured'
 	@rm -rf $(PRODUCT)

@@ -29,7 +29,7 @@ def to(*sinks: str) -> str:
 
 
 class SettledLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """A load whose deliveries were all settled."""
+    """A load after all its deliveries were settled."""
 
     #: Events a second, from the first request until the last delivery was settled.
     rate: float

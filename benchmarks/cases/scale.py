@@ -50,7 +50,7 @@ def _filled(bench: Bench, events: int, path: str = "") -> Iterator[Product]:
 
 def _pipeline(bench: Bench, *, name: str, events: int) -> Measured:
     with _filled(bench, events) as product:
-        # First reads come from the disk, whatever the size of the journal.
+        # The first reads come from the disk, also with a small journal.
         bench.load(product.callback(), connections=64, seconds=1)
         product.await_settled()
         rate = settled(bench, product, sinks=1, first=_AFTER_THE_FIRST).rate

@@ -308,7 +308,7 @@ def _innermost(sample: Stack) -> str:
 
 
 def _spy(pid: int, seconds: float, to: Path) -> None:
-    """Run py-spy; with native frames, which tell waiting from work."""
+    """Run py-spy; native frames show whether a thread waits or works."""
     program = Path(sys.executable).with_name("py-spy")
     if not program.exists():
         raise ProfileFailed(f"{program} is not there: make bench installs it")

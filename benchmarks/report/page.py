@@ -57,7 +57,7 @@ def find(results: Results, name: str) -> Figure | None:
 
 
 def names_of(results: Results, groups: Collection[str], *, others: bool = False) -> list[str]:
-    """List the figures whose names begin with these words, or all `others`."""
+    """List the figures with names that begin with these words, or all `others`."""
     names = [one.name for one in results.figures]
     return [name for name in names if (name.partition("/")[0] in groups) != others]
 
