@@ -19,10 +19,10 @@ _FULL, _QUICK = _HERE / "results" / "full.json", _HERE / "results" / "quick.json
 
 def main() -> int:
     """Exit 1 if a case failed."""
-    asked = _arguments()
+    asked, chosen = _asked()
     bench = _bench(quick=asked.quick)
     run = Run(bench, say, commit=machine.commit())
-    run.take(_chosen(asked), repetitions=asked.repeats or (3 if asked.quick else 5))
+    run.take(chosen, repetitions=asked.repeats or (3 if asked.quick else 5))
     found = run.results()
     say(summary(found.goals))
     if asked.output == "json":
@@ -36,23 +36,21 @@ def main() -> int:
     return int(run.failed)
 
 
-def _arguments() -> argparse.Namespace:
+def _asked() -> tuple[argparse.Namespace, list[Case]]:
+    """Parse the arguments; return them and the chosen cases."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under two minutes, less exact")
     parser.add_argument("--repeats", type=int, help="repetitions. Default: 5; of a quick run 3")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="beginnings of names")
     parser.add_argument("--output", choices=["files", "json"], default="files")
-    return parser.parse_args()
-
-
-def _chosen(asked: argparse.Namespace) -> list[Case]:
-    if asked.only:
-        chosen = [case for case in CASES if case.name.startswith(tuple(asked.only))]
-        if not chosen:
-            names = ", ".join(case.name for case in CASES)
-            raise SystemExit(f"--only: no case begins with {' or '.join(asked.only)}; have {names}")
-        return chosen
-    return [case for case in CASES if case.quick or not asked.quick]
+    asked = parser.parse_args()
+    if not asked.only:
+        return asked, [case for case in CASES if case.quick or not asked.quick]
+    chosen = [case for case in CASES if case.name.startswith(tuple(asked.only))]
+    if not chosen:
+        names = ", ".join(case.name for case in CASES)
+        raise SystemExit(f"--only: no case begins with {' or '.join(asked.only)}; have {names}")
+    return asked, chosen
 
 
 def _bench(*, quick: bool) -> Bench:

@@ -81,18 +81,15 @@ class Run:
         except Exception as exc:  # noqa: BLE001 - an hour's run must not be lost to one case
             why = str(exc) if isinstance(exc, CaseFailed) else f"{type(exc).__name__}: {exc}"
             self.failed = True
-            self._forget(case, why)
+            self._missing[case.name] = f"failed: {why}"
+            # Its earlier figures would have fewer repetitions than others.
+            for name in [name for name, owner in self._cases.items() if owner is case]:
+                del self._cases[name], self._values[name]
             self._say(f"{place} {case.name}: failed: {why}")
             return
         self._keep(case, measured)
         found = ", ".join(f"{name} {value:,.4g}" for name, value in measured.values.items())
         self._say(f"{place} {found} ({time.monotonic() - began:.0f} s)")
-
-    def _forget(self, case: Case, why: str) -> None:
-        """Drop its earlier figures too: they would have fewer repetitions than others."""
-        self._missing[case.name] = f"failed: {why}"
-        for name in [name for name, owner in self._cases.items() if owner is case]:
-            del self._cases[name], self._values[name]
 
     def _keep(self, case: Case, measured: Measured) -> None:
         for name, value in measured.values.items():

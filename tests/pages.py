@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what their examples need to be whole."""
+"""The pages of the documentation, and the rest of the configuration for their examples."""
 
 import re
 from pathlib import Path
@@ -35,7 +35,7 @@ ENVIRONMENT = {
     )
 } | {
     "CRM_SECRET": WHSEC,
-    # A weak one would draw a warning.
+    # A weak one would cause a warning.
     "HOOK_SECRET": "nT2v8Qx4Lk9Zr1Wp6Yb3Hd7Mc5Jf0Gs8",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/1/secret",
     "NTFY_TOKEN": "tk_secret",
@@ -47,7 +47,7 @@ ENVIRONMENT = {
     "TELEGRAM_BOT_TOKEN": "123456789:AA-secret",
     "TELEGRAM_CHAT_ID": "-1001234567890",
 }
-#: What a piece of a configuration needs beside it to be whole.
+#: The required sections of a configuration, for examples that lack them.
 REST = {
     "server": 'server: {secret: "${HOOK_SECRET}"}\n',
     "sinks": "sinks: {log: {type: file, path: events.jsonl}}\n",

@@ -1,4 +1,4 @@
-"""What no tool checks: the promises that the files of this repository make about each other."""
+"""Rules between files of this repository that no tool checks."""
 
 import ast
 import importlib.metadata
@@ -18,21 +18,21 @@ ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(PYPROJECT)
 PACKAGES = ["core", "httpd", "journal", "receiver", "rehearsal", "routes", "server", "sinks"]
-#: Beside the product: checked as it is, but neither packed nor counted by the coverage, and it
-#: calls what others made by their names.
+#: Checked like the product, but not part of the wheel and of the coverage. The glossary does not
+#: apply to it: other programs have their own words.
 BENCHMARKS = "benchmarks"
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ALL_MODULES = [*MODULES, *sorted((ROOT / BENCHMARKS).rglob("*.py"))]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("build", "run", "dev", "bench")}
 
-#: What older versions of these were found guilty of; their advisories were last read on READ_ON.
+#: Older versions have these vulnerabilities. The advisories were last read on READ_ON.
 READ_ON = date(2026, 11, 21)
 MINIMUM = {
     "h11": "0.16",  # CVE-2025-43859
     "litestar": "2.25",  # CVE-2025-59152, CVE-2026-25479, CVE-2026-25480, CVE-2026-48060
     "multipart": "1.3.1",  # CVE-2026-28356
-    "uvicorn": "0.54",  # what the tests of slow clients and of shutdown were made with
+    "uvicorn": "0.54",  # the tests of slow clients and of shutdown need it
 }
 
 

@@ -1,12 +1,12 @@
-"""What the pages tell their readers to type."""
+"""Commands that pages show."""
 
 import re
 import shlex
 
 
 def commands(page):
-    """Each command of the blocks without a language, its continued lines joined."""
-    # All of them, else the end of one with a language would begin one without.
+    """Return the commands of blocks without a language. Continued lines are joined."""
+    # Match all blocks first: the end of another block must not look like a start.
     fenced = re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", page)
     blocks = [text for language, text in fenced if not language]
     return [
@@ -17,7 +17,7 @@ def commands(page):
 
 
 def in_the_container(page):
-    """What `docker exec` has to do: the words, and whether it is fed a configuration."""
+    """Return the words of each `docker exec`, and whether it reads a configuration from stdin."""
     found = []
     for line in commands(page):
         for part in line.split(" && "):

@@ -73,16 +73,10 @@ def _storm(bench: Bench) -> Measured:
     return Measured(values={"retry-storm": load.rate, "retry-storm/copies": copies})
 
 
-def _case(form: Form, connections: int, count: int) -> Case:
-    words = {"tellabot": "TellABot's form", "herosms": "HeroSMS' JSON"}[form]
-    plural = "" if count == 1 else "s"
-    return Case(
-        name=f"accept/{form}/{connections}/{count}",
-        what=f"{words} accepted and durable, {connections} connections, {count} route{plural}",
-        run=partial(_accept, form=form, connections=connections, count=count),
-        quick=(form, connections, count) == ("tellabot", 64, 1),
-    )
-
+_FORMS: tuple[tuple[Form, str], ...] = (
+    ("tellabot", "TellABot's form"),
+    ("herosms", "HeroSMS' JSON"),
+)
 
 CASES = (
     Case(
@@ -97,10 +91,15 @@ CASES = (
         quick=False,
     ),
     *(
-        _case(form, connections, count)
-        for form in ("tellabot", "herosms")
+        Case(
+            name=f"accept/{form}/{connections}/{count}",
+            what=f"{words} accepted and durable, {connections} connections, {plural}",
+            run=partial(_accept, form=form, connections=connections, count=count),
+            quick=(form, connections, count) == ("tellabot", 64, 1),
+        )
+        for form, words in _FORMS
         for connections in (64, 256)
-        for count in (1, 3)
+        for count, plural in ((1, "1 route"), (3, "3 routes"))
     ),
     Case(
         name="one-transaction/64",

@@ -3,9 +3,8 @@
 import contextlib
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 from ..case import Case, Measured
@@ -65,7 +64,11 @@ def _start(bench: Bench) -> Measured:
     journals.make_pending(journal, _PENDING)
     try:
         with _filled(bench, _TEN_MILLION, HANGS) as product:
-            most = max(_watched(product.memory, seconds=_WATCHED))
+            samples, until = [product.memory()], time.monotonic() + _WATCHED
+            while time.monotonic() < until:
+                time.sleep(0.1)
+                samples.append(product.memory())
+            most = max(samples)
             return Measured(values={"start/10m": product.ready_after, "memory/owed": most})
     finally:
         journals.make_delivered(journal)
@@ -106,32 +109,27 @@ def _bytes(bench: Bench, *, form: Form) -> Measured:
 
 def _copies(bench: Bench) -> Measured:
     """Bytes of further copies, once the first hundred of each event are listed."""
+    copies, sizes = [], []
     with bench.scratch() as folder:
         journal = folder / "smshook.db"
-        rows = [_repeated(bench, journal, until=until) for until in _COUNTED_AT]
-        (first, size), (second, grown) = rows
-    more = second - first
-    return Measured(values={"duplicates/copies": more, "duplicates/bytes": (grown - size) / more})
-
-
-def _repeated(bench: Bench, journal: Any, *, until: int) -> tuple[int, int]:
-    """Send copies until each event has that many; return their number and the journal's bytes."""
-    with bench.product(sinks=IDLE, routes=routes(1), journal=journal) as product:
-        while (stats := product.stats())["duplicates"] < until * _DISTINCT:
-            bench.load(product.callback(), connections=64, each=0, among=_DISTINCT, seconds=2)
-    if stats["events"] != _DISTINCT:
-        raise CaseFailed(f"{stats['events']} events of {_DISTINCT} callbacks")
-    return int(stats["duplicates"]), journal.stat().st_size
-
-
-# --- questions ----------------------------------------------------------------------------------
+        for until in _COUNTED_AT:
+            with bench.product(sinks=IDLE, routes=routes(1), journal=journal) as product:
+                url = product.callback()
+                while (stats := product.stats())["duplicates"] < until * _DISTINCT:
+                    bench.load(url, connections=64, each=0, among=_DISTINCT, seconds=2)
+            if stats["events"] != _DISTINCT:
+                raise CaseFailed(f"{stats['events']} events of {_DISTINCT} callbacks")
+            copies.append(stats["duplicates"])
+            sizes.append(journal.stat().st_size)
+    more, grown = copies[1] - copies[0], sizes[1] - sizes[0]
+    return Measured(values={"duplicates/copies": more, "duplicates/bytes": grown / more})
 
 
 def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
     """Yield one question of each kind, about the middle of the journal: the ends may be cached."""
-    found = _middle(product, events)
+    request = journals.FIRST_REQUEST + events // 2
+    [found] = product.ask(f"/events?request_id={request}")["data"]
     event, cursor = found["event"], quote(found["cursor"])
-    request = event["data"]["request_id"]
     number, at = quote(event["data"]["to"]), quote(event["recordedtime"])
     yield from (
         ("events, first page", "/events"),
@@ -165,42 +163,16 @@ def _questions(product: Product, events: int) -> Iterator[tuple[str, str]]:
     )
 
 
-def _middle(product: Product, events: int) -> Any:
-    """The event in the middle, as listed."""
-    request = journals.FIRST_REQUEST + events // 2
-    return product.ask(f"/events?request_id={request}")["data"][0]
-
-
-def _find(product: Product, search: str) -> None:
-    """Follow the cursors until a page has items."""
-    page = product.ask(search)
-    while not page["data"]:
-        if not page["has_more"]:
-            raise CaseFailed(f"{search}: the expected items were not found")
-        page = product.ask(f"{search}&after={quote(page['next_cursor'])}")
-
-
 def _ask(product: Product, path: str) -> list[float]:
     """Milliseconds of each answer in order, connection and client included."""
     product.ask(path)
     took: list[float] = []
     until = time.monotonic() + _ASKING
     while len(took) < _ASKED_AT_LEAST or (len(took) < _ASKED and time.monotonic() < until):
-        took.append(_timed(lambda: product.ask(path)) * 1000)
+        began = time.perf_counter()
+        product.ask(path)
+        took.append((time.perf_counter() - began) * 1000)
     return sorted(took)
-
-
-def _timed(do: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    do()
-    return time.perf_counter() - began
-
-
-def _watched(value: Callable[[], float], *, seconds: float) -> Iterator[float]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        yield value()
-        time.sleep(0.1)
 
 
 def _written_by_children() -> int:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from multiprocessing import get_context
@@ -95,7 +95,11 @@ def cache() -> Path:
 def is_kept(events: int) -> bool:
     """Whether `journal` can return one without filling it."""
     path = _path(events)
-    return path.exists() and _growth(path, events) <= MOST_GROWTH
+    if not path.exists():
+        return False
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as conn:
+        (now,) = conn.execute("select max(seq) from events").fetchone()
+    return bool(now / events - 1 <= MOST_GROWTH)
 
 
 def journal(events: int) -> Path:
@@ -109,11 +113,19 @@ def journal(events: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.glob(f"journal-{events}-*"):
             old.unlink()
-        _require_room(path.parent, events)
+        needed, free = events * ROOM_PER_EVENT, shutil.disk_usage(path.parent).free
+        if free < needed:
+            raise NoRoom(
+                f"{path.parent}: {free / 1e9:.0f} GB are free, a journal of {events:,} events may"
+                f" take {needed / 1e9:.0f}; make room, or set"
+                " SMSHOOK_BENCH_CACHE to a folder elsewhere"
+            )
         part = path.with_suffix(".part")
         fill(part, events)
         part.rename(path)
-    _unseal(path)
+    with _writing(path) as conn:
+        # Each run has a new secret. The next start seals the journal with it.
+        conn.execute("delete from meta where name = 'seal'")
     return path
 
 
@@ -126,7 +138,13 @@ def fill(path: Path, events: int) -> None:
         conn.execute("pragma synchronous = off")
         conn.execute(f"pragma cache_size = -{_CACHE}")
         last_at = _fill(conn, events)
-        _write_counters(conn, events, last_at)
+        # The counters that the product keeps beside the rows.
+        for counter in ("events", "deliveries.delivered"):
+            conn.execute("update counters set value = ? where name = ?", (events, counter))
+        conn.execute(
+            "insert into token_uses values (?, ?, ?, ?)", (SOURCE, _TOKEN_NAME, events, last_at)
+        )
+        conn.execute("insert into sinks (name, last_success_at) values (?, ?)", (SINK, last_at))
         _check(conn, path)
         conn.execute("pragma journal_mode = wal")
     finally:
@@ -164,49 +182,15 @@ def make_delivered(path: Path) -> None:
         _recount(conn)
 
 
-# --- storage ------------------------------------------------------------------------------------
-
-
 def _path(events: int) -> Path:
-    return cache() / f"journal-{events}-{_made_by()}.db"
-
-
-def _made_by() -> str:
-    """A digest of the schema and this module: a change of either needs a new journal."""
+    """Return a path with a digest of the schema and this module: a change needs a new journal."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     steps = (
         step for step in files("journal.sqlite.migrations").iterdir() if step.name.endswith(".sql")
     )
     for step in sorted(steps, key=lambda step: step.name):
         digest.update(step.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _growth(path: Path, events: int) -> float:
-    conn = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        (now,) = conn.execute("select max(seq) from events").fetchone()
-        return float(now / events - 1)
-    finally:
-        conn.close()
-
-
-def _require_room(folder: Path, events: int) -> None:
-    needed, free = events * ROOM_PER_EVENT, shutil.disk_usage(folder).free
-    if free < needed:
-        raise NoRoom(
-            f"{folder}: {free / 1e9:.0f} GB are free, a journal of {events:,} events may take"
-            f" {needed / 1e9:.0f}; make room, or set SMSHOOK_BENCH_CACHE to a folder elsewhere"
-        )
-
-
-def _unseal(path: Path) -> None:
-    """Forget the secret. Each run has a new one, and the next start seals the journal with it."""
-    with _writing(path) as conn:
-        conn.execute("delete from meta where name = 'seal'")
-
-
-# --- filling ------------------------------------------------------------------------------------
+    return cache() / f"journal-{events}-{digest.hexdigest()[:12]}.db"
 
 
 def _fill(conn: sqlite3.Connection, events: int) -> float:
@@ -231,27 +215,25 @@ def _fill(conn: sqlite3.Connection, events: int) -> float:
 def _rows(part: range, first_at: float) -> list[_FilledEvent]:
     identity = Identity(os.urandom(32).hex(), os.urandom)
     templates = _templates(identity)
-    return [_row(n, first_at, identity, templates) for n in part]
-
-
-def _row(n: int, first_at: float, identity: Identity, templates: _Templates) -> _FilledEvent:
-    at = round(first_at + n * EVERY + random.random(), 6)
-    request, second = str(FIRST_REQUEST + n), int(at) - 1
-    key = identity.dedupe_key(Key(second=second - _FIRST_SECOND, parts=("sms", request)))
-    id_ = identity.event_id(at)
-    said = {
-        "request": request,
-        "number": _LOWEST_NUMBER + int(random.random() * _NUMBERS),
-        "code": f"{int(random.random() * 1_000_000):06d}",
-        "second": second,
-        "id": id_,
-        "time": f"{rfc3339(second)[:-8]}Z",
-        "recorded": rfc3339(at),
-        "key": key.hex(),
-    }
-    return _FilledEvent(
-        n + 1, at, id_, key, (templates.callback % said).encode(), templates.event % said
-    )
+    rows = []
+    for n in part:
+        at = round(first_at + n * EVERY + random.random(), 6)
+        request, second = str(FIRST_REQUEST + n), int(at) - 1
+        key = identity.dedupe_key(Key(second=second - _FIRST_SECOND, parts=("sms", request)))
+        id_ = identity.event_id(at)
+        values = {
+            "request": request,
+            "number": _LOWEST_NUMBER + int(random.random() * _NUMBERS),
+            "code": f"{int(random.random() * 1_000_000):06d}",
+            "second": second,
+            "id": id_,
+            "time": f"{rfc3339(second)[:-8]}Z",
+            "recorded": rfc3339(at),
+            "key": key.hex(),
+        }
+        callback, event = (templates.callback % values).encode(), templates.event % values
+        rows.append(_FilledEvent(n + 1, at, id_, key, callback, event))
+    return rows
 
 
 def _templates(identity: Identity) -> _Templates:
@@ -357,19 +339,6 @@ def _show(done: int, events: int, began: float) -> None:
             file=sys.stderr,
             flush=True,
         )
-
-
-# --- counters and checks ------------------------------------------------------------------------
-
-
-def _write_counters(conn: sqlite3.Connection, events: int, last_at: float) -> None:
-    """Write the counters that the product keeps beside the rows."""
-    conn.execute("update counters set value = ? where name = 'events'", (events,))
-    conn.execute("update counters set value = ? where name = 'deliveries.delivered'", (events,))
-    conn.execute(
-        "insert into token_uses values (?, ?, ?, ?)", (SOURCE, _TOKEN_NAME, events, last_at)
-    )
-    conn.execute("insert into sinks (name, last_success_at) values (?, ?)", (SINK, last_at))
 
 
 def _recount(conn: sqlite3.Connection) -> None:

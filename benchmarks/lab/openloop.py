@@ -79,18 +79,14 @@ def callbacks(each: int, first: int) -> Iterator[tuple[str, bytes]]:
     block = first
     while True:
         now = int(time.time())
-        made = [_callback(block + number, now) for number in range(_AMONG)]
+        made = []
+        for number in range(block, block + _AMONG):
+            request_id, code = str(10_000_001 + number), number * 7919 % 1_000_000
+            text = _TEXT.format(id=request_id, now=now, number=number % 10_000_000, code=code)
+            made.append((request_id, text.encode()))
         for _ in range(each):
             yield from made
         block += _AMONG
-
-
-def _callback(number: int, now: int) -> tuple[str, bytes]:
-    request_id = str(10_000_001 + number)
-    text = _TEXT.format(
-        id=request_id, now=now, number=number % 10_000_000, code=number * 7919 % 1_000_000
-    )
-    return request_id, text.encode()
 
 
 class LoadConnection(asyncio.Protocol):
@@ -178,7 +174,12 @@ class OpenLoad:
         except TimeoutError:
             self._errors["no answer"] += self._whole - self._done
             self._ended.set()
-        await self._close()
+        # Close all connections, also those that are still connecting.
+        for task in self._reconnecting:
+            task.cancel()
+        await asyncio.gather(*self._reconnecting, return_exceptions=True)
+        for connection in self._open:
+            connection.close()
         return LoadResult(
             sent=tuple(self._sent),
             errors=dict(self._errors),
@@ -258,14 +259,6 @@ class OpenLoad:
             self._idle.popleft().close()  # `lost` replaces it
             limit = IDLE
 
-    async def _close(self) -> None:
-        """Close all connections, also those that are still connecting."""
-        for task in self._reconnecting:
-            task.cancel()
-        await asyncio.gather(*self._reconnecting, return_exceptions=True)
-        for connection in self._open:
-            connection.close()
-
     async def _connected(self) -> LoadConnection:
         connecting = self._loop.create_connection(
             lambda: LoadConnection(self), self._host, self._port
@@ -294,11 +287,7 @@ def offered(url: str, *, rate: float, seconds: float, each: int = 1, first: int 
     return result
 
 
-async def _main() -> None:
-    url, rate, seconds, each, first = sys.argv[1:]
-    load = OpenLoad(url, rate=float(rate), seconds=float(seconds), each=int(each), first=int(first))
-    sys.stdout.buffer.write(msgspec.json.encode(await load.run()))
-
-
 if __name__ == "__main__":
-    uvloop.run(_main())
+    URL, RATE, SECONDS, EACH, FIRST = sys.argv[1:]
+    LOAD = OpenLoad(URL, rate=float(RATE), seconds=float(SECONDS), each=int(EACH), first=int(FIRST))
+    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(LOAD.run())))

@@ -163,7 +163,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             *("--script", str(_CALLBACKS)),
             *(f"http://{server}", "--", f"/{path}", form, str(first), str(each), str(among)),
         )
-        return _parsed(*_run(words))
+        return _sent_by(words)
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,22 +315,19 @@ def _here() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT)}
 
 
-def _run(words: Sequence[str]) -> tuple[str, float]:
-    """Run a program; return its output and the seconds of processor time it used."""
+def _sent_by(words: Sequence[str]) -> Load:
+    """Run wrk and parse its output. Raises CaseFailed."""
     with subprocess.Popen(  # noqa: S603 - the words are ours
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         output = process.stdout.read() if process.stdout else ""
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    return output, used.ru_utime + used.ru_stime
-
-
-def _parsed(output: str, processor: float) -> Load:
     requests, rate = _REQUESTS.search(output), _RATE.search(output)
     if requests is None or rate is None:
         raise CaseFailed(f"wrk said: {output.strip() or 'nothing'}")
     if "Socket errors" in output or "Non-2xx" in output:
         errors = [line.strip() for line in output.splitlines() if "rrors" in line or "Non-" in line]
         raise CaseFailed(f"not all were answered with 2xx: {'; '.join(errors)}")
+    processor = used.ru_utime + used.ru_stime
     return Load(answered=int(requests[1]), rate=float(rate[1]), processor=processor)

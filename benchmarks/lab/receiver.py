@@ -72,18 +72,14 @@ class _ReceiverConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         body, self._body = bytes(self._body), bytearray()
         if self._parser.get_method() == b"GET":
-            self._answer(self._record())
+            asked = self._path == b"/arrivals"
+            count = ArrivalCount(self._arrivals.count, self._arrivals.last)
+            self._answer(msgspec.json.encode(self._arrivals.times if asked else count))
             return
         if self._path.startswith(b"/hang"):
             return
         self._arrivals.add(body, timed=self._path.startswith(b"/timed"))
         self._answer(b"")
-
-    def _record(self) -> bytes:
-        arrivals = self._arrivals
-        if self._path == b"/arrivals":
-            return msgspec.json.encode(arrivals.times)
-        return msgspec.json.encode(ArrivalCount(arrivals.count, arrivals.last))
 
     def _answer(self, body: bytes) -> None:
         self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)

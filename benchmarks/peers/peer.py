@@ -129,11 +129,13 @@ def started(
     Its output is in `folder/output.log`. Raises NotMeasured if it does not get ready.
     """
     log = folder / "output.log"
+    # smshook's variables may name a real configuration.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("SMSHOOK")}
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the words are ours
             words,
             cwd=folder,
-            env={**_without_settings(), **environment},
+            env={**inherited, **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -144,11 +146,6 @@ def started(
         yield process.pid
     finally:
         _end(process, ended)
-
-
-def _without_settings() -> dict[str, str]:
-    """The environment without smshook's variables, which may name a real configuration."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SMSHOOK")}
 
 
 def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:

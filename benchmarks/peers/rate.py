@@ -48,7 +48,11 @@ def forwarded(load: Callable[[], int], arrivals: Arrivals, *, quiet: float = QUI
     """
     before, began = arrivals.count, time.monotonic()
     accepted = load()
-    _await_quiet(arrivals, quiet)
+    ended = time.monotonic()
+    while (now := time.monotonic()) - ended <= DRAIN_WITHIN:
+        if now - max(arrivals.last, ended) > quiet:
+            break
+        time.sleep(0.02)
     arrived = arrivals.count - before
     if arrived < accepted:
         raise Lost(
@@ -57,13 +61,3 @@ def forwarded(load: Callable[[], int], arrivals: Arrivals, *, quiet: float = QUI
     if not arrived:
         raise Lost("no event was accepted")
     return Forwarded(accepted=accepted, arrived=arrived, seconds=arrivals.last - began)
-
-
-def _await_quiet(arrivals: Arrivals, quiet: float) -> None:
-    ended = time.monotonic()
-    while True:
-        now = time.monotonic()
-        since = max(arrivals.last, ended)
-        if now - since > quiet or now - ended > DRAIN_WITHIN:
-            return
-        time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Real cases, so short that they say nothing of speed: they start, load, compare and stop."""
+"""Real cases with very short loads: they start, load, compare and stop."""
 
 import shutil
 
@@ -22,7 +22,7 @@ NAMED = {case.name: case for case in CASES}
     ],
 )
 def test_case_measures_its_figures(bench, name):
-    """Each case itself compares what was answered with what is there, and fails loudly."""
+    """Each case compares the answers with the journal, and raises CaseFailed."""
     measured = NAMED[name].run(bench)
 
     assert set(measured.values) == set(NAMED[name].named)

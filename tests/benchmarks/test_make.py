@@ -1,4 +1,4 @@
-"""What `make bench` says, and what it starts."""
+"""`make bench` checks its tools and passes its options on."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Each peer that is on this machine does the work that it is measured at."""
+"""Each installed peer does the measured work."""
 
 import http.server
 import json
@@ -29,7 +29,7 @@ CALLBACKS = {
 
 @pytest.fixture
 def receiver():
-    """Where peers forward to: its URL, and the bodies that arrived."""
+    """Yield the URL that peers forward to, and the bodies that arrived."""
     arrived = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -61,10 +61,10 @@ def test_peer_accepts_a_callback_and_forwards_it(one, receiver, tmp_path):
             for _ in range(2)
         ]
         eventually(lambda: arrived)
-        time.sleep(0.3)  # a copy would have come by then
+        time.sleep(0.3)  # time for a copy
 
     assert [answer.status_code // 100 for answer in answers] == [2, 2]
-    assert len(arrived) == (2 if one.name == "webhook" else 1)  # it does not know copies
+    assert len(arrived) == (2 if one.name == "webhook" else 1)  # it does not recognize copies
     assert b"G-1" in urllib.parse.unquote_to_bytes(arrived[0])
     assert one.version[0].isdigit()
 
@@ -136,7 +136,7 @@ def test_lock_file_of_npm_names_no_registry():
 
     packages = json.loads(lock.read_bytes())["packages"]
     own = packages.pop("")
-    # What is in a bundle is covered by the bundle's hash.
+    # The hash of a bundle covers its parts.
     fetched = [one for one in packages.values() if not one.get("inBundle")]
 
     assert own["dependencies"].keys() == {"node-red"}
@@ -145,7 +145,7 @@ def test_lock_file_of_npm_names_no_registry():
 
 
 def _home(one):
-    """Only what the benchmark has installed before: tests fetch nothing."""
+    """Use only installed peers: tests download nothing."""
     cache = Path(".bench-cache/peers")
     if one.name != "webhook" and not (cache / one.name.split()[0].lower()).exists():
         pytest.skip(f"{one.name} is not installed")
@@ -163,7 +163,7 @@ def _is_gone(pid):
 
 
 def test_process_does_not_inherit_settings_of_smshook(tmp_path, monkeypatch):
-    """Mutant: a benchmark that serves its user's own configuration, on the user's own journal."""
+    """Mutant: the benchmark serves the user's configuration and journal."""
     monkeypatch.setenv("SMSHOOK_CONFIG", "/etc/smshook.yaml")
 
     log = tmp_path / "output.log"

@@ -1,4 +1,4 @@
-"""What counts is what arrived, over the time until the last of it had."""
+"""The rate is that of arrived events, until the last arrival."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from benchmarks.peers.rate import Lost
 
 
 class Arrivals:
-    """A receiver's count, brought up by the test."""
+    """The count of a receiver, set by the test."""
 
     def __init__(self):
         self.count, self.last = 0, 0.0
@@ -21,7 +21,7 @@ class Arrivals:
 
 
 def test_time_of_the_backlog_counts():
-    """Mutant: with the time of the load alone, who only accepts had the best rate."""
+    """Mutant: only the time of the load counts, so a peer that only accepts is fastest."""
     arrivals = Arrivals()
     late = threading.Timer(0.2, arrivals.come, [50])
 

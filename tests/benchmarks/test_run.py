@@ -17,7 +17,7 @@ def test_first_estimate_is_the_sum_of_stated_seconds():
 
 
 def test_estimate_scales_with_the_measured_pace():
-    """Mutant: a machine of half the speed, and an end that is promised too soon all the time."""
+    """Mutant: on a machine of half the speed, the estimate is always too short."""
     progress = Progress([SHORT, SHORT, LONG])
 
     progress.advance(20.0)
@@ -27,7 +27,7 @@ def test_estimate_scales_with_the_measured_pace():
 
 
 def test_estimate_uses_the_last_repetition():
-    """The first on a large journal makes it."""
+    """The first repetition on a large journal also fills it."""
     progress = Progress([SHORT, SHORT, SHORT])
 
     progress.advance(500.0)
@@ -50,14 +50,14 @@ def test_long_durations_are_in_minutes(seconds, text):
 
 
 def test_whole_run_takes_at_most_35_minutes():
-    """Five repetitions, by what cases say that they take, the large journals being there."""
+    """Five repetitions, by the stated seconds, with kept journals."""
     whole = sum(case.seconds * (1 if case.once else 5) for case in CASES)
 
     assert whole <= 35 * 60
 
 
 def said(line):
-    """Progress that nobody reads."""
+    """Progress without a reader."""
 
 
 def run_of(bench, say=said):
@@ -69,7 +69,7 @@ def case(name, run, **named):
 
 
 def test_cases_take_turns_and_long_ones_run_once_at_the_end(bench):
-    """Mutant: five times the first, then five times the second: another machine by then."""
+    """Mutant: all repetitions of a case in a row: the machine may change meanwhile."""
     order = []
 
     def run(name):
@@ -93,7 +93,7 @@ def test_cases_take_turns_and_long_ones_run_once_at_the_end(bench):
     ],
 )
 def test_failing_case_does_not_stop_the_run(bench, exc, why, failed):
-    """Mutant: figures of another number of repetitions are compared."""
+    """Mutant: figures with different numbers of repetitions are compared."""
     turns = iter([Measured(values={"a": 1.0}), exc])
 
     def run(_):
@@ -114,7 +114,7 @@ def test_failing_case_does_not_stop_the_run(bench, exc, why, failed):
 
 
 def test_figure_that_its_case_does_not_name_is_a_failure(bench):
-    """Pages and goals go by those names. Mutant: a figure renamed in the case alone."""
+    """Pages and goals use these names. Mutant: a figure renamed in the case only."""
     run_ = run_of(bench)
     run_.take(
         [
@@ -142,12 +142,12 @@ def test_figure_has_its_own_unit_and_description(bench):
     run_ = run_of(bench)
     run_.take([found], repetitions=1)
 
-    told = {one.name: (one.unit, one.what) for one in run_.results().figures}
-    assert told == {"a": ("1/s", "a case of the tests"), "a/most": ("MB", "the most of it")}
+    found = {one.name: (one.unit, one.what) for one in run_.results().figures}
+    assert found == {"a": ("1/s", "a case of the tests"), "a/most": ("MB", "the most of it")}
 
 
 def test_progress_shows_step_and_remaining_time(bench):
-    """Mutant: those that are skipped are not counted, and the last step is the fifth of six."""
+    """Mutant: skipped steps are not counted, and the last step is the fifth of six."""
     said = []
     turns = {
         "a": lambda _: Measured(values={"a": 1.0}),
@@ -171,7 +171,7 @@ def test_progress_shows_step_and_remaining_time(bench):
 
 
 def test_run_has_the_commit_of_its_start_and_all_versions(bench):
-    """Mutant: the commit that somebody made while it ran."""
+    """Mutant: a commit that was made during the run."""
     run_ = run_of(bench)
     run_.take(
         [case("peer/a", lambda _: Measured(values={"peer/a": 1.0}, versions={"A": "1.2"}))],

@@ -11,7 +11,7 @@ import rooms  # noqa: E402 - beside the pictures, not in a package
 
 
 def test_picture_shows_the_real_imports():
-    """Mutant: an import of a room that was not imported before. `make docs` draws it again."""
+    """Mutant: a new import between two rooms. `make docs` draws the picture again."""
     assert rooms.PICTURE.read_text() == rooms.draw()
 
 
@@ -24,7 +24,7 @@ def test_named_files_exist():
 
 
 def test_rooms_are_those_of_the_picture():
-    """Mutant: a row that stands twice."""
+    """Mutant: a row that is there twice."""
     named = re.findall(r"(?m)^\| `([a-z.]+)` \| \w", PAGE)
 
     assert sorted(named) == sorted({*rooms.imports(), "journal.sqlite"})

@@ -1,4 +1,4 @@
-"""Every `smshook …` that a page shows is a command of this version, with its options."""
+"""Every `smshook …` on a page is a command of this version, with its options."""
 
 import re
 import shlex
@@ -13,19 +13,19 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 _BLOCK = re.compile(r"(?ms)^ *```(\w*)\n(.*?)^ *```$")
-#: Where a command ends: a pipe, a comment, the end of `$(…)`, of a line or of the code.
+#: A command ends at a pipe, a comment, the end of `$(…)`, of the line or of the code.
 _COMMAND = re.compile(r"(?:(?<=^)|(?<=[\s(/`]))smshook +([^\n|)\"`;&#>]+)", re.MULTILINE)
 
-#: What runs a command of ours somewhere else: in a container, as another user.
+#: Prefixes that run a command elsewhere: in a container, as another user.
 _ELSEWHERE = re.compile(r"docker (?:compose )?exec smshook |runuser -u smshook -- (?:env \S+ )?")
-#: Commands for which smshook is the name of a user, an image, a container or a unit.
+#: Commands with smshook as the name of a user, an image, a container or a unit.
 _NAMESAKES = re.compile(
     r"(?m)^ *(?:docker|useradd|install|ln|journalctl|systemctl|systemd-analyze|cat|sh)\b.*$"
 )
 
 
 def typed(text):
-    """The commands in blocks that a reader pastes."""
+    """Yield the commands in blocks."""
     for language, block in _BLOCK.findall(text):
         if language in {"", "sh"}:
             lines = re.sub(r"(?m)^ *Usage: .*$|(?<=\s)#.*$", "", block.replace("\\\n", " "))
@@ -33,7 +33,7 @@ def typed(text):
 
 
 def mentioned(text):
-    """Those in the middle of a sentence, where a name alone will do."""
+    """Yield the commands in sentences, which may leave arguments out."""
     for span in re.findall(r"`([^`]+)`", _BLOCK.sub("", text)):
         yield from _commands(span.replace("\n", " "))
 
@@ -63,7 +63,7 @@ def name_of(command):
 
 
 def resolve(command):
-    """The click command that is meant, and its arguments; a click.UsageError if there is none."""
+    """Return the click command and its arguments. Raises click.UsageError."""
     arguments, meant = shlex.split(command), smshook
     if arguments[0] == "--config":
         arguments = arguments[2:]
@@ -76,7 +76,7 @@ def resolve(command):
 
 
 def parse(command):
-    """As the command line does, without doing it; a click.UsageError says what is wrong."""
+    """Parse a command without running it. Raises click.UsageError."""
     meant, arguments = resolve(command)
     root = click.Context(smshook, info_name="smshook")
     try:
@@ -86,8 +86,8 @@ def parse(command):
 
 
 @pytest.mark.parametrize(("page", "command"), here(TYPED))
-def test_a_command_that_a_page_has_typed_is_one(page, command):
-    """Mutants: a command misspelt, an option that is not there, an argument too many or too few."""
+def test_command_in_a_block_exists(page, command):
+    """Mutants: a misspelt command, an unknown option, an argument too many or too few."""
     try:
         parse(command)
     except click.UsageError as exc:
@@ -95,7 +95,7 @@ def test_a_command_that_a_page_has_typed_is_one(page, command):
 
 
 @pytest.mark.parametrize(("page", "command"), here(MENTIONED))
-def test_a_command_that_a_page_mentions_is_one(page, command):
+def test_command_in_a_sentence_exists(page, command):
     """Mutants: as above."""
     try:
         parse(command)
@@ -105,7 +105,7 @@ def test_a_command_that_a_page_mentions_is_one(page, command):
         pytest.fail(f"{page.relative_to(ROOT)}: smshook {command}: {exc.format_message()}")
 
 
-def test_what_is_looked_for_is_found():
+def test_commands_of_a_page_are_found():
     page = """Say `smshook check`, or
     ```
     curl -i "$(.venv/bin/smshook sources url NAME)"   # smshook is not a command here
@@ -134,6 +134,6 @@ def test_what_is_looked_for_is_found():
         "events show a b",
     ],
 )
-def test_what_is_no_command_is_told(command):
+def test_unknown_command_is_an_error(command):
     with pytest.raises(click.UsageError):
         parse(command)

@@ -1,4 +1,4 @@
-"""The YAML of each how-to page sends what the API that it is for takes."""
+"""The YAML of each how-to page sends what the API accepts."""
 
 import json
 from urllib.parse import urlsplit
@@ -37,7 +37,7 @@ WHOLE = {
 
 
 def configured(page, number, folder):
-    """The page's sink and routes, as the service would have them."""
+    """Return the sink of the page, loaded like the service does."""
     block = blocks(f"how-to/{page}", "yaml")[number]
     file = folder / "smshook.yaml"
     file.write_text(REST["server"] + block)
@@ -50,7 +50,7 @@ def configured(page, number, folder):
 
 
 def at(end, sink):
-    """The same, but for the host that it sends to."""
+    """Return the sink with another host."""
     url = urlsplit(sink.url.reveal())
     query = f"?{url.query}" if url.query else ""
     return replace(sink, url=Secret(f"{end.url}{url.path}{query}"))
@@ -78,7 +78,7 @@ async def end(example):
         yield end
 
 
-async def test_the_api_takes_what_the_example_sends(example, sink, end):
+async def test_example_is_accepted_by_the_api(example, sink, end):
     """Mutants, on the pages: `chat` for `chat_id`, `{parse: [everyone]}`, a topic in the URL, a
     TextBlock, `severity: high`."""
     async with at(end, sink).open() as send:
@@ -87,7 +87,7 @@ async def test_the_api_takes_what_the_example_sends(example, sink, end):
     assert receipt.status == EXAMPLES[example][1]
 
 
-async def test_an_event_that_has_little_is_taken_too(sink, end):
+async def test_event_with_few_fields_is_accepted(sink, end):
     """Mutant: `text: "{data.text}"` alone in a TextRun, which is null here."""
     little = dict.fromkeys((*WHOLE, "to"))
 
@@ -97,17 +97,17 @@ async def test_an_event_that_has_little_is_taken_too(sink, end):
     assert receipt.status in {200, 202}
 
 
-async def test_the_longest_sms_there_is_fits(sink, end):
-    """Ten parts of 153 characters are the most that phones put together."""
+async def test_longest_sms_is_accepted(sink, end):
+    """Phones join at most ten parts of 153 characters."""
     async with at(end, sink).open() as send:
         receipt = await send(awkward.outgoing(event(text="x" * 1530)))
 
     assert receipt.status in {200, 202}
 
 
-async def test_what_it_does_not_take_is_a_failure_with_its_answer(sink, end):
+async def test_refused_request_fails_with_the_answer(sink, end):
     broken = replace(sink, json={"wrong": "{data.code}"})
-    if sink.json.get("type") == "message":  # Teams checks the card alone
+    if sink.json.get("type") == "message":  # Teams checks only the card
         broken = replace(sink, json={**sink.json, "type": "{type}"})
 
     async with at(end, broken).open() as send:
@@ -118,7 +118,7 @@ async def test_what_it_does_not_take_is_a_failure_with_its_answer(sink, end):
     assert json.loads(failure.value.answer)
 
 
-async def test_too_many_are_tried_again_when_the_header_says(sink, end):
+async def test_too_many_requests_wait_for_the_header(sink, end):
     end.says(reply(429, b"{}", headers={"Retry-After": "7"}))
 
     async with at(end, sink).open() as send:
@@ -128,7 +128,7 @@ async def test_too_many_are_tried_again_when_the_header_says(sink, end):
     assert (failure.value.status, failure.value.retry_after) == (429, 7)
 
 
-async def test_telegram_says_it_in_the_body_alone_so_the_schedule_decides(tmp_path):
+async def test_retry_after_in_the_body_only_is_ignored(tmp_path):
     body = b'{"ok":false,"error_code":429,"parameters":{"retry_after":7}}'
     async with endpoint() as end:
         end.says(reply(429, body))
@@ -140,8 +140,8 @@ async def test_telegram_says_it_in_the_body_alone_so_the_schedule_decides(tmp_pa
 
 
 @pytest.mark.parametrize("case", awkward.CASES, ids=lambda case: case["name"])
-async def test_what_a_stranger_wrote_stands_whole_where_the_text_is_and_nowhere_else(sink, case):
-    """Mutant: a body that is put together as text: a quote in an SMS ends the string."""
+async def test_hostile_text_stays_in_its_place(sink, case):
+    """Mutant: a body concatenated as text: a quote in an SMS ends the string."""
     strange = awkward.event_of(case)
     marked = awkward.harmless(strange)
     async with endpoint() as end, at(end, sink).open() as send:
@@ -158,7 +158,7 @@ async def test_what_a_stranger_wrote_stands_whole_where_the_text_is_and_nowhere_
 
 
 def with_words(value, words, event):
-    """Our words in each text, and strangers' in their place."""
+    """Replace our words in each text by those of the event."""
     if isinstance(value, dict):
         if value == awkward.harmless(event)["data"]["service"]:
             return event["data"]["service"]

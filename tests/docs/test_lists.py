@@ -1,4 +1,4 @@
-"""Lists in the documentation that the code could outgrow."""
+"""Lists in the documentation are complete."""
 
 import re
 from pathlib import Path

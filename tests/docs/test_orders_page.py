@@ -1,4 +1,4 @@
-"""What the page about orders shows is what the service answers."""
+"""The page about orders shows the answers of the service."""
 
 import json
 import re
@@ -24,12 +24,12 @@ def service(tmp_path_factory):
 
 
 def typed(block):
-    """The arguments of the page's curl, and of its commands."""
+    """Return the words of each command in the block."""
     return [shlex.split(line) for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
-def test_the_order_of_the_page_is_answered_as_it_shows_and_is_the_same_again(service):
-    """Mutant: another default of its end."""
+def test_order_of_the_page_gets_the_response_it_shows(service):
+    """The same order again gets the same response. Mutant: another default end."""
     [curl] = [block for block in blocks("orders.md", "") if "curl" in block]
     [shown] = [json.loads(block) for block in blocks("orders.md", "json")]
     [body] = re.findall(r"(?s)--data '\n(.*?)'", curl)
@@ -53,7 +53,7 @@ def lasts(order):
     return (ends[1] - ends[0]).total_seconds()
 
 
-def test_the_commands_of_the_page_do_what_it_says(service):
+def test_commands_of_the_page_manage_the_order(service):
     [block] = [block for block in blocks("orders.md", "") if "orders add" in block]
     add, list_, show, cancel = (arguments[1:] for arguments in typed(block))
     body = '{"source": "herosms", "activation_id": "445001", "reference": "signup-1"}'
@@ -71,8 +71,8 @@ def test_the_commands_of_the_page_do_what_it_says(service):
     assert service.run(*list_).stdout == ""
 
 
-def test_the_bounds_that_the_page_names_are_those_of_the_code():
-    """Mutant: another grace."""
+def test_bounds_of_the_page_are_those_of_the_code():
+    """Mutant: another grace period."""
     page = (DOCS / "orders.md").read_text()
 
     assert (GRACE, REMEMBERED, LOOKED_THROUGH, SHOWN) == (600, 2 * 86400, 5_000, 100)
@@ -80,8 +80,8 @@ def test_the_bounds_that_the_page_names_are_those_of_the_code():
     assert all(word in page for word in ("last 5,000 events", "for two days", "newest hundred"))
 
 
-def test_the_report_of_the_page_is_what_the_command_says_of_such_orders(tmp_path):
-    """But for the time that it took. Mutant: another heading."""
+def test_report_of_the_page_is_that_of_such_orders(tmp_path):
+    """The time is left out. Mutant: another heading."""
     [command] = [block for block in blocks("orders.md", "") if "report" in block]
     [shown] = blocks("orders.md", "text")
     dollars = [{"amount": amount, "currency": "USD"} for amount in ("0.20", "0.25", "0.25")]

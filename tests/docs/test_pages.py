@@ -1,4 +1,4 @@
-"""What the pages show is what happens."""
+"""Examples and tables of the pages match the code."""
 
 import json
 import re
@@ -33,8 +33,8 @@ PAGES = [
 
 
 @pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "yaml")])
-def test_an_example_of_the_configuration_loads(block, tmp_path):
-    """Mutant: an option renamed in the code, or misspelt on the page."""
+def test_example_of_the_configuration_loads(block, tmp_path):
+    """Mutants: an option renamed in the code; an option misspelt on the page."""
     rest = [text for section, text in REST.items() if f"{section}:\n" not in block]
     if "secret:" not in block:
         block = block.replace("server:\n", 'server:\n  secret: "${HOOK_SECRET}"\n')
@@ -51,11 +51,11 @@ def test_an_example_of_the_configuration_loads(block, tmp_path):
     assert set(written) <= named | options
 
 
-async def test_the_signature_is_verified_as_the_page_says():
-    """Mutants: on the page, another order of what is signed, or the time left out."""
+async def test_signature_is_verified_by_the_code_of_the_page():
+    """Mutants: the page signs in another order, or without the time."""
     [code] = blocks("how-to/http.md", "python")
     page = {}
-    exec(code, page)  # noqa: S102 - it is what the page tells people to run
+    exec(code, page)  # noqa: S102 - readers run this code
     other = "whsec_b3RoZXItc2VjcmV0LTAxMjM0NTY3ODktMDEyMzQ1Njc="
     event = Outgoing(event_id="event-1", body=b'{"a":"\xc3\xa9"}', attempt=1, at=time.time())
     late = msgspec.structs.replace(event, at=event.at - 3600)
@@ -73,8 +73,8 @@ async def test_the_signature_is_verified_as_the_page_says():
     assert not page["is_ours"](WHSEC, second.headers, second.body)
 
 
-def test_the_worked_example_becomes_that_event():
-    """Mutant: a field of `sms.received` that the page does not have, or has otherwise."""
+def test_worked_example_becomes_the_event_shown():
+    """Mutant: a field of `sms.received` that is missing or different on the page."""
     [form] = [block for block in blocks("events.md", "") if "incoming_message" in block]
     [shown] = [json.loads(block) for block in blocks("events.md", "json")]
     source = TellABot(tokens=(Secret("a" * 20),), labels=shown["data"]["labels"], currency="USD")
@@ -98,8 +98,8 @@ def test_the_worked_example_becomes_that_event():
     assert shown["dedupekey"].startswith(f"{happening.keys[0].second:08x}")
 
 
-def test_the_routes_that_are_tried_are_judged_as_the_page_says(tmp_path):
-    """Mutant: a column more or a word changed in what is printed, and not on the page."""
+def test_routes_test_prints_what_the_page_shows(tmp_path):
+    """Mutant: a column or a word of the output that is not on the page."""
     [routes] = [block for block in blocks("configuration.md", "yaml") if "dear:" in block][1:]
     page = (DOCS / "configuration.md").read_text()
     [shown] = re.findall(r"(?ms)^The command prints:\n\n```\n(.*?)^```$", page)
@@ -116,8 +116,8 @@ def test_the_routes_that_are_tried_are_judged_as_the_page_says(tmp_path):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda p: p.__struct_config__.tag)
-def test_the_table_of_providers_says_what_the_code_does(provider):
-    """Mutant: an address added to a provider, or the place to paste at, and not to the page."""
+def test_table_of_providers_matches_the_code(provider):
+    """Mutant: an address of a provider, or a place for its URL, that is not on the page."""
     tag = provider.__struct_config__.tag
     page = (DOCS / "providers.md").read_text().partition("## Backfill by provider")[0]
     rows = re.findall(rf"(?m)^\| `{tag}` \|.*$", page)
@@ -132,8 +132,8 @@ def test_the_table_of_providers_says_what_the_code_does(provider):
     assert provider.documented == tuple(re.findall(r"[\d.]{7,}", addresses))
 
 
-def test_every_name_that_is_logged_is_explained():
-    """Mutant: a new log line that nobody at three in the morning finds in the page."""
+def test_each_log_event_is_explained():
+    """Mutant: a new log event that the page does not explain."""
     sources = [
         p for name in ("receiver", "sinks", "server") for p in (DOCS.parent / name).rglob("*.py")
     ]
@@ -149,8 +149,8 @@ def test_every_name_that_is_logged_is_explained():
     assert [name for name in sorted(logged) if f"`{name}`" not in page] == []
 
 
-def test_the_provider_that_is_shown_being_added_is_the_one_that_is_there():
-    """Mutant: a line of the class changed, and not in the diff."""
+def test_diff_in_contributing_matches_the_code():
+    """Mutant: a line of the class changed, but not in the diff."""
     [diff] = re.findall(
         r"```diff\n(.*?)```", (DOCS.parent / "CONTRIBUTING.md").read_text(), re.DOTALL
     )

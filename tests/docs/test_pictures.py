@@ -1,4 +1,4 @@
-"""The pictures of the terminal are those of the script, and the script still runs."""
+"""The script makes all pictures of the terminal."""
 
 import re
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-#: How a terminal is told a colour (ECMA-48, 8.3.117).
+#: Sets a colour of a terminal (ECMA-48, 8.3.117).
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS / "pictures"))

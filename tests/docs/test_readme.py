@@ -1,4 +1,4 @@
-"""The README is true: its commands run, and what it shows is what comes."""
+"""The commands of the README run, and print what it shows."""
 
 import json
 import re
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import live
 import pytest
+import yaml
 
+#: The shell replaces it by the output of the command.
+PRINTED_URL = "$(.venv/bin/smshook sources url tellabot)"
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
 
@@ -18,7 +21,7 @@ def blocks(language):
 
 @pytest.fixture
 def started(tmp_path):
-    """What `make run` does in a fresh clone, with any free ports: init, then serve."""
+    """Start a service as `make run` does in a fresh clone, on free ports."""
     subprocess.run([live.command(), "init"], cwd=tmp_path, check=True, capture_output=True)
     ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
     service = subprocess.Popen(
@@ -34,6 +37,13 @@ def started(tmp_path):
         service.wait(15)
 
 
+def url_of(folder):
+    """Return the callback URL that `sources url` prints, without another start of the command."""
+    config = yaml.safe_load((folder / "smshook.yaml").read_text())
+    [token] = config["sources"]["tellabot"]["tokens"]
+    return f"{live.holder_of(folder).url}/in/tellabot/{token}"
+
+
 def typed(command, folder):
     run = subprocess.run(
         ["bash", "-euc", command], cwd=folder, capture_output=True, text=True, check=True
@@ -41,7 +51,7 @@ def typed(command, folder):
     return run.stdout
 
 
-def test_the_two_commands_are_the_ones_the_makefile_and_the_command_line_know():
+def test_first_commands_are_in_the_makefile():
     commands = [line.partition("#")[0].strip() for line in blocks("sh")[0].splitlines()]
     assert commands == ["make run", "make test"]
     assert blocks("sh")[1] == ".venv/bin/smshook send tellabot\n"
@@ -50,7 +60,7 @@ def test_the_two_commands_are_the_ones_the_makefile_and_the_command_line_know():
     assert "smshook init" in makefile
 
 
-def test_install_commands_are_those_that_the_wheel_is_tested_with():
+def test_install_commands_are_those_of_the_wheel_tests():
     """See tests/packaging/test_wheel.py."""
     commands = [line.partition("#")[0].strip() for line in blocks("sh")[2].splitlines()]
 
@@ -62,13 +72,13 @@ def test_install_commands_are_those_that_the_wheel_is_tested_with():
     ]
 
 
-def test_what_the_readme_shows_is_what_comes(started):
+def test_commands_of_the_readme_print_what_it_shows(started):
     _, send, _, curl, listing, dialect, order = blocks("sh")
     answered, shown = (json.loads(block) for block in blocks("json"))
     folder = started
 
     answer = json.loads(typed(curl, folder))
-    again = json.loads(typed(curl, folder))
+    again = json.loads(typed(curl.replace(PRINTED_URL, url_of(folder)), folder))
     [line] = live.eventually(lambda: (folder / "events.jsonl").read_text().splitlines())
     event = json.loads(line)
 
@@ -85,21 +95,18 @@ def test_what_the_readme_shows_is_what_comes(started):
     assert list(event) == list(shown)
     assert list(event["data"]) == list(shown["data"])
     assert [len(event[name]) for name in minted] == [len(shown[name]) for name in minted]
-    assert "+18503814729" in typed(listing, folder)
     typed(send, folder)
     assert json.loads(typed(dialect, folder))["status"] == "accepted"
     typed(order, folder)
     live.eventually(lambda: len((folder / "events.jsonl").read_text().splitlines()) == 3)
     listed = json.loads(typed(f"{listing.strip()} --output json", folder))
-    [joined] = [
-        item["event"]["data"]
-        for item in listed
-        if item["event"]["data"]["activation_id"] == "635468024"
-    ]
+    found = [item["event"]["data"] for item in listed]
+    [joined] = [data for data in found if data["activation_id"] == "635468024"]
+    assert "+18503814729" in [data["to"] for data in found]
     assert (joined["to"], joined["price"]["amount"]) == ("+6281234567890", "0.20")
 
 
-def test_every_page_it_points_to_is_there():
+def test_linked_pages_exist():
     targets = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
 
     assert targets

@@ -1,4 +1,4 @@
-"""The reference says what the code does: it is made from it."""
+"""The reference is generated from the code."""
 
 import re
 import runpy
@@ -25,14 +25,14 @@ PAGES = GENERATOR["pages"]()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_what_the_code_says_now(name):
-    """Mutant: an option, a comment, a help text or a field changed, and the page left as it was."""
+def test_page_matches_the_code(name):
+    """Mutant: an option, a comment, a help text or a field changed without `make docs`."""
     committed = (REFERENCE / name).read_text(encoding="utf-8")
 
     assert committed == PAGES[name], f"docs/reference/{name} is not what the code says: make docs"
 
 
-def test_every_page_of_the_folder_is_made():
+def test_all_pages_of_the_folder_are_generated():
     assert {path.name for path in REFERENCE.glob("*.md")} == set(PAGES)
 
 
@@ -40,13 +40,13 @@ def headings(name):
     return re.findall(r"(?m)^##+ (.+)$", PAGES[name])
 
 
-def test_every_heading_is_there_once():
+def test_heading_occurs_once():
     """Mutant: the options of two sinks that both have a `tls` under one heading."""
     for name in PAGES:
         assert len(set(headings(name))) == len(headings(name)) > 3
 
 
-def test_every_provider_and_sink_is_there():
+def test_each_provider_and_sink_has_a_heading():
     chosen = [f"provider: {tag(each)}" for each in PROVIDERS]
     chosen += [f"type: {tag(each)}" for each in SINKS]
 
@@ -58,7 +58,7 @@ def tag(struct):
 
 
 class Rotate(msgspec.Struct, frozen=True, kw_only=True):
-    """Another one than that of a file."""
+    """Differs from the rotation of files."""
 
     #: When.
     every: Duration
@@ -79,8 +79,8 @@ class Pigeon(Sink, tag="pigeon", frozen=True, kw_only=True):
     rotate: Rotate | None = None
 
 
-def test_a_new_sink_is_there_by_itself(monkeypatch):
-    """Mutant: a list of sinks in the generator, or one heading for two kinds of `rotate`."""
+def test_new_sink_is_added_to_the_options(monkeypatch):
+    """Mutants: a list of sinks in the generator; one heading for two kinds of `rotate`."""
     monkeypatch.setitem(CHOICES, Sink, (*SINKS, Pigeon))
 
     page = GENERATOR["pages"]()["options.md"]
@@ -93,20 +93,20 @@ def test_a_new_sink_is_there_by_itself(monkeypatch):
         "| `hours` | list of `day`, `night` | `[day]` | At what time. |\n"
         "| `letter` | text or mapping | `null` | Words, or a whole letter. |\n"
         "| `rotate` | [mapping](#sinksnamerotate-of-pigeon) | `null` | When another one flies. |\n"
-        "\n### sinks.NAME.rotate of pigeon\n\nAnother one than that of a file.\n\n"
+        "\n### sinks.NAME.rotate of pigeon\n\nDiffers from the rotation of files.\n\n"
         f"{head}| `every` | duration | required | When. |\n"
     )
 
 
-def test_every_command_is_there_as_it_is_typed():
-    """Mutant: only the commands that are in no group."""
+def test_each_command_has_a_heading():
+    """Mutant: only the commands outside of groups."""
     typed = commands(smshook, click.Context(smshook))
 
     assert headings("cli.md") == [f"smshook {name}" for name, _ in typed]
 
 
-def test_every_type_of_event_is_there_with_every_field():
-    """Mutant: what a type inherits from another left out."""
+def test_each_type_of_event_has_all_its_fields():
+    """Mutant: inherited fields left out."""
     kinds = list(kinds_of(Data))
     common = {field.encode_name for field in msgspec.structs.fields(Data)}
 
@@ -130,8 +130,8 @@ def fields_of(name, heading):
     return re.findall(r"(?m)^\| `(\w+)` \|", section)
 
 
-def test_nothing_is_told_without_words():
-    """Mutant: an option or a field without its `#:` comment, a type of event without docstring."""
+def test_everything_has_a_description():
+    """Mutants: an option or a field without its `#:` comment; a type of event without docstring."""
     for text in PAGES.values():
         rows = re.findall(r"(?m)^\| .* \|$", text)
 
@@ -139,7 +139,7 @@ def test_nothing_is_told_without_words():
         assert re.findall(r"(?m)^##+ .+\n\n(?=\|)", text) == []
 
 
-def test_the_example_of_an_option_is_written_as_people_write_it():
+def test_defaults_are_written_as_in_the_configuration():
     options = PAGES["options.md"]
 
     assert "| `timeout` | duration | `30s` |" in options

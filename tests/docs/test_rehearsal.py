@@ -1,4 +1,4 @@
-"""What the page on rehearsing has typed does what it says."""
+"""The scripts and tables of the page about rehearsal match the code."""
 
 import asyncio
 import json
@@ -29,8 +29,8 @@ def printed(text):
     return done.stdout
 
 
-async def test_what_is_typed_there_works():
-    """Mutant: a field or a path renamed in the code and not on the page."""
+async def test_script_of_the_page_takes_and_polls_a_message():
+    """Mutant: a field or a path renamed in the code only."""
     _, script, fault = blocks("rehearsal.md", "sh")
 
     async with running("tellabot") as (simulation, client):
@@ -51,8 +51,8 @@ async def test_what_is_typed_there_works():
     assert json.loads(failing) == wanted
 
 
-def test_what_is_typed_beside_dev_shows_the_event(tmp_path):
-    """Mutant: an address of the page that is not the code's."""
+def test_script_beside_dev_lists_the_event(tmp_path):
+    """Mutant: another address on the page."""
     [script, *_] = blocks("rehearsal.md", "sh")
 
     sending, listing = script.split("smshook ")
@@ -65,24 +65,24 @@ def test_what_is_typed_beside_dev_shows_the_event(tmp_path):
     assert re.search(r"sms\.received +tellabot +Google +\+18505550\d{3} +4711 ", row)
 
 
-def test_the_page_names_every_fault_and_every_provider():
-    """Mutant: a fault added to the code alone."""
+def test_page_names_every_fault_and_provider():
+    """Mutant: a fault added to the code only."""
     rows = re.findall(r"(?m)^\| `(\w+)` \|", PAGE)
 
     assert rows == [*Fate.__args__, *SIMULATED]
 
 
 @pytest.mark.parametrize("name", [name for name in SIMULATED if SIMULATED[name].schedule])
-def test_the_page_counts_the_attempts(name):
-    """Mutant: an attempt more in the code."""
+def test_page_counts_the_attempts(name):
+    """Mutant: one more attempt in the code."""
     [attempts] = re.findall(rf"(?m)^\| `{name}` \| [^|\d]*(\d+)", PAGE)
 
     assert len(SIMULATED[name].schedule.waits) + 1 == int(attempts)
 
 
 @pytest.mark.parametrize("name", ["tellabot", "sms_activate", "herosms", "smsbower", "smspins"])
-def test_the_page_names_the_commands_that_are_answered(name):
-    """Mutant: a command that is answered and not on the page."""
+def test_page_names_the_answered_commands(name):
+    """Mutant: an answered command that the page does not name."""
     [commands] = re.findall(rf"(?m)^\| `{name}` \| [^|]* \| `([^`]+)` \|$", PAGE)
     provider = SIMULATED[name](None)
 

@@ -1,4 +1,4 @@
-"""`compose.yaml` is what a user copies: it is valid, and as closed as its page says."""
+"""`compose.yaml` is valid, and restricts the container as its page says."""
 
 import re
 import subprocess
@@ -17,16 +17,16 @@ INIT, SERVICE = SERVICES["init"], SERVICES["smshook"]
 
 
 def with_all_options():
-    """As if each `#` in the first column, below the words at the top, were taken away."""
+    """Return the file without the `#` of its options."""
     top, rest = TEXT.split("\n\n", 1)
     return f"{top}\n\n{re.sub('(?m)^#', '', rest)}"
 
 
 @pytest.mark.parametrize("text", [TEXT, with_all_options()], ids=["as it is", "all options"])
-def test_compose_takes_it(text, tmp_path):
-    """By Debian's docker-compose, which needs no engine to check a file.
+def test_compose_file_is_valid(text, tmp_path):
+    """Debian's docker-compose checks a file without an engine.
 
-    Mutants: `cap_dropp`; `tmpfs: {}`; a blank less before an option.
+    Mutants: `cap_dropp`; `tmpfs: {}`; one blank less before an option.
     """
     tools.require(tools.missing("docker-compose"))
     (tmp_path / "compose.yaml").write_text(text)
@@ -43,8 +43,8 @@ def test_compose_takes_it(text, tmp_path):
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
-def test_each_option_is_one_that_is_not_there_yet():
-    """A key given twice would hide what it was before. Mutant: a second `volumes:`."""
+def test_option_does_not_repeat_a_key():
+    """A repeated key would replace the first. Mutant: a second `volumes:`."""
     services = with_all_options().partition("\n  smshook:\n")
 
     for text in (services[0], services[2]):
@@ -52,8 +52,8 @@ def test_each_option_is_one_that_is_not_there_yet():
         assert sorted(set(lines)) == sorted(lines)
 
 
-def test_up_alone_makes_the_configuration_first_and_once():
-    """Mutants: the service started beside `init`; an `init` that fails the second time."""
+def test_up_makes_the_configuration_before_the_service():
+    """Mutants: the service starts at the same time; `init` fails the second time."""
     shell = INIT["entrypoint"]
 
     assert SERVICE["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
@@ -64,8 +64,8 @@ def test_up_alone_makes_the_configuration_first_and_once():
     assert "restart" not in INIT
 
 
-def test_what_init_runs_writes_one_configuration_and_keeps_it(tmp_path):
-    """The line as it is in the file. Mutant: `smshook init`, which exits 1 if there is one."""
+def test_init_keeps_an_existing_configuration(tmp_path):
+    """Mutant: `smshook init` alone exits with 1 if the file exists."""
     environment = {"PATH": f"{Path(live.command()).parent}:/usr/bin:/bin"}
 
     def run():
@@ -75,13 +75,13 @@ def test_what_init_runs_writes_one_configuration_and_keeps_it(tmp_path):
     assert run() == run()
 
 
-def test_a_slow_log_driver_blocks_nothing():
-    """Mutant: the default, by which the pipe to the driver fills up."""
+def test_slow_log_driver_does_not_block():
+    """Mutant: the default, where the pipe to the driver fills up."""
     assert SERVICE["logging"]["options"]["mode"] == "non-blocking"
 
 
-def test_the_container_is_closed():
-    """Mutant: any of these lines taken out."""
+def test_container_is_restricted():
+    """Mutant: any of these lines removed."""
     asked = {
         "read_only": True,
         "cap_drop": ["ALL"],
@@ -100,7 +100,7 @@ def test_the_container_is_closed():
 
 
 def test_ports_are_those_of_the_image_on_loopback():
-    """Mutant: `8081:8081`, by which the API is on the internet."""
+    """Mutant: `8081:8081` puts the API on the internet."""
     exposed = words(last("EXPOSE"))
 
     assert [f"127.0.0.1:{port}:{port}" for port in exposed] == SERVICE["ports"]

@@ -1,4 +1,4 @@
-"""What the Dockerfile says, without building it. `make nightly` builds it: test_image.py."""
+"""The Dockerfile, without a build. test_image.py builds it in `make nightly`."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ def test_hadolint_has_no_complaint():
 
 
 def test_all_stages_share_one_named_debian_release():
-    """Two of them, and the interpreter that was built for is not the one that runs."""
+    """With two releases, the packages could be built for another interpreter."""
     stages = [text.split() for text in instructions("FROM")]
     names = {stage[2] for stage in stages if len(stage) > 1}
 
@@ -34,7 +34,7 @@ def test_all_stages_share_one_named_debian_release():
 
 
 def test_user_is_a_number_and_not_root():
-    """Mutant: `USER smshook`, which orchestrators cannot tell from root."""
+    """Mutant: `USER smshook`, which orchestrators cannot distinguish from root."""
     after = TEXT.partition("\nUSER ")[2]
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", last("USER"))
@@ -49,7 +49,7 @@ def test_configuration_and_journal_are_on_the_volume():
 
 
 def test_process_one_is_the_service():
-    """A shell in between would keep the signals to itself. Mutant: `CMD smshook serve`."""
+    """A shell in between would not pass signals on. Mutant: `CMD smshook serve`."""
     assert '["smshook"]' == last("ENTRYPOINT")
     assert '["serve"]' == last("CMD")
     assert "SIGTERM" == last("STOPSIGNAL")
@@ -62,8 +62,8 @@ def test_health_check_is_our_command():
     assert {"--interval=30s", "--timeout=5s"} <= set(options.split())
 
 
-def test_it_listens_where_ports_can_be_published():
-    """Mutant: EXPOSE of another port than the one that is listened on."""
+def test_listeners_use_the_exposed_ports():
+    """Mutant: EXPOSE of another port."""
     environment = pairs("ENV")
 
     listens = [environment[f"SMSHOOK_SERVER__{name}"] for name in ("LISTEN", "ADMIN_LISTEN")]
@@ -72,7 +72,7 @@ def test_it_listens_where_ports_can_be_published():
 
 
 def test_labels_repeat_the_project():
-    """Mutant: a release whose image says the version before."""
+    """Mutant: the image of a release has the former version."""
     project, arguments = PROJECT["project"], pairs("ARG")
     labels = {
         name.removeprefix("org.opencontainers.image."): re.sub(
@@ -91,7 +91,7 @@ def test_labels_repeat_the_project():
 
 
 def test_installed_packages_are_pinned_or_built_here():
-    """Mutant: `--require-hashes` left out of one of them."""
+    """Mutant: an installation without `--require-hashes`."""
     installs = [
         command
         for run in instructions("RUN")

@@ -1,6 +1,6 @@
-"""The pages about containers and systemd say what the files beside them do.
+"""The pages about containers and systemd match their files.
 
-Their `docker exec` lines are carried out in test_image.py.
+test_image.py runs their `docker exec` lines.
 """
 
 import re
@@ -23,7 +23,7 @@ SERVICE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["smsho
 
 
 def test_docker_run_and_compose_start_the_same_container():
-    """Mutant: `--cap-drop ALL` taken out of the page, or `cap_drop` out of the file."""
+    """Mutants: the page without `--cap-drop ALL`; the file without `cap_drop`."""
     [run] = [line for line in typed.commands(CONTAINER) if line.startswith("docker run -d")]
 
     words = shlex.split(run)
@@ -42,7 +42,7 @@ def test_docker_run_and_compose_start_the_same_container():
         assert words[words.index(option) + 1] == value
 
 
-def test_the_configuration_behind_a_proxy_loads(tmp_path):
+def test_configuration_behind_a_proxy_loads(tmp_path):
     [block] = re.findall(r"(?ms)^```yaml\n(.*?)^```$", CONTAINER)
     file = tmp_path / "smshook.yaml"
     file.write_text(f"{block}  secret: {'s' * 40}\n")
@@ -54,7 +54,7 @@ def test_the_configuration_behind_a_proxy_loads(tmp_path):
 
 
 @pytest.mark.parametrize("text", [CONTAINER, (ROOT / "compose.yaml").read_text()])
-def test_each_variable_that_is_named_is_an_option(text, tmp_path):
+def test_each_named_variable_is_an_option(text, tmp_path):
     """Mutant: `SMSHOOK_SERVER__PUBLIC_ADDRESS`: the service would refuse to start."""
     pairs = dict(re.findall(r"(SMSHOOK_[A-Z]+__[A-Z_]+)(?:=|: )'?([^\s'`]+)", text))
     pairs = {
@@ -67,8 +67,8 @@ def test_each_variable_that_is_named_is_an_option(text, tmp_path):
     assert load(file, environ=pairs).config.path == file
 
 
-def test_the_steps_install_what_is_pinned_and_start_what_the_unit_names():
-    """Mutant: another folder in the unit than on the page."""
+def test_steps_install_pins_and_start_the_program_of_the_unit():
+    """Mutant: another folder in the unit."""
     commands = typed.commands(SYSTEMD)
     unit = (ROOT / "packaging" / "smshook.service").read_text()
     [program] = re.findall(r"(?m)^ExecStart=(\S+) serve$", unit)
@@ -84,8 +84,8 @@ def test_the_steps_install_what_is_pinned_and_start_what_the_unit_names():
     assert configuration in SYSTEMD
 
 
-def test_the_exposure_is_what_systemd_says():
-    """Mutant: `PrivateUsers=yes` taken out of the unit."""
+def test_exposure_on_the_page_is_that_of_systemd():
+    """Mutant: the unit without `PrivateUsers=yes`."""
     tools.require(tools.missing("systemd-analyze"))
     [said] = re.findall(r"`systemd-analyze security smshook` gives ([\d.]+) of 10", SYSTEMD)
 
@@ -96,6 +96,6 @@ def test_the_exposure_is_what_systemd_says():
         check=True,
     )
 
-    # Other versions of systemd count a little otherwise.
+    # Other versions of systemd count slightly differently.
     [found] = re.findall(r"exposure level for smshook.service: ([\d.]+)", done.stdout)
     assert float(found) == pytest.approx(float(said), abs=0.3)

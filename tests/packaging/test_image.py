@@ -1,6 +1,6 @@
-"""The image, built by podman and run as its page says. For `make nightly`.
+"""podman builds the image and runs it as its page says. For `make nightly`.
 
-The base image is made by debootstrap, so that no registry is needed.
+debootstrap makes the base image, so the tests need no registry.
 """
 
 import json
@@ -98,7 +98,7 @@ def engine(tmp_path_factory):
 
 
 def settings_of_this_machine(folder):
-    """Return options by which the build reaches package indexes as this machine does."""
+    """Return options of the build for the package indexes of this machine."""
     roots = Path("/etc/ssl/certs/ca-certificates.crt")
     (folder / "pip.conf").write_text("[global]\ncert = /run/roots.crt\n")
     (folder / "apt.conf").write_text('Acquire::https::CAInfo "/run/roots.crt";\n')
@@ -142,14 +142,14 @@ def callback_url(engine, container):
 
 
 def configure(engine, volume):
-    """Write a first configuration by the first command of the page."""
+    """Write a configuration with the first command of the page."""
     begins = "docker run --rm -v smshook:/var/lib/smshook smshook "
     [command] = [line for line in typed.commands(PAGE) if line.startswith(begins)]
     arguments = shlex.split(command.removeprefix(begins))
     return engine.run(*engine.start(volume, *arguments, options=["--rm"]))
 
 
-def test_image_holds_what_was_pinned(engine):
+def test_image_holds_the_pinned_packages(engine):
     """Mutants: a package left out of COPY; no .sql; a cache in /root."""
     text = (ROOT / "requirements" / "run.txt").read_text()
     asked = map(Requirement, re.findall(r"(?m)^([A-Za-z0-9][^\\\n]+?) *\\?$", text))
@@ -173,7 +173,7 @@ def test_image_holds_what_was_pinned(engine):
 
 
 def test_only_the_volume_belongs_to_the_user(engine):
-    """What runs cannot change itself. Mutant: `--owner=10001` on /opt."""
+    """The program cannot change itself. Mutant: `--owner=10001` on /opt."""
     found = engine.must(
         "run", "--rm", "--network=host", "--ulimit=nofile=4096:4096", "--ulimit=nproc=1000:1000",
         "--entrypoint=/usr/bin/find", "localhost/smshook", "/", "-xdev", "-not", "-user", "0",
@@ -191,11 +191,11 @@ def test_start_without_configuration_says_what_to_do(engine, volume):
     assert (2, complaint) == (code, said)
 
 
-def test_service_in_the_container(engine, volume, serving):
+def test_container_serves_and_stops_in_order(engine, volume, serving):
     """It takes a callback, is healthy, cannot write its root, and ends in order on SIGTERM.
 
     Mutants: PATH without the environment; SMSHOOK_CONFIG on the read-only root; a shell as process
-    1, which keeps the signal to itself; root as its user; a health check of another port.
+    1, which does not pass the signal on; root as user; a health check of another port.
     """
     code, said = configure(engine, volume)
     assert (0, True) == (code, "wrote /var/lib/smshook/smshook.yaml" in said)
@@ -240,7 +240,7 @@ def test_commands_of_the_page_work(engine, volume, serving):
     assert before == (volume / "smshook.yaml").read_text()
 
 
-def test_next_container_goes_on_with_the_volume(engine, volume, serving):
+def test_next_container_continues_with_the_volume(engine, volume, serving):
     configure(engine, volume)
     for number in (1, 2):
         container = serving()
@@ -253,7 +253,7 @@ def test_next_container_goes_on_with_the_volume(engine, volume, serving):
         assert 1 + number == len(listed.splitlines())
 
 
-def test_configuration_from_elsewhere(volume, serving, tmp_path):
+def test_mounted_configuration_is_used(volume, serving, tmp_path):
     """Mounted read-only beside its secret; only the journal is on the volume."""
     (tmp_path / "smshook.yaml").write_text(CONFIGURED)
     (tmp_path / "hook_secret").write_text("s" * 40)

@@ -1,4 +1,4 @@
-"""The unit is valid, closed, and not too closed for what it starts."""
+"""The systemd unit is valid, and restricts the service without breaking it."""
 
 import contextlib
 import re
@@ -17,7 +17,7 @@ from server.machine import notify
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "packaging" / "smshook.service"
-#: Of 10; the default of a unit without any of it is 9.6.
+#: Of 10. A unit without restrictions has 9.6.
 EXPOSURE = 1.5
 
 #: Starts a command after prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN), which it inherits.
@@ -39,7 +39,7 @@ def systemd_tools():
 
 
 def options(section):
-    """Name -> values, in order; a name may be there several times."""
+    """Return the values of each name, in order. A name may occur several times."""
     lines = UNIT.read_text().partition(f"[{section}]\n")[2].partition("\n[")[0].splitlines()
     found = {}
     for line in lines:
@@ -49,8 +49,8 @@ def options(section):
     return found
 
 
-def test_systemd_takes_the_unit(tmp_path):
-    """In a root of its own, where there is what it starts. Mutant: `RestartSecs=1`."""
+def test_unit_is_valid_for_systemd(tmp_path):
+    """Verified in a separate root that has the program. Mutant: `RestartSecs=1`."""
     command = options("Service")["ExecStart"][0].split()[0]
     unit = tmp_path / "etc/systemd/system/smshook.service"
     program = tmp_path / command.removeprefix("/")
@@ -71,8 +71,8 @@ def test_systemd_takes_the_unit(tmp_path):
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def test_it_is_as_closed_as_systemd_can_tell():
-    """Mutants: `ProtectSystem=strict`, `CapabilityBoundingSet=` taken out."""
+def test_unit_restricts_the_service():
+    """Mutants: `ProtectSystem=strict` or `CapabilityBoundingSet=` removed."""
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}", UNIT],
         capture_output=True,
@@ -91,7 +91,7 @@ def test_it_is_as_closed_as_systemd_can_tell():
     assert closed == {name: options("Service").get(name) for name in closed}
 
 
-def test_it_is_started_again_after_a_failure_and_not_after_a_wrong_configuration():
+def test_unit_restarts_except_after_a_wrong_configuration():
     service = options("Service")
 
     assert ["on-failure"] == service["Restart"]
@@ -105,7 +105,7 @@ def test_it_is_started_again_after_a_failure_and_not_after_a_wrong_configuration
 
 @pytest.fixture
 def manager(tmp_path):
-    """The socket of a service manager, and what was said there."""
+    """Yield the socket of a service manager, and a function that returns its messages."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "notify"))
         sock.setblocking(False)
@@ -117,8 +117,8 @@ def manager(tmp_path):
         yield str(tmp_path / "notify"), said
 
 
-def test_the_service_says_when_it_is_ready_and_when_it_stops(tmp_path, monkeypatch, manager):
-    """Source: sd_notify(3). Mutant: `Type=simple`, by which a failed start looks started."""
+def test_service_notifies_when_ready_and_when_stopping(tmp_path, monkeypatch, manager):
+    """Source: sd_notify(3). Mutant: `Type=simple`, where a failed start looks started."""
     where, said = manager
     assert ["notify"] == options("Service")["Type"]
     monkeypatch.setenv("NOTIFY_SOCKET", where)
@@ -132,7 +132,7 @@ def test_the_service_says_when_it_is_ready_and_when_it_stops(tmp_path, monkeypat
     assert ("READY=1", "STOPPING=1", None) == (ready, stopping, said())
 
 
-def test_a_failed_start_is_never_ready(tmp_path, monkeypatch, manager):
+def test_failed_start_is_never_ready(tmp_path, monkeypatch, manager):
     """Mutant: `READY=1` before the ports are bound."""
     where, said = manager
     monkeypatch.setenv("NOTIFY_SOCKET", where)
@@ -146,7 +146,7 @@ def test_a_failed_start_is_never_ready(tmp_path, monkeypatch, manager):
     assert address in ended.stderr
 
 
-def test_an_abstract_notify_socket_is_one_too(monkeypatch):
+def test_abstract_notify_socket_is_notified(monkeypatch):
     """Source: unix(7): its name begins with a zero byte, which is written `@`."""
     name = f"smshook-test-{secrets.token_hex(8)}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -159,13 +159,13 @@ def test_an_abstract_notify_socket_is_one_too(monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["", "/nowhere/notify", "vsock:2:1234"])
-def test_a_manager_that_is_not_there_is_no_error(monkeypatch, where):
+def test_missing_manager_is_no_error(monkeypatch, where):
     monkeypatch.setenv("NOTIFY_SOCKET", where)
 
     notify("READY=1")
 
 
-def test_the_configuration_is_in_the_folder_that_it_may_write():
+def test_configuration_is_in_the_folder_of_the_service():
     service = options("Service")
     folder = f"/var/lib/{service['StateDirectory'][0]}"
 
@@ -174,8 +174,8 @@ def test_the_configuration_is_in_the_folder_that_it_may_write():
     assert [f"-{folder}/smshook.yaml"] == service["ReadOnlyPaths"]
 
 
-def test_the_service_asks_the_kernel_for_nothing_that_the_unit_refuses(tmp_path):
-    """From its start over a callback and its delivery to its end.
+def test_service_uses_only_allowed_system_calls(tmp_path):
+    """From the start, through a callback and its delivery, to the end.
 
     Mutant: `~@network-io` added to SystemCallFilter.
     """
@@ -191,13 +191,13 @@ def test_the_service_asks_the_kernel_for_nothing_that_the_unit_refuses(tmp_path)
 
     used = set(re.findall(r"(?m)^\d+ +([a-z_0-9]+)\(", trace.read_text()))
 
-    # SQLite keeps a file's owner where it runs as root, as it does here and not there.
+    # SQLite keeps a file's owner if it runs as root. It does so here, but not in the unit.
     assert {"openat", "fdatasync", "accept4"} <= used
     assert set() == used - allowed() - {"fchown"}
 
 
 def allowed():
-    """The system calls that the unit's filters leave."""
+    """Return the system calls that the unit allows."""
     [first, second] = options("Service")["SystemCallFilter"]
     assert not first.startswith("~")
     assert second.startswith("~")
@@ -206,7 +206,7 @@ def allowed():
 
 
 def calls(name):
-    """Of one of systemd's sets, the sets in it included."""
+    """Return the calls of one of systemd's sets, with the sets inside it."""
     listed = subprocess.run(
         ["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True
     )
@@ -216,10 +216,10 @@ def calls(name):
     return found
 
 
-def test_the_service_runs_without_memory_that_is_writable_and_executable(tmp_path):
-    """`MemoryDenyWriteExecute`: no library compiles while it runs.
+def test_service_runs_without_writable_executable_memory(tmp_path):
+    """`MemoryDenyWriteExecute`: no library compiles code at run time.
 
-    Mutant: a service that maps a page so is refused, as the last line shows.
+    Mutant: a service that maps such a page gets an error, as the last line shows.
     """
     if 0 != subprocess.run([*DENIED, "/bin/true"], check=False).returncode:
         pytest.skip("the kernel is older than 6.3: it cannot refuse such memory to a process")

@@ -1,4 +1,4 @@
-"""The wheel is the product: built, installed into an environment of its own, and used."""
+"""The wheel is built, installed into a separate environment, and used."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-#: Nothing that leads Python back to the sources, or the command to a configuration.
+#: No variable that leads Python to the sources, or the command to a configuration.
 BARE = {"PATH": os.defpath, "LANG": "C.UTF-8"}
 PORTS = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 
@@ -37,7 +37,7 @@ print(json.dumps({name: importlib.import_module(name).__file__ for name in names
 
 
 def run(*command, cwd, **kwargs):
-    """The standard output of a command that must succeed."""
+    """Return the standard output of a command that must succeed."""
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False, **kwargs
     )
@@ -47,7 +47,7 @@ def run(*command, cwd, **kwargs):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built as the README says, through the source distribution."""
+    """Build it as the README says, from the source distribution."""
     folder = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
     [wheel] = folder.glob("smshook-*.whl")
@@ -56,10 +56,10 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def smshook(wheel, tmp_path_factory):
-    """The command that `uv tool install` makes of the wheel.
+    """Return the command that `uv tool install` installs from the wheel.
 
-    Tests fetch nothing. Overrides leave the dependencies out, and a .pth file names the folder that
-    has them. Python does not read the .pth files of that folder, so the sources are out of reach.
+    Tests download nothing. Overrides leave the dependencies out, and a .pth file names their
+    folder. Python does not read the .pth files of that folder, so it cannot find the sources.
     """
     folder = tmp_path_factory.mktemp("tools")
     dependencies = [Requirement(text).name for text in PROJECT["project"]["dependencies"]]
@@ -76,7 +76,7 @@ def smshook(wheel, tmp_path_factory):
     return folder / "bin" / "smshook"
 
 
-def test_wheel_holds_the_packages_whole_and_nothing_else(wheel):
+def test_wheel_holds_all_files_of_the_packages_only(wheel):
     """Mutant: `*.sql` or `*.csv` left out of the wheel."""
     ours = {
         path.relative_to(ROOT).as_posix()

@@ -54,7 +54,7 @@ async def test_counters_of_the_product_match_the_filled_rows(journal):
 
 
 async def test_filled_event_equals_the_product_event(journal):
-    """Mutant: a template that was made once and forgets a field that events have since got."""
+    """Mutant: a fixed template lacks a newer field of events."""
     page = await journal.ask(Events(filter=EventFilter(), after=120, limit=1))
     event = msgspec.json.decode(page.items[0][1])
 
@@ -84,7 +84,7 @@ async def test_filled_event_is_found_by_its_request(journal):
 
 
 def test_keys_and_ids_grow_with_time(filled):
-    """Mutant: random keys, of which ten million cost other than those of the product."""
+    """Mutant: random keys, which cost more than those of the product."""
     with contextlib.closing(sqlite3.connect(filled)) as conn:
         keys = [key for (key,) in conn.execute("select key from keys order by event")]
         ids = [id_ for (id_,) in conn.execute("select id from events order by seq")]

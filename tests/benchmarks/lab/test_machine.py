@@ -54,7 +54,7 @@ def test_usual_counts_are_no_stall():
 
 
 def test_successive_slow_counts_are_one_stall():
-    """Mutant: the longest single count is told, 30 s."""
+    """Mutant: the longest single count, 30 s."""
     seen = stalls([1.0, 20.0, 30.0, 1.0, 6.0, *[1.0] * 10])
 
     assert seen.longest == pytest.approx(50_000)

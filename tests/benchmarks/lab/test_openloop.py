@@ -1,4 +1,4 @@
-"""A load on a schedule: what a server's pause costs is counted, and so is the load's own fault."""
+"""A load on a schedule counts each pause of the server, and reports its own delays."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ BUSY = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"
 
 
 class Server(asyncio.Protocol):
-    """Says what the test has it say to the request of each number; nothing at all: it hangs up."""
+    """Answers each request with `said(number)`. After an empty answer it closes the connection."""
 
     def __init__(self, said, numbers, open_ones, hangs_up_after):
         self.said, self.numbers, self.open_ones = said, numbers, open_ones
@@ -53,7 +53,7 @@ class Server(asyncio.Protocol):
 
 @contextlib.contextmanager
 def serving(said, hangs_up_after=math.inf):
-    """Its URL. What was idle for so many seconds is hung up on, just when more comes."""
+    """Yield the URL of a server. It aborts an idle connection when the next request comes."""
     loop = asyncio.new_event_loop()
     numbers, open_ones = itertools.count(), set()
     listening = loop.create_server(
@@ -76,8 +76,7 @@ def serving(said, hangs_up_after=math.inf):
 
 @pytest.mark.usefixtures("patient")
 def test_pause_of_the_server_counts_for_all_due_requests():
-    """Mutant: with latencies from when a request was really sent, only those that were under way
-    when the server stopped had waited, one for each connection, and 90 of 100 had not."""
+    """Mutant: latencies from the time of sending. Only requests in flight would have waited."""
 
     def stalls_once(number):
         if number == 300:
@@ -85,35 +84,35 @@ def test_pause_of_the_server_counts_for_all_due_requests():
         return OK
 
     with serving(stalls_once) as url:
-        told = openloop.offered(url, rate=600, seconds=3)
+        result = openloop.offered(url, rate=600, seconds=3)
 
-    waited = [one for one in told.latencies if one > 100]
-    assert len(told.sent) == 1800
-    assert 500 < len(waited) < 900  # of the 600 that were due, all but the last tenth of a second
-    assert percentile(told.latencies, 90) > 400
-    assert percentile(told.latencies, 50) < 100
+    waited = [one for one in result.latencies if one > 100]
+    assert len(result.sent) == 1800
+    assert 500 < len(waited) < 900  # 600 were due; those of the last tenth of a second wait less
+    assert percentile(result.latencies, 90) > 400
+    assert percentile(result.latencies, 50) < 100
 
 
 @pytest.mark.usefixtures("patient")
 def test_requests_are_sent_and_timed_when_due():
-    """Mutant: a timer of whole milliseconds fired early, and answers came before their request."""
+    """Mutant: a timer of whole milliseconds fires early: answers come before their request."""
     with serving(lambda _: OK) as url:
-        told = openloop.offered(url, rate=50, seconds=1)
+        result = openloop.offered(url, rate=50, seconds=1)
 
-    assert min(told.latencies) > 0
-    due = sorted(one.due for one in told.sent)
+    assert min(result.latencies) > 0
+    due = sorted(one.due for one in result.sent)
     apart = [after - before for before, after in itertools.pairwise(due)]
     assert apart == pytest.approx([0.02] * 49)
 
 
 def test_late_load_generator_is_an_error():
-    """Mutant: counted of requests alone that found a free connection, only the first were."""
+    """Mutant: only requests with a free connection are checked, which are the first."""
     with serving(lambda _: OK) as url, pytest.raises(CaseFailed, match="ms late"):
         openloop.offered(url, rate=200_000, seconds=0.1)
 
 
 def test_closed_connection_is_replaced():
-    """Mutant: what waited was sent on a connection that was about to end, and had no answer."""
+    """Mutant: a waiting request is sent on a connection that is about to end."""
 
     def stalls_once(number):
         if number == 30:
@@ -121,32 +120,32 @@ def test_closed_connection_is_replaced():
         return LAST
 
     with serving(stalls_once) as url:
-        told = loaded(url, rate=500, seconds=1)
+        result = loaded(url, rate=500, seconds=1)
 
-    assert (len(told.sent), told.errors) == (500, {})
+    assert (len(result.sent), result.errors) == (500, {})
 
 
 def test_idle_connection_is_replaced_before_it_is_used(monkeypatch):
-    """A server hangs up on it in that very moment.
+    """The server closes it at that moment.
 
-    Mutant: reused, so that each request after the first was "closed".
+    Mutant: it is used again, and each request after the first is "closed".
     """
     monkeypatch.setattr(openloop, "IDLE", 0.2)
 
     with serving(lambda _: OK, hangs_up_after=0.4) as url:
-        told = loaded(url, rate=1.25, seconds=4)
+        result = loaded(url, rate=1.25, seconds=4)
 
-    assert (len(told.sent), told.errors) == (5, {})
+    assert (len(result.sent), result.errors) == (5, {})
 
 
 def test_requests_without_a_2xx_answer_are_counted_by_cause():
     answers = {3: BUSY, 5: BUSY, 7: b""}
 
     with serving(lambda number: answers.get(number, OK)) as url:
-        told = loaded(url, rate=100, seconds=0.2)
+        result = loaded(url, rate=100, seconds=0.2)
 
-    assert told.errors == {"429": 2, "closed": 1}
-    assert len(told.sent) == 17
+    assert result.errors == {"429": 2, "closed": 1}
+    assert len(result.sent) == 17
 
 
 def test_load_with_errors_is_an_error():
@@ -178,7 +177,7 @@ def test_copies_are_mixed_with_other_callbacks():
 
 
 class Reconnecting(openloop.OpenLoad):
-    """One whose second and later connections are slow to come."""
+    """A load with slow connections, except the first."""
 
     async def _connected(self):
         if self._open:
@@ -187,25 +186,25 @@ class Reconnecting(openloop.OpenLoad):
 
 
 def test_connection_opened_at_the_end_is_closed():
-    """Mutant: the open ones alone closed: one came later, and the server kept it."""
+    """Mutant: only open connections are closed; one opens later, and the server keeps it."""
     kept = set()
 
     async def load():
         load = Reconnecting(url, rate=2, seconds=1.0, each=1, first=0)
-        told = await load.run()
+        result = await load.run()
         await asyncio.sleep(0.5)
         kept.update(c for c in load._open if not c._transport.is_closing())
-        return told
+        return result
 
     answers = {0: LAST}
     with serving(lambda number: answers.get(number, OK)) as url:
-        told = asyncio.run(load())
+        result = asyncio.run(load())
 
-    assert (len(told.sent), kept) == (2, set())
+    assert (len(result.sent), kept) == (2, set())
 
 
 def loaded(url, *, rate, seconds):
-    """What came of it, whatever it was."""
+    """Return the result, also with errors."""
 
     async def load():
         return await openloop.OpenLoad(url, rate=rate, seconds=seconds, each=1, first=0).run()

@@ -25,7 +25,7 @@ def test_block_runs_beside_the_work_and_ends_after_it():
 
 
 def test_error_of_the_work_is_raised_by_the_block():
-    """Mutant: a thread whose traceback was printed, beside a table of what never was loaded."""
+    """Mutant: the traceback of the thread is printed beside a table without a load."""
 
     def fails():
         raise CaseFailed("not all were answered with 2xx")

@@ -1,4 +1,4 @@
-"""The table of stages sums to what the process used, whatever the profiler saw."""
+"""The table of stages sums to the processor time of the process."""
 
 import itertools
 import os
@@ -54,7 +54,7 @@ def test_time_of_a_thread_is_divided_by_its_own_samples():
 
 
 def test_waiting_costs_nothing_and_the_disk_is_shown_apart():
-    """Mutant: with waiting samples counted, a loop that was idle half the time cost as much."""
+    """Mutant: waiting samples count, so an idle loop costs as much as a busy one."""
     seen = [
         loop(DOOR, seen=10),
         loop(WORKER, LOCK, seen=990),
@@ -294,7 +294,7 @@ def test_output_without_a_thread_is_an_error():
 
 
 def test_waiting_is_seen_below_frames_without_a_name():
-    """Mutant: with the innermost frame taken as it is, a wait for a lock counted as work."""
+    """Mutant: nameless frames are not skipped, and a wait for a lock counts as work."""
     nameless = Frame("0x7fba6b4a3f16", "libc.so.6")
     lock = sample(Frame("PyThread_acquire_lock_timed", "libpython3.11.so.1.0"), nameless)
     disk = sample(Frame("sqlite3WalFrames", "libsqlite3.so"), Frame("fdatasync", "libc.so.6"))
@@ -305,7 +305,7 @@ def test_waiting_is_seen_below_frames_without_a_name():
 
 
 def test_rules_name_files_of_the_product_that_exist():
-    """Mutant: a module moved, so that its time counts as `other`."""
+    """Mutant: a module was moved, and its time counts as `other`."""
     ours = [rule.file for rule in profiles._RULES if (ROOT / rule.file.split("/")[0]).is_dir()]
 
     assert len(ours) > 15

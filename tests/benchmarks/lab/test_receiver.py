@@ -34,7 +34,7 @@ def test_deliveries_are_counted_and_answered(receiver):
 
 
 def test_event_arrives_with_its_first_delivery(receiver):
-    """Mutant: the last of several deliveries told when."""
+    """Mutant: the time of the last of several deliveries."""
     before = time.monotonic()
     post(receiver, "timed", 10_000_001)
     between = time.monotonic()

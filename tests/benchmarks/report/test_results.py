@@ -38,7 +38,7 @@ def test_results_are_read_as_they_were_written(tmp_path):
 
 
 def test_results_with_a_wrong_type_are_refused(tmp_path):
-    """Mutant: results read as whatever JSON they are."""
+    """Mutant: results read as any JSON."""
     run = tmp_path / "run.json"
     run.write_bytes(msgspec.json.encode(example()).replace(b"22000.0", b'"fast"'))
 

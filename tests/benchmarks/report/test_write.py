@@ -1,4 +1,4 @@
-"""The files about a run say what the run found, and nothing else."""
+"""The files about a run show its findings only."""
 
 import os
 import re
@@ -138,7 +138,7 @@ def gaps(made):
 
 
 def test_reasons_stand_beside_missed_goals_only():
-    """Mutants: an excuse beside a goal that is met; memory called flat whatever it was."""
+    """Mutants: a reason beside a goal that is met; memory always called flat."""
     accept = example().goals[0]
     goals = [replace(accept, name=one.name, bound=one.bound, wanted=0.0) for one in GOALS]
     met = tuple(replace(one, bound="at least") for one in goals)
@@ -160,7 +160,7 @@ def test_reasons_stand_beside_missed_goals_only():
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_words_of_a_page_hold_no_figure(template):
-    """Nobody types a rate, a time, a size or a share: they come from the run.
+    """Rates, times, sizes and shares come from the run.
 
     Mutant: `about 9,000/s` or `2 ms` in the template.
     """
