@@ -1,4 +1,4 @@
-"""The awkward requests whose content is awkward, as the events that they become."""
+"""The events of bad inputs with unusual content."""
 
 import json
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ CASES = [
 
 
 def event_of(case):
-    """What the door would accept for it, as plain JSON values, as it is sent."""
+    """Return its event as plain JSON values, as it is sent."""
     source = SOURCES[case["source"]]
     callback = Callback(
         headers=(),
@@ -52,7 +52,7 @@ def event_of(case):
 
 
 def harmless(event):
-    """The same with words of ours where strangers' stood."""
+    """Return the event with harmless texts."""
     service = {"id": "Acme", "name": "Acme", "key": "acme"}
     return {**event, "data": {**event["data"], "text": "A text.", "service": service}}
 

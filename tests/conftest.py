@@ -1,4 +1,4 @@
-"""What holds for every test: no network but loopback, and one Hypothesis profile."""
+"""For every test: loopback as the only network, and one Hypothesis profile."""
 
 import ipaddress
 import os
@@ -11,8 +11,8 @@ import hypothesis
 import pytest
 import trustme
 
-# Derandomized, so that what was green stays green; without a deadline, because a busy machine is no
-# defect. To search further: pytest --hypothesis-profile=search
+# Derandomized, so that each run has the same inputs; without a deadline, because the machine may be
+# busy. To search further: pytest --hypothesis-profile=search
 ANY_PACE = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("ci", **ANY_PACE, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("search", **ANY_PACE, max_examples=2_000, print_blob=True)
@@ -20,7 +20,7 @@ hypothesis.settings.load_profile("ci")
 
 
 def is_here(host):
-    """Whether a host, as given to a socket, is this machine by loopback."""
+    """Whether the host of a socket call is a loopback address."""
     name = host.decode() if isinstance(host, bytes) else host
     if name in {None, "localhost"}:
         return True
@@ -31,9 +31,9 @@ def is_here(host):
 
 
 def refuse_the_network(event, args):
-    """An audit hook: it sees each socket of this process, whichever library opened it.
+    """An audit hook that sees each socket of this process, from any library.
 
-    A path (a Unix socket) passes. What a test starts as a process of its own is not seen.
+    It allows Unix sockets. It does not see other processes that a test starts.
     """
     if event == "socket.getaddrinfo":
         host = args[0]
@@ -45,12 +45,12 @@ def refuse_the_network(event, args):
     else:
         return
     if not is_here(host):
-        raise PermissionError(f"{event} {host}: tests speak with loopback only")
+        raise PermissionError(f"{event} {host}: tests may use loopback only")
 
 
 sys.addaudithook(refuse_the_network)
 
-# Each httpx client reads the root certificates: 140 of them take 40 ms of processor time.
+# Each httpx client reads the root certificates of the machine, which takes long.
 ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the tests run
 ROOTS.write(trustme.CA().cert_pem.bytes())
 ROOTS.flush()
@@ -59,7 +59,7 @@ certifi.where = lambda: ROOTS.name
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Let each worker begin with its share of the slow tests: a long one at the end runs alone.
+    """Let each worker start with its share of the slow tests, so that no long one runs last.
 
     `--dist worksteal` gives each worker an equal slice of the list.
     """
@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def signals_as_before():
-    """Undo what a command that ran in this process did: what is started next inherits it."""
+    """Restore the signal handlers after a command ran in this process. Children inherit them."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     numbers = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
     handlers = {number: signal.getsignal(number) for number in numbers}

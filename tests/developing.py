@@ -10,14 +10,14 @@ import live
 
 ANYWHERE = "127.0.0.1:0"
 PORTS = ("--listen", ANYWHERE, "--admin-listen", ANYWHERE, "--providers-listen", ANYWHERE)
-#: Without what configures a service in earnest.
+#: Without variables of a real configuration.
 ENVIRONMENT = {name: text for name, text in os.environ.items() if "SMSHOOK" not in name} | {
     "PYTHONUNBUFFERED": "1"
 }
 
 
 class Developing:
-    """The command in that folder, and what it says at its start."""
+    """The command in that folder, and its first output."""
 
     def __init__(self, folder, *arguments, environment=None, command=None):
         self.process = subprocess.Popen(
@@ -49,15 +49,15 @@ class Developing:
         self.process.stderr.close()
 
     def post(self, path, **body):
-        answer = httpx.post(f"{self.said['page']}{path}", json=body, **live.PLAIN)
+        answer = httpx.post(f"{self.said['page']}{path}", json=body, trust_env=False)
         assert answer.status_code == 201
         return answer.json()
 
     def events(self):
-        """As somebody gets them who pastes the line that was printed."""
+        """Return the events as the printed `curl` line does."""
         answer = httpx.get(
             f"{self.said['api']}/v1/events",
             headers={"Authorization": f"Bearer {self.said['key']}"},
-            **live.PLAIN,
+            trust_env=False,
         )
         return [item["event"] for item in answer.json()["data"]]

@@ -21,8 +21,6 @@ from journal.reads import EventFilter
 
 TOKEN = "t0ken-of-tellabot-0123456789"
 DIALECT_TOKEN = "t0ken-of-the-dialect-0123456789"
-#: Options of httpx for plain HTTP. Without `verify`, each call reads the machine's certificates.
-PLAIN = {"trust_env": False, "verify": False}
 #: Whether services write coverage, which doubles their work: tests/server/conftest.py says True.
 MEASURED = False
 KEY = "k3y-of-the-admin-0123456789"
@@ -152,7 +150,7 @@ class Live:
     def post(self, body, *, source="tellabot", headers=None, **named):
         headers = {"Content-Type": "application/x-www-form-urlencoded"} | (headers or {})
         return httpx.post(
-            self.callback_url(source), content=body, headers=headers, **PLAIN, **named
+            self.callback_url(source), content=body, headers=headers, trust_env=False, **named
         )
 
     def api(self, path, *, method="GET", key=KEY, **named):
@@ -160,8 +158,8 @@ class Live:
             method,
             f"{self.admin_url}/v1{path}",
             headers={"Authorization": f"Bearer {key}"},
+            trust_env=False,
             timeout=10,
-            **PLAIN,
             **named,
         )
 

@@ -1,4 +1,4 @@
-"""A provider that sends as fast as it is answered, and remembers what it was told."""
+"""A provider that sends the next callback after each answer, and keeps the answers."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import time
 
 
 class Answer:
-    """What one callback was answered, and when; status None: nothing came back."""
+    """The answer to one callback, and its time. Status None: no answer."""
 
     __slots__ = ("at", "body", "message", "status")
 
@@ -16,13 +16,13 @@ class Answer:
 
     @property
     def accepted(self):
-        """The ids it was told are on disk."""
+        """The ids of its acknowledged events."""
         known = self.status == 200 and self.body["status"] in ("accepted", "duplicate")
         return self.body["events"] if known else []
 
 
 async def send(address, path, messages, *, clients=8, host="x", **connection):
-    """Send each (number, body) of an iterator over kept-alive connections; yields no order.
+    """Send each (number, body) over kept-alive connections; return the answers, in any order.
 
     `connection` is what `asyncio.open_connection` takes, such as `ssl`.
     """
@@ -58,7 +58,7 @@ async def _client(address, target, source, answers, options):
 
 
 async def _exchange(reader, writer, target, body, answer):
-    """One request; whether the connection may be used again."""
+    """Send one request; return whether the connection can be used again."""
     path, host = target
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
@@ -67,6 +67,6 @@ async def _exchange(reader, writer, target, body, answer):
     fields = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
     content = await reader.readexactly(int(fields["content-length"]))
     answer.status, answer.at = int(lines[0].split()[1]), time.monotonic()
-    # A proxy that finds nobody behind it says so in HTML, or in no words at all.
+    # A proxy without a service behind it answers in HTML, or with an empty body.
     answer.body = json.loads(content) if "json" in fields.get("content-type", "") else None
     return fields.get("connection", "") != "close"

@@ -1,6 +1,6 @@
-"""What other people's APIs demand of a request and answer to it, errors included.
+"""Simulated APIs of other services: their checks and answers, errors included.
 
-Each takes a request and gives status, headers and body, as its documentation says:
+Each takes a request and returns status, headers and body, as its documentation says:
 core.telegram.org/bots/api#sendmessage, docs.discord.com/developers/resources/webhook,
 docs.ntfy.sh/publish/#publish-as-json, learn.microsoft.com/adaptive-cards/schema-explorer,
 developer.pagerduty.com/docs/events-api-v2.
@@ -15,7 +15,7 @@ TYPED = "application/json"
 
 
 def answering(api):
-    """An endpoint's answer, from one of these."""
+    """Return the answer of an endpoint that is one of these APIs."""
 
     async def answer(request, connection):
         status, headers, body = api(request)
@@ -59,7 +59,7 @@ def discord(request):
     if not fits or not known or body.get("flags", 0) not in {0, 4}:
         return 400, {}, {"message": "Invalid Form Body", "code": 50035}
     if body.get("allowed_mentions") != {"parse": []}:
-        return 400, {}, {"message": "somebody would be called"}
+        return 400, {}, {"message": "mentions are allowed"}
     if request.target.endswith("?wait=true"):
         return 200, {}, {"id": "1", "content": content or ""}
     return 204, {}, None

@@ -1,7 +1,7 @@
-"""Counts the steps that a backtracking regex engine takes, as Python's own does not say them.
+"""Counts the steps of a backtracking regex engine, which Python's own engine does not show.
 
-What Python's `re` compiled is walked as its matcher walks it, without its shortcuts. So time that
-grows with the square of a text shows as steps that do, whatever the machine is doing.
+It interprets patterns compiled by Python's `re` like the matcher, without its shortcuts. If the
+time grows with the square of a text, so do the steps, also on a busy machine.
 """
 
 import re

@@ -80,4 +80,4 @@ def served():
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setblocking(False)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    return sock, httpx.AsyncClient(base_url=url, trust_env=False, verify=False)  # noqa: S501 - plain HTTP
+    return sock, httpx.AsyncClient(base_url=url, trust_env=False)
