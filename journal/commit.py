@@ -5,7 +5,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from core.errors import Broken, InvalidRow, Unavailable
 
@@ -35,15 +35,6 @@ class _Waiting(Generic[Op, Result]):
         self.op, self.future, self.then, self.endless = op, future, then, endless
 
 
-class _Chore(Generic[Done]):
-    """Work for the writing thread outside a transaction."""
-
-    __slots__ = ("future", "work")
-
-    def __init__(self, work: Callable[[], Done], future: "asyncio.Future[Done]") -> None:
-        self.work, self.future = work, future
-
-
 class GroupCommit(Generic[Op, Result]):
     """Group commit with one batch in flight: while it is written, the next one gathers.
 
@@ -67,13 +58,14 @@ class GroupCommit(Generic[Op, Result]):
         self._most, self._patience, self._stalled_after = most, patience, stalled_after
         self._thread = thread
         self._queue: deque[_Waiting[Op, Result]] = deque()
-        self._chores: deque[_Chore[object]] = deque()
-        self._in_flight: Sequence[_Waiting[Op, Result]] = ()
+        #: Work for the thread outside a transaction: it is the operation of its entry.
+        self._chores: deque[_Waiting[Callable[[], Any], Any]] = deque()
+        self._in_flight: Sequence[_Waiting[Any, Any]] = ()
         self._urgent = False  # an operation in the queue is not patient
         self._writing: asyncio.Future[None] | None = None
         self._timer: asyncio.Handle | None = None
         self._patrol: asyncio.TimerHandle  # set with `_writing`
-        self._hurried = False  # the timer does not wait for anybody's patience
+        self._hurried = False  # the timer does not wait for patient operations
         self._closed = False
         #: Why nothing may be written any more; None: writing is possible.
         self.failure: Broken | None = None
@@ -117,19 +109,26 @@ class GroupCommit(Generic[Op, Result]):
         return entry.future
 
     def run(self, work: Callable[[], Done]) -> "asyncio.Future[Done]":
-        """Do work in the writing thread, between two batches. If it raises Broken, all ends."""
+        """Do work in the writing thread, between two batches. Broken ends all writing."""
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         if self.broken or self._closed:
             future.set_exception(self._refusal())
             return future
-        self._chores.append(cast("_Chore[object]", _Chore(work, future)))
+        self._chores.append(_Waiting(work, future, None, endless=True))
         self._schedule()
         return future
 
     def fail(self, exc: Broken) -> None:
-        """Write nothing any more: a reader found the file damaged."""
-        if not self.broken:
-            self._break(exc)
+        """Fail for good: after a failed fsync, a retried commit may only seem to succeed."""
+        if self.broken:
+            return
+        self.failure = exc
+        left: list[_Waiting[Any, Any]] = [*self._queue, *self._chores]
+        self._queue.clear()
+        self._chores.clear()
+        for entry in left:
+            _answer(entry, exc)
+        self._on_broken()
 
     async def close(self, last: Callable[[], object] = lambda: None) -> None:
         """Write what waits, then do the last; later operations get Unavailable."""
@@ -172,28 +171,24 @@ class GroupCommit(Generic[Op, Result]):
             self._timer = None
         if self._writing is not None or self.broken:
             return
+        batch: Sequence[_Waiting[Any, Any]]
+        write: Callable[[Sequence[Any]], Sequence[Any]]
         if self._chores:
-            self._fly_chore(self._chores.popleft())
+            batch, write = [self._chores.popleft()], lambda chores: [chores[0]()]
         elif self._queue:
-            self._fly_batch()
-
-    def _fly_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
-        if not self._queue:
-            self._urgent = False
-        self._in_flight = batch
-        writing = self._take_off(self._outcomes, [entry.op for entry in batch])
-        writing.add_done_callback(lambda done: self._finish(batch, done.result()))
-
-    def _fly_chore(self, chore: _Chore[object]) -> None:
-        working = self._take_off(_done, chore.work)
-        working.add_done_callback(lambda done: self._finish_chore(chore, done.result()))
-
-    def _take_off(self, work: Callable[..., Done], *values: object) -> "asyncio.Future[Done]":
+            batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
+            write = self._write
+            if not self._queue:
+                self._urgent = False
+        else:
+            return
         loop = asyncio.get_running_loop()
+        self._in_flight = batch
         self._writing = loop.create_future()
         self._patrol = loop.call_later(self._stalled_after, self._stall)
-        return loop.run_in_executor(self._thread, work, *values)
+        loop.run_in_executor(
+            self._thread, _outcomes, write, [entry.op for entry in batch]
+        ).add_done_callback(lambda done: self._finish(batch, done.result()))
 
     def _stall(self) -> None:
         """Answer everything but endless operations: the disk does not respond."""
@@ -209,52 +204,17 @@ class GroupCommit(Generic[Op, Result]):
             else:
                 _answer(entry, exc)
 
-    def _outcomes(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
-        """Return one outcome for each operation. Runs in the writing thread."""
-        try:
-            return self._write(ops)
-        except InvalidRow as exc:
-            return [exc] if len(ops) == 1 else self._apart(ops)
-        except Exception as exc:  # noqa: BLE001 - the callers must get any error
-            return [_as_unavailable(exc)] * len(ops)
-
-    def _apart(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
-        """Write the operations in halves, so that one bad row does not fail its neighbours.
-
-        One bad row among five hundred costs about twenty commits.
-        """
-        half = len(ops) // 2
-        outcomes = self._outcomes(ops[:half])
-        fatal = _fatal(outcomes)
-        rest = self._outcomes(ops[half:]) if fatal is None else [fatal] * (len(ops) - half)
-        return [*outcomes, *rest]
-
-    def _finish(
-        self, batch: Sequence[_Waiting[Op, Result]], outcomes: Sequence[Result | Exception]
-    ) -> None:
-        self._land()
+    def _finish(self, batch: Sequence[_Waiting[Any, Any]], outcomes: Sequence[Any]) -> None:
+        """Answer the callers of a batch that was written, and begin the next one."""
+        assert self._writing is not None  # noqa: S101 - set by _flush, and there is one flight
+        self._patrol.cancel()
+        self._writing.set_result(None)
+        self._writing, self._in_flight, self.stalled = None, (), False
         if self.failure is not None:  # found elsewhere meanwhile: no more results are given
             outcomes = [self.failure] * len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _answer(entry, outcome)
-        self._go_on(_fatal(outcomes))
-
-    def _finish_chore(self, chore: _Chore[object], outcome: object) -> None:
-        self._land()
-        if not chore.future.done():
-            if isinstance(outcome, Exception):
-                chore.future.set_exception(outcome)
-            else:
-                chore.future.set_result(outcome)
-        self._go_on(_fatal([outcome]))
-
-    def _land(self) -> None:
-        assert self._writing is not None  # noqa: S101 - set by _take_off, and there is one flight
-        self._patrol.cancel()
-        self._writing.set_result(None)
-        self._writing, self._in_flight, self.stalled = None, (), False
-
-    def _go_on(self, fatal: Broken | None) -> None:
+        fatal = _fatal(outcomes)
         if fatal is not None:
             self.fail(fatal)
         if self.broken:
@@ -263,21 +223,15 @@ class GroupCommit(Generic[Op, Result]):
         if self._queue or self._chores:
             self._schedule()
 
-    def _break(self, exc: Broken) -> None:
-        """Fail for good: after a failed fsync, a retried commit may only seem to succeed."""
-        self.failure = exc
-        while self._queue:
-            _answer(self._queue.popleft(), exc)
-        for chore in self._chores:
-            if not chore.future.done():
-                chore.future.set_exception(exc)
-        self._chores.clear()
-        self._on_broken()
-
 
 def _answer(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
     if entry.then is not None:
-        _call(entry.then, outcome)
+        try:
+            entry.then(outcome)
+        except Exception as exc:  # noqa: BLE001 - a faulty callback must not strand the batch
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a callback of the journal failed", "exception": exc}
+            )
     _settle(entry, outcome)
 
 
@@ -291,26 +245,25 @@ def _settle(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
         entry.future.set_result(outcome)
 
 
-def _call(then: Callable[[Result | Exception], None], outcome: Result | Exception) -> None:
+def _outcomes(
+    write: Callable[[Sequence[Op]], Sequence[Result]], ops: Sequence[Op]
+) -> Sequence[Result | Exception]:
+    """Return one outcome for each operation. Runs in the writing thread."""
     try:
-        then(outcome)
-    except Exception as exc:  # noqa: BLE001 - a faulty callback must not strand the batch
-        asyncio.get_running_loop().call_exception_handler(
-            {"message": "a callback of the journal failed", "exception": exc}
-        )
-
-
-def _done(work: Callable[[], Done]) -> Done | Exception:
-    """Return what `work` returns or raises. In the writing thread."""
-    try:
-        return work()
-    except Exception as exc:  # noqa: BLE001 - the caller must get any error
-        return _as_unavailable(exc)
+        return write(ops)
+    except InvalidRow as exc:
+        if len(ops) == 1:
+            return [exc]
+    except Exception as exc:  # noqa: BLE001 - the callers must get any error
+        return [exc if isinstance(exc, Unavailable) else Unavailable(type(exc).__name__)] * len(ops)
+    # Written in halves, so that a bad row does not fail its neighbours. One bad row among five
+    # hundred costs about twenty commits.
+    half = len(ops) // 2
+    outcomes = _outcomes(write, ops[:half])
+    fatal = _fatal(outcomes)
+    rest = _outcomes(write, ops[half:]) if fatal is None else [fatal] * (len(ops) - half)
+    return [*outcomes, *rest]
 
 
 def _fatal(outcomes: Sequence[object]) -> Broken | None:
     return next((outcome for outcome in outcomes if isinstance(outcome, Broken)), None)
-
-
-def _as_unavailable(exc: Exception) -> Unavailable:
-    return exc if isinstance(exc, Unavailable) else Unavailable(type(exc).__name__)
