@@ -53,7 +53,11 @@ class BatchWriter:
         try:
             self._conn.execute("begin immediate")
             outbox.deliver(ops)
-            results = [result for part in _split(ops) for result in self._apply(part, outbox)]
+            results: list[Any] = []
+            for end, op in enumerate(ops, 1):
+                # Operations after a clock jump have times of the new clock: it ends a part.
+                if isinstance(op, Shift) or end == len(ops):
+                    results += self._apply(ops[len(results) : end], outbox)
             outbox.flush()
             # Counters that stay the same are left out: a `Take` without a result costs no fsync.
             add(self._conn, {name: n for name, n in outbox.counts.items() if n})
@@ -61,16 +65,7 @@ class BatchWriter:
         except Exception as exc:
             # Any error, MemoryError too: an open transaction would fail the next batch.
             verdict = judged(exc)
-            self.working = isinstance(verdict, InvalidRow) and self.working
-            if not isinstance(verdict, Broken):
-                self._rollback()
-                if not isinstance(verdict, InvalidRow):
-                    # Later writes have instants of the new clock, also if its first step failed.
-                    failed = Outbox(self._conn, self._start, self._shifts)
-                    for op in ops:
-                        if isinstance(op, Shift):
-                            failed.begin_shift(op)
-                    self._shifts = failed.shifts
+            self._give_up(ops, verdict)
             raise verdict from exc
         # A batch that changes nothing is committed on a full disk too.
         self.working = self.working or self._conn.total_changes > before
@@ -89,31 +84,52 @@ class BatchWriter:
     def _apply(self, ops: Sequence[Write[Any]], outbox: Outbox) -> list[Any]:
         """Decide and write what can be decided, then apply the rest in its order."""
         decided = cast("list[Decided]", [op for op in ops if type(op) in DECIDED])
-        results: Iterator[Any] = iter(())
+        decisions: Iterator[Any] = iter(())
         if decided:
             looked_up = look_up(self._conn, find_needs(decided))
-            changes, decisions = decide(decided, looked_up, owner=self._start)
+            changes, made = decide(decided, looked_up, owner=self._start)
             write(self._conn, changes)
             outbox.announce(changes)
             for name, count in changes.counts.items():
                 outbox.counts[name] += count
-            results = iter(decisions)
-        return [next(results) if type(op) in DECIDED else self._do(op, outbox) for op in ops]
-
-    def _do(self, op: Write[Any], outbox: Outbox) -> Any:
-        match op:
-            case Touch():
+            decisions = iter(made)
+        results: list[Any] = []
+        for op in ops:
+            result: Any = None
+            if type(op) in DECIDED:
+                result = next(decisions)
+            elif isinstance(op, Touch):
                 # SQLite does not compare: the page is written.
                 self._conn.execute("update counters set value = value where name = 'events'")
-                return None
-            case HideCredentials():
-                if hide(self._conn, op.hidden, op.limit):
-                    return True
-                self._log_in_clear = log_is_in_clear(self._conn)
-                return self._log_in_clear
-            case IndexVisible():
-                return visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
-        return outbox.apply(op)
+            elif isinstance(op, HideCredentials):
+                result = hide(self._conn, op.hidden, op.limit)
+                if not result:
+                    result = self._log_in_clear = log_is_in_clear(self._conn)
+            elif isinstance(op, IndexVisible):
+                result = visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
+            else:
+                result = outbox.apply(op)
+            results.append(result)
+        return results
+
+    def _give_up(self, ops: Sequence[Write[Any]], verdict: Exception) -> None:
+        """Store nothing of a batch that failed. Raises Broken if its transaction stays open."""
+        self.working = isinstance(verdict, InvalidRow) and self.working
+        if isinstance(verdict, Broken):
+            return
+        try:
+            if self._conn.in_transaction:
+                self._conn.execute("rollback")
+        except sqlite3.Error as exc:
+            # An open transaction would include the next batch, so nothing may be written any more.
+            raise Broken(error_name(exc)) from exc
+        if not isinstance(verdict, InvalidRow):
+            # Later writes have instants of the new clock, also if its first step failed.
+            failed = Outbox(self._conn, self._start, self._shifts)
+            for op in ops:
+                if isinstance(op, Shift):
+                    failed.begin_shift(op)
+            self._shifts = failed.shifts
 
     # --- the files ------------------------------------------------------------------------
 
@@ -154,14 +170,6 @@ class BatchWriter:
         self._checkpoint_at = max(CHECKPOINT_AT, self.log_size + CHECKPOINT_STEP)
         return done
 
-    def _rollback(self) -> None:
-        try:
-            if self._conn.in_transaction:
-                self._conn.execute("rollback")
-        except sqlite3.Error as exc:
-            # An open transaction would include the next batch, so nothing may be written any more.
-            raise Broken(error_name(exc)) from exc
-
 
 def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
     """Write the log back into the file; return whether all was. Raises Broken or Unavailable.
@@ -177,12 +185,3 @@ def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
     finally:
         conn.execute(f"pragma busy_timeout = {BUSY_MS}")
     return bool(not busy and pages == written)
-
-
-def _split(ops: Sequence[Write[Any]]) -> Iterator[Sequence[Write[Any]]]:
-    """Split a batch after each clock jump: later operations have times of the new clock."""
-    begin = 0
-    for end, op in enumerate(ops, 1):
-        if isinstance(op, Shift) or end == len(ops):
-            yield ops[begin:end]
-            begin = end

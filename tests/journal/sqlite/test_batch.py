@@ -105,7 +105,7 @@ def test_sqlite_finds_everything_a_batch_needs(template, batches):
 def test_look_up_walks_no_table(template, wanted, sql, indexes):
     """Mutant: `join` for `cross join`, and the planner begins with the table that grows."""
     width = wanted.count(",") + 1
-    statement = bulk._search(wanted, sql, width, 4)
+    statement = bulk._statement(f"with {wanted} as (values $rows) {sql}", width, 4)
 
     plan = [row[3] for row in template.execute(f"explain query plan {statement}", [1] * width * 4)]
 
