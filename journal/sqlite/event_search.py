@@ -5,7 +5,6 @@ event. Events of an older version get theirs by `fill`; until then the filter re
 """
 
 import sqlite3
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from core.event import SUBJECTS
@@ -62,9 +61,18 @@ def search(conn: sqlite3.Connection, wanted: EventFilter) -> Search:
     named = [
         *any_of(("subject",), wanted.subject),
         *any_of(("reference",), wanted.reference),
-        *_ids(wanted),
     ]
-    fields = list(_fields(wanted, filled=filled))
+    for kind, name in SUBJECTS.items():
+        # Ids are looked for as subjects, which are indexed, then in the event, which may name
+        # others.
+        ids = getattr(wanted, name)
+        named += any_of(("subject", "also"), [f"{kind}/{id_}" for id_ in ids])
+        named += any_of((f"json_extract(body, '$.data.{name}')",), ids)
+    sql = {name: name for name in _JSON} if filled else _JSON
+    services = (sql["service_id"], sql["service_name"], sql["service_key"])
+    fields = [*any_of((sql["number"],), wanted.number), *any_of(services, wanted.service)]
+    if wanted.code is not None:
+        fields.append((f"({sql['has_code']}) = ?", (int(wanted.code),)))
     other = [*any_of(("type",), wanted.type), *any_of(("source",), wanted.source)]
     if wanted.since is not None:
         other.append(("recorded_at >= ?", (wanted.since,)))
@@ -103,19 +111,3 @@ def _missing(conn: sqlite3.Connection) -> int:
     """Return the place up to which events have no row in `event_fields`; 0: all have one."""
     row = conn.execute("select value from meta where name = 'event_fields_missing'").fetchone()
     return 0 if row is None else int(row[0])
-
-
-def _fields(wanted: EventFilter, *, filled: bool) -> Iterator[Condition]:
-    sql = {name: name for name in _JSON} if filled else _JSON
-    yield from any_of((sql["number"],), wanted.number)
-    yield from any_of((sql["service_id"], sql["service_name"], sql["service_key"]), wanted.service)
-    if wanted.code is not None:
-        yield f"({sql['has_code']}) = ?", (int(wanted.code),)
-
-
-def _ids(wanted: EventFilter) -> Iterator[Condition]:
-    """Look for ids as subjects, which are indexed, then in the event, which may name others."""
-    for kind, name in SUBJECTS.items():
-        ids = getattr(wanted, name)
-        yield from any_of(("subject", "also"), tuple(f"{kind}/{id_}" for id_ in ids))
-        yield from any_of((f"json_extract(body, '$.data.{name}')",), ids)

@@ -1,5 +1,6 @@
 """The files of an open journal: they must stay the ones that were opened."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -38,7 +39,13 @@ class JournalFiles:
         self._log = real.with_name(f"{real.name}-wal")
         shared = real.with_name(f"{real.name}-shm")
         self._sleep = sleep
-        self._known = {path: _number(path) for path in (journal, self._log, shared, *beside)}
+        #: Device and inode by path; None: the file was not there.
+        self._known: dict[Path, tuple[int, int] | None] = {}
+        for path in (journal, self._log, shared, *beside):
+            self._known[path] = None
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                self._known[path] = (found.st_dev, found.st_ino)
         #: Bytes of the write-ahead log at the last look.
         self.log_size = 0
 
@@ -52,23 +59,17 @@ class JournalFiles:
             raise Moved(path)
 
     def _differing(self) -> Path | None:
-        return next((path for path in self._known if not self._is_same(path)), None)
-
-    def _is_same(self, path: Path) -> bool:
-        try:
-            found = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return self._known[path] is None
-        except OSError:
-            return True  # a file that cannot be read may still be in place
-        if path == self._log:
-            self.log_size = found.st_size
-        return self._known[path] == (found.st_dev, found.st_ino)
-
-
-def _number(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
+        for path, known in self._known.items():
+            try:
+                found = path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                if known is not None:
+                    return path
+            except OSError:
+                continue  # a file that cannot be read may still be in place
+            else:
+                if path == self._log:
+                    self.log_size = found.st_size
+                if known != (found.st_dev, found.st_ino):
+                    return path
         return None
-    return found.st_dev, found.st_ino

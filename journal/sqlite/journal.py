@@ -125,7 +125,7 @@ class SQLiteJournal:
             thread.shutdown()
             raise
         journal = SQLiteJournal(path, begun, thread=thread, broken=broken, beside=beside)
-        journal._look_later()
+        journal._look()
         return journal
 
     # --- looking after the file -----------------------------------------------------------
@@ -139,7 +139,7 @@ class SQLiteJournal:
         if size >= self._gate_at and self._gating is None:
             self._gating = asyncio.get_running_loop().create_task(self._bring_back())
         elif self._writer.has_to_checkpoint:
-            self._commits.run(self._writer.checkpoint).add_done_callback(_heard)
+            self._commits.run(self._writer.checkpoint).add_done_callback(_ignore)
 
     async def _bring_back(self) -> None:
         """Checkpoint while readers wait: if they overlap, the log never starts over."""
@@ -151,15 +151,13 @@ class SQLiteJournal:
         self._gate_at = GATE_AT if done else self._writer.log_size + GATE_STEP
         self._gating = None
 
-    def _look_later(self) -> None:
-        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
-
     def _look(self) -> None:
+        """Look at the files of an idle journal, from now on every LOOK_EVERY seconds."""
         if self._commits.broken:
             return
         if time.monotonic() - self._looked_at >= LOOK_EVERY / 2:
-            self._commits.run(self._writer.look).add_done_callback(_heard)
-        self._look_later()
+            self._commits.run(self._writer.look).add_done_callback(_ignore)
+        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     @property
     def waiting(self) -> int:
@@ -213,8 +211,8 @@ class SQLiteJournal:
         self._thread.shutdown()
 
 
-def _heard(done: "asyncio.Future[Any]") -> None:
-    """Ignore the outcome: a fatal error is reported to everybody."""
+def _ignore(done: "asyncio.Future[Any]") -> None:
+    """Ignore the outcome: a fatal error reaches all callers anyway."""
     if not done.cancelled():
         done.exception()
 

@@ -57,7 +57,10 @@ def page(
         f" order by {place} {'desc' if desc else 'asc'} limit ?"
     )
     rows: list[Any] = []
-    for low, high in _parts(first, last, sought.part, desc=desc):
+    size = sought.part
+    starts = range(first - first % size, last + 1, size) if size else (first,)
+    for start in reversed(starts) if desc else starts:
+        low, high = max(first, start), min(last, start + size - 1) if size else last
         rows += conn.execute(sql, (low, high, *values, limit + 1 - len(rows)))
         if len(rows) > limit:
             break
@@ -103,16 +106,6 @@ def window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int
         return (span.lowest if whole else max(span.lowest, last - WINDOW + 1)), last
     first = span.after(begin) + 1
     return first, (span.last if whole else min(span.last, first + WINDOW - 1))
-
-
-def _parts(first: int, last: int, size: int, *, desc: bool) -> Iterator[tuple[int, int]]:
-    """Yield the places from `first` to `last` in parts, in the order of reading."""
-    if not size:
-        yield first, last
-        return
-    starts = range(first - first % size, last + 1, size)
-    for start in reversed(starts) if desc else starts:
-        yield max(first, start), min(last, start + size - 1)
 
 
 def any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:

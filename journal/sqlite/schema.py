@@ -168,13 +168,24 @@ class OpenedFile(NamedTuple):
 def begin(
     path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
 ) -> OpenedFile:
-    """Open the file in the writing thread."""
+    """Open the file in the writing thread. Raises WrongJournal for another secret."""
     conn = _connect(path)
     with _closed_after(conn):
-        _refuse_another(conn, seal)
+        # A wrong secret is found before the migration writes.
+        made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
+        row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
+        if row and row[0] != seal:
+            raise WrongJournal(
+                "server.secret is another than the journal was made with; "
+                "put the old one back, or begin a new journal"
+            )
         _migrate(conn)
         conn.execute("begin immediate")
-        identity = _identity(conn, seal)
+        conn.executemany(
+            "insert into meta values (?, ?) on conflict do nothing",
+            (("identity", uuid.uuid4().hex), ("seal", seal)),
+        )
+        (identity,) = conn.execute("select value from meta where name = 'identity'").fetchone()
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
@@ -192,23 +203,3 @@ def _write_back(conn: sqlite3.Connection) -> None:
         raise
     except Unavailable:
         return  # a full disk: the journal continues in its log
-
-
-def _refuse_another(conn: sqlite3.Connection, seal: str) -> None:
-    """Raise WrongJournal for a wrong secret, before the migration writes."""
-    made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
-    row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
-    if row and row[0] != seal:
-        raise WrongJournal(
-            "server.secret is another than the journal was made with; "
-            "put the old one back, or begin a new journal"
-        )
-
-
-def _identity(conn: sqlite3.Connection, seal: str) -> str:
-    conn.executemany(
-        "insert into meta values (?, ?) on conflict do nothing",
-        (("identity", uuid.uuid4().hex), ("seal", seal)),
-    )
-    row = conn.execute("select value from meta where name = 'identity'").fetchone()
-    return str(row[0])

@@ -93,10 +93,16 @@ def fill(conn: sqlite3.Connection, limit: int) -> bool:
         _index(conn, filter_, unseen, limit)
         return True
     row = conn.execute("select id from visible_filters where digest is null").fetchone()
-    if row is not None:
-        _remove(conn, row[0], limit)
-        return True
-    return False
+    if row is None:
+        return False
+    removed = conn.execute(
+        "delete from visible where filter = :filter and seq in"
+        " (select seq from visible where filter = :filter order by seq limit :limit)",
+        {"filter": row[0], "limit": limit},
+    ).rowcount
+    if removed < limit:
+        conn.execute("delete from visible_filters where id = ?", row)
+    return True
 
 
 def _index(conn: sqlite3.Connection, filter_: int, unseen: int, limit: int) -> None:
@@ -115,16 +121,6 @@ def _index(conn: sqlite3.Connection, filter_: int, unseen: int, limit: int) -> N
         " coalesce((select max(seq) from events where seq < ?), 0) where id = ?",
         (first, filter_),
     )
-
-
-def _remove(conn: sqlite3.Connection, filter_: int, limit: int) -> None:
-    removed = conn.execute(
-        "delete from visible where filter = :filter and seq in"
-        " (select seq from visible where filter = :filter order by seq limit :limit)",
-        {"filter": filter_, "limit": limit},
-    ).rowcount
-    if removed < limit:
-        conn.execute("delete from visible_filters where id = ?", (filter_,))
 
 
 # --- reading ---------------------------------------------------------------------------------

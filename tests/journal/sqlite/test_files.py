@@ -90,7 +90,7 @@ async def test_copied_or_touched_file_is_harmless(journal, tmp_path, name, chang
 async def test_idle_journal_notices_a_moved_file(journal, tmp_path, broken, monkeypatch):
     """Mutant: a look with each batch only, while a second service has the journal."""
     monkeypatch.setattr(sqlite, "LOOK_EVERY", 0.05)
-    journal._look_later()
+    journal._look()
     (tmp_path / "smshook.db.lock").unlink()
 
     async with asyncio.timeout(30):
