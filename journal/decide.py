@@ -200,12 +200,19 @@ class _Batch:
             for row in self._of_subject.get((event.source, event.subject), ())
             if row.type in (event.type, ALIKE.get(event.type)) and copy.form not in row.forms
         ]
-        possible = [
-            PossibleCopy(seq=row.seq, id=row.id, copy=stored)
-            for row in rows[-COMPARED:]
-            # Old events have no forms: two callbacks have keys that tell them apart.
-            if not (stored := _read_copy(row)).form == copy.form == CALLBACK
-        ]
+        possible: list[PossibleCopy] = []
+        for row in rows[-COMPARED:]:
+            stored = _decode_copy(row.body)
+            data = stored.data
+            if data.channel == copy.form == CALLBACK:
+                continue  # old events have no forms, but keys tell two callbacks apart
+            if data.time_from != "received":
+                second: float | None = datetime.fromisoformat(stored.time).timestamp()
+            else:
+                # An event without a time of its own has that of its copies.
+                second = min((one for one in row.forms.values() if one is not None), default=None)
+            said = Copy(form=data.channel, text=data.text, code=data.code, second=second)
+            possible.append(PossibleCopy(seq=row.seq, id=row.id, copy=said))
         found = find_copy(copy, possible)
         return None if found is None else self._events[found.seq]
 
@@ -458,14 +465,3 @@ class _CopyEvent(msgspec.Struct, frozen=True):
 
 
 _decode_copy = msgspec.json.Decoder(_CopyEvent).decode
-
-
-def _read_copy(row: EventRow) -> Copy:
-    """Return what a stored event says of itself. Without a time it has that of its copies."""
-    event = _decode_copy(row.body)
-    data = event.data
-    if data.time_from != "received":
-        second: float | None = datetime.fromisoformat(event.time).timestamp()
-    else:
-        second = min((one for one in row.forms.values() if one is not None), default=None)
-    return Copy(form=data.channel, text=data.text, code=data.code, second=second)

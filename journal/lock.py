@@ -20,7 +20,6 @@ class Held(Exception):
         super().__init__(
             f"{path} is in use by process {pid or 'unknown'}; stop it first, or use another journal"
         )
-        self.pid = pid
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):

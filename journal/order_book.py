@@ -15,6 +15,8 @@ from core.order import (
     merge,
 )
 
+from .decide_orders import order_name
+
 
 class OrderBook:
     """The orders of the process that holds the journal, about 1.5 kilobytes each.
@@ -77,7 +79,7 @@ class OrderBook:
     def put(self, order: Order) -> None:
         self.drop(order.id)
         self._orders[order.id] = order
-        self._named[_name(order)] = order.id
+        self._named[order_name(order)] = order.id
         if order.number is not None:
             number = (order.source, order.number)
             self._numbered[number] = (*self._numbered.get(number, ()), order.id)
@@ -97,8 +99,8 @@ class OrderBook:
         order = self._orders.pop(order_id, None)
         if order is None:
             return
-        if self._named.get(_name(order)) == order_id:
-            del self._named[_name(order)]
+        if self._named.get(order_name(order)) == order_id:
+            del self._named[order_name(order)]
         if order.number is not None:
             number = (order.source, order.number)
             left = tuple(one for one in self._numbered[number] if one != order_id)
@@ -123,7 +125,3 @@ class OrderBook:
         ]
         for order_id in ended:
             self.drop(order_id)
-
-
-def _name(order: Order) -> tuple[str, str, str]:
-    return order.source, order.kind, order.name

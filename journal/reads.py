@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 class Read(msgspec.Struct, Generic[Answer], frozen=True):
     """A question that `Journal.ask` answers with an `Answer`."""
 
-    #: Seconds until the answer must be there.
+    #: Seconds until the answer must be there, including the wait for a thread.
     within: ClassVar[float] = 5.0
 
 

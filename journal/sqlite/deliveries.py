@@ -83,8 +83,10 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
     if sending != pending:
         # The workers know which of the pending ones are being sent.
         negation = "" if sending else "not "
-        is_sent = f"(state <> 'pending' or {negation}id in (select value from json_each(?)))"
-        conditions.append((is_sent, (json.dumps(wanted.under_way),)))
+        under_way = "id in (select value from json_each(?))"
+        conditions.append(
+            (f"(state <> 'pending' or {negation}{under_way})", (json.dumps(wanted.under_way),))
+        )
     return conditions
 
 

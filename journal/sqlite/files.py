@@ -16,7 +16,6 @@ class Moved(Broken):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} was moved, removed or replaced while the service ran")
-        self.path = path
 
 
 class JournalFiles:

@@ -40,23 +40,12 @@ from ..reads import (
     VisibleEvents,
 )
 from ..writes import Result, Write
-from . import balances, deliveries, orders, paging, queries, visible
+from . import deliveries, orders, paging, queries, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
-from .schema import (
-    DiskFull,
-    OpenedFile,
-    WrongJournal,
-    begin,
-    errors_named,
-    has_wal_reset_race,
-    migrate,
-)
+from .schema import OpenedFile, begin, errors_named
 from .visible import NO_FILTERS
-
-__all__ = ["DiskFull", "SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
-
 
 #: Bytes of the write-ahead log at which readers wait for a checkpoint. If that does not help,
 #: because another process reads, the log grows by the second number before they wait again.
@@ -227,7 +216,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
     KnownOrders: orders.orders,
-    LastBalances: balances.balances,
+    LastBalances: queries.balances,
     MarksAt: paging.marks,
     Moment: queries.moment,
     NextDue: deliveries.next_due,

@@ -2,13 +2,12 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from core.order import BY_NUMBER, GRACE, RegisteredBy
 
 from ..decide import ALIKE, COMPARED
-from ..decide_orders import may_change
-from ..records import Planned
+from ..decide_orders import may_change, order_name
 from ..rows import EventRow, LookedUp, Needs
 from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
@@ -94,7 +93,14 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
         found.keys[source, key] = place
     places = set(found.keys.values())
     if needs.copies:
-        places.update(_find_possible_copies(conn, needs.copies, found))
+        plans = [
+            (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
+            for plan in needs.copies
+            if (event := plan.event) and (copy := plan.copy)
+            if not any((event.source, key) in found.keys for key in plan.keys)
+        ]
+        columns = "wanted(its_subject, its_source, one, other, form)"
+        places.update(place for (place,) in search(conn, columns, _POSSIBLE_COPIES, plans))
     if needs.registered:
         places.update(_find_events_of_orders(conn, needs, found))
     if needs.events:
@@ -115,28 +121,13 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
     return found
 
 
-def _find_possible_copies(
-    conn: sqlite3.Connection, plans: Sequence[Planned], found: LookedUp
-) -> Iterator[int]:
-    wanted = [
-        (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
-        for plan in plans
-        if (event := plan.event) and (copy := plan.copy)
-        if not any((event.source, key) in found.keys for key in plan.keys)
-    ]
-    columns = "wanted(its_subject, its_source, one, other, form)"
-    return (place for (place,) in search(conn, columns, _POSSIBLE_COPIES, wanted))
-
-
 def _find_events_of_orders(
     conn: sqlite3.Connection, needs: Needs, found: LookedUp
 ) -> Iterator[int]:
     """Find the events that an order of the batch has or may take."""
     columns = "wanted(its_source, its_kind, its_name)"
     _read_orders(conn, columns, _ORDERS_BY_NAME, needs.registered, found)
-    found.named = {
-        (order.source, order.kind, order.name): order.id for order in found.orders.values()
-    }
+    found.named = {order_name(order): order.id for order in found.orders.values()}
     subjects, numbers, ids = [], [], []
     for name, registered in needs.registered.items():
         source, kind, _ = name

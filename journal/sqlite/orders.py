@@ -49,7 +49,7 @@ def orders(conn: sqlite3.Connection, read: KnownOrders) -> Page[Order]:
         *named,
     ]
     indexed = not conditions or bool(wanted.reference or wanted.number or named)
-    sought = Sought(*("orders", "seq", _READ, conditions, indexed))
+    sought = Sought("orders", "seq", _READ, conditions, indexed=indexed)
     return page(conn, sought, read_order, read)
 
 

@@ -8,16 +8,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from core.errors import Broken, Unavailable
 
+from ..reads import Read
 from .errors import error_name, judged
-from .queries import T
 
-#: Seconds for a read, including the wait for a thread.
-ANSWERED_WITHIN = 5.0
-
-
+T = TypeVar("T")
 #: Steps of SQLite's machine between two checks of the time limit.
 _LOOK_EVERY = 10_000
 
@@ -50,7 +48,7 @@ class Reader:
         self._resumed.set()
 
     async def ask(
-        self, question: Callable[[sqlite3.Connection], T], *, within: float = ANSWERED_WITHIN
+        self, question: Callable[[sqlite3.Connection], T], *, within: float = Read.within
     ) -> T:
         """Answer a question in one of the threads.
 
@@ -114,29 +112,25 @@ class Reader:
             conn.close()
 
     def _answer(self, question: Callable[[sqlite3.Connection], T], ends: float) -> T:
-        """Answer a read. Runs in one of the threads."""
+        """Answer a read. Runs in one of the threads, which opens its connection at first."""
         with self._counting:
             if self._halted:
                 raise _Halted
             self._running += 1
         try:
-            self._local.ends = ends
-            return question(self._connection())
+            local = self._local
+            local.ends = ends
+            conn: sqlite3.Connection | None = getattr(local, "conn", None)
+            if conn is None:
+                # mode=ro: a second connection that writes or checkpoints at the same instant is how
+                # SQLite before 3.51.3 loses its log (sqlite.org/wal.html#walresetbug).
+                conn = local.conn = sqlite3.connect(
+                    f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+                )
+                # Its caller is gone by then, and a reader without end would keep the log growing.
+                conn.set_progress_handler(lambda: time.monotonic() > local.ends, _LOOK_EVERY)
+                self._open.append(conn)
+            return question(conn)
         finally:
             with self._counting:
                 self._running -= 1
-
-    def _connection(self) -> sqlite3.Connection:
-        conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
-        if conn is None:
-            # mode=ro: a second connection that writes or checkpoints at the same instant is how
-            # SQLite before 3.51.3 loses its log (sqlite.org/wal.html#walresetbug).
-            conn = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-            )
-            local = self._local
-            # Its caller is gone by then, and a reader without end would keep the log growing.
-            conn.set_progress_handler(lambda: time.monotonic() > local.ends, _LOOK_EVERY)
-            self._local.conn = conn
-            self._open.append(conn)
-        return conn

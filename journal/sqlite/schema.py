@@ -105,20 +105,17 @@ def errors_named(path: Path) -> Iterator[None]:
         name = error_name(exc)
         if name == "SQLITE_NOTADB":
             raise WrongJournal(f"{path} is no SQLite database; name another file") from exc
-        kind = Broken if _is_fatal(exc) else DiskFull if _is_full(name, path) else Unavailable
+        full = name in _NO_ROOM
+        if name == "SQLITE_CANTOPEN":
+            with contextlib.suppress(OSError):
+                disk = os.statvfs(path.parent)
+                # No bytes or no inodes are left for the log.
+                full = disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files
+        kind = Broken if _is_fatal(exc) else DiskFull if full else Unavailable
         raise kind(f"{path} cannot be opened: {name}") from exc
     except OSError as exc:
         kind = DiskFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
         raise kind(f"{path} cannot be opened: {exc.strerror}") from exc
-
-
-def _is_full(name: str, path: Path) -> bool:
-    if name != "SQLITE_CANTOPEN":
-        return name in _NO_ROOM
-    with contextlib.suppress(OSError):
-        disk = os.statvfs(path.parent)
-        return disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files  # no room for the log
-    return False
 
 
 @contextlib.contextmanager

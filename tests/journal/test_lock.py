@@ -42,7 +42,6 @@ def test_second_process_is_refused_with_the_pid_of_the_first(path, other):
     with pytest.raises(Held) as held:
         Lock(path)
 
-    assert held.value.pid == other.pid
     assert str(held.value) == (
         f"{path} is in use by process {other.pid}; stop it first, or use another journal"
     )
@@ -136,10 +135,8 @@ def test_holder_of_an_empty_lock_file_is_unknown(path):
     with Lock(path) as lock:
         os.ftruncate(lock._fd, 0)
 
-        with pytest.raises(Held, match="in use by process unknown") as held:
+        with pytest.raises(Held, match="in use by process unknown;"):
             Lock(path)
-
-    assert held.value.pid is None
 
 
 def test_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
