@@ -17,7 +17,7 @@ Done = TypeVar("Done")
 STALLED_AFTER = 5.0
 
 
-#: The reason while a commit takes too long.
+#: The reason that callers get while a commit takes too long.
 STALLED = "stalled: the disk does not answer"
 
 
@@ -36,11 +36,12 @@ class _Waiting(Generic[Op, Result]):
 
 
 class GroupCommit(Generic[Op, Result]):
-    """Group commit with one batch in flight: while it is written, the next one gathers.
+    """Write operations in batches, one batch at a time.
 
-    At low load a caller pays one fsync. Under load the batch grows. `write` runs in `thread`, a
-    pool of one. It returns one result an operation once they are durable, or raises InvalidRow,
-    Unavailable or Broken with nothing of the batch stored. `tend` is called after each flight.
+    While a batch is written, the next one gathers. At low load a caller pays one fsync. Under load
+    the batch grows. `write` runs in `thread`, a pool of one. It returns one result for each
+    operation once they are durable. Or it stores nothing of the batch, and raises InvalidRow,
+    Unavailable or Broken. `tend` is called after each batch.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class GroupCommit(Generic[Op, Result]):
         self._most, self._patience, self._stalled_after = most, patience, stalled_after
         self._thread = thread
         self._queue: deque[_Waiting[Op, Result]] = deque()
-        #: Work for the thread outside a transaction: it is the operation of its entry.
+        #: Work for the thread outside a transaction. Each entry has its function as operation.
         self._chores: deque[_Waiting[Callable[[], Any], Any]] = deque()
         self._in_flight: Sequence[_Waiting[Any, Any]] = ()
         self._urgent = False  # an operation in the queue is not patient
@@ -67,9 +68,9 @@ class GroupCommit(Generic[Op, Result]):
         self._patrol: asyncio.TimerHandle  # set with `_writing`
         self._hurried = False  # the timer does not wait for patient operations
         self._closed = False
-        #: Why nothing may be written any more; None: writing is possible.
+        #: The error after which nothing may be written; None: writing is possible.
         self.failure: Broken | None = None
-        #: The commit under way takes too long.
+        #: The current commit takes too long.
         self.stalled = False
 
     @property
@@ -91,10 +92,10 @@ class GroupCommit(Generic[Op, Result]):
     ) -> "asyncio.Future[Result]":
         """Put the operation into the next batch; the future is done when it is durable.
 
-        Cancelling the future only stops the waiting: the operation stays in its batch. `then` is
-        called once with its outcome, before the future is done, even if it is cancelled. A patient
-        operation waits up to `patience` seconds for another batch. An endless one must not be lost:
-        its future waits for the true result, however long the disk takes.
+        Cancelling the future does not cancel the operation. `then` is called once with the outcome,
+        before the future is done, even if the future was cancelled. A patient operation waits up to
+        `patience` seconds for another batch. The result of an endless one must not be lost: its
+        future waits for the true result, however long the disk takes.
 
         If a stall made the answer Unavailable, `then` still gets the true outcome.
         """
@@ -109,7 +110,7 @@ class GroupCommit(Generic[Op, Result]):
         return entry.future
 
     def run(self, work: Callable[[], Done]) -> "asyncio.Future[Done]":
-        """Do work in the writing thread, between two batches. Broken ends all writing."""
+        """Run `work` in the writing thread, between two batches. If it raises Broken, fail."""
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         if self.broken or self._closed:
             future.set_exception(self._refusal())
@@ -131,7 +132,7 @@ class GroupCommit(Generic[Op, Result]):
         self._on_broken()
 
     async def close(self, last: Callable[[], object] = lambda: None) -> None:
-        """Write what waits, then do the last; later operations get Unavailable."""
+        """Write the waiting operations, then run `last`; later operations get Unavailable."""
         await self._written()
         with contextlib.suppress(Unavailable):
             await asyncio.gather(self.run(last), self._written())
@@ -152,7 +153,7 @@ class GroupCommit(Generic[Op, Result]):
 
     def _schedule(self) -> None:
         if self._writing is not None:
-            return  # the end of that batch begins the next
+            return  # the next batch begins when this one ends
         urgent = self._urgent or bool(self._chores)
         if self._timer is not None:
             if self._hurried or not urgent:
@@ -205,12 +206,12 @@ class GroupCommit(Generic[Op, Result]):
                 _answer(entry, exc)
 
     def _finish(self, batch: Sequence[_Waiting[Any, Any]], outcomes: Sequence[Any]) -> None:
-        """Answer the callers of a batch that was written, and begin the next one."""
-        assert self._writing is not None  # noqa: S101 - set by _flush, and there is one flight
+        """Answer the callers of a written batch, and begin the next one."""
+        assert self._writing is not None  # noqa: S101 - set by _flush, and only one batch is written
         self._patrol.cancel()
         self._writing.set_result(None)
         self._writing, self._in_flight, self.stalled = None, (), False
-        if self.failure is not None:  # found elsewhere meanwhile: no more results are given
+        if self.failure is not None:  # a reader failed it meanwhile: return no more results
             outcomes = [self.failure] * len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _answer(entry, outcome)
@@ -236,7 +237,8 @@ def _answer(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
 
 
 def _settle(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
-    # The future of a cancelled caller is done: setting it would raise, and strand the rest.
+    # The future of a cancelled caller is done. Setting it would raise, and the rest of the batch
+    # would get no answer.
     if entry.future.done():
         return
     if isinstance(outcome, Exception):
@@ -256,8 +258,8 @@ def _outcomes(
             return [exc]
     except Exception as exc:  # noqa: BLE001 - the callers must get any error
         return [exc if isinstance(exc, Unavailable) else Unavailable(type(exc).__name__)] * len(ops)
-    # Written in halves, so that a bad row does not fail its neighbours. One bad row among five
-    # hundred costs about twenty commits.
+    # Write in halves: a bad row must not fail the other rows. One bad row among five hundred costs
+    # about twenty commits.
     half = len(ops) // 2
     outcomes = _outcomes(write, ops[:half])
     fatal = _fatal(outcomes)

@@ -58,17 +58,17 @@ Decided = (
 Decision = Recorded | Quarantined | Registered | Replayed | Order | bool | None
 
 CALLBACK, POLL = "callback", "poll"
-#: The channel that is stored for an event without a callback.
+#: The stored channel of an event without a callback.
 NO_CALLBACK = "none"
 #: All copies of an event are counted. Only this many are stored with time and peer.
 DUPLICATES_KEPT = 100
 #: The limit for all peers together. Further peers are counted under the peer `*`.
 REJECTIONS_KEPT = 10_000
-#: Events of one order that a copy is compared with, the newest first.
+#: A copy is compared with this many events of its subject, the newest.
 COMPARED = 200
 #: An SMS and a call are copies of each other: a callback does not say that its code was spoken.
 ALIKE = {"sms.received": "call.received", "call.received": "sms.received"}
-#: Fields that a stored event takes from its copy where it has none of its own.
+#: Fields that a stored event takes from its copy if they are null.
 _FILLED = ("to", "from", "country", "service", "price", "text", "code")
 _PENDING = f"deliveries.{State.PENDING}"
 
@@ -139,10 +139,10 @@ def _need_orderings(needs: Needs, owed: Iterable[Owed]) -> None:
 def decide(
     writes: Sequence[Decided], looked_up: LookedUp, *, owner: int
 ) -> tuple[Changes, list[Decision]]:
-    """Return the rows to write, and one result a write, in their order.
+    """Return the rows to write, and one result for each write, in their order.
 
-    `looked_up` holds at least the rows of `find_needs(writes)`, and is changed. `owner` is the
-    start of the process that takes deliveries.
+    `looked_up` holds at least the rows of `find_needs(writes)`; it is changed. `owner` is the start
+    of the process that takes deliveries.
     """
     batch = _Batch(looked_up, owner)
     return batch.changes, [_DECISIONS[type(write)](batch, write) for write in writes]
@@ -187,7 +187,7 @@ class _Batch:
         return Recorded(ids=tuple(ids), new=tuple(new), orders=tuple(orders))
 
     def _find(self, plan: Planned) -> EventRow | None:
-        """Return the event that has one of the plan's keys, or the one that it is a copy of."""
+        """Return the stored event with one of the plan's keys, or the one that it copies."""
         event, copy = plan.event, plan.copy
         for key in plan.keys:
             seq = self._keys.get((event.source, key))
@@ -205,11 +205,11 @@ class _Batch:
             stored = _decode_copy(row.body)
             data = stored.data
             if data.channel == copy.form == CALLBACK:
-                continue  # old events have no forms, but keys tell two callbacks apart
+                continue  # the keys of two callbacks are enough; old events have no forms
             if data.time_from != "received":
                 second: float | None = datetime.fromisoformat(stored.time).timestamp()
             else:
-                # An event without a time of its own has that of its copies.
+                # An event without its own time has the time of its copies.
                 second = min((one for one in row.forms.values() if one is not None), default=None)
             said = Copy(form=data.channel, text=data.text, code=data.code, second=second)
             possible.append(PossibleCopy(seq=row.seq, id=row.id, copy=said))
@@ -269,8 +269,7 @@ class _Batch:
 
     def _add_copy(self, row: EventRow, plan: Planned, arrival: Arrival) -> None:
         for key in plan.keys:
-            # From now on all keys of a copy lead to the event, so that retries of copies match,
-            # too.
+            # All keys of a copy lead to the event from now on: retries of copies match, too.
             name = (row.source, key)
             if name not in self._keys:
                 self._keys[name] = row.seq
@@ -280,7 +279,7 @@ class _Batch:
         if plan.copy is not None or plan.event.data.channel == POLL:
             self._fill_gaps(row, plan.event)
         polled = arrival.channel == POLL
-        # Each poll brings an event again: only the first is a duplicate.
+        # Each poll returns the event again: only the first counts as a duplicate.
         if not (polled and (row.polled or row.channel == POLL)):
             self._counts["duplicates"] += 1
             if row.duplicates < DUPLICATES_KEPT:
@@ -318,7 +317,7 @@ class _Batch:
             use[1] = max(use[1], arrival.at)
 
     def _record_without_callback(self, plan: Planned) -> Recorded:
-        """Store an event that no callback brought."""
+        """Store an event without a callback."""
         arrival = Arrival(
             source=plan.event.source,
             channel=NO_CALLBACK,

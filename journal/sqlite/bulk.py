@@ -1,4 +1,4 @@
-"""Statements for many rows. Each statement releases the GIL, and then waits for it again."""
+"""One statement for many rows: each statement releases the GIL, and then waits for it."""
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 Row = Sequence[object]
-#: Rows a statement. Few shapes, so that each stays prepared; missing rows are filled up with nulls.
+#: Rows of a statement. Few shapes, so that each stays prepared; nulls fill up the missing rows.
 _SHAPES = (1, 4, 16, 64)
 #: Rows without the nulls that fill up a shape.
 _FILLED = "select * from (values $rows) where column1 is not null"
@@ -26,10 +26,10 @@ _ADD = """
 def insert(conn: sqlite3.Connection, into: str, rows: Sequence[Row]) -> None:
     """Insert rows into a table, or into `table (columns)`; no row may begin with null.
 
-    One by one, or by executemany, is slower.
+    A statement for each row, or executemany, is slower.
     """
     for part in _parts(rows):
-        # A single row has no nulls beside it.
+        # The shape of a single row needs no nulls.
         some = "values $rows" if len(part) == 1 else _FILLED
         sql = _statement(f"insert into {into} {some}", len(part[0]), len(part))
         conn.execute(sql, [*chain.from_iterable(part)])
@@ -48,7 +48,7 @@ def search(conn: sqlite3.Connection, wanted: str, sql: str, rows: Collection[Row
 
 
 def deliver(conn: sqlite3.Connection, ids: Sequence[int], *, owner: int, attempts: int) -> set[int]:
-    """Mark deliveries as delivered that the owner took, and tried that often; return their ids."""
+    """Mark the owner's deliveries with that many attempts as delivered; return their ids."""
     return {
         id_
         for part in _parts([(one,) for one in ids])
@@ -67,7 +67,7 @@ def add(conn: sqlite3.Connection, changes: Mapping[str, int]) -> None:
 
 
 def _parts(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
-    if len(rows) < 2:  # noqa: PLR2004 - most have no row or one
+    if len(rows) < 2:  # noqa: PLR2004 - the usual case: no row or one
         return [rows] if rows else ()
     parts = []
     for begin in range(0, len(rows), _SHAPES[-1]):

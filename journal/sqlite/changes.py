@@ -1,4 +1,4 @@
-"""The rows that a decided batch writes: each kind in one statement, or in one for many rows."""
+"""Write the rows of a decided batch, each kind in few statements."""
 
 import json
 import sqlite3
@@ -59,7 +59,7 @@ _encode_routes = lru_cache(maxsize=1024)(json.dumps)
 
 
 def write(conn: sqlite3.Connection, changes: Changes) -> None:
-    """Write all rows but those of counters. In the transaction of the caller."""
+    """Write all rows except the counters, in the transaction of the caller."""
     _write_events(conn, changes)
     if changes.token_uses:
         uses = [(*name, int(count), at) for name, (count, at) in changes.token_uses.items()]
@@ -76,7 +76,7 @@ def write(conn: sqlite3.Connection, changes: Changes) -> None:
         conn.executemany(_LINK, links)
         conn.executemany(_ORDER_COPY, [(event, order) for order, event in changes.order_copies])
     if changes.dismissed or changes.quarantine:
-        # First: the same bytes may come again after they were dismissed.
+        # Delete first: the same bytes may arrive again after they were dismissed.
         dismissed = [(id_,) for id_ in changes.dismissed]
         conn.executemany("delete from quarantine where id = ?", dismissed)
         kept = [

@@ -1,4 +1,4 @@
-"""Secrets in the headers of stored callbacks: older versions stored them in clear."""
+"""Hide secrets in the headers of stored callbacks: older versions stored them in clear."""
 
 import json
 import sqlite3
@@ -19,7 +19,7 @@ LOG = "log_in_clear"
 def hide(conn: sqlite3.Connection, hidden: Hidden, limit: int) -> bool:
     """Replace secrets in the newest `limit` rows that may hold some; return whether rows are left.
 
-    In the transaction of the caller, which also stores the place to continue from.
+    The caller's transaction also stores the place to continue from.
     """
     for table, column, name in _PARTS:
         last = conn.execute("select value from meta where name = ?", (name,)).fetchone()

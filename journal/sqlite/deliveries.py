@@ -71,7 +71,7 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
     stored = (states | {State.PENDING} if sending else states) - {State.SENDING}
     conditions: list[Condition] = []
     if stored <= set(_FEW):
-        # One query for each state: for a list of states SQLite would walk all delivered rows.
+        # One query for each state: for a list of states SQLite would read all delivered rows.
         each = (
             f"select id from deliveries where {condition}"  # noqa: S608 - our words
             for state in sorted(stored)
@@ -81,7 +81,7 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
     else:
         conditions += any_of(("state",), tuple(stored))
     if sending != pending:
-        # The workers know which of the pending ones are being sent.
+        # Pending deliveries with an attempt under way are being sent.
         negation = "" if sending else "not "
         under_way = "id in (select value from json_each(?))"
         conditions.append(
@@ -125,7 +125,7 @@ def _delivery(conn: sqlite3.Connection, row: Sequence[Any]) -> StoredDelivery:
 
 
 def pending_by_sink(conn: sqlite3.Connection, _read: PendingBySink) -> Mapping[str, int]:
-    # Two queries, because each partial index answers one.
+    # Two queries: each has its own partial index.
     return dict(
         conn.execute(
             "select sink, count(*) from ("

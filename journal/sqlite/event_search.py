@@ -1,7 +1,7 @@
-"""How an events list is searched: its filter as SQL, and the table of searched fields.
+"""The search of an events list: its filter as SQL, and the table of searched fields.
 
 `event_fields` has the searched fields of each event. Triggers of the schema write them with the
-event. Events of an older version get theirs by `fill`; until then the filter reads their JSON.
+event. `fill` adds those of an older version's events; until then the filter reads their JSON.
 """
 
 import sqlite3
@@ -15,9 +15,9 @@ from .paging import Condition, any_of
 #: Events of a bucket in the index of numbers, and the condition on one; both as in the migration.
 BUCKET: Final = 1 << 12
 IN_BUCKET: Final[Condition] = ("event_fields.seq >> 12 = ?1 >> 12", ())
-#: With more numbers than this, a walk is quicker than to look each up in each bucket.
+#: With more numbers than this, reading all events is faster than a look-up in each bucket.
 _MOST_NUMBERS = 100
-#: Events that one step fills: about 20 milliseconds in the thread that writes.
+#: Events of one step: about 20 milliseconds in the thread that writes.
 _FILLED_AT_ONCE = 2000
 
 #: Each searched field, as the column of `event_fields` and as the JSON of an event.
@@ -36,14 +36,14 @@ _FILL: Final = (
 
 
 class Search(NamedTuple):
-    """How to find the events of a filter."""
+    """The SQL that finds the events of a filter."""
 
     #: On columns of `events` and, where `reads_fields`, of `event_fields`.
     conditions: list[Condition]
     reads_fields: bool
-    #: An index leads to the events.
+    #: Whether an index leads to the events.
     indexed: bool
-    #: That index is the one of numbers, which is searched one BUCKET at a time, `IN_BUCKET`.
+    #: Whether it is the index of numbers. It is searched one BUCKET at a time, by `IN_BUCKET`.
     by_number: bool
 
     @property
@@ -63,8 +63,7 @@ def search(conn: sqlite3.Connection, wanted: EventFilter) -> Search:
         *any_of(("reference",), wanted.reference),
     ]
     for kind, name in SUBJECTS.items():
-        # Ids are looked for as subjects, which are indexed, then in the event, which may name
-        # others.
+        # First look for ids as subjects, which have an index, then in the event: it may name more.
         ids = getattr(wanted, name)
         named += any_of(("subject", "also"), [f"{kind}/{id_}" for id_ in ids])
         named += any_of((f"json_extract(body, '$.data.{name}')",), ids)
@@ -91,7 +90,7 @@ def search(conn: sqlite3.Connection, wanted: EventFilter) -> Search:
 def fill(conn: sqlite3.Connection) -> bool:
     """Add the searched fields of some events of an older version; return whether work is left.
 
-    In the transaction of the caller; so is where it stopped.
+    The caller's transaction also stores the place to continue from.
     """
     last = _missing(conn)
     if last == 0:

@@ -1,4 +1,4 @@
-"""The files of an open journal: they must stay the ones that were opened."""
+"""The files of an open journal. They must stay the files that were opened."""
 
 import contextlib
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.errors import Broken
 
-#: Seconds between two looks that must agree before a file counts as moved.
+#: Seconds between two checks. A file counts as moved if both find it so.
 AGAIN = 0.2
 
 
@@ -19,11 +19,10 @@ class Moved(Broken):
 
 
 class JournalFiles:
-    """The numbers of the files on disk, compared by `stat` alone.
+    """The files of the journal, compared by `stat` only.
 
-    Files are never opened to compare them: POSIX locks belong to the process, and closing any
-    descriptor of a file that SQLite has open would drop its locks (sqlite.org/howtocorrupt.html,
-    2.2).
+    Files are never opened for it: POSIX locks belong to the process, and closing any descriptor of
+    a file that SQLite has open would drop its locks (sqlite.org/howtocorrupt.html, 2.2).
     """
 
     def __init__(
@@ -45,11 +44,11 @@ class JournalFiles:
             with contextlib.suppress(OSError):
                 found = path.stat()
                 self._known[path] = (found.st_dev, found.st_ino)
-        #: Bytes of the write-ahead log at the last look.
+        #: Bytes of the write-ahead log at the last check.
         self.log_size = 0
 
     def check(self) -> None:
-        """Raise Moved if one was replaced, and a moment later still is."""
+        """Raise Moved if a file was replaced, and still is a moment later."""
         if self._differing() is None:
             return
         self._sleep(AGAIN)

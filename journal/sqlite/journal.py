@@ -47,17 +47,17 @@ from .reader import Reader
 from .schema import OpenedFile, begin, errors_named
 from .visible import NO_FILTERS
 
-#: Bytes of the write-ahead log at which readers wait for a checkpoint. If that does not help,
-#: because another process reads, the log grows by the second number before they wait again.
+#: Bytes of the write-ahead log at which readers wait for a checkpoint. Another process may read
+#: meanwhile; then the log grows by the second number before they wait again.
 GATE_AT, GATE_STEP = 128 << 20, 16 << 20
 #: Seconds for running reads to end before they are interrupted.
 GATE_WITHIN = 1.0
-#: Seconds between two looks at the files of an idle journal.
+#: Seconds between two checks of the files of an idle journal.
 LOOK_EVERY = 1.0
 
 
 class SQLiteJournal:
-    """A journal in which one thread has the only connection that writes and checkpoints."""
+    """A journal in one SQLite file. One thread has the only connection that writes."""
 
     def __init__(
         self,
@@ -96,11 +96,11 @@ class SQLiteJournal:
 
         The caller holds the lock. `seal` is derived from the secret of the journal's keys. Another
         secret raises WrongJournal. A file that cannot be opened raises Unavailable (DiskFull on a
-        full disk), and one that must not be touched again Broken.
+        full disk). A file that must not be touched again raises Broken.
 
-        `broken` is called once, when nothing may be written any more. `beside`: more files that
-        must stay where they are while the journal is open. `filters`: those of all API keys; submit
-        `IndexVisible` until it returns False.
+        `broken` is called once, when nothing more may be written. `beside`: more files that must
+        not move while the journal is open. `filters`: those of all API keys; submit `IndexVisible`
+        until it returns False.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
@@ -120,7 +120,7 @@ class SQLiteJournal:
     # --- looking after the file -----------------------------------------------------------
 
     def _tend(self) -> None:
-        """Announce the commits of a batch, and keep the log from growing for ever."""
+        """Announce the commits of a batch, and checkpoint if the log is large."""
         for committed in self._writer.take_committed():
             self._feed.announce(committed)
         self._looked_at = time.monotonic()
@@ -131,7 +131,7 @@ class SQLiteJournal:
             self._commits.run(self._writer.checkpoint).add_done_callback(_ignore)
 
     async def _bring_back(self) -> None:
-        """Checkpoint while readers wait: if they overlap, the log never starts over."""
+        """Checkpoint while readers wait: as long as any reader reads, the log cannot start over."""
         try:
             async with self._reader.halted(within=GATE_WITHIN):
                 done = await self._commits.run(self._writer.checkpoint)
@@ -141,7 +141,7 @@ class SQLiteJournal:
         self._gating = None
 
     def _look(self) -> None:
-        """Look at the files of an idle journal, from now on every LOOK_EVERY seconds."""
+        """Check the files of an idle journal, from now on every LOOK_EVERY seconds."""
         if self._commits.broken:
             return
         if time.monotonic() - self._looked_at >= LOOK_EVERY / 2:
@@ -184,8 +184,8 @@ class SQLiteJournal:
     async def close(self) -> None:
         """Write waiting operations, write the log back, and close.
 
-        The file of a broken journal is not touched again. The process must end by `os._exit`,
-        because closing the connection would checkpoint.
+        The file of a broken journal is not touched again. The process must end by `os._exit`:
+        closing the connection would checkpoint.
         """
         if self._looking is not None:
             self._looking.cancel()

@@ -1,4 +1,4 @@
-"""The stored rows that a batch needs before it is decided: one query a kind."""
+"""Look up the stored rows that a batch needs: one query for each kind."""
 
 import json
 import sqlite3
@@ -13,7 +13,7 @@ from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
 
 #: The newest events that are searched for a number, which has no index; and the most events that
-#: are found by an id, which has one. Both are bounded because callbacks wait meanwhile.
+#: are found by an id, which has an index. Both are limited because callbacks wait meanwhile.
 LOOKED_THROUGH = 5_000
 FOUND_MOST = 1_000
 
@@ -21,7 +21,7 @@ _KEYS = """
     select keys.source, keys.key, event
     from wanted cross join keys on keys.source = wanted.source and keys.key = wanted.key
 """
-# `cross join` keeps the order of the tables: the wanted rows are few, the others are not.
+# `cross join` keeps the order of the tables: only the wanted rows are few.
 _POSSIBLE_COPIES = f"""
     select distinct seq from wanted cross join events on seq in (
       select seq from events
@@ -29,7 +29,7 @@ _POSSIBLE_COPIES = f"""
         and not exists (select 1 from twins where event = seq and twins.form = wanted.form)
       order by seq desc limit {COMPARED})
 """  # noqa: S608 - our words
-#: Events that an order may take: a user's order takes those of a provider's order, too.
+#: Events that an order may take. A user's order also takes those of a provider's order.
 _FREE = """
     not exists (select 1 from order_events join orders on orders.seq = order_seq
                 where order_events.event = events.seq and (origin = 'user' or not by_user))
@@ -82,7 +82,7 @@ _REJECTIONS = """
 
 
 def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
-    """Return the rows that are needed. In the transaction of the caller."""
+    """Return the needed rows, in the transaction of the caller."""
     last = dict(conn.execute("select name, seq from sqlite_sequence"))
     found = LookedUp(
         last_event=last.get("events", 0),
@@ -142,7 +142,7 @@ def _find_events_of_orders(
         if kind != BY_NUMBER:
             subjects.append((given[0].subject, source, by_user))
         since = min(order.created_at for order in either) - GRACE
-        # As it is encoded in a body: in a text its quotes would be escaped.
+        # The field as encoded in a body. In the text of an SMS its quotes would be escaped.
         numbers += [
             (source, f'"to":"{number}"', since, found.last_event - LOOKED_THROUGH, by_user)
             for number in {order.number for order in either if order.number is not None}

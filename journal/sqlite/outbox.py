@@ -1,4 +1,4 @@
-"""The deliveries in a batch: take, settle, bring forward, retry, reorder, shift."""
+"""The writes of deliveries and sinks: take, settle, bring forward, retry, reorder, shift."""
 
 import json
 import math
@@ -34,7 +34,7 @@ from ..writes import (
 from .bulk import deliver, insert
 from .deliveries import delivery
 
-#: Selects the unfinished deliveries of an `ordering`. The partial index has the same words.
+#: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
 
 #: With the plus, SQLite uses the partial indexes and does not read all delivered rows.
@@ -45,7 +45,7 @@ FIRST_UNFINISHED = (
 )
 
 
-#: The deliveries that the caller does not have.
+#: Selects the deliveries that the caller does not have.
 _UNKNOWN = "deliveries.id not in (select value from json_each(?))"
 
 
@@ -76,7 +76,7 @@ class _PendingRow(NamedTuple):
 
 
 class Shifting(msgspec.Struct, frozen=True):
-    """A clock jump. The rows after `done`, up to `last`, are not moved yet and lag by `by`."""
+    """A clock jump. Rows after `done`, up to `last`, are not moved yet: they lag by `by`."""
 
     number: int
     by: float
@@ -85,7 +85,7 @@ class Shifting(msgspec.Struct, frozen=True):
 
 
 class _Results:
-    """How the attempts of one batch at one sink went."""
+    """The outcomes of the attempts of one batch at one sink."""
 
     __slots__ = ("error_at", "failing_since", "last_error", "status", "succeeded", "success_at")
 
@@ -116,11 +116,11 @@ class Outbox:
         self._conn, self._start = conn, start
         #: The changes of counters, by name.
         self.counts: dict[str, int] = defaultdict(int)
-        #: By number, including those whose rows are all moved.
+        #: The clock jumps by number, also the finished ones.
         self.shifts = dict(shifts)
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = {}
-        #: Ids that this batch set to delivered, until their operations are applied.
+        #: Ids that `deliver` settled and that `settle` has not seen yet.
         self._delivered: set[int] = set()
         #: The last start that opened the file; None: not looked up yet.
         self._newest: int | None = None
@@ -130,7 +130,7 @@ class Outbox:
         self._due: dict[tuple[str, bool], float] = {}
 
     def deliver(self, ops: Sequence[object]) -> None:
-        """Settle delivered ones in one statement, before any operation is applied."""
+        """Settle the successes in one statement, before any operation is applied."""
         alike: dict[int, list[int]] = {}
         for op in ops:
             if isinstance(op, Settle) and _is_delivered(op) and self._is_newest():
@@ -197,11 +197,11 @@ class Outbox:
     # --- take and settle ------------------------------------------------------------------
 
     def settle(self, op: Settle) -> bool:
-        """Store an outcome, fenced by owner and attempts: only the last taker is believed."""
+        """Store an outcome. Owner and attempts are the fence: only the last taker is believed."""
         delivery, attempt = op.delivery, op.attempt
         attempts = delivery.attempts + (attempt is not None and not attempt.probes)
         if _is_delivered(op):
-            # True only for the first of several outcomes in this batch.
+            # Only the first of several outcomes in this batch counts.
             if delivery.id not in self._delivered:
                 return False
             self._delivered.remove(delivery.id)
@@ -225,7 +225,7 @@ class Outbox:
         return True
 
     def _is_newest(self) -> bool:
-        """Return whether no later start opened the file. Its deliveries are no longer ours then."""
+        """Return whether no later start opened the file. A later start owns all deliveries."""
         if self._newest is None:
             (self._newest,) = self._conn.execute("select max(id) from starts").fetchone()
         return self._newest == self._start
@@ -250,7 +250,7 @@ class Outbox:
         return bool(changed)
 
     def _advance(self, sink: str, ordering: str) -> None:
-        """Make the first of an order due, since its acceptance."""
+        """Make the first delivery of an ordering due, as of its acceptance."""
         found = self._conn.execute(
             f"""
             update deliveries set due_at = accepted_at
@@ -322,7 +322,7 @@ class Outbox:
         return [_PendingRow(*row) for row in rows]
 
     def _delivery(self, sink: str, row: _PendingRow, *, now: float = math.inf) -> Delivery:
-        """Return the row as a delivery; `due_at` is set if it is taken early, as a probe."""
+        """Return the row as a delivery; `due_at` is set for a probe, which is taken early."""
         lag = self._lag(row.id)
         scheduled_at = None if row.scheduled_at is None else row.scheduled_at + lag
         return Delivery(
@@ -355,7 +355,7 @@ class Outbox:
         return tuple(id_ for (id_,) in rows)
 
     def hold(self, op: Hold) -> bool:
-        """Hold deliveries that wait for a retry; not those with a time that the sink named."""
+        """Hold deliveries that wait for a retry, unless the sink named the time."""
         self._conn.executemany(
             "update deliveries set held = 1 where id = ? and state = 'pending' and attempts > 0"
             " and scheduled_at is null and owner is null",
@@ -368,8 +368,8 @@ class Outbox:
     def shift(self, op: Shift) -> bool:
         """Move the next rows; True: there are more.
 
-        Rows from before the first step lag behind until their turn. Until then, each read or write
-        of their instants is corrected by `_lag`. So no row is moved twice.
+        Rows from before the first step lag behind until they are moved. Until then, `_lag` corrects
+        each read or write of their instants. So no row is moved twice.
         """
         shifting = self.begin_shift(op)
         (first,) = self._conn.execute(FIRST_UNFINISHED).fetchone()
@@ -410,7 +410,7 @@ class Outbox:
 
     def clamp(self, op: Clamp) -> int:
         """Bring back deliveries that are due further ahead than any wait; return their number."""
-        # Two statements, each with its own index. One for both walks all delivered deliveries.
+        # Two statements, each with its own index. One statement would read all delivered rows.
         return sum(
             self._conn.execute(
                 f"""
@@ -446,8 +446,7 @@ class Outbox:
                 (now, now, op.delivery),
             )
         elif state != State.DELIVERED:
-            # A finished delivery keeps no `ordering`: the sink's `ordered_by` may have changed
-            # since.
+            # The `ordering` of a finished delivery may be old: `ordered_by` may have changed.
             path = self._ordered_by(sink)
             ordering = None if path is None else order_at(msgspec.json.decode(body), parse(path))
             self._conn.execute(
@@ -468,7 +467,7 @@ class Outbox:
         return None if row is None else row[0]
 
     def _line_up(self, sink: str, ordering: str) -> None:
-        """Let only the first be due, or none while one is being sent."""
+        """Let only the first delivery be due, or no delivery while one is being sent."""
         rows = self._conn.execute(
             f"select id, owner from deliveries where {_UNFINISHED} order by id",  # noqa: S608 - our words
             (sink, ordering),
@@ -483,7 +482,7 @@ class Outbox:
     # --- sinks ----------------------------------------------------------------------------
 
     def pause(self, op: PauseSink) -> bool:
-        """Pause a sink; a pause by the operator stays the operator's."""
+        """Pause a sink; an automatic pause does not replace the operator's."""
         changed = self._conn.execute(
             "insert into sinks (name, paused, paused_at) values (?, ?, ?)"
             " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at"
@@ -493,7 +492,7 @@ class Outbox:
         return bool(changed)
 
     def resume(self, op: ResumeSink) -> bool:
-        """Resume a sink and forget how long it failed before."""
+        """Resume a sink and forget its `failing_since`."""
         changed = self._conn.execute(
             "update sinks set paused = null, paused_at = null, failing_since = null"
             " where name = ? and paused is not null and (? is null or paused = ?)",
@@ -502,7 +501,7 @@ class Outbox:
         return bool(changed)
 
     def reorder(self, op: Reorder) -> int:
-        """Order pending deliveries by another path: they are sent with the options of now."""
+        """Order pending deliveries by another path: they are sent with the current options."""
         if self._ordered_by(op.sink) == op.ordered_by:
             return 0
         self._conn.execute(
@@ -533,7 +532,7 @@ class Outbox:
 
 
 def _is_delivered(op: Settle) -> bool:
-    """Return whether the outcome is a success. Dozens of these are settled in one statement."""
+    """Return whether the outcome is a success. One statement settles dozens of these."""
     return op.state is State.DELIVERED and op.attempt is not None
 
 

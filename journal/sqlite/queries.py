@@ -72,7 +72,7 @@ def visible_events(conn: sqlite3.Connection, read: VisibleEvents) -> Page[bytes]
     wanted, filter_ = read.filter, visible.complete(conn, read.shown_to)
     if filter_ is None:
         return None
-    # Not max(seq) of events: that may walk them.
+    # Not max(seq) of events: that may read hidden ones.
     (newest,) = conn.execute(
         "select coalesce(max(seq), 0) from sqlite_sequence where name = 'events'"
     ).fetchone()
@@ -190,7 +190,7 @@ def balances(conn: sqlite3.Connection, _read: LastBalances) -> Mapping[str, Acco
 
 
 def _beyond(read: PageRead[Any]) -> tuple[str, tuple[int, ...]]:
-    """SQL that begins after the last page, with the values of it and of its limit."""
+    """Return the SQL that begins after the last page, with its values and the limit."""
     order = "order by seq desc" if read.desc else "order by seq"
     if read.after is None:
         return order, (read.limit,)

@@ -1,4 +1,4 @@
-"""Open a SQLite file as a journal: its mode, its pragmas, its schema, this start."""
+"""Open a SQLite file as a journal: set its pragmas, upgrade its schema, count this start."""
 
 import contextlib
 import errno
@@ -16,18 +16,19 @@ from .. import Filters
 from .batch import BUSY_MS, checkpoint
 from .errors import error_name, judged
 from .visible import NO_FILTERS, configure
-from .without import without
+from .hidden_modules import hide_modules
 
-# sqlite_utils imports both if it can: memory, and system calls that a hardened unit refuses.
-with without("numpy", "pandas"):
+# sqlite_utils imports both if it can. They need memory, and system calls that a hardened systemd
+# unit refuses.
+with hide_modules("numpy", "pandas"):
     from sqlite_utils import Database, Migrations
 
 
 #: The SQLite library in use, as numbers.
 SQLITE_VERSION = sqlite3.sqlite_version_info
-#: Connections that must not be closed: closing checkpoints again, and hides the failure.
+#: Connections that must not be closed: closing would checkpoint again, and hide the failure.
 _UNTOUCHED: list[sqlite3.Connection] = []
-#: SQLite's errors of a full disk: for a page, for the log, for the index of the log.
+#: SQLite's errors on a full disk, for a page, the log, or the index of the log.
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
 
 
@@ -40,7 +41,7 @@ class DiskFull(Unavailable):
 
 
 def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
-    """Return whether simultaneous writes of two connections can lose the log in that SQLite.
+    """Return whether two writing connections can lose the log in that version of SQLite.
 
     sqlite.org/wal.html#walresetbug: since 3.7.0, fixed in 3.51.3, 3.50.7 and 3.44.6.
     """
@@ -62,7 +63,7 @@ def migrations() -> Migrations:
 
 
 def migrate(path: Path) -> list[str]:
-    """Bring the schema up to date, each step in a transaction; return the steps that were taken.
+    """Bring the schema up to date, each step in a transaction; return the applied steps.
 
     The caller holds the lock. Raises WrongJournal for a file of a newer version or another kind,
     Unavailable if the caller may try again, and Broken if the process must end by `os._exit`.
@@ -71,7 +72,7 @@ def migrate(path: Path) -> list[str]:
         conn = _connect(path)
         with _closed_after(conn):
             taken = _migrate(conn)
-            _write_back(conn)  # closing would checkpoint, too, but hide a failed fsync
+            _write_back(conn)  # closing would checkpoint, too, but would hide a failed fsync
         conn.close()
         return taken
 
@@ -86,7 +87,7 @@ def _scripts() -> list[tuple[str, str]]:
 
 
 def _migrate(conn: sqlite3.Connection) -> list[str]:
-    # Without plugins: other packages of the environment must not use this connection.
+    # No plugins: other packages of the environment must not use this connection.
     db, steps = Database(conn, execute_plugins=False), migrations()
     newer = {step.name for step in steps.applied(db)} - {name for name, _ in _scripts()}
     if newer:
@@ -98,7 +99,7 @@ def _migrate(conn: sqlite3.Connection) -> list[str]:
 
 @contextlib.contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and the system into ours, while the file is opened."""
+    """Raise our errors for those of SQLite and the system, while the file is opened."""
     try:
         yield
     except sqlite3.Error as exc:
@@ -132,14 +133,14 @@ def _closed_after(conn: sqlite3.Connection) -> Iterator[None]:
 
 
 def _is_fatal(exc: BaseException) -> bool:
-    # A file that is no database is never fatal.
+    # A file that is not a database is not damaged.
     if not isinstance(exc, sqlite3.Error) or error_name(exc) == "SQLITE_NOTADB":
         return False
     return isinstance(judged(exc), Broken)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Mode 0600 from the first byte: SQLite makes files that all may read.
+    # Mode 0600 from the first byte: SQLite would let all users read the file.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     conn = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
@@ -168,7 +169,7 @@ def begin(
     """Open the file in the writing thread. Raises WrongJournal for another secret."""
     conn = _connect(path)
     with _closed_after(conn):
-        # A wrong secret is found before the migration writes.
+        # Refuse another secret before the migration writes.
         made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
         row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
         if row and row[0] != seal:

@@ -70,12 +70,12 @@ def test_holder_is_known_while_the_lock_is_held(path):
         listening = Holder(
             pid=os.getpid(), url="http://127.0.0.1:8080", admin_url="http://127.0.0.1:8081"
         )
-        lock.tell(listening)
-        told = holder(path)
-        lock.tell(Holder(pid=1))
+        lock.publish(listening)
+        published = holder(path)
+        lock.publish(Holder(pid=1))
         shorter = holder(path)
 
-    assert (before, begun, told, shorter) == (
+    assert (before, begun, published, shorter) == (
         None,
         Holder(pid=os.getpid()),
         listening,
@@ -112,12 +112,12 @@ def test_holder_is_never_read_half_written(path):
     long = Holder(pid=7, url="http://127.0.0.1:8080", admin_url="http://127.0.0.1:8081")
     seen = []
     with Lock(path) as lock:
-        lock.tell(long)
+        lock.publish(long)
         looking = threading.Thread(target=lambda: seen.extend(holder(path) for _ in range(500)))
         looking.start()
         while looking.is_alive():
-            lock.tell(Holder(pid=7))
-            lock.tell(long)
+            lock.publish(Holder(pid=7))
+            lock.publish(long)
         looking.join()
 
     assert set(seen) <= {long, Holder(pid=7)}
