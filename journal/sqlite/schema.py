@@ -15,8 +15,8 @@ from core.errors import Broken, Unavailable
 from .. import Filters
 from .batch import BUSY_MS, checkpoint
 from .errors import error_name, judged
-from .visible import NO_FILTERS, configure
 from .hidden_modules import hide_modules
+from .visible import NO_FILTERS, configure
 
 # sqlite_utils imports both if it can. They need memory, and system calls that a hardened systemd
 # unit refuses.

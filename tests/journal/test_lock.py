@@ -23,11 +23,6 @@ time.sleep(60)
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "smshook.db"
-
-
-@pytest.fixture
 def other(path):
     """A process that has the journal."""
     with subprocess.Popen(

@@ -20,10 +20,8 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    journal = await SQLiteJournal.open(
-        tmp_path / "smshook.db", seal="seal", now=NOW, version="0.1.0"
-    )
+async def journal(path):
+    journal = await SQLiteJournal.open(path, seal="seal", now=NOW, version="0.1.0")
     yield journal
     await journal.close()
 
@@ -188,12 +186,10 @@ def _moved(delivery, by):
     )
 
 
-async def test_jump_begins_even_if_its_first_write_fails(journal, tmp_path):
+async def test_jump_begins_even_if_its_first_write_fails(journal, path):
     """Mutant: what is accepted until the disk is back is moved, too, and waits an hour longer."""
     before = await failed(journal, due_at=NOW + 10)
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
-    ) as shell:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as shell:
         shell.execute("begin immediate")
         with pytest.raises(Unavailable):
             await journal.submit(Shift(1, HOUR, limit=10))
@@ -243,9 +239,8 @@ async def test_no_wait_is_longer_than_the_longest_at_start(journal, asked):
     assert due == ([NOW + 24 * HOUR, NOW + 5] if asked else [NOW, NOW])
 
 
-def test_first_unfinished_is_found_through_indexes(tmp_path):
+def test_first_unfinished_is_found_through_indexes(path):
     """Mutant: `min(id)`, for which SQLite walks through all that was ever delivered."""
-    path = tmp_path / "smshook.db"
     migrate(path)
     with contextlib.closing(sqlite3.connect(path)) as conn:
         steps = [row[3] for row in conn.execute(f"explain query plan {FIRST_UNFINISHED}")]

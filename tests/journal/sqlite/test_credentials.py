@@ -6,7 +6,6 @@ import sqlite3
 
 import pytest
 
-from journal.sqlite import schema
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import HideCredentials
 
@@ -21,15 +20,11 @@ def hidden(_source, headers):
 
 
 @pytest.fixture
-def path(tmp_path, monkeypatch):
-    """A journal as the version before left it: callbacks and quarantine, in file and log."""
-    path = tmp_path / "smshook.db"
-    scripts = schema._scripts()
-    with monkeypatch.context() as before:
-        before.setattr(schema, "_scripts", lambda: [it for it in scripts if it[0] < "m007"])
-        schema.migrate(path)
+def path(path, migrate_to):
+    """A journal of an older version, with secrets in both tables, and in the file and the log."""
+    migrate_to(path, "m006")
     written = json.dumps(HEADERS)
-    # Kept open, so that its log stays: as after a kill.
+    # The connection stays open: so the log stays, as after a kill.
     conn = sqlite3.connect(path)
     with conn:
         conn.executemany(

@@ -20,7 +20,6 @@ from journal.reads import EventFilter, Events
 from journal.sqlite import event_search, paging, queries, schema
 from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.outbox import Outbox
-from journal.sqlite.schema import migrate
 from journal.writes import Clamp, IndexVisible, RegisterOrder
 
 #: What m012 leaves of a journal of an older version.
@@ -150,9 +149,9 @@ async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps
         await journal.close()
 
 
-async def test_field_that_an_order_fills_in_is_found(tmp_path):
+async def test_field_that_an_order_fills_in_is_found(path):
     """Mutant: fields are written with the event only."""
-    journal = await opened(tmp_path / "smshook.db")
+    journal = await opened(path)
     plan = sms()
     await record(journal, plan)
     before = await walked(journal, EventFilter(number=("+18503814729",)))
@@ -198,9 +197,8 @@ EVENT, FIELDS = (
     ids=["ids", "id and code", "subject and number", "number", "service", "many numbers"],
 )
 @pytest.mark.parametrize("desc", [False, True])
-async def test_filter_is_answered_by_its_index(tmp_path, wanted, expected, desc):
+async def test_filter_is_answered_by_its_index(path, wanted, expected, desc):
     """Mutant: a plus too few, and the table is walked by its key."""
-    path = tmp_path / "smshook.db"
     journal = await opened(path)
     await record(journal, planned(at=NOW, to="+1"))
     await journal.close()
@@ -210,9 +208,8 @@ async def test_filter_is_answered_by_its_index(tmp_path, wanted, expected, desc)
     assert {step for step in steps if step.startswith(("SEARCH", "SCAN"))} == expected
 
 
-async def test_search_of_a_time_skips_other_buckets(tmp_path):
+async def test_search_of_a_time_skips_other_buckets(path):
     """Mutant: each bucket of the journal is looked into."""
-    path = tmp_path / "smshook.db"
     journal = await opened(path)
     for n in range(3):
         await record(journal, planned(at=NOW + 3600 * n, to="+1"))
@@ -238,13 +235,9 @@ BODY = '{"data":{"to":"+1","service":{"id":"go","name":"Google","key":"google"},
 
 
 @pytest.mark.parametrize("last", STEPS)
-async def test_events_of_each_earlier_schema_are_found(tmp_path, monkeypatch, last):
-    """Mutant: a journal of an older version that begins as filled."""
-    path = tmp_path / "smshook.db"
-    scripts = schema._scripts()
-    with monkeypatch.context() as before:
-        before.setattr(schema, "_scripts", lambda: [it for it in scripts if it[0] <= last])
-        migrate(path)
+async def test_events_of_each_earlier_schema_are_found(path, migrate_to, last):
+    """Mutant: a journal of an older version counts as filled."""
+    migrate_to(path, last)
     with shell(path) as conn:
         conn.executemany(
             "insert into events (id, source, type, subject, recorded_at, callback, routes, body)"
@@ -290,9 +283,8 @@ while writer.write([IndexVisible()]) != [False]:
 """
 
 
-async def test_killed_fill_goes_on_at_the_next_start(tmp_path):
+async def test_killed_fill_goes_on_at_the_next_start(path):
     """Mutant: the place where it stopped is kept in another transaction than the rows."""
-    path = tmp_path / "smshook.db"
     journal = await opened(path)
     plans = [planned(to=f"+1{n % 3}") for n in range(10)]
     for plan in plans:
@@ -324,9 +316,8 @@ async def test_killed_fill_goes_on_at_the_next_start(tmp_path):
 # What a start reads
 
 
-async def test_clamp_reads_no_delivered_deliveries(tmp_path):
+async def test_clamp_reads_no_delivered_deliveries(path):
     """Mutant: one statement for first attempts and retries, which walks the table at each start."""
-    path = tmp_path / "smshook.db"
     await (await opened(path)).close()
     with shell(path) as conn:
         said = []

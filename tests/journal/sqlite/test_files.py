@@ -47,8 +47,7 @@ def broken():
 
 
 @pytest.fixture
-async def journal(tmp_path, broken):
-    path = tmp_path / "smshook.db"
+async def journal(path, broken):
     with Lock(path) as lock:
         lock.hold()
         journal = await SQLiteJournal.open(
@@ -142,10 +141,9 @@ def _note(event, args):
         _opened.append(str(args[0]))
 
 
-async def test_files_in_use_by_sqlite_are_never_opened(tmp_path):
+async def test_files_in_use_by_sqlite_are_never_opened(path):
     """Closing a descriptor drops the process's locks. Mutant: a look that opens and compares."""
     global _wanted  # noqa: PLW0603 - see above
-    path = tmp_path / "smshook.db"
     with Lock(path) as lock:
         lock.hold()
         journal = await SQLiteJournal.open(

@@ -89,11 +89,6 @@ def recounted(path):
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "smshook.db"
-
-
-@pytest.fixture
 async def store(path):
     store = Store(path)
     yield store

@@ -8,7 +8,7 @@ from journal.sqlite.schema import _scripts
 STEP = "m008_lanes_and_probes"
 
 
-def test_migrated_deliveries_are_held_and_correctly_ordered(tmp_path):
+def test_migrated_deliveries_are_held_and_correctly_ordered(path):
     """Mutants: what failed before the upgrade is not held; null goes on ordering."""
     rows = [
         # id, state, attempts, due_at, scheduled_at, ordering
@@ -22,7 +22,7 @@ def test_migrated_deliveries_are_held_and_correctly_ordered(tmp_path):
         (8, "pending", 0, None, None, '"+11"'),
     ]
     scripts = dict(_scripts())
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn:
+    with contextlib.closing(sqlite3.connect(path)) as conn:
         for name in sorted(name for name in scripts if name < STEP):
             conn.executescript(scripts[name])
         conn.executemany(

@@ -29,11 +29,6 @@ def opened(path, filters=FILTERS):
     return SQLiteJournal.open(path, seal="s", now=NOW, version="0", filters=filters)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "smshook.db"
-
-
 async def between_two_visible(path, hidden):
     """A journal with so many hidden events between two visible ones; these."""
     journal = await opened(path)
