@@ -24,7 +24,7 @@ time.sleep(60)
 
 @pytest.fixture
 def other(path):
-    """A process that has the journal."""
+    """A process that holds the journal."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -53,7 +53,7 @@ def test_kill_9_releases_the_lock(path, other):
 
 
 def test_second_lock_in_one_process_is_refused(path):
-    """Mutant: POSIX locks, which a process always gives itself."""
+    """Mutant: POSIX locks, which never exclude the same process."""
     with Lock(path), pytest.raises(Held):
         Lock(path)
 
@@ -89,7 +89,7 @@ def test_reading_the_holder_keeps_the_lock(path):
 
 
 def test_reading_the_holder_does_not_prevent_a_start(path):
-    """Mutant: trying once, while `holder` has the lock to look at it."""
+    """Mutant: one try, while `holder` has the lock for a moment."""
     with Lock(path):
         pass
     looking = os.open(path.with_name("smshook.db.lock"), os.O_RDONLY)
@@ -103,7 +103,7 @@ def test_reading_the_holder_does_not_prevent_a_start(path):
 
 
 def test_holder_is_never_read_half_written(path):
-    """Mutant: truncating before writing, and `holder` says that nobody is there."""
+    """Mutant: truncation before writing, so that `holder` finds no process."""
     long = Holder(pid=7, url="http://127.0.0.1:8080", admin_url="http://127.0.0.1:8081")
     seen = []
     with Lock(path) as lock:
@@ -135,7 +135,7 @@ def test_holder_of_an_empty_lock_file_is_unknown(path):
 
 
 def test_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
-    """A user who can write beside the journal must not choose what is overwritten."""
+    """A user who can write in the folder must not choose the file to overwrite."""
     precious = tmp_path / "precious"
     precious.write_text("precious")
     path.with_name("smshook.db.lock").symlink_to(precious)
@@ -147,7 +147,7 @@ def test_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
 
 
 def test_link_to_a_journal_has_the_same_lock(path, other, tmp_path):
-    """Mutant: a lock beside the link, and two services write to one file."""
+    """Mutant: the lock file is beside the link, and two services write to one file."""
     path.touch()
     link = tmp_path / "elsewhere"
     link.mkdir()

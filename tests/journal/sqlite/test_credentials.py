@@ -1,4 +1,4 @@
-"""Journals of before hold secrets in clear: they are replaced, and the old bytes are gone."""
+"""Secrets of older journals are replaced, and their bytes are gone from the files."""
 
 import contextlib
 import json
@@ -57,7 +57,7 @@ def in_files(path):
 
 
 async def test_stored_secrets_are_replaced_and_gone_from_the_files(path):
-    """Mutants: the log not cut off; quarantine left as it is."""
+    """Mutants: the log is not truncated; quarantine is left out."""
     assert in_files(path)
     journal = await opened(path)
 
@@ -71,7 +71,7 @@ async def test_stored_secrets_are_replaced_and_gone_from_the_files(path):
 
 
 async def test_stopped_replacement_continues_where_it_ended(path):
-    """Mutant: where it stopped not kept; it begins again at each start."""
+    """Mutant: the place is not stored, and each start begins again."""
     journal = await opened(path)
     for _ in range(3):
         assert await journal.submit(HideCredentials(hidden, limit=10))

@@ -1,4 +1,4 @@
-"""The table of searched fields: right before, while and after old events get their rows."""
+"""The search of events, before, while and after old events get their searched fields."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.outbox import Outbox
 from journal.writes import Clamp, IndexVisible, RegisterOrder
 
-#: What m012 leaves of a journal of an older version.
+#: Makes a journal as it is right after m012.
 FORGET = (
     "delete from event_fields",
     "insert or replace into meta select 'event_fields_missing', max(seq) from events",
@@ -46,7 +46,7 @@ def forget_fields(path):
 
 
 async def walked(journal, wanted, *, desc=False, limit=3):
-    """The ids on all pages."""
+    """Return the ids of all pages."""
     found, after = [], None
     while True:
         page = await journal.ask(Events(filter=wanted, after=after, limit=limit, desc=desc))
@@ -114,7 +114,7 @@ def matches(plan, wanted):
 )
 @settings(max_examples=40, deadline=None)
 async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps, size, desc):
-    """Mutants: a fill that skips an event, or ends early; a bucket left out; `code` reversed."""
+    """Mutants: the fill skips an event, or ends early; a bucket is left out; `code` is reversed."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_search, "_FILLED_AT_ONCE", size)
         patch.setattr(paging, "WINDOW", 4)
@@ -150,7 +150,7 @@ async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps
 
 
 async def test_field_that_an_order_fills_in_is_found(path):
-    """Mutant: fields are written with the event only."""
+    """Mutant: the fields are written only when the event is inserted."""
     journal = await opened(path)
     plan = sms()
     await record(journal, plan)
@@ -162,11 +162,11 @@ async def test_field_that_an_order_fills_in_is_found(path):
     await journal.close()
 
 
-# What SQLite reads
+# Rows that SQLite reads
 
 
 def steps_of(path, wanted, *, desc=False):
-    """The steps of the plan with which SQLite answers, and the number of statements."""
+    """Return the steps of SQLite's plan, and the number of statements."""
     with shell(path) as conn:
         said = []
         conn.set_trace_callback(said.append)
@@ -198,7 +198,7 @@ EVENT, FIELDS = (
 )
 @pytest.mark.parametrize("desc", [False, True])
 async def test_filter_is_answered_by_its_index(path, wanted, expected, desc):
-    """Mutant: a plus too few, and the table is walked by its key."""
+    """Mutant: a missing plus, so that the table is read by its key."""
     journal = await opened(path)
     await record(journal, planned(at=NOW, to="+1"))
     await journal.close()
@@ -209,12 +209,12 @@ async def test_filter_is_answered_by_its_index(path, wanted, expected, desc):
 
 
 async def test_search_of_a_time_skips_other_buckets(path):
-    """Mutant: each bucket of the journal is looked into."""
+    """Mutant: all buckets of the journal are searched."""
     journal = await opened(path)
     for n in range(3):
         await record(journal, planned(at=NOW + 3600 * n, to="+1"))
     await journal.close()
-    with shell(path) as conn:  # as if there were many events between them
+    with shell(path) as conn:  # as with many events between them
         for seq, place in ((3, 9 * event_search.BUCKET), (2, 5 * event_search.BUCKET)):
             conn.execute("update events set seq = ? where seq = ?", (place, seq))
             conn.execute("update event_fields set seq = ? where seq = ?", (place, seq))
@@ -284,7 +284,7 @@ while writer.write([IndexVisible()]) != [False]:
 
 
 async def test_killed_fill_goes_on_at_the_next_start(path):
-    """Mutant: the place where it stopped is kept in another transaction than the rows."""
+    """Mutant: place and rows are stored in different transactions."""
     journal = await opened(path)
     plans = [planned(to=f"+1{n % 3}") for n in range(10)]
     for plan in plans:
@@ -313,11 +313,11 @@ async def test_killed_fill_goes_on_at_the_next_start(path):
     assert found == expected
 
 
-# What a start reads
+# Rows that a start reads
 
 
 async def test_clamp_reads_no_delivered_deliveries(path):
-    """Mutant: one statement for first attempts and retries, which walks the table at each start."""
+    """Mutant: one statement for first attempts and retries, which reads the whole table."""
     await (await opened(path)).close()
     with shell(path) as conn:
         said = []

@@ -1,4 +1,4 @@
-"""What m008 makes of deliveries of an older version."""
+"""m008 on deliveries of an older version."""
 
 import contextlib
 import sqlite3
@@ -9,7 +9,7 @@ STEP = "m008_lanes_and_probes"
 
 
 def test_migrated_deliveries_are_held_and_correctly_ordered(path):
-    """Mutants: what failed before the upgrade is not held; null goes on ordering."""
+    """Mutants: deliveries that failed before are not held; `null` still orders."""
     rows = [
         # id, state, attempts, due_at, scheduled_at, ordering
         (1, "pending", 2, 900.0, None, None),

@@ -1,4 +1,4 @@
-"""What m011 makes of deliveries of an older version."""
+"""m011 on deliveries of an older version."""
 
 import asyncio
 import contextlib
@@ -76,7 +76,7 @@ async def assert_sent(path):
 
 
 async def test_taken_deliveries_of_an_older_version_are_sent(path):
-    """Mutants: `sending` counted twice or lost; a start that takes what has no owner only."""
+    """Mutants: `sending` is counted twice or lost; a start takes only those without an owner."""
     await assert_sent(path)
 
 
