@@ -69,7 +69,7 @@ class Disconnected(Exception):
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
     method: str
-    #: Source and token as sent, each decoded once; None: the path is not `/in/SOURCE/TOKEN`.
+    #: Source and token, each decoded once; None: the path is not `/in/SOURCE/TOKEN`.
     path: tuple[bytes, bytes] | None
     headers: tuple[tuple[str, str], ...]
     peer: str
@@ -87,6 +87,28 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
             if key == name:
                 return value
         return None
+
+    async def body(self, limit: int) -> bytes:
+        """Return the whole body. Raises Rejected if it is too large or too late."""
+        if int(self.header("content-length") or 0) > limit:
+            raise _too_large()
+        complete = self.exchange.body() if self.exchange else None
+        if complete is not None:
+            return complete
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_DEADLINE):
+                while True:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise Disconnected
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise _too_large()
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            raise Rejected(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
 
 
 class Door:
@@ -125,16 +147,36 @@ class Door:
             status, headers, body = self._reject(request, exc)
         except Disconnected:
             return
-        await self._respond(request, respond, status, headers, body)
+        fields = [
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request.id.encode()),
+            (b"cache-control", b"no-store"),
+            *headers,
+        ]
+        if b"content-type" not in dict(headers):
+            fields.append((b"content-type", b"application/json"))
+        if self._intake.draining() and _CLOSE[0] not in fields:
+            fields.append(_CLOSE[0])
+        if request.exchange is not None and request.exchange.answer(status, fields, body):
+            return
+        await respond({"type": "http.response.start", "status": status, "headers": fields})
+        await respond({"type": "http.response.body", "body": body})
 
     def _request(self, scope: Scope, receive: Receive) -> _Request:
         headers = tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]])
         forwarded = [value for name, value in headers if name == "x-forwarded-for"]
         client, query = scope["client"], scope.get("query_string", b"")
         target = scope["raw_path"] + (b"?" + query if query else b"")
+        segments = scope["raw_path"].split(b"/")[2:]
+        if b"%" in scope["raw_path"]:
+            segments = [urllib.parse.unquote_to_bytes(segment) for segment in segments]
+        path: tuple[bytes, bytes] | None = None
+        match segments:
+            case [source, token] | [source, token, b""] if source and token:
+                path = (source, token)
         return _Request(
             method=scope["method"],
-            path=_split_path(scope["raw_path"]),
+            path=path,
             headers=headers,
             peer=self._peers.peer(client[0] if client else "", forwarded),
             id=callers_request_id(scope["headers"]) or self._intake.request_id(),
@@ -163,7 +205,7 @@ class Door:
         if wait := state.wait():
             retry_after = ((b"retry-after", str(int(wait) + 1).encode()),)
             raise Rejected(429, "too_many", reason="rate", headers=retry_after)
-        body = await self._body(request) if request.method == "POST" else request.query
+        body = await request.body(self._max_body) if request.method == "POST" else request.query
         if len(body) > self._max_body:
             raise _too_large()
         caller = Caller(
@@ -184,27 +226,6 @@ class Door:
         if reply is None or callback.sample:
             return 200, (), answer
         return 200, ((b"content-type", reply.content_type.encode()),), reply.body.encode()
-
-    async def _body(self, request: _Request) -> bytes:
-        if int(request.header("content-length") or 0) > self._max_body:
-            raise _too_large()
-        complete = request.exchange.body() if request.exchange else None
-        if complete is not None:
-            return complete
-        body = bytearray()
-        try:
-            async with asyncio.timeout(BODY_DEADLINE):
-                while True:
-                    message = await request.receive()
-                    if message["type"] == "http.disconnect":
-                        raise Disconnected
-                    body += message.get("body", b"")
-                    if len(body) > self._max_body:
-                        raise _too_large()
-                    if not message.get("more_body", False):
-                        return bytes(body)
-        except TimeoutError:
-            raise Rejected(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
 
     async def _store(
         self, state: SourceState, caller: Caller, callback: Callback, request: _Request
@@ -242,6 +263,7 @@ class Door:
         return msgspec.json.encode({"status": "quarantined", "id": id_, "reason": exc.reason})
 
     def _reject(self, request: _Request, exc: Rejected) -> tuple[int, Headers, bytes]:
+        """Count or log a rejection, and return its answer: a problem (RFC 9457)."""
         name = request.path[0] if request.path else b""
         # Only names of sources are stored, not the words of a stranger.
         source = name.decode() if name in self._states else ""
@@ -256,26 +278,16 @@ class Door:
                 peer=request.peer,
                 unlogged=unlogged or None,
             )
+        problem = {
+            "type": "about:blank",
+            "title": _TITLES[exc.status],
+            "status": exc.status,
+            "code": exc.code,
+        }
+        if exc.status != 404:  # noqa: PLR2004 - every 404 has the same bytes, to hide what exists
+            problem["request_id"] = request.id
         headers = ((b"content-type", b"application/problem+json"), *exc.headers)
-        return exc.status, headers, _problem(exc, request.id)
-
-    async def _respond(
-        self, request: _Request, respond: Respond, status: int, headers: Headers, body: bytes
-    ) -> None:
-        fields = [
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", request.id.encode()),
-            (b"cache-control", b"no-store"),
-            *headers,
-        ]
-        if b"content-type" not in dict(headers):
-            fields.append((b"content-type", b"application/json"))
-        if self._intake.draining() and _CLOSE[0] not in fields:
-            fields.append(_CLOSE[0])
-        if request.exchange is not None and request.exchange.answer(status, fields, body):
-            return
-        await respond({"type": "http.response.start", "status": status, "headers": fields})
-        await respond({"type": "http.response.body", "body": body})
+        return exc.status, headers, msgspec.json.encode(problem)
 
 
 def read_happenings(state: SourceState, callback: Callback) -> Sequence[Happening]:
@@ -309,18 +321,6 @@ def _report_bug(state: SourceState, exc: Exception) -> Malformed:
     return Malformed("error", what)
 
 
-def _split_path(raw: bytes) -> tuple[bytes, bytes] | None:
-    """Return source and token of `/in/SOURCE/TOKEN`, with or without a slash at the end."""
-    match raw.split(b"/")[2:]:
-        case [source, token] | [source, token, b""] if source and token:
-            return _unescape(source), _unescape(token)
-    return None
-
-
-def _unescape(segment: bytes) -> bytes:
-    return urllib.parse.unquote_to_bytes(segment) if b"%" in segment else segment
-
-
 def _not_found(reason: str) -> Rejected:
     return Rejected(404, "not_found", reason=reason)
 
@@ -331,16 +331,3 @@ def _too_large() -> Rejected:
 
 def _unavailable() -> Rejected:
     return Rejected(503, "unavailable", headers=((b"retry-after", str(RETRY_AFTER).encode()),))
-
-
-def _problem(exc: Rejected, request_id: str) -> bytes:
-    """Encode a problem (RFC 9457). Every 404 has the same bytes, so it shows not what exists."""
-    problem = {
-        "type": "about:blank",
-        "title": _TITLES[exc.status],
-        "status": exc.status,
-        "code": exc.code,
-    }
-    if exc.status != 404:  # noqa: PLR2004 - Not Found
-        problem["request_id"] = request_id
-    return msgspec.json.encode(problem)
