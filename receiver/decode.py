@@ -46,12 +46,19 @@ def decode(
     if encoding not in encodings:
         allowed = ", ".join(sorted(encodings))
         raise Malformed("malformed", f"body: read as {encoding}, this provider sends {allowed}")
-    if encoding == "form":
-        fields: object = _decode_form(body)
-    elif encoding == "multipart":
-        fields = _decode_multipart(body)
-    else:
+    if encoding == "multipart":
+        fields: object = _decode_multipart(body)
+    elif encoding == "json":
         fields = json_value(body)
+    # Counted before it is split: 60,000 ampersands must not become 60,000 objects. Twice the
+    # limit leaves room for the empty pairs that clumsy senders produce.
+    elif body.count(b"&") >= 2 * MAX_FIELDS:
+        raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
+    else:
+        # Bytes that are not UTF-8 are kept: with the escapes around them they may be.
+        text = body.replace(b"+", b" ").decode("utf-8", "surrogateescape")
+        pairs = [pair.partition("=") for pair in text.split("&") if pair]
+        fields = _unique([(_unescape(name), _unescape(value)) for name, _, value in pairs])
     if lists and isinstance(fields, list):
         return {LIST: fields}
     if not isinstance(fields, dict):
@@ -62,7 +69,7 @@ def decode(
 
 
 def encoding_of(body: bytes) -> str:
-    """Return what the body looks like: `json`, `multipart` or `form`."""
+    """Return the encoding that the body looks like: `json`, `multipart` or `form`."""
     if body.removeprefix(_BOM).lstrip(_BLANKS)[:1] in (b"{", b"["):
         return "json"
     if body.startswith(b"--") and b"content-disposition" in body.lower():
@@ -81,17 +88,6 @@ def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 # -- application/x-www-form-urlencoded ------------------------------------------------------------
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-
-
-def _decode_form(body: bytes) -> dict[str, object]:
-    # Counted before it is split: 60,000 ampersands must not become 60,000 objects. Twice the
-    # limit leaves room for the empty pairs that clumsy senders produce.
-    if body.count(b"&") >= 2 * MAX_FIELDS:
-        raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
-    # Bytes that are not UTF-8 are kept: with the escapes around them they may be.
-    text = body.replace(b"+", b" ").decode("utf-8", "surrogateescape")
-    pairs = [pair.partition("=") for pair in text.split("&") if pair]
-    return _unique([(_unescape(name), _unescape(value)) for name, _, value in pairs])
 
 
 def _unescape(text: str) -> str:

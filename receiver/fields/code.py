@@ -19,8 +19,6 @@ from core.canonical import canonical_code
 from .code_candidates import Candidate, find_candidates, is_clock
 from .code_words import UNSPACED, KnownWord, find_words, fold, kinds_of
 
-__all__ = ["canonical_code", "find_code", "is_sentence", "read_code"]
-
 #: A code as providers write it: groups of letters and digits, joined by one blank or mark.
 _CODE = re.compile(r"[A-Za-z\d]+(?:[ \u00a0._:/-][A-Za-z\d]+){0,7}")
 _LONGEST_CODE = 64
