@@ -28,14 +28,14 @@ Respond = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 App = Callable[[Scope, Receive, Respond], Awaitable[None]]
 
-#: Seconds for the whole body, from the first look at it.
+#: Seconds for the whole body, after the headers.
 BODY_DEADLINE = 8.0
-#: Seconds after which a provider may retry; all that retry wait longer by themselves.
+#: Seconds after which a provider may retry. All providers that retry wait longer anyway.
 RETRY_AFTER = 5
 #: Marks a callback that `smshook send` made.
 SAMPLE_HEADER = "smshook-sample"
 
-#: The request ids of callers that may be written to the log.
+#: A caller's request id that may be written to the log.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _CLOSE: Headers = ((b"connection", b"close"),)
 _TITLES = {
@@ -58,7 +58,7 @@ class Rejected(Exception):
     def __init__(
         self, status: int, code: str, *, reason: str | None = None, headers: Headers = ()
     ) -> None:
-        """`reason` is the word under which it is counted; None: it is not counted."""
+        """The request is counted under `reason`; None: it is not counted."""
         super().__init__(code)
         self.status, self.code, self.reason, self.headers = status, code, reason, headers
 
@@ -114,8 +114,8 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 class Door:
     """ASGI app that answers `/in/...` and passes everything else to the app behind it.
 
-    It stands in front of the framework, because a route there costs half the rate, decodes paths
-    twice and has no limits (docs/decisions/0001-architecture.md).
+    It is in front of the framework. A route there would cost half the rate, decode paths twice and
+    have no limits (docs/decisions/0001-architecture.md).
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class Door:
         if state is None or index is None:
             raise _not_found("token")
         if request.method != "POST" and not (request.method == "GET" and request.query):
-            return 200, (), b'{"status":"ready"}'  # a person tries whether the URL is right
+            return 200, (), b'{"status":"ready"}'  # for a person who opens the URL
         if self._intake.closed():
             raise _unavailable()
         if wait := state.wait():
@@ -265,7 +265,7 @@ class Door:
     def _reject(self, request: _Request, exc: Rejected) -> tuple[int, Headers, bytes]:
         """Count or log a rejection, and return its answer: a problem (RFC 9457)."""
         name = request.path[0] if request.path else b""
-        # Only names of sources are stored, not the words of a stranger.
+        # Only names of sources are stored: a stranger chooses the path.
         source = name.decode() if name in self._states else ""
         if exc.reason is not None:
             self._intake.reject(exc.reason, source, request.peer, request.id)

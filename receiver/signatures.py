@@ -34,7 +34,7 @@ _PART = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _HEADER_PART = "header."
 _PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*):([0-9]+)")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-#: Fields of a form that is parsed before it is authenticated.
+#: The most fields of a form, because it is parsed before it is authenticated.
 _MOST_FIELDS = 256
 
 
@@ -64,21 +64,21 @@ class Hmac(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.secrets:
-            raise ValueError("secrets: none; without one anybody can sign")
+            raise ValueError("secrets: empty; without a secret anybody can sign")
         if not _HEADER.fullmatch(self.header):
-            raise ValueError("header: no name of a header; write X-Signature")
+            raise ValueError("header: not the name of a header; write X-Signature")
         if self.part is not None and not _PART.fullmatch(self.part):
-            raise ValueError("part: no name of a part; write v1")
+            raise ValueError("part: not the name of a part; write v1")
         places = _PLACE.findall(self.signed)
         braces = self.signed.count("{") + self.signed.count("}")
         if self.signed.count(_BODY) != 1 or braces != 2 * len(places):
-            raise ValueError("signed: {body} is wanted once; write {body} or {body}{X-Timestamp}")
+            raise ValueError("signed: {body} must be there once; write {body} or {body}{X-Timestamp}")
         if not all(_HEADER.fullmatch(place) for place in places):
-            raise ValueError("signed: between braces stands body or the name of a header")
+            raise ValueError("signed: only body or the name of a header may be in braces")
         if self.part is None and any(place.startswith(_HEADER_PART) for place in places):
             raise ValueError("signed: {header.…} needs `part`")
         if self.time is not None and f"{{{self.time}}}" not in self.signed:
-            raise ValueError("time: not signed; write it in braces in `signed`, too")
+            raise ValueError("time: not signed; add it to `signed`, in braces")
 
     def verifies(self, callback: Callback) -> bool:
         """Whether the header has a signature made with one of the secrets."""
@@ -112,9 +112,9 @@ class HeaderSecret(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not _HEADER.fullmatch(self.name):
-            raise ValueError("name: no name of a header; write X-Webhook-Token")
+            raise ValueError("name: not the name of a header; write X-Webhook-Token")
         if not self.secrets:
-            raise ValueError("secrets: none; without one anybody can call")
+            raise ValueError("secrets: empty; without a secret anybody can call")
 
     def verifies(self, callback: Callback) -> bool:
         """Whether the header has one of the secrets."""
@@ -159,7 +159,7 @@ class Twilio(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.auth_tokens:
-            raise ValueError("auth_tokens: none; without one anybody can sign")
+            raise ValueError("auth_tokens: empty; without a token anybody can sign")
         try:
             parts = urlsplit(self.url)
         except ValueError:
@@ -265,9 +265,9 @@ def _any_equal(digests: Sequence[bytes], signatures: Sequence[bytes | None]) -> 
 
 
 def _twilio_message(url: str, callback: Callback) -> bytes | None:
-    """Return what Twilio signs: the URL, and the sorted parameters of a form.
+    """Return the message that Twilio signs: the URL and the sorted parameters of a form.
 
-    JSON has its hash in the URL instead. None if that hash or the form is wrong.
+    For JSON, the URL contains the hash of the body instead. None if that hash or the form is wrong.
     """
     hashed = dict(parse_qsl(urlsplit(url).query)).get("bodySHA256")
     if hashed is not None:

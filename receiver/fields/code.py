@@ -24,7 +24,7 @@ _CODE = re.compile(r"[A-Za-z\d]+(?:[ \u00a0._:/-][A-Za-z\d]+){0,7}")
 _LONGEST_CODE = 64
 #: A group of letters alone, other than the capitals of a prefix (`FB 12345`).
 _LETTERS = re.compile(r"(?<!\S)(?![A-Z]{1,2}(?!\S))[A-Za-z]+(?!\S)")
-#: The words of programs for a missing code.
+#: Placeholders of programs for a missing code.
 _NO_CODE = frozenset({"null", "none", "nil", "undefined", "false", "n/a"})
 
 #: The longest SMS there can be: 255 parts of 153 characters.
@@ -259,7 +259,7 @@ class _Text:
                 return judged
             if rank == _Rank.BESIDE_A_VERB:
                 verb = verb or judged
-            # A word for "number" means nothing alone: the word before it counts.
+            # A word such as "number" means nothing alone: the word before it counts.
             numbered = numbered or rank == _Rank.NUMBERED
         return _JudgedCandidate(_Rank.LABELLED, 0, candidate) if numbered and verb is None else verb
 
