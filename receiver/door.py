@@ -194,7 +194,7 @@ class Door:
             raise Rejected(405, "method_not_allowed", reason="method", headers=allow)
         name, token = request.path
         state = self._states.get(name)
-        # An unknown source costs the same work, so that nobody can measure which sources exist.
+        # An unknown source costs the same work, so that the time does not show which exist.
         index = (state.tokens if state else self._no_tokens).find(token)
         if state is None or index is None:
             raise _not_found("token")
@@ -316,9 +316,9 @@ def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 def _report_bug(state: SourceState, exc: Exception) -> Malformed:
     """Log an error of our code; the callback is quarantined, and can be replayed."""
-    what = type(exc).__name__
-    log.error("callback.fault", source=state.name, error=what)
-    return Malformed("error", what)
+    error = type(exc).__name__
+    log.error("callback.fault", source=state.name, error=error)
+    return Malformed("error", error)
 
 
 def _not_found(reason: str) -> Rejected:
