@@ -72,7 +72,9 @@ class Hmac(msgspec.Struct, frozen=True, kw_only=True):
         places = _PLACE.findall(self.signed)
         braces = self.signed.count("{") + self.signed.count("}")
         if self.signed.count(_BODY) != 1 or braces != 2 * len(places):
-            raise ValueError("signed: {body} must be there once; write {body} or {body}{X-Timestamp}")
+            raise ValueError(
+                "signed: {body} must be there once; write {body} or {body}{X-Timestamp}"
+            )
         if not all(_HEADER.fullmatch(place) for place in places):
             raise ValueError("signed: only body or the name of a header may be in braces")
         if self.part is None and any(place.startswith(_HEADER_PART) for place in places):
