@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,18 +128,18 @@ class Named(click.ParamType[str]):
 
     name = "text"
 
-    def __init__(self, kind: str, names: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, kind: str, names: Sequence[str]) -> None:
         self.kind, self.names = kind, names
 
     def convert(
         self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
     ) -> str:
         """Raise Wrong, which lists the words and suggests the nearest."""
-        if value not in (known := self.names()):
-            raise unknown(self.kind, value, known)
+        if value not in self.names:
+            raise unknown(self.kind, value, self.names)
         return str(value)
 
     def shell_complete(
         self, _ctx: click.Context, _param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in self.names if name.startswith(incomplete)]
