@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import click
 import httpx
+import msgspec
 
 from receiver.door import SAMPLE_HEADER
 from receiver.samples import SampleSigner
@@ -76,8 +77,12 @@ def simulate(
         callback=callback,
         speed=speed,
         skipped=skipped(),
-        signed=_signing(callback),
     )
+    named = _CALLBACK.search(httpx.URL(callback).path) if callback else None
+    if named and config_path().exists():
+        config = configured()
+        if named[1] in config.sources:
+            setting = msgspec.structs.replace(setting, signed=signing(config, named[1]))
     with bound(listen) as sock:
         address = url_at(*sock.getsockname()[:2])
         reporter = _SimulationReporter(provider, address, key, callback, speed)
@@ -124,15 +129,6 @@ class _SimulationReporter(NamedTuple):
 
     def _api_url(self) -> str:
         return self.url + SIMULATED[self.provider].path
-
-
-def _signing(callback: str | None) -> Signed:
-    """Return a function that signs samples, if the callback URL names a configured source."""
-    match = _CALLBACK.search(httpx.URL(callback).path) if callback else None
-    if match is None or not config_path().exists():
-        return lambda _body: {}
-    config, source = configured(), match[1]
-    return signing(config, source) if source in config.sources else lambda _body: {}
 
 
 def signing(config: Config, source: str) -> Signed:
