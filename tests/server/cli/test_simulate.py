@@ -12,12 +12,6 @@ import pytest
 from live import eventually
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with live.Live(tmp_path_factory.mktemp("service")) as running:
-        yield running
-
-
 class Simulated:
     """The command, and what it says at its start."""
 
