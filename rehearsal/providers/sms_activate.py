@@ -319,7 +319,7 @@ class SimulatedSmsActivate(Simulated):
         }
 
     def number(self) -> str:
-        """Return a number that belongs to nobody: 07700 900000 to 900999."""
+        """Return a number that is never assigned: 07700 900000 to 900999."""
         return f"447700900{self.account.chance.randrange(1000):03d}"
 
 

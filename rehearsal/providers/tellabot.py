@@ -224,7 +224,7 @@ class SimulatedTellABot(Simulated):
         return _form(fields)
 
     def number(self) -> str:
-        """Return a number that belongs to nobody: 555-0100 to 555-0199."""
+        """Return a number that is never assigned: 555-0100 to 555-0199."""
         return f"1850555{self.account.chance.randrange(100, 200):04d}"
 
 

@@ -86,10 +86,10 @@ class Command(click.Command):
                     raise Wrong(str(exc)) from None
                 case Held() | Unavailable():
                     raise Failure(str(exc)) from None
-                # The reader of a pipe has enough: no failure.
+                # EPIPE is no failure: the reader of the pipe has read enough.
                 case OSError() if exc.errno != errno.EPIPE:
-                    said = ": ".join(str(it) for it in (exc.filename, exc.strerror) if it)
-                    raise Failure(said) from None
+                    text = ": ".join(str(part) for part in (exc.filename, exc.strerror) if part)
+                    raise Failure(text) from None
             raise
 
 

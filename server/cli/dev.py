@@ -32,8 +32,8 @@ from .output import output_option
 from .simulate import API_KEY, bound, signing, skipped
 from .welcome import program
 
-#: The folder of all files: easy to inspect, to ignore in a repository and to delete. It is kept, so
-#: that the key and the cursors of a client stay valid after a restart.
+#: The folder of all files, which is easy to inspect, to ignore in a repository and to delete. It is
+#: kept: the key and the cursors of a client stay valid after a restart.
 _FOLDER = Path(".smshook-dev")
 #: Variables with this prefix configure the real service; `dev` must not touch its journal.
 _OURS = "SMSHOOK_"

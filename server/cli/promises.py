@@ -92,7 +92,7 @@ def _patience(sink: Sink) -> str:
     else:
         said = f"tried again for about {_about(longest)}, then dead"
     if expires is not None:
-        # For example if the service was stopped for a while.
+        # This happens, for example, if the service was stopped for a while.
         said += f"; expired where {_about(expires)} pass before that"
     return said
 

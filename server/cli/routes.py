@@ -54,7 +54,7 @@ class _RoutedEvent(NamedTuple):
 
 @click.group(cls=CommandGroup)
 def routes() -> None:
-    """Which events go where."""
+    """Routes of events to sinks."""
 
 
 @routes.command("test", example="routes test events.jsonl")

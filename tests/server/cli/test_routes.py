@@ -1,4 +1,4 @@
-"""`routes test`: which routes match an event, and why the others do not."""
+"""`routes test`: the routes that match an event, and the reason of the others."""
 
 import json
 

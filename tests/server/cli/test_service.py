@@ -445,7 +445,7 @@ def test_running_service_is_ready():
 
 
 class Stranger(http.server.BaseHTTPRequestHandler):
-    """Some other server; its path says how it answers."""
+    """Another server, whose answer depends on the path."""
 
     def do_GET(self):
         if "slow" in self.path:
@@ -473,7 +473,7 @@ def test_foreign_server_is_recognized(stranger, path):
     result = run("events", "list", "--url", stranger + path, "--key", live.KEY)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"what answers at {stranger} is not the API of smshook\n"
+    assert result.stderr == f"the server at {stranger} is not the API of smshook\n"
 
 
 def test_unready_service_fails_the_healthcheck(stranger):
@@ -528,7 +528,7 @@ def test_closed_stdout_is_no_failure(service):
 
 
 def test_check_warns_of_deliveries_to_a_removed_sink(tmp_path):
-    """While the service runs: `check` needs no lock. Mutant: it only reads the file."""
+    """`check` needs no lock, so the service may run. Mutant: it only reads the configuration."""
     failing = CONFIG.replace("path: events.jsonl", "path: missing/events.jsonl, redact: codes")
     with live.Live(tmp_path, failing) as service:
         service.run("send", "tellabot", "--times", "2")

@@ -13,7 +13,7 @@ from live import eventually
 
 
 class Simulated:
-    """The command, and what it says at its start."""
+    """The command, and the JSON that it prints at its start."""
 
     def __init__(self, service, *arguments, before=None):
         self.process = subprocess.Popen(
