@@ -16,7 +16,7 @@ _WIDTH, _MARGIN, _TOP, _ROW = 720, 20, 88, 50
 _MEDIAN, _SHARE, _BAR = _MARGIN, 370, 180
 _HEIGHT_OF_BAR = 14
 
-# Colours that can be told apart without red and green, on paper and on a dark screen.
+# Colours that differ without red and green, on paper and on a dark screen.
 _STYLE = """
 svg { color-scheme: light dark; font: 13px system-ui, sans-serif }
 .paper { fill: #ffffff }

@@ -93,15 +93,15 @@ def _patience(sink: Sink) -> str:
     if expires is not None and expires <= longest:
         return f"tried again until it expires, {_about(expires)} after acceptance"
     if len(scheduled) == 1:
-        said = "tried once, then dead"
+        words = "tried once, then dead"
     elif len(scheduled) == _ADDED:
-        said = f"tried again for {_about(longest)} or more"
+        words = f"tried again for {_about(longest)} or more"
     else:
-        said = f"tried again for about {_about(longest)}, then dead"
+        words = f"tried again for about {_about(longest)}, then dead"
     if expires is not None:
         # This happens, for example, if the service was stopped for a while.
-        said += f"; expired where {_about(expires)} pass before that"
-    return said
+        words += f"; expired where {_about(expires)} pass before that"
+    return words
 
 
 def _about(seconds: float) -> str:

@@ -28,12 +28,12 @@ def sms(**said):
     return SmsReceived(**{**COMMON, "time_from": "received", **said})
 
 
-def told(data=None, *, at=NOW, time=None, **said):
+def mentioned(data=None, *, at=NOW, time=None, **said):
     return mention_in_data(data or sms(**said), time=time, at=at)
 
 
 def found(book, source="tellabot", **said):
-    order = book.find(source, told(**said))
+    order = book.find(source, mentioned(**said))
     return order and order.id
 
 
@@ -196,7 +196,7 @@ def test_order_book_finds_every_order_of_an_event(made, data, offset):
     for one in gone:
         book.drop(one.id)
     left = [one for one in made if one not in gone]
-    event = told(data, at=NOW + offset, time="2020-09-13T12:26:40Z")
+    event = mentioned(data, at=NOW + offset, time="2020-09-13T12:26:40Z")
 
     order = book.find("tellabot", event)
 

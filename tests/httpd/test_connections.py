@@ -39,8 +39,8 @@ def opened(held, *addresses):
 
 def test_longest_idle_connection_makes_room():
     """Mutant: the newest, or the first that was opened."""
-    told = []
-    held = connections(3, lambda: told.append("full"))
+    reported = []
+    held = connections(3, lambda: reported.append("full"))
     first, second, third = opened(held, "a", "b", "c")
     held.busy(first)
     held.idle(first)  # now the second has been idle for longest
@@ -48,7 +48,7 @@ def test_longest_idle_connection_makes_room():
     opened(held, "d")
 
     assert [one.ended for one in (first, second, third)] == [None, "idle", None]
-    assert told == ["full"]
+    assert reported == ["full"]
 
 
 def test_silent_connection_makes_room_before_a_used_one():

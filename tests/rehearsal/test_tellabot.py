@@ -200,7 +200,7 @@ async def test_garbled_json_is_as_invalid_as_the_samples(offline):
 def test_callback_has_the_documented_fields(offline):
     request = offline.order(id="10000001", number="18503814729", price=1.2)
     rental = offline.order(id="2000001", kind="rental", number="18503814729", price=1.2)
-    told = [
+    callbacks = [
         offline.simulation.provider.callback(
             order, offline.message(order, text=GOOGLE["reply"], code="G-804036")
         )
@@ -208,7 +208,7 @@ def test_callback_has_the_documented_fields(offline):
     ]
 
     one, two = (
-        dict(decode(sample.body, content_encoding=None, encodings={"form"})) for sample in told
+        dict(decode(sample.body, content_encoding=None, encodings={"form"})) for sample in callbacks
     )
 
     texts = {name: str(value) for name, value in GOOGLE.items()}

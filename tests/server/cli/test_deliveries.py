@@ -319,11 +319,11 @@ def test_sinks_test_shows_request_and_outcome(service):
     text = printed("sinks", "test", "held")
 
     [line] = (service.folder / "held.jsonl").read_text().splitlines()
-    request, told = text.splitlines()
+    request, result = text.splitlines()
     assert request == f"> {line}"
     assert json.loads(line)["data"]["sample"] is True
     assert json.loads(line)["data"]["text"] == "***"
-    assert re.fullmatch(r"delivered, \d+ ms", told)
+    assert re.fullmatch(r"delivered, \d+ ms", result)
     assert service.api("/stats", key=READER).json() == before
 
 

@@ -90,9 +90,9 @@ def test_failing_clause_is_shown_for_each_route(configured):
 def test_missing_path_is_shown(configured):
     name = event_file(configured, {"type": "sms.received", "data": {}})
 
-    told = {row[0]: row[-1] for row in cells(printed(name))}
+    seen = {row[0]: row[-1] for row in cells(printed(name))}
 
-    assert told["google"] == told["renamed"] == "nothing there"
+    assert seen["google"] == seen["renamed"] == "nothing there"
 
 
 def test_result_is_printed_as_json(configured):

@@ -185,7 +185,7 @@ def test_filters_are_those_of_the_api_and_can_repeat():
 
     both = printed("events", "list", "--subject", subjects[0], "--subject", subjects[1])
     one = printed("events", "list", "--subject", subjects[0], "--source", "tellabot", "--code")
-    none = run("events", "list", "--reference", "nobody")
+    none = run("events", "list", "--reference", "unknown")
 
     assert [row[-1] for row in cells(both)[1:]] == [first, second]
     assert [row[-1] for row in cells(one)[1:]] == [first]
