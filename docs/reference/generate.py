@@ -12,7 +12,7 @@ from typing import Any
 import click
 import yaml
 
-from core.event import Data, Event, kinds
+from core.event import Data, Event
 from core.secret import Secret
 from core.units import Duration, Rate, Size
 from server.cli.main import smshook
@@ -243,15 +243,15 @@ def _short(command: click.Command) -> str:
 
 def _events() -> str:
     common = Group(Data).options
-    groups = [Group(kind) for kind in kinds()]
+    kinds = [Group(kind) for kind in _kinds()]
     nested = dict.fromkeys(
         kind
-        for group in groups
+        for group in kinds
         for option in group.options.values()
         for kind in option.shape.kinds
         if isinstance(kind, Group)
     )
-    types = ", ".join(_link(f"`{kind.type}`", kind.type) for kind in kinds())
+    types = ", ".join(_link(f"`{kind.type}`", kind.type) for kind in _kinds())
     parts = [
         _EVENTS,
         "## Attributes",
@@ -261,7 +261,7 @@ def _events() -> str:
         f"{_prose(Data)} Then come those of its type: {types}.",
         _fields(common.values()),
     ]
-    for kind, group in zip(kinds(), groups, strict=True):
+    for kind, group in zip(_kinds(), kinds, strict=True):
         own = [option for key, option in group.options.items() if key not in common]
         parts += [f"## {kind.type}", _prose(kind), _fields(own)]
     for group in nested:
@@ -277,6 +277,12 @@ _EVENTS = f"""\
 Every type of event and every field. A whole event, and how times, numbers and codes are read, is in
 [events](../events.md). Every field of a type is always there; where "or null" is said it is null
 when it was not sent. Fields and types are only ever added."""
+
+
+def _kinds(base: type[Data] = Data) -> Iterator[type[Data]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
 
 
 def _fields(options: Iterable[Option]) -> str:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from msgspec.structs import fields
 
 from core.event import SUBJECTS, Data
-from core.event import kinds as event_kinds
 from receiver.fields.text import slug
 from receiver.providers import PROVIDERS
 
@@ -46,7 +45,13 @@ class _Leaf(NamedTuple):
 
 
 def known_types() -> tuple[str, ...]:
-    return tuple(kind.type for kind in event_kinds())
+    return tuple(kind.type for kind in _kinds(Data))
+
+
+def _kinds(kind: type[Data]) -> Iterator[type[Data]]:
+    for narrower in kind.__subclasses__():
+        yield narrower
+        yield from _kinds(narrower)
 
 
 def impossible_clauses(
@@ -187,11 +192,11 @@ def _foreign_fields(path: Path, when: Any) -> Iterator[tuple[Path, str]]:
     if not isinstance(when, dict):
         return
     types = _asked_types(when.get(_TYPE))
-    kinds = [kind for kind in event_kinds() if kind.type in types]
+    kinds = [kind for kind in _kinds(Data) if kind.type in types]
     has = {field.encode_name for kind in kinds for field in fields(kind)}
     for key, condition in when.items() if kinds else ():
         name = str(key).split(".")[1] if str(key).startswith("data.") else ""
-        elsewhere = [kind.type for kind in event_kinds() if name in _fields(kind)]
+        elsewhere = [kind.type for kind in _kinds(Data) if name in _fields(kind)]
         absent = condition in ({"$exists": False}, None)
         if name and name not in has and elsewhere and not absent:
             which = " or ".join(types)

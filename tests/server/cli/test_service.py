@@ -12,8 +12,8 @@ import live
 import pytest
 from prompt import ID, cells, printed, read, run, sent
 
+from core.event import kinds
 from server.cli.client import ApiClient
-from server.config.clauses import known_types
 
 READER, DECODER = "reader-key-0123456789", "decoder-key-0123456789"
 KEYS = (
@@ -21,6 +21,7 @@ KEYS = (
     f'decoder: {{key: "{DECODER}", scopes: ["codes:read"]}}, '
     f'admin: {{key: "{live.KEY}", scopes: [admin]}}}}'
 )
+TYPES = ", ".join(kind.type for kind in kinds())
 CONFIG = live.CONFIG.partition("api:")[0] + f"api: {{keys: {KEYS}}}\n"
 
 
@@ -206,10 +207,7 @@ def test_filters_are_those_of_the_api_and_can_repeat():
         (
             "--type",
             "sms.recieved",
-            (
-                f"no type is named 'sms.recieved'; types: {', '.join(known_types())}; "
-                "did you mean 'sms.received'?\n"
-            ),
+            (f"no type is named 'sms.recieved'; types: {TYPES}; did you mean 'sms.received'?\n"),
         ),
     ],
 )
