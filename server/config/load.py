@@ -14,14 +14,13 @@ from routes.table import Route
 
 from .cautions import cautions
 from .checks import check
-from .clauses import impossible_clauses
+from .clauses import clause_warnings
 from .complaints import Complaint, Complaints
 from .convert import Conversion
 from .environment import PREFIX, override
 from .files import missing_folders
 from .options import DEFAULT_LISTEN, Api, ApiKey, Config, JournalOptions, Options, Server
 from .schema import schema_of
-from .service_spellings import former_spellings
 from .show import as_yaml
 from .variables import replace
 from .yaml import MAX_BYTES, Scalar, Style, parse
@@ -261,6 +260,5 @@ def _warnings(reading: Complaints, config: Config) -> Iterator[str]:
     # A key may select events of a source that no longer exists.
     filters += [(("api", "keys", n, "when"), key.when, None) for n, key in config.api.keys.items()]
     for path, when, sources in filters:
-        yield from impossible_clauses(reading, path, when, sources)
-        yield from former_spellings(reading, path, when)
+        yield from clause_warnings(reading, path, when, sources)
     yield from cautions(reading, config)
