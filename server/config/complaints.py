@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .yaml import Path, Scalar
@@ -27,6 +27,12 @@ class Complaint(NamedTuple):
     def __str__(self) -> str:
         """`smshook.yaml:14: sinks.log.type: 'fiel' is not one of file`."""
         return ": ".join(part for part in (self.where, self.place, self.text) if part)
+
+    @property
+    def line(self) -> int:
+        """The line of the file; the largest number if `where` has no line."""
+        number = self.where.rpartition(":")[2]
+        return int(number) if number.isdecimal() else sys.maxsize
 
 
 class Complaints:
@@ -63,9 +69,13 @@ class Complaints:
         """Whether nothing is wrong at the path and below it."""
         return not any(wrong.path[: len(path)] == path for wrong in self.complaints)
 
-    def texts(self, concerns: Callable[[Complaint], bool] = lambda _: True) -> tuple[str, ...]:
-        """Return all complaints that `concerns` selects, with places, in the order of the file."""
-        return tuple(map(str, sorted(filter(concerns, self.complaints), key=self._order)))
+    def texts(self) -> tuple[str, ...]:
+        """Return all complaints with their places."""
+        return tuple(map(str, self.in_order()))
+
+    def in_order(self) -> list[Complaint]:
+        """Return the complaints about the whole file, then by line, then those without a line."""
+        return sorted(self.complaints, key=lambda it: (it.where != self.file, it.line))
 
     def warning(self, path: Path, text: str) -> str:
         return str(Complaint(self._where(path), path, dotted(path), text))
@@ -107,10 +117,6 @@ class Complaints:
         while path not in self.places:
             path = path[:-1]
         return self.places[path]
-
-    def _order(self, complaint: Complaint) -> tuple[bool, int]:
-        line = complaint.where.removeprefix(f"{self.file}:")
-        return complaint.where != self.file, int(line) if line.isdecimal() else sys.maxsize
 
 
 def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:

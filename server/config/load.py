@@ -15,7 +15,7 @@ from routes.table import Route
 from .cautions import cautions
 from .checks import check
 from .clauses import clause_warnings
-from .complaints import Complaint, Complaints
+from .complaints import Complaints
 from .convert import Conversion
 from .environment import PREFIX, override
 from .files import missing_folders
@@ -125,24 +125,21 @@ class Settings:
         return found
 
     def complaints(self, path: Place) -> tuple[str, ...]:
-        """Return what is wrong at the path, below it, or with the whole file."""
-        return self._reading.texts(lambda complaint: _concerns(complaint, path))
+        """Return the complaints at the path, above it, below it, and about the whole file."""
+        found = []
+        for complaint in self._reading.in_order():
+            at = complaint.path
+            if complaint.where.startswith(PREFIX):
+                # A variable may have no place in the file. Its name says where it belongs.
+                at = (complaint.where.removeprefix(PREFIX).lower().partition("__")[0],)
+            size = min(len(at), len(path))
+            if at == path or (path and at[:size] == path[:size]):
+                found.append(str(complaint))
+        return tuple(found)
 
     def _need(self, path: Place) -> None:
         if found := self.complaints(path):
             raise ConfigError(found)
-
-
-def _concerns(complaint: Complaint, path: Place) -> bool:
-    at = complaint.path
-    if complaint.where.startswith(PREFIX):
-        # A variable may have no place in the file. Its name says where it belongs.
-        name = complaint.where.removeprefix(PREFIX).lower().partition("__")[0]
-        return bool(path) and path[0] == name
-    if not path:
-        return not at
-    size = min(len(at), len(path))
-    return at[:size] == path[:size]
 
 
 def shown(path: Path, environ: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from core.secret import Secret
 from core.units import Duration, Rate, Size
 
-from .shapes import NAME, Group, Kind, Leaf, ListOf, MapOf, Option, Shape
+from .shapes import NAME, Group, Leaf, ListOf, MapOf, OneOf, Shape
 from .show import plain
 
 #: Any text can hold a `${NAME}`, so patterns would mark right values as wrong.
@@ -38,7 +38,13 @@ def schema_of(type_: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _group(group: Group, tag_field: str | None = None) -> dict[str, Any]:
-    properties = {key: _option(option) for key, option in group.options.items()}
+    properties = {}
+    for key, option in group.options.items():
+        properties[key] = schema = _shape(option.shape, can_be_empty=not option.required)
+        if option.comment:
+            schema["description"] = option.comment
+        if not option.required:
+            schema["default"] = plain(option.default)
     if tag_field is not None:
         properties[tag_field] = {"const": group.tag}
     needed = [key for key, option in group.options.items() if option.required]
@@ -50,35 +56,28 @@ def _group(group: Group, tag_field: str | None = None) -> dict[str, Any]:
     }
 
 
-def _option(option: Option) -> dict[str, Any]:
-    schema = _shape(option.shape, can_be_empty=not option.required)
-    if option.comment:
-        schema["description"] = option.comment
-    if not option.required:
-        schema["default"] = plain(option.default)
-    return schema
-
-
 def _shape(shape: Shape, *, can_be_empty: bool = False) -> dict[str, Any]:
-    schemas = [_kind(kind) for kind in shape.kinds]
+    schemas: list[dict[str, Any]] = []
+    for kind in shape.kinds:
+        match kind:
+            case Leaf(type=type_, words=words):
+                schemas.append({"enum": list(words)} if words else dict(_LEAVES[type_]))
+            case ListOf(items=of):
+                schemas.append({"type": "array", "items": _shape(of)})
+            case MapOf(items=of):
+                names = {"propertyNames": {"pattern": f"^{NAME.pattern}$"}} if kind.is_named else {}
+                schemas.append({"type": "object", "additionalProperties": _shape(of), **names})
+            case Group():
+                schemas.append(_group(kind))
+            case OneOf():
+                schemas.append(_choice(kind))
     # `routes:` with nothing below it is null.
     if shape.optional or (can_be_empty and not shape.has_leaf):
         schemas.append({"type": "null"})
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
-def _kind(kind: Kind) -> dict[str, Any]:
-    match kind:
-        case Leaf(type=type_, words=words):
-            return {"enum": list(words)} if words else dict(_LEAVES[type_])
-        case ListOf(items=of):
-            return {"type": "array", "items": _shape(of)}
-        case MapOf(items=of):
-            schema = {"type": "object", "additionalProperties": _shape(of)}
-            names = {"propertyNames": {"pattern": f"^{NAME.pattern}$"}} if kind.is_named else {}
-            return schema | names
-        case Group():
-            return _group(kind)
+def _choice(kind: OneOf) -> dict[str, Any]:
     # By condition and not by `oneOf`: an editor then shows the wrong option, and not that no type
     # fits.
     return {

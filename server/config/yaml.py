@@ -104,7 +104,9 @@ def parse(data: bytes) -> Written:
         return _unread(1, f"larger than {MAX_BYTES} bytes; is it the right file?")
     try:
         text = data.decode("utf-8")
-        return _Tree().read(yaml.compose(text, _Loader))
+        tree, root = _Tree(), yaml.compose(text, _Loader)
+        value = None if root is None else tree.value((), root)
+        return Written(value=value, lines=tree.lines, complaints=tuple(tree.complaints))
     except _TooMuch as exc:
         line, problem = 1, str(exc)
     except UnicodeDecodeError as exc:
@@ -153,10 +155,6 @@ class _Tree:
         self.within: set[int] = set()
         self.count = 0
 
-    def read(self, node: yaml.Node | None) -> Written:
-        value = None if node is None else self.value((), node)
-        return Written(value=value, lines=self.lines, complaints=tuple(self.complaints))
-
     def value(self, path: Path, node: yaml.Node) -> Any:
         """Return the value; None if it has a complaint."""
         self.count += 1
@@ -164,58 +162,43 @@ class _Tree:
             raise _TooMuch(f"its aliases make more than {_MAX_VALUES} values")
         if id(node) in self.within:
             return self.complain(path, node, "an alias that contains itself")
-        self.within.add(id(node))
-        try:
-            return self._value(path, node)
-        finally:
-            self.within.remove(id(node))
-
-    def _value(self, path: Path, node: yaml.Node) -> Any:
         kind = node.tag.removeprefix(_TAG)
+        value: Any = None
+        self.within.add(id(node))
         if isinstance(node, yaml.MappingNode) and kind == "map":
-            return self.mapping(path, node)
-        if isinstance(node, yaml.SequenceNode) and kind == "seq":
-            for i, item in enumerate(node.value):
-                self.lines[*path, i] = _line(item)
-            return [self.value((*path, i), item) for i, item in enumerate(node.value)]
-        if isinstance(node, yaml.ScalarNode) and kind == "str":
-            return Scalar(node.value, Style.QUOTED)
-        if isinstance(node, yaml.ScalarNode) and kind in (_PLAIN_TAG, *_PATTERNS):
-            if kind == _PLAIN_TAG or _PATTERNS[kind].fullmatch(node.value):
-                return Scalar(node.value, Style.PLAIN)
+            value = self.mapping(path, node)
+        elif isinstance(node, yaml.SequenceNode) and kind == "seq":
+            self.lines |= {(*path, i): _line(item) for i, item in enumerate(node.value)}
+            value = [self.value((*path, i), item) for i, item in enumerate(node.value)]
+        elif isinstance(node, yaml.ScalarNode) and kind == "str":
+            value = Scalar(node.value, Style.QUOTED)
+        elif not isinstance(node, yaml.ScalarNode) or kind not in (_PLAIN_TAG, *_PATTERNS):
+            text = "a value that begins with ! is a YAML tag; leave it out, or use quotes"
+            self.complain(path, node, text)
+        elif kind == _PLAIN_TAG or _PATTERNS[kind].fullmatch(node.value):
+            value = Scalar(node.value, Style.PLAIN)
+        else:
             text = f"not a value of the YAML tag before it ({kind}); leave the tag out"
-            return self.complain(path, node, text)
-        return self.complain(
-            path, node, "a value that begins with ! is a YAML tag; leave it out, or use quotes"
-        )
+            self.complain(path, node, text)
+        self.within.remove(id(node))
+        return value
 
     def mapping(self, path: Path, node: yaml.MappingNode) -> dict[str, Any]:
         items: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.key(path, key_node)
-            if key is None:
-                continue
-            place = (*path, key)
-            if key in items:
-                first = self.lines[place]
-                self.complain(place, key_node, f"given twice, first in line {first}; remove one")
-                continue
-            self.lines[place] = _line(key_node)
-            items[key] = self.value(place, value_node)
+        for key, value in node.value:
+            is_text = isinstance(key, yaml.ScalarNode) and key.tag in (_PLAIN_TAG, _TAG + "str")
+            if not is_text or (key.tag == _PLAIN_TAG and _PATTERNS["null"].fullmatch(key.value)):
+                self.complain(path, key, "a key that is not a text; write it in quotes")
+            elif key.value == "<<" and key.style is None:
+                self.complain(path, key, "`<<` does not merge mappings here; write the options out")
+            elif key.value in items:
+                first = self.lines[*path, key.value]
+                text = f"given twice, first in line {first}; remove one"
+                self.complain((*path, key.value), key, text)
+            else:
+                self.lines[*path, key.value] = _line(key)
+                items[key.value] = self.value((*path, key.value), value)
         return items
-
-    def key(self, path: Path, node: yaml.Node) -> str | None:
-        if (
-            not isinstance(node, yaml.ScalarNode)
-            or node.tag not in (_PLAIN_TAG, _TAG + "str")
-            or (node.tag == _PLAIN_TAG and _PATTERNS["null"].fullmatch(node.value))
-        ):
-            self.complain(path, node, "a key that is not a text; write it in quotes")
-        elif node.value == "<<" and node.style is None:
-            self.complain(path, node, "`<<` does not merge mappings here; write the options out")
-        else:
-            return str(node.value)
-        return None
 
     def complain(self, path: Path, node: yaml.Node, text: str) -> None:
         self.complaints.append((_line(node), path, text))

@@ -150,6 +150,7 @@ def test_duplicate_key_is_a_complaint_with_both_lines():
     ("written", "complaint"),
     [
         ("? [a]\n: b", (1, (), "a key that is not a text; write it in quotes")),
+        ("? &a [*a]\n: b", (1, (), "a key that is not a text; write it in quotes")),
         ("a: {~: b}", (1, ("a",), "a key that is not a text; write it in quotes")),
         ("<<: {a: 1}", (1, (), "`<<` does not merge mappings here; write the options out")),
         ("a: &a\n- *a", (1, ("a", 0), "an alias that contains itself")),
