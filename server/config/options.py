@@ -40,13 +40,15 @@ def host_and_port(listen: str) -> tuple[str, int]:
     return host, int(match["port"])
 
 
-def _listen(text: str) -> str:
-    host_and_port(text)
-    return text
+def _listen(*words: str) -> Check:
+    """Return a check of `host:port`, which lets the words pass."""
 
+    def check(text: str) -> str:
+        if text not in words:
+            host_and_port(text)
+        return text
 
-def _admin_listen(text: str) -> str:
-    return text if text == "same" else _listen(text)
+    return Check(check)
 
 
 def network(text: str) -> str:
@@ -142,10 +144,10 @@ Scope = Literal["events:read", "codes:read", "deliveries:write", "subscriptions:
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Address for callbacks: `/in` and health, nothing else. Change it to be reachable from
     #: outside (`0.0.0.0:8080` in a container); `:0` takes any free port.
-    listen: Annotated[str, Check(_listen)] = DEFAULT_LISTEN
+    listen: Annotated[str, _listen()] = DEFAULT_LISTEN
     #: Address of the API, and of health. `same` uses `listen`, if you have only one port; the API
     #: is then as reachable as the callbacks.
-    admin_listen: Annotated[str, Check(_admin_listen)] = "127.0.0.1:8081"
+    admin_listen: Annotated[str, _listen("same")] = "127.0.0.1:8081"
     #: More names for the `Host` of requests to an `admin_listen` on this machine alone. It accepts
     #: addresses, names without a dot and the name of `public_url`; otherwise a web page could reach
     #: it through your browser. Set it for a proxy that passes its own name on.
