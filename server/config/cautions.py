@@ -32,7 +32,7 @@ _FEWEST_DIFFERENT = 8
 #: A short piece, three times or more.
 _REPEATED = re.compile(r"(.{1,16}?)\1{2,}.{0,16}", re.DOTALL)
 _HEADERS = "headers"
-#: What http:// shows on the way to these options.
+#: The data that http:// shows to others, by option.
 _IN_CLEAR = {
     "proxy": "the proxy's password in clear",
     "api_url": "the provider's API key in clear to another host",
@@ -45,8 +45,8 @@ class Caution(NamedTuple):
 
     at: Place
     secret: Secret
-    #: A token, a key, `server.secret`, or a secret that signs. Providers and receivers issue the
-    #: others, and may use one in several places.
+    #: Whether it is a token, a key, `server.secret` or a signing secret. Providers and receivers
+    #: issue all others, and may use one in several places.
     ours: bool
 
 

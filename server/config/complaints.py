@@ -1,4 +1,4 @@
-"""A configuration while it is read: its values, the place of each, and its errors."""
+"""The state of a configuration while it is read: values, their places, and complaints."""
 
 import difflib
 import re
@@ -36,7 +36,7 @@ class Complaint(NamedTuple):
 
 
 class Complaints:
-    """The state of one reading. It collects complaints, so that one run shows all of them."""
+    """One reading of a configuration. It collects complaints, so one run shows all of them."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -55,11 +55,11 @@ class Complaints:
         self.complain_in(self._where(path), path, text)
 
     def complain_in(self, where: str, path: Path, text: str) -> None:
-        """Complain of a path at another line than its own."""
+        """Add a complaint with another line than the path has."""
         self.complaints.append(Complaint(where, path, dotted(path), text))
 
     def complain_at(self, place: str, text: str) -> None:
-        """Complain of a dotted path such as `routes.all.when.data.code`."""
+        """Add a complaint about a dotted path such as `routes.all.when.data.code`."""
         written = {dotted(path): path for path in self.places}
         starts = (at for at in written if not at or f"{place}.".startswith((f"{at}.", f"{at}[")))
         path = written[max(starts, key=len)]

@@ -1,4 +1,4 @@
-"""Written values to Structs, option by option, each complaint at the path of its option.
+"""Conversion of written values to Structs. Each complaint is at the path of its option.
 
 msgspec alone stops at the first error, and names its place `$.sinks[...]`.
 """
@@ -62,7 +62,7 @@ class Conversion:
         self.reading = reading
         #: The common options of parts with an unknown tag: the `Sink` in a sink of type `fiel`.
         self.untagged: dict[Path, msgspec.Struct] = {}
-        #: Mappings that hold anything, such as each `when`, though the options around may be wrong.
+        #: Mappings with free content, such as each `when`, even if options around them are wrong.
         self.free: dict[Path, dict[str, Any]] = {}
 
     def value(self, path: Path, shape: Shape, written: Any) -> Any:
@@ -84,7 +84,7 @@ class Conversion:
         return converted
 
     def _by_kind(self, path: Path, shape: Shape, written: Any, value: Any) -> Any:
-        """Return the value as the kind of option that it is meant for."""
+        """Return the value as the kind of option that its type fits."""
         match shape.kind_for(value):
             case Leaf() as leaf:
                 return self._leaf(path, shape, leaf, written, value)
@@ -189,7 +189,7 @@ class Conversion:
     def _build_base(
         self, path: Path, type_: type[msgspec.Struct], values: Mapping[str, Any]
     ) -> None:
-        """Complain of common options, where the Struct itself cannot be built."""
+        """Check the common options of a Struct that cannot be built."""
         for base in (base for base in type_.__mro__[1:] if base in CHOICES):
             common = {it.name for it in options_of(base).values()} & set(values)
             self._build(path, base, {name: values[name] for name in common})
@@ -214,7 +214,7 @@ class Conversion:
             if (text := _refusal(type_, needed | {option.name: values[option.name]})) is not None
         ]
         if always is not None or not wrong:
-            # With one required option, that one is wrong. Else it is a combination.
+            # The only required option is wrong; otherwise a combination of options is.
             at = (*path, *needed) if len(needed) == 1 and always is not None else path
             self._refuse(at, always or whole, at)
             if always is not None:

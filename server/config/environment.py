@@ -33,7 +33,7 @@ def override(
     environ: Mapping[str, str],
     flags: Mapping[str, str],
 ) -> None:
-    """Put them into `reading.value`. Flags are by dotted path; they win."""
+    """Put the overrides into `reading.value`. Flags are by dotted path and win over variables."""
     overrides = _Overrides(reading, type_)
     # A whole source comes before its options, and its provider before those that depend on it.
     found = sorted(

@@ -1,4 +1,4 @@
-"""Loading of `smshook.yaml`: read once, checked whole, every complaint with its place."""
+"""Loading of `smshook.yaml`. It is checked as a whole, and every complaint has its place."""
 
 import hashlib
 import re
@@ -79,7 +79,7 @@ class Settings:
 
     @property
     def keys(self) -> Mapping[str, ApiKey]:
-        """The keys that are right."""
+        """The valid keys."""
         api: Api = self._values.get("api", Api())
         return api.keys
 
@@ -174,7 +174,7 @@ def journal_of(path: Path, environ: Mapping[str, str]) -> Path:
         reading.value = {"journal": {"url": Scalar(found[1], Style.QUOTED)}} if found else {}
     override(reading, Options, environ=environ, flags={})
     replace(reading, environ, folder)
-    # A running service began with a right file. It does not use what is wrong now.
+    # A running service started with a valid file. Later mistakes do not change its journal.
     written = {"journal": reading.at(("journal",)) or {}}
     options = Conversion(reading).options((), _JournalOnly, written)
     journal: JournalOptions = options.get("journal", JournalOptions())
@@ -192,7 +192,7 @@ def digest_of_file(data: bytes) -> str:
 def _read(
     reading: Complaints, path: Path, environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the right options. Complaints about the others are in the reading."""
+    """Return the valid options. The complaints about the others are in `reading`."""
     if not _parse(reading, path):
         return {}
     folder = path.absolute().parent

@@ -1,4 +1,4 @@
-"""The shape of every option, read from the Structs: what may be written, its default, its comment.
+"""The shape of every option, read from the Structs: accepted values, default and comment.
 
 Reading, overriding, showing, the schema and the reference pages all walk these.
 """
@@ -43,7 +43,7 @@ class Check(NamedTuple):
 
 
 class Leaf(msgspec.Struct, frozen=True):
-    """A scalar; any value at all where the type is Any."""
+    """A scalar; any value if the type is Any."""
 
     type: Any
     #: The words of a Literal.
@@ -55,7 +55,7 @@ class ListOf(msgspec.Struct, frozen=True):
 
 
 class MapOf(msgspec.Struct, frozen=True):
-    """A mapping by names or keys of the user's own."""
+    """A mapping with names or keys that the user chooses."""
 
     items: "Shape"
 
@@ -66,7 +66,7 @@ class MapOf(msgspec.Struct, frozen=True):
 
     @property
     def is_free(self) -> bool:
-        """Whether it holds anything, as a `when` does."""
+        """Whether its content is free, as in a `when`."""
         return Leaf(Any) in self.items.kinds
 
 
@@ -110,11 +110,11 @@ Kind = Leaf | ListOf | MapOf | Group | OneOf
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What may be written in one place."""
+    """The values that one place accepts."""
 
     #: Several for `str | tuple[str, ...]`.
     kinds: tuple[Kind, ...]
-    #: null may be written.
+    #: Whether null is accepted.
     optional: bool = False
     checks: tuple[Check, ...] = ()
 

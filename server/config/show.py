@@ -26,9 +26,9 @@ _BYTES = {"GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
 
 
 def as_yaml(reading: Complaints, type_: type[msgspec.Struct]) -> str:
-    """Show what was read, and the defaults. Unknown and wrong values are masked, as secrets are."""
+    """Return the written values and the defaults. Secrets, unknown and wrong values are masked."""
     view = _View(reading)
-    # Twice: a secret may also stand, before or behind, where no secret is expected.
+    # The first walk finds the secrets. They may also stand where no secret is expected.
     view.group((), Group(type_), reading.value)
     tree = view.group((), Group(type_), reading.value)
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

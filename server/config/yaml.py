@@ -1,4 +1,4 @@
-"""A YAML file as mappings, lists and scalars; the type of an option decides what a scalar is."""
+"""A YAML file as mappings, lists and scalars. The type of an option gives a scalar its type."""
 
 import enum
 import math
@@ -23,8 +23,8 @@ _MAX_VALUES = 100_000
 _TAG = "tag:yaml.org,2002:"
 # YAML's own name for the tag of a plain scalar, before its schema decides.
 _PLAIN_TAG = "?"
-# The core schema, without what looks like a number and is a phone number, a time or a PIN:
-# `07`, `+18503814729`, `12:30` and `NO` stay text, and so does `True`.
+# YAML's core schema, but phone numbers, times and PINs stay text, even if they look like a number:
+# `07`, `+18503814729`, `12:30`. So do `NO` and `True`.
 _SCHEMA = (
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"true|false"), list("tf")),
@@ -35,7 +35,7 @@ _SCHEMA = (
         list("-0123456789"),
     ),
 )
-#: The same as PyYAML takes it: (tag, pattern, first characters).
+#: The schema for PyYAML: (tag, pattern, first characters).
 RESOLVERS = tuple(
     (_TAG + kind, re.compile(f"(?:{pattern.pattern})$"), first) for kind, pattern, first in _SCHEMA
 )
@@ -70,7 +70,7 @@ class Scalar(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """What could be read of a text."""
+    """The readable part of a text."""
 
     #: Dicts, lists and Scalars. None: empty or unreadable.
     value: Any
@@ -140,7 +140,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def resolve(self, kind: type[yaml.Node], _value: Any, implicit: Any) -> str:
-        # PyYAML would read numbers and booleans here. The types of the options do.
+        # PyYAML would read numbers and booleans here. The types of the options decide that.
         if kind is yaml.ScalarNode and implicit[0]:
             return _PLAIN_TAG
         return _TAG + {yaml.ScalarNode: "str", yaml.SequenceNode: "seq"}.get(kind, "map")

@@ -19,13 +19,13 @@ _QUOTED_VALUE = re.compile(r"""(?:^\s*(?:- +)*|:\s+|[\[{,]\s*)(?P<quote>["'])"""
 _QUOTED = {'"': re.compile(r'"(?:[^"\\]|\\.)*"'), "'": re.compile(r"'(?:[^']|'')*'")}
 _QUOTED_OR_COMMENT = re.compile(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?:^|(?<=\s))#[^\n]*""")
 _OPENED_BY = {"]": "[", "}": "{"}
-#: Words of the parser and their meaning. They suffice; the first that fits is used.
+#: Words of the parser that suffice, and their meaning. The first that fits is used.
 _CLEAR = (
     (r"'\t'", "indented with a tab; use blanks"),  # as Python quotes a tab
     ("unknown escape", r"a backslash in double quotes; write \\, or use single quotes"),
     ("escape", r"not a character's code; after \x, \u and \U come hexadecimal digits"),
 )
-#: As `_CLEAR`, after everything else was looked for.
+#: The same, for mistakes of no other kind. The last entry fits every error.
 _CHARACTERS = (
     ("cannot start any token", "a value that begins with @, ` or % needs quotes"),
     ("alias", "a value that begins with * needs quotes"),
