@@ -98,7 +98,7 @@ def _choices(place: str, kind: OneOf) -> Iterator[str]:
         yield f"### {tag}: {name}"
         yield _prose(group.struct)
         yield _polling_defaults(group.struct)
-        # Another choice that it is a kind of, with the same options.
+        # A choice that is its base class, if the options are the same.
         same = (
             other.tag
             for other in own

@@ -69,26 +69,18 @@ def _shape(shape: Shape, *, can_be_empty: bool = False) -> dict[str, Any]:
                 schemas.append({"type": "object", "additionalProperties": _shape(of), **names})
             case Group():
                 schemas.append(_group(kind))
-            case OneOf():
-                schemas.append(_choice(kind))
+            case OneOf(tag_field=field):
+                # By condition and not by `oneOf`: an editor then shows the wrong option, and not
+                # that no type fits.
+                choices = [
+                    {"if": {"properties": {field: {"const": tag}}}, "then": _group(group, field)}
+                    for tag, group in kind.groups.items()
+                ]
+                tags = {field: {"enum": list(kind.groups)}}
+                schemas.append(
+                    {"type": "object", "required": [field], "properties": tags, "allOf": choices}
+                )
     # `routes:` with nothing below it is null.
     if shape.optional or (can_be_empty and not shape.has_leaf):
         schemas.append({"type": "null"})
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-
-
-def _choice(kind: OneOf) -> dict[str, Any]:
-    # By condition and not by `oneOf`: an editor then shows the wrong option, and not that no type
-    # fits.
-    return {
-        "type": "object",
-        "required": [kind.tag_field],
-        "properties": {kind.tag_field: {"enum": list(kind.groups)}},
-        "allOf": [
-            {
-                "if": {"properties": {kind.tag_field: {"const": tag}}},
-                "then": _group(group, kind.tag_field),
-            }
-            for tag, group in kind.groups.items()
-        ],
-    }

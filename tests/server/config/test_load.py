@@ -274,6 +274,8 @@ extra: 1
          + "9" * 5000 + "}}}",
          ("smshook.yaml:3: routes.a.when.data.to: a number that is too large; write it in quotes "
          "if it is a text")),
+        (SERVER.replace("{", "{connections: -" + "9" * 400 + ", "),
+         "smshook.yaml:1: server.connections: write 1 or more, or leave it out"),
         (SERVER + "sinks: {a: {type: file, path: ''}}",
          "smshook.yaml:2: sinks.a.path: must be that of a file, such as events.jsonl"),
         (SERVER + 'api: {keys: {"a\\nb": {key: 0123456789abcdef, scopes: [admin]}}}',
