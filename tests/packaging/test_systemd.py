@@ -4,6 +4,7 @@ import contextlib
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def test_service_notifies_when_ready_and_when_stopping(tmp_path, monkeypatch, ma
 
     with live.Live(tmp_path) as service:
         ready = live.eventually(said)
-        service.process.terminate()
+        service.process.send_signal(signal.SIGTERM)
         stopping = live.eventually(said)
         assert 0 == service.process.wait(30)
 
