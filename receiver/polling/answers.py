@@ -1,5 +1,6 @@
 """Reads answers of providers: JSON, broken JSON, and waits."""
 
+import enum
 import json
 import re
 import sys
@@ -8,6 +9,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import chain, pairwise
 from typing import Any
+
+import msgspec
 
 from ..callback import Malformed
 from ..decode import json_value
@@ -48,6 +51,8 @@ _BROKEN_SERVER = 500
 _REDIRECTS = range(300, 400)
 #: More digits are no sensible wait, and cost time to read.
 _MOST_DIGITS = 9
+#: Seconds until the next call for a banned account, if the provider sends no end.
+BAN = 3600.0
 #: Digits of seconds since 1970; milliseconds have three more.
 _EPOCH_DIGITS = 10
 #: Limits of the search for a wait: bytes of an answer, characters of a text and of a name, and
@@ -64,6 +69,12 @@ _SPAN = re.compile(
     r"\b([0-9]{1,6}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b", re.IGNORECASE
 )
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Gone(enum.Enum):
+    """The result of a call about an id that the provider does not know, or no longer."""
+
+    GONE = "gone"
 
 
 def read_lenient(body: bytes) -> object:
@@ -276,6 +287,35 @@ def object_in(answer: ProviderAnswer, command: str, now: datetime) -> dict[str, 
     if not isinstance(value, dict):
         raise Unreadable(command, "an object is expected")
     return value
+
+
+class ErrorTexts(msgspec.Struct, frozen=True, kw_only=True):
+    """The errors that a provider writes in words."""
+
+    #: The account is banned, not the key. A ban may end, so polling goes on.
+    banned: re.Pattern[str]
+    bad_key: re.Pattern[str]
+    #: The provider does not know the id, or no longer.
+    gone: re.Pattern[str]
+    #: Not an error, although the provider says so.
+    nothing: re.Pattern[str]
+    busy: re.Pattern[str]
+
+    def read(self, message: str, command: str, now: datetime) -> list[dict[str, Any]] | Gone:
+        """Return no rows, or GONE. Raises BadKey, Busy or Unreadable for any other error."""
+        message = message[:_LONGEST_TEXT]
+        if self.banned.search(message):
+            wait = read_wait(message, now)
+            raise Busy("the account is banned", BAN if wait is None else wait)
+        if self.bad_key.search(message):
+            raise BadKey
+        if self.gone.search(message):
+            return Gone.GONE
+        if self.nothing.search(message):
+            return []
+        if self.busy.search(message):
+            raise Busy("asked too often", read_wait(message, now))
+        raise Unreadable(command, "an error that is not known here")
 
 
 def rows(value: object) -> list[dict[str, Any]]:

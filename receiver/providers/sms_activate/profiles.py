@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, ClassVar
 
-from ...callback import Key
-from ...fields.dedupe import SentTime
 from ...fields.services import ListedService, listed_services
 from ...polling.options import PollingApi
 from ...polling.questions import Known, Poll, PollMemory
@@ -101,6 +99,8 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     paste_at: ClassVar[str] = "account settings, webhook URLs (up to three; adding one takes 2FA)"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | {"222": "RU"}
     message_field: ClassVar[str | None] = "id"
+    #: Its schema does not say what `id` identifies.
+    is_message_id_enough: ClassVar[bool] = False
     #: Its specification has none of the actions for rentals.
     polling_api: ClassVar[PollingApi | None] = _polling_api(
         "https://hero-sms.com", *(_READS - {"getRentList", "getRentStatus"})
@@ -108,13 +108,6 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     pages: ClassVar[bool] = True
     page_size: ClassVar[str] = "size"
     repeats_code: ClassVar[bool] = False
-
-    def _message_key(
-        self, activation: str, message: str, words: tuple[str, str], when: SentTime, /
-    ) -> Key:
-        """Add time, text and code, because the schema does not say what `id` identifies."""
-        parts = ("act", activation, "id", message, *words)
-        return Key(second=when.second or 0, parts=parts)
 
     def sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
         fields = super().sample_sms(number, now)

@@ -4,27 +4,24 @@ It finds the checks of each telephone, and the changes of numbers. Checks are re
 made by the auto check.
 """
 
-import enum
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from core.event import NumberChanged, SmsReceived
-from core.secret import Secret
 
 from ...callback import Happening, Key
 from ...fields.code import find_code
 from ...fields.numbers import e164
 from ...fields.reader import FieldReader
 from ...fields.text import links
-from ...fields.times import FIRST, ProviderTime, read_time, time_from
-from ...polling.answers import object_in, read_wait, rows
+from ...fields.times import FIRST, read_time, time_from
+from ...polling.answers import ErrorTexts, Gone, object_in, rows
 from ...polling.questions import (
     Ask,
-    BadKey,
-    Busy,
     Ended,
     FoundMessage,
     Known,
@@ -48,15 +45,15 @@ _OVERLAP = timedelta(hours=1)
 #: The time after midnight by which all auto checks are off.
 _OFF_BY = timedelta(minutes=5)
 _ROW, _AUTO_CHECK = "bulk_sms/smses_by_tid", "bulk_sms/autocheck"
-_BAD_KEY = ("api key", "api_key", "apikey", "unauthor", "authent", "invalid key", "expired key")
-_BUSY = ("too many", "rate", "limit", "slow down", "try again")
-#: The account is banned, not the key. A ban may end, so polling goes on.
-_BANNED = ("banned", "suspended", "blocked", "locked")
-#: Seconds until the next call for a banned account, if the provider sends no end.
-_BAN = 3600.0
-#: The id was removed or never existed.
-_GONE = ("unable to find", "not found", "no record", "no request")
-_NOTHING = ("no sms",)
+_ERRORS = ErrorTexts(
+    banned=re.compile(r"banned|suspended|blocked|locked", re.IGNORECASE),
+    bad_key=re.compile(
+        r"api key|api_key|apikey|unauthor|authent|invalid key|expired key", re.IGNORECASE
+    ),
+    gone=re.compile(r"unable to find|not found|no record|no request", re.IGNORECASE),
+    nothing=re.compile(r"no sms", re.IGNORECASE),
+    busy=re.compile(r"too many|rate|limit|slow down|try again", re.IGNORECASE),
+)
 #: The reasons for the end of a check or change of number without an SMS.
 _ENDS = {
     "SUCCESS": "finished",
@@ -66,11 +63,6 @@ _ENDS = {
     "CANCELLED": "cancelled",
     "REMOVED": "cancelled",
 }
-_LONGEST_MESSAGE = 500
-
-
-class _SmsPinsGone(enum.Enum):
-    GONE = "gone"
 
 
 def poll(
@@ -111,26 +103,23 @@ class _SmsPinsPoll:
             if isinstance(id_, str):
                 self._telephones.setdefault(number or f"/{id_}", str(id_))
         for telephone in dict.fromkeys(self._telephones.values()):
-            yield from self._messages(telephone)
-
-    def _messages(self, telephone: str) -> Poll:
-        checks = yield self._ask(_ROW, telephone)
-        if not isinstance(checks, list):
-            return
-        times = [_updated(row) for row in checks]
-        if not any(at and at.date() == self._now.astimezone(_NEW_YORK).date() for at in times):
-            # Without a check today, the auto check must be off: the API does not show it.
-            yield Notice(word="auto_check_off", about=f"telephone/{telephone}")
-        for row, at in zip(checks, times, strict=True):
-            if isinstance(request := row.get("request_id"), str):
-                self._checks[str(request)] = telephone
-            if at is None or at >= self._since - _OVERLAP:
-                yield from self._read_check(telephone, row)
+            checks = yield self._ask(_ROW, telephone)
+            if not isinstance(checks, list):
+                continue
+            times = [_updated(row) for row in checks]
+            if not any(at and at.date() == self._now.astimezone(_NEW_YORK).date() for at in times):
+                # Without a check today, the auto check must be off: the API does not show it.
+                yield Notice(word="auto_check_off", about=f"telephone/{telephone}")
+            for row, at in zip(checks, times, strict=True):
+                if isinstance(request := row.get("request_id"), str):
+                    self._checks[str(request)] = telephone
+                if at is None or at >= self._since - _OVERLAP:
+                    yield from self._read_check(telephone, row)
 
     def check(self, request: str) -> Poll:
         """Ask for one check. A list or its number shows the telephone that it belongs to."""
         answer = yield self._ask("bulk_sms/status", request)
-        if answer is _SmsPinsGone.GONE:
+        if answer is Gone.GONE:
             self._unknown.append(request)
         for row in answer if isinstance(answer, list) else ():
             number = _number(row.get("telephone"))
@@ -205,7 +194,12 @@ class _SmsPinsPoll:
             yield Notice(word="unreadable_row", about="nc/requests")
             return
         telephone = self._telephones.get(to)
-        time = _read_updated_at(reading, self._now)
+        text = reading.text("updated_at")
+        time = read_time(text) if text is not None else None
+        if time is not None and not time.is_plausible(_NEW_YORK, self._now):
+            time = None
+        if text is not None and time is None:
+            reading.warn("updated_at")
         happening = Happening(
             subject=f"number/{to}" if telephone is None else f"telephone/{telephone}",
             time=time.rfc3339(_NEW_YORK) if time else None,
@@ -226,62 +220,28 @@ class _SmsPinsPoll:
         for telephone in dict.fromkeys(self._telephones.values()):
             if memory.switched_on.get(telephone) == today:
                 continue
-            url = self._url(_AUTO_CHECK, telephone, "enable")
-            answer = yield Switch(
-                api=self._settings.api,
-                command=_AUTO_CHECK,
-                url=url,
-                read=self._reader(_AUTO_CHECK),
-            )
-            if answer is _SmsPinsGone.GONE:
+            answer = yield self._ask(_AUTO_CHECK, telephone, "enable", kind=Switch)
+            if answer is Gone.GONE:
                 yield Notice(word="auto_check_refused", about=f"telephone/{telephone}")
             if answer is not None:
                 memory.switched_on[telephone] = today
 
-    def _ask(self, command: str, *arguments: str) -> Ask:
-        return Ask(
-            api=self._settings.api,
-            command=command,
-            url=self._url(command, *arguments),
-            read=self._reader(command),
-        )
+    def _ask(
+        self, command: str, *arguments: str, kind: type[Ask] | type[Switch] = Ask
+    ) -> Ask | Switch:
+        """Ask with the key in the path of the URL."""
+        key, now = self._settings.api_key.reveal(), self._now.astimezone(_NEW_YORK)
 
-    def _url(self, command: str, *arguments: str) -> Secret:
-        """Return a URL, which has the key in its path."""
-        key = self._settings.api_key.reveal()
-        return with_path(self._settings.api_url, key, *command.split("/"), *arguments)
+        def read(answer: ProviderAnswer) -> list[dict[str, Any]] | Gone:
+            value = object_in(answer, command, now)
+            if value.get("success") is True:
+                return rows(value.get("data"))
+            if value.get("success") is False:
+                return _ERRORS.read(str(value.get("message")), command, now)
+            raise Unreadable(command, "success: neither true nor false")
 
-    def _reader(
-        self, command: str
-    ) -> Callable[[ProviderAnswer], list[dict[str, Any]] | _SmsPinsGone]:
-        now = self._now.astimezone(_NEW_YORK)
-        return lambda answer: _read(answer, command, now)
-
-
-def _read(
-    answer: ProviderAnswer, command: str, now: datetime
-) -> list[dict[str, Any]] | _SmsPinsGone:
-    value = object_in(answer, command, now)
-    if value.get("success") is True:
-        return rows(value.get("data"))
-    if value.get("success") is False:
-        return _complaint(str(value.get("message"))[:_LONGEST_MESSAGE].lower(), command, now)
-    raise Unreadable(command, "success: neither true nor false")
-
-
-def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]] | _SmsPinsGone:
-    if any(words in message for words in _BANNED):
-        wait = read_wait(message, now)
-        raise Busy("the account is banned", _BAN if wait is None else wait)
-    if any(words in message for words in _BAD_KEY):
-        raise BadKey
-    if any(words in message for words in _GONE):
-        return _SmsPinsGone.GONE
-    if any(words in message for words in _NOTHING):
-        return []
-    if any(words in message for words in _BUSY):
-        raise Busy("asked too often", read_wait(message, now))
-    raise Unreadable(command, "an error that is not known here")
+        url = with_path(self._settings.api_url, key, *command.split("/"), *arguments)
+        return kind(api=self._settings.api, command=command, url=url, read=read)
 
 
 def _messages_in(row: Mapping[str, Any]) -> list[str]:
@@ -302,13 +262,3 @@ def _updated(row: Mapping[str, Any]) -> datetime | None:
     time = read_time(text) if isinstance(text, str) else None
     at = time.instant(_NEW_YORK) if time else None
     return at.astimezone(_NEW_YORK) if at is not None and at >= FIRST else None
-
-
-def _read_updated_at(reading: FieldReader, now: datetime) -> ProviderTime | None:
-    text = reading.text("updated_at")
-    time = read_time(text) if text is not None else None
-    if time is not None and time.is_plausible(_NEW_YORK, now):
-        return time
-    if text is not None:
-        reading.warn("updated_at")
-    return None

@@ -94,16 +94,25 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         request, rental = reading.id("id"), reading.id("ltr_id")
         # A polled message may belong to an order that is known by its number alone.
         number = reading.text("number") if callback.channel == "poll" else None
-        subject = _subject(request, rental, number, billed=billed)
+        if rental is not None and (billed or request is None):
+            subject = f"rental/{rental}"
+        elif request is not None:
+            subject = f"request/{request}"
+        elif number is not None:
+            subject = f"number/{number}"
+        else:
+            expected = "a positive number or a short text is expected"
+            raise Malformed("identity", f"id, ltr_id: {expected}")
         code, text = reading.message("pin", "reply")
         if not billed and text is None and code is None:
             raise Malformed("malformed", "reply, pin: neither was sent")
-        to, time = reading.number("to", _US), _read_time(reading, callback.received)
+        to = reading.number("to", _US)
+        time, when = _read_time(reading, callback.received)
         type_ = RentalBilled if billed else SmsReceived
         return Happening(
             subject=subject,
             time=time.rfc3339(_NEW_YORK) if time else None,
-            keys=_message_keys(reading, callback, to, subject),
+            keys=_message_keys(reading, callback, to, when, subject),
             data=type_(
                 to=to,
                 from_=reading.sender("from", _US),
@@ -122,18 +131,25 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
 
     def _renewed(self, reading: FieldReader, callback: Callback) -> Happening:
         rental, previous = _required_id(reading, "new_ltr_id"), reading.id("previous_ltr_id")
+        to = reading.number("mdn", _US)
+        service = named_service(reading.text("service"))
+        price, written = reading.price("price", self.currency), reading.text("expires")
+        expires = read_time(written) if written is not None else None
+        if written is not None and (expires is None or expires.instant(_NEW_YORK) < FIRST):
+            reading.warn("expires")
+            expires = None
         return Happening(
             subject=f"rental/{rental}",
             time=None,
             keys=(Key(parts=("renewal", "ok", reading.raw("previous_ltr_id"), rental)),),
             data=RentalRenewed(
-                to=reading.number("mdn", _US),
+                to=to,
                 country=_US,
-                service=named_service(reading.text("service")),
-                price=reading.price("price", self.currency),
+                service=service,
+                price=price,
                 rental_id=rental,
                 previous_rental_id=previous,
-                expires=_read_expires(reading),
+                expires=expires.rfc3339(_NEW_YORK) if expires else None,
                 **self.common(callback, reading, time_from="received"),
             ),
         )
@@ -186,45 +202,28 @@ def _required_id(reading: FieldReader, name: str) -> str:
     return identity
 
 
-def _subject(
-    request: str | None, rental: str | None, number: str | None = None, *, billed: bool
-) -> str:
-    if rental is not None and (billed or request is None):
-        return f"rental/{rental}"
-    if request is not None:
-        return f"request/{request}"
-    if number is not None:
-        return f"number/{number}"
-    raise Malformed("identity", "id, ltr_id: a positive number or a short text is expected")
+def _read_time(reading: FieldReader, received: datetime) -> tuple[ProviderTime | None, SentTime]:
+    """Return the first plausible time, and the first time for a key.
 
-
-def _read_time(reading: FieldReader, received: datetime) -> ProviderTime | None:
+    If no time can be in a key, the text of the first field is.
+    """
+    sent = SentTime(second=None, text="")
     for name, read in _TIMES:
         text = reading.text(name)
-        time = read(text) if text is not None else None
-        if time is not None and time.is_plausible(_NEW_YORK, received):
-            return time
-        if text is not None:
-            reading.warn(name)
-    return None
-
-
-def _read_sent_time(reading: FieldReader) -> SentTime:
-    """Return the first plausible time for a key, else the text of the first field."""
-    untimed = None
-    for name, read in _TIMES:
-        raw = reading.raw(name)
-        if not raw:
+        if text is None:
             continue
-        one = read_sent_time(read(raw), raw)
-        if one.second is not None:
-            return one
-        untimed = untimed or one
-    return untimed or SentTime(second=None, text="")
+        time = read(text)
+        if sent.second is None:
+            one = read_sent_time(time, text)
+            sent = one if one.second is not None or not sent.text else sent
+        if time is not None and time.is_plausible(_NEW_YORK, received):
+            return time, sent
+        reading.warn(name)
+    return None, sent
 
 
 def _message_keys(
-    reading: FieldReader, callback: Callback, to: str | None, subject: str
+    reading: FieldReader, callback: Callback, to: str | None, when: SentTime, subject: str
 ) -> tuple[Key, ...]:
     """Return the keys of a message without service and price, which may be corrected later.
 
@@ -233,7 +232,6 @@ def _message_keys(
     journals of 0.1: the key of a billing entry had its subject, which may differ in a poll.
     """
     billed = reading.raw("from") == _BILLING
-    when = _read_sent_time(reading)
     text, pin = reading.raw("reply"), reading.raw("pin")
 
     def make(number: str, words: str, *more: str) -> tuple[Key, ...]:
@@ -252,14 +250,3 @@ def _message_keys(
     number = digits(to) if to else reading.raw("to").strip()
     plain = make(number, words, *(named if when.second is None else ()))
     return (*first, *(key for key in plain if key not in first))
-
-
-def _read_expires(reading: FieldReader) -> str | None:
-    text = reading.text("expires")
-    if text is None:
-        return None
-    time = read_time(text)
-    if time is None or time.instant(_NEW_YORK) < FIRST:
-        reading.warn("expires")
-        return None
-    return time.rfc3339(_NEW_YORK)
