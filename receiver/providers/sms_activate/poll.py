@@ -190,8 +190,15 @@ class _SmsActivatePoll:
             newest = fields | {"text": text, "code": codes[-1] if codes else None}
             keys = _untimed_keys("act", newest)
             messages.append(_Message(newest, "getActiveActivations", keys))
-        # As the newest they had a text and another key, so they have a form of their own.
-        for code in _older(codes, found_codes):
+        # `123-456` and `123456` are the same code.
+        plain = {code: canonical_code(read_code(code, None)[0] or code) for code in codes}
+        known_codes = {canonical_code(code) for code in found_codes}
+        if found_codes != ("",) and known_codes.isdisjoint(plain.values()):
+            # The status has none of them, so the last one is the newest, which has its own message.
+            # The order is not documented.
+            known_codes = {plain[code] for code in codes[-1:]}
+        for code in [code for code in plain if plain[code] not in known_codes]:
+            # As the newest it had a text and another key, so it has a form of its own.
             older = fields | {"code": code}
             messages.append(_Message(older, _CODES_ALONE, _untimed_keys("act", older)))
         yield from self._read(messages, row, order, "getActiveActivations", name="smsCode")
@@ -374,30 +381,19 @@ class _SmsActivatePoll:
             self._record_end("rental_id", rental, answer)
             batch = {json.dumps(row, sort_keys=True): row for row in _rows_of(answer)}
             # Pages go back in time, and a long rental has many.
-            times = (
-                self._source.read_time(FieldReader(row), "date", undated)[0]
-                for row in batch.values()
-            )
-            is_old = all(it and it.instant(zone_) < self._since - _ZONE_ERROR for it in times)
+            readers = [FieldReader(row) for row in batch.values()]
+            times = [self._source.read_time(row, "date", undated)[0] for row in readers]
+            is_old = all(at and at.instant(zone_) < self._since - _ZONE_ERROR for at in times)
             for row in [row for text, row in batch.items() if text not in seen]:
-                yield from self._rented(rental, row, number)
+                date = _time(_words(row.get("date")))
+                fields = {"rentId": rental, "sms": {**row, "date": date}}
+                keys = _untimed_keys("rent", fields) if date is None else None
+                message = _Message(fields, "getRentStatus", keys)
+                order = _Order(number, service=self._source.service_of(FieldReader(row)))
+                yield from self._read([message], row, order, "getRentStatus")
             if not batch or is_old or (batch.keys() <= seen and page != 1):
                 return
             seen |= batch.keys()
-
-    def _rented(
-        self, rental: str, row: Mapping[str, Any], number: str | None
-    ) -> Iterator[FoundMessage | Notice]:
-        date, reading = _time(_words(row.get("date"))), FieldReader(row)
-        about, keys = ("rent", rental, "poll", reading.raw("phoneFrom")), None
-        if date is None:
-            keys = all_spellings(
-                lambda text, _code: (Key(parts=(*about, text)),), reading.raw("text")
-            )
-        fields = {"rentId": rental, "sms": {**row, "date": date}}
-        order = _Order(number, service=self._source.service_of(reading))
-        message = _Message(fields, "getRentStatus", keys)
-        yield from self._read([message], row, order, "getRentStatus")
 
     # --- ends, and the account -----------------------------------------------------------
 
@@ -454,30 +450,18 @@ class _SmsActivatePoll:
         return answer
 
 
-def _older(codes: Sequence[str], found_codes: Sequence[str]) -> Sequence[str]:
-    """Return the codes of a list without those of messages that were found in the status.
-
-    If the status has none of them, the last code is the newest one, which has its own message. The
-    order is not documented. `123-456` and `123456` are the same code.
-    """
-    plain = {code: canonical_code(read_code(code, None)[0] or code) for code in codes}
-    found = {canonical_code(code) for code in found_codes}
-    if found_codes == ("",) or found & set(plain.values()):
-        return [code for code in plain if plain[code] not in found]
-    newest = plain[codes[-1]] if codes else None
-    return [code for code in plain if plain[code] != newest]
-
-
 def _untimed_keys(kind: str, fields: Mapping[str, Any]) -> tuple[Key, ...]:
-    """Return the keys of a message without a time, as long as the activation exists.
+    """Return the keys of a message without a time, as long as the order exists.
 
     A callback's windows of arrival would make it a new event every two hours.
     """
+    if kind == "rent":
+        sms = FieldReader(fields["sms"])
+        rent = ("rent", str(fields["rentId"]), "poll", sms.raw("phoneFrom"))
+        return all_spellings(lambda text, _: (Key(parts=(*rent, text)),), sms.raw("text"))
     text, code = (_words(fields.get(name)) or "" for name in ("text", "code"))
-    id_ = str(fields["activationId"])
-    return all_spellings(
-        lambda text, code: (Key(parts=(kind, id_, "poll", text, code)),), text, code
-    )
+    about = (kind, str(fields["activationId"]), "poll")
+    return all_spellings(lambda text, code: (Key(parts=(*about, text, code)),), text, code)
 
 
 # --- fields of answers ----------------------------------------------------------------------

@@ -98,16 +98,22 @@ class _SmsPinsPoll:
         self._unknown: list[str] = []
 
     def telephones(self) -> Poll:
-        for row in (yield self._ask("bulk_sms/telephones")) or ():
+        answer = yield self._ask("bulk_sms/telephones")
+        for row in answer if isinstance(answer, list) else ():
             number, id_ = _number(row.get("telephone")), row.get("telephone_id")
             if isinstance(id_, str):
                 self._telephones.setdefault(number or f"/{id_}", str(id_))
+        today = self._now.astimezone(_NEW_YORK).date()
         for telephone in dict.fromkeys(self._telephones.values()):
             checks = yield self._ask(_ROW, telephone)
             if not isinstance(checks, list):
                 continue
-            times = [_updated(row) for row in checks]
-            if not any(at and at.date() == self._now.astimezone(_NEW_YORK).date() for at in times):
+            times = []
+            for row in checks:
+                time = read_time(FieldReader(row).raw("updated_at"))
+                at = time.instant(_NEW_YORK) if time else None
+                times.append(at if at is None or at >= FIRST else None)
+            if not any(at and at.astimezone(_NEW_YORK).date() == today for at in times):
                 # Without a check today, the auto check must be off: the API does not show it.
                 yield Notice(word="auto_check_off", about=f"telephone/{telephone}")
             for row, at in zip(checks, times, strict=True):
@@ -179,40 +185,37 @@ class _SmsPinsPoll:
         statuses: dict[str, str] = {}
         for row in answer if isinstance(answer, list) else ():
             statuses[str(row.get("request_id"))] = _status(row)
-            if _status(row) == "SUCCESS":
-                yield from self._changed(row)
+            if _status(row) != "SUCCESS":
+                continue
+            reading, callback = FieldReader(row), as_callback(row, self._now)
+            request, to = reading.id("request_id"), reading.number("telephone", _US)
+            if request is None or to is None:
+                yield Notice(word="unreadable_row", about="nc/requests")
+                continue
+            telephone, text = self._telephones.get(to), reading.text("updated_at")
+            time = read_time(text) if text is not None else None
+            if time is not None and not time.is_plausible(_NEW_YORK, self._now):
+                time = None
+            if text is not None and time is None:
+                reading.warn("updated_at")
+            happening = Happening(
+                subject=f"number/{to}" if telephone is None else f"telephone/{telephone}",
+                time=time.rfc3339(_NEW_YORK) if time else None,
+                keys=(Key(parts=("nc", request)),),
+                data=NumberChanged(
+                    to=to,
+                    previous_to=reading.number("last_telephone", _US),
+                    country=_US,
+                    telephone_id=telephone,
+                    **self._source.common(callback, reading, time_from=time_from(time)),
+                ),
+            )
+            yield FoundMessage(happenings=(happening,), callback=callback)
         for request in self._unknown:
             # An unknown request has ended.
             reason = _ENDS.get(statuses[request]) if request in statuses else "finished"
             if reason is not None:
                 yield Ended(kind="request_id", name=request, reason=reason)
-
-    def _changed(self, row: Mapping[str, Any]) -> Iterator[FoundMessage | Notice]:
-        reading, callback = FieldReader(row), as_callback(row, self._now)
-        request, to = reading.id("request_id"), reading.number("telephone", _US)
-        if request is None or to is None:
-            yield Notice(word="unreadable_row", about="nc/requests")
-            return
-        telephone = self._telephones.get(to)
-        text = reading.text("updated_at")
-        time = read_time(text) if text is not None else None
-        if time is not None and not time.is_plausible(_NEW_YORK, self._now):
-            time = None
-        if text is not None and time is None:
-            reading.warn("updated_at")
-        happening = Happening(
-            subject=f"number/{to}" if telephone is None else f"telephone/{telephone}",
-            time=time.rfc3339(_NEW_YORK) if time else None,
-            keys=(Key(parts=("nc", request)),),
-            data=NumberChanged(
-                to=to,
-                previous_to=reading.number("last_telephone", _US),
-                country=_US,
-                telephone_id=telephone,
-                **self._source.common(callback, reading, time_from=time_from(time)),
-            ),
-        )
-        yield FoundMessage(happenings=(happening,), callback=callback)
 
     def switch_on(self, memory: PollMemory) -> Poll:
         """Switch on the auto check of each telephone, once after each midnight in New York."""
@@ -255,10 +258,3 @@ def _status(row: Mapping[str, Any]) -> str:
 
 def _number(value: object) -> str | None:
     return e164(value, _US) if isinstance(value, str) else None
-
-
-def _updated(row: Mapping[str, Any]) -> datetime | None:
-    text = row.get("updated_at")
-    time = read_time(text) if isinstance(text, str) else None
-    at = time.instant(_NEW_YORK) if time else None
-    return at.astimezone(_NEW_YORK) if at is not None and at >= FIRST else None

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from core.canonical import canonical_code, canonical_text
 from core.event import (
+    Data,
     NumberAssigned,
     RentalBilled,
     RentalRenewalFailed,
@@ -77,17 +78,54 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         reading = FieldReader(fields)
+        keys: tuple[Key, ...]
+        data: Data
         match fields.get("event"), fields.get("status"):
             case "incoming_message", _:
                 return (self._message(reading, callback),)
             case "ltr_renewal", "ok":
-                return (self._renewed(reading, callback),)
+                rental = _required_id(reading, "new_ltr_id")
+                previous, order = reading.id("previous_ltr_id"), _order(reading)
+                price, written = reading.price("price", self.currency), reading.text("expires")
+                expires = read_time(written) if written is not None else None
+                if written is not None and (expires is None or expires.instant(_NEW_YORK) < FIRST):
+                    reading.warn("expires")
+                    expires = None
+                subject = f"rental/{rental}"
+                keys = (Key(parts=("renewal", "ok", reading.raw("previous_ltr_id"), rental)),)
+                data = RentalRenewed(
+                    price=price,
+                    rental_id=rental,
+                    previous_rental_id=previous,
+                    expires=expires.rfc3339(_NEW_YORK) if expires else None,
+                    **order,
+                    **self.common(callback, reading, time_from="received"),
+                )
             case "ltr_renewal", "error":
-                return (self._renewal_failed(reading, callback),)
+                rental, reason = _required_id(reading, "previous_ltr_id"), reading.text("message")
+                subject = f"rental/{rental}"
+                # "Low balance" again tomorrow is another event; in ten minutes it is a retry.
+                parts = ("renewal", "error", rental, reading.raw("message"))
+                keys = make_windows(parts, callback.received)
+                data = RentalRenewalFailed(
+                    previous_rental_id=rental,
+                    reason=reason,
+                    **_order(reading),
+                    **self.common(callback, reading, time_from="received"),
+                )
             # The newer documentation has priority, the older one premium.
             case "premium_request" | "priority_request", "ok":
-                return (self._assigned(reading, callback),)
-        raise Malformed("unknown_event", "event, status: unknown or missing")
+                request = _required_id(reading, "id")
+                subject, keys = f"request/{request}", (Key(parts=("bid", request)),)
+                data = NumberAssigned(
+                    **_order(reading),
+                    price=reading.price("price", self.currency),
+                    request_id=request,
+                    **self.common(callback, reading, time_from="received"),
+                )
+            case _:
+                raise Malformed("unknown_event", "event, status: unknown or missing")
+        return (Happening(subject=subject, time=None, keys=keys, data=data),)
 
     def _message(self, reading: FieldReader, callback: Callback) -> Happening:
         billed = reading.raw("from") == _BILLING
@@ -129,65 +167,6 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
             ),
         )
 
-    def _renewed(self, reading: FieldReader, callback: Callback) -> Happening:
-        rental, previous = _required_id(reading, "new_ltr_id"), reading.id("previous_ltr_id")
-        to = reading.number("mdn", _US)
-        service = named_service(reading.text("service"))
-        price, written = reading.price("price", self.currency), reading.text("expires")
-        expires = read_time(written) if written is not None else None
-        if written is not None and (expires is None or expires.instant(_NEW_YORK) < FIRST):
-            reading.warn("expires")
-            expires = None
-        return Happening(
-            subject=f"rental/{rental}",
-            time=None,
-            keys=(Key(parts=("renewal", "ok", reading.raw("previous_ltr_id"), rental)),),
-            data=RentalRenewed(
-                to=to,
-                country=_US,
-                service=service,
-                price=price,
-                rental_id=rental,
-                previous_rental_id=previous,
-                expires=expires.rfc3339(_NEW_YORK) if expires else None,
-                **self.common(callback, reading, time_from="received"),
-            ),
-        )
-
-    def _renewal_failed(self, reading: FieldReader, callback: Callback) -> Happening:
-        previous, reason = _required_id(reading, "previous_ltr_id"), reading.text("message")
-        # "Low balance" again tomorrow is another event; in ten minutes it is a retry.
-        parts = ("renewal", "error", previous, reading.raw("message"))
-        return Happening(
-            subject=f"rental/{previous}",
-            time=None,
-            keys=make_windows(parts, callback.received),
-            data=RentalRenewalFailed(
-                to=reading.number("mdn", _US),
-                country=_US,
-                service=named_service(reading.text("service")),
-                previous_rental_id=previous,
-                reason=reason,
-                **self.common(callback, reading, time_from="received"),
-            ),
-        )
-
-    def _assigned(self, reading: FieldReader, callback: Callback) -> Happening:
-        request = _required_id(reading, "id")
-        return Happening(
-            subject=f"request/{request}",
-            time=None,
-            keys=(Key(parts=("bid", request)),),
-            data=NumberAssigned(
-                to=reading.number("mdn", _US),
-                country=_US,
-                service=named_service(reading.text("service")),
-                price=reading.price("price", self.currency),
-                request_id=request,
-                **self.common(callback, reading, time_from="received"),
-            ),
-        )
-
     def service(self, id_: str | None) -> Service | None:
         return named_service(id_)
 
@@ -200,6 +179,15 @@ def _required_id(reading: FieldReader, name: str) -> str:
     if identity is None:
         raise Malformed("identity", f"{name}: a positive number or a short text is expected")
     return identity
+
+
+def _order(reading: FieldReader) -> dict[str, Any]:
+    """Return the fields that all events about an order itself have."""
+    return {
+        "to": reading.number("mdn", _US),
+        "country": _US,
+        "service": named_service(reading.text("service")),
+    }
 
 
 def _read_time(reading: FieldReader, received: datetime) -> tuple[ProviderTime | None, SentTime]:
