@@ -113,7 +113,7 @@ def _unquote_lists(text: str) -> Iterator[str]:
 
 def _mend(text: str) -> Iterator[str]:
     """Yield the tokens of valid JSON. Raises Malformed at a string without an end."""
-    closing: list[str] = []  # the brackets that are still open need these
+    closing: list[str] = []  # the ends of the brackets that are open
     needs_comma = False  # a value has just ended
     tokens = (it for it in _TOKEN.finditer(text) if it.lastgroup not in ("comment", "blank"))
     # One at a time: a large answer has a million tokens.
@@ -290,7 +290,7 @@ def object_in(answer: ProviderAnswer, command: str, now: datetime) -> dict[str, 
 
 
 class ErrorTexts(msgspec.Struct, frozen=True, kw_only=True):
-    """The errors that a provider writes in words."""
+    """Patterns for the errors that a provider reports as text."""
 
     #: The account is banned, not the key. A ban may end, so polling goes on.
     banned: re.Pattern[str]

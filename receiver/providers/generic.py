@@ -206,7 +206,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             items = list(items.values()) if all(map(str.isdecimal, items)) else [items]
         if not isinstance(items, list):
             raise Malformed("malformed", f"{each}: a list is expected")
-        # Once for the callback, not for each item: many items would take quadratic time.
+        # Look these up once, not for each item: many items would take quadratic time.
         paths = set(self.fields.all())
         tops = {it: self._at(fields, it.removeprefix(_TOP)) for it in paths if it.startswith(_TOP)}
         inner = sorted(paths - tops.keys())
@@ -221,10 +221,10 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         return found
 
     def _read_first(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
-        """Read the message at the paths, and the others if the paths have the first of a list.
+        """Read the message at the paths; with a path such as `results.0.text`, all in its list.
 
-        `results.0.text` without `each: results` must not lose the second message. An item that is
-        no message is a warning.
+        Without `each: results`, such a path must not lose the second message. An item that is not
+        a message adds a warning.
         """
         paths = tuple(self.fields.all())
         reading = FieldReader({path: self._at(fields, path) for path in paths})
@@ -235,7 +235,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         begin = "0." if first == _BODY else f"{first}.0."
         inner = {path: path.removeprefix(begin) for path in paths if path.startswith(begin)}
         message = self.fields.message
-        # The id of the first message is not that of another.
+        # Another message of the list must not get the first one's id.
         not_shared = {message: None} if message is not None and message not in inner else {}
         others = []
         for item in _check_count(items, first)[1:]:
@@ -248,7 +248,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         return (self._happening(reading, callback), *others)
 
     def _at(self, fields: Fields, path: str) -> object:
-        """Return the value at a path, or None. A field with the whole path as its name is first."""
+        """Return the value at a path, or None. A field with the whole path as its name wins."""
         if path in fields:
             return fields[path]
         value: object = fields.get(LIST, fields)
@@ -271,7 +271,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         if paths.event is not None:
             type_ = self.types.get(reading.raw(paths.event), "")
             if not type_:
-                raise Malformed("unknown_event", f"{paths.event}: none that `types` knows")
+                raise Malformed("unknown_event", f"{paths.event}: the value is not in `types`")
         id_ = reading.id(paths.id, blanks=True)
         if id_ is None:
             expected = "a positive number or a short text is expected"
@@ -380,7 +380,7 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
 
 
 class _Mapped(NamedTuple):
-    """The values at the paths of one callback; a path that is None has no value."""
+    """The values at the paths of one message. A path that is None has no value."""
 
     paths: Paths
     reading: FieldReader

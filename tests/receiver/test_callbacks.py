@@ -1,4 +1,4 @@
-"""What providers send becomes the events that stand beside it in tests/callbacks."""
+"""Recorded callbacks in tests/callbacks become the events recorded beside them."""
 
 from datetime import UTC, datetime
 from itertools import groupby
@@ -62,7 +62,7 @@ def test_recorded_callback_becomes_the_recorded_events(callback):
     ],
 )
 def test_callback_has_the_same_keys_in_every_encoding(callbacks):
-    """Mutant: JSON numbers keyed by their value (1 for "1", 1.2 for 1.20) split the retries."""
+    """Mutant: JSON numbers by value in keys (1.2 for 1.20), so that retries are new events."""
     encodings = {callback.name.split(".")[1] for callback in callbacks}
     keys = {
         tuple(happening.keys for happening in happenings(source_of(c), c.body, c.received))
@@ -91,7 +91,7 @@ def test_sample_is_read_and_marked(provider, kind, encoding):
 
 @pytest.mark.parametrize(("provider", "kind", "encoding"), SAMPLES)
 def test_sample_of_another_number_is_another_message(provider, kind, encoding):
-    """Mutant: samples that ignore `number` are duplicates of the first from the second on."""
+    """Mutant: samples ignore `number`, so that the second is a duplicate of the first."""
     first, second, again = (
         happenings(
             provider(),

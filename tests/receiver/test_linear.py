@@ -1,4 +1,4 @@
-"""What a provider answers is read in time, and stored in bytes, that grow with what came."""
+"""The time to read an answer, and the bytes stored, grow linearly with it."""
 
 import ast
 import importlib
@@ -21,7 +21,7 @@ from receiver.polling.rows import MOST_TOGETHER
 
 NOW = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
 SINCE = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
-#: Whose patterns meet what a provider answers.
+#: Modules with patterns that are applied to answers of providers.
 MODULES = (
     "receiver.polling.answers",
     "receiver.decode",
@@ -36,7 +36,7 @@ MODULES = (
     "receiver.providers.tellabot.poll",
 )
 METHODS = ("search", "match", "fullmatch", "finditer", "sub")
-#: Repeated, these are what patterns that backtrack trip over.
+#: Repeated, these make a pattern that backtracks slow.
 FRAGMENTS = [
     '"',
     '\\"',
@@ -194,7 +194,7 @@ def test_row_with_several_messages_is_stored_once(index):
 
 @pytest.mark.parametrize("index", range(3))
 def test_stored_bytes_grow_with_a_huge_row(index):
-    """Mutants: the whole row with each part; all of it in one transaction."""
+    """Mutants: the whole row is stored with each part; all parts in one transaction."""
     kept = []
     for count in (1000, 2000):
         provider, answers = list(split_rows(count))[index]
@@ -209,7 +209,7 @@ def test_stored_bytes_grow_with_a_huge_row(index):
 
 @pytest.mark.parametrize("provider", sorted(BY_TAG))
 def test_hostile_answers_of_a_megabyte_are_read(provider):
-    """Each of these took minutes to hours, or raised a RecursionError."""
+    """Each of these once took minutes to hours, or raised a RecursionError."""
     orders = [Known(request_id="1"), Known(activation_id="1"), Known(rental_id="1")]
     size = 1024 * 1024 // 8
     for unit in ('\\"', '"sms":"[', "[", "{'a':", "'", "STATUS_", "//", " "):
@@ -221,7 +221,7 @@ def test_hostile_answers_of_a_megabyte_are_read(provider):
 
 
 def test_too_deep_list_of_codes_is_one_text():
-    """Mutant: only ValueError is expected of `json.loads`."""
+    """Mutant: only ValueError of `json.loads` is caught."""
     row = {"activationId": "1", "smsCode": "[" * 100_000 + "1234"}
 
     assert found("sms_online", {"getActiveActivations": [row]})

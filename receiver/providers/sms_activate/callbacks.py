@@ -52,7 +52,7 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
     services: ClassVar[Mapping[str, ListedService]]
     #: The field with the message's own id; None: messages have no id.
     message_field: ClassVar[str | None] = None
-    #: Whether that id alone identifies a message; otherwise time, text and code do, too.
+    #: Whether this id alone identifies a message. Otherwise time, text and code are also needed.
     is_message_id_enough: ClassVar[bool] = True
     #: Whether the list of active activations comes in pages.
     pages: ClassVar[bool] = False
@@ -92,7 +92,7 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
     def _read_list(
         self, activation: str, fields: Fields, callback: Callback
     ) -> Sequence[Happening]:
-        """Read several messages. Each is known by its words, so that a longer list repeats none.
+        """Read several messages. Their keys are their words, so a longer list repeats no message.
 
         The newest message is last. Lists of different lengths are matched from their ends: a text
         may be the newest code's.
@@ -107,7 +107,7 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         ]
         happenings = []
         keys: tuple[Key, ...] = ()
-        # Without any words, the first one is malformed.
+        # Without any text or code, the callback is malformed.
         for text, code in reversed(pairs or [(None, None)]):
             listed = FieldReader({**fields, "text": text, "code": code})
             newest = self._read_activation(activation, listed, callback)
@@ -117,7 +117,7 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
                 listed.raw("code"),
             )
             happenings.append(msgspec.structs.replace(newest, keys=keys))
-        # The callback's time and id are those of the newest message.
+        # The newest message has the callback's time and id.
         keys = (*newest.keys, *keys)
         reading = FieldReader(fields)
         if reading.raw("text") or reading.raw("code"):
@@ -227,7 +227,7 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         *,
         form: str = "callback",
     ) -> Copy | None:
-        """Return what identifies a copy; None if nothing is polled, so that there is no copy."""
+        """Return the identity of a copy; None if the source is not polled, so there is no copy."""
         if self.backfill is None:
             return None
         at = None if time is None else time.instant(zone(self.timezone))

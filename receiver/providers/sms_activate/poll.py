@@ -102,7 +102,7 @@ def poll(
 
 
 class _Order(msgspec.Struct, frozen=True):
-    """The facts about an activation or rental that each of its messages gets."""
+    """The details of an activation or rental that are added to its messages."""
 
     to: str | None = None
     price: Price | None = None
@@ -114,7 +114,7 @@ class _Message(NamedTuple):
 
     #: As in a callback.
     fields: Mapping[str, Any]
-    #: The form of its copies.
+    #: See `Copy.form`.
     form: str
     #: None: the keys of a callback with these fields.
     keys: tuple[Key, ...] | None = None
@@ -138,7 +138,7 @@ class _SmsActivatePoll:
     # --- activations ----------------------------------------------------------------------
 
     def activations(self, known: Mapping[str, Known]) -> Poll:
-        """Find the messages of activations that the provider lists, and of those that are known."""
+        """Find the messages of the listed activations and of the known ones."""
         active: dict[str, dict[str, Any]] = {}
         for page in range(_MOST_PAGES):
             paged = {"start": str(page * _PAGE), "limit": str(_PAGE)} if self._source.pages else {}
@@ -158,7 +158,7 @@ class _SmsActivatePoll:
             row = active.get(id_, {})
             is_waiting = not _several(row.get("smsCode")) and not _words(row.get("smsText"))
             if row and is_waiting and not (id_ in known and "getStatusV2" in self._commands):
-                continue  # the list has no calls, so the status of a known order is asked for
+                continue  # the list has no calls, so a known order is asked for its status
             yield from self._activation(id_, row, known.get(id_))
 
     def _listed(self, kind: str, id_: str, row: Mapping[str, Any]) -> ListedOrder:
@@ -174,7 +174,7 @@ class _SmsActivatePoll:
         )
 
     def _activation(self, id_: str, row: Mapping[str, Any], known: Known | None) -> Poll:
-        """Find its newest SMS in the most detailed form, and the codes of those before."""
+        """Find its newest SMS in the most detailed form, and the codes of earlier ones."""
         service = _service(row.get("serviceCode")) or (known.service if known else None)
         fields = {"activationId": id_, "service": service, "country": row.get("countryCode")}
         to = _number(row.get("phoneNumber")) or (known.number if known else None)
@@ -194,17 +194,17 @@ class _SmsActivatePoll:
         plain = {code: canonical_code(read_code(code, None)[0] or code) for code in codes}
         known_codes = {canonical_code(code) for code in found_codes}
         if found_codes != ("",) and known_codes.isdisjoint(plain.values()):
-            # The status has none of them, so the last one is the newest, which has its own message.
-            # The order is not documented.
+            # The status has no code of the list. Then the last code is the newest message's. The
+            # provider does not document the order.
             known_codes = {plain[code] for code in codes[-1:]}
         for code in [code for code in plain if plain[code] not in known_codes]:
-            # As the newest it had a text and another key, so it has a form of its own.
+            # While it was the newest, it had a text and another key. So it has its own form.
             older = fields | {"code": code}
             messages.append(_Message(older, _CODES_ALONE, _untimed_keys("act", older)))
         yield from self._read(messages, row, order, "getActiveActivations", name="smsCode")
 
     def _status(self, fields: dict[str, Any], order: _Order) -> Any:
-        """Yield the messages in the status; return their codes. An end is recorded."""
+        """Yield the messages in the status; return their codes. Record an end."""
         command, id_ = "getStatusV2", fields["activationId"]
         answer = yield from self._asked(command, id=id_)
         if command not in self._commands:
@@ -215,8 +215,8 @@ class _SmsActivatePoll:
             return (yield from self._messages(fields, answer, order))
         if not isinstance(answer, Word) or not answer.rest:
             return ()
-        # The provider may repeat the last code while another is awaited: if it was found before, it
-        # is the same event. Fewer than four digits are seconds.
+        # The provider may repeat the last code while another is awaited. If that code was found
+        # before, it is the same event. Fewer than four digits are seconds.
         is_repeated = (
             answer.word == "STATUS_WAIT_RETRY"
             and self._source.repeats_code
@@ -234,7 +234,7 @@ class _SmsActivatePoll:
     def _messages(self, fields: dict[str, Any], answer: Mapping[str, Any], order: _Order) -> Any:
         """Yield the messages of getStatusV2, or of a getStatus that answers JSON.
 
-        Return their codes, or one empty code if none has any.
+        Return their codes; one empty code if there are messages without codes.
         """
         several = rows(answer.get("sms")) + rows(answer.get("data"))
         calls = rows(answer.get("call"))
@@ -308,7 +308,7 @@ class _SmsActivatePoll:
         *,
         name: str = "",
     ) -> Iterator[FoundMessage | Notice]:
-        """Read the messages of a row, of which its field `name` may have very many."""
+        """Read the messages of a row. Its field `name` may have thousands of them."""
         words = [it.fields.get("code") or it.fields.get("text") or "" for it in messages]
         at = 0
         for part, some in split_row(row, name, words):
@@ -328,8 +328,8 @@ class _SmsActivatePoll:
                 yield FoundMessage(happenings=tuple(happenings), callback=callback)
 
     def history(self) -> Poll:
-        """Find the messages of activations that ended, except those found already."""
-        # Rows have the date of their activation, and the SMS may have come much later.
+        """Find the messages of activations that ended and were not covered before."""
+        # A row has the date of its activation. The SMS may have come much later.
         start = max(self._since - _LIFE, self._now - _LONGEST_RANGE)
         window = {"start": str(int(start.timestamp())), "end": str(int(self._now.timestamp()))}
         size = {self._source.page_size: str(_PAGE)}
@@ -415,7 +415,7 @@ class _SmsActivatePoll:
             yield Balance(amount=amount, currency=currency)
 
     def _price(self, row: Mapping[str, Any]) -> Price | None:
-        """Return the price of an activation. In the history it is 0 while that is active."""
+        """Return the price of an activation; None for 0, its price in the history while active."""
         reading = FieldReader(row)
         amount = reading.raw("activationCost") or reading.raw("cost") or reading.raw("price")
         if not _AMOUNT.fullmatch(amount) or amount.startswith("-") or _ZEROS.fullmatch(amount):

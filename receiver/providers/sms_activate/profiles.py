@@ -1,4 +1,4 @@
-"""SMS-Activate and its successors, and where they differ."""
+"""SMS-Activate, its successors, and their differences."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -101,7 +101,7 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     message_field: ClassVar[str | None] = "id"
     #: Its schema does not say what `id` identifies.
     is_message_id_enough: ClassVar[bool] = False
-    #: Its specification has none of the actions for rentals.
+    #: Its specification has no actions for rentals.
     polling_api: ClassVar[PollingApi | None] = _polling_api(
         "https://hero-sms.com", *(_READS - {"getRentList", "getRentStatus"})
     )
@@ -123,7 +123,7 @@ class GrizzlySms(SmsActivate, tag="grizzlysms", frozen=True, kw_only=True):
 
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = "not documented: ask its support, or use backfill alone"
-    #: The last two are in its public clients only. One that the server does not have is left out.
+    #: The last two are only in its public clients. A command that the server lacks is skipped.
     polling_api: ClassVar[PollingApi | None] = _polling_api(
         "https://api.grizzlysms.com",
         "getBalance",

@@ -44,7 +44,7 @@ class SmsPins(Source, tag="smspins", frozen=True, kw_only=True):
     def normalize(self, fields: Fields, callback: Callback) -> NoReturn:  # noqa: ARG002 - there is nothing to read
         raise Malformed("unknown_event", "it sends no callbacks")
 
-    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:  # noqa: ARG002 - there is none
+    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:  # noqa: ARG002 - there is no sample
         raise ValueError("smspins sends no callbacks, so there is no sample of one")
 
     def poll(

@@ -92,7 +92,7 @@ class _SmsPinsPoll:
         self._settings = source.polling_settings()
         #: The telephones in the list, by their numbers.
         self._telephones: dict[str, str] = {}
-        #: The telephone of each check in a list, whatever its number was then.
+        #: The telephone of each check in a list. Its number may have changed since.
         self._checks: dict[str, str] = {}
         #: Requests that are no checks: they may be changes of a number.
         self._unknown: list[str] = []
@@ -123,7 +123,7 @@ class _SmsPinsPoll:
                     yield from self._read_check(telephone, row)
 
     def check(self, request: str) -> Poll:
-        """Ask for one check. A list or its number shows the telephone that it belongs to."""
+        """Ask for one check. Find its telephone by an earlier list, or by its number."""
         answer = yield self._ask("bulk_sms/status", request)
         if answer is Gone.GONE:
             self._unknown.append(request)

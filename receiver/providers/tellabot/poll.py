@@ -1,7 +1,7 @@
 """Polls TellABot: https://www.tellabot.com, "API", `read_sms`, `request_status` and `balance`.
 
 The API has no list of requests, and each call returns the three newest messages of two days. So
-there is one call for each known order. Rows have no id, and dedupe keys have none either.
+there is one call for each known order. Rows have no id, so dedupe keys do not use one.
 """
 
 import re
@@ -77,7 +77,7 @@ class _TellABotPoll:
         self._settings = source.polling_settings()
 
     def order(self, order: Known) -> Poll:
-        """Ask for its messages; and for the status of a request without messages."""
+        """Ask for the messages of an order, and for the status of a request without messages."""
         identity: dict[str, str] = {}
         if order.request_id is not None:
             identity = {"id": order.request_id}

@@ -59,7 +59,7 @@ def ended(kind, name, reason):
     return Ended(kind=kind, name=name, reason=reason)
 
 
-# The provider's word ends an order
+# Words that end an order
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ TELLABOT_ORDER = Known(request_id="10000001", number="+12125550123")
         ("timed out", [ended("request_id", "10000001", "expired")]),
         ("Cancelled", [ended("request_id", "10000001", "cancelled")]),
         ("Rejected", [ended("request_id", "10000001", "rejected")]),
-        # Its SMS is there: `read_sms` gives it out in the next round.
+        # Its SMS exists, and `read_sms` returns it in the next round.
         ("Completed", []),
         (
             "Reserved",
@@ -198,7 +198,7 @@ TELLABOT_ORDER = Known(request_id="10000001", number="+12125550123")
     ],
 )
 def test_silent_tellabot_request_is_asked_for_its_status(status, reports):
-    """Mutants: asked for requests without a number only; `Completed` ends it unread."""
+    """Mutants: only requests without a number are asked for; `Completed` ends it unread."""
     answers = {"read_sms": TELLABOT_NONE, "request_status": request_status(status=status)}
 
     came, commands = asked("tellabot", answers, TELLABOT_ORDER)
@@ -319,13 +319,13 @@ def test_failed_change_does_not_end_a_check_with_its_number():
     [
         ([403, '{"title":"BANNED","details":"x","info":{"retry_after_seconds":600}}'], 600.0),
         ('{"title":"BANNED","info":{"retry_after_seconds":600}}', 600.0),
-        # Moscow's, as all its times without an offset.
+        # In Moscow's time, as all its times without an offset.
         ("BANNED:2026-11-30 12:00:00", 3600.0),
         ("BANNED:'2026-11-30 12-00-00'", 3600.0),
         ("BANNED:2026-11-30T12:00:00Z", 14400.0),
         ('{"status": "error", "message": "BANNED:2026-11-30 12:00:00"}', 3600.0),
         ("BANNED:600", 600.0),
-        # No end is said, or it is over: an hour.
+        # Without an end, or with a past one: an hour.
         ("BANNED", 3600.0),
         ("BANNED:2026-11-30 10:00:00", 3600.0),
         ("ACCOUNT_INACTIVE", 3600.0),
@@ -339,7 +339,7 @@ def test_failed_change_does_not_end_a_check_with_its_number():
 )
 @pytest.mark.parametrize("provider", ["herosms", "smsbower"])
 def test_dialect_answer_with_an_end_is_busy_until_then(provider, said, seconds):
-    """Mutant: BANNED read as a bad key, so that nothing is asked until a restart."""
+    """Mutant: BANNED is read as a bad key, so that polling stops until a restart."""
     came, commands = asked(provider, {"*": said}, Known(activation_id="77"))
 
     assert type(came[0]) is Busy
@@ -390,7 +390,7 @@ def test_message_with_an_end_is_busy_until_then(provider, message, seconds):
     assert came[0].retry_after == seconds
 
 
-# Commands that are not there
+# Missing commands
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_message_with_an_end_is_busy_until_then(provider, message, seconds):
     ],
 )
 def test_clone_with_get_status_only_is_polled(missing):
-    """Mutants: asked again in each round; a notice in each."""
+    """Mutants: sent again in each round; a notice in each round."""
     answers = {"getStatus": "STATUS_OK:58213", "*": missing}
     order, memory = Known(activation_id="77"), PollMemory()
 
@@ -425,7 +425,7 @@ def test_clone_with_get_status_only_is_polled(missing):
 
 
 def test_server_without_get_status_is_reported():
-    """`api_url` must be wrong: silence would look like no messages."""
+    """`api_url` must be wrong: without an error it would look like no messages."""
     came, _ = asked("sms_activate", {"*": [404, "<html>"]}, Known(activation_id="77"))
 
     [error] = kinds(came, Unreadable)
@@ -546,7 +546,7 @@ def test_each_listed_activation_and_rental_is_reported():
 
 
 def test_daisysms_is_asked_for_the_text():
-    """Mutant: the text in the key, so that what was found without it is found again."""
+    """Mutant: the text in the key, so that a code without its text is a second event."""
     order = Known(activation_id="77")
     url = []
 
