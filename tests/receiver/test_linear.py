@@ -32,7 +32,7 @@ MODULES = (
     "receiver.fields.times",
     "receiver.providers.sms_activate.poll",
     "receiver.providers.sms_activate.answers",
-    "receiver.providers.smspins.poll",
+    "receiver.providers.smspins",
     "receiver.providers.tellabot.poll",
 )
 METHODS = ("search", "match", "fullmatch", "finditer", "sub")

@@ -29,6 +29,8 @@ NOT_FOUND = [404, '{"title":"NOT_FOUND","details":"Activation Not Found"}']
 PINS = '{"success": true, "message": null, "data": %s}'
 TELEPHONES = PINS % '[{"telephone_id": "23354", "telephone": "2123451356"}]'
 NO_ROWS = PINS % "[]"
+#: The answers of SMSPins with one telephone and no news.
+SMSPINS = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
 
 
 def asked(provider, answers, *orders, source=None, memory=None, headers=None, now=NOW):
@@ -268,8 +270,7 @@ def check(request, status, smses=None, telephone="2123451356"):
     ],
 )
 def test_smspins_check_without_messages_has_a_status(status, reason):
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
-    answers |= {"bulk_sms/status": check("15682", status)}
+    answers = SMSPINS | {"bulk_sms/status": check("15682", status)}
 
     came, _ = asked("smspins", answers, Known(request_id="15682"))
 
@@ -292,8 +293,7 @@ def test_request_that_is_no_check_ends_as_number_change(row, reason):
     Mutant: any row of `nc/requests` ends the check with its number.
     """
     gone = '{"success": false, "message": "Unable to find request", "data": null}'
-    answers = {"bulk_sms/telephones": TELEPHONES, "bulk_sms/status": gone, "*": NO_ROWS}
-    answers |= {"nc/requests": PINS % json.dumps([row])}
+    answers = SMSPINS | {"bulk_sms/status": gone, "nc/requests": PINS % json.dumps([row])}
 
     came, _ = asked("smspins", answers, Known(request_id="44444"))
 
@@ -302,8 +302,7 @@ def test_request_that_is_no_check_ends_as_number_change(row, reason):
 
 
 def test_failed_change_does_not_end_a_check_with_its_number():
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
-    answers |= {"bulk_sms/status": check("15682", "STARTED")}
+    answers = SMSPINS | {"bulk_sms/status": check("15682", "STARTED")}
     answers |= {"nc/requests": PINS % '[{"request_id": "15682", "status": "FAILED"}]'}
 
     came, _ = asked("smspins", answers, Known(request_id="15682"))
@@ -621,11 +620,19 @@ def test_balance_with_a_wait_or_refused_key_is_raised(said):
 # SMSPins
 
 
+def test_smspins_account_without_telephones_is_polled():
+    """Mutant: the result of `not found` is read as rows, which raises TypeError."""
+    gone = '{"success": false, "message": "Not found", "data": null}'
+
+    came, commands = asked("smspins", SMSPINS | {"bulk_sms/telephones": gone})
+
+    assert (came, commands) == ([], ["bulk_sms/telephones", "nc/requests"])
+
+
 def test_check_of_a_changed_number_is_found():
     """Its subject is the number, as that of `number.changed`. Mutant: dropped without a notice."""
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
-    smses = "Test SMS 4|Test SMS 5"
-    answers |= {"bulk_sms/status": check("11183", "SUCCESS", smses, "9171234567")}
+    status = check("11183", "SUCCESS", "Test SMS 4|Test SMS 5", "9171234567")
+    answers = SMSPINS | {"bulk_sms/status": status}
 
     came, _ = asked("smspins", answers, Known(request_id="11183"))
 
@@ -643,7 +650,7 @@ def test_check_listed_later_is_the_same_event():
     """Mutant: the telephone or the number in every key."""
     status = check("11183", "SUCCESS", "Test SMS 4", "9171234567")
     row = {"request_id": "11183", "smses": "Test SMS 4", "telephone": "9171234567"}
-    alone = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS, "bulk_sms/status": status}
+    alone = SMSPINS | {"bulk_sms/status": status}
     listed = alone | {"bulk_sms/smses_by_tid": PINS % json.dumps([row])}
     order = Known(request_id="11183")
 
@@ -662,7 +669,6 @@ def at(*date):
 def test_auto_check_is_switched_on_after_new_york_midnight():
     """Mutants: each round; by UTC's days; just at midnight, when the provider switches it off."""
     memory = PollMemory()
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     moments = [
         at(2026, 11, 30, 8),
         at(2026, 11, 30, 23),
@@ -673,7 +679,7 @@ def test_auto_check_is_switched_on_after_new_york_midnight():
     ]
 
     sent = [
-        asked("smspins", answers, source={"auto_check": True}, memory=memory, now=moment)[1]
+        asked("smspins", SMSPINS, source={"auto_check": True}, memory=memory, now=moment)[1]
         for moment in moments
     ]
 
@@ -682,32 +688,28 @@ def test_auto_check_is_switched_on_after_new_york_midnight():
 
 
 def test_auto_check_is_only_ever_enabled():
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     polled = source_of("smspins", {"auto_check": True}).poll([], since=SINCE, now=NOW)
 
-    _, asks = driven(polled, lambda ask: ok(answers.get(ask.command, NO_ROWS)))
+    _, asks = driven(polled, lambda ask: ok(SMSPINS.get(ask.command, NO_ROWS)))
 
     assert [shown(ask) for ask in asks if isinstance(ask, Switch)] == ["23354/enable"]
 
 
 def test_auto_check_is_not_switched_on_unless_configured():
     """Mutant: `auto_check` true by default."""
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
-
-    _, commands = asked("smspins", answers)
+    _, commands = asked("smspins", SMSPINS)
 
     assert set(commands) <= BY_TAG["smspins"].polling_api.reads
 
 
 def test_failed_auto_check_is_retried_and_refused_is_not():
     memory = PollMemory()
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     refused = '{"success": false, "message": "Unable to find Telephone ID", "data": null}'
     source = {"auto_check": True}
 
     sent = []
     for said in ("<html>", refused, refused):
-        said_so = answers | {"bulk_sms/autocheck": said}
+        said_so = SMSPINS | {"bulk_sms/autocheck": said}
         came, commands = asked("smspins", said_so, source=source, memory=memory)
         notices = [one.word for one in kinds(came, Notice) if "refused" in one.word]
         sent.append((commands.count("bulk_sms/autocheck"), notices))

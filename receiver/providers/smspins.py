@@ -1,26 +1,27 @@
-"""Polls SMSPins: https://smspins.com, "Bulk SMS - API".
+"""SMSPins: https://smspins.com, "Bulk SMS - API". It sends no callbacks and is only polled.
 
-It finds the checks of each telephone, and the changes of numbers. Checks are requested by others or
-made by the auto check.
+A poll finds the checks of each telephone, and the changes of numbers. Checks are requested by
+others or made by the auto check.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 from zoneinfo import ZoneInfo
 
 from core.event import NumberChanged, SmsReceived
 
-from ...callback import Happening, Key
-from ...fields.code import find_code
-from ...fields.numbers import e164
-from ...fields.reader import FieldReader
-from ...fields.text import links
-from ...fields.times import FIRST, read_time, time_from
-from ...polling.answers import ErrorTexts, Gone, object_in, rows
-from ...polling.questions import (
+from ..callback import Callback, Fields, Happening, Key, Malformed, Sample
+from ..fields.code import find_code
+from ..fields.numbers import e164
+from ..fields.reader import FieldReader
+from ..fields.text import links
+from ..fields.times import FIRST, read_time, time_from
+from ..polling.answers import ErrorTexts, Gone, object_in, rows
+from ..polling.options import PollingApi
+from ..polling.questions import (
     Ask,
     Ended,
     FoundMessage,
@@ -32,8 +33,8 @@ from ...polling.questions import (
     Switch,
     Unreadable,
 )
-from ...polling.rows import as_callback, split_row, with_path
-from ...source import Source
+from ..polling.rows import as_callback, split_row, with_path
+from ..source import Source
 
 _US = "US"
 #: "All dates are in Eastern Standard Time (EST or EDT)"
@@ -65,23 +66,58 @@ _ENDS = {
 }
 
 
-def poll(
-    source: Source,
-    known: Sequence[Known],
-    *,
-    since: datetime,
-    now: datetime,
-    memory: PollMemory,
-    auto_check: bool,
-) -> Poll:
-    one = _SmsPinsPoll(source, since, now)
-    yield from one.telephones()
-    for order in known:
-        if order.request_id is not None:
-            yield from one.check(order.request_id)
-    yield from one.changes()
-    if auto_check:
-        yield from one.switch_on(memory)
+class SmsPins(Source, tag="smspins", frozen=True, kw_only=True):
+    """It sends no callbacks and needs no tokens: give it a `backfill`.
+
+    A poll reads the results of checks, which a person or the auto check starts. The provider
+    switches the auto check off at midnight in New York.
+    """
+
+    #: Switch the auto check of each telephone on, each day after midnight in New York. This is the
+    #: only command that changes anything at a provider; false: it is never sent.
+    auto_check: bool = False
+
+    encodings: ClassVar[frozenset[str]] = frozenset()
+    paste_at: ClassVar[str] = "nowhere: it sends no callbacks"
+    kinds: ClassVar[tuple[str, ...]] = ()
+    country: ClassVar[str | None] = "US"
+    polling_api: ClassVar[PollingApi | None] = PollingApi(
+        api_url="https://smspins.com/apiv2",
+        every=30.0,
+        min_interval=1.0,
+        reads=frozenset(
+            {
+                "bulk_sms/telephones",
+                "bulk_sms/smses_by_tid",
+                "bulk_sms/status",
+                "nc/requests",
+            }
+        ),
+        switches=frozenset({"bulk_sms/autocheck"}),
+    )
+
+    def normalize(self, fields: Fields, callback: Callback) -> NoReturn:  # noqa: ARG002 - there is nothing to read
+        raise Malformed("unknown_event", "it sends no callbacks")
+
+    def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:  # noqa: ARG002 - there is no sample
+        raise ValueError("smspins sends no callbacks, so there is no sample of one")
+
+    def poll(
+        self,
+        known: Sequence[Known],
+        *,
+        since: datetime,
+        now: datetime,
+        memory: PollMemory | None = None,
+    ) -> Poll:
+        one = _SmsPinsPoll(self, since, now)
+        yield from one.telephones()
+        for order in known:
+            if order.request_id is not None:
+                yield from one.check(order.request_id)
+        yield from one.changes()
+        if self.auto_check:
+            yield from one.switch_on(PollMemory() if memory is None else memory)
 
 
 class _SmsPinsPoll:
