@@ -41,7 +41,7 @@ _US = "US"
 _NEW_YORK = ZoneInfo("America/New_York")
 #: The separator between the messages of a check. A message may contain it, too.
 _BETWEEN = "|"
-#: For the difference between the provider's clock and ours, and for a check that just ended.
+#: Covers the difference between the provider's clock and ours, and checks that just ended.
 _OVERLAP = timedelta(hours=1)
 #: The time after midnight by which all auto checks are off.
 _OFF_BY = timedelta(minutes=5)
@@ -191,7 +191,7 @@ class _SmsPinsPoll:
                 request, nth = reading.id("request_id"), str(same[message])
                 keys = [Key(parts=("sms", telephone or number or "", request or "", message, nth))]
                 if request is not None:
-                    # The list of a telephone may have it later than the check itself.
+                    # A telephone may list a check later than the check itself is found.
                     keys.append(Key(parts=("check", request, message, nth)))
                 happenings.append(
                     Happening(
@@ -214,7 +214,7 @@ class _SmsPinsPoll:
             yield FoundMessage(happenings=tuple(happenings), callback=callback)
 
     def changes(self) -> Poll:
-        """Ask for the changes of the past 48 hours; a failed one changed nothing."""
+        """Ask for the changes of the past 48 hours. A failed one changed nothing."""
         answer = yield self._ask("nc/requests")
         if answer is None:
             return
