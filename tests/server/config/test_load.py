@@ -17,7 +17,7 @@ from core.units import Duration
 from receiver.polling.options import Backfill
 from receiver.providers.generic import Generic, Paths
 from receiver.providers.sms_activate.profiles import HeroSms
-from receiver.providers.smspins.callbacks import SmsPins
+from receiver.providers.smspins import SmsPins
 from receiver.providers.tellabot.callbacks import TellABot
 from receiver.signatures import Basic, HeaderSecret, Hmac, Twilio
 from receiver.source import Reply
