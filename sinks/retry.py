@@ -38,7 +38,14 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         if self.schedule is not None:
-            self._check_schedule(self.schedule)
+            if self._doubles:
+                raise ValueError(
+                    "schedule lists every wait itself; leave attempts, first_wait and max_wait out"
+                )
+            if not self.schedule:
+                raise ValueError("schedule must list one wait or more, such as [0s, 5s, 1m]")
+            if not all(0 <= wait < math.inf for wait in self.schedule):
+                raise ValueError("schedule must list waits of 0s or longer, and finite")
         if self.attempts is not None and self.attempts < 1:
             raise ValueError("attempts must be 1 or more")
         for name, value in (("first_wait", self.first_wait), ("max_wait", self.max_wait)):
@@ -53,8 +60,18 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         `failures` counts the failed attempts, 0 before the first; `chance` returns a number of [0,
         1).
         """
-        scheduled = self._scheduled(failures)
-        return None if scheduled is None else scheduled * (1 + _SPREAD * chance())
+        attempts = len(_DEFAULT) if self.attempts is None else self.attempts
+        waits = _DEFAULT if self.schedule is None else self.schedule
+        if failures >= (attempts if self._doubles else len(waits)):
+            return None
+        if not self._doubles:
+            scheduled = float(waits[failures])
+        elif failures == 0:
+            scheduled = 0.0
+        else:
+            doublings = min(failures - 1, 64)  # 2.0**1024 overflows
+            scheduled = min(self._max_wait, self._first_wait * 2.0**doublings)
+        return scheduled * (1 + _SPREAD * chance())
 
     @property
     def longest(self) -> float:
@@ -80,20 +97,6 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return None
         return ended + max(wait, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
 
-    def _scheduled(self, failures: int) -> float | None:
-        if self._doubles:
-            return self._doubled(failures)
-        waits = _DEFAULT if self.schedule is None else self.schedule
-        return float(waits[failures]) if failures < len(waits) else None
-
-    def _doubled(self, failures: int) -> float | None:
-        if failures >= (len(_DEFAULT) if self.attempts is None else self.attempts):
-            return None
-        if failures == 0:
-            return 0.0
-        doublings = min(failures - 1, 64)  # 2.0**1024 overflows
-        return float(min(self._max_wait, self._first_wait * 2.0**doublings))
-
     @property
     def _doubles(self) -> bool:
         return (self.attempts, self.first_wait, self.max_wait) != (None, None, None)
@@ -107,13 +110,3 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.max_wait is not None:
             return self.max_wait
         return max(86400.0, self.first_wait or 0.0)
-
-    def _check_schedule(self, schedule: tuple[Duration, ...]) -> None:
-        if self._doubles:
-            raise ValueError(
-                "schedule lists every wait itself; leave attempts, first_wait and max_wait out"
-            )
-        if not schedule:
-            raise ValueError("schedule must list one wait or more, such as [0s, 5s, 1m]")
-        if not all(0 <= wait < math.inf for wait in schedule):
-            raise ValueError("schedule must list waits of 0s or longer, and finite")
