@@ -65,25 +65,22 @@ def _json(template: object, place: str, deeper: int) -> FillJson:
     if isinstance(template, Mapping | list | tuple) and not deeper:
         raise ValueError(f"{place}: nested more than {_DEEPEST} deep")
     if isinstance(template, Mapping):
-        fills = {
-            _key(key, place): _json(below, f"{place}.{key}", deeper - 1)
-            for key, below in template.items()
-        }
+        fills = {}
+        for key, below in template.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{place}: a key is a text; write it in quotes")  # noqa: TRY004 - msgspec reports these
+            if _PLACEHOLDER.search(key):
+                raise ValueError(f"{place}: keys are literal; placeholders stand in values")
+            fills[key] = _json(below, f"{place}.{key}", deeper - 1)
         return lambda event: {key: fill(event) for key, fill in fills.items()}
     if isinstance(template, list | tuple):
         parts = [_json(it, f"{place}[{at}]", deeper - 1) for at, it in enumerate(template)]
         return lambda event: [fill(event) for fill in parts]
-    if not _is_scalar(template):
+    is_integer = isinstance(template, int) and _SMALLEST <= template <= _GREATEST
+    is_number = is_integer or (isinstance(template, float) and math.isfinite(template))
+    if template is not None and not is_number:
         raise ValueError(f"{place}: is nothing that JSON can hold; write it as a text, in quotes")
     return lambda _event: template
-
-
-def _key(key: object, place: str) -> str:
-    if not isinstance(key, str):
-        raise ValueError(f"{place}: a key is a text; write it in quotes")  # noqa: TRY004 - msgspec reports these
-    if _PLACEHOLDER.search(key):
-        raise ValueError(f"{place}: keys are literal; placeholders stand in values")
-    return key
 
 
 def _string(template: str, place: str) -> FillJson:
@@ -95,14 +92,6 @@ def _string(template: str, place: str) -> FillJson:
         path = parts[0]
         return lambda event: None if (value := value_at(event, path)) is MISSING else value
     return _filled(parts)
-
-
-def _is_scalar(value: object) -> bool:
-    if value is None or isinstance(value, bool):
-        return True
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and _SMALLEST <= value <= _GREATEST
 
 
 def _parts(template: str) -> Iterator[str | Path]:
