@@ -52,7 +52,17 @@ class LineFile:
         """Append all of them, on disk. Raises OSError or Failed, and then appends not one."""
         data = b"".join(lines)
         try:
-            self._write(self._with_room_for(len(data)), data)
+            fd = self._open()
+            size = os.fstat(fd).st_size
+            if not size:
+                self._began = self._now()
+            elif self._rotation and self._rotation.is_due(
+                size + len(data), self._now() - self._began
+            ):
+                self.close()
+                self._rotation.set_aside()
+                fd = self._open()
+            self._write(fd, data)
         except BaseException:
             self.close()  # the next append opens, and mends, it again
             raise
@@ -64,27 +74,13 @@ class LineFile:
         with suppress(OSError):  # every confirmed line is on disk already
             os.close(fd)
 
-    def _with_room_for(self, coming: int) -> int:
-        fd = self._current()
-        size = os.fstat(fd).st_size
-        if not size:
-            self._began = self._now()
-        elif self._rotation and self._rotation.is_due(size + coming, self._now() - self._began):
-            self.close()
-            self._rotation.set_aside()
-            fd = self._open()
-        return fd
-
-    def _current(self) -> int:
-        """Open the path again if another program renamed or removed the file."""
+    def _open(self) -> int:
+        """Return the open file. Open the path again if another program renamed or removed it."""
         if self._fd is not None:
             with suppress(FileNotFoundError):
                 if os.path.samestat(self._path.lstat(), os.fstat(self._fd)):
                     return self._fd
         self.close()
-        return self._open()
-
-    def _open(self) -> int:
         self._fd = fd = os.open(self._path, _FLAGS, MODE)
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
@@ -131,7 +127,9 @@ def _mend(fd: int, fsync: Callable[[int], None]) -> int:
         return 0
     tail = os.pread(fd, size - start, start)
     written = tail.rstrip(b"\0")
-    unfinished = not written or _is_beginning(written)
+    # The first part of an event's line, perhaps with NUL bytes in its holes.
+    known = written[: len(_BEGINNING)].partition(b"\0")[0]
+    unfinished = _BEGINNING.startswith(known)
     if start > 0:
         before = _start_of_line(fd, start - 1)
         ours = _is_event(os.pread(fd, start - before, before))
@@ -161,12 +159,6 @@ def _start_of_line(fd: int, end: int) -> int:
             return chunk_start + newline + 1
         start = chunk_start
     return 0
-
-
-def _is_beginning(line: bytes) -> bool:
-    """Whether it may be the first part of an event's line, with NUL bytes in its holes."""
-    known = line[: len(_BEGINNING)].partition(b"\0")[0]
-    return _BEGINNING.startswith(known)
 
 
 def _is_event(line: bytes) -> bool:

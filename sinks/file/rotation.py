@@ -82,10 +82,17 @@ class Rotation:
         """Finish a compression that a crash interrupted."""
         with suppress(OSError):
             self._unfinished.unlink(missing_ok=True)
-            for number in range(1, self._options.keep + 1):
-                plain, compressed = self._aside(number)
-                if compressed.exists() and _holds(compressed, plain):
-                    plain.unlink(missing_ok=True)
+        for number in range(1, self._options.keep + 1):
+            plain, compressed = self._aside(number)
+            with suppress(OSError):  # mostly: there are not both
+                length = plain.stat().st_size
+                with compressed.open("rb") as file:
+                    file.seek(-4, os.SEEK_END)
+                    tail = file.read()
+                # RFC 1952, 2.3.1: a whole gzip file ends with the length of its plain file. If it
+                # differs, the gzip file is unfinished, or that of another file.
+                if int.from_bytes(tail, "little") == length % 2**32:
+                    plain.unlink()
 
     def _aside(self, number: int) -> tuple[Path, Path]:
         """Return the name of a file set aside, and its name when it is compressed."""
@@ -113,16 +120,3 @@ def fsync_folder(path: Path, fsync: Callable[[int], None]) -> None:
         fsync(fd)
     finally:
         os.close(fd)
-
-
-def _holds(compressed: Path, plain: Path) -> bool:
-    """Whether a gzip file is whole and the compressed form of that file, and not of another.
-
-    RFC 1952, 2.3.1: its last four bytes are the length of the plain file.
-    """
-    with suppress(OSError):
-        with compressed.open("rb") as file:
-            file.seek(-4, os.SEEK_END)
-            length = int.from_bytes(file.read(4), "little")
-        return length == plain.stat().st_size % 2**32
-    return False

@@ -77,26 +77,20 @@ class _Writer:
 
     def _run(self) -> None:
         self._write([])  # mend at once; an error is reported to the next append
-        more = True
-        while more:
-            batch, more = self._collect()
+        closing = False
+        while not closing:
+            item = self._lines.get()
+            batch = []
+            with suppress(queue.Empty):
+                while item is not None:
+                    batch.append(item)
+                    item = self._lines.get_nowait()
+            closing = item is None
             if batch:
                 error = self._write([line for line, _ in batch])
                 self._report([future for _, future in batch], error)
         self._file.close()
         self._report([self._ended], None)
-
-    def _collect(self) -> tuple[list[tuple[bytes, asyncio.Future[None]]], bool]:
-        """Wait for lines; return all that are queued, and whether more may come."""
-        batch = []
-        item = self._lines.get()
-        while item is not None:
-            batch.append(item)
-            try:
-                item = self._lines.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
 
     def _write(self, lines: Sequence[bytes]) -> Exception | None:
         try:
