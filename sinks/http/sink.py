@@ -13,10 +13,9 @@ from core.signing import decode_key, make_signer
 
 from ..sink import Outgoing, Receipt, Send, Sink, checked
 from ..template import compile_json
-from .client import Tls, check_url, confirmed, host_of, masked_url, posting, start_runtime
+from .answer import confirmed
+from .client import Tls, check_url, host_of, masked_url, posting, start_runtime
 
-_JSON = "application/json"
-_CLOUDEVENTS = "application/cloudevents+json"
 _MASK = "***"
 #: RFC 9110, 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -25,8 +24,6 @@ _VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OURS = ("webhook-", "smshook-")
 _OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
-#: Makes the body from an event's JSON.
-_Body = Callable[[bytes], bytes]
 _Composed = tuple[dict[str, str], bytes]
 
 
@@ -118,12 +115,21 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
             yield send
 
     def _composing(self) -> Callable[[Outgoing], _Composed]:
-        content_type, write = self._body()
+        content_type = "application/json"
+        if self.format == "cloudevents":
+            content_type = "application/cloudevents+json"
+        fill = None if self.json is None else compile_json(self.json)
         sign = make_signer(self.secrets) if self.secrets else None
         extra = {name: value.reveal() for name, value in _lower(self.headers).items()}
 
         def compose(outgoing: Outgoing) -> _Composed:
-            body = write(outgoing.body)
+            body = outgoing.body
+            if fill is not None:
+                body = msgspec.json.encode(fill(msgspec.json.decode(body)))
+            elif self.format == "standard":
+                head = msgspec.json.decode(body, type=_EventHead)
+                fields = {"type": head.type, "timestamp": head.time, "data": head.data}
+                body = msgspec.json.encode(fields)
             timestamp = int(outgoing.at)
             headers = {
                 "content-type": content_type,
@@ -139,14 +145,6 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
         return compose
 
-    def _body(self) -> tuple[str, _Body]:
-        if self.json is not None:
-            fill = compile_json(self.json)
-            return _JSON, lambda event: msgspec.json.encode(fill(msgspec.json.decode(event)))
-        if self.format == "standard":
-            return _JSON, _standard
-        return _CLOUDEVENTS if self.format == "cloudevents" else _JSON, lambda event: event
-
 
 class _EventHead(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of an event that the format `standard` has."""
@@ -154,11 +152,6 @@ class _EventHead(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     time: str
     data: msgspec.Raw
-
-
-def _standard(event: bytes) -> bytes:
-    head = msgspec.json.decode(event, type=_EventHead)
-    return msgspec.json.encode({"type": head.type, "timestamp": head.time, "data": head.data})
 
 
 def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:

@@ -10,7 +10,8 @@ import msgspec
 from core.secret import Secret
 from core.units import Rate
 
-from ..http.client import Tls, check_url, confirmed, host_of, masked_url, posting, start_runtime
+from ..http.answer import confirmed
+from ..http.client import Tls, check_url, host_of, masked_url, posting, start_runtime
 from ..sink import Outgoing, Receipt, Send, Sink, checked
 from .message import compile_payload
 

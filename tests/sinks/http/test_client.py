@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from endpoint import endpoint, forward, hang, reply, reset, server_tls
 
-from sinks.http.answer import SinkAnswer
-from sinks.http.client import Tls, confirmed, posting
+from sinks.http.answer import SinkAnswer, confirmed
+from sinks.http.client import Tls, posting
 from sinks.sink import Failed, Receipt, Refused
 
 SOON = 10
