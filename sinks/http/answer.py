@@ -1,12 +1,16 @@
 """The answer of an HTTP server to one delivery: how much of it is read, and what it means."""
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from ..sink import Failed, Receipt, Refused
+from ..sink import ANSWER_KEPT, Failed, Receipt, Refused
 
 #: Bytes of an answer's body. The rest is not read, and the connection is dropped.
 MOST_READ: Final = 64 * 1024
@@ -30,6 +34,33 @@ class SinkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     beginning: bytes
     #: The header Retry-After as it was sent.
     retry_after: str | None
+
+
+async def read_beginning(
+    next_chunk: Callable[[], Awaitable[Any]],
+    *,
+    size: int = MOST_READ,
+    until: float,
+    broken: type[Exception],
+) -> bytes:
+    """Return the first 1 KiB of a body, if it comes soon. A body without end is no failure.
+
+    `next_chunk` returns bytes or a buffer, None at the end. `size`: the announced length. `until`:
+    when to stop, on the clock of `time.monotonic`. `broken`: the error of a connection that ends
+    too early.
+    """
+    now, body = time.monotonic(), bytearray()
+    until = min(now + BODY_PATIENCE, until)
+    with suppress(TimeoutError, broken):
+        async with asyncio.timeout(until - now):
+            # Read to the end of a short body: only then is the connection used again. The time
+            # limit is needed, too: a chunk that arrives at a cancellation hides the cancellation.
+            while len(body) < min(size, MOST_READ) and time.monotonic() < until:
+                chunk = await next_chunk()
+                if chunk is None:
+                    break
+                body += bytes(chunk)
+    return bytes(body[:ANSWER_KEPT])
 
 
 def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:

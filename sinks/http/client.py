@@ -18,8 +18,8 @@ from pyreqwest.http import Url
 from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import Response
 
-from ..sink import ANSWER_KEPT, Failed, Unusable
-from .answer import BODY_PATIENCE, MARGIN, MOST_READ, SinkAnswer
+from ..sink import Failed, Unusable
+from .answer import MARGIN, MOST_READ, SinkAnswer, read_beginning
 from .openssl import OpenSslClient
 
 #: Seconds for which an idle connection is kept.
@@ -274,46 +274,31 @@ class _Way:
             builder = builder.danger_accept_invalid_certs(enable=True)
         # ssl.SSLError is an OSError; PyreqwestError: the system has no authorities at all.
         with suppress(OSError, ValueError, PyreqwestError):
-            return _with_certificates(builder, self._tls).build()
+            if self._tls.ca_file is not None:
+                authorities = Path(self._tls.ca_file).read_bytes()
+                # pyreqwest accepts any text as a certificate, and then trusts no server.
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_verify_locations(cadata=authorities.decode())
+                builder = builder.add_root_certificate_pem(authorities)
+            if self._tls.cert_file is not None and self._tls.key_file is not None:
+                key, certificates = Path(self._tls.key_file), Path(self._tls.cert_file)
+                builder = builder.identity_pem(key.read_bytes() + b"\n" + certificates.read_bytes())
+            return builder.build()
         raise Failed("tls")
 
 
 async def _read(response: Response, until: float) -> SinkAnswer:
-    """Read the start of the body, if it comes soon. A body without end is no failure.
-
-    `until`: when to stop reading, on the clock of `time.monotonic`.
-    """
     said = _header(response, "content-length") or ""
-    end = min(int(said), MOST_READ) if said.isascii() and said.isdigit() else MOST_READ
-    now, body = time.monotonic(), bytearray()
-    until = min(now + BODY_PATIENCE, until)
-    with suppress(TimeoutError, PyreqwestError):
-        async with asyncio.timeout(until - now):
-            # Read to the end of a short body: only then is the connection used again. The time
-            # limit is needed, too: a chunk that arrives at a cancellation hides the cancellation.
-            while len(body) < end and time.monotonic() < until:
-                chunk = await response.body_reader.read_chunk()
-                if chunk is None:
-                    break
-                body += bytes(chunk)
     return SinkAnswer(
         status=response.status,
-        beginning=bytes(body[:ANSWER_KEPT]),
+        beginning=await read_beginning(
+            response.body_reader.read_chunk,
+            size=int(said) if said.isascii() and said.isdigit() else MOST_READ,
+            until=until,
+            broken=PyreqwestError,
+        ),
         retry_after=_header(response, "retry-after"),
     )
-
-
-def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
-    """Add the certificates. Raises OSError or ValueError for a missing or invalid file."""
-    if tls.ca_file is not None:
-        authorities = Path(tls.ca_file).read_bytes()
-        # pyreqwest accepts any text as a certificate, and then trusts no server.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=authorities.decode())
-        builder = builder.add_root_certificate_pem(authorities)
-    if tls.cert_file is not None and tls.key_file is not None:
-        pem = Path(tls.key_file).read_bytes() + b"\n" + Path(tls.cert_file).read_bytes()
-        builder = builder.identity_pem(pem)
-    return builder
 
 
 def _word(error: Exception) -> str:

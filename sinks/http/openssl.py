@@ -10,12 +10,11 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 import httpx
 
-from ..sink import ANSWER_KEPT, Failed
-from .answer import BODY_PATIENCE, MARGIN, MOST_READ, SinkAnswer
+from ..sink import Failed
+from .answer import MARGIN, SinkAnswer, read_beginning
 
 #: X509_V_ERR_* of OpenSSL (openssl-verification-options(1)).
 _VERIFY_WORDS = {9: "tls_expired", 10: "tls_expired", 62: "tls_name", 64: "tls_name"}
@@ -76,27 +75,21 @@ class OpenSslClient:
                     "POST", url, headers=dict(headers), content=body, timeout=within
                 ) as response,
             ):
+                chunks = response.aiter_raw()
+                beginning = await read_beginning(
+                    lambda: anext(chunks, None),
+                    until=began + within - MARGIN,
+                    broken=httpx.HTTPError,
+                )
                 return SinkAnswer(
                     status=response.status_code,
-                    beginning=await _beginning(response, until=began + within - MARGIN),
+                    beginning=beginning,
                     retry_after=response.headers.get("retry-after"),
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError) as error:
             word = _word(error)
         # Outside the handler: the library's error holds the URL, and no failure may carry it.
         raise Failed(word)
-
-
-async def _beginning(response: httpx.Response, *, until: float) -> bytes:
-    body = bytearray()
-    with suppress(TimeoutError, httpx.HTTPError):
-        async with asyncio.timeout(min(BODY_PATIENCE, until - time.monotonic())):
-            # To its end: only then is the connection used again.
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MOST_READ:
-                    break
-    return bytes(body[:ANSWER_KEPT])
 
 
 def _word(error: Exception) -> str:

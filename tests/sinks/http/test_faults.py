@@ -21,7 +21,7 @@ from core.units import Duration
 from journal.reads import EventById
 from journal.sqlite.journal import SQLiteJournal
 from sinks.attempt import real_clock
-from sinks.http import client
+from sinks.http import answer
 from sinks.http.client import Tls
 from sinks.http.sink import Http
 from sinks.retry import Retry
@@ -153,7 +153,7 @@ async def test_hostile_sink_delays_no_other(tmp_path, fault):
 
 async def test_trickling_body_costs_two_seconds_only(tmp_path, monkeypatch):
     """Mutant: the whole timeout for the body."""
-    monkeypatch.setattr(client, "BODY_PATIENCE", 0.1)
+    monkeypatch.setattr(answer, "BODY_PATIENCE", 0.1)
     trickle = saying(OK, b"Content-Length: 99\r\n\r\n", after=b"x", every=0.05)
     async with endpoint() as end, running(to(end.url, timeout=Duration(3600)), tmp_path) as sink:
         end.says(trickle)
