@@ -95,26 +95,21 @@ class Recovery:
             if not self._health.begin_probe(self._outages.down_since):
                 continue
             try:
-                await self._take_probe()
+                if not self._health.paused:
+                    await self._take_failed(after=0)
+                # Not always the same delivery: that one may be the reason for the pause.
+                elif not await self._take_paused_probe():
+                    # All that failed had their turn: now a newer one, else the first of them again.
+                    now, known = self._clock.now(), self._feed.known
+                    taking = self._journal.submit(
+                        Take(self._name, fresh=True, limit=1, now=now, known=known)
+                    )
+                    if not await self._feed.fill(taking, probe_of=now):
+                        await self._take_paused_probe()
             except Broken:
                 return
             except Unavailable:
                 continue
-
-    async def _take_probe(self) -> None:
-        if not self._health.paused:
-            await self._take_failed(after=0)
-            return
-        # A paused sink is not always tried with the same delivery: that one may be the reason.
-        if await self._take_paused_probe():
-            return
-        # All that failed had their turn: now a newer one, else the first of them again.
-        now = self._clock.now()
-        taking = self._journal.submit(
-            Take(self._name, fresh=True, limit=1, now=now, known=self._feed.known)
-        )
-        if not await self._feed.fill(taking, probe_of=now):
-            await self._take_paused_probe()
 
     async def _take_paused_probe(self) -> bool:
         found = await self._take_failed(after=self._probed)
