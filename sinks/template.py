@@ -95,32 +95,33 @@ def _string(template: str, place: str) -> FillJson:
 
 
 def _parts(template: str) -> Iterator[str | Path]:
-    """Yield literal texts and the paths between them."""
+    """Yield literal texts and the paths between them. Raises ValueError."""
     end = 0
     for token in _TOKEN.finditer(template):
         if token.start() > end:
             yield template[end : token.start()]
-        yield _BRACES.get(token[0]) or _path(token)
-        end = token.end()
+        end, name = token.end(), token[1]
+        if token[0] in _BRACES:
+            yield _BRACES[token[0]]
+            continue
+        at = f"character {token.start() + 1}"
+        if name is None:
+            raise ValueError(f"{at}: {_LONE[token[0]]} for a brace, {{data.code}} for a value")
+        if not name:
+            raise ValueError(
+                f"{at}: {{}} names nothing; write a path of the event, such as {{data.code}}"
+            )
+        if _FORMATS & set(name):
+            raise ValueError(
+                f"{at}: a placeholder is a path and nothing else, such as {{data.code}}"
+            )
+        try:
+            path = parse(name)
+        except ValueError as error:
+            raise ValueError(f"{at}: {error}") from None
+        yield path
     if end < len(template):
         yield template[end:]
-
-
-def _path(token: re.Match[str]) -> Path:
-    """Return the path of a placeholder. Raises ValueError."""
-    at = f"character {token.start() + 1}"
-    if token[1] is None:
-        raise ValueError(f"{at}: {_LONE[token[0]]} for a brace, {{data.code}} for a value")
-    if not token[1]:
-        raise ValueError(
-            f"{at}: {{}} names nothing; write a path of the event, such as {{data.code}}"
-        )
-    if _FORMATS & set(token[1]):
-        raise ValueError(f"{at}: a placeholder is a path and nothing else, such as {{data.code}}")
-    try:
-        return parse(token[1])
-    except ValueError as error:
-        raise ValueError(f"{at}: {error}") from None
 
 
 def _as_text(value: object) -> str:

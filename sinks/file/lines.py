@@ -44,7 +44,7 @@ class LineFile:
         self._rotation = None if rotate is None else Rotation(self._path, rotate, fsync)
         self._fsync, self._now = fsync, now
         self._fd: int | None = None
-        #: When the first event in it was accepted, seconds since the epoch.
+        #: When the first event in it was accepted, seconds since the epoch: for the rotation.
         self._began = 0.0
         self._warned = False
 
@@ -95,7 +95,11 @@ class LineFile:
         fsync_folder(self._path, self._fsync)
         if self._rotation is not None:
             self._rotation.tidy()
-        self._began = _first_time(fd, self._now())
+            self._began = now = self._now()
+            found = _RECORDED.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
+            if found:
+                with suppress(ValueError):
+                    self._began = min(datetime.fromisoformat(found[1].decode()).timestamp(), now)
         return fd
 
     def _write(self, fd: int, data: bytes) -> None:
@@ -167,13 +171,3 @@ def _is_event(line: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(event, dict) and {"specversion", "id", "type"} <= event.keys()
-
-
-def _first_time(fd: int, now: float) -> float:
-    """Return when the first event in the file was accepted, or `now` if that is unknown."""
-    found = _RECORDED.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
-    try:
-        began = datetime.fromisoformat(found[1].decode()).timestamp() if found else now
-    except ValueError:
-        return now
-    return min(began, now)

@@ -88,9 +88,12 @@ class _Writer:
             closing = item is None
             if batch:
                 error = self._write([line for line, _ in batch])
-                self._report([future for _, future in batch], error)
+                with suppress(RuntimeError):  # the loop is closed: no caller waits
+                    futures = [future for _, future in batch]
+                    self._loop.call_soon_threadsafe(_answer, futures, error)
         self._file.close()
-        self._report([self._ended], None)
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(_answer, [self._ended], None)
 
     def _write(self, lines: Sequence[bytes]) -> Exception | None:
         try:
@@ -100,10 +103,6 @@ class _Writer:
         except Exception as error:  # noqa: BLE001 - a thread that ended would answer no caller
             return error
         return None
-
-    def _report(self, futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: no caller waits
-            self._loop.call_soon_threadsafe(_answer, futures, error)
 
 
 def _answer(futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
