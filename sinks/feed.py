@@ -1,7 +1,7 @@
-"""Fill the lanes of one sink with new deliveries and with those that fell due.
+"""Fill the lanes of one sink with new deliveries and with those that are due again.
 
-Rules that live here: deliveries without room in memory are read from the journal
-when there is room and they are due, first attempts before retries. A clock jump moves due times.
+Rules that live here: deliveries without room in memory are read from the journal when there is
+room and they are due. First attempts are read before retries. A clock jump moves due times.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ LONGEST_SLEEP = 30.0
 class Feed:
     """The one place where a worker gets deliveries.
 
-    `hear` takes them straight from a commit. `run` reads the others from the journal.
+    `receive` takes them straight from a commit. `run` reads the others from the journal.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Feed:
 
     # --- commits --------------------------------------------------------------------------
 
-    def hear(self, committed: Committed) -> None:
+    def receive(self, committed: Committed) -> None:
         """Queue the sink's new deliveries of a commit while there is room; read the others later.
 
-        They are ours in any case, so no room and a pause cost no write.
+        They belong to this start of the process, so a full queue or a pause costs no write.
         """
         fresh = self._lanes.fresh
         for due in committed.deliveries.get(self._name, ()):

@@ -1,4 +1,4 @@
-"""Whether one sink answers, and whether it is left alone.
+"""The health of one sink: whether it fails, is paused, or asked to be left alone.
 
 Rules that live here: how often and how long a failing sink is probed; when
 `pause_after` pauses it; how long a sink is left alone after a 429, or not probed after a 503.
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from .sink import PauseAfter
 
 #: Seconds between probes of a failing sink, and for how long it is probed. Most outages are
-#: restarts, and somebody waits for the code.
+#: restarts, and a person may be waiting for the code.
 PROBE_EVERY = 2.0
 PROBE_FOR = 60.0
 
 
 class Pause(enum.StrEnum):
-    """Who paused a sink."""
+    """The cause of a pause."""
 
     OPERATOR = "operator"  # until the operator resumes it
     FAILING = "failing"  # its own `pause_after`, until a probe succeeds

@@ -69,7 +69,7 @@ class Recovery:
         log.info("sink.resumed", sink=self._name)
 
     async def learn(self, attempt: Attempt) -> bool:
-        """Draw from a settled attempt the consequence for the sink; True: it is paused now."""
+        """Update the sink's health by a settled attempt; True: the attempt paused the sink."""
         try:
             if attempt.outcome == "delivered":
                 self._health.record_success()
@@ -97,7 +97,7 @@ class Recovery:
             try:
                 if not self._health.paused:
                     await self._take_failed(after=0)
-                # Not always the same delivery: that one may be the reason for the pause.
+                # Each probe takes another delivery: one alone may be the reason for the pause.
                 elif not await self._take_paused_probe():
                     # All that failed had their turn: now a newer one, else the first of them again.
                     now, known = self._clock.now(), self._feed.known
@@ -140,8 +140,8 @@ class Recovery:
         The journal works in the order of the calls.
         """
         if step.hold:
-            # A delivery that could not be held keeps its schedule: the failure is looked at here,
-            # and reported by the journal itself.
+            # A delivery that could not be held keeps its schedule. The journal reports the error;
+            # asyncio must not report it again.
             holding = self._journal.submit(Hold(tuple(step.hold)))
             holding.add_done_callback(lambda done: done.exception())
         if step.bring:

@@ -11,7 +11,7 @@ import msgspec
 
 from core.units import Duration
 
-#: Seconds. Close together while a person may wait for the code, then as long as an outage lasts.
+#: Seconds: short while a person may be waiting for the code, then as long as an outage may last.
 _DEFAULT = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
 #: The random part of a wait: deliveries that failed together must not come back together.
 _SPREAD = 0.2
@@ -25,15 +25,15 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Unset: at once, then 1s, 3s, 5s, 10s, 20s, 30s, 60s, 2m, 5m, 15m, 1h, 3h, 8h and 24h.
     """
 
-    #: Every wait, the first attempt's included: `[0s, 5s, 1m]` is three attempts.
+    #: The wait before each attempt, also before the first: `[0s, 5s, 1m]` is three attempts.
     schedule: tuple[Duration, ...] | None = None
-    #: Instead of a schedule, waits that double: so many attempts in all, the first of them at once.
+    #: Instead of a schedule, waits that double: the number of attempts. The first is made at once.
     #: Unset: 15.
     attempts: int | None = None
-    #: Of waits that double: from the first attempt to the second. Each later wait is twice the one
+    #: With waits that double: the wait before the second attempt. Each later wait is twice the one
     #: before. Unset: 1s.
     first_wait: Duration | None = None
-    #: Of waits that double: none is longer than this. Unset: 24h.
+    #: With waits that double: the longest wait. Unset: 24h.
     max_wait: Duration | None = None
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Texts and JSON bodies of the user, with `{data.code}` for a value of the event. Pure.
 
-A placeholder is a dotted path: values only, never code. Values are not searched for placeholders,
-so a text that holds `{data.code}` stays as it is.
+A placeholder is a dotted path, and never code. Values are not searched for placeholders: a text
+that holds `{data.code}` stays as it is.
 """
 
 import math
@@ -34,8 +34,8 @@ _SMALLEST, _GREATEST = -(2**63), 2**64 - 1
 def compile_text(template: str) -> FillText:
     """Return a function that makes a text of an event.
 
-    `{{` and `}}` are braces. Null and missing values become an empty text, true and false those
-    words. The parts of a list are joined by ", "; an object becomes compact JSON.
+    `{{` and `}}` are braces. Null and missing values become an empty text; true and false become
+    words. The items of a list are joined by ", "; an object becomes compact JSON.
 
     Raises ValueError with the character and a hint.
     """

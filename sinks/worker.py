@@ -177,7 +177,7 @@ class Worker:
         self._send = send
         self._feed.look_again()  # a question to the journal may have been cut off
         try:
-            with self._journal.listen(self._feed.hear):
+            with self._journal.listen(self._feed.receive):
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._feed.run())
                     tasks.create_task(self._recovery.probe())

@@ -15,7 +15,7 @@ import structlog
 from ..sink import Failed
 from .rotation import MODE, Rotate, Rotation, fsync_folder
 
-#: Never through a symbolic link: it could point at somebody else's file.
+#: Never through a symbolic link: it could point at another user's file.
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 #: A line is an event of 64 KiB or less, escaped. A longer tail is another program's.
 _LONGEST_LINE = 16 * 1024**2
@@ -23,7 +23,7 @@ _CHUNK = 64 * 1024
 #: The beginning of each line: `specversion` is the first field of an event.
 _BEGINNING: Final = b'{"specversion":'
 _RECORDED = re.compile(rb'"recordedtime":"([^"]+)"')
-#: The bits of a mode by which somebody else may read.
+#: The bits of a mode that let other users read.
 _OTHERS_READ = 0o044
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ class LineFile:
         self._warned = False
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Append all of them, on disk. Raises OSError or Failed, and then appends not one."""
+        """Append all lines, and fsync. Raises OSError or Failed; then no line was appended."""
         data = b"".join(lines)
         try:
             fd = self._open()

@@ -23,12 +23,13 @@ _CHUNK = 64 * 1024
 class Rotate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a file is set aside as `PATH.1`, and how many are kept."""
 
-    #: Before it would grow beyond this. Only lines that were written together and are larger
-    #: than this by themselves make a larger file.
+    #: Before it would grow beyond this. Only lines that were written together can make a larger
+    #: file.
     size: Size = Size(64 * 1024**2)
-    #: When its first event is older than this, at the next event. Unset: by size alone.
+    #: At the next event after its first one is this old. Unset: by size alone.
     every: Duration | None = None
-    #: So many beside the current one; `PATH.1` is the newest, what falls off the end is deleted.
+    #: The number of files kept beside the current one. `PATH.1` is the newest; the oldest is
+    #: deleted.
     keep: int = 10
     #: Keep them as `PATH.1.gz`. Deliveries to this sink wait while one is compressed.
     compress: bool = False
@@ -84,7 +85,7 @@ class Rotation:
             self._unfinished.unlink(missing_ok=True)
         for number in range(1, self._options.keep + 1):
             plain, compressed = self._aside(number)
-            with suppress(OSError):  # mostly: there are not both
+            with suppress(OSError):  # usually only one of them exists
                 length = plain.stat().st_size
                 with compressed.open("rb") as file:
                     file.seek(-4, os.SEEK_END)

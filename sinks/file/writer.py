@@ -36,10 +36,10 @@ async def appending(
     fsync: Callable[[int], None] = os.fsync,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Callable[[bytes], "asyncio.Future[None]"]]:
-    """Hand back a function that appends one line and returns a future, done after an fsync.
+    """Yield a function that appends one line and returns a future, done after an fsync.
 
-    Lines that come while one fsync runs share the next. To cancel a future only stops the
-    waiting; its line is written all the same. It fails with Failed and one of `disk_full`,
+    Lines that arrive while one fsync runs share the next. A cancelled future only stops the
+    wait: its line is written all the same. It fails with Failed and one of `disk_full`,
     `permission`, `read_only`, `missing`, `symlink`, `not_a_file`, `not_lines`, `closed`, `io`.
     """
     writer = _Writer(LineFile(path, rotate, fsync=fsync, now=now), asyncio.get_running_loop())

@@ -1,4 +1,4 @@
-"""POST to one URL with pyreqwest, which no other module knows (decision 7)."""
+"""POST to one URL with pyreqwest. No other module uses it (decision 7)."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from .openssl import OpenSslClient
 
 #: Seconds for which an idle connection is kept.
 _IDLE = 4.0
-#: A port on which hardly a program listens (RFC 863).
+#: A port on which almost no program listens (RFC 863).
 _DISCARD = 9
 #: Seconds for the first request of the process, which this machine itself refuses.
 _START = 5.0
@@ -59,7 +59,7 @@ Post = Callable[[Mapping[str, str], bytes], Awaitable[SinkAnswer]]
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Certificates of one's own, as PEM files. They may come later than the service starts."""
+    """Certificates of your own, as PEM files. They may be added after the service has started."""
 
     #: Of an authority that is trusted beside the system's.
     ca_file: str | None = None
@@ -116,12 +116,12 @@ async def posting(
     connections: int,
     within: float = 30.0,
 ) -> AsyncIterator[Post]:
-    """Hand back a function that POSTs to `url` and returns the answer, whatever its status.
+    """Yield a function that POSTs to `url` and returns the answer, whatever its status.
 
     It raises Failed with one word: `refused` (or not reachable), `timeout`, `tls`, `dns`,
-    `protocol` (all else: a reset, broken or oversized HTTP). Where a certificate is refused the
-    word says why: `tls_untrusted`, `tls_expired` (or not valid yet), `tls_name`, or `tls_client`
-    (the server refused ours, or wants one). Redirects are answers. `connections`
+    `protocol` (any other error: a reset, broken or oversized HTTP). If a certificate is refused,
+    the word says why: `tls_untrusted`, `tls_expired` (or not valid yet), `tls_name`, or
+    `tls_client` (the server refused ours, or wants one). Redirects are answers. `connections`
     stay open between posts. `within` is the deadline of each post, in seconds. Give the caller's
     own: a cancelled post only stops waiting, and its connection lives on until then.
     """
@@ -305,9 +305,9 @@ def _word(error: Exception) -> str:
     """Return smshook's word for an error of pyreqwest.
 
     Its classes are too few: a refusal, an unknown name, a bad certificate and a reset before the
-    answer are all ConnectError. Its causes tell them apart. They go from the outside in: the
-    request (with the URL), the phase, the layer, the error. Tried with 0.15, all of them in
-    tests/sinks/http/test_client.py.
+    answer are all ConnectError. Its causes differ. They go from the outside in: the request (with
+    the URL), the phase, the layer, the error. tests/sinks/http/test_client.py has each case
+    (pyreqwest 0.15).
     """
     if isinstance(error, RequestTimeoutError):
         return "timeout"

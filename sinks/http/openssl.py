@@ -101,7 +101,7 @@ def _word(error: Exception) -> str:
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
     for cause in reversed(causes):
-        # It stands behind every timeout, and means that the socket was empty.
+        # Each timeout has this cause: it only means that the socket was empty.
         if isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
             continue
         if isinstance(cause, ssl.SSLCertVerificationError):

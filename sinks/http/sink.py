@@ -28,30 +28,30 @@ _Composed = tuple[dict[str, str], bytes]
 
 
 class Http(Sink, tag="http", frozen=True, kw_only=True):
-    """One POST an event; a delivery counts once it is answered 2xx.
+    """One POST for each event. A delivery is complete when it is answered 2xx.
 
-    410 is a refusal: the delivery is dead at once. Everything else, 3xx and 4xx too, is tried
-    again, and no redirect is followed.
+    410 is a refusal: the delivery is dead at once. After any other answer, 3xx and 4xx too, it is
+    retried. No redirect is followed.
     """
 
-    #: Where events are POSTed, used as written: http or https. It may hold a secret, and is
-    #: masked wherever it is shown.
+    #: POST events to this URL, http or https. It is used as written. It may hold a secret, so it
+    #: is masked wherever it is shown.
     url: Secret
-    #: Sign with these (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Several while
-    #: they are rotated, each signs. Empty: unsigned.
+    #: Sign with these (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Each of them
+    #: signs: give two during a rotation. Empty: unsigned.
     secrets: tuple[Secret, ...] = ()
     #: The body: `json` (the event, as application/json), `cloudevents` (the same bytes, as
-    #: application/cloudevents+json) or `standard` (type, timestamp and data, as Standard Webhooks
-    #: have it).
+    #: application/cloudevents+json) or `standard` (type, timestamp and data, as in Standard
+    #: Webhooks).
     format: Literal["json", "cloudevents", "standard"] = "json"
-    #: A body of your own in place of `format`, such as `{text: "{data.code}"}`: `{…}` in its texts
-    #: is replaced by what the event has at that path. Not masked: keep secrets in url or headers.
+    #: A body of your own in place of `format`, such as `{text: "{data.code}"}`. A path in braces
+    #: is replaced by the event's value. The body is not masked: keep secrets in url or headers.
     json: Any = None
     #: Further headers, such as `{Authorization: "Bearer ${TOKEN}"}`; their values are masked.
     headers: Mapping[str, Secret] = {}
-    #: Certificates of your own. Unset: the system's authorities, and none to show.
+    #: Certificates of your own. Unset: the system's authorities, and no client certificate.
     tls: Tls | None = None
-    #: An HTTP proxy to leave through, such as `http://proxy.example.com:3128`. Those of the
+    #: Connect through this HTTP proxy, such as `http://proxy.example.com:3128`. Proxies of the
     #: environment are not used.
     proxy: Secret | None = None
     #: Requests at the same time.

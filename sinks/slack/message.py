@@ -1,8 +1,8 @@
-"""An event as a Slack message: no mention, link or format of a stranger's text works. Pure.
+"""An event as a Slack message. Mentions, links and formats in its values do not work. Pure.
 
 Slack reads mentions, links and formats in a message's `text` and in `mrkdwn` objects, and shows
-`plain_text` as it is. So all values of an event are `plain_text`. The message's own `text`, which
-notifications show, has only our words. Lengths:
+`plain_text` as it is. So all values of an event are `plain_text`. Notifications show the
+message's own `text`: it has only our words. Lengths:
 https://docs.slack.dev/reference/block-kit/blocks
 """
 
