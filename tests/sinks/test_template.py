@@ -1,4 +1,4 @@
-"""What a user writes around an event's values, and that nothing else is ever reached."""
+"""Templates of a user: they reach the values of an event, and no other value."""
 
 import json
 
@@ -116,7 +116,7 @@ def test_wrong_template_gets_a_hint(template, complaint):
 )
 @pytest.mark.parametrize("compiled", [compile_text, compile_json])
 def test_only_paths_are_placeholders(compiled, template):
-    """Mutant: `template.format(**event)` takes half of these."""
+    """Mutant: `template.format(**event)`, which accepts half of these."""
     with pytest.raises(ValueError):
         compiled(template)
 
@@ -259,7 +259,7 @@ def test_wrong_json_body_gets_place_and_hint(template, complaint):
 
 
 def test_brace_in_a_key_is_a_brace():
-    """Mutant: keys that are unescaped as values are."""
+    """Mutant: keys are unescaped like values."""
     assert compile_json({"a{{b": 1, "}}": 2})(EVENT) == {"a{{b": 1, "}}": 2}
 
 
