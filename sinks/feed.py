@@ -145,7 +145,7 @@ class Feed:
                 lane.next_due = 0.0  # its answer is still missing
 
     def _wait(self, lane: Lane) -> float:
-        """Return the seconds until something is due, or a long time if nothing is."""
+        """Return the seconds until the lane's next delivery is due; without one, a long time."""
         if lane.next_due is None:
             return LONGEST_SLEEP
         return max(0.0, lane.next_due - self._clock.now(), self._health.throttled_for)

@@ -65,7 +65,7 @@ class Outages:
         return self._down_since
 
     def begin_attempt(self) -> int:
-        """Return the number that `record_failure` wants."""
+        """Return the number to give to `record_failure`."""
         return self._span
 
     def record_success(self, delivery: int) -> Step:

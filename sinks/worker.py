@@ -154,7 +154,7 @@ class Worker:
     async def pause(self, by: Pause) -> None:
         """Begin no attempt until `resume`; pending deliveries are kept. Raises Unavailable."""
         if await self._recovery.pause(by):
-            self._give_back_queued()
+            self._put_back_queued()
 
     async def resume(self, by: Pause | None = None) -> None:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
@@ -188,7 +188,7 @@ class Worker:
             self._send = None
 
     async def close(self) -> None:
-        """Begin nothing new; return when attempts under way are settled.
+        """Begin no attempt; return when the attempts under way are settled.
 
         Queued deliveries stay taken: the next start of the process sends them at once.
         """
@@ -263,7 +263,7 @@ class Worker:
         if not self._busy:
             self._idle.set()
 
-    def _give_back_queued(self) -> None:
+    def _put_back_queued(self) -> None:
         for lane in self._lanes:
             while lane.queue:
                 self._put_back(lane.queue.popleft())
@@ -327,7 +327,7 @@ class Worker:
             everything = tried.attempt.status == _TOO_MANY
             self._health.defer(min(retry_after, LONGEST_RETRY_AFTER), everything=everything)
             if everything:
-                self._give_back_queued()
+                self._put_back_queued()
             if tried.by_date:
                 retry_after = max(0.0, tried.attempt.at + retry_after - ended)
         stamp = self._clock.jumped()
@@ -412,4 +412,4 @@ class Worker:
             jumped=self._clock.jumped(),
         )
         if attempt is not None and await self._recovery.learn(attempt):
-            self._give_back_queued()
+            self._put_back_queued()

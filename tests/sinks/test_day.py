@@ -8,14 +8,14 @@ import sqlite3
 import pytest
 from contracts.journal import NOW
 from virtual import VirtualLoop
-from worlds import World
+from worlds import VirtualWorld
 
 from core.clock import WallClock
 from core.delivery import State
 from core.units import Duration, Rate
 from journal.reads import EventById, JournalStats, SinkRecords
 from server.runtime.clock_jumps import ClockJumps, watch_clock
-from sinks.attempt import Clock, real_clock
+from sinks.attempt import real_clock
 from sinks.retry import Retry
 from sinks.sink import Failed, PauseAfter, Receipt, Sink
 from sinks.worker import Worker
@@ -26,21 +26,9 @@ DAY = 24 * HOUR
 SCHEDULE = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
 
 
-class Day(World):
-    """Both clocks are the loop's."""
-
+class Day(VirtualWorld):
     def __init__(self, path, loop):
-        super().__init__(path)
-        self.loop, self.hands = loop, self
-        chance = random.Random(7).random  # the same day each time
-        self.clock = Clock(now=self.now, ticks=loop.time, chance=chance)
-
-    def now(self):
-        return NOW + self.loop.time()
-
-    @property
-    def at(self):
-        return self.now()
+        super().__init__(path, loop, random.Random(7).random)  # the same day each time
 
     def worker(self, name, **options):
         return Worker(name, Sink(**options), self.journal, self.clock)

@@ -11,14 +11,12 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from contracts.journal import NOW
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from virtual import VirtualLoop
-from worlds import World
+from worlds import VirtualWorld
 
 from core.units import Duration, Rate
-from sinks.attempt import Clock
 from sinks.retry import Retry
 from sinks.sink import Failed, Receipt, Sink
 from sinks.worker import Worker
@@ -79,22 +77,14 @@ class Tried(msgspec.Struct):
     succeeded: bool = False
 
 
-class Life(World):
-    """Both clocks are the loop's; the sink lives as the history says."""
+class Life(VirtualWorld):
+    """The sink lives as the history says."""
 
     def __init__(self, path, loop, history):
-        super().__init__(path)
-        self.loop, self.hands, self.history = loop, self, history
-        self.clock = Clock(now=self.now, ticks=loop.time, chance=lambda: 0.0)
+        super().__init__(path, loop)
+        self.history = history
         self.tried, self.accepted_at, self.refused = [], {}, set()
         self._takes = itertools.cycle(history.takes)
-
-    def now(self):
-        return NOW + self.loop.time()
-
-    @property
-    def at(self):
-        return self.now()
 
     async def send(self, outgoing):
         if msgspec.json.decode(outgoing.body)["data"]["text"] == "refused":
