@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _BRACES: Final = {"{{": "{", "}}": "}"}
 _LONE: Final = {
     "{": "this { is not closed; write {{",
-    "}": "this } closes nothing; write }}",
+    "}": "this } has no opening {; write }}",
 }
 _PLACEHOLDER = re.compile(r"\{[^{}]+\}")
 #: Signs of format strings, which are not supported. A path has none of them.
@@ -68,9 +68,9 @@ def _json(template: object, place: str, deeper: int) -> FillJson:
         fills = {}
         for key, below in template.items():
             if not isinstance(key, str):
-                raise ValueError(f"{place}: a key is a text; write it in quotes")  # noqa: TRY004 - msgspec reports these
+                raise ValueError(f"{place}: a key must be a text; write it in quotes")  # noqa: TRY004 - msgspec reports these
             if _PLACEHOLDER.search(key):
-                raise ValueError(f"{place}: keys are literal; placeholders stand in values")
+                raise ValueError(f"{place}: keys are literal; write placeholders in values only")
             fills[key] = _json(below, f"{place}.{key}", deeper - 1)
         return lambda event: {key: fill(event) for key, fill in fills.items()}
     if isinstance(template, list | tuple):
@@ -79,7 +79,7 @@ def _json(template: object, place: str, deeper: int) -> FillJson:
     is_integer = isinstance(template, int) and _SMALLEST <= template <= _GREATEST
     is_number = is_integer or (isinstance(template, float) and math.isfinite(template))
     if template is not None and not is_number:
-        raise ValueError(f"{place}: is nothing that JSON can hold; write it as a text, in quotes")
+        raise ValueError(f"{place}: is not a JSON value; write it as a text, in quotes")
     return lambda _event: template
 
 
@@ -109,12 +109,10 @@ def _parts(template: str) -> Iterator[str | Path]:
             raise ValueError(f"{at}: {_LONE[token[0]]} for a brace, {{data.code}} for a value")
         if not name:
             raise ValueError(
-                f"{at}: {{}} names nothing; write a path of the event, such as {{data.code}}"
+                f"{at}: {{}} has no path; write one of the event, such as {{data.code}}"
             )
         if _FORMATS & set(name):
-            raise ValueError(
-                f"{at}: a placeholder is a path and nothing else, such as {{data.code}}"
-            )
+            raise ValueError(f"{at}: a placeholder is only a path, such as {{data.code}}")
         try:
             path = parse(name)
         except ValueError as error:

@@ -162,13 +162,13 @@ def _check_headers(headers: Mapping[str, Secret]) -> None:
     """Raise ValueError for a header that cannot be sent as written, or that smshook sets."""
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise ValueError(f"headers: {name!r} is no header's name; write one such as X-Api-Key")
+            raise ValueError(f"headers: {name!r} is not a header name; write one such as X-Api-Key")
         if name.lower().startswith(_OURS) or name.lower() in _OF_THE_CONNECTION:
             raise ValueError(f"headers: {name} is written by smshook itself; leave it out")
         if not _VALUE.fullmatch(value.reveal()):
             raise ValueError(
                 f"headers: the value of {name} has a newline, an outer blank or a character beyond "
-                "ASCII, which no header holds; percent-encode it, or leave it out"
+                "ASCII; percent-encode it, or leave it out"
             )
     if len(_lower(headers)) != len(headers):
         raise ValueError("headers: a name is given twice, in upper and lower case; keep one")

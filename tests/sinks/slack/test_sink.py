@@ -203,7 +203,7 @@ URL = {"type": "slack", "url": "https://hooks.slack.com/x"}
         ({"url": "hooks.slack.com/x-secret"}, "url: not a URL to send to"),
         ({"proxy": "x-secret"}, "proxy: not a URL to send to"),
         ({"message": "{code}"}, "message: character 1: no event has 'code'; did you mean"),
-        ({"message": "{data.text!r}"}, "message: character 1: a placeholder is a path"),
+        ({"message": "{data.text!r}"}, "message: character 1: a placeholder is only a path"),
         ({"tls": {"cert_file": "a"}}, "cert_file and key_file go together: give both"),
         ({"timeout": "0s"}, "timeout must be longer than 0s"),
     ],
