@@ -37,5 +37,5 @@ class SampleEvents:
         sample = source.sample(source.kinds[0], source.usual_encoding, number=number, now=now)
         callback = Callback(headers=(), body=sample.body, peer="", received=now, sample=True)
         [happening] = read_happenings(state, callback)
-        draft = self._planner.draft(state.name, happening, at)
-        return draft.event.id, draft.body
+        planned = self._planner.plan(state.name, happening, at)
+        return planned.event.id, planned.body
