@@ -38,7 +38,6 @@ from .config.options import Config, host_and_port
 from .runtime.accept import Planner, Recorder
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
-from .runtime.chores import finish
 from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.credentials import HeaderCredentials
 from .runtime.delivering import SinkRunner
@@ -52,7 +51,7 @@ from .runtime.quarantine import QuarantineKeeper
 from .runtime.rejections import RejectionCounter
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
-from .runtime.supervisor import Supervisor
+from .runtime.supervisor import Supervisor, finish
 
 #: Seconds for which the end of orders waits at a start: a backfill may still bring their SMS.
 FIRST_RUNS = 120.0
@@ -141,7 +140,7 @@ def assemble(
         name: Worker(name, sink, journal, sink_clock, records.get(name), identity.delivery_id)
         for name, sink in config.sinks.items()
     }
-    ClockJumps(clock, journal, workers.values())
+    clock.listen(ClockJumps(journal, workers.values()).follow_clock)
     monitor = JournalMonitor(journal, ticks=ticks)
     rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)

@@ -10,8 +10,8 @@ from receiver.callback import Callback
 from receiver.credentials import Headers, hide_credentials
 from receiver.source_state import SourceState
 
-from .chores import finish
 from .identity import Identity
+from .supervisor import finish
 
 #: Seconds for which callbacks wait for `hide_stored_credentials` at a start. The rest of its work
 #: is done while the service runs.
