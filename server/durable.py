@@ -16,8 +16,15 @@ def write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
     """
     make_folder(path.parent)
     with _temporary(path, text, mode) as temporary:
-        # A link, because a rename would replace an existing file.
-        _link(temporary, path)
+        try:
+            path.hardlink_to(temporary)  # a rename would replace an existing file
+        except FileExistsError:
+            raise
+        except OSError:
+            # This file system has no links (FAT, and some that containers mount).
+            if os.path.lexists(path):
+                raise FileExistsError(path) from None
+            temporary.rename(path)
     sync_folder(path.parent)
 
 
@@ -66,15 +73,3 @@ def _temporary(path: Path, text: str, mode: int) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _link(temporary: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:
-        # This file system has no links (FAT, some that containers mount).
-        if os.path.lexists(path):
-            raise FileExistsError(path) from None
-        temporary.rename(path)

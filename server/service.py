@@ -28,7 +28,6 @@ from routes.table import compile_table
 from sinks.attempt import Clock
 from sinks.health import Pause
 from sinks.retry import LONGEST_RETRY_AFTER
-from sinks.sink import Sink
 from sinks.worker import Worker
 
 from . import __version__
@@ -90,33 +89,26 @@ async def restore(
 ) -> Parts:
     """Put a service together with the sinks, orders and balances of its journal.
 
-    Raises Unavailable.
+    The stored deliveries are adapted to the configured sinks. Raises Unavailable.
     """
-    records = await _sink_records(config.sinks, journal, clock.now)
-    parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
-    await parts.orders.load()
-    await parts.balances.load()
-    return parts
-
-
-async def _sink_records(
-    sinks: Mapping[str, Sink], journal: Journal, now: Callable[[], float]
-) -> Mapping[str, SinkRecord]:
-    """Fit the stored deliveries to the configuration; return the stored states of sinks."""
     stored = await journal.ask(SinkRecords())
     records = dict(stored)
-    for name, sink in sinks.items():
+    for name, sink in config.sinks.items():
         await journal.submit(Reorder(name, ordered_by=sink.ordered_by))
         # The clock may have been wrong when they were made due, or the schedule is shorter now.
+        longest = sink.retry.longest
         await journal.submit(
-            Clamp(name, now=now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER)
+            Clamp(name, now=clock.now(), longest=longest, asked=LONGEST_RETRY_AFTER)
         )
         record = records.get(name)
         if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
             # Without `pause_after` nothing would ever resume the sink.
             await journal.submit(ResumeSink(name))
             records[name] = msgspec.structs.replace(record, paused=None)
-    return records
+    parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
+    await parts.orders.load()
+    await parts.balances.load()
+    return parts
 
 
 def assemble(
@@ -226,6 +218,11 @@ def assemble(
 
 def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float]) -> None:
     """Start all tasks of a service but the backfills. `ticks` returns seconds of the event loop."""
+
+    async def end_orders() -> None:
+        await parts.backfills.first_runs(within=FIRST_RUNS)
+        await parts.orders.run()
+
     for name, worker in parts.workers.items():
         part = f"sink {name}"
         give_up = partial(supervisor.give_up, part, "unusable")
@@ -236,12 +233,7 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
     supervisor.run("journal", parts.journal_monitor.run())
     supervisor.run("rejections", parts.rejections.run())
     supervisor.run("sources", parts.source_monitor.run())
-    supervisor.run("orders", _end_orders(parts))
-
-
-async def _end_orders(parts: Parts) -> None:
-    await parts.backfills.first_runs(within=FIRST_RUNS)
-    await parts.orders.run()
+    supervisor.run("orders", end_orders())
 
 
 def public_app(parts: Parts) -> App:
@@ -260,21 +252,18 @@ def public_app(parts: Parts) -> App:
 
 
 def admin_app(parts: Parts) -> App:
-    """Return the app of the API. It answers only to its own host names."""
+    """Return the app of the API.
+
+    Where only this machine reaches it, it answers to its own host names alone.
+    """
     server = parts.config.server
     public_name = urlsplit(server.public_url).hostname if server.public_url else None
+    host = "" if server.admin_listen == "same" else host_and_port(server.admin_listen)[0]
+    is_loopback = host == "localhost"
+    with contextlib.suppress(ValueError):  # a name
+        is_loopback = ipaddress.ip_address(host).is_loopback
     return OwnHost(
         cast("App", create_api(parts)),  # Litestar has a type of its own for each ASGI message
         names=[*server.admin_hosts, *([public_name] if public_name else [])],
-        any_host=not _is_loopback(server.admin_listen),
+        any_host=not is_loopback,
     )
-
-
-def _is_loopback(listen: str) -> bool:
-    """Return whether only this machine reaches `listen`."""
-    if listen == "same":
-        return False
-    host, _ = host_and_port(listen)
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

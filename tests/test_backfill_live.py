@@ -14,11 +14,9 @@ from rehearsing import KEY as PROVIDER_KEY
 from rehearsing import running
 
 from core.clock import rfc3339
-from receiver.polling.client import Summary, Trouble
 from rehearsal.account import Fault
 from rehearsal.exchange import Answer
 from rehearsal.simulation import NewMessage, NewOrder
-from server.runtime.backfill import BackfillRun, Why, _summed
 
 WRONG = "k3y-that-nobody-knows"
 
@@ -282,19 +280,3 @@ async def test_last_round_in_the_future_is_ignored(tmp_path, unused_tcp_port):
 
     since = datetime.fromisoformat(run["since"]).timestamp()
     assert since == pytest.approx(time.time() - 2 * 86400, abs=60)
-
-
-def test_summary_reports_the_error_that_ended_the_round():
-    """Mutant: the first error, so that a bad key was never said."""
-    troubles = [("getHistory", "unreadable"), ("getRentList", "bad_key")]
-    summary = Summary(
-        asked=3,
-        found=0,
-        errors=tuple(Trouble(command=c, kind=kind, detail="d") for c, kind in troubles),
-        notices=(),
-        complete=False,
-    )
-
-    run = _summed(BackfillRun(number=1, why=Why.START, since=0.0, started_at=0.0), summary)
-
-    assert (run.error, run.detail) == ("bad_key", "getRentList: d")

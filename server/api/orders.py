@@ -1,7 +1,7 @@
 """Orders: list, register, show, cancel."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +16,13 @@ from journal.reads import KnownOrders, OrderById, OrderFilter, Page
 from receiver.source import Source
 from receiver.source_state import SourceState
 
+from ..runtime.identity import Identity
 from ..runtime.orders import Orders, service_of
 from .auth import Asking, needs
 from .deliveries import utc
 from .errors import Problem, not_found
 from .events import shown
-from .order_body import OrderReading
+from .order_body import read_order
 from .paging import Cursors, PageRequest, Paging, journal_list
 from .parameters import NoParameters, PhoneNumber, Text, e164, read
 
@@ -82,8 +83,9 @@ def orders(
     orders: Orders,
     journal: Journal,
     cursors: Cursors,
-    reading: OrderReading,
+    identity: Identity,
     states: Sequence[SourceState],
+    now: Callable[[], float],
 ) -> Router:
     sources = {state.name: state.source for state in states}
 
@@ -111,7 +113,7 @@ def orders(
     @post("/", guards=[needs("subscriptions:write", whole=True)])
     async def register(request: Asking) -> Response[ShownOrder]:
         read(request.scope, NoParameters)
-        order, end = reading.order(await request.body())
+        order, end = read_order(await request.body(), sources, new_id=identity.event_id, now=now())
         placed = await orders.place(order, end)
         if placed.conflicts:
             names = ", ".join(placed.conflicts)

@@ -8,7 +8,7 @@ import difflib
 import enum
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
@@ -81,7 +81,10 @@ def read(scope: HTTPScope, type_: type[T]) -> T:
     values = {}
     for name, texts in given.items():
         if name not in hints:
-            raise bad_parameter(name[:NAMED], _unknown(name, hints))
+            near = difflib.get_close_matches(name, hints, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            there = f"{hint}; there are {', '.join(hints)}" if hints else "; this call takes none"
+            raise bad_parameter(name[:NAMED], f"no such parameter{there}")
         many = get_origin(hints[name]) is tuple
         if len(texts) > 1 and not many:
             raise bad_parameter(name, "given more than once; it takes one value")
@@ -160,11 +163,3 @@ def _metas(hint: Any) -> Iterator[Meta]:
     else:
         for part in get_args(hint):
             yield from _metas(part)
-
-
-def _unknown(name: str, known: Collection[str]) -> str:
-    if not known:
-        return "no such parameter; this call takes none"
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    return f"no such parameter{hint}; there are {', '.join(known)}"

@@ -137,7 +137,8 @@ def sources(
         return {state.name: shown(state, used) for state in states}
 
     def shown(state: SourceState, used: Mapping[tuple[str, str], float]) -> ShownSource:
-        source, silent_since = state.source, monitor.silent_since(state)
+        source, health = state.source, state.health
+        silent_since, wrong = monitor.silent_since(state), health.wrong_zone(now())
         backfiller, balance = backfills.of(state.name), balances.of(state.name)
         # Callbacks with tokens that are no longer configured count too.
         last_at = _latest(at for (name, _), at in used.items() if name == state.name)
@@ -155,7 +156,12 @@ def sources(
             labels=source.labels,
             last_callback_at=last_at,
             silent_since=utc(silent_since),
-            clock=_clock(state, now()),
+            clock=ShownClock(
+                offset=None if health.offset is None else round(health.offset, 3),
+                measured=health.measured,
+                timezone=getattr(source, "timezone", None),
+                warning=None if wrong is None else str(wrong),
+            ),
             backfill=None if backfiller is None else _backfill(backfiller),
             balance=None
             if balance is None
@@ -202,16 +208,6 @@ def _backfill(backfiller: Backfiller) -> ShownBackfill:
         shown = ShownRun(**fields | times)
     state = "stopped" if backfiller.stopped else "running" if backfiller.running else "waiting"
     return ShownBackfill(state=state, next_at=utc(backfiller.next_at), run=shown)
-
-
-def _clock(state: SourceState, now: float) -> ShownClock:
-    health, wrong = state.health, state.health.wrong_zone(now)
-    return ShownClock(
-        offset=None if health.offset is None else round(health.offset, 3),
-        measured=health.measured,
-        timezone=getattr(state.source, "timezone", None),
-        warning=None if wrong is None else str(wrong),
-    )
 
 
 def _latest(times: Iterable[float]) -> datetime | None:

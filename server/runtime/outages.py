@@ -63,7 +63,19 @@ class Backfills:
         async with asyncio.TaskGroup() as tasks:
             for one in self._backfillers.values():
                 tasks.create_task(one.run())
-            tasks.create_task(self._watch())
+            was_ready, last, noted = True, self._ticks(), float("-inf")
+            while True:
+                ready, at = self._ready(), self._ticks()
+                # After a long time between two looks the machine was asleep.
+                if ready and (not was_ready or at - last > _ASLEEP):
+                    for one in self._backfillers.values():
+                        one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
+                if ready and at - noted >= NOTED_EVERY:
+                    with contextlib.suppress(Unavailable):
+                        await self._journal.submit(SetMoment(_ALIVE, self._now()))
+                    noted = at
+                was_ready, last = ready, at if ready else last
+                await asyncio.sleep(1)
 
     async def first_runs(self, within: float) -> None:
         """Wait for the first run of each source, at most `within` seconds."""
@@ -71,18 +83,3 @@ class Backfills:
             async with asyncio.timeout(within):
                 for one in self._backfillers.values():
                     await one.ran.wait()
-
-    async def _watch(self) -> None:
-        was_ready, last, noted = True, self._ticks(), float("-inf")
-        while True:
-            ready, at = self._ready(), self._ticks()
-            # A long time between two looks: the machine was asleep. `ticks` ignores clock steps.
-            if ready and (not was_ready or at - last > _ASLEEP):
-                for one in self._backfillers.values():
-                    one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
-            if ready and at - noted >= NOTED_EVERY:
-                with contextlib.suppress(Unavailable):
-                    await self._journal.submit(SetMoment(_ALIVE, self._now()))
-                noted = at
-            was_ready, last = ready, at if ready else last
-            await asyncio.sleep(1)
