@@ -1,4 +1,4 @@
-"""Writing of whole files: a power cut leaves the complete file or no file."""
+"""Writes whole files: a power cut leaves the complete file or no file."""
 
 import contextlib
 import errno
@@ -11,8 +11,8 @@ from pathlib import Path
 def write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Write a new file of UTF-8 text, and make its folder if needed.
 
-    Raises FileExistsError if the name exists, and leaves that alone. Raises OSError or UnicodeError
-    if it cannot write, and leaves nothing behind.
+    An existing file is not changed: it raises FileExistsError. After an OSError or UnicodeError no
+    file is left.
     """
     make_folder(path.parent)
     with _temporary(path, text, mode) as temporary:

@@ -40,8 +40,8 @@ from .runtime.parts import Parts
 from .runtime.supervisor import Supervisor
 from .service import admin_app, assemble, open_journal, public_app, restore, run_parts
 
-#: For these seconds after the first signal, the door answers 503: a proxy that just chose this
-#: address learns to try again.
+#: For these seconds after the first signal the door answers 503, so that a proxy that just chose
+#: this address tries again.
 REFUSING = 1.0
 #: Seconds for work in flight, from the first signal.
 GRACE = 8.0
@@ -137,9 +137,9 @@ async def _run(
 
 
 async def _prepare(sinks: Mapping[str, Sink]) -> None:
-    """Make shared parts now that are otherwise made at first use. Raises Unusable.
+    """Make the shared parts that would otherwise be made at first use. Raises Unusable.
 
-    Later, connections may use up all descriptors. A part whose first start fails stays broken.
+    Later, connections may use up all descriptors. A part that fails to start once stays broken.
     """
     load_metadata()
     # Starts the threads of the resolver: if they cannot start later, the process is aborted.
@@ -217,7 +217,7 @@ async def _stop(
 
 
 async def _wait(tasks: Sequence["asyncio.Task[Any]"], *, within: float) -> None:
-    """Wait for tasks, at most `within` seconds. A task that does not end is left alone."""
+    """Wait for tasks, at most `within` seconds. A task that does not end keeps running."""
     if tasks:
         done, _ = await asyncio.wait(tasks, timeout=max(0.0, within))
         for task in done:

@@ -1,4 +1,4 @@
-"""A service: its parts, put together once."""
+"""Puts the parts of a service together, once for the process and for tests."""
 
 import contextlib
 import ipaddress
@@ -39,7 +39,6 @@ from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.credentials import HeaderCredentials
-from .runtime.delivering import SinkRunner
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
 from .runtime.journal_monitor import JournalMonitor
@@ -50,9 +49,11 @@ from .runtime.quarantine import QuarantineKeeper
 from .runtime.rejections import RejectionCounter
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
+from .runtime.sink_runner import SinkRunner
 from .runtime.supervisor import Supervisor, finish
 
-#: Seconds for which the end of orders waits at a start: a backfill may still bring their SMS.
+#: After a start, orders end only after the first backfills, which may bring their SMS. These are
+#: the seconds that they wait for them.
 FIRST_RUNS = 120.0
 
 
@@ -237,7 +238,7 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
 
 
 def public_app(parts: Parts) -> App:
-    """Return the app for the world: `/in`, health, and the API if `admin_listen` is `same`."""
+    """Return the public app: `/in`, health, and the API if `admin_listen` is `same`."""
     server = parts.config.server
     same = server.admin_listen == "same"
     clock = parts.clock
@@ -254,7 +255,7 @@ def public_app(parts: Parts) -> App:
 def admin_app(parts: Parts) -> App:
     """Return the app of the API.
 
-    Where only this machine reaches it, it answers to its own host names alone.
+    If it listens on loopback, it answers only to its own host names.
     """
     server = parts.config.server
     public_name = urlsplit(server.public_url).hostname if server.public_url else None

@@ -12,7 +12,7 @@ from journal import Journal
 from journal.reads import MarksAt, Page
 
 from ..runtime.identity import BadCursor, Identity, StaleCursor
-from .auth import Access, Asking, needs
+from .auth import Access, ApiRequest, needs
 from .errors import Problem, bad_parameter
 from .parameters import Limit, Text, read
 
@@ -60,7 +60,7 @@ def journal_list(
     """Declare `GET /` for a list of the journal: `fetch` reads a page, `show` makes its items."""
 
     @get("/", guards=[needs(scope, whole=True)])
-    async def listed(request: Asking) -> PageAnswer[Any]:
+    async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, parameters)
         asked = await cursors.asked(given)
         page = await fetch(given, asked)
@@ -80,7 +80,7 @@ def named_list(
     """Declare `GET /` for a short list, such as routes: `items` returns all items by name."""
 
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[Any]:
+    async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, Paging)
         named = await items()
         return cursors.sliced(await cursors.asked(given, names=tuple(named)), named)
@@ -99,7 +99,7 @@ def first_page(rows: Sequence[tuple[int, T]], asked: PageRequest) -> Page[T]:
 
 
 class Cursors:
-    """The places of one list of one journal, as opaque texts."""
+    """Makes and reads the cursors of one list: opaque texts for places in the journal."""
 
     def __init__(self, identity: Identity, journal: Journal, kind: str) -> None:
         self._identity, self._journal, self._kind = identity, journal, kind
@@ -135,14 +135,14 @@ class Cursors:
         return PageRequest(limit=limit, desc=desc, after=place)
 
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
-        """Return the cursors of these places; of an empty one, the cursor of the row before it."""
+        """Return the cursors of places; an empty place gets the cursor of the row before it."""
         wanted = list(places)
         marks = await self._journal.ask(MarksAt(self._kind, tuple(wanted), desc=desc))
         beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
         return [self._cursor(*beside.get(place, (0, ""))) for place in wanted]
 
     def sliced(self, asked: PageRequest, items: Mapping[str, T]) -> PageAnswer[T]:
-        """Return a page of a short list, whose items are all there by name."""
+        """Return a page of a short list, given as all its items by name."""
         rows = list(enumerate(items.items(), start=1))
         begin = asked.after or 0
         if asked.desc:
@@ -169,5 +169,5 @@ def _piece(mark: str) -> bytes:
 
 
 def _gone() -> Problem:
-    text = "after: a cursor of what is not here, such as another journal; begin again without it"
+    text = "after: the place of this cursor is gone, or in another journal; begin again without it"
     return Problem(410, "cursor_gone", text)

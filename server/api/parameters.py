@@ -1,7 +1,7 @@
 """Query parameters and bodies: each is a Struct, and msgspec converts what was sent.
 
-A type says in its Meta what to write: `description` for a value that does not fit, `title` for one
-of another type.
+The Meta of a type has the text of the error: `description` for a value that does not fit, `title`
+for a value of another type.
 """
 
 import difflib
@@ -36,7 +36,7 @@ EventType = Annotated[
     str,
     Meta(pattern=r"\A[a-z]+(\.[a-z_]+)+\Z", description="write a whole type, such as sms.received"),
 ]
-#: `+18503814729`, `18503814729`; a `+` that nobody escaped arrives as a space. See `e164`.
+#: `+18503814729`, `18503814729`; an unescaped `+` arrives as a space. See `e164`.
 PhoneNumber = Annotated[
     str,
     Meta(
@@ -59,7 +59,7 @@ class Limit(int):
 
 
 class NoParameters(msgspec.Struct, frozen=True):
-    """The parameters of a call that takes none."""
+    """No parameters: any parameter is refused."""
 
 
 def read(scope: HTTPScope, type_: type[T]) -> T:
@@ -141,7 +141,7 @@ def _hints(type_: type) -> Mapping[str, Any]:
 
 
 def _complaint(exc: Exception, hint: Any) -> str:
-    """Return what to write instead. The message of msgspec would repeat the value."""
+    """Return the text of the error. The message of msgspec would repeat the value."""
     if exc.__cause__ is not None:
         return str(exc.__cause__)  # from `parse`
     meta = next(_metas(hint), Meta())

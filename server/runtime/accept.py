@@ -1,4 +1,4 @@
-"""Accept events: assign them to orders, route them, record them with their deliveries."""
+"""Accepts events: assigns them to orders, routes them, records them with their deliveries."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Planner:
-    """Makes events of happenings, and plans their deliveries."""
+    """Turns happenings into events, and plans their deliveries."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Recorder:
         replaces: str | None = None,
     ) -> Recorded:
         """Record as `accept` does; return for each happening whether it is new."""
-        # The very instant that `recordedtime` has: `since` and `until` are compared with it.
+        # As `recordedtime` has it, to the last digit: `since` and `until` are compared with that.
         at = round(self._now(), 6)
         foreseen = [self._foresee(caller.source, happening, at) for happening in happenings]
         plans = tuple(
@@ -204,7 +204,7 @@ class Recorder:
     def _foresee(self, source: str, happening: Happening, at: float) -> _Foreseen | None:
         """Put the order that a happening makes known into the order book.
 
-        Later events are assigned to it at once: they are recorded after it.
+        Later events belong to it at once, because they are recorded after it.
         """
         data = happening.data
         if not isinstance(data, NumberAssigned) or data.request_id is None:

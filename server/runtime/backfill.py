@@ -1,6 +1,6 @@
-"""Ask a provider for missed messages: at a start, after a gap, on a timer, on request.
+"""Asks a provider for missed messages: at a start, after a gap, on a timer, on request.
 
-A message that is found passes the same way as a callback: normalized, planned, recorded.
+A found message is normalized, planned and recorded like a callback.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class BackfillRun(msgspec.Struct, frozen=True, kw_only=True):
     since: float
     started_at: float
     finished_at: float | None = None
-    #: Orders it asks for.
+    #: Orders that it asks for.
     orders: int = 0
     #: Calls to the provider.
     asked: int = 0

@@ -1,4 +1,4 @@
-"""Balances of provider accounts, with an event when one falls below its threshold."""
+"""Keeps the balances of accounts, and records an event when one falls below its threshold."""
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation

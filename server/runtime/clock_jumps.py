@@ -1,4 +1,4 @@
-"""Jumps of the wall clock: pending deliveries move with it."""
+"""Moves pending deliveries when the wall clock jumps."""
 
 import asyncio
 from collections.abc import Iterable

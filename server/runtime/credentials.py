@@ -1,4 +1,4 @@
-"""Secrets in the headers of callbacks: digests replace them."""
+"""Replaces the secrets in the headers of callbacks by digests."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ class HeaderCredentials:
         return msgspec.structs.replace(callback, headers=headers)
 
     def stored(self, source: str, headers: Headers) -> Headers:
-        """Return stored headers as they may be shown, and stored again."""
+        """Return stored headers without secrets, to show them or to store them again."""
         state = self._sources.get(source)
         own = state.source.secret_headers if state else frozenset[str]()
         return hide_credentials(headers, source, own, self._digest, stored=True)

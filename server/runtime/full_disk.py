@@ -1,4 +1,4 @@
-"""Wait for room on a full disk, before the journal can be opened."""
+"""Waits for room on a full disk, before the journal can be opened."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Orders while the service runs: registered, listed by providers, ended."""
+"""Registers, lists and ends orders while the service runs."""
 
 import asyncio
 import contextlib
@@ -44,9 +44,9 @@ from .supervisor import finish
 LONGEST_SLEEP = 30.0
 #: Seconds until a failed write is tried again.
 PAUSE = 1.0
-#: Orders that end in one step: each keeps places in the queues of sinks until it is recorded.
+#: Orders that end in one step: each is a write that waits in memory.
 ENDED_AT_ONCE = 100
-#: Seconds in which a code usually comes.
+#: Seconds in which a code usually arrives.
 SLOW = 600.0
 #: Seconds between two cleanings of the order book.
 FORGET_EVERY = 3600.0
@@ -184,7 +184,7 @@ class Orders:
             )
         )
         known = self._order_book.known(order)
-        # A provider lists the same orders each round: only changes are written.
+        # A provider lists the same orders in each run: only changes are written.
         if known is None or merge(known, order, None)[0] != known:
             await self.place(order, None)
 
@@ -194,7 +194,7 @@ class Orders:
         Raises Unavailable or InvalidRow.
         """
         order = self._order_book.named(state.name, ended.kind, ended.name)
-        # A provider reports the end each round.
+        # A provider reports the end in each run.
         if order is None or order.reason is not None or order.state is OrderState.CANCELLED:
             return
         await self._expire(order, ended.reason, at_once=True)
@@ -207,7 +207,7 @@ class Orders:
     ) -> Sequence[Order]:
         """Return the orders that a backfill asks for: not cancelled, not over at `since`.
 
-        `since` is now by default. `wide` includes orders that ended by the provider's word. The
+        `since` is now by default. `wide` includes orders that the provider ended. The
         order book goes back two days. Nothing is read from the disk.
         """
         begin = self._now() if since is None else since
@@ -291,9 +291,9 @@ class Orders:
         return True
 
     async def _expire(self, order: Order, reason: str = TIME_UP, *, at_once: bool = False) -> bool:
-        """End an order with an event; False: it ended otherwise, or something came.
+        """End an order with an event; False: it ended in another way, or an SMS came.
 
-        `at_once` ends it before its time is up: its provider says so.
+        `at_once` ends it before its time is up, because its provider ended it.
         """
         state = self._sources.get(order.source)  # None: it is no longer configured
         planned = await self._recorder.record_own(
@@ -329,7 +329,7 @@ def _end_of(order: Order, reason: str, source: Source | None) -> Happening:
     return Happening(
         subject=order.subject,
         time=None,
-        # The journal ends an order only once: the key need not be more than the order's own.
+        # The journal ends an order only once, so its id is enough for the key.
         keys=(Key(parts=("order.expired", order.id)),),
         data=OrderExpired(
             provider=order.provider,
@@ -348,5 +348,5 @@ def _end_of(order: Order, reason: str, source: Source | None) -> Happening:
 
 
 def service_of(source: Source | None, id_: str | None) -> Service | None:
-    """Return the service with that id, as events of the source have it."""
+    """Return the service with that id, as it is in events of the source."""
     return source.service(id_) if source else service(id_)

@@ -1,4 +1,4 @@
-"""Sample events, to test a sink with."""
+"""Makes sample events to test a sink."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from receiver.source_state import SourceState
 
 from .accept import Planner
 
-#: Different samples of one kind.
+#: The number of different samples of one kind.
 _SAMPLES = 100_000_000
 
 

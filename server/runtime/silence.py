@@ -37,7 +37,7 @@ class SourceMonitor:
             await asyncio.sleep(EVERY)
 
     def silent_since(self, state: SourceState) -> float | None:
-        """Return since when a source has been silent; None: it is not silent."""
+        """Return the time at which a source fell silent; None: it is not silent."""
         waiting = None if state.source.sends_no_callbacks else self._waiting_since(state.name)
         return state.health.silent_since(self._now(), waiting_since=waiting)
 

@@ -1,4 +1,4 @@
-"""The tasks of a service: some end it when they fail, others end when their work is done."""
+"""Runs the tasks of a service, and ends the service when one of them fails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -47,7 +47,7 @@ class Supervisor:
 
 
 async def finish(step: Callable[[], Awaitable[bool]]) -> None:
-    """Call `step`, which does a part of some work, until it returns False: no work is left."""
+    """Do some work in steps: call `step` until it returns False, because no work is left."""
     while True:
         try:
             if not await step():

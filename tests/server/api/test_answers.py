@@ -177,7 +177,7 @@ async def test_internal_error_is_logged_once_without_values(service, tmp_path):
         "title": "Internal Server Error",
         "status": 500,
         "code": "internal",
-        "detail": "a fault of ours; the log has its request id",
+        "detail": "internal error; the log has its request id",
         "request_id": "mine",
     }
     where = lines[0].pop("where")
