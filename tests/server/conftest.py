@@ -1,4 +1,4 @@
-"""Where commands are typed in tests."""
+"""The folder in which tests run commands."""
 
 import live
 import pytest
@@ -7,7 +7,7 @@ from prompt import be_in
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty one, which is the current one; nothing of smshook in the environment."""
+    """An empty current folder; the environment has no variable of smshook."""
     be_in(tmp_path, monkeypatch)
     return tmp_path
 

@@ -29,7 +29,7 @@ async def test_health_needs_no_key_on_any_listener(listener, method):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_unready_service_says_when_to_ask_again(service, listener, method):
+async def test_unready_service_names_the_time_to_ask_again(service, listener, method):
     service.is_ready = False
 
     ready = await listener.request(method, "/readyz")

@@ -201,7 +201,7 @@ async def test_wrong_field_is_refused_by_its_name(service):
 NO_OBJECTS = [b"", b"[]", b"5", b"{", b'{"source": "\xff"}', b"[" * 9999]
 
 
-async def test_body_that_is_no_object_is_refused(service):
+async def test_body_that_is_not_an_object_is_refused(service):
     for body in NO_OBJECTS:
         answer = await service.ask("/v1/orders", method="POST", content=body)
 
@@ -265,7 +265,7 @@ async def test_order_that_was_not_stored_gets_no_events(service, tmp_path):
 
 @pytest.mark.parametrize("first", ["order", "sms"])
 async def test_sms_during_registration_joins_the_order(service, tmp_path, first):
-    """Both ways. Mutant: the door knows an order only after it is on disk."""
+    """Before and after it. Mutant: the door knows an order only after it is on disk."""
 
     async def registering():
         return await register(service, request_id="10000001", reference="signup-1")

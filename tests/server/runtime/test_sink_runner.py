@@ -79,7 +79,7 @@ async def test_broken_machinery_ends_the_service_after_a_minute():
     assert await given_up([Unusable()] * 4) == 1
 
 
-async def test_failure_with_a_word_shows_that_the_machinery_works():
+async def test_reported_failure_shows_that_the_machinery_works():
     """Mutant: only a delivery resets it, and an outage of the destination ends the service."""
     for answer in (Failed("refused"), None):
         assert await given_up([Unusable(), Unusable(), answer, Unusable(), Unusable()]) == 0
