@@ -139,13 +139,11 @@ async def test_request_id_unfit_for_a_log_is_replaced(service, sent):
 # Errors
 
 
-async def test_unwritable_journal_answers_503(service, tmp_path):
+async def test_unwritable_journal_answers_503(service, locked):
     """Another process holds the file's lock."""
     kept = (await service.post(b"event=new"))["id"]
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)) as held:
-        held.execute("begin immediate")
+    with locked():
         answer = await service.ask(f"/v1/quarantine/{kept}", method="DELETE")
-        held.execute("rollback")
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["code"] == "unavailable"

@@ -1,9 +1,7 @@
 """The end of orders: clock changes, a failing journal, waking the task."""
 
 import asyncio
-import contextlib
 import json
-import sqlite3
 from datetime import UTC, datetime
 
 import pytest
@@ -15,7 +13,8 @@ from core.secret import Secret
 from journal.reads import EventFilter, Events, OrderById
 from receiver.polling.questions import Ended, ListedOrder
 from receiver.providers.tellabot.callbacks import TellABot
-from server.runtime import orders as module
+from server.runtime import supervisor
+from server.runtime.orders import ENDED_AT_ONCE
 
 
 @pytest.fixture
@@ -79,24 +78,21 @@ async def test_changed_end_replaces_the_first(service):
 
 async def test_many_orders_that_end_at_once_all_expire(service):
     """More than one batch. Mutant: only the first hundred end."""
-    for number in range(module.ENDED_AT_ONCE + 5):
+    for number in range(ENDED_AT_ONCE + 5):
         await register(service, str(number + 1), expires="60s")
     service.now += 61
 
     assert await service.orders.end_due()
 
-    assert len(await expired(service)) == module.ENDED_AT_ONCE + 5
+    assert len(await expired(service)) == ENDED_AT_ONCE + 5
 
 
-async def test_failed_write_of_an_end_is_repeated(service, tmp_path):
+async def test_failed_write_of_an_end_is_repeated(service, locked):
     """Mutant: the order never ends."""
     await register(service, "1", expires="60s")
     service.now += 61
 
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
-    ) as other:
-        other.execute("begin immediate")
+    with locked():
         assert not await service.orders.end_due()
 
     assert await service.orders.end_due()
@@ -180,20 +176,16 @@ async def test_order_ends_in_time_if_the_clock_was_set_back_while_down(run, tmp_
         assert await expired(service) == ["request/1"]
 
 
-async def test_clock_change_during_a_lock_is_corrected(service, tmp_path, monkeypatch):
+async def test_clock_change_during_a_lock_is_corrected(service, locked, monkeypatch):
     """Mutants: forgotten; moved twice."""
-    monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr(supervisor, "_AGAIN", 0.01)
     order_id = await register(service, "1", expires="60s")
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
-    ) as other:
-        other.execute("begin immediate")
+    with locked():
         service.now += 7200
         service.orders.follow_clock(7200)
         await asyncio.sleep(0)
         # It stays locked until the first try has failed.
         await service.journal.ask(OrderById(order_id))
-        other.execute("rollback")
     await asyncio.gather(*service.orders._moving)
 
     kept = (await service.journal.ask(OrderById(order_id))).order
