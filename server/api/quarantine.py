@@ -47,7 +47,7 @@ class WholeEntry(Entry, frozen=True, kw_only=True):
     body: bytes
 
 
-class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+class StillMalformed(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a replay if the callback is still not understood."""
 
     status: str = "quarantined"
@@ -81,15 +81,17 @@ def quarantine(
         return WholeEntry(**known, headers=headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
-    async def replay(request: ApiRequest, quarantine_id: FromPath[str]) -> Accepted | Quarantined:
+    async def replay(
+        request: ApiRequest, quarantine_id: FromPath[str]
+    ) -> Accepted | StillMalformed:
         read(request.scope, NoParameters)
         kept = await _find(journal, quarantine_id)
         try:
             return await keeper.replay(kept, request_id(request.scope))
         except Malformed as exc:
-            return Quarantined(id=kept.id, reason=exc.reason)
+            return StillMalformed(id=kept.id, reason=exc.reason)
         except InvalidRow:
-            return Quarantined(id=kept.id, reason="error")
+            return StillMalformed(id=kept.id, reason="error")
         except SourceGone:
             text = "its source is no longer configured; configure it again, or delete the callback"
             raise Problem(409, "source_gone", text) from None
