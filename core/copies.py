@@ -1,10 +1,10 @@
-"""Finds the event that a message received a second way, by callback or by poll, is a copy of.
+"""Finds the event of a message that arrives a second way: by callback and by poll.
 
 Polled rows often lack the time or the text that callbacks have. One dedupe key cannot cover both,
 so the events of one order are compared.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
@@ -41,11 +41,38 @@ def find_copy(mine: Copy, candidates: Iterable[PossibleCopy]) -> PossibleCopy | 
     time is returned, then the oldest. The same text at a different time is another message,
     because services send a code again.
     """
-    nearest_first = sorted(candidates, key=lambda one: (_distance(mine, one.copy), one.seq))
-    for rule in _RULES:
-        for one in nearest_first:
-            if rule(mine, one.copy):
-                return one
+    found = [
+        (rule, _distance(mine, one.copy), one.seq, one)
+        for one in candidates
+        if (rule := _first_rule(mine, one.copy)) is not None
+    ]
+    return min(found, key=lambda ranked: ranked[:3])[-1] if found else None
+
+
+def _first_rule(mine: Copy, other: Copy) -> int | None:
+    """Return the number of the first rule by which two copies are the same message, or None.
+
+    0: the same text at nearly the same time. 1: the same text, where a copy has no time.
+    2: the same code, where a copy has no text. 3: one copy is a code alone that the other's text
+    has: `482913`, `482-913`.
+    """
+    is_untimed = mine.second is None or other.second is None
+    if not is_untimed and _distance(mine, other) > MAX_DIFFERENCE:
+        return None
+    if mine.text is not None and other.text is not None:
+        # Blanks and HTML entities may differ.
+        if mine.text != other.text and canonical_text(mine.text) != canonical_text(other.text):
+            return None
+        return 1 if is_untimed else 0
+    if (
+        mine.code is not None
+        and other.code is not None
+        and canonical_code(mine.code) == canonical_code(other.code)
+    ):
+        return 2
+    for one, another in ((mine, other), (other, mine)):
+        if one.code is not None and another.text is not None and has_code(another.text, one.code):
+            return 3
     return None
 
 
@@ -54,45 +81,3 @@ def _distance(mine: Copy, other: Copy) -> float:
     if mine.second is None or other.second is None:
         return float("inf")
     return abs(mine.second - other.second)
-
-
-def _has_same_text(mine: Copy, other: Copy) -> bool:
-    """Whether two texts differ in blanks and HTML entities only."""
-    if mine.text is None or other.text is None:
-        return False
-    return mine.text == other.text or canonical_text(mine.text) == canonical_text(other.text)
-
-
-def _has_same_code(mine: Copy, other: Copy) -> bool:
-    """Whether two codes have the same letters and digits, where one copy has no text."""
-    if not _may_have_same_code(mine, other) or mine.code is None or other.code is None:
-        return False
-    return mine.code == other.code or canonical_code(mine.code) == canonical_code(other.code)
-
-
-def _has_code_in_text(mine: Copy, other: Copy) -> bool:
-    """Whether one copy is a code alone, and the other's text has it: `482913`, `482-913`."""
-    if not _may_have_same_code(mine, other):
-        return False
-    return any(
-        one.code is not None and another.text is not None and has_code(another.text, one.code)
-        for one, another in ((mine, other), (other, mine))
-    )
-
-
-def _may_have_same_code(mine: Copy, other: Copy) -> bool:
-    if mine.text is not None and other.text is not None:
-        return False
-    return _is_untimed(mine, other) or _distance(mine, other) <= MAX_DIFFERENCE
-
-
-def _is_untimed(mine: Copy, other: Copy) -> bool:
-    return mine.second is None or other.second is None
-
-
-_RULES: tuple[Callable[[Copy, Copy], bool], ...] = (
-    lambda mine, other: _has_same_text(mine, other) and _distance(mine, other) <= MAX_DIFFERENCE,
-    lambda mine, other: _has_same_text(mine, other) and _is_untimed(mine, other),
-    _has_same_code,
-    _has_code_in_text,
-)

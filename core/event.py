@@ -209,6 +209,11 @@ class AccountLow(Data, frozen=True, kw_only=True):
     threshold: str
 
 
+def kinds(base: type[Data] = Data) -> tuple[type[Data], ...]:
+    """Return the class of each type of event, in the order of their definition."""
+    return tuple(kind for child in base.__subclasses__() for kind in (child, *kinds(child)))
+
+
 #: The fields of ids that a subject repeats: `request/10000001` is request_id 10000001.
 SUBJECTS: Mapping[str, str] = {
     "request": "request_id",

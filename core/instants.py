@@ -7,7 +7,7 @@ from typing import Self
 
 from .units import duration
 
-#: RFC 3339, 5.6; a `+` that nobody escaped arrives as a space.
+#: RFC 3339, 5.6. A `+` that was not escaped in a URL arrives as a space.
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,12})?)(?:([Zz])|([+ -])(\d\d:\d\d))", re.ASCII
 )
@@ -21,9 +21,9 @@ class Instant:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raise ValueError, which says what to write."""
+        """Read a time as a person writes it. Raises ValueError, which says what to write."""
         try:
-            at = rfc3339(text)
+            at = parse_rfc3339(text)
             ago = duration(text) if at is None else 0.0
         except ValueError:
             at, ago = None, math.inf
@@ -38,8 +38,11 @@ class Instant:
         return now - self._ago if self._at is None else self._at
 
 
-def rfc3339(text: str) -> float | None:
-    """Return seconds since the epoch; None for another form. Raise ValueError for no real time."""
+def parse_rfc3339(text: str) -> float | None:
+    """Return seconds since the epoch, or None if the text has another form.
+
+    Raises ValueError if there is no such time, as in `2020-02-30T00:00:00Z`.
+    """
     match = _RFC3339.fullmatch(text)
     if match is None:
         return None

@@ -116,7 +116,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_unannounced(self) -> bool:
-        """Whether its time was up without an event, because nobody had registered it."""
+        """Whether its time was up without an event, because it was not registered."""
         return self.state is OrderState.EXPIRED and self.reason is None
 
 

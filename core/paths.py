@@ -2,12 +2,11 @@
 
 import difflib
 import enum
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
-from .event import Data, Event, Price, Service
+from .event import Data, Event, Price, Service, kinds
 
 Path = tuple[str, ...]
 
@@ -67,13 +66,9 @@ def order_at(event: object, path: Path) -> str | None:
 
 def data_fields() -> tuple[str, ...]:
     """Return the names of all fields that any type of event has in `data`."""
-    return tuple(dict.fromkeys(_fields(Data)))
-
-
-def _fields(kind: type[Data]) -> Iterator[str]:
-    yield from (field.encode_name for field in msgspec.structs.fields(kind))
-    for narrower in kind.__subclasses__():
-        yield from _fields(narrower)
+    types: list[type[Data]] = [Data, *kinds()]
+    fields = (field for kind in types for field in msgspec.structs.fields(kind))
+    return tuple(dict.fromkeys(field.encode_name for field in fields))
 
 
 def _below_data(text: str, below: str) -> Path:

@@ -1,4 +1,4 @@
-"""Text that is safe to show to people: it cannot drive a terminal, hide or read backwards."""
+"""Text that is safe to show to people: it cannot control a terminal, hide or read backwards."""
 
 import unicodedata
 
@@ -15,9 +15,10 @@ def plain(text: str) -> str:
 
 
 def plain_lines(text: str) -> str:
-    r"""Do the same for each line; CR LF becomes a newline."""
+    r"""Return the text with each line as `plain` returns it; CR LF becomes a newline."""
     return "\n".join(plain(line) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 def is_unseen(char: str) -> bool:
+    """Whether a character is not visible, or moves the text around it."""
     return unicodedata.category(char) in _UNSEEN

@@ -1,9 +1,11 @@
 """Former keys and names of services, and their present ones.
 
 Both tables only grow, because stored events and users' filters contain the former spellings.
-`service_keys.csv` gives for each former key the present key and one of three kinds: `name` (a
-service with this name has the present key), `spelling` (a part of a name in another script, or a
-provider's code) or `shared` (another service has this key today).
+`service_keys.csv` gives for each former key the present key and one of three kinds:
+
+* `name`: a service with this name has the present key;
+* `spelling`: a part of a name in another script, or a provider's code;
+* `shared`: another service has this key today.
 """
 
 import csv

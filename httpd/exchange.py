@@ -1,7 +1,8 @@
 """An ASGI extension that reads a complete request and writes its answer in one piece.
 
-Nearly every callback comes in one segment. Awaiting its body under a deadline, and answering in two
-messages with every field checked again, would take as long as all the rest of the server.
+Nearly every callback comes in one segment. ASGI's way is to await its body under a deadline, and to
+answer in two messages with every field checked again. This would take as long as all the rest of
+the server.
 """
 
 import weakref

@@ -11,10 +11,11 @@ import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
-_Scope = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+#: An ASGI application.
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:]*))(?::\d*)?")
 #: These answers have no secrets, and probes send any host.
@@ -24,16 +25,21 @@ _HEALTH = frozenset({"/healthz", "/readyz"})
 class OwnHost:
     """ASGI middleware that answers 403 to requests that a foreign web page may have made.
 
-    Allowed hosts are addresses, which no page can have as its name; names without a dot, which
-    nobody on the internet can own; and `names`. With `any_host` only `Origin` is checked: for a
-    listener that others reach by their own names and that requires a key.
+    Allowed hosts are:
+
+    * addresses: no page can have one as its name;
+    * names without a dot: they cannot be registered on the internet;
+    * `names`.
+
+    With `any_host` only `Origin` is checked. Use it for a listener that requires a key and that
+    others reach by names of their own.
     """
 
     def __init__(self, app: App, *, names: Collection[str] = (), any_host: bool = False) -> None:
         self._app, self._any_host = app, any_host
         self._names = frozenset(name.lower() for name in names)
 
-    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
             await self._app(scope, receive, send)
@@ -50,7 +56,7 @@ class OwnHost:
         await send({"type": "http.response.start", "status": 403, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _refusal(self, scope: _Scope) -> tuple[str, str] | None:
+    def _refusal(self, scope: Scope) -> tuple[str, str] | None:
         """Return the code and the detail of a refusal, or None."""
         if scope["path"] in _HEALTH:
             return None
@@ -62,8 +68,13 @@ class OwnHost:
                 "this listener does not answer to that name; use an address or localhost, "
                 "or add the name to server.admin_hosts"
             )
-        if not all(self._is_same_origin(origin, hosts) for origin in origins):
-            return "origin_not_allowed", "a web page of another origin may not ask"
+        own = [host.strip().lower() for host in hosts]
+        for origin in origins:
+            _, slashes, authority = origin.strip().lower().partition("://")
+            is_own = authority in own or authority.partition(":")[0] in self._names
+            # Without slashes it is `null`: a page that hides its origin.
+            if not slashes or not is_own:
+                return "origin_not_allowed", "a web page of another origin may not ask"
         return None
 
     def _is_own(self, authority: str) -> bool:
@@ -79,10 +90,3 @@ class OwnHost:
         except ValueError:
             return False
         return True
-
-    def _is_same_origin(self, origin: str, hosts: Collection[str]) -> bool:
-        _, slashes, authority = origin.strip().lower().partition("://")
-        if not slashes:
-            return False  # `null`: a page that hides its origin
-        name = authority.partition(":")[0]
-        return name in self._names or authority in [host.strip().lower() for host in hosts]

@@ -409,25 +409,22 @@ class DoorProtocol(HttpToolsProtocol):
         self._discarding = True
         self._due = None
         self.on_broken(status, self._peer())
-        if not self._in_head and self._cut_body():
-            self._cycle_transport.close()
-            return
+        if not self._in_head:
+            # The body is broken: drop its request. An answer that has begun is cut off.
+            if self.pipeline and self.pipeline[0][0] is self.cycle:
+                self.pipeline.popleft()
+            else:
+                self._disconnect(self.cycle)
+                self._running = None
+                if self.cycle.response_started:
+                    self._cycle_transport.close()
+                    return
         self.cycle = self._new_cycle()
         if self._running is None or self._running.response_complete:
             self._start_asgi_task(self.cycle, _refusal(status))
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, _refusal(status)))
-
-    def _cut_body(self) -> bool:
-        """Drop the request with the broken body; return whether its answer had begun."""
-        cycle = self.cycle
-        if self.pipeline and self.pipeline[0][0] is cycle:
-            self.pipeline.popleft()
-            return False
-        self._disconnect(cycle)
-        self._running = None
-        return cycle.response_started
 
     def _new_cycle(self) -> RequestResponseCycle:
         return RequestResponseCycle(

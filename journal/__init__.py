@@ -1,4 +1,4 @@
-"""The journal's interface: what happened, and which deliveries are pending."""
+"""The journal's interface: a durable store of events and their deliveries."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from .reads import Answer, Read
 from .writes import Result, Write
 
 #: The filters of API keys: by digest, a predicate over an event as plain JSON values. The digest
-#: changes whenever the predicate may answer differently.
+#: changes with the predicate.
 Filters = Mapping[str, Callable[[Mapping[str, Any]], bool]]
 
 
@@ -28,9 +28,9 @@ class JournalHealth(StrEnum):
 
 
 class Journal(Protocol):
-    """A durable store of events and deliveries. Every one passes `contracts/journal.py`."""
+    """A durable store of events and deliveries. Each kind passes `contracts/journal.py`."""
 
-    #: Unique to each journal. A cursor of one is invalid in another.
+    #: Unique to each journal. A cursor is valid only in the journal that returned it.
     identity: str
 
     @property
@@ -43,7 +43,7 @@ class Journal(Protocol):
 
     @property
     def failure(self) -> str | None:
-        """Why nothing can be written until a restart; None: it can."""
+        """The reason why nothing can be written until a restart; None: writing is possible."""
         ...
 
     def submit(
@@ -52,9 +52,9 @@ class Journal(Protocol):
         """Put a write into the next transaction; the future is done when it is durable.
 
         The future fails with `Unavailable` (try again later), `Broken` (the process must end) or
-        `InvalidRow`. Cancelling it only stops the waiting. `then` is called once with the outcome,
-        cancelled or not, in the order of results. A stalled journal answers Unavailable and still
-        calls `then` with the true outcome.
+        `InvalidRow`. Cancelling the future does not cancel the write. `then` is called once with
+        the outcome, in the order of results, even if the future was cancelled. A stalled journal
+        answers Unavailable. It still calls `then` with the true outcome.
         """
         ...
 
@@ -68,12 +68,13 @@ class Journal(Protocol):
     def listen(
         self, callback: Callable[[Committed], None]
     ) -> "contextlib.AbstractContextManager[None]":
-        """Call back on the event loop after each commit, once for a batch, while it is entered.
+        """Call `callback` on the event loop after each commit, while the context is open.
 
-        By then the results of the batch are set, but callers that await them have not continued.
+        It is called once for each batch. By then the results of the batch are set, but callers
+        that await them have not continued.
         """
         ...
 
     async def close(self) -> None:
-        """Write what waits, then close the file."""
+        """Write the waiting operations, then close the file."""
         ...

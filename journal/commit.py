@@ -5,7 +5,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from core.errors import Broken, InvalidRow, Unavailable
 
@@ -17,7 +17,7 @@ Done = TypeVar("Done")
 STALLED_AFTER = 5.0
 
 
-#: The reason while a commit takes too long.
+#: The reason that callers get while a commit takes too long.
 STALLED = "stalled: the disk does not answer"
 
 
@@ -35,21 +35,13 @@ class _Waiting(Generic[Op, Result]):
         self.op, self.future, self.then, self.endless = op, future, then, endless
 
 
-class _Chore(Generic[Done]):
-    """Work for the writing thread outside a transaction."""
-
-    __slots__ = ("future", "work")
-
-    def __init__(self, work: Callable[[], Done], future: "asyncio.Future[Done]") -> None:
-        self.work, self.future = work, future
-
-
 class GroupCommit(Generic[Op, Result]):
-    """Group commit with one batch in flight: while it is written, the next one gathers.
+    """Write operations in batches, one batch at a time.
 
-    At low load a caller pays one fsync. Under load the batch grows. `write` runs in `thread`, a
-    pool of one. It returns one result an operation once they are durable, or raises InvalidRow,
-    Unavailable or Broken with nothing of the batch stored. `tend` is called after each flight.
+    While a batch is written, the next one gathers. At low load a caller pays one fsync. Under load
+    the batch grows. `write` runs in `thread`, a pool of one. It returns one result for each
+    operation once they are durable. Or it stores nothing of the batch, and raises InvalidRow,
+    Unavailable or Broken. `tend` is called after each batch.
     """
 
     def __init__(
@@ -67,17 +59,18 @@ class GroupCommit(Generic[Op, Result]):
         self._most, self._patience, self._stalled_after = most, patience, stalled_after
         self._thread = thread
         self._queue: deque[_Waiting[Op, Result]] = deque()
-        self._chores: deque[_Chore[object]] = deque()
-        self._in_flight: Sequence[_Waiting[Op, Result]] = ()
+        #: Work for the thread outside a transaction. Each entry has its function as operation.
+        self._chores: deque[_Waiting[Callable[[], Any], Any]] = deque()
+        self._in_flight: Sequence[_Waiting[Any, Any]] = ()
         self._urgent = False  # an operation in the queue is not patient
         self._writing: asyncio.Future[None] | None = None
         self._timer: asyncio.Handle | None = None
         self._patrol: asyncio.TimerHandle  # set with `_writing`
-        self._hurried = False  # the timer does not wait for anybody's patience
+        self._hurried = False  # the timer does not wait for patient operations
         self._closed = False
-        #: Why nothing may be written any more; None: writing is possible.
+        #: The error after which nothing may be written; None: writing is possible.
         self.failure: Broken | None = None
-        #: The commit under way takes too long.
+        #: The current commit takes too long.
         self.stalled = False
 
     @property
@@ -99,10 +92,10 @@ class GroupCommit(Generic[Op, Result]):
     ) -> "asyncio.Future[Result]":
         """Put the operation into the next batch; the future is done when it is durable.
 
-        Cancelling the future only stops the waiting: the operation stays in its batch. `then` is
-        called once with its outcome, before the future is done, even if it is cancelled. A patient
-        operation waits up to `patience` seconds for another batch. An endless one must not be lost:
-        its future waits for the true result, however long the disk takes.
+        Cancelling the future does not cancel the operation. `then` is called once with the outcome,
+        before the future is done, even if the future was cancelled. A patient operation waits up to
+        `patience` seconds for another batch. The result of an endless one must not be lost: its
+        future waits for the true result, however long the disk takes.
 
         If a stall made the answer Unavailable, `then` still gets the true outcome.
         """
@@ -117,22 +110,29 @@ class GroupCommit(Generic[Op, Result]):
         return entry.future
 
     def run(self, work: Callable[[], Done]) -> "asyncio.Future[Done]":
-        """Do work in the writing thread, between two batches. If it raises Broken, all ends."""
+        """Run `work` in the writing thread, between two batches. If it raises Broken, fail."""
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         if self.broken or self._closed:
             future.set_exception(self._refusal())
             return future
-        self._chores.append(cast("_Chore[object]", _Chore(work, future)))
+        self._chores.append(_Waiting(work, future, None, endless=True))
         self._schedule()
         return future
 
     def fail(self, exc: Broken) -> None:
-        """Write nothing any more: a reader found the file damaged."""
-        if not self.broken:
-            self._break(exc)
+        """Fail for good: after a failed fsync, a retried commit may only seem to succeed."""
+        if self.broken:
+            return
+        self.failure = exc
+        left: list[_Waiting[Any, Any]] = [*self._queue, *self._chores]
+        self._queue.clear()
+        self._chores.clear()
+        for entry in left:
+            _answer(entry, exc)
+        self._on_broken()
 
     async def close(self, last: Callable[[], object] = lambda: None) -> None:
-        """Write what waits, then do the last; later operations get Unavailable."""
+        """Write the waiting operations, then run `last`; later operations get Unavailable."""
         await self._written()
         with contextlib.suppress(Unavailable):
             await asyncio.gather(self.run(last), self._written())
@@ -153,7 +153,7 @@ class GroupCommit(Generic[Op, Result]):
 
     def _schedule(self) -> None:
         if self._writing is not None:
-            return  # the end of that batch begins the next
+            return  # the next batch begins when this one ends
         urgent = self._urgent or bool(self._chores)
         if self._timer is not None:
             if self._hurried or not urgent:
@@ -172,28 +172,24 @@ class GroupCommit(Generic[Op, Result]):
             self._timer = None
         if self._writing is not None or self.broken:
             return
+        batch: Sequence[_Waiting[Any, Any]]
+        write: Callable[[Sequence[Any]], Sequence[Any]]
         if self._chores:
-            self._fly_chore(self._chores.popleft())
+            batch, write = [self._chores.popleft()], lambda chores: [chores[0]()]
         elif self._queue:
-            self._fly_batch()
-
-    def _fly_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
-        if not self._queue:
-            self._urgent = False
-        self._in_flight = batch
-        writing = self._take_off(self._outcomes, [entry.op for entry in batch])
-        writing.add_done_callback(lambda done: self._finish(batch, done.result()))
-
-    def _fly_chore(self, chore: _Chore[object]) -> None:
-        working = self._take_off(_done, chore.work)
-        working.add_done_callback(lambda done: self._finish_chore(chore, done.result()))
-
-    def _take_off(self, work: Callable[..., Done], *values: object) -> "asyncio.Future[Done]":
+            batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
+            write = self._write
+            if not self._queue:
+                self._urgent = False
+        else:
+            return
         loop = asyncio.get_running_loop()
+        self._in_flight = batch
         self._writing = loop.create_future()
         self._patrol = loop.call_later(self._stalled_after, self._stall)
-        return loop.run_in_executor(self._thread, work, *values)
+        loop.run_in_executor(
+            self._thread, _outcomes, write, [entry.op for entry in batch]
+        ).add_done_callback(lambda done: self._finish(batch, done.result()))
 
     def _stall(self) -> None:
         """Answer everything but endless operations: the disk does not respond."""
@@ -209,52 +205,17 @@ class GroupCommit(Generic[Op, Result]):
             else:
                 _answer(entry, exc)
 
-    def _outcomes(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
-        """Return one outcome for each operation. Runs in the writing thread."""
-        try:
-            return self._write(ops)
-        except InvalidRow as exc:
-            return [exc] if len(ops) == 1 else self._apart(ops)
-        except Exception as exc:  # noqa: BLE001 - the callers must get any error
-            return [_as_unavailable(exc)] * len(ops)
-
-    def _apart(self, ops: Sequence[Op]) -> Sequence[Result | Exception]:
-        """Write the operations in halves, so that one bad row does not fail its neighbours.
-
-        One bad row among five hundred costs about twenty commits.
-        """
-        half = len(ops) // 2
-        outcomes = self._outcomes(ops[:half])
-        fatal = _fatal(outcomes)
-        rest = self._outcomes(ops[half:]) if fatal is None else [fatal] * (len(ops) - half)
-        return [*outcomes, *rest]
-
-    def _finish(
-        self, batch: Sequence[_Waiting[Op, Result]], outcomes: Sequence[Result | Exception]
-    ) -> None:
-        self._land()
-        if self.failure is not None:  # found elsewhere meanwhile: no more results are given
-            outcomes = [self.failure] * len(batch)
-        for entry, outcome in zip(batch, outcomes, strict=True):
-            _answer(entry, outcome)
-        self._go_on(_fatal(outcomes))
-
-    def _finish_chore(self, chore: _Chore[object], outcome: object) -> None:
-        self._land()
-        if not chore.future.done():
-            if isinstance(outcome, Exception):
-                chore.future.set_exception(outcome)
-            else:
-                chore.future.set_result(outcome)
-        self._go_on(_fatal([outcome]))
-
-    def _land(self) -> None:
-        assert self._writing is not None  # noqa: S101 - set by _take_off, and there is one flight
+    def _finish(self, batch: Sequence[_Waiting[Any, Any]], outcomes: Sequence[Any]) -> None:
+        """Answer the callers of a written batch, and begin the next one."""
+        assert self._writing is not None  # noqa: S101 - set by _flush, and only one batch is written
         self._patrol.cancel()
         self._writing.set_result(None)
         self._writing, self._in_flight, self.stalled = None, (), False
-
-    def _go_on(self, fatal: Broken | None) -> None:
+        if self.failure is not None:  # a reader failed it meanwhile: return no more results
+            outcomes = [self.failure] * len(batch)
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            _answer(entry, outcome)
+        fatal = _fatal(outcomes)
         if fatal is not None:
             self.fail(fatal)
         if self.broken:
@@ -263,26 +224,21 @@ class GroupCommit(Generic[Op, Result]):
         if self._queue or self._chores:
             self._schedule()
 
-    def _break(self, exc: Broken) -> None:
-        """Fail for good: after a failed fsync, a retried commit may only seem to succeed."""
-        self.failure = exc
-        while self._queue:
-            _answer(self._queue.popleft(), exc)
-        for chore in self._chores:
-            if not chore.future.done():
-                chore.future.set_exception(exc)
-        self._chores.clear()
-        self._on_broken()
-
 
 def _answer(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
     if entry.then is not None:
-        _call(entry.then, outcome)
+        try:
+            entry.then(outcome)
+        except Exception as exc:  # noqa: BLE001 - a faulty callback must not strand the batch
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a callback of the journal failed", "exception": exc}
+            )
     _settle(entry, outcome)
 
 
 def _settle(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
-    # The future of a cancelled caller is done: setting it would raise, and strand the rest.
+    # The future of a cancelled caller is done. Setting it would raise, and the rest of the batch
+    # would get no answer.
     if entry.future.done():
         return
     if isinstance(outcome, Exception):
@@ -291,26 +247,25 @@ def _settle(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
         entry.future.set_result(outcome)
 
 
-def _call(then: Callable[[Result | Exception], None], outcome: Result | Exception) -> None:
+def _outcomes(
+    write: Callable[[Sequence[Op]], Sequence[Result]], ops: Sequence[Op]
+) -> Sequence[Result | Exception]:
+    """Return one outcome for each operation. Runs in the writing thread."""
     try:
-        then(outcome)
-    except Exception as exc:  # noqa: BLE001 - a faulty callback must not strand the batch
-        asyncio.get_running_loop().call_exception_handler(
-            {"message": "a callback of the journal failed", "exception": exc}
-        )
-
-
-def _done(work: Callable[[], Done]) -> Done | Exception:
-    """Return what `work` returns or raises. In the writing thread."""
-    try:
-        return work()
-    except Exception as exc:  # noqa: BLE001 - the caller must get any error
-        return _as_unavailable(exc)
+        return write(ops)
+    except InvalidRow as exc:
+        if len(ops) == 1:
+            return [exc]
+    except Exception as exc:  # noqa: BLE001 - the callers must get any error
+        return [exc if isinstance(exc, Unavailable) else Unavailable(type(exc).__name__)] * len(ops)
+    # Write in halves: a bad row must not fail the other rows. One bad row among five hundred costs
+    # about twenty commits.
+    half = len(ops) // 2
+    outcomes = _outcomes(write, ops[:half])
+    fatal = _fatal(outcomes)
+    rest = _outcomes(write, ops[half:]) if fatal is None else [fatal] * (len(ops) - half)
+    return [*outcomes, *rest]
 
 
 def _fatal(outcomes: Sequence[object]) -> Broken | None:
     return next((outcome for outcome in outcomes if isinstance(outcome, Broken)), None)
-
-
-def _as_unavailable(exc: Exception) -> Unavailable:
-    return exc if isinstance(exc, Unavailable) else Unavailable(type(exc).__name__)

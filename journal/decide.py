@@ -6,7 +6,7 @@ writes the changes. All of it happens in one transaction.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -58,41 +58,49 @@ Decided = (
 Decision = Recorded | Quarantined | Registered | Replayed | Order | bool | None
 
 CALLBACK, POLL = "callback", "poll"
-#: The channel that is stored for an event without a callback.
+#: The stored channel of an event without a callback.
 NO_CALLBACK = "none"
 #: All copies of an event are counted. Only this many are stored with time and peer.
 DUPLICATES_KEPT = 100
 #: The limit for all peers together. Further peers are counted under the peer `*`.
 REJECTIONS_KEPT = 10_000
-#: Events of one order that a copy is compared with, the newest first.
+#: A copy is compared with this many events of its subject, the newest.
 COMPARED = 200
 #: An SMS and a call are copies of each other: a callback does not say that its code was spoken.
 ALIKE = {"sms.received": "call.received", "call.received": "sms.received"}
-#: Fields that a stored event takes from its copy where it has none of its own.
+#: Fields that a stored event takes from its copy if they are null.
 _FILLED = ("to", "from", "country", "service", "price", "text", "code")
 _PENDING = f"deliveries.{State.PENDING}"
 
 
 def find_needs(writes: Iterable[Decided]) -> Needs:
-    """Return what must be looked up before these writes are decided."""
+    """Return the rows that must be looked up before these writes are decided."""
     needs = Needs()
     for write in writes:
-        _KINDS[type(write)].need(needs, write)
+        match write:
+            case Record():
+                for plan in write.plans:
+                    _need_plan(needs, plan)
+                if write.replaces is not None:
+                    needs.quarantined.add(write.replaces)
+            case ReplayEvent():
+                needs.events.add(write.event_id)
+                _need_orderings(needs, write.owed)
+            case ExpireOrder():
+                _need_plan(needs, write.plan)
+            case SetBalance():
+                needs.balances.add(write.balance.source)
+                if write.plan is not None:
+                    _need_plan(needs, write.plan)
+            case _:
+                _need_others(needs, write)
     return needs
 
 
-def _need_record(needs: Needs, write: Record) -> None:
-    for plan in write.plans:
-        source = plan.event.source
-        needs.keys.update([(source, key) for key in plan.keys])
-        if plan.copy is not None:
-            needs.copies.append(plan)
-        _need_plan(needs, plan)
-    if write.replaces is not None:
-        needs.quarantined.add(write.replaces)
-
-
 def _need_plan(needs: Needs, plan: Planned) -> None:
+    needs.keys.update([(plan.event.source, key) for key in plan.keys])
+    if plan.copy is not None:
+        needs.copies.append(plan)
     if plan.order is not None:
         needs.orders.add(plan.order)
     if plan.named_order is not None:
@@ -101,43 +109,43 @@ def _need_plan(needs: Needs, plan: Planned) -> None:
     _need_orderings(needs, plan.owed)
 
 
+def _need_others(needs: Needs, write: Decided) -> None:
+    """Add the rows of a write that brings no event."""
+    match write:
+        case RegisterOrder():
+            _need_order(needs, write)
+        case CancelOrder() | LapseOrder():
+            needs.orders.add(write.id)
+        case MoveOrders():
+            needs.orders.update(was.id for was, _ in write.moved)
+        case QuarantineCallback():
+            needs.fingerprints.add((write.arrival.source, write.fingerprint))
+        case DismissQuarantined():
+            needs.quarantined.add(write.id)
+        case CountRejections():
+            for one in write.rejections:
+                needs.rejections.add((one.reason, one.source, one.peer))
+                needs.rejections.add((one.reason, one.source, "*"))
+
+
 def _need_order(needs: Needs, write: RegisterOrder) -> None:
     needs.registered.setdefault(order_name(write.order), []).append(write)
 
 
 def _need_orderings(needs: Needs, owed: Iterable[Owed]) -> None:
-    for one in owed:
-        if one.ordering is not None:
-            needs.orderings.add((one.sink, one.ordering))
-
-
-def _need_replay(needs: Needs, write: ReplayEvent) -> None:
-    needs.events.add(write.event_id)
-    _need_orderings(needs, write.owed)
-
-
-def _need_balance(needs: Needs, write: SetBalance) -> None:
-    needs.balances.add(write.balance.source)
-    if write.plan is not None:
-        _need_plan(needs, write.plan)
-
-
-def _need_rejections(needs: Needs, write: CountRejections) -> None:
-    for one in write.rejections:
-        needs.rejections.add((one.reason, one.source, one.peer))
-        needs.rejections.add((one.reason, one.source, "*"))
+    needs.orderings.update((one.sink, one.ordering) for one in owed if one.ordering is not None)
 
 
 def decide(
     writes: Sequence[Decided], looked_up: LookedUp, *, owner: int
 ) -> tuple[Changes, list[Decision]]:
-    """Return the rows to write, and one result a write, in their order.
+    """Return the rows to write, and one result for each write, in their order.
 
-    `looked_up` holds at least the rows of `find_needs(writes)`, and is changed. `owner` is the
-    start of the process that takes deliveries.
+    `looked_up` holds at least the rows of `find_needs(writes)`; it is changed. `owner` is the start
+    of the process that takes deliveries.
     """
     batch = _Batch(looked_up, owner)
-    return batch.changes, [_KINDS[type(write)].decide(batch, write) for write in writes]
+    return batch.changes, [_DECISIONS[type(write)](batch, write) for write in writes]
 
 
 class _Batch:
@@ -179,26 +187,32 @@ class _Batch:
         return Recorded(ids=tuple(ids), new=tuple(new), orders=tuple(orders))
 
     def _find(self, plan: Planned) -> EventRow | None:
-        """Return the event that has one of the plan's keys, or the one that it is a copy of."""
-        source = plan.event.source
+        """Return the stored event with one of the plan's keys, or the one that it copies."""
+        event, copy = plan.event, plan.copy
         for key in plan.keys:
-            seq = self._keys.get((source, key))
+            seq = self._keys.get((event.source, key))
             if seq is not None:
                 return self._events[seq]
-        return None if plan.copy is None else self._find_original(plan.event, plan.copy)
-
-    def _find_original(self, event: Event, copy: Copy) -> EventRow | None:
+        if copy is None:
+            return None
         rows = [
             row
             for row in self._of_subject.get((event.source, event.subject), ())
             if row.type in (event.type, ALIKE.get(event.type)) and copy.form not in row.forms
         ]
-        possible = [
-            PossibleCopy(seq=row.seq, id=row.id, copy=stored)
-            for row in rows[-COMPARED:]
-            # Old events have no forms: two callbacks have keys that tell them apart.
-            if not (stored := _read_copy(row)).form == copy.form == CALLBACK
-        ]
+        possible: list[PossibleCopy] = []
+        for row in rows[-COMPARED:]:
+            stored = _decode_copy(row.body)
+            data = stored.data
+            if data.channel == copy.form == CALLBACK:
+                continue  # the keys of two callbacks are enough; old events have no forms
+            if data.time_from != "received":
+                second: float | None = datetime.fromisoformat(stored.time).timestamp()
+            else:
+                # An event without its own time has the time of its copies.
+                second = min((one for one in row.forms.values() if one is not None), default=None)
+            said = Copy(form=data.channel, text=data.text, code=data.code, second=second)
+            possible.append(PossibleCopy(seq=row.seq, id=row.id, copy=said))
         found = find_copy(copy, possible)
         return None if found is None else self._events[found.seq]
 
@@ -212,6 +226,12 @@ class _Batch:
         """Store the event with its deliveries; add the order that it names to `orders`."""
         event, rows, changes = plan.event, self._rows, self.changes
         source = event.source
+        # A second subject, such as the rental of a request's SMS.
+        also = (
+            f"{kind}/{id_}"
+            for kind, name in SUBJECTS.items()
+            if (id_ := getattr(event.data, name, None)) is not None
+        )
         rows.last_event = seq = rows.last_event + 1
         for key in dict.fromkeys(plan.keys):
             self._keys[source, key] = seq
@@ -222,7 +242,7 @@ class _Batch:
             source=source,
             type=event.type,
             subject=event.subject,
-            also=_other_subject(event),
+            also=next((subject for subject in also if subject != event.subject), None),
             at=plan.at,
             body=plan.body.decode(),
             channel=channel,
@@ -249,8 +269,7 @@ class _Batch:
 
     def _add_copy(self, row: EventRow, plan: Planned, arrival: Arrival) -> None:
         for key in plan.keys:
-            # From now on all keys of a copy lead to the event, so that retries of copies match,
-            # too.
+            # All keys of a copy lead to the event from now on: retries of copies match, too.
             name = (row.source, key)
             if name not in self._keys:
                 self._keys[name] = row.seq
@@ -260,7 +279,7 @@ class _Batch:
         if plan.copy is not None or plan.event.data.channel == POLL:
             self._fill_gaps(row, plan.event)
         polled = arrival.channel == POLL
-        # Each poll brings an event again: only the first is a duplicate.
+        # Each poll returns the event again: only the first counts as a duplicate.
         if not (polled and (row.polled or row.channel == POLL)):
             self._counts["duplicates"] += 1
             if row.duplicates < DUPLICATES_KEPT:
@@ -298,7 +317,7 @@ class _Batch:
             use[1] = max(use[1], arrival.at)
 
     def _record_without_callback(self, plan: Planned) -> Recorded:
-        """Store an event that no callback brought."""
+        """Store an event without a callback."""
         arrival = Arrival(
             source=plan.event.source,
             channel=NO_CALLBACK,
@@ -413,44 +432,23 @@ class _Batch:
         self.changes.moments[write.name] = write.at
 
 
-class _Kind(NamedTuple):
-    """How one kind of write says what it needs, and is decided."""
-
-    need: Callable[[Needs, Any], None]
-    decide: Callable[[_Batch, Any], Decision]
-
-
-_KINDS: Mapping[type, _Kind] = {
-    Record: _Kind(_need_record, _Batch.record),
-    ReplayEvent: _Kind(_need_replay, _Batch.replay),
-    RegisterOrder: _Kind(_need_order, lambda batch, write: batch.orders.register(write)),
-    CancelOrder: _Kind(
-        lambda needs, write: needs.orders.add(write.id),
-        lambda batch, write: batch.orders.cancel(write),
-    ),
-    ExpireOrder: _Kind(lambda needs, write: _need_plan(needs, write.plan), _Batch.expire),
-    LapseOrder: _Kind(
-        lambda needs, write: needs.orders.add(write.id),
-        lambda batch, write: batch.orders.lapse(write),
-    ),
-    MoveOrders: _Kind(
-        lambda needs, write: needs.orders.update(was.id for was, _ in write.moved),
-        lambda batch, write: batch.orders.move(write),
-    ),
-    SetBalance: _Kind(_need_balance, _Batch.set_balance),
-    QuarantineCallback: _Kind(
-        lambda needs, write: needs.fingerprints.add((write.arrival.source, write.fingerprint)),
-        _Batch.quarantine,
-    ),
-    DismissQuarantined: _Kind(
-        lambda needs, write: needs.quarantined.add(write.id),
-        lambda batch, write: batch.dismiss(write.id),
-    ),
-    CountRejections: _Kind(_need_rejections, _Batch.count_rejections),
-    SetMoment: _Kind(lambda _needs, _write: None, _Batch.set_moment),
+#: The decision on each kind of write.
+_DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
+    Record: _Batch.record,
+    ReplayEvent: _Batch.replay,
+    RegisterOrder: lambda batch, write: batch.orders.register(write),
+    CancelOrder: lambda batch, write: batch.orders.cancel(write),
+    ExpireOrder: _Batch.expire,
+    LapseOrder: lambda batch, write: batch.orders.lapse(write),
+    MoveOrders: lambda batch, write: batch.orders.move(write),
+    SetBalance: _Batch.set_balance,
+    QuarantineCallback: _Batch.quarantine,
+    DismissQuarantined: lambda batch, write: batch.dismiss(write.id),
+    CountRejections: _Batch.count_rejections,
+    SetMoment: _Batch.set_moment,
 }
 #: The kinds of writes that are decided here.
-DECIDED = frozenset(_KINDS)
+DECIDED = frozenset(_DECISIONS)
 
 
 class _CopyData(msgspec.Struct, frozen=True):
@@ -466,23 +464,3 @@ class _CopyEvent(msgspec.Struct, frozen=True):
 
 
 _decode_copy = msgspec.json.Decoder(_CopyEvent).decode
-
-
-def _read_copy(row: EventRow) -> Copy:
-    """Return what a stored event says of itself. Without a time it has that of its copies."""
-    event = _decode_copy(row.body)
-    data = event.data
-    if data.time_from != "received":
-        second: float | None = datetime.fromisoformat(event.time).timestamp()
-    else:
-        second = min((one for one in row.forms.values() if one is not None), default=None)
-    return Copy(form=data.channel, text=data.text, code=data.code, second=second)
-
-
-def _other_subject(event: Event) -> str | None:
-    """Return the second subject of an event, such as the rental of a request's SMS."""
-    for kind, name in SUBJECTS.items():
-        id_ = getattr(event.data, name, None)
-        if id_ is not None and (subject := f"{kind}/{id_}") != event.subject:
-            return subject
-    return None

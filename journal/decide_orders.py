@@ -53,7 +53,7 @@ class OrderChanges:
         return Registered(order=self._read(order.id), new=new, conflicts=conflicts)
 
     def _store(self, write: RegisterOrder) -> tuple[Order, bool, tuple[str, ...]]:
-        """Store the order or add to the stored one; say whether it is new, and what conflicts."""
+        """Store the order or add to the stored one; return it, whether it is new, and conflicts."""
         given = write.order
         known = self._orders.get(self._rows.named.get(order_name(given), ""))
         if known is None or not is_same(known, given):
@@ -148,12 +148,12 @@ class OrderChanges:
             self._mark_received(order_id, row)
 
     def join_copy(self, row: EventRow, plan: Planned) -> None:
-        """Join an event of which a copy was accepted with the order of `plan`."""
+        """Join a stored event with the order of its copy `plan`."""
         order = self._orders.get(plan.order or "")
         if order is None or self._join(row, order):
             return
-        # Several orders may have one number: only an id shows that the event answers both.
-        # The time does not matter for ids.
+        # Several orders may have one number: only an id proves that the event answers both. The
+        # time does not matter for ids.
         said = mention_in_data(plan.event.data, time=None, at=plan.at)
         if is_named(order, said) and row.type in AWAITED:
             self._changes.order_copies.append((order.id, row.seq))
@@ -179,7 +179,7 @@ class OrderChanges:
                 self._join(row, order)
 
     def _join(self, row: EventRow, order: Order) -> bool:
-        """Return whether the event is the order's from now on: users' orders come first."""
+        """Join the event with the order; return whether it is the order's. Users' orders win."""
         owner = None if row.order is None else self._orders[row.order]
         if owner is not None and (
             owner.origin is order.origin or order.origin is RegisteredBy.PROVIDER
@@ -203,7 +203,7 @@ class OrderChanges:
                 self._complete(row, order)
 
     def _complete(self, row: EventRow, order: Order) -> None:
-        """Add what the order knows to its event."""
+        """Add the order's values to its event."""
         body = msgspec.json.decode(row.body)
         news = changed_fields(body["data"], order, row.taken)
         if news:

@@ -19,7 +19,7 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
     #: When the first of the other changed deliveries is due. The key is (sink, whether its next
     #: attempt is the first one).
     due: Mapping[tuple[str, bool], float] = {}
-    #: The sum of the clock's jumps that all these instants include.
+    #: The sum of the clock jumps since the start. All these instants include it.
     jumped: float = 0.0
 
 

@@ -1,4 +1,4 @@
-"""The lock beside a journal: one process holds it, and says where its service listens."""
+"""The lock file of a journal, with the address of the service that holds it."""
 
 import contextlib
 import fcntl
@@ -9,7 +9,7 @@ from typing import Self
 
 import msgspec
 
-#: Bytes of the file: more than two addresses and the longest path need.
+#: Bytes of the file: enough for two addresses and the longest path.
 _LENGTH = 8192
 
 
@@ -20,7 +20,6 @@ class Held(Exception):
         super().__init__(
             f"{path} is in use by process {pid or 'unknown'}; stop it first, or use another journal"
         )
-        self.pid = pid
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,10 +35,10 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lock:
-    """Exclusive while the process lives: the kernel releases it even after kill -9.
+    """An exclusive lock of the process. The kernel releases it, even after kill -9.
 
-    The journal file is locked, too. So a second process is refused even if somebody removes the
-    lock file. Both are opened before SQLite opens the journal, and closed after SQLite closed it:
+    The journal file is locked, too. So a second process is refused even after the lock file was
+    removed. Both are opened before SQLite opens the journal, and closed after SQLite closed it:
     closing any descriptor of the file would drop SQLite's locks.
     """
 
@@ -53,7 +52,7 @@ class Lock:
             raise Held(journal, found.pid if found else None)
         self._hold(journal, 0)
         self._path = journal
-        self.tell(Holder(pid=os.getpid()))
+        self.publish(Holder(pid=os.getpid()))
 
     def is_in_place(self) -> bool:
         """Return whether the lock file is still the one that is locked."""
@@ -74,15 +73,15 @@ class Lock:
             self._close()
             raise Held(journal, pid)
 
-    def tell(self, holder: Holder) -> None:
+    def publish(self, holder: Holder) -> None:
         """Write the service's address into the lock file, for the commands."""
-        # One write over the old content: a concurrent reader must not find half of it. On a full
-        # disk an empty file stays empty.
+        # One write replaces the old content: a concurrent reader must not find half of it. On a
+        # full disk an empty file stays empty.
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, msgspec.json.encode(holder).ljust(_LENGTH), 0)
 
     def release(self) -> None:
-        # Overwritten, not truncated: the next start needs no room on a full disk.
+        # Overwrite, do not truncate: the next start then works on a full disk.
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, b"".ljust(_LENGTH), 0)
         self._close()
@@ -117,7 +116,10 @@ def holder(journal: Path) -> Holder | None:
 
 
 def _locked(fd: int) -> bool:
-    """Lock the file. Try for a moment: `holder` locks it briefly, and killed processes linger."""
+    """Lock the file; return whether it worked within a moment.
+
+    `holder` locks it briefly, and a killed process may take a moment to end.
+    """
     for _ in range(20):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,7 +129,7 @@ def _locked(fd: int) -> bool:
 
 
 def _locker(fd: int) -> int | None:
-    """Return the pid that has the flock of the file (proc(5), /proc/locks), if it is known."""
+    """Return the pid that locked the file (proc(5), /proc/locks), if it is known."""
     at = os.fstat(fd)
     place = f"{os.major(at.st_dev):02x}:{os.minor(at.st_dev):02x}:{at.st_ino}"
     with contextlib.suppress(OSError, ValueError):
@@ -139,7 +141,7 @@ def _locker(fd: int) -> int | None:
 
 
 def _beside(journal: Path) -> Path:
-    journal = journal.resolve()  # a link to it is the same journal
+    journal = journal.resolve()  # a link leads to the same journal
     return journal.with_name(journal.name + ".lock")
 
 

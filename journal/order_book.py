@@ -15,11 +15,13 @@ from core.order import (
     merge,
 )
 
+from .decide_orders import order_name
+
 
 class OrderBook:
-    """The orders of the process that holds the journal, about 1.5 kilobytes each.
+    """The orders in memory, about 1.5 kilobytes each.
 
-    An order that ended stays while a backfill may still bring its SMS.
+    An ended order stays while a backfill may still bring its SMS.
     """
 
     def __init__(self, orders: Iterable[Order] = ()) -> None:
@@ -27,7 +29,7 @@ class OrderBook:
         #: The newest id by (source, kind, name).
         self._named: dict[tuple[str, str, str], str] = {}
         self._numbered: dict[tuple[str, str], tuple[str, ...]] = {}
-        #: Called with each order that is put in.
+        #: Called with each order that `put` adds.
         self.noticed: Callable[[Order], None] = lambda _order: None
         for order in orders:
             self.put(order)
@@ -55,7 +57,7 @@ class OrderBook:
         return choose_order(named, numbered, mention)
 
     def known(self, given: Order) -> Order | None:
-        """Return the stored order that `given` names again."""
+        """Return the stored order if `given` is the same order."""
         order = self.named(given.source, given.kind, given.name)
         return order if order is not None and is_same(order, given) else None
 
@@ -65,9 +67,9 @@ class OrderBook:
         return None if id_ is None else self._orders[id_]
 
     def foresee(self, given: Order, end: float | None) -> Order:
-        """Put in the order as the journal will have it; return it. Later events belong to it.
+        """Put the order as the journal will store it, and return it. Later events join it.
 
-        The journal records them after the order, so they join it whichever batch they are in.
+        The journal records those events after the order, in the same batch or a later one.
         """
         known = self.known(given)
         order = given if known is None else merge(known, given, end)[0]
@@ -77,16 +79,16 @@ class OrderBook:
     def put(self, order: Order) -> None:
         self.drop(order.id)
         self._orders[order.id] = order
-        self._named[_name(order)] = order.id
+        self._named[order_name(order)] = order.id
         if order.number is not None:
             number = (order.source, order.number)
             self._numbered[number] = (*self._numbered.get(number, ()), order.id)
         self.noticed(order)
 
     def take_back(self, foreseen: Order, before: Order | None) -> None:
-        """Undo `foresee`, before the journal's order is put in or after it failed.
+        """Undo `foresee`: the journal stored the order, or failed to.
 
-        An order that was there before, and changed since, stays as it is.
+        An earlier order that changed meanwhile stays as it is.
         """
         if before is None:
             self.drop(foreseen.id)
@@ -97,8 +99,8 @@ class OrderBook:
         order = self._orders.pop(order_id, None)
         if order is None:
             return
-        if self._named.get(_name(order)) == order_id:
-            del self._named[_name(order)]
+        if self._named.get(order_name(order)) == order_id:
+            del self._named[order_name(order)]
         if order.number is not None:
             number = (order.source, order.number)
             left = tuple(one for one in self._numbered[number] if one != order_id)
@@ -108,7 +110,7 @@ class OrderBook:
                 del self._numbered[number]
 
     def received(self, order_id: str) -> None:
-        """Mark an order: the SMS or call that it waited for came."""
+        """Mark an order as received: its SMS or call came."""
         order = self._orders.get(order_id)
         if order is not None and order.state in (OrderState.WAITING, OrderState.EXPIRED):
             received = msgspec.structs.replace(order, state=OrderState.RECEIVED)
@@ -123,7 +125,3 @@ class OrderBook:
         ]
         for order_id in ended:
             self.drop(order_id)
-
-
-def _name(order: Order) -> tuple[str, str, str]:
-    return order.source, order.kind, order.name

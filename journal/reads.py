@@ -28,12 +28,12 @@ Answer = TypeVar("Answer")
 class Read(msgspec.Struct, Generic[Answer], frozen=True):
     """A question that `Journal.ask` answers with an `Answer`."""
 
-    #: Seconds until the answer must be there.
+    #: Seconds until the answer must be there, including the wait for a thread.
     within: ClassVar[float] = 5.0
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """The events a reader asks for. Empty tuples match any."""
+    """The requested events. An empty tuple matches any value."""
 
     type: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
@@ -53,10 +53,10 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """The deliveries a reader asks for. Empty tuples match any."""
+    """The requested deliveries. An empty tuple matches any value."""
 
     state: tuple[State, ...] = ()
-    #: Ids of pending deliveries with an attempt under way: they are read as `sending`.
+    #: Ids of pending deliveries with an attempt under way: their state is `sending`.
     under_way: tuple[int, ...] = ()
     sink: tuple[str, ...] = ()
     #: Ids of events.
@@ -64,7 +64,7 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """The orders a reader asks for. Empty tuples match any."""
+    """The requested orders. An empty tuple matches any value."""
 
     state: tuple[OrderState, ...] = ()
     source: tuple[str, ...] = ()
@@ -89,10 +89,10 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
     """The rows at places of a list."""
 
-    #: By requested place: the place of the row there, or of the row before it in reading order,
-    #: and a text that tells that row from any other.
+    #: By requested place: the place of the row there, or of the row before it in reading order;
+    #: and a text that differs for each row.
     beside: Mapping[int, tuple[int, str]]
-    #: The newest place that was ever given.
+    #: The newest place of all rows that ever were in the list.
     newest: int
 
 
@@ -136,7 +136,7 @@ class Events(PageRead[Page[bytes]], frozen=True):
 class VisibleEvents(PageRead[Page[bytes] | None], frozen=True):
     """A page of the events that an API key's filter shows; None: they are not indexed yet.
 
-    The work, the places and `has_more` depend on no hidden event.
+    The work, the places and `has_more` do not depend on hidden events.
     """
 
     #: The digest of the key's filter.
@@ -162,7 +162,7 @@ class EventById(Read[StoredEvent | None], frozen=True):
 
 
 class CallbackOfEvent(Read[Arrival | None], frozen=True):
-    """The callback that brought the event, as it came; None: there is no callback."""
+    """The callback of an event, as it arrived; None: there is no callback."""
 
     event_id: str
 
@@ -197,7 +197,7 @@ class PendingBySink(Read[Mapping[str, int]], frozen=True):
 
 
 class SinkRecords(Read[Mapping[str, SinkRecord]], frozen=True):
-    """What the journal knows of each sink, by name; removed sinks are included."""
+    """The record of each sink, by name; removed sinks are included."""
 
 
 # --- orders -------------------------------------------------------------------------------------

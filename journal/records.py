@@ -15,7 +15,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     channel: str
-    #: The fingerprint of the source's token that it came with.
+    #: The fingerprint of the source's token that the request had.
     token: str
     peer: str
     #: Seconds since the epoch.
@@ -40,20 +40,20 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     #: The event as it will be sent, encoded once.
     body: bytes
-    #: Each a growing prefix and a keyed hash.
+    #: The dedupe keys: each a growing prefix and a keyed hash.
     keys: tuple[bytes, ...]
-    #: Its content, to find a copy received by the other way, callback or poll. None: only the keys
-    #: decide.
+    #: Its content, to find a copy that came the other way, by callback or poll. None: compare the
+    #: keys only.
     copy: Copy | None = None
     #: Names of the routes that matched.
     routes: tuple[str, ...]
     owed: tuple[Owed, ...]
     #: The id of the order that it belongs to.
     order: str | None = None
-    #: The fields of `order.REPLACEABLE` that it has from that order.
+    #: The fields of `order.REPLACEABLE` that it took from that order.
     taken: tuple[str, ...] = ()
-    #: The order that it names, as the provider describes it. It is stored and joined with the
-    #: event; `order` is then its future id.
+    #: The order that it names, as the provider describes it. The order is stored and joined with
+    #: the event; `order` is its future id.
     named_order: Order | None = None
 
 
@@ -62,9 +62,9 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
     #: In the callback's order. A duplicate has the id of the stored event.
     ids: tuple[str, ...]
-    #: Which of them are new.
+    #: For each id, whether the event is new.
     new: tuple[bool, ...]
-    #: The present orders that its new events name.
+    #: The orders that its new events name, as they are now.
     orders: tuple[Order, ...] = ()
 
 
@@ -91,7 +91,7 @@ class QuarantinedCallback(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     peer: str
     at: float
-    #: How often these bytes came.
+    #: How often these bytes arrived.
     count: int
     last_at: float
     token: str
@@ -125,9 +125,9 @@ class StoredDelivery(msgspec.Struct, frozen=True, kw_only=True):
     replay: bool
     #: When the event was accepted, or the delivery was retried or replayed.
     accepted_at: float
-    #: When it is tried next; None: it is finished, or waits for another of its `ordering`.
+    #: When the next attempt is due; None: it is finished, or waits for another of its `ordering`.
     due_at: float | None
-    #: The start of the process that sends it; None: nobody sends it now.
+    #: The start of the process that sends it; None: no process does.
     owner: int | None = None
     attempts: tuple[Attempt, ...]
 
@@ -173,7 +173,7 @@ class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a sink's name, configured or not. Times are seconds since the epoch."""
 
     name: str
-    #: Who paused it: `operator`, or `failing` for an automatic pause.
+    #: `operator`, or `failing` for an automatic pause; None: it is not paused.
     paused: str | None = None
     paused_at: float | None = None
     #: When its failures began; None: the last attempt succeeded, or there was no attempt.
@@ -182,7 +182,7 @@ class SinkRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_error_at: float | None = None
     last_error: str | None = None
     last_status: int | None = None
-    #: A delivery waits because of an outage.
+    #: Whether a delivery waits because of an outage.
     held: bool = False
 
 

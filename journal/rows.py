@@ -1,4 +1,4 @@
-"""Rows of a batch: those it needs, those it finds, and those it changes."""
+"""The rows that a batch needs, finds and changes."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from .writes import QuarantineCallback, RegisterOrder
 
 
 class EventRow(msgspec.Struct, kw_only=True):
-    """An event as the batch sees it, stored or new. `decide` changes it."""
+    """An event, stored or new. `decide` changes it."""
 
     seq: int
     id: str
@@ -26,7 +26,7 @@ class EventRow(msgspec.Struct, kw_only=True):
     #: When it was recorded: seconds since the epoch.
     at: float
     body: str
-    #: The channel of the arrival that brought it.
+    #: The channel of its arrival.
     channel: str
     #: The id of its order, and the fields of REPLACEABLE that it took from an order.
     order: str | None = None
@@ -36,9 +36,9 @@ class EventRow(msgspec.Struct, kw_only=True):
     #: The number of its stored copies, and whether a poll brought one of them.
     duplicates: int = 0
     polled: bool = False
-    #: The order and number in `body`, once they were read.
+    #: The order and number in `body`; None: not read yet.
     mention: Mention | None = None
-    #: As `body` has it, if that is new.
+    #: The reference in `body`, if the event is new or changed.
     reference: str | None = None
     #: Set for new events only.
     callback: int = 0
@@ -58,19 +58,19 @@ class NewDelivery(msgspec.Struct, frozen=True):
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """The rows that `decide` must know."""
+    """The rows that `decide` needs."""
 
     #: Keys of events, as (source, key).
     keys: set[tuple[str, bytes]] = set()
-    #: Plans that may be copies of stored events: of the newest with their subject and a type that
-    #: `ALIKE` allows. Not needed for a plan with a known key.
+    #: Plans that may be copies of stored events. For each are needed the newest events with its
+    #: subject, and with a type that `ALIKE` allows. A plan with a known key needs no event.
     copies: list[Planned] = []
     #: Ids of events.
     events: set[str] = set()
-    #: Registrations by (source, kind, name): for each the newest order of that name, and the events
-    #: that it may take by its subject or number.
+    #: Registrations by (source, kind, name). For each are needed the newest order of that name, and
+    #: the events that it may take by its subject or number.
     registered: dict[tuple[str, str, str], list[RegisterOrder]] = {}
-    #: Names in `registered` that an event of the batch joins: all events of the order are needed.
+    #: Names in `registered` that an event of the batch joins. All events of the order are needed.
     joined: set[tuple[str, str, str]] = set()
     #: Ids of orders.
     orders: set[str] = set()
@@ -88,7 +88,7 @@ class Needs(msgspec.Struct, frozen=True):
 class LookedUp(msgspec.Struct, kw_only=True):
     """The rows that were found. More rows than needed do no harm. `decide` changes it."""
 
-    #: The last numbers that were given.
+    #: The last used numbers.
     last_event: int
     last_callback: int
     last_delivery: int
@@ -114,38 +114,38 @@ class LookedUp(msgspec.Struct, kw_only=True):
 
 
 class Changes(msgspec.Struct):
-    """Rows to write. `may be there`: the row replaces or adds to a stored one."""
+    """Rows to write. `may exist`: the row replaces a stored one, or adds to it."""
 
     callbacks: list[tuple[int, Arrival]] = []
     events: list[EventRow] = []
     #: (source, key, place).
     keys: list[tuple[str, bytes, int]] = []
-    #: Events that were there, with another body.
+    #: Stored events with another body.
     changed: dict[int, EventRow] = {}
     #: (event, n, at, channel, peer).
     duplicates: list[tuple[int, int, float, str, str]] = []
     #: (event, form, second).
     copies: list[tuple[int, str, float | None]] = []
     deliveries: list[NewDelivery] = []
-    #: Of these, the ones that are due.
+    #: The due ones of `deliveries`.
     due: list[Delivery] = []
-    #: New orders, and orders that were there; both by id.
+    #: New orders, and changed ones; both by id.
     new_orders: dict[str, Order] = {}
     orders: dict[str, Order] = {}
-    #: Events with a new order, or with new fields of it: may be there.
+    #: Events with a new order, or with new fields of it: may exist.
     links: dict[int, EventRow] = {}
-    #: (order, event) if a copy of the event named a second order: may be there.
+    #: (order, event) if a copy of the event named a second order: may exist.
     order_copies: list[tuple[str, int]] = []
     #: Ids to remove, before anything is added.
     dismissed: set[str] = set()
-    #: By the id under which the same bytes are stored, which may be there.
+    #: By the id that stores the same bytes: may exist.
     quarantine: dict[str, list[QuarantineCallback]] = {}
     new_rejections: list[Rejection] = []
-    #: To count with those that are there, once the new ones are.
+    #: Counts to add to stored rejections, after the new ones were written.
     rejections: list[Rejection] = []
-    #: By (source, token), as [callbacks, last at]: may be there, counted together.
+    #: By (source, token), as [callbacks, last at]: may exist, then the callbacks are added.
     token_uses: dict[tuple[str, str], list[float]] = {}
-    #: By source, and by name: may be there.
+    #: By source, and by name: may exist.
     balances: dict[str, AccountBalance] = {}
     moments: dict[str, float] = {}
     #: The changes of counters, by name.
@@ -153,7 +153,7 @@ class Changes(msgspec.Struct):
 
 
 def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to: Changes) -> None:
-    """Add `news` to the data of an event, of which `body` is the decoded body."""
+    """Add `news` to the data of an event; `body` is its decoded body."""
     body["data"] |= news
     row.body = msgspec.json.encode(body).decode()
     row.reference = body["data"].get("reference")

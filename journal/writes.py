@@ -23,16 +23,16 @@ from .records import (
 
 Result = TypeVar("Result")
 
-#: Takes a source and the headers of one of its callbacks; returns what may be stored of them.
+#: Takes a source and the headers of one of its callbacks; returns the headers to store.
 Hidden = Callable[[str, tuple[tuple[str, str], ...]], tuple[tuple[str, str], ...]]
 
 
 class Write(msgspec.Struct, Generic[Result], frozen=True):
     """A change that `Journal.submit` makes durable, with a `Result`."""
 
-    #: It may wait a few milliseconds for other writes to share their transaction.
+    #: Whether it may wait a few milliseconds, to share a transaction with other writes.
     patient: ClassVar[bool] = False
-    #: A stalled disk does not answer it: its result must not be lost.
+    #: Whether it waits for a stalled disk: its result must not be lost.
     endless: ClassVar[bool] = False
 
 
@@ -40,7 +40,7 @@ class Write(msgspec.Struct, Generic[Result], frozen=True):
 
 
 class Record(Write[Recorded], frozen=True):
-    """Keep the events of one callback and their deliveries, all or none."""
+    """Keep the events of one callback and their deliveries, all or nothing."""
 
     arrival: Arrival
     plans: tuple[Planned, ...]
@@ -60,7 +60,7 @@ class ReplayEvent(Write[Replayed | None], frozen=True):
 
 
 class Take(Write[Sequence[Delivery]], frozen=True):
-    """Make due deliveries of a sink ours, oldest first. Deliveries of an earlier start are due."""
+    """Take due deliveries of a sink, oldest first. Deliveries of an earlier start are due."""
 
     sink: str
     #: Take first attempts only, else retries only.
@@ -73,7 +73,7 @@ class Take(Write[Sequence[Delivery]], frozen=True):
 
 
 class Probe(Write[Sequence[Delivery]], frozen=True):
-    """Make the oldest failed delivery of a sink ours, due or not: at most one."""
+    """Take the oldest failed delivery of a sink, due or not: at most one."""
 
     sink: str
     #: Look only at deliveries with a later id.
@@ -90,9 +90,9 @@ class Settle(Write[bool], frozen=True):
     attempt: Attempt | None
     state: State
     due_at: float | None
-    #: The sink named the time itself: no success brings it forward.
+    #: The sink named the time: no success brings it forward.
     asked: bool = False
-    #: By a date: a step of the wall clock does not move it.
+    #: The sink named a date: a jump of our clock does not move it.
     fixed: bool = False
     #: It waits because of an outage: `BringForward` finds it.
     held: bool = False
@@ -121,10 +121,10 @@ class Hold(Write[bool], frozen=True):
 
 
 class RetryDelivery(Write[StoredDelivery | None], frozen=True):
-    """Make a delivery due now, with its schedule from the start; return it as it is then.
+    """Make a delivery due now, and restart its schedule; return the changed delivery.
 
-    A delivered one is left as it is. A delivery with an owner keeps it: no attempt of it may be
-    under way. None: there is no such delivery.
+    A delivered one is not changed. A delivery with an owner keeps it: no attempt may be under way.
+    None: there is no such delivery.
     """
 
     delivery: int
@@ -135,16 +135,15 @@ class Shift(Write[bool], frozen=True):
     """Move unfinished deliveries because the wall clock jumped; return whether rows are left.
 
     Submit it at once when the clock jumps, and again with the same `number` until it returns
-    False. From the first time on, all instants that go in and out are those of the new clock,
-    whichever rows are moved yet. Results before the first one are of the old clock, also where the
-    first one failed.
+    False. After the first one, all instants in writes and results are those of the new clock, even
+    if rows are not moved yet, or if the first one failed. Results before it have the old clock.
     """
 
     #: The jump, counted since the start.
     number: int
     #: Seconds by which the clock went forward.
     by: float
-    #: Ids that one step looks at.
+    #: Ids of one step.
     limit: int
     endless: ClassVar[bool] = True
 
@@ -164,9 +163,9 @@ class Clamp(Write[int], frozen=True):
 
 
 class PauseSink(Write[bool], frozen=True):
-    """Pause a sink across restarts; False: it is paused already.
+    """Pause a sink, also after a restart; False: it is paused already.
 
-    A sink that the operator paused stays the operator's.
+    An automatic pause does not replace the operator's.
     """
 
     sink: str
@@ -197,7 +196,7 @@ class Reorder(Write[int], frozen=True):
 
 
 class RegisterOrder(Write[Registered], frozen=True):
-    """Keep an order, once for each source and id; join it with the events that came before it."""
+    """Keep an order, once for each source and id; join it with its earlier events."""
 
     order: Order
     #: The requested `expires_at`, if any.
@@ -205,28 +204,28 @@ class RegisterOrder(Write[Registered], frozen=True):
 
 
 class CancelOrder(Write[Order | None], frozen=True):
-    """Expect nothing more of an order; return it as it is then. None: there is no such order."""
+    """Cancel an order; return the changed order. None: there is no such order."""
 
     id: str
     at: float
 
 
 class ExpireOrder(Write[Recorded | None], frozen=True):
-    """End an order and keep the event that says so. None: no event was kept.
+    """End an order and keep the event about it. None: no event was kept.
 
-    A received order keeps its state, and notes `reason`.
+    A received order keeps its state, and stores `reason`.
     """
 
     #: Its `order` is the one that expires.
     plan: Planned
     reason: str = TIME_UP
-    #: The provider reported the end. It ends the order before its time, too, and adds the event to
-    #: an order that ended without one. Otherwise only a user's waiting order ends.
+    #: The provider reported the end. The order ends, even before its time. An order that ended
+    #: without an event gets its event. Otherwise only a user's waiting order ends.
     at_once: bool = False
 
 
 class LapseOrder(Write[Order | None], frozen=True):
-    """End a provider's order after its time, without an event; return it as it is then."""
+    """End a provider's order after its time, without an event; return the changed order."""
 
     id: str
     at: float
@@ -277,11 +276,11 @@ class CountRejections(Write[None], frozen=True):
 
 
 class Touch(Write[None], frozen=True):
-    """Change nothing, to learn whether the journal can be written."""
+    """Change nothing: check whether the journal can be written."""
 
 
 class SetMoment(Write[None], frozen=True):
-    """Keep the time of something that the `Moment` of this name returns."""
+    """Keep a time; the `Moment` of this name returns it."""
 
     name: str
     at: float

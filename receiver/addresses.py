@@ -85,21 +85,20 @@ class Allowed:
 
 
 def _networks(written: Iterable[str]) -> tuple[_Network, ...]:
-    return tuple(_network(entry) for entry in written)
-
-
-def _network(written: str) -> _Network:
-    try:
-        network = ipaddress.ip_network(written.strip(), strict=False)
-    except ValueError:
-        raise ValueError(
-            f"{written!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
-        ) from None
-    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
-        # Addresses are unwrapped before they are compared, so networks are, too.
-        low = int(network.network_address) & 0xFFFFFFFF
-        return ipaddress.IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
-    return network
+    networks: list[_Network] = []
+    for entry in written:
+        try:
+            network = ipaddress.ip_network(entry.strip(), strict=False)
+        except ValueError:
+            raise ValueError(
+                f"{entry!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+            ) from None
+        if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+            # Addresses are unwrapped before they are compared, so networks are, too.
+            low = int(network.network_address) & 0xFFFFFFFF
+            network = ipaddress.IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
+        networks.append(network)
+    return tuple(networks)
 
 
 @lru_cache(maxsize=1024)

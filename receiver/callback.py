@@ -19,7 +19,7 @@ class Number(str):
 
 
 class Malformed(Exception):
-    """An authentic callback was not understood; it goes to quarantine with this reason.
+    """An authentic callback was not understood. It goes to quarantine with this reason.
 
     `reason` is one of our words (`malformed`, `identity`, `unknown_event`, `encoding`, `empty`);
     `detail` names fields, never values.
@@ -64,8 +64,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     SQLite a fraction of the work that random keys do.
     """
 
-    #: The provider's time as sent, in seconds since 2000-01-01; 0 if it sent no time. If an id
-    #: alone identifies the message, the id: it grows, too.
+    #: The provider's time as sent, in seconds since 2000-01-01; 0 if it sent no time. It is the id
+    #: of the message if that alone identifies it, because ids grow, too.
     second: int = 0
     parts: tuple[str, ...]
 

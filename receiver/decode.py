@@ -7,10 +7,9 @@ All of it is linear in the size of the body.
 import json
 import re
 from binascii import unhexlify
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import accumulate
-from math import isinf
-from typing import NoReturn
+from math import isfinite
 
 import multipart  # type: ignore[import-untyped]  # it ships no types
 
@@ -47,22 +46,30 @@ def decode(
     if encoding not in encodings:
         allowed = ", ".join(sorted(encodings))
         raise Malformed("malformed", f"body: read as {encoding}, this provider sends {allowed}")
-    if encoding == "form":
-        return _decode_form(body)
     if encoding == "multipart":
-        return _decode_multipart(body)
-    value = json_value(body)
-    if lists and isinstance(value, list):
-        return {LIST: value}
-    if not isinstance(value, dict):
-        raise Malformed("malformed", "body: an object is expected")
-    if len(value) > MAX_FIELDS:
+        fields: object = _decode_multipart(body)
+    elif encoding == "json":
+        fields = json_value(body)
+    # Counted before it is split: 60,000 ampersands must not become 60,000 objects. Twice the
+    # limit leaves room for the empty pairs that clumsy senders produce.
+    elif body.count(b"&") >= 2 * MAX_FIELDS:
         raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
-    return value
+    else:
+        # Bytes that are not UTF-8 are kept: with the escapes around them they may be.
+        text = body.replace(b"+", b" ").decode("utf-8", "surrogateescape")
+        pairs = [pair.partition("=") for pair in text.split("&") if pair]
+        fields = _unique([(_unescape(name), _unescape(value)) for name, _, value in pairs])
+    if lists and isinstance(fields, list):
+        return {LIST: fields}
+    if not isinstance(fields, dict):
+        raise Malformed("malformed", "body: an object is expected")
+    if len(fields) > MAX_FIELDS:
+        raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
+    return fields
 
 
 def encoding_of(body: bytes) -> str:
-    """Return what the body looks like: `json`, `multipart` or `form`."""
+    """Return the encoding that the body looks like: `json`, `multipart` or `form`."""
     if body.removeprefix(_BOM).lstrip(_BLANKS)[:1] in (b"{", b"["):
         return "json"
     if body.startswith(b"--") and b"content-disposition" in body.lower():
@@ -70,31 +77,17 @@ def encoding_of(body: bytes) -> str:
     return "form"
 
 
-def _collect(pairs: Iterable[tuple[str, object]]) -> Fields:
-    """Refuse a name that is given twice: which value counts would be a guess."""
-    given = list(pairs)
-    fields: dict[str, object] = dict(given)
-    if len(fields) != len(given):
+def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Return the fields; refuse a name that is given twice, because either value may be right."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise Malformed("malformed", "a field is given twice")
-    if len(fields) > MAX_FIELDS:
-        raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
     return fields
 
 
 # -- application/x-www-form-urlencoded ------------------------------------------------------------
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-
-
-def _decode_form(body: bytes) -> Fields:
-    # Counted before it is split: 60,000 ampersands must not become 60,000 objects. Twice the
-    # limit leaves room for the empty pairs that clumsy senders produce.
-    if body.count(b"&") >= 2 * MAX_FIELDS:
-        raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
-    # Bytes that are not UTF-8 are kept: with the escapes around them they may be.
-    text = body.replace(b"+", b" ").decode("utf-8", "surrogateescape")
-    pairs = [pair.partition("=") for pair in text.split("&") if pair]
-    return _collect([(_unescape(name), _unescape(value)) for name, _, value in pairs])
 
 
 def _unescape(text: str) -> str:
@@ -109,43 +102,40 @@ def _unescape(text: str) -> str:
 
 # -- multipart/form-data --------------------------------------------------------------------------
 
-_CHARSETS = (None, "utf-8", "utf8", "us-ascii", "ascii")
-_TRANSFERS = (None, "7bit", "8bit", "binary")
+_CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
+_TRANSFERS = ("7bit", "8bit", "binary")
 #: Also `filename*=`, which the library ignores.
 _FILENAME = re.compile(r";\s*filename\*?\s*=", re.IGNORECASE)
 
 
-def _decode_multipart(body: bytes) -> Fields:
+def _decode_multipart(body: bytes) -> dict[str, object]:
     # The header's boundary may be broken or missing, so the body's first line counts.
     boundary = body[2:].partition(b"\r\n")[0]
     limits = {"max_header_size": 1024, "max_header_count": 8, "max_segment_count": MAX_FIELDS}
-    pairs: list[tuple[str, str]] = []
-    content: list[bytes] = []
-    name = ""
+    parts: list[tuple[multipart.MultipartSegment, list[bytes]]] = []
+    is_broken = False
     try:
         # Leaving the parser raises for a truncated body.
         with multipart.PushMultipartParser(boundary, strict=True, **limits) as parser:
             for event in parser.parse(body):
                 if isinstance(event, multipart.MultipartSegment):
-                    name, content = _name(event), []
+                    parts.append((event, []))
                 elif event is not None:
-                    content.append(bytes(event))
-                else:
-                    pairs.append((name, b"".join(content).decode("utf-8", "replace")))
+                    parts[-1][1].append(bytes(event))
     except multipart.MultipartError:
-        raise Malformed("malformed", "body: broken multipart") from None
-    return _collect(pairs)
-
-
-def _name(part: multipart.MultipartSegment) -> str:
-    if _FILENAME.search(part.header("Content-Disposition", "")):
-        raise Malformed("malformed", "a part is a file")
-    if part.charset is not None and part.charset.lower() not in _CHARSETS:
-        raise Malformed("malformed", "a part has a charset other than utf-8")
-    transfer = part.header("Content-Transfer-Encoding")
-    if transfer is not None and transfer.strip().lower() not in _TRANSFERS:
-        raise Malformed("malformed", "a part is encoded once more")
-    return part.name or ""
+        is_broken = True
+    for part, _ in parts:
+        if _FILENAME.search(part.header("Content-Disposition", "")):
+            raise Malformed("malformed", "a part is a file")
+        if part.charset is not None and part.charset.lower() not in _CHARSETS:
+            raise Malformed("malformed", "a part has a charset other than utf-8")
+        if part.header("Content-Transfer-Encoding", "8bit").strip().lower() not in _TRANSFERS:
+            raise Malformed("malformed", "a part is encoded once more")
+    if is_broken:
+        raise Malformed("malformed", "body: broken multipart")
+    return _unique(
+        [(part.name or "", b"".join(read).decode("utf-8", "replace")) for part, read in parts]
+    )
 
 
 # -- application/json -----------------------------------------------------------------------------
@@ -157,8 +147,8 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = [0] * 256
 _STEP[ord("[")] = _STEP[ord("{")] = 1
 _STEP[ord("]")] = _STEP[ord("}")] = -1
-#: The digits of 2**64, with a sign.
-_LONGEST_INTEGER = 21
+#: The digits of 2**64, with a sign; and the most digits that cannot be beyond 64 bits.
+_LONGEST_INTEGER, _CERTAIN_DIGITS = 21, 18
 
 
 def json_value(body: bytes) -> object:
@@ -183,32 +173,20 @@ def json_value(body: bytes) -> object:
     return value
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise Malformed("malformed", "a field is given twice")
-    return fields
-
-
-def _integer(digits: str) -> Number:
-    if len(digits) > _LONGEST_INTEGER or not -(2**63) <= int(digits) < 2**64:
-        raise Malformed("malformed", "a number beyond 64 bits")
-    return Number(digits)
-
-
-def _decimal(digits: str) -> Number:
-    if isinf(float(digits)):
-        raise Malformed("malformed", "a number beyond 64 bits")
-    return Number(digits)
-
-
-def _constant(_name: str) -> NoReturn:
-    raise Malformed("malformed", "NaN or Infinity")
+def _number(text: str) -> Number:
+    """Keep the digits of a number. Python's decoder also accepts `NaN` and `Infinity`."""
+    if len(text) <= _CERTAIN_DIGITS and text.isdecimal():
+        return Number(text)  # nearly all
+    if text.removeprefix("-").isdecimal():
+        fits = len(text) <= _LONGEST_INTEGER and -(2**63) <= int(text) < 2**64
+    else:
+        fits = isfinite(float(text))
+    if not fits:
+        is_digits = text[-1].isdecimal()
+        raise Malformed("malformed", "a number beyond 64 bits" if is_digits else "NaN or Infinity")
+    return Number(text)
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_object,
-    parse_int=_integer,
-    parse_float=_decimal,
-    parse_constant=_constant,
+    object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_number
 )

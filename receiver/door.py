@@ -28,14 +28,14 @@ Respond = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 App = Callable[[Scope, Receive, Respond], Awaitable[None]]
 
-#: Seconds for the whole body, from the first look at it.
+#: Seconds for the whole body, after the headers.
 BODY_DEADLINE = 8.0
-#: Seconds after which a provider may retry; all that retry wait longer by themselves.
+#: Seconds after which a provider may retry. All providers that retry wait longer anyway.
 RETRY_AFTER = 5
 #: Marks a callback that `smshook send` made.
 SAMPLE_HEADER = "smshook-sample"
 
-#: The request ids of callers that may be written to the log.
+#: A caller's request id that may be written to the log.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _CLOSE: Headers = ((b"connection", b"close"),)
 _TITLES = {
@@ -58,7 +58,7 @@ class Rejected(Exception):
     def __init__(
         self, status: int, code: str, *, reason: str | None = None, headers: Headers = ()
     ) -> None:
-        """`reason` is the word under which it is counted; None: it is not counted."""
+        """The request is counted under `reason`; None: it is not counted."""
         super().__init__(code)
         self.status, self.code, self.reason, self.headers = status, code, reason, headers
 
@@ -69,7 +69,7 @@ class Disconnected(Exception):
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
     method: str
-    #: Source and token as sent, each decoded once; None: the path is not `/in/SOURCE/TOKEN`.
+    #: Source and token, each decoded once; None: the path is not `/in/SOURCE/TOKEN`.
     path: tuple[bytes, bytes] | None
     headers: tuple[tuple[str, str], ...]
     peer: str
@@ -88,12 +88,34 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
                 return value
         return None
 
+    async def body(self, limit: int) -> bytes:
+        """Return the whole body. Raises Rejected if it is too large or too late."""
+        if int(self.header("content-length") or 0) > limit:
+            raise _too_large()
+        complete = self.exchange.body() if self.exchange else None
+        if complete is not None:
+            return complete
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_DEADLINE):
+                while True:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise Disconnected
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise _too_large()
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            raise Rejected(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
+
 
 class Door:
     """ASGI app that answers `/in/...` and passes everything else to the app behind it.
 
-    It stands in front of the framework, because a route there costs half the rate, decodes paths
-    twice and has no limits (docs/decisions/0001-architecture.md).
+    It is in front of the framework. A route there would cost half the rate, decode paths twice and
+    have no limits (docs/decisions/0001-architecture.md).
     """
 
     def __init__(
@@ -125,16 +147,36 @@ class Door:
             status, headers, body = self._reject(request, exc)
         except Disconnected:
             return
-        await self._respond(request, respond, status, headers, body)
+        fields = [
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request.id.encode()),
+            (b"cache-control", b"no-store"),
+            *headers,
+        ]
+        if b"content-type" not in dict(headers):
+            fields.append((b"content-type", b"application/json"))
+        if self._intake.draining() and _CLOSE[0] not in fields:
+            fields.append(_CLOSE[0])
+        if request.exchange is not None and request.exchange.answer(status, fields, body):
+            return
+        await respond({"type": "http.response.start", "status": status, "headers": fields})
+        await respond({"type": "http.response.body", "body": body})
 
     def _request(self, scope: Scope, receive: Receive) -> _Request:
         headers = tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]])
         forwarded = [value for name, value in headers if name == "x-forwarded-for"]
         client, query = scope["client"], scope.get("query_string", b"")
         target = scope["raw_path"] + (b"?" + query if query else b"")
+        segments = scope["raw_path"].split(b"/")[2:]
+        if b"%" in scope["raw_path"]:
+            segments = [urllib.parse.unquote_to_bytes(segment) for segment in segments]
+        path: tuple[bytes, bytes] | None = None
+        match segments:
+            case [source, token] | [source, token, b""] if source and token:
+                path = (source, token)
         return _Request(
             method=scope["method"],
-            path=_split_path(scope["raw_path"]),
+            path=path,
             headers=headers,
             peer=self._peers.peer(client[0] if client else "", forwarded),
             id=callers_request_id(scope["headers"]) or self._intake.request_id(),
@@ -152,18 +194,18 @@ class Door:
             raise Rejected(405, "method_not_allowed", reason="method", headers=allow)
         name, token = request.path
         state = self._states.get(name)
-        # An unknown source costs the same work, so that nobody can measure which sources exist.
+        # An unknown source costs the same work, so that the time does not show which exist.
         index = (state.tokens if state else self._no_tokens).find(token)
         if state is None or index is None:
             raise _not_found("token")
         if request.method != "POST" and not (request.method == "GET" and request.query):
-            return 200, (), b'{"status":"ready"}'  # a person tries whether the URL is right
+            return 200, (), b'{"status":"ready"}'  # for a person who opens the URL
         if self._intake.closed():
             raise _unavailable()
         if wait := state.wait():
             retry_after = ((b"retry-after", str(int(wait) + 1).encode()),)
             raise Rejected(429, "too_many", reason="rate", headers=retry_after)
-        body = await self._body(request) if request.method == "POST" else request.query
+        body = await request.body(self._max_body) if request.method == "POST" else request.query
         if len(body) > self._max_body:
             raise _too_large()
         caller = Caller(
@@ -184,27 +226,6 @@ class Door:
         if reply is None or callback.sample:
             return 200, (), answer
         return 200, ((b"content-type", reply.content_type.encode()),), reply.body.encode()
-
-    async def _body(self, request: _Request) -> bytes:
-        if int(request.header("content-length") or 0) > self._max_body:
-            raise _too_large()
-        complete = request.exchange.body() if request.exchange else None
-        if complete is not None:
-            return complete
-        body = bytearray()
-        try:
-            async with asyncio.timeout(BODY_DEADLINE):
-                while True:
-                    message = await request.receive()
-                    if message["type"] == "http.disconnect":
-                        raise Disconnected
-                    body += message.get("body", b"")
-                    if len(body) > self._max_body:
-                        raise _too_large()
-                    if not message.get("more_body", False):
-                        return bytes(body)
-        except TimeoutError:
-            raise Rejected(408, "body_timeout", reason="timeout", headers=_CLOSE) from None
 
     async def _store(
         self, state: SourceState, caller: Caller, callback: Callback, request: _Request
@@ -242,8 +263,9 @@ class Door:
         return msgspec.json.encode({"status": "quarantined", "id": id_, "reason": exc.reason})
 
     def _reject(self, request: _Request, exc: Rejected) -> tuple[int, Headers, bytes]:
+        """Count or log a rejection, and return its answer: a problem (RFC 9457)."""
         name = request.path[0] if request.path else b""
-        # Only names of sources are stored, not the words of a stranger.
+        # Only names of sources are stored: a stranger chooses the path.
         source = name.decode() if name in self._states else ""
         if exc.reason is not None:
             self._intake.reject(exc.reason, source, request.peer, request.id)
@@ -256,26 +278,16 @@ class Door:
                 peer=request.peer,
                 unlogged=unlogged or None,
             )
+        problem = {
+            "type": "about:blank",
+            "title": _TITLES[exc.status],
+            "status": exc.status,
+            "code": exc.code,
+        }
+        if exc.status != 404:  # noqa: PLR2004 - every 404 has the same bytes, to hide what exists
+            problem["request_id"] = request.id
         headers = ((b"content-type", b"application/problem+json"), *exc.headers)
-        return exc.status, headers, _problem(exc, request.id)
-
-    async def _respond(
-        self, request: _Request, respond: Respond, status: int, headers: Headers, body: bytes
-    ) -> None:
-        fields = [
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", request.id.encode()),
-            (b"cache-control", b"no-store"),
-            *headers,
-        ]
-        if b"content-type" not in dict(headers):
-            fields.append((b"content-type", b"application/json"))
-        if self._intake.draining() and _CLOSE[0] not in fields:
-            fields.append(_CLOSE[0])
-        if request.exchange is not None and request.exchange.answer(status, fields, body):
-            return
-        await respond({"type": "http.response.start", "status": status, "headers": fields})
-        await respond({"type": "http.response.body", "body": body})
+        return exc.status, headers, msgspec.json.encode(problem)
 
 
 def read_happenings(state: SourceState, callback: Callback) -> Sequence[Happening]:
@@ -304,21 +316,9 @@ def callers_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 def _report_bug(state: SourceState, exc: Exception) -> Malformed:
     """Log an error of our code; the callback is quarantined, and can be replayed."""
-    what = type(exc).__name__
-    log.error("callback.fault", source=state.name, error=what)
-    return Malformed("error", what)
-
-
-def _split_path(raw: bytes) -> tuple[bytes, bytes] | None:
-    """Return source and token of `/in/SOURCE/TOKEN`, with or without a slash at the end."""
-    match raw.split(b"/")[2:]:
-        case [source, token] | [source, token, b""] if source and token:
-            return _unescape(source), _unescape(token)
-    return None
-
-
-def _unescape(segment: bytes) -> bytes:
-    return urllib.parse.unquote_to_bytes(segment) if b"%" in segment else segment
+    error = type(exc).__name__
+    log.error("callback.fault", source=state.name, error=error)
+    return Malformed("error", error)
 
 
 def _not_found(reason: str) -> Rejected:
@@ -331,16 +331,3 @@ def _too_large() -> Rejected:
 
 def _unavailable() -> Rejected:
     return Rejected(503, "unavailable", headers=((b"retry-after", str(RETRY_AFTER).encode()),))
-
-
-def _problem(exc: Rejected, request_id: str) -> bytes:
-    """Encode a problem (RFC 9457). Every 404 has the same bytes, so it shows not what exists."""
-    problem = {
-        "type": "about:blank",
-        "title": _TITLES[exc.status],
-        "status": exc.status,
-        "code": exc.code,
-    }
-    if exc.status != 404:  # noqa: PLR2004 - Not Found
-        problem["request_id"] = request_id
-    return msgspec.json.encode(problem)

@@ -1,4 +1,4 @@
-"""The interface between the door and the service behind it."""
+"""The interface through which the door hands callbacks to the service."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -8,7 +8,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -34,7 +34,7 @@ _PART = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _HEADER_PART = "header."
 _PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*):([0-9]+)")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-#: Fields of a form that is parsed before it is authenticated.
+#: The most fields of a form, because it is parsed before it is authenticated.
 _MOST_FIELDS = 256
 
 
@@ -64,33 +64,41 @@ class Hmac(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.secrets:
-            raise ValueError("secrets: none; without one anybody can sign")
+            raise ValueError("secrets: empty; without a secret anybody can sign")
         if not _HEADER.fullmatch(self.header):
-            raise ValueError("header: no name of a header; write X-Signature")
+            raise ValueError("header: not the name of a header; write X-Signature")
         if self.part is not None and not _PART.fullmatch(self.part):
-            raise ValueError("part: no name of a part; write v1")
-        _check_signed(self.signed, parts=self.part is not None)
+            raise ValueError("part: not the name of a part; write v1")
+        places = _PLACE.findall(self.signed)
+        braces = self.signed.count("{") + self.signed.count("}")
+        if self.signed.count(_BODY) != 1 or braces != 2 * len(places):
+            raise ValueError(
+                "signed: {body} must be there once; write {body} or {body}{X-Timestamp}"
+            )
+        if not all(_HEADER.fullmatch(place) for place in places):
+            raise ValueError("signed: only body or the name of a header may be in braces")
+        if self.part is None and any(place.startswith(_HEADER_PART) for place in places):
+            raise ValueError("signed: {header.…} needs `part`")
         if self.time is not None and f"{{{self.time}}}" not in self.signed:
-            raise ValueError("time: not signed; write it in braces in `signed`, too")
+            raise ValueError("time: not signed; add it to `signed`, in braces")
 
     def verifies(self, callback: Callback) -> bool:
         """Whether the header has a signature made with one of the secrets."""
         sent = callback.header(self.header.lower())
         if sent is None:
             return False
-        parts = _split_parts(sent) if self.part is not None else {}
-        filled = _Filled(callback, parts)
-        if self.time is not None and not _is_recent(filled.at(self.time), callback):
+        places = _Places(callback, "" if self.part is None else sent)
+        if self.time is not None and not _is_recent(places.value(self.time), callback):
             return False
         before, _, after = self.signed.partition(_BODY)
-        message = filled.text(before) + callback.body + filled.text(after)
+        message = places.fill(before) + callback.body + places.fill(after)
         digests = [
             hmac.digest(secret.reveal().encode(), message, self.algorithm)
             for secret in self.secrets
         ]
         signatures = [
             _decode(one.removeprefix(self.prefix), self.encoding)
-            for one in ([sent] if self.part is None else parts.get(self.part, []))
+            for one in ([sent] if self.part is None else places.parts.get(self.part, []))
             if one.startswith(self.prefix)
         ]
         return _any_equal(digests, signatures)
@@ -106,9 +114,9 @@ class HeaderSecret(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not _HEADER.fullmatch(self.name):
-            raise ValueError("name: no name of a header; write X-Webhook-Token")
+            raise ValueError("name: not the name of a header; write X-Webhook-Token")
         if not self.secrets:
-            raise ValueError("secrets: none; without one anybody can call")
+            raise ValueError("secrets: empty; without a secret anybody can call")
 
     def verifies(self, callback: Callback) -> bool:
         """Whether the header has one of the secrets."""
@@ -117,7 +125,7 @@ class HeaderSecret(msgspec.Struct, frozen=True, kw_only=True):
             return False
         # Headers are latin-1 here; a secret is UTF-8 on the wire.
         known = [hashlib.sha256(secret.reveal().encode()).digest() for secret in self.secrets]
-        return _any_is(known, hashlib.sha256(sent.encode("latin-1")).digest())
+        return _any_equal(known, [hashlib.sha256(sent.encode("latin-1")).digest()])
 
 
 class Basic(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +147,7 @@ class Basic(msgspec.Struct, frozen=True, kw_only=True):
         if scheme.lower() != "basic" or sent is None:
             return False
         # Digests have one length, so that the time does not show the length of the secret.
-        return _any_is([hashlib.sha256(expected).digest()], hashlib.sha256(sent).digest())
+        return _any_equal([hashlib.sha256(expected).digest()], [hashlib.sha256(sent).digest()])
 
 
 class Twilio(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,8 +161,14 @@ class Twilio(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.auth_tokens:
-            raise ValueError("auth_tokens: none; without one anybody can sign")
-        if not _is_base_url(self.url):
+            raise ValueError("auth_tokens: empty; without a token anybody can sign")
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            parts = urlsplit("")  # has no scheme
+        is_plain = not (parts.query or parts.fragment or parts.username)
+        has_host = parts.scheme in _DEFAULT_PORTS and parts.netloc != ""
+        if not (has_host and is_plain and _PRINTED.fullmatch(self.url)):
             raise ValueError("url: not the beginning of a URL; write https://hooks.example.com")
 
     def verifies(self, callback: Callback, target: str) -> bool:
@@ -162,40 +176,26 @@ class Twilio(msgspec.Struct, frozen=True, kw_only=True):
         if signature is None:
             return False
         # Twilio signs some URLs with their port and some without; its own libraries try both.
-        begin = self.url.rstrip("/")
-        urls = (with_port(begin) + target, without_port(begin) + target)
-        messages = [_twilio_message(url, callback) for url in urls]
+        begins = with_and_without_port(self.url.rstrip("/"))
+        messages = [_twilio_message(begin + target, callback) for begin in begins]
         digests = [
             hmac.digest(token.reveal().encode(), message, "sha1")
             for token in self.auth_tokens
             for message in messages
             if message is not None
         ]
-        return _any_is(digests, signature)
+        return _any_equal(digests, [signature])
 
 
-def with_port(url: str) -> str:
-    """Return `https://hooks.example.com:443` for `https://hooks.example.com`."""
-    if _port(url) is not None:
-        return url
+def with_and_without_port(url: str) -> tuple[str, str]:
+    """Return `https://h.example:443` and `https://h.example` for either of them."""
     scheme, _, rest = url.partition("://")
-    netloc, slash, path = rest.partition("/")
-    return f"{scheme}://{netloc}:{_DEFAULT_PORTS[scheme]}{slash}{path}"
-
-
-def without_port(url: str) -> str:
-    """Return `https://hooks.example.com` for `https://hooks.example.com:8443`."""
-    port = _port(url)
+    host, slash, path = rest.partition("/")
+    port = _PORT.fullmatch(host)
     if port is None:
-        return url
-    scheme, _, rest = url.partition("://")
-    netloc, slash, path = rest.partition("/")
-    return f"{scheme}://{netloc.removesuffix(f':{port}')}{slash}{path}"
-
-
-def _port(url: str) -> str | None:
-    match = _PORT.fullmatch(urlsplit(url).netloc)
-    return match[1] if match else None
+        default = _DEFAULT_PORTS[scheme.lower()]
+        return f"{scheme}://{host}:{default}{slash}{path}", url
+    return url, f"{scheme}://{host[: port.start(1) - 1]}{slash}{path}"
 
 
 def verify_standard(
@@ -224,41 +224,28 @@ def _is_recent(at: str | None, callback: Callback) -> bool:
     return abs(callback.received.timestamp() - seconds) <= TOLERANCE
 
 
-def _split_parts(header: str) -> dict[str, list[str]]:
-    """Split `t=1,v1=a,v1=b` into `{"t": ["1"], "v1": ["a", "b"]}`."""
-    parts: dict[str, list[str]] = {}
-    for part in header.split(","):
-        name, _, value = part.strip(" \t").partition("=")
-        parts.setdefault(name, []).append(value)
-    return parts
+class _Places:
+    """The places in `signed`, and their values in a callback."""
 
+    def __init__(self, callback: Callback, header: str) -> None:
+        self._callback = callback
+        #: `t=1,v1=a,v1=b` becomes `{"t": ["1"], "v1": ["a", "b"]}`.
+        self.parts: dict[str, list[str]] = {}
+        for part in header.split(","):
+            name, _, value = part.strip(" \t").partition("=")
+            self.parts.setdefault(name, []).append(value)
 
-def _check_signed(signed: str, *, parts: bool) -> None:
-    places = _PLACE.findall(signed)
-    braces = signed.count("{") + signed.count("}")
-    if signed.count(_BODY) != 1 or braces != 2 * len(places):
-        raise ValueError("signed: {body} is wanted once; write {body} or {body}{X-Timestamp}")
-    if not all(_HEADER.fullmatch(place) for place in places):
-        raise ValueError("signed: between braces stands body or the name of a header")
-    if not parts and any(place.startswith(_HEADER_PART) for place in places):
-        raise ValueError("signed: {header.…} needs `part`")
-
-
-class _Filled:
-    """The values of the places in `signed`. A missing one is empty, so that no signature holds."""
-
-    def __init__(self, callback: Callback, parts: Mapping[str, list[str]]) -> None:
-        self.callback, self._header_parts = callback, parts
-
-    def at(self, place: str) -> str | None:
+    def value(self, place: str) -> str | None:
+        """Return the value of a header, or of a part that the header has once; else None."""
         if not place.startswith(_HEADER_PART):
-            return self.callback.header(place.lower())
-        values = self._header_parts.get(place.removeprefix(_HEADER_PART), [])
+            return self._callback.header(place.lower())
+        values = self.parts.get(place.removeprefix(_HEADER_PART), [])
         return values[0] if len(values) == 1 else None
 
-    def text(self, text: str) -> bytes:
+    def fill(self, text: str) -> bytes:
+        """Replace the places in a text. A missing value is empty, so that no signature is valid."""
         filled = [
-            (self.at(part) or "").encode("latin-1") if index % 2 else part.encode()
+            (self.value(part) or "").encode("latin-1") if index % 2 else part.encode()
             for index, part in enumerate(_PLACE.split(text))
         ]
         return b"".join(filled)
@@ -273,34 +260,16 @@ def _decode(text: str, encoding: str) -> bytes | None:
         return None
 
 
-def _any_is(digests: Sequence[bytes], signature: bytes) -> bool:
-    """Whether any digest is the signature; all are compared in either case."""
-    return any([hmac.compare_digest(digest, signature) for digest in digests])  # noqa: C419 - not lazily
-
-
 def _any_equal(digests: Sequence[bytes], signatures: Sequence[bytes | None]) -> bool:
     """Whether any digest is any of the signatures; all are compared in either case."""
-    return any([_any_is(digests, one) for one in signatures if one is not None])  # noqa: C419 - not lazily
-
-
-def _is_base_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    plain = not (parts.query or parts.fragment or parts.username)
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.netloc)
-        and plain
-        and _PRINTED.fullmatch(url) is not None
-    )
+    signed = [signature for signature in signatures if signature is not None]
+    return any([hmac.compare_digest(one, other) for one in digests for other in signed])  # noqa: C419 - not lazily
 
 
 def _twilio_message(url: str, callback: Callback) -> bytes | None:
-    """Return what Twilio signs: the URL, and the sorted parameters of a form.
+    """Return the message that Twilio signs: the URL and the sorted parameters of a form.
 
-    JSON has its hash in the URL instead. None if that hash or the form is wrong.
+    For JSON, the URL contains the hash of the body instead. None if that hash or the form is wrong.
     """
     hashed = dict(parse_qsl(urlsplit(url).query)).get("bodySHA256")
     if hashed is not None:

@@ -123,7 +123,7 @@ class Source(
     def common(self, callback: Callback, reading: FieldReader, *, time_from: str) -> dict[str, Any]:
         """Return the fields that every type of event has.
 
-        Read all other fields first: `warnings` is what `reading` warned of until now.
+        Read all other fields first: `warnings` has the warnings of `reading` so far.
         """
         return {
             "provider": self.__struct_config__.tag,
@@ -151,7 +151,7 @@ class Source(
         """Return the questions and findings of one poll. Pure: no clock, no chance, no network.
 
         `since` is a hint how far back to look: a message that is found again is a duplicate.
-        `memory` has what earlier polls learned; without it this is the first poll.
+        `memory` is the result of earlier polls; without it this is the first poll.
         """
         raise NotImplementedError
 

@@ -49,7 +49,7 @@ class _Measured(NamedTuple):
 class SourceHealth:
     """Measures one source, from its construction on.
 
-    `ticks` returns seconds that only go forward: a step of the wall clock is no silence.
+    `ticks` returns seconds that only go forward, so a step of the wall clock is no silence.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SourceHealth:
         self._measured_last = ticks
         ahead, self._ahead = self._ahead, at - ticks
         if ahead is not None and abs(self._ahead - ahead) > _STEP:
-            # Our clock was set: offsets measured before say nothing about a zone.
+            # Our clock was set: earlier offsets cannot show a wrong zone.
             self._measured.clear()
         self._measured += [
             _Measured(
@@ -91,9 +91,9 @@ class SourceHealth:
 
     @property
     def offset(self) -> float | None:
-        """The seconds from a provider's time to the arrival here; None: nothing was measured.
+        """The seconds from a provider's time to the arrival; None: nothing was measured.
 
-        It is the minimum of the last measurements, because retries are late for another reason.
+        It is the minimum of the last measurements, because retries arrive late.
         """
         return min((one.offset for one in self._measured), default=None)
 
@@ -125,8 +125,8 @@ class SourceHealth:
     def silent_since(self, now: float, *, waiting_since: float | None = None) -> float | None:
         """Return since when callbacks are missing, or None.
 
-        `waiting_since` is when the order was registered that should have its callback by now.
-        All are seconds since the epoch, by the wall clock of now.
+        `waiting_since` is the time of an order that should have its callback by now. All times
+        are seconds since the epoch, by the wall clock of now.
         """
         silence = self._ticks() - self._last_at
         last_at = now - silence

@@ -81,5 +81,5 @@ class Simulated:
         return None
 
     def number(self) -> str:
-        """Return a number that belongs to nobody, as this provider writes it."""
+        """Return a number that is never assigned, as this provider writes it."""
         raise NotImplementedError

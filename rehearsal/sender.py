@@ -1,5 +1,6 @@
 """Sends the callbacks of a simulated provider, and retries by its schedule."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from random import Random
@@ -58,14 +59,18 @@ class Sender:
 
     async def send(self, callback: SimulatedCallback) -> None:
         """Send a callback until it is answered with 200 or the schedule ends."""
-        if not await self.try_first(callback):
-            await self.retry(callback)
+        if not await self._attempt(callback, 1):
+            await self._retry(callback)
 
-    async def try_first(self, callback: SimulatedCallback) -> bool:
-        """Make the first attempt. Return whether it was answered with 200."""
-        return await self._attempt(callback, 1)
+    async def send_swapped(self, later: SimulatedCallback, earlier: SimulatedCallback) -> None:
+        """Send two callbacks, the later one first."""
+        is_delivered = await self._attempt(later, 1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.send(earlier))
+            if not is_delivered:
+                group.create_task(self._retry(later))
 
-    async def retry(self, callback: SimulatedCallback) -> None:
+    async def _retry(self, callback: SimulatedCallback) -> None:
         """Make the attempts after the first."""
         waits = self._schedule.draw(self._chance, speed=self._speed)
         for number, wait in enumerate(waits, start=2):
@@ -74,8 +79,24 @@ class Sender:
                 return
 
     async def _attempt(self, callback: SimulatedCallback, number: int) -> bool:
+        """Make one attempt. Return whether it was answered with 200."""
         at = self._now()
-        status, error = await self._post(callback)
+        status, error = None, None
+        body = callback.sent.body
+        headers = {"content-type": callback.sent.content_type, **self._signed(body)}
+        try:
+            response = await self._client.post(
+                callback.url,
+                content=body,
+                headers=headers,
+                timeout=self._schedule.timeout,
+                follow_redirects=False,
+            )
+            status = response.status_code
+        except httpx.TimeoutException:
+            error = "timeout"
+        except httpx.RequestError:
+            error = "connect"
         self.attempts.append(
             CallbackAttempt(
                 callback=callback.id,
@@ -87,20 +108,3 @@ class Sender:
             )
         )
         return status == _DONE
-
-    async def _post(self, callback: SimulatedCallback) -> tuple[int | None, str | None]:
-        body = callback.sent.body
-        headers = {"content-type": callback.sent.content_type, **self._signed(body)}
-        try:
-            response = await self._client.post(
-                callback.url,
-                content=body,
-                headers=headers,
-                timeout=self._schedule.timeout,
-                follow_redirects=False,
-            )
-        except httpx.TimeoutException:
-            return None, "timeout"
-        except httpx.RequestError:
-            return None, "connect"
-        return response.status_code, None

@@ -12,13 +12,13 @@ import httpx
 import msgspec
 
 from httpd.listener import Listener
-from httpd.own_host import OwnHost
+from httpd.own_host import App, OwnHost
 
 from .account import Account
 from .providers import SIMULATED
 from .sender import Sender
 from .simulation import Simulation
-from .web.app import App, create_app, create_apps
+from .web.app import create_app, create_apps
 
 #: Seconds for running requests at the end.
 _GRACE = 1.0

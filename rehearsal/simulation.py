@@ -275,7 +275,7 @@ class Simulation:
         for _ in range(2 if self.account.goes_wrong("duplicate") else 1):
             if self._held is not None:
                 held, self._held = self._held, None
-                self._start(_send_swapped(self.sender, callback, held))
+                self._start(self.sender.send_swapped(callback, held))
             elif self.account.goes_wrong("out_of_order"):
                 self._held = callback
             else:
@@ -306,14 +306,3 @@ def _is_url(text: str) -> bool:
         return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
         return False
-
-
-async def _send_swapped(
-    sender: Sender, later: SimulatedCallback, earlier: SimulatedCallback
-) -> None:
-    """Send the later callback first."""
-    delivered = await sender.try_first(later)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(sender.send(earlier))
-        if not delivered:
-            group.create_task(sender.retry(later))

@@ -116,7 +116,7 @@ async def _run(
     run_parts(parts, supervisor, ticks=loop.time)
     listeners = await _listen(parts, sockets)
     holder = _holder(config, sockets)
-    lock.tell(holder)
+    lock.publish(holder)
     started(holder)
     _log_start(config, holder)
     notify("READY=1")
@@ -152,7 +152,7 @@ async def _prepare(sinks: Mapping[str, Sink]) -> None:
 async def _refuse(parts: Parts, lock: Lock, sockets: Sequence[socket.socket]) -> list[Listener]:
     """Answer 503 on copies of the sockets, while the journal cannot be opened."""
     listeners = await _listen(parts, [sock.dup() for sock in sockets])
-    lock.tell(_holder(parts.config, sockets))
+    lock.publish(_holder(parts.config, sockets))
     notify("READY=1")  # otherwise a full disk would count as a failed start
     return listeners
 

@@ -10,14 +10,14 @@ import live
 
 ANYWHERE = "127.0.0.1:0"
 PORTS = ("--listen", ANYWHERE, "--admin-listen", ANYWHERE, "--providers-listen", ANYWHERE)
-#: Without what configures a service in earnest.
+#: Without variables that configure a real service.
 ENVIRONMENT = {name: text for name, text in os.environ.items() if "SMSHOOK" not in name} | {
     "PYTHONUNBUFFERED": "1"
 }
 
 
 class Developing:
-    """The command in that folder, and what it says at its start."""
+    """The command in that folder, and the text that it prints at its start."""
 
     def __init__(self, folder, *arguments, environment=None, command=None):
         self.process = subprocess.Popen(
@@ -54,7 +54,7 @@ class Developing:
         return answer.json()
 
     def events(self):
-        """As somebody gets them who pastes the line that was printed."""
+        """Return the events, asked for as in the printed command."""
         answer = httpx.get(
             f"{self.said['api']}/v1/events",
             headers={"Authorization": f"Bearer {self.said['key']}"},

@@ -14,6 +14,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
+import forked
 import httpx
 
 from journal import lock
@@ -77,15 +78,7 @@ class Live:
         """Start it and wait until it is ready."""
         # A process that was killed left its address.
         killed = lock.holder(self.folder / "smshook.db")
-        with self.log.open("ab") as out, self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [*self.program, "serve", "--log-level", self.level],
-                cwd=self.folder,
-                stdout=out if stdout is None else stdout,
-                stderr=errors,
-                env=self.environment(),
-                start_new_session=True,  # what wraps the product must not outlive it, nor it that
-            )
+        self.process = self._process(stdout)
         until = time.monotonic() + within
         while time.monotonic() < until:
             if self.process.poll() is not None:
@@ -97,6 +90,21 @@ class Live:
                 return self
             time.sleep(0.02)
         raise AssertionError("not ready in time")
+
+    def _process(self, stdout):
+        arguments = [*self.program, "serve", "--log-level", self.level]
+        if stdout is None and not self.covered and forked.is_script(self.program):
+            return forked.Forked(arguments, self.folder, self.environment(), self.log, self.errors)
+        with self.log.open("ab") as out, self.errors.open("ab") as errors:
+            return subprocess.Popen(
+                arguments,
+                cwd=self.folder,
+                stdout=stdout or out,
+                stderr=errors,
+                env=self.environment(),
+                # What wraps the product must not outlive it, nor it that.
+                start_new_session=True,
+            )
 
     @staticmethod
     def _answers(url, expecting):

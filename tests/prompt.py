@@ -1,5 +1,6 @@
-"""Commands as they are typed where a service runs."""
+"""Commands as a person types them in a service's folder."""
 
+import json
 import os
 import re
 
@@ -11,7 +12,7 @@ ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def be_in(folder, monkeypatch):
-    """The current folder; nothing of smshook in the environment, and no width of a terminal."""
+    """Make the folder the current one. Unset SMSHOOK variables and the width of a terminal."""
     monkeypatch.delenv("COLUMNS", raising=False)
     for name in os.environ:
         if name.startswith("SMSHOOK"):
@@ -19,17 +20,27 @@ def be_in(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
 
-def run(*arguments, **environment):
-    return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment)
+def run(*arguments, stdin=None, **environment):
+    return CliRunner().invoke(smshook, arguments, prog_name="smshook", env=environment, input=stdin)
 
 
-def printed(*arguments, **environment):
-    """What a command prints that must succeed."""
-    result = run(*arguments, **environment)
-    assert (result.exit_code, result.stderr) == (0, "")
+def printed(*arguments, stderr="", **rest):
+    """Return the output of a command that must succeed."""
+    result = run(*arguments, **rest)
+    assert (result.exit_code, result.stderr) == (0, stderr)
     return result.stdout
 
 
+def read(*arguments, **rest):
+    """Return the JSON that a command prints."""
+    return json.loads(printed(*arguments, "--output", "json", **rest))
+
+
+def cells(text):
+    """Return the cells of each line of a table, the header first."""
+    return [re.split(r"  +", line.rstrip()) for line in text.splitlines()]
+
+
 def sent(*arguments):
-    """The ids of the events that `send` made."""
+    """Return the ids of the events that `send` made."""
     return re.findall(ID, printed("send", *arguments))

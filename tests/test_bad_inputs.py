@@ -1,4 +1,4 @@
-"""The list of awkward requests, sent by its own runner to a real process on a fresh journal."""
+"""The list of bad requests, sent by its own runner to a real process with a new journal."""
 
 import subprocess
 import sys
@@ -11,8 +11,8 @@ HERE = Path(__file__).parent / "bad_inputs"
 
 
 @pytest.mark.slow
-def test_every_awkward_request_is_answered_as_the_list_says_and_sigterm_still_ends_it(tmp_path):
-    """uvicorn with wsproto and without `ws="none"` never ends after the upgrade case."""
+def test_bad_requests_get_the_listed_answers(tmp_path):
+    """Then SIGTERM still ends the process. Mutant: uvicorn with wsproto, without `ws="none"`."""
     with live.Live(tmp_path) as service:
         run = subprocess.run(
             [
@@ -32,8 +32,8 @@ def test_every_awkward_request_is_answered_as_the_list_says_and_sigterm_still_en
         assert service.stop() == 0
 
 
-def test_the_cases_that_need_a_state_first(tmp_path):
-    """Those that the runner skips: an allow-list, and a second message of an activation."""
+def test_bad_requests_that_need_a_state_are_answered(tmp_path):
+    """The runner skips these: an allow-list, and a second message of an activation."""
     listed = live.CONFIG.replace("tellabot,", "tellabot, allow_from: [203.0.113.7],")
     names = ("X-Forwarded-For", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP")
     spoofed = dict.fromkeys(names, "203.0.113.7") | {"Forwarded": "for=203.0.113.7"}

@@ -1,4 +1,4 @@
-"""The worked examples of the generic provider, through the real door: signed, copied, forged."""
+"""The examples on the page of the generic provider, sent to a real service."""
 
 import base64
 import contextlib
@@ -24,7 +24,7 @@ EXAMPLES = {
     for block in blocks("providers-generic.md", "yaml")
     for name, options in values(parse(block.encode()).value)["sources"].items()
 }
-NOTHING = {
+UNSET = {
     "provider": "generic",
     "channel": "callback",
     "labels": {},
@@ -45,18 +45,18 @@ NOTHING = {
 
 
 def config():
-    told = json.dumps(EXAMPLES, ensure_ascii=False)
+    sources = json.dumps(EXAMPLES, ensure_ascii=False)
     secrets = ("TEXTVERIFIED_SECRET", "TWILIO_AUTH_TOKEN", "PHONE_SIGNING_KEY", "LISTED_SECRET")
     for name in secrets:
-        told = told.replace(f"${{{name}}}", SECRET)
-    told = told.replace("${SVIX_WHSEC}", WHSEC)
+        sources = sources.replace(f"${{{name}}}", SECRET)
+    sources = sources.replace("${SVIX_WHSEC}", WHSEC)
     for name in (
         *("TEXTVERIFIED", "SMSPOOL", "ONLINESIM", "TWILIO", "PHONE"),
         *("INFOBIP", "LISTED", "SVIX"),
     ):
-        told = told.replace(f"${{{name}_TOKEN}}", TOKEN)
-    assert "${" not in told
-    return f"sources: {told}\n{live.CONFIG[live.CONFIG.index('sinks:') :]}"
+        sources = sources.replace(f"${{{name}_TOKEN}}", TOKEN)
+    assert "${" not in sources
+    return f"sources: {sources}\n{live.CONFIG[live.CONFIG.index('sinks:') :]}"
 
 
 @pytest.fixture(scope="module")
@@ -108,20 +108,20 @@ def textverified(*, upper=False, attempt=1):
     return body, {"X-Webhook-Signature": f"HMAC-SHA512={signature}"}
 
 
-def test_textverified_is_understood_in_either_case_and_its_retry_is_a_duplicate(service):
-    """Mutants: `idempotencyKey` as the id; names compared as they are written."""
+def test_textverified_is_read_in_either_case(service):
+    """A retry is a duplicate. Mutants: `idempotencyKey` is the id; names are compared as sent."""
     body, headers = textverified()
     upper, upper_headers = textverified(upper=True, attempt=2)
 
-    told = event_of(service, call(service, "textverified", body=body, headers=headers))
+    event = event_of(service, call(service, "textverified", body=body, headers=headers))
     again = call(service, "textverified", body=upper, headers=upper_headers)
 
-    assert told == (
+    assert event == (
         "sms.received",
         "activation/lr_01J",
         "2026-11-21T12:00:00.5Z",
         {
-            **NOTHING,
+            **UNSET,
             "time_from": "provider",
             "to": "+18503814729",
             "from": "22000",
@@ -134,8 +134,8 @@ def test_textverified_is_understood_in_either_case_and_its_retry_is_a_duplicate(
     assert again.json()["status"] == "duplicate"
 
 
-def test_a_body_that_was_written_anew_has_no_signature_any_more(service):
-    """Over the bytes as they came. Mutant: verifying what `json.dumps` makes of them."""
+def test_rewritten_body_has_no_valid_signature(service):
+    """The bytes as received are verified. Mutant: the output of `json.dumps` is verified."""
     body, headers = textverified(attempt=3)
 
     forged = call(service, "textverified", body=body.replace(b": ", b":"), headers=headers)
@@ -154,7 +154,7 @@ def test_a_body_that_was_written_anew_has_no_signature_any_more(service):
     assert [entry for entry in kept if entry["source"] == "textverified"] == []
 
 
-def test_smspools_clock_has_twelve_hours(service):
+def test_time_of_smspool_has_twelve_hours(service):
     fields = {
         "orderid": "ABCD1234",
         "sms": "804036",
@@ -162,14 +162,14 @@ def test_smspools_clock_has_twelve_hours(service):
         "timestamp": "2026-11-21 07:05:09pm",
     }
 
-    told = event_of(service, call(service, "smspool", body=json.dumps(fields).encode()))
+    event = event_of(service, call(service, "smspool", body=json.dumps(fields).encode()))
 
-    assert told == (
+    assert event == (
         "sms.received",
         "activation/ABCD1234",
         "2026-11-21T19:05:09Z",
         {
-            **NOTHING,
+            **UNSET,
             "time_from": "timezone",
             "to": None,
             "from": None,
@@ -181,8 +181,8 @@ def test_smspools_clock_has_twelve_hours(service):
 
 
 @pytest.mark.parametrize("listed", [False, True])
-def test_rentals_of_smspool_are_read_as_the_page_says(service, listed):
-    """Mutants: an object of numbers is no list; a known message recorded again."""
+def test_rentals_of_smspool_become_the_documented_events(service, listed):
+    """Mutants: an object of numbers is no list; a known message is stored again."""
     first, second = (
         {
             "sender": "22000",
@@ -210,7 +210,7 @@ def test_rentals_of_smspool_are_read_as_the_page_says(service, listed):
 
 
 def test_callback_of_several_messages_is_stored_once(service):
-    """All or none, in their order. Mutants: stored with each event; the good ones recorded."""
+    """All events or no event. Mutants: one copy for each event; only the valid ones stored."""
     message = {"from": "385916242493", "to": "385921004026", "receivedAt": "2026-11-30T05:12:34Z"}
     texts = ["one " * 40, "two " * 40, "three " * 40]
     items = [message | {"messageId": f"m{n}", "message": text} for n, text in enumerate(texts)]
@@ -244,8 +244,8 @@ def test_list_of_signatures_and_svix_headers_are_verified(service):
         assert call(service, source, body=body, headers=headers).json()["status"] == "accepted"
 
 
-def test_onlinesim_calls_by_get_and_its_code_is_the_id_of_the_sms(service):
-    """Mutant: `code` as the code: people type in an id."""
+def test_onlinesim_sends_the_id_of_the_sms_as_code(service):
+    """It sends by GET. Mutant: `code` is the code, and people type in an id."""
     fields = {
         "user_id": 1,
         "country_code": 7,
@@ -261,13 +261,13 @@ def test_onlinesim_calls_by_get_and_its_code_is_the_id_of_the_sms(service):
     query = "?" + urlencode(fields)
 
     first = call(service, "onlinesim", query=query, method="GET")
-    told = event_of(service, first)
+    event = event_of(service, first)
     again = call(service, "onlinesim", query=query, method="GET")
     posted = call(service, "onlinesim", body=urlencode(fields).encode())
 
-    assert (told[0], told[1]) == ("sms.received", "activation/555")
-    assert told[3] == {
-        **NOTHING,
+    assert (event[0], event[1]) == ("sms.received", "activation/555")
+    assert event[3] == {
+        **UNSET,
         "time_from": "received",
         "to": "+79991234567",
         "from": "Google",
@@ -299,8 +299,8 @@ def twilio(text, *, begin="https://hooks.example.com"):
     }
 
 
-def test_twilios_signature_is_over_the_url_and_every_parameter(service):
-    """Mutants: empty parameters left out; parameters of other scripts refused."""
+def test_twilio_signs_the_url_and_every_parameter(service):
+    """Mutants: empty parameters are left out; parameters of other scripts are refused."""
     body, headers = twilio("Код: 804036 & more")
 
     elsewhere = call(service, "twilio", body=body, headers=twilio("", begin="http://x.example")[1])
@@ -308,15 +308,15 @@ def test_twilios_signature_is_over_the_url_and_every_parameter(service):
     first = call(service, "twilio", body=body, headers=headers)
     again = call(service, "twilio", body=body, headers=headers)
     [listed] = service.api("/events?source=twilio").json()["data"]
-    told = tuple(listed["event"][name] for name in ("type", "subject", "time", "data"))
+    event = tuple(listed["event"][name] for name in ("type", "subject", "time", "data"))
 
     for answer in (first, again):
         assert (answer.status_code, answer.text) == (200, "<Response/>")
         assert answer.headers["content-type"] == "text/xml"
     assert (elsewhere.status_code, changed.status_code) == (404, 404)
-    assert (told[0], told[1]) == ("sms.received", "request/SM0123456789abcdef")
-    assert told[3] == {
-        **NOTHING,
+    assert (event[0], event[1]) == ("sms.received", "request/SM0123456789abcdef")
+    assert event[3] == {
+        **UNSET,
         "time_from": "received",
         "to": "+18503814729",
         "from": "+14155550100",
@@ -347,20 +347,20 @@ def phone(event="sms:received", at="1795435200"):
     return body, {"X-Signature": signature, "X-Timestamp": at}
 
 
-def test_a_phone_signs_its_body_with_the_time(service):
-    """Mutant: the header that is signed with the body left out of what is hashed."""
+def test_phone_signs_its_body_with_the_time(service):
+    """Mutant: the signed header is left out of the hash."""
     body, headers = phone()
 
     changed = call(service, "phone", body=body, headers=phone(at="1795435201")[1])
-    told = event_of(service, call(service, "phone", body=body, headers=headers))
+    event = event_of(service, call(service, "phone", body=body, headers=headers))
 
     assert changed.status_code == 404
-    assert told == (
+    assert event == (
         "sms.received",
         "telephone/ffffffffceb0b1db0000018e937c815b",
         "2026-11-21T08:46:11.000Z",
         {
-            **NOTHING,
+            **UNSET,
             "time_from": "provider",
             "to": None,
             "from": "+16505551212",
@@ -371,7 +371,7 @@ def test_a_phone_signs_its_body_with_the_time(service):
     )
 
 
-def test_what_a_phone_tells_of_other_things_waits_in_quarantine(service):
+def test_other_event_of_a_phone_is_quarantined(service):
     body, headers = phone(event="sms:sent")
 
     answer = call(service, "phone", body=body, headers=headers).json()
@@ -380,15 +380,15 @@ def test_what_a_phone_tells_of_other_things_waits_in_quarantine(service):
 
 
 @pytest.mark.parametrize("source", sorted(EXAMPLES))
-def test_a_browser_is_told_that_it_is_ready(service, source):
-    """Mutant: a GET without a query is a callback that nobody understands."""
+def test_source_answers_ready_to_a_browser(service, source):
+    """Mutant: a GET without a query is a malformed callback."""
     answers = [call(service, source, method=method) for method in ("GET", "HEAD")]
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].json() == {"status": "ready"}
 
 
-def test_query_of_a_get_is_kept_where_only_posts_are_expected(service):
+def test_get_is_quarantined_where_posts_are_expected(service):
     answer = call(service, "smspool", query="?orderid=1&sms=1", method="GET").json()
 
     assert (answer["status"], answer["reason"]) == ("quarantined", "method")
@@ -397,8 +397,8 @@ def test_query_of_a_get_is_kept_where_only_posts_are_expected(service):
 
 
 @pytest.mark.parametrize("source", sorted(EXAMPLES))
-def test_a_sample_of_ours_needs_no_signature_of_the_provider(service, source):
-    """Mutant: `smshook send` is turned away by every source that verifies."""
+def test_sample_needs_no_signature_of_the_provider(service, source):
+    """Mutant: sources that verify reject `smshook send`."""
     sent = service.run("send", source, "--encoding", "json")
 
     assert sent.returncode == 0, sent.stderr

@@ -1,8 +1,8 @@
-"""Promise 1 and 2: what was answered 200 survives kill -9, once. The oracle is outside.
+"""Promises 1 and 2: an event that was answered with 200 survives kill -9, once.
 
-Mutants: `mutants/answer_first.py` answers before it commits and must be caught here. Tried by
-hand too: a duplicate looked up outside the transaction (stored twice), a hand-over before the
-commit (a delivery of an event that is not there).
+The oracle is outside the process. Mutants: `mutants/answer_first.py` answers before it commits; a
+test here must catch it. Tried by hand: a duplicate is looked up outside the transaction, and stored
+twice; workers get deliveries before the commit, and send one without an event.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ import live
 import load
 import pytest
 
-#: Seconds under load until each kill: before the first answer, amid the load, late in it.
+#: Seconds under load until each kill: before the first answer, during the load, late in it.
 CHOSEN = [0.02 + 0.03 * step for step in range(12)]
 RANDOM = [random.Random(2026).uniform(0.02, 0.35) for _ in range(100)]
 ANSWER_FIRST = Path(__file__).parent / "mutants" / "answer_first.py"
 
 
 class Oracle:
-    """What the outside was told, and what the file says afterwards."""
+    """The answers that callers got, and the rows of the file afterwards."""
 
     def __init__(self, service):
         self.service = service
-        self.told = {}  # message -> event id
+        self.answered = {}  # message -> event id
         self._numbers = itertools.count(1)
 
     def kill_under_load(self, after):
@@ -38,7 +38,7 @@ class Oracle:
 
     async def _until_killed(self, seconds):
         ends = time.monotonic() + seconds + 0.1
-        # Each message is sent twice, so that a retry meets a first that was cut off.
+        # Each message is sent twice: the second one may be the retry of an interrupted first one.
         numbers = itertools.takewhile(lambda _: time.monotonic() < ends, self._numbers)
         doubled = itertools.chain.from_iterable((n, n) for n in numbers)
         messages = ((n, live.sms(n, at=1_700_000_000 + n)) for n in doubled)
@@ -49,21 +49,21 @@ class Oracle:
         await asyncio.to_thread(self.service.kill)
         for answer in await sending:
             for event_id in answer.accepted:
-                self.told.setdefault(answer.message, set()).add(event_id)
+                self.answered.setdefault(answer.message, set()).add(event_id)
 
     def _path(self):
         return self.service.callback_url().removeprefix(self.service.url)
 
     def lost(self):
-        """Messages that were answered 200 and whose event is not there."""
+        """Return messages that were answered with 200, but have no stored event."""
         stored = {event_id for event_id, _ in self._events()}
-        return [n for n, ids in self.told.items() if not ids <= stored]
+        return [n for n, ids in self.answered.items() if not ids <= stored]
 
     def stored_twice(self):
-        """Messages that are two events, or that were told two ids."""
+        """Return messages with two events, or with two answered ids."""
         subjects = [subject for _, subject in self._events()]
-        told_two = [n for n, ids in self.told.items() if len(ids) > 1]
-        return told_two + [s for s in set(subjects) if subjects.count(s) > 1]
+        two_ids = [n for n, ids in self.answered.items() if len(ids) > 1]
+        return two_ids + [s for s in set(subjects) if subjects.count(s) > 1]
 
     def _events(self):
         with sqlite3.connect(self.service.folder / "smshook.db") as conn:
@@ -77,8 +77,8 @@ class Oracle:
         conn.close()
         return verdict
 
-    def owed_nothing_to(self):
-        """Events without exactly one delivery."""
+    def without_one_delivery(self):
+        """Return events that do not have exactly one delivery."""
         conn = sqlite3.connect(self.service.folder / "smshook.db")
         rows = conn.execute(
             "select events.id, count(deliveries.id) n from events"
@@ -95,21 +95,21 @@ class Oracle:
     "moments", [CHOSEN, pytest.param(RANDOM, marks=pytest.mark.nightly)], ids=["12", "100"]
 )
 def test_kills_lose_nothing_and_store_nothing_twice(moments, tmp_path):
-    # A killed process writes no coverage; measuring it would only slow its start.
+    # A killed process writes no coverage; measuring would only slow its start.
     oracle = Oracle(live.Live(tmp_path, covered=False))
 
     for after in moments:
         oracle.kill_under_load(after)
 
-    assert len(oracle.told) > len(moments)  # it was a load
+    assert len(oracle.answered) > len(moments)  # there was load
     assert (oracle.lost(), oracle.stored_twice()) == ([], [])
     assert oracle.integrity() == "ok"
-    assert oracle.owed_nothing_to() == []
+    assert oracle.without_one_delivery() == []
     everything_is_delivered(oracle, most_again=len(moments) * 64)
 
 
 def everything_is_delivered(oracle, *, most_again):
-    """Every delivery was made or is still owed: after a start without a kill all are made."""
+    """Start without a kill: the pending deliveries are made, so that all events arrived."""
     with oracle.service.start():
         live.eventually(
             lambda: (
@@ -123,12 +123,12 @@ def everything_is_delivered(oracle, *, most_again):
     delivered = [event["id"] for event in oracle.service.delivered()]
     assert set(delivered) == {event_id for event_id, _ in oracle._events()}
     assert stats["events"] == len(set(delivered))
-    # At least once: a kill between fsync of the file and of its outcome sends again.
+    # Some arrive twice: a kill between the fsync of the file and that of the outcome.
     assert len(delivered) - len(set(delivered)) <= most_again
 
 
 @pytest.mark.slow
-def test_the_oracle_catches_a_service_that_answers_before_it_commits(tmp_path):
+def test_kill_oracle_catches_an_answer_before_the_commit(tmp_path):
     mutant = live.Live(tmp_path, program=[sys.executable, str(ANSWER_FIRST)])
     oracle = Oracle(mutant)
 

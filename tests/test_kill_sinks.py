@@ -1,4 +1,4 @@
-"""kill -9 while sinks deliver: the order by value, and rotation. Oracles outside the process."""
+"""kill -9 while sinks deliver: `ordered_by` and rotation hold. Oracles are outside the process."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from endpoint import endpoint, reply
 
 MUTANTS = Path(__file__).parent / "mutants" / "kills.py"
 VALUES = 8
-#: Rounds in CI, and in the long run.
+#: Rounds in CI, and every night.
 ROUNDS = [3, pytest.param(100, marks=pytest.mark.nightly)]
 
 
@@ -26,14 +26,14 @@ def mutant(name):
 
 
 def config(sinks):
-    """The usual configuration with these lines as its sinks."""
+    """Return the usual configuration with these lines as its sinks."""
     text = live.CONFIG.replace("log: {type: file, path: events.jsonl}", "\n  ".join(sinks))
     names = ", ".join(sink.partition(":")[0] for sink in sinks)
     return text.replace("[log]", f"[{names}]")
 
 
 class Moment:
-    """When to kill: after a number of steps, so that a busy machine makes no round empty."""
+    """The moment of a kill: after some steps, so that each round has steps on a busy machine."""
 
     def __init__(self, chance, steps):
         self._left, self._wait = chance.randint(*steps), chance.uniform(0, 0.05)
@@ -46,35 +46,35 @@ class Moment:
             self._come.set()
 
     async def kill(self, service, senders):
-        """Run `senders`, end the service with kill -9 meanwhile, and wait for the senders."""
+        """Run `senders`, kill the service meanwhile, and wait for the senders."""
         sending = asyncio.gather(*senders)
         coming = asyncio.create_task(self._come.wait())
         await asyncio.wait((sending, coming), return_when=asyncio.FIRST_COMPLETED)
         coming.cancel()
-        await asyncio.sleep(self._wait)  # most steps end with an answer; a kill may come anywhere
+        await asyncio.sleep(self._wait)  # steps end with an answer; kill at any moment
         await asyncio.to_thread(service.kill)
         self.is_over = True
         await sending
 
 
-# Order
+# Ordered deliveries
 
 
 class Ordered:
     """Callers that send one message after another, each about its own number.
 
-    A message is sent until it is acknowledged, only then the next: so the order of acceptance is
-    known without a look into the journal.
+    Each message is sent until it is acknowledged. Only then the next one is sent. So the order of
+    acceptance is known without the journal.
     """
 
     def __init__(self, service, end, chance):
         self.service, self.end, self.chance = service, end, chance
-        self.told = {f"+1850{value:07d}": [] for value in range(VALUES)}
-        self.confirmed = []  # (number, event id), as the endpoint answered 2xx
+        self.answered = {f"+1850{value:07d}": [] for value in range(VALUES)}
+        self.confirmed = []  # (number, event id) of each 2xx of the endpoint
         end.usual = self._answer
 
     async def _answer(self, request, connection):
-        """Fail one request of five, so that the order has to survive retries."""
+        """Fail one request in five: the order must survive retries."""
         await asyncio.sleep(self.chance.uniform(0, 0.02))
         fails = self.chance.random() < 0.2
         if not fails:
@@ -86,53 +86,53 @@ class Ordered:
         for _ in range(rounds):
             await asyncio.to_thread(self.service.start)
             moment = Moment(self.chance, (10, 150))
-            await moment.kill(self.service, [self._send(to, moment) for to in self.told])
+            await moment.kill(self.service, [self._send(to, moment) for to in self.answered])
 
     async def _send(self, number, moment):
-        url, told = self.service.callback_url(), self.told[number]
+        url, answered = self.service.callback_url(), self.answered[number]
         async with httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client:  # noqa: S501 - plain HTTP
             with contextlib.suppress(httpx.TransportError):
                 while True:
-                    # The same body again until it is acknowledged.
+                    # Send the same body until it is acknowledged.
                     body = live.sms(
-                        int(number[-7:]) * 100_000 + len(told), at=1_700_000_000, to=number[1:]
+                        int(number[-7:]) * 100_000 + len(answered), at=1_700_000_000, to=number[1:]
                     )
-                    told += (await client.post(url, content=body)).json()["events"]
+                    answered += (await client.post(url, content=body)).json()["events"]
                     moment.step()
 
     def written(self):
         return [(event["data"]["to"], event["id"]) for event in self.service.delivered()]
 
     def missing(self):
-        """Event ids that a caller was told and that did not arrive at both sinks."""
-        told = {event_id for ids in self.told.values() for event_id in ids}
-        return [told - {event_id for _, event_id in each} for each in self._arrivals()]
+        """Return, for each sink, the acknowledged event ids that did not arrive."""
+        answered = {event_id for ids in self.answered.values() for event_id in ids}
+        return [answered - {event_id for _, event_id in each} for each in self._arrivals()]
 
     def disordered(self):
-        """Numbers whose events first arrived in another order than they were accepted in."""
+        """Return numbers with events that first arrived in another order than accepted."""
         return [
             number
             for arrivals in self._arrivals()
-            for number, told in self.told.items()
-            if not is_in_order(arrivals, number, told)
+            for number, answered in self.answered.items()
+            if not is_in_order(arrivals, number, answered)
         ]
 
     def _arrivals(self):
         return self.confirmed, self.written()
 
 
-def is_in_order(arrivals, number, told):
-    """Whether first arrivals about a number are a beginning of `told`.
+def is_in_order(arrivals, number, answered):
+    """Return whether the first arrivals of a number are a prefix of `answered`.
 
-    One event may follow that was accepted and not acknowledged before the kill.
+    One more event may follow: it was accepted, but not acknowledged before the kill.
     """
     first = list(dict.fromkeys(event_id for to, event_id in arrivals if to == number))
-    return first[: len(told)] == told[: len(first)] and len(first) <= len(told) + 1
+    return first[: len(answered)] == answered[: len(first)] and len(first) <= len(answered) + 1
 
 
 @contextlib.asynccontextmanager
 async def ordered(folder, **named):
-    """A service that delivers to an endpoint and to a file, both ordered by number."""
+    """Yield the oracle of a service with two sinks, an endpoint and a file, ordered by number."""
     async with endpoint() as end:
         log = "log: {type: file, path: events.jsonl, ordered_by: data.to}"
         retry = f"{{schedule: [0s{', 50ms' * 20}]}}"
@@ -148,17 +148,17 @@ async def ordered(folder, **named):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("rounds", ROUNDS)
 async def test_kills_keep_the_order_of_each_value(tmp_path, rounds):
-    """Repeats are allowed. Mutants: `without_order` and `release_all`, below."""
+    """Repeats are allowed. Mutants, below: `without_order` and `release_all`."""
     async with ordered(tmp_path) as oracle:
         await oracle.run(rounds)
         await asyncio.to_thread(oracle.service.start)
         async with asyncio.timeout(60 + rounds):
-            while any(oracle.missing()):  # noqa: ASYNC110 - the file tells nobody
+            while any(oracle.missing()):  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(0.1)
         code = await asyncio.to_thread(oracle.service.stop)
 
         assert code == 0
-        assert sum(map(len, oracle.told.values())) > rounds * VALUES
+        assert sum(map(len, oracle.answered.values())) > rounds * VALUES
         assert oracle.disordered() == []
 
 
@@ -181,17 +181,17 @@ async def test_order_oracle_catches_the_mutant(tmp_path, name):
 
 
 class Rotated:
-    """A file sink that rotates every few lines, and what its files must hold."""
+    """A file sink that rotates every few lines, with the events that its files must hold."""
 
     def __init__(self, folder, *, compress, program=None):
         rotate = f"{{size: 8KiB, keep: 5000, compress: {str(compress).lower()}}}"
         text = config([f"log: {{type: file, path: events.jsonl, rotate: {rotate}}}"])
         self.service = live.Live(folder, text, covered=False, program=program)
         self.folder, self.chance = folder, random.Random(2026)
-        self.told, self._sent = set(), 0
+        self.answered, self._sent = set(), 0
 
     def run(self, rounds):
-        """Return the ids that counted as delivered after a kill and were in no file."""
+        """Return ids that counted as delivered after a kill, but were in no file."""
         lost = set()
         for _ in range(rounds):
             self.service.start()
@@ -211,7 +211,7 @@ class Rotated:
         async def send():
             address = self.service.address()
             for answer in await load.send(address, path, until_killed(), clients=8):
-                self.told.update(answer.accepted)
+                self.answered.update(answer.accepted)
 
         await moment.kill(self.service, [send()])
 
@@ -225,7 +225,7 @@ class Rotated:
         return {event_id for (event_id,) in rows}
 
     def files(self):
-        """Name and content, decompressed; a file without its final name does not count."""
+        """Return decompressed contents by name, without unfinished files."""
         return {
             path.name: decompressed(path)
             for path in self.folder.glob("events.jsonl*")
@@ -233,7 +233,7 @@ class Rotated:
         }
 
     def written(self):
-        """Ids of events in whole lines. Only the current file may end in a torn one."""
+        """Return the event ids of all whole lines. Only the current file may end in a torn line."""
         ids = set()
         for name, data in self.files().items():
             *lines, tail = data.split(b"\n")
@@ -246,13 +246,13 @@ def decompressed(path):
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return b""  # renamed since it was listed: the next look finds it
+        return b""  # renamed after the listing: the next call finds it
     if path.suffix != ".gz":
         return data
     try:
         return gzip.decompress(data)
     except EOFError:
-        return b""  # cut short: nobody can rely on its lines
+        return b""  # truncated: its lines do not count
 
 
 @pytest.mark.slow
@@ -260,19 +260,19 @@ def decompressed(path):
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_kills_during_rotation_lose_no_line(tmp_path, rounds, compress):
-    """Mutants: `confirm_first` and `compress_in_place`, below."""
+    """Mutants, below: `confirm_first` and `compress_in_place`."""
     oracle = Rotated(tmp_path, compress=compress)
     with contextlib.ExitStack() as stack:
         stack.push(oracle.service)
 
         lost = oracle.run(rounds)
         oracle.service.start()
-        live.eventually(lambda: oracle.told <= oracle.written(), within=60)
+        live.eventually(lambda: oracle.answered <= oracle.written(), within=60)
         code = oracle.service.stop()
 
     assert (lost, code) == (set(), 0)
     files = oracle.files()
-    # Lines that are written together share a file, so a fast machine makes fewer.
+    # Lines that are written together share a file: a fast machine makes fewer files.
     assert len(files) > rounds
     assert all(data.endswith(b"\n") for data in files.values())
     assert not list(tmp_path.glob("*.unfinished"))

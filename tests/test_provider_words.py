@@ -1,4 +1,4 @@
-"""What a provider says of orders and of the account, by a real process that polls it."""
+"""A polled provider reports ends of orders and the balance; with real processes."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ QUIET = {
 
 @contextlib.contextmanager
 def polling(folder, provider, answers, more=""):
-    """A service that polls a provider with these answers, and that provider."""
+    """Yield a service and the provider that it polls, which has these answers."""
     with scripted(answers) as theirs:
         config = CONFIG.format(
             provider=provider,
@@ -63,24 +63,24 @@ def orders(service):
     return service.api("/orders").json()["data"]
 
 
-def asked_again(theirs, command, rounds=3):
-    """So many rounds later."""
+def wait_for_polls(theirs, command, rounds=3):
+    """Wait for more rounds of polling."""
     wanted = theirs.rounds(command) + rounds
     live.eventually(lambda: theirs.rounds(command) >= wanted)
 
 
 def test_cancelled_activation_ends_its_order_once(tmp_path):
-    """Mutants: at its end only; an event each round."""
+    """Mutants: only at its end; one event each round."""
     with polling(tmp_path, "smsbower", {"getStatus": "STATUS_WAIT_CODE"}) as (service, theirs):
         order = register(service, activation_id="77", number="447700900123").json()
-        asked_again(theirs, "getStatus", 2)
+        wait_for_polls(theirs, "getStatus", 2)
         waiting = orders(service)[0]["state"]
         theirs.answers["getStatus"] = "STATUS_CANCEL"
         [event] = live.eventually(lambda: service.delivered("late.jsonl"))
         service.run("backfill", "theirs")
         service.run("backfill", "theirs")
         shown = service.api(f"/orders/{order['id']}").json()
-        whole = service.run("orders", "show", order["id"]).stdout
+        printed = service.run("orders", "show", order["id"]).stdout
 
         assert waiting == "waiting"
         assert (event["subject"], event["data"]["reason"]) == ("activation/77", "cancelled")
@@ -88,12 +88,12 @@ def test_cancelled_activation_ends_its_order_once(tmp_path):
         assert (shown["state"], shown["reason"], shown["origin"]) == (
             *("expired", "cancelled", "user"),
         )
-        assert "cancelled" in whole
+        assert "cancelled" in printed
         assert len(service.delivered("late.jsonl")) == 1
         assert [item["id"] for item in shown["events"]] == [event["id"]]
 
 
-def test_word_about_a_received_order_is_no_event(tmp_path):
+def test_cancellation_of_a_received_order_is_no_event(tmp_path):
     """Mutant: `order.expired` for an order that has its SMS."""
     with polling(tmp_path, "smsbower", {"getStatus": "STATUS_OK:1234"}) as (service, theirs):
         register(service, activation_id="77")
@@ -121,19 +121,19 @@ def test_timed_out_request_of_tellabot_ends_its_order(tmp_path):
 
 
 def test_listed_activation_gives_its_events_number_and_price(tmp_path):
-    """Nobody registered it. Then somebody does, and wins. Mutants: a second order; a 409."""
+    """A later registration replaces the details. Mutants: a second order; a 409."""
     answers = QUIET | {"getActiveActivations": ACTIVE.format(cost="12.50", codes="[]")}
     with polling(tmp_path, "sms_activate", answers) as (service, theirs):
         [listed] = live.eventually(lambda: orders(service))
         sms = {"activationId": 77, "service": "go", "text": "code 4711", "country": 16}
         service.post(json.dumps(sms), source="theirs")
         [event] = live.eventually(service.delivered)
-        asked_again(theirs, "getActiveActivations")
+        wait_for_polls(theirs, "getActiveActivations")
         price = {"amount": "9", "currency": "EUR"}
         taken = register(service, activation_id="77", price=price, reference="signup-1")
         again = register(service, activation_id="77", price="8")
-        asked_again(theirs, "getActiveActivations")
-        [kept] = orders(service)
+        wait_for_polls(theirs, "getActiveActivations")
+        [order] = orders(service)
         stored = service.api(f"/events/{event['id']}").json()["event"]["data"]
 
         assert (listed["origin"], listed["state"]) == ("provider", "waiting")
@@ -141,13 +141,13 @@ def test_listed_activation_gives_its_events_number_and_price(tmp_path):
         assert event["data"]["to"] == "+447700900123"
         assert event["data"]["price"] == {"amount": "12.50", "currency": "USD"}
         assert (taken.status_code, again.status_code) == (200, 409)
-        assert (kept["id"], kept["origin"], kept["price"]) == (listed["id"], "user", price)
+        assert (order["id"], order["origin"], order["price"]) == (listed["id"], "user", price)
         assert (stored["price"], stored["reference"]) == (price, "signup-1")
-        assert (stored["to"], kept["state"]) == ("+447700900123", "received")
+        assert (stored["to"], order["state"]) == ("+447700900123", "received")
 
 
 def test_listed_activation_that_is_cancelled_is_an_event(tmp_path):
-    """By the provider's word alone. Mutant: nobody registered it, so nobody is told."""
+    """The order was never registered. Mutant: then there is no event."""
     answers = QUIET | {"getActiveActivations": ACTIVE.format(cost="1", codes="[]")}
     with polling(tmp_path, "sms_activate", answers) as (service, theirs):
         live.eventually(lambda: orders(service))
@@ -160,7 +160,7 @@ def test_listed_activation_that_is_cancelled_is_an_event(tmp_path):
 
 @pytest.mark.parametrize("first", ["order", "event"])
 def test_assigned_number_and_its_order_complete_each_other(tmp_path, first):
-    """Whichever comes first. Mutant: the order learns nothing of the event."""
+    """In either order. Mutant: the order gets no details of the event."""
     form = "event=priority_request&status=ok&id=10000001&mdn=15302286946&service=Amazon&price=0.50"
     with live.Live(tmp_path) as service:
 
@@ -205,8 +205,8 @@ def test_two_requests_of_one_number_are_answered_by_one_sms(tmp_path):
         assert all(order["events"] and order["received_at"] for order in shown)
 
 
-def test_low_balance_is_said_once_a_crossing(tmp_path):
-    """Over a restart. Mutants: each round; after the restart again; floats."""
+def test_low_balance_is_one_event_a_crossing(tmp_path):
+    """Also over a restart. Mutants: one each round; one after the restart; floats."""
     answers = {"getStatus": "STATUS_WAIT_CODE", "getBalance": "ACCESS_BALANCE:5.00"}
 
     def lows(service):
@@ -214,15 +214,15 @@ def test_low_balance_is_said_once_a_crossing(tmp_path):
 
     more = 'low_balance: "5"\n    currency: USD'
     with polling(tmp_path, "smsbower", answers, more) as (service, theirs):
-        asked_again(theirs, "getBalance")
+        wait_for_polls(theirs, "getBalance")
         before = lows(service)
         theirs.answers["getBalance"] = "ACCESS_BALANCE:4.9999999999999999999"
         [event] = live.eventually(lambda: lows(service))
-        asked_again(theirs, "getBalance")
+        wait_for_polls(theirs, "getBalance")
         service.kill()
         theirs.answers["getBalance"] = "ACCESS_BALANCE:4.20"
         service.start()
-        asked_again(theirs, "getBalance")
+        wait_for_polls(theirs, "getBalance")
         shown = live.eventually(
             lambda: (
                 (one := service.api("/sources").json()["data"][0]["balance"])["amount"] == "4.20"
@@ -232,7 +232,7 @@ def test_low_balance_is_said_once_a_crossing(tmp_path):
         table = service.run("sources", "list").stdout
         once = lows(service)
         theirs.answers["getBalance"] = "ACCESS_BALANCE:7"
-        asked_again(theirs, "getBalance")
+        wait_for_polls(theirs, "getBalance")
         theirs.answers["getBalance"] = "ACCESS_BALANCE:3"
         live.eventually(lambda: len(lows(service)) == 2)
 

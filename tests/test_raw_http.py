@@ -1,7 +1,7 @@
-"""Raw HTTP at the listener of a real service: requests as no library sends them.
+"""Raw HTTP to the listener of a real service: requests that no library sends.
 
-Each is answered as the contract of the callback URL says, or its connection is closed. The path
-holds the right token, so a request that is read wrongly would be stored.
+Each has the answer of the contract of the callback URL, or its connection is closed. The path has
+the right token, so a request that is read wrongly would be stored.
 """
 
 import re
@@ -14,7 +14,7 @@ PATH = f"/in/tellabot/{live.TOKEN}".encode()
 BODY = live.sms(1, at=1_700_000_000)
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
-#: The whole of BODY, a byte a chunk.
+#: BODY with one byte a chunk.
 BYTEWISE = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n"
 
 
@@ -32,9 +32,10 @@ CHUNK = b"%x\r\n%s\r\n" % (len(BODY), BODY)
 LAST = b"0\r\n\r\n"
 CLOSE = b"Connection: close\r\n"
 
-#: Nothing of these may be stored: the request, and the statuses of its answers.
+#: Requests that must not be stored, each with the statuses of its answers. None: any answer but
+#: a 5xx, or no answer.
 REFUSED = {
-    # What could be read as one request here and as two elsewhere.
+    # Requests that another server could read as two.
     "length and chunked": (post(LENGTH, CHUNKED, body=CHUNK + LAST), [400]),
     "chunked and length": (post(CHUNKED, LENGTH, body=CHUNK + LAST), [400]),
     "length 0 and chunked": (post(b"Content-Length: 0\r\n", CHUNKED, body=CHUNK + LAST), [400]),
@@ -74,7 +75,7 @@ REFUSED = {
     "a coding folded": (post(b"Transfer-Encoding:\r\n chunked\r\n", body=CHUNK + LAST), [400]),
     "a request in the body of a GET": (get(PATH, LENGTH) + WHOLE, None),
     # Chunks.
-    "a chunk of no number": (post(CHUNKED, body=b"zz\r\n" + CHUNK + LAST), [400]),
+    "a chunk without a number": (post(CHUNKED, body=b"zz\r\n" + CHUNK + LAST), [400]),
     "a signed chunk": (post(CHUNKED, body=b"-1\r\n" + CHUNK + LAST), [400]),
     "a chunk in 0x": (post(CHUNKED, body=b"0x" + CHUNK + LAST), [400]),
     "a chunk beyond 64 bits": (post(CHUNKED, body=b"1" + b"0" * 16 + b"\r\n" + BODY + LAST), [400]),
@@ -123,7 +124,7 @@ REFUSED = {
     "tabs in the first line": (WHOLE.replace(b" ", b"\t", 2), [400]),
     "a TLS hello": (b"\x16\3\1\0\xa5\1\0\0\xa1\3\3" + bytes(200), [400]),
     "an SSH greeting": (b"SSH-2.0-OpenSSH_9.2\r\n", [400]),
-    "bytes of chance": (bytes(range(128, 256)) * 8, [400]),
+    "random bytes": (bytes(range(128, 256)) * 8, [400]),
     "an unknown method": (WHOLE.replace(b"POST", b"FOO", 1), [400]),
     "a small method": (WHOLE.replace(b"POST", b"post", 1), [400]),
     "CONNECT": (b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", [400]),
@@ -147,7 +148,7 @@ REFUSED = {
     "line ends without end": (b"\r\n" * 20_000, [431]),
 }
 
-#: These are right, however odd: the event is accepted once.
+#: Odd but valid requests: the event is accepted once.
 ACCEPTED = {
     "a byte a chunk": post(CHUNKED, body=BYTEWISE + b"\r\n"),
     "chunk extensions": post(CHUNKED, body=b'%x;a=b;c="d"\r\n%s\r\n' % (len(BODY), BODY) + LAST),
@@ -177,9 +178,9 @@ ACCEPTED = {
 
 
 def statuses(service, request, *, ends):
-    """Send it and return the final statuses of all answers until the end.
+    """Send it and return the final statuses of all answers until the connection is closed.
 
-    `ends`: end this side, because the service would wait for more.
+    With `ends`, this side ends first, because the service would wait for more.
     """
     with socket.create_connection(service.address(), 30) as sock:
         answer = b""
@@ -202,7 +203,7 @@ def stored(service):
 
 @pytest.mark.slow
 def test_raw_requests_are_refused_and_store_nothing(tmp_path):
-    """None: any answer but a 5xx, or none. Mutant: `_is_well_framed` that is always true."""
+    """Mutant: `_is_well_framed` is always true."""
     with live.Live(tmp_path) as service:
         got = {
             name: statuses(service, request, ends=not expected or expected[0] in (404, 405))
@@ -220,7 +221,7 @@ def test_raw_requests_are_refused_and_store_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_odd_requests_are_accepted_once(tmp_path):
-    """Mutant: `_go_on_without_upgrade` that does nothing."""
+    """Mutant: `_go_on_without_upgrade` does nothing."""
     with live.Live(tmp_path) as service:
         got = {name: statuses(service, sent, ends=True) for name, sent in ACCEPTED.items()}
 

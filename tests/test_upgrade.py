@@ -1,4 +1,4 @@
-"""A large journal of an older version: served at once, while its searched fields are filled."""
+"""A large journal of an older version is served while its searched fields are filled."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from benchmarks.lab import journals
 
 #: Seconds until the service is ready, whatever the size of the journal.
 READY_WITHIN = 5.0
-#: Undoes m012: the journal is one of an older version again.
+#: Undoes m012, so that the journal is of an older version.
 UNDO = """
     drop trigger if exists event_fields_stored;
     drop trigger if exists event_fields_changed;
@@ -30,7 +30,7 @@ def shell(path):
 
 
 def missing(path):
-    """The events that still have no searched fields."""
+    """Return the number of events without searched fields."""
     with shell(path) as conn:
         row = conn.execute("select value from meta where name = 'event_fields_missing'").fetchone()
         return int(row[0]) if row else 0
@@ -43,12 +43,12 @@ def missing(path):
         pytest.param(10_000_000, marks=[pytest.mark.nightly, pytest.mark.timeout(4 * 3600)]),
     ],
 )
-def test_older_journal_is_ready_in_five_seconds_and_fills_while_served(tmp_path, events):
-    """A kill in the middle too. Mutant: the migration fills the fields itself."""
+def test_older_journal_is_ready_soon_and_fills_while_served(tmp_path, events):
+    """A kill interrupts the fill, too. Mutant: the migration fills the fields."""
     folder, path = tmp_path, tmp_path / "smshook.db"
     if events < 10**6:
         journals.fill(path, events)
-    else:  # a kept one: it takes most of an hour to make, and is as it was at the end
+    else:  # kept for all runs, because it takes most of an hour; the test ends as it began
         kept = journals.journal(events)
         folder = kept.with_suffix(".upgrade")
         shutil.rmtree(folder, ignore_errors=True)

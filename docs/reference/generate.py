@@ -12,7 +12,7 @@ from typing import Any
 import click
 import yaml
 
-from core.event import Data, Event
+from core.event import Data, Event, kinds
 from core.secret import Secret
 from core.units import Duration, Rate, Size
 from server.cli.main import smshook
@@ -97,7 +97,7 @@ def _choices(place: str, kind: OneOf) -> Iterator[str]:
         yield f"### {tag}: {name}"
         yield _prose(group.struct)
         yield _polling_defaults(group.struct)
-        # Another choice that it is a kind of, with the same options.
+        # A choice that is its base class, if the options are the same.
         same = (
             other.tag
             for other in own
@@ -201,7 +201,10 @@ def _commands() -> str:
         "smshook", [], resilient_parsing=True, terminal_width=_WIDTH, max_content_width=_WIDTH
     )
     leaves = list(_leaves(root))
-    rows = [(_link(f"`{path}`", path), _short(command)) for path, command, _ in leaves]
+    rows = [
+        (_link(f"`{path}`", path), command.get_short_help_str(_WIDTH))
+        for path, command, _ in leaves
+    ]
     parts = [_CLI, _table(("command", "does"), rows)]
     for path, command, context in leaves:
         parts += [f"## {path}", f"```\n{command.get_help(context)}\n```"]
@@ -234,24 +237,20 @@ def _leaves(above: click.Context) -> Iterator[tuple[str, click.Command, click.Co
             yield context.command_path, command, context
 
 
-def _short(command: click.Command) -> str:
-    return command.get_short_help_str(_WIDTH)
-
-
 # Events
 
 
 def _events() -> str:
     common = Group(Data).options
-    kinds = [Group(kind) for kind in _kinds()]
+    groups = {kind: Group(kind) for kind in kinds()}
     nested = dict.fromkeys(
         kind
-        for group in kinds
+        for group in groups.values()
         for option in group.options.values()
         for kind in option.shape.kinds
         if isinstance(kind, Group)
     )
-    types = ", ".join(_link(f"`{kind.type}`", kind.type) for kind in _kinds())
+    types = ", ".join(_link(f"`{kind.type}`", kind.type) for kind in groups)
     parts = [
         _EVENTS,
         "## Attributes",
@@ -261,7 +260,7 @@ def _events() -> str:
         f"{_prose(Data)} Then come those of its type: {types}.",
         _fields(common.values()),
     ]
-    for kind, group in zip(_kinds(), kinds, strict=True):
+    for kind, group in groups.items():
         own = [option for key, option in group.options.items() if key not in common]
         parts += [f"## {kind.type}", _prose(kind), _fields(own)]
     for group in nested:
@@ -277,12 +276,6 @@ _EVENTS = f"""\
 Every type of event and every field. A whole event, and how times, numbers and codes are read, is in
 [events](../events.md). Every field of a type is always there; where "or null" is said it is null
 when it was not sent. Fields and types are only ever added."""
-
-
-def _kinds(base: type[Data] = Data) -> Iterator[type[Data]]:
-    for kind in base.__subclasses__():
-        yield kind
-        yield from _kinds(kind)
 
 
 def _fields(options: Iterable[Option]) -> str:
@@ -317,12 +310,9 @@ def _prose(type_: type) -> str:
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headers, ["---"] * len(headers), *([_cell(each) for each in row] for row in rows)]
+    cells = ([text.replace("|", r"\|") for text in row] for row in rows)
+    lines = [headers, ["---"] * len(headers), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
 
 
 def _link(text: str, heading: str) -> str:

@@ -1,4 +1,4 @@
-"""Batches of writes, each one transaction, in the one thread that writes."""
+"""Batches of writes, each in one transaction. They run in the one thread that writes."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ from .outbox import Outbox, Shifting
 
 #: Bytes of a page in the write-ahead log (sqlite.org/fileformat2.html, 4.1).
 _FRAME = 4096 + 24
-#: How large the log grows until it is written back, and how much further until the next time.
-#: A log of the second size is cut off, too: until then its space is used again.
+#: Sizes of the log, in bytes. At the first one it is written back. At the second one its file is
+#: truncated, too; until then SQLite uses its space again. A step later it is tried again.
 CHECKPOINT_AT, TRUNCATE_AT = 2_000 * _FRAME, 4_000 * _FRAME
 CHECKPOINT_STEP = 500 * _FRAME
 #: Milliseconds that a transaction waits for another process.
@@ -39,11 +39,11 @@ class BatchWriter:
     ) -> None:
         self._conn, self._start, self._files = conn, start, files
         self._checkpoint_at = CHECKPOINT_AT
-        #: Whether the last batch with changes was written.
+        #: Whether the last batch with changes succeeded.
         self.working = True
         self._shifts: Mapping[int, Shifting] = {}
         self._committed: list[Committed] = []
-        #: Truncate the log at the next checkpoint: it has secrets that no table has any more.
+        #: Truncate the log at the next checkpoint: it holds secrets that the tables no longer hold.
         self._log_in_clear = False
 
     def write(self, ops: Sequence[Write[Any]]) -> list[Any]:
@@ -53,26 +53,21 @@ class BatchWriter:
         try:
             self._conn.execute("begin immediate")
             outbox.deliver(ops)
-            results = [result for part in _split(ops) for result in self._apply(part, outbox)]
+            results: list[Any] = []
+            for end, op in enumerate(ops, 1):
+                # Operations after a clock jump have times of the new clock: a jump ends a part.
+                if isinstance(op, Shift) or end == len(ops):
+                    results += self._apply(ops[len(results) : end], outbox)
             outbox.flush()
-            # Counters that stay the same are left out: a `Take` without a result costs no fsync.
+            # Leave out counters that stay the same: a `Take` without a result costs no fsync.
             add(self._conn, {name: n for name, n in outbox.counts.items() if n})
             self._conn.execute("commit")
         except Exception as exc:
-            # Any error, MemoryError too: an open transaction would fail the next batch.
+            # Catch any error, also MemoryError: an open transaction would fail the next batch.
             verdict = judged(exc)
-            self.working = isinstance(verdict, InvalidRow) and self.working
-            if not isinstance(verdict, Broken):
-                self._rollback()
-                if not isinstance(verdict, InvalidRow):
-                    # Later writes have instants of the new clock, also if its first step failed.
-                    failed = Outbox(self._conn, self._start, self._shifts)
-                    for op in ops:
-                        if isinstance(op, Shift):
-                            failed.begin_shift(op)
-                    self._shifts = failed.shifts
+            self._give_up(ops, verdict)
             raise verdict from exc
-        # A batch that changes nothing is committed on a full disk too.
+        # On a full disk, a batch that changes nothing still succeeds.
         self.working = self.working or self._conn.total_changes > before
         self._shifts = outbox.shifts
         self.look()
@@ -87,33 +82,54 @@ class BatchWriter:
         return committed
 
     def _apply(self, ops: Sequence[Write[Any]], outbox: Outbox) -> list[Any]:
-        """Decide and write what can be decided, then apply the rest in its order."""
+        """Decide and write the writes of `decide`, then apply the others in their order."""
         decided = cast("list[Decided]", [op for op in ops if type(op) in DECIDED])
-        results: Iterator[Any] = iter(())
+        decisions: Iterator[Any] = iter(())
         if decided:
             looked_up = look_up(self._conn, find_needs(decided))
-            changes, decisions = decide(decided, looked_up, owner=self._start)
+            changes, made = decide(decided, looked_up, owner=self._start)
             write(self._conn, changes)
             outbox.announce(changes)
             for name, count in changes.counts.items():
                 outbox.counts[name] += count
-            results = iter(decisions)
-        return [next(results) if type(op) in DECIDED else self._do(op, outbox) for op in ops]
-
-    def _do(self, op: Write[Any], outbox: Outbox) -> Any:
-        match op:
-            case Touch():
-                # SQLite does not compare: the page is written.
+            decisions = iter(made)
+        results: list[Any] = []
+        for op in ops:
+            result: Any = None
+            if type(op) in DECIDED:
+                result = next(decisions)
+            elif isinstance(op, Touch):
+                # SQLite does not compare the values: it writes the page.
                 self._conn.execute("update counters set value = value where name = 'events'")
-                return None
-            case HideCredentials():
-                if hide(self._conn, op.hidden, op.limit):
-                    return True
-                self._log_in_clear = log_is_in_clear(self._conn)
-                return self._log_in_clear
-            case IndexVisible():
-                return visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
-        return outbox.apply(op)
+            elif isinstance(op, HideCredentials):
+                result = hide(self._conn, op.hidden, op.limit)
+                if not result:
+                    result = self._log_in_clear = log_is_in_clear(self._conn)
+            elif isinstance(op, IndexVisible):
+                result = visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
+            else:
+                result = outbox.apply(op)
+            results.append(result)
+        return results
+
+    def _give_up(self, ops: Sequence[Write[Any]], verdict: Exception) -> None:
+        """Store nothing of a batch that failed. Raises Broken if its transaction stays open."""
+        self.working = isinstance(verdict, InvalidRow) and self.working
+        if isinstance(verdict, Broken):
+            return
+        try:
+            if self._conn.in_transaction:
+                self._conn.execute("rollback")
+        except sqlite3.Error as exc:
+            # An open transaction would include the next batch, so nothing more may be written.
+            raise Broken(error_name(exc)) from exc
+        if not isinstance(verdict, InvalidRow):
+            # Later writes have instants of the new clock, even if its first step failed.
+            failed = Outbox(self._conn, self._start, self._shifts)
+            for op in ops:
+                if isinstance(op, Shift):
+                    failed.begin_shift(op)
+            self._shifts = failed.shifts
 
     # --- the files ------------------------------------------------------------------------
 
@@ -136,9 +152,9 @@ class BatchWriter:
         checkpoint(self._conn, "truncate")
 
     def checkpoint(self) -> bool:
-        """Write the log back into the file; return whether it starts over.
+        """Write the log back into the file; return whether all of it was written.
 
-        Raises Broken. Other failures are tried again when the log has grown.
+        Raises Broken. After other failures it is tried again when the log has grown.
         """
         cut_off = self._log_in_clear or self.log_size >= TRUNCATE_AT
         try:
@@ -154,22 +170,14 @@ class BatchWriter:
         self._checkpoint_at = max(CHECKPOINT_AT, self.log_size + CHECKPOINT_STEP)
         return done
 
-    def _rollback(self) -> None:
-        try:
-            if self._conn.in_transaction:
-                self._conn.execute("rollback")
-        except sqlite3.Error as exc:
-            # An open transaction would include the next batch, so nothing may be written any more.
-            raise Broken(error_name(exc)) from exc
-
 
 def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
-    """Write the log back into the file; return whether all was. Raises Broken or Unavailable.
+    """Write the log back into the file; return whether all of it was written.
 
-    `passive` waits for nobody and leaves the file of the log as long as it is. `truncate` cuts it
-    off if no reader needs it.
+    `passive` waits for no reader and keeps the size of the log file. `truncate` truncates it if no
+    reader needs it. Raises Broken or Unavailable.
     """
-    conn.execute("pragma busy_timeout = 0")  # callbacks wait behind this
+    conn.execute("pragma busy_timeout = 0")  # callbacks wait for this
     try:
         busy, pages, written = conn.execute(f"pragma wal_checkpoint({mode})").fetchone()
     except sqlite3.Error as exc:
@@ -177,12 +185,3 @@ def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
     finally:
         conn.execute(f"pragma busy_timeout = {BUSY_MS}")
     return bool(not busy and pages == written)
-
-
-def _split(ops: Sequence[Write[Any]]) -> Iterator[Sequence[Write[Any]]]:
-    """Split a batch after each clock jump: later operations have times of the new clock."""
-    begin = 0
-    for end, op in enumerate(ops, 1):
-        if isinstance(op, Shift) or end == len(ops):
-            yield ops[begin:end]
-            begin = end

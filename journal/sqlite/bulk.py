@@ -1,4 +1,4 @@
-"""Statements for many rows. Each statement releases the GIL, and then waits for it again."""
+"""One statement for many rows: each statement releases the GIL, and then waits for it."""
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -7,37 +7,54 @@ from itertools import chain
 from typing import Any
 
 Row = Sequence[object]
-#: Rows a statement. Few shapes, so that each stays prepared; missing rows are filled up with nulls.
+#: Rows of a statement. Few shapes, so that each stays prepared; nulls fill up the missing rows.
 _SHAPES = (1, 4, 16, 64)
+#: Rows without the nulls that fill up a shape.
+_FILLED = "select * from (values $rows) where column1 is not null"
+_DELIVER = """
+    update deliveries set state = 'delivered', attempts = ?, due_at = null,
+                          scheduled_at = null, owner = null
+    where id in ($rows) and owner = ? and attempts = ?
+    returning id
+"""
+_ADD = """
+    insert into counters (name, value) values $rows
+    on conflict do update set value = value + excluded.value
+"""
 
 
 def insert(conn: sqlite3.Connection, into: str, rows: Sequence[Row]) -> None:
     """Insert rows into a table, or into `table (columns)`; no row may begin with null.
 
-    One by one, or by executemany, is slower.
+    A statement for each row, or executemany, is slower.
     """
     for part in _parts(rows):
-        conn.execute(_insertion(into, len(part[0]), len(part)), [*chain.from_iterable(part)])
+        # The shape of a single row needs no nulls.
+        some = "values $rows" if len(part) == 1 else _FILLED
+        sql = _statement(f"insert into {into} {some}", len(part[0]), len(part))
+        conn.execute(sql, [*chain.from_iterable(part)])
 
 
 def search(conn: sqlite3.Connection, wanted: str, sql: str, rows: Collection[Row]) -> list[Any]:
     """Run `sql`, which reads `rows` as the table `wanted`, such as `wanted(source, key)`."""
+    sql = f"with {wanted} as (values $rows) {sql}"
     return [
         found
         for part in _parts([*rows])
         for found in conn.execute(
-            _search(wanted, sql, len(part[0]), len(part)), [*chain.from_iterable(part)]
+            _statement(sql, len(part[0]), len(part)), [*chain.from_iterable(part)]
         )
     ]
 
 
 def deliver(conn: sqlite3.Connection, ids: Sequence[int], *, owner: int, attempts: int) -> set[int]:
-    """Mark deliveries as delivered that the owner took, and tried that often; return their ids."""
+    """Mark the owner's deliveries with that many attempts as delivered; return their ids."""
     return {
         id_
         for part in _parts([(one,) for one in ids])
         for (id_,) in conn.execute(
-            _delivery(len(part)), [attempts + 1, *chain.from_iterable(part), owner, attempts]
+            _statement(_DELIVER, 1, len(part)),
+            [attempts + 1, *chain.from_iterable(part), owner, attempts],
         )
     }
 
@@ -45,12 +62,12 @@ def deliver(conn: sqlite3.Connection, ids: Sequence[int], *, owner: int, attempt
 def add(conn: sqlite3.Connection, changes: Mapping[str, int]) -> None:
     """Add to the counters of those names."""
     if changes:
-        cases = [*chain.from_iterable(changes.items())]
-        conn.execute(_counting(len(changes)), [*cases, *changes])
+        sql = _statement(_ADD, 2, len(changes))
+        conn.execute(sql, [*chain.from_iterable(changes.items())])
 
 
 def _parts(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
-    if len(rows) < 2:  # noqa: PLR2004 - most have no row or one
+    if len(rows) < 2:  # noqa: PLR2004 - the usual case: no row or one
         return [rows] if rows else ()
     parts = []
     for begin in range(0, len(rows), _SHAPES[-1]):
@@ -61,36 +78,7 @@ def _parts(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
 
 
 @cache
-def _insertion(into: str, width: int, shape: int) -> str:
-    values = _values(width, shape)
-    if shape == 1:
-        return f"insert into {into} values {values}"  # noqa: S608 - our names
-    return f"insert into {into} select * from (values {values}) where column1 is not null"  # noqa: S608 - our names
-
-
-@cache
-def _search(wanted: str, sql: str, width: int, shape: int) -> str:
-    return f"with {wanted} as (values {_values(width, shape)}) {sql}"
-
-
-@cache
-def _delivery(shape: int) -> str:
-    return f"""
-        update deliveries set state = 'delivered', attempts = ?, due_at = null,
-                              scheduled_at = null, owner = null
-        where id in ({", ".join("?" * shape)}) and owner = ? and attempts = ?
-        returning id
-    """  # noqa: S608 - question marks
-
-
-@cache
-def _counting(size: int) -> str:
-    return f"""
-        update counters set value = value + case name {" ".join(["when ? then ?"] * size)} end
-        where name in ({", ".join("?" * size)})
-    """  # noqa: S608 - question marks
-
-
-def _values(width: int, shape: int) -> str:
-    one = f"({', '.join('?' * width)})"
-    return ", ".join([one] * shape)
+def _statement(sql: str, width: int, shape: int) -> str:
+    """Return `sql` with slots for `shape` rows in place of `$rows`."""
+    row = f"({', '.join('?' * width)})"
+    return sql.replace("$rows", ", ".join([row] * shape))

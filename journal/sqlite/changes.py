@@ -1,4 +1,4 @@
-"""The rows that a decided batch writes: each kind in one statement, or in one for many rows."""
+"""Write the rows of a decided batch, each kind in few statements."""
 
 import json
 import sqlite3
@@ -17,6 +17,8 @@ _EVENTS = (
 )
 _DELIVERIES = "deliveries (id, event, sink, state, due_at, owner, accepted_at, ordering, replay)"
 _SLOTS = ", ".join("?" * (COLUMNS.count(",") + 1))
+_NEW_ORDER = f"insert into orders ({COLUMNS}) values ({_SLOTS})"  # noqa: S608 - our words
+_ORDER = f"update orders set ({COLUMNS}) = ({_SLOTS}) where id = ?"  # noqa: S608 - our words
 _LINK = """
     insert into order_events (event, order_seq, taken) select ?, seq, ? from orders where id = ?
     on conflict do update set order_seq = excluded.order_seq, taken = excluded.taken
@@ -52,17 +54,41 @@ _BALANCE = """
 """
 _MOMENT = "insert into moments (name, at) values (?, ?) on conflict do update set at = excluded.at"
 
+#: Many events have the same routes.
+_encode_routes = lru_cache(maxsize=1024)(json.dumps)
+
 
 def write(conn: sqlite3.Connection, changes: Changes) -> None:
-    """Write all rows but those of counters. In the transaction of the caller."""
+    """Write all rows except the counters, in the transaction of the caller."""
     _write_events(conn, changes)
     if changes.token_uses:
         uses = [(*name, int(count), at) for name, (count, at) in changes.token_uses.items()]
         conn.executemany(_USE, uses)
     if changes.new_orders or changes.orders or changes.links or changes.order_copies:
-        _write_orders(conn, changes)
+        new = [order_values(order) for order in changes.new_orders.values()]
+        conn.executemany(_NEW_ORDER, new)
+        changed = [(*order_values(order), order.id) for order in changes.orders.values()]
+        conn.executemany(_ORDER, changed)
+        links = [
+            (row.seq, msgspec.json.encode(row.taken).decode(), row.order)
+            for row in changes.links.values()
+        ]
+        conn.executemany(_LINK, links)
+        conn.executemany(_ORDER_COPY, [(event, order) for order, event in changes.order_copies])
     if changes.dismissed or changes.quarantine:
-        _write_quarantine(conn, changes)
+        # Delete first: the same bytes may arrive again after they were dismissed.
+        dismissed = [(id_,) for id_ in changes.dismissed]
+        conn.executemany("delete from quarantine where id = ?", dismissed)
+        kept = [
+            (
+                *(one.id, one.arrival.source, one.fingerprint, one.reason, one.detail),
+                *(one.arrival.token, one.arrival.peer, one.arrival.at, one.arrival.at),
+                *(json.dumps(one.arrival.headers), one.arrival.body),
+            )
+            for again in changes.quarantine.values()
+            for one in again
+        ]
+        conn.executemany(_QUARANTINE, kept)
     if changes.new_rejections or changes.rejections:
         conn.executemany(_NEW_REJECTION, [astuple(one) for one in changes.new_rejections])
         again = [
@@ -89,7 +115,7 @@ def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
     events = [
         (
             *(row.seq, row.id, row.source, row.type, row.subject, row.also, row.at, row.callback),
-            *(_routes(row.routes), row.body, row.reference),
+            *(_encode_routes(row.routes), row.body, row.reference),
         )
         for row in changes.events
     ]
@@ -101,37 +127,3 @@ def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
     if changes.changed:
         bodies = [(row.body, row.reference, row.seq) for row in changes.changed.values()]
         conn.executemany("update events set body = ?, reference = ? where seq = ?", bodies)
-
-
-def _write_orders(conn: sqlite3.Connection, changes: Changes) -> None:
-    new = [order_values(order) for order in changes.new_orders.values()]
-    conn.executemany(f"insert into orders ({COLUMNS}) values ({_SLOTS})", new)  # noqa: S608 - our words
-    changed = [(*order_values(order), order.id) for order in changes.orders.values()]
-    conn.executemany(f"update orders set ({COLUMNS}) = ({_SLOTS}) where id = ?", changed)  # noqa: S608 - our words
-    links = [
-        (row.seq, msgspec.json.encode(row.taken).decode(), row.order)
-        for row in changes.links.values()
-    ]
-    conn.executemany(_LINK, links)
-    conn.executemany(_ORDER_COPY, [(event, order) for order, event in changes.order_copies])
-
-
-def _write_quarantine(conn: sqlite3.Connection, changes: Changes) -> None:
-    # First: the same bytes may come again after they were dismissed.
-    dismissed = [(id_,) for id_ in changes.dismissed]
-    conn.executemany("delete from quarantine where id = ?", dismissed)
-    kept = [
-        (
-            *(one.id, one.arrival.source, one.fingerprint, one.reason, one.detail),
-            *(one.arrival.token, one.arrival.peer, one.arrival.at, one.arrival.at),
-            *(json.dumps(one.arrival.headers), one.arrival.body),
-        )
-        for again in changes.quarantine.values()
-        for one in again
-    ]
-    conn.executemany(_QUARANTINE, kept)
-
-
-@lru_cache(maxsize=1024)
-def _routes(names: tuple[str, ...]) -> str:
-    return json.dumps(names)

@@ -1,4 +1,4 @@
-"""Secrets in the headers of stored callbacks: older versions stored them in clear."""
+"""Hide secrets in the headers of stored callbacks: older versions stored them in clear."""
 
 import json
 import sqlite3
@@ -19,13 +19,30 @@ LOG = "log_in_clear"
 def hide(conn: sqlite3.Connection, hidden: Hidden, limit: int) -> bool:
     """Replace secrets in the newest `limit` rows that may hold some; return whether rows are left.
 
-    In the transaction of the caller, which also stores the place to continue from.
+    The caller's transaction also stores the place to continue from.
     """
     for table, column, name in _PARTS:
-        row = conn.execute("select value from meta where name = ?", (name,)).fetchone()
-        if row is not None:
-            _hide(conn, hidden, (table, column, name), int(row[0]), limit)
-            return True
+        last = conn.execute("select value from meta where name = ?", (name,)).fetchone()
+        if last is None:
+            continue
+        rows = conn.execute(
+            f"select {column}, source, headers from {table} where {column} <= ?"  # noqa: S608 - our words
+            f" order by {column} desc limit ?",
+            (int(last[0]), limit),
+        ).fetchall()
+        for id_, source, written in rows:
+            headers = tuple((key, value) for key, value in json.loads(written))
+            safe = hidden(source, headers)
+            if safe != headers:
+                conn.execute(
+                    f"update {table} set headers = ? where {column} = ?",  # noqa: S608 - our words
+                    (msgspec.json.encode(safe).decode(), id_),
+                )
+        if len(rows) < limit:
+            conn.execute("delete from meta where name = ?", (name,))
+        else:
+            conn.execute("update meta set value = ? where name = ?", (str(rows[-1][0] - 1), name))
+        return True
     return False
 
 
@@ -40,26 +57,3 @@ def mark_log_clean(conn: sqlite3.Connection) -> None:
         conn.execute("delete from meta where name = ?", (LOG,))
     except sqlite3.Error as exc:
         raise judged(exc) from exc
-
-
-def _hide(
-    conn: sqlite3.Connection, hidden: Hidden, part: tuple[str, str, str], last: int, limit: int
-) -> None:
-    table, column, name = part
-    rows = conn.execute(
-        f"select {column}, source, headers from {table} where {column} <= ?"  # noqa: S608 - our words
-        f" order by {column} desc limit ?",
-        (last, limit),
-    ).fetchall()
-    for id_, source, written in rows:
-        headers = tuple((key, value) for key, value in json.loads(written))
-        safe = hidden(source, headers)
-        if safe != headers:
-            conn.execute(
-                f"update {table} set headers = ? where {column} = ?",  # noqa: S608 - our words
-                (msgspec.json.encode(safe).decode(), id_),
-            )
-    if len(rows) < limit:
-        conn.execute("delete from meta where name = ?", (name,))
-    else:
-        conn.execute("update meta set value = ? where name = ?", (str(rows[-1][0] - 1), name))

@@ -29,6 +29,15 @@ _FEW = {
     State.DEAD: ("state = 'dead' and state in ('dead', 'expired')",),
     State.EXPIRED: ("state = 'expired' and state in ('dead', 'expired')",),
 }
+_ATTEMPT = tuple(field.name for field in fields(Attempt))
+#: Attempts and probes of a delivery. Probes of a number precede the attempt of that number.
+_ATTEMPTS = f"""
+    select {", ".join(_ATTEMPT)} from (
+      select n, at, outcome, status, error, took_ms, answer, 0 as probes from attempts
+      where delivery = :id
+      union all select n, at, outcome, status, error, took_ms, answer, count from probes
+      where delivery = :id) order by n, probes desc
+"""  # noqa: S608 - our words
 _SINK = tuple(field.name for field in fields(SinkRecord) if field.name != "held")
 
 
@@ -58,28 +67,27 @@ def _states(wanted: DeliveryFilter) -> list[Condition]:
     if not wanted.state:
         return []
     states = set(wanted.state)
-    under_way = "id in (select value from json_each(?))", (json.dumps(wanted.under_way),)
-    both = {State.PENDING, State.SENDING}
-    stored = (states | {State.PENDING} if State.SENDING in states else states) - {State.SENDING}
-    conditions = (
-        [_among_few(tuple(stored))] if stored <= set(_FEW) else [*any_of(("state",), tuple(stored))]
-    )
-    if len(both & states) == 1:
-        # The workers know which of the pending ones are being sent.
-        negation = "" if State.SENDING in states else "not "
-        sql, values = under_way
-        conditions.append((f"(state <> 'pending' or {negation}{sql})", values))
+    sending, pending = State.SENDING in states, State.PENDING in states
+    stored = (states | {State.PENDING} if sending else states) - {State.SENDING}
+    conditions: list[Condition] = []
+    if stored <= set(_FEW):
+        # One query for each state: for a list of states SQLite would read all delivered rows.
+        each = (
+            f"select id from deliveries where {condition}"  # noqa: S608 - our words
+            for state in sorted(stored)
+            for condition in _FEW[state]
+        )
+        conditions.append((f"id in ({' union all '.join(each)})", ()))
+    else:
+        conditions += any_of(("state",), tuple(stored))
+    if sending != pending:
+        # Pending deliveries with an attempt under way are being sent.
+        negation = "" if sending else "not "
+        under_way = "id in (select value from json_each(?))"
+        conditions.append(
+            (f"(state <> 'pending' or {negation}{under_way})", (json.dumps(wanted.under_way),))
+        )
     return conditions
-
-
-def _among_few(states: Sequence[State]) -> Condition:
-    # One query for each state: for a list of states SQLite would walk all delivered rows.
-    each = (
-        f"select id from deliveries where {condition}"  # noqa: S608 - our words
-        for state in sorted(set(states))
-        for condition in _FEW[state]
-    )
-    return f"id in ({' union all '.join(each)})", ()
 
 
 def delivery(conn: sqlite3.Connection, read: DeliveryById) -> StoredDelivery | None:
@@ -109,35 +117,15 @@ def _delivery(conn: sqlite3.Connection, row: Sequence[Any]) -> StoredDelivery:
         accepted_at=accepted_at,
         due_at=due_at,
         owner=owner,
-        attempts=_attempts(conn, id_),
-    )
-
-
-def _attempts(conn: sqlite3.Connection, delivery_id: int) -> tuple[Attempt, ...]:
-    """Return attempts and probes. Probes of a number precede the attempt of that number."""
-    return tuple(
-        Attempt(
-            at=at,
-            outcome=outcome,
-            status=status,
-            error=error,
-            took_ms=took_ms,
-            answer=answer,
-            probes=probes,
-        )
-        for at, outcome, status, error, took_ms, answer, probes in conn.execute(
-            "select at, outcome, status, error, took_ms, answer, probes from ("
-            " select n, at, outcome, status, error, took_ms, answer, 0 as probes from attempts"
-            " where delivery = :id"
-            " union all select n, at, outcome, status, error, took_ms, answer, count from probes"
-            " where delivery = :id) order by n, probes desc",
-            {"id": delivery_id},
-        )
+        attempts=tuple(
+            Attempt(**dict(zip(_ATTEMPT, attempt, strict=True)))
+            for attempt in conn.execute(_ATTEMPTS, {"id": id_})
+        ),
     )
 
 
 def pending_by_sink(conn: sqlite3.Connection, _read: PendingBySink) -> Mapping[str, int]:
-    # Two queries, because each partial index answers one.
+    # Two queries: each has its own partial index.
     return dict(
         conn.execute(
             "select sink, count(*) from ("

@@ -4,13 +4,13 @@ import sqlite3
 
 from core.errors import Broken, InvalidRow, Unavailable
 
-#: After one of these errors, a commit may seem to succeed without being on disk. These are
-#: beginnings of names: corruption has several (SQLITE_CORRUPT_INDEX).
+#: After one of these errors, a commit may seem to succeed without being on disk. Names may go on:
+#: corruption has several (SQLITE_CORRUPT_INDEX).
 FATAL = ("SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 def judged(exc: Exception) -> Exception:
-    """Return ours for an error: InvalidRow for a bad row, Broken if fatal, else Unavailable."""
+    """Return our error for any error: InvalidRow, Broken if it is fatal, or Unavailable."""
     if isinstance(exc, sqlite3.IntegrityError | sqlite3.DataError | UnicodeError | OverflowError):
         return InvalidRow(error_name(exc))
     name = error_name(exc)

@@ -1,11 +1,10 @@
-"""How an events list is searched: its filter as SQL, and the table of searched fields.
+"""The search of an events list: its filter as SQL, and the table of searched fields.
 
 `event_fields` has the searched fields of each event. Triggers of the schema write them with the
-event. Events of an older version get theirs by `fill`; until then the filter reads their JSON.
+event. `fill` adds those of an older version's events; until then the filter reads their JSON.
 """
 
 import sqlite3
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from core.event import SUBJECTS
@@ -16,9 +15,9 @@ from .paging import Condition, any_of
 #: Events of a bucket in the index of numbers, and the condition on one; both as in the migration.
 BUCKET: Final = 1 << 12
 IN_BUCKET: Final[Condition] = ("event_fields.seq >> 12 = ?1 >> 12", ())
-#: With more numbers than this, a walk is quicker than to look each up in each bucket.
+#: With more numbers than this, reading all events is faster than a look-up in each bucket.
 _MOST_NUMBERS = 100
-#: Events that one step fills: about 20 milliseconds in the thread that writes.
+#: Events of one step: about 20 milliseconds in the thread that writes.
 _FILLED_AT_ONCE = 2000
 
 #: Each searched field, as the column of `event_fields` and as the JSON of an event.
@@ -37,14 +36,14 @@ _FILL: Final = (
 
 
 class Search(NamedTuple):
-    """How to find the events of a filter."""
+    """The SQL that finds the events of a filter."""
 
     #: On columns of `events` and, where `reads_fields`, of `event_fields`.
     conditions: list[Condition]
     reads_fields: bool
-    #: An index leads to the events.
+    #: Whether an index leads to the events.
     indexed: bool
-    #: That index is the one of numbers, which is searched one BUCKET at a time, `IN_BUCKET`.
+    #: Whether it is the index of numbers. It is searched one BUCKET at a time, by `IN_BUCKET`.
     by_number: bool
 
     @property
@@ -62,9 +61,17 @@ def search(conn: sqlite3.Connection, wanted: EventFilter) -> Search:
     named = [
         *any_of(("subject",), wanted.subject),
         *any_of(("reference",), wanted.reference),
-        *_ids(wanted),
     ]
-    fields = list(_fields(wanted, filled=filled))
+    for kind, name in SUBJECTS.items():
+        # First look for ids as subjects, which have an index, then in the event: it may name more.
+        ids = getattr(wanted, name)
+        named += any_of(("subject", "also"), [f"{kind}/{id_}" for id_ in ids])
+        named += any_of((f"json_extract(body, '$.data.{name}')",), ids)
+    sql = {name: name for name in _JSON} if filled else _JSON
+    services = (sql["service_id"], sql["service_name"], sql["service_key"])
+    fields = [*any_of((sql["number"],), wanted.number), *any_of(services, wanted.service)]
+    if wanted.code is not None:
+        fields.append((f"({sql['has_code']}) = ?", (int(wanted.code),)))
     other = [*any_of(("type",), wanted.type), *any_of(("source",), wanted.source)]
     if wanted.since is not None:
         other.append(("recorded_at >= ?", (wanted.since,)))
@@ -83,7 +90,7 @@ def search(conn: sqlite3.Connection, wanted: EventFilter) -> Search:
 def fill(conn: sqlite3.Connection) -> bool:
     """Add the searched fields of some events of an older version; return whether work is left.
 
-    In the transaction of the caller; so is where it stopped.
+    The caller's transaction also stores the place to continue from.
     """
     last = _missing(conn)
     if last == 0:
@@ -103,19 +110,3 @@ def _missing(conn: sqlite3.Connection) -> int:
     """Return the place up to which events have no row in `event_fields`; 0: all have one."""
     row = conn.execute("select value from meta where name = 'event_fields_missing'").fetchone()
     return 0 if row is None else int(row[0])
-
-
-def _fields(wanted: EventFilter, *, filled: bool) -> Iterator[Condition]:
-    sql = {name: name for name in _JSON} if filled else _JSON
-    yield from any_of((sql["number"],), wanted.number)
-    yield from any_of((sql["service_id"], sql["service_name"], sql["service_key"]), wanted.service)
-    if wanted.code is not None:
-        yield f"({sql['has_code']}) = ?", (int(wanted.code),)
-
-
-def _ids(wanted: EventFilter) -> Iterator[Condition]:
-    """Look for ids as subjects, which are indexed, then in the event, which may name others."""
-    for kind, name in SUBJECTS.items():
-        ids = getattr(wanted, name)
-        yield from any_of(("subject", "also"), tuple(f"{kind}/{id_}" for id_ in ids))
-        yield from any_of((f"json_extract(body, '$.data.{name}')",), ids)

@@ -1,12 +1,13 @@
-"""The files of an open journal: they must stay the ones that were opened."""
+"""The files of an open journal. They must stay the files that were opened."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from core.errors import Broken
 
-#: Seconds between two looks that must agree before a file counts as moved.
+#: Seconds between two checks. A file counts as moved if both find it so.
 AGAIN = 0.2
 
 
@@ -15,15 +16,13 @@ class Moved(Broken):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} was moved, removed or replaced while the service ran")
-        self.path = path
 
 
 class JournalFiles:
-    """The numbers of the files on disk, compared by `stat` alone.
+    """The files of the journal, compared by `stat` only.
 
-    Files are never opened to compare them: POSIX locks belong to the process, and closing any
-    descriptor of a file that SQLite has open would drop its locks (sqlite.org/howtocorrupt.html,
-    2.2).
+    Files are never opened for it: POSIX locks belong to the process, and closing any descriptor of
+    a file that SQLite has open would drop its locks (sqlite.org/howtocorrupt.html, 2.2).
     """
 
     def __init__(
@@ -38,12 +37,18 @@ class JournalFiles:
         self._log = real.with_name(f"{real.name}-wal")
         shared = real.with_name(f"{real.name}-shm")
         self._sleep = sleep
-        self._known = {path: _number(path) for path in (journal, self._log, shared, *beside)}
-        #: Bytes of the write-ahead log at the last look.
+        #: Device and inode by path; None: the file was not there.
+        self._known: dict[Path, tuple[int, int] | None] = {}
+        for path in (journal, self._log, shared, *beside):
+            self._known[path] = None
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                self._known[path] = (found.st_dev, found.st_ino)
+        #: Bytes of the write-ahead log at the last check.
         self.log_size = 0
 
     def check(self) -> None:
-        """Raise Moved if one was replaced, and a moment later still is."""
+        """Raise Moved if a file was replaced, and still is a moment later."""
         if self._differing() is None:
             return
         self._sleep(AGAIN)
@@ -52,23 +57,17 @@ class JournalFiles:
             raise Moved(path)
 
     def _differing(self) -> Path | None:
-        return next((path for path in self._known if not self._is_same(path)), None)
-
-    def _is_same(self, path: Path) -> bool:
-        try:
-            found = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return self._known[path] is None
-        except OSError:
-            return True  # a file that cannot be read may still be in place
-        if path == self._log:
-            self.log_size = found.st_size
-        return self._known[path] == (found.st_dev, found.st_ino)
-
-
-def _number(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
+        for path, known in self._known.items():
+            try:
+                found = path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                if known is not None:
+                    return path
+            except OSError:
+                continue  # a file that cannot be read may still be in place
+            else:
+                if path == self._log:
+                    self.log_size = found.st_size
+                if known != (found.st_dev, found.st_ino):
+                    return path
         return None
-    return found.st_dev, found.st_ino

@@ -40,35 +40,24 @@ from ..reads import (
     VisibleEvents,
 )
 from ..writes import Result, Write
-from . import balances, deliveries, orders, paging, queries, visible
+from . import deliveries, orders, paging, queries, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
-from .schema import (
-    DiskFull,
-    OpenedFile,
-    WrongJournal,
-    begin,
-    errors_named,
-    has_wal_reset_race,
-    migrate,
-)
+from .schema import OpenedFile, begin, errors_named
 from .visible import NO_FILTERS
 
-__all__ = ["DiskFull", "SQLiteJournal", "WrongJournal", "has_wal_reset_race", "migrate"]
-
-
-#: Bytes of the write-ahead log at which readers wait for a checkpoint. If that does not help,
-#: because another process reads, the log grows by the second number before they wait again.
+#: Bytes of the write-ahead log at which readers wait for a checkpoint. Another process may read
+#: meanwhile; then the log grows by the second number before they wait again.
 GATE_AT, GATE_STEP = 128 << 20, 16 << 20
 #: Seconds for running reads to end before they are interrupted.
 GATE_WITHIN = 1.0
-#: Seconds between two looks at the files of an idle journal.
+#: Seconds between two checks of the files of an idle journal.
 LOOK_EVERY = 1.0
 
 
 class SQLiteJournal:
-    """A journal in which one thread has the only connection that writes and checkpoints."""
+    """A journal in one SQLite file. One thread has the only connection that writes."""
 
     def __init__(
         self,
@@ -107,11 +96,11 @@ class SQLiteJournal:
 
         The caller holds the lock. `seal` is derived from the secret of the journal's keys. Another
         secret raises WrongJournal. A file that cannot be opened raises Unavailable (DiskFull on a
-        full disk), and one that must not be touched again Broken.
+        full disk). A file that must not be touched again raises Broken.
 
-        `broken` is called once, when nothing may be written any more. `beside`: more files that
-        must stay where they are while the journal is open. `filters`: those of all API keys; submit
-        `IndexVisible` until it returns False.
+        `broken` is called once, when nothing more may be written. `beside`: more files that must
+        not move while the journal is open. `filters`: those of all API keys; submit `IndexVisible`
+        until it returns False.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
@@ -125,13 +114,13 @@ class SQLiteJournal:
             thread.shutdown()
             raise
         journal = SQLiteJournal(path, begun, thread=thread, broken=broken, beside=beside)
-        journal._look_later()
+        journal._look()
         return journal
 
     # --- looking after the file -----------------------------------------------------------
 
     def _tend(self) -> None:
-        """Announce the commits of a batch, and keep the log from growing for ever."""
+        """Announce the commits of a batch, and checkpoint if the log is large."""
         for committed in self._writer.take_committed():
             self._feed.announce(committed)
         self._looked_at = time.monotonic()
@@ -139,10 +128,10 @@ class SQLiteJournal:
         if size >= self._gate_at and self._gating is None:
             self._gating = asyncio.get_running_loop().create_task(self._bring_back())
         elif self._writer.has_to_checkpoint:
-            self._commits.run(self._writer.checkpoint).add_done_callback(_heard)
+            self._commits.run(self._writer.checkpoint).add_done_callback(_ignore)
 
     async def _bring_back(self) -> None:
-        """Checkpoint while readers wait: if they overlap, the log never starts over."""
+        """Checkpoint while readers wait: as long as any reader reads, the log cannot start over."""
         try:
             async with self._reader.halted(within=GATE_WITHIN):
                 done = await self._commits.run(self._writer.checkpoint)
@@ -151,15 +140,13 @@ class SQLiteJournal:
         self._gate_at = GATE_AT if done else self._writer.log_size + GATE_STEP
         self._gating = None
 
-    def _look_later(self) -> None:
-        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
-
     def _look(self) -> None:
+        """Check the files of an idle journal, from now on every LOOK_EVERY seconds."""
         if self._commits.broken:
             return
         if time.monotonic() - self._looked_at >= LOOK_EVERY / 2:
-            self._commits.run(self._writer.look).add_done_callback(_heard)
-        self._look_later()
+            self._commits.run(self._writer.look).add_done_callback(_ignore)
+        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     @property
     def waiting(self) -> int:
@@ -197,8 +184,8 @@ class SQLiteJournal:
     async def close(self) -> None:
         """Write waiting operations, write the log back, and close.
 
-        The file of a broken journal is not touched again. The process must end by `os._exit`,
-        because closing the connection would checkpoint.
+        The file of a broken journal is not touched again. The process must end by `os._exit`:
+        closing the connection would checkpoint.
         """
         if self._looking is not None:
             self._looking.cancel()
@@ -213,8 +200,8 @@ class SQLiteJournal:
         self._thread.shutdown()
 
 
-def _heard(done: "asyncio.Future[Any]") -> None:
-    """Ignore the outcome: a fatal error is reported to everybody."""
+def _ignore(done: "asyncio.Future[Any]") -> None:
+    """Ignore the outcome: a fatal error reaches all callers anyway."""
     if not done.cancelled():
         done.exception()
 
@@ -229,7 +216,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
     KnownOrders: orders.orders,
-    LastBalances: balances.balances,
+    LastBalances: queries.balances,
     MarksAt: paging.marks,
     Moment: queries.moment,
     NextDue: deliveries.next_due,

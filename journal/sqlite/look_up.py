@@ -1,20 +1,19 @@
-"""The stored rows that a batch needs before it is decided: one query a kind."""
+"""Look up the stored rows that a batch needs: one query for each kind."""
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from core.order import BY_NUMBER, GRACE, RegisteredBy
 
 from ..decide import ALIKE, COMPARED
-from ..decide_orders import may_change
-from ..records import Planned
+from ..decide_orders import may_change, order_name
 from ..rows import EventRow, LookedUp, Needs
 from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
 
 #: The newest events that are searched for a number, which has no index; and the most events that
-#: are found by an id, which has one. Both are bounded because callbacks wait meanwhile.
+#: are found by an id, which has an index. Both are limited because callbacks wait meanwhile.
 LOOKED_THROUGH = 5_000
 FOUND_MOST = 1_000
 
@@ -22,7 +21,7 @@ _KEYS = """
     select keys.source, keys.key, event
     from wanted cross join keys on keys.source = wanted.source and keys.key = wanted.key
 """
-# `cross join` keeps the order of the tables: the wanted rows are few, the others are not.
+# `cross join` keeps the order of the tables: only the wanted rows are few.
 _POSSIBLE_COPIES = f"""
     select distinct seq from wanted cross join events on seq in (
       select seq from events
@@ -30,7 +29,7 @@ _POSSIBLE_COPIES = f"""
         and not exists (select 1 from twins where event = seq and twins.form = wanted.form)
       order by seq desc limit {COMPARED})
 """  # noqa: S608 - our words
-#: Events that an order may take: a user's order takes those of a provider's order, too.
+#: Events that an order may take. A user's order also takes those of a provider's order.
 _FREE = """
     not exists (select 1 from order_events join orders on orders.seq = order_seq
                 where order_events.event = events.seq and (origin = 'user' or not by_user))
@@ -83,7 +82,7 @@ _REJECTIONS = """
 
 
 def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
-    """Return the rows that are needed. In the transaction of the caller."""
+    """Return the needed rows, in the transaction of the caller."""
     last = dict(conn.execute("select name, seq from sqlite_sequence"))
     found = LookedUp(
         last_event=last.get("events", 0),
@@ -94,7 +93,14 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
         found.keys[source, key] = place
     places = set(found.keys.values())
     if needs.copies:
-        places.update(_find_possible_copies(conn, needs.copies, found))
+        plans = [
+            (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
+            for plan in needs.copies
+            if (event := plan.event) and (copy := plan.copy)
+            if not any((event.source, key) in found.keys for key in plan.keys)
+        ]
+        columns = "wanted(its_subject, its_source, one, other, form)"
+        places.update(place for (place,) in search(conn, columns, _POSSIBLE_COPIES, plans))
     if needs.registered:
         places.update(_find_events_of_orders(conn, needs, found))
     if needs.events:
@@ -115,28 +121,13 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
     return found
 
 
-def _find_possible_copies(
-    conn: sqlite3.Connection, plans: Sequence[Planned], found: LookedUp
-) -> Iterator[int]:
-    wanted = [
-        (event.subject, event.source, event.type, ALIKE.get(event.type), copy.form)
-        for plan in plans
-        if (event := plan.event) and (copy := plan.copy)
-        if not any((event.source, key) in found.keys for key in plan.keys)
-    ]
-    columns = "wanted(its_subject, its_source, one, other, form)"
-    return (place for (place,) in search(conn, columns, _POSSIBLE_COPIES, wanted))
-
-
 def _find_events_of_orders(
     conn: sqlite3.Connection, needs: Needs, found: LookedUp
 ) -> Iterator[int]:
     """Find the events that an order of the batch has or may take."""
     columns = "wanted(its_source, its_kind, its_name)"
     _read_orders(conn, columns, _ORDERS_BY_NAME, needs.registered, found)
-    found.named = {
-        (order.source, order.kind, order.name): order.id for order in found.orders.values()
-    }
+    found.named = {order_name(order): order.id for order in found.orders.values()}
     subjects, numbers, ids = [], [], []
     for name, registered in needs.registered.items():
         source, kind, _ = name
@@ -151,7 +142,7 @@ def _find_events_of_orders(
         if kind != BY_NUMBER:
             subjects.append((given[0].subject, source, by_user))
         since = min(order.created_at for order in either) - GRACE
-        # As it is encoded in a body: in a text its quotes would be escaped.
+        # The field as encoded in a body. In the text of an SMS its quotes would be escaped.
         numbers += [
             (source, f'"to":"{number}"', since, found.last_event - LOOKED_THROUGH, by_user)
             for number in {order.number for order in either if order.number is not None}

@@ -13,7 +13,7 @@ from ..reads import KnownOrders, OpenOrders, OrderById, Page
 from ..records import StoredOrder
 from .paging import Condition, Sought, any_of, page
 
-#: The most events that are shown with an order, the newest.
+#: An order is shown with this many events, the newest.
 SHOWN = 100
 
 COLUMNS = (
@@ -49,7 +49,7 @@ def orders(conn: sqlite3.Connection, read: KnownOrders) -> Page[Order]:
         *named,
     ]
     indexed = not conditions or bool(wanted.reference or wanted.number or named)
-    sought = Sought(*("orders", "seq", _READ, conditions, indexed))
+    sought = Sought("orders", "seq", _READ, conditions, indexed=indexed)
     return page(conn, sought, read_order, read)
 
 
@@ -71,7 +71,7 @@ def order(conn: sqlite3.Connection, read: OrderById) -> StoredOrder | None:
 
 
 def open_orders(conn: sqlite3.Connection, read: OpenOrders) -> list[Order]:
-    # A union, because an index finds each half and none finds both.
+    # A union: each half has its own index.
     rows = conn.execute(
         f"select {_READ} from (select * from orders where expires_at >= ?"  # noqa: S608 - our words
         " union select * from orders where state = 'waiting') as orders order by seq",

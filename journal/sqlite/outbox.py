@@ -1,4 +1,4 @@
-"""The deliveries in a batch: take, settle, bring forward, retry, reorder, shift."""
+"""The writes of deliveries and sinks: take, settle, bring forward, retry, reorder, shift."""
 
 import json
 import math
@@ -34,7 +34,7 @@ from ..writes import (
 from .bulk import deliver, insert
 from .deliveries import delivery
 
-#: Selects the unfinished deliveries of an `ordering`. The partial index has the same words.
+#: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
 
 #: With the plus, SQLite uses the partial indexes and does not read all delivered rows.
@@ -45,8 +45,17 @@ FIRST_UNFINISHED = (
 )
 
 
-#: The deliveries that the caller does not have.
+#: Selects the deliveries that the caller does not have.
 _UNKNOWN = "deliveries.id not in (select value from json_each(?))"
+
+
+#: Adds a probe to those of the same number.
+_PROBED = """
+    insert into probes values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set
+      at = excluded.at, outcome = excluded.outcome, status = excluded.status,
+      error = excluded.error, took_ms = excluded.took_ms, answer = excluded.answer,
+      count = count + excluded.count
+"""
 
 
 class _PendingRow(NamedTuple):
@@ -67,7 +76,7 @@ class _PendingRow(NamedTuple):
 
 
 class Shifting(msgspec.Struct, frozen=True):
-    """A clock jump. The rows after `done`, up to `last`, are not moved yet and lag by `by`."""
+    """A clock jump. Rows after `done`, up to `last`, are not moved yet: they lag by `by`."""
 
     number: int
     by: float
@@ -76,7 +85,7 @@ class Shifting(msgspec.Struct, frozen=True):
 
 
 class _Results:
-    """How the attempts of one batch at one sink went."""
+    """The outcomes of the attempts of one batch at one sink."""
 
     __slots__ = ("error_at", "failing_since", "last_error", "status", "succeeded", "success_at")
 
@@ -107,24 +116,24 @@ class Outbox:
         self._conn, self._start = conn, start
         #: The changes of counters, by name.
         self.counts: dict[str, int] = defaultdict(int)
-        #: By number, including those whose rows are all moved.
+        #: The clock jumps by number, also the finished ones.
         self.shifts = dict(shifts)
         self._attempts: list[tuple[object, ...]] = []
         self._results: dict[str, _Results] = {}
-        #: Ids that this batch set to delivered, until their operations are applied.
+        #: Ids that `deliver` settled and that `settle` has not seen yet.
         self._delivered: set[int] = set()
-        #: Whether no later start opened the journal; None: not known yet.
-        self._is_newest: bool | None = None
+        #: The last start that opened the file; None: not looked up yet.
+        self._newest: int | None = None
         #: News for the listeners: see `Committed`.
         self._events: list[tuple[int, bytes]] = []
         self._made: dict[str, list[Delivery]] = {}
         self._due: dict[tuple[str, bool], float] = {}
 
     def deliver(self, ops: Sequence[object]) -> None:
-        """Settle delivered ones in one statement, before any operation is applied."""
+        """Settle the successes in one statement, before any operation is applied."""
         alike: dict[int, list[int]] = {}
         for op in ops:
-            if isinstance(op, Settle) and _is_delivered(op) and self._is_ours(op.delivery):
+            if isinstance(op, Settle) and _is_delivered(op) and self._is_newest():
                 alike.setdefault(op.delivery.attempts, []).append(op.delivery.id)
         for attempts, ids in alike.items():
             self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
@@ -188,38 +197,42 @@ class Outbox:
     # --- take and settle ------------------------------------------------------------------
 
     def settle(self, op: Settle) -> bool:
-        """Store an outcome, fenced by owner and attempts: only the last taker is believed."""
-        delivery = op.delivery
-        counts = op.attempt is not None and not op.attempt.probes
-        attempts = delivery.attempts + counts
-        if not (self._was_delivered(delivery) if _is_delivered(op) else self._settle(op, attempts)):
+        """Store an outcome. Owner and attempts are the fence: only the last taker is believed."""
+        delivery, attempt = op.delivery, op.attempt
+        attempts = delivery.attempts + (attempt is not None and not attempt.probes)
+        if _is_delivered(op):
+            # Only the first of several outcomes in this batch counts.
+            if delivery.id not in self._delivered:
+                return False
+            self._delivered.remove(delivery.id)
+        elif not self._update(op, attempts):
             return False
-        if op.attempt is not None and counts:
-            self._attempt(delivery, attempts, op.attempt)
-        elif op.attempt is not None:
-            self._probe(delivery, attempts + 1, op.attempt)
+        if attempt is not None:
+            self._results.setdefault(delivery.sink, _Results()).add(attempt)
+            row = (
+                *(delivery.id, attempts + bool(attempt.probes)),
+                *(attempt.at, attempt.outcome, attempt.status, attempt.error),
+                *(attempt.took_ms, attempt.answer),
+            )
+            if attempt.probes:
+                self._conn.execute(_PROBED, (*row, attempt.probes))
+            else:
+                self._attempts.append(row)
         self.counts["deliveries.pending"] -= 1
         self.counts[f"deliveries.{op.state}"] += 1
         if delivery.ordering is not None and op.state is not State.PENDING:
             self._advance(delivery.sink, delivery.ordering)
         return True
 
-    def _is_ours(self, delivery: Delivery) -> bool:
-        """Return whether it is ours and no later start has opened the file since."""
-        if self._is_newest is None:
-            (newest,) = self._conn.execute("select max(id) from starts").fetchone()
-            self._is_newest = newest == self._start
-        return self._is_newest and delivery.owner == self._start
+    def _is_newest(self) -> bool:
+        """Return whether no later start opened the file. A later start owns all deliveries."""
+        if self._newest is None:
+            (self._newest,) = self._conn.execute("select max(id) from starts").fetchone()
+        return self._newest == self._start
 
-    def _was_delivered(self, delivery: Delivery) -> bool:
-        """Return whether this batch set it to delivered. True only the first time."""
-        if delivery.id not in self._delivered:
-            return False
-        self._delivered.remove(delivery.id)
-        return True
-
-    def _settle(self, op: Settle, attempts: int) -> bool:
-        if not self._is_ours(op.delivery):
+    def _update(self, op: Settle, attempts: int) -> bool:
+        """Store the state of a delivery; return whether it is ours."""
+        if not self._is_newest():
             return False
         lag = 0.0 if op.fixed else self._lag(op.delivery.id)
         due_at = None if op.due_at is None else op.due_at - lag
@@ -236,36 +249,8 @@ class Outbox:
             self._note_due(op.delivery.sink, op.due_at, fresh=not attempts)
         return bool(changed)
 
-    def _attempt(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
-        self._results.setdefault(delivery.sink, _Results()).add(attempt)
-        self._attempts.append(
-            (
-                delivery.id,
-                n,
-                attempt.at,
-                attempt.outcome,
-                attempt.status,
-                attempt.error,
-                attempt.took_ms,
-                attempt.answer,
-            )
-        )
-
-    def _probe(self, delivery: Delivery, n: int, attempt: Attempt) -> None:
-        self._results.setdefault(delivery.sink, _Results()).add(attempt)
-        self._conn.execute(
-            "insert into probes values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set"
-            " at = excluded.at, outcome = excluded.outcome, status = excluded.status,"
-            " error = excluded.error, took_ms = excluded.took_ms, answer = excluded.answer,"
-            " count = count + excluded.count",
-            (
-                *(delivery.id, n, attempt.at, attempt.outcome, attempt.status, attempt.error),
-                *(attempt.took_ms, attempt.answer, attempt.probes),
-            ),
-        )
-
     def _advance(self, sink: str, ordering: str) -> None:
-        """Make the first of an order due, since its acceptance."""
+        """Make the first delivery of an ordering due, as of its acceptance."""
         found = self._conn.execute(
             f"""
             update deliveries set due_at = accepted_at
@@ -307,14 +292,23 @@ class Outbox:
             f"{where} and deliveries.id > ? and {_UNKNOWN} order by deliveries.id limit 1",
             (op.sink, op.after, json.dumps(op.known)),
         )
-        for row in rows:
-            # If this start ends meanwhile, it is due at once for the next start.
-            self._conn.execute(
-                "update deliveries set owner = ?, due_at = min(due_at, accepted_at), fixed = 0"
-                " where id = ?",
-                (self._start, row.id),
-            )
-        return tuple(self._probed(op.sink, row) for row in rows)
+        if not rows:
+            return ()
+        (row,) = rows
+        # If this start ends meanwhile, it is due at once for the next start.
+        self._conn.execute(
+            "update deliveries set owner = ?, due_at = min(due_at, accepted_at), fixed = 0"
+            " where id = ?",
+            (self._start, row.id),
+        )
+        due_at = row.due_at if row.scheduled_at is None else row.scheduled_at
+        probed = msgspec.structs.replace(
+            self._delivery(op.sink, row),
+            due_at=due_at + (0.0 if row.fixed else self._lag(row.id)),
+            asked=row.due_at == row.scheduled_at,
+            fixed=bool(row.fixed),
+        )
+        return (probed,)
 
     def _read(self, where: str, values: Sequence[object]) -> list[_PendingRow]:
         rows = self._conn.execute(
@@ -328,7 +322,7 @@ class Outbox:
         return [_PendingRow(*row) for row in rows]
 
     def _delivery(self, sink: str, row: _PendingRow, *, now: float = math.inf) -> Delivery:
-        """Return the row as a delivery; `due_at` is set if it is taken early, as a probe."""
+        """Return the row as a delivery; `due_at` is set for a probe, which is taken early."""
         lag = self._lag(row.id)
         scheduled_at = None if row.scheduled_at is None else row.scheduled_at + lag
         return Delivery(
@@ -343,15 +337,6 @@ class Outbox:
             ordering=row.ordering,
             replay=bool(row.replay),
             due_at=scheduled_at if scheduled_at is not None and scheduled_at > now else None,
-        )
-
-    def _probed(self, sink: str, row: _PendingRow) -> Delivery:
-        due_at = row.due_at if row.scheduled_at is None else row.scheduled_at
-        return msgspec.structs.replace(
-            self._delivery(sink, row),
-            due_at=due_at + (0.0 if row.fixed else self._lag(row.id)),
-            asked=row.due_at == row.scheduled_at,
-            fixed=bool(row.fixed),
         )
 
     def bring_forward(self, op: BringForward) -> tuple[int, ...]:
@@ -370,7 +355,7 @@ class Outbox:
         return tuple(id_ for (id_,) in rows)
 
     def hold(self, op: Hold) -> bool:
-        """Hold deliveries that wait for a retry; not those with a time that the sink named."""
+        """Hold deliveries that wait for a retry, unless the sink named the time."""
         self._conn.executemany(
             "update deliveries set held = 1 where id = ? and state = 'pending' and attempts > 0"
             " and scheduled_at is null and owner is null",
@@ -383,11 +368,12 @@ class Outbox:
     def shift(self, op: Shift) -> bool:
         """Move the next rows; True: there are more.
 
-        Rows from before the first step lag behind until their turn. Until then, each read or write
-        of their instants is corrected by `_lag`. So no row is moved twice.
+        Rows from before the first step lag behind until they are moved. Until then, `_lag` corrects
+        each read or write of their instants. So no row is moved twice.
         """
         shifting = self.begin_shift(op)
-        begin = max(shifting.done, self._first_unfinished() - 1)
+        (first,) = self._conn.execute(FIRST_UNFINISHED).fetchone()
+        begin = max(shifting.done, (first or self._last_id() + 1) - 1)
         done = min(begin + op.limit, shifting.last)
         self._conn.execute(
             "update deliveries set due_at = due_at + iif(fixed, 0, ?),"
@@ -414,10 +400,6 @@ class Outbox:
         row = self._conn.execute("select seq from sqlite_sequence where name = 'deliveries'")
         return int((row.fetchone() or (0,))[0])
 
-    def _first_unfinished(self) -> int:
-        row = self._conn.execute(FIRST_UNFINISHED).fetchone()
-        return int(row[0] or self._last_id() + 1)
-
     def _lag(self, delivery_id: int) -> float:
         """Return the seconds by which the instants of a row lag behind the present clock."""
         return sum(
@@ -428,7 +410,7 @@ class Outbox:
 
     def clamp(self, op: Clamp) -> int:
         """Bring back deliveries that are due further ahead than any wait; return their number."""
-        # Two statements, each with its own index. One for both walks all delivered deliveries.
+        # Two statements, each with its own index. One statement would read all delivered rows.
         return sum(
             self._conn.execute(
                 f"""
@@ -464,9 +446,9 @@ class Outbox:
                 (now, now, op.delivery),
             )
         elif state != State.DELIVERED:
-            # A finished delivery keeps no `ordering`: the sink's `ordered_by` may have changed
-            # since.
-            ordering = self._ordering(sink, body)
+            # The `ordering` of a finished delivery may be old: `ordered_by` may have changed.
+            path = self._ordered_by(sink)
+            ordering = None if path is None else order_at(msgspec.json.decode(body), parse(path))
             self._conn.execute(
                 "update deliveries set state = 'pending', due_at = ?, scheduled_at = null,"
                 " begun = attempts, fixed = 0, held = 0,"
@@ -480,14 +462,12 @@ class Outbox:
                 self._line_up(sink, ordering)
         return delivery(self._conn, DeliveryById(op.delivery))
 
-    def _ordering(self, sink: str, body: str) -> str | None:
+    def _ordered_by(self, sink: str) -> str | None:
         row = self._conn.execute("select ordered_by from sinks where name = ?", (sink,)).fetchone()
-        if row is None or row[0] is None:
-            return None
-        return order_at(msgspec.json.decode(body), parse(row[0]))
+        return None if row is None else row[0]
 
     def _line_up(self, sink: str, ordering: str) -> None:
-        """Let only the first be due, or none while one is being sent."""
+        """Let only the first delivery be due, or no delivery while one is being sent."""
         rows = self._conn.execute(
             f"select id, owner from deliveries where {_UNFINISHED} order by id",  # noqa: S608 - our words
             (sink, ordering),
@@ -502,7 +482,7 @@ class Outbox:
     # --- sinks ----------------------------------------------------------------------------
 
     def pause(self, op: PauseSink) -> bool:
-        """Pause a sink; a pause by the operator stays the operator's."""
+        """Pause a sink; an automatic pause does not replace the operator's."""
         changed = self._conn.execute(
             "insert into sinks (name, paused, paused_at) values (?, ?, ?)"
             " on conflict do update set paused = excluded.paused, paused_at = excluded.paused_at"
@@ -512,7 +492,7 @@ class Outbox:
         return bool(changed)
 
     def resume(self, op: ResumeSink) -> bool:
-        """Resume a sink and forget how long it failed before."""
+        """Resume a sink and forget its `failing_since`."""
         changed = self._conn.execute(
             "update sinks set paused = null, paused_at = null, failing_since = null"
             " where name = ? and paused is not null and (? is null or paused = ?)",
@@ -520,12 +500,9 @@ class Outbox:
         ).rowcount
         return bool(changed)
 
-    def arrange(self, op: Reorder) -> int:
-        """Order pending deliveries by another path: they are sent with the options of now."""
-        known = self._conn.execute(
-            "select ordered_by from sinks where name = ?", (op.sink,)
-        ).fetchone()
-        if (known or (None,))[0] == op.ordered_by:
+    def reorder(self, op: Reorder) -> int:
+        """Order pending deliveries by another path: they are sent with the current options."""
+        if self._ordered_by(op.sink) == op.ordered_by:
             return 0
         self._conn.execute(
             "insert into sinks (name, ordered_by) values (?, ?)"
@@ -555,7 +532,7 @@ class Outbox:
 
 
 def _is_delivered(op: Settle) -> bool:
-    """Return whether the outcome is a success. Dozens of these are settled in one statement."""
+    """Return whether the outcome is a success. One statement settles dozens of these."""
     return op.state is State.DELIVERED and op.attempt is not None
 
 
@@ -571,5 +548,5 @@ _VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
     RetryDelivery: Outbox.retry,
     PauseSink: Outbox.pause,
     ResumeSink: Outbox.resume,
-    Reorder: Outbox.arrange,
+    Reorder: Outbox.reorder,
 }

@@ -1,4 +1,4 @@
-"""Pages of a large table in the order of its key, each found in bounded time."""
+"""Pages of a large table in the order of its key, each read in limited time."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -8,11 +8,11 @@ from ..reads import Marks, MarksAt, Page, PageRead
 from .times import Span
 
 T = TypeVar("T")
-#: SQL and its values.
+#: A condition in SQL, and its values.
 Condition = tuple[str, tuple[object, ...]]
 
 #: The most rows that one page reads without an index. A page is quick at any size of the journal,
-#: and an empty page says where to go on.
+#: and an empty page has the place to continue from.
 WINDOW = 50_000
 
 
@@ -20,18 +20,18 @@ class Sought(NamedTuple):
     """A search. Its SQL is ours; only the values come from outside."""
 
     table: str
-    #: Its key, a growing integer.
+    #: The table's key, a growing integer.
     place: str
     columns: str
     conditions: Sequence[Condition]
-    #: An index leads to the rows; the table is not walked.
+    #: Whether an index leads to the rows, so that no WINDOW is needed.
     indexed: bool
-    #: Takes the newest place; returns the span of a condition on time.
+    #: Takes the newest place; returns the span of the requested time.
     within: Callable[[int], Span] = lambda newest: Span(1, newest, 0)
     #: SQL that joins further tables.
     joined: str = ""
-    #: Not 0: each statement searches that many places, from a multiple of it on. A condition may
-    #: name the first of them as `?1`.
+    #: If not 0, each statement searches that many places, from a multiple of it on. A condition
+    #: may name the first of them as `?1`.
     part: int = 0
 
 
@@ -49,7 +49,7 @@ def page(
     first, last = window(begin, span, desc=desc, whole=sought.indexed)
     where = "".join(f" and {sql}" for sql, _ in sought.conditions)
     values = [value for _, given in sought.conditions for value in given]
-    # The plus keeps SQLite from walking the table by its key.
+    # With the plus, SQLite does not read the table by its key.
     key = f"+{place}" if sought.indexed and sought.conditions else place
     sql = (
         f"select {place}, {sought.columns} from {sought.table}{sought.joined}"  # noqa: S608 - our words
@@ -57,7 +57,10 @@ def page(
         f" order by {place} {'desc' if desc else 'asc'} limit ?"
     )
     rows: list[Any] = []
-    for low, high in _parts(first, last, sought.part, desc=desc):
+    size = sought.part
+    starts = range(first - first % size, last + 1, size) if size else (first,)
+    for start in reversed(starts) if desc else starts:
+        low, high = max(first, start), min(last, start + size - 1) if size else last
         rows += conn.execute(sql, (low, high, *values, limit + 1 - len(rows)))
         if len(rows) > limit:
             break
@@ -69,7 +72,7 @@ def page(
     return Page(items=items, next_seq=max(last, begin), has_more=last < span.last)
 
 
-#: The table of each list, its key, and a text that differs for each row that ever has a place.
+#: The table of each list, its key, and a text that differs for each row, also for removed ones.
 _LISTS = {
     "events": ("events", "seq", "id"),
     "deliveries": ("deliveries", "id", "event || ' ' || sink || ' ' || accepted_at"),
@@ -105,18 +108,8 @@ def window(begin: int, span: Span, *, desc: bool, whole: bool) -> tuple[int, int
     return first, (span.last if whole else min(span.last, first + WINDOW - 1))
 
 
-def _parts(first: int, last: int, size: int, *, desc: bool) -> Iterator[tuple[int, int]]:
-    """Yield the places from `first` to `last` in parts, in the order of reading."""
-    if not size:
-        yield first, last
-        return
-    starts = range(first - first % size, last + 1, size)
-    for start in reversed(starts) if desc else starts:
-        yield max(first, start), min(last, start + size - 1)
-
-
 def any_of(expressions: Sequence[str], allowed: Sequence[object]) -> Iterator[Condition]:
-    """Yield the condition that an expression has an allowed value; none allowed: no condition."""
+    """Yield the condition that an expression has an allowed value. Empty: yield no condition."""
     if allowed:
         slots = ", ".join("?" * len(allowed))
         either = " or ".join(f"{expression} in ({slots})" for expression in expressions)

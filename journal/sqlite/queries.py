@@ -1,8 +1,9 @@
-"""Reads of events, quarantine and counters in SQLite."""
+"""Reads of events, quarantine, counters and balances in SQLite."""
 
 import json
 import sqlite3
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from core.delivery import State
 
@@ -12,6 +13,7 @@ from ..reads import (
     EventById,
     Events,
     JournalStats,
+    LastBalances,
     Moment,
     Page,
     PageRead,
@@ -22,6 +24,7 @@ from ..reads import (
     VisibleEvents,
 )
 from ..records import (
+    AccountBalance,
     Arrival,
     Duplicate,
     QuarantinedCallback,
@@ -36,7 +39,6 @@ from .event_search import BUCKET, IN_BUCKET, search
 from .paging import Sought, page
 from .times import span
 
-T = TypeVar("T")
 _QUARANTINE = "seq, id, source, reason, detail, peer, at, count, last_at, token, headers, body"
 
 
@@ -70,7 +72,7 @@ def visible_events(conn: sqlite3.Connection, read: VisibleEvents) -> Page[bytes]
     wanted, filter_ = read.filter, visible.complete(conn, read.shown_to)
     if filter_ is None:
         return None
-    # Not max(seq) of events: that may walk them.
+    # Not max(seq) of events: that may read hidden ones.
     (newest,) = conn.execute(
         "select coalesce(max(seq), 0) from sqlite_sequence where name = 'events'"
     ).fetchone()
@@ -177,8 +179,18 @@ def token_uses(conn: sqlite3.Connection, _read: TokenUses) -> list[TokenUse]:
     ]
 
 
+def balances(conn: sqlite3.Connection, _read: LastBalances) -> Mapping[str, AccountBalance]:
+    rows = conn.execute("select source, amount, currency, at, low from balances")
+    return {
+        source: AccountBalance(
+            source=source, amount=amount, currency=currency, at=at, low=bool(low)
+        )
+        for source, amount, currency, at, low in rows
+    }
+
+
 def _beyond(read: PageRead[Any]) -> tuple[str, tuple[int, ...]]:
-    """SQL that begins after the last page, with the values of it and of its limit."""
+    """Return the SQL that begins after the last page, with its values and the limit."""
     order = "order by seq desc" if read.desc else "order by seq"
     if read.after is None:
         return order, (read.limit,)

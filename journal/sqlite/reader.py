@@ -1,4 +1,4 @@
-"""A thread with a connection of its own that answers reads."""
+"""Threads that answer reads, each with its own connection."""
 
 import asyncio
 import contextlib
@@ -8,26 +8,24 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from core.errors import Broken, Unavailable
 
+from ..reads import Read
 from .errors import error_name, judged
-from .queries import T
 
-#: Seconds for a read, including the wait for a thread.
-ANSWERED_WITHIN = 5.0
-
-
-#: Steps of SQLite's machine between two checks of the time limit.
+T = TypeVar("T")
+#: Steps of SQLite's virtual machine between two checks of the time limit.
 _LOOK_EVERY = 10_000
 
 
 class _Halted(Exception):
-    """Reads have to wait for a moment."""
+    """Reads must wait for a checkpoint."""
 
 
 class Reader:
-    """A few threads, each with a read-only connection of its own."""
+    """A few threads, each with its own read-only connection."""
 
     def __init__(
         self,
@@ -36,13 +34,13 @@ class Reader:
         threads: int = 2,
         failed: Callable[[Broken], None] = lambda _exc: None,
     ) -> None:
-        """`failed` is called in the loop if the file is damaged."""
+        """`failed` is called on the event loop if the file is damaged."""
         self._path, self._failed = path, failed
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="journal-read")
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._closed = False
-        #: Guards the number of running reads, and whether more may start.
+        #: Guards `_running` and `_halted`.
         self._counting = threading.Lock()
         self._running = 0
         self._halted = False
@@ -50,11 +48,11 @@ class Reader:
         self._resumed.set()
 
     async def ask(
-        self, question: Callable[[sqlite3.Connection], T], *, within: float = ANSWERED_WITHIN
+        self, question: Callable[[sqlite3.Connection], T], *, within: float = Read.within
     ) -> T:
         """Answer a question in one of the threads.
 
-        Raises Unavailable, also where there is no answer `within` that many seconds, and Broken.
+        Raises Broken, and Unavailable, also without an answer `within` that many seconds.
         """
         if self._closed:
             raise Unavailable("the journal is closed")
@@ -86,7 +84,10 @@ class Reader:
 
     @contextlib.asynccontextmanager
     async def halted(self, *, within: float) -> AsyncIterator[None]:
-        """Answer no question meanwhile; one that takes longer than `within` starts again."""
+        """Answer no question while the context is open.
+
+        A question that runs for more than `within` seconds is interrupted, and starts again later.
+        """
         self._resumed.clear()
         with self._counting:
             self._halted = True
@@ -103,7 +104,7 @@ class Reader:
 
     async def _quiet(self, within: float) -> bool:
         ends = time.monotonic() + within
-        while self._running and time.monotonic() < ends:  # noqa: ASYNC110 - threads count it
+        while self._running and time.monotonic() < ends:  # noqa: ASYNC110 - threads change it
             await asyncio.sleep(0.005)
         return not self._running
 
@@ -114,29 +115,25 @@ class Reader:
             conn.close()
 
     def _answer(self, question: Callable[[sqlite3.Connection], T], ends: float) -> T:
-        """Answer a read. Runs in one of the threads."""
+        """Answer a read, in one of the threads. Its first read opens its connection."""
         with self._counting:
             if self._halted:
                 raise _Halted
             self._running += 1
         try:
-            self._local.ends = ends
-            return question(self._connection())
+            local = self._local
+            local.ends = ends
+            conn: sqlite3.Connection | None = getattr(local, "conn", None)
+            if conn is None:
+                # mode=ro: a second connection that writes or checkpoints at the same instant is how
+                # SQLite before 3.51.3 loses its log (sqlite.org/wal.html#walresetbug).
+                conn = local.conn = sqlite3.connect(
+                    f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+                )
+                # Its caller does not wait any more, and an endless read lets the log grow.
+                conn.set_progress_handler(lambda: time.monotonic() > local.ends, _LOOK_EVERY)
+                self._open.append(conn)
+            return question(conn)
         finally:
             with self._counting:
                 self._running -= 1
-
-    def _connection(self) -> sqlite3.Connection:
-        conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
-        if conn is None:
-            # mode=ro: a second connection that writes or checkpoints at the same instant is how
-            # SQLite before 3.51.3 loses its log (sqlite.org/wal.html#walresetbug).
-            conn = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-            )
-            local = self._local
-            # Its caller is gone by then, and a reader without end would keep the log growing.
-            conn.set_progress_handler(lambda: time.monotonic() > local.ends, _LOOK_EVERY)
-            self._local.conn = conn
-            self._open.append(conn)
-        return conn

@@ -1,4 +1,4 @@
-"""Open a SQLite file as a journal: its mode, its pragmas, its schema, this start."""
+"""Open a SQLite file as a journal: set its pragmas, upgrade its schema, count this start."""
 
 import contextlib
 import errno
@@ -15,19 +15,20 @@ from core.errors import Broken, Unavailable
 from .. import Filters
 from .batch import BUSY_MS, checkpoint
 from .errors import error_name, judged
+from .hidden_modules import hide_modules
 from .visible import NO_FILTERS, configure
-from .without import without
 
-# sqlite_utils imports both if it can: memory, and system calls that a hardened unit refuses.
-with without("numpy", "pandas"):
+# sqlite_utils imports both if it can. They need memory, and system calls that a hardened systemd
+# unit refuses.
+with hide_modules("numpy", "pandas"):
     from sqlite_utils import Database, Migrations
 
 
 #: The SQLite library in use, as numbers.
 SQLITE_VERSION = sqlite3.sqlite_version_info
-#: Connections that must not be closed: closing checkpoints again, and hides the failure.
+#: Connections that must not be closed: closing would checkpoint again, and hide the failure.
 _UNTOUCHED: list[sqlite3.Connection] = []
-#: SQLite's errors of a full disk: for a page, for the log, for the index of the log.
+#: SQLite's errors on a full disk, for a page, the log, or the index of the log.
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
 
 
@@ -40,7 +41,7 @@ class DiskFull(Unavailable):
 
 
 def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
-    """Return whether simultaneous writes of two connections can lose the log in that SQLite.
+    """Return whether two writing connections can lose the log in that version of SQLite.
 
     sqlite.org/wal.html#walresetbug: since 3.7.0, fixed in 3.51.3, 3.50.7 and 3.44.6.
     """
@@ -62,7 +63,7 @@ def migrations() -> Migrations:
 
 
 def migrate(path: Path) -> list[str]:
-    """Bring the schema up to date, each step in a transaction; return the steps that were taken.
+    """Bring the schema up to date, each step in a transaction; return the applied steps.
 
     The caller holds the lock. Raises WrongJournal for a file of a newer version or another kind,
     Unavailable if the caller may try again, and Broken if the process must end by `os._exit`.
@@ -71,7 +72,7 @@ def migrate(path: Path) -> list[str]:
         conn = _connect(path)
         with _closed_after(conn):
             taken = _migrate(conn)
-            _write_back(conn)  # closing would checkpoint, too, but hide a failed fsync
+            _write_back(conn)  # closing would checkpoint, too, but would hide a failed fsync
         conn.close()
         return taken
 
@@ -86,7 +87,7 @@ def _scripts() -> list[tuple[str, str]]:
 
 
 def _migrate(conn: sqlite3.Connection) -> list[str]:
-    # Without plugins: other packages of the environment must not use this connection.
+    # No plugins: other packages of the environment must not use this connection.
     db, steps = Database(conn, execute_plugins=False), migrations()
     newer = {step.name for step in steps.applied(db)} - {name for name, _ in _scripts()}
     if newer:
@@ -98,27 +99,24 @@ def _migrate(conn: sqlite3.Connection) -> list[str]:
 
 @contextlib.contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and the system into ours, while the file is opened."""
+    """Raise our errors for those of SQLite and the system, while the file is opened."""
     try:
         yield
     except sqlite3.Error as exc:
         name = error_name(exc)
         if name == "SQLITE_NOTADB":
             raise WrongJournal(f"{path} is no SQLite database; name another file") from exc
-        kind = Broken if _is_fatal(exc) else DiskFull if _is_full(name, path) else Unavailable
+        full = name in _NO_ROOM
+        if name == "SQLITE_CANTOPEN":
+            with contextlib.suppress(OSError):
+                disk = os.statvfs(path.parent)
+                # No bytes or no inodes are left for the log.
+                full = disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files
+        kind = Broken if _is_fatal(exc) else DiskFull if full else Unavailable
         raise kind(f"{path} cannot be opened: {name}") from exc
     except OSError as exc:
         kind = DiskFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
         raise kind(f"{path} cannot be opened: {exc.strerror}") from exc
-
-
-def _is_full(name: str, path: Path) -> bool:
-    if name != "SQLITE_CANTOPEN":
-        return name in _NO_ROOM
-    with contextlib.suppress(OSError):
-        disk = os.statvfs(path.parent)
-        return disk.f_bavail == 0 or 0 == disk.f_favail < disk.f_files  # no room for the log
-    return False
 
 
 @contextlib.contextmanager
@@ -135,14 +133,14 @@ def _closed_after(conn: sqlite3.Connection) -> Iterator[None]:
 
 
 def _is_fatal(exc: BaseException) -> bool:
-    # A file that is no database is never fatal.
+    # A file that is not a database is not damaged.
     if not isinstance(exc, sqlite3.Error) or error_name(exc) == "SQLITE_NOTADB":
         return False
     return isinstance(judged(exc), Broken)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Mode 0600 from the first byte: SQLite makes files that all may read.
+    # Mode 0600 from the first byte: SQLite would let all users read the file.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     conn = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
@@ -168,13 +166,24 @@ class OpenedFile(NamedTuple):
 def begin(
     path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
 ) -> OpenedFile:
-    """Open the file in the writing thread."""
+    """Open the file in the writing thread. Raises WrongJournal for another secret."""
     conn = _connect(path)
     with _closed_after(conn):
-        _refuse_another(conn, seal)
+        # Refuse another secret before the migration writes.
+        made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
+        row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
+        if row and row[0] != seal:
+            raise WrongJournal(
+                "server.secret is another than the journal was made with; "
+                "put the old one back, or begin a new journal"
+            )
         _migrate(conn)
         conn.execute("begin immediate")
-        identity = _identity(conn, seal)
+        conn.executemany(
+            "insert into meta values (?, ?) on conflict do nothing",
+            (("identity", uuid.uuid4().hex), ("seal", seal)),
+        )
+        (identity,) = conn.execute("select value from meta where name = 'identity'").fetchone()
         start = conn.execute(
             "insert into starts (at, pid, version) values (?, ?, ?)", (now, os.getpid(), version)
         ).lastrowid
@@ -192,23 +201,3 @@ def _write_back(conn: sqlite3.Connection) -> None:
         raise
     except Unavailable:
         return  # a full disk: the journal continues in its log
-
-
-def _refuse_another(conn: sqlite3.Connection, seal: str) -> None:
-    """Raise WrongJournal for a wrong secret, before the migration writes."""
-    made = conn.execute("select count(*) from sqlite_schema where name = 'meta'").fetchone()[0]
-    row = made and conn.execute("select value from meta where name = 'seal'").fetchone()
-    if row and row[0] != seal:
-        raise WrongJournal(
-            "server.secret is another than the journal was made with; "
-            "put the old one back, or begin a new journal"
-        )
-
-
-def _identity(conn: sqlite3.Connection, seal: str) -> str:
-    conn.executemany(
-        "insert into meta values (?, ?) on conflict do nothing",
-        (("identity", uuid.uuid4().hex), ("seal", seal)),
-    )
-    row = conn.execute("select value from meta where name = 'identity'").fetchone()
-    return str(row[0])

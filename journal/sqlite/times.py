@@ -1,4 +1,4 @@
-"""Places of the events of a span of time, found by bisection: places and times grow together."""
+"""Find the places of the events of a time range by bisection: both grow together."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from ..rows import EventRow
 
-#: Seconds that an event may be older than one before it, because clocks are corrected. Beyond that,
-#: bisection does not work for all places up to that event.
+#: Seconds by which an event may be older than an earlier one, because clocks are corrected. After
+#: a larger correction, bisection does not work for the places up to that event.
 TOLERATED = 60.0
 #: The row in `meta` of the newest time, if the last event does not have it.
 _NEWEST = "newest_recorded_at"
 
 
 class Span(NamedTuple):
-    """All events of the requested time lie from `first` to `last`, or up to `unordered`."""
+    """The places of a time range. Its events lie in `first` to `last`, or in 1 to `unordered`."""
 
     first: int
     last: int
@@ -22,17 +22,17 @@ class Span(NamedTuple):
     unordered: int
 
     def after(self, place: int) -> int:
-        """Return the place to continue after, upwards: it skips events before the span."""
+        """Return the place to read after, upwards: it skips events before the span."""
         return place if place < self.unordered else max(place, self.first - 1)
 
     @property
     def lowest(self) -> int:
-        """The place to end at, downwards."""
+        """The last place to read, downwards."""
         return self.first if self.unordered == 0 else 1
 
 
 def note_times(conn: sqlite3.Connection, events: Sequence[EventRow]) -> None:
-    """Store up to which of these new events the order of times is broken.
+    """Store the last place of these new events where the order of times is broken.
 
     Call it before they are inserted.
     """
@@ -72,7 +72,8 @@ def span(
     unordered = int(value)
     first, last = 1, newest
     if since is not None:
-        # Events before this place are older than `since`: none is newer than it by more.
+        # The last event before this place is older than that. Earlier ones are at most TOLERATED
+        # newer than it, so all of them are older than `since`.
         first = _first_at(conn, unordered + 1, newest, since - TOLERATED)
     if until is not None:
         last = _first_at(conn, unordered + 1, newest, until + TOLERATED)

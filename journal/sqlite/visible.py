@@ -1,4 +1,4 @@
-"""The events that each filter of an API key shows: an index that the writer keeps."""
+"""The index of the events that each filter of an API key shows. The writer keeps it."""
 
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from .times import Span
 
 NO_FILTERS: Filters = MappingProxyType({})
 
-#: Rows of the filters that show the event in its row, as it is stored.
+#: Adds the event to all filters that show it.
 _SHOWN = (
     "insert or ignore into visible select id, new.seq from visible_filters"
     " where digest is not null and shows(id, new.body);"
@@ -25,8 +25,8 @@ _FORGET = (
     "delete from visible where seq = new.seq"
     " and filter in (select id from visible_filters where digest is not null);"
 )
-#: Triggers of the connection that writes, and of no other: whatever stores or changes an event
-#: changes its rows in the same transaction.
+#: Temporary triggers of the writing connection: each change of an event changes its rows in the
+#: same transaction.
 _STORED = f"create temp trigger event_stored after insert on main.events begin {_SHOWN} end"
 _CHANGED = (
     f"create temp trigger event_changed after update of body on main.events"
@@ -40,7 +40,7 @@ _CHANGED = (
 def configure(conn: sqlite3.Connection, filters: Filters) -> None:
     """Keep an index for each of these filters from now on, and for no other.
 
-    In the transaction of the caller, before an event is written through that connection.
+    Call it in a transaction, before an event is written through that connection.
     """
     known = {
         digest
@@ -66,7 +66,7 @@ def configure(conn: sqlite3.Connection, filters: Filters) -> None:
 def _shows(
     filters: Mapping[int, Callable[[Mapping[str, Any]], bool]],
 ) -> Callable[[int, str], bool]:
-    # Each event is checked by all filters before the next event.
+    # All filters check an event before the next event comes.
     decode = lru_cache(maxsize=1)(msgspec.json.decode)
 
     def shows(filter_: int, body: str) -> bool:
@@ -93,10 +93,16 @@ def fill(conn: sqlite3.Connection, limit: int) -> bool:
         _index(conn, filter_, unseen, limit)
         return True
     row = conn.execute("select id from visible_filters where digest is null").fetchone()
-    if row is not None:
-        _remove(conn, row[0], limit)
-        return True
-    return False
+    if row is None:
+        return False
+    removed = conn.execute(
+        "delete from visible where filter = :filter and seq in"
+        " (select seq from visible where filter = :filter order by seq limit :limit)",
+        {"filter": row[0], "limit": limit},
+    ).rowcount
+    if removed < limit:
+        conn.execute("delete from visible_filters where id = ?", row)
+    return True
 
 
 def _index(conn: sqlite3.Connection, filter_: int, unseen: int, limit: int) -> None:
@@ -104,7 +110,7 @@ def _index(conn: sqlite3.Connection, filter_: int, unseen: int, limit: int) -> N
         "select min(seq) from (select seq from events where seq <= ? order by seq desc limit ?)",
         (unseen, limit),
     ).fetchone()
-    # Some are indexed already: they were changed since.
+    # Events that were changed since are indexed already.
     conn.execute(
         "insert or ignore into visible select :filter, seq from events"
         " where seq between :first and :last and shows(:filter, body)",
@@ -115,16 +121,6 @@ def _index(conn: sqlite3.Connection, filter_: int, unseen: int, limit: int) -> N
         " coalesce((select max(seq) from events where seq < ?), 0) where id = ?",
         (first, filter_),
     )
-
-
-def _remove(conn: sqlite3.Connection, filter_: int, limit: int) -> None:
-    removed = conn.execute(
-        "delete from visible where filter = :filter and seq in"
-        " (select seq from visible where filter = :filter order by seq limit :limit)",
-        {"filter": filter_, "limit": limit},
-    ).rowcount
-    if removed < limit:
-        conn.execute("delete from visible_filters where id = ?", (filter_,))
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -157,9 +153,9 @@ def page(
     span: Span,
     read: VisibleEvents,
 ) -> Page[bytes]:
-    """One page of what the filter shows, found by looking at WINDOW such events at the most.
+    """Read one page of the events that the filter shows; read at most WINDOW of them.
 
-    Places and `has_more` come from events that the filter shows; no other is looked at.
+    Places and `has_more` come from shown events only; hidden ones are not read.
     """
     limit, desc = read.limit, read.desc
     begin = (span.last + 1 if desc else 0) if read.after is None else read.after
@@ -178,7 +174,7 @@ def page(
     where = "".join(f" and {sql}" for sql, _ in search.conditions)
     values = [value for _, given in search.conditions for value in given]
     fields = " cross join event_fields on event_fields.seq = visible.seq"
-    # CROSS JOIN, NOT INDEXED: an index on events would lead past hidden ones.
+    # CROSS JOIN, NOT INDEXED: an index on events would read hidden ones.
     rows = conn.execute(
         f"select visible.seq, body from visible{fields if search.reads_fields else ''}"  # noqa: S608 - our words
         " cross join events not indexed on events.seq = visible.seq"

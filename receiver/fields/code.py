@@ -9,8 +9,9 @@ other numbers are in `tables/code_words.txt`.
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 from core.canonical import canonical_code
@@ -18,14 +19,12 @@ from core.canonical import canonical_code
 from .code_candidates import Candidate, find_candidates, is_clock
 from .code_words import UNSPACED, KnownWord, find_words, fold, kinds_of
 
-__all__ = ["canonical_code", "find_code", "is_sentence", "read_code"]
-
 #: A code as providers write it: groups of letters and digits, joined by one blank or mark.
 _CODE = re.compile(r"[A-Za-z\d]+(?:[ \u00a0._:/-][A-Za-z\d]+){0,7}")
 _LONGEST_CODE = 64
 #: A group of letters alone, other than the capitals of a prefix (`FB 12345`).
 _LETTERS = re.compile(r"(?<!\S)(?![A-Z]{1,2}(?!\S))[A-Za-z]+(?!\S)")
-#: The words of programs for a missing code.
+#: Placeholders of programs for a missing code.
 _NO_CODE = frozenset({"null", "none", "nil", "undefined", "false", "n/a"})
 
 #: The longest SMS there can be: 255 parts of 153 characters.
@@ -47,6 +46,7 @@ _BREAK = re.compile(
 _CLAUSE = re.compile(r"[,，、،]")
 #: The marks that end the reach of a label: `[LINE] 4829`, `your order, 4829 is the code`.
 _APART = re.compile(r"[,，、،)\]】》」』>]")
+_ENDS_A_LABEL = re.compile("|".join(one.pattern for one in (_DIGIT, _BREAK, _APART)))
 #: Marks before a number that refer to the words before it, and marks after one.
 _IS_BEFORE = re.compile(r"[:：=→>«\"“*]\W{0,6}\Z|[—–-]\s{0,3}\Z")
 _IS_AFTER = re.compile(r"[\s\"”»)\]*]{0,6}(?:[—–:=]|-(?!-))")
@@ -74,7 +74,8 @@ _LABELS = frozenset({_TOPIC, _LABEL})
 _OF = frozenset({"", "de", "del", "di", "do", "of", "na", "du", "da", "za"})
 _PLACES = frozenset({"clock", "to"})
 _FILLERS = frozenset({"copula", _NUMBER})
-_OTHER_CODE = frozenset({_LABEL})
+#: The kind of `promo`, and the kinds of a code beside it.
+_OTHER, _OTHER_CODE = "not_one_time", frozenset({_LABEL})
 
 
 def read_code(code: str | None, text: str | None) -> tuple[str | None, str | None]:
@@ -120,6 +121,10 @@ def find_code(text: str) -> str | None:
     return None if found is None else text[found.start : found.end]
 
 
+#: Known words from the nearest on, each with the text between.
+_WordsNearby = Iterator[tuple[KnownWord, str]]
+
+
 class _Rank(IntEnum):
     """The certainty that a candidate is the code; the lowest is best."""
 
@@ -145,26 +150,24 @@ class _Text:
     def __init__(self, text: str, low: str) -> None:
         self.text, self.low = text, low
         words = find_words(text, low)
-        self.hits = [self._without_other_codes(words, index) for index in range(len(words))]
+        #: The known words; `code` in `promo code` and in `code postal` is a label.
+        self.hits: list[KnownWord] = []
+        for index, hit in enumerate(words):
+            self.hits.append(hit)
+            if _ANNOUNCE not in hit.kinds:
+                continue
+            before = [one for one in words[max(0, index - 2) : index] if _OTHER in one.kinds]
+            after = [one for one in words[index + 1 : index + 3] if _OTHER in one.kinds]
+            gaps = [low[one.end : hit.start].strip(" -") for one in before]
+            gaps += [low[hit.end : one.start].strip(" -") for one in after]
+            if not _OF.isdisjoint(gaps):
+                end = after[-1].end if after and gaps[-1] in _OF else hit.end
+                self.hits[-1] = hit._replace(end=end, kinds=_OTHER_CODE)
         self.starts = [hit.start for hit in self.hits]
         #: The kinds of all words in the text.
         self.kinds = set[str]().union(*(hit.kinds for hit in self.hits))
         units = (hit.start for hit in self.hits if "unit" in hit.kinds)
         self.candidates = find_candidates(text, low, units)
-
-    def _without_other_codes(self, words: Sequence[KnownWord], index: int) -> KnownWord:
-        """Return a word; `code` in `promo code` and in `code postal` becomes a label."""
-        hit = words[index]
-        if _ANNOUNCE not in hit.kinds:
-            return hit
-        before = [one for one in words[max(0, index - 2) : index] if "not_one_time" in one.kinds]
-        after = [one for one in words[index + 1 : index + 3] if "not_one_time" in one.kinds]
-        gaps = [self.low[one.end : hit.start] for one in before]
-        gaps += [self.low[hit.end : one.start] for one in after]
-        if not any(gap.strip(" -") in _OF for gap in gaps):
-            return hit
-        beyond = after[-1].end if after and gaps[-1].strip(" -") in _OF else hit.end
-        return hit._replace(end=beyond, kinds=_OTHER_CODE)
 
     def code(self) -> Candidate | None:
         if not 0 < len(self.candidates) <= _MOST_CANDIDATES:
@@ -181,22 +184,24 @@ class _Text:
             if judged.rank == _Rank.LABELLED:
                 labelled.add(same)
         # A number that has a label once, such as an order's, needs an announcing word elsewhere.
-        best = {
-            same: one
+        left = sorted(
+            one
             for same, one in best.items()
-            if one.rank == _Rank.BESIDE or same not in labelled
-        }
-        for rank in (_Rank.BESIDE, _Rank.SAME_SENTENCE):
-            several = sorted(one for one in best.values() if one.rank == rank)
-            if several:
-                nearest = [one for one in several if one.distance == several[0].distance]
-                return several[0].candidate if len(nearest) == 1 else None
-        for rank in (_Rank.BESIDE_A_VERB, _Rank.NO_WORD):
-            several = [one for one in best.values() if one.rank == rank]
-            if several:
-                only = several[0].candidate if len(several) == 1 else None
-                return None if only and rank == _Rank.NO_WORD and self._is_about(only) else only
-        return None
+            if one.rank == _Rank.BESIDE or (one.rank <= _Rank.NO_WORD and same not in labelled)
+        )
+        if not left:
+            return None
+        rank, distance, found = left[0]
+        # Only the distance to an announcing word decides between two.
+        decides = rank in (_Rank.BESIDE, _Rank.SAME_SENTENCE)
+        rivals = [
+            one
+            for one in left[1:]
+            if one.rank == rank and (one.distance == distance or not decides)
+        ]
+        if rivals or (rank == _Rank.NO_WORD and self._is_about(found)):
+            return None
+        return found
 
     def _judge(self, index: int) -> _JudgedCandidate:
         candidate = self.candidates[index]
@@ -207,9 +212,8 @@ class _Text:
         is_explained = bool(words) and all("copula" in kinds_of(word) for word in words)
         if is_explained or self._is_expired(index):
             return never
-        before, after = self._before(candidate), self._after(candidate)
-        if candidate.capitals:
-            after = None
+        before = self._before(candidate)
+        after = None if candidate.capitals else self._after(candidate)
         if before is not None and before.rank >= _Rank.LABELLED:
             if before.rank == _Rank.LABELLED and after is not None and after.rank == _Rank.BESIDE:
                 between = self.low[candidate.end : candidate.end + after.distance]
@@ -220,14 +224,15 @@ class _Text:
             return min(found)
         if candidate.doubtful:
             return never
-        near = self._distance(candidate)
-        if near is not None:
-            return _JudgedCandidate(_Rank.SAME_SENTENCE, near, candidate)
+        for words_nearby in self._in_sentence(candidate):
+            nearest = next((gap for hit, gap in words_nearby if _ANNOUNCE in hit.kinds), None)
+            if nearest is not None:
+                found.append(_JudgedCandidate(_Rank.SAME_SENTENCE, len(nearest), candidate))
         return min([*found, _JudgedCandidate(_Rank.NO_WORD, 0, candidate)])
 
     # --- the words before it ----------------------------------------------------------------
 
-    def _back(self, at: int) -> Iterator[tuple[KnownWord, str]]:
+    def _back(self, at: int) -> _WordsNearby:
         """Yield known words before a place, the nearest first, each with the text between."""
         last = bisect_right(self.starts, at - 1)
         for hit in reversed(self.hits[max(0, last - _NEAREST) : last]):
@@ -242,8 +247,10 @@ class _Text:
         numbered = sign is not None
         group = _GROUP_BEFORE.search(self.low, max(0, candidate.start - 14), candidate.start)
         for hit, between in self._back(candidate.start):
-            if group and hit.end <= group.start() and self._is_label(hit, group.start()):
-                return _JudgedCandidate(_Rank.LABELLED, 0, candidate)
+            if group and hit.kinds & _LABELS and hit.end <= group.start():
+                gap = self.low[hit.end : group.start()]
+                if not (_other_words(gap, _CLOSE) or _ENDS_A_LABEL.search(gap)):
+                    return _JudgedCandidate(_Rank.LABELLED, 0, candidate)
             if len(between) > _REACH or _DIGIT.search(between):
                 break
             rank = self._rank_before(hit, between, candidate)
@@ -252,17 +259,9 @@ class _Text:
                 return judged
             if rank == _Rank.BESIDE_A_VERB:
                 verb = verb or judged
-            # A word for "number" means nothing alone: the word before it counts.
+            # A word such as "number" means nothing alone: the word before it counts.
             numbered = numbered or rank == _Rank.NUMBERED
         return _JudgedCandidate(_Rank.LABELLED, 0, candidate) if numbered and verb is None else verb
-
-    def _is_label(self, hit: KnownWord, at: int) -> bool:
-        between = self.low[hit.end : at]
-        return (
-            bool(hit.kinds & _LABELS)
-            and not _other_words(between, _CLOSE)
-            and not (_DIGIT.search(between) or _BREAK.search(between) or _APART.search(between))
-        )
 
     def _rank_before(self, hit: KnownWord, between: str, candidate: Candidate) -> _Rank:
         if self._is_time_or_money(hit, between, candidate):
@@ -278,19 +277,15 @@ class _Text:
         if others or (broken and not _DOT.fullmatch(between)):
             return _Rank.NO_WORD
         if hit.kinds & _LABELS and not _APART.search(between):
-            return _Rank.BESIDE if self._is_purpose(hit) else _Rank.LABELLED
+            # The purpose of a code: `code de retrait 4829`, `código de compra 4829`.
+            is_purpose = _TOPIC in hit.kinds and any(
+                _ANNOUNCE in one.kinds and before.strip() in _OF - {""}
+                for one, before in self._back(hit.start)
+            )
+            return _Rank.BESIDE if is_purpose else _Rank.LABELLED
         if _VERB in hit.kinds and not broken:
             return _Rank.BESIDE_A_VERB
         return _Rank.NUMBERED if _NUMBER in hit.kinds else _Rank.NO_WORD
-
-    def _is_purpose(self, hit: KnownWord) -> bool:
-        """Whether it is the purpose of a code: `code de retrait 4829`, `código de compra 4829`."""
-        if _TOPIC not in hit.kinds:
-            return False
-        return any(
-            _ANNOUNCE in one.kinds and between.strip() in _OF - {""}
-            for one, between in self._back(hit.start)
-        )
 
     def _is_time_or_money(self, hit: KnownWord, between: str, candidate: Candidate) -> bool:
         if "money_before" in hit.kinds and _MONEY.fullmatch(between):
@@ -309,7 +304,7 @@ class _Text:
 
     # --- the words after it -----------------------------------------------------------------
 
-    def _forth(self, at: int) -> Iterator[tuple[KnownWord, str]]:
+    def _forth(self, at: int) -> _WordsNearby:
         """Yield known words after a place, the nearest first, each with the text between."""
         first = bisect_left(self.starts, at)
         for hit in self.hits[first : first + _NEAREST]:
@@ -333,31 +328,27 @@ class _Text:
 
     # --- the sentence around it -------------------------------------------------------------
 
-    def _distance(self, candidate: Candidate) -> int | None:
-        """Return the distance to the nearest announcing word of its sentence."""
-        distances = []
-        for way in (self._back(candidate.start), self._forth(candidate.end)):
-            for hit, between in way:
-                if _ends_sentence(self.low, hit, candidate):
-                    break
-                if _ANNOUNCE in hit.kinds:
-                    distances.append(len(between))
-                    break
-        return min(distances, default=None)
+    def _in_sentence(self, candidate: Candidate) -> tuple[_WordsNearby, _WordsNearby]:
+        """Return the known words of its sentence before it and after it, the nearest first."""
+
+        def belongs(word: tuple[KnownWord, str]) -> bool:
+            # The whole text is searched, so that the `.` of `Rs.` does not end a sentence.
+            start, end = min(word[0].end, candidate.end), max(word[0].start, candidate.start)
+            return _BREAK.search(self.low, start, end) is None
+
+        back, forth = self._back(candidate.start), self._forth(candidate.end)
+        return takewhile(belongs, back), takewhile(belongs, forth)
 
     def _is_about(self, candidate: Candidate) -> bool:
         """Whether the text is about something else: money, orders, places or times."""
         if self.low[: candidate.end].endswith("00"):  # nearly always an amount
             return True
-        verb = False
-        for way in (self._back(candidate.start), self._forth(candidate.end)):
-            for hit, between in way:
-                if _ends_sentence(self.low, hit, candidate):
-                    break
-                if between.isspace() and hit.end < candidate.start and hit.kinds & _PLACES:
-                    return True
-                verb = verb or _VERB in hit.kinds
-        return not verb and not self.kinds.isdisjoint((_TOPIC, "about"))
+        has_verb = False
+        for hit, between in chain(*self._in_sentence(candidate)):
+            if between.isspace() and hit.end < candidate.start and hit.kinds & _PLACES:
+                return True
+            has_verb = has_verb or _VERB in hit.kinds
+        return not has_verb and not self.kinds.isdisjoint((_TOPIC, "about"))
 
     def _is_expired(self, index: int) -> bool:
         if self.kinds.isdisjoint(("expired", "old")):
@@ -381,12 +372,6 @@ class _Text:
             if "old" in hit.kinds or "expired" in hit.kinds:
                 return True
         return False
-
-
-def _ends_sentence(low: str, hit: KnownWord, candidate: Candidate) -> bool:
-    """Whether a sentence ends between a word and a candidate; not at the `.` of `Rs.`."""
-    start, end = min(hit.end, candidate.end), max(hit.start, candidate.start)
-    return _BREAK.search(low, start, end) is not None
 
 
 def _other_words(between: str, letters: int, known: Iterable[str] = ()) -> int:

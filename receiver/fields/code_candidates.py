@@ -16,7 +16,6 @@ _DOUBTFUL_LENGTHS = frozenset({3, 9, 10})
 _SHORTEST_MIX, _LONGEST_MIX = 5, 8
 
 _RUN = re.compile(r"[0-9]+")
-_ALPHANUMERIC = re.compile(r"[^\W_]")
 #: The characters that join two groups of one number.
 _JOINTS = frozenset(" -\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013\u2212")
 _BLANKS = " \u00a0\u2007\u2009\u202f"
@@ -61,6 +60,11 @@ _MASKS = tuple(
         r"(?<![0-9])[0-9]{1,2}-?[a-z]{3}-?" + _YEAR,
     )
 )
+#: A year, or a date without marks: `20261121`, `21112026`.
+_DATE = re.compile(
+    r"(?:19|20)[0-9]{2}(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]))?"
+    r"|(?:0[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2])(?:19|20)[0-9]{2}"
+)
 _YEARS_JOINED = re.compile(r"(?:19|20)[0-9]{2}.(?:19|20)[0-9]{2}")
 _PREFIX = re.compile(r"(?<![^\W_])[A-Z]{1,2}[-\u2010\u2011]\Z")
 _LONGEST_PREFIX = 3
@@ -102,15 +106,20 @@ def find_candidates(text: str, low: str, units: Iterable[int]) -> list[Candidate
     for start, end in [*spans, *link_spans(text)]:
         masked[start:end] = b"\1" * (end - start)
     counted = frozenset(units)
-    runs = []
+    #: Runs of digits, each joined to the next by one blank or hyphen.
+    chains: list[list[_Run]] = []
     for run in (_Run(*match.span()) for match in _RUN.finditer(low)):
         # A unit may follow: `10 minutes`, `10-minute`, `1200 р.`.
         has_unit = run.end in counted or (
             low[run.end : run.end + 1] in _JOINTS and run.end + 1 in counted
         )
-        if not masked[run.start] and not has_unit:
-            runs.append(run)
-    found = [one for chain in _chains(low, runs) for one in _chain_candidates(text, low, chain)]
+        if masked[run.start] or has_unit:
+            continue
+        if chains and run.start == chains[-1][-1].end + 1 and low[run.start - 1] in _JOINTS:
+            chains[-1].append(run)
+        else:
+            chains.append([run])
+    found = [one for chain in chains for one in _find_numbers(text, low, chain)]
     found += _find_mixes(text, masked)
     found += [
         Candidate(*match.span(), doubtful=True, capitals=True)
@@ -123,48 +132,28 @@ def find_candidates(text: str, low: str, units: Iterable[int]) -> list[Candidate
 # --- digits -------------------------------------------------------------------------------------
 
 
-def _chains(low: str, runs: Sequence[_Run]) -> Iterator[list[_Run]]:
-    """Yield chains of runs, each joined to the next by one blank or hyphen."""
-    chain: list[_Run] = []
-    for run in runs:
-        joined = chain and run.start == chain[-1].end + 1 and low[chain[-1].end] in _JOINTS
-        if chain and not joined:
-            yield chain
-            chain = []
-        chain.append(run)
-    if chain:
-        yield chain
-
-
-def _chain_candidates(text: str, low: str, chain: Sequence[_Run]) -> Iterator[Candidate]:
-    if len(chain) == 1:
-        yield from _single(text, low, chain[0])
-        return
-    if any(run.size > _LONGEST_GROUP for run in chain):
+def _find_numbers(text: str, low: str, chain: Sequence[_Run]) -> Iterator[Candidate]:
+    """Find the code in a chain, or one in each of its runs if a run is too long for a group."""
+    if len(chain) == 1 or any(run.size > _LONGEST_GROUP for run in chain):
         for run in chain:
-            yield from _single(text, low, run)
+            is_code = SHORTEST <= run.size <= LONGEST
+            if not (is_code or run.size in _DOUBTFUL_LENGTHS) or _is_attached(low, run):
+                continue
+            start = _with_prefix(text, run.start) if is_code else run.start
+            doubtful = not is_code or _DATE.fullmatch(low, *run) is not None
+            yield Candidate(start, run.end, doubtful=doubtful)
         return
-    total = sum(run.size for run in chain)
+    sizes = tuple(run.size for run in chain)
     whole = _Run(chain[0].start, chain[-1].end)
     # Three groups or more are a telephone number, a card or a parcel.
-    if len(chain) > 2 or not SHORTEST <= total <= LONGEST:  # noqa: PLR2004 - two groups
+    if len(sizes) > 2 or not SHORTEST <= sum(sizes) <= LONGEST:  # noqa: PLR2004 - two groups
         return
     if _YEARS_JOINED.fullmatch(low, *whole) or _is_attached(low, whole):
         return
-    doubtful = (chain[0].size, chain[1].size) not in _PAIRS or all(
-        is_clock(low[run.start : run.end])
-        for run in chain  # `0900-1700`
-    )
+    # `0900-1700` may be opening hours.
+    is_hours = all(is_clock(low[run.start : run.end]) for run in chain)
+    doubtful = sizes not in _PAIRS or is_hours
     yield Candidate(_with_prefix(text, whole.start), whole.end, doubtful=doubtful)
-
-
-def _single(text: str, low: str, run: _Run) -> Iterator[Candidate]:
-    if _is_attached(low, run):
-        return
-    if SHORTEST <= run.size <= LONGEST:
-        yield Candidate(_with_prefix(text, run.start), run.end, doubtful=_is_date(low, run))
-    elif run.size in _DOUBTFUL_LENGTHS:
-        yield Candidate(run.start, run.end, doubtful=True)
 
 
 def _is_attached(low: str, run: _Run) -> bool:
@@ -184,25 +173,9 @@ def _has_case(char: str) -> bool:
     return char.isalpha() and char.upper() != char
 
 
-def _is_date(low: str, run: _Run) -> bool:
-    """Whether it looks like a year, or a date without marks."""
-    digits = low[run.start : run.end]
-    if len(digits) == 4:  # noqa: PLR2004 - a year
-        return digits[:2] in ("19", "20")
-    if len(digits) != 8:  # noqa: PLR2004 - a date
-        return False
-    return _is_day(digits[:4], digits[4:6], digits[6:]) or _is_day(
-        digits[4:], digits[2:4], digits[:2]
-    )
-
-
 def is_clock(digits: str) -> bool:
     """Whether four digits can be a time of day."""
     return len(digits) == 4 and digits.isdecimal() and digits[:2] < "24" and digits[2:] < "60"  # noqa: PLR2004
-
-
-def _is_day(year: str, month: str, day: str) -> bool:
-    return year[:2] in ("19", "20") and "01" <= month <= "12" and "01" <= day <= "31"
 
 
 def _with_prefix(text: str, start: int) -> int:

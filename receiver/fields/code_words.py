@@ -4,7 +4,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import resources
 from typing import NamedTuple
@@ -36,19 +36,16 @@ class _Fold(dict[int, str]):
 
     def __missing__(self, ordinal: int) -> str:
         char = chr(ordinal)
-        folded = self._folded(char)
+        if char.isdecimal():
+            folded = str(unicodedata.decimal(char))
+        elif not char.isalpha() or UNSPACED.match(char):
+            folded = char
+        else:
+            base = unicodedata.normalize("NFKD", char)[0].lower()[0]
+            folded = _PLAIN.get(base, base)
         if ordinal < _CACHED_BELOW:  # limits the memory that hostile texts can use
             self[ordinal] = folded
         return folded
-
-    @staticmethod
-    def _folded(char: str) -> str:
-        if char.isdecimal():
-            return str(unicodedata.decimal(char))
-        if not char.isalpha() or UNSPACED.match(char):
-            return char
-        base = unicodedata.normalize("NFKD", char)[0].lower()[0]
-        return _PLAIN.get(base, base)
 
 
 _FOLD = _Fold()
@@ -78,9 +75,15 @@ def _lexicon() -> _Lexicon:
     tables: dict[str, dict[str, set[str]]] = {
         name: {} for name in ("words", "accented", "beginnings", "endings", "phrases", "anywhere")
     }
-    for kind, entry in _entries():
-        table, key = _table_and_key(entry)
-        tables[table].setdefault(key, set()).add(kind)
+    kind = ""
+    text = (resources.files(__package__) / "tables" / "code_words.txt").read_text("utf-8")
+    for line in text.splitlines():
+        if match := _KIND.fullmatch(line):
+            kind = match[1]
+        elif not line.startswith("#"):
+            for entry in line.split():
+                table, key = _table_and_key(entry)
+                tables[table].setdefault(key, set()).add(kind)
     frozen = {
         name: {key: frozenset(kinds) for key, kinds in table.items()}
         for name, table in tables.items()
@@ -103,18 +106,8 @@ def _lexicon() -> _Lexicon:
     )
 
 
-def _entries() -> Iterator[tuple[str, str]]:
-    """Yield kind and entry from the table."""
-    kind = ""
-    text = (resources.files(__package__) / "tables" / "code_words.txt").read_text("utf-8")
-    for line in text.splitlines():
-        if match := _KIND.fullmatch(line):
-            kind = match[1]
-        elif not line.startswith("#"):
-            yield from ((kind, entry) for entry in line.split())
-
-
 def _table_and_key(entry: str) -> tuple[str, str]:
+    """Return the name of an entry's table, and the entry folded and without its marks."""
     if entry.startswith("!"):
         return "accented", entry[1:]
     if UNSPACED.search(entry):
@@ -140,22 +133,13 @@ def _find_kinds(word: str) -> frozenset[str]:
     found = lexicon.words.get(word)
     if found is not None:
         return found
-    if (joined := _JOINED.match(word)) is not None:
-        return lexicon.words.get(word[joined.end() :], frozenset()) | _kinds_of_parts(lexicon, word)
-    return _kinds_of_parts(lexicon, word)
-
-
-def _kinds_of_parts(lexicon: "_Lexicon", word: str) -> frozenset[str]:
-    """Return the kinds of a word's beginning and end: `Sicherheitscode` has both."""
-    found: frozenset[str] = frozenset()
-    for length in lexicon.beginning_lengths:
-        if length <= len(word) and (kinds := lexicon.beginnings.get(word[:length])) is not None:
-            found = kinds
-            break
-    for length in lexicon.ending_lengths:
-        if length <= len(word) and (kinds := lexicon.endings.get(word[-length:])) is not None:
-            return found | kinds
-    return found
+    joined = _JOINED.match(word)
+    rest = word[joined.end() :] if joined else ""
+    # Its longest known beginning and end count: `Sicherheitscode` has both.
+    beginnings = (lexicon.beginnings.get(word[:length]) for length in lexicon.beginning_lengths)
+    endings = (lexicon.endings.get(word[-length:]) for length in lexicon.ending_lengths)
+    longest = [next(filter(None, kinds), ()) for kinds in (beginnings, endings)]
+    return frozenset(lexicon.words.get(rest, ())).union(*longest)
 
 
 def find_words(text: str, low: str) -> list[KnownWord]:

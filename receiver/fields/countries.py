@@ -43,6 +43,7 @@ _OTHER_NAMES = {
 }
 
 
+@lru_cache(maxsize=1024)
 def _plain(name: str) -> str:
     """Return `cote d ivoire` for `Côte d'Ivoire`."""
     spread = unicodedata.normalize("NFKD", name.casefold().replace("&", " and "))
@@ -58,10 +59,7 @@ _CODES = frozenset(_NAMES.values()) | phonenumbers.SUPPORTED_REGIONS
 
 def country_code(text: str) -> str | None:
     """Return the ISO 3166-1 alpha-2 code of a code or English name in any case, else None."""
-    return _find_code(text) if len(text) <= _LONGEST else None
-
-
-@lru_cache(maxsize=1024)
-def _find_code(text: str) -> str | None:
+    if len(text) > _LONGEST:
+        return None
     code = text.strip().upper()
     return code if code in _CODES else _NAMES.get(_plain(text))

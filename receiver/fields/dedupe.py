@@ -30,12 +30,12 @@ class SentTime(msgspec.Struct, frozen=True):
 def read_sent_time(time: ProviderTime | None, raw: str) -> SentTime:
     """Return the time for a key. `raw` is the field's text, used for an implausible time.
 
-    Our clock has no part in it: a retry must get the same key as the first callback.
+    Our clock is not used: a retry must get the same key as the first callback.
     """
     second = -1 if time is None else int((time.clock - FIRST).total_seconds())
     if time is None or not 0 <= second <= _LAST:
         return SentTime(second=None, text=raw)
-    # The offset may be written differently tomorrow; the instant stays.
+    # The provider may write another offset tomorrow; the instant stays.
     if time.zoned:
         return SentTime(second=second, text=str(int(time.clock.timestamp())))
     return SentTime(second=second, text=time.as_written())
@@ -46,8 +46,9 @@ def all_spellings(
 ) -> tuple[Key, ...]:
     """Return the keys that `make` returns for a text and a code in three spellings.
 
-    These are: as sent, in canonical spelling, and as read. As read, a text may come from the code
-    field, or a code from the text. The keys as sent come first, because stored events have them.
+    The spellings are: as sent, canonical, and as read. As read, the text may be that of the code
+    field, or the code may be found in the text. The keys as sent are first, because stored events
+    have them.
     """
     read_as, text_as = read_code(code, text)
     made = (

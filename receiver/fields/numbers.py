@@ -44,7 +44,7 @@ def e164(text: str, region: str | None) -> str | None:
 
 
 def as_written(text: str, region: str | None) -> str | None:
-    """Do the same, but ignore a blank before the digits."""
+    """Return the same as `e164`, but ignore a blank before the digits."""
     if region == "US" and (match := _US.fullmatch(text)):
         return f"+1{match[1] or match[2]}"  # 30 times faster; a test compares the results
     if not _NUMBER.fullmatch(text):

@@ -122,7 +122,7 @@ def has_lost_plus(text: str) -> bool:
 
 
 def zone(name: str) -> ZoneInfo:
-    """Return a time zone. Raises ValueError, which says how to write one."""
+    """Return a time zone. Raises ValueError with examples."""
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError):  # a path, a folder, unknown

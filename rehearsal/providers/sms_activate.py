@@ -124,35 +124,38 @@ class SimulatedSmsActivate(Simulated):
 
     # Activations
 
-    def active_activations(self, given: Mapping[str, str]) -> Answer:
-        rows = [
-            self._active_row(order)
-            for order in self.account.newest("activation")
-            if order.status in {"active", "retry", "resend"} and self.account.until(order.ends_at)
-        ]
-        return self._active_rows(rows, given) if rows else plain_answer("NO_ACTIVATIONS")
-
-    def _active_rows(self, rows: list[dict[str, Any]], _given: Mapping[str, str], /) -> Answer:
+    def active_activations(self, _given: Mapping[str, str]) -> Answer:
+        rows = self._active_rows()
+        if not rows:
+            return plain_answer("NO_ACTIVATIONS")
         return json_answer({"status": "success", "activeActivations": rows})
 
-    def _active_row(self, order: SimulatedOrder) -> dict[str, Any]:
-        messages = [it for it in self.account.received(order.id) if not it.is_call]
-        return {
-            "activationId": order.id,
-            "serviceCode": order.service,
-            "phoneNumber": order.number,
-            "activationCost": order.price,
-            "activationStatus": _STATUS,
-            "smsCode": [message.code for message in messages],
-            "smsText": messages[-1].text if messages else "",
-            "activationTime": _naive(order.made_at),
-            "discount": "0.00",
-            "repeated": "0",
-            "countryCode": order.country,
-            "countryName": "Russia" if order.country == "0" else "United Kingdom",
-            "canGetAnotherSms": "1",
-            "currency": _USD,
-        }
+    def _active_rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for order in self.account.newest("activation"):
+            if order.status not in {"active", "retry", "resend"}:
+                continue
+            if not self.account.until(order.ends_at):
+                continue
+            messages = [it for it in self.account.received(order.id) if not it.is_call]
+            row = {
+                "activationId": order.id,
+                "serviceCode": order.service,
+                "phoneNumber": order.number,
+                "activationCost": order.price,
+                "activationStatus": _STATUS,
+                "smsCode": [message.code for message in messages],
+                "smsText": messages[-1].text if messages else "",
+                "activationTime": _naive(order.made_at),
+                "discount": "0.00",
+                "repeated": "0",
+                "countryCode": order.country,
+                "countryName": "Russia" if order.country == "0" else "United Kingdom",
+                "canGetAnotherSms": "1",
+                "currency": _USD,
+            }
+            rows.append(row)
+        return rows
 
     def _activation(self, given: Mapping[str, str]) -> SimulatedOrder | None:
         order = self.account.orders.get(given.get("id", ""))
@@ -179,22 +182,15 @@ class SimulatedSmsActivate(Simulated):
         return plain_answer("NO_ACTIVATION")
 
     def status_v2(self, given: Mapping[str, str]) -> Answer:
+        """Return the last SMS and the last call; a missing one has a time of zeros."""
         order = self._activation(given)
         if order is None:
             return self._no_activation()
         if order.status == "cancelled":
             return plain_answer("STATUS_CANCEL")
-        messages = self.account.received(order.id)
-        return self._messages(
-            order,
-            next((it for it in reversed(messages) if not it.is_call), None),
-            next((it for it in reversed(messages) if it.is_call), None),
-        )
-
-    def _messages(
-        self, _order: SimulatedOrder, sms: Message | None, call: Message | None, /
-    ) -> Answer:
-        """Return both; a missing one has a time of zeros."""
+        newest_first = self.account.received(order.id)[::-1]
+        sms = next((it for it in newest_first if not it.is_call), None)
+        call = next((it for it in newest_first if it.is_call), None)
         return json_answer(
             {
                 "verificationType": 2,
@@ -222,14 +218,26 @@ class SimulatedSmsActivate(Simulated):
         if span is None:
             return plain_answer("WRONG_DATE")
         first, last = span
-        found = [
-            self._history_row(order)
-            for order in self.account.newest("activation")
-            if first <= order.made_at <= last
-        ]
+        rows = []
+        for order in self.account.newest("activation"):
+            if not first <= order.made_at <= last:
+                continue
+            texts = [it.text for it in self.account.received(order.id) if not it.is_call]
+            row = {
+                "id": _number(order.id),
+                "date": _naive(order.made_at),
+                "phone": order.number,
+                # A list that is written as a text.
+                "sms": msgspec.json.encode(texts).decode(),
+                # The documented sample has 0 for active ones.
+                "cost": order.price if order.status == "finished" else 0,
+                "status": _STATUS,
+                "currency": _USD,
+            }
+            rows.append(row)
         start = _whole(given.get("offset"), 0)
-        rows = min(_whole(given.get(self.rows_parameter), _ROWS), _MOST_ROWS)
-        return json_answer(found[start : start + rows])
+        count = min(_whole(given.get(self.rows_parameter), _ROWS), _MOST_ROWS)
+        return json_answer(rows[start : start + count])
 
     def _span(self, given: Mapping[str, str]) -> tuple[datetime, datetime] | None:
         """Return `start` and `end`; None if one is no timestamp, or too long ago."""
@@ -245,20 +253,6 @@ class SimulatedSmsActivate(Simulated):
             return None
         first, last = first or now - _BACK, last or now
         return (first, last) if min(first, last) >= now - _BACK else None
-
-    def _history_row(self, order: SimulatedOrder) -> dict[str, Any]:
-        """Return a row; its `sms` is a list written as a text."""
-        texts = [it.text for it in self.account.received(order.id) if not it.is_call]
-        return {
-            "id": _number(order.id),
-            "date": _naive(order.made_at),
-            "phone": order.number,
-            "sms": msgspec.json.encode(texts).decode(),
-            # The sample has 0 for active ones.
-            "cost": order.price if order.status == "finished" else 0,
-            "status": _STATUS,
-            "currency": _USD,
-        }
 
     # Rentals
 
@@ -299,14 +293,19 @@ class SimulatedSmsActivate(Simulated):
 
     # Callbacks
 
-    def callback(self, order: SimulatedOrder, message: Message) -> OutgoingCallback | None:
-        if order.kind == "rental":
-            return _json(self._rental_fields(order, message))
-        return _json(self._fields(order, message))
+    #: Whether the callbacks of rentals have numbers where SMS-Activate's have texts.
+    has_numeric_rentals: ClassVar[bool] = False
 
-    def _rental_fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
-        sms = {"phoneFrom": message.from_, "text": message.text, "date": _naive(message.at)}
-        return {"rentId": order.id, "sms": sms}
+    def callback(self, order: SimulatedOrder, message: Message) -> OutgoingCallback | None:
+        if order.kind != "rental":
+            return _json(self._fields(order, message))
+        written = _number if self.has_numeric_rentals else str
+        sms = {
+            "phoneFrom": written(message.from_),
+            "text": message.text,
+            "date": _naive(message.at),
+        }
+        return _json({"rentId": written(order.id), "sms": sms})
 
     def _fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
         return {
@@ -320,7 +319,7 @@ class SimulatedSmsActivate(Simulated):
         }
 
     def number(self) -> str:
-        """Return a number that belongs to nobody: 07700 900000 to 900999."""
+        """Return a number that is never assigned: 07700 900000 to 900999."""
         return f"447700900{self.account.chance.randrange(1000):03d}"
 
 
@@ -351,11 +350,7 @@ class SimulatedSmsOnline(SimulatedSmsActivate):
     schedule: ClassVar[Schedule | None] = Schedule(
         waits=(), description="once; it will not attempt to resend"
     )
-
-    def _rental_fields(self, order: SimulatedOrder, message: Message) -> dict[str, Any]:
-        """Return the fields with numbers where SMS-Activate has texts."""
-        sms = {"phoneFrom": _number(message.from_), "text": message.text}
-        return {"rentId": _number(order.id), "sms": sms | {"date": _naive(message.at)}}
+    has_numeric_rentals: ClassVar[bool] = True
 
 
 class SimulatedDaisySms(SimulatedSmsActivate):
@@ -423,20 +418,27 @@ class SimulatedHeroSms(SimulatedSmsActivate):
     def _no_activation(self) -> Answer:
         return _problem(404, "NO_ACTIVATION", "activation id does not exist")
 
-    def _active_rows(self, rows: list[dict[str, Any]], given: Mapping[str, str], /) -> Answer:
+    def active_activations(self, given: Mapping[str, str]) -> Answer:
         """Return rows under `data`; `activeActivations` is an object with `rows`."""
+        rows = self._active_rows()
+        if not rows:
+            return plain_answer("NO_ACTIVATIONS")
         start = _whole(given.get("start"), 0)
         limit = min(_whole(given.get("limit"), _MOST_ROWS), _MOST_ROWS)
         page = rows[start : start + limit]
         return json_answer({"status": "success", "data": page, "activeActivations": {"rows": page}})
 
-    def _messages(
-        self, order: SimulatedOrder, sms: Message | None, call: Message | None, /
-    ) -> Answer:
-        message = call or sms
-        if message is None:
+    def status_v2(self, given: Mapping[str, str]) -> Answer:
+        """Return the last call, or the last SMS if no call came."""
+        order = self._activation(given)
+        if order is None:
+            return self._no_activation()
+        if order.status == "cancelled":
+            return plain_answer("STATUS_CANCEL")
+        messages = self.account.received(order.id)
+        if not messages:
             return plain_answer("STATUS_WAIT_CODE")
-        data = _hero_row(order, message)
+        data = _hero_row(order, next((it for it in messages[::-1] if it.is_call), messages[-1]))
         return json_answer({"verificationType": data["type"], "data": data})
 
     def all_sms(self, given: Mapping[str, str]) -> Answer:

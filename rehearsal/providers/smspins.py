@@ -161,7 +161,7 @@ class SimulatedSmsPins(Simulated):
         return None
 
     def number(self) -> str:
-        """Return a number that belongs to nobody: 555-0100 to 555-0199."""
+        """Return a number that is never assigned: 555-0100 to 555-0199."""
         return f"212555{self.account.chance.randrange(100, 200):04d}"
 
 

@@ -125,32 +125,29 @@ class SimulatedTellABot(Simulated):
     def request_status(self, given: Mapping[str, str]) -> Answer:
         order = self.account.orders.get(given.get("id", ""))
         # "an unfulfilled request with Awaiting MDN status will be automatically deleted"
-        if (
-            order is None
-            or order.kind != "request"
-            or not (order.number or self.account.until(order.ends_at))
-        ):
+        if order is None or order.kind != "request":
             return _error("Invalid request ID")
+        if not order.number and not self.account.until(order.ends_at):
+            return _error("Invalid request ID")
+        if order.status == "cancelled":
+            status = "Rejected"
+        elif not order.number:
+            status = "Awaiting MDN"
+        elif self._is_completed(order):
+            status = "Completed"
+        else:
+            status = "Reserved" if self.account.until(order.ends_at) else "Timed Out"
         row = {
             "id": order.id,
             "mdn": order.number,
             "service": order.service,
-            "status": self._status(order),
+            "status": status,
             "state": order.state,
             "markup": order.markup,
             "carrier": order.carrier,
             "till_expiration": self.account.until(order.ends_at),
         }
         return json_answer({"status": "ok", "message": [row]})
-
-    def _status(self, order: SimulatedOrder) -> str:
-        if order.status == "cancelled":
-            return "Rejected"
-        if not order.number:
-            return "Awaiting MDN"
-        if self._is_completed(order):
-            return "Completed"
-        return "Reserved" if self.account.until(order.ends_at) else "Timed Out"
 
     def _is_completed(self, order: SimulatedOrder) -> bool:
         return order.status == "finished" or bool(self.account.received(order.id))
@@ -224,7 +221,7 @@ class SimulatedTellABot(Simulated):
         return _form(fields)
 
     def number(self) -> str:
-        """Return a number that belongs to nobody: 555-0100 to 555-0199."""
+        """Return a number that is never assigned: 555-0100 to 555-0199."""
         return f"1850555{self.account.chance.randrange(100, 200):04d}"
 
 

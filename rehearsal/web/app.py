@@ -1,20 +1,16 @@
 """The ASGI app of a simulated provider: its commands, and the pages to control it."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
+
+from httpd.own_host import App, Receive, Scope, Send
 
 from ..exchange import Answer, Request, plain_answer, redirect
 from ..simulation import Simulation
 from .control import control
 from .page import BEGIN, index
-
-_Scope = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 _NOT_FOUND = plain_answer("Not Found", 404)
 _FORM = "application/x-www-form-urlencoded"
@@ -48,7 +44,7 @@ def create_apps(simulations: Mapping[str, Simulation]) -> App:
 
 
 def _make_app(answered: Callable[[Request], Awaitable[Answer]]) -> App:
-    async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request = await _read(scope, receive)
@@ -73,7 +69,7 @@ async def _answer(simulation: Simulation, request: Request) -> Answer:
     return await simulation.answer(request) or _NOT_FOUND
 
 
-async def _read(scope: _Scope, receive: _Receive) -> Request | None:
+async def _read(scope: Scope, receive: Receive) -> Request | None:
     """Return the request, or None if its body is too long."""
     body, more = b"", True
     while more:

@@ -54,8 +54,6 @@ def _show(simulation: Simulation, what: str) -> Answer:
 
 
 def _act(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
-    if parts == ["faults"]:
-        return _set_fault(simulation, request)
     actions: dict[str, tuple[type, Callable[[str, Any], Any]]] = {
         "messages": (NewMessage, simulation.receive),
         "renewal": (Renewal, simulation.renew),
@@ -63,6 +61,13 @@ def _act(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
     }
     body = request.body or b"{}"
     match request.method, parts:
+        case "POST", ["faults"]:
+            fault = msgspec.json.decode(body, type=Fault)
+            simulation.account.faults.append(fault)
+            return json_answer(fault, 201)
+        case "DELETE", ["faults"]:
+            simulation.account.faults.clear()
+            return json_answer([])
         case "POST", ["orders"]:
             new = msgspec.json.decode(body, type=NewOrder)
             return json_answer(simulation.order(new), 201)
@@ -73,23 +78,6 @@ def _act(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
             type_, act = actions[what]
             given: Any = msgspec.json.decode(body, type=type_)
             return json_answer(act(order_id, given), 201)
-    return _not_allowed()
-
-
-def _set_fault(simulation: Simulation, request: Request) -> Answer:
-    faults = simulation.account.faults
-    match request.method:
-        case "POST":
-            fault = msgspec.json.decode(request.body or b"{}", type=Fault)
-            faults.append(fault)
-            return json_answer(fault, 201)
-        case "DELETE":
-            faults.clear()
-            return json_answer(faults)
-    return _not_allowed()
-
-
-def _not_allowed() -> Answer:
     return _error(405, "GET, POST or DELETE, and a path that there is")
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from html import escape
 from urllib.parse import quote
 
-from ..account import SimulatedOrder
 from ..exchange import Answer
 from ..simulation import Simulation
 
@@ -77,13 +76,19 @@ td, th { padding: .2rem .8rem .2rem 0; text-align: left; }
 
 def page(simulation: Simulation) -> Answer:
     account = simulation.account
+    orders = []
+    for order in reversed(account.orders.values()):
+        place = escape(f"orders/{quote(order.id, safe='')}/messages")
+        button = f'<td><button data-post="{place}">Send a message</button>'
+        texts = (order.id, order.kind, order.number or "(awaited)", order.service, order.status)
+        orders.append(_row(*texts, more=button))
     text = _HTML.format(
         name=escape(simulation.provider.name),
         kinds="\n".join(
             f'<button data-post="orders" data-kind="{escape(kind)}">Take: {escape(kind)}</button>'
             for kind in simulation.provider.kinds
         ),
-        orders="\n".join(_order_row(order) for order in reversed(account.orders.values())),
+        orders="\n".join(orders),
         messages="\n".join(
             _row(f"{it.at:%H:%M:%S}", it.to, it.from_, it.text, it.code)
             for it in reversed(account.messages)
@@ -110,13 +115,6 @@ def style() -> Answer:
 
 def _file(content_type: str, text: str) -> Answer:
     return Answer(content_type=content_type, body=text.encode(), headers=_HEADERS)
-
-
-def _order_row(order: SimulatedOrder) -> str:
-    place = escape(f"orders/{quote(order.id, safe='')}/messages")
-    button = f'<button data-post="{place}">Send a message</button>'
-    number = order.number or "(awaited)"
-    return _row(order.id, order.kind, number, order.service, order.status, more=f"<td>{button}")
 
 
 def _row(*texts: str, more: str = "") -> str:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from core.event import Price
-from core.instants import rfc3339
+from core.instants import parse_rfc3339
 from core.order import BY_NUMBER, KINDS, Order, default_lifetime
 from core.units import duration
 from receiver.fields.numbers import e164
@@ -156,7 +156,7 @@ def _amount(sent: bytes) -> str:
 def _end(text: str, now: float) -> tuple[float, float | None]:
     """Return the end, and the duration that was written, if it was one."""
     try:
-        instant = rfc3339(text)
+        instant = parse_rfc3339(text)
         end = now + duration(text) if instant is None else instant
     except ValueError:
         raise bad_body("expires", _AN_END) from None

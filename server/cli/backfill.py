@@ -68,21 +68,18 @@ def _followed(client: ApiClient, source: str, wanted: int) -> Mapping[str, Any]:
         if number < seen:
             raise Failure("the service restarted meanwhile; it asks the provider when it starts")
         seen = number
-        mine = number >= wanted
-        if run is not None and mine and run["finished_at"] is not None:
-            if people:
-                click.echo("\r\x1b[K", nl=False, err=True)
-            return run
+        progress = "waiting for the current round to finish"
+        if run is not None and number >= wanted:
+            if run["finished_at"] is not None:
+                break
+            # Each order is one call or two.
+            asked, about = run["asked"], max(run["orders"] + 1, run["asked"])
+            bar = ("#" * round(20 * asked / about)).ljust(20, "-")
+            progress = f"[{bar}] {asked} of about {about} calls"
+            progress += f", {run['new']} new, {run['known']} known"
         if people:
-            click.echo(f"\r\x1b[K{_line(run if mine else None)}", nl=False, err=True)
+            click.echo(f"\r\x1b[K{progress}", nl=False, err=True)
         time.sleep(_LOOK)
-
-
-def _line(run: Mapping[str, Any] | None) -> str:
-    """`[#####-----] 12 of about 24 calls, 3 new, 9 known`: each order is one call or two."""
-    if run is None:
-        return "waiting for the current round to finish"
-    about = max(run["orders"] + 1, run["asked"])
-    done = round(20 * run["asked"] / about)
-    bar = f"[{'#' * done}{'-' * (20 - done)}]"
-    return f"{bar} {run['asked']} of about {about} calls, {run['new']} new, {run['known']} known"
+    if people:
+        click.echo("\r\x1b[K", nl=False, err=True)
+    return run

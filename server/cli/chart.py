@@ -16,7 +16,7 @@ _WIDTH, _MARGIN, _TOP, _ROW = 720, 20, 88, 50
 _MEDIAN, _SHARE, _BAR = _MARGIN, 370, 180
 _HEIGHT_OF_BAR = 14
 
-# Colours that can be told apart without red and green, on paper and on a dark screen.
+# Colours that differ without red and green, on paper and on a dark screen.
 _STYLE = """
 svg { color-scheme: light dark; font: 13px system-ui, sans-serif }
 .paper { fill: #ffffff }
@@ -54,7 +54,7 @@ def svg(report: Report, since: str) -> str:
     ET.SubElement(root, "title", {"id": "title"}).text = _TITLE
     more = len(report.groups) - DRAWN
     left_out = [f"{more} more with fewer orders are not drawn."] if more > 0 else []
-    figures = [f"{_name(group)}: {_took(group)}; {_missed(group)}." for group in groups]
+    figures = [f"{_in_words(group)}." for group in groups]
     description = " ".join([f"Orders since {since}.", *figures, *left_out])
     ET.SubElement(root, "desc", {"id": "desc"}).text = description
     ET.SubElement(root, "style").text = _STYLE
@@ -75,7 +75,7 @@ def svg(report: Report, since: str) -> str:
 
 def _draw(root: ET.Element, group: FigureGroup, *, y: int, longest: float) -> None:
     drawn = ET.SubElement(root, "g", {"class": "group"})
-    ET.SubElement(drawn, "title").text = f"{_name(group)}: {_took(group)}; {_missed(group)}"
+    ET.SubElement(drawn, "title").text = _in_words(group)
     name = _name(group)
     _text(drawn, _MARGIN, y + 16, name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…")
     seconds = group.median_seconds
@@ -101,14 +101,11 @@ def _name(group: FigureGroup) -> str:
     return plain(" / ".join(name or "-" for name in group.of.values()))
 
 
-def _took(group: FigureGroup) -> str:
-    if group.median_seconds is None:
-        return "no code came"
-    return f"{group.median_seconds:.1f} seconds to a code"
-
-
-def _missed(group: FigureGroup) -> str:
-    return "none has ended" if group.never_came is None else f"{share(group)} never came"
+def _in_words(group: FigureGroup) -> str:
+    seconds = group.median_seconds
+    took = "no code came" if seconds is None else f"{seconds:.1f} seconds to a code"
+    missed = "none has ended" if group.never_came is None else f"{share(group)} never came"
+    return f"{_name(group)}: {took}; {missed}"
 
 
 def share(group: FigureGroup) -> str:

@@ -17,9 +17,9 @@ class ApiProblem(Failure):
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         self.status, self.code, self.detail = status, code, detail
-        said = f"{status} {code}"
+        text = f"{status} {code}: {detail}" if detail else f"{status} {code}"
         hint = "; another key: --key, or SMSHOOK_API_KEY" if status in (401, 403) else ""
-        super().__init__(f"{said}: {detail}{hint}" if detail else f"{said}{hint}")
+        super().__init__(text + hint)
 
 
 class BadRequest(ApiProblem):
@@ -111,7 +111,7 @@ class ApiClient:
             raise _garbled(self.url) from None
 
     def send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Return any answer. Raise Failure if nobody answers."""
+        """Return the answer, with any status. Raise Failure if there is no answer."""
         try:
             return self._http.request(method, self.url.rstrip("/") + path, **request)
         except httpx.TimeoutException:
@@ -130,7 +130,7 @@ def _decoded(response: httpx.Response) -> Any:
 
 
 def _garbled(url: str) -> Failure:
-    return Failure(f"what answers at {_place(url)} is not the API of smshook")
+    return Failure(f"the server at {_place(url)} is not the API of smshook")
 
 
 def _check(response: httpx.Response) -> None:
@@ -138,15 +138,15 @@ def _check(response: httpx.Response) -> None:
     if response.is_success:
         return
     try:
-        said = response.json()
-        code, detail = str(said["code"]), str(said.get("detail") or "")
+        problem = response.json()
+        code, detail = str(problem["code"]), str(problem.get("detail") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
         code, detail = response.reason_phrase, ""
-    problem = BadRequest if response.status_code == httpx.codes.BAD_REQUEST else ApiProblem
-    raise problem(response.status_code, code, detail)
+    error = BadRequest if response.status_code == httpx.codes.BAD_REQUEST else ApiProblem
+    raise error(response.status_code, code, detail)
 
 
 def _place(url: str) -> str:
-    """Return the URL without its path and password."""
+    """Return the scheme, host and port of a URL: its path or its user may be secret."""
     parts = httpx.URL(url)
     return f"{parts.scheme}://{parts.netloc.decode()}"

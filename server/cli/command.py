@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,10 @@ class Command(click.Command):
                     raise Wrong(str(exc)) from None
                 case Held() | Unavailable():
                     raise Failure(str(exc)) from None
-                # The reader of a pipe has enough: no failure.
+                # EPIPE is no failure: the reader of the pipe has read enough.
                 case OSError() if exc.errno != errno.EPIPE:
-                    said = ": ".join(str(it) for it in (exc.filename, exc.strerror) if it)
-                    raise Failure(said) from None
+                    text = ": ".join(str(part) for part in (exc.filename, exc.strerror) if part)
+                    raise Failure(text) from None
             raise
 
 
@@ -128,18 +128,18 @@ class Named(click.ParamType[str]):
 
     name = "text"
 
-    def __init__(self, kind: str, names: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, kind: str, names: Sequence[str]) -> None:
         self.kind, self.names = kind, names
 
     def convert(
         self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
     ) -> str:
         """Raise Wrong, which lists the words and suggests the nearest."""
-        if value not in (known := self.names()):
-            raise unknown(self.kind, value, known)
+        if value not in self.names:
+            raise unknown(self.kind, value, self.names)
         return str(value)
 
     def shell_complete(
         self, _ctx: click.Context, _param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in self.names if name.startswith(incomplete)]

@@ -65,10 +65,15 @@ class NamedSettings(Settings):
     """Settings that report a missing source or key as an error of the command line."""
 
     def source(self, name: str) -> Source:
-        """Return the source; raise Wrong with the known names if there is none."""
+        """Return the source, to send it callbacks.
+
+        Raises Wrong with the known names if it is unknown, and Failure if it has no callbacks.
+        """
         found = super().source(name)
         if found is None:
             raise unknown("source", name, self.names("sources"))
+        if found.sends_no_callbacks:
+            raise Failure(f"{name} has no callbacks: smshook asks its provider (backfill)")
         return found
 
     def key(self, scope: str, *, whole: bool) -> str:

@@ -11,7 +11,6 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -33,8 +32,8 @@ from .output import output_option
 from .simulate import API_KEY, bound, signing, skipped
 from .welcome import program
 
-#: The folder of all files: easy to inspect, to ignore in a repository and to delete. It is kept, so
-#: that the key and the cursors of a client stay valid after a restart.
+#: The folder of all files, which is easy to inspect, to ignore in a repository and to delete. It is
+#: kept: the key and the cursors of a client stay valid after a restart.
 _FOLDER = Path(".smshook-dev")
 #: Variables with this prefix configure the real service; `dev` must not touch its journal.
 _OURS = "SMSHOOK_"
@@ -110,7 +109,7 @@ def dev(
 
         def started(holder: Holder) -> None:
             tasks.append(asyncio.create_task(_simulate(config, holder.url or "", sock, speed)))
-            _DevReporter.of(config, holder, sock).print(people=people)
+            _report(config, holder, sock, people=people)
 
         try:
             serve(config, ending, started)
@@ -171,32 +170,24 @@ async def _simulate(config: Config, begin: str, sock: socket.socket, speed: floa
         await asyncio.Event().wait()
 
 
-class _DevReporter(NamedTuple):
-    page: str
-    api: str
-    key: str | None
-    curl: str
-
-    @classmethod
-    def of(cls, config: Config, holder: Holder, sock: socket.socket) -> "_DevReporter":
-        key = first_clear(key.key.reveal() for key in config.api.keys.values())
-        api = holder.admin_url or ""
-        header = shlex.quote(f"Authorization: Bearer {key or 'YOUR_KEY'}")
-        curl = f"curl -s -H {header} {api}/v1/events"
-        return cls(f"{url_at(*sock.getsockname()[:2])}/", api, key, curl)
-
-    def print(self, *, people: bool) -> None:
-        fields: dict[str, Any] = self._asdict()
-        if not people:
-            say(json.dumps(fields | {"folder": str(_FOLDER)}, indent=2))
-            return
-        lines = (
-            f"Runs until Ctrl-C. All it writes is in {_FOLDER}, which you may delete.\n",
-            f"  Take a number, send it a message:  {self.page}",
-            f"  API:                               {self.api}",
-            f"  Its key:                           {self.key or '(none in clear)'}",
-            "\n  The events, in another terminal:",
-            f"    {self.curl}",
-            f"    {program()} --config {_FOLDER / NAME} events list\n",
-        )
-        say("\n".join(plain(part) for line in lines for part in line.split("\n")))
+def _report(config: Config, holder: Holder, sock: socket.socket, *, people: bool) -> None:
+    """Print the addresses and the key: as text for people, else as JSON."""
+    page = f"{url_at(*sock.getsockname()[:2])}/"
+    api = holder.admin_url or ""
+    key = first_clear(key.key.reveal() for key in config.api.keys.values())
+    header = shlex.quote(f"Authorization: Bearer {key or 'YOUR_KEY'}")
+    curl = f"curl -s -H {header} {api}/v1/events"
+    if not people:
+        fields = {"page": page, "api": api, "key": key, "curl": curl, "folder": str(_FOLDER)}
+        say(json.dumps(fields, indent=2))
+        return
+    lines = (
+        f"Runs until Ctrl-C. All it writes is in {_FOLDER}, which you may delete.\n",
+        f"  Take a number, send it a message:  {page}",
+        f"  API:                               {api}",
+        f"  Its key:                           {key or '(none in clear)'}",
+        "\n  The events, in another terminal:",
+        f"    {curl}",
+        f"    {program()} --config {_FOLDER / NAME} events list\n",
+    )
+    say("\n".join(plain(part) for line in lines for part in line.split("\n")))

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from core.event import kinds
 from core.printable import plain
 
 from .client import ApiProblem
@@ -22,12 +23,6 @@ from .times import relative
 _UNPROCESSABLE = 422
 
 
-def _types() -> Sequence[str]:
-    from ..config.clauses import known_types  # noqa: PLC0415 - it imports the routes
-
-    return known_types()
-
-
 @click.group(cls=CommandGroup)
 def events() -> None:
     """Events that were accepted."""
@@ -41,7 +36,10 @@ events.add_command(
         none="no events",
         filters=(
             Filter(
-                "type", "Of this type, such as sms.received.", "TYPE", type=Named("type", _types)
+                "type",
+                "Of this type, such as sms.received.",
+                "TYPE",
+                type=Named("type", [kind.type for kind in kinds()]),
             ),
             Filter("source", "From this source.", "NAME", names="sources"),
             Filter("subject", "About this subject, such as request/10000001.", "TEXT"),

@@ -70,7 +70,7 @@ class Filter(NamedTuple):
         )
 
     def checked(self, client: ApiClient, path: str, given: Any) -> Any:
-        """Return the values for the API. Raise Wrong for names and ids that nothing has."""
+        """Return the values for the API. Raise Wrong for unknown names and ids."""
         if self.names is not None:
             kind, among = self.name, f"/v1/{self.names}"
             check_names(client, kind, given, among=among, holding=path)
@@ -97,8 +97,8 @@ def list_command(  # noqa: PLR0913 - a declaration
     """Return a command that lists an endpoint of the API as a table or as JSON.
 
     `none` is printed for an empty table. `whole`: keys with a `when` may not list it. `paged`:
-    the list is long, so that it has `--order`, `--after` and shows its newest items. `pick` selects
-    what `columns` show of an item. `warning` is the text to print below the table.
+    the list is long, so that it has `--order`, `--after` and shows its newest items. `pick` returns
+    the part of an item that `columns` show. `warning` is the text to print below the table.
     """
 
     def run(
@@ -226,7 +226,7 @@ def newest(
 
 
 def _again(**changes: str) -> str:
-    """Write the command as it was typed, with other options and without the key."""
+    """Return the typed command with changed options and without the key."""
     context = click.get_current_context()
     words = context.command_path.split()[1:]
     options = {p.name: p for p in context.command.params if isinstance(p, click.Option) and p.name}
@@ -264,7 +264,7 @@ def names_of(client: ApiClient, path: str) -> list[str] | None:
 def check_names(
     client: ApiClient, kind: str, given: Sequence[str], *, among: str, holding: str
 ) -> None:
-    """Raise Wrong for a filter on a name that nothing has: it would list nothing.
+    """Raise Wrong for a filter on an unknown name, which would list nothing.
 
     `among` lists what is configured. `holding` is the list to be filtered: it may have items of a
     name that is not configured any more.

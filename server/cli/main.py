@@ -109,14 +109,14 @@ def main() -> None:
 def fill_standard_streams() -> None:
     """Open /dev/null in place of each standard stream that is closed (`smshook serve >&-`).
 
-    Else the next file that is opened, the journal say, becomes descriptor 1, and every line that is
-    printed goes into it. Call it before anything is opened.
+    Otherwise the next opened file, for example the journal, becomes descriptor 1, and all output is
+    written into it. Call it before any file is opened.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number is taken, which is this one.
+            # The system takes the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
     if sys.stdout is None:

@@ -20,7 +20,7 @@ _KINDS = ("request", "activation", "rental")
 
 @click.group(cls=CommandGroup)
 def orders() -> None:
-    """Orders: what is known about numbers that were taken."""
+    """Orders: the numbers that were taken."""
 
 
 orders.add_command(

@@ -32,15 +32,15 @@ def print_json(value: Any) -> None:
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        # In another encoding, Python would print `\xe9`, which is no JSON.
+        # With another encoding, Python would print `\xe9`, which is not JSON.
         text = _json(value, lambda char: is_unseen(char) or not char.isascii())
     click.echo(text)
 
 
 def _json(value: Any, is_escaped: Callable[[str], bool]) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    # JSON has escaped the line ends of texts; those of the layout stay.
-    # `\u001b`; two of them for a character beyond 16 bits.
+    # JSON has escaped the line ends of texts. Those of the layout stay.
+    # A character becomes `\u001b`, or two of these if it is beyond 16 bits.
     return "".join(
         json.dumps(char)[1:-1] if char != "\n" and is_escaped(char) else char for char in text
     )

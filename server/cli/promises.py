@@ -33,7 +33,15 @@ def promises(config: Config) -> Iterator[str]:
         yield f"  {name}: {_route(route, config.sinks)}"
     yield "sinks" if config.sinks else "sinks: none"
     for name, sink in config.sinks.items():
-        yield f"  {name}: {sink.place(config.folder)}; {_codes(sink)}"
+        masked = {".".join(path) for path in masked_paths(sink.redact)}
+        clear = [
+            code for code in CODES if not any(f"{code}.".startswith(f"{path}.") for path in masked)
+        ]
+        if len(clear) == len(CODES):
+            codes = "codes in clear"
+        else:
+            codes = f"codes in clear in {_and(clear)}" if clear else "codes masked"
+        yield f"  {name}: {sink.place(config.folder)}; {codes}"
 
 
 def forgotten(config: Config) -> Iterator[str]:
@@ -65,12 +73,11 @@ def _route(route: Route, sinks: Mapping[str, Sink]) -> str:
     if not route.to:
         return f"{what} is kept and sent nowhere"
     patience = {name: _patience(sinks[name]) for name in route.to}
-    first, *others = patience.values()
-    if all(other == first for other in others):
-        said = first
+    if len(set(patience.values())) == 1:
+        [words, *_] = patience.values()
     else:
-        said = "; ".join(f"{name}: {words}" for name, words in patience.items())
-    return f"{what} goes to {_and(list(patience))}; delivered at least once, {said}"
+        words = "; ".join(f"{name}: {words}" for name, words in patience.items())
+    return f"{what} goes to {_and(list(patience))}; delivered at least once, {words}"
 
 
 def _and(names: list[str]) -> str:
@@ -86,15 +93,15 @@ def _patience(sink: Sink) -> str:
     if expires is not None and expires <= longest:
         return f"tried again until it expires, {_about(expires)} after acceptance"
     if len(scheduled) == 1:
-        said = "tried once, then dead"
+        words = "tried once, then dead"
     elif len(scheduled) == _ADDED:
-        said = f"tried again for {_about(longest)} or more"
+        words = f"tried again for {_about(longest)} or more"
     else:
-        said = f"tried again for about {_about(longest)}, then dead"
+        words = f"tried again for about {_about(longest)}, then dead"
     if expires is not None:
-        # For example if the service was stopped for a while.
-        said += f"; expired where {_about(expires)} pass before that"
-    return said
+        # This happens, for example, if the service was stopped for a while.
+        words += f"; expired where {_about(expires)} pass before that"
+    return words
 
 
 def _about(seconds: float) -> str:
@@ -103,15 +110,3 @@ def _about(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:g} s"
-
-
-def _codes(sink: Sink) -> str:
-    masked = {".".join(path) for path in masked_paths(sink.redact)}
-    clear = [
-        code for code in CODES if not any(f"{code}.".startswith(f"{path}.") for path in masked)
-    ]
-    if not clear:
-        return "codes masked"
-    if len(clear) == len(CODES):
-        return "codes in clear"
-    return f"codes in clear in {_and(clear)}"

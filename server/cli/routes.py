@@ -54,7 +54,7 @@ class _RoutedEvent(NamedTuple):
 
 @click.group(cls=CommandGroup)
 def routes() -> None:
-    """Which events go where."""
+    """Routes of events to sinks."""
 
 
 @routes.command("test", example="routes test events.jsonl")
@@ -210,21 +210,17 @@ def _print(routed: Sequence[_RoutedEvent]) -> None:
     else:
         print_table(_HEADERS, [row[1:] for row in rows], none="no routes")
     for each in routed:
-        _print_accepted(each)
-
-
-def _print_accepted(routed: _RoutedEvent) -> None:
-    """Print the routes that matched at acceptance, if they differ, and pending deliveries."""
-    now = {route.name for route, finding in routed.answers if finding is None}
-    if routed.accepted is not None and set(routed.accepted) != now:
-        click.echo()
-        click.echo(plain(f"matched when it was accepted: {', '.join(routed.accepted) or 'none'}"))
-    waiting = [item for item in routed.deliveries if item["state"] == "pending"]
-    if waiting:
-        click.echo()
-    for item in waiting:
-        reason = waits_for(item) or "its turn"
-        click.echo(plain(f"{item['sink']}: pending, waits for {reason}"))
+        matching = {route.name for route, finding in each.answers if finding is None}
+        if each.accepted is not None and set(each.accepted) != matching:
+            click.echo()
+            accepted = ", ".join(each.accepted) or "none"
+            click.echo(plain(f"matched when it was accepted: {accepted}"))
+        pending = [item for item in each.deliveries if item["state"] == "pending"]
+        if pending:
+            click.echo()
+        for item in pending:
+            reason = waits_for(item) or "its turn"
+            click.echo(plain(f"{item['sink']}: pending, waits for {reason}"))
 
 
 def _clauses(finding: Finding) -> Iterator[tuple[str, str, str]]:

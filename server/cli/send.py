@@ -59,8 +59,6 @@ def send(
     """
     known = settings()
     kept = known.source(source)
-    if kept.sends_no_callbacks:
-        raise Failure(f"{source} has no callbacks: smshook asks its provider (backfill)")
     if kind is not None and kind not in kept.kinds:
         raise unknown("kind", kind, kept.kinds)
     if encoding is not None and encoding not in kept.encodings:

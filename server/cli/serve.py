@@ -89,8 +89,9 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
 def healthcheck(url: str | None) -> None:
     """Exit 0 if the service is ready, else 1.
 
-    For containers, whose images have no curl. Of the configuration only the journal's path is
-    read: a configuration that was broken since the start does not make the service unhealthy.
+    For containers, whose images have no curl. It reads only the journal's path from the
+    configuration: a configuration that was broken since the start does not make the service
+    unhealthy.
     """
     where = url or str(running(journal_of(config_path(), os.environ), noted=False).url)
     with ApiClient(where, timeout=_READY_TIMEOUT) as client:

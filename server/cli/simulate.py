@@ -6,10 +6,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import click
 import httpx
+import msgspec
 
 from receiver.door import SAMPLE_HEADER
 from receiver.samples import SampleSigner
@@ -76,63 +76,50 @@ def simulate(
         callback=callback,
         speed=speed,
         skipped=skipped(),
-        signed=_signing(callback),
     )
+    named = _CALLBACK.search(httpx.URL(callback).path) if callback else None
+    if named and config_path().exists():
+        config = configured()
+        if named[1] in config.sources:
+            setting = msgspec.structs.replace(setting, signed=signing(config, named[1]))
     with bound(listen) as sock:
         address = url_at(*sock.getsockname()[:2])
-        reporter = _SimulationReporter(provider, address, key, callback, speed)
 
         async def run() -> None:
             stop = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             async with run_provider(setting, sock):
-                reporter.print(output)
+                _report(provider, address, key, callback, speed, output)
                 await stop.wait()
 
         asyncio.run(run())
 
 
-class _SimulationReporter(NamedTuple):
-    provider: str
-    url: str
-    key: str
-    callback: str | None
-    speed: float
-
-    def print(self, output: str) -> None:
-        callback = None
-        if self.callback:
-            url = httpx.URL(self.callback)
-            match = _CALLBACK.search(url.path)
-            # Without its token.
-            callback = f"{url.scheme}://{url.netloc.decode()}"
-            callback += f"/in/{match[1]}/***" if match else ""
-        schedule = SIMULATED[self.provider].schedule
-        retries = schedule.description if schedule else "it sends no callbacks"
-        if output == "json":
-            said = self._asdict() | {"callback": callback, "retries": retries}
-            print_json(said | {"page": f"{self.url}/rehearsal/", "api_url": self._api_url()})
-            return
-        click.echo(f"{self.provider} is simulated at {self.url}; Ctrl-C stops it.")
-        click.echo(f"  page       {self.url}/rehearsal/")
-        click.echo(f"  API        {self._api_url()}")
-        click.echo(f"  API key    {self.key}")
-        click.echo(f"  callbacks  {callback or 'nowhere: give --callback'}")
-        faster = "" if self.speed == 1 else f"; {self.speed:g} times as fast"
-        click.echo(f"  retries    {retries}{faster}")
-
-    def _api_url(self) -> str:
-        return self.url + SIMULATED[self.provider].path
-
-
-def _signing(callback: str | None) -> Signed:
-    """Return a function that signs samples, if the callback URL names a configured source."""
-    match = _CALLBACK.search(httpx.URL(callback).path) if callback else None
-    if match is None or not config_path().exists():
-        return lambda _body: {}
-    config, source = configured(), match[1]
-    return signing(config, source) if source in config.sources else lambda _body: {}
+def _report(
+    provider: str, url: str, key: str, callback: str | None, speed: float, output: str
+) -> None:
+    """Print the addresses and the schedule, without the token of the callback URL."""
+    if callback:
+        whole = httpx.URL(callback)
+        match = _CALLBACK.search(whole.path)
+        callback = f"{whole.scheme}://{whole.netloc.decode()}"
+        callback += f"/in/{match[1]}/***" if match else ""
+    simulated = SIMULATED[provider]
+    retries = simulated.schedule.description if simulated.schedule else "it sends no callbacks"
+    page, api_url = f"{url}/rehearsal/", url + simulated.path
+    if output == "json":
+        fields = {"provider": provider, "url": url, "key": key, "callback": callback}
+        more = {"speed": speed, "retries": retries, "page": page, "api_url": api_url}
+        print_json(fields | more)
+        return
+    click.echo(f"{provider} is simulated at {url}; Ctrl-C stops it.")
+    click.echo(f"  page       {page}")
+    click.echo(f"  API        {api_url}")
+    click.echo(f"  API key    {key}")
+    click.echo(f"  callbacks  {callback or 'nowhere: give --callback'}")
+    faster = "" if speed == 1 else f"; {speed:g} times as fast"
+    click.echo(f"  retries    {retries}{faster}")
 
 
 def signing(config: Config, source: str) -> Signed:

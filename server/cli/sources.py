@@ -84,8 +84,6 @@ def url_of(name: str) -> None:
     """
     known = settings()
     source = known.source(name)
-    if source.sends_no_callbacks:
-        raise Failure(f"{name} has no callbacks: smshook asks its provider (backfill)")
     whole = callback_url(known.public_url or answers(known), name, source)
     if whole is None:
         raise Failure(f"{name} has only sha256 tokens: smshook does not know its URL")

@@ -117,7 +117,7 @@ def table_lines(
 
 
 def width_of(text: str) -> int:
-    """Return the width of a text; wide characters take two columns, accents none."""
+    """Return the width of a text: wide characters take two columns, accents take no column."""
     if text.isascii():
         return len(text)
     return sum(map(_char_width, text))

@@ -24,8 +24,15 @@ def welcome(config: Config, holder: Holder, *, config_path: Path, smshook: str) 
     parts = [
         f"smshook {__version__} is running; Ctrl-C stops it.\n",
         f"  API  {holder.admin_url}\n",
-        _callback_urls(config, begin),
     ]
+    if config.sources:
+        parts.append("  Callback URLs, each with its secret token, and where to paste them:\n")
+    else:
+        parts.append("  No sources yet: add one to the configuration, and start again.\n")
+    for name, source in config.sources.items():
+        if not source.sends_no_callbacks:
+            url = callback_url(begin, name, source) or "(its tokens are here as sha256 only)"
+            parts.append(f"    {name}\n      {url}\n      {source.paste_at}\n")
     if config.sources and config.server.public_url is None:
         address = local.partition("://")[2]
         parts.append(
@@ -40,18 +47,6 @@ def welcome(config: Config, holder: Holder, *, config_path: Path, smshook: str) 
     else:
         parts.append(f"  Next, in another terminal:\n    {command} check\n")
     return "\n".join(parts)
-
-
-def _callback_urls(config: Config, begin: str) -> str:
-    if not config.sources:
-        return "  No sources yet: add one to the configuration, and start again.\n"
-    lines = ["  Callback URLs, each with its secret token, and where to paste them:\n"]
-    for name, source in config.sources.items():
-        if source.sends_no_callbacks:
-            continue
-        url = callback_url(begin, name, source) or "(its tokens are here as sha256 only)"
-        lines += [f"    {name}", f"      {url}", f"      {source.paste_at}\n"]
-    return "\n".join(lines)
 
 
 def program(argv0: str = sys.argv[0], which: Callable[[str], str | None] = shutil.which) -> str:

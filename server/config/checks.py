@@ -15,7 +15,7 @@ from routes.table import Route
 from .complaints import Complaints, dotted, nearest
 from .convert import Conversion
 from .files import check_files
-from .options import Api, ApiKey, Server, hard_to_guess, host_and_port, network
+from .options import Api, Server, hard_to_guess, host_and_port, network
 from .yaml import Path
 
 #: The spelling of `low_balance`, as of amounts in events.
@@ -25,7 +25,7 @@ _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
 def check(
     reading: Complaints, values: Mapping[str, Any], conversion: Conversion, file: FilePath
 ) -> None:
-    """Complain of values that are right alone and wrong together."""
+    """Complain of options that are valid alone but not together."""
     checks = _Checks(reading)
     sources: dict[Path, msgspec.Struct] = {
         ("sources", name): source for name, source in values.get("sources", {}).items()
@@ -34,12 +34,20 @@ def check(
         if isinstance(source, Source):
             checks.source(path, source)
     checks.routes(values.get("routes", {}))
-    checks.keys(values.get("api", Api()).keys)
+    api: Api = values.get("api", Api())
+    names: dict[bytes, str] = {}
+    for name, key in api.keys.items():
+        first = names.setdefault(digest_of(key.key), name)
+        if first != name:
+            text = f"the same as api.keys.{first}.key; give each its own"
+            reading.complain(("api", "keys", name, "key"), text)
     for path, value in conversion.free.items():
         if path[-1] == "when":
             checks.when(path, value)
-    if "server" in values:
-        checks.server(values["server"])
+    server: Server | None = values.get("server")
+    if server and server.listen == server.admin_listen and host_and_port(server.listen)[1] != 0:
+        text = "the same as server.listen; write `same` for one port"
+        reading.complain(("server", "admin_listen"), text)
     check_files(reading, file, values["journal"], values["sinks"])
 
 
@@ -106,14 +114,6 @@ class _Checks:
                     text = f"no sink is named {quoted}; {known}{nearest(sink, names)}"
                     self.reading.complain(at, text)
 
-    def keys(self, keys: Mapping[str, ApiKey]) -> None:
-        names: dict[bytes, str] = {}
-        for name, key in keys.items():
-            first = names.setdefault(digest_of(key.key), name)
-            if first != name:
-                text = f"the same as api.keys.{first}.key; give each its own"
-                self.reading.complain(("api", "keys", name, "key"), text)
-
     def when(self, path: Path, when: Mapping[str, Any]) -> None:
         # An unset variable left a null, which an operator may not accept.
         before = {complaint.place for complaint in self.reading.complaints}
@@ -123,8 +123,3 @@ class _Checks:
             for place, text in exc.complaints:
                 if place not in before:
                     self.reading.complain_at(place, text)
-
-    def server(self, server: Server) -> None:
-        if server.listen == server.admin_listen and host_and_port(server.listen)[1] != 0:
-            text = "the same as server.listen; write `same` for one port"
-            self.reading.complain(("server", "admin_listen"), text)

@@ -1,4 +1,4 @@
-"""Clauses of a `when` that no event can meet, each with a remedy.
+"""Clauses of a `when` that no event can meet, or that use a former name, each with a remedy.
 
 They are warnings, not errors: later versions add types and fields. A warning never repeats a value
 that may be a phone number or a code.
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import fields
 
-from core.event import SUBJECTS, Data
+from core.event import SUBJECTS, kinds
+from core.services import SPELLED_PATHS, replacement
 from receiver.fields.text import slug
 from receiver.providers import PROVIDERS
 
@@ -18,15 +19,28 @@ from .complaints import Complaints, nearest
 from .shapes import tag_of
 from .yaml import Path
 
-_TYPE = "type"
-_NUMBERS = ("data.to", "data.previous_to")
+_NUMBERS = ("data.to", "data.previous_to", "data.from")
 _TIMES = ("time", "recordedtime", "data.expires")
-_AMOUNTS = ("data.price.amount", "data.balance.amount", "data.threshold")
-#: Longer than any short code.
-_LONG_NUMBER = re.compile(r"[0-9]{10,15}")
-_DIGITS = re.compile(r"[0-9]{4,15}")
-_COUNTRY = re.compile(r"[A-Z]{2}")
-_ORDERED = ("$gt", "$gte", "$lt", "$lte")
+_PLUS = "a phone number of an event begins with +; write +1850… and so on"
+#: Texts that no event can have, with a remedy: (fields, operators, pattern, remedy).
+_IMPOSSIBLE = (
+    (("data.to", "data.previous_to"), ("$eq",), re.compile(r"[0-9(].*", re.DOTALL), _PLUS),
+    (("data.to", "data.previous_to"), ("$startsWith",), re.compile(r"[0-9]{4,15}"), _PLUS),
+    # Longer than any short code.
+    (("data.from",), ("$eq",), re.compile(r"[0-9]{10,15}"), _PLUS),
+    (
+        ("subject",),
+        ("$eq",),
+        re.compile(r"[^/]*"),
+        f"a subject is a kind and an id, such as {next(iter(SUBJECTS))}/10000001",
+    ),
+    (
+        ("data.price.amount", "data.balance.amount", "data.threshold"),
+        ("$gt", "$gte", "$lt", "$lte"),
+        re.compile(r".*", re.DOTALL),
+        "compares as texts, in which 9 is more than 10; write the number without quotes",
+    ),
+)
 #: The words that a field can have. Later versions may add some.
 _WORDS: Mapping[str, Sequence[str]] = {
     "data.channel": ("callback", "poll"),
@@ -44,190 +58,118 @@ class _Leaf(NamedTuple):
     operand: Any
 
 
-def known_types() -> tuple[str, ...]:
-    return tuple(kind.type for kind in _kinds(Data))
-
-
-def _kinds(kind: type[Data]) -> Iterator[type[Data]]:
-    for narrower in kind.__subclasses__():
-        yield narrower
-        yield from _kinds(narrower)
-
-
-def impossible_clauses(
+def clause_warnings(
     reading: Complaints, path: Path, when: Any, sources: Sequence[str] | None
 ) -> Iterator[str]:
-    """Yield warnings about a filter. `sources` are the configured names; None: not checked."""
-    for leaf in leaves(path, when):
-        text = _impossible(reading, leaf, sources)
+    """Yield warnings about a filter. `sources` are the configured names; None: not checked.
+
+    Filters match both spellings of a service, so a former one loses nothing. Events hold the
+    present one.
+    """
+    leaves = list(_leaves(path, when))
+    for leaf in leaves:
+        text = _unknown_name(reading, leaf, sources) or _impossible_value(leaf)
         if text is not None:
             yield reading.warning(leaf.at, text)
     for at, text in _foreign_fields(path, when):
         yield reading.warning(at, text)
+    for leaf in leaves:
+        spelled = tuple(leaf.field.split("."))
+        if spelled in SPELLED_PATHS and isinstance(leaf.operand, str):
+            present = replacement(spelled, leaf.operand)
+            if present is not None:
+                text = f"{leaf.operand!r} is now {present!r}; it still matches"
+                yield reading.warning(leaf.at, text)
 
 
-def _impossible(reading: Complaints, leaf: _Leaf, sources: Sequence[str] | None) -> str | None:
-    """Return the problem of one comparison; None if an event can meet it."""
-    if leaf.field == _TYPE:
-        return _type(reading, leaf)
-    if leaf.field == "source" and sources is not None and leaf.operator == "$eq":
-        return _name(reading, leaf, "source", sources)
-    if leaf.field == "data.provider" and leaf.operator == "$eq":
-        return _name(reading, leaf, "provider", sorted(tag_of(kind) for kind in PROVIDERS))
-    if leaf.field == "data.service.key":
-        return _key(reading, leaf)
-    for check in (_number, _country, _subject, _amount, _time, _word, _kind):
-        if text := check(leaf):
-            return text
-    return None
-
-
-# Each returns a problem or None
-
-
-def _type(reading: Complaints, leaf: _Leaf) -> str | None:
-    known = known_types()
-    value = leaf.operand
-    if not isinstance(value, str):
+def _unknown_name(reading: Complaints, leaf: _Leaf, sources: Sequence[str] | None) -> str | None:
+    """Return the problem of a type, source, provider or service that no event has."""
+    field, operator, value = leaf.field, leaf.operator, leaf.operand
+    names: Mapping[str, Sequence[str] | None] = {
+        "type": tuple(kind.type for kind in kinds()),
+        "source": sources,
+        "data.provider": sorted(tag_of(kind) for kind in PROVIDERS),
+    }
+    known = names.get(field)
+    begins = {"$startsWith": str.startswith, "$endsWith": str.endswith}.get(operator)
+    if not isinstance(value, str) or (begins is None and operator != "$eq"):
         return None
-    begins = {"$startsWith": str.startswith, "$endsWith": str.endswith}.get(leaf.operator)
-    if begins is not None and not any(begins(type_, value) for type_ in known):
-        return f"no event has a type like that; types: {', '.join(known)}"
-    if leaf.operator == "$eq" and value not in known:
-        near = nearest(value, known) or f"; types: {', '.join(known)}"
-        return f"no event has the type {reading.quoted(leaf.at, value)}{near}"
-    return None
-
-
-def _name(reading: Complaints, leaf: _Leaf, kind: str, names: Sequence[str]) -> str | None:
-    if not isinstance(leaf.operand, str) or leaf.operand in names:
+    quoted = reading.quoted(leaf.at, value)
+    if field == "data.service.key" and slug(value) != value:
+        example = slug(value) if quoted == repr(value) else "google"
+        return f"service keys are one word in lower case; write {example}"
+    if known is None:
         return None
-    known = f"; {kind}s: {', '.join(names)}" if names else f"; there are no {kind}s"
-    quoted = reading.quoted(leaf.at, leaf.operand)
-    return f"no {kind} is named {quoted}{nearest(leaf.operand, names) or known}"
+    kind = field.removeprefix("data.")
+    listed = f"; {kind}s: {', '.join(known)}" if known else f"; there are no {kind}s"
+    if begins is not None:
+        fits = kind != "type" or any(begins(type_, value) for type_ in known)
+        return None if fits else f"no event has a type like that{listed}"
+    begin = "no event has the type" if kind == "type" else f"no {kind} is named"
+    return None if value in known else f"{begin} {quoted}{nearest(value, known) or listed}"
 
 
-def _number(leaf: _Leaf) -> str | None:
-    text = str(leaf.operand) if _is_number(leaf.operand) else leaf.operand
-    if not isinstance(text, str):
-        return None
-    if leaf.field in _NUMBERS and leaf.operator in ("$eq", "$startsWith"):
-        wrong = _DIGITS.fullmatch(text) or (leaf.operator == "$eq" and re.match(r"[0-9(]", text))
-    else:
-        wrong = (
-            leaf.field == "data.from" and leaf.operator == "$eq" and _LONG_NUMBER.fullmatch(text)
-        )
-    return "a phone number of an event begins with +; write +1850… and so on" if wrong else None
-
-
-def _key(reading: Complaints, leaf: _Leaf) -> str | None:
-    value = leaf.operand
-    compared = leaf.operator in ("$eq", "$startsWith", "$endsWith")
-    if not compared or not isinstance(value, str) or slug(value) == value:
-        return None
-    is_shown = reading.quoted(leaf.at, value) == repr(value)
-    example = slug(value) if is_shown else "google"
-    return f"service keys are one word in lower case; write {example}"
-
-
-def _country(leaf: _Leaf) -> str | None:
-    value = leaf.operand
-    wrong = (
-        leaf.field == "data.country"
-        and leaf.operator == "$eq"
-        and isinstance(value, str)
-        and not _COUNTRY.fullmatch(value)
-    )
-    if not wrong:
-        return None
-    upper = str(value).upper()
-    return f"countries are two capital letters; write {upper if len(upper) == 2 else 'US'}"  # noqa: PLR2004 - as ISO 3166-1 alpha-2 has them
-
-
-def _subject(leaf: _Leaf) -> str | None:
-    value = leaf.operand
-    wrong = leaf.field == "subject" and leaf.operator == "$eq" and isinstance(value, str)
-    if not wrong or "/" in str(value):
-        return None
-    return f"a subject is a kind and an id, such as {next(iter(SUBJECTS))}/10000001"
-
-
-def _amount(leaf: _Leaf) -> str | None:
-    if leaf.field in _AMOUNTS and leaf.operator in _ORDERED and isinstance(leaf.operand, str):
-        return "compares as texts, in which 9 is more than 10; write the number without quotes"
-    return None
-
-
-def _time(leaf: _Leaf) -> str | None:
-    if leaf.field in _TIMES and _is_number(leaf.operand):
+def _impossible_value(leaf: _Leaf) -> str | None:
+    """Return the problem of a value that the field never has."""
+    field, operator, value = leaf.field, leaf.operator, leaf.operand
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and field in _TIMES:
         return "times are texts; write one such as 2026-09-14T18:42:37Z in quotes"
-    return None
-
-
-def _word(leaf: _Leaf) -> str | None:
-    known = _WORDS.get(leaf.field)
-    value = leaf.operand
-    if known is None or leaf.operator != "$eq" or not isinstance(value, str) or value in known:
-        return None
-    return f"it is one of {', '.join(known)}{nearest(value, known)}"
-
-
-def _kind(leaf: _Leaf) -> str | None:
-    """Find a boolean compared with a text, or a text with a boolean."""
-    if leaf.operator != "$eq":
-        return None
-    is_boolean = leaf.field == "data.sample"
-    if is_boolean and leaf.operand is not None and not isinstance(leaf.operand, bool):
-        return "it is true or false; write it without quotes"
-    label = leaf.field.startswith("data.labels.") and not isinstance(leaf.operand, str)
-    if label and leaf.operand is not None:
-        return "labels are texts; write it in quotes"
-    if not is_boolean and isinstance(leaf.operand, bool):
-        return "it is a text, never true or false; $exists asks whether it is there"
-    return None
+    text = str(value) if is_number and field in _NUMBERS else value
+    for names, operators, wrong, remedy in _IMPOSSIBLE:
+        fits = field in names and operator in operators
+        if fits and isinstance(text, str) and wrong.fullmatch(text):
+            return remedy
+    found = None
+    match field, value:
+        case _ if operator != "$eq" or value is None:
+            pass
+        case "data.channel" | "data.time_from", str() if value not in _WORDS[field]:
+            known = _WORDS[field]
+            found = f"it is one of {', '.join(known)}{nearest(value, known)}"
+        case "data.country", str() if not re.fullmatch(r"[A-Z]{2}", value):
+            example = value.upper() if re.fullmatch(r"..", value) else "US"
+            found = f"countries are two capital letters; write {example}"
+        case "data.sample", _ if not isinstance(value, bool):
+            found = "it is true or false; write it without quotes"
+        case _ if field.startswith("data.labels.") and not isinstance(value, str):
+            found = "labels are texts; write it in quotes"
+        case _, bool() if field != "data.sample":
+            found = "it is a text, never true or false; $exists asks whether it is there"
+    return found
 
 
 def _foreign_fields(path: Path, when: Any) -> Iterator[tuple[Path, str]]:
     """Yield fields that the types in the same mapping do not have."""
-    if not isinstance(when, dict):
-        return
-    types = _asked_types(when.get(_TYPE))
-    kinds = [kind for kind in _kinds(Data) if kind.type in types]
-    has = {field.encode_name for kind in kinds for field in fields(kind)}
-    for key, condition in when.items() if kinds else ():
-        name = str(key).split(".")[1] if str(key).startswith("data.") else ""
-        elsewhere = [kind.type for kind in _kinds(Data) if name in _fields(kind)]
-        absent = condition in ({"$exists": False}, None)
-        if name and name not in has and elsewhere and not absent:
-            which = " or ".join(types)
-            yield (*path, key), f"no {which} has data.{name}; it is a field of {elsewhere[0]}"
-
-
-def _fields(kind: type[Data]) -> set[str]:
-    return {field.encode_name for field in fields(kind)}
-
-
-def _asked_types(given: Any) -> list[str]:
-    """Return the types of a plain value or a list of them."""
+    given = when.get("type") if isinstance(when, dict) else None
     if isinstance(given, dict):
         given = given.get("$eq", given.get("$in")) if len(given) == 1 else None
-    values = given if isinstance(given, list) else [given]
-    known = [value for value in values if isinstance(value, str)]
-    return known if len(known) == len(values) else []
+    types: list[Any] = given if isinstance(given, list) else [given]
+    if not all(isinstance(name, str) for name in types):
+        return
+    fields_of = {kind.type: {it.encode_name for it in fields(kind)} for kind in kinds()}
+    has = set().union(*(fields_of[name] for name in types if name in fields_of))
+    for key, condition in when.items() if has else ():
+        name = str(key).split(".")[1] if str(key).startswith("data.") else ""
+        elsewhere = [type_ for type_, names in fields_of.items() if name in names]
+        absent = condition in ({"$exists": False}, None)
+        if name not in has and elsewhere and not absent:
+            which = " or ".join(types)
+            yield (*path, key), f"no {which} has data.{name}; it is a field of {elsewhere[0]}"
 
 
 # The comparisons of a filter
 
 
-def leaves(path: Path, when: Any) -> Iterator[_Leaf]:
+def _leaves(path: Path, when: Any) -> Iterator[_Leaf]:
     """Yield each comparison of a filter, with its place."""
     for key, given in when.items() if isinstance(when, dict) else ():
         at = (*path, key)
         if key == "$not":
-            yield from leaves(at, given)
+            yield from _leaves(at, given)
         elif key in ("$and", "$or") and isinstance(given, list):
             for i, part in enumerate(given):
-                yield from leaves((*at, i), part)
+                yield from _leaves((*at, i), part)
         elif isinstance(key, str) and not key.startswith("$"):
             yield from _compared(at, key, given)
 
@@ -236,23 +178,17 @@ def _compared(at: Path, field: str, given: Any) -> Iterator[_Leaf]:
     """Yield the comparisons of a value, a list of values, or a condition."""
     if isinstance(given, list):
         yield from (_Leaf((*at, i), field, "$eq", item) for i, item in enumerate(given))
-    elif isinstance(given, dict):
-        for operator, operand in given.items():
-            yield from _operated((*at, operator), field, str(operator), operand)
-    else:
+        return
+    if not isinstance(given, dict):
         yield _Leaf(at, field, "$eq", given)
-
-
-def _operated(at: Path, field: str, operator: str, operand: Any) -> Iterator[_Leaf]:
-    match operator, operand:
-        case ("$eq", _) | ("$in", list()) | ("$not", _):
-            yield from _compared(at, field, operand)
-        case ("$and" | "$or", list()):
-            for i, part in enumerate(operand):
-                yield from _compared((*at, i), field, part)
-        case ("$startsWith" | "$endsWith" | "$gt" | "$gte" | "$lt" | "$lte", _):
-            yield _Leaf(at, field, operator, operand)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        return
+    for operator, operand in given.items():
+        below = (*at, operator)
+        match operator, operand:
+            case ("$eq", _) | ("$in", list()) | ("$not", _):
+                yield from _compared(below, field, operand)
+            case ("$and" | "$or", list()):
+                for i, part in enumerate(operand):
+                    yield from _compared((*below, i), field, part)
+            case ("$startsWith" | "$endsWith" | "$gt" | "$gte" | "$lt" | "$lte", _):
+                yield _Leaf(below, field, operator, operand)

@@ -1,9 +1,9 @@
-"""A configuration while it is read: its values, the place of each, and its errors."""
+"""The state of a configuration while it is read: values, their places, and complaints."""
 
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .yaml import Path, Scalar
@@ -28,9 +28,15 @@ class Complaint(NamedTuple):
         """`smshook.yaml:14: sinks.log.type: 'fiel' is not one of file`."""
         return ": ".join(part for part in (self.where, self.place, self.text) if part)
 
+    @property
+    def line(self) -> int:
+        """The line of the file; the largest number if `where` has no line."""
+        number = self.where.rpartition(":")[2]
+        return int(number) if number.isdecimal() else sys.maxsize
+
 
 class Complaints:
-    """The state of one reading. It collects complaints, so that one run shows all of them."""
+    """One reading of a configuration. It collects complaints, so one run shows all of them."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -49,11 +55,11 @@ class Complaints:
         self.complain_in(self._where(path), path, text)
 
     def complain_in(self, where: str, path: Path, text: str) -> None:
-        """Complain of a path at another line than its own."""
+        """Add a complaint with another line than the path has."""
         self.complaints.append(Complaint(where, path, dotted(path), text))
 
     def complain_at(self, place: str, text: str) -> None:
-        """Complain of a dotted path such as `routes.all.when.data.code`."""
+        """Add a complaint about a dotted path such as `routes.all.when.data.code`."""
         written = {dotted(path): path for path in self.places}
         starts = (at for at in written if not at or f"{place}.".startswith((f"{at}.", f"{at}[")))
         path = written[max(starts, key=len)]
@@ -63,9 +69,13 @@ class Complaints:
         """Whether nothing is wrong at the path and below it."""
         return not any(wrong.path[: len(path)] == path for wrong in self.complaints)
 
-    def texts(self, concerns: Callable[[Complaint], bool] = lambda _: True) -> tuple[str, ...]:
-        """Return all complaints that `concerns` selects, with places, in the order of the file."""
-        return tuple(map(str, sorted(filter(concerns, self.complaints), key=self._order)))
+    def texts(self) -> tuple[str, ...]:
+        """Return all complaints with their places."""
+        return tuple(map(str, self.in_order()))
+
+    def in_order(self) -> list[Complaint]:
+        """Return the complaints about the whole file, then by line, then those without a line."""
+        return sorted(self.complaints, key=lambda it: (it.where != self.file, it.line))
 
     def warning(self, path: Path, text: str) -> str:
         return str(Complaint(self._where(path), path, dotted(path), text))
@@ -107,10 +117,6 @@ class Complaints:
         while path not in self.places:
             path = path[:-1]
         return self.places[path]
-
-    def _order(self, complaint: Complaint) -> tuple[bool, int]:
-        line = complaint.where.removeprefix(f"{self.file}:")
-        return complaint.where != self.file, int(line) if line.isdecimal() else sys.maxsize
 
 
 def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:

@@ -1,4 +1,4 @@
-"""Written values to Structs, option by option, each complaint at the path of its option.
+"""Conversion of written values to Structs. Each complaint is at the path of its option.
 
 msgspec alone stops at the first error, and names its place `$.sinks[...]`.
 """
@@ -13,7 +13,19 @@ from msgspec import UNSET, UnsetType
 from core.units import Size, from_written
 
 from .complaints import Complaints, dotted, nearest
-from .shapes import NAME, SPELLED, Group, Leaf, ListOf, MapOf, OneOf, Option, Shape, shape_of
+from .shapes import (
+    CHOICES,
+    NAME,
+    SPELLED,
+    Group,
+    Leaf,
+    ListOf,
+    MapOf,
+    OneOf,
+    Shape,
+    options_of,
+    shape_of,
+)
 from .yaml import Path, Scalar, Style, core
 
 _WORDS: Mapping[Any, str] = {
@@ -50,7 +62,7 @@ class Conversion:
         self.reading = reading
         #: The common options of parts with an unknown tag: the `Sink` in a sink of type `fiel`.
         self.untagged: dict[Path, msgspec.Struct] = {}
-        #: Mappings that hold anything, such as each `when`, though the options around may be wrong.
+        #: Mappings with free content, such as each `when`, even if options around them are wrong.
         self.free: dict[Path, dict[str, Any]] = {}
 
     def value(self, path: Path, shape: Shape, written: Any) -> Any:
@@ -58,24 +70,21 @@ class Conversion:
         if written is None:
             return UNSET  # it has a complaint
         value = written
-        if isinstance(written, Scalar):
-            try:
-                value = read_scalar(shape, written)
-            except ValueError as exc:
-                return self._wrong(path, str(exc))
-        if value is None and shape.optional:
-            return None
-        converted = self._one(path, shape, written, value)
-        if converted is UNSET or not self.reading.is_right(path):
-            return converted
         try:
-            for check in shape.checks:
-                converted = check.function(converted)
+            if isinstance(written, Scalar):
+                value = read_scalar(shape, written)
+            if value is None and shape.optional:
+                return None
+            converted = self._by_kind(path, shape, written, value)
+            if converted is not UNSET and self.reading.is_right(path):
+                for check in shape.checks:
+                    converted = check.function(converted)
         except ValueError as exc:
             return self._wrong(path, str(exc))
         return converted
 
-    def _one(self, path: Path, shape: Shape, written: Any, value: Any) -> Any:
+    def _by_kind(self, path: Path, shape: Shape, written: Any, value: Any) -> Any:
+        """Return the value as the kind of option that its type fits."""
         match shape.kind_for(value):
             case Leaf() as leaf:
                 return self._leaf(path, shape, leaf, written, value)
@@ -83,7 +92,15 @@ class Conversion:
                 items = (self.value((*path, i), of, item) for i, item in enumerate(value))
                 return tuple(item for item in items if item is not UNSET)
             case MapOf() as kind if isinstance(value, dict):
-                return self._map(path, kind, value)
+                for name in value if kind.is_named else ():
+                    if not NAME.fullmatch(name):
+                        text = "a name is up to 63 of a-z 0-9 _ - and begins with a letter or digit"
+                        self.reading.complain((*path, name), text)
+                found = {key: self.value((*path, key), kind.items, value[key]) for key in value}
+                right = {key: item for key, item in found.items() if item is not UNSET}
+                if kind.is_free:
+                    self.free[path] = right
+                return right
             case Group(struct=struct) if isinstance(value, dict):
                 return self.struct(path, struct, value)
             case OneOf() as kind if isinstance(value, dict):
@@ -95,27 +112,30 @@ class Conversion:
             return self._anything(path, value)
         if leaf.words:
             return self.choice(path, leaf.words, value)
+        if leaf.type in SPELLED:
+            return from_written(leaf.type, value)
         try:
-            if leaf.type in SPELLED:
-                return from_written(leaf.type, value)
             return msgspec.convert(value, leaf.type)
         except msgspec.ValidationError:
             return self._unexpected(path, shape, written, value)
-        except ValueError as exc:
-            return self._wrong(path, str(exc))
 
     def _wrong(self, path: Path, text: str) -> UnsetType:
         self.reading.complain(path, text)
         return UNSET
 
     def _unexpected(self, path: Path, shape: Shape, written: Any, value: Any) -> UnsetType:
-        expected = " or ".join(dict.fromkeys(_word(kind) for kind in shape.kinds))
-        try:
-            plain = isinstance(written, Scalar) and written.style is Style.PLAIN
-            got = _WORDS.get(type(core(written.text) if plain else value), "text")
-        except ValueError as exc:
-            return self._wrong(path, str(exc))
-        return self._wrong(path, f"expected {expected}, got {got}")
+        words = []
+        for kind in shape.kinds:
+            match kind:
+                case Leaf(type=type_):
+                    words.append(_WORDS.get(int if type_ is Size else type_, "text"))
+                case ListOf():
+                    words.append("a list")
+                case _:
+                    words.append("a mapping")
+        is_plain = isinstance(written, Scalar) and written.style is Style.PLAIN
+        got = _WORDS.get(type(core(written.text) if is_plain else value), "text")
+        return self._wrong(path, f"expected {' or '.join(dict.fromkeys(words))}, got {got}")
 
     def _anything(self, path: Path, value: Any) -> Any:
         """Read scalars as YAML does: in conditions, templates and labels."""
@@ -138,29 +158,21 @@ class Conversion:
         hint = nearest(value, words) if quoted == repr(value) else ""
         return self._wrong(path, f"{quoted} is not one of {', '.join(words)}{hint}")
 
-    def _map(self, path: Path, kind: MapOf, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value if kind.is_named else ():
-            if not NAME.fullmatch(name):
-                text = "a name is up to 63 of a-z 0-9 _ - and begins with a letter or digit"
-                self.reading.complain((*path, name), text)
-        items = {key: self.value((*path, key), kind.items, item) for key, item in value.items()}
-        right = {key: item for key, item in items.items() if item is not UNSET}
-        if kind.is_free:
-            self.free[path] = right
-        return right
-
     def _tagged(self, path: Path, kind: OneOf, value: dict[str, Any]) -> Any:
-        groups, field = kind.groups, (*path, kind.tag_field)
+        field = (*path, kind.tag_field)
         rest = {key: item for key, item in value.items() if key != kind.tag_field}
-        if kind.tag_field not in value:
-            self.reading.complain(field, f"required; one of {', '.join(sorted(groups))}")
-        else:
+        group = kind.chosen(value)
+        if group is not None:
+            return self.struct(path, group.struct, rest)
+        tags = sorted(kind.groups)
+        if kind.tag_field in value:
             written = value[kind.tag_field]
-            tag = written.text if isinstance(written, Scalar) and not written.is_null else None
-            if self.choice(field, sorted(groups), tag) is not UNSET:
-                return self.struct(path, groups[str(tag)].struct, rest)
+            is_text = isinstance(written, Scalar) and not written.is_null
+            self.choice(field, tags, written.text if is_text else None)
+        else:
+            self.reading.complain(field, f"required; one of {', '.join(tags)}")
         # The common options are checked all the same.
-        common = Group(kind.base).options
+        common = options_of(kind.base)
         struct = self.struct(path, kind.base, {key: rest[key] for key in rest if key in common})
         if struct is not UNSET:
             self.untagged[path] = struct
@@ -169,7 +181,7 @@ class Conversion:
     def struct(self, path: Path, type_: type[msgspec.Struct], value: Mapping[str, Any]) -> Any:
         """Return the Struct; UNSET if a required option is wrong or missing."""
         values = self.options(path, type_, value)
-        if any(it.required and it.name not in values for it in _options(type_)):
+        if any(it.required and it.name not in values for it in options_of(type_).values()):
             self._build_base(path, type_, values)
             return UNSET
         return self._build(path, type_, values)
@@ -177,9 +189,9 @@ class Conversion:
     def _build_base(
         self, path: Path, type_: type[msgspec.Struct], values: Mapping[str, Any]
     ) -> None:
-        """Complain of common options, where the Struct itself cannot be built."""
-        for base in (base for base in type_.__mro__[1:] if isinstance(_kind(base), OneOf)):
-            common = {it.name for it in _options(base)} & set(values)
+        """Check the common options of a Struct that cannot be built."""
+        for base in (base for base in type_.__mro__[1:] if base in CHOICES):
+            common = {it.name for it in options_of(base).values()} & set(values)
             self._build(path, base, {name: values[name] for name in common})
 
     def _build(self, path: Path, type_: type[msgspec.Struct], values: Mapping[str, Any]) -> Any:
@@ -193,16 +205,16 @@ class Conversion:
         self, path: Path, type_: type[msgspec.Struct], values: Mapping[str, Any], whole: str
     ) -> None:
         """Find the options that the Struct's own check refuses, by trying them one at a time."""
-        needed = {it.name: values[it.name] for it in _options(type_) if it.required}
+        needed = {it.name: values[it.name] for it in options_of(type_).values() if it.required}
         always = _refusal(type_, needed)
         wrong = [
             (option, text)
-            for option in _options(type_)
+            for option in options_of(type_).values()
             if option.name in values
             if (text := _refusal(type_, needed | {option.name: values[option.name]})) is not None
         ]
         if always is not None or not wrong:
-            # With one required option, that one is wrong. Else it is a combination.
+            # The only required option is wrong; otherwise a combination of options is.
             at = (*path, *needed) if len(needed) == 1 and always is not None else path
             self._refuse(at, always or whole, at)
             if always is not None:
@@ -228,35 +240,23 @@ class Conversion:
         self, path: Path, type_: type[msgspec.Struct], value: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the right options. Wrong ones are left out, for their defaults."""
-        known = Group(type_).options
+        known = options_of(type_)
         for key in value:
             if key not in known:
                 self.reading.complain((*path, key), f"unknown option{nearest(key, known)}")
-        values = {
-            option.name: self._option((*path, key), option, value.get(key, UNSET))
-            for key, option in known.items()
-        }
+        values = {}
+        for key, option in known.items():
+            at, shape, written = (*path, key), option.shape, value.get(key, UNSET)
+            # `routes:` with all of its lines commented out.
+            emptied = isinstance(written, Scalar) and written.is_null and not shape.optional
+            is_absent = written is UNSET or (emptied and not shape.has_leaf)
+            if is_absent and not option.required:
+                continue
+            if is_absent and isinstance(shape.kinds[0], Leaf | ListOf):
+                self.reading.complain(at, "required but missing")
+                continue
+            values[option.name] = self.value(at, shape, {} if is_absent else written)
         return {name: item for name, item in values.items() if item is not UNSET}
-
-    def _option(self, path: Path, option: Option, written: Any) -> Any:
-        shape = option.shape
-        # `routes:` with all of its lines commented out.
-        emptied = isinstance(written, Scalar) and written.is_null and not shape.optional
-        if written is UNSET or (emptied and not shape.has_leaf):
-            if not option.required:
-                return UNSET
-            if isinstance(shape.kinds[0], Leaf | ListOf):
-                return self._wrong(path, "required but missing")
-            written = {}
-        return self.value(path, shape, written)
-
-
-def _options(type_: type[msgspec.Struct]) -> list[Option]:
-    return list(Group(type_).options.values())
-
-
-def _kind(type_: type) -> object:
-    return shape_of(type_).kinds[0]
 
 
 def _refusal(type_: type[msgspec.Struct], values: Mapping[str, Any]) -> str | None:
@@ -265,12 +265,3 @@ def _refusal(type_: type[msgspec.Struct], values: Mapping[str, Any]) -> str | No
     except ValueError as exc:
         return str(exc)
     return None
-
-
-def _word(kind: object) -> str:
-    match kind:
-        case Leaf(type=type_):
-            return _WORDS.get(int if type_ is Size else type_, "text")
-        case ListOf():
-            return "a list"
-    return "a mapping"

@@ -33,21 +33,18 @@ def override(
     environ: Mapping[str, str],
     flags: Mapping[str, str],
 ) -> None:
-    """Put them into `reading.value`. Flags are by dotted path; they win."""
+    """Put the overrides into `reading.value`. Flags are by dotted path and win over variables."""
     overrides = _Overrides(reading, type_)
     # A whole source comes before its options, and its provider before those that depend on it.
-    for name in sorted(filter(_is_override, environ), key=_depth):
+    found = sorted(
+        (name.count("__"), not name.endswith(("__PROVIDER", "__TYPE")), name)
+        for name in environ
+        if name.startswith(PREFIX) and "__" in name
+    )
+    for _, _, name in found:
         overrides.put_variable(name, environ[name])
     for place, text in flags.items():
         overrides.put(tuple(place.split(".")), Scalar(text, Style.VARIABLE), "command line")
-
-
-def _is_override(name: str) -> bool:
-    return name.startswith(PREFIX) and "__" in name
-
-
-def _depth(name: str) -> tuple[int, bool, str]:
-    return name.count("__"), not name.endswith(("__PROVIDER", "__TYPE")), name
 
 
 class _Overrides:
@@ -74,10 +71,18 @@ class _Overrides:
             raise _Unknown("names no option after its last __")
         known = self.below(at)
         # The longest, because a source can have the name `main__2`.
-        meant = [key for key in known if f"{rest}__".startswith(f"{_upper(key)}__")]
-        if meant:
-            key = _one(at, max(map(len, meant)), meant, rest)
-            return self.spot(_Spot((*at.path, key), known[key]), rest[len(key) + 2 :])
+        upper = {key: key.upper().replace("-", "_") for key in known}
+        meant = [key for key in known if f"{rest}__".startswith(f"{upper[key]}__")]
+        size = max(map(len, meant), default=0)
+        same = [key for key in meant if len(key) == size]
+        # `MY_X` is `my_x`, then `my-x`.
+        exact = rest[:size].lower()
+        if len(same) > 1 and exact not in same:
+            names = " or ".join(dotted((*at.path, key)) for key in same)
+            raise _Unknown(f"can be {names}; write it in the file, or rename one")
+        if same:
+            key = exact if exact in same else same[0]
+            return self.spot(_Spot((*at.path, key), known[key]), rest[size + 2 :])
         name, _, deeper = rest.partition("__")
         named = _items(at.kinds)
         if not named or not name:
@@ -94,10 +99,8 @@ class _Overrides:
         for kind in at.kinds:
             groups = [kind] if isinstance(kind, Group) else []
             if isinstance(kind, OneOf):
-                tag = value.get(kind.tag_field)
                 # The written type first: two sinks can have options of one name and two types.
-                meant = kind.groups.get(tag.text) if isinstance(tag, Scalar) else None
-                groups = [*filter(None, [meant]), *kind.groups.values()]
+                groups = [*filter(None, [kind.chosen(value)]), *kind.groups.values()]
                 known.setdefault(kind.tag_field, (Leaf(str),))
             for group in groups:
                 for key, option in group.options.items():
@@ -118,20 +121,6 @@ class _Overrides:
         places[path] = place
 
 
-def _upper(key: str) -> str:
-    return key.upper().replace("-", "_")
-
-
-def _one(at: _Spot, size: int, keys: Iterable[str], rest: str) -> str:
-    """Return the key of that length that is spelled the same: `MY_X` is `my_x`, then `my-x`."""
-    same = [key for key in keys if len(key) == size]
-    exact = rest[:size].lower()
-    if len(same) > 1 and exact not in same:
-        names = " or ".join(dotted((*at.path, key)) for key in same)
-        raise _Unknown(f"can be {names}; write it in the file, or rename one")
-    return exact if exact in same else same[0]
-
-
 def _items(kinds: Iterable[Kind]) -> tuple[Kind, ...]:
     """Return the kinds of the values below a mapping by names or keys."""
     maps = [kind for kind in kinds if isinstance(kind, MapOf) and not kind.is_free]
@@ -146,9 +135,10 @@ def _read(spot: _Spot, text: str) -> Any:
     if is_text or (leaves and not text.startswith(("[", "{"))):
         return Scalar(text, Style.VARIABLE)
     try:
+        # Objects as tuples of pairs: a dict would lose a key that is given twice.
         found = json.loads(
             text,
-            object_pairs_hook=_once,
+            object_pairs_hook=tuple,
             parse_int=_plain,
             parse_float=_plain,
             parse_constant=_plain,
@@ -160,21 +150,17 @@ def _read(spot: _Spot, text: str) -> Any:
         raise _Unknown(f"{dotted(spot.path)}: not JSON; write it like {example}") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key given twice")
-    return found
-
-
 def _plain(text: str) -> Scalar:
     return Scalar(text, Style.PLAIN)
 
 
 def _scalars(value: Any) -> Any:
-    """Return JSON as the same YAML."""
-    if isinstance(value, dict):
-        return {key: _scalars(item) for key, item in value.items()}
+    """Return JSON as the same YAML. Raises ValueError if an object has a key twice."""
+    if isinstance(value, tuple):
+        found = {key: _scalars(item) for key, item in value}
+        if len(found) != len(value):
+            raise ValueError("a key given twice")
+        return found
     if isinstance(value, list):
         return [_scalars(item) for item in value]
     if isinstance(value, str):

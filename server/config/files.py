@@ -49,12 +49,18 @@ def check_files(
         reserved |= dict.fromkeys(beside, "is part of the journal")
     files = written_files(sinks)
     for i, file in enumerate(files):
-        text = _own_complaint(file, reserved) or _shared(file, files[:i], files[i + 1 :])
-        if text:
-            reading.complain(("sinks", file.name, file.option), text)
+        conflict = _conflict(file, reserved, files[:i], files[i + 1 :])
+        if conflict is not None:
+            reading.complain(("sinks", file.name, file.option), conflict)
 
 
-def _own_complaint(file: WrittenFile, reserved: Mapping[Path, str]) -> str:
+def _conflict(
+    file: WrittenFile,
+    reserved: Mapping[Path, str],
+    earlier: list[WrittenFile],
+    later: list[WrittenFile],
+) -> str | None:
+    """Return the conflict of a sink's file with a reserved file or another sink's, if any."""
     if _is_folder(file.path):
         return "is a folder; name a file in it, such as events.jsonl"
     for other, what in reserved.items():
@@ -62,17 +68,13 @@ def _own_complaint(file: WrittenFile, reserved: Mapping[Path, str]) -> str:
             return f"{what}; name another file"
         if _sets_aside(file, other):
             return f"it sets files aside as {other.name}, which {what}; name another file"
-    return ""
-
-
-def _shared(file: WrittenFile, earlier: list[WrittenFile], later: list[WrittenFile]) -> str:
-    for other in (*earlier, *later):
+    for sink in (*earlier, *later):
         # The later of two sinks has the complaint.
-        if other in earlier and _is_same(file.path, other.path):
-            return f"sinks.{other.name} writes to this file; two would spoil it"
-        if _sets_aside(other, file.path):
-            return f"sinks.{other.name} sets files aside under this name; name another file"
-    return ""
+        if sink in earlier and _is_same(file.path, sink.path):
+            return f"sinks.{sink.name} writes to this file; two would spoil it"
+        if _sets_aside(sink, file.path):
+            return f"sinks.{sink.name} sets files aside under this name; name another file"
+    return None
 
 
 def missing_folders(reading: Complaints, sinks: Mapping[str, Sink]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Loading of `smshook.yaml`: read once, checked whole, every complaint with its place."""
+"""Loading of `smshook.yaml`. It is checked as a whole, and every complaint has its place."""
 
 import hashlib
 import re
@@ -14,14 +14,13 @@ from routes.table import Route
 
 from .cautions import cautions
 from .checks import check
-from .clauses import impossible_clauses
-from .complaints import Complaint, Complaints
+from .clauses import clause_warnings
+from .complaints import Complaints
 from .convert import Conversion
 from .environment import PREFIX, override
 from .files import missing_folders
 from .options import DEFAULT_LISTEN, Api, ApiKey, Config, JournalOptions, Options, Server
 from .schema import schema_of
-from .service_spellings import former_spellings
 from .show import as_yaml
 from .variables import replace
 from .yaml import MAX_BYTES, Scalar, Style, parse
@@ -80,7 +79,7 @@ class Settings:
 
     @property
     def keys(self) -> Mapping[str, ApiKey]:
-        """The keys that are right."""
+        """The valid keys."""
         api: Api = self._values.get("api", Api())
         return api.keys
 
@@ -126,24 +125,21 @@ class Settings:
         return found
 
     def complaints(self, path: Place) -> tuple[str, ...]:
-        """Return what is wrong at the path, below it, or with the whole file."""
-        return self._reading.texts(lambda complaint: _concerns(complaint, path))
+        """Return the complaints at the path, above it, below it, and about the whole file."""
+        found = []
+        for complaint in self._reading.in_order():
+            at = complaint.path
+            if complaint.where.startswith(PREFIX):
+                # A variable may have no place in the file. Its name says where it belongs.
+                at = (complaint.where.removeprefix(PREFIX).lower().partition("__")[0],)
+            size = min(len(at), len(path))
+            if at == path or (path and at[:size] == path[:size]):
+                found.append(str(complaint))
+        return tuple(found)
 
     def _need(self, path: Place) -> None:
         if found := self.complaints(path):
             raise ConfigError(found)
-
-
-def _concerns(complaint: Complaint, path: Place) -> bool:
-    at = complaint.path
-    if complaint.where.startswith(PREFIX):
-        # A variable may have no place in the file. Its name says where it belongs.
-        name = complaint.where.removeprefix(PREFIX).lower().partition("__")[0]
-        return bool(path) and path[0] == name
-    if not path:
-        return not at
-    size = min(len(at), len(path))
-    return at[:size] == path[:size]
 
 
 def shown(path: Path, environ: Mapping[str, str]) -> str:
@@ -178,7 +174,7 @@ def journal_of(path: Path, environ: Mapping[str, str]) -> Path:
         reading.value = {"journal": {"url": Scalar(found[1], Style.QUOTED)}} if found else {}
     override(reading, Options, environ=environ, flags={})
     replace(reading, environ, folder)
-    # A running service began with a right file. It does not use what is wrong now.
+    # A running service started with a valid file. Later mistakes do not change its journal.
     written = {"journal": reading.at(("journal",)) or {}}
     options = Conversion(reading).options((), _JournalOnly, written)
     journal: JournalOptions = options.get("journal", JournalOptions())
@@ -196,7 +192,7 @@ def digest_of_file(data: bytes) -> str:
 def _read(
     reading: Complaints, path: Path, environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the right options. Complaints about the others are in the reading."""
+    """Return the valid options. The complaints about the others are in `reading`."""
     if not _parse(reading, path):
         return {}
     folder = path.absolute().parent
@@ -261,6 +257,5 @@ def _warnings(reading: Complaints, config: Config) -> Iterator[str]:
     # A key may select events of a source that no longer exists.
     filters += [(("api", "keys", n, "when"), key.when, None) for n, key in config.api.keys.items()]
     for path, when, sources in filters:
-        yield from impossible_clauses(reading, path, when, sources)
-        yield from former_spellings(reading, path, when)
+        yield from clause_warnings(reading, path, when, sources)
     yield from cautions(reading, config)

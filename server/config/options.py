@@ -18,7 +18,6 @@ from sinks.sink import Sink
 from .shapes import Check
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
-_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _SHORTEST_SECRET = 32
 # Callback URLs are on the internet: attackers find a shorter token by trying.
 _SHORTEST_TOKEN = 16
@@ -33,24 +32,23 @@ def host_and_port(listen: str) -> tuple[str, int]:
         raise ValueError("write host:port, such as 127.0.0.1:8080 or [::1]:8080")
     host = match["v6"] or match["host"]
     if match["v6"] or re.fullmatch(r"[0-9.]+", host):
-        _address(host)
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            text = "not an address; write one such as 127.0.0.1:8080 or [::1]:8080"
+            raise ValueError(text) from None
     return host, int(match["port"])
 
 
-def _address(host: str) -> None:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        raise ValueError("not an address; write one such as 127.0.0.1:8080 or [::1]:8080") from None
+def _listen(*words: str) -> Check:
+    """Return a check of `host:port`, which lets the words pass."""
 
+    def check(text: str) -> str:
+        if text not in words:
+            host_and_port(text)
+        return text
 
-def _listen(text: str) -> str:
-    host_and_port(text)
-    return text
-
-
-def _admin_listen(text: str) -> str:
-    return text if text == "same" else _listen(text)
+    return Check(check)
 
 
 def network(text: str) -> str:
@@ -78,17 +76,24 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _host_name(text: str) -> str:
-    if not _HOST.fullmatch(text):
-        raise ValueError("write a name without a port, such as smshook.example.com")
-    return text.lower()
-
-
 def _one_or_more(remedy: str) -> Check:
-    def check(number: float) -> float:
-        if number < 1:
+    """Return a check of a number, or of the length of a list."""
+
+    def check(value: Any) -> Any:
+        if (len(value) if isinstance(value, tuple) else value) < 1:
             raise ValueError(remedy)
-        return number
+        return value
+
+    return Check(check)
+
+
+def _matching(pattern: str, remedy: str) -> Check:
+    """Return a check of a whole text."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(remedy)
+        return text
 
     return Check(check)
 
@@ -125,36 +130,28 @@ def hard_to_guess(secret: Secret) -> Secret:
     return secret
 
 
-def _journal_url(text: str) -> str:
-    if text.startswith(("postgresql:", "postgres:")):
-        raise ValueError("PostgreSQL is not supported yet; write sqlite:///smshook.db")
-    file = text.removeprefix(_SQLITE)
-    if file == text or not file or file.endswith("/") or "\0" in file or file == ":memory:":
-        raise ValueError("write sqlite:///smshook.db, or sqlite:////var/lib/smshook.db")
-    return text
-
-
-def _scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
-    if not scopes:
-        raise ValueError("empty, so the key allows nothing; name a scope, or leave the key out")
-    return scopes
-
-
 Network = Annotated[str, Check(network)]
+HostName = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*",
+        "write a name without a port, such as smshook.example.com",
+    ),
+]
 Scope = Literal["events:read", "codes:read", "deliveries:write", "subscriptions:write", "admin"]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Address for callbacks: `/in` and health, nothing else. Change it to be reachable from
     #: outside (`0.0.0.0:8080` in a container); `:0` takes any free port.
-    listen: Annotated[str, Check(_listen)] = DEFAULT_LISTEN
+    listen: Annotated[str, _listen()] = DEFAULT_LISTEN
     #: Address of the API, and of health. `same` uses `listen`, if you have only one port; the API
     #: is then as reachable as the callbacks.
-    admin_listen: Annotated[str, Check(_admin_listen)] = "127.0.0.1:8081"
+    admin_listen: Annotated[str, _listen("same")] = "127.0.0.1:8081"
     #: More names for the `Host` of requests to an `admin_listen` on this machine alone. It accepts
     #: addresses, names without a dot and the name of `public_url`; otherwise a web page could reach
     #: it through your browser. Set it for a proxy that passes its own name on.
-    admin_hosts: tuple[Annotated[str, Check(_host_name)], ...] = ()
+    admin_hosts: tuple[HostName, ...] = ()
     #: The start of printed callback URLs, such as `https://hooks.example.com`: set it to the name
     #: that providers use. Your proxy must strip a path in it.
     public_url: Annotated[str, Check(_public_url)] | None = None
@@ -179,7 +176,17 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class JournalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: `sqlite:///` and a path relative to the folder of this file, or `sqlite:////` and an absolute
     #: path. Change it to keep the journal on another local disk.
-    url: Annotated[str, Check(_journal_url)] = "sqlite:///smshook.db"
+    url: Annotated[
+        str,
+        _matching(
+            r"(?s)(?!postgres(?:ql)?:).*",
+            "PostgreSQL is not supported yet; write sqlite:///smshook.db",
+        ),
+        _matching(
+            r"sqlite:///(?!:memory:\Z)[^\0]*[^\0/]",
+            "write sqlite:///smshook.db, or sqlite:////var/lib/smshook.db",
+        ),
+    ] = "sqlite:///smshook.db"
 
     @property
     def path(self) -> Path:
@@ -199,7 +206,10 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key: Annotated[Secret, Check(_api_key)]
     #: `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write` (retry,
     #: replay, pause), `subscriptions:write` and `admin` (all). Grant as little as possible.
-    scopes: Annotated[tuple[Scope, ...], Check(_scopes)]
+    scopes: Annotated[
+        tuple[Scope, ...],
+        _one_or_more("empty, so the key allows nothing; name a scope, or leave the key out"),
+    ]
     #: Conditions as in routes. All other events are hidden from this key. Unset: it sees all.
     when: Mapping[str, Any] | None = None
 

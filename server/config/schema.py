@@ -11,7 +11,7 @@ import msgspec
 from core.secret import Secret
 from core.units import Duration, Rate, Size
 
-from .shapes import NAME, Group, Kind, Leaf, ListOf, MapOf, Option, Shape
+from .shapes import NAME, Group, Leaf, ListOf, MapOf, OneOf, Shape
 from .show import plain
 
 #: Any text can hold a `${NAME}`, so patterns would mark right values as wrong.
@@ -38,7 +38,13 @@ def schema_of(type_: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _group(group: Group, tag_field: str | None = None) -> dict[str, Any]:
-    properties = {key: _option(option) for key, option in group.options.items()}
+    properties = {}
+    for key, option in group.options.items():
+        properties[key] = schema = _shape(option.shape, can_be_empty=not option.required)
+        if option.comment:
+            schema["description"] = option.comment
+        if not option.required:
+            schema["default"] = plain(option.default)
     if tag_field is not None:
         properties[tag_field] = {"const": group.tag}
     needed = [key for key, option in group.options.items() if option.required]
@@ -50,46 +56,31 @@ def _group(group: Group, tag_field: str | None = None) -> dict[str, Any]:
     }
 
 
-def _option(option: Option) -> dict[str, Any]:
-    schema = _shape(option.shape, can_be_empty=not option.required)
-    if option.comment:
-        schema["description"] = option.comment
-    if not option.required:
-        schema["default"] = plain(option.default)
-    return schema
-
-
 def _shape(shape: Shape, *, can_be_empty: bool = False) -> dict[str, Any]:
-    schemas = [_kind(kind) for kind in shape.kinds]
+    schemas: list[dict[str, Any]] = []
+    for kind in shape.kinds:
+        match kind:
+            case Leaf(type=type_, words=words):
+                schemas.append({"enum": list(words)} if words else dict(_LEAVES[type_]))
+            case ListOf(items=of):
+                schemas.append({"type": "array", "items": _shape(of)})
+            case MapOf(items=of):
+                names = {"propertyNames": {"pattern": f"^{NAME.pattern}$"}} if kind.is_named else {}
+                schemas.append({"type": "object", "additionalProperties": _shape(of), **names})
+            case Group():
+                schemas.append(_group(kind))
+            case OneOf(tag_field=field):
+                # By condition and not by `oneOf`: an editor then shows the wrong option, and not
+                # that no type fits.
+                choices = [
+                    {"if": {"properties": {field: {"const": tag}}}, "then": _group(group, field)}
+                    for tag, group in kind.groups.items()
+                ]
+                tags = {field: {"enum": list(kind.groups)}}
+                schemas.append(
+                    {"type": "object", "required": [field], "properties": tags, "allOf": choices}
+                )
     # `routes:` with nothing below it is null.
     if shape.optional or (can_be_empty and not shape.has_leaf):
         schemas.append({"type": "null"})
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-
-
-def _kind(kind: Kind) -> dict[str, Any]:
-    match kind:
-        case Leaf(type=type_, words=words):
-            return {"enum": list(words)} if words else dict(_LEAVES[type_])
-        case ListOf(items=of):
-            return {"type": "array", "items": _shape(of)}
-        case MapOf(items=of):
-            schema = {"type": "object", "additionalProperties": _shape(of)}
-            names = {"propertyNames": {"pattern": f"^{NAME.pattern}$"}} if kind.is_named else {}
-            return schema | names
-        case Group():
-            return _group(kind)
-    # By condition and not by `oneOf`: an editor then shows the wrong option, and not that no type
-    # fits.
-    return {
-        "type": "object",
-        "required": [kind.tag_field],
-        "properties": {kind.tag_field: {"enum": list(kind.groups)}},
-        "allOf": [
-            {
-                "if": {"properties": {kind.tag_field: {"const": tag}}},
-                "then": _group(group, kind.tag_field),
-            }
-            for tag, group in kind.groups.items()
-        ],
-    }

@@ -1,4 +1,4 @@
-"""The shape of every option, read from the Structs: what may be written, its default, its comment.
+"""The shape of every option, read from the Structs: accepted values, default and comment.
 
 Reading, overriding, showing, the schema and the reference pages all walk these.
 """
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import msgspec
 from msgspec import NODEFAULT, UNSET
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import fields
 
 from core.secret import Secret
 from core.units import Duration, Rate, Size
@@ -19,6 +19,8 @@ from receiver.providers import PROVIDERS
 from receiver.source import Source
 from sinks import SINKS
 from sinks.sink import Sink
+
+from .yaml import Scalar
 
 #: The tagged Structs that stand for a base.
 CHOICES: dict[type[msgspec.Struct], tuple[type[msgspec.Struct], ...]] = {
@@ -41,7 +43,7 @@ class Check(NamedTuple):
 
 
 class Leaf(msgspec.Struct, frozen=True):
-    """A scalar; any value at all where the type is Any."""
+    """A scalar; any value if the type is Any."""
 
     type: Any
     #: The words of a Literal.
@@ -53,7 +55,7 @@ class ListOf(msgspec.Struct, frozen=True):
 
 
 class MapOf(msgspec.Struct, frozen=True):
-    """A mapping by names or keys of the user's own."""
+    """A mapping with names or keys that the user chooses."""
 
     items: "Shape"
 
@@ -64,7 +66,7 @@ class MapOf(msgspec.Struct, frozen=True):
 
     @property
     def is_free(self) -> bool:
-        """Whether it holds anything, as a `when` does."""
+        """Whether its content is free, as in a `when`."""
         return Leaf(Any) in self.items.kinds
 
 
@@ -76,7 +78,7 @@ class Group(msgspec.Struct, frozen=True):
     @property
     def options(self) -> "Mapping[str, Option]":
         """By key."""
-        return _options(self.struct)
+        return options_of(self.struct)
 
     @property
     def tag(self) -> str:
@@ -98,16 +100,21 @@ class OneOf(msgspec.Struct, frozen=True):
         """By tag."""
         return {tag_of(struct): Group(struct) for struct in CHOICES[self.base]}
 
+    def chosen(self, written: Mapping[str, Any]) -> Group | None:
+        """Return the options that the written tag selects; None if it selects none."""
+        tag = written.get(self.tag_field)
+        return self.groups.get(tag.text) if isinstance(tag, Scalar) else None
+
 
 Kind = Leaf | ListOf | MapOf | Group | OneOf
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What may be written in one place."""
+    """The values that one place accepts."""
 
     #: Several for `str | tuple[str, ...]`.
     kinds: tuple[Kind, ...]
-    #: null may be written.
+    #: Whether null is accepted.
     optional: bool = False
     checks: tuple[Check, ...] = ()
 
@@ -163,37 +170,31 @@ def shape_of(type_: Any) -> Shape:
             optional=type(None) in get_args(type_),
             checks=tuple(check for part in parts for check in part.checks),
         )
-    return Shape((_kind_of(type_, origin),))
-
-
-def _kind_of(type_: Any, origin: Any) -> Kind:
+    kind: Kind = Leaf(type_)
     if type_ in CHOICES:
-        return OneOf(type_)
-    if origin is Literal:
-        return Leaf(type_, get_args(type_))
-    if origin is not None and issubclass(origin, Mapping):
-        return MapOf(shape_of(get_args(type_)[1]))
-    if origin is not None:
-        return ListOf(shape_of(get_args(type_)[0]))
-    if type_ not in SPELLED and isinstance(type_, type) and issubclass(type_, msgspec.Struct):
-        return Group(type_)
-    return Leaf(type_)
+        kind = OneOf(type_)
+    elif origin is Literal:
+        kind = Leaf(type_, get_args(type_))
+    elif origin is not None and issubclass(origin, Mapping):
+        kind = MapOf(shape_of(get_args(type_)[1]))
+    elif origin is not None:
+        kind = ListOf(shape_of(get_args(type_)[0]))
+    elif type_ not in SPELLED and isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        kind = Group(type_)
+    return Shape((kind,))
 
 
 @cache
-def _options(struct: type[msgspec.Struct]) -> Mapping[str, Option]:
-    return {
-        field.encode_name: Option(
-            field.encode_name, field.name, shape_of(field.type), _default(field), struct
-        )
-        for field in fields(struct)
-    }
-
-
-def _default(field: FieldInfo) -> Any:
-    if field.required:
-        return UNSET
-    return field.default if field.default_factory is NODEFAULT else field.default_factory()
+def options_of(struct: type[msgspec.Struct]) -> Mapping[str, Option]:
+    """Return the options of a Struct by key."""
+    found = {}
+    for field in fields(struct):
+        default = UNSET if field.required else field.default
+        if field.default_factory is not NODEFAULT:
+            default = field.default_factory()
+        shape = shape_of(field.type)
+        found[field.encode_name] = Option(field.encode_name, field.name, shape, default, struct)
+    return found
 
 
 @cache

@@ -13,7 +13,7 @@ from core.units import Duration, Rate, Size
 
 from .complaints import Complaints
 from .convert import read_scalar
-from .shapes import Group, Kind, Leaf, ListOf, MapOf, OneOf, Option, Shape, shape_of
+from .shapes import Group, Leaf, ListOf, MapOf, OneOf, Shape, shape_of
 from .yaml import RESOLVERS, Path, Scalar, Style
 
 _MASK = "***"
@@ -26,9 +26,9 @@ _BYTES = {"GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
 
 
 def as_yaml(reading: Complaints, type_: type[msgspec.Struct]) -> str:
-    """Show what was read, and the defaults. Unknown and wrong values are masked, as secrets are."""
+    """Return the written values and the defaults. Secrets, unknown and wrong values are masked."""
     view = _View(reading)
-    # Twice: a secret may also stand, before or behind, where no secret is expected.
+    # The first walk finds the secrets. They may also stand where no secret is expected.
     view.group((), Group(type_), reading.value)
     tree = view.group((), Group(type_), reading.value)
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
@@ -40,32 +40,25 @@ class _View:
         self.secrets: set[str] = set()
 
     def group(self, path: Path, group: Group, value: Mapping[str, Any]) -> dict[str, Any]:
-        tree = {
-            key: self.option((*path, key), option, value.get(key, UNSET))
-            for key, option in group.options.items()
-            if key in value or not option.required
-        }
+        tree = {}
+        for key, option in group.options.items():
+            at, written = (*path, key), value.get(key, UNSET)
+            is_null = isinstance(written, Scalar) and written.is_null and self.reading.is_right(at)
+            if written is not UNSET and not is_null:
+                tree[key] = self.value(at, option.shape, written)
+            elif not option.required:
+                tree[key] = plain(option.default)
+            elif is_null:
+                tree[key] = None
         return tree | {key: _MASK for key in value if key not in tree}
 
-    def option(self, path: Path, option: Option, written: Any) -> Any:
-        is_null = isinstance(written, Scalar) and written.is_null and self.reading.is_right(path)
-        if written is UNSET or is_null:
-            return None if option.required else plain(option.default)
-        return self.value(path, option.shape, written)
-
     def value(self, path: Path, shape: Shape, written: Any) -> Any:
-        if written is None or (isinstance(written, Scalar) and self.is_null(path, shape, written)):
-            return None
-        if Leaf(Secret) in shape.kinds:
-            return self.mask(written)
+        if not isinstance(written, dict | list):
+            # None has a complaint.
+            return None if written is None else self.scalar(path, shape, written)
         kind = shape.kind_for(written)
         if kind == Leaf(Any):
-            return self.anything(path, written)
-        if isinstance(written, dict | list):
-            return self.below(path, kind, written)
-        return self.leaf(path, shape, written)
-
-    def below(self, path: Path, kind: Kind, written: Any) -> Any:
+            kind = (MapOf if isinstance(written, dict) else ListOf)(shape_of(Any))
         match kind:
             case ListOf(items=of) if isinstance(written, list):
                 return [self.value((*path, i), of, item) for i, item in enumerate(written)]
@@ -78,39 +71,21 @@ class _View:
         return _MASK
 
     def tagged(self, path: Path, kind: OneOf, value: Mapping[str, Any]) -> Any:
-        tag = value.get(kind.tag_field)
-        group = kind.groups.get(tag.text) if isinstance(tag, Scalar) else None
+        group = kind.chosen(value)
         if group is None:
             return dict.fromkeys(value, _MASK)
         rest = {key: item for key, item in value.items() if key != kind.tag_field}
         return {kind.tag_field: group.tag, **self.group(path, group, rest)}
 
-    def anything(self, path: Path, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: self.anything((*path, key), item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.anything((*path, i), item) for i, item in enumerate(value)]
-        return self.leaf(path, shape_of(Any), value)
-
-    def leaf(self, path: Path, shape: Shape, written: Any) -> Any:
-        if not isinstance(written, Scalar):
-            return None  # it has a complaint
-        if written.style is Style.FILE:
-            return self.mask(written)
-        is_secret = any(secret in written.text for secret in self.secrets)
-        return (
-            _MASK if is_secret or not self.reading.is_right(path) else read_scalar(shape, written)
-        )
-
-    def is_null(self, path: Path, shape: Shape, written: Scalar) -> bool:
-        if written.is_null:
-            return True
-        return self.reading.is_right(path) and read_scalar(shape, written) is None
-
-    def mask(self, written: Any) -> str:
-        if isinstance(written, Scalar) and len(written.text) >= _SHORTEST:
-            self.secrets.add(written.text)
-        return _MASK
+    def scalar(self, path: Path, shape: Shape, written: Scalar) -> Any:
+        value = read_scalar(shape, written) if self.reading.is_right(path) else _MASK
+        if written.is_null or value is None:
+            return None
+        if Leaf(Secret) in shape.kinds or written.style is Style.FILE:
+            if len(written.text) >= _SHORTEST:
+                self.secrets.add(written.text)
+            return _MASK
+        return _MASK if any(secret in written.text for secret in self.secrets) else value
 
 
 def plain(value: Any) -> Any:
@@ -138,13 +113,12 @@ def _in_units(value: float, units: Mapping[str, int]) -> str | None:
 class _Dumper(yaml.SafeDumper):
     """Quotes texts that YAML 1.1 or 1.2 would read as something else."""
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # Without double quotes, these line ends would be read as blanks.
+        style = '"' if _LINE_ENDS & set(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # Without double quotes, these line ends would be read as blanks.
-    style = '"' if _LINE_ENDS & set(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
-
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(str, _Dumper.represent_str)
 for _tag, _pattern, _first in RESOLVERS:
     _Dumper.add_implicit_resolver(_tag, _pattern, _first)

@@ -1,4 +1,4 @@
-"""A YAML file as mappings, lists and scalars; the type of an option decides what a scalar is."""
+"""A YAML file as mappings, lists and scalars. The type of an option gives a scalar its type."""
 
 import enum
 import math
@@ -23,8 +23,8 @@ _MAX_VALUES = 100_000
 _TAG = "tag:yaml.org,2002:"
 # YAML's own name for the tag of a plain scalar, before its schema decides.
 _PLAIN_TAG = "?"
-# The core schema, without what looks like a number and is a phone number, a time or a PIN:
-# `07`, `+18503814729`, `12:30` and `NO` stay text, and so does `True`.
+# YAML's core schema, but phone numbers, times and PINs stay text, even if they look like a number:
+# `07`, `+18503814729`, `12:30`. So do `NO` and `True`.
 _SCHEMA = (
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"true|false"), list("tf")),
@@ -35,7 +35,7 @@ _SCHEMA = (
         list("-0123456789"),
     ),
 )
-#: The same as PyYAML takes it: (tag, pattern, first characters).
+#: The schema for PyYAML: (tag, pattern, first characters).
 RESOLVERS = tuple(
     (_TAG + kind, re.compile(f"(?:{pattern.pattern})$"), first) for kind, pattern, first in _SCHEMA
 )
@@ -70,7 +70,7 @@ class Scalar(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """What could be read of a text."""
+    """The readable part of a text."""
 
     #: Dicts, lists and Scalars. None: empty or unreadable.
     value: Any
@@ -104,7 +104,9 @@ def parse(data: bytes) -> Written:
         return _unread(1, f"larger than {MAX_BYTES} bytes; is it the right file?")
     try:
         text = data.decode("utf-8")
-        return _Tree().read(yaml.compose(text, _Loader))
+        tree, root = _Tree(), yaml.compose(text, _Loader)
+        value = None if root is None else tree.value((), root)
+        return Written(value=value, lines=tree.lines, complaints=tuple(tree.complaints))
     except _TooMuch as exc:
         line, problem = 1, str(exc)
     except UnicodeDecodeError as exc:
@@ -138,7 +140,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def resolve(self, kind: type[yaml.Node], _value: Any, implicit: Any) -> str:
-        # PyYAML would read numbers and booleans here. The types of the options do.
+        # PyYAML would read numbers and booleans here. The types of the options decide that.
         if kind is yaml.ScalarNode and implicit[0]:
             return _PLAIN_TAG
         return _TAG + {yaml.ScalarNode: "str", yaml.SequenceNode: "seq"}.get(kind, "map")
@@ -153,10 +155,6 @@ class _Tree:
         self.within: set[int] = set()
         self.count = 0
 
-    def read(self, node: yaml.Node | None) -> Written:
-        value = None if node is None else self.value((), node)
-        return Written(value=value, lines=self.lines, complaints=tuple(self.complaints))
-
     def value(self, path: Path, node: yaml.Node) -> Any:
         """Return the value; None if it has a complaint."""
         self.count += 1
@@ -164,58 +162,43 @@ class _Tree:
             raise _TooMuch(f"its aliases make more than {_MAX_VALUES} values")
         if id(node) in self.within:
             return self.complain(path, node, "an alias that contains itself")
-        self.within.add(id(node))
-        try:
-            return self._value(path, node)
-        finally:
-            self.within.remove(id(node))
-
-    def _value(self, path: Path, node: yaml.Node) -> Any:
         kind = node.tag.removeprefix(_TAG)
+        value: Any = None
+        self.within.add(id(node))
         if isinstance(node, yaml.MappingNode) and kind == "map":
-            return self.mapping(path, node)
-        if isinstance(node, yaml.SequenceNode) and kind == "seq":
-            for i, item in enumerate(node.value):
-                self.lines[*path, i] = _line(item)
-            return [self.value((*path, i), item) for i, item in enumerate(node.value)]
-        if isinstance(node, yaml.ScalarNode) and kind == "str":
-            return Scalar(node.value, Style.QUOTED)
-        if isinstance(node, yaml.ScalarNode) and kind in (_PLAIN_TAG, *_PATTERNS):
-            if kind == _PLAIN_TAG or _PATTERNS[kind].fullmatch(node.value):
-                return Scalar(node.value, Style.PLAIN)
+            value = self.mapping(path, node)
+        elif isinstance(node, yaml.SequenceNode) and kind == "seq":
+            self.lines |= {(*path, i): _line(item) for i, item in enumerate(node.value)}
+            value = [self.value((*path, i), item) for i, item in enumerate(node.value)]
+        elif isinstance(node, yaml.ScalarNode) and kind == "str":
+            value = Scalar(node.value, Style.QUOTED)
+        elif not isinstance(node, yaml.ScalarNode) or kind not in (_PLAIN_TAG, *_PATTERNS):
+            text = "a value that begins with ! is a YAML tag; leave it out, or use quotes"
+            self.complain(path, node, text)
+        elif kind == _PLAIN_TAG or _PATTERNS[kind].fullmatch(node.value):
+            value = Scalar(node.value, Style.PLAIN)
+        else:
             text = f"not a value of the YAML tag before it ({kind}); leave the tag out"
-            return self.complain(path, node, text)
-        return self.complain(
-            path, node, "a value that begins with ! is a YAML tag; leave it out, or use quotes"
-        )
+            self.complain(path, node, text)
+        self.within.remove(id(node))
+        return value
 
     def mapping(self, path: Path, node: yaml.MappingNode) -> dict[str, Any]:
         items: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.key(path, key_node)
-            if key is None:
-                continue
-            place = (*path, key)
-            if key in items:
-                first = self.lines[place]
-                self.complain(place, key_node, f"given twice, first in line {first}; remove one")
-                continue
-            self.lines[place] = _line(key_node)
-            items[key] = self.value(place, value_node)
+        for key, value in node.value:
+            is_text = isinstance(key, yaml.ScalarNode) and key.tag in (_PLAIN_TAG, _TAG + "str")
+            if not is_text or (key.tag == _PLAIN_TAG and _PATTERNS["null"].fullmatch(key.value)):
+                self.complain(path, key, "a key that is not a text; write it in quotes")
+            elif key.value == "<<" and key.style is None:
+                self.complain(path, key, "`<<` does not merge mappings here; write the options out")
+            elif key.value in items:
+                first = self.lines[*path, key.value]
+                text = f"given twice, first in line {first}; remove one"
+                self.complain((*path, key.value), key, text)
+            else:
+                self.lines[*path, key.value] = _line(key)
+                items[key.value] = self.value((*path, key.value), value)
         return items
-
-    def key(self, path: Path, node: yaml.Node) -> str | None:
-        if (
-            not isinstance(node, yaml.ScalarNode)
-            or node.tag not in (_PLAIN_TAG, _TAG + "str")
-            or (node.tag == _PLAIN_TAG and _PATTERNS["null"].fullmatch(node.value))
-        ):
-            self.complain(path, node, "a key that is not a text; write it in quotes")
-        elif node.value == "<<" and node.style is None:
-            self.complain(path, node, "`<<` does not merge mappings here; write the options out")
-        else:
-            return str(node.value)
-        return None
 
     def complain(self, path: Path, node: yaml.Node, text: str) -> None:
         self.complaints.append((_line(node), path, text))

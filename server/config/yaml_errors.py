@@ -15,8 +15,31 @@ _CONFLICT = re.compile(r"(<{7}|={7}|>{7})(?:\s|$)")
 _KEY = re.compile(r"""\s*(?:- +)*(?:"[^"]*"|'[^']*'|[^\s#"'\[\]{}][^#]*?)\s*:(?:\s|$)""")
 #: A value that begins with a quote: after a key, in a list, or inside brackets.
 _QUOTED_VALUE = re.compile(r"""(?:^\s*(?:- +)*|:\s+|[\[{,]\s*)(?P<quote>["'])""")
-_OPENING, _CLOSING = "[{", "]}"
-_FALLBACK = "this is not YAML; compare quotes, brackets and indentation with the lines before it"
+#: A whole text in quotes, by its quote.
+_QUOTED = {'"': re.compile(r'"(?:[^"\\]|\\.)*"'), "'": re.compile(r"'(?:[^']|'')*'")}
+_QUOTED_OR_COMMENT = re.compile(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?:^|(?<=\s))#[^\n]*""")
+_OPENED_BY = {"]": "[", "}": "{"}
+#: Words of the parser that suffice, and their meaning. The first that fits is used.
+_CLEAR = (
+    (r"'\t'", "indented with a tab; use blanks"),  # as Python quotes a tab
+    ("unknown escape", r"a backslash in double quotes; write \\, or use single quotes"),
+    ("escape", r"not a character's code; after \x, \u and \U come hexadecimal digits"),
+)
+#: The same, for mistakes of no other kind. The last entry fits every error.
+_CHARACTERS = (
+    ("cannot start any token", "a value that begins with @, ` or % needs quotes"),
+    ("alias", "a value that begins with * needs quotes"),
+    ("anchor", "a value that begins with & needs quotes"),
+    ("tag", "a value that begins with ! needs quotes"),
+    ("block scalar", "text behind | or >; write it in the lines below, indented"),
+    ("another document", "`---` begins a second document; a configuration is one"),
+    ("directive", "a line that begins with %; leave it out"),
+    ("YAML document", "a line that begins with %; leave it out"),
+    ("document start", "text after a line of `...`; leave that line out"),
+    ("mapping keys", "a `?` where a value is expected; put the value into quotes"),
+    ("node content", "punctuation where a value is expected; put the value into quotes"),
+    ("", "this is not YAML; compare quotes, brackets and indentation with the lines before it"),
+)
 
 
 class Mistake(NamedTuple):
@@ -34,94 +57,65 @@ def mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
     began = error.context_mark.line if error.context_mark else noticed
     problem, context = error.problem or "", error.context or ""
     noticed = min(noticed, len(lines) - 1)
-    return (
-        _conflict(lines)
-        or _tab(lines, noticed, problem)
-        or _open_quote(lines, noticed, began, context, problem)
-        or _bracket(lines, noticed, began, context)
-        or _key(lines, noticed, began, context, problem)
-        or _indentation(lines, noticed, context, problem)
-        or _character(noticed, problem, context)
-        or Mistake(noticed + 1, _FALLBACK)
-    )
-
-
-def _conflict(lines: list[str]) -> Mistake | None:
     for i, line in enumerate(lines):
         if line.startswith("<<<<<<< ") and any(map(_CONFLICT.match, lines[i + 1 :])):
             return Mistake(i + 1, "a merge conflict; keep one of the two versions")
-    return None
-
-
-def _tab(lines: list[str], noticed: int, problem: str) -> Mistake | None:
-    # Python quotes a tab as '\t'.
-    before = lines[noticed][: len(lines[noticed]) - len(lines[noticed].lstrip())]
-    if r"'\t'" in problem or "\t" in before:
-        return Mistake(noticed + 1, "indented with a tab; use blanks")
-    return None
+    clear = next((meaning for words, meaning in _CLEAR if words in problem), None)
+    if re.match(r"\s*?\t", lines[noticed]):
+        clear = _CLEAR[0][1]
+    if clear is not None:
+        return Mistake(noticed + 1, clear)
+    error_words = f"{context} {problem}"
+    character = next(meaning for words, meaning in _CHARACTERS if words in error_words)
+    return (
+        _open_quote(lines, noticed, began, context, problem)
+        or _bracket(lines, noticed, began, context)
+        or _key(lines, noticed, began, context, problem)
+        or _indentation(lines, noticed, context, problem)
+        or Mistake(noticed + 1, character)
+    )
 
 
 def _open_quote(
     lines: list[str], noticed: int, began: int, context: str, problem: str
 ) -> Mistake | None:
     """Find a quote that is not closed: it continues to the next quote or to the end."""
-    if "escape" in problem:
-        if "unknown escape" in problem:
-            text = r"a backslash in double quotes; write \\, or use single quotes"
-        else:
-            text = r"not a character's code; after \x, \u and \U come hexadecimal digits"
-        return Mistake(noticed + 1, text)
     if "quoted scalar" in context:
         return Mistake(began + 1, "a quote that opens here is not closed")
     # The opening quote of a later value closed it, and the parser noticed the error there.
     for i in range(noticed, -1, -1):
-        opened = _opens_quote(lines[i])
-        if opened:
-            where = "a quote that opens here is not closed in its line"
-            return Mistake(i + 1, where)
-        if i < noticed and _KEY.match(lines[i]) and _indent(lines[i]) == 0:
+        line, at = lines[i], 0
+        while match := _QUOTED_VALUE.search(line, at):
+            if re.search(r"(^|\s)#", line[at : match.start()]):
+                break  # the quote is in a comment
+            closed = _QUOTED[match["quote"]].match(line, match.start("quote"))
+            if closed is None:
+                return Mistake(i + 1, "a quote that opens here is not closed in its line")
+            at = closed.end()
+        if i < noticed and _KEY.match(line) and _indent(line) == 0:
             break
     if "<scalar>" in problem and "flow" not in context and _QUOTED_VALUE.search(lines[noticed]):
         return Mistake(noticed + 1, "text after the closing quote; put all of it into the quotes")
     return None
 
 
-def _opens_quote(line: str) -> bool:
-    """Whether a value in the line begins with a quote that does not end there."""
-    at = 0
-    while match := _QUOTED_VALUE.search(line, at):
-        if "#" in line[at : match.start()] and re.search(r"(^|\s)#", line[at : match.start()]):
-            return False
-        quote = match["quote"]
-        body = r'"(?:[^"\\]|\\.)*"' if quote == '"' else r"'(?:[^']|'')*'"
-        closed = re.compile(body).match(line, match.start("quote"))
-        if closed is None:
-            return True
-        at = closed.end()
-    return False
-
-
 def _bracket(lines: list[str], noticed: int, began: int, context: str) -> Mistake | None:
+    """Find a bracket that is not closed, or a comma that is missing between brackets."""
     if "flow" not in context:
         return None
-    if _is_balanced("\n".join(lines[began:])):
-        return Mistake(
-            noticed + 1, "a comma or a closing bracket is missing, in or before this line"
-        )
+    opened: list[str] = []
+    is_balanced = True
+    for char in _QUOTED_OR_COMMENT.sub("", "\n".join(lines[began:])):
+        if char in _OPENED_BY.values():
+            opened.append(char)
+        elif char in _OPENED_BY and (not opened or opened.pop() != _OPENED_BY[char]):
+            is_balanced = False
+            break
+    if is_balanced and not opened:
+        text = "a comma or a closing bracket is missing, in or before this line"
+        return Mistake(noticed + 1, text)
     kind = "[" if "sequence" in context else "{"
     return Mistake(began + 1, f"a {kind} that opens here is not closed")
-
-
-def _is_balanced(text: str) -> bool:
-    """Whether the brackets outside quotes and comments match."""
-    bare = re.sub(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?:^|(?<=\s))#[^\n]*""", "", text)
-    opened: list[str] = []
-    for char in bare:
-        if char in _OPENING:
-            opened.append(char)
-        elif char in _CLOSING and (not opened or opened.pop() != _OPENING[_CLOSING.index(char)]):
-            return False
-    return not opened
 
 
 def _key(lines: list[str], noticed: int, began: int, context: str, problem: str) -> Mistake | None:
@@ -165,10 +159,6 @@ def _line_before(lines: list[str], at: int) -> int | None:
     return None
 
 
-def _is_item(line: str) -> bool:
-    return re.match(r"\s*- ", line) is not None
-
-
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
@@ -200,26 +190,4 @@ def _indentation(lines: list[str], noticed: int, context: str, problem: str) -> 
 
 def _is_bare(line: str) -> bool:
     """Whether a line is neither a key nor an item of a list."""
-    return not _KEY.match(line) and not _is_item(line)
-
-
-def _character(noticed: int, problem: str, context: str) -> Mistake | None:
-    error = f"{context} {problem}"
-    found = next((text for word, text in _CHARACTERS if word in error), None)
-    return None if found is None else Mistake(noticed + 1, found)
-
-
-#: Words of the parser and their meaning. The first that fits is used.
-_CHARACTERS = (
-    ("cannot start any token", "a value that begins with @, ` or % needs quotes"),
-    ("alias", "a value that begins with * needs quotes"),
-    ("anchor", "a value that begins with & needs quotes"),
-    ("tag", "a value that begins with ! needs quotes"),
-    ("block scalar", "text behind | or >; write it in the lines below, indented"),
-    ("another document", "`---` begins a second document; a configuration is one"),
-    ("directive", "a line that begins with %; leave it out"),
-    ("YAML document", "a line that begins with %; leave it out"),
-    ("document start", "text after a line of `...`; leave that line out"),
-    ("mapping keys", "a `?` where a value is expected; put the value into quotes"),
-    ("node content", "punctuation where a value is expected; put the value into quotes"),
-)
+    return not _KEY.match(line) and not re.match(r"\s*- ", line)

@@ -1,7 +1,7 @@
 """Log lines for people at a terminal."""
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -9,6 +9,36 @@ from core.printable import plain
 
 #: Limit of accepted events that a later line of a delivery can name.
 _REMEMBERED = 1000
+#: Words for people, with the fields of the event in braces. An empty text is no line.
+_WORDS: Mapping[str, str] = {
+    "balance.unreadable": "{source}: the balance is not a number",
+    "config.warning": "{warning}",
+    "connections.full": "{most} connections are open: idle ones are closed for new ones",
+    "journal.sqlite_old": "",
+    "service.gap": "not running since {since}: backfill looks for missed messages",
+    "service.started": "",  # the welcome says more
+    "service.stopping": "",  # `stopped` follows within seconds
+    "sink.mended": (
+        "{path}: removed an unfinished last line ({bytes} bytes); its deliveries are sent again"
+    ),
+    "sink.paused": "{sink} paused ({reason})",
+    "sink.readable_by_others": "others can read {path}; keep it private with chmod 600",
+    "sink.resumed": "{sink} resumed",
+}
+#: Why a request was rejected.
+_REASONS = {
+    "address": "address not in allow_from",
+    "connections": "too many connections",
+    "method": "method not allowed",
+    "path": "unknown path",
+    "rate": "over the source's rate",
+    "signature": "invalid signature",
+    "timeout": "body not complete in time",
+    "token": "invalid token",
+    "too_large": "body too large",
+}
+#: Longer words for some errors.
+_WHY = {"missing": "its folder is missing"}
 
 Fields = MutableMapping[str, Any]
 
@@ -24,35 +54,30 @@ class Readable:
         self._accepted: OrderedDict[str, str] = OrderedDict()
 
     def __call__(self, _logger: Any, _method: str, fields: Fields) -> bytes:
-        words = self._words(fields)
-        if words is None:
+        match fields["event"]:
+            case "callback.accepted" | "order.expired":
+                event = _event(fields)
+                self._accepted[fields["event_id"]] = event
+                if len(self._accepted) > _REMEMBERED:
+                    self._accepted.popitem(last=False)
+                words = "" if fields["sinks"] else f"{event} → no route matches; kept"
+            case "callback.duplicate":
+                words = f"{self._known(fields)} received again: duplicate"
+            case "delivery.attempted" | "delivery.dead" | "delivery.expired":
+                outcome = _outcome(fields, self._now())
+                words = f"{self._known(fields)} → {fields['sink']} {outcome}"
+            case "callback.quarantined" | "callback.rejected" | "callback.unavailable":
+                words = _refusal(fields)
+            case _:
+                words = _describe(fields)
+        if not words:
             return b""
         clock = time.strftime("%H:%M:%S", time.localtime(self._now()))
         mark = {"warning": "! ", "error": "!! "}.get(fields["level"], "")
         return f"{clock} {mark}{plain(words)}\n".encode(errors="replace")
 
-    def _words(self, fields: Fields) -> str | None:
-        match fields["event"]:
-            case "callback.accepted" | "order.expired":
-                return self._remember(fields)
-            case "delivery.attempted":
-                return f"{self._event(fields)} → {_outcome(fields, self._now())}"
-            case "delivery.dead" | "delivery.expired":
-                return f"{self._event(fields)} → {_end(fields)}"
-            case "callback.duplicate":
-                return f"{self._event(fields)} received again: duplicate"
-        words = _WORDS.get(fields["event"])
-        return words(fields) if words else _others(fields)
-
-    def _remember(self, fields: Fields) -> str | None:
-        line = _event(fields)
-        self._accepted[fields["event_id"]] = line
-        if len(self._accepted) > _REMEMBERED:
-            self._accepted.popitem(last=False)
-        return None if fields["sinks"] else f"{line} → no route matches; kept"
-
-    def _event(self, fields: Fields) -> str:
-        """Return the words of an event; of one from before the start, its fields."""
+    def _known(self, fields: Mapping[str, Any]) -> str:
+        """Return the words of an event; those of its fields if it is from before the start."""
         id_ = str(fields["event_id"])
         return self._accepted.get(id_) or (_event(fields) if "type" in fields else id_)
 
@@ -63,33 +88,77 @@ def _event(fields: Mapping[str, Any]) -> str:
 
 
 def _outcome(fields: Mapping[str, Any], now: float) -> str:
-    sink = fields["sink"]
+    """Return the result of a delivery attempt, or the end of a delivery."""
+    attempt = fields["attempt"]
+    if fields["event"] == "delivery.expired":
+        return f"expired after {_counted(attempt, 'attempt')}"
+    if fields["event"] == "delivery.dead":
+        retry = f"smshook deliveries retry {fields['delivery_id']}"
+        return f"dead after {_counted(attempt, 'attempt')}; {retry}"
     if fields["outcome"] == "delivered":
-        again = f", attempt {fields['attempt']}" if fields["attempt"] > 1 else ""
-        return f"{sink} ok {_milliseconds(fields['since_ms'])}{again}"
+        took = fields["since_ms"]
+        shown = f"{took:.0f} ms" if took < 1000 else _seconds(took / 1000)  # noqa: PLR2004 - 1 s
+        return f"ok {shown}, attempt {attempt}" if attempt > 1 else f"ok {shown}"
     status = f" {fields['status']}" if fields.get("status") else ""
-    why = _WHY.get(fields["error"], fields["error"])
+    why = f"{fields['outcome']}: {_WHY.get(fields['error'], fields['error'])}{status}"
     if fields.get("due_at") is None:
-        return f"{sink} {fields['outcome']}: {why}{status}, given up"
+        return f"{why}, given up"
     wait = _seconds(max(0, fields["due_at"] - now))
     if fields.get("probe"):
-        return f"{sink} probe {fields['outcome']}: {why}{status}, next attempt in {wait}"
-    return f"{sink} {fields['outcome']}: {why}{status}, again in {wait}"
+        return f"probe {why}, next attempt in {wait}"
+    return f"{why}, again in {wait}"
 
 
-def _end(fields: Mapping[str, Any]) -> str:
-    sink, attempts = fields["sink"], f"after {_counted(fields['attempt'], 'attempt')}"
-    if fields["event"] == "delivery.expired":
-        return f"{sink} expired {attempts}"
-    return f"{sink} dead {attempts}; smshook deliveries retry {fields['delivery_id']}"
+def _refusal(fields: Mapping[str, Any]) -> str:
+    """Return the reason why a callback is no event, and who sent it."""
+    source, peer, reason = fields.get("source"), fields.get("peer"), str(fields.get("reason"))
+    if fields["event"] == "callback.quarantined":
+        address = f"because allow_from does not name {peer}"
+        why = address if reason == "address" else f"({reason})"
+        show = f"smshook quarantine show {fields.get('quarantine_id')}"
+        return f"{source}: callback quarantined {why}; {show}"
+    words = "callback answered 503"
+    if fields["event"] == "callback.rejected":
+        words = f"rejected: {_REASONS.get(reason, reason)}"
+    sender = ", ".join(str(it) for it in (source, peer) if it)
+    more = f"; {fields['unlogged']} more not shown" if fields.get("unlogged") else ""
+    return words + (f" ({sender})" if sender else "") + more
+
+
+def _describe(fields: Mapping[str, Any]) -> str:
+    """Return the words for an event that belongs to no callback; empty for no line."""
+    name, pending, error = fields["event"], fields.get("pending"), fields.get("error")
+    match name:
+        case "account.low":
+            balance = " ".join(str(it) for it in (fields["amount"], fields.get("currency")) if it)
+            words = f"{fields['source']}: balance {balance} is below {fields['threshold']}"
+        case "backfill.finished" if error is not None:
+            words = f"{fields['source']}: backfill failed: {error}: {fields.get('detail')}"
+        case "backfill.finished" if fields["why"] == "timer" and not fields["new"]:
+            words = ""
+        case "backfill.finished":
+            notices = ", ".join(fields.get("notices") or ())
+            found = f"{fields['new']} new, {fields['known']} already stored"
+            words = f"{fields['source']}: backfill finished, {found}"
+            words += f" ({notices})" if notices else ""
+        case "log.dropped":
+            words = f"{_counted(fields['lines'], 'line')} of this log dropped: nothing read it"
+        case "service.stopped":
+            left = None if pending is None else f"{_counted(pending, 'delivery')} pending"
+            words = f"stopped; {left}" if left else "stopped"
+        case _ if name in _WORDS:
+            words = _WORDS[name].format_map(defaultdict(str, fields))
+        case _:
+            hidden = ("ts", "level", "event", "request_id")
+            shown = (it for it in fields if it not in hidden and fields[it] is not None)
+            words = " ".join((str(name), *(f"{it}={fields[it]}" for it in shown)))
+    return words
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _milliseconds(took: float) -> str:
-    return f"{took:.0f} ms" if took < 1000 else _seconds(took / 1000)  # noqa: PLR2004 - a second
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{count} {noun}s"
 
 
 def _seconds(wait: float) -> str:
@@ -102,119 +171,3 @@ def _seconds(wait: float) -> str:
     parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")]
     first = next((index for index, (count, _) in enumerate(parts) if count), 0)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
-
-
-def _quarantined(fields: Mapping[str, Any]) -> str:
-    source, reason = fields.get("source"), fields.get("reason")
-    why = f"({reason})"
-    if reason == "address":
-        why = f"because allow_from does not name {fields.get('peer')}"
-    show = f"smshook quarantine show {fields.get('quarantine_id')}"
-    return f"{source}: callback quarantined {why}; {show}"
-
-
-def _rejected(fields: Mapping[str, Any]) -> str:
-    reason = str(fields.get("reason"))
-    who = ", ".join(str(it) for it in (fields.get("source"), fields.get("peer")) if it)
-    words = f"rejected: {_REASONS.get(reason, reason)}" + (f" ({who})" if who else "")
-    return words + _and_more(fields)
-
-
-def _unavailable(fields: Mapping[str, Any]) -> str:
-    who = ", ".join(str(it) for it in (fields.get("source"), fields.get("peer")) if it)
-    return "callback answered 503" + (f" ({who})" if who else "") + _and_more(fields)
-
-
-def _and_more(fields: Mapping[str, Any]) -> str:
-    return f"; {fields['unlogged']} more not shown" if fields.get("unlogged") else ""
-
-
-def _backfilled(fields: Mapping[str, Any]) -> str | None:
-    """Return None for a poll by the timer that found nothing."""
-    source, error = fields["source"], fields.get("error")
-    if error is not None:
-        return f"{source}: backfill failed: {error}: {fields.get('detail')}"
-    if fields["why"] == "timer" and not fields["new"]:
-        return None
-    notices = ", ".join(fields.get("notices") or ())
-    found = f"{fields['new']} new, {fields['known']} already stored"
-    return f"{source}: backfill finished, {found}{notices and f' ({notices})'}"
-
-
-def _stopped(fields: Mapping[str, Any]) -> str:
-    pending = fields.get("pending")
-    if pending is None:
-        return "stopped"
-    return f"stopped; {pending} {'delivery' if pending == 1 else 'deliveries'} pending"
-
-
-def _nothing(_fields: Mapping[str, Any]) -> None:
-    return None
-
-
-def _money(fields: Mapping[str, Any]) -> str:
-    currency = fields.get("currency")
-    return f"{fields['amount']} {currency}" if currency else str(fields["amount"])
-
-
-#: Words for people in place of an event's name and fields.
-_WORDS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
-    "account.low": lambda fields: (
-        f"{fields['source']}: balance {_money(fields)} is below {fields['threshold']}"
-    ),
-    "backfill.finished": _backfilled,
-    "balance.unreadable": lambda fields: f"{fields['source']}: the balance is not a number",
-    "callback.quarantined": _quarantined,
-    "callback.rejected": _rejected,
-    "callback.unavailable": _unavailable,
-    "config.warning": lambda fields: str(fields.get("warning")),
-    "connections.full": lambda fields: (
-        f"{fields.get('most')} connections are open: idle ones are closed for new ones"
-    ),
-    "journal.sqlite_old": _nothing,
-    "log.dropped": lambda fields: (
-        f"{_counted(fields['lines'], 'line')} of this log dropped: nothing read it"
-    ),
-    "service.gap": lambda fields: (
-        f"not running since {fields['since']}: backfill looks for missed messages"
-    ),
-    "service.started": _nothing,  # the welcome says more
-    "service.stopping": _nothing,  # `stopped` follows within seconds
-    "service.stopped": _stopped,
-    "sink.paused": lambda fields: f"{fields.get('sink')} paused ({fields.get('reason')})",
-    "sink.resumed": lambda fields: f"{fields.get('sink')} resumed",
-    "sink.readable_by_others": lambda fields: (
-        f"others can read {fields.get('path')}; keep it private with chmod 600"
-    ),
-    "sink.mended": lambda fields: (
-        f"{fields.get('path')}: removed an unfinished last line ({fields.get('bytes')} bytes);"
-        " its deliveries are sent again"
-    ),
-}
-
-
-#: Why a request was rejected.
-_REASONS = {
-    "address": "address not in allow_from",
-    "connections": "too many connections",
-    "method": "method not allowed",
-    "path": "unknown path",
-    "rate": "over the source's rate",
-    "signature": "invalid signature",
-    "timeout": "body not complete in time",
-    "token": "invalid token",
-    "too_large": "body too large",
-}
-
-
-#: Longer words for some errors.
-_WHY = {"missing": "its folder is missing"}
-
-
-def _others(fields: Mapping[str, Any]) -> str:
-    rest = (
-        f"{name}={value}"
-        for name, value in fields.items()
-        if name not in ("ts", "level", "event", "request_id") and value is not None
-    )
-    return " ".join((str(fields["event"]), *rest))

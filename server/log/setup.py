@@ -64,8 +64,12 @@ def configure(
 
 def forward_stderr() -> None:
     """Log what Python would print to stderr, which may be a pipe without a reader."""
+
+    def report(args: "sys.UnraisableHookArgs") -> None:
+        structlog.get_logger().error("library.complained", error=args.exc_type.__name__)
+
     logging.captureWarnings(capture=True)
-    sys.unraisablehook = _unraisable
+    sys.unraisablehook = report
 
 
 def write_out(within: float = 1.0) -> bool:
@@ -115,7 +119,14 @@ class _Lines:
                 return
             self._lines.append(line)
             self._size += len(line)
-        self._wake_soon()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._wake()
+            return
+        if loop is not self._loop:
+            self._loop = loop
+            loop.call_soon(self._wake)
 
     debug = info = warning = error = critical = msg
 
@@ -127,16 +138,6 @@ class _Lines:
 
     def _waits(self) -> bool:
         return self._size > 0 or (self._dropped > 0 and self._works)
-
-    def _wake_soon(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._wake()
-            return
-        if loop is not self._loop:
-            self._loop = loop
-            loop.call_soon(self._wake)
 
     def _wake(self) -> None:
         self._loop = None
@@ -157,10 +158,13 @@ class _Lines:
             # time.sleep: under libfaketime it can raise EINVAL, which would end this thread.
             self._gathering.wait(_GATHER)
             with self._changed:
-                lines = self._next()
-            left = self._write(lines)
+                taken, size = [], 0
+                while self._lines and size < _AT_ONCE:
+                    taken.append(self._lines.popleft())
+                    size += len(taken[-1])
+            left = self._write(b"".join(taken))
             with self._changed:
-                self._size -= len(lines)
+                self._size -= size
                 self._works = not left
                 self._dropped += left
                 dropped = self._dropped if self._works else 0
@@ -172,13 +176,6 @@ class _Lines:
             with self._changed:
                 self._changed.notify_all()
 
-    def _next(self) -> bytes:
-        taken, size = [], 0
-        while self._lines and size < _AT_ONCE:
-            taken.append(self._lines.popleft())
-            size += len(taken[-1])
-        return b"".join(taken)
-
     def _write(self, lines: bytes) -> int:
         """Write lines; return how many were not written whole."""
         # Begin a new line after a torn one.
@@ -188,7 +185,9 @@ class _Lines:
             while left:
                 written = self._out.write(left)
                 if written is None:  # another process that shares it made it non-blocking
-                    _wait_until_writable(self._out.fileno())
+                    poll = select.poll()
+                    poll.register(self._out.fileno(), select.POLLOUT)
+                    poll.poll()
                 else:
                     left = left[written:]
         except (OSError, ValueError):  # the disk is full, the reader is gone
@@ -197,16 +196,6 @@ class _Lines:
             return lines.count(b"\n")
         self._torn = len(left) > 0
         return bytes(left).count(b"\n")
-
-
-def _wait_until_writable(descriptor: int) -> None:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    poll.poll()
-
-
-def _unraisable(args: "sys.UnraisableHookArgs") -> None:
-    structlog.get_logger().error("library.complained", error=args.exc_type.__name__)
 
 
 #: The one from `configure`.
@@ -234,6 +223,8 @@ class _Forward(logging.Handler):
 
 
 class _Stamp:
+    """Put time, level and name of the event first, and cut long values."""
+
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
 
@@ -251,9 +242,10 @@ def json_line(_logger: Any, _method: str, fields: Fields) -> bytes:
     return _encode(line).encode() + b"\n"
 
 
-def _kind(value: object) -> str:
-    # A value unknown to JSON may hold a secret: show its type alone.
-    return f"<{type(value).__name__}>"
+class _Encoder(json.JSONEncoder):
+    def default(self, o: object) -> str:
+        # A value unknown to JSON may hold a secret: show its type alone.
+        return f"<{type(o).__name__}>"
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=_kind).encode
+_encode = _Encoder(separators=(",", ":")).encode

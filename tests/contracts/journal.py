@@ -1,4 +1,4 @@
-"""What every journal owes us."""
+"""The contract of every journal."""
 
 import asyncio
 import itertools
@@ -93,7 +93,7 @@ def key(number, second=600_000_000):
 
 
 def planned(*keys, owed=(), at=NOW, source="tellabot", subject=None, **data):
-    """An event nobody has seen; its keys are the numbers given."""
+    """Return a new event with these numbers as its keys."""
     number = next(serial)
     event = Event(
         id=f"event-{number:06d}",
@@ -124,7 +124,7 @@ def owed(sink="log", *, wait=0.0, ordering=None):
 
 
 def kept_delivery(plan, **said):
-    """As it is read: what was planned, and what became of it."""
+    """Return the stored delivery of a plan, changed by `said`."""
     plain = {"event_id": plan.event.id, "sink": "log", "replay": False, "accepted_at": plan.at}
     return StoredDelivery(**{**plain, "due_at": None, "attempts": (), **said})
 
@@ -141,7 +141,7 @@ def record(journal, *plans, came=None, replaces=None, then=lambda _outcome: None
 
 
 async def handed(journal, *plans):
-    """Record, and return the deliveries that are handed to workers with the commit."""
+    """Record the plans; return the deliveries that the commit hands to workers."""
     found, its = [], set(ids(plans))
     with journal.listen(
         lambda committed: found.extend(itertools.chain(*committed.deliveries.values()))
@@ -151,12 +151,12 @@ async def handed(journal, *plans):
 
 
 async def take(journal, sink, *, limit, now, known=()):
-    """What is due: what was never tried, then what was; but for `known` deliveries."""
-    beside = tuple(one.id for one in known)
-    taken = await journal.submit(Take(sink, fresh=True, limit=limit, now=now, known=beside))
+    """Take due deliveries, first attempts before retries, without the `known` ones."""
+    known_ids = tuple(one.id for one in known)
+    taken = await journal.submit(Take(sink, fresh=True, limit=limit, now=now, known=known_ids))
     more = limit - len(taken)
     if more:
-        retried = Take(sink, fresh=False, limit=more, now=now, known=beside)
+        retried = Take(sink, fresh=False, limit=more, now=now, known=known_ids)
         taken = (*taken, *await journal.submit(retried))
     return tuple(sorted(taken, key=lambda one: one.id))
 
@@ -172,7 +172,7 @@ def ids(plans):
 
 
 async def listed(journal, *, desc=False, after=None, limit=1000, **wanted):
-    """All ids from a place on, however many pages it takes."""
+    """Return the ids of all pages, from the place `after` on."""
     found = []
     while True:
         page = await journal.ask(
@@ -208,8 +208,8 @@ def stats(*, events=0, duplicates=0, quarantine=0, **deliveries):
 class JournalContract:
     """Subclass it as `TestX`; write the fixture `store`.
 
-    `await store.start(now=…)` opens the journal as the next start of the service does; what was
-    open before is abandoned without a word, as by kill -9.
+    `await store.start(now=…)` opens the journal like the next start of the service. The journal
+    that was open before is left open, as after kill -9.
     """
 
     @pytest.fixture
@@ -221,13 +221,13 @@ class JournalContract:
     async def test_recorded_event_is_stored_with_its_deliveries(self, journal):
         plan = planned(owed=[owed("log"), owed("crm", wait=5.0)])
 
-        heard = []
+        announced = []
 
-        with journal.listen(heard.append):
+        with journal.listen(announced.append):
             recorded = await record(journal, plan)
 
         kept = await journal.ask(EventById(plan.event.id))
-        (committed,) = heard
+        (committed,) = announced
         (log,) = committed.deliveries["log"]
         crm = kept.deliveries[1].id
         assert recorded == Recorded(ids=(plan.event.id,), new=(True,))
@@ -253,7 +253,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=1, pending=2)
 
     async def test_answer_has_new_and_known_ids_in_callback_order(self, journal):
-        """Mutant: answering only what is new."""
+        """Mutant: the answer has the new ids only."""
         known = planned(1)
         await record(journal, known)
         first, copy, last = planned(), planned(1, owed=[owed()]), planned()
@@ -274,7 +274,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=20, pending=20)
 
     async def test_events_of_a_callback_are_stored_all_or_not_at_all(self, journal):
-        """Mutant: row by row instead of callback by callback."""
+        """Mutant: a bad row fails alone, not its whole callback."""
         good, invalid = planned(1, owed=[owed()]), planned(2)
         invalid = msgspec.structs.replace(invalid, body=b"\xff")
 
@@ -299,55 +299,55 @@ class JournalContract:
         assert await listed(journal) == list(ids(others))
 
     async def test_then_is_called_once_even_if_the_caller_is_cancelled(self, journal):
-        """A commit is announced even if nobody reads the answer."""
-        told, heard = [], []
+        """The commit is announced, too, even if no caller reads the answer."""
+        outcomes, announced = [], []
         plan, last = planned(owed=[owed()]), planned()
 
-        with journal.listen(heard.append):
-            record(journal, plan, then=told.append).cancel()
-            answer = await record(journal, last, then=told.append)
+        with journal.listen(announced.append):
+            record(journal, plan, then=outcomes.append).cancel()
+            answer = await record(journal, last, then=outcomes.append)
 
-        assert [outcome.ids for outcome in told] == [ids([plan]), answer.ids]
-        (committed,) = heard
+        assert [outcome.ids for outcome in outcomes] == [ids([plan]), answer.ids]
+        (committed,) = announced
         assert [body for _, body in committed.events] == [plan.body, last.body]
         assert [one.event_id for one in committed.deliveries["log"]] == [plan.event.id]
 
     async def test_failing_or_removed_listener_does_not_affect_others(self, journal):
-        """Mutants: its exception reaches the writer; nobody is taken off the list."""
-        heard, failures = [], []
+        """Mutants: its exception reaches the writer; a removed listener is still called."""
+        announced, failures = [], []
         asyncio.get_running_loop().set_exception_handler(
             lambda _loop, context: failures.append(type(context["exception"]))
         )
 
-        with journal.listen(lambda _committed: 1 / 0), journal.listen(heard.append):
+        with journal.listen(lambda _committed: 1 / 0), journal.listen(announced.append):
             await record(journal, planned())
         await record(journal, planned())
 
-        assert (len(heard), failures) == (1, [ZeroDivisionError])
+        assert (len(announced), failures) == (1, [ZeroDivisionError])
 
     async def test_commit_without_an_event_is_not_announced(self, journal):
-        heard = []
+        announced = []
 
-        with journal.listen(heard.append):
+        with journal.listen(announced.append):
             await keep(journal, b"?", new_id="q1")
             await journal.submit(Take("log", fresh=True, limit=9, now=NOW))
 
-        assert heard == []
+        assert announced == []
 
     async def test_commit_announces_when_changed_deliveries_are_due(self, journal):
-        """Mutants: the next of its order not announced; a retry announced as a first attempt."""
+        """Mutants: the next of an ordering is not announced; a retry counts as a first attempt."""
         first, second, late = (planned(owed=[owed(ordering=o)]) for o in ("1", "1", "2"))
         (delivery,) = await handed(journal, first)
         (other,) = await handed(journal, late)
         await record(journal, second)
-        heard = []
+        announced = []
 
-        with journal.listen(heard.append):
+        with journal.listen(announced.append):
             await journal.submit(Settle(delivery, attempt(), State.DELIVERED, due_at=None))
             await journal.submit(Settle(other, attempt(), State.PENDING, due_at=NOW + 60))
             await journal.submit(RetryDelivery(other.id, now=NOW + 9))
 
-        assert [one.due for one in heard] == [
+        assert [one.due for one in announced] == [
             {("log", True): NOW},
             {("log", False): NOW + 60},
             {("log", False): NOW + 9},
@@ -371,7 +371,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=1, duplicates=1, pending=1)
 
     async def test_two_copies_in_one_batch_are_one_event(self, journal):
-        """Mutant: looking only at what is on disk."""
+        """Mutant: a look-up of stored rows only."""
         first, copy = planned(1), planned(1)
 
         answers = await asyncio.gather(record(journal, first), record(journal, copy))
@@ -387,7 +387,7 @@ class JournalContract:
         assert (recorded.ids, recorded.new) == ((first.event.id,) * 2, (True, False))
 
     async def test_fifty_simultaneous_copies_are_one_event(self, journal):
-        """Mutant: look-up-then-insert in different transactions."""
+        """Mutant: look-up and insert in different transactions."""
         plans = [planned(1, owed=[owed()]) for _ in range(50)]
 
         answers = await asyncio.gather(*(record(journal, plan) for plan in plans))
@@ -423,7 +423,7 @@ class JournalContract:
 
     @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
     async def test_chain_of_copies_stays_one_event(self, journal, together):
-        """Mutant: keys of a duplicate that are dropped split a chain of retries in two."""
+        """Mutant: the keys of a duplicate are dropped, which splits a chain of retries in two."""
         plans = [planned(number, number + 1) for number in range(10)]
 
         if together:
@@ -438,7 +438,7 @@ class JournalContract:
     async def test_key_stays_with_its_first_event(self, journal, together):
         """A copy with keys of two events belongs to the first; the second keeps its own key.
 
-        Mutant: remembering within a batch what the unique key did not accept.
+        Mutant: a batch remembers a key that the unique index did not accept.
         """
         first, second = planned(1), planned(2)
         for plan in (first, second):
@@ -541,7 +541,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=1)
 
     async def test_callback_with_an_invalid_event_stays_in_quarantine(self, journal):
-        """Mutant: dismissing in a transaction of its own."""
+        """Mutant: the dismissal has its own transaction."""
         await keep(journal, b"?", new_id="q1")
         invalid = msgspec.structs.replace(planned(), body=b"\xff")
 
@@ -573,7 +573,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=1, delivered=1)
 
     async def test_delivery_is_settled_once(self, journal):
-        """Mutant: settling without asking whose it is."""
+        """Mutant: settling without a check of the owner."""
         (delivery,) = await handed(journal, planned(owed=[owed()]))
         await journal.submit(Settle(delivery, attempt(), State.DEAD, due_at=None))
 
@@ -585,7 +585,7 @@ class JournalContract:
     async def test_simultaneous_deliveries_are_settled_one_by_one(self, journal):
         """There are more deliveries than one statement holds, half of them with an attempt.
 
-        Mutant: all are settled as if they had been tried as often as the first of them.
+        Mutant: all are settled with the number of attempts of the first one.
         """
         deliveries = [(await handed(journal, planned(owed=[owed()])))[0] for _ in range(70)]
         for delivery in deliveries[::2]:
@@ -606,7 +606,7 @@ class JournalContract:
 
     @pytest.mark.parametrize("state", [State.DEAD, State.DELIVERED])
     async def test_outcome_of_an_earlier_take_is_ignored(self, journal, state):
-        """Mutant: a fence that asks for the start only."""
+        """Mutant: a fence that compares the start only."""
         (first,) = await handed(journal, planned(owed=[owed()]))
         await journal.submit(Settle(first, attempt(), State.PENDING, due_at=NOW))
         (second,) = await take(journal, "log", limit=1, now=NOW)
@@ -627,7 +627,7 @@ class JournalContract:
 
     @pytest.mark.parametrize("state", [State.DEAD, State.DELIVERED])
     async def test_outcome_of_an_earlier_start_is_ignored(self, store, journal, state):
-        """Mutant: a fence that asks for the state only."""
+        """Mutant: a fence that compares the state only."""
         plan = planned(owed=[owed()])
         (delivery,) = await handed(journal, plan)
         later = await store.start(now=NOW + 1)
@@ -641,8 +641,8 @@ class JournalContract:
         assert await later.submit(Settle(ours, attempt(), State.DELIVERED, due_at=None))
 
     async def test_probe_is_the_oldest_failed_delivery_due_or_not(self, journal):
-        """Mutants: the one that is due first, which is another after each failure; one that was
-        never tried, and has a wait of its own."""
+        """Mutants: the delivery that is due first, which changes with each failure; a delivery
+        that was never tried, and waits for its route's delay."""
         await record(journal, planned(owed=[owed(wait=5.0)]))
         plans = [planned(owed=[owed()]) for _ in range(3)]
         taken = [(await handed(journal, plan))[0] for plan in plans]
@@ -657,7 +657,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=4, pending=4)
 
     async def test_held_deliveries_are_brought_forward_by_id_and_once(self, journal):
-        """Mutants: what was never tried is, too; what the sink named a time for; twice."""
+        """Mutants: also untried ones; also those with a time that the sink named; twice."""
         taken = [(await handed(journal, planned(owed=[owed()])))[0] for _ in range(5)]
         for delivery, said in zip(
             taken,
@@ -677,7 +677,7 @@ class JournalContract:
         assert {one.due_at for one in due} == {NOW + 3600}
 
     async def test_failed_delivery_can_be_held_later(self, journal):
-        """Mutant: what the sink named a time for is held."""
+        """Mutant: a delivery with a time that the sink named is held."""
         taken = [(await handed(journal, planned(owed=[owed()])))[0] for _ in range(3)]
         for delivery, asked in zip(taken[:2], (False, True), strict=True):
             await journal.submit(
@@ -689,7 +689,7 @@ class JournalContract:
         assert await journal.submit(BringForward("log", limit=9, now=NOW)) == (taken[0].id,)
 
     async def test_probes_of_one_number_are_one_row(self, journal):
-        """Mutants: a row each; a probe that uses the schedule up."""
+        """Mutants: a row for each probe; a probe that counts as an attempt of the schedule."""
         plan = planned(owed=[owed()])
         (delivery,) = await handed(journal, plan)
         await journal.submit(Settle(delivery, attempt(), State.PENDING, due_at=NOW + 60))
@@ -710,7 +710,7 @@ class JournalContract:
         assert again.attempts == 1
 
     async def test_only_deliveries_under_way_are_listed_as_sending(self, journal):
-        """Mutants: what is taken counts as sent; what is under way as pending."""
+        """Mutants: taken ones count as sending; those under way count as pending."""
         taken = [(await handed(journal, planned(owed=[owed()])))[0].id for _ in range(3)]
         waits = (await record(journal, planned(owed=[owed(wait=9.0)]))).ids
 
@@ -727,7 +727,7 @@ class JournalContract:
         assert await shown(State.PENDING, State.DELIVERED) == [taken[0], taken[2], taken[2] + 1]
 
     async def test_delivery_taken_by_an_earlier_start_is_due_at_once(self, store, journal):
-        """Mutant: waiting for a lease that nobody holds any more."""
+        """Mutant: it waits for the end of a lease."""
         failed, other = await handed(journal, planned(owed=[owed(), owed("crm")]))
         await journal.submit(Settle(failed, attempt(), State.PENDING, due_at=NOW + 60))
         (probe,) = await journal.submit(Probe("log"))
@@ -743,7 +743,7 @@ class JournalContract:
     # --- order ----------------------------------------------------------------------------
 
     async def test_deliveries_of_one_value_are_taken_one_by_one_in_order(self, journal):
-        """Mutants: handing over without asking who is ahead; asking for what is sent only."""
+        """Mutants: no check for earlier ones; a check for those being sent only."""
         alike = [planned(owed=[owed(ordering='"a"')]) for _ in range(3)]
         other = planned(owed=[owed(ordering='"b"')])
 
@@ -764,7 +764,7 @@ class JournalContract:
 
     @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD, State.EXPIRED])
     async def test_ended_delivery_releases_the_next_of_its_value(self, journal, state):
-        """In one batch, too. Mutant: rows that are inserted at the batch's end, and not found."""
+        """In one batch, too. Mutant: rows are inserted at the end of the batch, and not found."""
         first, second = (planned(owed=[owed(ordering="")]) for _ in range(2))
         (delivery,) = await handed(journal, first)
 
@@ -777,7 +777,7 @@ class JournalContract:
         assert [one.event_id for one in taken] == [second.event.id]
 
     async def test_ordered_delivery_can_be_taken_in_its_own_batch(self, journal):
-        """Mutant: its event is a row only at the end, and the whole batch fails."""
+        """Mutant: its event is inserted at the end, and the whole batch fails."""
         plan = planned(owed=[owed(ordering='""')])
 
         _, taken = await asyncio.gather(
@@ -810,17 +810,17 @@ class JournalContract:
     async def test_replay_makes_a_new_delivery_to_each_sink(self, journal):
         plan = planned(owed=[owed("log")])
         (handed_first,) = await handed(journal, plan)
-        heard = []
+        announced = []
 
         again = (owed("log"), owed("crm", wait=1.0))
-        with journal.listen(heard.append):
+        with journal.listen(announced.append):
             replayed = await journal.submit(ReplayEvent(plan.event.id, again, at=NOW + 9))
             nothing = await journal.submit(ReplayEvent("no-such-event", again, at=NOW))
 
         first, *made = (await journal.ask(EventById(plan.event.id))).deliveries
         assert [one.replay for one in (first, *made)] == [False, True, True]
         assert replayed.ids == tuple(one.id for one in made)
-        (committed,) = heard
+        (committed,) = announced
         assert committed.deliveries == {
             "log": [
                 msgspec.structs.replace(
@@ -849,7 +849,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=1, delivered=1)
 
     async def test_retry_keeps_the_owner_and_skips_delivered_ones(self, journal):
-        """Mutants: a retry that takes it from its owner; one that sends it once more."""
+        """Mutants: a retry takes it from its owner; a retry sends a delivered one again."""
         (delivery,) = await handed(journal, planned(owed=[owed()]))
 
         answers = [await journal.submit(RetryDelivery(delivery.id, now=NOW + 5))]
@@ -869,7 +869,7 @@ class JournalContract:
         assert await journal.ask(JournalStats()) == stats(events=1, delivered=1)
 
     async def test_retried_delivery_precedes_those_accepted_later(self, journal):
-        """It still waits for the one being sent. Mutant: due, because it is the first."""
+        """It still waits for the one being sent. Mutant: it is due, because it is the first."""
         await journal.submit(Reorder("log", ordered_by="data.to"))
         line = {"to": "+11", "owed": [owed(ordering='"+11"')]}
         first, second = (planned(**line) for _ in range(2))
@@ -879,13 +879,13 @@ class JournalContract:
 
         for _ in range(2):
             await journal.submit(RetryDelivery(delivery.id, now=NOW))
-        beside = await take(journal, "log", limit=9, now=NOW, known=[sent])
+        known_ids = await take(journal, "log", limit=9, now=NOW, known=[sent])
         await journal.submit(Settle(sent, attempt(), State.PENDING, due_at=NOW))
         await journal.submit(RetryDelivery(delivery.id, now=NOW))
         ahead = await take(journal, "log", limit=9, now=NOW)
 
         assert sent.event_id == second.event.id
-        assert beside == ()
+        assert known_ids == ()
         assert [one.event_id for one in ahead] == [first.event.id]
 
     # --- sinks ----------------------------------------------------------------------------
@@ -925,7 +925,7 @@ class JournalContract:
         }
 
     async def test_failing_since_begins_after_the_last_success_of_a_batch(self, journal):
-        """Mutants: the first failure of all counts; a success in the batch hides what follows."""
+        """Mutants: the first failure counts; a success in the batch hides later failures."""
         plans = [planned(owed=[owed()]) for _ in range(3)]
         taken = [(await handed(journal, p))[0] for p in plans]
 
@@ -1073,7 +1073,7 @@ class JournalContract:
         ids="+".join,
     )
     async def test_events_are_found_by_each_field(self, journal, wanted):
-        """Mutant: an id looked for only in the subject, when an SMS can name two."""
+        """An SMS can name two ids. Mutant: only the subject is searched."""
         second = {"activation_id": "7"} if "activation_id" in wanted else {"rental_id": "9"}
         plan = planned(
             source="mine",
@@ -1086,7 +1086,7 @@ class JournalContract:
             code="123456",
             service=Service(id="go", name="Google,youtube", key="google"),
         )
-        renewal_failed = planned(subject="rental/9")  # which is not the id of a rental it has
+        renewal_failed = planned(subject="rental/9")  # not the id of its rental
         for event in (planned(), plan, renewal_failed, planned(at=NOW + 6)):
             await record(journal, event)
 
@@ -1139,7 +1139,7 @@ class JournalContract:
         assert await journal.ask(Rejections(after=second[0], limit=9, desc=True)) == [first]
 
     async def test_flood_of_peers_has_a_bounded_list_and_a_true_count(self, journal):
-        """Mutant: one row for each of a botnet's addresses."""
+        """Mutant: a row for each address of a botnet."""
         flood = [
             Rejection(reason="token", source="", peer=f"peer{n}", count=1, first_at=n, last_at=n)
             for n in range(10_050)
@@ -1157,14 +1157,14 @@ class JournalContract:
     # --- as a whole -----------------------------------------------------------------------
 
     async def test_identity_is_random_and_survives_a_restart(self, store, journal):
-        """Cursors of one journal mean nothing to another."""
+        """A cursor is valid in its own journal only."""
         again = await store.start()
 
         assert again.identity == journal.identity
         assert len(bytes.fromhex(again.identity)) == 16
 
     async def test_close_writes_queued_operations_and_refuses_later_ones(self, store, journal):
-        """Mutant: an operation that comes after the end waits for ever."""
+        """Mutant: an operation after the end waits for ever."""
         plan = planned(owed=[owed()])
         (delivery,) = await handed(journal, plan)
         settled = journal.submit(Settle(delivery, attempt(), State.DELIVERED, due_at=None))
@@ -1172,14 +1172,14 @@ class JournalContract:
 
         await journal.close()
 
-        told = []
-        late = record(journal, planned(), then=told.append)
+        outcomes = []
+        late = record(journal, planned(), then=outcomes.append)
         async with asyncio.timeout(SOON):
             with pytest.raises(Unavailable, match="closed"):
                 await late
             with pytest.raises(Unavailable, match="closed"):
                 await journal.ask(JournalStats())
-        assert [type(outcome) for outcome in told] == [Unavailable]
+        assert [type(outcome) for outcome in outcomes] == [Unavailable]
         assert (await settled, (await last).new) == (True, (True,))
         assert await (await store.start()).ask(JournalStats()) == stats(events=2, delivered=1)
 
@@ -1192,23 +1192,23 @@ class JournalContract:
         assert (waiting, journal.waiting, journal.failure is not None) == (5, 0, False)
 
 
-class Twin:
-    """A journal in a dict: what the real one must always say."""
+class Model:
+    """A model of the journal, in dicts."""
 
     def __init__(self):
         self.events = []
         self.to = {}
         self.keys = {}
-        #: One dict each, in the order of their ids, which count from 1.
+        #: In the order of their ids, which count from 1.
         self.deliveries = []
         self.duplicates = 0
         self.quarantine = {}
         self.start = 0
-        #: Ids of what was handed over with its commit.
+        #: Ids of the deliveries that a commit handed to workers.
         self.handed = []
 
     def crash(self):
-        """What an earlier start owned is due, and still has its name."""
+        """Deliveries of an earlier start are due, and keep their owner."""
         self.start += 1
 
     def record(self, plans):
@@ -1225,11 +1225,11 @@ class Twin:
             return known, False
         self.events.append(plan.event.id)
         self.to[plan.event.id] = plan.event.data.to
-        self.owe(plan.event.id, plan.owed, plan.at)
+        self.plan_delivery(plan.event.id, plan.owed, plan.at)
         return plan.event.id, True
 
-    def owe(self, event_id, owed, at):
-        """What is due at once is handed to workers."""
+    def plan_delivery(self, event_id, owed, at):
+        """Add deliveries; hand those that are due to workers."""
         for one in owed:
             waits = bool(self._unfinished(one.sink, one.ordering))
             is_due = not waits and not one.wait
@@ -1308,7 +1308,7 @@ class Twin:
         return State.PENDING
 
     def lines(self):
-        """Of each sink and value that is ordered: how many are due."""
+        """Return the number of due deliveries, by sink and ordering."""
         lines = {}
         for kept in self.deliveries:
             name = (kept["sink"], kept["ordering"])
@@ -1336,8 +1336,7 @@ _CALLBACKS = st.lists(st.tuples(_SOURCES, _HAPPENINGS), min_size=1, max_size=4)
 
 
 class JournalHistory(RuleBasedStateMachine):
-    """Any history: what is answered, listed and counted is what a dict says.
-
+    """Any history of writes: the journal answers like the model.
     Subclass it, write `make_store` and `unmake_store`, and name `X.TestCase` as `TestX`.
     """
 
@@ -1358,18 +1357,18 @@ class JournalHistory(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.runner, self.store, self.twin, self.now = (
+        self.runner, self.store, self.model, self.now = (
             asyncio.Runner(),
             self.make_store(),
-            Twin(),
+            Model(),
             NOW,
         )
         self.handed = []
         self.start()
         # One sink is ordered, the other is not.
-        self.run(self.arrange)
+        self.run(self.order_one_sink)
 
-    async def arrange(self):
+    async def order_one_sink(self):
         await self.journal.submit(Reorder("crm", ordered_by="data.to"))
 
     def ordering(self, name, to):
@@ -1383,28 +1382,28 @@ class JournalHistory(RuleBasedStateMachine):
 
     def start(self):
         self.journal = self.run(lambda: self.store.start(now=self.now))
-        self.listening = self.journal.listen(self.hear)  # its end would be the listener's
+        self.listening = self.journal.listen(self.on_commit)  # open until the end of the test
         self.listening.__enter__()
-        self.twin.crash()
+        self.model.crash()
 
-    def hear(self, committed):
+    def on_commit(self, committed):
         self.handed += itertools.chain(*committed.deliveries.values())
 
     def just_handed(self):
-        """Return what was handed over since the last call, with this start."""
-        assert sorted(one.id for one in self.handed) == self.twin.handed
-        handed, self.handed, self.twin.handed = self.handed, [], []
-        return multiple(*((one, self.twin.start) for one in handed))
+        """Return the deliveries that were handed over since the last call, with this start."""
+        assert sorted(one.id for one in self.handed) == self.model.handed
+        handed, self.handed, self.model.handed = self.handed, [], []
+        return multiple(*((one, self.model.start) for one in handed))
 
     def teardown(self):
         if not hasattr(self, "runner"):
             return
-        for number, twin in enumerate(self.twin.deliveries, start=1):
+        for number, model in enumerate(self.model.deliveries, start=1):
             one = self.run(lambda number=number: self.journal.ask(DeliveryById(number)))
-            assert (one.event_id, one.sink) == (twin["event_id"], twin["sink"])
+            assert (one.event_id, one.sink) == (model["event_id"], model["sink"])
             its = (one.state, one.due_at, one.owner)
-            assert its == (twin["state"], twin["due_at"], twin["owner"])
-            assert len(one.attempts) == twin["attempts"]
+            assert its == (model["state"], model["due_at"], model["owner"])
+            assert len(one.attempts) == model["attempts"]
         self.run(lambda: self.unmake_store(self.store))
         self.runner.close()
 
@@ -1430,7 +1429,7 @@ class JournalHistory(RuleBasedStateMachine):
         answers = self.run(all_at_once)
 
         assert [(one.ids, one.new) for one in answers] == [
-            self.twin.record(plans) for plans in planned_of
+            self.model.record(plans) for plans in planned_of
         ]
         return self.just_handed()
 
@@ -1449,8 +1448,10 @@ class JournalHistory(RuleBasedStateMachine):
 
         deliveries = self.run(taken)
 
-        assert [one.id for one in deliveries] == self.twin.take(sink, fresh, limit, self.now, known)
-        return multiple(*((one, self.twin.start) for one in deliveries))
+        assert [one.id for one in deliveries] == self.model.take(
+            sink, fresh, limit, self.now, known
+        )
+        return multiple(*((one, self.model.start) for one in deliveries))
 
     @rule(
         one=taken,
@@ -1465,26 +1466,26 @@ class JournalHistory(RuleBasedStateMachine):
         async def settle():
             return await journal.submit(Settle(delivery, attempt(), state, due_at=due_at))
 
-        believed = self.twin.settle(delivery, start, state, due_at)
+        believed = self.model.settle(delivery, start, state, due_at)
 
         assert self.run(settle) is believed
 
     @rule(target=taken, number=st.integers(0, 9), wanted=_OWED)
     def an_event_is_replayed(self, number, wanted):
-        event_id = (*self.twin.events, "none")[min(number, len(self.twin.events))]
-        again = self.owed(wanted, self.twin.to.get(event_id))
+        event_id = (*self.model.events, "none")[min(number, len(self.model.events))]
+        again = self.owed(wanted, self.model.to.get(event_id))
 
         async def replay():
             return await self.journal.submit(ReplayEvent(event_id, tuple(again), at=self.now))
 
         answer = self.run(replay)
 
-        if event_id not in self.twin.to:
+        if event_id not in self.model.to:
             assert answer is None
             return multiple()
-        before = len(self.twin.deliveries)
-        self.twin.owe(event_id, again, self.now)
-        assert answer.ids == tuple(range(before + 1, len(self.twin.deliveries) + 1))
+        before = len(self.model.deliveries)
+        self.model.plan_delivery(event_id, again, self.now)
+        assert answer.ids == tuple(range(before + 1, len(self.model.deliveries) + 1))
         return self.just_handed()
 
     @rule(number=st.integers(1, 12))
@@ -1492,7 +1493,7 @@ class JournalHistory(RuleBasedStateMachine):
         async def retry():
             return await self.journal.submit(RetryDelivery(number, now=self.now))
 
-        then, expected = self.run(retry), self.twin.retry(number, self.now)
+        then, expected = self.run(retry), self.model.retry(number, self.now)
 
         assert (then and then.state) is expected
 
@@ -1505,25 +1506,25 @@ class JournalHistory(RuleBasedStateMachine):
 
         answer = self.run(kept)
 
-        known = self.twin.quarantine.get(body)
-        self.twin.duplicates += known is not None
-        self.twin.quarantine[body] = known or new_id
+        known = self.model.quarantine.get(body)
+        self.model.duplicates += known is not None
+        self.model.quarantine[body] = known or new_id
         assert answer == Quarantined(id=known or new_id, new=known is None)
 
     @rule(body=st.sampled_from([b"a", b"b", b"c"]), number=st.integers(0, 9))
     def quarantine_is_replayed(self, body, number):
-        replaced, plan = self.twin.quarantine.pop(body, "gone"), planned(number)
+        replaced, plan = self.model.quarantine.pop(body, "gone"), planned(number)
 
         async def replay():
             return await record(self.journal, plan, replaces=replaced)
 
         answer = self.run(replay)
 
-        assert (answer.ids, answer.new) == self.twin.record([plan])
+        assert (answer.ids, answer.new) == self.model.record([plan])
 
     @rule(body=st.sampled_from([b"a", b"b", b"c"]))
     def quarantine_is_dismissed(self, body):
-        known = self.twin.quarantine.pop(body, None)
+        known = self.model.quarantine.pop(body, None)
 
         async def dismiss():
             return await self.journal.submit(DismissQuarantined(known or "gone"))
@@ -1535,21 +1536,21 @@ class JournalHistory(RuleBasedStateMachine):
         self.now += seconds
 
     @rule()
-    def it_is_killed_and_started_again(self):
+    def service_is_killed_and_restarted(self):
         self.start()
 
     @invariant()
-    def what_is_counted_is_what_there_is(self):
+    def counters_equal_those_of_the_model(self):
         if hasattr(self, "journal"):
-            assert self.run(lambda: self.journal.ask(JournalStats())) == self.twin.stats()
+            assert self.run(lambda: self.journal.ask(JournalStats())) == self.model.stats()
 
     @invariant()
-    def of_what_is_ordered_one_of_each_value_goes(self):
-        """Never two, or they overtake each other; never none, or they wait for ever."""
-        if hasattr(self, "twin"):
-            assert set(self.twin.lines().values()) <= {1}
+    def one_delivery_of_each_ordering_is_due(self):
+        """With two, one could overtake the other. Without one, all would wait for ever."""
+        if hasattr(self, "model"):
+            assert set(self.model.lines().values()) <= {1}
 
     @invariant()
-    def what_is_listed_is_what_was_accepted(self):
+    def listed_events_equal_those_of_the_model(self):
         if hasattr(self, "journal"):
-            assert self.run(lambda: listed(self.journal)) == self.twin.events
+            assert self.run(lambda: listed(self.journal)) == self.model.events

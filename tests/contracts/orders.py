@@ -1,4 +1,4 @@
-"""The contract of every journal about orders."""
+"""The contract of every journal for orders."""
 
 import asyncio
 import itertools
@@ -178,7 +178,7 @@ class OrderContract:
             order=registered, events=()
         )
         assert await journal.ask(OpenOrders(since=NOW)) == [registered]
-        assert await journal.ask(OrderById("nobody")) is None
+        assert await journal.ask(OrderById("missing")) is None
 
     async def test_second_registration_returns_the_first_order(self, store, journal):
         """Mutant: a second row."""
@@ -205,13 +205,13 @@ class OrderContract:
         "other", [order("6"), order(kind="activation_id"), order(source="bulk")], ids=str
     )
     async def test_other_id_kind_or_source_is_another_order(self, journal, other):
-        """Mutants: each of the three left out of the comparison."""
+        """Mutants: a comparison without one of the three."""
         await journal.submit(RegisterOrder(order(), None))
 
         assert (await journal.submit(RegisterOrder(other, None))).new
 
     async def test_new_values_are_added_to_the_order_and_its_events(self, journal):
-        """Mutants: added to the order alone; labels of the source lost."""
+        """Mutants: they are added to the order only; labels of the source are lost."""
         first = order()
         await journal.submit(RegisterOrder(first, None))
         plan = sms(of=first, labels={"account": "a"})
@@ -278,7 +278,7 @@ class OrderContract:
 
     @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
     async def test_earlier_events_gain_values_of_their_order(self, journal, together):
-        """Without a second delivery; id and dedupe key stay.
+        """There is no second delivery; id and dedupe key stay.
 
         Mutant: a batch finds stored events only.
         """
@@ -315,7 +315,7 @@ class OrderContract:
         assert [(await data(journal, plan))["reference"] for plan in elsewhere] == [None] * 3
 
     async def test_own_values_of_an_event_stay(self, journal):
-        """Mutant: the order's number over that of the message."""
+        """Mutant: the order's number replaces that of the message."""
         price = Price(amount="1.20", currency="USD")
         plan = sms(to=OTHER, price=price)
         await record(journal, plan)
@@ -342,7 +342,7 @@ class OrderContract:
         ids=["long before", "just before", "at once"],
     )
     async def test_event_joins_a_later_order_of_its_number_within_grace(self, journal, at, is_its):
-        """Earlier the number was another customer's."""
+        """Before that, another customer had the number."""
         plan = to_number(at=NOW + at)
         await record(journal, plan, to_number(OTHER), to_number(source="bulk"))
 
@@ -354,7 +354,7 @@ class OrderContract:
     async def test_event_with_another_id_is_not_joined_by_number(self, journal):
         """One number may be taken for several services, each a request of its own.
 
-        Mutant: joined by number in any case.
+        Mutant: joining by number in any case.
         """
         other, plain = sms("6", to=NUMBER, **TIMELESS), to_number()
         await record(journal, other)
@@ -378,7 +378,7 @@ class OrderContract:
         assert (await data(journal, plan))["reference"] == "signup-1"
 
     async def test_copy_joins_the_stored_event_with_its_order(self, journal):
-        """Mutant: a copy is dropped with its order."""
+        """Mutant: the order of a copy is dropped."""
         first, registered = planned(1), of_number(reference="signup-1")
         await record(journal, first)
         await journal.submit(RegisterOrder(registered, None))
@@ -404,7 +404,7 @@ class OrderContract:
         assert await listed(journal) == [plan.event.id]
 
     async def test_only_an_awaited_event_makes_an_order_received(self, journal):
-        """Mutant: any event does."""
+        """Mutant: any event makes it received."""
         registered = order("9", kind="rental_id")
         await journal.submit(RegisterOrder(registered, None))
         bill = sms("9", kind="rental_id", of=registered)
@@ -422,16 +422,16 @@ class OrderContract:
         registered = order()
         await journal.submit(RegisterOrder(registered, None))
         plan = expired(registered, owed=[owed()])
-        outcomes, heard = [], []
+        outcomes, announced = [], []
 
-        with journal.listen(heard.append):
+        with journal.listen(announced.append):
             first = await journal.submit(ExpireOrder(plan), then=outcomes.append)
         again = await end(journal, registered)
         journal = await store.start(now=END + 1)
         later = await end(journal, registered)
 
         assert (first.ids, first.new, again, later) == ((plan.event.id,), (True,), None, None)
-        assert [one.body for one in heard[0].deliveries["log"]] == [plan.body]
+        assert [one.body for one in announced[0].deliveries["log"]] == [plan.body]
         assert outcomes == [first]
         assert await listed(journal, type=("order.expired",)) == [plan.event.id]
         assert await state(journal, registered) == OrderState.EXPIRED
@@ -485,7 +485,7 @@ class OrderContract:
         assert (again, outcome) == (cancelled, None)
         assert await state(journal, registered) == OrderState.CANCELLED
         assert len(await events(journal, registered)) == 1
-        assert await journal.submit(CancelOrder("nobody", at=NOW)) is None
+        assert await journal.submit(CancelOrder("missing", at=NOW)) is None
 
     async def test_end_of_an_expired_order_does_not_move(self, journal):
         registered = order()
@@ -509,7 +509,7 @@ class OrderContract:
     # --- what the provider says ---------------------------------------------------------------
 
     async def test_provider_word_ends_an_order_before_its_time(self, store, journal):
-        """Mutant: `expires_at <= at` asked for here, too."""
+        """Mutant: `expires_at <= at` is required here, too."""
         registered = order()
         await journal.submit(RegisterOrder(registered, None))
 
@@ -523,7 +523,7 @@ class OrderContract:
         assert await listed(journal, type=("order.expired",)) == [f"expired-{registered.id}"]
 
     async def test_provider_word_leaves_a_received_order_received(self, journal):
-        """Mutant: an event for it."""
+        """Mutant: it gets an event."""
         registered = order()
         await journal.submit(RegisterOrder(registered, None))
         await record(journal, sms(of=registered))
@@ -556,11 +556,11 @@ class OrderContract:
         left = await journal.submit(LapseOrder(mine.id, at=registered.expires_at))
 
         assert (early.state, lapsed.state, left.state) == ("waiting", "expired", "waiting")
-        assert (lapsed.reason, await journal.submit(LapseOrder("nobody", at=0))) == (None, None)
+        assert (lapsed.reason, await journal.submit(LapseOrder("missing", at=0))) == (None, None)
         assert await listed(journal) == []
 
     async def test_lapsed_order_that_the_provider_ends_gets_its_event(self, journal):
-        """The provider says so after its time was up. Mutant: only a waiting order."""
+        """The provider reports the end after its time. Mutant: only a waiting order gets one."""
         registered = listed_order()
         await journal.submit(RegisterOrder(registered, None))
         await journal.submit(LapseOrder(registered.id, at=registered.expires_at))
@@ -572,7 +572,7 @@ class OrderContract:
         assert (await journal.ask(OrderById(registered.id))).order.reason == "expired"
 
     async def test_registered_values_replace_those_of_the_provider(self, journal):
-        """In stored events too, but not what the event said itself. Mutant: a conflict."""
+        """Also in stored events, but not the events' own values. Mutant: a conflict."""
         cheap, dear = (Price(amount=amount, currency="USD") for amount in ("0.20", "0.30"))
         registered = listed_order(number=NUMBER, price=cheap, service="go")
         await journal.submit(RegisterOrder(registered, None))
@@ -599,7 +599,7 @@ class OrderContract:
         assert [(await data(journal, plan))["to"] for plan in (mine, own)] == [OTHER] * 2
 
     async def test_provider_fills_gaps_of_a_registered_order_only(self, journal):
-        """Mutants: its value over the user's; its end over the user's; its second word counts."""
+        """Mutants: its value or end replaces the user's; its second value counts."""
         mine = order(number=NUMBER)
         await journal.submit(RegisterOrder(mine, None))
         price = Price(amount="0.20", currency=None)
@@ -616,7 +616,7 @@ class OrderContract:
         )
 
     async def test_order_ends_later_while_the_provider_lists_it(self, journal):
-        """Once in half its time. Mutants: never; each time; a lapsed one stays lapsed."""
+        """Once in half its lifetime. Mutants: never; each time; a lapsed one stays lapsed."""
         registered = listed_order()
         half = default_lifetime("request_id") / 2
         await journal.submit(RegisterOrder(registered, None))
@@ -644,7 +644,7 @@ class OrderContract:
         assert (await end(journal, registered, at=registered.expires_at + 60)).new == (True,)
 
     async def test_assigned_number_makes_an_order_with_its_event(self, store, journal):
-        """In one transaction. Mutants: no order; one without its event; one on each retry."""
+        """In one transaction. Mutants: no order; an order without its event; one for each retry."""
         price = Price(amount="0.50", currency="USD")
         named = listed_order(number=NUMBER, service="Google", price=price)
         plan = assigned(named)
@@ -659,7 +659,7 @@ class OrderContract:
         assert await events(journal, named) == [plan.event.id]
 
     async def test_assigned_number_completes_a_registered_order(self, journal):
-        """Mutant: a second order beside it."""
+        """Mutant: a second order."""
         mine = order(reference="r")
         await journal.submit(RegisterOrder(mine, None))
         early = sms()
@@ -673,7 +673,7 @@ class OrderContract:
         assert (await data(journal, early))["to"] == NUMBER
 
     async def test_registered_order_takes_events_from_a_listed_one(self, journal):
-        """By number. Mutant: the provider's order keeps them, and the user's waits for ever."""
+        """By number. Mutant: the provider's order keeps them; the user's waits for ever."""
         registered = listed_order("77", kind="activation_id", number=NUMBER)
         await journal.submit(RegisterOrder(registered, None))
         plan = sms("77", kind="activation_id", of=registered, to=NUMBER, **TIMELESS)
@@ -687,7 +687,7 @@ class OrderContract:
         assert (await data(journal, plan))["reference"] == "r"
 
     async def test_copy_that_names_another_order_answers_it_too(self, store, journal):
-        """Two requests, one number, one SMS. Mutant: order 2 waits, and expires."""
+        """Two requests have one number and get one SMS. Mutant: the second order expires."""
         first, second, third = order("1"), order("2"), order("3")
         for one in (first, second, third):
             await journal.submit(RegisterOrder(one, None))
@@ -708,7 +708,7 @@ class OrderContract:
         assert await end_at_once(journal, second, "cancelled") is None
 
     async def test_times_of_waiting_orders_move_once(self, store, journal):
-        """Mutants: moved again by the same call; an order that changed since is moved."""
+        """Mutants: the same write moves them again; an order that changed meanwhile is moved."""
         registered, changed = order(lasts=1200.0), order("6", lasts=1200.0)
         for one in (registered, changed):
             await journal.submit(RegisterOrder(one, None))
@@ -729,7 +729,7 @@ class OrderContract:
     # --- balances -----------------------------------------------------------------------------
 
     async def test_low_balance_is_an_event_once_a_crossing(self, store, journal):
-        """Over restarts. Mutants: each time; once for ever."""
+        """Also after restarts. Mutants: each low balance; the first crossing only."""
         outcomes = []
         for number, low in enumerate((True, True, False, True)):
             plan = sms(str(100 + number)) if low else None
@@ -779,7 +779,7 @@ class OrderContract:
         assert found == [*ids, *reversed(ids)]
 
     async def test_received_at_is_the_time_of_the_first_sms_or_call(self, store, journal):
-        """Mutants: the last one; any event of it; those of another order; not of open orders."""
+        """Mutants: the last event; any event; events of another order; not for `OpenOrders`."""
         registered, other, bare = order(), order("6"), order("7")
         for one in (registered, other, bare):
             await journal.submit(RegisterOrder(one, None))

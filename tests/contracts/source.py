@@ -1,4 +1,4 @@
-"""The contract of every source. Subclass it with `source`; tests/callbacks/TAG has requests."""
+"""The contract of every source. Subclass it with a fixture `source`."""
 
 import ipaddress
 from contextlib import suppress
@@ -34,8 +34,8 @@ class SourceContract:
         fields = decode(body, content_encoding=None, encodings=source.encodings)
         return source.normalize(fields, arrived(body, at=at))
 
-    def knows_messages_by_id(self, source):  # noqa: ARG002 - for those that say so
-        """Whether a message is identified by its own id alone."""
+    def knows_messages_by_id(self, source):  # noqa: ARG002 - for subclasses
+        """Whether the provider's id alone identifies a message."""
         return False
 
     def samples(self, source):
@@ -72,7 +72,7 @@ class SourceContract:
             assert not set(other[0].keys) & set(*copies)
 
     def test_retry_within_the_hour_shares_a_key(self, source):
-        """Mutant: one window of arrival instead of two splits chains that cross its edge."""
+        """Mutant: one window of arrival, which splits retries at its end."""
         for kind, encoding in self.samples(source):
             body = source.sample(kind, encoding, number=7, now=NOW).body
             first = set(self.read_happenings(source, body)[0].keys)
@@ -138,7 +138,7 @@ class SourceContract:
         holds()
 
     def names(self, source):
-        """Return all fields of its samples, and a field that nobody sends."""
+        """Return all fields of its samples, and a field that no provider sends."""
         found = {"unheard_of", "status"}
         for kind, encoding in self.samples(source):
             body = source.sample(kind, encoding, number=7, now=NOW).body

@@ -64,7 +64,7 @@ rates = st.builds(
 
 @given(rates, st.lists(st.floats(0, 100), max_size=60))
 def test_caller_that_waited_the_stated_time_is_allowed(rate, pauses):
-    """Mutant: without the forgiven rounding, one in some hundred is told to wait 1e-13 s more."""
+    """Mutant: without `_ROUNDING`, one in some hundred must wait 1e-13 s more."""
     clock = Clock()
     bucket = Bucket(rate, clock)
     for pause in pauses:

@@ -1,12 +1,13 @@
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core import clock as core_clock
-from core.clock import WallClock, boot_ticks
+from core.clock import WallClock, boot_ticks, rfc3339
 from server.runtime import clock_jumps
 
 
@@ -26,7 +27,7 @@ class Machine:
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 2.5, -2.5])
 def test_clock_jump_shows_at_the_next_check(step):
-    """Mutants: `now` reads the wall clock; the sign is lost; listeners hear of it too early."""
+    """Mutants: `now` reads the wall clock; the sign is lost; listeners are called too early."""
     machine = Machine()
     clock, seen = machine.clock(), []
     clock.listen(lambda by: seen.append((by, clock.now())))
@@ -118,3 +119,18 @@ async def test_watch_checks_repeatedly(monkeypatch):
         async with asyncio.timeout(30):
             assert await seen.get() == step
     watching.cancel()
+
+
+#: From the epoch to the year 9999, in microseconds.
+MICROSECONDS = st.integers(0, 253_402_300_799_999_999)
+
+
+@given(MICROSECONDS.filter(lambda at: at < 2**52))
+@example(0)
+@example(999_999)
+@example(1_600_108_957_250_000)
+def test_time_is_formatted_with_microseconds(at):
+    """Mutants: cut instead of rounded; a second that is too small for its fraction."""
+    wanted = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
+
+    assert rfc3339(at / 1_000_000) == wanted.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -65,7 +65,7 @@ def candidates(*others):
 )
 def test_copy_belongs_to_the_most_similar_event(mine, others, found):
     """Mutants: the second rule first; 2 s read as 3; a code compared although texts differ; codes
-    or texts compared as sent; a code that is part of a longer one taken for it."""
+    or texts compared as sent; a code found in a longer one."""
     matched = find_copy(mine, candidates(*others))
 
     assert (matched and matched.seq) == found
@@ -158,7 +158,7 @@ def test_copy_in_the_same_batch_is_found(journal):
 
 
 def test_event_has_one_copy_of_each_form(journal):
-    """Mutant: what is claimed is not noted: the second message is lost."""
+    """Mutant: a claimed event can be claimed again: the second message is lost."""
     journal.record(copy(1, second=None, form="getHistory"))
 
     new = journal.record(copy(2, second=100.0), copy(3, second=200.0))
@@ -175,7 +175,7 @@ def test_untimed_event_has_the_time_of_its_first_timed_copy(journal):
 
 
 def test_copy_is_recognized_by_its_key_later(journal):
-    """Mutant: `_claim` left out for what has one key."""
+    """Mutant: `_claim` left out for messages with one key."""
     journal.record(copy(1))
     polled = copy(2, form="getStatusV2", second=101.0)
     journal.record(polled)
@@ -186,7 +186,7 @@ def test_copy_is_recognized_by_its_key_later(journal):
 
 # --- against a model ----------------------------------------------------------------------------
 
-#: What each way tells of a message: its time, its text.
+#: Whether each way of receiving a message has its time, and its text.
 FORMS = {
     "callback": (True, True),
     "getStatusV2": (True, True),
@@ -196,15 +196,15 @@ FORMS = {
 }
 
 
-#: The next message comes to the provider; one of those so far is called back, or again; all of them
-#: are polled.
+#: `next`: the provider receives a message. A number: it sends the callback of that message, perhaps
+#: again. A form: all messages so far are polled in it.
 steps = st.lists(
     st.just("next")
     | st.integers(0, 4)
     | st.sampled_from([form for form in FORMS if form != "callback"]),
     max_size=16,
 )
-#: Seconds since the message before, and what it says.
+#: Seconds since the message before, and a text.
 messages = st.lists(st.tuples(st.integers(3, 60), st.sampled_from("ab")), min_size=1, max_size=5)
 
 
@@ -235,13 +235,13 @@ def rows(messages, form):
 @hypothesis.given(messages, steps)
 @hypothesis.settings(deadline=None)
 def test_messages_are_never_lost_doubled_or_merged(gaps, steps):
-    """Mutants: ways are not told apart; an untimed event stays untimed; a rule left out."""
+    """Mutants: `form` is ignored; an untimed event stays untimed; a rule is left out."""
     seconds = itertools.accumulate([gap for gap, _ in gaps], initial=1000)
     coming = list(zip(itertools.islice(seconds, 1, None), [text for _, text in gaps], strict=True))
     come = 1
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(folder)
-        # A last poll, or what only an earlier one told would be in doubt.
+        # The last poll finds all messages, also those that only an earlier poll had.
         for step in [*steps, "getHistory"]:
             come = min(come + (step == "next"), len(coming))
             if isinstance(step, int):

@@ -28,12 +28,12 @@ def sms(**said):
     return SmsReceived(**{**COMMON, "time_from": "received", **said})
 
 
-def told(data=None, *, at=NOW, time=None, **said):
+def mentioned(data=None, *, at=NOW, time=None, **said):
     return mention_in_data(data or sms(**said), time=time, at=at)
 
 
 def found(book, source="tellabot", **said):
-    order = book.find(source, told(**said))
+    order = book.find(source, mentioned(**said))
     return order and order.id
 
 
@@ -85,7 +85,7 @@ def test_number_belongs_to_its_order_only_in_its_time():
 
 
 def test_time_with_a_zone_is_the_providers():
-    """A callback may come late, and a configured zone may be wrong. Mutant: when it came."""
+    """A callback may come late, and a configured zone may be wrong. Mutant: the time it came."""
     book = OrderBook([of_number()])
     said = {"time": "2020-09-13T12:30:00Z", "at": END + 10**5, "to": NUMBER}
 
@@ -94,7 +94,7 @@ def test_time_with_a_zone_is_the_providers():
 
 
 def test_number_belongs_to_the_last_order_before_the_event():
-    """Mutants: the first; the last, though it was told after the SMS."""
+    """Mutants: the first; the last, although it was registered after the SMS."""
     first, second, third = (
         order(str(n), number=NUMBER, created_at=NOW + 100 * n) for n in range(3)
     )
@@ -112,7 +112,7 @@ def test_event_of_another_request_does_not_match_by_number():
     assert found(book, rental_id="6", to=NUMBER)
 
 
-# What it gains
+# Fields from the order
 
 
 def test_event_gets_missing_fields_from_its_order():
@@ -196,7 +196,7 @@ def test_order_book_finds_every_order_of_an_event(made, data, offset):
     for one in gone:
         book.drop(one.id)
     left = [one for one in made if one not in gone]
-    event = told(data, at=NOW + offset, time="2020-09-13T12:26:40Z")
+    event = mentioned(data, at=NOW + offset, time="2020-09-13T12:26:40Z")
 
     order = book.find("tellabot", event)
 
@@ -206,7 +206,7 @@ def test_order_book_finds_every_order_of_an_event(made, data, offset):
     assert order is None or order in (named or numbered)
 
 
-# Told again
+# Repeated registration
 
 
 def test_repeated_registration_adds_or_conflicts():
@@ -227,11 +227,11 @@ def test_end_can_be_moved_until_it_passed():
         assert merge(known, order(expires_at=END + 9), None)[0] == known
 
 
-# The book
+# The order book
 
 
 def test_order_book_merges_like_the_journal():
-    """Mutant: a second one beside the first."""
+    """Mutant: a second order instead of the merged one."""
     first = order(number=NUMBER)
     book = OrderBook([first])
 
@@ -256,7 +256,7 @@ def test_number_taken_again_is_another_order():
 
 
 def test_order_book_forgets_old_orders_unless_they_wait():
-    """Mutants: what waits is forgotten before it has expired; nothing ever is."""
+    """Mutants: waiting orders are forgotten before they expired; no order is ever forgotten."""
     waiting, over, fresh = (
         order(name, state=OrderState(state), expires_at=END + n)
         for n, (name, state) in enumerate(
@@ -277,6 +277,6 @@ def test_event_makes_an_order_received_unless_cancelled():
         book = OrderBook([one])
 
         book.received(one.id)
-        book.received("nobody")
+        book.received("unknown")
 
         assert book.get(one.id).state == after

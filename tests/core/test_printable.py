@@ -1,4 +1,4 @@
-"""A stranger's text cannot drive a terminal, hide or read backwards."""
+"""A stranger's text cannot control a terminal, hide or read backwards."""
 
 import unicodedata
 
@@ -47,5 +47,5 @@ def test_plain_text_has_no_control_characters(text):
     ],
 )
 def test_plain_lines_keeps_newlines_and_escapes_the_rest(text, shown):
-    """Mutant: `splitlines`, which takes separators that nobody sees for newlines."""
+    """Mutant: `splitlines`, which splits at invisible separators, too."""
     assert plain_lines(text) == shown

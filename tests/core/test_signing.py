@@ -11,7 +11,7 @@ from core.secret import Secret
 from core.signing import decode_key, make_hmac, make_signer
 
 KEYS = st.binary(min_size=24, max_size=64)
-#: What can stand in a header and has no dot is an id.
+#: An id may have any character of a header except the dot.
 IDS = st.text(st.sampled_from("abcdefXYZ0123456789_-"), min_size=1, max_size=40)
 
 
@@ -30,7 +30,7 @@ def test_signature_equals_the_reference_vector():
 
 @given(keys=st.lists(KEYS, min_size=1, max_size=3), event_id=IDS, body=st.text())
 def test_each_secret_verifies_a_signature_made_with_all(keys, event_id, body):
-    """Mutant: with several, only the first signs, or they are joined by a comma."""
+    """Mutants: only the first of several signs; signatures are joined by a comma."""
     now = int(time.time())
     headers = {
         "webhook-id": event_id,

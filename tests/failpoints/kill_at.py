@@ -1,12 +1,12 @@
-"""The product, killed by itself (kill -9) when a delivery comes to the step that is named.
+"""smshook, but it kills itself (kill -9) when a delivery comes to a step.
 
-`kill_at.py STEP [MUTANT]` and then what the command takes. The steps of a delivery, in their order:
+Run `kill_at.py STEP [MUTANT]` with the arguments of the command. The steps, in their order:
 
-recorded   event and delivery are on disk, nothing was handed over
-begun      an attempt is about to be made
-sent       the sink has confirmed it, nobody knows
-settling   its outcome is in an open transaction
-settled    its outcome is on disk, nothing was said of it
+recorded   event and delivery are on disk; no worker has the delivery
+begun      an attempt is about to begin
+sent       the sink confirmed it; the outcome is only in memory
+settling   the outcome is in an open transaction
+settled    the outcome is on disk; no caller has the result
 """
 
 import os
@@ -49,13 +49,13 @@ def die_with_an_outcome_on_disk(self, ops):
     return results
 
 
-def note_what_is_settled(self, op, apply=Outbox.apply):
+def remember_a_settle(self, op, apply=Outbox.apply):
     self.settles = getattr(self, "settles", False) or isinstance(op, Settle)
     return apply(self, op)
 
 
 def settle_before_it_sends(worker):
-    """The mutant: it is written down as delivered, then it is sent."""
+    """The mutant: store a delivery as delivered, then send it."""
     send_all = worker._attempt
 
     async def attempt(self, taken, send):
@@ -71,7 +71,7 @@ STEPS = {
     "sent": lambda: setattr(Attempts, "make", die_after),
     "settling": lambda: (
         setattr(Outbox, "settles", False),
-        setattr(Outbox, "apply", note_what_is_settled),
+        setattr(Outbox, "apply", remember_a_settle),
         setattr(Outbox, "flush", die_with_an_outcome),
     ),
     "settled": lambda: setattr(BatchWriter, "write", die_with_an_outcome_on_disk),

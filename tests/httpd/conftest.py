@@ -1,4 +1,4 @@
-"""The wire is tested on uvloop, which serves."""
+"""The tests of the wire run on uvloop, as the service does."""
 
 import uvloop
 

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from httpd.connections import Connections
 
 
-class One:
+class FakeConnection:
     """A connection that records its end."""
 
     def __init__(self, address="192.0.2.1"):
@@ -32,15 +32,15 @@ def connections(most, full=lambda: None):
 
 def opened(held, *addresses):
     """Open connections from these addresses, in this order."""
-    made = [One(address) for address in addresses]
+    made = [FakeConnection(address) for address in addresses]
     assert [held.opened(one, one.address) for one in made] == [True] * len(made)
     return made
 
 
 def test_longest_idle_connection_makes_room():
     """Mutant: the newest, or the first that was opened."""
-    told = []
-    held = connections(3, lambda: told.append("full"))
+    reported = []
+    held = connections(3, lambda: reported.append("full"))
     first, second, third = opened(held, "a", "b", "c")
     held.busy(first)
     held.idle(first)  # now the second has been idle for longest
@@ -48,7 +48,7 @@ def test_longest_idle_connection_makes_room():
     opened(held, "d")
 
     assert [one.ended for one in (first, second, third)] == [None, "idle", None]
-    assert told == ["full"]
+    assert reported == ["full"]
 
 
 def test_silent_connection_makes_room_before_a_used_one():
@@ -69,20 +69,20 @@ def test_silent_connection_makes_room_before_a_used_one():
 
 
 def test_connection_is_refused_if_no_other_is_idle():
-    """Mutant: one that is being answered is closed."""
+    """Mutant: a connection with a running request is closed."""
     held = connections(2)
     busy = opened(held, "a", "b")
     for one in busy:
         held.busy(one)
 
-    assert not held.opened(One(), "c")
+    assert not held.opened(FakeConnection(), "c")
     assert [one.ended for one in busy] == [None, None]
     held.closed(busy[0])
     opened(held, "c")
 
 
 def test_peer_has_half_and_closes_its_own():
-    """Mutant: no share, and one stranger has all of them; another peer's is closed for it."""
+    """Mutants: one stranger may have all connections; another peer's is closed for it."""
     held = connections(6)
     other = opened(held, "b")
     mine = opened(held, "a", "a", "a")
@@ -98,12 +98,12 @@ def test_peer_with_a_busy_half_is_refused_and_others_are_not():
     for one in opened(held, "a", "a"):
         held.busy(one)
 
-    assert not held.opened(One("a"), "a")
+    assert not held.opened(FakeConnection("a"), "a")
     opened(held, "b", "b")
 
 
 def test_this_machine_and_proxies_have_no_limit():
-    """Mutant: a proxy, behind which everybody is, is locked out by its own share."""
+    """Mutant: a proxy, through which everybody connects, is limited to its share."""
     held = connections(4)
 
     made = opened(held, *["127.0.0.1"] * 4)
@@ -145,7 +145,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(address=st.sampled_from(["a", "b", "127.0.0.1"]))
     def connect(self, address):
-        one = One(address)
+        one = FakeConnection(address)
         idle = [it for it in self.open if it not in self.busy]
         mine = [it for it in self.open if it.address == address]
         over = address != "127.0.0.1" and len(mine) >= self.MOST // 2

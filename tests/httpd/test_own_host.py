@@ -1,4 +1,4 @@
-"""A web page whose name has our address is refused; known hosts are answered."""
+"""Known hosts are answered; a web page whose name has our address is refused."""
 
 import asyncio
 import ipaddress
@@ -93,7 +93,7 @@ def test_health_is_answered_for_any_host(path):
 )
 @pytest.mark.parametrize("any_host", [False, True])
 def test_page_of_another_origin_is_refused(origin, expected, any_host):
-    """Mutant: `Origin` not looked at where any host will do."""
+    """Mutant: with `any_host`, `Origin` is not checked."""
     headers = [("host", "127.0.0.1:8081"), ("origin", origin)]
 
     assert expected == answered(headers, names=["hooks.example.com"], any_host=any_host)

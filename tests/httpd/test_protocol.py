@@ -160,7 +160,7 @@ REFUSED_400 = (
 )
 
 
-# What is asked rightly is answered
+# Valid requests
 
 
 async def test_connection_serves_several_requests():
@@ -337,7 +337,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "bytewise"])
 async def test_broken_http_is_answered_400_and_not_passed_on(name, cut):
-    """Mutant: httptools lets two Hosts, none, `gzip, chunked` and signed lengths pass."""
+    """Mutant: httptools accepts two or no Hosts, `gzip, chunked` and signed lengths."""
     request = BROKEN[name]
     parts = [request[i : i + 1] for i in range(len(request))] if cut else [request]
     async with Door(App()) as door:
@@ -520,7 +520,7 @@ async def test_idle_connection_is_closed_after_keep_alive():
 async def test_request_into_a_closing_connection_reaches_the_app(pause):
     """A provider that never retries would lose its code. Mutant: close at once.
 
-    The client has seen nothing of the end when it sends: here it does not look.
+    The client has not seen the end when it sends: here it does not read.
     """
     async with Door(App(), linger=30) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
@@ -549,7 +549,7 @@ async def test_request_right_after_keep_alive_reaches_the_app():
 
 
 async def test_client_that_sends_after_the_end_is_cut_off():
-    """Mutant: a connection that was closed stays for as long as its client likes."""
+    """Mutant: the client decides how long a closed connection stays."""
     async with Door(App(), linger=0.1, keep_alive=0.1) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
         await reader.readuntil(b"pin=1")
@@ -559,7 +559,7 @@ async def test_client_that_sends_after_the_end_is_cut_off():
 
 
 async def test_client_that_reads_nothing_is_dropped():
-    """Mutant: without the stall, who pipelines and never reads holds a connection for ever."""
+    """Mutant: without the stall limit, a client that never reads keeps its connection for ever."""
 
     async def large(_scope, _receive, send):
         await answer(send, 200, b"a" * 20_000_000)
@@ -587,7 +587,7 @@ async def test_slow_reader_gets_its_whole_answer():
 
 
 async def test_answer_that_waited_for_its_reader_has_no_deadline():
-    """Mutant: the stall, armed once and not lifted, ends an answer that is well under way."""
+    """Mutant: the stall limit is not lifted, and ends an answer that the client is reading."""
     read = asyncio.Event()
 
     async def pausing(_scope, _receive, send):
@@ -608,7 +608,7 @@ async def test_answer_that_waited_for_its_reader_has_no_deadline():
     assert rest.endswith(b"3\r\nend\r\n0\r\n\r\n")
 
 
-# A body that nobody reads
+# Unread bodies
 
 
 async def test_client_that_sent_1_mib_still_reads_its_413():
@@ -747,7 +747,7 @@ async def test_queue_of_a_connection_is_limited():
 
 
 async def test_disconnect_with_queued_requests_reaches_the_running_one():
-    """Mutant: uvicorn tells only the last of the queue, and shutting down waits for the first."""
+    """Mutant: uvicorn notifies only the last in the queue; a shutdown waits for the first."""
     gone = asyncio.Event()
 
     async def waiting(_scope, receive, _send):
@@ -769,7 +769,7 @@ async def test_disconnect_with_queued_requests_reaches_the_running_one():
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_exception_in_the_app_is_logged_by_type_and_place(caplog, when):
-    """Mutant: uvicorn's traceback has the exception's text, and with it what was sent."""
+    """Mutant: uvicorn's traceback has the exception's text, which contains the callback."""
 
     async def failing(_scope, _receive, send):
         if when == "after":
@@ -813,7 +813,7 @@ REFUSED_503 = (
 
 
 async def test_connection_over_the_limit_is_answered_503():
-    """Mutants: closed without a word; taken, until no descriptor is left for the journal."""
+    """Mutants: closed without an answer; accepted, until the journal gets no descriptor."""
     release = asyncio.Event()
 
     async def slow(_scope, _receive, send):
@@ -835,7 +835,7 @@ async def test_connection_over_the_limit_is_answered_503():
 
 @pytest.mark.parametrize("idle", ["silent", "kept"])
 async def test_longest_idle_connection_is_closed_for_a_new_one(idle):
-    """Mutant: silent connections keep everybody out for as long as they last."""
+    """Mutant: silent connections keep all others out until they end."""
     async with Door(App(), capacity=capacity(2)) as door, door.call() as (first, writer):
         if idle == "kept":
             writer.write(REQUEST)
@@ -935,7 +935,7 @@ async def test_open_connections_are_answered_after_accepting_stops():
 
 
 async def test_request_over_the_deadline_is_cut_off_without_an_answer(caplog):
-    """Mutant: uvicorn answers 500 for what it cancels, and logs each with a traceback."""
+    """Mutant: uvicorn answers 500 for each request it cancels, and logs a traceback."""
     ended = []
 
     async def endless(_scope, _receive, _send):
@@ -1012,18 +1012,18 @@ async def test_two_listeners_in_one_loop_share_nothing():
 
 
 async def test_plain_protocol_keeps_slow_heads_forever():
-    """The mutant of the header deadline: it shows that uvicorn has none."""
+    """The mutant of the header deadline, which uvicorn does not have."""
     async with Door(App(), HttpToolsProtocol) as door, door.call() as (reader, writer):
         writer.write(REQUEST[:20])
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(), 0.5)
 
 
-# What is left of a request
+# Garbage
 
 
 async def test_request_leaves_nothing_for_the_collector():
-    """Mutant: the scope holds what holds its cycle, and thousands wait to be collected at once."""
+    """Mutant: the scope and its cycle hold each other, and thousands are collected at once."""
     async with Door(App()) as door, door.call() as (reader, writer):
         gc.collect()
         gc.disable()

@@ -17,22 +17,22 @@ SOON = 10
 
 
 class Disk:
-    """A writer that is slow when it is told to be, and fails as it is told to."""
+    """A writer that waits for `go_on`, and fails with `failures`."""
 
     def __init__(self):
         self.batches = []
         self.stored = []
         self.invalid = set()
         self.failures = []
-        self.flights = 0
-        self.most_flights = 0
+        self.writes = 0
+        self.most_writes = 0
         self.go_on = threading.Event()
         self.go_on.set()
         self.begun = threading.Event()
 
     def write(self, ops):
-        self.flights += 1
-        self.most_flights = max(self.most_flights, self.flights)
+        self.writes += 1
+        self.most_writes = max(self.most_writes, self.writes)
         self.begun.set()
         try:
             assert self.go_on.wait(SOON)
@@ -44,7 +44,7 @@ class Disk:
             self.stored += ops
             return [f"{op} stored" for op in ops]
         finally:
-            self.flights -= 1
+            self.writes -= 1
 
     async def writing(self):
         assert await asyncio.to_thread(self.begun.wait, SOON)
@@ -63,13 +63,13 @@ def thread():
 
 @pytest.fixture
 def broken():
-    """Who was told that it broke."""
+    """The calls of `broken`."""
     return []
 
 
 @pytest.fixture
 def commits(disk, thread, broken):
-    return GroupCommit(disk.write, thread=thread, broken=lambda: broken.append("told"))
+    return GroupCommit(disk.write, thread=thread, broken=lambda: broken.append("broken"))
 
 
 async def soon(awaitable):
@@ -98,7 +98,7 @@ async def test_operations_of_one_loop_turn_share_a_batch(commits, disk):
 
 
 async def test_operations_during_a_write_share_the_next_batch(commits, disk):
-    """Mutant: a flight for each caller, which is an fsync for each caller."""
+    """Mutant: a batch for each caller, which is an fsync for each caller."""
     disk.go_on.clear()
     first = commits.submit("a")
     await disk.writing()
@@ -109,7 +109,7 @@ async def test_operations_during_a_write_share_the_next_batch(commits, disk):
     await all_of(first, *rest)
 
     assert disk.batches == [["a"], list(range(50))]
-    assert disk.most_flights == 1
+    assert disk.most_writes == 1
 
 
 async def test_batch_has_a_limit_and_the_rest_follows_in_order(disk, thread):
@@ -143,7 +143,7 @@ async def test_patient_operation_joins_an_urgent_batch(commits, disk):
 
 
 async def test_patient_operation_alone_is_written_after_its_patience(disk, thread):
-    """Mutants: it goes at once; it waits for the next urgent one."""
+    """Mutants: it is written at once; it waits for the next urgent operation."""
     commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, patience=0.05)
     patient = commits.submit("settled", patient=True)
     for _ in range(3):
@@ -156,7 +156,7 @@ async def test_patient_operation_alone_is_written_after_its_patience(disk, threa
 
 
 async def test_patient_operation_after_a_batch_is_written(commits, disk):
-    """Mutant: the end of a batch that looks after urgent ones only."""
+    """Mutant: the end of a batch schedules urgent operations only."""
     disk.go_on.clear()
     first = commits.submit("a")
     await disk.writing()
@@ -169,7 +169,7 @@ async def test_patient_operation_after_a_batch_is_written(commits, disk):
 
 
 def test_urgent_operation_does_not_wait_for_a_patient_one(disk, thread):
-    """Mutant: telling timers by asyncio's class, which uvloop's do not have."""
+    """Mutant: a check for asyncio's class of timers, which uvloop does not use."""
 
     async def hurried():
         commits = GroupCommit(disk.write, thread=thread, broken=lambda: None, patience=SOON * 10)
@@ -198,32 +198,32 @@ async def test_urgent_operations_do_not_starve_patient_ones(commits, disk):
     assert "settled" in disk.batches[0]
 
 
-# Cancelled callers: the check is a function, so that mutants can be shown to fail it.
+# Cancelled callers: the check is a function, because mutants must fail it, too.
 
 
 async def check_cancelled_callers(commits, disk):
     """A caller is cancelled before its flush, while it is written, and after."""
-    told = []
-    before, neighbour = commits.submit("before", then=told.append), commits.submit("neighbour")
+    outcomes = []
+    before, neighbour = commits.submit("before", then=outcomes.append), commits.submit("neighbour")
     before.cancel()
     assert await all_of(neighbour) == ["neighbour stored"]
 
     disk.go_on.clear()
     disk.begun.clear()
-    during, beside = commits.submit("during", then=told.append), commits.submit("beside")
+    during, beside = commits.submit("during", then=outcomes.append), commits.submit("beside")
     await disk.writing()
     during.cancel()
     behind = commits.submit("behind")
     disk.go_on.set()
     assert await all_of(beside, behind) == ["beside stored", "behind stored"]
 
-    after = commits.submit("after", then=told.append)
+    after = commits.submit("after", then=outcomes.append)
     await asyncio.wait([after], timeout=SOON)
     assert not after.cancel()
     assert await soon(commits.submit("last")) == "last stored"
 
     assert disk.stored == ["before", "neighbour", "during", "beside", "behind", "after", "last"]
-    assert told == ["before stored", "during stored", "after stored"]
+    assert outcomes == ["before stored", "during stored", "after stored"]
 
 
 async def test_cancelled_callers_lose_no_operation_and_block_no_other(commits, disk):
@@ -231,7 +231,7 @@ async def test_cancelled_callers_lose_no_operation_and_block_no_other(commits, d
 
 
 def naive_answer(entry, outcome):
-    """What was committed is told to a future that nobody asked whether it is done."""
+    """Set the future without a check whether it is done."""
     if entry.then is not None:
         entry.then(outcome)
     if isinstance(outcome, Exception):
@@ -241,7 +241,7 @@ def naive_answer(entry, outcome):
 
 
 async def test_cancellation_check_detects_the_naive_answer(commits, disk, monkeypatch):
-    """The mutant: `set_result` on a cancelled future raises, and its batch waits for ever."""
+    """In the mutant, `set_result` on a cancelled future raises, and its batch waits for ever."""
     monkeypatch.setattr(commit, "_answer", naive_answer)
     monkeypatch.setitem(globals(), "SOON", 0.3)
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
@@ -251,7 +251,7 @@ async def test_cancellation_check_detects_the_naive_answer(commits, disk, monkey
 
 
 class File:
-    """SQLite through one connection, slow when it is told to be."""
+    """A SQLite file with one connection. The row `slow` waits for `go_on`."""
 
     def __init__(self, path):
         self.path = path
@@ -284,7 +284,7 @@ def file(tmp_path):
 
 
 class Grouped:
-    """As the journal writes: plain transactions in the one thread that has the connection."""
+    """Writes like the journal: plain transactions in the one thread with the connection."""
 
     def __init__(self, file):
         self._file, self._thread = file, ThreadPoolExecutor(1)
@@ -305,10 +305,10 @@ class Grouped:
 
 
 class Locked:
-    """The mutant: a lock around a thread, which cancelling its holder releases.
+    """The mutant: a lock around a thread. Cancelling the task releases the lock too early.
 
-    The thread goes on inside its transaction; the next `atomic()` nests in it as a savepoint and
-    acknowledges rows that nobody has committed.
+    The thread is still in its transaction. The next `atomic()` becomes a savepoint of it, and
+    acknowledges rows that are not committed.
     """
 
     def __init__(self, file):
@@ -328,7 +328,7 @@ class Locked:
 
 
 async def check_acknowledged_is_on_disk(writer, file):
-    """A caller is cancelled while its row is written; then another is acknowledged."""
+    """Cancel a caller while its row is written, then await another one."""
     slow = asyncio.create_task(writer.record("slow"))
     await file.inserting()
     slow.cancel()
@@ -377,7 +377,7 @@ async def test_operation_of_a_cancelled_task_is_written(commits, disk):
 
 
 async def test_failing_then_is_reported_and_blocks_no_other(commits):
-    """Mutant: `then` that raises, and the rest of its batch waits for ever."""
+    """Mutant: its exception ends the loop, and the rest of the batch waits for ever."""
     reported = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
@@ -405,12 +405,12 @@ async def test_invalid_row_fails_alone(commits, disk):
         100: InvalidRow,
     }
     assert disk.stored == [op for op in range(200) if op not in disk.invalid]
-    # Mutant: one commit for each of the two hundred.
+    # Mutant: a commit for each of the two hundred.
     assert len(disk.batches) < 40
 
 
 async def test_unavailable_disk_fails_one_batch_only(commits, disk):
-    """Mutant: a full disk that is retried row by row."""
+    """Mutant: on a full disk, each row is retried."""
     disk.failures = [Unavailable("SQLITE_FULL")]
 
     failed = await all_of(*(commits.submit(op) for op in "abc"))
@@ -434,7 +434,7 @@ async def test_operation_queued_behind_a_failed_batch_is_written(commits, disk):
 
 
 async def test_unknown_error_is_unavailable_and_shows_its_name_only(commits, disk):
-    disk.failures = [KeyError("a value that nobody may see")]
+    disk.failures = [KeyError("a secret value")]
 
     (failed,) = await all_of(commits.submit("a"))
 
@@ -442,33 +442,33 @@ async def test_unknown_error_is_unavailable_and_shows_its_name_only(commits, dis
 
 
 async def test_broken_disk_answers_all_callers_and_ends_writing(commits, disk, broken):
-    """Mutant: trying again, which "succeeds" after a failed fsync without being on disk."""
+    """Mutant: a second try. After a failed fsync it "succeeds", but is not on disk."""
     disk.failures = [Broken("SQLITE_IOERR_FSYNC")]
     disk.go_on.clear()
-    told = []
-    writing = [commits.submit("a", then=told.append), commits.submit("b")]
+    outcomes = []
+    writing = [commits.submit("a", then=outcomes.append), commits.submit("b")]
     await disk.writing()
-    waiting = [commits.submit("c", then=told.append), commits.submit("d", patient=True)]
+    waiting = [commits.submit("c", then=outcomes.append), commits.submit("d", patient=True)]
     disk.go_on.set()
 
     answers = await all_of(*writing, *waiting)
-    answers += await all_of(commits.submit("e", then=told.append))
+    answers += await all_of(commits.submit("e", then=outcomes.append))
     await soon(commits.close())
 
     assert [type(answer) for answer in answers] == [Broken] * 5
-    assert [type(outcome) for outcome in told] == [Broken] * 3
-    assert (disk.batches, disk.stored, broken) == ([["a", "b"]], [], ["told"])
+    assert [type(outcome) for outcome in outcomes] == [Broken] * 3
+    assert (disk.batches, disk.stored, broken) == ([["a", "b"]], [], ["broken"])
     assert (commits.broken, commits.waiting) == (True, 0)
 
 
 async def test_broken_disk_ends_the_search_for_an_invalid_row(commits, disk, broken):
-    """Mutant: going on with the other half."""
+    """Mutant: the other half is still written."""
     disk.failures = [InvalidRow("invalid"), Broken("SQLITE_CORRUPT")]
 
     answers = await all_of(*(commits.submit(op) for op in "abcd"))
 
     assert [type(answer) for answer in answers] == [Broken] * 4
-    assert (disk.batches, broken) == ([["a", "b", "c", "d"], ["a", "b"]], ["told"])
+    assert (disk.batches, broken) == ([["a", "b", "c", "d"], ["a", "b"]], ["broken"])
 
 
 # A disk that hangs
@@ -481,39 +481,39 @@ def stalling(disk, thread):
 
 async def stalled(commits):
     async with asyncio.timeout(SOON):
-        while not commits.stalled:  # noqa: ASYNC110 - it is told by no event
+        while not commits.stalled:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)
 
 
 async def test_stalled_commit_answers_all_waiting_callers(stalling, disk):
-    """Mutants: whoever waits hangs with the disk; a batch that nobody tells the outcome of."""
+    """Mutants: callers wait as long as the disk; `then` never gets the outcome of the batch."""
     disk.go_on.clear()
-    told = []
-    written = stalling.submit("a", then=told.append)
+    outcomes = []
+    written = stalling.submit("a", then=outcomes.append)
     await disk.writing()
-    queued = stalling.submit("b", then=told.append)
+    queued = stalling.submit("b", then=outcomes.append)
     await stalled(stalling)
 
-    early = await all_of(written, queued, stalling.submit("c", then=told.append))
-    told_early = list(told)
+    early = await all_of(written, queued, stalling.submit("c", then=outcomes.append))
+    early_outcomes = list(outcomes)
     disk.go_on.set()
     answer = await soon(eventually_written(stalling, "d"))
 
     assert [(type(one), str(one)) for one in early] == [(Unavailable, commit.STALLED)] * 3
-    # What was in no transaction is known not to be stored; of the other, nothing is known yet.
-    assert told_early == [early[1], early[2]]
-    assert told == [*told_early, "a stored"]
+    # Queued operations are certainly not stored. The outcome of the first one is not known yet.
+    assert early_outcomes == [early[1], early[2]]
+    assert outcomes == [*early_outcomes, "a stored"]
     assert (answer, disk.batches) == ("d stored", [["a"], ["d"]])
 
 
 async def eventually_written(commits, op):
-    while commits.stalled:  # noqa: ASYNC110 - it is told by no event
+    while commits.stalled:  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.005)
     return await commits.submit(op)
 
 
 async def test_endless_operation_waits_for_a_stalled_disk(stalling, disk):
-    """Otherwise its caller would lose the result. Mutant: it is answered like the others."""
+    """Otherwise its caller would lose the result. Mutant: it gets Unavailable like the others."""
     disk.go_on.clear()
     first = stalling.submit("take", endless=True)
     await disk.writing()
@@ -532,11 +532,11 @@ async def test_endless_operation_waits_for_a_stalled_disk(stalling, disk):
 
 
 async def test_work_runs_between_batches(commits, disk):
-    """Mutant: work beside a batch, through the one connection."""
+    """Mutant: work runs during a batch, on the same connection."""
     disk.go_on.clear()
     first = commits.submit("a")
     await disk.writing()
-    work = commits.run(lambda: (disk.flights, list(disk.stored)))
+    work = commits.run(lambda: (disk.writes, list(disk.stored)))
     second = commits.submit("b")
     disk.go_on.set()
 
@@ -551,11 +551,11 @@ async def test_broken_work_ends_writing(commits, broken):
     answers += await all_of(commits.run(list))
 
     assert [(type(one), str(one)) for one in answers] == [(Broken, "SQLITE_IOERR_FSYNC")] * 3
-    assert (broken, commits.broken) == (["told"], True)
+    assert (broken, commits.broken) == (["broken"], True)
 
 
 async def test_nothing_is_acknowledged_after_a_reader_found_damage(commits, disk, broken):
-    """Mutant: the batch under way is answered as if nothing were known."""
+    """Mutant: the callers of the current batch still get results."""
     disk.go_on.clear()
     written = commits.submit("a")
     await disk.writing()
@@ -564,7 +564,7 @@ async def test_nothing_is_acknowledged_after_a_reader_found_damage(commits, disk
 
     (answer,) = await all_of(written)
 
-    assert (type(answer), broken) == (Broken, ["told"])
+    assert (type(answer), broken) == (Broken, ["broken"])
 
 
 # The end
@@ -581,7 +581,7 @@ async def test_close_writes_all_waiting_operations(disk, thread):
 
 
 async def test_close_waits_for_the_batch_being_written(commits, disk):
-    """Mutant: a second flight beside the one that is under way."""
+    """Mutant: a second batch is written at the same time."""
     disk.go_on.clear()
     futures = [commits.submit("a")]
     await disk.writing()
@@ -599,16 +599,16 @@ async def test_close_waits_for_the_batch_being_written(commits, disk):
 
 
 async def test_operation_after_close_is_unavailable(commits, disk):
-    """Mutant: a future that nobody will ever set."""
+    """Mutant: a future that is never done."""
     await commits.close()
-    told = []
+    outcomes = []
 
-    (answer,) = await all_of(commits.submit("late", then=told.append))
+    (answer,) = await all_of(commits.submit("late", then=outcomes.append))
 
-    assert (type(answer), told, disk.batches) == (Unavailable, [answer], [])
+    assert (type(answer), outcomes, disk.batches) == (Unavailable, [answer], [])
 
 
-def test_loop_that_ends_during_a_write_does_not_fail_the_thread(disk, thread, caplog):
+def test_end_of_the_loop_does_not_fail_the_writing_thread(disk, thread, caplog):
     """The batch in progress is written; the queued operation is never acknowledged."""
     disk.go_on.clear()
 

@@ -1,4 +1,4 @@
-"""What a batch changes, decided without a database."""
+"""The decisions on a batch, without a database."""
 
 import hypothesis
 import msgspec
@@ -65,7 +65,7 @@ def test_order_takes_an_event_of_its_batch():
 
 
 def test_copy_finds_an_event_of_its_batch_that_has_no_form():
-    """Mutant: a batch compares with events that it marked only."""
+    """Mutant: a batch compares only with events that it marked."""
     text = {"text": "Code 1234", "code": "1234"}
     first = planned(1, subject="request/1", **text)
     copy = Copy(form="getHistory", second=None, **text)
@@ -101,7 +101,7 @@ def test_replay_finds_an_event_of_its_batch():
 
 
 def test_same_bytes_are_new_after_they_were_dismissed():
-    """Mutant: a batch remembers what it dismissed."""
+    """Mutant: a batch still finds a callback that it dismissed."""
     first, second = (
         QuarantineCallback(arrival(), name, b"x", "malformed", "not JSON") for name in ("q1", "q2")
     )
@@ -113,7 +113,7 @@ def test_same_bytes_are_new_after_they_were_dismissed():
 
 
 def test_needs_of_a_plain_callback_are_its_keys():
-    """Mutant: a look-up that most callbacks do not need."""
+    """Mutant: a look-up for each callback that only few need."""
     needs = find_needs([recorded(planned(1, 2, owed=[owed()]))])
 
     wanted = {name: value for name in needs.__struct_fields__ if (value := getattr(needs, name))}

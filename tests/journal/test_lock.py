@@ -23,13 +23,8 @@ time.sleep(60)
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "smshook.db"
-
-
-@pytest.fixture
 def other(path):
-    """A process that has the journal."""
+    """A process that holds the journal."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -42,7 +37,6 @@ def test_second_process_is_refused_with_the_pid_of_the_first(path, other):
     with pytest.raises(Held) as held:
         Lock(path)
 
-    assert held.value.pid == other.pid
     assert str(held.value) == (
         f"{path} is in use by process {other.pid}; stop it first, or use another journal"
     )
@@ -59,7 +53,7 @@ def test_kill_9_releases_the_lock(path, other):
 
 
 def test_second_lock_in_one_process_is_refused(path):
-    """Mutant: POSIX locks, which a process always gives itself."""
+    """Mutant: POSIX locks, which never exclude the same process."""
     with Lock(path), pytest.raises(Held):
         Lock(path)
 
@@ -71,12 +65,12 @@ def test_holder_is_known_while_the_lock_is_held(path):
         listening = Holder(
             pid=os.getpid(), url="http://127.0.0.1:8080", admin_url="http://127.0.0.1:8081"
         )
-        lock.tell(listening)
-        told = holder(path)
-        lock.tell(Holder(pid=1))
+        lock.publish(listening)
+        published = holder(path)
+        lock.publish(Holder(pid=1))
         shorter = holder(path)
 
-    assert (before, begun, told, shorter) == (
+    assert (before, begun, published, shorter) == (
         None,
         Holder(pid=os.getpid()),
         listening,
@@ -95,7 +89,7 @@ def test_reading_the_holder_keeps_the_lock(path):
 
 
 def test_reading_the_holder_does_not_prevent_a_start(path):
-    """Mutant: trying once, while `holder` has the lock to look at it."""
+    """Mutant: one try, while `holder` has the lock for a moment."""
     with Lock(path):
         pass
     looking = os.open(path.with_name("smshook.db.lock"), os.O_RDONLY)
@@ -109,16 +103,16 @@ def test_reading_the_holder_does_not_prevent_a_start(path):
 
 
 def test_holder_is_never_read_half_written(path):
-    """Mutant: truncating before writing, and `holder` says that nobody is there."""
+    """Mutant: truncation before writing, so that `holder` finds no process."""
     long = Holder(pid=7, url="http://127.0.0.1:8080", admin_url="http://127.0.0.1:8081")
     seen = []
     with Lock(path) as lock:
-        lock.tell(long)
+        lock.publish(long)
         looking = threading.Thread(target=lambda: seen.extend(holder(path) for _ in range(500)))
         looking.start()
         while looking.is_alive():
-            lock.tell(Holder(pid=7))
-            lock.tell(long)
+            lock.publish(Holder(pid=7))
+            lock.publish(long)
         looking.join()
 
     assert set(seen) <= {long, Holder(pid=7)}
@@ -136,14 +130,12 @@ def test_holder_of_an_empty_lock_file_is_unknown(path):
     with Lock(path) as lock:
         os.ftruncate(lock._fd, 0)
 
-        with pytest.raises(Held, match="in use by process unknown") as held:
+        with pytest.raises(Held, match="in use by process unknown;"):
             Lock(path)
-
-    assert held.value.pid is None
 
 
 def test_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
-    """A user who can write beside the journal must not choose what is overwritten."""
+    """A user who can write in the folder must not choose the file to overwrite."""
     precious = tmp_path / "precious"
     precious.write_text("precious")
     path.with_name("smshook.db.lock").symlink_to(precious)
@@ -155,7 +147,7 @@ def test_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
 
 
 def test_link_to_a_journal_has_the_same_lock(path, other, tmp_path):
-    """Mutant: a lock beside the link, and two services write to one file."""
+    """Mutant: the lock file is beside the link, and two services write to one file."""
     path.touch()
     link = tmp_path / "elsewhere"
     link.mkdir()

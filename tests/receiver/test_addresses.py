@@ -1,3 +1,5 @@
+"""Tokens of callback URLs, and the addresses of callers."""
+
 import hashlib
 import ipaddress
 
@@ -30,7 +32,7 @@ def test_token_has_any_letters_and_its_digest_any_case():
 
 @given(st.text(min_size=1, max_size=40, alphabet=st.characters(codec="utf-8")), st.binary())
 def test_only_the_whole_token_is_found(token, sent):
-    """Mutant: compare the first bytes, or up to the shorter length, and a prefix passes."""
+    """Mutant: only the shorter length is compared, and a prefix passes."""
     whole = token.encode()
     tokens = Tokens((Secret(f"sha256:{sha256(token)}"),))
 
@@ -42,7 +44,7 @@ def test_only_the_whole_token_is_found(token, sent):
 
 
 def test_digest_itself_is_not_a_token():
-    """Mutant: comparing texts before digests makes a leaked configuration a set of tokens."""
+    """Mutant: texts are compared first, and a leaked configuration has valid tokens."""
     written = f"sha256:{sha256('token')}"
     tokens = Tokens((Secret(written),))
 
@@ -52,7 +54,7 @@ def test_digest_itself_is_not_a_token():
 
 @pytest.mark.parametrize("count", [0, 1, 2, 4])
 def test_all_tokens_are_compared_for_any_source(count, monkeypatch):
-    """Mutant: leaving at the first match, or answering early where there is no token."""
+    """Mutants: it stops at the first match; it returns early without tokens."""
     compared = []
     monkeypatch.setattr(
         "receiver.tokens.hmac.compare_digest", lambda a, b: bool(compared.append(len(a))) or a == b
@@ -70,7 +72,7 @@ def test_empty_tokens_find_nothing():
 
 
 @pytest.mark.parametrize(
-    ("written", "complaint"),
+    ("written", "error"),
     [
         ("sha256:", "[1]: not a digest; after sha256: come 64 hexadecimal digits"),
         ("sha256:" + "g" * 64, "[1]: not a digest; after sha256: come 64 hexadecimal digits"),
@@ -78,11 +80,11 @@ def test_empty_tokens_find_nothing():
         ("half\ud800", "[1]: not UTF-8; a secret is ordinary text"),
     ],
 )
-def test_invalid_token_is_refused_without_its_value(written, complaint):
-    with pytest.raises(ValueError) as complained:
+def test_invalid_token_is_refused_without_its_value(written, error):
+    with pytest.raises(ValueError) as refused:
         Tokens((Secret("good"), Secret(written)))
 
-    assert str(complained.value) == complaint
+    assert str(refused.value) == error
 
 
 def test_key_and_token_have_the_same_digest():
@@ -131,7 +133,7 @@ def test_fingerprint_differs_from_the_digest():
     ],
 )
 def test_forwarded_addresses_are_read_from_the_right(client, forwarded, peer):
-    """Mutant: the first address believed (uvicorn's `*` does) is the sender's free choice."""
+    """Mutant: the first address counts (as with uvicorn's `*`), which the sender can choose."""
     peers = Peers(["10.0.0.0/8", "fd00::1"])
 
     assert peers.peer(client, forwarded) == peer
@@ -156,17 +158,17 @@ fields = st.lists(st.lists(parts, max_size=5).map(",".join), max_size=4)
 
 
 @given(st.ip_addresses(v=4), fields)
-def test_untrusted_peer_is_its_socket_address(client, said):
-    """Mutant: without the check of the socket's own address, anybody is anybody."""
+def test_untrusted_peer_is_its_socket_address(client, forwarded):
+    """Mutant: the socket's address is not checked, and any sender can claim any address."""
     trusted = Peers(["240.0.0.0/4"] if int(client) < 0xF0000000 else ["10.0.0.0/8"])
 
-    assert trusted.peer(str(client), said) == str(client)
-    assert Peers(()).peer(str(client), said) == str(client)
+    assert trusted.peer(str(client), forwarded) == str(client)
+    assert Peers(()).peer(str(client), forwarded) == str(client)
 
 
 @given(st.one_of(addresses, st.text(max_size=20)), fields)
-def test_peer_is_an_address_in_one_spelling(client, said):
-    found = Peers(["0.0.0.0/0", "::/0"]).peer(client, said)
+def test_peer_is_an_address_in_one_spelling(client, forwarded):
+    found = Peers(["0.0.0.0/0", "::/0"]).peer(client, forwarded)
 
     assert found == "unknown" or str(ipaddress.ip_address(found)) == found
 
@@ -178,9 +180,17 @@ def test_empty_list_allows_any_address():
 def test_list_allows_addresses_networks_and_documented():
     allowed = Allowed(("documented", "10.0.0.0/8", "2001:db8::/32"), ("192.0.2.1",))
 
-    asked = ["192.0.2.1", "10.1.2.3", "::ffff:10.1.2.3", "2001:db8::5", "192.0.2.2", "unknown", ""]
+    callers = [
+        "192.0.2.1",
+        "10.1.2.3",
+        "::ffff:10.1.2.3",
+        "2001:db8::5",
+        "192.0.2.2",
+        "unknown",
+        "",
+    ]
 
-    assert [allowed.permits(address) for address in asked] == [True] * 4 + [False] * 3
+    assert [allowed.permits(address) for address in callers] == [True] * 4 + [False] * 3
 
 
 def test_documented_addresses_count_only_if_named():
@@ -188,20 +198,20 @@ def test_documented_addresses_count_only_if_named():
 
 
 def test_documented_is_refused_without_documented_addresses():
-    """Mutant: an empty list in its place would allow everybody."""
-    with pytest.raises(ValueError) as complained:
+    """Mutant: an empty list in its place allows every address."""
+    with pytest.raises(ValueError) as refused:
         Allowed(("documented",), ())
 
-    assert str(complained.value) == (
+    assert str(refused.value) == (
         "this provider documents no addresses; write them, or leave it empty"
     )
 
 
 @pytest.mark.parametrize("written", ["proxy.example.com", "10.0.0.0/33", "", "1.2.3.4:80"])
 def test_invalid_address_error_shows_examples(written):
-    with pytest.raises(ValueError) as complained:
+    with pytest.raises(ValueError) as refused:
         Peers([written])
 
-    assert str(complained.value) == (
+    assert str(refused.value) == (
         f"{written!r} is no address or network; write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
     )

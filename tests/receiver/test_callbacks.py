@@ -1,4 +1,4 @@
-"""What providers send becomes the events that stand beside it in tests/callbacks."""
+"""Recorded callbacks become the events beside them in tests/callbacks."""
 
 from datetime import UTC, datetime
 from itertools import groupby
@@ -36,7 +36,7 @@ def happenings(
     return list(source.normalize(fields, callback))
 
 
-def said(happening: Happening) -> dict[str, object]:
+def recorded_form(happening: Happening) -> dict[str, object]:
     return {
         "type": happening.data.type,
         "subject": happening.subject,
@@ -51,7 +51,7 @@ def test_recorded_callback_becomes_the_recorded_events(callback):
 
     became = happenings(source, callback.body, callback.received)
 
-    assert [said(happening) for happening in became] == callback.events
+    assert [recorded_form(happening) for happening in became] == callback.events
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_recorded_callback_becomes_the_recorded_events(callback):
     ],
 )
 def test_callback_has_the_same_keys_in_every_encoding(callbacks):
-    """Mutant: JSON numbers keyed by their value (1 for "1", 1.2 for 1.20) split the retries."""
+    """Mutant: the keys have values of JSON numbers (1.2 for 1.20), which splits retries."""
     encodings = {callback.name.split(".")[1] for callback in callbacks}
     keys = {
         tuple(happening.keys for happening in happenings(source_of(c), c.body, c.received))
@@ -91,7 +91,7 @@ def test_sample_is_read_and_marked(provider, kind, encoding):
 
 @pytest.mark.parametrize(("provider", "kind", "encoding"), SAMPLES)
 def test_sample_of_another_number_is_another_message(provider, kind, encoding):
-    """Mutant: samples that ignore `number` are duplicates of the first from the second on."""
+    """Mutant: samples ignore `number`, so the second is a duplicate of the first."""
     first, second, again = (
         happenings(
             provider(),

@@ -1,4 +1,4 @@
-"""Which headers hold secrets: their values are replaced, all others stay as they came."""
+"""Secrets in headers are replaced by digests; all other headers stay as sent."""
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ def hidden(*headers, own=(), stored=False):
     ],
 )
 def test_header_named_like_a_secret_is_hidden(name):
-    """Mutant: the three headers of HTTP alone."""
+    """Mutant: only the headers of HTTP count."""
     assert hidden((name, "v")) == ((name, "#"),)
 
 
@@ -44,7 +44,7 @@ def test_other_headers_stay_as_sent(name):
     "value", ["/in/s/token", "https://h.example/hooks/in/s/token?a=b", "/in/%73/token", "/%69n/s/t"]
 )
 def test_header_with_the_callback_url_is_hidden(value):
-    """The token is in it. Mutant: the path as it is written alone."""
+    """The URL contains the token. Mutant: an escaped path is not recognized."""
     assert hidden(("referer", value)) == (("referer", "#"),)
     assert hidden(("referer", "/in/other/token")) == (("referer", "/in/other/token"),)
 
@@ -54,7 +54,7 @@ def test_own_header_of_a_source_is_hidden():
 
 
 def test_stored_digest_is_not_digested_again():
-    """Mutant: what a caller sends is taken for a digest."""
+    """Mutant: a digest that a caller sends stays as it is."""
     assert hidden(("cookie", STORED), stored=True) == (("cookie", STORED),)
     assert hidden(("cookie", STORED)) == (("cookie", "#"),)
     for value in ("digest:", STORED + "0", STORED.upper(), STORED + "\n"):

@@ -1,4 +1,4 @@
-"""A callback's body becomes fields, or Malformed: never another exception, never slowly."""
+"""A body becomes fields or is Malformed, without another exception and in linear time."""
 
 import json
 from contextlib import suppress
@@ -41,7 +41,7 @@ def part(name, content, *more):
     return b"\r\n".join((disposition, *more)), content
 
 
-# -- what the body is -----------------------------------------------------------------------------
+# -- encodings ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_body_is_decoded_by_its_content(body, expected):
     [b"null", b"42", b"true", b"pin=1", b"/*x*/{}", multipart(part(b"pin", b"1")), b"[]", b"[{}]"],
 )
 def test_json_source_takes_objects_only(body):
-    """Mutant: an array is handed on, and `normalize` fails on `.get`: a 500."""
+    """Mutant: an array is passed on, and `normalize` fails on `.get` with a 500."""
     assert refusal(body, encodings=JSON) == "malformed"
 
 
@@ -93,7 +93,7 @@ def test_blank_body_is_empty(body):
 
 @given(PAIRS)
 def test_form_is_decoded_as_encoded(pairs):
-    """Mutant: `+` left as it is; a name split at its last `=`."""
+    """Mutants: `+` stays; a pair is split at its last `=`."""
     body = urlencode(pairs).encode()
 
     assert list(fields(body).items()) == pairs
@@ -128,7 +128,7 @@ def test_form_is_read_strictly(body, expected):
     ids=["twice", "twice, escaped", "65 fields", "ampersands"],
 )
 def test_ambiguous_form_is_malformed(body):
-    """Mutant: the last of two pins wins, and another parser believes the first."""
+    """Mutant: the last of two pins wins, where another parser would use the first."""
     assert refusal(body) == "malformed"
 
 
@@ -206,7 +206,7 @@ def test_broken_utf8_in_a_part_is_replaced(charset):
     ],
 )
 def test_ambiguous_parts_are_malformed(body):
-    """Mutants: a bogus charset is a LookupError; truncation is not seen, half a code is sent on."""
+    """Mutants: a bogus charset is a LookupError; truncation is not seen."""
     assert refusal(body) == "malformed"
 
 
@@ -262,7 +262,7 @@ def nested(depth, opening="[", closing="]"):
     ids=lambda body: repr(body[:24]),
 )
 def test_ambiguous_json_is_malformed(body):
-    """Mutants: a RecursionError, or a lone surrogate that fails only when the event is written."""
+    """Mutants: a RecursionError; a lone surrogate fails only when the event is written."""
     assert refusal(body, encodings=JSON) == "malformed"
 
 
@@ -290,7 +290,7 @@ def test_objects_and_arrays_nest_to_a_depth_of_32():
     assert value == "1"
 
 
-# -- all of it ------------------------------------------------------------------------------------
+# -- any body -------------------------------------------------------------------------------------
 
 
 @given(
@@ -310,7 +310,7 @@ def test_objects_and_arrays_nest_to_a_depth_of_32():
 )
 @example(b"--X\r\nContent-Disposition: form-data; name=\xff\r\n\r\n\r\n--X--", ANY)
 def test_any_body_is_fields_or_malformed(body, encodings):
-    """Mutant: any exception of a library that is not caught is a 500, and the bytes are lost."""
+    """Mutant: an exception of a library is not caught: a 500, and the bytes are lost."""
     with suppress(Malformed):
         json.dumps(fields(body, encodings=encodings), ensure_ascii=False).encode()
 
@@ -350,7 +350,7 @@ HOSTILE = {
 def test_executed_lines_grow_with_a_hostile_body(body):
     """Lines are counted, not seconds. test_linear.py counts the steps of patterns.
 
-    Mutant: a loop over what was read before, for each character.
+    Mutant: for each character, a loop over all before it.
     """
     once, twice = (lines_run(partial(fields, body(size))) for size in (SIZE // 8, SIZE // 4))
 
@@ -368,7 +368,7 @@ def test_hostile_body_of_64_kib_is_read_or_refused(body):
     [(b"a=\xc3%A9", "\u00e9"), (b"a=\xc3", "\ufffd"), ("a=\u00e9%20".encode(), "\u00e9 ")],
 )
 def test_bytes_and_escapes_of_one_character_belong_together(sent, read):
-    """Mutant: what is no UTF-8 by itself is replaced before escapes are read."""
+    """Mutant: invalid UTF-8 is replaced before escapes are decoded."""
     fields = decode(sent, content_encoding=None, encodings=frozenset({"form"}))
 
     assert fields == {"a": read}

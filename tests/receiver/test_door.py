@@ -33,8 +33,8 @@ TOKEN = b"a-token-of-sixteen-or-more"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-class Asked:
-    """One request through an ASGI app; what it answered."""
+class Answer:
+    """The answer of an ASGI app to one request."""
 
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -71,7 +71,7 @@ async def ask(app, path, *, method="POST", body=b"", headers=(), peer="127.0.0.1
     await app(scope, receive, respond)
     if not sent:
         return None
-    return Asked(sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"])
+    return Answer(sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"])
 
 
 async def behind(_scope, _receive, respond):
@@ -167,7 +167,7 @@ async def test_callback_is_accepted_and_its_copy_is_a_duplicate(door):
     ],
 )
 async def test_every_404_has_the_same_bytes(door, path, journal):
-    """Mutant: a request id in the problem, or a code of its own for an unknown source."""
+    """Mutants: the problem has a request id; an unknown source has its own code."""
     answer = await ask(door, path, body=sms())
 
     assert answer.status == 404
@@ -226,7 +226,7 @@ async def test_draining_door_answers_503_and_closes(door, parts):
 
 
 async def test_door_with_too_many_waiting_answers_503(door, journal):
-    """Mutant: no bound, and a stalled disk fills the memory."""
+    """Mutant: no limit, and a stalled disk fills the memory."""
     waiting = [
         asyncio.create_task(ask(door, url(), body=sms(n))) for n in range(MOST_WAITING + 600)
     ]
@@ -287,10 +287,10 @@ async def test_disconnected_caller_gets_no_answer(door, journal):
 
 async def test_unlisted_address_is_403_and_quarantined(door, journal):
     refused = await ask(door, url("listed"), body=sms(), peer="198.51.100.7")
-    taken = await ask(door, url("listed"), body=sms(2), peer="192.0.2.9")
+    accepted = await ask(door, url("listed"), body=sms(2), peer="192.0.2.9")
 
     assert (refused.status, refused.json["code"]) == (403, "address_not_allowed")
-    assert taken.status == 200
+    assert accepted.status == 200
     [kept] = await journal.ask(QuarantinedCallbacks(limit=9))
     assert (kept.reason, kept.body, kept.peer) == ("address", sms(), "198.51.100.7")
 
@@ -339,10 +339,10 @@ async def test_malformed_callback_is_kept_byte_for_byte(
 
 
 async def test_bug_in_normalize_loses_no_bytes(door, journal, monkeypatch):
-    """Mutant: without the last except the provider would get a 500 and send the same again."""
+    """Mutant: without the last `except`, the provider gets a 500 and retries in vain."""
 
     def fault(*_args):
-        raise KeyError("a code that must not be said")
+        raise KeyError("a code that must not be stored")
 
     monkeypatch.setattr(TellABot, "normalize", fault)
 
@@ -354,7 +354,7 @@ async def test_bug_in_normalize_loses_no_bytes(door, journal, monkeypatch):
 
 
 async def test_bug_in_accept_loses_no_bytes(door, journal, monkeypatch):
-    """Mutant: only Malformed caught, and a route that raises is a 500 and a lost code."""
+    """Mutant: only Malformed is caught: a failing route is a 500, and the code is lost."""
 
     def fault(*_args):
         raise RecursionError
@@ -405,7 +405,7 @@ async def test_sample_needs_our_signature(door, journal):
     assert samples == [True, False]
 
 
-# What a provider signs
+# Signatures
 
 
 def signed(body):
@@ -414,7 +414,7 @@ def signed(body):
 
 
 async def test_bad_signature_is_404_and_nothing_is_kept(door, journal):
-    """Mutants: an answer of its own; decoded first, and what is no JSON is in quarantine."""
+    """Mutants: a different answer; bodies are decoded first, and bad JSON is quarantined."""
     wrong = await ask(door, url("signs", token=b"wrong"), body=b"id=1&text=1234")
     answers = [
         await ask(door, url("signs"), body=body, headers=headers)
@@ -429,7 +429,7 @@ async def test_bad_signature_is_404_and_nothing_is_kept(door, journal):
 
 
 async def test_unlisted_address_keeps_only_signed_callbacks(door, journal):
-    """What is in quarantine is read again without a signature. Mutant: it is asked after that."""
+    """A replay from quarantine checks no signature. Mutant: it is checked after the address."""
     peer = "198.51.100.7"
 
     forged = await ask(door, url("signs"), body=b"id=1&text=1234", peer=peer)
@@ -441,14 +441,14 @@ async def test_unlisted_address_keeps_only_signed_callbacks(door, journal):
 
 
 async def test_query_of_a_get_is_a_callback_if_configured(door, journal):
-    """Mutants: a HEAD is one, too; the query is not asked its signature."""
+    """Mutants: a HEAD is a callback, too; the signature of a query is not verified."""
     query = b"id=1&text=1234"
     target = url("signs") + b"?" + query
     headers = signed(query)["headers"]
 
     accepted = await ask(door, target, method="GET", headers=headers)
     again = await ask(door, url("signs"), **signed(query))
-    looked = [
+    opened = [
         await ask(door, url("signs"), method="GET"),
         await ask(door, target, method="HEAD", headers=headers),
     ]
@@ -457,7 +457,7 @@ async def test_query_of_a_get_is_a_callback_if_configured(door, journal):
 
     assert accepted.json["status"] == "accepted"
     assert again.json == {"status": "duplicate", "events": accepted.json["events"]}
-    assert [answer.json for answer in looked] == [{"status": "ready"}] * 2
+    assert [answer.json for answer in opened] == [{"status": "ready"}] * 2
     assert (forged.status, large.status) == (404, 413)
     assert (await journal.ask(JournalStats())).events == 1
 
@@ -466,12 +466,12 @@ QUERY = b"event=incoming_message&id=7&reply=Your+code+1234&pin=1234&from=22000"
 
 
 async def test_get_with_a_query_is_quarantined_if_posts_are_expected(door, journal, parts):
-    """Mutant: the answer `ready`, and the message is gone."""
+    """Mutant: the answer is `ready`, and the message is lost."""
     target = url() + b"?" + QUERY
 
     kept = await ask(door, target, method="GET")
     again = await ask(door, target, method="GET")
-    looked = await ask(door, url(), method="GET")
+    opened = await ask(door, url(), method="GET")
     wrong = await ask(door, url(token=b"wrong") + b"?" + QUERY, method="GET")
     stats = await journal.ask(JournalStats())
     [entry] = await journal.ask(QuarantinedCallbacks(limit=10))
@@ -479,7 +479,7 @@ async def test_get_with_a_query_is_quarantined_if_posts_are_expected(door, journ
 
     assert (kept.status, kept.json["reason"]) == (200, "method")
     assert again.json == kept.json
-    assert looked.json == {"status": "ready"}
+    assert opened.json == {"status": "ready"}
     assert wrong.status == 404
     assert (stats.quarantine, stats.duplicates) == (1, 1)
     assert entry.body == QUERY
@@ -495,13 +495,13 @@ async def test_get_from_an_unlisted_address_is_403(door, journal):
 
 
 async def test_configured_answer_is_given_to_stored_callbacks(door, journal):
-    """Mutant: in its place also for errors, or for samples, which `send` reads."""
+    """Mutants: also for errors; also for samples, where `send` reads our JSON."""
     sms = b'{"id":"1","text":"code 1234"}'
     signature = SampleSigner(SECRET).sign("plain", sms).encode()
 
     answers = [await ask(door, url("plain"), body=body) for body in (sms, sms, b"{")]
     sample = await ask(door, url("plain"), body=sms, headers=[(b"smshook-sample", signature)])
-    looked = await ask(door, url("plain"), method="GET")
+    opened = await ask(door, url("plain"), method="GET")
     wrong = await ask(door, url("plain", token=b"wrong"), body=sms)
 
     assert {(it.status, it.headers[b"content-type"], it.body) for it in answers} == {
@@ -509,7 +509,7 @@ async def test_configured_answer_is_given_to_stored_callbacks(door, journal):
     }
     assert answers[0].headers[b"content-length"] == b"6"
     assert sample.json["status"] == "duplicate"
-    assert looked.json == {"status": "ready"}
+    assert opened.json == {"status": "ready"}
     assert (wrong.status, wrong.headers[b"content-type"]) == (404, b"application/problem+json")
     stats = await journal.ask(JournalStats())
     assert (stats.events, stats.quarantine) == (1, 1)
@@ -531,7 +531,7 @@ SENT = [
 
 @pytest.mark.parametrize("body", [b'{"id":"1","text":"code 1234"}', b"{"])
 async def test_secrets_in_headers_are_stored_as_digests(door, journal, parts, body):
-    """Mutants: of events alone, not of quarantine; `digest:` taken from a caller."""
+    """Mutants: only those of events; a digest that a caller sends stays."""
     answer = await ask(door, url("secret"), body=body, headers=SENT)
 
     if answer.json["status"] == "accepted":
@@ -553,7 +553,7 @@ async def test_secrets_in_headers_are_stored_as_digests(door, journal, parts, bo
 
 
 async def test_quarantined_callback_with_secrets_can_be_replayed(door, journal, parts):
-    """Its secrets were verified when it came. Mutant: verified again, over digests."""
+    """Its secrets were verified on arrival. Mutant: digests are verified at a replay."""
     sms = b"id=9&text=code+1234"
 
     await ask(door, url("secret") + b"?" + sms, method="GET", headers=SENT)

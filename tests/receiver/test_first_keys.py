@@ -1,4 +1,4 @@
-"""Whatever a journal of 0.1 stored is a duplicate today: its keys are still made."""
+"""The dedupe keys of version 0.1 are still made, so its events are known as duplicates."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ NAMES = [pytest.param(kind, name, id=name) for kind in FIRST for name in FIRST[k
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)
 def test_first_keys_of_a_message_are_still_made(kind, name):
-    """Mutants: a canonical key instead of the raw one; the subject is no part of a billing key."""
+    """Mutants: a canonical key replaces the raw one; a billing key lacks the subject."""
     today = {key for event in TODAY[kind][name] for key in event}
 
     for event in FIRST[kind][name]:
@@ -26,7 +26,7 @@ def test_first_keys_of_a_message_are_still_made(kind, name):
 
 @pytest.mark.parametrize("name", FIRST["callbacks"])
 def test_first_key_of_a_callback_is_its_dedupekey(name):
-    """Mutant: the canonical key comes first: `dedupekey` of the same message changes."""
+    """Mutant: the canonical key is first, and `dedupekey` of the same message changes."""
     first, today = FIRST["callbacks"][name], TODAY["callbacks"][name]
 
     assert [keys[0] for keys in today] == [keys[0] for keys in first]

@@ -1,4 +1,4 @@
-"""What a provider answers is read in time, and stored in bytes, that grow with what came."""
+"""The time to read an answer of a provider, and the bytes stored, grow with its size."""
 
 import ast
 import importlib
@@ -20,7 +20,7 @@ from receiver.polling.rows import MOST_TOGETHER
 
 NOW = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
 SINCE = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
-#: Whose patterns meet what a provider answers.
+#: The modules with patterns that match answers of providers.
 MODULES = (
     "receiver.polling.answers",
     "receiver.decode",
@@ -35,7 +35,7 @@ MODULES = (
     "receiver.providers.tellabot.poll",
 )
 METHODS = ("search", "match", "fullmatch", "finditer", "sub")
-#: Repeated, these are what patterns that backtrack trip over.
+#: Repeated, these make patterns backtrack.
 FRAGMENTS = [
     '"',
     '\\"',
@@ -107,7 +107,7 @@ def as_text(pattern):
 def test_steps_of_a_pattern_grow_with_the_text(pattern, how, before):
     r"""Mutant: `"(?:[^"\\]|\\.)*+"` in `_TOKEN`, which tries again at each quote.
 
-    Steps, not seconds: doubling the text may double them, and a bit more.
+    Steps are counted, not seconds. A text of twice the length may take a bit more than twice.
     """
     for fragment in FRAGMENTS:
         once, twice = (
@@ -139,15 +139,15 @@ def found(provider, answers, *known):
         return ok(json.dumps(answers[ask.command]) if ask.command in answers else "NO_NUMBERS")
 
     steps_of = source_of(provider).poll(known, since=SINCE, now=NOW)
-    came, sent = [], None
+    messages, sent = [], None
     while True:
         try:
             step = steps_of.send(sent)
         except StopIteration:
-            return came
+            return messages
         sent = None
         if isinstance(step, FoundMessage):
-            came.append(step)
+            messages.append(step)
         elif hasattr(step, "read"):
             sent = step.read(answer(step))
 
@@ -179,7 +179,7 @@ def split_rows(count):
 
 @pytest.mark.parametrize("index", range(3))
 def test_row_with_several_messages_is_stored_once(index):
-    """Mutant: one callback, the whole row, for each message."""
+    """Mutant: the whole row is stored as a callback for each message."""
     count = 50
     provider, answers = list(split_rows(count))[index]
 
@@ -190,22 +190,22 @@ def test_row_with_several_messages_is_stored_once(index):
 
 @pytest.mark.parametrize("index", range(3))
 def test_stored_bytes_grow_with_a_huge_row(index):
-    """Mutants: the whole row with each part; all of it in one transaction."""
-    kept = []
+    """Mutants: each part has the whole row; one transaction has all parts."""
+    stored = []
     for count in (1000, 2000):
         provider, answers = list(split_rows(count))[index]
-        came = found(provider, answers)
-        assert max(len(one.happenings) for one in came) <= MOST_TOGETHER
-        assert sum(len(one.happenings) for one in came) == count
-        kept.append(sum(len(one.callback.body) for one in came))
+        messages = found(provider, answers)
+        assert max(len(one.happenings) for one in messages) <= MOST_TOGETHER
+        assert sum(len(one.happenings) for one in messages) == count
+        stored.append(sum(len(one.callback.body) for one in messages))
 
-    assert kept[1] <= 2.2 * kept[0]
-    assert kept[1] <= 2 * len(json.dumps(answers))
+    assert stored[1] <= 2.2 * stored[0]
+    assert stored[1] <= 2 * len(json.dumps(answers))
 
 
 @pytest.mark.parametrize("provider", sorted(BY_TAG))
 def test_hostile_answers_of_a_megabyte_are_read(provider):
-    """Each of these took minutes to hours, or raised a RecursionError."""
+    """Each of them once took minutes to hours, or raised a RecursionError."""
     orders = [Known(request_id="1"), Known(activation_id="1"), Known(rental_id="1")]
     size = 1024 * 1024 // 8
     for unit in ('\\"', '"sms":"[', "[", "{'a':", "'", "STATUS_", "//", " "):
@@ -217,7 +217,7 @@ def test_hostile_answers_of_a_megabyte_are_read(provider):
 
 
 def test_too_deep_list_of_codes_is_one_text():
-    """Mutant: only ValueError is expected of `json.loads`."""
+    """Mutant: only the ValueError of `json.loads` is caught."""
     row = {"activationId": "1", "smsCode": "[" * 100_000 + "1234"}
 
     assert found("sms_online", {"getActiveActivations": [row]})

@@ -21,7 +21,7 @@ def test_sample_needs_its_own_signature(source, body, other):
 
 
 def test_signature_is_that_of_earlier_versions():
-    """A replay of an old sample must stay a sample. Mutant: another key or another hash."""
+    """The replay of an old sample is still a sample. Mutants: another key; another hash."""
     assert SIGNER.sign("tellabot", b"event=x") == (
         "acc1b9c1f5e124a307e0762015e9fbe1d406c0bf158105432a2223c6d8b0452e"
     )

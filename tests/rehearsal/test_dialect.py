@@ -70,7 +70,7 @@ async def test_herosms_lists_activations_under_data():
 
 
 async def test_status_v2_has_the_documented_shape(offline):
-    """Mutant: a call that stands under `sms`."""
+    """Mutant: a call under `sms`."""
     order = activation(offline)
     sms = {"dateTime": "0000-00-00 00:00:00", "code": "", "text": ""}
     call = {"from": "", "text": "", "code": "", "dateTime": sms["dateTime"], "url": ""}
@@ -370,7 +370,7 @@ def test_sms_online_sends_numbers_instead_of_texts():
 
 
 def test_callback_keeps_a_text_id_and_a_missing_code(offline):
-    """Mutant: a number is made of whatever it is."""
+    """Mutant: every id becomes a number."""
     order = activation(offline, id="mine", country="US")
     message = offline.message(order, text="hello")
 

@@ -14,7 +14,7 @@ from rehearsal.providers import SIMULATED
 from rehearsal.web.page import POLICY
 
 TELLABOT = {"user": "test", "api_key": KEY}
-#: Of each provider a command that reads JSON, with the right key and without.
+#: A command of each provider that is answered with JSON, with and without the right key.
 READING = {
     "tellabot": ("/sims/api_command.php", {"cmd": "read_sms", "user": "test"}),
     "smspins": ("/apiv2/{key}/bulk_sms/telephones", {}),
@@ -34,12 +34,12 @@ async def posted(client, path, **body):
     return answer.json()
 
 
-# What is asked
+# Commands
 
 
 @pytest.mark.parametrize("provider", SIMULATED)
 async def test_wrong_key_is_answered_in_the_providers_words(provider):
-    """Mutant: a key that nobody compares."""
+    """Mutant: the key is not compared."""
     path, given = asking(provider, key="wrong")
 
     async with running(provider) as (_, client):
@@ -58,7 +58,7 @@ async def test_wrong_key_is_answered_in_the_providers_words(provider):
 
 
 async def test_writing_command_is_recorded_without_the_key():
-    """Mutants: a command that nobody knows counts as reading; the key among the parameters."""
+    """Mutants: an unknown command counts as reading; the key is among the parameters."""
     commands = ("read_sms", "request", "reject", "nobody_knows")
 
     async with running("tellabot") as (simulation, client):
@@ -105,7 +105,7 @@ async def test_key_in_the_path_is_not_recorded():
 
 @pytest.mark.parametrize("provider", SIMULATED)
 async def test_fault_happens_as_often_as_requested(provider):
-    """Mutant: `times` that nobody counts down."""
+    """Mutant: `times` is not counted down."""
     path, given = asking(provider)
 
     async with running(provider) as (_, client):
@@ -230,7 +230,7 @@ async def test_late_or_missing_answer_is_a_failure():
 
 
 async def test_callbacks_are_doubled_or_reordered_on_request():
-    """Mutant: the one that was held back is lost."""
+    """Mutant: the callback that was held back is lost."""
     async with endpoint() as end, running("herosms", callback=end.url) as (it, client):
         order = await posted(client, "orders")
         path = f"orders/{order['id']}/messages"
@@ -260,7 +260,7 @@ async def test_won_bid_sends_a_callback():
 
 
 async def test_renewal_or_its_failure_sends_a_callback():
-    """Mutants: the new rental told under the id of the old one; its first id its own."""
+    """Mutants: the new rental has the id of the old one; its first id is its own id."""
     async with endpoint() as end, running("tellabot", callback=end.url) as (it, client):
         rental = await posted(client, "orders", kind="rental", id="7", number="18505550100")
         await posted(client, "orders/7/renewal", error="Low balance")
@@ -395,7 +395,7 @@ def test_order_gets_a_free_id():
     ],
 )
 def test_code_is_found_in_the_text(given, code, text):
-    """Mutant: a code that has nothing to do with the text."""
+    """Mutant: the code is not from the text."""
     offline = OfflineProvider("tellabot")
 
     message = offline.message(offline.order(), **given)

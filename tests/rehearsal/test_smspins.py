@@ -34,7 +34,7 @@ async def test_telephones_are_listed(offline):
 
 
 async def test_messages_are_listed_by_check_as_documented(offline):
-    """Mutants: the number of today beside an SMS of the one before; the oldest check first."""
+    """Mutants: an SMS of the former number has the present one; the oldest check first."""
     order = offline.order(id="23354", number="9171234567")
     offline.message(order, text="Test SMS 4", ago=1417 + 2)
     offline.message(order, text="Test SMS 5", ago=1417, same_check=True)

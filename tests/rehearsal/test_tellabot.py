@@ -89,7 +89,7 @@ async def test_read_sms_has_the_three_newest_of_two_days(offline):
     ],
 )
 async def test_read_sms_filters_by_its_parameters(offline, given, found):
-    """Mutant: an `id` beside which `mdn` still counts."""
+    """Mutant: `mdn` still counts together with `id`."""
     offline.message(offline.order(id="1", number="15550000001"), text="a")
     offline.message(offline.order(id="2", kind="rental", number="15550000002"), text="b")
 
@@ -125,7 +125,7 @@ async def test_request_has_its_status_as_documented(offline):
 
 
 async def test_request_ends_completed_rejected_or_timed_out(offline):
-    """Mutant: a bid that nobody fulfilled and that stays."""
+    """Mutant: an unfulfilled bid is not deleted."""
     kept, done, rejected, bid = (offline.order(number=n) for n in ("1", "2", "3", ""))
     offline.message(done)
     offline.simulation.change(rejected.id, {"status": "cancelled"})
@@ -200,7 +200,7 @@ async def test_garbled_json_is_as_invalid_as_the_samples(offline):
 def test_callback_has_the_documented_fields(offline):
     request = offline.order(id="10000001", number="18503814729", price=1.2)
     rental = offline.order(id="2000001", kind="rental", number="18503814729", price=1.2)
-    told = [
+    callbacks = [
         offline.simulation.provider.callback(
             order, offline.message(order, text=GOOGLE["reply"], code="G-804036")
         )
@@ -208,7 +208,7 @@ def test_callback_has_the_documented_fields(offline):
     ]
 
     one, two = (
-        dict(decode(sample.body, content_encoding=None, encodings={"form"})) for sample in told
+        dict(decode(sample.body, content_encoding=None, encodings={"form"})) for sample in callbacks
     )
 
     texts = {name: str(value) for name, value in GOOGLE.items()}

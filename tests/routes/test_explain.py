@@ -63,7 +63,7 @@ def holds(clause, wanted, saw):
     ids=str,
 )
 def test_failing_clause_is_shown_with_wanted_and_seen_value(when, finding):
-    """Mutant: a missing path told as null."""
+    """Mutant: a missing path is shown as null."""
     assert found(when) == finding
 
 
@@ -192,7 +192,7 @@ def test_route_without_a_filter_fails_on_the_type():
     assert left == fails("type", beginnings, "order.expired")
 
 
-# It agrees with what decides
+# It agrees with the filter
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US", "ab"]),

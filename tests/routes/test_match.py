@@ -386,7 +386,7 @@ def test_complaint_does_not_repeat_a_value():
 
 
 def test_too_deep_filter_is_refused():
-    """Mutant: without it one that a stranger sends ends in a RecursionError."""
+    """Mutant: without the limit, a stranger's filter ends in a RecursionError."""
     when = {"data.code": "1"}
     for _ in range(5000):
         when = {"$not": when}
@@ -418,7 +418,7 @@ STORED = {"data": {"service": {"id": "me", "name": "Line messenger", "key": "lin
 @pytest.mark.parametrize("event", [LINE, STORED])
 @pytest.mark.parametrize("key", ["line", "linemessenger"])
 def test_service_is_matched_by_present_and_former_key(event, key):
-    """Mutant: the event's own spelling alone; routes of before take nothing after an upgrade."""
+    """Mutant: only the event's spelling: after an upgrade, older routes match nothing."""
     for condition in (key, [key], {"$eq": key}, {"$in": ["x", key]}, {"$regex": f"^{key}$"}):
         assert compile_when({"data.service.key": condition}, "when")(event)
     for condition in ({"$ne": key}, {"$nin": [key]}, {"$not": key}, "google"):

@@ -10,7 +10,7 @@ SMS = {"type": "sms.received", "data": {"code": "1", "country": "US"}}
 
 
 def test_sink_in_several_routes_gets_the_event_once():
-    """Mutant: a set instead of a dict loses the order, a list owes twice."""
+    """Mutants: a set, which loses the order; a list, which delivers twice."""
     table = compile_table(
         {
             "b": Route(to=("crm", "log")),

@@ -1,4 +1,4 @@
-"""What SQLite looks up and writes for a batch."""
+"""The look-ups and writes of a batch in SQLite."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ def template(tmp_path_factory):
 
 
 def shown(result):
-    """The result without `received_at`, which is that of the last look at the order's events."""
+    """Return the result without `received_at`, which depends on the looked-up events."""
     if isinstance(result, Order):
         return msgspec.structs.replace(result, received_at=None)
     if isinstance(result, Registered):
@@ -39,8 +39,8 @@ def shown(result):
 @given(writes.batches())
 @hypothesis.settings(max_examples=150, deadline=None)
 def test_sqlite_finds_everything_a_batch_needs(template, batches):
-    """Mutants: a user's order finds no events of a provider's order; events without their forms;
-    the events of an order only if an event names it; a link that keeps its old order."""
+    """Mutants: a user's order finds no events of a provider's order; events lack their forms; an
+    order's events are found only if an event names it; a link keeps its old order."""
     memory = writes.Memory()
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
         template.backup(conn)
@@ -103,9 +103,9 @@ def test_sqlite_finds_everything_a_batch_needs(template, batches):
     ],
 )
 def test_look_up_walks_no_table(template, wanted, sql, indexes):
-    """Mutant: `join` for `cross join`, and the planner begins with the table that grows."""
+    """Mutant: with `join` for `cross join`, the planner begins with the large table."""
     width = wanted.count(",") + 1
-    statement = bulk._search(wanted, sql, width, 4)
+    statement = bulk._statement(f"with {wanted} as (values $rows) {sql}", width, 4)
 
     plan = [row[3] for row in template.execute(f"explain query plan {statement}", [1] * width * 4)]
 

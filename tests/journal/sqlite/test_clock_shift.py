@@ -1,4 +1,4 @@
-"""What the journal does with its instants when the wall clock jumps."""
+"""The instants of the journal when the wall clock jumps."""
 
 import asyncio
 import contextlib
@@ -20,10 +20,8 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    journal = await SQLiteJournal.open(
-        tmp_path / "smshook.db", seal="seal", now=NOW, version="0.1.0"
-    )
+async def journal(path):
+    journal = await SQLiteJournal.open(path, seal="seal", now=NOW, version="0.1.0")
     yield journal
     await journal.close()
 
@@ -34,7 +32,7 @@ async def shift(journal, number, by, *, limit=10):
 
 
 async def failed(journal, *, due_at, asked=False, fixed=False):
-    """A delivery that failed once and waits; its id."""
+    """Make a delivery that failed once and waits; return its id."""
     (delivery,) = await handed(journal, planned(owed=[owed()]))
     held = not asked
     await journal.submit(
@@ -47,7 +45,7 @@ async def failed(journal, *, due_at, asked=False, fixed=False):
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
 async def test_jump_moves_unfinished_deliveries_only(journal, by):
-    """Mutants: `accepted_at` stays, so that it expires at once; what is over is moved, too."""
+    """Mutants: `accepted_at` stays, so that it expires at once; finished ones move, too."""
     waiting = await failed(journal, due_at=NOW + 10)
     (sending,) = await handed(journal, planned(owed=[owed()]))
     (over,) = await handed(journal, planned(owed=[owed()]))
@@ -64,7 +62,7 @@ async def test_jump_moves_unfinished_deliveries_only(journal, by):
 
 
 async def test_time_that_a_sink_named_moves_too(journal):
-    """It was seconds from then: a sink's date is turned into seconds when it is read."""
+    """A `Retry-After` in seconds moves with the clock."""
     id_ = await failed(journal, due_at=NOW + 60, asked=True)
 
     await shift(journal, 1, HOUR)
@@ -75,12 +73,12 @@ async def test_time_that_a_sink_named_moves_too(journal):
 
 
 class Model:
-    """What the journal's instants should be, beside a journal that moves a few rows at once."""
+    """A model of the instants, for a journal that moves a few rows at a time."""
 
     def __init__(self, journal, seed):
         self.journal, self.chance = journal, random.Random(seed)
         self.now, self.jumps, self.jumped = NOW, [], 0
-        #: By id; of what is pending, and of all.
+        #: By id: `due_at` of pending deliveries, and `accepted_at` of all.
         self.due, self.accepted = {}, {}
         self.held = []
 
@@ -133,7 +131,7 @@ class Model:
 
 
 async def test_date_that_a_sink_named_stays(journal):
-    """It is an instant of the sink's clock. Mutant: it moves with ours."""
+    """It is an instant of the sink's clock. Mutant: it moves with our clock."""
     id_ = await failed(journal, due_at=NOW + 7200, asked=True, fixed=True)
 
     await journal.submit(Shift(1, HOUR, limit=9))
@@ -145,7 +143,7 @@ async def test_date_that_a_sink_named_stays(journal):
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
 async def test_delivery_not_yet_moved_is_not_due_earlier(journal, by):
-    """Mutant: an hour's worth of retries at once, because the clock was set."""
+    """Mutant: the retries of an hour are due at once."""
     for _ in range(3):
         await failed(journal, due_at=NOW + 60)
 
@@ -161,7 +159,7 @@ async def test_delivery_not_yet_moved_is_not_due_earlier(journal, by):
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_each_time_moves_once_during_other_changes(journal, seed):
-    """Mutants: what is settled, retried or taken before its turn is moved twice, or not at all."""
+    """Mutants: rows that are settled, retried or taken meanwhile move twice, or not at all."""
     model = Model(journal, seed)
 
     for _ in range(10):
@@ -188,12 +186,10 @@ def _moved(delivery, by):
     )
 
 
-async def test_jump_begins_even_if_its_first_write_fails(journal, tmp_path):
-    """Mutant: what is accepted until the disk is back is moved, too, and waits an hour longer."""
+async def test_jump_begins_even_if_its_first_write_fails(journal, path):
+    """Mutant: deliveries that are accepted meanwhile move, too, and wait an hour longer."""
     before = await failed(journal, due_at=NOW + 10)
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
-    ) as shell:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as shell:
         shell.execute("begin immediate")
         with pytest.raises(Unavailable):
             await journal.submit(Shift(1, HOUR, limit=10))
@@ -206,31 +202,31 @@ async def test_jump_begins_even_if_its_first_write_fails(journal, tmp_path):
 
 
 async def test_jump_is_begun_in_the_order_of_results(journal):
-    """What a commit announces has the new time. Mutant: what came before the jump has the old."""
-    told = []
+    """A commit announces new times. Mutant: those from before the jump are the old ones."""
+    order = []
 
     def say(name):
-        return lambda _outcome: told.append(name)
+        return lambda _outcome: order.append(name)
 
-    heard, sinks = [], [owed(wait=1.0), owed("crm")]
-    with journal.listen(heard.append):
+    announced, sinks = [], [owed(wait=1.0), owed("crm")]
+    with journal.listen(announced.append):
         first = record(journal, planned(owed=sinks), then=say("before"))
         begun = journal.submit(Shift(1, HOUR, limit=9), then=say("jump"))
         last = record(journal, planned(owed=sinks, at=NOW + HOUR), then=say("after"))
         await asyncio.gather(first, begun, last)
 
-    (committed,) = heard
+    (committed,) = announced
     assert committed.jumped == HOUR
     assert committed.due == {("log", True): NOW + HOUR + 1}
     assert [one.accepted_at for one in committed.deliveries["crm"]] == [NOW + HOUR] * 2
-    assert told == ["before", "jump", "after"]
+    assert order == ["before", "jump", "after"]
     due = [(await journal.ask(DeliveryById(id_))).due_at for id_ in (1, 3)]
     assert due == [NOW + HOUR + 1] * 2
 
 
 @pytest.mark.parametrize("asked", [False, True])
 async def test_no_wait_is_longer_than_the_longest_at_start(journal, asked):
-    """Mutant: the clock was right again while the service was down, and it waits for an hour."""
+    """The clock was corrected while the service was down. Mutant: it waits for an hour."""
     far = await failed(journal, due_at=NOW + 100 * HOUR, asked=asked)
     near = await failed(journal, due_at=NOW + 5, asked=asked)
 
@@ -243,9 +239,8 @@ async def test_no_wait_is_longer_than_the_longest_at_start(journal, asked):
     assert due == ([NOW + 24 * HOUR, NOW + 5] if asked else [NOW, NOW])
 
 
-def test_first_unfinished_is_found_through_indexes(tmp_path):
-    """Mutant: `min(id)`, for which SQLite walks through all that was ever delivered."""
-    path = tmp_path / "smshook.db"
+def test_first_unfinished_is_found_through_indexes(path):
+    """Mutant: `min(id)`, for which SQLite reads all delivered rows."""
     migrate(path)
     with contextlib.closing(sqlite3.connect(path)) as conn:
         steps = [row[3] for row in conn.execute(f"explain query plan {FIRST_UNFINISHED}")]

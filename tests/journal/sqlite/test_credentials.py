@@ -1,4 +1,4 @@
-"""Journals of before hold secrets in clear: they are replaced, and the old bytes are gone."""
+"""Secrets of older journals are replaced, and their bytes are gone from the files."""
 
 import contextlib
 import json
@@ -6,7 +6,6 @@ import sqlite3
 
 import pytest
 
-from journal.sqlite import schema
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import HideCredentials
 
@@ -21,15 +20,11 @@ def hidden(_source, headers):
 
 
 @pytest.fixture
-def path(tmp_path, monkeypatch):
-    """A journal as the version before left it: callbacks and quarantine, in file and log."""
-    path = tmp_path / "smshook.db"
-    scripts = schema._scripts()
-    with monkeypatch.context() as before:
-        before.setattr(schema, "_scripts", lambda: [it for it in scripts if it[0] < "m007"])
-        schema.migrate(path)
+def path(path, migrate_to):
+    """A journal of an older version, with secrets in both tables, and in the file and the log."""
+    migrate_to(path, "m006")
     written = json.dumps(HEADERS)
-    # Kept open, so that its log stays: as after a kill.
+    # The connection stays open: so the log stays, as after a kill.
     conn = sqlite3.connect(path)
     with conn:
         conn.executemany(
@@ -62,7 +57,7 @@ def in_files(path):
 
 
 async def test_stored_secrets_are_replaced_and_gone_from_the_files(path):
-    """Mutants: the log not cut off; quarantine left as it is."""
+    """Mutants: the log is not truncated; quarantine is left out."""
     assert in_files(path)
     journal = await opened(path)
 
@@ -76,7 +71,7 @@ async def test_stored_secrets_are_replaced_and_gone_from_the_files(path):
 
 
 async def test_stopped_replacement_continues_where_it_ended(path):
-    """Mutant: where it stopped not kept; it begins again at each start."""
+    """Mutant: the place is not stored, and each start begins again."""
     journal = await opened(path)
     for _ in range(3):
         assert await journal.submit(HideCredentials(hidden, limit=10))

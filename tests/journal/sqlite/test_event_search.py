@@ -1,4 +1,4 @@
-"""The table of searched fields: right before, while and after old events get their rows."""
+"""The search of events, before, while and after old events get their searched fields."""
 
 import asyncio
 import contextlib
@@ -20,10 +20,9 @@ from journal.reads import EventFilter, Events
 from journal.sqlite import event_search, paging, queries, schema
 from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.outbox import Outbox
-from journal.sqlite.schema import migrate
 from journal.writes import Clamp, IndexVisible, RegisterOrder
 
-#: What m012 leaves of a journal of an older version.
+#: Makes a journal as it is right after m012.
 FORGET = (
     "delete from event_fields",
     "insert or replace into meta select 'event_fields_missing', max(seq) from events",
@@ -47,7 +46,7 @@ def forget_fields(path):
 
 
 async def walked(journal, wanted, *, desc=False, limit=3):
-    """The ids on all pages."""
+    """Return the ids of all pages."""
     found, after = [], None
     while True:
         page = await journal.ask(Events(filter=wanted, after=after, limit=limit, desc=desc))
@@ -115,7 +114,7 @@ def matches(plan, wanted):
 )
 @settings(max_examples=40, deadline=None)
 async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps, size, desc):
-    """Mutants: a fill that skips an event, or ends early; a bucket left out; `code` reversed."""
+    """Mutants: the fill skips an event, or ends early; a bucket is left out; `code` is reversed."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_search, "_FILLED_AT_ONCE", size)
         patch.setattr(paging, "WINDOW", 4)
@@ -150,9 +149,9 @@ async def test_old_and_new_events_answer_a_filter_alike(said, more, asked, steps
         await journal.close()
 
 
-async def test_field_that_an_order_fills_in_is_found(tmp_path):
-    """Mutant: fields are written with the event only."""
-    journal = await opened(tmp_path / "smshook.db")
+async def test_field_that_an_order_fills_in_is_found(path):
+    """Mutant: the fields are written only when the event is inserted."""
+    journal = await opened(path)
     plan = sms()
     await record(journal, plan)
     before = await walked(journal, EventFilter(number=("+18503814729",)))
@@ -163,11 +162,11 @@ async def test_field_that_an_order_fills_in_is_found(tmp_path):
     await journal.close()
 
 
-# What SQLite reads
+# Rows that SQLite reads
 
 
 def steps_of(path, wanted, *, desc=False):
-    """The steps of the plan with which SQLite answers, and the number of statements."""
+    """Return the steps of SQLite's plan, and the number of statements."""
     with shell(path) as conn:
         said = []
         conn.set_trace_callback(said.append)
@@ -198,9 +197,8 @@ EVENT, FIELDS = (
     ids=["ids", "id and code", "subject and number", "number", "service", "many numbers"],
 )
 @pytest.mark.parametrize("desc", [False, True])
-async def test_filter_is_answered_by_its_index(tmp_path, wanted, expected, desc):
-    """Mutant: a plus too few, and the table is walked by its key."""
-    path = tmp_path / "smshook.db"
+async def test_filter_is_answered_by_its_index(path, wanted, expected, desc):
+    """Mutant: a missing plus, so that the table is read by its key."""
     journal = await opened(path)
     await record(journal, planned(at=NOW, to="+1"))
     await journal.close()
@@ -210,14 +208,13 @@ async def test_filter_is_answered_by_its_index(tmp_path, wanted, expected, desc)
     assert {step for step in steps if step.startswith(("SEARCH", "SCAN"))} == expected
 
 
-async def test_search_of_a_time_skips_other_buckets(tmp_path):
-    """Mutant: each bucket of the journal is looked into."""
-    path = tmp_path / "smshook.db"
+async def test_search_of_a_time_skips_other_buckets(path):
+    """Mutant: all buckets of the journal are searched."""
     journal = await opened(path)
     for n in range(3):
         await record(journal, planned(at=NOW + 3600 * n, to="+1"))
     await journal.close()
-    with shell(path) as conn:  # as if there were many events between them
+    with shell(path) as conn:  # as with many events between them
         for seq, place in ((3, 9 * event_search.BUCKET), (2, 5 * event_search.BUCKET)):
             conn.execute("update events set seq = ? where seq = ?", (place, seq))
             conn.execute("update event_fields set seq = ? where seq = ?", (place, seq))
@@ -238,13 +235,9 @@ BODY = '{"data":{"to":"+1","service":{"id":"go","name":"Google","key":"google"},
 
 
 @pytest.mark.parametrize("last", STEPS)
-async def test_events_of_each_earlier_schema_are_found(tmp_path, monkeypatch, last):
-    """Mutant: a journal of an older version that begins as filled."""
-    path = tmp_path / "smshook.db"
-    scripts = schema._scripts()
-    with monkeypatch.context() as before:
-        before.setattr(schema, "_scripts", lambda: [it for it in scripts if it[0] <= last])
-        migrate(path)
+async def test_events_of_each_earlier_schema_are_found(path, migrate_to, last):
+    """Mutant: a journal of an older version counts as filled."""
+    migrate_to(path, last)
     with shell(path) as conn:
         conn.executemany(
             "insert into events (id, source, type, subject, recorded_at, callback, routes, body)"
@@ -290,9 +283,8 @@ while writer.write([IndexVisible()]) != [False]:
 """
 
 
-async def test_killed_fill_goes_on_at_the_next_start(tmp_path):
-    """Mutant: the place where it stopped is kept in another transaction than the rows."""
-    path = tmp_path / "smshook.db"
+async def test_killed_fill_goes_on_at_the_next_start(path):
+    """Mutant: place and rows are stored in different transactions."""
     journal = await opened(path)
     plans = [planned(to=f"+1{n % 3}") for n in range(10)]
     for plan in plans:
@@ -321,12 +313,11 @@ async def test_killed_fill_goes_on_at_the_next_start(tmp_path):
     assert found == expected
 
 
-# What a start reads
+# Rows that a start reads
 
 
-async def test_clamp_reads_no_delivered_deliveries(tmp_path):
-    """Mutant: one statement for first attempts and retries, which walks the table at each start."""
-    path = tmp_path / "smshook.db"
+async def test_clamp_reads_no_delivered_deliveries(path):
+    """Mutant: one statement for first attempts and retries, which reads the whole table."""
     await (await opened(path)).close()
     with shell(path) as conn:
         said = []

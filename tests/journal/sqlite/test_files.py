@@ -1,4 +1,4 @@
-"""The files a running journal lives on: moved ones are noticed, and none is opened for that."""
+"""Moved files of a running journal are noticed, without opening a file."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ def moved(path):
 
 
 def replaced(path):
-    """As `sed -i` does it."""
+    """Replace the file like `sed -i`."""
     shutil.copy(path, path.with_name("new"))
     path.with_name("new").rename(path)
 
@@ -47,8 +47,7 @@ def broken():
 
 
 @pytest.fixture
-async def journal(tmp_path, broken):
-    path = tmp_path / "smshook.db"
+async def journal(path, broken):
     with Lock(path) as lock:
         lock.hold()
         journal = await SQLiteJournal.open(
@@ -56,7 +55,7 @@ async def journal(tmp_path, broken):
             seal="seal",
             now=NOW,
             version="0",
-            broken=lambda: broken.append("told"),
+            broken=lambda: broken.append("broken"),
             beside=[lock.path],
         )
         yield journal
@@ -68,14 +67,14 @@ async def journal(tmp_path, broken):
 @pytest.mark.parametrize("change", [removed, moved, replaced], ids=lambda one: one.__name__)
 @pytest.mark.parametrize("name", NAMES)
 async def test_nothing_is_acknowledged_on_a_moved_file(journal, tmp_path, broken, name, change):
-    """Mutants: a look at the journal only; a look after the answer."""
+    """Mutants: a check of the journal only; a check after the answer."""
     await record(journal, planned())
     change(tmp_path / name)
 
     with pytest.raises(Broken, match=rf"{name} was moved, removed or replaced"):
         await record(journal, planned())
 
-    assert (broken, journal.failure is not None) == (["told"], True)
+    assert (broken, journal.failure is not None) == (["broken"], True)
     assert journal.failure.startswith(str(tmp_path / name))
 
 
@@ -88,20 +87,20 @@ async def test_copied_or_touched_file_is_harmless(journal, tmp_path, name, chang
 
 
 async def test_idle_journal_notices_a_moved_file(journal, tmp_path, broken, monkeypatch):
-    """Mutant: a look with each batch only, while a second service has the journal."""
+    """Mutant: a check with each batch only. A second service could open the journal meanwhile."""
     monkeypatch.setattr(sqlite, "LOOK_EVERY", 0.05)
-    journal._look_later()
+    journal._look()
     (tmp_path / "smshook.db.lock").unlink()
 
     async with asyncio.timeout(30):
-        while not broken:  # noqa: ASYNC110 - it is told by no event
+        while not broken:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
     assert journal.failure is not None
 
 
 def test_file_found_at_the_second_look_was_not_moved(tmp_path):
-    """Mutant: one look, and a rename away and back ends the service."""
+    """Mutant: a single check, so that a rename away and back ends the service."""
     path, away = tmp_path / "smshook.db", tmp_path / "away"
     path.touch()
     slept = []
@@ -122,7 +121,7 @@ def test_file_found_at_the_second_look_was_not_moved(tmp_path):
 
 
 def test_file_that_cannot_be_checked_was_not_moved(tmp_path):
-    """Mutant: a look that fails for another reason ends the service."""
+    """Mutant: a check that fails for another reason ends the service."""
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "smshook.db").touch()
@@ -132,7 +131,7 @@ def test_file_that_cannot_be_checked_was_not_moved(tmp_path):
     files.check()
 
 
-#: Paths that Python opened while the list was wanted; an audit hook cannot be taken away.
+#: The paths that Python opened, or None. An audit hook cannot be removed.
 _opened = []
 _wanted = False
 
@@ -142,10 +141,9 @@ def _note(event, args):
         _opened.append(str(args[0]))
 
 
-async def test_files_in_use_by_sqlite_are_never_opened(tmp_path):
-    """Closing a descriptor drops the process's locks. Mutant: a look that opens and compares."""
+async def test_files_in_use_by_sqlite_are_never_opened(path):
+    """Closing a descriptor drops the process's locks. Mutant: a check that opens the files."""
     global _wanted  # noqa: PLW0603 - see above
-    path = tmp_path / "smshook.db"
     with Lock(path) as lock:
         lock.hold()
         journal = await SQLiteJournal.open(

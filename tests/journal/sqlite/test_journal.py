@@ -38,7 +38,7 @@ from contracts.visible import VisibleContract
 
 from core.delivery import State
 from core.errors import Broken, InvalidRow, Unavailable
-from journal.reads import EventFilter, Events, JournalStats, PendingBySink
+from journal.reads import DeliveryFilter, EventFilter, Events, JournalStats, PendingBySink
 from journal.sqlite import batch as sqlite_write
 from journal.sqlite import deliveries, paging, queries
 from journal.sqlite import journal as sqlite
@@ -53,7 +53,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Store:
-    """A file, and the starts that had it; those before the last are abandoned, not closed."""
+    """A file and its starts. Earlier starts are left open, as after kill -9."""
 
     def __init__(self, path):
         self.path = path
@@ -68,29 +68,24 @@ class Store:
 
     async def end(self):
         for journal in self.started:
-            with contextlib.suppress(RuntimeError):  # the test has closed it
+            with contextlib.suppress(RuntimeError):  # the test closed it
                 await journal.close()
 
 
 def recounted(path):
-    """The counters, and what they should be."""
+    """Return the counters, and the counts of the rows."""
     with contextlib.closing(sqlite3.connect(path)) as conn:
         kept = dict(conn.execute("select name, value from counters"))
         true = {
             "events": conn.execute("select count(*) from events").fetchone()[0],
             "quarantine": conn.execute("select count(*) from quarantine").fetchone()[0],
-            "duplicates": kept["duplicates"],  # the twin counts those
+            "duplicates": kept["duplicates"],  # the model checks it
         }
         for state in set(State) - {State.SENDING}:
             true[f"deliveries.{state}"] = conn.execute(
                 "select count(*) from deliveries where state = ?", (state,)
             ).fetchone()[0]
     return kept, true
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "smshook.db"
 
 
 @pytest.fixture
@@ -107,7 +102,7 @@ async def journal(store):
 
 @contextlib.contextmanager
 def shell(path):
-    """What somebody has who looks into the file while the service runs."""
+    """A second connection to the file, like that of the sqlite3 shell."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as conn:
         yield conn
 
@@ -130,8 +125,8 @@ class TestVisible(VisibleContract):
 
 
 class SQLiteHistory(JournalHistory):
-    """Mutants that it finds: a settling without its counters, `_claim` that drops keys,
-    a settle whose state is not counted, `_keep` that counts a repeat as new."""
+    """Mutants: a settle that does not change the counters, or counts another state; dropped keys of
+    a copy; repeated bytes in quarantine that count as new."""
 
     def make_store(self):
         return Store(Path(tempfile.mkdtemp()) / "smshook.db")
@@ -144,7 +139,7 @@ class SQLiteHistory(JournalHistory):
 
 
 TestHistory = SQLiteHistory.TestCase
-# Not shrunk: the histories are short, and each step is an fsync.
+# No shrinking: the histories are short, and each step is an fsync.
 TestHistory.settings = hypothesis.settings(
     max_examples=30, stateful_step_count=25, phases=[hypothesis.Phase.generate]
 )
@@ -202,7 +197,7 @@ async def test_closed_journal_leaves_no_file_open(journal, path):
 def open_files():
     names = []
     for fd in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # the one that listed them
+        with contextlib.suppress(FileNotFoundError):  # the connection that listed them
             names.append(str(fd.readlink()))
     return names
 
@@ -221,7 +216,7 @@ async def test_another_secret_is_refused_and_the_file_unchanged(store, path):
 
 
 async def test_another_secret_does_not_migrate_an_old_journal(store, path, monkeypatch):
-    """Mutant: the seal is looked at after the migration."""
+    """Mutant: the seal is checked after the migration."""
     await (await store.start(seal="one")).close()
     with_a_step_more(monkeypatch, "create table more (a)")
 
@@ -337,7 +332,7 @@ def test_killed_migration_changes_nothing(path, monkeypatch):
     assert migrate(path) == ["m900_more"]
 
 
-# What fails
+# Failures
 
 
 async def test_write_succeeds_after_a_shell_releases_its_lock(journal, path):
@@ -353,7 +348,7 @@ async def test_write_succeeds_after_a_shell_releases_its_lock(journal, path):
 
 
 async def test_full_disk_loses_no_acknowledged_event(journal, store, path):
-    """Mutants: acknowledging on OperationalError; a rollback left out."""
+    """Mutants: an OperationalError is acknowledged; there is no rollback."""
     acknowledged, refused = [], 0
     pages = journal._conn.execute("pragma page_count").fetchone()[0]
     journal._conn.execute(f"pragma max_page_count = {pages + 10}")
@@ -364,7 +359,7 @@ async def test_full_disk_loses_no_acknowledged_event(journal, store, path):
             await record(journal, plan)
             acknowledged.append(plan.event.id)
         except Unavailable as exc:
-            assert str(exc) == "SQLITE_FULL"  # noqa: PT017 - how many fit is not known
+            assert str(exc) == "SQLITE_FULL"  # noqa: PT017 - the number that fits is unknown
             refused += 1
     with pytest.raises(Unavailable):
         await asyncio.gather(*(record(journal, planned(text="y" * 90_000)) for _ in range(9)))
@@ -379,24 +374,24 @@ async def test_full_disk_loses_no_acknowledged_event(journal, store, path):
 
 
 async def test_health_recovers_only_after_a_successful_write(journal):
-    """Mutants: a look that finds nothing, which a full disk allows, is taken for a recovery;
-    one row that cannot be stored is taken for a failure."""
+    """Mutants: a `Take` without a result counts as a recovery, but works on a full disk; a bad row
+    counts as a failure."""
     with pytest.raises(InvalidRow):
         await record(journal, msgspec.structs.replace(planned(), body=b"\xff"))
-    told = [journal.health]
+    seen = [journal.health]
     pages = journal._conn.execute("pragma page_count").fetchone()[0]
     journal._conn.execute(f"pragma max_page_count = {pages}")
 
     with pytest.raises(Unavailable):
         await record(journal, planned(text="x" * 90_000))
-    told.append(journal.health)
+    seen.append(journal.health)
     assert await take(journal, "log", limit=9, now=NOW) == ()
     assert await journal.submit(DismissQuarantined("nothing")) is False
-    told.append(journal.health)
+    seen.append(journal.health)
     await journal.submit(Touch())
-    told.append(journal.health)
+    seen.append(journal.health)
 
-    assert told == ["working", "failing", "failing", "working"]
+    assert seen == ["working", "failing", "failing", "working"]
 
 
 def failure(name, kind=sqlite3.OperationalError):
@@ -428,14 +423,14 @@ def failure(name, kind=sqlite3.OperationalError):
     ids=lambda one: getattr(one, "sqlite_errorname", None) or type(one).__name__,
 )
 def test_sqlite_error_has_a_verdict_and_a_name_without_its_text(exc, verdict):
-    """Mutant: a failed fsync that is merely Unavailable: the commit after it "succeeds"."""
+    """Mutant: a failed fsync is only Unavailable, and the next commit "succeeds"."""
     judgement = judged(exc)
 
     assert (type(judgement), str(judgement)) == (type(verdict), str(verdict))
 
 
 class Failing:
-    """The connection, but for one statement."""
+    """A connection on which some statements fail."""
 
     def __init__(self, conn, failures):
         self._conn, self.failures = conn, failures
@@ -482,7 +477,7 @@ def test_nothing_is_executed_after_a_failed_fsync(failing):
 
 
 def test_failed_rollback_breaks_the_journal(failing):
-    """Mutant: an open transaction into which the next batch is written, and acknowledged."""
+    """Mutant: the transaction stays open, and the next batch is written into it."""
     writer = BatchWriter(failing, 1)
     failing.failures |= {"commit": failure("SQLITE_FULL"), "rollback": failure("SQLITE_IOERR")}
 
@@ -492,7 +487,7 @@ def test_failed_rollback_breaks_the_journal(failing):
 
 @pytest.mark.parametrize("exc", [failure("SQLITE_FULL"), MemoryError(), TypeError()], ids=repr)
 def test_failed_batch_leaves_no_open_transaction(failing, exc):
-    """Mutant: catching only sqlite3's errors, when SQLITE_NOMEM is a MemoryError."""
+    """Mutant: only sqlite3's errors are caught; SQLITE_NOMEM is a MemoryError."""
     writer = BatchWriter(failing, 1)
     failing.failures["insert into events"] = exc
 
@@ -513,7 +508,7 @@ def test_take_without_due_deliveries_writes_nothing(failing):
 
 
 def test_second_settle_in_a_batch_returns_false(failing):
-    """Mutant: what was delivered stays in the list of what is to be told so."""
+    """Mutant: the first settle does not remove the id from `Outbox._delivered`."""
     writer = BatchWriter(failing, 1)
     writer.write([Record(arrival(), (planned(owed=[owed()]),), None)])
     [committed] = writer.take_committed()
@@ -523,9 +518,9 @@ def test_second_settle_in_a_batch_returns_false(failing):
 
 
 async def test_failed_fsync_answers_all_callers_and_ends_writing(path):
-    told = []
+    seen = []
     journal = await SQLiteJournal.open(
-        path, seal="seal", now=NOW, version="0.1.0", broken=lambda: told.append("broken")
+        path, seal="seal", now=NOW, version="0.1.0", broken=lambda: seen.append("broken")
     )
     failing = Failing(journal._conn, {"commit": failure("SQLITE_IOERR_FSYNC")})
     journal._commits._write.__self__._conn = failing
@@ -536,7 +531,7 @@ async def test_failed_fsync_answers_all_callers_and_ends_writing(path):
     later = await asyncio.gather(record(journal, planned()), return_exceptions=True)
 
     assert [type(answer) for answer in answers + later] == [Broken] * 4
-    assert (told, journal.failure is not None, failing.executed.count("commit")) == (
+    assert (seen, journal.failure is not None, failing.executed.count("commit")) == (
         ["broken"],
         True,
         1,
@@ -555,7 +550,7 @@ def log_size(path):
 
 @pytest.fixture
 def short_log(monkeypatch):
-    """A log that is written back at 40 pages, cut off at 80, and guarded at 400."""
+    """A log that is written back at 40 pages, and truncated at 80; readers wait at 400."""
     frame = sqlite_write._FRAME
     monkeypatch.setattr(sqlite_write, "CHECKPOINT_AT", 40 * frame)
     monkeypatch.setattr(sqlite_write, "CHECKPOINT_STEP", 10 * frame)
@@ -568,7 +563,7 @@ def short_log(monkeypatch):
 
 @pytest.mark.usefixtures("short_log")
 async def test_write_ahead_log_stays_small(store, path):
-    """Mutant: no checkpoint, and the log is the journal."""
+    """Mutant: no checkpoint, and the log grows for ever."""
     journal = await store.start()
     sizes = []
     for _ in range(120):
@@ -580,7 +575,7 @@ async def test_write_ahead_log_stays_small(store, path):
 
 
 async def test_overlapping_readers_do_not_keep_the_log_growing(store, path, short_log):
-    """Mutant: nobody waits for the readers, and one of them always reads."""
+    """Mutant: a checkpoint does not wait for readers, and there is always one."""
     journal = await store.start()
     stop = asyncio.Event()
 
@@ -611,7 +606,7 @@ async def test_overlapping_readers_do_not_keep_the_log_growing(store, path, shor
 
 
 class Checkpointing(Failing):
-    """Fails at checkpoints only."""
+    """A connection on which checkpoints fail."""
 
     def __init__(self, conn, name):
         super().__init__(conn, {"pragma wal_checkpoint": failure(name)})
@@ -619,7 +614,7 @@ class Checkpointing(Failing):
 
 @pytest.mark.parametrize("name", ["SQLITE_IOERR_FSYNC", "SQLITE_CORRUPT"])
 async def test_fatal_checkpoint_error_breaks_the_journal(store, name):
-    """Mutant: SQLite's automatic checkpoint, which keeps it to itself."""
+    """Mutant: SQLite's automatic checkpoint, which does not report it."""
     journal = await store.start()
     journal._writer._conn = Checkpointing(journal._conn, name)
     journal._writer._checkpoint_at = 0
@@ -651,7 +646,7 @@ async def test_temporary_checkpoint_failure_is_retried(store, name):
 
 
 async def test_close_does_not_touch_a_journal_that_fails_at_its_end(store, path):
-    """Mutant: the connection is closed, which checkpoints once more and hides what failed."""
+    """Mutant: the connection is closed, which checkpoints again and hides the failure."""
     journal = await store.start()
     await record(journal, planned())
     journal._writer._conn = Checkpointing(journal._conn, "SQLITE_IOERR_FSYNC")
@@ -664,7 +659,7 @@ async def test_close_does_not_touch_a_journal_that_fails_at_its_end(store, path)
 
 
 async def test_opening_a_damaged_journal_ends_the_process(store, path):
-    """Mutant: Unavailable, and the connection is closed, which writes to the damaged file."""
+    """Mutant: Unavailable. Then the connection is closed, which writes to the damaged file."""
     await (await store.start()).close()
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
@@ -676,11 +671,11 @@ async def test_opening_a_damaged_journal_ends_the_process(store, path):
     sqlite_open._UNTOUCHED.pop().close()
 
 
-# What is asked
+# Reads
 
 
 async def test_slow_query_is_interrupted(journal):
-    """Mutant: it reads on after everybody has gone, and the log cannot end."""
+    """Mutant: it goes on without its caller, and the log keeps growing."""
     endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
 
     with pytest.raises(Unavailable):
@@ -695,7 +690,7 @@ async def test_slow_query_is_interrupted(journal):
 
 
 async def test_query_on_a_hanging_disk_is_unavailable(journal):
-    """Mutant: callers wait as long as the disk."""
+    """Mutant: callers wait as long as the disk takes."""
     go_on = threading.Event()
     hanging = [
         asyncio.ensure_future(journal._reader.ask(lambda _conn: go_on.wait(60), within=0.1))
@@ -709,9 +704,9 @@ async def test_query_on_a_hanging_disk_is_unavailable(journal):
 
 
 async def test_damage_found_by_a_reader_breaks_the_journal(path):
-    told = []
+    seen = []
     journal = await SQLiteJournal.open(
-        path, seal="seal", now=NOW, version="0", broken=lambda: told.append("broken")
+        path, seal="seal", now=NOW, version="0", broken=lambda: seen.append("broken")
     )
 
     def damaged(_conn):
@@ -720,7 +715,7 @@ async def test_damage_found_by_a_reader_breaks_the_journal(path):
     with pytest.raises(Broken, match="SQLITE_CORRUPT"):
         await journal._reader.ask(damaged)
 
-    assert (told, journal.failure is not None) == (["broken"], True)
+    assert (seen, journal.failure is not None) == (["broken"], True)
     await journal.close()
     journal._conn.close()
 
@@ -808,7 +803,7 @@ async def test_page_reads_a_limited_window_and_can_be_continued(store, monkeypat
 )
 @hypothesis.settings(max_examples=60, deadline=None)
 async def test_time_range_is_complete_after_any_clock_changes(ages, restarts, since, until, desc):
-    """Mutants: disorder that is not noted; what is before it passed over."""
+    """Mutants: the disorder is not stored; events before it are skipped."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(paging, "WINDOW", 4)
         store = Store(Path(folder) / "smshook.db")
@@ -836,7 +831,7 @@ async def test_time_range_is_complete_after_any_clock_changes(ages, restarts, si
 
 
 async def walked(journal, wanted, *, desc):
-    """The ids on all pages, as who follows the cursors gets them."""
+    """Return the ids of all pages."""
     found, after = [], None
     while True:
         page = await journal.ask(Events(filter=wanted, after=after, limit=3, desc=desc))
@@ -857,7 +852,7 @@ async def walked(journal, wanted, *, desc):
     ids=["since", "until", "a start"],
 )
 async def test_small_clock_correction_hides_no_event(store, times, restart_before, asked, places):
-    """Mutants: no room around `since` or `until`; a start that takes the last for the newest."""
+    """Mutants: no tolerance around `since` or `until`; a start takes the last for the newest."""
     journal = await store.start()
     for n, at in enumerate(times):
         if n == restart_before:
@@ -873,7 +868,7 @@ async def test_small_clock_correction_hides_no_event(store, times, restart_befor
 
 @pytest.mark.parametrize("desc", [False, True])
 async def test_events_outside_the_time_range_are_skipped(store, monkeypatch, desc):
-    """Mutant: hundreds of empty pages before the first event of the last hour of a year."""
+    """Mutant: after a year, hundreds of empty pages precede the events of the last hour."""
     monkeypatch.setattr(paging, "WINDOW", 3)
     journal = await store.start()
     plans = [planned(at=NOW + 3600 * n) for n in range(40)]
@@ -888,7 +883,7 @@ async def test_events_outside_the_time_range_are_skipped(store, monkeypatch, des
 
 
 async def test_events_of_an_older_version_may_be_out_of_order(path, store):
-    """Mutant: a journal from before the watch, whose clock may have been set back."""
+    """Mutant: an older journal counts as ordered, though its clock may have been set back."""
     journal = await store.start()
     plans = [planned(at=NOW + at) for at in (9000, 0, 1)]
     for plan in plans:
@@ -944,7 +939,7 @@ def test_queries_of_the_worker_use_an_index_without_a_sort(path, question, index
 
 @pytest.mark.parametrize(("fresh", "index"), [(True, "_fresh"), (False, "_retried")])
 def test_take_reads_an_index_without_a_sort(path, fresh, index):
-    """Mutant: an order that no index has: each read of a large backlog sorts all of it."""
+    """Mutant: an order without an index: each read sorts the whole backlog."""
     conn, start, _ = sqlite_open.begin(path, seal="seal", now=NOW, version="0.1.0")
     statements = []
     conn.set_trace_callback(statements.append)
@@ -961,9 +956,9 @@ def test_take_reads_an_index_without_a_sort(path, fresh, index):
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.DELIVERED, State.SENDING}))
 def test_undelivered_deliveries_are_found_through_an_index(path, state):
-    """Mutant: a list of states, for which SQLite walks all that was ever delivered."""
+    """Mutant: a list of states, for which SQLite reads all delivered rows."""
     migrate(path)
-    condition, _ = deliveries._among_few((state,))
+    [(condition, _), *_rest] = deliveries._states(DeliveryFilter(state=(state,)))
     with shell(path) as conn:
         steps = [
             row[3]

@@ -1,4 +1,4 @@
-"""What m008 makes of deliveries of an older version."""
+"""m008 on deliveries of an older version."""
 
 import contextlib
 import sqlite3
@@ -8,8 +8,8 @@ from journal.sqlite.schema import _scripts
 STEP = "m008_lanes_and_probes"
 
 
-def test_migrated_deliveries_are_held_and_correctly_ordered(tmp_path):
-    """Mutants: what failed before the upgrade is not held; null goes on ordering."""
+def test_migrated_deliveries_are_held_and_correctly_ordered(path):
+    """Mutants: deliveries that failed before are not held; `null` still orders."""
     rows = [
         # id, state, attempts, due_at, scheduled_at, ordering
         (1, "pending", 2, 900.0, None, None),
@@ -22,7 +22,7 @@ def test_migrated_deliveries_are_held_and_correctly_ordered(tmp_path):
         (8, "pending", 0, None, None, '"+11"'),
     ]
     scripts = dict(_scripts())
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db")) as conn:
+    with contextlib.closing(sqlite3.connect(path)) as conn:
         for name in sorted(name for name in scripts if name < STEP):
             conn.executescript(scripts[name])
         conn.executemany(

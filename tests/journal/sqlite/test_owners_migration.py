@@ -1,4 +1,4 @@
-"""What m011 makes of deliveries of an older version."""
+"""m011 on deliveries of an older version."""
 
 import asyncio
 import contextlib
@@ -12,12 +12,10 @@ import pytest
 from contracts.journal import NOW
 
 from journal.reads import JournalStats
-from journal.sqlite import schema
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import Settle, Take
 
 ROOT = Path(__file__).parents[3]
-STEP = "m011_owners"
 #: The migration, killed after its first statement.
 KILLED = """
 import os, pathlib, signal, sys
@@ -36,13 +34,9 @@ schema.migrate(pathlib.Path(sys.argv[1]))
 
 
 @pytest.fixture
-def path(tmp_path, monkeypatch):
-    """A journal of the version before: one delivery waits, two were taken by a start."""
-    path = tmp_path / "smshook.db"
-    scripts = schema._scripts()
-    with monkeypatch.context() as before:
-        before.setattr(schema, "_scripts", lambda: [it for it in scripts if it[0] < STEP])
-        schema.migrate(path)
+def path(path, migrate_to):
+    """A journal of the version before m011: one delivery waits, two were taken by a start."""
+    migrate_to(path, "m010")
     with contextlib.closing(sqlite3.connect(path)) as conn, conn:
         conn.executescript("""
             insert into starts (id, at, pid, version) values (1, 500.0, 1, '0');
@@ -82,7 +76,7 @@ async def assert_sent(path):
 
 
 async def test_taken_deliveries_of_an_older_version_are_sent(path):
-    """Mutants: `sending` counted twice or lost; a start that takes what has no owner only."""
+    """Mutants: `sending` is counted twice or lost; a start takes only those without an owner."""
     await assert_sent(path)
 
 

@@ -1,4 +1,4 @@
-"""The index of visible events in SQLite: what it costs, and that it is right after anything."""
+"""The index of visible events in SQLite: its cost, and that it is always correct."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from journal.sqlite import visible as sqlite_visible
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import IndexVisible, RegisterOrder
 
-#: Events between two that are visible.
+#: Hidden events between two visible ones.
 HIDDEN = 20_000
 
 
@@ -29,13 +29,8 @@ def opened(path, filters=FILTERS):
     return SQLiteJournal.open(path, seal="s", now=NOW, version="0", filters=filters)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "smshook.db"
-
-
 async def between_two_visible(path, hidden):
-    """A journal with so many hidden events between two visible ones; these."""
+    """Make a journal with hidden events between two visible ones; return the visible ones."""
     journal = await opened(path)
     first, last = of_growth(), of_growth()
     await record(journal, first, planned(subject="request/7"))
@@ -48,7 +43,7 @@ async def between_two_visible(path, hidden):
             (hidden,),
         )
         conn.execute("analyze")
-        # As where the key sees much: SQLite would begin with an index on events.
+        # As with many visible events: SQLite would begin with an index on events.
         conn.execute("update sqlite_stat1 set stat = '20000 10000 1' where tbl = 'visible'")
     journal = await opened(path)
     await record(journal, last)
@@ -57,7 +52,7 @@ async def between_two_visible(path, hidden):
 
 
 def steps_of(path, question):
-    """The answer, and the steps of SQLite's machine that it took."""
+    """Return the answer, and the steps of SQLite's virtual machine."""
     steps = 0
 
     def count():
@@ -82,9 +77,9 @@ def steps_of(path, question):
 )
 @pytest.mark.parametrize("desc", [False, True])
 async def test_query_steps_do_not_reveal_hidden_events(tmp_path, wanted, desc):
-    """Only the binary search for a time adds a few steps each time the events double.
+    """Only the binary search for a time adds some steps: a few when the events double.
 
-    Mutant: a plain JOIN, which takes an index on the events' subjects.
+    Mutant: a plain JOIN, which uses an index on the events' subjects.
     """
     pages = []
     for hidden in (1, HIDDEN):
@@ -126,7 +121,7 @@ async def test_pages_of_one_pass_over_many_hidden_events(path):
 
 
 async def test_hidden_event_costs_what_a_missing_one_does(path):
-    """Mutant: the event is read, with its deliveries and copies, before it is hidden."""
+    """Mutant: the event is read with its deliveries and copies, and hidden then."""
     await between_two_visible(path, 100)
     with contextlib.closing(sqlite3.connect(path)) as conn:
         [(hidden,)] = conn.execute("select id from events where seq = 50")
@@ -144,7 +139,7 @@ async def test_hidden_event_costs_what_a_missing_one_does(path):
 
 
 async def test_page_looks_at_a_window_of_visible_events(path, monkeypatch):
-    """It ends at an event that is visible, not at a hidden one."""
+    """It ends at a visible event, not at a hidden one."""
     monkeypatch.setattr(sqlite_visible, "WINDOW", 2)
     journal = await opened(path)
     for place in range(1, 11):
@@ -171,7 +166,7 @@ async def test_page_looks_at_a_window_of_visible_events(path, monkeypatch):
 
 
 async def test_without_filters_nothing_is_added(path):
-    """No trigger, no row, and nothing to do."""
+    """There is no trigger, no row and no work."""
     journal = await opened(path, {})
     await record(journal, of_growth())
     left = await journal.submit(IndexVisible())
@@ -240,7 +235,7 @@ async def test_rolled_back_event_leaves_no_row(path):
     assert rows(path)[1] == [(1, 1)]
 
 
-# Against a model: whatever was stored, changed, configured and filled in whichever order.
+# Against a model: events are stored and changed, and filters configured and filled, in any order.
 
 NAMES = st.sampled_from("56")
 LABELS = st.sampled_from([{}, TEAM, {"team": "other"}])
@@ -260,7 +255,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 @example(steps=[("sms", "5", TEAM), ("order", "5", {"team": "other"})])
 def test_index_has_the_events_that_match_its_filter(steps):
-    """Mutants: `event_changed` that only adds; `unseen` 0 at once; `configure` that keeps rows."""
+    """Mutants: `event_changed` only adds; `unseen` is 0 at once; `configure` keeps rows."""
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(compared(Path(folder) / "smshook.db", steps))
 

@@ -18,7 +18,7 @@ LIKE_A_US_NUMBER = st.one_of(
 )
 
 
-def as_the_library_says(text):
+def by_the_library(text):
     try:
         number = phonenumbers.parse(text, "US")
     except phonenumbers.NumberParseException:
@@ -31,8 +31,8 @@ def as_the_library_says(text):
 
 @given(LIKE_A_US_NUMBER)
 def test_us_rule_agrees_with_the_library(text):
-    """Mutant: the rule takes a first digit of 0 or 1, and `011…` is called American."""
-    assert e164(text, "US") == as_the_library_says(text)
+    """Mutant: the first digit may be 0 or 1, and `011…` is an American number."""
+    assert e164(text, "US") == by_the_library(text)
 
 
 def test_us_rule_avoids_the_library(monkeypatch):
@@ -57,12 +57,12 @@ def test_us_rule_avoids_the_library(monkeypatch):
         (" 18503814729", "GB", "+18503814729"),
         (" 442079460958", "US", "+442079460958"),
         (" 79991234567", None, "+79991234567"),
-        (" 8503814729", "US", "+18503814729"),  # +850 381… is no number: so a blank it was
+        (" 8503814729", "US", "+18503814729"),  # +850 381… is no number, so it is a blank
         (" 22000", "US", None),
         ("79991234567", None, "+79991234567"),
         ("+7 999 123-45-67", None, "+79991234567"),
         ("7999123", None, None),
-        ("88005553535", None, None),  # a Russian domestic one; +880 is another country
+        ("88005553535", None, None),  # a domestic number of Russia; +880 is another country
         ("00000000000", None, None),
         ("1850-GOOGLE-1", "US", None),
         ("8503814729 ext. 3", "US", None),
@@ -80,7 +80,7 @@ def test_us_rule_avoids_the_library(monkeypatch):
     ],
 )
 def test_number_is_e164_or_none(text, region, expected):
-    """Mutant: no check before the library, which reads any script's digits and vanity letters."""
+    """Mutant: only the library checks, which reads digits of any script and vanity letters."""
     assert e164(text, region) == expected
 
 
@@ -100,7 +100,7 @@ def test_number_is_e164_or_none(text, region, expected):
     ],
 )
 def test_sender_without_a_number_stays_as_sent(text, region, expected):
-    """Mutant: the short code 22000 gets a `+` and is called a number."""
+    """Mutant: the short code 22000 becomes a number with a `+`."""
     assert sender(text, region) == expected
 
 
@@ -128,7 +128,7 @@ for _ in range(2):
 
 
 def test_first_number_of_a_country_needs_no_descriptor():
-    """Mutant: no `load_metadata`: the first number raises, the second waits for ever."""
+    """Mutant: without `load_metadata`, the first number raises and the second waits for ever."""
     done = subprocess.run(
         [sys.executable, "-c", FIRST_NUMBER], capture_output=True, text=True, timeout=60, check=True
     )

@@ -1,4 +1,4 @@
-"""The table of services: what people call them, and nothing that was given out before is lost."""
+"""The table of services has common names and keeps all former keys."""
 
 import csv
 import re
@@ -21,7 +21,7 @@ def rows():
 
 
 def former_slug(text):
-    """The rule of the first versions."""
+    """Return the key as the first versions made it."""
     return re.sub(r"[^a-z0-9]+", "", text.partition(",")[0].lower())
 
 
@@ -54,7 +54,7 @@ def test_key_is_the_common_name_of_the_service(id_, name, key):
 
 
 def test_former_key_is_the_present_one_or_an_alias():
-    """Mutant: a row of the table renamed without its former key in `service_keys.csv`."""
+    """Mutant: a renamed row without its former key in `service_keys.csv`."""
     aliases = dict(former_keys())
     for row in rows():
         former = former_slug(row["listed"] or row["name"]) or row["code"]
@@ -77,7 +77,7 @@ def test_key_is_one_word_and_has_a_name():
 
 
 def test_present_key_is_not_an_alias_of_another_service():
-    """Mutant: an alias not marked `shared`; BiP's events are then found as Gorzdrav's."""
+    """Mutant: an alias without `shared`, so that BiP's events are found as Gorzdrav's."""
     for row in rows():
         key = SmsActivate().service(row["code"]).key
         assert present_key(key) == key, row

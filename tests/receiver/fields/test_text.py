@@ -33,7 +33,7 @@ from receiver.fields.text import links, slug
     ],
 )
 def test_link_ends_before_punctuation(text, expected):
-    """Mutants: any word with two letters is a top-level domain; a link needs no path."""
+    """Mutants: any two letters are a top-level domain; a link needs no path."""
     assert links(text) == expected
 
 
@@ -53,7 +53,7 @@ def test_link_is_a_part_of_the_text(text):
         ("Any other", "anyother"),
         ("Яндекс", ""),
         (",", ""),
-        ("аcme", "cme"),  # noqa: RUF001 - its first letter is Cyrillic, and must not pass for Latin
+        ("аcme", "cme"),  # noqa: RUF001 - the first letter is Cyrillic and must not count as Latin
     ],
 )
 def test_slug_is_the_first_name_in_lower_case(name, expected):

@@ -17,7 +17,7 @@ RECEIVED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("text", "zone", "expected", "who"),
+    ("text", "zone", "expected", "source"),
     [
         ("2020-09-14 14:42:36 EDT", NEW_YORK, "2020-09-14T18:42:36Z", "provider"),
         ("2020-11-01 01:30:00 EDT", NEW_YORK, "2020-11-01T05:30:00Z", "provider"),
@@ -34,11 +34,11 @@ RECEIVED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         ("2100-12-31 23:59:59", NEW_YORK, "2101-01-01T04:59:59Z", "timezone"),
     ],
 )
-def test_written_time_is_converted_to_utc(text, zone, expected, who):
-    """Mutants: fractions padded to six digits or dropped; autumn's doubled hour told as one."""
-    stated = read_time(text)
+def test_written_time_is_converted_to_utc(text, zone, expected, source):
+    """Mutants: fractions padded to six digits or dropped; the repeated hour in autumn is one."""
+    read = read_time(text)
 
-    assert (stated.rfc3339(zone), time_from(stated)) == (expected, who)
+    assert (read.rfc3339(zone), time_from(read)) == (expected, source)
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,24 @@ def test_invalid_time_is_none(text):
 
 
 def test_epoch_is_seconds_in_ascii_digits():
-    stated = epoch("1600108956")
+    read = epoch("1600108956")
 
-    assert (stated.rfc3339(MOSCOW), time_from(stated)) == ("2020-09-14T18:42:36Z", "provider")
+    assert (read.rfc3339(MOSCOW), time_from(read)) == ("2020-09-14T18:42:36Z", "provider")
 
 
 @pytest.mark.parametrize(
     "text", ["", "-1", "1e9", "1600108956.", " 1600108956", "٤", "9" * 20, "9" * 5000]
 )
 def test_invalid_epoch_is_none(text):
-    """Mutants: `int` takes any script's digits, blanks and underscores; 20 of them overflow."""
+    """Mutant: `int` alone, which reads digits of any script, blanks and underscores."""
     assert epoch(text) is None
 
 
 @given(st.text() | st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}.*\Z"))
 def test_any_text_is_a_time_or_none(text):
-    for stated in (epoch(text), read_time(text)):
-        if stated is not None:
-            assert stated.rfc3339(NEW_YORK).endswith("Z")
+    for read in (epoch(text), read_time(text)):
+        if read is not None:
+            assert read.rfc3339(NEW_YORK).endswith("Z")
 
 
 @given(
@@ -101,7 +101,7 @@ def test_written_time_is_the_right_instant(clock, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "sense"),
+    ("text", "plausible"),
     [
         ("1999-12-31T23:59:59Z", False),
         ("2000-01-01T00:00:00Z", True),
@@ -112,8 +112,8 @@ def test_written_time_is_the_right_instant(clock, name):
         ("2026-11-23 15:00:01", False),
     ],
 )
-def test_time_is_plausible_from_2000_to_two_days_ahead(text, sense):
-    assert read_time(text).is_plausible(MOSCOW, RECEIVED) is sense
+def test_time_is_plausible_from_2000_to_two_days_ahead(text, plausible):
+    assert read_time(text).is_plausible(MOSCOW, RECEIVED) is plausible
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_invalid_zone_error_shows_examples(name):
     ],
 )
 def test_key_has_the_time_as_sent(text, expected):
-    """Mutant: a naive time goes through a zone; correcting `timezone` makes a retry an event."""
+    """Mutant: the zone is applied, and a corrected `timezone` makes a retry a new event."""
     assert read_sent_time(read_time(text), text) == expected
 
 
@@ -154,7 +154,7 @@ def test_message_with_a_time_has_one_key():
 
 
 def test_first_second_of_2000_is_a_time():
-    """Mutant: 0 is taken for none."""
+    """Mutant: 0 counts as no time."""
     made = make_keys("act", "1", second=0, otherwise=("subject",), received=RECEIVED)
 
     assert made == (Key(second=0, parts=("act", "1")),)
@@ -174,7 +174,7 @@ def test_message_without_a_time_has_two_windows():
     st.floats(0, 3600),
 )
 def test_retries_within_an_hour_share_a_window(at, later):
-    """Mutant: one window splits the retries of those that arrive shortly before its end."""
+    """Mutant: one window, which splits retries at its end."""
     first = at.replace(tzinfo=UTC)
 
     shared = set(make_windows(("a",), first)) & set(
@@ -196,14 +196,14 @@ def test_same_words_three_hours_later_are_another_event(at):
 
 
 def test_two_windows_of_one_instant_differ():
-    """Mutant: without `w0` and `w1` a late key meets the other window's number of another hour."""
+    """Mutant: without `w0` and `w1`, two windows of different hours may have one key."""
     first, second = make_windows(("a",), RECEIVED)
 
     assert first != second
 
 
 def test_time_with_a_blank_for_plus_keeps_its_offset():
-    """A form with an unescaped `+`. Mutant: the time is not read, and is that of arrival."""
+    """A form with an unescaped `+`. Mutant: the time is not read."""
     spaced, plus = "2026-11-29T12:00:00.5 03:00", "2026-11-29T12:00:00.5+03:00"
 
     assert times.read_any_time(spaced) == times.read_any_time(plus)

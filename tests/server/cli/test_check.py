@@ -20,7 +20,7 @@ def check(folder, text):
 
 
 def line(result, name):
-    """The line about that name; there must be no complaints."""
+    """Return the line about that name; there must be no complaints."""
     assert (result.exit_code, result.stderr) == (0, "")
     [said] = [line for line in result.stdout.splitlines() if line.startswith(f"  {name}: ")]
     return said.removeprefix(f"  {name}: ")

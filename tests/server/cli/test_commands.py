@@ -116,7 +116,7 @@ def test_help_of_a_command_has_a_valid_example(name):
     ],
 )
 def test_filters_of_a_list_are_parameters_of_the_api(name, parameters):
-    """Mutant: a filter whose name the API does not know."""
+    """Mutant: a filter with a name that the API does not know."""
     everywhere = {"config", "no_color", "output", "url", "key"}
     options = {param.name for param in COMMANDS[name].params} - everywhere
 
@@ -406,7 +406,7 @@ class Ascii(io.StringIO):
 @given(st.text())
 @example("\x1b]0;owned\x07\x7f\x9b\u202e\U000e0001\udc80 é → 😀\n")
 def test_json_is_valid_and_controls_no_terminal(text):
-    """Mutants: `\\u00e9` for é; DEL, which JSON leaves as it is; `\\u{202e}`, which is no JSON."""
+    """Mutants: `\\u00e9` for é; DEL, which JSON does not escape; `\\u{202e}`, which is not JSON."""
     whole, narrow = io.StringIO(), Ascii()
     for out in (whole, narrow):
         with contextlib.redirect_stdout(out):
@@ -559,7 +559,7 @@ def test_missing_clear_key_names_the_variable(folder):
         ("deliveries:write", "", ("events", "list"), "events:read"),
         ("codes:read", "", ("quarantine", "list"), "admin"),
         ("events:read", "", ("events", "show", "01931c5e", "--raw"), "codes:read"),
-        # Such a key sees some events only, and is not told of sources.
+        # A key with a `when` sees only some events, and may not list sources.
         ("events:read", ", when: {type: sms.received}", ("sources", "list"), "events:read"),
     ],
 )

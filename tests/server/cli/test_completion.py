@@ -19,7 +19,7 @@ complete_line() {
     echo "${COMPREPLY[*]}"
 }
 """
-#: A line as it is typed so far, and what bash offers for its last word.
+#: A line as typed so far, and the words that bash offers for its end.
 LINES = {
     "smshook de": "deliveries dev",
     "smshook sources url ": "smsactivate tellabot",
@@ -74,7 +74,7 @@ finally:
 
 
 def imported(folder, modules, *arguments, **environment):
-    """The last line of a command's output: which of the modules it imported."""
+    """Return the lines that a command prints; the last one lists the modules it imported."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED, ",".join(modules), *arguments],
         cwd=folder,

@@ -8,7 +8,7 @@ import threading
 
 import live
 import pytest
-from prompt import be_in, printed, run, sent
+from prompt import cells, printed, read, run, sent
 
 READER, WRITER = "reader-key-0123456789", "writer-key-0123456789"
 KEYS = (
@@ -37,34 +37,16 @@ CONFIG = "".join(
 AGO = re.compile(r"(?:now|\d+ (?:s|min) ago)")
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    """One service for all tests: each uses its own events."""
-    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def here(service, monkeypatch):
-    be_in(service.folder, monkeypatch)
-
-
-def read(*arguments):
-    return json.loads(printed(*arguments, "--output", "json"))
-
-
-def rows(text):
-    """A table's cells, without its header."""
-    return [re.split(r"  +", line) for line in text.splitlines()[1:]]
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def owed(event_id, sink):
-    """The newest delivery of that event to that sink."""
+    """Return the newest delivery of that event to that sink."""
     return read("deliveries", "list", "--event", event_id, "--sink", sink)[-1]
 
 
 def ended(event_id, sink, state):
-    """Its delivery, once it is in that state."""
+    """Return the delivery once it is in that state."""
     live.eventually(lambda: owed(event_id, sink)["state"] == state)
     return owed(event_id, sink)
 
@@ -87,10 +69,10 @@ def test_deliveries_are_listed_newest_last():
 
     header = re.split(r"  +", result.stdout.splitlines()[0].rstrip())
     assert header == ["accepted", "sink", "state", "waits for", "last attempt", "event", "id"]
-    assert [row[1:6] for row in rows(result.stdout)] == [
+    assert [row[1:6] for row in cells(result.stdout)[1:]] == [
         ["log", "delivered", "-", "delivered", event_id] for event_id in events[1:]
     ]
-    assert all(AGO.fullmatch(row[0]) for row in rows(result.stdout))
+    assert all(AGO.fullmatch(row[0]) for row in cells(result.stdout)[1:])
     assert result.exit_code == 0
     assert re.fullmatch(
         r"showing the newest 3; next: smshook deliveries list --sink log --limit 3 "
@@ -110,8 +92,8 @@ def test_hint_continues_the_list_of_deliveries():
     again = shlex.split(first.stderr.partition("next: smshook ")[2])
     second = run(*again)
 
-    assert [row[5] for row in rows(first.stdout)] == events[1:]
-    assert [row[5] for row in rows(second.stdout)] == events[:1]
+    assert [row[5] for row in cells(first.stdout)[1:]] == events[1:]
+    assert [row[5] for row in cells(second.stdout)[1:]] == events[:1]
     assert second.stderr == ""
 
 
@@ -150,10 +132,12 @@ def test_filters_of_deliveries_can_repeat():
     ended(one, "log", "delivered")
     of_both = ("--event", one, "--event", two)
 
-    both = rows(printed("deliveries", "list", *of_both, "--state", "dead", "--state", "expired"))
-    of_sinks = rows(
+    both = cells(printed("deliveries", "list", *of_both, "--state", "dead", "--state", "expired"))[
+        1:
+    ]
+    of_sinks = cells(
         printed("deliveries", "list", "--event", one, "--sink", "log", "--sink", "lost")
-    )
+    )[1:]
     none = run("deliveries", "list", "--sink", "spare", "--state", "dead")
     unknown = run("deliveries", "list", "--sink", "lsot")
     state = run("deliveries", "list", "--state", "deda")
@@ -212,7 +196,7 @@ def test_delivery_is_shown_with_its_attempts(service):
         "next_at": "-",
         "accepted_at": delivery["accepted_at"],
     }
-    [row] = rows(attempts)
+    [row] = cells(attempts)[1:]
     assert row[1:4] == ["failed", "-", "missing"]
     whole = service.api(f"/deliveries/{delivery['id']}", key=READER).json()
     assert read("deliveries", "show", delivery["id"]) == whole == delivery
@@ -318,7 +302,7 @@ def test_sinks_are_listed_with_their_state():
     event_id, _ = dead()
     ended(event_id, "log", "delivered")
 
-    listed = {row[0]: row[1:] for row in rows(printed("sinks", "list"))}
+    listed = {row[0]: row[1:] for row in cells(printed("sinks", "list"))[1:]}
 
     assert list(listed) == ["log", "lost", "spare", "held"]
     assert listed["log"][:3] == ["file", "active", "0"]
@@ -335,11 +319,11 @@ def test_sinks_test_shows_request_and_outcome(service):
     text = printed("sinks", "test", "held")
 
     [line] = (service.folder / "held.jsonl").read_text().splitlines()
-    request, told = text.splitlines()
+    request, result = text.splitlines()
     assert request == f"> {line}"
     assert json.loads(line)["data"]["sample"] is True
     assert json.loads(line)["data"]["text"] == "***"
-    assert re.fullmatch(r"delivered, \d+ ms", told)
+    assert re.fullmatch(r"delivered, \d+ ms", result)
     assert service.api("/stats", key=READER).json() == before
 
 
@@ -359,7 +343,7 @@ def test_sink_is_paused_and_resumed(service):
     paused = printed("sinks", "pause", "spare")
     [event_id] = sent("tellabot")
     printed("events", "replay", event_id, "--sink", "spare")
-    listed = {row[0]: row[1:4] for row in rows(printed("sinks", "list"))}
+    listed = {row[0]: row[1:4] for row in cells(printed("sinks", "list"))[1:]}
     held = owed(event_id, "spare")
     resumed = printed("sinks", "resume", "spare")
 

@@ -66,7 +66,7 @@ def test_order_of_the_api_becomes_an_outcome():
 
 def test_received_and_expired_orders_are_counted():
     """Mutants: waiting or cancelled ones in the share; expired ones in the price; the mean time."""
-    told = [
+    outcomes = [
         made(seconds=1.0, amount="0.20", currency="USD"),
         made(seconds=2.0, amount="0.25", currency="USD"),
         made(seconds=60.0, amount="0.25", currency="USD"),
@@ -76,7 +76,7 @@ def test_received_and_expired_orders_are_counted():
         made("cancelled", amount="9", currency="USD"),
     ]
 
-    answer = report(told, ("service",))
+    answer = report(outcomes, ("service",))
 
     figures = {
         "received": 4,
@@ -99,9 +99,9 @@ def test_report_without_orders_has_no_figures():
 
 def test_groups_are_sorted_by_size_then_name():
     """Mutant: by name alone."""
-    told = [made(service=name) for name in (None, "b", "a", "c", "c")]
+    outcomes = [made(service=name) for name in (None, "b", "a", "c", "c")]
 
-    groups = report(told, ("service", "country")).groups
+    groups = report(outcomes, ("service", "country")).groups
 
     assert [found.of for found in groups] == [
         {"service": name, "country": "GB"} for name in ("c", "a", "b", None)
@@ -130,32 +130,32 @@ def test_prices_are_added_as_decimals(amounts, total, mean):
 
 
 @given(outcomes, grouping)
-def test_groups_sum_to_the_whole(told, by):
+def test_groups_sum_to_the_whole(outcomes, by):
     """Mutant: orders without a value are in no group."""
-    answer = report(told, by)
+    answer = report(outcomes, by)
 
     for name in ("received", "expired", "waiting"):
         assert sum(getattr(found, name) for found in answer.groups) == getattr(answer.all, name)
-    counted = [one for one in told if one.state != "cancelled"]
+    counted = [one for one in outcomes if one.state != "cancelled"]
     assert answer.all.received + answer.all.expired + answer.all.waiting == len(counted)
     for currency in (None, "EUR", "USD"):
         mine = [cost for found in answer.groups for cost in found.costs]
         totals = [Fraction(cost.total) for cost in mine if cost.currency == currency]
         whole = [Fraction(cost.total) for cost in answer.all.costs if cost.currency == currency]
         assert sum(totals) == sum(whole)
-        paid = [one for one in told if one.state == "received" and one.currency == currency]
+        paid = [one for one in outcomes if one.state == "received" and one.currency == currency]
         assert sum(whole) == sum(Fraction(one.amount) for one in paid if one.amount is not None)
 
 
 @given(outcomes, grouping)
-def test_each_group_has_the_figures_of_its_own_orders(told, by):
+def test_each_group_has_the_figures_of_its_own_orders(outcomes, by):
     """Mutant: the median includes orders that received nothing."""
-    answer = report(told, by)
+    answer = report(outcomes, by)
 
     distinct = {tuple(found.of.items()) for found in answer.groups}
     assert len(distinct) == len(answer.groups)
     for found in answer.groups:
-        its = [one for one in told if all(one.fields[name] == found.of[name] for name in by)]
+        its = [one for one in outcomes if all(one.fields[name] == found.of[name] for name in by)]
         times = [one.seconds for one in its if one.state == "received" and one.seconds is not None]
         expected = statistics.median(times) if times else None
         assert found.median_seconds == (expected if expected is None else round(expected, 3))
@@ -183,12 +183,12 @@ def drawn(answer):
 
 def test_picture_shows_bars_and_figures_of_each_group():
     """Mutants: bars of one length; the two exchanged."""
-    told = [
+    outcomes = [
         *(made(seconds=20.0), made(seconds=20.0), made("expired"), made("expired")),
         *(made(seconds=5.0, service=None), made("waiting", service="wa")),
     ]
 
-    _, groups = drawn(report(told, ("service", "country")))
+    _, groups = drawn(report(outcomes, ("service", "country")))
 
     assert groups == [
         (
@@ -257,9 +257,9 @@ def test_picture_is_valid_with_any_service_name(name):
 
 def test_bars_and_figures_stay_inside_the_picture():
     """Mutant: longer bars."""
-    told = [made(seconds=10.0**9), *[made("expired", service="b")] * 10**4]
+    outcomes = [made(seconds=10.0**9), *[made("expired", service="b")] * 10**4]
 
-    root, _ = drawn(report(told, ("service",)))
+    root, _ = drawn(report(outcomes, ("service",)))
 
     for one in root.findall(f"{SVG}g"):
         for bar, text in zip(one.findall(f"{SVG}rect"), one.findall(f"{SVG}text")[1:], strict=True):

@@ -1,11 +1,10 @@
 """Commands on orders, with a real service."""
 
-import json
 import re
 
 import live
 import pytest
-from prompt import ID, be_in, printed, run
+from prompt import ID, cells, printed, read, run
 
 KEYS = (
     'api: {keys: {reader: {key: "reader-key-0123456789", scopes: ["events:read"]}, '
@@ -15,24 +14,7 @@ ABSENT = "01931c5e-0000-7000-8000-000000000000"
 CONFIG = live.CONFIG.partition("api:")[0] + KEYS
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    """One service for all tests: each has its own orders."""
-    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def here(service, monkeypatch):
-    be_in(service.folder, monkeypatch)
-
-
-def read(*arguments):
-    return json.loads(printed(*arguments, "--output", "json"))
-
-
-def rows(text):
-    return [re.split(r"  +", line.rstrip()) for line in text.splitlines()[1:]]
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def fields(text):
@@ -89,7 +71,7 @@ def test_orders_are_listed_newest_last():
     assert header == [
         *("source", "order", "number", "service", "reference", "state", "expires", "id"),
     ]
-    assert [row[:6] for row in rows(result.stdout)] == [
+    assert [row[:6] for row in cells(result.stdout)[1:]] == [
         ["tellabot", f"rental 9{number}", "-", "-", "listed", "waiting"] for number in (1, 2)
     ]
     assert result.exit_code == 0
@@ -104,7 +86,7 @@ def test_orders_are_filtered():
     printed("orders", "add", "smsactivate", "--number", "447700900123")
 
     of_number = ("--source", "smsactivate", "--number", "+447700900123", "--state", "waiting")
-    [row] = rows(printed("orders", "list", *of_number))
+    [row] = cells(printed("orders", "list", *of_number))[1:]
     none = run("orders", "list", *of_number[:4], "--state", "expired")
 
     assert row[:3] == ["smsactivate", "-", "+447700900123"]
@@ -119,7 +101,7 @@ def test_order_is_shown_with_its_events(service):
 
     shown, _, events = text.partition("\n\n")
     assert fields(shown)["state"] == "received"
-    [row] = rows(events)
+    [row] = cells(events)[1:]
     assert row[1:] == ["sms.received", "22000", "***", event_id]
     assert read("orders", "show", order["id"])["events"][0]["id"] == event_id
 

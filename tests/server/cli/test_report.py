@@ -11,26 +11,16 @@ from xml.etree import ElementTree as ET
 
 import httpx
 import live
+import prompt
 import pytest
-from prompt import be_in, printed, run
+from prompt import cells, printed, run
 
 OTHERS = "".join(
     f'  {name}: {{provider: tellabot, tokens: ["t0ken-of-{name}-0123456789"]}}\n'
     for name in ("overtaken", "since", "picture", "pages")
 )
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    """One service for all tests: each has a source of its own, and reports on it."""
-    config = live.CONFIG.replace("sources:\n", f"sources:\n{OTHERS}")
-    with live.Live(tmp_path_factory.mktemp("service"), config) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def here(service, monkeypatch):
-    be_in(service.folder, monkeypatch)
+CONFIG = live.CONFIG.replace("sources:\n", f"sources:\n{OTHERS}")
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +42,7 @@ def ended(service):
 
 
 def read(*arguments):
-    return json.loads(printed("report", *arguments, "--output", "json"))
-
-
-def rows(text):
-    return [re.split(r"  +", line.rstrip()) for line in text.splitlines()]
+    return prompt.read("report", *arguments)
 
 
 def two_sources(service):
@@ -78,7 +64,7 @@ def test_orders_are_reported_for_people(reported, monkeypatch):
     """Mutant: no line for all."""
     monkeypatch.chdir(reported.folder)
 
-    header, *lines = rows(printed("report"))
+    header, *lines = cells(printed("report"))
 
     assert header == [
         *("provider", "service", "country", "codes", "expired", "waiting"),

@@ -1,14 +1,11 @@
-"""`routes test`: which routes match an event, and why the others do not."""
+"""`routes test`: the routes that match an event, and the reason of the others."""
 
 import json
-import os
-import re
 
 import live
+import prompt
 import pytest
-from click.testing import CliRunner
-
-from server.cli.main import smshook
+from prompt import cells
 
 READER, DECODER = "reader-key-0123456789", "decoder-key-0123456789"
 ROUTES = """\
@@ -41,22 +38,12 @@ EDITED = "note: smshook.yaml changed after the service started; restart it to ap
 HEADERS = ["route", "matches", "sinks", "first clause that fails", "wanted", "saw"]
 
 
-def run(*arguments, stdin=None, **environment):
-    return CliRunner().invoke(
-        smshook, ("routes", "test", *arguments), prog_name="smshook", env=environment, input=stdin
-    )
+def run(*arguments, **rest):
+    return prompt.run("routes", "test", *arguments, **rest)
 
 
-def printed(*arguments, stderr="", **rest):
-    """The output of a successful command."""
-    result = run(*arguments, **rest)
-    assert (result.exit_code, result.stderr) == (0, stderr)
-    return result.stdout
-
-
-def rows(text):
-    """A table's cells, its header first."""
-    return [re.split(r"  +", line.rstrip()) for line in text.splitlines()]
+def printed(*arguments, **rest):
+    return prompt.printed("routes", "test", *arguments, **rest)
 
 
 @pytest.fixture
@@ -82,7 +69,7 @@ def test_failing_clause_is_shown_for_each_route(configured):
     """Mutant: null and a missing path look alike."""
     name = event_file(configured, indent=2)
 
-    table = rows(printed(name))
+    table = cells(printed(name))
 
     assert table == [
         HEADERS,
@@ -103,9 +90,9 @@ def test_failing_clause_is_shown_for_each_route(configured):
 def test_missing_path_is_shown(configured):
     name = event_file(configured, {"type": "sms.received", "data": {}})
 
-    told = {row[0]: row[-1] for row in rows(printed(name))}
+    seen = {row[0]: row[-1] for row in cells(printed(name))}
 
-    assert told["google"] == told["renamed"] == "nothing there"
+    assert seen["google"] == seen["renamed"] == "nothing there"
 
 
 def test_result_is_printed_as_json(configured):
@@ -160,7 +147,7 @@ def test_file_of_a_sink_is_read_line_by_line(configured):
     other = {**EVENT, "id": "another", "type": "order.expired"}
     (configured / "events.jsonl").write_text(f"{json.dumps(EVENT)}\n{json.dumps(other)}\n\n")
 
-    table = rows(printed("events.jsonl"))
+    table = cells(printed("events.jsonl"))
     judged = json.loads(printed("events.jsonl", "--output", "json"))
 
     assert table[0] == ["event", *HEADERS]
@@ -301,21 +288,11 @@ def test_wrong_configuration_is_reported_first(configured):
 # Events of a running service
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
-        yield running
-
-
 @pytest.fixture
-def here(service, monkeypatch):
-    """In its folder, whose configuration is then put back."""
-    for name in os.environ:
-        if name.startswith("SMSHOOK"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(service.folder)
-    yield service
-    write(service.folder, CONFIG)
+def here(here):
+    """Restore the service's configuration at the end of each test."""
+    yield here
+    write(here.folder, CONFIG)
 
 
 def accepted(service, number):
@@ -345,7 +322,7 @@ def test_edited_routes_are_compared_with_acceptance(here):
     after = printed(event_id, stderr=EDITED)
 
     assert "accepted" not in before
-    assert ["google", "yes", "log", "-", "-", "-"] in rows(after)
+    assert ["google", "yes", "log", "-", "-", "-"] in cells(after)
     assert after.endswith("\n\nmatched when it was accepted: everything\n")
 
 

@@ -10,10 +10,10 @@ import time
 
 import live
 import pytest
-from prompt import ID, be_in, printed, run, sent
+from prompt import ID, cells, printed, read, run, sent
 
+from core.event import kinds
 from server.cli.client import ApiClient
-from server.config.clauses import known_types
 
 READER, DECODER = "reader-key-0123456789", "decoder-key-0123456789"
 KEYS = (
@@ -21,28 +21,15 @@ KEYS = (
     f'decoder: {{key: "{DECODER}", scopes: ["codes:read"]}}, '
     f'admin: {{key: "{live.KEY}", scopes: [admin]}}}}'
 )
+TYPES = ", ".join(kind.type for kind in kinds())
 CONFIG = live.CONFIG.partition("api:")[0] + f"api: {{keys: {KEYS}}}\n"
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    """One service for all tests: each uses its own events."""
-    with live.Live(tmp_path_factory.mktemp("service"), CONFIG) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def here(service, monkeypatch):
-    be_in(service.folder, monkeypatch)
-
-
-def rows(text):
-    """A table's cells, without its header."""
-    return [re.split(r"  +", line) for line in text.splitlines()[1:]]
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def seen(event_id, **environment):
-    return json.loads(printed("events", "show", event_id, "--output", "json", **environment))
+    return read("events", "show", event_id, **environment)
 
 
 # send
@@ -63,7 +50,7 @@ def test_sample_is_accepted_in_each_encoding_and_marked(arguments, content_type)
     output = printed("send", *arguments)
 
     [event_id] = re.fullmatch(rf"accepted ({ID})\n", output).groups()
-    whole = json.loads(printed("events", "show", event_id, "--raw", "--output", "json"))
+    whole = read("events", "show", event_id, "--raw")
     assert whole["event"]["data"]["sample"] is True
     assert dict(whole["raw"]["headers"])["content-type"].startswith(content_type)
 
@@ -124,8 +111,8 @@ def test_events_are_listed_newest_last():
     assert table.splitlines()[0].split() == [
         *("recorded", "type", "source", "service", "to", "code", "id"),
     ]
-    assert [row[-1] for row in rows(table)] == ids
-    assert {tuple(row[1:4]) for row in rows(table)} == {("sms.received", "tellabot", "Google")}
+    assert [row[-1] for row in cells(table)[1:]] == ids
+    assert {tuple(row[1:4]) for row in cells(table)[1:]} == {("sms.received", "tellabot", "Google")}
 
 
 def test_longer_list_ends_with_the_next_command():
@@ -141,7 +128,7 @@ def test_longer_list_ends_with_the_next_command():
     said = re.search(r"showing 1 of more; next: .* --order asc --after (\S+)\n", oldest.stderr)
     later = run("events", "list", *subjects, "--after", said[1])
 
-    assert [[row[-1] for row in rows(it.stdout)] for it in (newest, older, oldest, later)] == [
+    assert [[row[-1] for row in cells(it.stdout)[1:]] for it in (newest, older, oldest, later)] == [
         [second, third],
         [first],
         [first],
@@ -181,14 +168,14 @@ def test_pages_are_followed_up_to_the_limit(service):
 
 def test_order_and_after_are_those_of_the_api():
     sent("tellabot", "--times", "3")
-    oldest = json.loads(printed("events", "list", "--order", "asc", "--output", "json"))
+    oldest = read("events", "list", "--order", "asc")
 
-    newest = json.loads(printed("events", "list", "--order", "desc", "--output", "json"))
+    newest = read("events", "list", "--order", "desc")
     after = json.loads(
         printed("events", "list", "--after", oldest[0]["cursor"], "--output", "json")
     )
 
-    everything = json.loads(printed("events", "list", "--output", "json"))
+    everything = read("events", "list")
     assert newest == everything[::-1]
     assert after == everything[1:]
 
@@ -199,10 +186,10 @@ def test_filters_are_those_of_the_api_and_can_repeat():
 
     both = printed("events", "list", "--subject", subjects[0], "--subject", subjects[1])
     one = printed("events", "list", "--subject", subjects[0], "--source", "tellabot", "--code")
-    none = run("events", "list", "--reference", "nobody")
+    none = run("events", "list", "--reference", "unknown")
 
-    assert [row[-1] for row in rows(both)] == [first, second]
-    assert [row[-1] for row in rows(one)] == [first]
+    assert [row[-1] for row in cells(both)[1:]] == [first, second]
+    assert [row[-1] for row in cells(one)[1:]] == [first]
     assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no events\n")
 
 
@@ -220,10 +207,7 @@ def test_filters_are_those_of_the_api_and_can_repeat():
         (
             "--type",
             "sms.recieved",
-            (
-                f"no type is named 'sms.recieved'; types: {', '.join(known_types())}; "
-                "did you mean 'sms.received'?\n"
-            ),
+            (f"no type is named 'sms.recieved'; types: {TYPES}; did you mean 'sms.received'?\n"),
         ),
     ],
 )
@@ -246,7 +230,7 @@ def test_first_key_with_the_scope_decides_what_is_seen():
     [event_id] = sent("tellabot")
 
     masked = seen(event_id)["event"]["data"]
-    clear = json.loads(printed("events", "show", event_id, "--raw", "--output", "json"))
+    clear = read("events", "show", event_id, "--raw")
     given = seen(event_id, SMSHOOK_API_KEY=DECODER)["event"]["data"]
 
     assert (masked["code"], masked["text"]) == ("***", "***")
@@ -316,10 +300,10 @@ def test_quarantine_commands_work_together(service):
     body = b"event=new_kind&id=77&note=\x1b[2J\xff"
     quarantine_id = service.post(body).json()["id"]
 
-    [listed] = json.loads(printed("quarantine", "list", "--output", "json"))
-    [row] = rows(printed("quarantine", "list"))
+    [listed] = read("quarantine", "list")
+    [row] = cells(printed("quarantine", "list"))[1:]
     shown = printed("quarantine", "show", quarantine_id)
-    entry = json.loads(printed("quarantine", "show", quarantine_id, "--output", "json"))
+    entry = read("quarantine", "show", quarantine_id)
     again = run("quarantine", "replay", quarantine_id)
     deleted = printed("quarantine", "delete", quarantine_id)
     gone = run("quarantine", "show", quarantine_id)
@@ -339,8 +323,8 @@ def test_rejections_are_counted_by_reason(service):
         service.address(), b"POST /in/x/y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     )
 
-    [row] = [row for row in rows(printed("rejections")) if row[0] == "token" and row[1] == "-"]
-    listed = json.loads(printed("rejections", "--output", "json"))
+    [row] = [row for row in cells(printed("rejections"))[1:] if row[0] == "token" and row[1] == "-"]
+    listed = read("rejections")
 
     assert row[2] == "127.0.0.1"
     assert int(row[3]) >= 1
@@ -351,8 +335,8 @@ def test_sources_are_listed_with_the_use_of_their_tokens():
     sent("tellabot")
     sent("smsactivate")
 
-    names = [row[:3] for row in rows(printed("sources", "list"))]
-    listed = json.loads(printed("sources", "list", "--output", "json"))
+    names = [row[:3] for row in cells(printed("sources", "list"))[1:]]
+    listed = read("sources", "list")
 
     assert names == [
         ["tellabot", "tellabot", "receiving"],
@@ -459,7 +443,7 @@ def test_running_service_is_ready():
 
 
 class Stranger(http.server.BaseHTTPRequestHandler):
-    """Some other server; its path says how it answers."""
+    """Another server, whose answer depends on the path."""
 
     def do_GET(self):
         if "slow" in self.path:
@@ -487,7 +471,7 @@ def test_foreign_server_is_recognized(stranger, path):
     result = run("events", "list", "--url", stranger + path, "--key", live.KEY)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"what answers at {stranger} is not the API of smshook\n"
+    assert result.stderr == f"the server at {stranger} is not the API of smshook\n"
 
 
 def test_unready_service_fails_the_healthcheck(stranger):
@@ -542,7 +526,7 @@ def test_closed_stdout_is_no_failure(service):
 
 
 def test_check_warns_of_deliveries_to_a_removed_sink(tmp_path):
-    """While the service runs: `check` needs no lock. Mutant: it only reads the file."""
+    """`check` needs no lock, so the service may run. Mutant: it only reads the configuration."""
     failing = CONFIG.replace("path: events.jsonl", "path: missing/events.jsonl, redact: codes")
     with live.Live(tmp_path, failing) as service:
         service.run("send", "tellabot", "--times", "2")

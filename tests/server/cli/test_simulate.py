@@ -12,14 +12,8 @@ import pytest
 from live import eventually
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with live.Live(tmp_path_factory.mktemp("service")) as running:
-        yield running
-
-
 class Simulated:
-    """The command, and what it says at its start."""
+    """The command, and the JSON that it prints at its start."""
 
     def __init__(self, service, *arguments, before=None):
         self.process = subprocess.Popen(

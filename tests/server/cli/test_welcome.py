@@ -110,7 +110,7 @@ def test_suggested_commands_name_another_configuration(tmp_path):
     ],
 )
 def test_program_is_its_name_if_the_shell_finds_it(tmp_path, monkeypatch, argv0, found, typed):
-    """Mutant: the name alone, though PATH has another smshook or none."""
+    """Mutant: the name alone, although PATH has another smshook or does not have it."""
     monkeypatch.chdir(tmp_path)
     here = str(tmp_path)
 
@@ -120,7 +120,7 @@ def test_program_is_its_name_if_the_shell_finds_it(tmp_path, monkeypatch, argv0,
 
 
 class Terminal:
-    """A service whose stdout and stderr are a terminal."""
+    """A service with a terminal as stdout and stderr."""
 
     def __init__(self, folder, environment):
         self.ours, theirs = pty.openpty()

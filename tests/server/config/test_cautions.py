@@ -1,4 +1,4 @@
-"""Settings by which a careful operator leaks, and clauses that no event can meet."""
+"""Warnings about settings that leak, and about clauses that no event can meet."""
 
 import json
 
@@ -17,7 +17,7 @@ REACHABLE = (
 
 
 def configuration(**changes):
-    """A configuration without a fault, changed at dotted places (`__` for a dot)."""
+    """Return a sound configuration, changed at dotted places (`__` for a dot)."""
     base = {
         "server": {"secret": SECRET},
         "sources": {"h": {"provider": "herosms", "tokens": [f"T{A}"]}},
@@ -35,7 +35,7 @@ def configuration(**changes):
 
 
 def warned(folder, **changes):
-    """Each warning's place and text, without the file and the line."""
+    """Return the place and text of each warning, without the file and the line."""
     path = written(folder, json.dumps(configuration(**changes)))
     loaded = load(path, environ=ENVIRON)
     warnings = [warning.partition(": ")[2] for warning in loaded.warnings]
@@ -149,8 +149,8 @@ def test_setting_that_leaks_draws_a_warning(tmp_path, changes, said):
     ],
     ids=str,
 )
-def test_setting_that_may_be_meant_draws_no_warning(tmp_path, changes):
-    """One account of a provider may have two sources. Mutant: loopback taken for another host."""
+def test_setting_that_leaks_nothing_draws_no_warning(tmp_path, changes):
+    """One account of a provider may have two sources. Mutant: loopback counts as another host."""
     assert warned(tmp_path, **changes) == []
 
 
@@ -226,6 +226,7 @@ PLUS = "a phone number of an event begins with +; write +1850… and so on"
             "data.provider: no provider is named 'herosmss'; did you mean 'herosms'?",
         ),
         ({"data.channel": "poll "}, "data.channel: it is one of callback, poll"),
+        ({"source": True}, "source: it is a text, never true or false"),
         ({"data.sample": "false"}, "data.sample: it is true or false; write it without quotes"),
         ({"data.labels.vip": True}, "data.labels.vip: labels are texts; write it in quotes"),
         (
@@ -276,7 +277,7 @@ def test_clause_that_an_event_meets_draws_no_warning(tmp_path, when):
     assert warned(tmp_path, routes__all__when=when) == []
 
 
-def test_key_may_ask_for_a_source_that_is_gone(tmp_path):
+def test_filter_of_a_key_may_name_a_removed_source(tmp_path):
     """Its events are still stored."""
     key = {"key": f"A{A}", "scopes": ["events:read"], "when": {"source": "gone"}}
 

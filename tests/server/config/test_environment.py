@@ -65,7 +65,7 @@ def path(tmp_path):
     ],
 )  # fmt: skip
 def test_variable_overrides_the_option_of_its_name(path, name, text, look, value):
-    """Mutant: names in lower case with `_` only never find `main-account`."""
+    """Mutant: names are only lower-cased, so `MAIN_ACCOUNT` never finds `main-account`."""
     environ = {f"SMSHOOK_{name}": text, "SMSHOOK_API__KEYS__NEW__SCOPES": '["admin"]'}
     environ.setdefault("SMSHOOK_API__KEYS__NEW__KEY", "n" * 20)
 
@@ -73,7 +73,7 @@ def test_variable_overrides_the_option_of_its_name(path, name, text, look, value
 
 
 def test_one_line_end_of_an_override_is_dropped_with_a_warning(path):
-    """Mutant: `SMSHOOK_SERVER__SECRET="$(cat x; echo)"` is another secret than the journal's."""
+    """Mutant: a newline makes `SMSHOOK_SERVER__SECRET` differ from the journal's secret."""
     environ = {
         "SMSHOOK_SERVER__SECRET": "1" * 32 + "\r\n",
         "SMSHOOK_SERVER__TRUSTED_PROXIES": '["::1"]\n',
@@ -159,7 +159,7 @@ def test_complaint_of_an_override_names_the_variable(path, name, text, complaint
     assert complaints(path, {f"SMSHOOK_{name}": text}) == [f"SMSHOOK_{name}: {complaint}"]
 
 
-TWINS = """\
+ALIKE = """\
 sinks:
   my-x: {type: file, path: hyphen}
   my_x: {type: file, path: underscore}
@@ -169,8 +169,8 @@ sinks:
 
 
 def test_exact_name_wins_over_one_with_a_hyphen(tmp_path):
-    """Mutant: whichever stands first in the file."""
-    path = written(tmp_path, SERVER + TWINS)
+    """Mutant: the first one in the file wins."""
+    path = written(tmp_path, SERVER + ALIKE)
 
     config = load(path, environ={"SMSHOOK_SINKS__MY_X__PATH": "changed"}).config
 
@@ -179,7 +179,7 @@ def test_exact_name_wins_over_one_with_a_hyphen(tmp_path):
 
 
 def test_ambiguous_name_is_a_complaint(tmp_path):
-    path = written(tmp_path, SERVER + TWINS)
+    path = written(tmp_path, SERVER + ALIKE)
 
     assert complaints(path, {"SMSHOOK_SINKS__A_B_C__PATH": "changed"}) == [
         (

@@ -1,4 +1,4 @@
-"""`smshook.yaml` becomes a Config, or every complaint with its place."""
+"""Loading of `smshook.yaml`: a Config, or all complaints with their places."""
 
 import copy
 import json
@@ -11,6 +11,7 @@ from config_files import ENVIRON, SERVER, SINK_TYPES, complaints, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.event import kinds
 from core.secret import Secret
 from core.units import Duration
 from receiver.polling.options import Backfill
@@ -22,7 +23,6 @@ from receiver.signatures import Basic, HeaderSecret, Hmac, Twilio
 from receiver.source import Reply
 from routes.match import Invalid, compile_when
 from routes.table import Route
-from server.config.clauses import known_types
 from server.config.load import ConfigError, journal_of, load, shown
 from server.config.options import Api, ApiKey, JournalOptions, Options, Server, host_and_port
 from server.config.shapes import Group, MapOf, OneOf
@@ -39,7 +39,7 @@ DIGEST = "sha256:" + "0a" * 32
 
 
 def test_file_becomes_a_configuration(tmp_path):
-    """The paths of it are absolute; what it does not say is at its default."""
+    """Paths become absolute, and missing options get their defaults."""
     (tmp_path / "out").mkdir()
     path = written(
         tmp_path,
@@ -89,14 +89,14 @@ api:
 
 @pytest.mark.parametrize("written_", ["", "routes:\nsinks:\nsources:\napi:\n  keys:\njournal:\n"])
 def test_only_server_secret_is_required(tmp_path, written_):
-    """Mutant: a section whose entries are all commented out is null, and crashes or complains."""
+    """A section with all lines commented out is null. Mutant: it crashes or is a complaint."""
     config = load(written(tmp_path, SERVER + written_), environ={}).config
 
     assert (config.sources, config.sinks, config.routes, config.api) == ({}, {}, {}, Api())
 
 
 def test_all_complaints_are_shown_with_lines_and_remedies(tmp_path):
-    """Mutant: msgspec converts the whole, stops at the first and calls it `$.sinks[...]`."""
+    """Mutant: msgspec converts the whole file. It stops at the first and names `$.sinks[...]`."""
     path = written(
         tmp_path,
         """\
@@ -274,6 +274,8 @@ extra: 1
          + "9" * 5000 + "}}}",
          ("smshook.yaml:3: routes.a.when.data.to: a number that is too large; write it in quotes "
          "if it is a text")),
+        (SERVER.replace("{", "{connections: -" + "9" * 400 + ", "),
+         "smshook.yaml:1: server.connections: write 1 or more, or leave it out"),
         (SERVER + "sinks: {a: {type: file, path: ''}}",
          "smshook.yaml:2: sinks.a.path: must be that of a file, such as events.jsonl"),
         (SERVER + 'api: {keys: {"a\\nb": {key: 0123456789abcdef, scopes: [admin]}}}',
@@ -291,7 +293,7 @@ def test_wrong_value_is_one_clear_complaint(tmp_path, text, complaint):
 
 @pytest.mark.parametrize(("text", "place"), [("'${VALUE}'", ""), ("['${VALUE}']", "[0]")])
 def test_complaint_repeats_no_value_of_the_environment(tmp_path, text, place):
-    """Mutant: the message of the sink's own check as it is."""
+    """Mutant: the message of the sink's own check, unchanged."""
     path = written(tmp_path, f"{SERVER}sinks: {{a: {{type: file, path: x, redact: {text}}}}}")
 
     (complaint,) = complaints(path, {"VALUE": "s3cret"})
@@ -446,7 +448,7 @@ def warned(path):
 
 
 def test_former_key_of_a_service_is_a_warning(tmp_path):
-    """Mutant: no warning, and nobody learns of the new key."""
+    """Mutant: no warning, so an operator never learns the new key."""
     path = written(
         tmp_path,
         SERVER
@@ -468,7 +470,7 @@ api: {keys: {k: {key: 0123456789abcdef, scopes: ['events:read'], when: {data.ser
 
 
 def test_unknown_type_is_a_warning_with_the_nearest_name(tmp_path):
-    """Types are only ever added. Mutant: an error, or plain values alone."""
+    """Later versions add types. Mutant: an error, or only plain values are checked."""
     path = written(
         tmp_path,
         SERVER
@@ -484,12 +486,13 @@ routes:
 api: {keys: {k: {key: 0123456789abcdef, scopes: ["events:read"], when: {type: number.asigned}}}}
 """,
     )
-    known = ", ".join(known_types())
+    types = [kind.type for kind in kinds()]
+    known = ", ".join(types)
 
     def unknown(place, written, near):
         return f"{place}: no event has the type '{written}'; {near}"
 
-    assert {"sms.received", "rental.billed", "number.assigned", "call.received"} <= {*known_types()}
+    assert {"sms.received", "rental.billed", "number.assigned", "call.received"} <= {*types}
     assert warned(path) == [
         unknown("4: routes.a.when.type", "sms.recieved", "did you mean 'sms.received'?"),
         unknown("5: routes.b.when.type[1]", "rental.bild", "did you mean 'rental.billed'?"),
@@ -533,9 +536,9 @@ def of_sinks(folder, *options, journal="smshook.db"):
     ],
 )
 def test_file_sink_refuses_our_files_and_folders(tmp_path, path, complaint):
-    """Mutants: paths compared as they are written; links not followed; the journal's path alone.
+    """Otherwise a sink would overwrite the journal: all events and pending deliveries.
 
-    The journal would be spoilt: all events and all that is owed.
+    Mutants: paths compared as text; links not followed; only the journal's own path checked.
     """
     (tmp_path / "link").symlink_to(".")
     (tmp_path / "alias").symlink_to("smshook.yaml")
@@ -565,8 +568,8 @@ def test_file_sink_sets_nothing_aside_under_our_names(tmp_path):
     ],
 )
 @pytest.mark.parametrize("earlier", [True, False])
-def test_name_that_another_sink_sets_aside_under_is_taken(tmp_path, name, taken, earlier):
-    """Mutant: rotation renames the other sink's file away, or deletes it."""
+def test_name_of_a_rotated_file_of_another_sink_is_refused(tmp_path, name, taken, earlier):
+    """Mutant: rotation renames or deletes the file of the other sink."""
     (tmp_path / "link").symlink_to(".")
     (tmp_path / "other").mkdir()
     rotating = "path: e.jsonl, rotate: {keep: 3}"
@@ -608,7 +611,7 @@ def test_impossible_journal_is_a_complaint_with_a_remedy(tmp_path, url, complain
 
 
 def test_each_bad_path_of_a_list_has_its_place(tmp_path):
-    """Mutant: the first alone; or the places of what is left when the number is taken out."""
+    """Mutants: only the first one; places counted without the item that is no text."""
     path = written(
         tmp_path,
         SERVER + 'sinks: {a: {type: file, path: x, redact: [[], data.nope, data.to, text, ""]}}',
@@ -652,12 +655,12 @@ def test_each_bad_path_of_a_list_has_its_place(tmp_path):
          ["to[0]", "to[1]", "when.nope", "when.data.to.$gt"]),
     ],
 )  # fmt: skip
-def test_one_error_hides_no_other(tmp_path, text, places):
-    """Mutant: what is not known, or not whole, is given up with all that is in it."""
+def test_every_error_is_reported_at_once(tmp_path, text, places):
+    """Mutant: a part of an unknown type, or an incomplete one, is not checked further."""
     found = complaints(written(tmp_path, SERVER + text))
 
-    told = [re.match(r"smshook.yaml:2: (?:\w+\.|api\.\w+\.)a\.(\S+):", it) for it in found]
-    assert sorted(match[1] for match in told) == sorted(places)
+    found_at = [re.match(r"smshook.yaml:2: (?:\w+\.|api\.\w+\.)a\.(\S+):", it) for it in found]
+    assert sorted(match[1] for match in found_at) == sorted(places)
 
 
 # The type of an option decides what a scalar is
@@ -669,7 +672,7 @@ def test_one_error_hides_no_other(tmp_path, text, places):
      "2026-01-01", "99999999999999999999", "9e999"],
 )  # fmt: skip
 def test_text_stays_as_written_without_quotes(tmp_path, text):
-    """Mutant: scalars resolved before their type is known: 1.50 becomes 1.5, true an error."""
+    """Mutant: scalars read before their type is known: 1.50 becomes 1.5, and true an error."""
     path = written(
         tmp_path,
         f"{SERVER}sources:\n  a:\n    provider: tellabot\n    tokens: [0123456789abcdef]\n"
@@ -744,7 +747,7 @@ def test_option_reads_its_own_spelling(tmp_path, option, value):
     ],
 )
 def test_low_balance_is_an_amount_with_a_backfill(tmp_path, value, backfill, complaint):
-    """Mutant: an amount that is no number never is above the balance, and nobody is warned."""
+    """Mutant: a text that is no amount is accepted, and no balance is ever low."""
     source = "{provider: tellabot, tokens: [0123456789abcdef], low_balance: %s, backfill: %s}"
     path = written(tmp_path, f"{SERVER}sources: {{a: {source % (value, backfill)}}}")
 
@@ -755,7 +758,7 @@ def test_low_balance_is_an_amount_with_a_backfill(tmp_path, value, backfill, com
 
 @pytest.mark.parametrize("value", ["True", "TRUE", "False", "FALSE", "yes"])
 def test_only_true_and_false_are_booleans_in_both_places(tmp_path, value):
-    """Mutant: `True` taken for true in one of them."""
+    """Mutant: the file or the environment takes `True` for true."""
     sink = "sinks: {a: {type: file, path: x, rotate: {compress: %s}}}"
     place = "sinks.a.rotate.compress: expected true or false, got text"
     right, wrong = (written(tmp_path, SERVER + sink % text) for text in ("true", value))
@@ -784,7 +787,7 @@ def test_only_true_and_false_are_booleans_in_both_places(tmp_path, value):
     ],
 )
 def test_api_key_is_hard_to_guess_and_fits_in_a_header(tmp_path, key, complaint):
-    """Mutant: taken as it is, and no request that bears it can ever be made."""
+    """Mutant: any text is accepted, and no client can send it."""
     path = written(tmp_path, f'{SERVER}api: {{keys: {{a: {{key: "{key}", scopes: [admin]}}}}}}')
 
     assert complaints(path) == [
@@ -792,7 +795,7 @@ def test_api_key_is_hard_to_guess_and_fits_in_a_header(tmp_path, key, complaint)
     ]
 
 
-# Where the journal is, of a file that is wrong
+# The journal of a wrong file
 
 
 @pytest.mark.parametrize(
@@ -810,8 +813,8 @@ def test_api_key_is_hard_to_guess_and_fits_in_a_header(tmp_path, key, complaint)
         ("a: b: c\njournal:\n  # url: sqlite:///e.db\n  url: 'sqlite:///f.db'", {}, "f.db"),
     ],
 )
-def test_journal_is_found_whatever_else_is_wrong(tmp_path, text, environ, journal):
-    """Mutant: a healthcheck that kills a healthy service because its file was edited."""
+def test_journal_is_found_in_a_wrong_file(tmp_path, text, environ, journal):
+    """Mutant: the healthcheck kills a healthy service after a bad edit of its file."""
     path = tmp_path / "smshook.yaml" if text is None else written(tmp_path, text)
 
     assert journal_of(path, environ) == tmp_path / journal
@@ -827,7 +830,7 @@ def test_example_loads_without_warnings_of_its_own():
 
 
 def _options(kind) -> set[tuple[str, ...]]:
-    """Return every option below it: ("sources", "*", "tokens"), of all providers."""
+    """Return every option below a kind, of all providers: ("sources", "*", "tokens")."""
     if isinstance(kind, MapOf):
         below = [_options(each) for each in kind.items.kinds]
         return {("*", *path) for path in set().union(*below)}
@@ -842,7 +845,7 @@ def _options(kind) -> set[tuple[str, ...]]:
 
 
 def _said(value: object, path: tuple[str, ...] = ()):
-    """Every path of the example, with `*` for names."""
+    """Yield every path of the example, with `*` for names."""
     if path in {("sources",), ("sinks",), ("routes",), ("api", "keys")}:
         for item in value.values():
             yield from _said(item, (*path, "*"))
@@ -853,7 +856,7 @@ def _said(value: object, path: tuple[str, ...] = ()):
 
 
 def test_example_has_every_option():
-    """Mutant: an option is added, or taken out of the example."""
+    """Mutant: an option is new, or missing in the example."""
     options = _options(Group(Options))
 
     assert {("sources", "*", "timezone"), ("sinks", "*", "retry", "attempts")} < options
@@ -861,7 +864,7 @@ def test_example_has_every_option():
 
 
 def test_options_of_the_example_are_at_their_defaults():
-    """But for those that have none, or are set to show their own options or what for."""
+    """Except options without a default, and options that the example explains by setting them."""
     config = load(EXAMPLE, environ=ENVIRON).config
 
     assert config.sources == {
@@ -935,7 +938,7 @@ def _with(tree: object, path: tuple, value: object) -> object:
 
 
 def _part(tree: dict, place: tuple) -> dict:
-    """Return the source, sink or route of that place, and a server."""
+    """Return the source, sink or route at that place, and a server."""
     named = place[0] in {"sources", "sinks", "routes"} and len(place) > 1
     section = {place[1]: tree[place[0]][place[1]]} if named else tree[place[0]]
     return {"server": {"secret": tree["server"]["secret"]}, place[0]: section}
@@ -950,9 +953,9 @@ def _part(tree: dict, place: tuple) -> dict:
     whole=st.sampled_from([True] + [False] * 7),
 )
 def test_any_value_anywhere_reveals_no_secret(tmp_path, place, value, unknown, whole):
-    """Every token and key is one text here. Where it stands in a wrong place, it is not repeated.
+    """Every token and key is one text here. No complaint repeats it from a wrong place.
 
-    Mutants: a message of msgspec's or of a Struct's own check as it is; `'…' is not one of` for
+    Mutants: the message of msgspec or of a Struct's own check, unchanged; `'…' is not one of` for
     any text; unknown options shown by `shown`.
     """
     environ = dict.fromkeys(ENVIRON, SECRET) | {

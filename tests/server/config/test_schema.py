@@ -64,7 +64,7 @@ def test_every_option_has_a_comment(struct):
 
 
 def _unknown(value: object, schema: dict, path: str = "") -> list[str]:
-    """What an editor would mark: keys that the schema does not know."""
+    """Return the keys that the schema does not know. An editor marks them."""
     schemas = [schema, *schema.get("anyOf", [])]
     for case in [case for each in schemas for case in each.get("allOf", [])]:
         ((key, of),) = case["if"]["properties"].items()

@@ -14,7 +14,7 @@ from sinks.sink import Sink
 
 
 def test_shown_configuration_has_defaults_and_no_secrets(tmp_path):
-    """Mutant: `reveal()` anywhere, or a file's text shown because no secret is expected there."""
+    """Mutants: `reveal()` anywhere; the text of a secret file shown at another option."""
     (tmp_path / "team").write_text("from-a-secret-file\n")
     path = written(
         tmp_path,
@@ -181,14 +181,14 @@ nothing after it
     )
 
 
-@pytest.mark.parametrize("text", [None, "a: b: c", "[a]"])
-def test_unreadable_file_shows_complaints_alone(tmp_path, text):
-    path = tmp_path / "smshook.yaml" if text is None else written(tmp_path, text)
+@pytest.mark.parametrize("content", [None, "a: b: c", "[a]"])
+def test_unreadable_file_shows_complaints_alone(tmp_path, content):
+    path = tmp_path / "smshook.yaml" if content is None else written(tmp_path, content)
 
-    told = shown(path, {})
+    text = shown(path, {})
 
-    assert told.startswith(f"# {path}")
-    assert told.count("\n") == 1
+    assert text.startswith(f"# {path}")
+    assert text.count("\n") == 1
 
 
 def test_shown_configuration_loads_as_the_same(tmp_path):

@@ -19,7 +19,7 @@ from sinks.file.sink import File
 
 
 def _counting():
-    """Chance that is none."""
+    """Return a source of chance that counts."""
     numbers = iter(range(10, 99))
     return lambda _size: _text(next(numbers))
 
@@ -48,7 +48,7 @@ def test_new_configuration_loads_without_a_warning(tmp_path):
 
 
 def test_every_secret_is_new(tmp_path):
-    """Mutant: one chance for all, or a constant."""
+    """Mutant: one random text for all, or a constant."""
     configs = [load(init(tmp_path / name), environ={}).config for name in "ab"]
 
     found = [
@@ -66,7 +66,7 @@ def test_every_secret_is_new(tmp_path):
 
 
 def test_commented_options_are_valid_and_at_their_defaults(tmp_path):
-    """Mutant: a commented option that no longer exists, or whose default has changed."""
+    """Mutant: a commented option that no longer exists, or has another default now."""
     text = starter(_counting())
     path = written(tmp_path, text)
     before = load(path, environ={}).config
@@ -83,7 +83,7 @@ def test_commented_options_are_valid_and_at_their_defaults(tmp_path):
 
 
 def test_only_the_owner_can_read_the_file(tmp_path):
-    """Mutant: `open(path, "w")` leaves it to the umask who may read the secrets."""
+    """Mutant: `open(path, "w")`, so that the umask decides about readers."""
     mask = os.umask(0)
     try:
         path = init(tmp_path)

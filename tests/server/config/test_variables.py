@@ -45,8 +45,8 @@ def test_reference_is_replaced_and_literal_stays(text, value):
 
 
 @given(st.text())
-def test_value_is_one_text_whatever_it_holds(value):
-    """Mutant: replaced before parsing, `a", admin: {` is YAML; replaced twice, `${B}` is read."""
+def test_replaced_value_stays_one_text(value):
+    """Mutants: replaced before parsing, so `a", admin: {` is YAML; `${B}` in a value replaced."""
     whole = value.removesuffix("\n").removesuffix("\r")
 
     assert _text(_replaced("<${A}>", {"A": value, "B": "!"})) == f"<{whole}>"
@@ -64,7 +64,7 @@ def test_value_is_one_text_whatever_it_holds(value):
 )
 @pytest.mark.parametrize("text", ["${A}", "${A:-default}"])
 def test_one_line_end_after_a_variable_is_dropped_with_a_note(text, value, kept):
-    """`kubectl create secret --from-file`, and every signature is wrong. Mutant: kept."""
+    """`kubectl create secret --from-file` keeps it. Mutant: it stays, and no signature fits."""
     reading = _replaced(text, {"A": value})
 
     assert _text(reading) == kept
@@ -111,7 +111,7 @@ def test_secret_file_gives_its_text_without_the_last_newline(tmp_path, data, val
 
 
 def test_text_with_any_secret_file_is_hidden(tmp_path):
-    """Mutant: the style of the last reference alone."""
+    """Mutant: only the last reference decides."""
     (tmp_path / "s").write_text("s3cret")
 
     assert _replaced("${file:s} ${A}", {"A": "1"}, tmp_path).value["a"][0].style is Style.FILE

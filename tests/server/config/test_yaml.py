@@ -82,7 +82,7 @@ def test_core_schema_refuses_a_number_that_is_too_large(written):
 
 
 def test_quotes_and_tags_give_a_scalar_its_style():
-    """Mutant: `!!str 8` as plain, or a block as plain."""
+    """Mutant: `!!str 8` or a block counts as plain."""
     found = parse(b"""[8, '8', "8", !!str 8, !!int '8']""")
 
     plain, quoted = Scalar("8", Style.PLAIN), Scalar("8", Style.QUOTED)
@@ -99,7 +99,7 @@ def test_quotes_and_tags_give_a_scalar_its_style():
     )
 )
 def test_dumped_values_are_read_again(value):
-    """Mutant: `_Dumper` without our resolvers writes the text `1e3` plain: a number."""
+    """Mutant: `_Dumper` without our resolvers writes the text `1e3` as a number."""
     dumped = yaml.dump({"a": value}, Dumper=_Dumper, allow_unicode=True)
 
     assert values(parse(dumped.encode()).value) == {"a": value}
@@ -136,7 +136,7 @@ def test_each_value_has_its_line():
 
 
 def test_duplicate_key_is_a_complaint_with_both_lines():
-    """Mutant: a dict made by PyYAML keeps the last one and says nothing."""
+    """Mutant: a dict made by PyYAML keeps the last one without a complaint."""
     found = parse(b"a: 1\nb: {c: 1,\n  c: 2}\na: 3\n")
 
     assert values(found.value) == {"a": 1, "b": {"c": 1}}
@@ -150,6 +150,7 @@ def test_duplicate_key_is_a_complaint_with_both_lines():
     ("written", "complaint"),
     [
         ("? [a]\n: b", (1, (), "a key that is not a text; write it in quotes")),
+        ("? &a [*a]\n: b", (1, (), "a key that is not a text; write it in quotes")),
         ("a: {~: b}", (1, ("a",), "a key that is not a text; write it in quotes")),
         ("<<: {a: 1}", (1, (), "`<<` does not merge mappings here; write the options out")),
         ("a: &a\n- *a", (1, ("a", 0), "an alias that contains itself")),
@@ -187,7 +188,7 @@ def test_bytes_other_than_utf_8_are_a_complaint_with_a_line():
 
 
 def test_key_is_text_as_written():
-    """Mutant: `7` and `"7"` as two keys."""
+    """Mutant: `7` and `"7"` are two keys."""
     found = parse(b"07: a\n7: b\n'7': c\n")
 
     assert values(found.value) == {"07": "a", "7": "b"}
@@ -216,7 +217,7 @@ def test_aliases_cannot_make_a_small_file_large():
 
 @pytest.mark.parametrize("written", ["[*TOKEN]", "a: !TOKEN!x y", 'a: "\\TOKEN"', "a: @TOKEN"])
 def test_complaint_of_yaml_repeats_no_text_of_the_file(written):
-    """Mutant: the parser's message as it is: `found undefined alias 'TOKEN'`."""
+    """Mutant: the parser's own message: `found undefined alias 'TOKEN'`."""
     ((_, _, complaint),) = parse(written.encode()).complaints
 
     assert "needs quotes" in complaint or "use single quotes" in complaint

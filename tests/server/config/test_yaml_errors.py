@@ -1,4 +1,4 @@
-"""A file that is not YAML: the line of the mistake, in words."""
+"""Complaints about a file that is not YAML."""
 
 import re
 
@@ -171,7 +171,7 @@ def test_broken_yaml_names_line_and_mistake(name):
     )
 )
 def test_broken_yaml_is_explained_without_jargon(lines):
-    """Each complaint names a line of the file. Mutant: the parser's message as it is."""
+    """Each complaint names a line of the file. Mutant: the parser's own message."""
     text = "\n".join(lines)
     try:
         yaml.compose(text, yaml.SafeLoader)

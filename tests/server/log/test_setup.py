@@ -1,4 +1,4 @@
-"""Logs are an interface: one line a thing, whatever strangers sent."""
+"""Log lines: each event is one line, also with texts of strangers."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ WORDS = ("source", "peer", "reason", "detail", "service", "error")
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """Local time is UTC; what was set up before comes back."""
+    """Set local time to UTC, and restore the logging of other tests."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setenv("TZ", "UTC")
@@ -45,13 +45,19 @@ def logging_to(out, *, people=False, level="info"):
 
 
 def logged(*things, people=False, level="info"):
-    """What comes out when these are said: (level, event, fields)."""
+    """Return the log after these events: (level, event, fields)."""
     out = io.BytesIO()
     log = logging_to(out, people=people, level=level)
     for how, event, fields in things:
         getattr(log, how)(event, **fields)
     assert write_out(10)
     return out.getvalue()
+
+
+def lines_of(out):
+    """Return the lines that were written to `out`, as JSON."""
+    assert write_out(10)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
 ACCEPTED = (
@@ -101,7 +107,7 @@ def test_line_is_json_with_time_level_and_name_first():
 @example({"reason": "\x7f\x1b[2J\x9b\u2028\n"})
 @example({"reason": "x" * 201})
 def test_any_text_is_one_line_of_ascii(fields):
-    """Mutant: `ensure_ascii=False`, or a line that is cut at a line separator."""
+    """Mutant: `ensure_ascii=False`, or a line separator ends the line."""
     line = logged(("warning", "callback.rejected", fields))
 
     assert line.endswith(b"\n")
@@ -136,16 +142,15 @@ def test_event_below_the_level_is_not_logged():
 
 
 def test_line_of_a_library_has_its_place_without_its_text():
-    """Mutant: its message, which may quote a request; its traceback, which shows values."""
+    """Mutants: its message, which may quote a request; its traceback, which shows values."""
     out = io.BytesIO()
     logging_to(out)
     try:
         int("t0ken")
     except ValueError:
         logging.getLogger("some.library").exception("GET /in/tellabot/%s", "t0ken")
-    assert write_out(10)
 
-    said = json.loads(out.getvalue())
+    [said] = lines_of(out)
 
     assert (said["level"], said["event"]) == ("error", "library.complained")
     assert (said["logger"], said["error"]) == ("some.library", "ValueError")
@@ -155,14 +160,13 @@ def test_line_of_a_library_has_its_place_without_its_text():
 
 @pytest.mark.parametrize(("number", "level"), [(30, "warning"), (35, "warning"), (50, "error")])
 def test_unknown_level_of_a_library_becomes_one_of_ours(number, level):
-    """Mutant: structlog's names of levels, among which there is no 35."""
+    """Mutant: structlog's names of levels, which lack 35."""
     out = io.BytesIO()
     logging_to(out)
 
     logging.getLogger("some.library").log(number, "text")
-    assert write_out(10)
 
-    assert json.loads(out.getvalue())["level"] == level
+    assert [line["level"] for line in lines_of(out)] == [level]
 
 
 # For people
@@ -175,7 +179,7 @@ def test_event_is_one_line_after_its_delivery_attempt():
 
 
 def test_expired_order_is_one_line():
-    """Mutant: only what came by a callback is remembered."""
+    """Mutant: only events of callbacks are remembered."""
     expired = ("info", "order.expired", {**ACCEPTED[2], "type": "order.expired"})
 
     lines = logged(expired, attempted(), people=True).decode()
@@ -184,7 +188,7 @@ def test_expired_order_is_one_line():
 
 
 def test_low_balance_is_shown_in_words():
-    """Mutant: names and values."""
+    """Mutant: a line of names and values."""
     said = {"source": "herosms", "amount": "4.20", "currency": "USD", "threshold": "5"}
     low = ("warning", "account.low", said | {"event_id": "1", "type": "account.low", "sinks": []})
     unreadable = ("warning", "balance.unreadable", {"source": "herosms"})
@@ -387,7 +391,7 @@ def test_line_for_people_cannot_control_a_terminal(service, reason):
     assert categories.isdisjoint({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
-# Where it goes
+# Readers
 
 
 def test_gone_reader_blocks_nothing_and_leaves_nothing():
@@ -404,7 +408,7 @@ def test_gone_reader_blocks_nothing_and_leaves_nothing():
 
 
 class Full(io.BytesIO):
-    """A disk that takes so many bytes, then none until there is room again."""
+    """A disk that is full after some bytes, until it gets room again."""
 
     room = 20
 
@@ -417,7 +421,7 @@ class Full(io.BytesIO):
 
 
 def test_torn_line_does_not_spoil_the_next():
-    """Mutants: the next line glued to the half one; lost lines that nobody counts."""
+    """Mutants: the next line continues the torn one; lost lines are not counted."""
     out = Full()
     log = logging_to(out)
 
@@ -437,21 +441,21 @@ def test_torn_line_does_not_spoil_the_next():
 
 
 class Stuck(io.BytesIO):
-    """A reader that takes nothing until it is let go."""
+    """A reader that takes nothing until it is released."""
 
     def __init__(self):
         super().__init__()
-        self.let_go = threading.Event()
+        self.released = threading.Event()
         self.writes = 0
 
     def write(self, data):
         self.writes += 1
-        assert self.let_go.wait(60)
+        assert self.released.wait(60)
         return super().write(data)
 
 
 async def test_stuck_reader_costs_counted_lines_and_no_time():
-    """Mutants: a write on the caller's thread (this never ends); a buffer without a bound."""
+    """Mutants: a write on the caller's thread, which never ends; a buffer without a limit."""
     out = Stuck()
     configure(out, people=False, level="info", now=lambda: AT, buffered=1000)
     log = structlog.get_logger()
@@ -460,11 +464,10 @@ async def test_stuck_reader_costs_counted_lines_and_no_time():
         log.info("service.stopping", pid=number)
         await asyncio.sleep(0)
     ended = write_out(0.01)
-    out.let_go.set()
+    out.released.set()
 
     assert not ended
-    assert write_out(10)
-    said = [json.loads(line) for line in out.getvalue().splitlines()]
+    said = lines_of(out)
     kept = [line["pid"] for line in said if line["event"] == "service.stopping"]
     [dropped] = [line["lines"] for line in said if line["event"] == "log.dropped"]
     assert kept == list(range(len(kept)))
@@ -479,7 +482,7 @@ def test_lines_continue_after_a_stuck_reader_is_back():
     log = structlog.get_logger()
     for _ in range(50):
         log.warning("callback.rejected", reason="token")
-    out.let_go.set()
+    out.released.set()
     assert write_out(10)
     before = out.getvalue().decode()
 
@@ -502,7 +505,7 @@ def non_blocking_pipe():
 
 
 def test_non_blocking_pipe_loses_nothing():
-    """Node's children share such a stdout. Mutant: `write` that returns None ends the line."""
+    """Children of Node share such a stdout. Mutant: `write` returns None, and the line is lost."""
     with non_blocking_pipe() as (reading, writing):
         log = logging_to(io.FileIO(writing, "w", closefd=False))
         for number in range(3000):
@@ -517,7 +520,7 @@ def test_non_blocking_pipe_loses_nothing():
 
 
 def test_stopped_terminal_blocks_nothing():
-    """As after Ctrl-S, nothing reads the other side; a terminal holds about 4 KiB."""
+    """After Ctrl-S a terminal reads nothing and holds about 4 KiB."""
     ours, theirs = pty.openpty()
     try:
         log = logging_to(io.FileIO(theirs, "w", closefd=False), people=True)
@@ -560,34 +563,33 @@ def test_warnings_and_lost_exceptions_are_logged(monkeypatch):
         finally:
             logging.captureWarnings(capture=False)
 
-    assert write_out(10)
-    said = [json.loads(line) for line in out.getvalue().splitlines()]
+    said = lines_of(out)
     assert [line["event"] for line in said] == ["library.complained"] * 2
     assert [line.get("error") for line in said] == [None, "ValueError"]
     assert b"s3cret" not in out.getvalue()
 
 
-# When it is written
+# Time of writing
 
 
 async def test_lines_of_one_turn_are_written_together_at_its_end():
-    """Mutants: each line a write of its own; lines that wait for the next thing to be said."""
+    """Mutants: a write for each line; lines that wait for the next event."""
     out = Stuck()
-    out.let_go.set()
+    out.released.set()
     log = logging_to(out)
 
     for number in range(3):
         log.info("service.stopping", pid=number)
     before = out.writes
     await asyncio.sleep(0)
-    assert await asyncio.to_thread(write_out, 10)
+    said = await asyncio.to_thread(lines_of, out)
 
-    said = [json.loads(line)["pid"] for line in out.getvalue().splitlines()]
-    assert (before, out.writes, said) == (0, 1, [0, 1, 2])
+    pids = [line["pid"] for line in said]
+    assert (before, out.writes, pids) == (0, 1, [0, 1, 2])
 
 
 async def test_lines_before_a_sudden_end_are_written():
-    """`os._exit` runs no callback of the loop. Mutant: the line that says why is lost."""
+    """`os._exit` runs no callback of the loop. Mutant: the line with the reason is lost."""
     out = io.BytesIO()
     logging_to(out).error("journal.error", error="SQLITE_IOERR_FSYNC")
 
@@ -597,14 +599,14 @@ async def test_lines_before_a_sudden_end_are_written():
 
 
 class Ended:
-    """A loop that runs nothing any more."""
+    """A loop that has ended and runs no callback."""
 
     def call_soon(self, _callback):
         pass
 
 
 def test_line_of_a_closed_loop_comes_with_the_next(monkeypatch):
-    """Mutant: a loop that has ended is waited for."""
+    """Mutant: the log waits for a loop that has ended."""
     out = io.BytesIO()
     log = logging_to(out)
 
@@ -612,6 +614,5 @@ def test_line_of_a_closed_loop_comes_with_the_next(monkeypatch):
         patch.setattr(asyncio, "get_running_loop", Ended)
         log.info("service.stopping", pid=1)
     log.info("service.stopping", pid=2)
-    assert write_out(10)
 
-    assert [json.loads(line)["pid"] for line in out.getvalue().splitlines()] == [1, 2]
+    assert [line["pid"] for line in lines_of(out)] == [1, 2]

@@ -1,9 +1,9 @@
 import subprocess
 import sys
 
-from journal.sqlite.without import without
+from journal.sqlite.hidden_modules import hide_modules
 
-#: The tests draw plots, so that it is there.
+#: numpy is installed, because the tests draw plots.
 PROGRAM = """
 import sys, server.cli, server.service
 print([name for name in ("numpy", "pandas") if name in sys.modules])
@@ -12,7 +12,7 @@ import numpy
 
 
 def test_unused_libraries_are_not_imported():
-    """Mutant: the library is imported as it comes, and numpy with it."""
+    """Mutant: a plain import of sqlite_utils, which imports numpy."""
     words = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
 
@@ -20,10 +20,10 @@ def test_unused_libraries_are_not_imported():
 
 
 def test_imported_module_is_restored_afterwards():
-    """Mutant: forgotten, and imported a second time as another module."""
-    import json  # noqa: PLC0415 - the one that is there now
+    """Mutant: the module is not restored, and imported again as another one."""
+    import json  # noqa: PLC0415 - the module as it is now
 
-    with without("json", "no_such_module"):
+    with hide_modules("json", "no_such_module"):
         assert sys.modules["json"] is None
 
     assert sys.modules["json"] is json

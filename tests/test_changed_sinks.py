@@ -1,11 +1,11 @@
-"""What is owed to a sink's name: a real process, paused, ended, and started with another file."""
+"""Pending deliveries of a sink that is paused or changed: a real process and its restarts."""
 
 import json
 
 import live
 import pytest
 
-#: Nothing is delivered while there is no such folder.
+#: The folder is missing, so all deliveries fail.
 FAILING = live.CONFIG.replace("path: events.jsonl", "path: missing/events.jsonl")
 
 
@@ -13,8 +13,8 @@ def configure(service, config):
     (service.folder / "smshook.yaml").write_text(config)
 
 
-def started_with(service, config):
-    """Ended in order, and started again with another configuration."""
+def restart_with(service, config):
+    """Stop the service, and start it with another configuration."""
     assert service.stop() == 0
     configure(service, config)
     service.start()
@@ -44,10 +44,10 @@ def ids(events):
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_paused_sink_stays_paused_after_a_restart(tmp_path, end):
-    """What it is owed from before and after arrives once it is resumed, once each.
+    """After it is resumed, each pending delivery arrives once, from before and after the restart.
 
-    Mutants: the pause is kept in memory; it is forgotten at a start; what is owed from before
-    the start is not taken after a resume.
+    Mutants: the pause is kept in memory; a start forgets it; deliveries from before the start are
+    not taken after a resume.
     """
     with live.Live(tmp_path) as service:
         switch(service, "pause")
@@ -86,11 +86,11 @@ def test_resumed_sink_stays_active_after_a_restart(tmp_path):
 
 
 def test_automatic_pause_ends_after_a_restart(tmp_path):
-    """And one whose `pause_after` was taken away meanwhile is not left alone for ever.
+    """It also ends if `pause_after` was removed meanwhile.
 
-    Mutant: a pause by itself that nobody would ever end.
+    Mutant: an automatic pause that never ends.
     """
-    # It fails for long enough to be seen failing on a busy machine, too.
+    # It fails for two seconds, so that a busy machine sees it fail, too.
     pausing = FAILING.replace(
         ".jsonl}", ".jsonl, pause_after: {failing_for: 2s, probe_every: 100ms}}"
     )
@@ -103,9 +103,9 @@ def test_automatic_pause_ends_after_a_restart(tmp_path):
         service.kill()
         service.start()
         still = sinks(service)["log"]["paused_by"]
-        started_with(service, FAILING)
+        restart_with(service, FAILING)
         without = sinks(service)["log"]
-        started_with(service, pausing)
+        restart_with(service, pausing)
         (tmp_path / "missing").mkdir()
         live.eventually(lambda: states(service)["log"] == ("active", 0), within=30)
 
@@ -116,9 +116,9 @@ def test_automatic_pause_ends_after_a_restart(tmp_path):
 
 @pytest.mark.parametrize("change", ["renamed", "removed"])
 def test_deliveries_of_a_removed_sink_wait_for_its_return(tmp_path, change):
-    """And goes out with the options of then: another path, other masks, an order.
+    """Then they are sent with the sink's new options: another path, `redact` and `ordered_by`.
 
-    Mutants: it goes to the sink that was renamed; it goes out as it was to when it was accepted.
+    Mutants: they are sent to the renamed sink; they are sent with the options at acceptance.
     """
     other = {
         "renamed": FAILING.replace(
@@ -135,14 +135,14 @@ def test_deliveries_of_a_removed_sink_wait_for_its_return(tmp_path, change):
         owed = [accepted(service, number, to="18503814729") for number in range(1, 6)]
         live.eventually(lambda: sinks(service)["log"]["last_error"])
 
-        started_with(service, other)
+        restart_with(service, other)
         (tmp_path / "missing").mkdir()
         new = accepted(service, 6, to="18503814729")
         shown = sinks(service)
         unknown = service.run("sinks", "pause", "log", check=False)
         checked = service.run("check")
         replayed = service.run("events", "replay", owed[0], "--sink", "log", check=False)
-        started_with(service, back)
+        restart_with(service, back)
         live.eventually(lambda: states(service)["log"][1] == 0, within=20)
 
         configured = {"renamed": ["kept"], "removed": []}[change]
@@ -165,7 +165,7 @@ def test_deliveries_of_a_removed_sink_wait_for_its_return(tmp_path, change):
 
 
 def test_changed_sink_sends_pending_deliveries_its_new_way(tmp_path):
-    """Mutant: options kept with the delivery."""
+    """Mutant: the options are stored with the delivery."""
     with live.Live(tmp_path, FAILING) as service:
         owed = [accepted(service, number) for number in range(1, 4)]
         live.eventually(lambda: service.stats()["deliveries"]["pending"] == 3)
@@ -181,25 +181,25 @@ def test_changed_sink_sends_pending_deliveries_its_new_way(tmp_path):
 
 
 def test_new_ordered_by_applies_to_pending_deliveries(tmp_path):
-    """All wait for the first. Mutant: put in order is only what comes from then on."""
+    """All wait for the first one. Mutant: only new deliveries are ordered."""
     with live.Live(tmp_path, FAILING) as service:
         for number in range(1, 4):
             accepted(service, number, to="18503814729")
         live.eventually(lambda: service.stats()["deliveries"]["pending"] == 3)
 
-        started_with(service, FAILING.replace(".jsonl}", ".jsonl, ordered_by: data.to}"))
+        restart_with(service, FAILING.replace(".jsonl}", ".jsonl, ordered_by: data.to}"))
         held = service.api("/deliveries", params={"sink": "log"}).json()["data"][1:]
 
         assert [(item["state"], item["next_at"]) for item in held] == [("pending", None)] * 2
 
 
 def test_new_expire_after_applies_to_pending_deliveries(tmp_path):
-    """A sink that was gone and now forgets what is old."""
+    """Old deliveries expire after the change."""
     with live.Live(tmp_path, FAILING) as service:
         event_id = accepted(service, 1)
         live.eventually(lambda: sinks(service)["log"]["last_error"])
 
-        started_with(
+        restart_with(
             service, FAILING.replace("missing/events.jsonl", "new.jsonl, expire_after: 10ms")
         )
         live.eventually(lambda: service.stats()["deliveries"]["expired"] == 1, within=20)

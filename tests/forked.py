@@ -1,0 +1,84 @@
+"""Processes of the product, forked from one that has imported it: a start without the imports."""
+
+import functools
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+#: What `smshook serve` imports.
+PRELOADED = ["server.cli.serve", "server.process", "multiprocessing.popen_forkserver", "runpy"]
+
+
+@functools.cache
+def forks():
+    """Return the context whose server forks; it and its children measure no coverage."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    kept = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+    with mock.patch.dict(os.environ, kept, clear=True):
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+def is_script(program):
+    """Return whether a program is the installed command, or this interpreter and a file."""
+    own = Path(sys.executable)
+    return program[0] == str(own.with_name("smshook")) or (
+        program[0] == str(own) and program[1].endswith(".py")
+    )
+
+
+def run(arguments, folder, environment, out, errors):
+    """In the new process: become what `Popen(arguments, …)` would be, and run it."""
+    os.setsid()
+    os.chdir(folder)
+    for number, path in ((1, out), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(write_through=True)
+    script = arguments[1] if arguments[0] == sys.executable else arguments[0]
+    sys.argv = arguments[arguments.index(script) :]
+    runpy.run_path(script, run_name="__main__")
+
+
+class Forked:
+    """The part of `subprocess.Popen` that tests use.
+
+    `arguments` are a Python script and its arguments, or this interpreter before them; `out` and
+    `errors` are paths, to which the process appends.
+    """
+
+    def __init__(self, arguments, folder, environment, out, errors):
+        self._process = forks().Process(
+            target=run, args=(arguments, folder, environment, out, errors), daemon=True
+        )
+        self._process.start()
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self._process.exitcode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.pid, timeout)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
