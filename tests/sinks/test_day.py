@@ -271,7 +271,7 @@ class Jumping(Day):
         return self.wall.now()
 
     def watched(self, *workers):
-        ClockJumps(self.wall, self.journal, workers)
+        self.wall.listen(ClockJumps(self.journal, workers).follow_clock)
         self.tasks.append(asyncio.create_task(watch_clock(self.wall)))
 
 
