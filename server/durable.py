@@ -1,4 +1,4 @@
-"""Writing of whole files: a power cut leaves the complete file or no file."""
+"""Writes whole files: a power cut leaves the complete file or no file."""
 
 import contextlib
 import errno
@@ -11,13 +11,20 @@ from pathlib import Path
 def write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Write a new file of UTF-8 text, and make its folder if needed.
 
-    Raises FileExistsError if the name exists, and leaves that alone. Raises OSError or UnicodeError
-    if it cannot write, and leaves nothing behind.
+    An existing file is not changed: it raises FileExistsError. After an OSError or UnicodeError no
+    file is left.
     """
     make_folder(path.parent)
     with _temporary(path, text, mode) as temporary:
-        # A link, because a rename would replace an existing file.
-        _link(temporary, path)
+        try:
+            path.hardlink_to(temporary)  # a rename would replace an existing file
+        except FileExistsError:
+            raise
+        except OSError:
+            # This file system has no links (FAT, and some that containers mount).
+            if os.path.lexists(path):
+                raise FileExistsError(path) from None
+            temporary.rename(path)
     sync_folder(path.parent)
 
 
@@ -66,15 +73,3 @@ def _temporary(path: Path, text: str, mode: int) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _link(temporary: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:
-        # This file system has no links (FAT, some that containers mount).
-        if os.path.lexists(path):
-            raise FileExistsError(path) from None
-        temporary.rename(path)

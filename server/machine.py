@@ -22,7 +22,7 @@ _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 DEADLINE = 9.4
 #: Descriptors that connections never use.
 RESERVED = 128
-#: The same under a low limit, half of which is in use at the start.
+#: The same under a low limit: half of it is in use at the start.
 _SPARE = 8
 _MOST_CONNECTIONS = 20_000
 
@@ -82,7 +82,7 @@ class Ending:
         self._lock = threading.Lock()
         self._asked = False
         self._then: Callable[[], object] | None = None
-        # Later threads inherit the mask, and leave both signals to this one.
+        # Threads that start later inherit the mask, so only this one gets both signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         threading.Thread(target=self._wait, name="signals", daemon=True).start()
 

@@ -24,7 +24,6 @@ from httpd.protocol import make_protocol
 from journal import Journal
 from journal.lock import Holder, Lock
 from journal.reads import JournalStats
-from journal.records import Stats
 from journal.sqlite.schema import SQLITE_VERSION, has_wal_reset_race
 from receiver.addresses import Peers
 from receiver.fields.numbers import load_metadata
@@ -41,8 +40,8 @@ from .runtime.parts import Parts
 from .runtime.supervisor import Supervisor
 from .service import admin_app, assemble, open_journal, public_app, restore, run_parts
 
-#: For these seconds after the first signal, the door answers 503: a proxy that just chose this
-#: address learns to try again.
+#: For these seconds after the first signal the door answers 503, so that a proxy that just chose
+#: this address tries again.
 REFUSING = 1.0
 #: Seconds for work in flight, from the first signal.
 GRACE = 8.0
@@ -121,7 +120,11 @@ async def _run(
     started(holder)
     _log_start(config, holder)
     notify("READY=1")
-    _spare_collector()
+    # Collect garbage seldom, and skip the objects of the start. Collections took a tenth of an
+    # event's time, and hardly any object here is in a cycle.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
     supervisor.run("backfill", parts.backfills.run())
     await stop.wait()
     notify("STOPPING=1")
@@ -134,9 +137,9 @@ async def _run(
 
 
 async def _prepare(sinks: Mapping[str, Sink]) -> None:
-    """Make shared parts now that are otherwise made at first use. Raises Unusable.
+    """Make the shared parts that would otherwise be made at first use. Raises Unusable.
 
-    Later, connections may use up all descriptors. A part whose first start fails stays broken.
+    Later, connections may use up all descriptors. A part that fails to start once stays broken.
     """
     load_metadata()
     # Starts the threads of the resolver: if they cannot start later, the process is aborted.
@@ -176,20 +179,15 @@ async def _listen(parts: Parts, sockets: Sequence[socket.socket]) -> list[Listen
     return listeners
 
 
-def _spare_collector() -> None:
-    """Collect garbage seldom, and never what a start leaves in memory.
-
-    Collections took a tenth of the time of an event, and hardly any object here is in a cycle.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTED_AFTER)
-
-
 async def _stop(
     parts: Parts, listeners: Sequence[Listener], tasks: Sequence[asyncio.Task[None]]
 ) -> int:
     """End in order, each step with a deadline; return the exit code."""
+
+    async def close() -> None:
+        await parts.rejections.write()
+        await parts.journal.close()
+
     loop = asyncio.get_running_loop()
     parts.intake.drain()
     if _log_failure(parts.journal):
@@ -207,28 +205,19 @@ async def _stop(
     await _wait(tasks, within=CLOSING)
     stats = asyncio.create_task(parts.journal.ask(JournalStats()))
     await _wait([stats], within=CLOSING)
-    await _wait([asyncio.create_task(_close(parts))], within=CLOSING)
+    await _wait([asyncio.create_task(close())], within=CLOSING)
     if _log_failure(parts.journal):
         return 1
-    log.info("service.stopped", pending=_pending(stats))
+    pending = None  # the disk did not answer
+    if stats.done() and stats.exception() is None:
+        deliveries = stats.result().deliveries
+        pending = deliveries["pending"] + deliveries["sending"]
+    log.info("service.stopped", pending=pending)
     return 0
 
 
-async def _close(parts: Parts) -> None:
-    await parts.rejections.write()
-    await parts.journal.close()
-
-
-def _pending(stats: "asyncio.Task[Stats]") -> int | None:
-    """Return the number of deliveries left for the next start; None: the disk did not answer."""
-    if not stats.done() or stats.exception() is not None:
-        return None
-    deliveries = stats.result().deliveries
-    return deliveries["pending"] + deliveries["sending"]
-
-
 async def _wait(tasks: Sequence["asyncio.Task[Any]"], *, within: float) -> None:
-    """Wait for tasks, at most `within` seconds. A task that does not end is left alone."""
+    """Wait for tasks, at most `within` seconds. A task that does not end keeps running."""
     if tasks:
         done, _ = await asyncio.wait(tasks, timeout=max(0.0, within))
         for task in done:

@@ -1,4 +1,4 @@
-"""A service: its parts, put together once."""
+"""Puts the parts of a service together, once for the process and for tests."""
 
 import contextlib
 import ipaddress
@@ -28,7 +28,6 @@ from routes.table import compile_table
 from sinks.attempt import Clock
 from sinks.health import Pause
 from sinks.retry import LONGEST_RETRY_AFTER
-from sinks.sink import Sink
 from sinks.worker import Worker
 
 from . import __version__
@@ -38,10 +37,8 @@ from .config.options import Config, host_and_port
 from .runtime.accept import Planner, Recorder
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
-from .runtime.chores import finish
 from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.credentials import HeaderCredentials
-from .runtime.delivering import SinkRunner
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
 from .runtime.journal_monitor import JournalMonitor
@@ -52,9 +49,11 @@ from .runtime.quarantine import QuarantineKeeper
 from .runtime.rejections import RejectionCounter
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
-from .runtime.supervisor import Supervisor
+from .runtime.sink_runner import SinkRunner
+from .runtime.supervisor import Supervisor, finish
 
-#: Seconds for which the end of orders waits at a start: a backfill may still bring their SMS.
+#: After a start, orders end only after the first backfills, which may bring their SMS. These are
+#: the seconds that they wait for them.
 FIRST_RUNS = 120.0
 
 
@@ -91,33 +90,26 @@ async def restore(
 ) -> Parts:
     """Put a service together with the sinks, orders and balances of its journal.
 
-    Raises Unavailable.
+    The stored deliveries are adapted to the configured sinks. Raises Unavailable.
     """
-    records = await _sink_records(config.sinks, journal, clock.now)
-    parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
-    await parts.orders.load()
-    await parts.balances.load()
-    return parts
-
-
-async def _sink_records(
-    sinks: Mapping[str, Sink], journal: Journal, now: Callable[[], float]
-) -> Mapping[str, SinkRecord]:
-    """Fit the stored deliveries to the configuration; return the stored states of sinks."""
     stored = await journal.ask(SinkRecords())
     records = dict(stored)
-    for name, sink in sinks.items():
+    for name, sink in config.sinks.items():
         await journal.submit(Reorder(name, ordered_by=sink.ordered_by))
         # The clock may have been wrong when they were made due, or the schedule is shorter now.
+        longest = sink.retry.longest
         await journal.submit(
-            Clamp(name, now=now(), longest=sink.retry.longest, asked=LONGEST_RETRY_AFTER)
+            Clamp(name, now=clock.now(), longest=longest, asked=LONGEST_RETRY_AFTER)
         )
         record = records.get(name)
         if record is not None and record.paused == Pause.FAILING and sink.pause_after is None:
             # Without `pause_after` nothing would ever resume the sink.
             await journal.submit(ResumeSink(name))
             records[name] = msgspec.structs.replace(record, paused=None)
-    return records
+    parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
+    await parts.orders.load()
+    await parts.balances.load()
+    return parts
 
 
 def assemble(
@@ -141,7 +133,7 @@ def assemble(
         name: Worker(name, sink, journal, sink_clock, records.get(name), identity.delivery_id)
         for name, sink in config.sinks.items()
     }
-    ClockJumps(clock, journal, workers.values())
+    clock.listen(ClockJumps(journal, workers.values()).follow_clock)
     monitor = JournalMonitor(journal, ticks=ticks)
     rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
@@ -227,6 +219,11 @@ def assemble(
 
 def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float]) -> None:
     """Start all tasks of a service but the backfills. `ticks` returns seconds of the event loop."""
+
+    async def end_orders() -> None:
+        await parts.backfills.first_runs(within=FIRST_RUNS)
+        await parts.orders.run()
+
     for name, worker in parts.workers.items():
         part = f"sink {name}"
         give_up = partial(supervisor.give_up, part, "unusable")
@@ -237,16 +234,11 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
     supervisor.run("journal", parts.journal_monitor.run())
     supervisor.run("rejections", parts.rejections.run())
     supervisor.run("sources", parts.source_monitor.run())
-    supervisor.run("orders", _end_orders(parts))
-
-
-async def _end_orders(parts: Parts) -> None:
-    await parts.backfills.first_runs(within=FIRST_RUNS)
-    await parts.orders.run()
+    supervisor.run("orders", end_orders())
 
 
 def public_app(parts: Parts) -> App:
-    """Return the app for the world: `/in`, health, and the API if `admin_listen` is `same`."""
+    """Return the public app: `/in`, health, and the API if `admin_listen` is `same`."""
     server = parts.config.server
     same = server.admin_listen == "same"
     clock = parts.clock
@@ -261,21 +253,18 @@ def public_app(parts: Parts) -> App:
 
 
 def admin_app(parts: Parts) -> App:
-    """Return the app of the API. It answers only to its own host names."""
+    """Return the app of the API.
+
+    If it listens on loopback, it answers only to its own host names.
+    """
     server = parts.config.server
     public_name = urlsplit(server.public_url).hostname if server.public_url else None
+    host = "" if server.admin_listen == "same" else host_and_port(server.admin_listen)[0]
+    is_loopback = host == "localhost"
+    with contextlib.suppress(ValueError):  # a name
+        is_loopback = ipaddress.ip_address(host).is_loopback
     return OwnHost(
         cast("App", create_api(parts)),  # Litestar has a type of its own for each ASGI message
         names=[*server.admin_hosts, *([public_name] if public_name else [])],
-        any_host=not _is_loopback(server.admin_listen),
+        any_host=not is_loopback,
     )
-
-
-def _is_loopback(listen: str) -> bool:
-    """Return whether only this machine reaches `listen`."""
-    if listen == "same":
-        return False
-    host, _ = host_and_port(listen)
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

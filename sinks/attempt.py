@@ -48,7 +48,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempts:
-    """Makes attempts at one sink. Whatever the sink does, each attempt ends as Tried."""
+    """Makes attempts at one sink. Each attempt ends as Tried, whatever the sink does."""
 
     def __init__(self, name: str, sink: Sink, clock: Clock) -> None:
         self._name, self._sink, self._clock = name, sink, clock
@@ -59,18 +59,23 @@ class Attempts:
     ) -> Tried:
         """Send the event once. `body`: the event as stored; `number`: 1 for the first attempt."""
         at, began = self._clock.now(), self._clock.ticks()
-        try:
-            receipt = await self._sent(send, event_id, body, number, replay=replay, at=at)
-        except Refused as exc:
-            return Tried(attempt=self._ended(at, began, "refused", exc))
-        except Failed as exc:
-            asked = exc.retry_after
-            return Tried(
-                attempt=self._ended(at, began, "failed", exc),
-                retry_after=asked if isinstance(asked, int | float) else None,
-                by_date=exc.by_date,
-            )
-        return Tried(attempt=self._ended(at, began, "delivered", receipt))
+        outcome, retry_after, by_date = "delivered", None, False
+        answer = await self._send(send, event_id, body, number, replay=replay, at=at)
+        if isinstance(answer, Refused):
+            outcome = "refused"
+        elif isinstance(answer, Failed):
+            outcome, by_date = "failed", answer.by_date
+            if isinstance(answer.retry_after, int | float):
+                retry_after = answer.retry_after
+        attempt = Attempt(
+            at=at,
+            outcome=outcome,
+            status=answer.status,
+            error=None if isinstance(answer, Receipt) else answer.word,
+            took_ms=round((self._clock.ticks() - began) * 1000, 3),
+            answer=answer.answer[:ANSWER_KEPT] or None,
+        )
+        return Tried(attempt=attempt, retry_after=retry_after, by_date=by_date)
 
     def outgoing(
         self, event_id: str, body: bytes, *, number: int, replay: bool, at: float
@@ -79,10 +84,10 @@ class Attempts:
         seen = body if self._redact is None else self._redact(body)
         return Outgoing(event_id=event_id, body=seen, attempt=number, at=at, replay=replay)
 
-    async def _sent(
+    async def _send(
         self, send: Send, event_id: str, body: bytes, number: int, *, replay: bool, at: float
-    ) -> Receipt:
-        """Send with the deadline. Raises Failed or Refused, whatever the sink raises."""
+    ) -> Receipt | Failed | Refused:
+        """Send with the deadline, and return the result, whatever the sink returns or raises."""
         deadline = asyncio.timeout(self._sink.timeout)
         try:
             outgoing = self.outgoing(event_id, body, number=number, replay=replay, at=at)
@@ -91,32 +96,15 @@ class Attempts:
             if isinstance(receipt, Receipt):
                 return receipt
             raise TypeError("a sink returned no Receipt")  # noqa: TRY301 - a fault like any other
-        except (Failed, Refused):
-            raise
+        except (Failed, Refused) as exc:
+            return exc
         except (Exception, asyncio.CancelledError) as exc:
-            if _is_cancelled(exc):
+            # A sink may let a CancelledError of its own escape: only ours ends this task.
+            task = asyncio.current_task()
+            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
             if deadline.expired():
-                raise Failed("timeout") from exc
+                return Failed("timeout")
             # The error stays with this attempt: the worker continues.
             log.error("sink.fault", sink=self._name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
-            raise Failed("fault") from exc
-
-    def _ended(
-        self, at: float, began: float, outcome: str, answer: Receipt | Failed | Refused
-    ) -> Attempt:
-        took_ms = round((self._clock.ticks() - began) * 1000, 3)
-        return Attempt(
-            at=at,
-            outcome=outcome,
-            status=answer.status,
-            error=None if isinstance(answer, Receipt) else answer.word,
-            took_ms=took_ms,
-            answer=answer.answer[:ANSWER_KEPT] or None,
-        )
-
-
-def _is_cancelled(exc: BaseException) -> bool:
-    """Whether this task is cancelled; a sink may let a CancelledError of its own escape."""
-    task = asyncio.current_task()
-    return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+            return Failed("fault")

@@ -1,11 +1,12 @@
-"""Fill the lanes of one sink with new deliveries and with those that fell due.
+"""Fill the lanes of one sink with new deliveries and with those that are due again.
 
-Rules that live here: deliveries without room in memory are read from the journal
-when there is room and they are due, first attempts before retries. A clock jump moves due times.
+Rules that live here: deliveries without room in memory are read from the journal when there is
+room and they are due. First attempts are read before retries. A clock jump moves due times.
 """
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -31,7 +32,7 @@ LONGEST_SLEEP = 30.0
 class Feed:
     """The one place where a worker gets deliveries.
 
-    `hear` takes them straight from a commit. `run` reads the others from the journal.
+    `receive` takes them straight from a commit. `run` reads the others from the journal.
     """
 
     def __init__(
@@ -65,13 +66,16 @@ class Feed:
 
     # --- commits --------------------------------------------------------------------------
 
-    def hear(self, committed: Committed) -> None:
+    def receive(self, committed: Committed) -> None:
         """Queue the sink's new deliveries of a commit while there is room; read the others later.
 
-        They are ours in any case, so no room and a pause cost no write.
+        They belong to this start of the process, so a full queue or a pause costs no write.
         """
+        fresh = self._lanes.fresh
         for due in committed.deliveries.get(self._name, ()):
-            if self._takes_fresh():
+            is_open = not (self.is_shut or self._health.throttled_for)
+            # Older deliveries that are still in the journal go first: then `_wait` is 0.
+            if is_open and fresh.room > 0 and self._wait(fresh):
                 self._put(Taken(due, committed.jumped))
             else:
                 self.wake_at(self._clock.now(), fresh=True)
@@ -79,12 +83,6 @@ class Feed:
             due_at = committed.due.get((self._name, lane.fresh))
             if due_at is not None:
                 self.wake_at(due_at, fresh=lane.fresh)
-
-    def _takes_fresh(self) -> bool:
-        lane = self._lanes.fresh
-        return not (
-            self.is_shut or self._health.throttled_for or lane.room <= 0 or not self._wait(lane)
-        )
 
     def _put(self, taken: Taken) -> None:
         self._known.add(taken.delivery.id)
@@ -128,7 +126,16 @@ class Feed:
     async def run(self) -> None:
         """Read due deliveries until cancelled, or until the journal is broken."""
         while True:
-            lane = await self._until_due()
+            waits = [(self._wait(lane), lane) for lane in self._lanes if lane.is_low]
+            due = [] if self.is_shut else [lane for wait, lane in waits if not wait]
+            if not due:
+                self._awake.clear()
+                sleep = min([LONGEST_SLEEP, *(wait for wait, _ in waits)])
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(sleep or PAUSE):
+                        await self._awake.wait()
+                continue
+            lane = due[0]  # first attempts go first
             try:
                 await self._read(lane)
             except Broken:
@@ -137,24 +144,8 @@ class Feed:
                 await asyncio.sleep(PAUSE)
                 lane.next_due = 0.0  # its answer is still missing
 
-    async def _until_due(self) -> Lane:
-        """Wait until a lane has room and something due; first attempts go first."""
-        while True:
-            waits = [(self._wait(lane), lane) for lane in self._lanes if lane.is_low]
-            if not self.is_shut:
-                for wait, lane in waits:
-                    if not wait:
-                        return lane
-            self._awake.clear()
-            sleep = min([LONGEST_SLEEP, *(wait for wait, _ in waits)])
-            try:
-                async with asyncio.timeout(sleep or PAUSE):
-                    await self._awake.wait()
-            except TimeoutError:
-                continue
-
     def _wait(self, lane: Lane) -> float:
-        """Return the seconds until something is due, or a long time if nothing is."""
+        """Return the seconds until the lane's next delivery is due; without one, a long time."""
         if lane.next_due is None:
             return LONGEST_SLEEP
         return max(0.0, lane.next_due - self._clock.now(), self._health.throttled_for)

@@ -1,4 +1,4 @@
-"""Whether one sink answers, and whether it is left alone.
+"""The health of one sink: whether it fails, is paused, or asked to be left alone.
 
 Rules that live here: how often and how long a failing sink is probed; when
 `pause_after` pauses it; how long a sink is left alone after a 429, or not probed after a 503.
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from .sink import PauseAfter
 
 #: Seconds between probes of a failing sink, and for how long it is probed. Most outages are
-#: restarts, and somebody waits for the code.
+#: restarts, and a person may be waiting for the code.
 PROBE_EVERY = 2.0
 PROBE_FOR = 60.0
 
 
 class Pause(enum.StrEnum):
-    """Who paused a sink."""
+    """The cause of a pause."""
 
     OPERATOR = "operator"  # until the operator resumes it
     FAILING = "failing"  # its own `pause_after`, until a probe succeeds
@@ -38,7 +38,7 @@ class SinkHealth:
         paused: Pause | None = None,
     ) -> None:
         self._ticks, self._pause_after = ticks, pause_after
-        #: Since when nothing succeeded.
+        #: The start of the failures; None: no failure since the last success.
         self._failing_since = None if failing_for is None else ticks() - failing_for
         self._probed_at = -math.inf
         #: No probe before this: the sink sent Retry-After.
@@ -49,7 +49,7 @@ class SinkHealth:
 
     @property
     def throttled_for(self) -> float:
-        """Seconds in which nothing may be sent; 0.0: something may."""
+        """The seconds until an attempt is allowed; 0.0: now."""
         return max(0.0, self._throttled_until - self._ticks())
 
     @property
@@ -58,7 +58,7 @@ class SinkHealth:
 
     @property
     def should_pause(self) -> bool:
-        """Return whether nothing succeeded for the time of `pause_after`."""
+        """Whether no attempt succeeded for the time of `pause_after`."""
         if self._pause_after is None or self.paused or self._failing_since is None:
             return False
         return self._ticks() - self._failing_since >= self._pause_after.failing_for
@@ -76,7 +76,7 @@ class SinkHealth:
         self._quiet_until = self._throttled_until = -math.inf
 
     def defer(self, seconds: float, *, everything: bool) -> None:
-        """Obey Retry-After: send no probe, or with `everything` nothing at all."""
+        """Obey Retry-After: make no probe, and with `everything` no attempt."""
         until = self._ticks() + seconds
         self._quiet_until = max(self._quiet_until, until)
         if everything:

@@ -64,7 +64,7 @@ class Lane:
 
     @property
     def is_low(self) -> bool:
-        """Whether it is time to read the journal: a read for a place or two costs as much."""
+        """Whether to read the journal: a read of one delivery costs as much as one of many."""
         return len(self.queue) <= self.capacity // 2
 
 
@@ -111,7 +111,7 @@ class Lanes:
                 raise
 
     def pick(self) -> Taken:
-        """Take the next one while there `has_work`; call `done` when its slot is free again."""
+        """Take the next delivery while `has_work`; call `done` when its slot is free again."""
         if self.fresh.queue:
             return self.fresh.queue.popleft()
         self._retrying += 1

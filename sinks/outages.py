@@ -65,14 +65,26 @@ class Outages:
         return self._down_since
 
     def begin_attempt(self) -> int:
-        """Return the number that `record_failure` wants."""
+        """Return the number to give to `record_failure`."""
         return self._span
 
     def record_success(self, delivery: int) -> Step:
-        now, brought = self._ticks(), delivery in self._out
+        now, brought, count = self._ticks(), delivery in self._out, 0
         self._out.discard(delivery)
         self._span, self._suspects, self._succeeded = self._span + 1, [], True
-        count = self._end(now) if self._down_since is not None or self._begins else 0
+        began, self._down_since = self._down_since, None
+        if began is not None:
+            self._last_outage, self._holds = self._span - 1, True
+        if began is not None or self._begins:
+            # A short outage is one refused event among accepted ones. It must not bring forward,
+            # each time it comes, the events that were refused before.
+            is_long = self._begins or began is None or now - began >= self._wait
+            if is_long:
+                self._wait = 0.0
+            if is_long or now >= self._next_at:
+                self._begins = False
+                self._set_wait(now)
+                count = max(0, FIRST - len(self._out) - self._asked)
         if brought:
             # The sink takes deliveries that it refused before: continue soon.
             self._wait, self._next_at = 0.0, min(self._next_at, now + SHORTEST)
@@ -131,20 +143,6 @@ class Outages:
             return 0
         self._set_wait(self._ticks())
         return self._ask(FIRST)
-
-    def _end(self, now: float) -> int:
-        began, self._down_since = self._down_since, None
-        if began is not None:
-            self._last_outage, self._holds = self._span - 1, True
-        if self._begins or began is None or now - began >= self._wait:
-            self._wait = 0.0
-        elif now < self._next_at:
-            # So short an outage is one refused event among accepted ones. It must not bring
-            # forward, each time it comes, the events that were refused before.
-            return 0
-        self._begins = False
-        self._set_wait(now)
-        return max(0, FIRST - len(self._out) - self._asked)
 
     def _set_wait(self, now: float) -> None:
         self._wait = min(2 * self._wait, LONGEST) if self._wait else SHORTEST

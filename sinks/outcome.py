@@ -66,9 +66,9 @@ _decode = msgspec.json.Decoder(_DescribedEvent).decode
 
 
 def describe(body: bytes) -> Mapping[str, str | None]:
-    """Return `type`, `source` and `service` of an event's JSON, and nothing secret.
+    """Return `type`, `source` and `service` of an event's JSON: values without a secret.
 
-    Empty for anything else: a log line must not fail for it.
+    The result is empty for other bytes: a log line must not fail for them.
     """
     try:
         event = _decode(body)

@@ -69,7 +69,7 @@ class Recovery:
         log.info("sink.resumed", sink=self._name)
 
     async def learn(self, attempt: Attempt) -> bool:
-        """Draw from a settled attempt the consequence for the sink; True: it is paused now."""
+        """Update the sink's health by a settled attempt; True: the attempt paused the sink."""
         try:
             if attempt.outcome == "delivered":
                 self._health.record_success()
@@ -95,26 +95,21 @@ class Recovery:
             if not self._health.begin_probe(self._outages.down_since):
                 continue
             try:
-                await self._take_probe()
+                if not self._health.paused:
+                    await self._take_failed(after=0)
+                # Each probe takes another delivery: one alone may be the reason for the pause.
+                elif not await self._take_paused_probe():
+                    # All that failed had their turn: now a newer one, else the first of them again.
+                    now, known = self._clock.now(), self._feed.known
+                    taking = self._journal.submit(
+                        Take(self._name, fresh=True, limit=1, now=now, known=known)
+                    )
+                    if not await self._feed.fill(taking, probe_of=now):
+                        await self._take_paused_probe()
             except Broken:
                 return
             except Unavailable:
                 continue
-
-    async def _take_probe(self) -> None:
-        if not self._health.paused:
-            await self._take_failed(after=0)
-            return
-        # A paused sink is not always tried with the same delivery: that one may be the reason.
-        if await self._take_paused_probe():
-            return
-        # All that failed had their turn: now a newer one, else the first of them again.
-        now = self._clock.now()
-        taking = self._journal.submit(
-            Take(self._name, fresh=True, limit=1, now=now, known=self._feed.known)
-        )
-        if not await self._feed.fill(taking, probe_of=now):
-            await self._take_paused_probe()
 
     async def _take_paused_probe(self) -> bool:
         found = await self._take_failed(after=self._probed)
@@ -145,8 +140,8 @@ class Recovery:
         The journal works in the order of the calls.
         """
         if step.hold:
-            # A delivery that could not be held keeps its schedule: the failure is looked at here,
-            # and reported by the journal itself.
+            # A delivery that could not be held keeps its schedule. The journal reports the error;
+            # asyncio must not report it again.
             holding = self._journal.submit(Hold(tuple(step.hold)))
             holding.add_done_callback(lambda done: done.exception())
         if step.bring:

@@ -35,14 +35,19 @@ def masked_paths(option: str | tuple[str, ...] | None) -> tuple[Path, ...]:
     """Return the paths of `codes`, `people` or a list, for `mask`. Raises ValueError."""
     if option is None:
         return ()
-    if not isinstance(option, str):
-        return tuple(_maskable(path) for path in option)
-    if option not in _WORDS:
+    if isinstance(option, str) and option not in _WORDS:
         raise ValueError(
             f"redact: {option!r} is not one of {', '.join(_WORDS)}; "
             "paths are written as a list, such as [data.price]"
         )
-    return tuple(parse(path) for path in _WORDS[option])
+    try:
+        paths = tuple(map(parse, _WORDS[option] if isinstance(option, str) else option))
+    except ValueError as error:
+        raise ValueError(f"redact: {error}") from None
+    for first, *_ in paths:
+        if first in _NEEDED:
+            raise ValueError(f"redact: {first} cannot be masked, receivers need it; leave it out")
+    return paths
 
 
 def mask(event: dict[str, object], paths: Iterable[Path]) -> dict[str, object]:
@@ -52,35 +57,17 @@ def mask(event: dict[str, object], paths: Iterable[Path]) -> dict[str, object]:
     path changes nothing. Keys keep their order.
     """
     for path in paths:
-        event = _masked_below(event, path)
+        event = _masked(event, path)
     return event
 
 
-def _masked_below(value: dict[str, object], path: Path) -> dict[str, object]:
+def _masked(value: dict[str, object], path: Path) -> dict[str, object]:
     name, *rest = path
     if name not in value:
         return value
     below = value[name]
-    if not rest:
-        return {**value, name: _masked(below)}
-    if not isinstance(below, dict):
-        return value
-    return {**value, name: _masked_below(below, tuple(rest))}
-
-
-def _masked(value: object) -> object:
-    if value is None:
-        return None
-    if isinstance(value, list | tuple):
-        return [MASK] if value else []
-    return MASK
-
-
-def _maskable(text: str) -> Path:
-    try:
-        path = parse(text)
-    except ValueError as error:
-        raise ValueError(f"redact: {error}") from None
-    if path[0] in _NEEDED:
-        raise ValueError(f"redact: {path[0]} cannot be masked, receivers need it; leave it out")
-    return path
+    if rest:
+        return {**value, name: _masked(below, tuple(rest))} if isinstance(below, dict) else value
+    if isinstance(below, list | tuple):
+        return {**value, name: [MASK] if below else []}
+    return {**value, name: None if below is None else MASK}

@@ -11,7 +11,7 @@ import msgspec
 
 from core.units import Duration
 
-#: Seconds. Close together while a person may wait for the code, then as long as an outage lasts.
+#: Seconds: short while a person may be waiting for the code, then as long as an outage may last.
 _DEFAULT = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
 #: The random part of a wait: deliveries that failed together must not come back together.
 _SPREAD = 0.2
@@ -25,20 +25,27 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Unset: at once, then 1s, 3s, 5s, 10s, 20s, 30s, 60s, 2m, 5m, 15m, 1h, 3h, 8h and 24h.
     """
 
-    #: Every wait, the first attempt's included: `[0s, 5s, 1m]` is three attempts.
+    #: The wait before each attempt, also before the first: `[0s, 5s, 1m]` is three attempts.
     schedule: tuple[Duration, ...] | None = None
-    #: Instead of a schedule, waits that double: so many attempts in all, the first of them at once.
+    #: Instead of a schedule, waits that double: the number of attempts. The first is made at once.
     #: Unset: 15.
     attempts: int | None = None
-    #: Of waits that double: from the first attempt to the second. Each later wait is twice the one
+    #: With waits that double: the wait before the second attempt. Each later wait is twice the one
     #: before. Unset: 1s.
     first_wait: Duration | None = None
-    #: Of waits that double: none is longer than this. Unset: 24h.
+    #: With waits that double: the longest wait. Unset: 24h.
     max_wait: Duration | None = None
 
     def __post_init__(self) -> None:
         if self.schedule is not None:
-            self._check_schedule(self.schedule)
+            if self._doubles:
+                raise ValueError(
+                    "schedule lists every wait itself; leave attempts, first_wait and max_wait out"
+                )
+            if not self.schedule:
+                raise ValueError("schedule must list one wait or more, such as [0s, 5s, 1m]")
+            if not all(0 <= wait < math.inf for wait in self.schedule):
+                raise ValueError("schedule must list waits of 0s or longer, and finite")
         if self.attempts is not None and self.attempts < 1:
             raise ValueError("attempts must be 1 or more")
         for name, value in (("first_wait", self.first_wait), ("max_wait", self.max_wait)):
@@ -53,8 +60,18 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         `failures` counts the failed attempts, 0 before the first; `chance` returns a number of [0,
         1).
         """
-        scheduled = self._scheduled(failures)
-        return None if scheduled is None else scheduled * (1 + _SPREAD * chance())
+        attempts = len(_DEFAULT) if self.attempts is None else self.attempts
+        waits = _DEFAULT if self.schedule is None else self.schedule
+        if failures >= (attempts if self._doubles else len(waits)):
+            return None
+        if not self._doubles:
+            scheduled = float(waits[failures])
+        elif failures == 0:
+            scheduled = 0.0
+        else:
+            doublings = min(failures - 1, 64)  # 2.0**1024 overflows
+            scheduled = min(self._max_wait, self._first_wait * 2.0**doublings)
+        return scheduled * (1 + _SPREAD * chance())
 
     @property
     def longest(self) -> float:
@@ -80,20 +97,6 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return None
         return ended + max(wait, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
 
-    def _scheduled(self, failures: int) -> float | None:
-        if self._doubles:
-            return self._doubled(failures)
-        waits = _DEFAULT if self.schedule is None else self.schedule
-        return float(waits[failures]) if failures < len(waits) else None
-
-    def _doubled(self, failures: int) -> float | None:
-        if failures >= (len(_DEFAULT) if self.attempts is None else self.attempts):
-            return None
-        if failures == 0:
-            return 0.0
-        doublings = min(failures - 1, 64)  # 2.0**1024 overflows
-        return float(min(self._max_wait, self._first_wait * 2.0**doublings))
-
     @property
     def _doubles(self) -> bool:
         return (self.attempts, self.first_wait, self.max_wait) != (None, None, None)
@@ -107,13 +110,3 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.max_wait is not None:
             return self.max_wait
         return max(86400.0, self.first_wait or 0.0)
-
-    def _check_schedule(self, schedule: tuple[Duration, ...]) -> None:
-        if self._doubles:
-            raise ValueError(
-                "schedule lists every wait itself; leave attempts, first_wait and max_wait out"
-            )
-        if not schedule:
-            raise ValueError("schedule must list one wait or more, such as [0s, 5s, 1m]")
-        if not all(0 <= wait < math.inf for wait in schedule):
-            raise ValueError("schedule must list waits of 0s or longer, and finite")

@@ -50,7 +50,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failed(Exception):
-    """The sink did not take the event this time; it is tried again.
+    """The sink did not take the event this time; the delivery is retried.
 
     `word` is ours (`disk_full`, `timeout`, `refused`), never a library's text.
     """
@@ -66,7 +66,7 @@ class Failed(Exception):
     ) -> None:
         super().__init__(word)
         self.word, self.status, self.answer = word, status, answer
-        #: Seconds; `by_date`: from the begin of the attempt until a date that the sink named.
+        #: Seconds; `by_date`: from the start of the attempt until a date that the sink named.
         self.retry_after, self.by_date = retry_after, by_date
 
 
@@ -89,11 +89,11 @@ Send = Callable[[Outgoing], Awaitable[Receipt]]
 
 
 class PauseAfter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a sink at which all fails is left alone, and how it is found to be back."""
+    """When a failing sink is paused, and how often it is probed."""
 
-    #: Nothing succeeded for this long.
+    #: Pause the sink after this long without a success.
     failing_for: Duration
-    #: One delivery is tried so often; its success resumes the sink.
+    #: How often one delivery is tried. Its success resumes the sink.
     probe_every: Duration = Duration(60)
 
     def __post_init__(self) -> None:
@@ -106,26 +106,26 @@ class PauseAfter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
     """A configured destination. Subclass, tag, and write `open`."""
 
-    #: For one whole attempt; longer is a failure, and it is tried again.
+    #: For one whole attempt. A longer attempt fails, and is retried.
     timeout: Duration = Duration(30)
     #: Attempts at the same time.
     concurrency: int = 8
-    #: Attempts a second, a minute or an hour, such as `10/s`: what comes faster waits its turn.
-    #: Unset: as fast as the sink takes them.
+    #: Attempts a second, a minute or an hour, such as `10/s`. Further deliveries wait. Unset: as
+    #: fast as the sink takes them.
     rate: Rate | None = None
-    #: A path such as `data.to`: events that have the same there are delivered one at a time, in
-    #: the order of acceptance; one that waits holds those behind it. Events with null or nothing
-    #: there are in no order. Unset: no order.
+    #: A path such as `data.to`. Events with the same value there are delivered one at a time, in
+    #: the order of acceptance; one that waits holds those behind it. Events without a value have
+    #: no order. Unset: no order.
     ordered_by: str | None = None
     #: When to try again, and when to give up.
     retry: Retry = Retry()
-    #: What is not delivered this long after it was accepted expires. Unset: never.
+    #: A pending delivery expires this long after its event was accepted. Unset: never.
     expire_after: Duration | None = None
-    #: Leave a sink alone at which all fails, such as `{failing_for: 1h}`: what it is owed is kept,
-    #: one delivery is tried now and then, and its success resumes the sink. Unset: never.
+    #: Pause a failing sink, such as `{failing_for: 1h}`. Its pending deliveries are kept. One of
+    #: them is tried now and then, and its success resumes the sink. Unset: never.
     pause_after: PauseAfter | None = None
-    #: What this sink must not see: `codes` (text, code, urls), `people` (those, and both numbers),
-    #: or paths such as `data.price`. Unset: it sees all, codes in clear.
+    #: Mask these fields for this sink: `codes` (text, code, urls), `people` (also both numbers),
+    #: or paths such as `data.price`. Unset: the sink sees every field, and codes in clear.
     redact: str | tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -172,7 +172,7 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         return {}
 
     def sets_aside(self, _path: Path, _name: str) -> bool:
-        """Whether it makes a file of that name beside `path`, one of its `written_files`."""
+        """Return whether it makes a file `name` beside `path`, one of its `written_files`."""
         return False
 
     def read_files(self) -> Mapping[tuple[str, ...], Path]:

@@ -1,7 +1,7 @@
 """Texts and JSON bodies of the user, with `{data.code}` for a value of the event. Pure.
 
-A placeholder is a dotted path: values only, never code. Values are not searched for placeholders,
-so a text that holds `{data.code}` stays as it is.
+A placeholder is a dotted path, and never code. Values are not searched for placeholders: a text
+that holds `{data.code}` stays as it is.
 """
 
 import math
@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _BRACES: Final = {"{{": "{", "}}": "}"}
 _LONE: Final = {
     "{": "this { is not closed; write {{",
-    "}": "this } closes nothing; write }}",
+    "}": "this } has no opening {; write }}",
 }
 _PLACEHOLDER = re.compile(r"\{[^{}]+\}")
 #: Signs of format strings, which are not supported. A path has none of them.
@@ -34,8 +34,8 @@ _SMALLEST, _GREATEST = -(2**63), 2**64 - 1
 def compile_text(template: str) -> FillText:
     """Return a function that makes a text of an event.
 
-    `{{` and `}}` are braces. Null and missing values become an empty text, true and false those
-    words. The parts of a list are joined by ", "; an object becomes compact JSON.
+    `{{` and `}}` are braces. Null and missing values become an empty text; true and false become
+    words. The items of a list are joined by ", "; an object becomes compact JSON.
 
     Raises ValueError with the character and a hint.
     """
@@ -65,25 +65,22 @@ def _json(template: object, place: str, deeper: int) -> FillJson:
     if isinstance(template, Mapping | list | tuple) and not deeper:
         raise ValueError(f"{place}: nested more than {_DEEPEST} deep")
     if isinstance(template, Mapping):
-        fills = {
-            _key(key, place): _json(below, f"{place}.{key}", deeper - 1)
-            for key, below in template.items()
-        }
+        fills = {}
+        for key, below in template.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{place}: a key must be a text; write it in quotes")  # noqa: TRY004 - msgspec reports these
+            if _PLACEHOLDER.search(key):
+                raise ValueError(f"{place}: keys are literal; write placeholders in values only")
+            fills[key] = _json(below, f"{place}.{key}", deeper - 1)
         return lambda event: {key: fill(event) for key, fill in fills.items()}
     if isinstance(template, list | tuple):
         parts = [_json(it, f"{place}[{at}]", deeper - 1) for at, it in enumerate(template)]
         return lambda event: [fill(event) for fill in parts]
-    if not _is_scalar(template):
-        raise ValueError(f"{place}: is nothing that JSON can hold; write it as a text, in quotes")
+    is_integer = isinstance(template, int) and _SMALLEST <= template <= _GREATEST
+    is_number = is_integer or (isinstance(template, float) and math.isfinite(template))
+    if template is not None and not is_number:
+        raise ValueError(f"{place}: is not a JSON value; write it as a text, in quotes")
     return lambda _event: template
-
-
-def _key(key: object, place: str) -> str:
-    if not isinstance(key, str):
-        raise ValueError(f"{place}: a key is a text; write it in quotes")  # noqa: TRY004 - msgspec reports these
-    if _PLACEHOLDER.search(key):
-        raise ValueError(f"{place}: keys are literal; placeholders stand in values")
-    return key
 
 
 def _string(template: str, place: str) -> FillJson:
@@ -97,41 +94,32 @@ def _string(template: str, place: str) -> FillJson:
     return _filled(parts)
 
 
-def _is_scalar(value: object) -> bool:
-    if value is None or isinstance(value, bool):
-        return True
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and _SMALLEST <= value <= _GREATEST
-
-
 def _parts(template: str) -> Iterator[str | Path]:
-    """Yield literal texts and the paths between them."""
+    """Yield literal texts and the paths between them. Raises ValueError."""
     end = 0
     for token in _TOKEN.finditer(template):
         if token.start() > end:
             yield template[end : token.start()]
-        yield _BRACES.get(token[0]) or _path(token)
-        end = token.end()
+        end, name = token.end(), token[1]
+        if token[0] in _BRACES:
+            yield _BRACES[token[0]]
+            continue
+        at = f"character {token.start() + 1}"
+        if name is None:
+            raise ValueError(f"{at}: {_LONE[token[0]]} for a brace, {{data.code}} for a value")
+        if not name:
+            raise ValueError(
+                f"{at}: {{}} has no path; write one of the event, such as {{data.code}}"
+            )
+        if _FORMATS & set(name):
+            raise ValueError(f"{at}: a placeholder is only a path, such as {{data.code}}")
+        try:
+            path = parse(name)
+        except ValueError as error:
+            raise ValueError(f"{at}: {error}") from None
+        yield path
     if end < len(template):
         yield template[end:]
-
-
-def _path(token: re.Match[str]) -> Path:
-    """Return the path of a placeholder. Raises ValueError."""
-    at = f"character {token.start() + 1}"
-    if token[1] is None:
-        raise ValueError(f"{at}: {_LONE[token[0]]} for a brace, {{data.code}} for a value")
-    if not token[1]:
-        raise ValueError(
-            f"{at}: {{}} names nothing; write a path of the event, such as {{data.code}}"
-        )
-    if _FORMATS & set(token[1]):
-        raise ValueError(f"{at}: a placeholder is a path and nothing else, such as {{data.code}}")
-    try:
-        return parse(token[1])
-    except ValueError as error:
-        raise ValueError(f"{at}: {error}") from None
 
 
 def _as_text(value: object) -> str:

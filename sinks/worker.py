@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from core.bucket import Bucket
-from core.delivery import Attempt, Delivery, State, WaitsFor
+from core.delivery import Attempt, State, WaitsFor
 from core.errors import Broken, InvalidRow, Unavailable
 from core.paths import order_at, parse
 from journal import Journal
@@ -58,10 +58,15 @@ class Worker:
         self.name, self._shown = name, shown
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
-        self._health = health = _restore_health(sink, clock, record)
-        self._outages = Outages(
-            clock.ticks, down=health.is_failing, holds=record is not None and record.held
+        record = record or SinkRecord(name=name)
+        since = record.failing_since
+        self._health = health = SinkHealth(
+            clock.ticks,
+            sink.pause_after,
+            failing_for=None if since is None else max(0.0, clock.now() - since),
+            paused=None if record.paused is None else Pause(record.paused),
         )
+        self._outages = Outages(clock.ticks, down=health.is_failing, holds=record.held)
         self._order = None if sink.ordered_by is None else parse(sink.ordered_by)
         self._bucket = None if sink.rate is None else Bucket(sink.rate, clock.ticks)
         self._pace = asyncio.Lock()  # senders wait for the rate in a line
@@ -149,7 +154,7 @@ class Worker:
     async def pause(self, by: Pause) -> None:
         """Begin no attempt until `resume`; pending deliveries are kept. Raises Unavailable."""
         if await self._recovery.pause(by):
-            self._give_back_queued()
+            self._put_back_queued()
 
     async def resume(self, by: Pause | None = None) -> None:
         """Resume the sink. With `by`, only if `by` paused it. Raises Unavailable."""
@@ -172,7 +177,7 @@ class Worker:
         self._send = send
         self._feed.look_again()  # a question to the journal may have been cut off
         try:
-            with self._journal.listen(self._feed.hear):
+            with self._journal.listen(self._feed.receive):
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._feed.run())
                     tasks.create_task(self._recovery.probe())
@@ -183,7 +188,7 @@ class Worker:
             self._send = None
 
     async def close(self) -> None:
-        """Begin nothing new; return when attempts under way are settled.
+        """Begin no attempt; return when the attempts under way are settled.
 
         Queued deliveries stay taken: the next start of the process sends them at once.
         """
@@ -194,8 +199,6 @@ class Worker:
 
     async def _send_all(self, send: Send) -> None:
         while True:
-            await self._lanes.ready()
-            self._expire_queued()
             taken = await self._next()
             if taken is None:
                 continue
@@ -209,33 +212,38 @@ class Worker:
             finally:
                 self._lanes.done(taken)
             # The next one is sent while this one's outcome waits for its commit.
-            self._conclude(taken, outcome, began)
-
-    def _expire_queued(self) -> None:
-        """Settle expired deliveries before they take a turn that another needs."""
-        if self._sink.expire_after is None or self._feed.closing:
-            return
-        for lane in self._lanes:
-            while lane.queue and self._clock.now() >= self._expires_at(lane.queue[0]):
-                self._settle_unsent(lane.queue.popleft(), Outcome(state=State.EXPIRED))
+            delivery_id, step = taken.delivery.id, Step()
+            if outcome.state is State.DELIVERED:
+                step = self._outages.record_success(delivery_id)
+            elif outcome.attempt is not None and outcome.attempt.outcome == "failed":
+                step = self._outages.record_failure(delivery_id, first=taken.is_fresh, began=began)
+                outcome = msgspec.structs.replace(outcome, held=step.held and not outcome.asked)
+            else:
+                self._outages.forget(delivery_id)
+            self._settle_soon(taken, outcome)
+            self._recovery.follow(step)
 
     async def _next(self) -> Taken | None:
-        """Wait for the rate, then begin the next delivery; None: the queue is empty now."""
-        if self._bucket is None:
-            return self._begin_next()
-        async with self._pace:
-            while self._lanes.has_work():
-                wait = self._bucket.take()
-                if not wait:
-                    return self._begin_next()
-                await asyncio.sleep(wait)
-        return None
-
-    def _begin_next(self) -> Taken | None:
+        """Wait for a delivery and for the rate, and begin it; None: it may not be sent now."""
+        await self._lanes.ready()
+        if self._sink.expire_after is not None and not self._feed.closing:
+            # Settled here, expired deliveries take no turn that another needs.
+            for lane in self._lanes:
+                while lane.queue and self._clock.now() >= self._expires_at(lane.queue[0]):
+                    self._settle_unsent(lane.queue.popleft(), Outcome(state=State.EXPIRED))
+        if self._bucket is not None:
+            async with self._pace:
+                while self._lanes.has_work():
+                    wait = self._bucket.take()
+                    if not wait:
+                        break
+                    await asyncio.sleep(wait)
         if not self._lanes.has_work():
             return None
-        taken = self._lanes.pick()
-        if self._feed.closing or self._has_to_wait(taken.delivery):
+        taken, paused = self._lanes.pick(), self._health.paused
+        is_probe = taken.delivery.due_at is not None
+        is_held = paused is Pause.OPERATOR or (paused is not None and not is_probe)
+        if self._feed.closing or self._health.throttled_for or is_held:
             self._lanes.done(taken)
             if not self._feed.closing:
                 self._put_back(taken)
@@ -244,12 +252,6 @@ class Worker:
         self._under_way.add(taken.delivery.id)
         self._begin()
         return taken
-
-    def _has_to_wait(self, delivery: Delivery) -> bool:
-        if self._health.throttled_for:
-            return True
-        is_probe = delivery.due_at is not None
-        return self._health.paused is Pause.OPERATOR or bool(self._health.paused and not is_probe)
 
     def _begin(self) -> None:
         self._busy += 1
@@ -261,21 +263,17 @@ class Worker:
         if not self._busy:
             self._idle.set()
 
-    def _give_back_queued(self) -> None:
+    def _put_back_queued(self) -> None:
         for lane in self._lanes:
             while lane.queue:
                 self._put_back(lane.queue.popleft())
 
     def _put_back(self, taken: Taken) -> None:
-        # A first attempt is due anyway; a retry has a time that only the worker knows.
-        if taken.is_fresh and taken.delivery.due_at is None:
-            self._feed.put_off(taken)
-        else:
-            self._give_back(taken)
-
-    def _give_back(self, taken: Taken) -> None:
         """Make a queued delivery pending again, with the due time that it had."""
         delivery, stamp = taken.delivery, self._clock.jumped()
+        if taken.is_fresh and delivery.due_at is None:
+            self._feed.put_off(taken)  # due anyway: this costs no write
+            return
         due_at = taken.due_at(stamp)
         if due_at is not None:
             self._outages.mark_held()
@@ -325,7 +323,11 @@ class Worker:
         delivery, ended = taken.delivery, self._clock.now()
         retry_after = tried.retry_after
         if retry_after is not None:
-            self._obey(retry_after, tried.attempt.status)
+            # A 429 stops all deliveries, another answer only the probes.
+            everything = tried.attempt.status == _TOO_MANY
+            self._health.defer(min(retry_after, LONGEST_RETRY_AFTER), everything=everything)
+            if everything:
+                self._put_back_queued()
             if tried.by_date:
                 retry_after = max(0.0, tried.attempt.at + retry_after - ended)
         stamp = self._clock.jumped()
@@ -357,27 +359,7 @@ class Worker:
             fixed=fixed and due_at <= expires_at,
         )
 
-    def _obey(self, retry_after: float, status: int | None) -> None:
-        """Leave the sink alone: all of it after a 429, its probes after a 503."""
-        everything = status == _TOO_MANY
-        self._health.defer(min(retry_after, LONGEST_RETRY_AFTER), everything=everything)
-        if everything:
-            self._give_back_queued()
-
     # --- settle ---------------------------------------------------------------------------
-
-    def _conclude(self, taken: Taken, outcome: Outcome, began: int) -> None:
-        """Settle an attempt, and apply its consequences for other deliveries."""
-        delivery, step = taken.delivery, Step()
-        if outcome.state is State.DELIVERED:
-            step = self._outages.record_success(delivery.id)
-        elif outcome.attempt is not None and outcome.attempt.outcome == "failed":
-            step = self._outages.record_failure(delivery.id, first=taken.is_fresh, began=began)
-            outcome = msgspec.structs.replace(outcome, held=step.held and not outcome.asked)
-        else:
-            self._outages.forget(delivery.id)
-        self._settle_soon(taken, outcome)
-        self._recovery.follow(step)
 
     def _settle_soon(self, taken: Taken, outcome: Outcome) -> None:
         # Submitted here and not in the task: the journal works in the order of the calls.
@@ -430,17 +412,4 @@ class Worker:
             jumped=self._clock.jumped(),
         )
         if attempt is not None and await self._recovery.learn(attempt):
-            self._give_back_queued()
-
-
-def _restore_health(sink: Sink, clock: Clock, record: SinkRecord | None) -> SinkHealth:
-    """Return the sink's health as it was when the service ended."""
-    if record is None:
-        return SinkHealth(clock.ticks, sink.pause_after)
-    since = record.failing_since
-    return SinkHealth(
-        clock.ticks,
-        sink.pause_after,
-        failing_for=None if since is None else max(0.0, clock.now() - since),
-        paused=None if record.paused is None else Pause(record.paused),
-    )
+            self._put_back_queued()

@@ -1,4 +1,4 @@
-"""A running service and a simulated provider that it polls, for tests."""
+"""A running service, and a simulated provider that sends callbacks to it and answers its polls."""
 
 import asyncio
 
@@ -8,10 +8,10 @@ from rehearsing import KEY as PROVIDER_KEY
 from rehearsal.providers import SIMULATED
 from rehearsal.simulation import NewMessage, NewOrder
 
-#: The field of an order's id, if it is not `activation_id`.
+#: The field that identifies an order when it is registered.
 IDS = {"tellabot": "request_id"}
-#: Providers without a list of orders: smshook polls only for registered orders.
-REGISTERED = {"tellabot", "smsbower", "daisysms"}
+#: Providers without a list of orders: smshook can ask only for registered orders.
+NEEDS_ORDERS = {"tellabot", "smsbower", "daisysms"}
 CONFIG = """
 sources:
   theirs:
@@ -43,14 +43,14 @@ def configured(provider, client, port, *, every="1h", key=PROVIDER_KEY, more="")
 
 
 class Outage:
-    """A service and its provider. Slow calls run in threads, beside the loop of the provider."""
+    """A service and its provider. Blocking calls run in threads, beside the provider's loop."""
 
     def __init__(self, service, simulation, provider):
         self.service, self.simulation, self.provider = service, simulation, provider
 
     async def order(self):
         order = self.simulation.order(NewOrder(id=None))
-        if self.provider in REGISTERED:
+        if self.provider in NEEDS_ORDERS:
             body = {"source": "theirs", IDS.get(self.provider, "activation_id"): order.id}
             answer = await asyncio.to_thread(self.service.api, "/orders", method="POST", json=body)
             assert answer.status_code == 201, answer.text
@@ -70,7 +70,7 @@ class Outage:
         await asyncio.to_thread(live.eventually, enough)
 
     async def run(self):
-        """Return the first poll round, after its end."""
+        """Return the first backfill run when it has finished."""
 
         def ended():
             run = self.service.api("/sources").json()["data"][0]["backfill"]["run"]
@@ -79,6 +79,6 @@ class Outage:
         return await asyncio.to_thread(live.eventually, ended, within=20)
 
     async def given_up(self):
-        """Wait until the provider makes no more attempts."""
+        """Wait until the provider has no attempt left."""
         while self.simulation._tasks:  # noqa: ASYNC110 - it has no event for this
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A source is asked in time and on request; what goes wrong is said, and nothing is told twice."""
+"""Sources are polled in time and on request; errors are logged, and no event is sent twice."""
 
 import asyncio
 import contextlib
@@ -14,18 +14,16 @@ from rehearsing import KEY as PROVIDER_KEY
 from rehearsing import running
 
 from core.clock import rfc3339
-from receiver.polling.client import Summary, Trouble
 from rehearsal.account import Fault
 from rehearsal.exchange import Answer
 from rehearsal.simulation import NewMessage, NewOrder
-from server.runtime.backfill import BackfillRun, Why, _summed
 
 WRONG = "k3y-that-nobody-knows"
 
 
 @contextlib.asynccontextmanager
 async def asked(folder, provider, port, **options):
-    """A service that asks that simulated provider."""
+    """A service that polls the simulated provider."""
     callback = f"http://127.0.0.1:{port}/in/theirs/{live.TOKEN}"
     async with running(provider, callback=callback, speed=100_000.0) as (simulation, client):
         service = live.Live(folder, configured(provider, client, port, **options))
@@ -59,7 +57,7 @@ async def test_source_without_callbacks_is_polled_by_timer(tmp_path, unused_tcp_
 
 
 async def test_repeated_poll_result_counts_as_one_duplicate(tmp_path, unused_tcp_port):
-    """Mutants: each round a duplicate more; a line in the log for each."""
+    """Mutants: another duplicate in each run; a line in the log for each."""
     async with asked(tmp_path, "sms_activate", unused_tcp_port) as outage:
         await outage.run()
         outage.message(await outage.order(), "Your code is 111101")
@@ -108,7 +106,7 @@ async def test_row_with_two_messages_is_stored_once(tmp_path, unused_tcp_port):
 
 @pytest.mark.parametrize(("option", "times"), [("", 0), ("auto_check: true", 1)])
 async def test_auto_check_is_sent_only_if_configured(tmp_path, unused_tcp_port, option, times):
-    """Once a day for each telephone. Mutants: with each round; without the option."""
+    """Once a day for each telephone. Mutants: in each run; without the option."""
     async with asked(tmp_path, "smspins", unused_tcp_port, every="200ms", more=option) as outage:
         await outage.order()
         first = (await outage.run())["number"]
@@ -122,7 +120,7 @@ async def test_auto_check_is_sent_only_if_configured(tmp_path, unused_tcp_port, 
 
 
 async def test_bad_key_stops_polling_until_a_manual_backfill(tmp_path, unused_tcp_port):
-    """Mutants: asked again in time; the key in the log or on stderr."""
+    """Mutants: the timer still polls; the key in the log or on stderr."""
     async with asked(tmp_path, "herosms", unused_tcp_port, every="200ms", key=WRONG) as outage:
         run = await outage.run()
         before = len(outage.simulation.account.asked)
@@ -181,12 +179,12 @@ async def test_logs_hold_neither_api_key_nor_texts(tmp_path, unused_tcp_port):
 
 
 async def test_order_does_not_expire_before_the_first_poll(tmp_path, unused_tcp_port):
-    """What came while we were away came in time. Mutant: orders end at once at the start."""
+    """An SMS that came while the service was down is in time. Mutant: orders end at the start."""
     async with asked(tmp_path, "sms_activate", unused_tcp_port) as outage:
         await outage.run()
         order = outage.simulation.order(NewOrder())
-        told = {"source": "theirs", "activation_id": order.id, "expires": "1s"}
-        answer = await asyncio.to_thread(outage.service.api, "/orders", method="POST", json=told)
+        body = {"source": "theirs", "activation_id": order.id, "expires": "1s"}
+        answer = await asyncio.to_thread(outage.service.api, "/orders", method="POST", json=body)
         await asyncio.to_thread(outage.service.kill)
         outage.message(order, "Your code is 111101")
         await outage.given_up()
@@ -225,8 +223,8 @@ def resting(tmp_path_factory):
         yield service
 
 
-async def test_next_round_repeats_what_a_failed_round_missed(tmp_path, unused_tcp_port):
-    """An order that only an event told of. Mutant: the next round looks at what is new alone."""
+async def test_run_after_a_failed_run_asks_for_the_same_time(tmp_path, unused_tcp_port):
+    """Only an event names the order. Mutant: the next run looks at new events alone."""
     async with asked(tmp_path, "smsbower", unused_tcp_port, every="200ms") as outage:
         order = outage.simulation.order(NewOrder())
         outage.message(order, "Your code is 111101")
@@ -235,7 +233,7 @@ async def test_next_round_repeats_what_a_failed_round_missed(tmp_path, unused_tc
         age(tmp_path, by=3600)
         outage.message(order, "Your code is 222201")
         await outage.given_up()
-        senseless_once(outage.simulation)
+        answer_nonsense_once(outage.simulation)
         await asyncio.to_thread(outage.service.start)
         await outage.eventually(2)
         events = await outage.events()
@@ -245,19 +243,19 @@ async def test_next_round_repeats_what_a_failed_round_missed(tmp_path, unused_tc
     assert "unreadable" in [run.get("error") for run in runs]
 
 
-def senseless_once(simulation):
-    """Its next answer is no word of any document."""
+def answer_nonsense_once(simulation):
+    """Make the next answer one that no document has."""
     answer = simulation.answer
 
-    async def senseless(_request):
+    async def nonsense(_request):
         simulation.answer = answer
         return Answer(status=200, content_type="text/plain", body=b"?")
 
-    simulation.answer = senseless
+    simulation.answer = nonsense
 
 
 def age(folder, *, by):
-    """As if all had happened so many seconds ago, and the last round a moment ago."""
+    """Move the event `by` seconds into the past, and drop the last sign of life."""
     with contextlib.closing(sqlite3.connect(folder / "smshook.db")) as conn, conn:
         [(seq, body)] = conn.execute("select seq, body from events").fetchall()
         event = json.loads(body)
@@ -270,8 +268,8 @@ def age(folder, *, by):
         conn.execute("delete from moments where name = 'alive'")
 
 
-async def test_last_round_in_the_future_is_ignored(tmp_path, unused_tcp_port):
-    """Mutant: nothing is asked for until that time has come."""
+async def test_last_run_in_the_future_is_ignored(tmp_path, unused_tcp_port):
+    """Mutant: the source is not polled until that time has come."""
     async with asked(tmp_path, "sms_online", unused_tcp_port) as outage:
         await outage.run()
         await asyncio.to_thread(outage.service.stop)
@@ -282,19 +280,3 @@ async def test_last_round_in_the_future_is_ignored(tmp_path, unused_tcp_port):
 
     since = datetime.fromisoformat(run["since"]).timestamp()
     assert since == pytest.approx(time.time() - 2 * 86400, abs=60)
-
-
-def test_summary_reports_the_error_that_ended_the_round():
-    """Mutant: the first error, so that a bad key was never said."""
-    troubles = [("getHistory", "unreadable"), ("getRentList", "bad_key")]
-    summary = Summary(
-        asked=3,
-        found=0,
-        errors=tuple(Trouble(command=c, kind=kind, detail="d") for c, kind in troubles),
-        notices=(),
-        complete=False,
-    )
-
-    run = _summed(BackfillRun(number=1, why=Why.START, since=0.0, started_at=0.0), summary)
-
-    assert (run.error, run.detail) == ("bad_key", "getRentList: d")

@@ -10,7 +10,7 @@ PROVIDERS = sorted({recorded.provider for recorded in RECORDED})
 
 
 def name_of(recorded):
-    """A source of its own for each request: its copies in other encodings are duplicates."""
+    """Return a source name for each request: its copies in other encodings are duplicates."""
     return recorded.name.replace("/", "-").replace(".", "-").lower()
 
 
@@ -34,7 +34,7 @@ def service(tmp_path_factory):
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.name)
-def test_a_recorded_request_becomes_its_event(service, recorded):
+def test_recorded_request_becomes_its_event(service, recorded):
     path = recorded.path.format(source=name_of(recorded), token=live.TOKEN)
     fields = [*recorded.headers, ("host", "127.0.0.1"), ("connection", "close")]
     head = [f"{recorded.method} {path} HTTP/1.1", *(": ".join(field) for field in fields), "", ""]
@@ -43,16 +43,16 @@ def test_a_recorded_request_becomes_its_event(service, recorded):
     answer = live.exchange(service.address(), request)
 
     assert answer.startswith(b"HTTP/1.1 200 ")
-    told = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert told["status"] == "accepted"
-    events = [service.api(f"/events/{event_id}").json()["event"] for event_id in told["events"]]
+    accepted = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert accepted["status"] == "accepted"
+    events = [service.api(f"/events/{event_id}").json()["event"] for event_id in accepted["events"]]
     for event, expected in zip(events, recorded.events, strict=True):
         expected_time = expected["time"] or event["recordedtime"]
         assert {**expected, "time": expected_time} == {name: event[name] for name in expected}
         assert (event["source"], event["specversion"]) == (name_of(recorded), "1.0")
 
 
-def test_every_provider_has_requests_here():
+def test_every_provider_has_recorded_requests():
     assert PROVIDERS == [
         "daisysms",
         "generic",

@@ -1,4 +1,4 @@
-"""Promises 3 and 4 with real processes: everything arrives, with its id, and delays nobody else."""
+"""Promises 3 and 4 with real processes: each event arrives, with its id, and delays no other."""
 
 import asyncio
 import collections
@@ -51,7 +51,7 @@ async def running(folder, text, **named):
 
 
 async def accepted(service, client, number, **said):
-    """One callback; the id of its event."""
+    """Send one callback, and return the id of its event."""
     answer = await client.post(service.callback_url(), content=live.sms(number, **said))
     assert answer.json()["status"] == "accepted"
     return answer.json()["events"][0]
@@ -64,7 +64,7 @@ async def eventually(check, within):
 
 
 def arrived(end):
-    """The ids in the order of their arrival."""
+    """Return the ids in the order of arrival."""
     return [request.headers["webhook-id"] for request in end.requests]
 
 
@@ -74,27 +74,27 @@ def free_port():
         return sock.getsockname()[1]
 
 
-# What is down delays nobody else, and gets everything
+# A sink that is down
 
 
 @pytest.mark.slow
 async def test_pending_deliveries_arrive_after_a_sink_is_back(tmp_path):
-    """One hangs, one refuses connections, one answers 500; the fourth and the door are as ever.
+    """One sink hangs, one refuses connections, one answers 500. The fourth is not delayed.
 
-    That all callbacks are answered while a sink hangs is the promise; how fast is for the bench.
+    All callbacks are answered while a sink hangs. The benchmarks measure how fast.
 
-    Mutants: a door that waits for a sink; one queue for all sinks; a sink that is back is found
-    by its schedule; a success that makes nothing due; no order; a new id for each attempt.
+    Mutants: a door that waits for a sink; one queue for all sinks; a recovered sink is found only
+    by the schedule; a success makes no other delivery due; no order; a new id for each attempt.
     """
     port, back = free_port(), asyncio.Event()
 
-    took_in = {"hangs": [], "fails": []}
+    received = {"hangs": [], "fails": []}
 
     def until_back(name, answer):
         async def usual(request, connection):
             if not back.is_set():
                 return await answer(request, connection)
-            took_in[name].append(request.headers["webhook-id"])
+            received[name].append(request.headers["webhook-id"])
             return await endpoint.reply(200)(request, connection)
 
         return usual
@@ -125,7 +125,7 @@ async def test_pending_deliveries_arrive_after_a_sink_is_back(tmp_path):
                 back.set()
                 await eventually(
                     lambda: all(
-                        set(got) == set(ids) for got in (arrived(refuses), *took_in.values())
+                        set(got) == set(ids) for got in (arrived(refuses), *received.values())
                     ),
                     within=30,
                 )
@@ -141,7 +141,7 @@ async def test_pending_deliveries_arrive_after_a_sink_is_back(tmp_path):
     }  # fmt: skip
     for first in range(3):
         line = ids[first::3]
-        assert [one for one in took_in["fails"] if one in line] == line
+        assert [one for one in received["fails"] if one in line] == line
 
 
 # kill -9 between each pair of steps
@@ -150,55 +150,58 @@ async def test_pending_deliveries_arrive_after_a_sink_is_back(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 async def test_delivery_killed_at_any_step_is_made(tmp_path, step):
-    """Everything is delivered, duplicates are at most the kills, ids stay what they were."""
-    told, kills, got = await killed_and_mended(tmp_path, step, rounds=2)
+    """Each event is delivered with its id. There is at most one duplicate for each kill."""
+    sent, kills, got = await killed_and_restarted(tmp_path, step, rounds=2)
 
     counted = collections.Counter(got)
-    assert set(counted) == set(told)
+    assert set(counted) == set(sent)
     assert kills == 2
-    assert sum(counted.values()) - len(told) <= kills
+    assert sum(counted.values()) - len(sent) <= kills
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 async def test_killed_service_keeps_the_order_of_a_number(tmp_path, step):
-    """Mutant: at the next start what was in the queue goes out by time, not by acceptance."""
+    """Mutant: at the next start queued deliveries are sent by due time, not by acceptance."""
     ordered = ", ordered_by: data.to"
 
-    told, _, got = await killed_and_mended(tmp_path, step, rounds=2, more=ordered)
+    sent, _, got = await killed_and_restarted(tmp_path, step, rounds=2, more=ordered)
 
-    assert list(dict.fromkeys(got)) == told
+    assert list(dict.fromkeys(got)) == sent
 
 
 @pytest.mark.slow
 async def test_oracle_catches_settling_before_sending(tmp_path):
-    """The oracle's own test: it must see what is lost."""
-    told, _, got = await killed_and_mended(tmp_path, "begun", "settle_first", rounds=1)
+    """This tests the test: it must notice a lost event."""
+    sent, _, got = await killed_and_restarted(tmp_path, "begun", "settle_first", rounds=1)
 
-    assert set(told) - set(got)
+    assert set(sent) - set(got)
 
 
-async def killed_and_mended(folder, *step, rounds, more=""):
-    """Callbacks to a service that dies at a step, and starts again: ids told, kills, ids got."""
-    told, kills = [], 0
+async def killed_and_restarted(folder, *step, rounds, more=""):
+    """Send callbacks to a service that dies at a step and starts again.
+
+    Return the sent ids, the number of kills, and the ids that arrived.
+    """
+    sent, kills = [], 0
     async with endpoint.endpoint() as end:
         text = config(crm=http(f"{end.url}/hooks", f", concurrency: 1{more}"))
         dies = [sys.executable, str(KILL_AT), *step]
         for number in range(rounds):
             service = live.Live(folder, text, program=dies)
             await asyncio.to_thread(service.start)
-            told += await asyncio.to_thread(told_before_it_dies, service, number)
+            sent += await asyncio.to_thread(sent_before_it_dies, service, number)
             kills += await asyncio.to_thread(service.process.wait, 10) != 0
-            async with running(folder, text) as mended:
-                await asyncio.to_thread(nothing_is_owed, mended)
-                event_id = await asyncio.to_thread(one_more, mended, rounds + number)
-                told.append(event_id)
-                await asyncio.to_thread(nothing_is_owed, mended)
-        return told, kills, arrived(end)
+            async with running(folder, text) as restarted:
+                await asyncio.to_thread(wait_until_settled, restarted)
+                event_id = await asyncio.to_thread(one_more, restarted, rounds + number)
+                sent.append(event_id)
+                await asyncio.to_thread(wait_until_settled, restarted)
+        return sent, kills, arrived(end)
 
 
-def told_before_it_dies(service, number):
-    """What was answered 200 counts; what was not is sent again by a provider."""
+def sent_before_it_dies(service, number):
+    """Return the event ids of the answer, or of the journal if there was no answer."""
     with contextlib.suppress(httpx.TransportError):
         return service.post(live.sms(number)).json()["events"]
     with sqlite3.connect(service.folder / "smshook.db") as conn:
@@ -212,7 +215,7 @@ def one_more(service, number):
     return event_id
 
 
-def nothing_is_owed(service):
+def wait_until_settled(service):
     def all_ended():
         states = service.stats()["deliveries"]
         return not states["pending"] and not states["sending"]
@@ -239,7 +242,7 @@ async def test_hundred_thousand_pending_deliveries_stay_on_disk(tmp_path):
         async with running(tmp_path, text) as service:
             for number in range(100):
                 await asyncio.to_thread(one_more, service, number)
-        owe_many(tmp_path / "smshook.db", 100_000)
+        add_deliveries(tmp_path / "smshook.db", 100_000)
 
         async with running(tmp_path, text) as service:
             held = service.stats()["deliveries"]
@@ -260,16 +263,16 @@ async def test_hundred_thousand_pending_deliveries_stay_on_disk(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-async def test_fresh_event_goes_before_a_hundred_thousand_retried(tmp_path):
-    """After a start, too. Mutant: it waits for its turn behind all of them."""
+async def test_new_event_goes_before_a_hundred_thousand_retries(tmp_path):
+    """Also after a start. Mutant: it waits behind all of them."""
     async with endpoint.endpoint() as end:
         end.usual = endpoint.reply(200)
         text = config(crm=http(f"{end.url}/hooks"))
         async with running(tmp_path, text) as service:
             for number in range(100):
                 await asyncio.to_thread(one_more, service, number)
-            await asyncio.to_thread(nothing_is_owed, service)
-        owe_many(tmp_path / "smshook.db", 100_000, attempts=1)
+            await asyncio.to_thread(wait_until_settled, service)
+        add_deliveries(tmp_path / "smshook.db", 100_000, attempts=1)
 
         async with running(tmp_path, text) as service:
             event_id = await asyncio.to_thread(one_more, service, 1000)
@@ -277,12 +280,12 @@ async def test_fresh_event_goes_before_a_hundred_thousand_retried(tmp_path):
             await eventually(lambda: event_id in arrived(end), within=90)
             ahead = arrived(end).index(event_id) - accepted
 
-    # Those whose attempts were under way, and those that went while this process was asleep.
+    # Some attempts were under way, and some were made while this process was asleep.
     assert ahead < 1000
 
 
-def owe_many(path, count, *, attempts=0):
-    """Deliveries to the sink `crm` of the events that are there, so many in all."""
+def add_deliveries(path, count, *, attempts=0):
+    """Add `count` deliveries of the stored events to the sink `crm`."""
     conn = sqlite3.connect(path)
     with conn:
         each = "select value from counters where name = 'events'"
@@ -302,7 +305,7 @@ def owe_many(path, count, *, attempts=0):
 
 
 def resident(pid):
-    """Bytes that a process has in memory."""
+    """Return the resident memory of a process in bytes."""
     [line] = [
         line
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Connections without number take neither the journal's descriptors nor a callback's answer."""
+"""Many connections use up no descriptors of the journal, and callbacks get their answers."""
 
 import contextlib
 import resource
@@ -15,7 +15,7 @@ LIMITED = ["sh", "-c", 'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "s
 
 @pytest.fixture
 def many():
-    """As many descriptors for this process as it may have."""
+    """Raise the limit of descriptors of this process to its maximum."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     yield before[1]
@@ -30,7 +30,7 @@ def limited(folder, soft, hard):
 
 @contextlib.contextmanager
 def connected(address, count, *, sending=b""):
-    """Connections that stay open and are silent, or have begun a request."""
+    """Open connections that are silent, or that have begun a request."""
     with contextlib.ExitStack() as stack:
         made = []
         for _ in range(count):
@@ -42,7 +42,7 @@ def connected(address, count, *, sending=b""):
 
 
 def is_closed(sock):
-    """Whether the other side ended it, with or without an answer."""
+    """Whether the other side closed it, with or without an answer."""
     sock.settimeout(30)
     try:
         return sock.recv(65536) == b""
@@ -55,11 +55,11 @@ def descriptors(service):
 
 
 @pytest.mark.usefixtures("many")
-def test_silent_connections_keep_nobody_out(tmp_path):
+def test_silent_connections_make_room_for_callbacks(tmp_path):
     """The soft limit is raised, and the longest idle make room.
 
-    Mutants: no `raise_descriptor_limit`; no limit of connections, by which accept fails and nobody
-    is answered until the silent ones time out.
+    Mutants: no `raise_descriptor_limit`; no limit of connections, so that accept fails and no
+    client gets an answer until the silent ones time out.
     """
     with limited(tmp_path, 200, 400) as service, connected(service.address(), 350) as silent:
         answers = [service.post(live.sms(number)).status_code for number in range(3)]
@@ -73,8 +73,8 @@ def test_silent_connections_keep_nobody_out(tmp_path):
 
 
 @pytest.mark.usefixtures("many")
-def test_a_connection_too_many_is_503_and_counted(tmp_path):
-    """All others have begun a request. Mutant: the refused ones have no limit of their own."""
+def test_connection_beyond_the_limit_is_503_and_counted(tmp_path):
+    """All other connections have begun a request. Mutant: refused ones have no limit."""
     with limited(tmp_path, 200, 400) as service:
         with connected(service.address(), 400, sending=b"POST /in/x"):
             refused = live.exchange(service.address(), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -94,7 +94,7 @@ def test_a_connection_too_many_is_503_and_counted(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_fifteen_thousand_idle_connections_delay_no_callback(tmp_path, many):
+def test_many_idle_connections_delay_no_callback(tmp_path, many):
     """They cost memory and no time. Mutant: a step of `Connections` that looks at all of them."""
     if many < 18_000:
         pytest.skip(f"cannot be tested here: {many} descriptors, 18,000 are needed")

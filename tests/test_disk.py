@@ -1,4 +1,4 @@
-"""Promise 1 when the disk fails: never a 200 for what is not on it."""
+"""Promise 1 on a failing disk: no 200 for an event that is not on it."""
 
 import asyncio
 import contextlib
@@ -24,13 +24,13 @@ needs_strace = pytest.mark.skipif(
 
 
 def failing_fsync(when):
-    """A program that runs the product with fdatasync failing, as a dying disk makes it."""
+    """Return a command that runs the product with a failing fdatasync, as on a dying disk."""
     inject = ["-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={when}"]
     return ["strace", "-f", "-qq", "-o", os.devnull, *inject, live.command()]
 
 
 def sent_until_it_ends(service):
-    """The answers by message, as many as came before the process ended; None: no answer."""
+    """Return the answers by message until the process ends; None: no answer."""
     answers = {}
     for number in range(1, 200):
         try:
@@ -46,7 +46,7 @@ def sent_until_it_ends(service):
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["12", "12+", "25", "40+"])
 def test_failed_fsync_is_no_200_and_ends_the_process(tmp_path, when):
-    """Mutants: a catch that answers 200; a commit that is tried again (it "succeeds")."""
+    """Mutants: the error is caught and 200 answered; the commit is tried again (it "succeeds")."""
     with live.Live(tmp_path) as service:
         service.stop()
     failing = live.Live(tmp_path, program=failing_fsync(when))
@@ -55,21 +55,21 @@ def test_failed_fsync_is_no_200_and_ends_the_process(tmp_path, when):
         code = service.process.wait(15)
 
     last = max(answers)
-    told = {n: answers[n].json()["events"][0] for n in answers if n != last}
+    acknowledged = {n: answers[n].json()["events"][0] for n in answers if n != last}
     assert answers[last] is None or answers[last].status_code == 503
     assert code == 1
     with live.Live(tmp_path) as service:
         again = {n: service.post(live.sms(n, at=AT + n)).json() for n in answers}
-        assert {n: again[n] for n in told} == {
-            n: {"status": "duplicate", "events": [event_id]} for n, event_id in told.items()
+        assert {n: again[n] for n in acknowledged} == {
+            n: {"status": "duplicate", "events": [event_id]} for n, event_id in acknowledged.items()
         }
-        # Not acknowledged does not mean not stored: either way it is one event now.
+        # An event without an answer may be stored. In both cases there is one event now.
         assert again[last]["status"] in ("accepted", "duplicate")
         assert service.stats()["events"] == len(answers)
 
 
 def failing_checkpoint(folder, when):
-    """As above, with the fdatasyncs of the journal's main file alone: only checkpoints do those."""
+    """As above, but only for the journal's main file, which only checkpoints sync."""
     inject = ["-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={when}"]
     path = ["-P", str(folder / "smshook.db")]
     return ["strace", "-f", "-qq", "-o", os.devnull, *path, *inject, live.command()]
@@ -77,8 +77,8 @@ def failing_checkpoint(folder, when):
 
 @needs_strace
 @pytest.mark.slow
-def test_a_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
-    """Mutant: `wal_autocheckpoint = 2000`, whose failed fsync nobody hears of."""
+def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
+    """Mutant: `wal_autocheckpoint = 2000`, which does not report a failed fsync."""
     with live.Live(tmp_path) as service:
         service.stop()
     failing = live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+"))
@@ -93,20 +93,20 @@ def test_a_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
     assert len(answers) > 20
     assert (code, set(errors)) == (1, {"SQLITE_IOERR_FSYNC"})
     with live.Live(tmp_path) as service:
-        # What was acknowledged is in the log still: nothing wrote over it.
+        # Acknowledged events are still in the WAL: it was not overwritten.
         assert service.stats()["events"] >= len(answers) - 1
 
 
 @needs_strace
 @pytest.mark.slow
-def test_a_failed_fsync_at_the_end_is_exit_code_1(tmp_path):
-    """Mutant: the closing of the connection checkpoints, and keeps what failed to itself."""
+def test_failed_fsync_at_the_end_is_exit_code_1(tmp_path):
+    """Mutant: closing the connection makes the checkpoint, and does not report its failure."""
     with live.Live(tmp_path) as service:
         service.stop()
     with live.Live(tmp_path, program=failing_checkpoint(tmp_path, "2+")).start(
         within=60
     ) as service:
-        told = service.post(live.sms(1, at=AT)).json()["events"]
+        acknowledged = service.post(live.sms(1, at=AT)).json()["events"]
         [child] = (
             Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
             .read_text()
@@ -118,7 +118,10 @@ def test_a_failed_fsync_at_the_end_is_exit_code_1(tmp_path):
     assert code == 1
     assert (tmp_path / "smshook.db-wal").stat().st_size > 0
     with live.Live(tmp_path) as service:
-        assert service.post(live.sms(1, at=AT)).json() == {"status": "duplicate", "events": told}
+        assert service.post(live.sms(1, at=AT)).json() == {
+            "status": "duplicate",
+            "events": acknowledged,
+        }
 
 
 def large(number):
@@ -126,7 +129,7 @@ def large(number):
 
 
 def posted(service, body):
-    """The status; None: no answer."""
+    """Return the status; None: no answer."""
     with contextlib.suppress(httpx.HTTPError):
         return service.post(body, timeout=30).status_code
     return None
@@ -139,7 +142,7 @@ def small_disk(tmp_path):
 
 
 def filled(service):
-    """Send large callbacks until one is refused; the answers."""
+    """Send large callbacks until one is refused, and return the answers."""
     answers = []
     for number in range(1, 500):
         text = f"{number:06d} " + "x" * 50_000
@@ -151,8 +154,8 @@ def filled(service):
 
 @pytest.mark.slow
 def test_full_disk_is_503_until_there_is_room(small_disk, tmp_path):
-    """Mutants: 200 on OperationalError; an exit on SQLITE_FULL; ready whatever cannot be written;
-    unready until a callback comes, which is sent elsewhere because of it."""
+    """Mutants: 200 on OperationalError; an exit on SQLITE_FULL; ready although no write succeeds;
+    unready until the next callback, which is sent elsewhere because it is unready."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * (1 << 20))
     config = live.CONFIG.replace("path: events.jsonl", f"path: {tmp_path}/events.jsonl")
@@ -167,7 +170,7 @@ def test_full_disk_is_503_until_there_is_room(small_disk, tmp_path):
         )
         live.eventually(lambda: service.post(live.sms(999, at=AT)).status_code == 200, within=5)
         stats = service.stats()
-        told = [a.json()["events"][0] for a in [*answers, *refused] if a.status_code == 200]
+        acknowledged = [a.json()["events"][0] for a in [*answers, *refused] if a.status_code == 200]
         live.eventually(lambda: service.stats()["deliveries"]["sending"] == 0, within=10)
         assert service.stop() == 0
 
@@ -177,7 +180,7 @@ def test_full_disk_is_503_until_there_is_room(small_disk, tmp_path):
     assert answers[-1].headers["retry-after"] == "5"
     assert answers[-1].json()["code"] == "unavailable"
     stored = stored_in(small_disk)
-    assert set(told) <= stored
+    assert set(acknowledged) <= stored
     assert len(stored) == stats["events"]
 
 
@@ -198,12 +201,12 @@ def ready(service):
 
 
 @pytest.mark.slow
-def test_a_start_on_a_full_disk_is_unready_and_heals(small_disk, tmp_path):
-    """Mutant: exit 1, and callbacks are refused by nobody until somebody comes."""
+def test_start_on_a_full_disk_is_unready_and_recovers(small_disk, tmp_path):
+    """Mutant: exit 1, and callbacks get no answer until an operator helps."""
     ballast = small_disk / "ballast"
     config = live.CONFIG.replace("path: events.jsonl", f"path: {tmp_path}/events.jsonl")
     with live.Live(small_disk, config) as service:
-        told = service.post(live.sms(1, at=AT)).json()["events"]
+        acknowledged = service.post(live.sms(1, at=AT)).json()["events"]
         service.stop()
     for log in (service.log, service.errors):
         log.unlink()
@@ -229,13 +232,13 @@ def test_a_start_on_a_full_disk_is_unready_and_heals(small_disk, tmp_path):
 
     assert unready == [503, 200, 503, 401]
     assert (refused.status_code, refused.headers["retry-after"], unknown) == (503, "5", 404)
-    assert (again, new) == ({"status": "duplicate", "events": told}, "accepted")
+    assert (again, new) == ({"status": "duplicate", "events": acknowledged}, "accepted")
 
 
 @pytest.mark.slow
-def test_a_frozen_disk_is_503_and_unready_until_it_thaws(tmp_path):
-    """Mutants: callers wait as long as the disk; ready while nothing can be written; what was
-    stored late is never delivered."""
+def test_frozen_disk_is_503_and_unready_until_it_thaws(tmp_path):
+    """Mutants: callers wait as long as the disk; ready although no write succeeds; an event that
+    was stored late is not delivered."""
     disk = disks.Disk(tmp_path, "ext4")
     with disk.mounted() as folder:
         service = live.Live(folder)
@@ -254,7 +257,7 @@ def test_a_frozen_disk_is_503_and_unready_until_it_thaws(tmp_path):
             assert service.stop() == 0
 
     assert [first.status_code, second.status_code, unready, healthy] == [503, 503, 503, 200]
-    # The first was in the batch that the disk kept waiting; the second was in none.
+    # The first was in the batch that waited for the disk; the second was in no batch.
     assert (again, third) == ("duplicate", "accepted")
     errors = {line["error"] for line in service.logged() if line["event"] == "journal.error"}
     assert errors == {"stalled: the disk does not answer"}
@@ -262,38 +265,38 @@ def test_a_frozen_disk_is_503_and_unready_until_it_thaws(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_power_cut_loses_nothing_acknowledged(tmp_path, kind):
-    """Mutant: `synchronous = normal`, which loses hundreds of acknowledged events here."""
+def test_power_cut_loses_no_acknowledged_event(tmp_path, kind):
+    """Mutant: `synchronous = normal`. It loses hundreds of acknowledged events here."""
     disk = disks.Disk(tmp_path, kind)
-    told = {}
+    acknowledged = {}
     for round_ in range(3):
         with disk.mounted() as folder:
             service = live.Live(folder)
             service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"
             with service:
-                asyncio.run(send_until_dark(service, disk, told, first=100_000 * round_))
+                asyncio.run(send_until_dark(service, disk, acknowledged, first=100_000 * round_))
     with disk.mounted() as folder, live.Live(folder) as service:
         stored = stored_in_running(service)
         assert service.stop() == 0
         assert stored_in(folder) == stored
 
-    assert len(told) > 100
-    assert set(told.values()) <= stored
-    assert len(set(told.values())) == len(told)
+    assert len(acknowledged) > 100
+    assert set(acknowledged.values()) <= stored
+    assert len(set(acknowledged.values())) == len(acknowledged)
 
 
-async def send_until_dark(service, disk, told, *, first):
-    """Send under load until the power is cut in the middle of it."""
+async def send_until_dark(service, disk, acknowledged, *, first):
+    """Send under load until the power is cut."""
     dark = asyncio.Event()
     numbers = itertools.takewhile(lambda _: not dark.is_set(), itertools.count(first))
     messages = ((number, live.sms(number, at=AT + number)) for number in numbers)
     path = service.callback_url().removeprefix(service.url)
     sending = asyncio.create_task(load.send(service.address(), path, messages, clients=8))
     await asyncio.to_thread(
-        live.eventually, lambda: service.stats()["events"] >= len(told) + 100, within=60
+        live.eventually, lambda: service.stats()["events"] >= len(acknowledged) + 100, within=60
     )
-    # What is answered from here on would not have left a machine without power: the file system
-    # is shut down while it works, and an fsync under way may report success.
+    # An answer after this moment does not count: a machine without power would not have sent it.
+    # The file system is shut down while it works, and an fsync under way may report success.
     cut_at = time.monotonic()
     await asyncio.to_thread(disk.cut_power)
     dark.set()
@@ -301,11 +304,11 @@ async def send_until_dark(service, disk, told, *, first):
     for answer in await sending:
         if answer.at is not None and answer.at < cut_at:
             for event_id in answer.accepted:
-                told[answer.message] = event_id
+                acknowledged[answer.message] = event_id
 
 
 def stored_in_running(service):
-    """The ids of all events, as the API lists them."""
+    """Return the ids of all events that the API lists."""
     ids, after = set(), {}
     while True:
         page = service.api("/events", params={"limit": 1000, **after}).json()

@@ -1,4 +1,4 @@
-"""Orders, by a real process: told before or after their SMS, ended in time, over kill -9."""
+"""Orders in a real process: registered before or after their SMS, ended in time, over kill -9."""
 
 import json
 import time
@@ -25,8 +25,8 @@ def service(tmp_path):
         yield running
 
 
-def told(service, /, **order):
-    """The API's answer to an order."""
+def registered(service, /, **order):
+    """Register an order; return the answer of the API."""
     return service.api("/orders", method="POST", json={"source": "tellabot", **order})
 
 
@@ -35,14 +35,14 @@ def order_of(service, answer):
 
 
 def activation(id_, **fields):
-    """A callback that says neither number nor price."""
+    """A callback with neither number nor price."""
     sent = {"activationId": id_, "service": "go", "text": f"code 4711 of {id_}", "country": 12}
     return json.dumps(sent | fields).encode()
 
 
 def test_order_adds_its_details_to_a_later_sms(service):
     """Routes see it. Mutant: an event is not looked up before it is routed."""
-    order = told(
+    order = registered(
         service,
         source="smsactivate",
         activation_id=445001,
@@ -72,7 +72,7 @@ def test_order_adds_its_details_to_an_earlier_sms(service):
     [event_id] = service.post(activation(445002), source="smsactivate").json()["events"]
     live.eventually(lambda: service.delivered() and service.stats()["deliveries"]["delivered"])
 
-    order = told(
+    order = registered(
         service,
         source="smsactivate",
         activation_id="445002",
@@ -99,7 +99,7 @@ def test_order_adds_its_details_to_an_earlier_sms(service):
 
 
 def test_order_by_number_gets_the_sms_of_that_number(service):
-    order = told(service, number="850 381 4729", reference="line-1")
+    order = registered(service, number="850 381 4729", reference="line-1")
 
     service.post(live.sms(3, to="18503814729"))
     service.post(live.sms(4, to="18503814730"))
@@ -112,12 +112,12 @@ def test_order_by_number_gets_the_sms_of_that_number(service):
 
 def test_repeated_order_is_the_first_after_kill_9(tmp_path):
     with live.Live(tmp_path, CONFIG) as service:
-        first = told(service, request_id="10000005", reference="signup-5")
+        first = registered(service, request_id="10000005", reference="signup-5")
         service.kill()
 
     with live.Live(tmp_path, CONFIG) as service:
-        again = told(service, request_id="10000005", reference="signup-5")
-        differs = told(service, request_id="10000005", reference="signup-6")
+        again = registered(service, request_id="10000005", reference="signup-5")
+        differs = registered(service, request_id="10000005", reference="signup-6")
         service.post(live.sms(5))
 
         assert (first.status_code, again.status_code) == (201, 200)
@@ -130,7 +130,7 @@ def test_repeated_order_is_the_first_after_kill_9(tmp_path):
 
 def test_order_without_an_sms_expires(service):
     """Mutants: a route without `when` takes it; a look each 30 seconds."""
-    order = told(
+    order = registered(
         service,
         request_id="10000006",
         number="18503814729",
@@ -175,8 +175,8 @@ def test_expiry_during_an_outage_is_reported_once(tmp_path):
     """Killed before and after. Mutant: no look at start."""
     with live.Live(tmp_path, CONFIG) as service:
         for number in range(3):
-            told(service, request_id=str(10000010 + number), expires="1500ms")
-        told(service, request_id="10000020", expires="1h")
+            registered(service, request_id=str(10000010 + number), expires="1500ms")
+        registered(service, request_id="10000020", expires="1h")
         service.post(live.sms(11))
         service.kill()
     time.sleep(1.6)
@@ -204,8 +204,8 @@ def listed(service, query=""):
 
 
 def test_cancelled_order_does_not_expire(service):
-    order = told(service, request_id="10000007", expires="1s")
-    other = told(service, request_id="10000008", expires="1s")
+    order = registered(service, request_id="10000007", expires="1s")
+    other = registered(service, request_id="10000008", expires="1s")
 
     gone = service.api(f"/orders/{order.json()['id']}", method="DELETE")
 
@@ -221,12 +221,12 @@ def test_cancelled_order_does_not_expire(service):
 
 
 def test_order_and_sms_at_one_instant_are_joined(service):
-    """The order and its SMS at one instant, a hundred times: whichever is first, it is joined."""
+    """Send an order and its SMS at one instant, a hundred times: in any order they are joined."""
     with httpx.Client(trust_env=False) as client:
         for number in range(100, 200):
             sms = live.sms(number)
             [order, _] = together(
-                lambda number=number: told(
+                lambda number=number: registered(
                     service, request_id=str(10_000_000 + number), reference=f"r-{number}"
                 ),
                 lambda sms=sms: client.post(service.callback_url(), content=sms),

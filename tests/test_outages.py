@@ -1,6 +1,6 @@
-"""What was sent while the service was down is fetched from the provider, and comes once.
+"""Messages of an outage are fetched from the provider, and each arrives once.
 
-For each provider: the service is killed, the provider sends and gives up, the service returns.
+For each provider: the service is killed, the provider sends and gives up, the service starts again.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from rehearsal.simulation import NewOrder
 
 
 def texts(provider):
-    """By order: what came before the outage, and what came in it."""
+    """Return the texts of each order before the outage, and those during it."""
     before = [["Your code is 111101"], ["Your code is 111102"]]
-    # Of the newest alone, some say nothing but the code.
+    # For the newest order, some providers list only the code.
     during = [["Your code is 222201"], ["Your code is 222202"], ["Your code is 222203"]]
     if provider in ("sms_activate", "herosms", "tellabot"):
         during[2].append("Your code is 222204")
@@ -29,8 +29,8 @@ def texts(provider):
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", sorted(SIMULATED))
 async def test_messages_of_an_outage_arrive_once(provider, tmp_path, unused_tcp_port, capsys):
-    """Mutants: orders that we were told are not asked for; a callback without a twin, so that the
-    poll's copy of it is news; one form for what the list says with and without a text."""
+    """Mutants: registered orders are not asked for; a callback has no copy, so that the poll's
+    message is a new event; list entries with and without a text are read alike."""
     before, during = texts(provider)
     port = unused_tcp_port
     callback = f"http://127.0.0.1:{port}/in/theirs/{live.TOKEN}"
@@ -71,7 +71,7 @@ async def test_messages_of_an_outage_arrive_once(provider, tmp_path, unused_tcp_
     assert Counter(event["id"] for event in delivered) == Counter(e["id"] for e in events)
     assert (run["error"], writes) == (None, [])
     with capsys.disabled():
-        print(  # noqa: T201 - figures for whoever runs it
+        print(  # noqa: T201 - figures for the person who runs it
             f"\n{provider}: {json.dumps({n: run[n] for n in ('asked', 'new', 'known')})}"
         )
 
@@ -80,14 +80,14 @@ def code(text):
     return text.rpartition(" ")[2]
 
 
-#: Rentals: how many SMS come in the outage. TellABot gives the newest three of each.
+#: The number of SMS to a rental in the outage. TellABot lists the newest three of each.
 RENTALS = {"sms_activate": 12, "tellabot": 3}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", sorted(RENTALS))
 async def test_rental_messages_of_an_outage_arrive_once(provider, tmp_path, unused_tcp_port):
-    """Also what fills more than a page, and what came both ways. Mutant: the first page alone."""
+    """Also more than a page, and a message that came both ways. Mutant: only the first page."""
     callback = f"http://127.0.0.1:{unused_tcp_port}/in/theirs/{live.TOKEN}"
     async with running(provider, callback=callback, speed=100_000.0) as (simulation, client):
         service = live.Live(tmp_path, configured(provider, client, unused_tcp_port))

@@ -1,4 +1,4 @@
-"""Promise 6: canaries through every path, at debug level, and not one in a log or an error.
+"""Promise 6: canaries go through every path, at debug level; no log and no error has one.
 
 Mutants, each tried: a log line with the callback's fields; a problem that quotes the parameter;
 `detail` with the name of the field that was given twice; a 404 that repeats the path.
@@ -38,7 +38,7 @@ FILE_PART = (
     f'--b\r\nContent-Disposition: form-data; name="a"; filename="{TEXT}"\r\n\r\n1\r\n--b--'
 ).encode()
 
-#: Bodies that go wrong in every way there is, each with a canary where a value can be.
+#: Bodies that fail in every possible way, each with a canary in place of a value.
 TELLABOT = [
     form(),
     form(),
@@ -69,7 +69,7 @@ DIALECT = [
 ]
 
 
-def test_no_canary_is_in_a_log_line_or_an_error_at_debug_level(tmp_path):
+def test_logs_and_errors_hold_no_canary_at_debug_level(tmp_path):
     config = live.CONFIG.replace("path: events.jsonl", "path: nowhere/events.jsonl")
     answers = []
     with live.Live(tmp_path, config, level="debug") as service:
@@ -126,7 +126,7 @@ def broken_on_the_wire(service):
         assert not found_in(live.exchange(service.address(), request).decode("latin-1"))
 
 
-def test_a_terminal_sees_numbers_masked_and_no_codes(tmp_path):
+def test_terminal_shows_masked_numbers_and_no_codes(tmp_path):
     """`script` gives the service a terminal, and records what it shows."""
     live.Live(tmp_path)
     shown = tmp_path / "shown"
@@ -155,7 +155,7 @@ def test_a_terminal_sees_numbers_masked_and_no_codes(tmp_path):
 
 
 @pytest.mark.parametrize("canary", ["${SMSHOOK_CANARY}", "short-canary"])
-def test_a_wrong_configuration_is_told_without_its_secrets(tmp_path, canary):
+def test_wrong_configuration_is_reported_without_secrets(tmp_path, canary):
     config = live.CONFIG.replace(live.TOKEN, canary).replace("type: file", "type: fiel")
     service = live.Live(tmp_path, config)
 

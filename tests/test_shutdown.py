@@ -1,4 +1,4 @@
-"""SIGTERM drains: what was accepted was answered, and the process ends with 0."""
+"""SIGTERM drains: accepted callbacks get their answers, and the process ends with 0."""
 
 import asyncio
 import fcntl
@@ -17,13 +17,13 @@ import pytest
 import tools
 
 
-def test_under_load_every_accepted_callback_was_answered_and_it_ends_with_0(tmp_path):
-    """Mutant: closing the connections at the signal leaves events whose callers were not told."""
+def test_shutdown_under_load_answers_all_accepted_callbacks(tmp_path):
+    """Mutant: connections are closed at the signal, and callers of stored events get no answer."""
     with live.Live(tmp_path) as service:
         answers = asyncio.run(sending_while_it_stops(service))
         code = service.process.wait(30)
 
-    told = {event_id for answer in answers for event_id in answer.accepted}
+    accepted = {event_id for answer in answers for event_id in answer.accepted}
     with live.Live(tmp_path) as service:
         live.eventually(
             lambda: service.stats()["deliveries"]["delivered"] == service.stats()["events"],
@@ -31,8 +31,8 @@ def test_under_load_every_accepted_callback_was_answered_and_it_ends_with_0(tmp_
         )
         stored = {event["id"] for event in service.delivered()}
     assert code == 0
-    assert told == stored
-    assert len(told) > 20
+    assert accepted == stored
+    assert len(accepted) > 20
     assert {a.status for a in answers} <= {200, 503, None}
     assert 503 in {a.status for a in answers}
 
@@ -50,7 +50,7 @@ async def sending_while_it_stops(service):
     return await sending
 
 
-#: The product with five seconds in place of one: on a busy machine one is soon over.
+#: The service with five seconds in place of one: on a busy machine one second is short.
 PATIENT = """
 import server.process
 server.process.REFUSING = 5.0
@@ -71,7 +71,7 @@ def get(url):
     return httpx.get(url, trust_env=False)
 
 
-def test_for_a_second_the_door_says_503_with_retry_after_and_closes(stopping):
+def test_door_answers_503_for_a_second_after_the_signal(stopping):
     answer = stopping.post(live.sms(1))
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -80,14 +80,14 @@ def test_for_a_second_the_door_says_503_with_retry_after_and_closes(stopping):
     assert stopping.process.wait(30) == 0
 
 
-def test_a_second_signal_ends_it_at_once_with_1(stopping):
+def test_second_signal_ends_the_process_at_once_with_1(stopping):
     stopping.process.send_signal(signal.SIGTERM)
 
     assert stopping.process.wait(30) == 1
 
 
-def test_who_still_asks_on_an_open_connection_is_answered_while_something_is_in_flight(tmp_path):
-    """Mutant: idle connections cut as soon as no new ones are taken."""
+def test_open_connection_is_answered_during_the_shutdown(tmp_path):
+    """Work is in flight. Mutant: idle connections are cut as soon as new ones are refused."""
     with (
         live.Live(tmp_path) as service,
         socket.create_connection(service.address(), 10) as slow,
@@ -111,12 +111,12 @@ def test_who_still_asks_on_an_open_connection_is_answered_while_something_is_in_
 
 @pytest.fixture
 def hanging_sink():
-    """A URL that takes connections and never answers."""
+    """The URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/"
 
 
-def test_nothing_that_hangs_keeps_it(tmp_path, hanging_sink):
+def test_hanging_parts_do_not_delay_the_end(tmp_path, hanging_sink):
     """A reader of the log, a sink and a client at once; the contract says 10 seconds.
 
     Mutants: a line written on the event loop; `worker.close()` waited for without a deadline; a
@@ -166,10 +166,10 @@ def disk(tmp_path):
         subprocess.run(["umount", "--lazy", folder], check=False)
 
 
-def test_a_disk_that_hangs_does_not_keep_the_port(tmp_path, disk):
+def test_hanging_disk_does_not_keep_the_port(tmp_path, disk):
     """The kernel keeps a thread that waits for the disk, and the process with it.
 
-    Its port and its clients are free all the same. Mutant: `journal.close()` without a deadline.
+    Its port and its clients are free nevertheless. Mutant: `journal.close()` without a deadline.
     """
     service = live.Live(disk, covered=False)
     service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"

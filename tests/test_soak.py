@@ -1,4 +1,4 @@
-"""Long runs of a real service against sinks that answer as wrongly as they can."""
+"""Long runs of a real service against sinks that answer with every fault."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ def descriptors(service):
 
 
 def resident(service):
-    """Bytes that the service has in memory."""
+    """Return the bytes that the service has in memory."""
     pages = Path(f"/proc/{service.process.pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
@@ -85,7 +85,7 @@ async def send(service, numbers):
 async def delivered(service, count):
     """Return what the file sink has once it has everything."""
     async with asyncio.timeout(300):
-        while len(found := service.delivered()) < count:  # noqa: ASYNC110 - the file tells nobody
+        while len(found := service.delivered()) < count:  # noqa: ASYNC110 - the file sends no event
             await asyncio.sleep(0.1)
     return found
 

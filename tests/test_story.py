@@ -16,7 +16,7 @@ def service(tmp_path):
         yield running
 
 
-def test_a_callback_becomes_one_event_in_the_file(service):
+def test_callback_becomes_one_event_in_the_file(service):
     answer = service.post(live.sms(1, at=AT))
 
     assert answer.status_code == 200
@@ -27,8 +27,8 @@ def test_a_callback_becomes_one_event_in_the_file(service):
     assert event["data"]["code"] == "G-000001"
 
 
-def test_fifty_simultaneous_copies_are_one_event_one_delivery_and_49_duplicates(service):
-    """Mutant: a look-up before the transaction instead of the key's own row stores several."""
+def test_simultaneous_copies_are_one_event_and_duplicates(service):
+    """Fifty copies. Mutant: a look-up before the transaction, not the key's row, stores several."""
     with concurrent.futures.ThreadPoolExecutor(50) as threads:
         answers = list(threads.map(lambda _: service.post(live.sms(7, at=AT)).json(), range(50)))
 
@@ -43,7 +43,7 @@ def test_fifty_simultaneous_copies_are_one_event_one_delivery_and_49_duplicates(
     assert (len(whole["duplicates"]), len(whole["deliveries"])) == (49, 1)
 
 
-def test_the_same_text_at_another_time_is_another_message(service):
+def test_same_text_at_another_time_is_another_message(service):
     first = service.post(live.sms(1, at=AT)).json()
     second = service.post(live.sms(1, at=AT + 60)).json()
 
@@ -51,7 +51,7 @@ def test_the_same_text_at_another_time_is_another_message(service):
     assert first["events"] != second["events"]
 
 
-def test_a_copy_in_another_encoding_is_a_duplicate(service):
+def test_copy_in_another_encoding_is_a_duplicate(service):
     fields = {
         "event": "incoming_message",
         "id": 10000001,
@@ -69,7 +69,7 @@ def test_a_copy_in_another_encoding_is_a_duplicate(service):
     assert again.json() == {"status": "duplicate", "events": as_json.json()["events"]}
 
 
-def test_a_retry_after_a_restart_with_another_time_zone_is_a_duplicate(tmp_path):
+def test_retry_after_a_time_zone_change_is_a_duplicate(tmp_path):
     """Mutant: a key through the configured zone makes a correction of it a second event."""
     body = json.dumps(
         {
@@ -94,7 +94,7 @@ def test_a_retry_after_a_restart_with_another_time_zone_is_a_duplicate(tmp_path)
         assert service.stats()["events"] == 1
 
 
-def test_what_was_owed_at_a_kill_is_delivered_after_the_next_start(tmp_path):
+def test_pending_delivery_is_sent_after_a_kill_and_restart(tmp_path):
     """The sink's folder is missing, so nothing is delivered until it is made."""
     config = live.CONFIG.replace("path: events.jsonl", "path: out/events.jsonl")
     with live.Live(tmp_path, config) as service:
@@ -110,14 +110,14 @@ def test_what_was_owed_at_a_kill_is_delivered_after_the_next_start(tmp_path):
         assert sorted(e["id"] for e in service.delivered("out/events.jsonl")) == sorted(told)
 
 
-def test_a_second_process_is_refused_and_told_whose_journal_it_is(service):
+def test_second_process_is_refused_naming_the_first(service):
     second = service.run("serve", check=False)
 
     assert second.returncode == 1
     assert str(service.process.pid) in second.stderr
 
 
-def test_another_secret_than_the_journal_was_made_with_is_exit_2(tmp_path):
+def test_changed_secret_exits_with_2(tmp_path):
     with live.Live(tmp_path) as service:
         service.stop()
     config = live.CONFIG.replace(live.SECRET, "another secret, which is long enough too")
@@ -130,7 +130,7 @@ def test_another_secret_than_the_journal_was_made_with_is_exit_2(tmp_path):
     assert "another secret" not in refused.stderr
 
 
-def test_sigint_ends_it_as_sigterm_does(service):
+def test_sigint_ends_the_process_like_sigterm(service):
     service.process.send_signal(signal.SIGINT)
 
     assert service.process.wait(10) == 0

@@ -1,13 +1,13 @@
-"""An event loop in which hours pass in no time: time goes on only when nobody works."""
+"""An event loop in virtual time: hours pass at once while no task or thread works."""
 
 import asyncio
 import selectors
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its clock jumps to whatever is scheduled next, but never while a thread still works.
+    """Its clock jumps to the next scheduled call, but never while a thread works.
 
-    So a real journal, with its real threads and fsyncs, lives through a day in seconds.
+    So a real journal, with its real threads and fsyncs, runs for a day in seconds.
     """
 
     def __init__(self):

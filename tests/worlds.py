@@ -1,4 +1,4 @@
-"""A worker on a real journal, with a clock and a destination that tests hold in their hands."""
+"""A worker on a real journal, with a clock and a destination that tests control."""
 
 import asyncio
 import itertools
@@ -12,12 +12,12 @@ from sinks.attempt import Clock
 from sinks.sink import Receipt, Sink
 from sinks.worker import Worker
 
-#: Nothing here takes longer, unless it hangs.
+#: A test that takes longer hangs.
 SOON = 100
 
 
 class Hands:
-    """A clock that is put forward by hand."""
+    """A clock that a test moves by hand."""
 
     def __init__(self):
         self.at = NOW
@@ -27,7 +27,7 @@ class Hands:
 
 
 class Destination:
-    """A sink's other end: it answers as `answers` says, then always by a receipt."""
+    """The destination of a sink. It gives these answers, then receipts."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -56,7 +56,7 @@ class Destination:
 
 
 class Watched:
-    """The journal, and the kinds of writes and reads it got; `failures` are raised in its place."""
+    """A journal that keeps the types of its writes and reads, and raises the given `failures`."""
 
     def __init__(self, journal):
         self._journal = journal
@@ -83,7 +83,7 @@ class Watched:
 
 
 class World:
-    """A journal, a clock, and workers that are running."""
+    """A journal, a clock, and running workers."""
 
     def __init__(self, path):
         self.path, self.hands = path, Hands()
@@ -99,7 +99,7 @@ class World:
         return self.journal
 
     async def run(self, destination, *, journal=None, name="log", **options):
-        """A worker that knows already that nothing is owed to it."""
+        """Start a worker, and return it when it has found no due delivery."""
         worker = self.begin(destination, journal=journal, name=name, **options)
         await until(lambda: is_idle(worker))
         return worker
@@ -114,7 +114,7 @@ class World:
         return self.tasks[-1]
 
     async def accept(self, worker, *keys, **said):
-        """As the pipeline does: plan, then record."""
+        """Plan and record an event, as the service does."""
         one = worker.plan_delivery({"data": said})
         plan = planned(*keys, owed=[one], at=self.hands.at, **said)
         await record(self.journal, plan)
@@ -125,7 +125,7 @@ class World:
         return kept
 
     async def until(self, **expected):
-        """Wait until so many deliveries are in these states, and no others are.
+        """Wait until the numbers of deliveries by state are these.
 
         `taken`: pending with an owner.
         """
@@ -146,8 +146,24 @@ class World:
         self.tasks, self.journals = [], []
 
 
+class VirtualWorld(World):
+    """A world in virtual time: both clocks are the loop's."""
+
+    def __init__(self, path, loop, chance=lambda: 0.0):
+        super().__init__(path)
+        self.loop, self.hands = loop, self
+        self.clock = Clock(now=self.now, ticks=loop.time, chance=chance)
+
+    def now(self):
+        return NOW + self.loop.time()
+
+    @property
+    def at(self):
+        return self.now()
+
+
 def is_idle(worker):
-    """It has asked the journal, and knows of nothing."""
+    """Return whether it has asked the journal and found no pending delivery."""
     return all(lane.next_due is None for lane in worker._lanes)
 
 

@@ -91,7 +91,7 @@ _RULES = (
     _Rule("normalize", "receiver/providers/"),
     _Rule("normalize", "receiver/fields/"),
     _Rule("keys and ids", "server/runtime/identity.py"),
-    _Rule("encode", "server/runtime/accept.py", "Planner.draft"),
+    _Rule("encode", "server/runtime/accept.py", "Planner.plan"),
     _Rule("plan", "server/runtime/accept.py"),
     _Rule("plan", "routes/"),
     _Rule("plan", "sinks/worker.py", "Worker.plan_delivery"),

@@ -12,11 +12,10 @@ from typing import Any
 import click
 import yaml
 
-from core.event import Data, Event
+from core.event import Data, Event, kinds
 from core.secret import Secret
 from core.units import Duration, Rate, Size
 from server.cli.main import smshook
-from server.config.clauses import event_kinds
 from server.config.options import Options
 from server.config.shapes import Group, Kind, Leaf, ListOf, MapOf, OneOf, Option
 from server.config.show import plain
@@ -243,15 +242,15 @@ def _leaves(above: click.Context) -> Iterator[tuple[str, click.Command, click.Co
 
 def _events() -> str:
     common = Group(Data).options
-    kinds = {kind: Group(kind) for kind in event_kinds()}
+    groups = {kind: Group(kind) for kind in kinds()}
     nested = dict.fromkeys(
         kind
-        for group in kinds.values()
+        for group in groups.values()
         for option in group.options.values()
         for kind in option.shape.kinds
         if isinstance(kind, Group)
     )
-    types = ", ".join(_link(f"`{kind.type}`", kind.type) for kind in kinds)
+    types = ", ".join(_link(f"`{kind.type}`", kind.type) for kind in groups)
     parts = [
         _EVENTS,
         "## Attributes",
@@ -261,7 +260,7 @@ def _events() -> str:
         f"{_prose(Data)} Then come those of its type: {types}.",
         _fields(common.values()),
     ]
-    for kind, group in kinds.items():
+    for kind, group in groups.items():
         own = [option for key, option in group.options.items() if key not in common]
         parts += [f"## {kind.type}", _prose(kind), _fields(own)]
     for group in nested:

@@ -1,12 +1,16 @@
 """Reads answers of providers: JSON, broken JSON, and waits."""
 
+import enum
 import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain, pairwise
 from typing import Any
+
+import msgspec
 
 from ..callback import Malformed
 from ..decode import json_value
@@ -26,6 +30,8 @@ _TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+#: It follows the last token.
+_END = next(re.finditer("", ""))
 #: The beginning of `"sms": "sms":"["Your sms code"]"`, also with the name only once.
 _LIST_BEGINS = re.compile(r'"(sms|smsCode)"\s{0,20}:\s{0,20}(?:"\1"\s{0,20}:\s{0,20})?"(?=\[)')
 #: Its end, or a character that it cannot contain.
@@ -45,6 +51,8 @@ _BROKEN_SERVER = 500
 _REDIRECTS = range(300, 400)
 #: More digits are no sensible wait, and cost time to read.
 _MOST_DIGITS = 9
+#: Seconds until the next call for a banned account, if the provider sends no end.
+BAN = 3600.0
 #: Digits of seconds since 1970; milliseconds have three more.
 _EPOCH_DIGITS = 10
 #: Limits of the search for a wait: bytes of an answer, characters of a text and of a name, and
@@ -63,6 +71,12 @@ _SPAN = re.compile(
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+class Gone(enum.Enum):
+    """The result of a call about an id that the provider does not know, or no longer."""
+
+    GONE = "gone"
+
+
 def read_lenient(body: bytes) -> object:
     """Read JSON, also with the mistakes that providers make. Raises Malformed.
 
@@ -75,75 +89,64 @@ def read_lenient(body: bytes) -> object:
     except Malformed as strictly:
         if strictly.detail != "body: not JSON":
             raise
-    mended = "".join(_rewrite("".join(_unquote_lists(body.decode()))))
+    mended = "".join(_mend("".join(_unquote_lists(body.decode()))))
     return json_value(mended.encode())
 
 
 def _unquote_lists(text: str) -> Iterator[str]:
-    """Take lists out of the quotes around them; each pattern reads each character once."""
+    """Yield the text with its lists taken out of their quotes.
+
+    Each of the two patterns reads each character once.
+    """
     at = 0
     while (begin := _LIST_BEGINS.search(text, at)) is not None:
         end = _LIST_ENDS.search(text, begin.end())
         if end is not None and end[0].startswith("]"):
             yield f'{text[at : begin.start()]}"{begin[1]}":{text[begin.end() : end.start()]}]'
             at = end.end()
-        else:  # no list that begins before that character ends either
+        else:  # no other list that begins before that character can end either
             after = len(text) if end is None else end.start()
             yield text[at:after]
             at = after
     yield text[at:]
 
 
-def _rewrite(text: str) -> Iterator[str]:
-    closing: list[str] = []
-    ended = False  # whether a value has just ended, so that another one needs a comma
-    for token, following in _pairs(text):
+def _mend(text: str) -> Iterator[str]:
+    """Yield the tokens of valid JSON. Raises Malformed at a string without an end."""
+    closing: list[str] = []  # the ends of the brackets that are open
+    needs_comma = False  # a value has just ended
+    tokens = (it for it in _TOKEN.finditer(text) if it.lastgroup not in ("comment", "blank"))
+    # One at a time: a large answer has a million tokens.
+    for token, following in pairwise(chain(tokens, (_END,))):
         kind = token.lastgroup
         if kind == "closes":
             yield closing.pop() if closing else token[0]
-            ended = True
+            needs_comma = True
             continue
         if kind == "mark":
-            if token[0] == ":" or (following and following not in "]}"):
+            if token[0] == ":" or (following[0] and following[0] not in "]}"):
                 yield token[0]
-            ended = False
+            needs_comma = False
             continue
-        if ended:
+        if needs_comma:
             yield ","
-        yield _value(token, following, closing)
-        ended = kind != "opens"
+        needs_comma = kind != "opens"
+        if kind == "opens":
+            opens = "[" if token[0] == "{" and following[0] in ("{", "[") else token[0]
+            closing.append(_CLOSES[opens])
+            yield opens
+        elif kind == "double" and token["double_ends"]:
+            yield token[0]
+        elif kind == "single" and token["single_ends"]:
+            yield json.dumps(_ESCAPE.sub(_unescape, token[0].removeprefix("u")[1:-1]))
+        elif kind == "word":
+            yield _PYTHON_WORDS.get(token[0], token[0])
+        else:
+            raise Malformed("malformed", "body: not JSON")
     yield from reversed(closing)
 
 
-def _pairs(text: str) -> Iterator[tuple[re.Match[str], str]]:
-    """Yield each token with the text of the next. A large answer has a million tokens."""
-    last: re.Match[str] | None = None
-    for token in _TOKEN.finditer(text):
-        if token.lastgroup in ("comment", "blank"):
-            continue
-        if last is not None:
-            yield last, token[0]
-        last = token
-    if last is not None:
-        yield last, ""
-
-
-def _value(token: re.Match[str], following: str, closing: list[str]) -> str:
-    match token.lastgroup:
-        case "opens":
-            opens = "[" if token[0] == "{" and following in ("{", "[") else token[0]
-            closing.append(_CLOSES[opens])
-            return opens
-        case "double" if token["double_ends"]:
-            return token[0]
-        case "single" if token["single_ends"]:
-            return json.dumps(_ESCAPE.sub(_unescaped, token[0].removeprefix("u")[1:-1]))
-        case "word":
-            return _PYTHON_WORDS.get(token[0], token[0])
-    raise Malformed("malformed", "body: not JSON")  # a string without an end
-
-
-def _unescaped(escape: re.Match[str]) -> str:
+def _unescape(escape: re.Match[str]) -> str:
     """Return the escaped character; an invalid escape stays as it is."""
     digits = escape[1] or escape[2] or escape[3]
     if digits or escape[4]:
@@ -242,7 +245,14 @@ def read_wait(text: str, now: datetime, *, thousandths: bool = False) -> float |
     """
     text = text[:_LONGEST_TEXT].strip().strip("'\"")
     if (until := _UNTIL.search(text)) is not None:
-        return _left(_instant(until, now), now)
+        year, month, day, hour, minute, second = (int(until[group]) for group in range(1, 7))
+        zone = UTC if until[7] else now.tzinfo
+        try:
+            at = datetime(year, month, day, hour, minute, second, tzinfo=zone).timestamp()
+        except (ValueError, OverflowError):
+            return None
+        offset = int(until[9] or 0) * 3600 + int(until[10] or 0) * 60
+        return _left(at + (offset if until[8] == "-" else -offset), now)
     if text.isascii() and text.isdigit():
         if len(text) <= _MOST_DIGITS:
             return float(text) / 1000 if thousandths else float(text)
@@ -252,21 +262,10 @@ def read_wait(text: str, now: datetime, *, thousandths: bool = False) -> float |
     return None if span is None else float(span[1]) * _SECONDS[span[2][0].lower()]
 
 
-def _left(until: float | None, now: datetime) -> float | None:
-    left = 0.0 if until is None else until - now.timestamp()
+def _left(until: float, now: datetime) -> float | None:
+    """Return the seconds until an instant; None if it is over."""
+    left = until - now.timestamp()
     return left if left > 0 else None
-
-
-def _instant(until: re.Match[str], now: datetime) -> float | None:
-    year, month, day, hour, minute, second = (int(until[group]) for group in range(1, 7))
-    try:
-        at = datetime(
-            year, month, day, hour, minute, second, tzinfo=UTC if until[7] else now.tzinfo
-        )
-        offset = int(until[9] or 0) * 3600 + int(until[10] or 0) * 60
-        return at.timestamp() + (offset if until[8] == "-" else -offset)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _date(text: str) -> datetime | None:
@@ -288,6 +287,35 @@ def object_in(answer: ProviderAnswer, command: str, now: datetime) -> dict[str, 
     if not isinstance(value, dict):
         raise Unreadable(command, "an object is expected")
     return value
+
+
+class ErrorTexts(msgspec.Struct, frozen=True, kw_only=True):
+    """Patterns for the errors that a provider reports as text."""
+
+    #: The account is banned, not the key. A ban may end, so polling goes on.
+    banned: re.Pattern[str]
+    bad_key: re.Pattern[str]
+    #: The provider does not know the id, or no longer.
+    gone: re.Pattern[str]
+    #: Not an error, although the provider says so.
+    nothing: re.Pattern[str]
+    busy: re.Pattern[str]
+
+    def read(self, message: str, command: str, now: datetime) -> list[dict[str, Any]] | Gone:
+        """Return no rows, or GONE. Raises BadKey, Busy or Unreadable for any other error."""
+        message = message[:_LONGEST_TEXT]
+        if self.banned.search(message):
+            wait = read_wait(message, now)
+            raise Busy("the account is banned", BAN if wait is None else wait)
+        if self.bad_key.search(message):
+            raise BadKey
+        if self.gone.search(message):
+            return Gone.GONE
+        if self.nothing.search(message):
+            return []
+        if self.busy.search(message):
+            raise Busy("asked too often", read_wait(message, now))
+        raise Unreadable(command, "an error that is not known here")
 
 
 def rows(value: object) -> list[dict[str, Any]]:

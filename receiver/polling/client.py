@@ -141,7 +141,7 @@ class PollingClient:
             else:
                 if step.api is not self._api:
                     raise ValueError(f"{step.command}: not declared by the provider of this source")
-                answer, trouble = await self._try(step)
+                answer, trouble = await self._call(step)
                 errors += [trouble] if trouble else []
                 # With a bad key or an unavailable provider, the other calls would fail, too.
                 if trouble is not None and trouble.kind != "unreadable":
@@ -154,35 +154,34 @@ class PollingClient:
             complete=not errors,
         )
 
-    async def _try(self, ask: Ask | Switch) -> tuple[Any, Trouble | None]:
-        try:
-            return await self._with_waits(ask), None
-        except BadKey:
-            detail = "the provider does not take the key of backfill.api_key"
-            return None, Trouble(command=ask.command, kind="bad_key", detail=detail)
-        except Unreadable as exc:
-            return None, Trouble(command=ask.command, kind="unreadable", detail=exc.detail)
-        except Busy as exc:
-            wait = exc.retry_after
-            trouble = Trouble(command=ask.command, kind="busy", detail=exc.word, retry_after=wait)
-            return None, trouble
-
-    async def _with_waits(self, ask: Ask | Switch) -> Any:
+    async def _call(self, ask: Ask | Switch) -> tuple[Any, Trouble | None]:
         """Make a call, and repeat it after each wait while the provider is busy.
 
-        Raises as `Ask.read` does.
+        Return the result of `ask.read`, or None and the reason of the failure.
         """
-        for wait in WAITS:
+        waits = iter(WAITS)
+        while True:
             try:
-                return await self._once(ask)
+                answer = await self._get(ask)
+                if len(answer.body) > LARGE:
+                    return await asyncio.to_thread(ask.read, answer), None
+                return ask.read(answer), None
+            except BadKey:
+                detail = "the provider does not take the key of backfill.api_key"
+                return None, Trouble(command=ask.command, kind="bad_key", detail=detail)
+            except Unreadable as exc:
+                return None, Trouble(command=ask.command, kind="unreadable", detail=exc.detail)
             except Busy as exc:
-                asked_for = exc.retry_after or 0.0
-                if asked_for > LONGEST_WAIT:
-                    raise
-                await self._sleep(max(wait, asked_for))
-        return await self._once(ask)
+                word, asked_for = exc.word, exc.retry_after
+            wait = next(waits, None)
+            if wait is None or (asked_for or 0.0) > LONGEST_WAIT:
+                return None, Trouble(
+                    command=ask.command, kind="busy", detail=word, retry_after=asked_for
+                )
+            await self._sleep(max(wait, asked_for or 0.0))
 
-    async def _once(self, ask: Ask | Switch) -> Any:
+    async def _get(self, ask: Ask | Switch) -> ProviderAnswer:
+        """Send a request when it is its turn. Raises Busy or Unreadable without an answer."""
         async with self._turn:
             # The interval is from the end of one call to the beginning of the next.
             left = self._next - self._clock()
@@ -190,36 +189,29 @@ class PollingClient:
                 await self._sleep(left)
             self._asked += 1
             try:
-                answer = await self._get(ask)
+                async with (
+                    asyncio.timeout(self._timeout),
+                    self._http.stream("GET", ask.url.reveal()) as response,
+                ):
+                    headers = {name.lower(): value for name, value in response.headers.items()}
+                    # Nothing is decompressed: a small body could become very large.
+                    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+                        raise Unreadable(ask.command, "compressed, though that was not asked for")
+                    body = bytearray()
+                    async for chunk in response.aiter_raw():
+                        body += chunk
+                        if len(body) > MOST_READ:
+                            raise Unreadable(ask.command, f"more than {MOST_READ // 1024} KiB")
+                    status = response.status_code
+                    return ProviderAnswer(status=status, headers=headers, body=bytes(body))
+            except (TimeoutError, httpx.TimeoutException):
+                word = "timeout"
+            except httpx.TransportError:
+                word = "not reachable"
+            except httpx.InvalidURL:
+                word = "backfill.api_url is no URL"
             finally:
                 self._next = self._clock() + self._interval
-        if len(answer.body) > LARGE:
-            return await asyncio.to_thread(ask.read, answer)
-        return ask.read(answer)
-
-    async def _get(self, ask: Ask | Switch) -> ProviderAnswer:
-        try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._http.stream("GET", ask.url.reveal()) as response,
-            ):
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                # Nothing is decompressed: a small body could become very large.
-                if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-                    raise Unreadable(ask.command, "compressed, though that was not asked for")
-                body = bytearray()
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > MOST_READ:
-                        raise Unreadable(ask.command, f"more than {MOST_READ // 1024} KiB")
-                status = response.status_code
-                return ProviderAnswer(status=status, headers=headers, body=bytes(body))
-        except (TimeoutError, httpx.TimeoutException):
-            word = "timeout"
-        except httpx.TransportError:
-            word = "not reachable"
-        except httpx.InvalidURL:
-            word = "backfill.api_url is no URL"
         # Outside the handlers, so that it has no context: the library's error has the whole URL.
         raise Busy(word)
 

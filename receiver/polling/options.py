@@ -38,7 +38,7 @@ class PollingApi(msgspec.Struct, frozen=True, kw_only=True):
     every: float
     #: Seconds.
     min_interval: float
-    #: The commands that only read. No other can be asked.
+    #: The commands that only read. An `Ask` can send no other command.
     reads: frozenset[str]
     #: The commands that change a setting at the provider. An option of the source must allow each.
     switches: frozenset[str] = frozenset()
@@ -60,7 +60,7 @@ class PollingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def polling_settings(api: PollingApi, backfill: Backfill) -> PollingSettings:
-    """Return what the source configures, with the provider's defaults for the rest."""
+    """Return the settings of a source, with the provider's defaults for unset options."""
     return PollingSettings(
         api=api,
         api_url=backfill.api_url or api.api_url,

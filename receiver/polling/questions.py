@@ -152,11 +152,11 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Decimal digits as sent: `12.50`.
     amount: str
-    #: ISO 4217; None where the provider does not say it.
+    #: ISO 4217; None if the provider does not send it.
     currency: str | None = None
 
 
-#: Is sent the result of `read` for an Ask or a Switch, and None after a failure or anything else.
+#: It is sent the result of `read` for an Ask or a Switch; None after a failure or another step.
 Poll: TypeAlias = Generator[
     Ask | Switch | FoundMessage | Notice | ListedOrder | Ended | Balance, Any, None
 ]
@@ -176,4 +176,4 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for id_ in (self.request_id, self.activation_id, self.rental_id, self.number):
             if id_ is not None and not _ID.fullmatch(id_):
-                raise ValueError("an order's id: up to 64 characters, no blank, none of / ? # & %")
+                raise ValueError("an order's id: up to 64 characters, no blanks and no / ? # & %")

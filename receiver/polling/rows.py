@@ -33,7 +33,7 @@ def with_path(url: str, *segments: str) -> Secret:
 
 
 def as_callback(row: Mapping[str, Any], now: datetime) -> Callback:
-    """Return a row of an answer as if it had been sent to us."""
+    """Return a row of an answer as a callback with the channel `poll`."""
     body = json.dumps(row, ensure_ascii=False).encode()
     return Callback(headers=(), body=body, peer="", received=now, channel="poll")
 
@@ -89,7 +89,7 @@ def normalize_or_none(
 
 
 def fill_gaps(happening: Happening, **values: object) -> Happening:
-    """Return the happening with these values in the fields that are None."""
+    """Return the happening; its fields that are None get these values."""
     data: Any = happening.data
     missing = {
         name: value

@@ -2,7 +2,7 @@
 
 from .generic import Generic
 from .sms_activate.profiles import DaisySms, GrizzlySms, HeroSms, SmsActivate, SmsBower, SmsOnline
-from .smspins.callbacks import SmsPins
+from .smspins import SmsPins
 from .tellabot.callbacks import TellABot
 
 PROVIDERS = (

@@ -1,7 +1,8 @@
 """The generic provider: the user configures the paths of its fields."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -196,94 +197,110 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         return None if self.twilio is None else _TWIML
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
-        find = _in_any_case if self.any_case else _exactly
         each = self.each
         if each is None:
-            return self._read_messages(fields, find, callback)
-        # Once for the callback, not for each item: many items would take quadratic time.
-        paths = set(self.fields.all())
-        tops = {it: _at(fields, it.removeprefix(_TOP), find) for it in paths if it.startswith(_TOP)}
-        inner = sorted(paths - tops.keys())
-        found = []
-        for item in self._items(each, fields, find):
-            if not isinstance(item, dict):
-                raise Malformed("malformed", f"{self.each}: an object is expected in each place")
-            values = {path: _at(item, path, find) for path in inner}
-            found.append(self._happening(FieldReader(tops | values), callback))
-        if not found:
-            raise Malformed("empty", f"{self.each}: no message in it")
-        return found
-
-    def _read_messages(
-        self, fields: Fields, find: "_Find", callback: Callback
-    ) -> Sequence[Happening]:
-        """Read the message at the paths, and the others if the paths have the first of a list.
-
-        `results.0.text` without `each: results` must not lose the second message. An item that is
-        no message is a warning.
-        """
-        reading = FieldReader({path: _at(fields, path, find) for path in self.fields.all()})
-        first = _first_of_list(self.fields.text) or _first_of_list(self.fields.code)
-        items = _at(fields, first, find) if first is not None else None
-        if first is None or not isinstance(items, list):
-            return (self._happening(reading, callback),)
-        others = []
-        for item in _check_count(items, first)[1:]:
-            try:
-                others.append(self._read_other(reading, first, item, find, callback))
-            except Malformed:
-                if first not in reading.warnings:
-                    reading.warn(first)
-        return (self._happening(reading, callback), *others)
-
-    def _read_other(
-        self, reading: FieldReader, first: str, item: object, find: "_Find", callback: Callback
-    ) -> Happening:
-        if not isinstance(item, dict):
-            raise Malformed("malformed", f"{first}: an object is expected in each place")
-        begin = "0." if first == _BODY else f"{first}.0."
-        inner = {
-            path: path.removeprefix(begin) for path in self.fields.all() if path.startswith(begin)
-        }
-        values = {path: _at(item, below, find) for path, below in inner.items()}
-        message = self.fields.message
-        if message is not None and message not in inner:
-            values[message] = None  # the id is the first message's
-        return self._happening(reading.replaced(values), callback)
-
-    @staticmethod
-    def _items(each: str, fields: Fields, find: "_Find") -> Sequence[object]:
-        """Return the messages that `each` names."""
-        items = fields.get(LIST, fields) if each == _BODY else _at(fields, each, find)
-        if isinstance(items, dict) and all(map(str.isdecimal, items)):
-            items = list(items.values())  # PHP's form of a list with gaps
+            return self._read_first(fields, callback)
+        items = fields.get(LIST, fields) if each == _BODY else self._at(fields, each)
         if isinstance(items, dict):
-            items = [items]  # the form of a list of one in converted XML
+            # PHP writes a list with gaps as an object. Converted XML has a list of one as its item.
+            items = list(items.values()) if all(map(str.isdecimal, items)) else [items]
         if not isinstance(items, list):
             raise Malformed("malformed", f"{each}: a list is expected")
-        return _check_count(items, each)
+        # Look these up once, not for each item: many items would take quadratic time.
+        paths = set(self.fields.all())
+        tops = {it: self._at(fields, it.removeprefix(_TOP)) for it in paths if it.startswith(_TOP)}
+        inner = sorted(paths - tops.keys())
+        found = []
+        for item in _check_count(items, each):
+            if not isinstance(item, dict):
+                raise Malformed("malformed", f"{each}: an object is expected in each place")
+            values = {path: self._at(item, path) for path in inner}
+            found.append(self._happening(FieldReader(tops | values), callback))
+        if not found:
+            raise Malformed("empty", f"{each}: no message in it")
+        return found
+
+    def _read_first(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
+        """Read the message at the paths; with a path such as `results.0.text`, all in its list.
+
+        Without `each: results`, such a path must not lose the second message. An item that is not
+        a message adds a warning.
+        """
+        paths = tuple(self.fields.all())
+        reading = FieldReader({path: self._at(fields, path) for path in paths})
+        first = _first_of_list(self.fields.text) or _first_of_list(self.fields.code)
+        items = self._at(fields, first) if first is not None else None
+        if first is None or not isinstance(items, list):
+            return (self._happening(reading, callback),)
+        begin = "0." if first == _BODY else f"{first}.0."
+        inner = {path: path.removeprefix(begin) for path in paths if path.startswith(begin)}
+        message = self.fields.message
+        # Another message of the list must not get the first one's id.
+        not_shared = {message: None} if message is not None and message not in inner else {}
+        others = []
+        for item in _check_count(items, first)[1:]:
+            if isinstance(item, dict):
+                values = {path: self._at(item, below) for path, below in inner.items()}
+                with suppress(Malformed):
+                    others.append(self._happening(reading.replaced(values | not_shared), callback))
+        if len(others) < len(items) - 1:
+            reading.warn(first)
+        return (self._happening(reading, callback), *others)
+
+    def _at(self, fields: Fields, path: str) -> object:
+        """Return the value at a path, or None. A field with the whole path as its name wins."""
+        if path in fields:
+            return fields[path]
+        value: object = fields.get(LIST, fields)
+        for name in path.split("."):
+            if isinstance(value, dict):
+                key = name
+                if self.any_case and name not in value:
+                    wanted = name.casefold()
+                    key = next((it for it in value if it.casefold() == wanted), name)
+                value = value.get(key)
+            elif isinstance(value, list) and name.isascii() and name.isdecimal():
+                is_in = len(name) <= _LONGEST_INDEX and int(name) < len(value)
+                value = value[int(name)] if is_in else None
+            else:
+                return None
+        return value
 
     def _happening(self, reading: FieldReader, callback: Callback) -> Happening:
-        type_ = _SMS
-        if self.fields.event is not None:
-            type_ = self.types.get(reading.raw(self.fields.event), "")
+        paths, type_ = self.fields, _SMS
+        if paths.event is not None:
+            type_ = self.types.get(reading.raw(paths.event), "")
             if not type_:
-                raise Malformed("unknown_event", f"{self.fields.event}: none that `types` knows")
-        id_ = reading.id(self.fields.id, blanks=True)
+                raise Malformed("unknown_event", f"{paths.event}: the value is not in `types`")
+        id_ = reading.id(paths.id, blanks=True)
         if id_ is None:
             expected = "a positive number or a short text is expected"
-            raise Malformed("identity", f"{self.fields.id}: {expected}")
-        read = self._read_sms if type_ == _SMS else self._read_assigned
-        return read(id_, _Mapped(self.fields, reading), callback)
+            raise Malformed("identity", f"{paths.id}: {expected}")
+        mapped, subject = _Mapped(paths, reading), f"{self.subject}/{id_}"
+        if type_ == _SMS:
+            return self._read_sms(id_, subject, mapped, callback)
+        time, _ = self._read_time(mapped, callback)
+        return Happening(
+            subject=subject,
+            time=time.rfc3339(zone(self.timezone)) if time else None,
+            keys=(Key(parts=(_ASSIGNED, subject)),),
+            data=NumberAssigned(
+                to=reading.number(paths.to, self.region) if paths.to else None,
+                country=mapped.country(),
+                service=service(mapped.text(paths.service)),
+                price=reading.price(paths.price, self.currency) if paths.price else None,
+                request_id=id_ if self.subject == "request" else None,
+                **self.common(callback, reading, time_from=time_from(time)),
+            ),
+        )
 
-    def _read_sms(self, id_: str, mapped: "_Mapped", callback: Callback) -> Happening:
+    def _read_sms(self, id_: str, subject: str, mapped: "_Mapped", callback: Callback) -> Happening:
         paths, reading = mapped
         code, text = read_code(mapped.text(paths.code), mapped.text(paths.text))
         if text is None and code is None:
             raise Malformed("malformed", f"{paths.text}, {paths.code}: neither was sent")
         message = mapped.id(paths.message)
         time, when = self._read_time(mapped, callback)
-        subject = f"{self.subject}/{id_}"
         if message is not None:
             # The message's own id is enough to identify it, even if a copy differs otherwise.
             grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
@@ -311,24 +328,6 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             ),
         )
 
-    def _read_assigned(self, id_: str, mapped: "_Mapped", callback: Callback) -> Happening:
-        paths, reading = mapped
-        time, _ = self._read_time(mapped, callback)
-        subject = f"{self.subject}/{id_}"
-        return Happening(
-            subject=subject,
-            time=time.rfc3339(zone(self.timezone)) if time else None,
-            keys=(Key(parts=(_ASSIGNED, subject)),),
-            data=NumberAssigned(
-                to=reading.number(paths.to, self.region) if paths.to else None,
-                country=mapped.country(),
-                service=service(mapped.text(paths.service)),
-                price=reading.price(paths.price, self.currency) if paths.price else None,
-                request_id=id_ if self.subject == "request" else None,
-                **self.common(callback, reading, time_from=time_from(time)),
-            ),
-        )
-
     def _read_time(
         self, mapped: "_Mapped", callback: Callback
     ) -> tuple[ProviderTime | None, SentTime]:
@@ -351,7 +350,22 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         if kind not in self.kinds:
             raise ValueError(f"kind: {kind!r} is not sms")
-        values = {path: value for path, value in self._sample(number, now) if path is not None}
+        code, paths = sample_code(number), self.fields
+        # If two fields have the same path, the last one counts.
+        mapped = {
+            paths.country: "US",
+            paths.price: "1.25",
+            paths.service: "Google",
+            paths.time: f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            paths.to: f"+1850555{100 + number % 100:04d}",
+            paths.from_: "22000",
+            paths.code: code,
+            paths.text: f"G-{code} is your Google verification code.",
+            paths.message: str(90_001 + number),
+            paths.id: str(10_000_001 + number),
+            paths.event: next((name for name, of in self.types.items() if of == _SMS), ""),
+        }
+        values = {path: value for path, value in mapped.items() if path is not None}
         if self.each is None:
             fields = _nest(values) if encoding == "json" else values
             return encode_sample(fields, encoding, number=number)
@@ -364,24 +378,9 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
             body = _nest({**tops, str(self.each): [item]})
         return Sample(content_type="application/json", body=msgspec.json.encode(body))
 
-    def _sample(self, number: int, now: datetime) -> Iterator[tuple[str | None, str]]:
-        """Yield paths and values; if two have the same path, the last one counts."""
-        code, paths = sample_code(number), self.fields
-        yield paths.country, "US"
-        yield paths.price, "1.25"
-        yield paths.service, "Google"
-        yield paths.time, f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        yield paths.to, f"+1850555{100 + number % 100:04d}"
-        yield paths.from_, "22000"
-        yield paths.code, code
-        yield paths.text, f"G-{code} is your Google verification code."
-        yield paths.message, str(90_001 + number)
-        yield paths.id, str(10_000_001 + number)
-        yield paths.event, next((name for name, of in self.types.items() if of == _SMS), "")
-
 
 class _Mapped(NamedTuple):
-    """The values at the paths of one callback; a path that is None has no value."""
+    """The values at the paths of one message. A path that is None has no value."""
 
     paths: Paths
     reading: FieldReader
@@ -404,34 +403,6 @@ class _Mapped(NamedTuple):
         if code is None:
             self.reading.warn(path)
         return code
-
-
-_Find = Callable[[object, str], object]
-
-
-def _at(fields: Fields, path: str, find: _Find) -> object:
-    """Return the value at a path, or None. A field with the whole path as its name comes first."""
-    if path in fields:
-        return fields[path]
-    value: object = fields.get(LIST, fields)
-    for name in path.split("."):
-        value = find(value, name)
-    return value
-
-
-def _exactly(value: object, name: str) -> object:
-    if isinstance(value, dict):
-        return value.get(name)
-    if isinstance(value, list) and name.isascii() and name.isdecimal():
-        return value[int(name)] if len(name) <= _LONGEST_INDEX and int(name) < len(value) else None
-    return None
-
-
-def _in_any_case(value: object, name: str) -> object:
-    if not isinstance(value, dict) or name in value:
-        return _exactly(value, name)
-    wanted = name.casefold()
-    return next((value[key] for key in value if key.casefold() == wanted), None)
 
 
 def _nest(values: Mapping[str, object]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from .deliveries import deliveries
 from .events import events
 from .handlers import handlers, stamp
 from .index import index
-from .order_body import OrderReading
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
@@ -69,8 +68,9 @@ def create_api(parts: Parts) -> Litestar:
                 orders=parts.orders,
                 journal=journal,
                 cursors=cursors("orders"),
-                reading=OrderReading(source_states, identity, now),
+                identity=identity,
                 states=source_states,
+                now=now,
             ),
             stats(journal=journal, states=states),
             quarantine(

@@ -1,4 +1,4 @@
-"""Keys: what each may do, and which events it sees."""
+"""Keys: their scopes, and the events that they may see."""
 
 import hashlib
 import hmac
@@ -29,7 +29,7 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The same for keys with the same `when`.
     digest: str
-    #: Over an event as plain JSON values, before anything is masked.
+    #: Takes an event as plain JSON values, before anything is masked.
     holds: Predicate
 
 
@@ -37,7 +37,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """The rights of a key."""
 
     scopes: frozenset[str]
-    #: Which events it sees; None: all.
+    #: The filter of the events that it sees; None: it sees all.
     sees: KeyFilter | None
 
     def may(self, scope: str) -> bool:
@@ -45,7 +45,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 #: A request that passed the guards: `request.auth` has the rights of its key.
-Asking = Request[None, Access, State]
+ApiRequest = Request[None, Access, State]
 _Connection = ASGIConnection[BaseRouteHandler, None, Access, State]
 
 
@@ -107,9 +107,7 @@ def needs(scope: str, *, whole: bool = False) -> Guard:
         if not access.may(scope):
             raise missing(scope)
         if whole and access.sees is not None:
-            raise Problem(
-                403, "key_filtered", "it tells of all events; this key's `when` hides some"
-            )
+            raise Problem(403, "key_filtered", "it shows all events; this key's `when` hides some")
 
     return guard
 

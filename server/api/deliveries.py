@@ -16,17 +16,17 @@ from journal.records import StoredDelivery
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.redelivery import BeingSent, Redelivery
-from .auth import Access, Asking, needs
+from .auth import Access, ApiRequest, needs
 from .errors import Problem, not_found
 from .paging import Cursors, PageRequest, Paging, journal_list
 from .parameters import NoParameters, Text, read
 
-#: Shown to keys without codes:read: the answer of a sink may repeat the message.
+#: Replaces the answer of a sink for keys without codes:read: it may repeat the message.
 _MASK = "***"
 
 
 class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt, or the last of several probes, as it is shown."""
+    """An attempt, or the last of several probes with one number."""
 
     #: From 1. A probe has the number of the next attempt.
     number: int
@@ -47,14 +47,14 @@ class ShownDelivery(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     sink: str
     state: str
-    #: What a pending delivery waits for: `retry`, `rate`, `order`, `pause` or `slot`; else null.
+    #: `retry`, `rate`, `order`, `pause` or `slot`; null if it is not pending.
     waits_for: str | None
     attempts: Sequence[ShownAttempt]
-    #: Null also for one that waits for an earlier delivery of its order.
+    #: Null also while it waits for an earlier delivery with the same `ordered_by` value.
     next_at: datetime | None
 
 
-class WithAnswer(ShownAttempt, frozen=True, kw_only=True):
+class AttemptWithAnswer(ShownAttempt, frozen=True, kw_only=True):
     """An attempt with the beginning of the sink's answer, for keys with codes:read."""
 
     answer: str | None
@@ -68,18 +68,18 @@ class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     sink: str
     state: str
-    #: What a pending delivery waits for: `retry`, `rate`, `order`, `pause` or `slot`; else null.
+    #: `retry`, `rate`, `order`, `pause` or `slot`; null if it is not pending.
     waits_for: str | None
     #: Created by a replay, not when the event was accepted.
     replay: bool
-    attempts: Sequence[WithAnswer]
+    attempts: Sequence[AttemptWithAnswer]
     next_at: datetime | None
     #: When the event was accepted, or the delivery was retried or replayed.
     accepted_at: datetime
 
 
 class DeliveryParameters(Paging, frozen=True, kw_only=True):
-    """Which deliveries to list."""
+    """The filter of a list of deliveries."""
 
     state: tuple[State, ...] = ()
     sink: tuple[Text, ...] = ()
@@ -103,14 +103,14 @@ def deliveries(
             waits_for=states.waits_for(kept),
             replay=kept.replay,
             attempts=[
-                WithAnswer(**said, answer=shown_answer(attempt.answer, access))
-                for said, attempt in _attempts(kept)
+                AttemptWithAnswer(**fields, answer=shown_answer(attempt.answer, access))
+                for fields, attempt in _attempts(kept)
             ],
             next_at=utc(states.next_at(kept)),
             accepted_at=utc(kept.accepted_at),
         )
 
-    async def kept_as(delivery_id: str) -> StoredDelivery:
+    async def find(delivery_id: str) -> StoredDelivery:
         number = identity.delivery_number(delivery_id)
         kept = None if number is None else await journal.ask(DeliveryById(number))
         if kept is None:
@@ -128,18 +128,18 @@ def deliveries(
     listed = journal_list(cursors, fetch, whole, parameters=DeliveryParameters)
 
     @get("/{delivery_id:str}", guards=[needs("events:read", whole=True)])
-    async def one(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
+    async def one(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, NoParameters)
-        return whole(await kept_as(delivery_id), request.auth)
+        return whole(await find(delivery_id), request.auth)
 
     @post(
         "/{delivery_id:str}/retry",
         status_code=200,
         guards=[needs("deliveries:write", whole=True)],
     )
-    async def retry(request: Asking, delivery_id: FromPath[str]) -> WholeDelivery:
+    async def retry(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
         read(request.scope, NoParameters)
-        kept = await kept_as(delivery_id)
+        kept = await find(delivery_id)
         try:
             then = await redelivery.retry(kept.id, kept.sink)
         except BeingSent:
@@ -163,7 +163,7 @@ def shown_delivery(
         sink=kept.sink,
         state=states.state(kept),
         waits_for=states.waits_for(kept),
-        attempts=[ShownAttempt(**said) for said, _ in _attempts(kept)],
+        attempts=[ShownAttempt(**fields) for fields, _ in _attempts(kept)],
         next_at=utc(states.next_at(kept)),
     )
 
@@ -183,7 +183,7 @@ def shown_answer(answer: bytes | None, access: Access) -> str | None:
 
 
 def _attempts(kept: StoredDelivery) -> Iterator[tuple[dict[str, Any], Attempt]]:
-    """What is shown of each attempt and probe, beside it."""
+    """Yield the fields to show of each attempt and probe, with the attempt."""
     number = 1
     for attempt in kept.attempts:
         yield (

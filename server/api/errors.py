@@ -8,7 +8,7 @@ from litestar import Response
 
 
 class Problem(Exception):
-    """An error to answer with. `detail` names fields and what to write, never what was sent."""
+    """An error to answer with. `detail` names a field and its right form, never the sent value."""
 
     def __init__(
         self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
@@ -38,9 +38,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def not_found(what: str) -> Problem:
-    """Return one answer for missing things and for those that the key may not see."""
-    return Problem(404, "not_found", f"no such {what}")
+def not_found(noun: str) -> Problem:
+    """Return the answer for things that do not exist or that the key may not see."""
+    return Problem(404, "not_found", f"no such {noun}")
 
 
 def bad_parameter(name: str, why: str) -> Problem:
@@ -51,8 +51,8 @@ def bad_body(field: str, why: str) -> Problem:
     return Problem(400, "bad_body", f"{field}: {why}")
 
 
-def nowhere() -> Response[bytes]:
-    """Return the door's own 404: a stranger cannot tell whether the API is here."""
+def unknown_path() -> Response[bytes]:
+    """Return the same 404 as the door: it does not show a stranger whether the API is here."""
     return _response(Document(title="Not Found", status=404, code="not_found"), None)
 
 

@@ -27,7 +27,7 @@ from sinks.redact import mask, masked_paths
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
 from ..runtime.redelivery import Redelivery, UnknownSinks
-from .auth import Access, Asking, missing, needs
+from .auth import Access, ApiRequest, missing, needs
 from .deliveries import ShownDelivery, shown_delivery, utc
 from .errors import Problem, bad_parameter, not_found
 from .paging import Cursors, PageAnswer, PageRequest, Paging
@@ -43,16 +43,16 @@ from .parameters import (
 )
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: Events that are decoded at once, and for one page at most, to match the `when` of a key. The door
-#: shares the thread. A page that is not full says where to continue.
+#: Events that are decoded in one piece to match the `when` of a key. The door shares the thread.
 AT_ONCE = 200
+#: Events that are decoded for one page. The cursor of a page that is not full continues the search.
 MOST = 5_000
 
 _CODES = masked_paths("codes")
 
 
 class EventParameters(Paging, frozen=True, kw_only=True):
-    """Which events to list."""
+    """The filter of a list of events."""
 
     type: tuple[EventType, ...] = ()
     source: tuple[Text, ...] = ()
@@ -92,18 +92,18 @@ class EventParameters(Paging, frozen=True, kw_only=True):
 
 
 class ShowParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of an event to show."""
+    """The parameters of a single event."""
 
     raw: Flag = "false"
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True):
+class ListedEvent(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str
     event: msgspec.Raw
 
 
 class ShownDuplicate(msgspec.Struct, frozen=True, kw_only=True):
-    """When and from where the event came again."""
+    """A further copy of the event: when and from where it came."""
 
     at: datetime
     channel: str
@@ -111,7 +111,7 @@ class ShownDuplicate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownMatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the route matched when the event was accepted."""
+    """A route, and whether it matched when the event was accepted."""
 
     name: str
     matched: bool
@@ -126,7 +126,7 @@ class ShownCallback(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class Whole(msgspec.Struct, frozen=True, kw_only=True):
+class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event with its duplicates, deliveries and routes."""
 
     event: msgspec.Raw
@@ -138,7 +138,7 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which sinks get the event again."""
+    """The sinks that get the event again."""
 
     #: Missing: the sinks of the first deliveries that are still configured.
     sinks: Sequence[str] | None = None
@@ -167,7 +167,7 @@ def events(
     """
 
     @get("/", guards=[needs("events:read")])
-    async def listed(request: Asking) -> PageAnswer[Item]:
+    async def listed(request: ApiRequest) -> PageAnswer[ListedEvent]:
         given = read(request.scope, EventParameters)
         asked = await cursors.asked(given)
         page = await visible(journal, request.auth, given.filter(now()), asked)
@@ -175,7 +175,7 @@ def events(
         *items, next_cursor = await cursors.at(places, desc=asked.desc)
         return PageAnswer(
             data=[
-                Item(cursor=cursor, event=shown(request.auth, body))
+                ListedEvent(cursor=cursor, event=shown(request.auth, body))
                 for cursor, (_, body) in zip(items, page.items, strict=True)
             ],
             next_cursor=next_cursor,
@@ -183,7 +183,7 @@ def events(
         )
 
     @get("/{event_id:str}", guards=[needs("events:read")])
-    async def one(request: Asking, event_id: FromPath[str]) -> Whole:
+    async def one(request: ApiRequest, event_id: FromPath[str]) -> WholeEvent:
         if not _ID.fullmatch(event_id):
             raise not_found("event")  # a later version may have added this call
         raw = read(request.scope, ShowParameters).raw == "true"
@@ -199,7 +199,7 @@ def events(
                 peer=arrival.peer,
                 at=utc(arrival.at),
             )
-        return Whole(
+        return WholeEvent(
             event=shown(request.auth, kept.body),
             duplicates=[
                 ShownDuplicate(at=utc(copy.at), channel=copy.channel, peer=copy.peer)
@@ -215,16 +215,16 @@ def events(
         )
 
     @post("/{event_id:str}/replay", status_code=200, guards=[needs("deliveries:write")])
-    async def replay(request: Asking, event_id: FromPath[str]) -> ReplayAnswer:
+    async def replay(request: ApiRequest, event_id: FromPath[str]) -> ReplayAnswer:
         read(request.scope, NoParameters)
         body = await request.body()
         try:
             wanted = msgspec.json.decode(body if body.strip() else b"{}", type=ReplayRequest)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            text = 'write {"sinks": ["NAME"]}, or nothing for those it was owed to at acceptance'
+            text = 'write {"sinks": ["NAME"]}, or no body for the sinks of its first deliveries'
             raise Problem(400, "bad_body", text) from None
         if wanted.sinks == []:
-            text = "sinks: names none; leave it out for those it was owed to"
+            text = "sinks: empty; leave it out for the sinks of the first deliveries"
             raise Problem(400, "bad_body", text)
         kept = await visible_event(journal, request.auth, event_id)
         try:

@@ -1,4 +1,4 @@
-"""Exceptions become answers, and every answer gets its request id."""
+"""Turns exceptions into answers, and gives each answer its request id."""
 
 import secrets
 import traceback
@@ -13,7 +13,7 @@ from core.errors import Unavailable
 from receiver.door import RETRY_AFTER, callers_request_id
 
 from .auth import Keys
-from .errors import Problem, not_found, nowhere
+from .errors import Problem, not_found, unknown_path
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -21,32 +21,32 @@ log = structlog.get_logger()
 
 
 def handlers(keys: Keys | None) -> ExceptionHandlersMap:
-    """Return the handlers. Without a valid key, a client does not learn which calls exist.
+    """Return the handlers. Without a valid key, answers do not show which calls exist.
 
     `keys` is None for a listener without the API.
     """
 
     def no_such_path(request: AnyRequest, _exc: NotFoundException) -> Response[bytes]:
         if keys is None or not _is_api(request):
-            return nowhere()
+            return unknown_path()
         return _answer(request, _denied(keys, request) or not_found("call"))
 
     def wrong_method(request: AnyRequest, exc: MethodNotAllowedException) -> Response[bytes]:
         # Litestar joins a set: the order differs each time.
         allowed = sorted((exc.headers or {}).get("allow", "").split(", "))
-        text, headers = "the header Allow names those that are", {"Allow": ", ".join(allowed)}
+        text, headers = "the header Allow names the allowed ones", {"Allow": ", ".join(allowed)}
         denied = _denied(keys, request) if keys and _is_api(request) else None
         problem = denied or Problem(405, "method_not_allowed", text, headers=headers)
         return _answer(request, problem)
 
     def refused_by_litestar(request: AnyRequest, exc: HTTPException) -> Response[bytes]:
-        if exc.status_code >= 500:  # noqa: PLR2004 - our fault from here on
+        if exc.status_code >= 500:  # noqa: PLR2004 - a bug of smshook from here on
             return _fault(request, exc)
-        # Its own words may repeat what was sent.
+        # Its own text may repeat the sent values.
         return _answer(request, Problem(exc.status_code, "bad_request", "no request for this API"))
 
     def unavailable(request: AnyRequest, _exc: Unavailable) -> Response[bytes]:
-        text = "the journal does not work just now; what was to be written may or may not be"
+        text = "the journal does not work just now; the change may or may not be stored"
         headers = {"Retry-After": str(RETRY_AFTER)}
         return _answer(request, Problem(503, "unavailable", text, headers=headers))
 
@@ -84,11 +84,11 @@ def _fault(request: AnyRequest, exc: Exception) -> Response[bytes]:
         error=type(exc).__name__,
         where=f"{where.filename}:{where.lineno}",
     )
-    return _answer(request, Problem(500, "internal", "a fault of ours; the log has its request id"))
+    return _answer(request, Problem(500, "internal", "internal error; the log has its request id"))
 
 
 def request_id(scope: Scope) -> str:
-    """Return the caller's id if it is fit for a log, else a random one; the same in each call."""
+    """Return the caller's id if a log can hold it, else a random one; the same in each call."""
     state = scope["state"]
     if "request_id" not in state:
         state["request_id"] = callers_request_id(scope["headers"]) or secrets.token_hex(8)

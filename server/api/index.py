@@ -1,4 +1,4 @@
-"""The page at `/` of the admin listener: what this is and where everything is."""
+"""The page at `/` of the admin listener, with links to the API, docs and health."""
 
 from litestar import MediaType, Response, Router, route
 

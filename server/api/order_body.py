@@ -1,7 +1,7 @@
 """The body of a POST that registers an order."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -13,9 +13,7 @@ from core.order import BY_NUMBER, KINDS, Order, default_lifetime
 from core.units import duration
 from receiver.fields.numbers import e164
 from receiver.source import Source
-from receiver.source_state import SourceState
 
-from ..runtime.identity import Identity
 from .errors import Problem, bad_body
 from .parameters import NAMED, read_body
 
@@ -44,7 +42,7 @@ ProviderId = Annotated[str, Meta(description=_AN_ID)] | int
 
 
 class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client may say about an order."""
+    """The fields of an order that a client may send."""
 
     source: Line | None = None
     request_id: ProviderId | None = None
@@ -61,61 +59,56 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     expires: Annotated[str, Meta(description=_AN_END)] | None = None
 
 
-class OrderReading:
-    """Orders from bodies, completed by the source, the clock and chance."""
+def read_order(
+    body: bytes, sources: Mapping[str, Source], *, new_id: Callable[[float], str], now: float
+) -> tuple[Order, float | None]:
+    """Return the order that a body describes, and its end if the body has one.
 
-    def __init__(
-        self, states: Sequence[SourceState], identity: Identity, now: Callable[[], float]
-    ) -> None:
-        self._sources = {state.name: state.source for state in states}
-        self._identity, self._now = identity, now
-
-    def order(self, body: bytes) -> tuple[Order, float | None]:
-        """Return the order, and its end if the body has one.
-
-        Raise Problem: 400, or 422 for an unknown source.
-        """
-        fields = ", ".join(OrderBody.__struct_fields__)
-        given = read_body(body, OrderBody, f"a JSON object is expected, with {fields}")
-        if given.source is None:
-            raise bad_body("source", "missing; write the name of a configured one")
-        for name in ("source", "service", "reference"):
-            line = getattr(given, name)
-            if line is not None and (not line.isprintable() or line.isspace()):
-                raise bad_body(name, _A_LINE)
-        source = self._sources.get(given.source)
-        if source is None:
-            quoted = repr(given.source[:NAMED])
-            raise Problem(422, "unknown_source", f"source: no source is named {quoted}")
-        number = _number(given, source)
-        kind, id_ = _identifier(given, number)
-        if len(given.labels) > _LABELS:
-            raise bad_body("labels", f"more than {_LABELS} of them")
-        if not all(1 <= len(k) <= _TEXT and len(text) <= _TEXT for k, text in given.labels.items()):
-            raise bad_body("labels", f"write names and values of at most {_TEXT} characters")
-        now = round(self._now(), 6)
-        end, lasts = (
-            _end(given.expires, now)
-            if given.expires is not None
-            else (None, default_lifetime(kind))
-        )
-        order = Order(
-            id=self._identity.event_id(now),
-            source=given.source,
-            provider=str(type(source).__struct_config__.tag),
-            kind=kind,
-            name=id_,
-            number=number,
-            service=given.service,
-            country=given.country and given.country.upper(),
-            price=_price(given, source),
-            reference=given.reference,
-            labels=given.labels,
-            created_at=now,
-            expires_at=now + default_lifetime(kind) if end is None else end,
-            lasts=lasts,
-        )
-        return order, end
+    `new_id` returns an id for an instant. Raise Problem: 400, or 422 for an unknown source.
+    """
+    fields = ", ".join(OrderBody.__struct_fields__)
+    given = read_body(body, OrderBody, f"a JSON object is expected, with {fields}")
+    if given.source is None:
+        raise bad_body("source", "missing; write the name of a configured one")
+    for name in ("source", "service", "reference"):
+        line = getattr(given, name)
+        if line is not None and (not line.isprintable() or line.isspace()):
+            raise bad_body(name, _A_LINE)
+    source = sources.get(given.source)
+    if source is None:
+        quoted = repr(given.source[:NAMED])
+        raise Problem(422, "unknown_source", f"source: no source is named {quoted}")
+    number = None
+    if given.number is not None:
+        number = e164(str(given.number), source.default_region)
+        if number is None:
+            raise bad_body("number", _A_NUMBER)
+    kind, id_ = _identifier(given, number)
+    if len(given.labels) > _LABELS:
+        raise bad_body("labels", f"more than {_LABELS} of them")
+    if not all(1 <= len(k) <= _TEXT and len(text) <= _TEXT for k, text in given.labels.items()):
+        raise bad_body("labels", f"write names and values of at most {_TEXT} characters")
+    at = round(now, 6)
+    end, lasts = (
+        _end(given.expires, at) if given.expires is not None else (None, default_lifetime(kind))
+    )
+    order = Order(
+        id=new_id(at),
+        source=given.source,
+        provider=str(type(source).__struct_config__.tag),
+        kind=kind,
+        name=id_,
+        number=number,
+        service=given.service,
+        country=given.country and given.country.upper(),
+        price=_price(given, source),
+        reference=given.reference,
+        labels=given.labels,
+        created_at=at,
+        expires_at=at + default_lifetime(kind) if end is None else end,
+        lasts=lasts,
+    )
+    return order, end
 
 
 def _identifier(given: OrderBody, number: str | None) -> tuple[str, str]:
@@ -132,15 +125,6 @@ def _identifier(given: OrderBody, number: str | None) -> tuple[str, str]:
     if number is None:
         raise bad_body(", ".join(KINDS), "missing; give at least one to identify the order")
     return BY_NUMBER, number
-
-
-def _number(given: OrderBody, source: Source) -> str | None:
-    if given.number is None:
-        return None
-    number = e164(str(given.number), source.default_region)
-    if number is None:
-        raise bad_body("number", _A_NUMBER)
-    return number
 
 
 def _price(given: OrderBody, source: Source) -> Price | None:

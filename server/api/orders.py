@@ -1,7 +1,7 @@
 """Orders: list, register, show, cancel."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +16,13 @@ from journal.reads import KnownOrders, OrderById, OrderFilter, Page
 from receiver.source import Source
 from receiver.source_state import SourceState
 
+from ..runtime.identity import Identity
 from ..runtime.orders import Orders, service_of
-from .auth import Asking, needs
+from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, not_found
 from .events import shown
-from .order_body import OrderReading
+from .order_body import read_order
 from .paging import Cursors, PageRequest, Paging, journal_list
 from .parameters import NoParameters, PhoneNumber, Text, e164, read
 
@@ -50,12 +51,13 @@ class ShownOrder(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     #: `waiting`, `received`, `expired` or `cancelled`.
     state: str
-    #: Why it ended: `expired` (its time was up), or the provider's word: `cancelled`, `finished`,
-    #: `rejected`, `revoked`, `failed`, `expired`. Null: it has not ended, or you cancelled it.
+    #: The reason of its end: `expired` (its time was up), or as the provider reported: `cancelled`,
+    #: `finished`, `rejected`, `revoked`, `failed`, `expired`. Null: it has not ended, or you
+    #: cancelled it.
     reason: str | None
     created_at: datetime
     expires: datetime
-    #: When its first SMS or call was accepted; null if there is none.
+    #: When its first SMS or call was accepted; null if no SMS or call came.
     received_at: datetime | None
 
 
@@ -66,7 +68,7 @@ class WholeOrder(ShownOrder, frozen=True, kw_only=True):
 
 
 class OrderParameters(Paging, frozen=True, kw_only=True):
-    """Which orders to list."""
+    """The filter of a list of orders."""
 
     state: tuple[OrderState, ...] = ()
     source: tuple[Text, ...] = ()
@@ -82,8 +84,9 @@ def orders(
     orders: Orders,
     journal: Journal,
     cursors: Cursors,
-    reading: OrderReading,
+    identity: Identity,
     states: Sequence[SourceState],
+    now: Callable[[], float],
 ) -> Router:
     sources = {state.name: state.source for state in states}
 
@@ -104,33 +107,33 @@ def orders(
     listed = journal_list(
         cursors,
         fetch,
-        lambda order, _access: ShownOrder(**_said(order, sources)),
+        lambda order, _access: ShownOrder(**_fields(order, sources)),
         parameters=OrderParameters,
     )
 
     @post("/", guards=[needs("subscriptions:write", whole=True)])
-    async def register(request: Asking) -> Response[ShownOrder]:
+    async def register(request: ApiRequest) -> Response[ShownOrder]:
         read(request.scope, NoParameters)
-        order, end = reading.order(await request.body())
+        order, end = read_order(await request.body(), sources, new_id=identity.event_id, now=now())
         placed = await orders.place(order, end)
         if placed.conflicts:
             names = ", ".join(placed.conflicts)
-            what = "conflicts with the stored order; existing fields cannot be changed"
-            raise Problem(409, "order_differs", f"{names}: {what}")
-        shown_order = ShownOrder(**_said(placed.order, sources))
+            text = "conflicts with the stored order; existing fields cannot be changed"
+            raise Problem(409, "order_differs", f"{names}: {text}")
+        shown_order = ShownOrder(**_fields(placed.order, sources))
         return Response(shown_order, status_code=201 if placed.new else 200)
 
     @get("/{order_id:str}", guards=[needs("events:read", whole=True)])
-    async def one(request: Asking, order_id: FromPath[str]) -> WholeOrder:
+    async def one(request: ApiRequest, order_id: FromPath[str]) -> WholeOrder:
         read(request.scope, NoParameters)
         kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
         if kept is None:
             raise not_found("order")
         events = [shown(request.auth, body) for body in kept.events]
-        return WholeOrder(**_said(kept.order, sources), events=events)
+        return WholeOrder(**_fields(kept.order, sources), events=events)
 
     @delete("/{order_id:str}", guards=[needs("subscriptions:write", whole=True)])
-    async def cancel(request: Asking, order_id: FromPath[str]) -> None:
+    async def cancel(request: ApiRequest, order_id: FromPath[str]) -> None:
         read(request.scope, NoParameters)
         if not _ID.fullmatch(order_id) or await orders.cancel(order_id) is None:
             raise not_found("order")
@@ -138,7 +141,7 @@ def orders(
     return Router("/orders", route_handlers=[listed, register, one, cancel])
 
 
-def _said(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:
+def _fields(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:
     service = service_of(sources.get(order.source), order.service)
     ended = OrderState.EXPIRED if order.is_unannounced else None
     ids = {kind: order.name if kind == order.kind else None for kind in KINDS}

@@ -12,7 +12,7 @@ from journal import Journal
 from journal.reads import MarksAt, Page
 
 from ..runtime.identity import BadCursor, Identity, StaleCursor
-from .auth import Access, Asking, needs
+from .auth import Access, ApiRequest, needs
 from .errors import Problem, bad_parameter
 from .parameters import Limit, Text, read
 
@@ -60,7 +60,7 @@ def journal_list(
     """Declare `GET /` for a list of the journal: `fetch` reads a page, `show` makes its items."""
 
     @get("/", guards=[needs(scope, whole=True)])
-    async def listed(request: Asking) -> PageAnswer[Any]:
+    async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, parameters)
         asked = await cursors.asked(given)
         page = await fetch(given, asked)
@@ -80,7 +80,7 @@ def named_list(
     """Declare `GET /` for a short list, such as routes: `items` returns all items by name."""
 
     @get("/", guards=[needs("events:read", whole=True)])
-    async def listed(request: Asking) -> PageAnswer[Any]:
+    async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, Paging)
         named = await items()
         return cursors.sliced(await cursors.asked(given, names=tuple(named)), named)
@@ -99,7 +99,7 @@ def first_page(rows: Sequence[tuple[int, T]], asked: PageRequest) -> Page[T]:
 
 
 class Cursors:
-    """The places of one list of one journal, as opaque texts."""
+    """Makes and reads the cursors of one list: opaque texts for places in the journal."""
 
     def __init__(self, identity: Identity, journal: Journal, kind: str) -> None:
         self._identity, self._journal, self._kind = identity, journal, kind
@@ -119,19 +119,30 @@ class Cursors:
             raise bad_parameter("after", text) from None
         except StaleCursor:
             raise _gone() from None
-        if place and not await self._stands(place, piece, names):
+        # Is the row still there that was there when the cursor was made?
+        if place == 0:
+            is_there = True
+        elif names is not None:
+            is_there = place <= len(names) and _piece(names[place - 1]) == piece
+        else:
+            marks = await self._journal.ask(MarksAt(self._kind, (place,)))
+            found, mark = marks.beside.get(place, (0, ""))
+            # Callbacks leave quarantine one by one: a list of it continues after one that left.
+            left = self._kind == "quarantine" and place <= marks.newest
+            is_there = _piece(mark) == piece if found == place else left
+        if not is_there:
             raise _gone()
         return PageRequest(limit=limit, desc=desc, after=place)
 
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
-        """Return the cursors of these places; of an empty one, the cursor of the row before it."""
+        """Return the cursors of places; an empty place gets the cursor of the row before it."""
         wanted = list(places)
         marks = await self._journal.ask(MarksAt(self._kind, tuple(wanted), desc=desc))
         beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
         return [self._cursor(*beside.get(place, (0, ""))) for place in wanted]
 
     def sliced(self, asked: PageRequest, items: Mapping[str, T]) -> PageAnswer[T]:
-        """Return a page of a short list, whose items are all there by name."""
+        """Return a page of a short list, given as all its items by name."""
         rows = list(enumerate(items.items(), start=1))
         begin = asked.after or 0
         if asked.desc:
@@ -152,22 +163,11 @@ class Cursors:
     def _cursor(self, place: int, mark: str) -> str:
         return self._identity.cursor(self._journal.identity, self._kind, place, _piece(mark))
 
-    async def _stands(self, place: int, piece: bytes, names: Sequence[str] | None) -> bool:
-        """Return whether the place has what it had when the cursor was made."""
-        if names is not None:
-            return place <= len(names) and _piece(names[place - 1]) == piece
-        marks = await self._journal.ask(MarksAt(self._kind, (place,)))
-        found, mark = marks.beside.get(place, (0, ""))
-        if found == place:
-            return _piece(mark) == piece
-        # Callbacks leave quarantine one by one: one that left does not end a walk through it.
-        return self._kind == "quarantine" and place <= marks.newest
-
 
 def _piece(mark: str) -> bytes:
     return hashlib.blake2b(mark.encode(), digest_size=8).digest()
 
 
 def _gone() -> Problem:
-    text = "after: a cursor of what is not here, such as another journal; begin again without it"
+    text = "after: the place of this cursor is gone, or in another journal; begin again without it"
     return Problem(410, "cursor_gone", text)

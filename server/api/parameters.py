@@ -1,14 +1,14 @@
 """Query parameters and bodies: each is a Struct, and msgspec converts what was sent.
 
-A type says in its Meta what to write: `description` for a value that does not fit, `title` for one
-of another type.
+The Meta of a type has the text of the error: `description` for a value that does not fit, `title`
+for a value of another type.
 """
 
 import difflib
 import enum
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
@@ -36,7 +36,7 @@ EventType = Annotated[
     str,
     Meta(pattern=r"\A[a-z]+(\.[a-z_]+)+\Z", description="write a whole type, such as sms.received"),
 ]
-#: `+18503814729`, `18503814729`; a `+` that nobody escaped arrives as a space. See `e164`.
+#: `+18503814729`, `18503814729`; an unescaped `+` arrives as a space. See `e164`.
 PhoneNumber = Annotated[
     str,
     Meta(
@@ -59,7 +59,7 @@ class Limit(int):
 
 
 class NoParameters(msgspec.Struct, frozen=True):
-    """The parameters of a call that takes none."""
+    """No parameters: any parameter is refused."""
 
 
 def read(scope: HTTPScope, type_: type[T]) -> T:
@@ -81,7 +81,10 @@ def read(scope: HTTPScope, type_: type[T]) -> T:
     values = {}
     for name, texts in given.items():
         if name not in hints:
-            raise bad_parameter(name[:NAMED], _unknown(name, hints))
+            near = difflib.get_close_matches(name, hints, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            there = f"{hint}; there are {', '.join(hints)}" if hints else "; this call takes none"
+            raise bad_parameter(name[:NAMED], f"no such parameter{there}")
         many = get_origin(hints[name]) is tuple
         if len(texts) > 1 and not many:
             raise bad_parameter(name, "given more than once; it takes one value")
@@ -138,7 +141,7 @@ def _hints(type_: type) -> Mapping[str, Any]:
 
 
 def _complaint(exc: Exception, hint: Any) -> str:
-    """Return what to write instead. The message of msgspec would repeat the value."""
+    """Return the text of the error. The message of msgspec would repeat the value."""
     if exc.__cause__ is not None:
         return str(exc.__cause__)  # from `parse`
     meta = next(_metas(hint), Meta())
@@ -160,11 +163,3 @@ def _metas(hint: Any) -> Iterator[Meta]:
     else:
         for part in get_args(hint):
             yield from _metas(part)
-
-
-def _unknown(name: str, known: Collection[str]) -> str:
-    if not known:
-        return "no such parameter; this call takes none"
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    return f"no such parameter{hint}; there are {', '.join(known)}"

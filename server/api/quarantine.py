@@ -18,7 +18,7 @@ from receiver.intake import Accepted
 from ..runtime.credentials import HeaderCredentials
 from ..runtime.quarantine import QuarantineKeeper, SourceGone
 from ..runtime.rejections import RejectionCounter
-from .auth import Access, Asking, needs
+from .auth import Access, ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, not_found
 from .handlers import request_id
@@ -35,20 +35,20 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     peer: str
     at: datetime
-    #: How often the same bytes arrived.
+    #: The number of times that the same bytes arrived.
     count: int
     last_at: datetime
 
 
-class WithBytes(Entry, frozen=True, kw_only=True):
+class WholeEntry(Entry, frozen=True, kw_only=True):
     """A callback in quarantine as it arrived; the body in base64."""
 
     headers: Sequence[tuple[str, str]]
     body: bytes
 
 
-class StillThere(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a replay that was not understood either."""
+class StillMalformed(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a replay if the callback is still not understood."""
 
     status: str = "quarantined"
     id: str
@@ -73,32 +73,34 @@ def quarantine(
     )
 
     @get("/{quarantine_id:str}")
-    async def one(request: Asking, quarantine_id: FromPath[str]) -> WithBytes:
+    async def one(request: ApiRequest, quarantine_id: FromPath[str]) -> WholeEntry:
         read(request.scope, NoParameters)
-        kept = await _kept(journal, quarantine_id)
+        kept = await _find(journal, quarantine_id)
         known = msgspec.structs.asdict(_entry(kept))
         headers = credentials.stored(kept.source, kept.headers)
-        return WithBytes(**known, headers=headers, body=kept.body)
+        return WholeEntry(**known, headers=headers, body=kept.body)
 
     @post("/{quarantine_id:str}/replay", status_code=200)
-    async def replay(request: Asking, quarantine_id: FromPath[str]) -> Accepted | StillThere:
+    async def replay(
+        request: ApiRequest, quarantine_id: FromPath[str]
+    ) -> Accepted | StillMalformed:
         read(request.scope, NoParameters)
-        kept = await _kept(journal, quarantine_id)
+        kept = await _find(journal, quarantine_id)
         try:
             return await keeper.replay(kept, request_id(request.scope))
         except Malformed as exc:
-            return StillThere(id=kept.id, reason=exc.reason)
+            return StillMalformed(id=kept.id, reason=exc.reason)
         except InvalidRow:
-            return StillThere(id=kept.id, reason="error")
+            return StillMalformed(id=kept.id, reason="error")
         except SourceGone:
-            text = "its source is not configured any more; configure it again, or delete it"
+            text = "its source is no longer configured; configure it again, or delete the callback"
             raise Problem(409, "source_gone", text) from None
 
     @delete("/{quarantine_id:str}")
-    async def drop(request: Asking, quarantine_id: FromPath[str]) -> None:
+    async def drop(request: ApiRequest, quarantine_id: FromPath[str]) -> None:
         read(request.scope, NoParameters)
         if not await journal.submit(DismissQuarantined(quarantine_id)):
-            raise _nothing()
+            raise _not_found()
 
     return Router(
         "/quarantine",
@@ -107,14 +109,14 @@ def quarantine(
     )
 
 
-async def _kept(journal: Journal, quarantine_id: str) -> QuarantinedCallback:
+async def _find(journal: Journal, quarantine_id: str) -> QuarantinedCallback:
     kept = await journal.ask(QuarantinedById(quarantine_id))
     if kept is None:
-        raise _nothing()
+        raise _not_found()
     return kept
 
 
-def _nothing() -> Problem:
+def _not_found() -> Problem:
     return not_found("callback in quarantine")
 
 

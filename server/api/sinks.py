@@ -15,7 +15,7 @@ from sinks.sink import Sink
 from sinks.worker import Worker
 
 from ..runtime.samples import NoSampleSource, SampleEvents
-from .auth import Asking, needs
+from .auth import ApiRequest, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
 from .paging import Cursors, named_list
@@ -79,13 +79,13 @@ def sinks(
         return found
 
     @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
-    async def test(request: Asking, name: FromPath[str]) -> ShownTest:
+    async def test(request: ApiRequest, name: FromPath[str]) -> ShownTest:
         read(request.scope, NoParameters)
         worker = _known(name)
         try:
             tested = await worker.test(*samples.make())
         except NoSampleSource:
-            text = "a sample is what a source brings, and there is none; configure one"
+            text = "no configured source has samples; configure one"
             raise Problem(409, "no_source", text) from None
         attempt = tested.attempt
         return ShownTest(
@@ -98,13 +98,13 @@ def sinks(
         )
 
     @post("/{name:str}/pause", status_code=200, guards=[needs("deliveries:write", whole=True)])
-    async def pause(request: Asking, name: FromPath[str]) -> ShownSink:
+    async def pause(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
         await _known(name).pause(Pause.OPERATOR)
         return (await shown(name))[name]
 
     @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
-    async def resume(request: Asking, name: FromPath[str]) -> ShownSink:
+    async def resume(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
         await _known(name).resume()
         return (await shown(name))[name]

@@ -16,7 +16,7 @@ from ..runtime.backfill import Backfiller, Why
 from ..runtime.balances import Balances
 from ..runtime.outages import Backfills
 from ..runtime.silence import SourceMonitor
-from .auth import Asking, needs
+from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, bad_body, not_found
 from .paging import Cursors, named_list
@@ -24,7 +24,7 @@ from .parameters import NoParameters, read, read_body
 
 
 class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token with its last use: it shows whether the provider uses the new one."""
+    """A token with its last use, which shows whether the provider uses the new token."""
 
     fingerprint: str
     current: bool
@@ -32,7 +32,7 @@ class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownClock(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider's clock compared with ours, by the last messages since the start."""
+    """The provider's clock compared with the service's, by the last messages since the start."""
 
     #: The smallest delay from a message's timestamp to its arrival, in seconds; null: no message.
     offset: float | None
@@ -40,52 +40,52 @@ class ShownClock(msgspec.Struct, frozen=True, kw_only=True):
     measured: int
     #: The zone of timestamps without an offset; null if all have one.
     timezone: str | None
-    #: What is wrong with the clock, and the zone in which it would be right.
+    #: The error of the clock, and the zone in which it would be right.
     warning: str | None
 
 
 class ShownRun(msgspec.Struct, frozen=True, kw_only=True):
-    """The current round of a backfill, or the last one."""
+    """The current run of a backfill, or the last one."""
 
     number: int
     #: `start`, `gap`, `timer` or `asked`.
     why: str
-    #: How far the round looks back.
+    #: The time back to which it asks.
     since: datetime
     started_at: datetime
     #: Null while it is under way.
     finished_at: datetime | None
-    #: Orders that it asks about.
+    #: Orders that it asks for.
     orders: int
     #: Calls to the provider.
     asked: int
     new: int
     known: int
-    #: `bad_key`, `busy`, `unreadable`, `journal` or `fault`; null: all was asked and understood.
+    #: `bad_key`, `busy`, `unreadable`, `journal` or `fault`; null: the run was complete.
     error: str | None
     detail: str | None
     notices: Mapping[str, int]
 
 
 class ShownBackfill(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether and when the source is polled."""
+    """The polling of a source."""
 
-    #: `running`, `waiting`, or `stopped`: the provider does not take the key.
+    #: `running`, `waiting`, or `stopped`: the provider rejects the key.
     state: str
-    #: When the next round starts.
+    #: When the next run starts.
     next_at: datetime | None
     run: ShownRun | None
 
 
 class BackfillBody(msgspec.Struct, frozen=True):
-    """What a POST may ask for."""
+    """The fields of a POST that starts a run."""
 
-    #: How far to look back; missing: since the last round.
+    #: The time back to which to ask; missing: the last run.
     since: Instant | None = None
 
 
 class StartedBackfill(msgspec.Struct, frozen=True, kw_only=True):
-    """The number of the round that a POST started; a later one may replace it."""
+    """The number of the run that a POST started; a later one may replace it."""
 
     run: int
 
@@ -137,7 +137,8 @@ def sources(
         return {state.name: shown(state, used) for state in states}
 
     def shown(state: SourceState, used: Mapping[tuple[str, str], float]) -> ShownSource:
-        source, silent_since = state.source, monitor.silent_since(state)
+        source, health = state.source, state.health
+        silent_since, wrong = monitor.silent_since(state), health.wrong_zone(now())
         backfiller, balance = backfills.of(state.name), balances.of(state.name)
         # Callbacks with tokens that are no longer configured count too.
         last_at = _latest(at for (name, _), at in used.items() if name == state.name)
@@ -155,7 +156,12 @@ def sources(
             labels=source.labels,
             last_callback_at=last_at,
             silent_since=utc(silent_since),
-            clock=_clock(state, now()),
+            clock=ShownClock(
+                offset=None if health.offset is None else round(health.offset, 3),
+                measured=health.measured,
+                timezone=getattr(source, "timezone", None),
+                warning=None if wrong is None else str(wrong),
+            ),
             backfill=None if backfiller is None else _backfill(backfiller),
             balance=None
             if balance is None
@@ -173,17 +179,17 @@ def sources(
         )
 
     @post("/{name:str}/backfill", status_code=202, guards=[needs("admin", whole=True)])
-    async def backfill(request: Asking, name: FromPath[str]) -> StartedBackfill:
+    async def backfill(request: ApiRequest, name: FromPath[str]) -> StartedBackfill:
         read(request.scope, NoParameters)
         body = await request.body()
         given = read_body(body or b"{}", BackfillBody, "a JSON object is expected").since
         since = None if given is None else given.at(now())
         if since is not None and since < 0:
-            raise bad_body("since", "before 1970, and no provider keeps so much")
+            raise bad_body("since", "before 1970; write a later time")
         backfiller = backfills.of(name)
         if backfiller is not None and backfiller.left_until is not None:
             until = utc(backfiller.left_until)
-            raise Problem(409, "left_alone", f"the provider wants to be left alone until {until}")
+            raise Problem(409, "left_alone", f"the provider accepts no requests until {until}")
         if backfiller is not None:
             return StartedBackfill(run=backfiller.start(Why.ASKED, since))
         if name in names:
@@ -202,16 +208,6 @@ def _backfill(backfiller: Backfiller) -> ShownBackfill:
         shown = ShownRun(**fields | times)
     state = "stopped" if backfiller.stopped else "running" if backfiller.running else "waiting"
     return ShownBackfill(state=state, next_at=utc(backfiller.next_at), run=shown)
-
-
-def _clock(state: SourceState, now: float) -> ShownClock:
-    health, wrong = state.health, state.health.wrong_zone(now)
-    return ShownClock(
-        offset=None if health.offset is None else round(health.offset, 3),
-        measured=health.measured,
-        timezone=getattr(state.source, "timezone", None),
-        warning=None if wrong is None else str(wrong),
-    )
 
 
 def _latest(times: Iterable[float]) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Whether the process runs and takes callbacks; how much the journal has."""
+"""Health of the process, and counts of the journal."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,7 +10,7 @@ from journal.reads import JournalStats
 from receiver.door import RETRY_AFTER
 
 from ..runtime.delivery_states import DeliveryStates
-from .auth import Asking, needs
+from .auth import ApiRequest, needs
 from .parameters import NoParameters, read
 
 
@@ -44,13 +44,13 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int
     #: Callbacks in quarantine now.
     quarantine: int
-    #: By state; an attempt of those that are `sending` is under way.
+    #: By state; `sending` means that an attempt is under way.
     deliveries: Mapping[str, int]
 
 
 def stats(*, journal: Journal, states: DeliveryStates) -> Router:
     @get("/", guards=[needs("events:read", whole=True)])
-    async def counted(request: Asking) -> Counts:
+    async def counted(request: ApiRequest) -> Counts:
         read(request.scope, NoParameters)
         under_way = len(states.under_way())
         counts = await journal.ask(JournalStats())

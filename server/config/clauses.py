@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import fields
 
-from core.event import SUBJECTS, Data
+from core.event import SUBJECTS, kinds
 from core.services import SPELLED_PATHS, replacement
 from receiver.fields.text import slug
 from receiver.providers import PROVIDERS
@@ -58,17 +58,6 @@ class _Leaf(NamedTuple):
     operand: Any
 
 
-def event_kinds(base: type[Data] = Data) -> Iterator[type[Data]]:
-    """Yield the Struct of every type of event."""
-    for kind in base.__subclasses__():
-        yield kind
-        yield from event_kinds(kind)
-
-
-def known_types() -> tuple[str, ...]:
-    return tuple(kind.type for kind in event_kinds())
-
-
 def clause_warnings(
     reading: Complaints, path: Path, when: Any, sources: Sequence[str] | None
 ) -> Iterator[str]:
@@ -97,7 +86,7 @@ def _unknown_name(reading: Complaints, leaf: _Leaf, sources: Sequence[str] | Non
     """Return the problem of a type, source, provider or service that no event has."""
     field, operator, value = leaf.field, leaf.operator, leaf.operand
     names: Mapping[str, Sequence[str] | None] = {
-        "type": known_types(),
+        "type": tuple(kind.type for kind in kinds()),
         "source": sources,
         "data.provider": sorted(tag_of(kind) for kind in PROVIDERS),
     }
@@ -158,7 +147,7 @@ def _foreign_fields(path: Path, when: Any) -> Iterator[tuple[Path, str]]:
     types: list[Any] = given if isinstance(given, list) else [given]
     if not all(isinstance(name, str) for name in types):
         return
-    fields_of = {kind.type: {it.encode_name for it in fields(kind)} for kind in event_kinds()}
+    fields_of = {kind.type: {it.encode_name for it in fields(kind)} for kind in kinds()}
     has = set().union(*(fields_of[name] for name in types if name in fields_of))
     for key, condition in when.items() if has else ():
         name = str(key).split(".")[1] if str(key).startswith("data.") else ""

@@ -1,4 +1,4 @@
-"""Accept events: assign them to orders, route them, record them with their deliveries."""
+"""Accepts events: assigns them to orders, routes them, records them with their deliveries."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -7,7 +7,6 @@ import msgspec
 import structlog
 
 from core.clock import rfc3339
-from core.copies import Copy
 from core.errors import Unavailable
 from core.event import Event, NumberAssigned
 from core.order import (
@@ -26,7 +25,7 @@ from journal.writes import Record, Write
 from receiver.callback import Callback, Happening
 from receiver.intake import Accepted, Caller
 from receiver.source_state import SourceState
-from routes.table import CompiledRoute, Plan, plan
+from routes.table import CompiledRoute, plan
 from sinks.worker import Worker
 
 from ..log.fields import event_fields
@@ -36,25 +35,8 @@ from .journal_monitor import JournalMonitor
 log = structlog.get_logger()
 
 
-class Draft(NamedTuple):
-    """An event and its route, before a place is kept for its deliveries."""
-
-    event: Event
-    #: The event as plain JSON values.
-    fields: Mapping[str, object]
-    body: bytes
-    keys: tuple[bytes, ...]
-    #: How a copy that came another way is recognized.
-    copy: Copy | None
-    plan: Plan
-    #: The id of its order.
-    order: str | None
-    #: Names of the fields that come from the order.
-    taken: tuple[str, ...]
-
-
 class Planner:
-    """Turns happenings into events and plans their deliveries."""
+    """Turns happenings into events, and plans their deliveries."""
 
     def __init__(
         self,
@@ -65,7 +47,7 @@ class Planner:
     ) -> None:
         self._identity, self._routes, self._workers = identity, routes, workers
 
-    def draft(
+    def plan(
         self,
         source: str,
         happening: Happening,
@@ -73,8 +55,13 @@ class Planner:
         *,
         order: str | None = None,
         taken: tuple[str, ...] = (),
-    ) -> Draft:
-        """Return the event of a happening at `at`, and the sinks that routes choose for it."""
+        named_order: Order | None = None,
+    ) -> Planned:
+        """Return the event of a happening at `at`, with its deliveries.
+
+        `order` is the id of its order, `taken` the fields that come from that order. `named_order`
+        is an order that the event itself makes known.
+        """
         recordedtime = rfc3339(at)
         keys = tuple([self._identity.dedupe_key(key) for key in happening.keys])
         event = Event(
@@ -87,29 +74,19 @@ class Planner:
             dedupekey=keys[0].hex(),
             data=happening.data,
         )
-        body = msgspec.json.encode(event)
         fields = msgspec.to_builtins(event)
         routed = plan(self._routes, fields)
-        return Draft(event, fields, body, keys, happening.copy, routed, order, taken)
-
-    def plan(self, draft: Draft, at: float, *, names: Order | None = None) -> Planned:
-        """Plan the deliveries of a draft.
-
-        `names` is an order that the event itself makes known.
-        """
         return Planned(
-            event=draft.event,
+            event=event,
             at=at,
-            body=draft.body,
-            keys=draft.keys,
-            copy=draft.copy,
-            order=draft.order,
-            taken=draft.taken,
-            named_order=names,
-            routes=draft.plan.routes,
-            owed=tuple(
-                [self._workers[name].plan_delivery(draft.fields) for name in draft.plan.sinks]
-            ),
+            body=msgspec.json.encode(event),
+            keys=keys,
+            copy=happening.copy,
+            order=order,
+            taken=taken,
+            named_order=named_order,
+            routes=routed.routes,
+            owed=tuple([self._workers[name].plan_delivery(fields) for name in routed.sinks]),
         )
 
 
@@ -169,14 +146,13 @@ class Recorder:
         replaces: str | None = None,
     ) -> Recorded:
         """Record as `accept` does; return for each happening whether it is new."""
-        # The very instant that `recordedtime` has: `since` and `until` are compared with it.
+        # As `recordedtime` has it, to the last digit: `since` and `until` are compared with that.
         at = round(self._now(), 6)
         foreseen = [self._foresee(caller.source, happening, at) for happening in happenings]
-        drafts = [self._draft(caller.source, happening, at) for happening in happenings]
         plans = tuple(
             [
-                self._planner.plan(draft, at, names=one and one.given)
-                for draft, one in zip(drafts, foreseen, strict=True)
+                self._plan(caller.source, happening, at, named_order=one and one.given)
+                for happening, one in zip(happenings, foreseen, strict=True)
             ]
         )
 
@@ -217,8 +193,7 @@ class Recorder:
         `write` makes the write of the planned event. Returns None if the journal does not record
         the event. Raises Unavailable.
         """
-        planned = self._planner.plan(self._planner.draft(source, happening, at, order=order), at)
-
+        planned = self._planner.plan(source, happening, at, order=order)
         try:
             recorded = await self._journal.submit(write(planned))
         except Unavailable as exc:
@@ -229,7 +204,7 @@ class Recorder:
     def _foresee(self, source: str, happening: Happening, at: float) -> _Foreseen | None:
         """Put the order that a happening makes known into the order book.
 
-        Later events are assigned to it at once: they are recorded after it.
+        Later events belong to it at once, because they are recorded after it.
         """
         data = happening.data
         if not isinstance(data, NumberAssigned) or data.request_id is None:
@@ -253,17 +228,21 @@ class Recorder:
         before = self._order_book.known(given)
         return _Foreseen(given, before, self._order_book.foresee(given, None))
 
-    def _draft(self, source: str, happening: Happening, at: float) -> Draft:
-        """Draft an event with the details of its order, which routes may use."""
-        if not self._order_book:
-            return self._planner.draft(source, happening, at)
-        told = mention_in_data(happening.data, time=happening.time, at=at)
-        order = self._order_book.find(source, told)
+    def _plan(
+        self, source: str, happening: Happening, at: float, *, named_order: Order | None
+    ) -> Planned:
+        """Plan an event with the details of its order, which routes may use."""
+        order = None
+        if self._order_book:  # reading the ids costs time
+            mention = mention_in_data(happening.data, time=happening.time, at=at)
+            order = self._order_book.find(source, mention)
         if order is None:
-            return self._planner.draft(source, happening, at)
+            return self._planner.plan(source, happening, at, named_order=named_order)
         data, taken = complete(happening.data, order)
         happening = msgspec.structs.replace(happening, data=data)
-        return self._planner.draft(source, happening, at, order=order.id, taken=taken)
+        return self._planner.plan(
+            source, happening, at, order=order.id, taken=taken, named_order=named_order
+        )
 
     def _log_recorded(
         self, caller: Caller, callback: Callback, plans: Sequence[Planned], recorded: Recorded

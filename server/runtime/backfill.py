@@ -1,11 +1,12 @@
-"""Ask a provider for missed messages: at a start, after a gap, on a timer, on request.
+"""Asks a provider for missed messages: at a start, after a gap, on a timer, on request.
 
-A message that is found passes the same way as a callback: normalized, planned, recorded.
+A found message is normalized, planned and recorded like a callback.
 """
 
 import asyncio
 import contextlib
 import enum
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -68,7 +69,7 @@ class BackfillRun(msgspec.Struct, frozen=True, kw_only=True):
     since: float
     started_at: float
     finished_at: float | None = None
-    #: Orders it asks for.
+    #: Orders that it asks for.
     orders: int = 0
     #: Calls to the provider.
     asked: int = 0
@@ -168,59 +169,46 @@ class Backfiller:
             self._client = client
             self._wanted.set()
             while True:
-                await self._until_wanted()
+                wait = None if self._next is None else max(0.0, self._next - self._ticks())
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._wanted.wait()
+                except TimeoutError:
+                    self._why = Why.TIMER
                 while (left := self._left_until - self._ticks()) > 0:  # noqa: ASYNC110 - time has no event
                     # In short sleeps: while the machine is asleep only `ticks` goes on.
                     await asyncio.sleep(min(left, LONGEST_SLEEP))
                 self._wanted.clear()
-                await self._round(client)
+                await self._run_once(client)
                 self.ran.set()
 
-    async def _until_wanted(self) -> None:
-        wait = None if self._next is None else max(0.0, self._next - self._ticks())
+    async def _run_once(self, client: PollingClient) -> None:
+        self._numbered += 1
+        at, self._began, self._next = self._now(), self._ticks(), None
+        wide, self._wide = self._wide, False
+        run = BackfillRun(number=self._numbered, why=self._why, since=at - REACH, started_at=at)
+        self.last = run
         try:
-            async with asyncio.timeout(wait):
-                await self._wanted.wait()
-        except TimeoutError:
-            self._why = Why.TIMER
-
-    async def _round(self, client: PollingClient) -> None:
-        run, wide = self._begin(), self._wide
-        self._wide = False
-        try:
-            self.last = run = msgspec.structs.replace(run, since=await self._reach_back(run))
+            last = await self._journal.ask(Moment(_MOMENT.format(self.name)))
+            wanted, self._since = self._since, None
+            # A last run in the future means that the clock was wrong: any message may be missing.
+            since = run.since if last is None or last > at else last - OVERLAP
+            since = since if wanted is None else min(since, wanted)
+            self.last = run = msgspec.structs.replace(run, since=since)
             known = await self._known_orders(run, wide=wide)
             self.last = run = msgspec.structs.replace(run, orders=len(known))
             run = await self._poll(client, run, known)
         except (Unavailable, InvalidRow):
             # The journal logs the reason. Nothing is lost: the next run asks again.
-            run = msgspec.structs.replace(self.last or run, error="journal", detail="not written")
+            run = msgspec.structs.replace(self.last, error="journal", detail="not written")
         except Exception as exc:  # noqa: BLE001 - a bug ends one run, not the source
             log.error("backfill.fault", source=self.name, error=type(exc).__name__)  # noqa: TRY400 - a traceback shows values
-            run = msgspec.structs.replace(self.last or run, error="fault", detail="report it")
+            run = msgspec.structs.replace(self.last, error="fault", detail="report it")
         await self._finish(run)
         if run.error is not None:
             # The next run asks for the same orders and the same time.
             self._wide = self._wide or wide
             self._since = run.since if self._since is None else min(run.since, self._since)
-
-    def _begin(self) -> BackfillRun:
-        self._numbered += 1
-        at, self._began = self._now(), self._ticks()
-        self._next = None
-        self.last = BackfillRun(
-            number=self._numbered, why=self._why, since=at - REACH, started_at=at
-        )
-        return self.last
-
-    async def _reach_back(self, run: BackfillRun) -> float:
-        """Return the time back to which a run asks."""
-        at = run.started_at
-        wanted, self._since = self._since, None
-        last = await self._journal.ask(Moment(_MOMENT.format(self.name)))
-        # A last run in the future means that the clock was wrong: nobody knows what was missed.
-        since = at - REACH if last is None or last > at else last - OVERLAP
-        return since if wanted is None else min(since, wanted)
 
     async def _poll(
         self, client: PollingClient, run: BackfillRun, known: Sequence[Known]
@@ -231,7 +219,15 @@ class Backfiller:
             if isinstance(item, Summary):
                 longest = max((one.retry_after or 0.0 for one in item.errors), default=0.0)
                 self._left_until = self._ticks() + min(longest, LONGEST_LEFT)
-                return _summed(run, item)
+                # The error that ended the run matters more than unreadable items.
+                error = min(item.errors, key=lambda one: one.kind == "unreadable", default=None)
+                return msgspec.structs.replace(
+                    run,
+                    asked=item.asked,
+                    error=error and error.kind,
+                    detail=error and f"{error.command}: {error.detail}",
+                    notices=dict(Counter(notice.word for notice in item.notices)),
+                )
             if isinstance(item, FoundMessage):
                 caller = Caller(source=self.name, token="", request_id=self._identity.request_id())
                 recorded = await self._recorder.record(caller, item.callback, item.happenings)
@@ -258,9 +254,6 @@ class Backfiller:
         again = self._ticks() + (AGAIN if run.error == "journal" else self._every)
         self._next = None if self.stopped else max(again, self._left_until)
         self.last = run
-        self._log_run(run, took)
-
-    def _log_run(self, run: BackfillRun, took: float) -> None:
         fields = {
             "source": self.name,
             "why": run.why.value,
@@ -313,7 +306,7 @@ class Backfiller:
 
     async def _named_in_events(self, since: float) -> Sequence[tuple[float, Known]]:
         """Return the orders that events name, each once, with the time of its newest event."""
-        found: dict[str, tuple[float, Known]] = {}
+        found: dict[str, tuple[float, Known] | None] = {}  # None: the subject is no order
         after: int | None = None
         for _ in range(MOST_EVENTS // _PAGE):
             page = await self._journal.ask(
@@ -326,11 +319,19 @@ class Backfiller:
             )
             for _, body in page.items:
                 event = _decode(body)
-                found.setdefault(event.subject, (event.recordedtime.timestamp(), _known(event)))
+                if event.subject in found:
+                    continue
+                found[event.subject] = None
+                kind, _, id_ = event.subject.partition("/")
+                name = SUBJECTS.get(kind)
+                if name in Known.__struct_fields__:
+                    with contextlib.suppress(ValueError):  # providers accept no such id
+                        known = Known(**{name: id_}, number=event.data.to)
+                        found[event.subject] = event.recordedtime.timestamp(), known
             if not page.has_more:
                 break
             after = page.next_seq
-        return [(at, known) for at, known in found.values() if known is not _NONE]
+        return [one for one in found.values() if one is not None]
 
 
 class _OrderData(msgspec.Struct, frozen=True):
@@ -344,40 +345,11 @@ class _OrderEvent(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(_OrderEvent).decode
-#: An event names no order.
-_NONE = Known()
-
-
-def _known(event: _OrderEvent) -> Known:
-    kind, _, id_ = event.subject.partition("/")
-    name = SUBJECTS.get(kind)
-    if name not in Known.__struct_fields__:
-        return _NONE
-    try:
-        return Known(**{name: id_}, number=event.data.to)
-    except ValueError:
-        return _NONE  # providers accept no such id
 
 
 def _subject(known: Known) -> tuple[str | None, ...]:
     ids = (known.request_id, known.activation_id, known.rental_id)
     return ids if any(ids) else (known.number,)
-
-
-def _summed(run: BackfillRun, summary: Summary) -> BackfillRun:
-    # An error that ended the run says more than unreadable items.
-    ending = [one for one in summary.errors if one.kind != "unreadable"]
-    first = next(iter([*ending, *summary.errors]), None)
-    notices: dict[str, int] = {}
-    for notice in summary.notices:
-        notices[notice.word] = notices.get(notice.word, 0) + 1
-    return msgspec.structs.replace(
-        run,
-        asked=summary.asked,
-        error=first and first.kind,
-        detail=first and f"{first.command}: {first.detail}",
-        notices=notices,
-    )
 
 
 def _utc(at: float) -> datetime:

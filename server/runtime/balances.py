@@ -1,4 +1,4 @@
-"""Balances of provider accounts, with an event when one falls below its threshold."""
+"""Keeps the balances of accounts, and records an event when one falls below its threshold."""
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -60,21 +60,33 @@ class Balances:
             low=threshold is not None and amount < threshold,
         )
         last = self._balances.get(state.name)
-        if last is None or _facts(last) != _facts(balance):
-            await self._write(state, balance)
+        changed = last is None or _facts(last) != _facts(balance)
+        if changed and balance.low:
+            await self._record_low(state, balance)
+        elif changed:
+            await self._journal.submit(SetBalance(balance, None))
         self._balances[state.name] = balance
 
-    async def _write(self, state: SourceState, balance: AccountBalance) -> None:
-        """Write a changed balance, with an event if it fell below the threshold."""
-        if not balance.low:
-            await self._journal.submit(SetBalance(balance, None))
-            return
-        at = round(self._now(), 6)
+    async def _record_low(self, state: SourceState, balance: AccountBalance) -> None:
+        """Write a balance below the threshold, with an event if the last one was not below."""
+        source, at = state.source, round(self._now(), 6)
+        happening = Happening(
+            subject=f"account/{state.name}",
+            time=None,
+            # A new id each time: the same account may become low again.
+            keys=(Key(parts=("account.low", self._identity.event_id(at))),),
+            data=AccountLow(
+                provider=str(type(source).__struct_config__.tag),
+                channel="poll",
+                labels=source.labels,
+                sample=False,
+                time_from="received",
+                balance=Money(amount=balance.amount, currency=balance.currency),
+                threshold=source.low_balance or "",
+            ),
+        )
         planned = await self._recorder.record_own(
-            state.name,
-            _low(balance, state, unique=self._identity.event_id(at)),
-            lambda planned: SetBalance(balance, planned),
-            at=at,
+            state.name, happening, lambda planned: SetBalance(balance, planned), at=at
         )
         if planned is not None:
             log.warning(
@@ -82,28 +94,9 @@ class Balances:
                 source=balance.source,
                 amount=balance.amount,
                 currency=balance.currency,
-                threshold=state.source.low_balance,
+                threshold=source.low_balance,
                 **event_fields(planned.event, [owed.sink for owed in planned.owed]),
             )
-
-
-def _low(balance: AccountBalance, state: SourceState, *, unique: str) -> Happening:
-    """Return the happening of a low balance. `unique` tells it from the one before."""
-    source = state.source
-    return Happening(
-        subject=f"account/{state.name}",
-        time=None,
-        keys=(Key(parts=("account.low", unique)),),
-        data=AccountLow(
-            provider=str(type(source).__struct_config__.tag),
-            channel="poll",
-            labels=source.labels,
-            sample=False,
-            time_from="received",
-            balance=Money(amount=balance.amount, currency=balance.currency),
-            threshold=source.low_balance or "",
-        ),
-    )
 
 
 def _decimal(written: str) -> Decimal | None:

@@ -1,4 +1,4 @@
-"""Jumps of the wall clock: pending deliveries move with it."""
+"""Moves pending deliveries when the wall clock jumps."""
 
 import asyncio
 from collections.abc import Iterable
@@ -29,15 +29,15 @@ async def watch_clock(clock: WallClock) -> None:
 
 
 class ClockJumps:
-    """Moves pending deliveries in the journal and in the workers at each jump of `clock`."""
+    """Moves pending deliveries in the journal and in the workers when the wall clock jumps."""
 
-    def __init__(self, clock: WallClock, journal: Journal, workers: Iterable[Worker]) -> None:
+    def __init__(self, journal: Journal, workers: Iterable[Worker]) -> None:
         self._journal, self._workers = journal, tuple(workers)
         self._number = 0
         self._moving: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
-        clock.listen(self._jumped)
 
-    def _jumped(self, by: float) -> None:
+    def follow_clock(self, by: float) -> None:
+        """Move the deliveries: the wall clock jumped by `by` seconds."""
         self._number += 1
         log.warning("clock.jumped", seconds=round(by, 3))
         # At once: later calls of the journal use the new time.

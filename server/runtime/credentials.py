@@ -1,4 +1,4 @@
-"""Secrets in the headers of callbacks: digests replace them."""
+"""Replaces the secrets in the headers of callbacks by digests."""
 
 from collections.abc import Mapping
 
@@ -10,8 +10,8 @@ from receiver.callback import Callback
 from receiver.credentials import Headers, hide_credentials
 from receiver.source_state import SourceState
 
-from .chores import finish
 from .identity import Identity
+from .supervisor import finish
 
 #: Seconds for which callbacks wait for `hide_stored_credentials` at a start. The rest of its work
 #: is done while the service runs.
@@ -31,7 +31,7 @@ class HeaderCredentials:
         return msgspec.structs.replace(callback, headers=headers)
 
     def stored(self, source: str, headers: Headers) -> Headers:
-        """Return stored headers as they may be shown, and stored again."""
+        """Return stored headers without secrets, to show them or to store them again."""
         state = self._sources.get(source)
         own = state.source.secret_headers if state else frozenset[str]()
         return hide_credentials(headers, source, own, self._digest, stored=True)

@@ -1,4 +1,4 @@
-"""Wait for room on a full disk, before the journal can be opened."""
+"""Waits for room on a full disk, before the journal can be opened."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,8 @@ from .intake import MOST_WAITING
 
 #: Seconds between two tries to open the journal.
 AGAIN = 1.0
-#: Tries between two log lines.
-_SAY_EACH = 60
+#: Tries from one log line to the next.
+_TRIES_PER_LINE = 60
 #: Seconds to finish answers once the journal is open.
 _LAST_ANSWERS = 0.5
 
@@ -59,23 +59,17 @@ async def open_when_there_is_room(
         return await open_()
     listeners = await listen(_AbsentJournal())
     try:
-        return await _tried_again(open_, stop, again)
+        tries = 0
+        while not stop.is_set():
+            try:
+                return await open_()
+            except DiskFull as exc:
+                if tries % _TRIES_PER_LINE == 0:
+                    log.error("journal.error", error=str(exc), then="503 until there is room")  # noqa: TRY400 - a traceback says no more
+                tries += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(again):
+                    await stop.wait()
+        return None
     finally:
         await asyncio.gather(*(listener.finish(_LAST_ANSWERS) for listener in listeners))
-
-
-async def _tried_again(
-    open_: Callable[[], Awaitable[Journal]], stop: asyncio.Event, again: float
-) -> Journal | None:
-    tries = 0
-    while not stop.is_set():
-        try:
-            return await open_()
-        except DiskFull as exc:
-            if tries % _SAY_EACH == 0:
-                log.error("journal.error", error=str(exc), then="503 until there is room")  # noqa: TRY400 - a traceback says no more
-            tries += 1
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(again):
-                await stop.wait()
-    return None

@@ -1,4 +1,4 @@
-"""Ids, keys and cursors, made of the clock, of chance and of the secret."""
+"""Makes ids, dedupe keys and cursors from the clock, chance and the secret."""
 
 import base64
 import hmac
@@ -18,8 +18,8 @@ from receiver.callback import Key
 
 #: Bytes of a keyed hash.
 _HASH = 16
-#: A cursor: the journal, the place, and a mark of the row there. With the tag these are 48 bytes,
-#: which have a single spelling in base64.
+#: A cursor: the journal, the place, and a mark of the row there. With the tag it has 48 bytes, and
+#: these have a single spelling in base64.
 _CURSOR, _CURSOR_LENGTH = ">16sQ8s", 64
 _DELIVERY_ID = re.compile("[0-9a-f]{32}")
 #: Random bytes fetched at once.
@@ -97,7 +97,7 @@ class Identity:
         return self._body(body)[:_HASH]
 
     def credential_digest(self, value: str) -> str:
-        """Return `digest:` and 32 digits for a header that holds a secret; latin-1 as HTTP is."""
+        """Return `digest:` and 32 digits for a header value, which is latin-1 as in HTTP."""
         return f"digest:{self._credential(value.encode('latin-1', 'replace'))[:_HASH].hex()}"
 
     def cursor(self, journal: str, kind: str, place: int, mark: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The intake of the door: accept, quarantine, reject."""
+"""Takes callbacks from the door: accepts, quarantines or rejects them."""
 
 from journal import Journal
 from receiver.samples import SampleSigner
@@ -9,7 +9,7 @@ from .identity import Identity
 from .quarantine import QuarantineKeeper
 from .rejections import RejectionCounter
 
-#: Callbacks that may wait for their commit. Beyond it the door answers 503 at once.
+#: Callbacks that may wait for their commit. If more wait, the door answers 503 at once.
 MOST_WAITING = 2000
 
 

@@ -1,4 +1,4 @@
-"""The journal's failures: logged when they begin and end, probed until they are over."""
+"""Logs when failures of the journal begin and end, and tests whether it works again."""
 
 import asyncio
 import contextlib

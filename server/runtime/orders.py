@@ -1,4 +1,4 @@
-"""Orders while the service runs: registered, listed by providers, ended."""
+"""Registers, lists and ends orders while the service runs."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from core.clock import boot_ticks
-from core.errors import Broken, InvalidRow, Unavailable
+from core.errors import InvalidRow, Unavailable
 from core.event import OrderExpired, Price, Service
 from core.order import (
     BY_NUMBER,
@@ -38,14 +38,15 @@ from receiver.source_state import SourceState
 from ..log.fields import event_fields
 from .accept import Recorder
 from .identity import Identity
+from .supervisor import finish
 
 #: Seconds between two looks at the clock: it may jump over the end of an order.
 LONGEST_SLEEP = 30.0
 #: Seconds until a failed write is tried again.
 PAUSE = 1.0
-#: Orders that end in one step: each keeps places in the queues of sinks until it is recorded.
+#: Orders that end in one step: each is a write that waits in memory.
 ENDED_AT_ONCE = 100
-#: Seconds in which a code usually comes.
+#: Seconds in which a code usually arrives.
 SLOW = 600.0
 #: Seconds between two cleanings of the order book.
 FORGET_EVERY = 3600.0
@@ -82,52 +83,41 @@ class Orders:
 
     async def load(self) -> None:
         """Fill the order book, before the first callback. Raises Unavailable."""
-        orders = await self._journal.ask(OpenOrders(since=self._now() - REMEMBERED))
-        for order in orders:
-            self._order_book.put(order)
-        await self._moved([(one, self._clamped(one)) for one in orders if _waits(one)])
-
-    def _clamped(self, order: Order) -> Order:
-        """Return the order with an end that its duration allows.
-
-        The clock may have been set back while the service did not run.
-        """
         now = self._now()
-        if order.lasts is None or order.expires_at <= now + order.lasts:
-            return order
-        return msgspec.structs.replace(
-            order, created_at=min(order.created_at, now), expires_at=now + order.lasts
-        )
+        moved: list[tuple[Order, Order]] = []
+        for order in await self._journal.ask(OpenOrders(since=now - REMEMBERED)):
+            self._order_book.put(order)
+            # The clock may have been set back while the service did not run.
+            if _waits(order) and order.lasts is not None and order.expires_at > now + order.lasts:
+                created, end = min(order.created_at, now), now + order.lasts
+                after = msgspec.structs.replace(order, created_at=created, expires_at=end)
+                moved.append((order, after))
+        await self._move(moved)
 
     def follow_clock(self, by: float) -> None:
         """Move the waiting orders: the wall clock jumped by `by` seconds.
 
         An end that was given as a duration moves. An end that was given as an instant stays.
         """
-        moved = [(order, _shifted(order, by)) for order in self._order_book.waiting()]
-        task = asyncio.get_running_loop().create_task(self._follow(moved))
+        moved: list[tuple[Order, Order]] = []
+        for order in self._order_book.waiting():
+            end = order.expires_at if order.lasts is None else order.expires_at + by
+            created = order.created_at + by
+            after = msgspec.structs.replace(order, created_at=created, expires_at=end)
+            moved.append((order, after))
+            self._order_book.put(after)
+        self._awake.set()
+        task = asyncio.get_running_loop().create_task(finish(lambda: self._move(moved)))
         self._moving.add(task)
         task.add_done_callback(self._moving.discard)
-        for _, order in moved:
-            self._order_book.put(order)
-        self._awake.set()
 
-    async def _follow(self, moved: Sequence[tuple[Order, Order]]) -> None:
-        while True:
-            try:
-                await self._moved(moved)
-            except Broken:
-                return
-            except Unavailable:
-                await asyncio.sleep(PAUSE)
-            else:
-                return
+    async def _move(self, moved: Sequence[tuple[Order, Order]]) -> bool:
+        """Write orders with new times, given as they were and as they are. Raises Unavailable.
 
-    async def _moved(self, moved: Sequence[tuple[Order, Order]]) -> None:
-        """Raises Unavailable."""
-        moved = [(before, after) for before, after in moved if before != after]
+        Returns False: no work is left.
+        """
         if not moved:
-            return
+            return False
         await self._journal.submit(MoveOrders(tuple(moved)))
         for before, after in moved:
             # A write that was under way during the jump may have restored the old times.
@@ -138,6 +128,7 @@ class Orders:
                         current, created_at=after.created_at, expires_at=after.expires_at
                     )
                 )
+        return False
 
     async def place(self, order: Order, end: float | None) -> Registered:
         """Store an order, or add its details to the stored one.
@@ -157,14 +148,13 @@ class Orders:
 
     async def cancel(self, order_id: str) -> Order | None:
         """Cancel an order and return it; None: there is no such order."""
-        cancelling = self._journal.submit(CancelOrder(order_id, at=self._now()))
-        cancelling.add_done_callback(self._cancelled)
-        return await asyncio.shield(cancelling)  # the order book follows even if the caller is gone
 
-    def _cancelled(self, cancelling: "asyncio.Future[Order | None]") -> None:
-        order = None if cancelling.exception() else cancelling.result()
-        if order is not None and self._order_book.get(order.id) is not None:
-            self._order_book.put(order)
+        # The order book follows even if the caller is gone.
+        def then(outcome: Order | Exception | None) -> None:
+            if isinstance(outcome, Order) and self._order_book.get(outcome.id) is not None:
+                self._order_book.put(outcome)
+
+        return await self._journal.submit(CancelOrder(order_id, at=self._now()), then=then)
 
     # --- reports of providers -----------------------------------------------------------------
 
@@ -173,7 +163,9 @@ class Orders:
 
         Raises Unavailable or InvalidRow.
         """
-        at = round(self._now(), 6)
+        at, price = round(self._now(), 6), listed.price
+        if price is not None and price.currency is None:
+            price = Price(amount=price.amount, currency=state.source.currency)
         order = mark_provided(
             Order(
                 id=self._identity.event_id(at),
@@ -184,7 +176,7 @@ class Orders:
                 number=listed.number,
                 service=listed.service,
                 country=listed.country,
-                price=_price(listed.price, state.source.currency),
+                price=price,
                 created_at=at,
                 expires_at=at + default_lifetime(listed.kind),
                 lasts=default_lifetime(listed.kind),
@@ -192,7 +184,7 @@ class Orders:
             )
         )
         known = self._order_book.known(order)
-        # A provider lists the same orders each round: only changes are written.
+        # A provider lists the same orders in each run: only changes are written.
         if known is None or merge(known, order, None)[0] != known:
             await self.place(order, None)
 
@@ -202,7 +194,7 @@ class Orders:
         Raises Unavailable or InvalidRow.
         """
         order = self._order_book.named(state.name, ended.kind, ended.name)
-        # A provider reports the end each round.
+        # A provider reports the end in each run.
         if order is None or order.reason is not None or order.state is OrderState.CANCELLED:
             return
         await self._expire(order, ended.reason, at_once=True)
@@ -213,9 +205,9 @@ class Orders:
     def open(
         self, source: str, *, since: float | None = None, wide: bool = True
     ) -> Sequence[Order]:
-        """Return the orders a backfill asks for: not cancelled, not over at `since`.
+        """Return the orders that a backfill asks for: not cancelled, not over at `since`.
 
-        `since` is now by default. `wide` includes orders that ended by the provider's word. The
+        `since` is now by default. `wide` includes orders that the provider ended. The
         order book goes back two days. Nothing is read from the disk.
         """
         begin = self._now() if since is None else since
@@ -263,21 +255,18 @@ class Orders:
 
     async def end_due(self) -> bool:
         """End the orders whose time is up; False: some could not be written and are still due."""
-        while due := self._due():
-            outcomes = await asyncio.gather(*map(self._end, due))
-            if not all(outcomes):
+        while True:
+            due: dict[str, Order] = {}
+            now = self._now()
+            while self._ends and self._ends[0][0] <= now and len(due) < ENDED_AT_ONCE:
+                at, order_id = heapq.heappop(self._ends)
+                order = self._order_book.get(order_id)
+                if order is not None and _waits(order) and order.expires_at == at:
+                    due[order_id] = order
+            if not due:
+                return True
+            if not all(await asyncio.gather(*map(self._end, due.values()))):
                 return False
-        return True
-
-    def _due(self) -> list[Order]:
-        due: dict[str, Order] = {}
-        now = self._now()
-        while self._ends and self._ends[0][0] <= now and len(due) < ENDED_AT_ONCE:
-            at, order_id = heapq.heappop(self._ends)
-            order = self._order_book.get(order_id)
-            if order is not None and _waits(order) and order.expires_at == at:
-                due[order_id] = order
-        return list(due.values())
 
     async def _end(self, order: Order) -> bool:
         try:
@@ -302,9 +291,9 @@ class Orders:
         return True
 
     async def _expire(self, order: Order, reason: str = TIME_UP, *, at_once: bool = False) -> bool:
-        """End an order with an event; False: it ended otherwise, or something came.
+        """End an order with an event; False: it ended in another way, or an SMS came.
 
-        `at_once` ends it before its time is up: its provider says so.
+        `at_once` ends it before its time is up, because its provider ended it.
         """
         state = self._sources.get(order.source)  # None: it is no longer configured
         planned = await self._recorder.record_own(
@@ -330,11 +319,6 @@ def _times(order: Order) -> tuple[float, float]:
     return order.created_at, order.expires_at
 
 
-def _shifted(order: Order, by: float) -> Order:
-    end = order.expires_at if order.lasts is None else order.expires_at + by
-    return msgspec.structs.replace(order, created_at=order.created_at + by, expires_at=end)
-
-
 def _waits(order: Order) -> bool:
     return order.state is OrderState.WAITING
 
@@ -345,7 +329,7 @@ def _end_of(order: Order, reason: str, source: Source | None) -> Happening:
     return Happening(
         subject=order.subject,
         time=None,
-        # The journal ends an order only once: the key need not be more than the order's own.
+        # The journal ends an order only once, so its id is enough for the key.
         keys=(Key(parts=("order.expired", order.id)),),
         data=OrderExpired(
             provider=order.provider,
@@ -364,12 +348,5 @@ def _end_of(order: Order, reason: str, source: Source | None) -> Happening:
 
 
 def service_of(source: Source | None, id_: str | None) -> Service | None:
-    """Return the service with that id, as events of the source have it."""
+    """Return the service with that id, as it is in events of the source."""
     return source.service(id_) if source else service(id_)
-
-
-def _price(price: Price | None, currency: str | None) -> Price | None:
-    """Return the price with the currency of the source, if the list names no currency."""
-    if price is None or price.currency is not None:
-        return price
-    return Price(amount=price.amount, currency=currency)

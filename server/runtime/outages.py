@@ -1,4 +1,4 @@
-"""What starts backfills: a start of the service, and a time in which it was not ready."""
+"""Starts backfills: when the service starts, and after a time in which it was not ready."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ from journal.writes import SetMoment
 
 from .backfill import OVERLAP, Backfiller, Why
 
-#: Seconds between two notes that the service is ready.
+#: Seconds between two records that the service is ready.
 NOTED_EVERY = 10.0
-#: Seconds between two looks, each a second, that show that the machine was asleep.
+#: If more seconds lie between two looks, the machine was asleep. A look takes place each second.
 _ASLEEP = 30.0
 #: The journal's moment at which the service was last ready.
 _ALIVE = "alive"
@@ -52,11 +52,30 @@ class Backfills:
         """Run all backfills until cancelled."""
         if not self._backfillers:
             return
-        await self._start_from_last_sign_of_life()
+        alive = None
+        with contextlib.suppress(Unavailable):  # each source goes back to its own last run
+            alive = await self._journal.ask(Moment(_ALIVE))
+        if alive is not None and alive <= self._now():
+            for one in self._backfillers.values():
+                one.start(Why.START, alive - OVERLAP)
+            since = datetime.fromtimestamp(alive, UTC)
+            log.info("service.gap", since=since.isoformat(timespec="seconds"))
         async with asyncio.TaskGroup() as tasks:
             for one in self._backfillers.values():
                 tasks.create_task(one.run())
-            tasks.create_task(self._watch())
+            was_ready, last, noted = True, self._ticks(), float("-inf")
+            while True:
+                ready, at = self._ready(), self._ticks()
+                # After a long time between two looks the machine was asleep.
+                if ready and (not was_ready or at - last > _ASLEEP):
+                    for one in self._backfillers.values():
+                        one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
+                if ready and at - noted >= NOTED_EVERY:
+                    with contextlib.suppress(Unavailable):
+                        await self._journal.submit(SetMoment(_ALIVE, self._now()))
+                    noted = at
+                was_ready, last = ready, at if ready else last
+                await asyncio.sleep(1)
 
     async def first_runs(self, within: float) -> None:
         """Wait for the first run of each source, at most `within` seconds."""
@@ -64,30 +83,3 @@ class Backfills:
             async with asyncio.timeout(within):
                 for one in self._backfillers.values():
                     await one.ran.wait()
-
-    async def _start_from_last_sign_of_life(self) -> None:
-        try:
-            alive = await self._journal.ask(Moment(_ALIVE))
-        except Unavailable:
-            return  # each source goes back to its own last run
-        if alive is None or alive > self._now():
-            return
-        for one in self._backfillers.values():
-            one.start(Why.START, alive - OVERLAP)
-        since = datetime.fromtimestamp(alive, UTC)
-        log.info("service.gap", since=since.isoformat(timespec="seconds"))
-
-    async def _watch(self) -> None:
-        was_ready, last, noted = True, self._ticks(), float("-inf")
-        while True:
-            ready, at = self._ready(), self._ticks()
-            # A long time between two looks: the machine was asleep. `ticks` ignores clock steps.
-            if ready and (not was_ready or at - last > _ASLEEP):
-                for one in self._backfillers.values():
-                    one.start(Why.GAP, self._now() - (at - last) - OVERLAP)
-            if ready and at - noted >= NOTED_EVERY:
-                with contextlib.suppress(Unavailable):
-                    await self._journal.submit(SetMoment(_ALIVE, self._now()))
-                noted = at
-            was_ready, last = ready, at if ready else last
-            await asyncio.sleep(1)

@@ -28,7 +28,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     config: Config
     identity: Identity
-    #: The one clock of all parts that make and compare instants.
+    #: All parts that make or compare instants use this clock.
     clock: WallClock
     journal: Journal
     journal_monitor: JournalMonitor

@@ -1,4 +1,4 @@
-"""Callbacks that were not understood: kept byte for byte, and read again on request."""
+"""Keeps callbacks that were not understood byte for byte, and replays them on request."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -74,9 +74,10 @@ class QuarantineKeeper:
         return kept.id
 
     async def replay(self, kept: QuarantinedCallback, request_id: str) -> Accepted:
-        """Read a callback again. If it is understood, its events replace it.
+        """Read a callback again. If it is understood now, its events replace it.
 
-        Raises Malformed if it is still not understood, SourceGone if its source is not configured.
+        Raises Malformed if it is still not understood, and SourceGone if its source is not
+        configured.
         """
         state = self._sources.get(kept.source)
         if state is None:

@@ -1,4 +1,4 @@
-"""Sending again what was accepted, because a person asks."""
+"""Replays events and retries deliveries when a person asks."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from sinks.worker import Worker
 
 
 class UnknownSinks(Exception):
-    """Some of those that were named are not configured."""
+    """Some of the named sinks are not configured."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(", ".join(names))
@@ -23,7 +23,7 @@ class BeingSent(Exception):
 
 
 class Redelivery:
-    """Makes new deliveries of old events, and old deliveries due."""
+    """Creates new deliveries of old events, and makes old deliveries due."""
 
     def __init__(
         self, journal: Journal, workers: Mapping[str, Worker], now: Callable[[], float]
@@ -31,28 +31,26 @@ class Redelivery:
         self._journal, self._workers, self._now = journal, workers, now
 
     async def replay(self, kept: StoredEvent, sinks: Sequence[str] | None) -> tuple[int, ...]:
-        """Owe the event once more to each of these; their deliveries' ids.
+        """Create a new delivery of the event to each sink; return the ids of the deliveries.
 
-        None: to those that it was owed to at acceptance and that are still configured. Raises
-        UnknownSinks, and makes nothing.
+        None: the sinks of the first deliveries, as far as they are still configured. Raises
+        UnknownSinks, and creates nothing.
         """
-        names = self._owed_first(kept) if sinks is None else list(dict.fromkeys(sinks))
-        unknown = [name for name in names if name not in self._workers]
-        if unknown:
+        if sinks is None:
+            first = [delivery.sink for delivery in kept.deliveries if not delivery.replay]
+            sinks = [name for name in first if name in self._workers]
+        names = list(dict.fromkeys(sinks))
+        if unknown := [name for name in names if name not in self._workers]:
             raise UnknownSinks(unknown)
         event = msgspec.json.decode(kept.body)
         owed = tuple(self._workers[name].plan_delivery(event) for name in names)
         replayed = await self._journal.submit(ReplayEvent(event["id"], owed, at=self._now()))
         return replayed.ids if replayed else ()
 
-    def _owed_first(self, kept: StoredEvent) -> list[str]:
-        first = (delivery.sink for delivery in kept.deliveries if not delivery.replay)
-        return [name for name in dict.fromkeys(first) if name in self._workers]
-
     async def retry(self, delivery_id: int, sink: str) -> StoredDelivery | None:
-        """Make a delivery due now, and return it as it is then; a delivered one stays as it is.
+        """Make a delivery due now and return it; a delivered one does not change.
 
-        Raises BeingSent. None: there is no such delivery.
+        Raises BeingSent. Returns None if there is no such delivery.
         """
         worker = self._workers.get(sink)
         if worker is not None:

@@ -1,4 +1,4 @@
-"""Requests that the door rejects: sampled in the log, counted in the journal."""
+"""Counts rejected requests in the journal, and logs a sample of them."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from journal import Journal
 from journal.records import Rejection
 from journal.writes import CountRejections
 
-#: Counters kept between two writes. Beyond it, the peers of a reason share one counter.
+#: Counters kept between two writes. After that many, the peers of a reason share one counter.
 MOST_REJECTIONS = 1000
 #: Seconds between two writes.
 _EVERY = 1.0

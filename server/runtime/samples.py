@@ -1,4 +1,4 @@
-"""Sample events, to test a sink with."""
+"""Makes sample events to test a sink."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from receiver.source_state import SourceState
 
 from .accept import Planner
 
-#: Different samples of one kind.
+#: The number of different samples of one kind.
 _SAMPLES = 100_000_000
 
 
@@ -37,5 +37,5 @@ class SampleEvents:
         sample = source.sample(source.kinds[0], source.usual_encoding, number=number, now=now)
         callback = Callback(headers=(), body=sample.body, peer="", received=now, sample=True)
         [happening] = read_happenings(state, callback)
-        draft = self._planner.draft(state.name, happening, at)
-        return draft.event.id, draft.body
+        planned = self._planner.plan(state.name, happening, at)
+        return planned.event.id, planned.body

@@ -1,4 +1,4 @@
-"""Sources that are silent or have a wrong time zone, reported once each."""
+"""Logs sources that fall silent or have a wrong time zone, once each."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -37,32 +37,26 @@ class SourceMonitor:
             await asyncio.sleep(EVERY)
 
     def silent_since(self, state: SourceState) -> float | None:
-        """Return since when a source has been silent; None: it is not silent."""
+        """Return the time at which a source fell silent; None: it is not silent."""
         waiting = None if state.source.sends_no_callbacks else self._waiting_since(state.name)
         return state.health.silent_since(self._now(), waiting_since=waiting)
 
     def look(self) -> None:
+        """Log each source that fell silent, and each with a new problem of its time zone."""
         now = self._now()
         for state in self._sources:
-            self._look_for_silence(state, now)
-            self._look_at_zone(state, now)
-
-    def _look_for_silence(self, state: SourceState, now: float) -> None:
-        since = self.silent_since(state)
-        if since is None:
-            self._silent.discard(state.name)
-        elif state.name not in self._silent:
-            self._silent.add(state.name)
-            log.warning(
-                "source.silent",
-                source=state.name,
-                seconds=round(now - since),
-                expect_every=state.source.expect_every,
-            )
-
-    def _look_at_zone(self, state: SourceState, now: float) -> None:
-        wrong = state.health.wrong_zone(now)
-        if wrong is None or self._wrong.get(state.name) == wrong:
-            return
-        self._wrong[state.name] = wrong
-        log.warning("source.timezone", source=state.name, detail=str(wrong))
+            since = self.silent_since(state)
+            if since is None:
+                self._silent.discard(state.name)
+            elif state.name not in self._silent:
+                self._silent.add(state.name)
+                log.warning(
+                    "source.silent",
+                    source=state.name,
+                    seconds=round(now - since),
+                    expect_every=state.source.expect_every,
+                )
+            wrong = state.health.wrong_zone(now)
+            if wrong is not None and self._wrong.get(state.name) != wrong:
+                self._wrong[state.name] = wrong
+                log.warning("source.timezone", source=state.name, detail=str(wrong))

@@ -1,9 +1,16 @@
-"""Tasks without which a service must end."""
+"""Runs the tasks of a service, and ends the service when one of them fails."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
+
+from core.errors import Broken, Unavailable
+
+#: Seconds between two steps of `finish`, so that callbacks come first.
+_BETWEEN = 0.02
+#: Seconds until a step is tried again if the journal is unavailable.
+_AGAIN = 1.0
 
 log = structlog.get_logger()
 
@@ -37,3 +44,16 @@ class Supervisor:
             self.failed = True
             log.error("service.failed", part=part, error=error, then="exit 1; start again to go on")
             self._stop()
+
+
+async def finish(step: Callable[[], Awaitable[bool]]) -> None:
+    """Do some work in steps: call `step` until it returns False, because no work is left."""
+    while True:
+        try:
+            if not await step():
+                return
+            await asyncio.sleep(_BETWEEN)
+        except Broken:
+            return  # the service ends
+        except Unavailable:
+            await asyncio.sleep(_AGAIN)

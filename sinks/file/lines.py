@@ -15,7 +15,7 @@ import structlog
 from ..sink import Failed
 from .rotation import MODE, Rotate, Rotation, fsync_folder
 
-#: Never through a symbolic link: it could point at somebody else's file.
+#: Never through a symbolic link: it could point at another user's file.
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 #: A line is an event of 64 KiB or less, escaped. A longer tail is another program's.
 _LONGEST_LINE = 16 * 1024**2
@@ -23,7 +23,7 @@ _CHUNK = 64 * 1024
 #: The beginning of each line: `specversion` is the first field of an event.
 _BEGINNING: Final = b'{"specversion":'
 _RECORDED = re.compile(rb'"recordedtime":"([^"]+)"')
-#: The bits of a mode by which somebody else may read.
+#: The bits of a mode that let other users read.
 _OTHERS_READ = 0o044
 
 log = structlog.get_logger()
@@ -44,15 +44,25 @@ class LineFile:
         self._rotation = None if rotate is None else Rotation(self._path, rotate, fsync)
         self._fsync, self._now = fsync, now
         self._fd: int | None = None
-        #: When the first event in it was accepted, seconds since the epoch.
+        #: When the first event in it was accepted, seconds since the epoch: for the rotation.
         self._began = 0.0
         self._warned = False
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Append all of them, on disk. Raises OSError or Failed, and then appends not one."""
+        """Append all lines, and fsync. Raises OSError or Failed; then no line was appended."""
         data = b"".join(lines)
         try:
-            self._write(self._with_room_for(len(data)), data)
+            fd = self._open()
+            size = os.fstat(fd).st_size
+            if not size:
+                self._began = self._now()
+            elif self._rotation and self._rotation.is_due(
+                size + len(data), self._now() - self._began
+            ):
+                self.close()
+                self._rotation.set_aside()
+                fd = self._open()
+            self._write(fd, data)
         except BaseException:
             self.close()  # the next append opens, and mends, it again
             raise
@@ -64,27 +74,13 @@ class LineFile:
         with suppress(OSError):  # every confirmed line is on disk already
             os.close(fd)
 
-    def _with_room_for(self, coming: int) -> int:
-        fd = self._current()
-        size = os.fstat(fd).st_size
-        if not size:
-            self._began = self._now()
-        elif self._rotation and self._rotation.is_due(size + coming, self._now() - self._began):
-            self.close()
-            self._rotation.set_aside()
-            fd = self._open()
-        return fd
-
-    def _current(self) -> int:
-        """Open the path again if another program renamed or removed the file."""
+    def _open(self) -> int:
+        """Return the open file. Open the path again if another program renamed or removed it."""
         if self._fd is not None:
             with suppress(FileNotFoundError):
                 if os.path.samestat(self._path.lstat(), os.fstat(self._fd)):
                     return self._fd
         self.close()
-        return self._open()
-
-    def _open(self) -> int:
         self._fd = fd = os.open(self._path, _FLAGS, MODE)
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
@@ -99,7 +95,11 @@ class LineFile:
         fsync_folder(self._path, self._fsync)
         if self._rotation is not None:
             self._rotation.tidy()
-        self._began = _first_time(fd, self._now())
+            self._began = now = self._now()
+            found = _RECORDED.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
+            if found:
+                with suppress(ValueError):
+                    self._began = min(datetime.fromisoformat(found[1].decode()).timestamp(), now)
         return fd
 
     def _write(self, fd: int, data: bytes) -> None:
@@ -131,7 +131,9 @@ def _mend(fd: int, fsync: Callable[[int], None]) -> int:
         return 0
     tail = os.pread(fd, size - start, start)
     written = tail.rstrip(b"\0")
-    unfinished = not written or _is_beginning(written)
+    # The first part of an event's line, perhaps with NUL bytes in its holes.
+    known = written[: len(_BEGINNING)].partition(b"\0")[0]
+    unfinished = _BEGINNING.startswith(known)
     if start > 0:
         before = _start_of_line(fd, start - 1)
         ours = _is_event(os.pread(fd, start - before, before))
@@ -163,25 +165,9 @@ def _start_of_line(fd: int, end: int) -> int:
     return 0
 
 
-def _is_beginning(line: bytes) -> bool:
-    """Whether it may be the first part of an event's line, with NUL bytes in its holes."""
-    known = line[: len(_BEGINNING)].partition(b"\0")[0]
-    return _BEGINNING.startswith(known)
-
-
 def _is_event(line: bytes) -> bool:
     try:
         event = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(event, dict) and {"specversion", "id", "type"} <= event.keys()
-
-
-def _first_time(fd: int, now: float) -> float:
-    """Return when the first event in the file was accepted, or `now` if that is unknown."""
-    found = _RECORDED.search(os.pread(fd, _CHUNK, 0).partition(b"\n")[0])
-    try:
-        began = datetime.fromisoformat(found[1].decode()).timestamp() if found else now
-    except ValueError:
-        return now
-    return min(began, now)

@@ -23,12 +23,13 @@ _CHUNK = 64 * 1024
 class Rotate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a file is set aside as `PATH.1`, and how many are kept."""
 
-    #: Before it would grow beyond this. Only lines that were written together and are larger
-    #: than this by themselves make a larger file.
+    #: Before it would grow beyond this. Only lines that were written together can make a larger
+    #: file.
     size: Size = Size(64 * 1024**2)
-    #: When its first event is older than this, at the next event. Unset: by size alone.
+    #: At the next event after its first one is this old. Unset: by size alone.
     every: Duration | None = None
-    #: So many beside the current one; `PATH.1` is the newest, what falls off the end is deleted.
+    #: The number of files kept beside the current one. `PATH.1` is the newest; the oldest is
+    #: deleted.
     keep: int = 10
     #: Keep them as `PATH.1.gz`. Deliveries to this sink wait while one is compressed.
     compress: bool = False
@@ -82,10 +83,17 @@ class Rotation:
         """Finish a compression that a crash interrupted."""
         with suppress(OSError):
             self._unfinished.unlink(missing_ok=True)
-            for number in range(1, self._options.keep + 1):
-                plain, compressed = self._aside(number)
-                if compressed.exists() and _holds(compressed, plain):
-                    plain.unlink(missing_ok=True)
+        for number in range(1, self._options.keep + 1):
+            plain, compressed = self._aside(number)
+            with suppress(OSError):  # usually only one of them exists
+                length = plain.stat().st_size
+                with compressed.open("rb") as file:
+                    file.seek(-4, os.SEEK_END)
+                    tail = file.read()
+                # RFC 1952, 2.3.1: a whole gzip file ends with the length of its plain file. If it
+                # differs, the gzip file is unfinished, or that of another file.
+                if int.from_bytes(tail, "little") == length % 2**32:
+                    plain.unlink()
 
     def _aside(self, number: int) -> tuple[Path, Path]:
         """Return the name of a file set aside, and its name when it is compressed."""
@@ -113,16 +121,3 @@ def fsync_folder(path: Path, fsync: Callable[[int], None]) -> None:
         fsync(fd)
     finally:
         os.close(fd)
-
-
-def _holds(compressed: Path, plain: Path) -> bool:
-    """Whether a gzip file is whole and the compressed form of that file, and not of another.
-
-    RFC 1952, 2.3.1: its last four bytes are the length of the plain file.
-    """
-    with suppress(OSError):
-        with compressed.open("rb") as file:
-            file.seek(-4, os.SEEK_END)
-            length = int.from_bytes(file.read(4), "little")
-        return length == plain.stat().st_size % 2**32
-    return False

@@ -13,16 +13,16 @@ from .writer import appending
 
 
 class File(Sink, tag="file", frozen=True, kw_only=True):
-    """One JSON object a line; a delivery counts once its line is on disk (fsync).
+    """One JSON object a line. A delivery is complete when its line is on disk (fsync).
 
-    A missing folder, a full disk or a wrong owner fails deliveries, which are tried again; it
-    does not keep the service from starting.
+    A missing folder, a full disk or a wrong owner fails deliveries. They are retried, and the
+    service starts all the same.
     """
 
-    #: Made with mode 0600 where it is not there; its folder is not made, and a file that is there
-    #: keeps its mode.
+    #: The file to append to. A missing file is made with mode 0600, but not its folder. An existing
+    #: file keeps its mode.
     path: str
-    #: Set the file aside by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows; a
+    #: Set the file aside by size or age, such as `{size: 64MiB, every: 1d}`. Unset: it grows. A
     #: tool such as logrotate may rename it at any time.
     rotate: Rotate | None = None
     #: Lines that may share one fsync.

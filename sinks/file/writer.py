@@ -36,10 +36,10 @@ async def appending(
     fsync: Callable[[int], None] = os.fsync,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Callable[[bytes], "asyncio.Future[None]"]]:
-    """Hand back a function that appends one line and returns a future, done after an fsync.
+    """Yield a function that appends one line and returns a future, done after an fsync.
 
-    Lines that come while one fsync runs share the next. To cancel a future only stops the
-    waiting; its line is written all the same. It fails with Failed and one of `disk_full`,
+    Lines that arrive while one fsync runs share the next. A cancelled future only stops the
+    wait: its line is written all the same. It fails with Failed and one of `disk_full`,
     `permission`, `read_only`, `missing`, `symlink`, `not_a_file`, `not_lines`, `closed`, `io`.
     """
     writer = _Writer(LineFile(path, rotate, fsync=fsync, now=now), asyncio.get_running_loop())
@@ -77,26 +77,23 @@ class _Writer:
 
     def _run(self) -> None:
         self._write([])  # mend at once; an error is reported to the next append
-        more = True
-        while more:
-            batch, more = self._collect()
+        closing = False
+        while not closing:
+            item = self._lines.get()
+            batch = []
+            with suppress(queue.Empty):
+                while item is not None:
+                    batch.append(item)
+                    item = self._lines.get_nowait()
+            closing = item is None
             if batch:
                 error = self._write([line for line, _ in batch])
-                self._report([future for _, future in batch], error)
+                with suppress(RuntimeError):  # the loop is closed: no caller waits
+                    futures = [future for _, future in batch]
+                    self._loop.call_soon_threadsafe(_answer, futures, error)
         self._file.close()
-        self._report([self._ended], None)
-
-    def _collect(self) -> tuple[list[tuple[bytes, asyncio.Future[None]]], bool]:
-        """Wait for lines; return all that are queued, and whether more may come."""
-        batch = []
-        item = self._lines.get()
-        while item is not None:
-            batch.append(item)
-            try:
-                item = self._lines.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(_answer, [self._ended], None)
 
     def _write(self, lines: Sequence[bytes]) -> Exception | None:
         try:
@@ -106,10 +103,6 @@ class _Writer:
         except Exception as error:  # noqa: BLE001 - a thread that ended would answer no caller
             return error
         return None
-
-    def _report(self, futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: no caller waits
-            self._loop.call_soon_threadsafe(_answer, futures, error)
 
 
 def _answer(futures: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""POST to one URL with pyreqwest, which no other module knows (decision 7)."""
+"""POST to one URL with pyreqwest. No other module uses it (decision 7)."""
 
 import asyncio
 import os
@@ -8,8 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -17,40 +16,42 @@ from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
 from pyreqwest.http import Url
 from pyreqwest.proxy import ProxyBuilder
-from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
-from ..sink import ANSWER_KEPT, Failed, Receipt, Refused, Unusable
-from .answer import BODY_PATIENCE, MARGIN, MOST_READ, SinkAnswer
+from ..sink import Failed, Unusable
+from .answer import MARGIN, MOST_READ, SinkAnswer, read_beginning
 from .openssl import OpenSslClient
 
 #: Seconds for which an idle connection is kept.
 _IDLE = 4.0
-_GONE = 410
-#: A port on which hardly a program listens (RFC 863).
+#: A port on which almost no program listens (RFC 863).
 _DISCARD = 9
 #: Seconds for the first request of the process, which this machine itself refuses.
 _START = 5.0
-#: Statuses with a Retry-After that counts.
-_ASKS_TO_WAIT = frozenset({429, 503})
-#: 30 million years. A longer number is nonsense, and costs time to read.
-_MOST_DIGITS = 15
 #: The parser alone also takes `http:host`, and drops blanks and newlines.
 _URL = re.compile(r"https?://[^/?#\\\s]\S*", re.IGNORECASE)
 _NO_URL = "not a URL to send to; write http:// or https://, a host, and a path if it has one"
 #: Alerts of a server about our certificate: names of rustls::AlertDescription. With TLS 1.3 they
 #: come after the handshake seemed to succeed.
-_CLIENT_ALERTS = frozenset(
-    {
-        "AccessDenied",
-        "BadCertificate",
-        "CertificateExpired",
-        "CertificateRequired",
-        "CertificateRevoked",
-        "CertificateUnknown",
-        "UnknownCA",
-        "UnsupportedCertificate",
-    }
+_CLIENT_ALERTS = (
+    "AccessDenied",
+    "BadCertificate",
+    "CertificateExpired",
+    "CertificateRequired",
+    "CertificateRevoked",
+    "CertificateUnknown",
+    "UnknownCA",
+    "UnsupportedCertificate",
+)
+#: The beginnings of messages of rustls, and smshook's words for them. The first that fits counts.
+_TLS_WORDS = (
+    ("invalid peer certificate: certificate expired", "tls_expired"),
+    ("invalid peer certificate: certificate not valid yet", "tls_expired"),
+    ("invalid peer certificate: certificate not valid for name", "tls_name"),
+    ("invalid peer certificate: ", "tls_untrusted"),
+    *((f"received fatal alert: {alert}", "tls_client") for alert in _CLIENT_ALERTS),
+    ("received fatal alert: ", "tls"),
+    ("received corrupt message", "tls"),
 )
 
 #: Posts headers and a body.
@@ -58,7 +59,7 @@ Post = Callable[[Mapping[str, str], bytes], Awaitable[SinkAnswer]]
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Certificates of one's own, as PEM files. They may come later than the service starts."""
+    """Certificates of your own, as PEM files. They may be added after the service has started."""
 
     #: Of an authority that is trusted beside the system's.
     ca_file: str | None = None
@@ -115,12 +116,12 @@ async def posting(
     connections: int,
     within: float = 30.0,
 ) -> AsyncIterator[Post]:
-    """Hand back a function that POSTs to `url` and returns the answer, whatever its status.
+    """Yield a function that POSTs to `url` and returns the answer, whatever its status.
 
     It raises Failed with one word: `refused` (or not reachable), `timeout`, `tls`, `dns`,
-    `protocol` (all else: a reset, broken or oversized HTTP). Where a certificate is refused the
-    word says why: `tls_untrusted`, `tls_expired` (or not valid yet), `tls_name`, or `tls_client`
-    (the server refused ours, or wants one). Redirects are answers. `connections`
+    `protocol` (any other error: a reset, broken or oversized HTTP). If a certificate is refused,
+    the word says why: `tls_untrusted`, `tls_expired` (or not valid yet), `tls_name`, or
+    `tls_client` (the server refused ours, or wants one). Redirects are answers. `connections`
     stay open between posts. `within` is the deadline of each post, in seconds. Give the caller's
     own: a cancelled post only stops waiting, and its connection lives on until then.
     """
@@ -146,21 +147,6 @@ async def start_runtime() -> None:
                 await post({}, b"")
 
 
-def confirmed(answer: SinkAnswer, *, now: float) -> Receipt:
-    """Return a receipt for 2xx. Raises Refused("gone") for 410, else Failed("status")."""
-    if 200 <= answer.status <= 299:  # noqa: PLR2004 - RFC 9110, 15.3
-        return Receipt(status=answer.status, answer=answer.beginning)
-    if answer.status == _GONE:
-        raise Refused("gone", status=answer.status, answer=answer.beginning)
-    raise Failed(
-        "status",
-        status=answer.status,
-        answer=answer.beginning,
-        retry_after=_seconds(answer, now),
-        by_date=not (answer.retry_after or "").strip().removeprefix("-").isdigit(),
-    )
-
-
 class _Way:
     """A client that is made at the first post, and made again if its certificates fail."""
 
@@ -173,7 +159,7 @@ class _Way:
         connections: int,
         within: float,
     ) -> None:
-        self._url, self._tls, self._proxy = url, tls, proxy
+        self._url, self._tls, self._proxy = url, tls or Tls(), proxy
         self._connections, self._within = connections, within
         self._client: Client | None = None
         #: In place of `_client`, after it refused a certificate that OpenSSL accepts.
@@ -188,7 +174,7 @@ class _Way:
             try:
                 return await self._post(headers, body, began)
             except Failed as failure:
-                if failure.word != "tls_untrusted" or not self._trust().ca_file:
+                if failure.word != "tls_untrusted" or not self._tls.ca_file:
                     raise
         return await self._post_with_openssl(headers, body, began)
 
@@ -196,7 +182,19 @@ class _Way:
         self, headers: Mapping[str, str], body: bytes, began: float
     ) -> SinkAnswer:
         """Post as curl does. The failed handshake before it has sent no part of the event."""
-        client = self._openssl or self._build_openssl()
+        client = self._openssl
+        if client is None:
+            with suppress(OSError, ValueError):  # ssl.SSLError is an OSError
+                client = OpenSslClient.open(
+                    ca_file=self._tls.ca_file or "",
+                    cert_file=self._tls.cert_file,
+                    key_file=self._tls.key_file,
+                    proxy=self._proxy,
+                    connections=self._connections,
+                    idle=_IDLE,
+                )
+            if client is None:
+                raise Failed("tls")
         left = self._within - (time.monotonic() - began)
         try:
             answer = await client.post(self._url, headers, body, within=left)
@@ -222,13 +220,19 @@ class _Way:
                 .streamed_read_buffer_limit(0)
                 .build_streamed()
             )
-            answer = await self._answer(request, began)
+            until = began + self._within - MARGIN
+            async with request as response:
+                answer = await _read(response, until)
         except (PyreqwestError, ValueError) as error:  # an invalid header is a ValueError
             word = _word(error)
         except RuntimeError:
             word = ""
         else:
-            _heed_cancellation()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # pyreqwest returned a value at the moment of a cancellation. Without this, a
+                # cancelled worker would continue.
+                raise asyncio.CancelledError
             return answer
         if not word:
             self._client = None
@@ -244,22 +248,6 @@ class _Way:
             await self._client.close()
         if self._openssl is not None:
             await self._openssl.close()
-
-    def _trust(self) -> Tls:
-        return self._tls or Tls()
-
-    def _build_openssl(self) -> OpenSslClient:
-        tls = self._trust()
-        with suppress(OSError, ValueError):  # ssl.SSLError is an OSError
-            return OpenSslClient.open(
-                ca_file=tls.ca_file or "",
-                cert_file=tls.cert_file,
-                key_file=tls.key_file,
-                proxy=self._proxy,
-                connections=self._connections,
-                idle=_IDLE,
-            )
-        raise Failed("tls")
 
     def _build(self) -> Client:
         builder = (
@@ -286,66 +274,40 @@ class _Way:
             builder = builder.danger_accept_invalid_certs(enable=True)
         # ssl.SSLError is an OSError; PyreqwestError: the system has no authorities at all.
         with suppress(OSError, ValueError, PyreqwestError):
-            return _with_certificates(builder, self._trust()).build()
+            if self._tls.ca_file is not None:
+                authorities = Path(self._tls.ca_file).read_bytes()
+                # pyreqwest accepts any text as a certificate, and then trusts no server.
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_verify_locations(cadata=authorities.decode())
+                builder = builder.add_root_certificate_pem(authorities)
+            if self._tls.cert_file is not None and self._tls.key_file is not None:
+                key, certificates = Path(self._tls.key_file), Path(self._tls.cert_file)
+                builder = builder.identity_pem(key.read_bytes() + b"\n" + certificates.read_bytes())
+            return builder.build()
         raise Failed("tls")
 
-    async def _answer(self, request: StreamRequest, began: float) -> SinkAnswer:
-        async with request as response:
-            return SinkAnswer(
-                status=response.status,
-                beginning=await self._beginning(response, began),
-                retry_after=_header(response, "retry-after"),
-            )
 
-    async def _beginning(self, response: Response, began: float) -> bytes:
-        """Return the start of the body, if it comes soon. A body without end is no failure."""
-        now = time.monotonic()
-        until = min(now + BODY_PATIENCE, began + self._within - MARGIN)
-        body = bytearray()
-        with suppress(TimeoutError, PyreqwestError):
-            async with asyncio.timeout(until - now):
-                # Read to the end of a short body: only then is the connection used again. The time
-                # limit is needed, too: a chunk that arrives at a cancellation hides the
-                # cancellation.
-                end = _length(response)
-                while len(body) < end and time.monotonic() < until:
-                    chunk = await response.body_reader.read_chunk()
-                    if chunk is None:
-                        break
-                    body += bytes(chunk)
-        return bytes(body[:ANSWER_KEPT])
-
-
-def _heed_cancellation() -> None:
-    """Raise CancelledError if pyreqwest returned a value at the moment of a cancellation.
-
-    Without it, a cancelled worker would continue.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-def _with_certificates(builder: ClientBuilder, tls: Tls) -> ClientBuilder:
-    """Add the certificates. Raises OSError or ValueError for a missing or invalid file."""
-    if tls.ca_file is not None:
-        authorities = Path(tls.ca_file).read_bytes()
-        # pyreqwest accepts any text as a certificate, and then trusts no server.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=authorities.decode())
-        builder = builder.add_root_certificate_pem(authorities)
-    if tls.cert_file is not None and tls.key_file is not None:
-        pem = Path(tls.key_file).read_bytes() + b"\n" + Path(tls.cert_file).read_bytes()
-        builder = builder.identity_pem(pem)
-    return builder
+async def _read(response: Response, until: float) -> SinkAnswer:
+    said = _header(response, "content-length") or ""
+    return SinkAnswer(
+        status=response.status,
+        beginning=await read_beginning(
+            response.body_reader.read_chunk,
+            size=int(said) if said.isascii() and said.isdigit() else MOST_READ,
+            until=until,
+            broken=PyreqwestError,
+        ),
+        retry_after=_header(response, "retry-after"),
+    )
 
 
 def _word(error: Exception) -> str:
     """Return smshook's word for an error of pyreqwest.
 
     Its classes are too few: a refusal, an unknown name, a bad certificate and a reset before the
-    answer are all ConnectError. Its causes tell them apart. They go from the outside in: the
-    request (with the URL), the phase, the layer, the error. Tried with 0.15, all of them in
-    tests/sinks/http/test_client.py.
+    answer are all ConnectError. Its causes differ. They go from the outside in: the request (with
+    the URL), the phase, the layer, the error. tests/sinks/http/test_client.py has each case
+    (pyreqwest 0.15).
     """
     if isinstance(error, RequestTimeoutError):
         return "timeout"
@@ -356,44 +318,12 @@ def _word(error: Exception) -> str:
     if "tcp connect error" in said:
         timed_out = any("os error 110" in text for text in said)
         return "timeout" if timed_out else "refused"
-    return next(filter(None, map(_tls_word, said)), "protocol")
-
-
-def _tls_word(text: str) -> str | None:
-    """Return the word for a message of rustls; None for a message of another layer."""
-    begin, _, detail = text.partition(": ")
-    if begin == "invalid peer certificate":
-        if detail.startswith(("certificate expired", "certificate not valid yet")):
-            return "tls_expired"
-        return "tls_name" if "not valid for name" in detail else "tls_untrusted"
-    if begin == "received fatal alert":
-        return "tls_client" if detail in _CLIENT_ALERTS else "tls"
-    return "tls" if begin.startswith("received corrupt message") else None
-
-
-def _length(response: Response) -> int:
-    """Return how many bytes of the body to read: all it announces, up to MOST_READ."""
-    said = _header(response, "content-length") or ""
-    return min(int(said), MOST_READ) if said.isascii() and said.isdigit() else MOST_READ
+    words = (word for text in said for begin, word in _TLS_WORDS if text.startswith(begin))
+    return next(words, "protocol")
 
 
 def _header(response: Response, name: str) -> str | None:
     try:
         return response.get_header(name)
     except ValueError:  # bytes that are not text
-        return None
-
-
-def _seconds(answer: SinkAnswer, now: float) -> float | None:
-    """Return the seconds of Retry-After (RFC 9110, 10.2.3); None: missing or senseless."""
-    text = (answer.retry_after or "").strip()
-    if answer.status not in _ASKS_TO_WAIT or not text.isascii():
-        return None
-    if text.removeprefix("-").isdigit():
-        return max(0.0, float(text)) if len(text) <= _MOST_DIGITS else None
-    try:
-        until = parsedate_to_datetime(text)
-        aware = until if until.tzinfo else until.replace(tzinfo=UTC)
-        return max(0.0, aware.timestamp() - now)
-    except (ValueError, TypeError, OverflowError, IndexError):
         return None

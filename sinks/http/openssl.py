@@ -5,20 +5,19 @@ refuses it as a server's certificate, even where it is in `ca_file`. See decisio
 """
 
 import asyncio
+import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 
 import httpx
 
-from ..sink import ANSWER_KEPT, Failed
-from .answer import BODY_PATIENCE, MARGIN, MOST_READ, SinkAnswer
+from ..sink import Failed
+from .answer import MARGIN, SinkAnswer, read_beginning
 
 #: X509_V_ERR_* of OpenSSL (openssl-verification-options(1)).
-_EXPIRED = frozenset({9, 10})
-_OTHER_NAME = frozenset({62, 64})
+_VERIFY_WORDS = {9: "tls_expired", 10: "tls_expired", 62: "tls_name", 64: "tls_name"}
 
 
 class OpenSslClient:
@@ -76,9 +75,15 @@ class OpenSslClient:
                     "POST", url, headers=dict(headers), content=body, timeout=within
                 ) as response,
             ):
+                chunks = response.aiter_raw()
+                beginning = await read_beginning(
+                    lambda: anext(chunks, None),
+                    until=began + within - MARGIN,
+                    broken=httpx.HTTPError,
+                )
                 return SinkAnswer(
                     status=response.status_code,
-                    beginning=await _beginning(response, until=began + within - MARGIN),
+                    beginning=beginning,
                     retry_after=response.headers.get("retry-after"),
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError) as error:
@@ -87,26 +92,24 @@ class OpenSslClient:
         raise Failed(word)
 
 
-async def _beginning(response: httpx.Response, *, until: float) -> bytes:
-    body = bytearray()
-    with suppress(TimeoutError, httpx.HTTPError):
-        async with asyncio.timeout(min(BODY_PATIENCE, until - time.monotonic())):
-            # To its end: only then is the connection used again.
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MOST_READ:
-                    break
-    return bytes(body[:ANSWER_KEPT])
+def _word(error: Exception) -> str:
+    """Return smshook's word for an error: the innermost cause that has one decides.
 
-
-def _word(error: BaseException) -> str:
-    """Return smshook's word for an error: the first cause that has one decides."""
-    for cause in _causes(error):
-        # It stands behind every timeout, and means that the socket was empty.
+    The libraries wrap each other's errors.
+    """
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    for cause in reversed(causes):
+        # Each timeout has this cause: it only means that the socket was empty.
         if isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
             continue
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _VERIFY_WORDS.get(cause.verify_code, "tls_untrusted")
         if isinstance(cause, ssl.SSLError):
-            return _tls_word(cause)
+            # An alert about a certificate comes from the server: it is about ours.
+            alert = re.search("ALERT.*(CERTIFICATE|UNKNOWN_CA)", cause.reason or "")
+            return "tls_client" if alert else "tls"
         if isinstance(cause, socket.gaierror | UnicodeError):
             return "dns"
         if isinstance(cause, TimeoutError | httpx.TimeoutException):
@@ -114,24 +117,3 @@ def _word(error: BaseException) -> str:
         if isinstance(cause, OSError) and isinstance(error, httpx.ConnectError):
             return "refused"
     return "protocol"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the causes from the innermost out: the libraries wrap each other's errors."""
-    chain = []
-    while error is not None:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    yield from reversed(chain)
-
-
-def _tls_word(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in _EXPIRED:
-            return "tls_expired"
-        return "tls_name" if error.verify_code in _OTHER_NAME else "tls_untrusted"
-    # An alert about a certificate comes from the server: it is about ours.
-    reason = error.reason or ""
-    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
-        return "tls_client"
-    return "tls"

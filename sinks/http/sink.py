@@ -13,10 +13,9 @@ from core.signing import decode_key, make_signer
 
 from ..sink import Outgoing, Receipt, Send, Sink, checked
 from ..template import compile_json
-from .client import Tls, check_url, confirmed, host_of, masked_url, posting, start_runtime
+from .answer import confirmed
+from .client import Tls, check_url, host_of, masked_url, posting, start_runtime
 
-_JSON = "application/json"
-_CLOUDEVENTS = "application/cloudevents+json"
 _MASK = "***"
 #: RFC 9110, 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -25,36 +24,34 @@ _VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OURS = ("webhook-", "smshook-")
 _OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
-#: Makes the body from an event's JSON.
-_Body = Callable[[bytes], bytes]
 _Composed = tuple[dict[str, str], bytes]
 
 
 class Http(Sink, tag="http", frozen=True, kw_only=True):
-    """One POST an event; a delivery counts once it is answered 2xx.
+    """One POST for each event. A delivery is complete when it is answered 2xx.
 
-    410 is a refusal: the delivery is dead at once. Everything else, 3xx and 4xx too, is tried
-    again, and no redirect is followed.
+    410 is a refusal: the delivery is dead at once. After any other answer, 3xx and 4xx too, it is
+    retried. No redirect is followed.
     """
 
-    #: Where events are POSTed, used as written: http or https. It may hold a secret, and is
-    #: masked wherever it is shown.
+    #: POST events to this URL, http or https. It is used as written. It may hold a secret, so it
+    #: is masked wherever it is shown.
     url: Secret
-    #: Sign with these (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Several while
-    #: they are rotated, each signs. Empty: unsigned.
+    #: Sign with these (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Each of them
+    #: signs: give two during a rotation. Empty: unsigned.
     secrets: tuple[Secret, ...] = ()
     #: The body: `json` (the event, as application/json), `cloudevents` (the same bytes, as
-    #: application/cloudevents+json) or `standard` (type, timestamp and data, as Standard Webhooks
-    #: have it).
+    #: application/cloudevents+json) or `standard` (type, timestamp and data, as in Standard
+    #: Webhooks).
     format: Literal["json", "cloudevents", "standard"] = "json"
-    #: A body of your own in place of `format`, such as `{text: "{data.code}"}`: `{…}` in its texts
-    #: is replaced by what the event has at that path. Not masked: keep secrets in url or headers.
+    #: A body of your own in place of `format`, such as `{text: "{data.code}"}`. A path in braces
+    #: is replaced by the event's value. The body is not masked: keep secrets in url or headers.
     json: Any = None
     #: Further headers, such as `{Authorization: "Bearer ${TOKEN}"}`; their values are masked.
     headers: Mapping[str, Secret] = {}
-    #: Certificates of your own. Unset: the system's authorities, and none to show.
+    #: Certificates of your own. Unset: the system's authorities, and no client certificate.
     tls: Tls | None = None
-    #: An HTTP proxy to leave through, such as `http://proxy.example.com:3128`. Those of the
+    #: Connect through this HTTP proxy, such as `http://proxy.example.com:3128`. Proxies of the
     #: environment are not used.
     proxy: Secret | None = None
     #: Requests at the same time.
@@ -118,12 +115,21 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
             yield send
 
     def _composing(self) -> Callable[[Outgoing], _Composed]:
-        content_type, write = self._body()
+        content_type = "application/json"
+        if self.format == "cloudevents":
+            content_type = "application/cloudevents+json"
+        fill = None if self.json is None else compile_json(self.json)
         sign = make_signer(self.secrets) if self.secrets else None
         extra = {name: value.reveal() for name, value in _lower(self.headers).items()}
 
         def compose(outgoing: Outgoing) -> _Composed:
-            body = write(outgoing.body)
+            body = outgoing.body
+            if fill is not None:
+                body = msgspec.json.encode(fill(msgspec.json.decode(body)))
+            elif self.format == "standard":
+                head = msgspec.json.decode(body, type=_EventHead)
+                fields = {"type": head.type, "timestamp": head.time, "data": head.data}
+                body = msgspec.json.encode(fields)
             timestamp = int(outgoing.at)
             headers = {
                 "content-type": content_type,
@@ -139,14 +145,6 @@ class Http(Sink, tag="http", frozen=True, kw_only=True):
 
         return compose
 
-    def _body(self) -> tuple[str, _Body]:
-        if self.json is not None:
-            fill = compile_json(self.json)
-            return _JSON, lambda event: msgspec.json.encode(fill(msgspec.json.decode(event)))
-        if self.format == "standard":
-            return _JSON, _standard
-        return _CLOUDEVENTS if self.format == "cloudevents" else _JSON, lambda event: event
-
 
 class _EventHead(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of an event that the format `standard` has."""
@@ -154,11 +152,6 @@ class _EventHead(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     time: str
     data: msgspec.Raw
-
-
-def _standard(event: bytes) -> bytes:
-    head = msgspec.json.decode(event, type=_EventHead)
-    return msgspec.json.encode({"type": head.type, "timestamp": head.time, "data": head.data})
 
 
 def _lower(headers: Mapping[str, Secret]) -> dict[str, Secret]:
@@ -169,13 +162,13 @@ def _check_headers(headers: Mapping[str, Secret]) -> None:
     """Raise ValueError for a header that cannot be sent as written, or that smshook sets."""
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise ValueError(f"headers: {name!r} is no header's name; write one such as X-Api-Key")
+            raise ValueError(f"headers: {name!r} is not a header name; write one such as X-Api-Key")
         if name.lower().startswith(_OURS) or name.lower() in _OF_THE_CONNECTION:
             raise ValueError(f"headers: {name} is written by smshook itself; leave it out")
         if not _VALUE.fullmatch(value.reveal()):
             raise ValueError(
                 f"headers: the value of {name} has a newline, an outer blank or a character beyond "
-                "ASCII, which no header holds; percent-encode it, or leave it out"
+                "ASCII; percent-encode it, or leave it out"
             )
     if len(_lower(headers)) != len(headers):
         raise ValueError("headers: a name is given twice, in upper and lower case; keep one")

@@ -1,8 +1,8 @@
-"""An event as a Slack message: no mention, link or format of a stranger's text works. Pure.
+"""An event as a Slack message. Mentions, links and formats in its values do not work. Pure.
 
 Slack reads mentions, links and formats in a message's `text` and in `mrkdwn` objects, and shows
-`plain_text` as it is. So all values of an event are `plain_text`. The message's own `text`, which
-notifications show, has only our words. Lengths:
+`plain_text` as it is. So all values of an event are `plain_text`. Notifications show the
+message's own `text`: it has only our words. Lengths:
 https://docs.slack.dev/reference/block-kit/blocks
 """
 
@@ -67,42 +67,40 @@ def compile_payload(message: str | None) -> Callable[[Event], Json]:
 
     Raises ValueError with a hint for a message that is no valid template.
     """
-    blocks = _default if message is None else _written(message)
-    return lambda event: {
-        "text": html.escape(_fallback(event), quote=False),
-        "mrkdwn": False,
-        "parse": "none",
-        "unfurl_links": False,
-        "unfurl_media": False,
-        "blocks": blocks(event),
-    }
+    fill = None if message is None else compile_text(message)
+
+    def payload(event: Event) -> Json:
+        if fill is None:
+            blocks = _default_blocks(event)
+        else:
+            # An empty text object is invalid: Slack would answer 400, again and again.
+            blocks = [_section(fill(event)) or _header(_fallback(event))]
+        return {
+            "text": html.escape(_fallback(event), quote=False),
+            "mrkdwn": False,
+            "parse": "none",
+            "unfurl_links": False,
+            "unfurl_media": False,
+            "blocks": blocks,
+        }
+
+    return payload
 
 
-def _written(message: str) -> Callable[[Event], list[Json]]:
-    fill = compile_text(message)
-    # An empty text object is invalid: Slack would answer 400, again and again.
-    return lambda event: [_section(fill(event)) or _header(_fallback(event))]
-
-
-def _default(event: Event) -> list[Json]:
+def _default_blocks(event: Event) -> list[Json]:
+    """Return a headline, the text if there is one, and the fields that the event has."""
+    title = _TITLES.get(_type(event), _type(event))
+    if _sample(event) == "true":
+        title = f"Sample: {title}"
+    subject = _code(event).strip() or _service(event).strip()
     facts = [(label, plain(fill(event).strip())) for label, fill in _FIELDS]
     fields = [_plain_text(f"{label}\n{value}", _FIELD) for label, value in facts if value]
     blocks: list[Json] = [
-        _header(_headline(event)),
+        _header(f"{title}: {subject}" if subject else title),
         _section(_text(event)),
         {"type": "section", "fields": fields},
     ]
     return [block for block in blocks if block]
-
-
-def _headline(event: Event) -> str:
-    title = _TITLES.get(_type(event), _type(event))
-    if _sample(event) == "true":
-        title = f"Sample: {title}"
-    code, service = _code(event).strip(), _service(event).strip()
-    if code:
-        return f"{title}: {code}"
-    return f"{title}: {service}" if service else title
 
 
 def _fallback(event: Event) -> str:
@@ -121,13 +119,11 @@ def _section(text: str) -> Json:
 
 
 def _plain_text(text: str, limit: int) -> Json:
-    """Return a text without pictures: with `emoji` Slack replaces `:words:`."""
-    return {"type": "plain_text", "text": _cut(text, limit), "emoji": False}
+    """Return a text without pictures: with `emoji` Slack replaces `:words:`.
 
-
-def _cut(text: str, limit: int) -> str:
-    """Cut by UTF-16 units: short enough, however Slack counts."""
+    A long text is cut by UTF-16 units: short enough, however Slack counts.
+    """
     units = text.encode("utf-16-le")
-    if len(units) <= limit * 2:
-        return text
-    return units[: (limit - 1) * 2].decode("utf-16-le", errors="ignore") + "…"
+    if len(units) > limit * 2:
+        text = units[: (limit - 1) * 2].decode("utf-16-le", errors="ignore") + "…"
+    return {"type": "plain_text", "text": text, "emoji": False}

@@ -10,7 +10,8 @@ import msgspec
 from core.secret import Secret
 from core.units import Rate
 
-from ..http.client import Tls, check_url, confirmed, host_of, masked_url, posting, start_runtime
+from ..http.answer import confirmed
+from ..http.client import Tls, check_url, host_of, masked_url, posting, start_runtime
 from ..sink import Outgoing, Receipt, Send, Sink, checked
 from .message import compile_payload
 
@@ -20,23 +21,23 @@ _HEADERS: Final = {"content-type": "application/json"}
 class Slack(Sink, tag="slack", frozen=True, kw_only=True):
     """A Slack message for each event, through an incoming webhook.
 
-    What comes with an event is shown as plain text: no mention, link or format in it comes alive,
-    and what nobody would see (control characters, reversed text) is written out.
+    The event's values are shown as plain text: mentions, links and formats in them have no effect.
+    Invisible text (control characters, reversed text) is written out.
     """
 
-    #: The incoming webhook's URL, as Slack shows it. Whoever has it can post to the channel.
+    #: The incoming webhook's URL, as Slack shows it. Anyone who has it can post to the channel.
     url: Secret
     #: The message, with paths of the event in braces: `{data.service.name}: {data.code}`. Unset:
     #: one that reads well for each type of event.
     message: str | None = None
     #: Slack takes one message a second for each webhook.
     rate: Rate | None = Rate(1, 1)
-    #: Messages on their way at the same time.
+    #: Messages sent at the same time.
     concurrency: int = 1
     #: Certificates of your own, where a proxy opens TLS.
     tls: Tls | None = None
-    #: The URL of a proxy to go through: `http://proxy.example.com:3128`. No environment variable
-    #: names one.
+    #: Connect through this HTTP proxy: `http://proxy.example.com:3128`. Proxies of the environment
+    #: are not used.
     proxy: Secret | None = None
 
     def __post_init__(self) -> None:

@@ -43,12 +43,12 @@ class Round(NamedTuple):
     since: datetime
     now: datetime
     known: list[Known]
-    #: Command, what its URL ends in, and the body that answers it.
+    #: Command, the parameters in its URL, and the body of the answer.
     answers: list[tuple[str, str, bytes]]
     #: `type`, `subject`, `time` and `data` of each event.
     events: list[dict[str, Any]]
     notices: list[str]
-    #: What is said of orders and the account: `listed`, `ended` or `balance`, and its fields.
+    #: Reports on orders and the account: `listed`, `ended` or `balance`, and its fields.
     reports: list[dict[str, Any]]
 
 
@@ -60,20 +60,20 @@ class FoundOne(NamedTuple):
 
 
 def recorded(path: Path) -> Round:
-    told = json.loads(path.read_text())
+    round_ = json.loads(path.read_text())
     return Round(
         name=f"{path.parent.name}/{path.name.split('.')[0]}",
         provider=path.parent.name,
-        since=datetime.fromisoformat(told["since"]),
-        now=datetime.fromisoformat(told["now"]),
-        known=[Known(**known) for known in told["known"]],
+        since=datetime.fromisoformat(round_["since"]),
+        now=datetime.fromisoformat(round_["now"]),
+        known=[Known(**known) for known in round_["known"]],
         answers=[
             (command, what, (path.parent / file).read_bytes())
-            for command, what, file in told["answers"]
+            for command, what, file in round_["answers"]
         ],
-        events=told["events"],
-        notices=told["notices"],
-        reports=told["reports"],
+        events=round_["events"],
+        notices=round_["notices"],
+        reports=round_["reports"],
     )
 
 

@@ -13,7 +13,7 @@ class Recorded(NamedTuple):
     name: str
     #: The provider's tag.
     provider: str
-    #: Of the source, besides its provider.
+    #: The options of the source, except its provider.
     options: dict[str, Any]
     method: str
     #: With `{source}` and `{token}` to fill in.

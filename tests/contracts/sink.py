@@ -1,8 +1,9 @@
-"""What every sink owes us."""
+"""The promises that every sink keeps."""
 
 import asyncio
 import json
 from collections import Counter
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -10,12 +11,12 @@ import pytest
 from core.units import Duration
 from sinks.sink import Failed, Outgoing, Receipt, Refused
 
-#: Nothing here takes longer, unless it hangs.
+#: A test that takes longer hangs.
 SOON = 10
 
 
 def outgoing(number=1):
-    """An event of its own for each number: it shows in the id and in the code."""
+    """Return an event; its id and its code have the number."""
     name = f"event-{number:04d}"
     body = {
         "specversion": "1.0",
@@ -39,37 +40,49 @@ def outgoing(number=1):
     return Outgoing(event_id=name, body=msgspec.json.encode(body), attempt=1, at=1_600_108_957.0)
 
 
+def always_answering(end, answer):
+    """Return a function that returns a context manager: inside it `end` gives this answer."""
+
+    @contextmanager
+    def answering():
+        usual, end.usual = end.usual, answer
+        yield
+        end.usual = usual
+
+    return answering
+
+
 class SinkContract:
     """Subclass it as `TestX`; write the fixtures `sink`, `arrived` and `broken`.
 
     sink      the configured sink
-    arrived   a function: what is at the destination now, a list of bytes, one an event
-    broken    a function that gives an async context manager: inside it the destination does not
-              work, after it it does again
+    arrived   a function that returns the bodies at the destination: a list of bytes, one an event
+    broken    a function that returns an async context manager: inside it the destination does not
+              work, after it the destination works again
 
-    Where the destination can be so, two more, each a function that gives a context manager:
+    Two more where the destination can do it, each a function that returns a context manager:
 
-    slow      inside it the destination takes what it is sent and does not answer
-    refusing  inside it the destination says that it will never take it
+    slow      inside it the destination accepts requests and does not answer
+    refusing  inside it the destination refuses each event for good
     """
 
     @pytest.fixture
     def slow(self):
-        pytest.skip("nothing but its disk could be slow")
+        pytest.skip("only its disk could be slow")
 
     @pytest.fixture
     def refusing(self):
-        pytest.skip("it refuses nothing")
+        pytest.skip("it refuses no event")
 
-    #: What no failure may show: the sink's secrets, beside the event's code and number.
+    #: The sink's secrets. A failure must not show them, nor the event's code and number.
     secrets: tuple[str, ...] = ()
 
-    def told(self, body):
-        """The event that arrived, as `outgoing` names it; override where bodies are no events."""
+    def event_id(self, body):
+        """Return the id of an event that arrived; override it if bodies are no events."""
         return json.loads(body)["id"]
 
     def events(self, arrived):
-        return Counter(self.told(body) for body in arrived())
+        return Counter(self.event_id(body) for body in arrived())
 
     async def test_sent_event_arrives(self, sink, arrived):
         async with sink.open() as send:
@@ -92,7 +105,7 @@ class SinkContract:
         assert self.events(arrived) == {f"event-{number:04d}": 1 for number in range(200)}
 
     async def test_cancelled_send_does_not_block_others(self, sink, arrived):
-        """Mutant: `set_result` on a cancelled future raises, and its neighbours wait for ever."""
+        """Mutant: `set_result` on a cancelled future raises, and other callers wait for ever."""
         async with asyncio.timeout(SOON), sink.open() as send:
             tasks = [asyncio.create_task(send(outgoing(number))) for number in range(50)]
             await asyncio.sleep(0)

@@ -8,13 +8,14 @@ import re
 from datetime import UTC, datetime
 from functools import partial
 
+import msgspec
 import pytest
 from answers.recorded import BY_TAG, driven, ok, source_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from regex_steps import lines_run, steps
 
-from receiver.polling.answers import read_lenient
+from receiver.polling.answers import ErrorTexts, read_lenient
 from receiver.polling.questions import FoundMessage, Known
 from receiver.polling.rows import MOST_TOGETHER
 
@@ -31,7 +32,7 @@ MODULES = (
     "receiver.fields.times",
     "receiver.providers.sms_activate.poll",
     "receiver.providers.sms_activate.answers",
-    "receiver.providers.smspins.poll",
+    "receiver.providers.smspins",
     "receiver.providers.tellabot.poll",
 )
 METHODS = ("search", "match", "fullmatch", "finditer", "sub")
@@ -93,6 +94,9 @@ def uses():
         for pattern, how in sorted(calls):
             if pattern in patterns:
                 yield pytest.param(as_text(patterns[pattern]), how, id=f"{name}.{pattern}.{how}")
+        for texts in (it for it in vars(module).values() if isinstance(it, ErrorTexts)):
+            for word, pattern in msgspec.structs.asdict(texts).items():
+                yield pytest.param(pattern, "search", id=f"{name}.{word}.search")
 
 
 def as_text(pattern):

@@ -1,4 +1,7 @@
-"""Where commands are typed in tests."""
+"""The folder in which tests run commands, and a lock on a journal in it."""
+
+import contextlib
+import sqlite3
 
 import live
 import pytest
@@ -7,7 +10,7 @@ from prompt import be_in
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty one, which is the current one; nothing of smshook in the environment."""
+    """An empty current folder; the environment has no variable of smshook."""
     be_in(tmp_path, monkeypatch)
     return tmp_path
 
@@ -16,3 +19,17 @@ def folder(tmp_path, monkeypatch):
 def measured(monkeypatch):
     """Let the services of these tests write coverage."""
     monkeypatch.setattr(live, "MEASURED", True)
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """Return a context in which no write of the journal in `tmp_path` succeeds."""
+
+    @contextlib.contextmanager
+    def held():
+        path = tmp_path / "smshook.db"
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            yield
+
+    return held

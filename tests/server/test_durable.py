@@ -1,4 +1,4 @@
-"""What a command wrote is on disk when it says so."""
+"""A written file is complete and on disk."""
 
 import os
 import stat
@@ -83,7 +83,7 @@ def test_pipe_is_written_to_directly(tmp_path):
 
 
 def calls(trace, *names):
-    """The system calls of these names in a trace by strace, with the paths of descriptors."""
+    """Return the system calls of these names from a trace by strace, with paths."""
     lines = [line.split(None, 1)[1] for line in trace.read_text().splitlines()]
     return [line for line in lines if line.startswith(tuple(f"{name}(" for name in names))]
 

@@ -111,7 +111,7 @@ def test_other_signals_do_not_end_a_service():
 
         with pytest.raises(subprocess.TimeoutExpired):
             script.process.wait(0.5)
-        # They did not stop it either.
+        # It is not stopped either.
         state = Path(f"/proc/{script.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
         assert state == "S"
 
@@ -148,7 +148,7 @@ import os
 from server.cli.main import fill_standard_streams
 fill_standard_streams()
 print(*[os.readlink(f"/proc/self/fd/{n}") for n in range(3)], file=os.fdopen(3, "w"))
-print("to nobody")
+print("to /dev/null")
 """
 
 

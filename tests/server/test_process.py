@@ -18,7 +18,7 @@ from server.process import PortTaken, bind
 
 
 def serve(folder, *arguments, config=live.CONFIG):
-    """Run `serve` until it ends by itself."""
+    """Run `serve` until it ends."""
     (folder / "smshook.yaml").write_text(config)
     (folder / "smshook.yaml").chmod(0o600)
     environment = {name: value for name, value in os.environ.items() if "SMSHOOK" not in name}
@@ -49,7 +49,7 @@ def folders(tmp_path):
 
 @pytest.fixture
 def taken():
-    """An address in use."""
+    """Return an address that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         yield f"127.0.0.1:{sock.getsockname()[1]}"
 
@@ -84,7 +84,7 @@ def test_unknown_host_is_named(folders):
 
 
 def test_second_process_on_one_journal_is_refused(service):
-    """The first serves on. Mutant: two writers, or a lock that the second takes away."""
+    """The first one continues. Mutant: two writers, or a lock that the second takes away."""
     code, out, errors = serve(service.folder)
 
     assert (code, out) == (1, "")
@@ -264,7 +264,7 @@ def is_draining(folder):
 
 
 def test_service_indexes_stored_events_for_a_new_key(service):
-    """Mutant: nobody submits `IndexVisible`, and the key is served by the walk for ever."""
+    """Mutant: without `IndexVisible` each page of the key is searched for ever."""
     hidden = [service.post(live.sms(number)).json()["events"] for number in range(2)]
     [mine] = service.post(live.sms(5, service="Amazon")).json()["events"]
     assert service.stop() == 0

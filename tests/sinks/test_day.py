@@ -1,4 +1,4 @@
-"""A day of deliveries, in seconds: every time in it is as it is written."""
+"""A day of deliveries in virtual time: each wait has its documented length."""
 
 import asyncio
 import itertools
@@ -8,14 +8,14 @@ import sqlite3
 import pytest
 from contracts.journal import NOW
 from virtual import VirtualLoop
-from worlds import World
+from worlds import VirtualWorld
 
 from core.clock import WallClock
 from core.delivery import State
 from core.units import Duration, Rate
 from journal.reads import EventById, JournalStats, SinkRecords
 from server.runtime.clock_jumps import ClockJumps, watch_clock
-from sinks.attempt import Clock, real_clock
+from sinks.attempt import real_clock
 from sinks.retry import Retry
 from sinks.sink import Failed, PauseAfter, Receipt, Sink
 from sinks.worker import Worker
@@ -26,28 +26,16 @@ DAY = 24 * HOUR
 SCHEDULE = (0, 1, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 10800, 28800, 86400)
 
 
-class Day(World):
-    """Both clocks are the loop's."""
-
+class Day(VirtualWorld):
     def __init__(self, path, loop):
-        super().__init__(path)
-        self.loop, self.hands = loop, self
-        chance = random.Random(7).random  # the same day each time
-        self.clock = Clock(now=self.now, ticks=loop.time, chance=chance)
-
-    def now(self):
-        return NOW + self.loop.time()
-
-    @property
-    def at(self):
-        return self.now()
+        super().__init__(path, loop, random.Random(7).random)  # the same day each time
 
     def worker(self, name, **options):
         return Worker(name, Sink(**options), self.journal, self.clock)
 
 
 class Answers:
-    """A destination that answers by the hour; it remembers when it was asked, and for what."""
+    """A destination with answers by time. It keeps the time and event id of each request."""
 
     def __init__(self, day, answer):
         self.day, self.answer = day, answer
@@ -71,25 +59,25 @@ def down_until(end, answer=fails):
     return lambda at: answer(at) if at < end else Receipt(status=200)
 
 
+def run(story, folder, kind):
+    loop = VirtualLoop()
+    day = kind(folder / "smshook.db", loop)
+
+    async def lived():
+        await day.start()
+        try:
+            return await story(day)
+        finally:
+            await day.end()
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(lived())
+
+
 @pytest.fixture
 def live(tmp_path):
-    """`live(coroutine function)`: it is run in a day of its own."""
-
-    def run(story):
-        loop = VirtualLoop()
-        day = Day(tmp_path / "smshook.db", loop)
-
-        async def lived():
-            await day.start()
-            try:
-                return await story(day)
-            finally:
-                await day.end()
-
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            return runner.run(lived())
-
-    return run
+    """Run a coroutine function in a day of its own: `live(story)`."""
+    return lambda story: run(story, tmp_path, Day)
 
 
 async def kept(day, event_id):
@@ -98,17 +86,17 @@ async def kept(day, event_id):
 
 
 def counted(delivery):
-    """Its attempts without probes."""
+    """Return its attempts without probes."""
     return [attempt for attempt in delivery.attempts if not attempt.probes]
 
 
 def gaps(attempts):
-    """Seconds from the end of each attempt to the next; attempts take no time here."""
+    """Return the seconds from each attempt to the next. Attempts take no time here."""
     return [b.at - a.at for a, b in itertools.pairwise(attempts)]
 
 
 def test_probes_use_up_no_attempt_of_the_schedule(live):
-    """Mutants: a probe that is counted; a wait that is shorter than it is written."""
+    """Mutants: a probe counts; a wait is shorter than in the schedule."""
 
     async def story(day):
         worker = day.worker("log")
@@ -144,7 +132,7 @@ def test_failed_deliveries_are_retried_apart(live):
 
 
 def test_later_retry_after_beats_the_schedule(live):
-    """Mutants: the schedule alone; a probe before the time that the sink itself named."""
+    """Mutants: only the schedule counts; a probe before the time that the sink named."""
 
     def busy(_at):
         raise Failed("status", status=503, retry_after=10 * MINUTE)
@@ -163,7 +151,7 @@ def test_later_retry_after_beats_the_schedule(live):
 
 
 def test_429_holds_all_deliveries_of_its_sink(live):
-    """Mutant: each delivery has to hear it by itself."""
+    """Mutant: a 429 holds only its own delivery."""
 
     def too_many(_at):
         raise Failed("status", status=429, retry_after=30.0)
@@ -187,7 +175,7 @@ def test_429_holds_all_deliveries_of_its_sink(live):
 
 
 def test_delivery_expires_while_its_sink_is_down(live):
-    """Mutant: it is found out at the next attempt, hours later."""
+    """Mutant: it expires at the next attempt, hours later."""
 
     async def story(day):
         worker = day.worker("log", expire_after=Duration(15 * MINUTE))
@@ -206,7 +194,7 @@ def test_delivery_expires_while_its_sink_is_down(live):
 
 
 def test_failing_sink_is_paused_and_resumed_by_a_probe(live):
-    """Mutants: paused for ever; a probe each 2 s; attempts go on beside the probes."""
+    """Mutants: a pause without end; a probe every 2 s; attempts continue beside the probes."""
 
     async def story(day):
         worker = day.worker("log", pause_after=PauseAfter(failing_for=Duration(HOUR)))
@@ -229,7 +217,7 @@ def test_failing_sink_is_paused_and_resumed_by_a_probe(live):
 
 
 def test_sink_down_for_a_day_gets_everything(live):
-    """At its rate. Mutants: one queue for all; what came back is sent as fast as it will go."""
+    """It gets them at its rate. Mutants: one queue for all sinks; a backlog ignores the rate."""
 
     async def story(day):
         down, up = Answers(day, down_until(DAY)), Answers(day, lambda _at: Receipt(status=200))
@@ -252,7 +240,7 @@ def test_sink_down_for_a_day_gets_everything(live):
     assert states == {("a", "delivered"): 300, ("b", "delivered"): 300}
     assert (len(late), max(late) < 1) == (300, True)
     after = sorted(at for at in down.times if at >= DAY)
-    # Two at once, then two a second: of any twelve in a row the last is five seconds later.
+    # Two at once, then two a second: the twelfth comes five seconds after the first.
     assert len(after) > 200
     assert all(b - a >= 4.99 for a, b in zip(after, after[11:], strict=False))
 
@@ -267,11 +255,11 @@ def _states(path):
     return [((sink, state), count) for sink, state, count in rows]
 
 
-# The clock is set
+# Clock jumps
 
 
 class Jumping(Day):
-    """The wall clock can be set; everything hears of it as in a service."""
+    """A day in which the wall clock can jump. The workers are notified as in a service."""
 
     def __init__(self, path, loop):
         super().__init__(path, loop)
@@ -283,32 +271,18 @@ class Jumping(Day):
         return self.wall.now()
 
     def watched(self, *workers):
-        ClockJumps(self.wall, self.journal, workers)
+        self.wall.listen(ClockJumps(self.journal, workers).follow_clock)
         self.tasks.append(asyncio.create_task(watch_clock(self.wall)))
 
 
 @pytest.fixture
 def jumping(tmp_path):
-    def run(story):
-        loop = VirtualLoop()
-        day = Jumping(tmp_path / "smshook.db", loop)
-
-        async def lived():
-            await day.start()
-            try:
-                return await story(day)
-            finally:
-                await day.end()
-
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            return runner.run(lived())
-
-    return run
+    return lambda story: run(story, tmp_path, Jumping)
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR, 30 * DAY])
 def test_clock_jump_does_not_move_a_retry(jumping, by):
-    """Mutants: an hour late, or at once."""
+    """Mutants: the retry is an hour late; or at once."""
 
     async def story(day):
         worker = day.worker("log", retry=Retry(schedule=(Duration(0), Duration(300))))
@@ -330,7 +304,7 @@ def test_clock_jump_does_not_move_a_retry(jumping, by):
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
 @pytest.mark.parametrize("back", [False, True])
 def test_clock_jump_does_not_move_an_expiry(jumping, by, back):
-    """Mutants: the clock goes forward, and what could be delivered has expired for good."""
+    """Mutant: the clock jumps forward, and a delivery expires that could be delivered."""
 
     async def story(day):
         worker = day.worker("log", expire_after=Duration(15 * MINUTE))
@@ -350,7 +324,7 @@ def test_clock_jump_does_not_move_an_expiry(jumping, by, back):
 
 
 def test_clock_jump_does_not_expire_a_queued_delivery(jumping):
-    """It was taken before the jump, and waits for a slot. Mutant: only rows are moved."""
+    """It was taken before the jump and waits for a slot. Mutant: only rows are moved."""
 
     async def story(day):
         worker = day.worker("log", concurrency=1, expire_after=Duration(15 * MINUTE))
@@ -378,7 +352,7 @@ class Slow(Answers):
 
 @pytest.mark.parametrize(("by_date", "waits"), [(False, 600), (True, 600 - 120)])
 def test_clock_jump_does_not_move_a_date_of_retry_after(jumping, by_date, waits):
-    """Ours was two minutes slow when the date was read. Mutant: the date moves, too."""
+    """Our clock was two minutes slow when the date was read. Mutant: the date moves, too."""
 
     def busy(_at):
         raise Failed("status", status=503, retry_after=600.0, by_date=by_date)

@@ -1,5 +1,3 @@
-"""Pure: a clock is put forward by hand."""
-
 import math
 
 import pytest
@@ -9,19 +7,6 @@ from sinks.health import Pause, SinkHealth
 from sinks.sink import PauseAfter
 
 
-class Hands:
-    def __init__(self):
-        self.at = 1000.0
-
-    def __call__(self):
-        return self.at
-
-
-@pytest.fixture
-def hands():
-    return Hands()
-
-
 def test_sink_without_an_outage_is_not_probed(hands):
     health = SinkHealth(hands, None)
 
@@ -29,7 +14,7 @@ def test_sink_without_an_outage_is_not_probed(hands):
 
 
 def test_outage_is_probed_for_its_first_minute(hands):
-    """Mutants: for ever; never."""
+    """Mutants: probes without end; no probe."""
     health = SinkHealth(hands, None)
 
     taken = []
@@ -52,7 +37,7 @@ def test_sink_with_retry_after_is_not_probed(hands):
 
 
 def test_shorter_retry_after_does_not_end_a_longer_one(hands):
-    """Mutant: the last answer of several wins."""
+    """Mutant: the last answer counts."""
     health = SinkHealth(hands, None)
     health.defer(30, everything=True)
     health.defer(1, everything=True)

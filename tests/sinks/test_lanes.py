@@ -34,7 +34,7 @@ def test_first_attempts_go_before_retries():
 
 @pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 1), (8, 7)])
 def test_retries_leave_one_slot_free(slots, most):
-    """Mutant: all slots hang with retried ones, and a fresh code waits for their timeouts."""
+    """Mutant: retries take all slots, and a new code waits for their timeouts."""
     both = lanes(slots)
     for id_ in range(10):
         both.put(taken(id_, 1))
@@ -68,7 +68,7 @@ async def test_waiting_sender_wakes_for_work_it_may_take():
 
 
 async def test_wake_of_a_cancelled_sender_goes_to_another():
-    """Mutant: it is lost, and a delivery waits for the next one."""
+    """Mutant: the wake is lost, and a delivery waits for the next wake."""
     both = lanes()
     first, second = [asyncio.create_task(both.ready()) for _ in range(2)]
     await asyncio.sleep(0)
@@ -80,7 +80,7 @@ async def test_wake_of_a_cancelled_sender_goes_to_another():
 
 
 def test_retries_have_places_of_their_own():
-    """Mutant: a backlog of them fills the places that first attempts need."""
+    """Mutant: a backlog of retries fills the places that first attempts need."""
     both = lanes()
     for id_ in range(100):
         both.put(taken(id_, 1))

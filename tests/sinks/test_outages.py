@@ -1,21 +1,6 @@
-"""Pure: a clock is put forward by hand."""
-
 import pytest
 
 from sinks.outages import FIRST, LONGEST, MORE, Outages
-
-
-class Hands:
-    def __init__(self):
-        self.at = 1000.0
-
-    def __call__(self):
-        return self.at
-
-
-@pytest.fixture
-def hands():
-    return Hands()
 
 
 def failed(outages, delivery, *, first=True, began=None):
@@ -31,7 +16,7 @@ def test_success_without_an_outage_brings_nothing_forward(hands):
 
 
 def test_success_ends_an_outage_and_brings_ten_forward(hands):
-    """Mutants: all at once; not before the next success."""
+    """Mutants: all are brought forward at once; or only at the next success."""
     outages = Outages(hands)
 
     held = [failed(outages, n)[0] for n in range(3)]
@@ -44,7 +29,7 @@ def test_success_ends_an_outage_and_brings_ten_forward(hands):
 
 
 def test_success_of_one_brought_forward_releases_two_more(hands):
-    """Mutant: any success does, and a busy sink gets its whole backlog at once."""
+    """Mutant: any success releases two, and a busy sink gets its whole backlog at once."""
     outages = Outages(hands)
     failed(outages, 1)
     hands.at += 5
@@ -55,8 +40,8 @@ def test_success_of_one_brought_forward_releases_two_more(hands):
     assert counts == [0, MORE, 0, MORE]
 
 
-def test_next_ten_follow_later_and_later_while_others_succeed(hands):
-    """Mutants: at once; though nothing succeeded since; never."""
+def test_waits_between_tens_double_while_others_succeed(hands):
+    """Mutants: they follow at once; without a success in between; or not at all."""
     outages = Outages(hands)
     failed(outages, 1)
     hands.at += 100
@@ -87,7 +72,7 @@ def test_recovery_ends_when_nothing_is_held_any_more(hands):
 
 
 def test_refused_delivery_of_a_working_sink_is_not_held(hands):
-    """Mutant: each failure of one that is tried again is an outage."""
+    """Mutant: the failure of a retry begins an outage."""
     outages = Outages(hands)
 
     assert failed(outages, 1, first=False) == (False, (), 0)
@@ -96,7 +81,7 @@ def test_refused_delivery_of_a_working_sink_is_not_held(hands):
 
 
 def test_outage_holds_failures_before_its_first_attempt(hands):
-    """Retried ones failed, then a first attempt. Mutant: those before it are forgotten."""
+    """Retries failed, then a first attempt. Mutant: the failed retries are not held."""
     outages = Outages(hands)
     failed(outages, 1, first=False)
     outages.record_success(2)
@@ -107,7 +92,7 @@ def test_outage_holds_failures_before_its_first_attempt(hands):
 
 
 def test_attempt_that_hung_in_an_outage_belongs_to_it(hands):
-    """Mutant: what failed after the end waits for the next success."""
+    """Mutant: a delivery that fails after the outage waits for the next success."""
     outages = Outages(hands)
     failed(outages, 1)
     hung = outages.begin_attempt()
@@ -119,7 +104,7 @@ def test_attempt_that_hung_in_an_outage_belongs_to_it(hands):
 
 
 def test_short_outages_do_not_bring_the_same_forward_each_time(hands):
-    """A refused event among others, again and again. Mutant: ten at the end of each."""
+    """One event is refused again and again. Mutant: each short outage brings ten forward."""
     outages = Outages(hands)
     counts = []
     for n in range(60):
@@ -138,7 +123,7 @@ def test_short_outages_do_not_bring_the_same_forward_each_time(hands):
 
 @pytest.mark.parametrize("down", [True, False])
 def test_held_deliveries_of_an_earlier_start_come_forward(hands, down):
-    """Mutant: held ones of a recovery that a restart cut short wait for their schedule."""
+    """Mutant: after a restart during a recovery, held deliveries wait for their schedule."""
     outages = Outages(hands, down=down, holds=True)
 
     assert outages.record_success(1).bring == FIRST

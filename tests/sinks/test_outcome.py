@@ -1,4 +1,4 @@
-"""A delivery's log line after a restart says what it is about, and no secret."""
+"""The log line of a delivery describes its event without a secret, also after a restart."""
 
 import msgspec
 import pytest
@@ -34,5 +34,5 @@ def test_description_works_without_a_service():
 
 @given(st.binary(max_size=50))
 def test_description_of_other_data_is_empty(data):
-    """Mutant: an exception, and the delivery's outcome is logged nowhere."""
+    """Mutant: an exception, and the delivery's outcome is not logged."""
     assert describe(data) == {}

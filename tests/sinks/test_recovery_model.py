@@ -1,8 +1,8 @@
-"""Recovery and fresh before retried, as invariants over generated histories of a sink.
+"""Recovery, and first attempts before retries: invariants over generated histories of a sink.
 
-A real worker on a real journal lives through them in virtual time. A history is how long the sink
-is up and down, which events it refuses although it is up, how long its answers take, its rate and
-its slots. What is checked is read from the attempts that the sink saw.
+A real worker with a real journal runs each history in virtual time. A history has the times at
+which the sink is up and down, the events that it refuses although it is up, the time of each
+answer, the rate and the slots. The checks use the attempts that the sink saw.
 """
 
 import asyncio
@@ -11,24 +11,22 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from contracts.journal import NOW
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from virtual import VirtualLoop
-from worlds import World
+from worlds import VirtualWorld
 
 from core.units import Duration, Rate
-from sinks.attempt import Clock
 from sinks.retry import Retry
 from sinks.sink import Failed, Receipt, Sink
 from sinks.worker import Worker
 
-#: After the first attempt nothing is due while a history lasts: each further one is a probe, or was
-#: brought forward.
+#: After the first attempt no retry is due within a history: each further attempt is a probe, or
+#: was brought forward.
 ONCE = Retry(schedule=(Duration(0), Duration(36000), Duration(36000)))
-#: Seconds in which nothing more is accepted, and the sink is up.
+#: Seconds at the end of a history without new events; the sink is up.
 AFTERWARDS = 150.0
-#: Journals and threads take no virtual time; sleeps that end together may end in any order.
+#: Journals and threads take no virtual time. Sleeps that end together may end in any order.
 TIE = 1e-6
 
 
@@ -79,22 +77,14 @@ class Tried(msgspec.Struct):
     succeeded: bool = False
 
 
-class Life(World):
-    """Both clocks are the loop's; the sink lives as the history says."""
+class Life(VirtualWorld):
+    """The sink lives as the history says."""
 
     def __init__(self, path, loop, history):
-        super().__init__(path)
-        self.loop, self.hands, self.history = loop, self, history
-        self.clock = Clock(now=self.now, ticks=loop.time, chance=lambda: 0.0)
+        super().__init__(path, loop)
+        self.history = history
         self.tried, self.accepted_at, self.refused = [], {}, set()
         self._takes = itertools.cycle(history.takes)
-
-    def now(self):
-        return NOW + self.loop.time()
-
-    @property
-    def at(self):
-        return self.now()
 
     async def send(self, outgoing):
         if msgspec.json.decode(outgoing.body)["data"]["text"] == "refused":
@@ -118,7 +108,7 @@ class Life(World):
         for gap, is_refused in self.history.arrivals:
             await asyncio.sleep(gap)
             at = self.loop.time()
-            # The event's id is made after it may be sent: what is refused is known by its text.
+            # The event may be sent before its id is known here: the text marks refused events.
             text = {"text": "refused"} if is_refused else {}
             self.accepted_at[await self.accept(worker, **text)] = at
         await asyncio.sleep(max(0.0, self.history.lasts - self.loop.time()) + AFTERWARDS)
@@ -135,7 +125,10 @@ def lived(history):
 
 
 def outages(tried):
-    """(begin, end) of each outage that ended: a first attempt failed, and nothing succeeded."""
+    """Return (begin, end) of each outage that ended, and the begin of one that has not.
+
+    An outage begins when a first attempt fails, and ends at the next success.
+    """
     found, down = [], None
     for one in sorted(tried, key=lambda one: one.ended):
         if one.succeeded:
@@ -150,7 +143,7 @@ def outages(tried):
 @settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(HISTORIES)
 def test_sink_gets_fresh_first_and_recovers_step_by_step(history):
-    """Mutants: a retried one is picked first; all slots are for retried ones; what a working sink
+    """Mutants: a retry is picked first; retries may take all slots; an event that a working sink
     refused is held, and brought forward at each success."""
     life = lived(history)
     first = {one.event_id: one for one in life.tried if one.first}
@@ -158,7 +151,7 @@ def test_sink_gets_fresh_first_and_recovers_step_by_step(history):
     ended, down = outages(life.tried)
     event(f"{len(ended)} outages, {'again' if again else 'never again'}")
 
-    # All are tried, and a first attempt waits for no retried one.
+    # Each event is tried, and a first attempt waits for no retry.
     assert set(first) == set(life.accepted_at)
     for retried in again:
         waiting = [
@@ -167,15 +160,15 @@ def test_sink_gets_fresh_first_and_recovers_step_by_step(history):
             if at < retried.began - TIE and first[id_].began > retried.began + TIE
         ]
         assert waiting == []
-    # One slot of several is never given to a retried one.
+    # One of several slots is never given to a retry.
     for retried in again:
         beside = [one for one in again if one.began <= retried.began < one.ended - TIE]
         assert len(beside) <= max(1, history.slots - 1)
-    # What the sink would take is delivered: an outage that is over leaves nothing behind.
+    # Accepted events are delivered: no delivery is left behind after an outage.
     if down is None:
         delivered = {one.event_id for one in life.tried if one.succeeded}
         assert set(life.accepted_at) - delivered <= life.refused
-    # What it refuses is tried again by probes of an outage, and once for each that ended.
+    # A refused event is retried by probes in an outage, and once after each outage.
     for event_id in life.refused:
         unasked = [
             one.began
@@ -186,13 +179,13 @@ def test_sink_gets_fresh_first_and_recovers_step_by_step(history):
 
 
 def is_probed(at, tried):
-    """Whether there was an outage then, in which the oldest delivery is tried."""
+    """Return whether there was an outage at that time: then the oldest delivery is probed."""
     before = [one for one in tried if one.ended <= at + TIE]
     return outages(before)[1] is not None
 
 
 def test_each_event_is_delivered_once_in_the_longest_history():
-    """An hour of ups and downs with a backlog. Mutant: a delivery that is lost in a lane."""
+    """The sink is up and down for an hour, with a backlog. Mutant: a lane loses a delivery."""
     history = History(
         spells=tuple((n % 2 == 0, 30.0 + n) for n in range(40)),
         arrivals=tuple((0.0 if n % 7 else 12.0, n % 11 == 0) for n in range(700)),

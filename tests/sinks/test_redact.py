@@ -66,7 +66,7 @@ def test_people_mask_codes_and_both_numbers():
     ],
 )
 def test_path_masks_its_own_value_only(path, changed):
-    """Null and an empty list stay: what was not said is no secret, and a reader needs to know."""
+    """Null and an empty list stay: they are no secret, and a reader needs them."""
     assert masked((path,)) == EVENT["data"] | changed
 
 
@@ -115,7 +115,7 @@ def test_no_redaction_compiles_to_none(option):
     ],
 )
 def test_wrong_redact_option_gets_a_hint(option, complaint):
-    """Mutant: a path that no event has is ignored, and the secret leaves in clear."""
+    """Mutant: an unknown path is ignored, and the secret is sent in clear."""
     with pytest.raises(ValueError, match=r"redact: ") as error:
         compile_redact(option)
 

@@ -14,7 +14,7 @@ def never_longer():
 
 
 def waits(retry, chance=never_longer):
-    """All of them, up to giving up."""
+    """Return all waits until the retries end."""
     found = []
     while (wait := retry.wait(len(found), chance)) is not None:
         found.append(wait)

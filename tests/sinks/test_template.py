@@ -1,4 +1,4 @@
-"""What a user writes around an event's values, and that nothing else is ever reached."""
+"""Templates of a user: they reach the values of an event, and no other value."""
 
 import json
 
@@ -75,7 +75,7 @@ def test_template_is_filled_with_values(template, text):
         ),
         (
             "a}",
-            "character 2: this } closes nothing; write }} for a brace, {data.code} for a value",
+            "character 2: this } has no opening {; write }} for a brace, {data.code} for a value",
         ),
         (
             "{data.{id}}",
@@ -83,7 +83,7 @@ def test_template_is_filled_with_values(template, text):
         ),
         (
             "{}",
-            "character 1: {} names nothing; write a path of the event, such as {data.code}",
+            "character 1: {} has no path; write one of the event, such as {data.code}",
         ),
     ],
 )
@@ -116,7 +116,7 @@ def test_wrong_template_gets_a_hint(template, complaint):
 )
 @pytest.mark.parametrize("compiled", [compile_text, compile_json])
 def test_only_paths_are_placeholders(compiled, template):
-    """Mutant: `template.format(**event)` takes half of these."""
+    """Mutant: `template.format(**event)`, which accepts half of these."""
     with pytest.raises(ValueError):
         compiled(template)
 
@@ -238,15 +238,15 @@ def looped():
         ("{code}", "json: character 1: no event has 'code'; did you mean data.code?"),
         (
             {"a": {"{data.code}": 1}},
-            "json.a: keys are literal; placeholders stand in values",
+            "json.a: keys are literal; write placeholders in values only",
         ),
-        ({"a": {7: 1}}, "json.a: a key is a text; write it in quotes"),
+        ({"a": {7: 1}}, "json.a: a key must be a text; write it in quotes"),
         (
             {"a": [1, float("nan")]},
-            "json.a[1]: is nothing that JSON can hold; write it as a text, in quotes",
+            "json.a[1]: is not a JSON value; write it as a text, in quotes",
         ),
-        ([2**64], "json[0]: is nothing that JSON can hold; write it as a text, in quotes"),
-        ([b"x"], "json[0]: is nothing that JSON can hold; write it as a text, in quotes"),
+        ([2**64], "json[0]: is not a JSON value; write it as a text, in quotes"),
+        ([b"x"], "json[0]: is not a JSON value; write it as a text, in quotes"),
         (nested(33), f"json{'[0]' * 32}: nested more than 32 deep"),
         (looped(), f"json{'.again' * 32}: nested more than 32 deep"),
     ],
@@ -259,7 +259,7 @@ def test_wrong_json_body_gets_place_and_hint(template, complaint):
 
 
 def test_brace_in_a_key_is_a_brace():
-    """Mutant: keys that are unescaped as values are."""
+    """Mutant: keys are unescaped like values."""
     assert compile_json({"a{{b": 1, "}}": 2})(EVENT) == {"a{{b": 1, "}}": 2}
 
 

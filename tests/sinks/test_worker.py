@@ -27,7 +27,7 @@ from sinks.worker import Worker
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    """A clock that is put forward by hand wakes nobody: look at it often."""
+    """Look at the clock often: a clock that is moved by hand wakes no task."""
     monkeypatch.setattr(feed, "LONGEST_SLEEP", 0.01)
     for part in (feed, module, recovery):
         monkeypatch.setattr(part, "PAUSE", 0.01)
@@ -42,7 +42,7 @@ async def world(tmp_path):
     await world.end()
 
 
-# Handing over
+# New deliveries
 
 
 async def test_committed_event_is_sent_without_a_read(world):
@@ -99,7 +99,7 @@ async def test_ten_thousand_events_arrive_once_each(world):
 
 
 async def test_new_delivery_waits_behind_unread_ones(world, monkeypatch):
-    """Mutant: what is just committed is queued whenever there is room."""
+    """Mutant: a new delivery is queued whenever there is room."""
     monkeypatch.setattr(module, "CAPACITY", 4)
     destination = Destination()
     destination.open.clear()
@@ -114,7 +114,7 @@ async def test_new_delivery_waits_behind_unread_ones(world, monkeypatch):
 
 
 async def test_unsettled_delivery_is_not_sent_again(world):
-    """Its outcome is not written yet, and for the journal it is due.
+    """Its outcome is not written yet, so the journal still has it as due.
 
     Mutant: the journal is asked for it again and again until the outcome is written.
     """
@@ -133,7 +133,7 @@ async def test_unsettled_delivery_is_not_sent_again(world):
 
 
 async def test_duplicate_is_not_handed_to_a_worker(world):
-    """Mutant: every planned delivery handed over, recorded or not."""
+    """Mutant: each planned delivery is handed over, recorded or not."""
     destination = Destination()
     worker = await world.run(destination)
 
@@ -159,7 +159,7 @@ async def test_unrecorded_event_is_not_handed_to_a_worker(world):
 
 
 async def test_event_of_a_cancelled_caller_is_sent(world):
-    """Mutant: handing over where the caller waits, instead of where it was committed."""
+    """Mutant: the delivery is handed over where the caller waits, not by the commit."""
     destination = Destination()
     worker = await world.run(destination)
 
@@ -198,7 +198,7 @@ async def test_redacted_fields_do_not_reach_the_sink(world):
     assert (data["code"], data["to"]) == ("***", "+18503814729")
 
 
-# Trying again
+# Retries
 
 
 async def test_failed_delivery_is_retried_when_due(world):
@@ -228,7 +228,7 @@ async def test_failed_delivery_is_retried_when_due(world):
 
 
 async def test_success_brings_failed_deliveries_forward(world):
-    """Mutant: each waits its own schedule out, after an hour's outage another hour."""
+    """Mutant: each waits for its schedule: another hour after an hour's outage."""
     down = [Failed("refused")] * 3
     destination = Destination(*down)
     worker = await world.run(destination, concurrency=1, retry=Retry(first_wait=Duration(3600)))
@@ -243,7 +243,7 @@ async def test_success_brings_failed_deliveries_forward(world):
 
 
 async def test_timeout_after_recovery_is_retried_at_once(world):
-    """Mutant: only a success brings forward, and whoever fails after the last one waits."""
+    """Mutant: only a success brings forward. A delivery that fails after the last one waits."""
     fails, delivered = asyncio.Event(), []
     events = []
 
@@ -273,7 +273,7 @@ async def test_timeout_after_recovery_is_retried_at_once(world):
 
 
 async def test_sink_that_is_down_is_probed_with_its_oldest_delivery(world, monkeypatch):
-    """A probe that fails is no attempt. Mutant: probes that count make it dead in half a minute."""
+    """A failed probe is no attempt. Mutant: probes count, and it is dead in half a minute."""
     monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
     destination = Destination(*[Failed("refused")] * 25)
@@ -295,7 +295,7 @@ async def test_sink_that_is_down_is_probed_with_its_oldest_delivery(world, monke
     ("failure", "lasts"), [(Failed("refused"), 0), (Failed("http", status=503, retry_after=60), 60)]
 )
 async def test_probes_end_after_a_minute_and_obey_retry_after(world, monkeypatch, failure, lasts):
-    """Mutants: probing for ever; probing a sink that said when to come again."""
+    """Mutants: probes without end; probes of a sink that sent Retry-After."""
     monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", lasts)
     destination = Destination(failure, Receipt())
@@ -323,7 +323,7 @@ async def test_probing_survives_an_unavailable_journal(world, monkeypatch):
 
 
 async def test_recovery_survives_an_unavailable_journal(world):
-    """Mutant: what the journal could not bring forward waits for its schedule."""
+    """Mutant: deliveries that the journal could not bring forward wait for their schedule."""
     journal = Watched(world.journal)
     journal.failures = {BringForward: [Unavailable("busy")]}
     destination = Destination(Failed("refused"))
@@ -411,16 +411,16 @@ async def test_attempt_beyond_its_timeout_fails(world):
     ids=lambda one: ascii(one)[:40] if not isinstance(one, tuple) else "",
 )
 async def test_nonsense_of_a_sink_costs_one_attempt(world, nonsense, recorded):
-    """Mutants: a CancelledError of the sink's own that ends one of its eight senders for good;
-    a library's response taken for a receipt; a word that cannot be stored and leaves its delivery
-    `sending` and its place taken."""
+    """Mutants: a CancelledError that the sink raises ends one of its eight senders for good; a
+    library's response is taken for a receipt; a word that cannot be stored leaves its delivery
+    `sending` and its slot taken."""
     destination = Destination(nonsense)
     worker = await world.run(destination, concurrency=1)
 
     with structlog.testing.capture_logs() as logs:
         event_id = await world.accept(worker)
         sound = await world.accept(worker)
-        # The second's success makes the first, where it failed, due again.
+        # If the first delivery failed, the success of the second makes it due again.
         await until(
             lambda: destination.arrived[:2] == [event_id, sound] and not worker._feed._known
         )
@@ -445,7 +445,7 @@ async def test_undelivered_event_expires_on_time(world):
         await world.until(expired=1)
         await until(lambda: not worker._feed._known)
 
-    # Mutant: it expires when it would have been tried next, an hour later.
+    # Mutant: it expires at its next attempt, an hour later.
     assert due_at == NOW + 60
     assert destination.attempts == [1]
     assert len((await world.delivery(event_id)).attempts) == 1
@@ -478,11 +478,11 @@ async def test_first_attempt_waits_for_its_schedule(world):
     assert (destination.arrived, destination.attempts) == ([event_id], [1])
 
 
-# A journal that cannot
+# A journal that is unavailable
 
 
 async def test_outcome_is_written_when_the_journal_is_back(world):
-    """Mutant: a settle that is tried once, and a second delivery at the next start."""
+    """Mutant: the outcome is submitted once, and the event is sent again at the next start."""
     destination = Destination()
     worker = await world.run(destination)
     destination.open.clear()
@@ -502,7 +502,7 @@ async def test_outcome_is_written_when_the_journal_is_back(world):
 
 @pytest.mark.parametrize("question", [Take, NextDue])
 async def test_delivery_is_found_after_an_unavailable_journal(world, question):
-    """Mutant: forgetting what is due before it is known again, or dying of the error."""
+    """Mutants: the due time is forgotten before the journal answers; the error ends the feed."""
     await world.accept(Worker("log", Sink(), world.journal, world.clock))
     journal, destination = Watched(await world.start()), Destination()
     world.hands.at -= 1  # not due yet: asking is the only way to know of it
@@ -546,7 +546,7 @@ async def test_feed_of_a_broken_journal_ends(world):
 
 
 async def test_close_settles_attempts_and_keeps_the_queue(world):
-    """Mutants: waiting for the whole queue; sending what nobody waits for any more."""
+    """Mutants: close waits for the whole queue; queued deliveries are sent after it."""
     destination = Destination()
     destination.open.clear()
     worker = await world.run(destination, concurrency=2)
@@ -581,7 +581,7 @@ async def test_close_of_an_idle_worker_takes_no_time(world):
 
 
 async def test_late_outcome_of_an_earlier_start_is_ignored(world):
-    """At least once: it was sent twice, and what is kept is what its owner says."""
+    """It was sent twice (at least once), and the outcome of its owner is kept."""
     late, ours = Destination(Failed("refused")), Destination()
     late.open.clear()
     worker = await world.run(late, name="log")
@@ -600,7 +600,7 @@ async def test_late_outcome_of_an_earlier_start_is_ignored(world):
 
 
 async def test_reopened_sink_gets_interrupted_deliveries_again(world):
-    """Mutant: what is in a sender's hands when it is cancelled is nobody's until a restart."""
+    """Mutant: a delivery whose sender is cancelled has no owner until a restart."""
     destination = Destination()
     destination.open.clear()
     worker = Worker("log", Sink(concurrency=2), world.journal, world.clock)
@@ -632,7 +632,7 @@ def test_real_clock_sees_jumps():
 
 
 async def test_failure_holds_later_deliveries_of_its_value(world):
-    """Mutants: what is next is not looked for; another that has the same value overtakes."""
+    """Mutants: the next one is not looked for; another with the same value overtakes."""
     destination = Destination(Failed("refused"))
     worker = await world.run(
         destination, ordered_by="data.to", retry=Retry(schedule=(Duration(0), Duration(60)))
@@ -671,7 +671,7 @@ async def test_ordered_deliveries_arrive_in_order(world):
 
 
 async def test_order_survives_a_restart(world):
-    """The journal knows it, not the queue."""
+    """The order is in the journal, not in the queue."""
     destination = Destination()
     destination.open.clear()
     worker = await world.run(destination, ordered_by="data.to")
@@ -690,7 +690,7 @@ async def test_order_survives_a_restart(world):
 
 
 async def test_paused_sink_keeps_its_deliveries_pending(world):
-    """Mutants: what is in the queue goes out all the same; what comes is taken all the same."""
+    """Mutants: queued deliveries are sent all the same; new ones are queued all the same."""
     destination = Destination()
     destination.open.clear()
     worker = await world.run(destination, concurrency=1)
@@ -737,8 +737,8 @@ async def test_pause_survives_a_restart(world):
     assert (held, again.paused) == ([], None)
 
 
-async def test_retry_restarts_the_schedule_and_goes_on_counting(world):
-    """Mutant: the schedule goes on where it was, and the first failure is the last."""
+async def test_retry_restarts_the_schedule_but_not_the_count(world):
+    """Mutant: the schedule continues, and the first failure is the last."""
     destination = Destination(*[Failed("refused")] * 3)
     worker = await world.run(destination, retry=Retry(schedule=(Duration(0), Duration(5))))
     event_id = await world.accept(worker)
@@ -757,7 +757,7 @@ async def test_retry_restarts_the_schedule_and_goes_on_counting(world):
 
 
 async def test_hanging_slot_does_not_stop_a_probe(world, monkeypatch):
-    """Mutant: no probe while anything is sent: a sink that hung is found up a timeout later."""
+    """Mutant: no probe during an attempt. The recovery is noticed one timeout later."""
     monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 1e9)
     arrived, up = [], asyncio.Event()
@@ -814,7 +814,7 @@ async def test_first_kibibyte_of_an_answer_is_kept(world):
 
 
 async def test_refused_event_of_a_working_sink_keeps_its_schedule(world):
-    """It has itself to blame. Mutants: each success makes it due; each such attempt counts."""
+    """Mutants: each success makes it due; each attempt after a success counts."""
     ticks = SimpleNamespace(at=0.0)
     world.clock = Clock(now=world.hands.now, ticks=lambda: ticks.at, chance=lambda: 0.0)
     arrived = []
@@ -832,12 +832,12 @@ async def test_refused_event_of_a_working_sink_keeps_its_schedule(world):
         await world.accept(worker)
         await world.until(pending=1, delivered=number + 1)
 
-    assert arrived.count(bad) == 2  # the first success does
+    assert arrived.count(bad) == 2  # only the first success made it due
     assert [one.probes for one in (await world.delivery(bad)).attempts] == [0, 1]
 
 
 async def test_failed_probe_keeps_its_due_time(world):
-    """Mutant: it counts, and what fails by its own fault is dead after fifteen successes."""
+    """Mutant: the probe counts, and a bad event is dead after fifteen successes of others."""
     bad = []
 
     async def send(outgoing):
@@ -860,7 +860,7 @@ async def test_failed_probe_keeps_its_due_time(world):
 
 
 async def test_retry_after_is_not_brought_forward(world):
-    """Mutant: Retry-After holds until the next success only."""
+    """Mutant: Retry-After counts only until the next success."""
     destination = Destination(Failed("status", status=503, retry_after=60.0))
     worker = await world.run(destination)
 
@@ -875,7 +875,7 @@ async def test_retry_after_is_not_brought_forward(world):
 
 
 async def test_one_bad_event_does_not_keep_a_sink_paused(world, monkeypatch):
-    """Mutant: it is always the oldest that is tried."""
+    """Mutant: the probe is always the oldest delivery."""
     monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     arrived, up = [], asyncio.Event()
 
@@ -900,7 +900,7 @@ async def test_one_bad_event_does_not_keep_a_sink_paused(world, monkeypatch):
 
 
 async def test_only_the_operator_resumes_an_operators_pause(world):
-    """Mutants: a success after it, or a failure, that makes it the sink's own."""
+    """Mutants: a success or a failure after it turns it into a pause by `pause_after`."""
     worker = await world.run(Destination())
     await worker.pause(health.Pause.OPERATOR)
 
@@ -912,7 +912,7 @@ async def test_only_the_operator_resumes_an_operators_pause(world):
 
 
 async def test_expired_delivery_uses_no_rate_token(world):
-    """Mutant: the rate is waited for, and then it is found to have expired."""
+    """Mutant: the delivery waits for the rate, and then it has expired."""
     slow = Rate(1, 3600)
     destination = Destination()
     worker = await world.run(destination, rate=slow, expire_after=Duration(60))
@@ -929,7 +929,7 @@ async def test_expired_delivery_uses_no_rate_token(world):
 
 
 async def test_failed_probe_is_logged_as_a_probe(world, monkeypatch):
-    """Mutant: the log counts it as an attempt of the schedule, or does not say it at all."""
+    """Mutants: the log shows it as an attempt of the schedule; or not at all."""
     monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
     monkeypatch.setattr(health, "PROBE_FOR", 3600.0)
     destination = Destination(*[Failed("refused")] * 3)
@@ -950,7 +950,7 @@ async def test_failed_probe_is_logged_as_a_probe(world, monkeypatch):
 
 
 async def test_events_without_a_value_have_no_order(world):
-    """Mutant: `ordered_by: data.to` at a source that never says `to` stops at the first refusal."""
+    """Mutant: with `ordered_by: data.to`, a source without `to` stops at its first failure."""
     destination = Destination(Failed("status", status=400))
     worker = await world.run(
         destination, ordered_by="data.to", retry=Retry(first_wait=Duration(3600))

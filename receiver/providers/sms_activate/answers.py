@@ -2,13 +2,13 @@
 
 import re
 from datetime import datetime
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
 
 from ...callback import Malformed
-from ...polling.answers import check_status, expect_ok, read_lenient, read_wait, wait_in
+from ...polling.answers import BAN, check_status, expect_ok, read_lenient, read_wait, wait_in
 from ...polling.questions import BadKey, Busy, ProviderAnswer, Unreadable
 
 _WORD = re.compile(r"\s*+[\"']?([A-Z][A-Z0-9_]{2,40})[\"']?\s*+(?::(.*))?", re.DOTALL)
@@ -20,8 +20,6 @@ _BUSY = re.compile(
 )
 #: The account is banned, not the key. A ban may end, so polling goes on.
 _BANNED = re.compile(r"((ACCOUNT|USER)_)?(IS_)?(BANNED|BAN|BLOCKED|LOCKED|INACTIVE|SUSPENDED)")
-#: Seconds until the next call for a banned account, if the provider sends no end.
-_BAN = 3600.0
 #: No SMS yet, or an empty list.
 _NOTHING = re.compile(
     r"STATUS_(WAIT(?!_RETRY).*|PENDING|PREPARE|READY)|NO_(ACTIVATIONS|NUMBERS|RENTS|ORDERS|ID_RENT|SMS|DATA)"
@@ -111,10 +109,13 @@ def read_answer(answer: ProviderAnswer, command: str, now: datetime) -> Read:
         value = read_lenient(answer.body)
     except (Malformed, UnicodeDecodeError):
         value = None
-    if not isinstance(value, dict | list):
-        value = None
-    text = "" if value is not None else answer.body[: 64 * 1024].decode("utf-8", "replace")
-    word, rest = _split_word(text) if value is None else _error_word(value)
+    if isinstance(value, dict | list):
+        text = ""
+        word, rest, error = _read_error(value)
+    else:
+        value, error = None, ""
+        text = answer.body[: 64 * 1024].decode("utf-8", "replace")
+        word, rest = _split_word(text)
     _check_word(word, rest, answer, now)
     if word in _WITH_CONTENT:
         expect_ok(answer, command)
@@ -122,21 +123,37 @@ def read_answer(answer: ProviderAnswer, command: str, now: datetime) -> Read:
         sms = answer.headers.get("x-text", "")
         sms = unquote(sms) if " " not in sms else sms
         return Word(word, rest.strip().strip("'\""), sms or None)
-    meaning = _meaning(word) or (_meaning_of_error(value) if word else None)
-    if meaning is None and answer.status in _NO_COMMAND_STATUS:
-        meaning = "missing"
+    meaning = _meaning(word, error) or ("missing" if answer.status in _NO_COMMAND_STATUS else None)
     if meaning == "missing" and command == _REQUIRED:
         raise Unreadable(command, "this provider does not have the command; check api_url")
     if meaning is not None:
         return Word(meaning)
     check_status(answer, command, now)
     if word or answer.status >= _FIRST_ERROR:
-        _raise_unknown(answer, command, now)
+        if (wait := wait_in(answer, now)) is not None:
+            raise Busy("an error that is not known here", wait)
+        expect_ok(answer, command)
+        raise Unreadable(command, "a word that is not known here")
     if command == "getBalance" and _AMOUNT.fullmatch(text.strip()):
         return Word("ACCESS_BALANCE", text.strip())
     if value is None:
         raise Unreadable(command, "not JSON")
     return value
+
+
+def _read_error(value: dict[str, Any] | list[Any]) -> tuple[str, str, str]:
+    """Return the word of an error, its rest, and all its texts; all are empty without an error."""
+    if not isinstance(value, dict):
+        return "", "", ""
+    if value.get("status") != "error" and "error" not in value and "title" not in value:
+        return "", "", ""
+    texts = [_text(value.get(name)) for name in _ERRORS]
+    error = " ".join(text[:_LONGEST_ERROR] for text in texts)
+    for text in texts:
+        word, rest = _split_word(text)
+        if word:
+            return word, rest, error
+    return "UNKNOWN", "", error
 
 
 def _check_word(word: str, rest: str, answer: ProviderAnswer, now: datetime) -> None:
@@ -149,11 +166,12 @@ def _check_word(word: str, rest: str, answer: ProviderAnswer, now: datetime) -> 
     wait = read_wait(rest, now)
     wait = wait_in(answer, now) if wait is None else wait
     if banned:
-        raise Busy("the account is banned", _BAN if wait is None else wait)
+        raise Busy("the account is banned", BAN if wait is None else wait)
     raise Busy("asked too often, or unwell", wait)
 
 
-def _meaning(word: str) -> str | None:
+def _meaning(word: str, error: str = "") -> str | None:
+    """Return the meaning of a word, or of an error such as `Activation not found`."""
     if _NOTHING.fullmatch(word):
         return "nothing"
     if _NO_COMMAND.fullmatch(word):
@@ -161,44 +179,17 @@ def _meaning(word: str) -> str | None:
     for pattern, reason in _ENDS:
         if pattern.fullmatch(word):
             return reason
-    return "finished" if _GONE.fullmatch(word) else None
-
-
-def _meaning_of_error(value: object) -> str | None:
-    """Return the meaning of an error without a known word, such as `Activation not found`."""
-    if not isinstance(value, dict):
-        return None
-    error = " ".join(_text(value.get(name))[:_LONGEST_ERROR] for name in _ERRORS)
+    if _GONE.fullmatch(word):
+        return "finished"
     if _NO_COMMAND_TEXT.search(error):
         return "missing"
     return "finished" if _GONE_TEXT.search(error) else None
-
-
-def _raise_unknown(answer: ProviderAnswer, command: str, now: datetime) -> NoReturn:
-    wait = wait_in(answer, now)
-    if wait is not None:
-        raise Busy("an error that is not known here", wait)
-    expect_ok(answer, command)
-    raise Unreadable(command, "a word that is not known here")
 
 
 def _split_word(text: str) -> tuple[str, str]:
     """Split `STATUS_OK:12:34` at its first colon; both are empty for any other text."""
     match = _WORD.fullmatch(text)
     return (match[1], match[2] or "") if match else ("", "")
-
-
-def _error_word(value: dict[str, Any] | list[Any]) -> tuple[str, str]:
-    """Return the word of an error in an object, and the rest; both are empty without an error."""
-    if not isinstance(value, dict):
-        return "", ""
-    if value.get("status") != "error" and "error" not in value and "title" not in value:
-        return "", ""
-    for name in _ERRORS:
-        word, rest = _split_word(_text(value.get(name)))
-        if word:
-            return word, rest
-    return "UNKNOWN", ""
 
 
 def _text(value: object) -> str:

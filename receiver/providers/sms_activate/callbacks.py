@@ -52,7 +52,8 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
     services: ClassVar[Mapping[str, ListedService]]
     #: The field with the message's own id; None: messages have no id.
     message_field: ClassVar[str | None] = None
-
+    #: Whether this id alone identifies a message. Otherwise time, text and code are also needed.
+    is_message_id_enough: ClassVar[bool] = True
     #: Whether the list of active activations comes in pages.
     pages: ClassVar[bool] = False
     #: The parameter for the size of a page of the history.
@@ -67,14 +68,21 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         zone(self.timezone)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
-        fields = _with_webhook_names(fields)
+        # Names of the REST interface and PHP's `sms[text]`; a webhook's own names come first.
+        renamed = {name: fields[rest] for rest, name in _REST_NAMES.items() if rest in fields}
+        sms = {
+            name[4:-1]: fields[name] for name in fields if name[:4] == "sms[" and name[-1] == "]"
+        }
+        if sms:
+            renamed["sms"] = sms
+        if renamed:
+            fields = {**renamed, **fields}
         reading = FieldReader(fields)
         activation, rental = reading.id("activationId"), reading.id("rentId")
         if activation is not None:
-            rows = _split_messages(fields)
-            if rows is None:
-                return (self._read_activation(activation, reading, callback),)
-            return self._read_list(activation, reading, rows, callback)
+            if isinstance(fields.get("text"), list) or isinstance(fields.get("code"), list):
+                return self._read_list(activation, fields, callback)
+            return (self._read_activation(activation, reading, callback),)
         if rental is not None:
             return (self._read_rental(rental, reading, reading.nested("sms"), callback),)
         raise Malformed(
@@ -82,28 +90,42 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         )
 
     def _read_list(
-        self, activation: str, reading: FieldReader, rows: Sequence[Fields], callback: Callback
+        self, activation: str, fields: Fields, callback: Callback
     ) -> Sequence[Happening]:
-        """Read several messages. Each is known by its words, so that a longer list repeats none."""
+        """Read several messages. Their keys are their words, so a longer list repeats no message.
+
+        The newest message is last. Lists of different lengths are matched from their ends: a text
+        may be the newest code's.
+        """
+        texts, codes = _as_list(fields.get("text")), _as_list(fields.get("code"))
+        if max(len(texts), len(codes)) > _MOST_MESSAGES:
+            raise Malformed("malformed", f"text, code: more than {_MOST_MESSAGES} messages")
+        pairs = [
+            (text, code)
+            for text, code in zip_longest(reversed(texts), reversed(codes))
+            if text not in (None, "") or code not in (None, "")
+        ]
         happenings = []
-        for row in rows:
-            listed = FieldReader(row)
+        keys: tuple[Key, ...] = ()
+        # Without any text or code, the callback is malformed.
+        for text, code in reversed(pairs or [(None, None)]):
+            listed = FieldReader({**fields, "text": text, "code": code})
+            newest = self._read_activation(activation, listed, callback)
             keys = all_spellings(
                 lambda text, code: (Key(parts=("act", activation, "listed", text, code)),),
                 listed.raw("text"),
                 listed.raw("code"),
             )
-            happening = self._read_activation(activation, listed, callback)
-            happenings.append(msgspec.structs.replace(happening, keys=keys))
-        # The callback's time and id are those of the newest message.
-        own = self._read_activation(activation, FieldReader(rows[-1]), callback).keys
-        keys = (*own, *happenings[-1].keys)
+            happenings.append(msgspec.structs.replace(newest, keys=keys))
+        # The newest message has the callback's time and id.
+        keys = (*newest.keys, *keys)
+        reading = FieldReader(fields)
         if reading.raw("text") or reading.raw("code"):
             # Earlier versions did not read the list, but the single text or code.
             message = reading.id(self.message_field) if self.message_field else None
             when = self.read_time(reading, "receivedAt", callback)[1]
             keys = (*keys, *self._keys(activation, message, reading, when, callback))
-        happenings[-1] = msgspec.structs.replace(happenings[-1], keys=tuple(dict.fromkeys(keys)))
+        happenings[-1] = msgspec.structs.replace(newest, keys=tuple(dict.fromkeys(keys)))
         return happenings
 
     def _read_activation(
@@ -168,22 +190,19 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
     ) -> tuple[Key, ...]:
         """Return keys with the time, because an activation may receive the same code twice."""
         raw = reading.raw("receivedAt")
+        if message is not None and self.is_message_id_enough:
+            grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
+            return (Key(second=grows, parts=("act", activation, "msg", message)),)
 
         def make(text: str, code: str) -> tuple[Key, ...]:
             if message is None:
                 return _timed_keys(("act", activation), (text, code), when, raw, callback)
-            times = dict.fromkeys((when, read_sent_time(_read_as_before(raw), raw)))
-            keys = (self._message_key(activation, message, (text, code), at) for at in times)
-            return tuple(dict.fromkeys(keys))
+            parts = ("act", activation, "id", message, text, code)
+            times = (when, read_sent_time(_read_as_before(raw), raw))
+            seconds = dict.fromkeys(at.second or 0 for at in times)
+            return tuple(Key(second=second, parts=parts) for second in seconds)
 
         return all_spellings(make, reading.raw("text"), reading.raw("code"))
-
-    def _message_key(
-        self, activation: str, message: str, _words: tuple[str, str], _when: SentTime, /
-    ) -> Key:
-        """Return the key of a message with an id of its own, which is enough to identify it."""
-        grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
-        return Key(second=grows, parts=("act", activation, "msg", message))
 
     def read_time(
         self, reading: FieldReader, name: str, callback: Callback
@@ -208,7 +227,7 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         *,
         form: str = "callback",
     ) -> Copy | None:
-        """Return what identifies a copy; None if nothing is polled, so that there is no copy."""
+        """Return the identity of a copy; None if the source is not polled, so there is no copy."""
         if self.backfill is None:
             return None
         at = None if time is None else time.instant(zone(self.timezone))
@@ -230,7 +249,11 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
     def sample(self, kind: str, encoding: str, *, number: int, now: datetime) -> Sample:
         if encoding not in self.encodings:
             raise ValueError(f"encoding: {encoding!r} is neither json nor form")
-        fields = {"sms": self.sample_sms, "rent": self._sample_rental}[kind](number, now)
+        fields = self.sample_sms(number, now)
+        if kind == "rent":
+            text = f"Код для регистрации в Спортмастер {sample_code(number)}"
+            sms = {"phoneFrom": "SPORTMASTER", "text": text, "date": self._local(now)}
+            fields = {"rentId": str(26_251_422 + number), "sms": sms}
         if encoding == "form":
             # As PHP writes a form: `sms[text]`.
             for name in [name for name, value in fields.items() if isinstance(value, dict)]:
@@ -250,41 +273,8 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
             "receivedAt": self._local(now),
         }
 
-    def _sample_rental(self, number: int, now: datetime) -> dict[str, Any]:
-        text = f"Код для регистрации в Спортмастер {sample_code(number)}"
-        sms = {"phoneFrom": "SPORTMASTER", "text": text, "date": self._local(now)}
-        return {"rentId": str(26_251_422 + number), "sms": sms}
-
     def _local(self, now: datetime) -> str:
         return f"{now.astimezone(zone(self.timezone)):%Y-%m-%d %H:%M:%S}"
-
-
-def _with_webhook_names(fields: Fields) -> Fields:
-    """Return the fields with a webhook's names, from REST names and from PHP's `sms[text]`."""
-    renamed = {name: fields[rest] for rest, name in _REST_NAMES.items() if rest in fields}
-    inner = {name[4:-1]: fields[name] for name in fields if name[:4] == "sms[" and name[-1] == "]"}
-    if inner:
-        renamed["sms"] = inner
-    return {**renamed, **fields} if renamed else fields
-
-
-def _split_messages(fields: Fields) -> list[Fields] | None:
-    """Return the fields of each message, the newest last, if texts or codes are lists; else None.
-
-    Lists of different lengths are matched from their ends: a text may be the newest code's.
-    """
-    texts, codes = fields.get("text"), fields.get("code")
-    if not isinstance(texts, list) and not isinstance(codes, list):
-        return None
-    pairs = list(zip_longest(reversed(_as_list(texts)), reversed(_as_list(codes))))
-    if len(pairs) > _MOST_MESSAGES:
-        raise Malformed("malformed", f"text, code: more than {_MOST_MESSAGES} messages")
-    rows: list[Fields] = [
-        {**fields, "text": text, "code": code}
-        for text, code in reversed(pairs)
-        if text not in (None, "") or code not in (None, "")
-    ]
-    return rows or [{**fields, "text": None, "code": None}]
 
 
 def _as_list(value: object) -> list[object]:

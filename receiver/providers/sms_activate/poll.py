@@ -7,14 +7,14 @@ getRentList and getRentStatus. A command that the provider does not have is skip
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from core.canonical import canonical_code
-from core.event import CallReceived, Price
+from core.event import CallReceived, Price, Service
 
 from ...callback import Happening, Key
 from ...fields.code import read_code
@@ -40,7 +40,6 @@ from ...polling.rows import (
     as_callback,
     fill_gaps,
     normalize_or_none,
-    read_row,
     split_row,
     with_query,
 )
@@ -94,6 +93,7 @@ def poll(
     yield from one.activations(
         {order.activation_id: order for order in known if order.activation_id}
     )
+    yield from one.history()
     yield from one.rentals({order.rental_id: order.number for order in known if order.rental_id})
     # Ends come after messages, because an ended order may still have one.
     for (kind, id_), reason in one.ends.items():
@@ -101,11 +101,23 @@ def poll(
     yield from one.balance()
 
 
-class _SmsActivateRow(msgspec.Struct, frozen=True):
-    """The fields of a row that all its messages share."""
+class _Order(msgspec.Struct, frozen=True):
+    """The details of an activation or rental that are added to its messages."""
 
     to: str | None = None
     price: Price | None = None
+    service: Service | None = None
+
+
+class _Message(NamedTuple):
+    """A message in a row of an answer."""
+
+    #: As in a callback.
+    fields: Mapping[str, Any]
+    #: See `Copy.form`.
+    form: str
+    #: None: the keys of a callback with these fields.
+    keys: tuple[Key, ...] | None = None
 
 
 class _SmsActivatePoll:
@@ -126,21 +138,8 @@ class _SmsActivatePoll:
     # --- activations ----------------------------------------------------------------------
 
     def activations(self, known: Mapping[str, Known]) -> Poll:
-        active = yield from self._active()
-        for id_, row in active.items():
-            yield self._order("activation_id", id_, row)
-        for id_ in dict.fromkeys([*active, *known]):
-            row = active.get(id_, {})
-            is_waiting = not _codes(row) and not _words(row.get("smsText"))
-            if row and is_waiting and not (id_ in known and "getStatusV2" in self._commands):
-                continue  # the list has no calls, so the status of a known order is asked for
-            yield from self._activation(id_, row, known.get(id_))
-        if "getHistory" in self._commands:
-            yield from self._history()
-
-    def _active(self) -> Any:
-        """Return the rows of active activations by their ids."""
-        listed: dict[str, dict[str, Any]] = {}
+        """Find the messages of the listed activations and of the known ones."""
+        active: dict[str, dict[str, Any]] = {}
         for page in range(_MOST_PAGES):
             paged = {"start": str(page * _PAGE), "limit": str(_PAGE)} if self._source.pages else {}
             answer = yield from self._asked("getActiveActivations", **paged)
@@ -149,13 +148,20 @@ class _SmsActivatePoll:
                 for row in _rows_of(answer)
                 if isinstance(row.get("activationId"), str)
             }
-            has_new = bool(batch.keys() - listed.keys())
-            listed |= batch
+            has_new = bool(batch.keys() - active.keys())
+            active |= batch
             if not has_new or not paged or len(batch) < _PAGE:
                 break
-        return listed
+        for id_, row in active.items():
+            yield self._listed("activation_id", id_, row)
+        for id_ in dict.fromkeys([*active, *known]):
+            row = active.get(id_, {})
+            is_waiting = not _several(row.get("smsCode")) and not _words(row.get("smsText"))
+            if row and is_waiting and not (id_ in known and "getStatusV2" in self._commands):
+                continue  # the list has no calls, so a known order is asked for its status
+            yield from self._activation(id_, row, known.get(id_))
 
-    def _order(self, kind: str, id_: str, row: Mapping[str, Any]) -> ListedOrder:
+    def _listed(self, kind: str, id_: str, row: Mapping[str, Any]) -> ListedOrder:
         """Return the order in a row of the list of activations or rentals."""
         country = FieldReader(row).raw("countryCode") or FieldReader(row).raw("country")
         return ListedOrder(
@@ -168,127 +174,102 @@ class _SmsActivatePoll:
         )
 
     def _activation(self, id_: str, row: Mapping[str, Any], known: Known | None) -> Poll:
-        """Find its newest SMS in the most detailed form, and the codes of those before."""
+        """Find its newest SMS in the most detailed form, and the codes of earlier ones."""
         service = _service(row.get("serviceCode")) or (known.service if known else None)
         fields = {"activationId": id_, "service": service, "country": row.get("countryCode")}
         to = _number(row.get("phoneNumber")) or (known.number if known else None)
-        context = _SmsActivateRow(to, self._price(row))
+        order = _Order(to, self._price(row))
         # Without getStatusV2, a row of the list has more than the status.
         is_enough = bool(row) and "getStatusV2" not in self._commands
-        found_codes = () if is_enough else (yield from self._status(fields, context))
+        found_codes = () if is_enough else (yield from self._status(fields, order))
         if row:
             self._covered.add(id_)
-        text, codes = _words(row.get("smsText")), _codes(row)
+        text, codes = _words(row.get("smsText")), _several(row.get("smsCode"))
         messages = []
         if not found_codes and (text or codes):
-            newest = {"text": text, "code": codes[-1] if codes else None}
-            messages.append((newest, "getActiveActivations"))
-        # As the newest they had a text and another key, so they have a form of their own.
-        messages += [({"code": code}, _CODES_ALONE) for code in _older(codes, found_codes)]
-        yield from self._of_row(fields, messages, row, "smsCode", context, "getActiveActivations")
+            newest = fields | {"text": text, "code": codes[-1] if codes else None}
+            keys = _untimed_keys("act", newest)
+            messages.append(_Message(newest, "getActiveActivations", keys))
+        # `123-456` and `123456` are the same code.
+        plain = {code: canonical_code(read_code(code, None)[0] or code) for code in codes}
+        known_codes = {canonical_code(code) for code in found_codes}
+        if found_codes != ("",) and known_codes.isdisjoint(plain.values()):
+            # The status has no code of the list. Then the last code is the newest message's. The
+            # provider does not document the order.
+            known_codes = {plain[code] for code in codes[-1:]}
+        for code in [code for code in plain if plain[code] not in known_codes]:
+            # While it was the newest, it had a text and another key. So it has its own form.
+            older = fields | {"code": code}
+            messages.append(_Message(older, _CODES_ALONE, _untimed_keys("act", older)))
+        yield from self._read(messages, row, order, "getActiveActivations", name="smsCode")
 
-    def _status(self, fields: dict[str, Any], context: _SmsActivateRow) -> Any:
-        """Yield the messages in the status; return their codes. An end is recorded."""
+    def _status(self, fields: dict[str, Any], order: _Order) -> Any:
+        """Yield the messages in the status; return their codes. Record an end."""
         command, id_ = "getStatusV2", fields["activationId"]
         answer = yield from self._asked(command, id=id_)
         if command not in self._commands:
             command, more = "getStatus", {"text": "1"} if self._source.sends_text else {}
             answer = yield from self._asked(command, id=id_, **more)
         self._record_end("activation_id", id_, answer)
-        # The provider may repeat the last code while another is awaited: if it was found before, it
-        # is the same event. Fewer than four digits are seconds.
-        has_code = isinstance(answer, Word) and (
-            (answer.word == "STATUS_OK" and bool(answer.rest))
-            or (
-                answer.word == "STATUS_WAIT_RETRY"
-                and self._source.repeats_code
-                and not _SECONDS.fullmatch(answer.rest)
-            )
-        )
-        if has_code:
-            yield from self._code(fields, answer, context, command)
-            return (answer.rest,)
-        if not isinstance(answer, dict):
+        if isinstance(answer, dict):
+            return (yield from self._messages(fields, answer, order))
+        if not isinstance(answer, Word) or not answer.rest:
             return ()
-        return (yield from self._messages(fields, answer, context))
-
-    def _code(
-        self, fields: dict[str, Any], answer: Word, context: _SmsActivateRow, command: str
-    ) -> Poll:
-        """Read `STATUS_OK:1234` and the text in the header. Only the code is in the key."""
+        # The provider may repeat the last code while another is awaited. If that code was found
+        # before, it is the same event. Fewer than four digits are seconds.
+        is_repeated = (
+            answer.word == "STATUS_WAIT_RETRY"
+            and self._source.repeats_code
+            and not _SECONDS.fullmatch(answer.rest)
+        )
+        if answer.word != "STATUS_OK" and not is_repeated:
+            return ()
+        # Only the code is in the key, because not every answer has the text in its header.
+        keys = _untimed_keys("act", fields | {"code": answer.rest})
         row = {"code": answer.rest} | ({"text": answer.text} if answer.text else {})
-        key = _untimed_key("act", fields | {"code": answer.rest})
-        for step in read_row(self._source.normalize, fields | row, row, self._now, about=command):
-            yield _with(step, context, f"{command}.code", key=key)
+        message = _Message(fields | row, f"{command}.code", keys)
+        yield from self._read([message], row, order, command)
+        return (answer.rest,)
 
-    def _messages(
-        self, fields: dict[str, Any], answer: Mapping[str, Any], context: _SmsActivateRow
-    ) -> Any:
-        """Read the messages of getStatusV2, or of a getStatus that answers JSON."""
+    def _messages(self, fields: dict[str, Any], answer: Mapping[str, Any], order: _Order) -> Any:
+        """Yield the messages of getStatusV2, or of a getStatus that answers JSON.
+
+        Return their codes; one empty code if there are messages without codes.
+        """
         several = rows(answer.get("sms")) + rows(answer.get("data"))
         calls = rows(answer.get("call"))
         if not several and not calls:
             several = [dict(answer)]
+        are_calls = answer.get("verificationType") == "call"
+        found = [(row, are_calls or row.get("type") == "call") for row in several]
+        found += [(row, True) for row in calls]
         codes: list[str] = []
-        for sms in several:
-            if _has_words(sms):
-                codes += _codes_in(sms)
-                yield from self._timed(_as_callback_fields(fields, sms), sms, context, answer)
-        for call in calls:
-            if _has_words(call):
-                codes += _codes_in(call)
-                yield self._called(_as_callback_fields(fields, call), call, context)
-        if not any(_has_words(row) for row in [*several, *calls]):
-            return ()
-        return tuple(codes) or ("",)
-
-    def _timed(
-        self,
-        fields: dict[str, Any],
-        row: Mapping[str, Any],
-        context: _SmsActivateRow,
-        answer: Mapping[str, Any],
-    ) -> Iterator[FoundMessage | Notice]:
-        if answer.get("verificationType") == "call" or row.get("type") == "call":
-            yield self._called(fields, row, context)
-            return
-        # A row without a time stays as long as the activation, so it has one key for all that time.
-        # A callback's windows of arrival would make it a new event every two hours.
-        key = _untimed_key("act", fields) if fields.get("receivedAt") is None else None
-        for step in read_row(self._source.normalize, fields, row, self._now, about="getStatusV2"):
-            yield _with(step, context, "getStatusV2", key=key)
-
-    def _of_row(
-        self,
-        fields: Mapping[str, Any],
-        messages: Sequence[tuple[Mapping[str, Any], str]],
-        row: Mapping[str, Any],
-        name: str,
-        context: _SmsActivateRow,
-        command: str,
-    ) -> Iterator[FoundMessage | Notice]:
-        """Read the messages in the field `name` of a row. They have no time of their own."""
-        words = [message.get("code") or message.get("text") or "" for message, _ in messages]
-        at = 0
-        for part, some in split_row(row, name, words):
-            callback = as_callback(part, self._now)
-            happenings: list[Happening] = []
-            for message, form in messages[at : at + len(some)]:
-                alone = {**fields, **message}
-                key = _untimed_key("act", alone)
-                happenings += [
-                    _complete(happening, context, form, key=key)
-                    for happening in normalize_or_none(self._source.normalize, alone, callback)
-                    or ()
-                ]
-            at += len(some)
-            if len(happenings) < len(some):
-                yield Notice(word="unreadable_row", about=command)
-            if happenings:
-                yield FoundMessage(happenings=tuple(happenings), callback=callback)
+        is_empty = True
+        for row, is_call in found:
+            words = {name: _words(row.get(name)) for name in ("text", "code")}
+            if not any(words.values()):
+                continue
+            is_empty = False
+            code, _ = read_code(words["code"], words["text"])
+            codes += [code] if code else []
+            more = {
+                **words,
+                "phoneFrom": row.get("phoneFrom") or row.get("from"),
+                "receivedAt": _time(_words(row.get("dateTime") or row.get("date"))),
+                "id": row.get("id"),
+                "service": row.get("service") or fields["service"],
+            }
+            whole = fields | {name: value for name, value in more.items() if value is not None}
+            if is_call:
+                yield self._called(whole, row, order)
+                continue
+            keys = None if "receivedAt" in whole else _untimed_keys("act", whole)
+            message = _Message(whole, "getStatusV2", keys)
+            yield from self._read([message], row, order, "getStatusV2")
+        return () if is_empty else (tuple(codes) or ("",))
 
     def _called(
-        self, fields: Mapping[str, Any], row: Mapping[str, Any], context: _SmsActivateRow
+        self, fields: Mapping[str, Any], row: Mapping[str, Any], order: _Order
     ) -> FoundMessage:
         reading, callback = FieldReader(fields), as_callback(row, self._now)
         time, when = self._source.read_time(reading, "receivedAt", callback)
@@ -302,7 +283,7 @@ class _SmsActivatePoll:
         happening = Happening(
             subject=f"activation/{fields['activationId']}",
             time=time.rfc3339(zone(self._source.timezone)) if time else None,
-            keys=key if when.second is not None else _untimed_key("call", fields),
+            keys=key if when.second is not None else _untimed_keys("call", fields),
             copy=self._source.make_copy(text, code, time, form="getStatusV2"),
             data=CallReceived(
                 from_=reading.sender("phoneFrom", None),
@@ -315,11 +296,40 @@ class _SmsActivatePoll:
                 **self._source.common(callback, reading, time_from=time_from(time)),
             ),
         )
-        happening = fill_gaps(happening, to=context.to, price=context.price)
+        happening = fill_gaps(happening, to=order.to, price=order.price)
         return FoundMessage(happenings=(happening,), callback=callback)
 
-    def _history(self) -> Poll:
-        # Rows have the date of their activation, and the SMS may have come much later.
+    def _read(
+        self,
+        messages: Sequence[_Message],
+        row: Mapping[str, Any],
+        order: _Order,
+        command: str,
+        *,
+        name: str = "",
+    ) -> Iterator[FoundMessage | Notice]:
+        """Read the messages of a row. Its field `name` may have thousands of them."""
+        words = [it.fields.get("code") or it.fields.get("text") or "" for it in messages]
+        at = 0
+        for part, some in split_row(row, name, words):
+            callback = as_callback(part, self._now)
+            happenings: list[Happening] = []
+            for message in messages[at : at + len(some)]:
+                read = normalize_or_none(self._source.normalize, message.fields, callback)
+                for one in read or ():
+                    found = fill_gaps(one, to=order.to, price=order.price, service=order.service)
+                    copy = found.copy and msgspec.structs.replace(found.copy, form=message.form)
+                    keys = message.keys or found.keys
+                    happenings.append(msgspec.structs.replace(found, copy=copy, keys=keys))
+            at += len(some)
+            if len(happenings) < len(some):
+                yield Notice(word="unreadable_row", about=command)
+            if happenings:
+                yield FoundMessage(happenings=tuple(happenings), callback=callback)
+
+    def history(self) -> Poll:
+        """Find the messages of activations that ended and were not covered before."""
+        # A row has the date of its activation. The SMS may have come much later.
         start = max(self._since - _LIFE, self._now - _LONGEST_RANGE)
         window = {"start": str(int(start.timestamp())), "end": str(int(self._now.timestamp()))}
         size = {self._source.page_size: str(_PAGE)}
@@ -331,16 +341,15 @@ class _SmsActivatePoll:
             batch = {
                 str(row["id"]): row for row in _rows_of(answer) if isinstance(row.get("id"), str)
             }
-            for id_, row in batch.items():
-                if id_ not in seen and id_ not in self._covered:
+            for id_ in [id_ for id_ in batch if id_ not in seen and id_ not in self._covered]:
+                row, messages = batch[id_], []
+                for words in dict.fromkeys(_several(row.get("sms"))):
+                    is_text = " " in words.strip() or len(words) > _LONGEST_CODE
                     # `date` is the activation's, not the SMS's.
-                    messages = [
-                        ({"text" if _is_text(words) else "code": words}, "getHistory")
-                        for words in dict.fromkeys(_several(row.get("sms")))
-                    ]
-                    fields = {"activationId": id_}
-                    context = _SmsActivateRow(_number(row.get("phone")), self._price(row))
-                    yield from self._of_row(fields, messages, row, "sms", context, "getHistory")
+                    fields = {"activationId": id_, "text" if is_text else "code": words}
+                    messages.append(_Message(fields, "getHistory", _untimed_keys("act", fields)))
+                order = _Order(_number(row.get("phone")), self._price(row))
+                yield from self._read(messages, row, order, "getHistory", name="sms")
             if len(batch) < _PAGE or batch.keys() <= seen:
                 return
             seen |= batch.keys()
@@ -353,7 +362,7 @@ class _SmsActivatePoll:
             if isinstance(row.get("id"), str):
                 rental = str(row["id"])
                 numbers[rental] = _number(row.get("phone")) or numbers.get(rental)
-                yield self._order("rental_id", rental, row)
+                yield self._listed("rental_id", rental, row)
         for rental, number in numbers.items():
             if "getRentStatus" in self._commands:
                 yield from self._rental(rental, number)
@@ -364,38 +373,27 @@ class _SmsActivatePoll:
         Some documentation counts pages from 0, some from 1, so the first request has no page. If
         page 1 repeats it, pages are counted from 1.
         """
+        undated, zone_ = as_callback({}, self._now), zone(self._source.timezone)
         seen: set[str] = set()
         for page in range(_MOST_PAGES):
             paged = {"page": str(page)} if page else {}
             answer = yield from self._asked("getRentStatus", id=rental, **paged)
             self._record_end("rental_id", rental, answer)
             batch = {json.dumps(row, sort_keys=True): row for row in _rows_of(answer)}
-            for text in [text for text in batch if text not in seen]:
-                yield from self._rented(rental, batch[text], number)
-            repeats = batch.keys() <= seen and page != 1
-            if not batch or repeats or self._all_old(batch.values()):
+            # Pages go back in time, and a long rental has many.
+            readers = [FieldReader(row) for row in batch.values()]
+            times = [self._source.read_time(row, "date", undated)[0] for row in readers]
+            is_old = all(at and at.instant(zone_) < self._since - _ZONE_ERROR for at in times)
+            for row in [row for text, row in batch.items() if text not in seen]:
+                date = _time(_words(row.get("date")))
+                fields = {"rentId": rental, "sms": {**row, "date": date}}
+                keys = _untimed_keys("rent", fields) if date is None else None
+                message = _Message(fields, "getRentStatus", keys)
+                order = _Order(number, service=self._source.service_of(FieldReader(row)))
+                yield from self._read([message], row, order, "getRentStatus")
+            if not batch or is_old or (batch.keys() <= seen and page != 1):
                 return
             seen |= batch.keys()
-
-    def _rented(
-        self, rental: str, row: Mapping[str, Any], number: str | None
-    ) -> Iterator[FoundMessage | Notice]:
-        date, reading = _time(_words(row.get("date"))), FieldReader(row)
-        fields = {"rentId": rental, "sms": {**row, "date": date}}
-        about = ("rent", rental, "poll", reading.raw("phoneFrom"))
-        untimed = all_spellings(
-            lambda text, _code: (Key(parts=(*about, text)),), reading.raw("text")
-        )
-        for step in read_row(self._source.normalize, fields, row, self._now, about="getRentStatus"):
-            key = untimed if date is None else None
-            service = self._source.service_of(reading)
-            yield _with(step, _SmsActivateRow(number), "getRentStatus", key=key, service=service)
-
-    def _all_old(self, batch: Iterable[Mapping[str, Any]]) -> bool:
-        """Whether all are before `since`: pages go back in time, and a long rental has many."""
-        callback, zone_ = as_callback({}, self._now), zone(self._source.timezone)
-        times = [self._source.read_time(FieldReader(row), "date", callback)[0] for row in batch]
-        return all(one and one.instant(zone_) < self._since - _ZONE_ERROR for one in times)
 
     # --- ends, and the account -----------------------------------------------------------
 
@@ -417,7 +415,7 @@ class _SmsActivatePoll:
             yield Balance(amount=amount, currency=currency)
 
     def _price(self, row: Mapping[str, Any]) -> Price | None:
-        """Return the price of an activation. In the history it is 0 while that is active."""
+        """Return the price of an activation; None for 0, its price in the history while active."""
         reading = FieldReader(row)
         amount = reading.raw("activationCost") or reading.raw("cost") or reading.raw("price")
         if not _AMOUNT.fullmatch(amount) or amount.startswith("-") or _ZEROS.fullmatch(amount):
@@ -434,15 +432,6 @@ class _SmsActivatePoll:
         """Return the answer; None, after one notice, if the provider does not have the command."""
         if command not in self._commands:
             return None
-        answer = yield self._ask(command, **params)
-        if answer == Word("missing"):
-            self._commands -= {command}
-            self._memory.missing.add(command)
-            yield Notice(word="missing_command", about=command)
-            return None
-        return answer
-
-    def _ask(self, command: str, **params: str) -> Ask:
         key = self._settings.api_key.reveal()
         url = with_query(self._settings.api_url, api_key=key, action=command, **params)
         now = self._now.astimezone(zone(self._source.timezone))
@@ -452,65 +441,27 @@ class _SmsActivatePoll:
                 return or_none(lambda: read_answer(answer, command, now))
             return read_answer(answer, command, now)
 
-        return Ask(api=self._settings.api, command=command, url=url, read=read)
+        answer = yield Ask(api=self._settings.api, command=command, url=url, read=read)
+        if answer == Word("missing"):
+            self._commands -= {command}
+            self._memory.missing.add(command)
+            yield Notice(word="missing_command", about=command)
+            return None
+        return answer
 
 
-def _with(
-    step: FoundMessage | Notice,
-    row: _SmsActivateRow,
-    form: str,
-    *,
-    key: tuple[Key, ...] | None = None,
-    service: object = None,
-) -> FoundMessage | Notice:
-    if isinstance(step, Notice):
-        return step
-    happenings = [_complete(one, row, form, key=key, service=service) for one in step.happenings]
-    return msgspec.structs.replace(step, happenings=tuple(happenings))
+def _untimed_keys(kind: str, fields: Mapping[str, Any]) -> tuple[Key, ...]:
+    """Return the keys of a message without a time, as long as the order exists.
 
-
-def _complete(
-    happening: Happening,
-    row: _SmsActivateRow,
-    form: str,
-    *,
-    key: tuple[Key, ...] | None = None,
-    service: object = None,
-) -> Happening:
-    """Return the happening with the other fields of its row, its form and its key."""
-    happening = fill_gaps(happening, to=row.to, price=row.price, service=service)
-    if happening.copy is not None:
-        copy = msgspec.structs.replace(happening.copy, form=form)
-        happening = msgspec.structs.replace(happening, copy=copy)
-    return happening if key is None else msgspec.structs.replace(happening, keys=key)
-
-
-def _older(codes: Sequence[str], found_codes: Sequence[str]) -> Sequence[str]:
-    """Return the codes of a list without those of messages that were found in the status.
-
-    If the status has none of them, the last code is the newest one, which has its own message. The
-    order is not documented. `123-456` and `123456` are the same code.
+    A callback's windows of arrival would make it a new event every two hours.
     """
-    plain = {code: canonical_code(read_code(code, None)[0] or code) for code in codes}
-    found = {canonical_code(code) for code in found_codes}
-    if found_codes == ("",) or found & set(plain.values()):
-        return [code for code in plain if plain[code] not in found]
-    newest = plain[codes[-1]] if codes else None
-    return [code for code in plain if plain[code] != newest]
-
-
-def _codes_in(row: Mapping[str, Any]) -> list[str]:
-    """Return the code in a row, from its own field or from its text."""
-    code, _ = read_code(_words(row.get("code")), _words(row.get("text")))
-    return [code] if code else []
-
-
-def _untimed_key(kind: str, fields: Mapping[str, Any]) -> tuple[Key, ...]:
+    if kind == "rent":
+        sms = FieldReader(fields["sms"])
+        rent = ("rent", str(fields["rentId"]), "poll", sms.raw("phoneFrom"))
+        return all_spellings(lambda text, _: (Key(parts=(*rent, text)),), sms.raw("text"))
     text, code = (_words(fields.get(name)) or "" for name in ("text", "code"))
-    id_ = str(fields["activationId"])
-    return all_spellings(
-        lambda text, code: (Key(parts=(kind, id_, "poll", text, code)),), text, code
-    )
+    about = (kind, str(fields["activationId"]), "poll")
+    return all_spellings(lambda text, code: (Key(parts=(*about, text, code)),), text, code)
 
 
 # --- fields of answers ----------------------------------------------------------------------
@@ -541,10 +492,6 @@ def _number(value: object) -> str | None:
     return e164(value, None) if isinstance(value, str) else None
 
 
-def _codes(row: Mapping[str, Any]) -> list[str]:
-    return _several(row.get("smsCode"))
-
-
 def _several(value: object) -> list[str]:
     """Return the texts in a list, in a list written as a text, or one text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -556,27 +503,6 @@ def _several(value: object) -> list[str]:
     return [words for item in items if (words := _words(item))]
 
 
-def _has_words(sms: Mapping[str, Any]) -> bool:
-    return bool(_words(sms.get("text")) or _words(sms.get("code")))
-
-
-def _is_text(words: str) -> bool:
-    return " " in words.strip() or len(words) > _LONGEST_CODE
-
-
 def _service(value: object) -> str | None:
     words = _words(value)
     return words if words and len(words) <= _LONGEST_SERVICE else None
-
-
-def _as_callback_fields(fields: dict[str, Any], sms: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a callback with this message."""
-    more = {
-        "text": _words(sms.get("text")),
-        "code": _words(sms.get("code")),
-        "phoneFrom": sms.get("phoneFrom") or sms.get("from"),
-        "receivedAt": _time(_words(sms.get("dateTime") or sms.get("date"))),
-        "id": sms.get("id"),
-        "service": sms.get("service") or fields["service"],
-    }
-    return fields | {name: value for name, value in more.items() if value is not None}

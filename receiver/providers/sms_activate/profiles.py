@@ -1,4 +1,4 @@
-"""SMS-Activate and its successors, and where they differ."""
+"""SMS-Activate, its successors, and their differences."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, ClassVar
 
-from ...callback import Key
-from ...fields.dedupe import SentTime
 from ...fields.services import ListedService, listed_services
 from ...polling.options import PollingApi
 from ...polling.questions import Known, Poll, PollMemory
@@ -101,20 +99,15 @@ class HeroSms(SmsActivate, tag="herosms", frozen=True, kw_only=True):
     paste_at: ClassVar[str] = "account settings, webhook URLs (up to three; adding one takes 2FA)"
     countries: ClassVar[Mapping[str, str]] = _COUNTRIES | {"222": "RU"}
     message_field: ClassVar[str | None] = "id"
-    #: Its specification has none of the actions for rentals.
+    #: Its schema does not say what `id` identifies.
+    is_message_id_enough: ClassVar[bool] = False
+    #: Its specification has no actions for rentals.
     polling_api: ClassVar[PollingApi | None] = _polling_api(
         "https://hero-sms.com", *(_READS - {"getRentList", "getRentStatus"})
     )
     pages: ClassVar[bool] = True
     page_size: ClassVar[str] = "size"
     repeats_code: ClassVar[bool] = False
-
-    def _message_key(
-        self, activation: str, message: str, words: tuple[str, str], when: SentTime, /
-    ) -> Key:
-        """Add time, text and code, because the schema does not say what `id` identifies."""
-        parts = ("act", activation, "id", message, *words)
-        return Key(second=when.second or 0, parts=parts)
 
     def sample_sms(self, number: int, now: datetime) -> dict[str, Any]:
         fields = super().sample_sms(number, now)
@@ -130,7 +123,7 @@ class GrizzlySms(SmsActivate, tag="grizzlysms", frozen=True, kw_only=True):
 
     documented: ClassVar[tuple[str, ...]] = ()
     paste_at: ClassVar[str] = "not documented: ask its support, or use backfill alone"
-    #: The last two are in its public clients only. One that the server does not have is left out.
+    #: The last two are only in its public clients. A command that the server lacks is skipped.
     polling_api: ClassVar[PollingApi | None] = _polling_api(
         "https://api.grizzlysms.com",
         "getBalance",

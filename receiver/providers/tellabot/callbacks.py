@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from core.canonical import canonical_code, canonical_text
 from core.event import (
+    Data,
     NumberAssigned,
     RentalBilled,
     RentalRenewalFailed,
@@ -77,33 +78,79 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         reading = FieldReader(fields)
+        keys: tuple[Key, ...]
+        data: Data
         match fields.get("event"), fields.get("status"):
             case "incoming_message", _:
                 return (self._message(reading, callback),)
             case "ltr_renewal", "ok":
-                return (self._renewed(reading, callback),)
+                rental = _required_id(reading, "new_ltr_id")
+                previous, order = reading.id("previous_ltr_id"), _order(reading)
+                price, written = reading.price("price", self.currency), reading.text("expires")
+                expires = read_time(written) if written is not None else None
+                if written is not None and (expires is None or expires.instant(_NEW_YORK) < FIRST):
+                    reading.warn("expires")
+                    expires = None
+                subject = f"rental/{rental}"
+                keys = (Key(parts=("renewal", "ok", reading.raw("previous_ltr_id"), rental)),)
+                data = RentalRenewed(
+                    price=price,
+                    rental_id=rental,
+                    previous_rental_id=previous,
+                    expires=expires.rfc3339(_NEW_YORK) if expires else None,
+                    **order,
+                    **self.common(callback, reading, time_from="received"),
+                )
             case "ltr_renewal", "error":
-                return (self._renewal_failed(reading, callback),)
+                rental, reason = _required_id(reading, "previous_ltr_id"), reading.text("message")
+                subject = f"rental/{rental}"
+                # "Low balance" again tomorrow is another event; in ten minutes it is a retry.
+                parts = ("renewal", "error", rental, reading.raw("message"))
+                keys = make_windows(parts, callback.received)
+                data = RentalRenewalFailed(
+                    previous_rental_id=rental,
+                    reason=reason,
+                    **_order(reading),
+                    **self.common(callback, reading, time_from="received"),
+                )
             # The newer documentation has priority, the older one premium.
             case "premium_request" | "priority_request", "ok":
-                return (self._assigned(reading, callback),)
-        raise Malformed("unknown_event", "event, status: unknown or missing")
+                request = _required_id(reading, "id")
+                subject, keys = f"request/{request}", (Key(parts=("bid", request)),)
+                data = NumberAssigned(
+                    **_order(reading),
+                    price=reading.price("price", self.currency),
+                    request_id=request,
+                    **self.common(callback, reading, time_from="received"),
+                )
+            case _:
+                raise Malformed("unknown_event", "event, status: unknown or missing")
+        return (Happening(subject=subject, time=None, keys=keys, data=data),)
 
     def _message(self, reading: FieldReader, callback: Callback) -> Happening:
         billed = reading.raw("from") == _BILLING
         request, rental = reading.id("id"), reading.id("ltr_id")
         # A polled message may belong to an order that is known by its number alone.
         number = reading.text("number") if callback.channel == "poll" else None
-        subject = _subject(request, rental, number, billed=billed)
+        if rental is not None and (billed or request is None):
+            subject = f"rental/{rental}"
+        elif request is not None:
+            subject = f"request/{request}"
+        elif number is not None:
+            subject = f"number/{number}"
+        else:
+            expected = "a positive number or a short text is expected"
+            raise Malformed("identity", f"id, ltr_id: {expected}")
         code, text = reading.message("pin", "reply")
         if not billed and text is None and code is None:
             raise Malformed("malformed", "reply, pin: neither was sent")
-        to, time = reading.number("to", _US), _read_time(reading, callback.received)
+        to = reading.number("to", _US)
+        time, when = _read_time(reading, callback.received)
         type_ = RentalBilled if billed else SmsReceived
         return Happening(
             subject=subject,
             time=time.rfc3339(_NEW_YORK) if time else None,
-            keys=_message_keys(reading, callback, to, subject),
+            keys=_message_keys(reading, callback, to, when, subject),
             data=type_(
                 to=to,
                 from_=reading.sender("from", _US),
@@ -117,58 +164,6 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                 rental_id=rental,
                 first_rental_id=reading.id("first_ltr_id"),
                 **self.common(callback, reading, time_from=time_from(time)),
-            ),
-        )
-
-    def _renewed(self, reading: FieldReader, callback: Callback) -> Happening:
-        rental, previous = _required_id(reading, "new_ltr_id"), reading.id("previous_ltr_id")
-        return Happening(
-            subject=f"rental/{rental}",
-            time=None,
-            keys=(Key(parts=("renewal", "ok", reading.raw("previous_ltr_id"), rental)),),
-            data=RentalRenewed(
-                to=reading.number("mdn", _US),
-                country=_US,
-                service=named_service(reading.text("service")),
-                price=reading.price("price", self.currency),
-                rental_id=rental,
-                previous_rental_id=previous,
-                expires=_read_expires(reading),
-                **self.common(callback, reading, time_from="received"),
-            ),
-        )
-
-    def _renewal_failed(self, reading: FieldReader, callback: Callback) -> Happening:
-        previous, reason = _required_id(reading, "previous_ltr_id"), reading.text("message")
-        # "Low balance" again tomorrow is another event; in ten minutes it is a retry.
-        parts = ("renewal", "error", previous, reading.raw("message"))
-        return Happening(
-            subject=f"rental/{previous}",
-            time=None,
-            keys=make_windows(parts, callback.received),
-            data=RentalRenewalFailed(
-                to=reading.number("mdn", _US),
-                country=_US,
-                service=named_service(reading.text("service")),
-                previous_rental_id=previous,
-                reason=reason,
-                **self.common(callback, reading, time_from="received"),
-            ),
-        )
-
-    def _assigned(self, reading: FieldReader, callback: Callback) -> Happening:
-        request = _required_id(reading, "id")
-        return Happening(
-            subject=f"request/{request}",
-            time=None,
-            keys=(Key(parts=("bid", request)),),
-            data=NumberAssigned(
-                to=reading.number("mdn", _US),
-                country=_US,
-                service=named_service(reading.text("service")),
-                price=reading.price("price", self.currency),
-                request_id=request,
-                **self.common(callback, reading, time_from="received"),
             ),
         )
 
@@ -186,45 +181,37 @@ def _required_id(reading: FieldReader, name: str) -> str:
     return identity
 
 
-def _subject(
-    request: str | None, rental: str | None, number: str | None = None, *, billed: bool
-) -> str:
-    if rental is not None and (billed or request is None):
-        return f"rental/{rental}"
-    if request is not None:
-        return f"request/{request}"
-    if number is not None:
-        return f"number/{number}"
-    raise Malformed("identity", "id, ltr_id: a positive number or a short text is expected")
+def _order(reading: FieldReader) -> dict[str, Any]:
+    """Return the fields that all events about an order itself have."""
+    return {
+        "to": reading.number("mdn", _US),
+        "country": _US,
+        "service": named_service(reading.text("service")),
+    }
 
 
-def _read_time(reading: FieldReader, received: datetime) -> ProviderTime | None:
+def _read_time(reading: FieldReader, received: datetime) -> tuple[ProviderTime | None, SentTime]:
+    """Return the first plausible time, and the first time for a key.
+
+    If no time can be in a key, the text of the first field is.
+    """
+    sent = SentTime(second=None, text="")
     for name, read in _TIMES:
         text = reading.text(name)
-        time = read(text) if text is not None else None
-        if time is not None and time.is_plausible(_NEW_YORK, received):
-            return time
-        if text is not None:
-            reading.warn(name)
-    return None
-
-
-def _read_sent_time(reading: FieldReader) -> SentTime:
-    """Return the first plausible time for a key, else the text of the first field."""
-    untimed = None
-    for name, read in _TIMES:
-        raw = reading.raw(name)
-        if not raw:
+        if text is None:
             continue
-        one = read_sent_time(read(raw), raw)
-        if one.second is not None:
-            return one
-        untimed = untimed or one
-    return untimed or SentTime(second=None, text="")
+        time = read(text)
+        if sent.second is None:
+            one = read_sent_time(time, text)
+            sent = one if one.second is not None or not sent.text else sent
+        if time is not None and time.is_plausible(_NEW_YORK, received):
+            return time, sent
+        reading.warn(name)
+    return None, sent
 
 
 def _message_keys(
-    reading: FieldReader, callback: Callback, to: str | None, subject: str
+    reading: FieldReader, callback: Callback, to: str | None, when: SentTime, subject: str
 ) -> tuple[Key, ...]:
     """Return the keys of a message without service and price, which may be corrected later.
 
@@ -233,7 +220,6 @@ def _message_keys(
     journals of 0.1: the key of a billing entry had its subject, which may differ in a poll.
     """
     billed = reading.raw("from") == _BILLING
-    when = _read_sent_time(reading)
     text, pin = reading.raw("reply"), reading.raw("pin")
 
     def make(number: str, words: str, *more: str) -> tuple[Key, ...]:
@@ -252,14 +238,3 @@ def _message_keys(
     number = digits(to) if to else reading.raw("to").strip()
     plain = make(number, words, *(named if when.second is None else ()))
     return (*first, *(key for key in plain if key not in first))
-
-
-def _read_expires(reading: FieldReader) -> str | None:
-    text = reading.text("expires")
-    if text is None:
-        return None
-    time = read_time(text)
-    if time is None or time.instant(_NEW_YORK) < FIRST:
-        reading.warn("expires")
-        return None
-    return time.rfc3339(_NEW_YORK)

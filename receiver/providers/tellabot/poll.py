@@ -1,23 +1,20 @@
 """Polls TellABot: https://www.tellabot.com, "API", `read_sms`, `request_status` and `balance`.
 
 The API has no list of requests, and each call returns the three newest messages of two days. So
-there is one call for each known order. Rows have no id, and dedupe keys have none either.
+there is one call for each known order. Rows have no id, so dedupe keys do not use one.
 """
 
-import enum
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ...fields.numbers import digits, e164
-from ...polling.answers import object_in, or_none, read_wait, rows
+from ...polling.answers import ErrorTexts, Gone, object_in, or_none, rows
 from ...polling.questions import (
     Ask,
-    BadKey,
     Balance,
-    Busy,
     Ended,
     Known,
     ListedOrder,
@@ -30,26 +27,23 @@ from ...source import Source
 
 #: "server's time zone is America/New_York"
 _NEW_YORK = ZoneInfo("America/New_York")
-#: The provider does not know the request or rental, or no longer.
-_GONE = re.compile(
-    r"(invalid|unknown|wrong|no such) (request|rental|ltr)|no (request|rental)\b"
-    r"|(request|rental)( id)? (was )?(not found|does not exist|is (unknown|invalid))",
-    re.IGNORECASE,
-)
-#: Not an error, although the provider says so.
-_NOTHING = re.compile(r"no messages|not found", re.IGNORECASE)
-#: The account is banned, not the key. A ban may end, so polling goes on.
-_BANNED = re.compile(r"\b(banned|suspended|blocked|locked)\b", re.IGNORECASE)
-#: Seconds until the next call for a banned account, if the provider sends no end.
-_BAN = 3600.0
-_BAD_KEY = re.compile(
-    r"api.?key|authori[sz]|authenticat|password|login|access denied"
-    r"|(invalid|unknown|wrong|no such) user|user( name)? (not found|is unknown)",
-    re.IGNORECASE,
-)
-_BUSY = re.compile(
-    r"too (many|often|fast)|\brate\b|\blimit|\bwait\b|try again|\bretry\b|maintenance",
-    re.IGNORECASE,
+_ERRORS = ErrorTexts(
+    banned=re.compile(r"\b(banned|suspended|blocked|locked)\b", re.IGNORECASE),
+    bad_key=re.compile(
+        r"api.?key|authori[sz]|authenticat|password|login|access denied"
+        r"|(invalid|unknown|wrong|no such) user|user( name)? (not found|is unknown)",
+        re.IGNORECASE,
+    ),
+    gone=re.compile(
+        r"(invalid|unknown|wrong|no such) (request|rental|ltr)|no (request|rental)\b"
+        r"|(request|rental)( id)? (was )?(not found|does not exist|is (unknown|invalid))",
+        re.IGNORECASE,
+    ),
+    nothing=re.compile(r"no messages|not found", re.IGNORECASE),
+    busy=re.compile(
+        r"too (many|often|fast)|\brate\b|\blimit|\bwait\b|try again|\bretry\b|maintenance",
+        re.IGNORECASE,
+    ),
 )
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?")
 #: The states of a request that has its number, in lower case, as all states here.
@@ -66,11 +60,6 @@ _ENDS = {
     "cancelled": "cancelled",
     "failed": "failed",
 }
-_LONGEST_MESSAGE = 500
-
-
-class _TellABotGone(enum.Enum):
-    GONE = "gone"
 
 
 def poll(source: Source, known: Sequence[Known], *, now: datetime) -> Poll:
@@ -88,11 +77,18 @@ class _TellABotPoll:
         self._settings = source.polling_settings()
 
     def order(self, order: Known) -> Poll:
-        """Ask for its messages; and for the status of a request without messages."""
-        filters, identity = _filters(order)
-        if not filters:
+        """Ask for the messages of an order, and for the status of a request without messages."""
+        identity: dict[str, str] = {}
+        if order.request_id is not None:
+            identity = {"id": order.request_id}
+            answer = yield self._ask("read_sms", id=order.request_id)
+        elif order.rental_id is not None:
+            identity = {"ltr_id": order.rental_id}
+            answer = yield self._ask("read_sms", ltr_id=order.rental_id)
+        elif order.number is not None:
+            answer = yield self._ask("read_sms", mdn=digits(order.number), service=order.service)
+        else:
             return
-        answer = yield self._ask("read_sms", **filters)
         messages = answer if isinstance(answer, list) else []
         for row in messages:
             # An order that is known by its number alone has no id.
@@ -103,12 +99,12 @@ class _TellABotPoll:
         silent = answer is not None and not messages
         if order.request_id is not None and (silent or order.number is None):
             yield from self._status(order.request_id, order.number, may_end=silent)
-        elif order.rental_id is not None and answer is _TellABotGone.GONE:
+        elif order.rental_id is not None and answer is Gone.GONE:
             yield Ended(kind="rental_id", name=order.rental_id, reason="finished")
 
     def _status(self, request: str, number: str | None, *, may_end: bool) -> Poll:
         answer = yield self._ask("request_status", id=request)
-        ends = ["finished"] if answer is _TellABotGone.GONE else []
+        ends = ["finished"] if answer is Gone.GONE else []
         for row in answer if isinstance(answer, list) else ():
             status = str(row.get("status")).strip().lower()
             if status in _OPEN:
@@ -135,7 +131,7 @@ class _TellABotPoll:
         if isinstance(amount, str):
             yield Balance(amount=amount, currency=self._source.currency)
 
-    def _ask(self, command: str, **filters: str) -> Ask:
+    def _ask(self, command: str, **filters: str | None) -> Ask:
         """Ask with the key in the query: the API takes it nowhere else."""
         url = with_query(
             self._settings.api_url,
@@ -154,48 +150,21 @@ class _TellABotPoll:
         return Ask(api=self._settings.api, command=command, url=url, read=read)
 
 
-def _filters(order: Known) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return the parameters of a call, and the fields of a callback about the same order."""
-    if order.request_id is not None:
-        return {"id": order.request_id}, {"id": order.request_id}
-    if order.rental_id is not None:
-        return {"ltr_id": order.rental_id}, {"ltr_id": order.rental_id}
-    if order.number is None:
-        return {}, {}
-    service = {} if order.service is None else {"service": order.service}
-    return {"mdn": digits(order.number), **service}, {}
-
-
 def _number(value: object) -> str | None:
     return e164(value, "US") if isinstance(value, str) else None
 
 
 def _read(
     answer: ProviderAnswer, command: str, now: datetime
-) -> list[dict[str, Any]] | str | _TellABotGone | None:
+) -> list[dict[str, Any]] | str | Gone | None:
     """Return the rows, or the amount of a balance."""
     value = object_in(answer, command, now)
     status, message = value.get("status"), value.get("message")
     if status == "error" and isinstance(message, str):
-        return _complaint(message[:_LONGEST_MESSAGE], command, now)
+        return _ERRORS.read(message, command, now)
     if command == "balance":
         is_amount = isinstance(message, str) and _AMOUNT.fullmatch(message)
         return str(message) if status == "ok" and is_amount else None
     if status == "ok" and isinstance(message, list | dict):
         return rows(message)
     raise Unreadable(command, "status, message: not as documented")
-
-
-def _complaint(message: str, command: str, now: datetime) -> list[dict[str, Any]] | _TellABotGone:
-    if _BANNED.search(message):
-        wait = read_wait(message, now)
-        raise Busy("the account is banned", _BAN if wait is None else wait)
-    if _BAD_KEY.search(message):
-        raise BadKey
-    if _GONE.search(message):
-        return _TellABotGone.GONE
-    if _NOTHING.search(message):
-        return []
-    if _BUSY.search(message):
-        raise Busy("asked too often", read_wait(message, now))
-    raise Unreadable(command, "an error that is not known here")

@@ -12,7 +12,7 @@ Fields = Mapping[str, Any]
 
 
 def _number(number: int) -> str:
-    """Return a number that belongs to nobody: 555-0100 to 555-0199."""
+    """Return a number that is not in use: 555-0100 to 555-0199."""
     return f"1850555{100 + number % 100:04d}"
 
 

@@ -29,6 +29,8 @@ NOT_FOUND = [404, '{"title":"NOT_FOUND","details":"Activation Not Found"}']
 PINS = '{"success": true, "message": null, "data": %s}'
 TELEPHONES = PINS % '[{"telephone_id": "23354", "telephone": "2123451356"}]'
 NO_ROWS = PINS % "[]"
+#: The answers of SMSPins with one telephone and no news.
+SMSPINS = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
 
 
 def asked(provider, answers, *orders, source=None, memory=None, headers=None, now=NOW):
@@ -59,7 +61,7 @@ def ended(kind, name, reason):
     return Ended(kind=kind, name=name, reason=reason)
 
 
-# The provider's word ends an order
+# Words that end an order
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ TELLABOT_ORDER = Known(request_id="10000001", number="+12125550123")
         ("timed out", [ended("request_id", "10000001", "expired")]),
         ("Cancelled", [ended("request_id", "10000001", "cancelled")]),
         ("Rejected", [ended("request_id", "10000001", "rejected")]),
-        # Its SMS is there: `read_sms` gives it out in the next round.
+        # Its SMS exists, and `read_sms` returns it in the next round.
         ("Completed", []),
         (
             "Reserved",
@@ -198,7 +200,7 @@ TELLABOT_ORDER = Known(request_id="10000001", number="+12125550123")
     ],
 )
 def test_silent_tellabot_request_is_asked_for_its_status(status, reports):
-    """Mutants: asked for requests without a number only; `Completed` ends it unread."""
+    """Mutants: only requests without a number are asked for; `Completed` ends it unread."""
     answers = {"read_sms": TELLABOT_NONE, "request_status": request_status(status=status)}
 
     came, commands = asked("tellabot", answers, TELLABOT_ORDER)
@@ -268,8 +270,7 @@ def check(request, status, smses=None, telephone="2123451356"):
     ],
 )
 def test_smspins_check_without_messages_has_a_status(status, reason):
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
-    answers |= {"bulk_sms/status": check("15682", status)}
+    answers = SMSPINS | {"bulk_sms/status": check("15682", status)}
 
     came, _ = asked("smspins", answers, Known(request_id="15682"))
 
@@ -292,8 +293,7 @@ def test_request_that_is_no_check_ends_as_number_change(row, reason):
     Mutant: any row of `nc/requests` ends the check with its number.
     """
     gone = '{"success": false, "message": "Unable to find request", "data": null}'
-    answers = {"bulk_sms/telephones": TELEPHONES, "bulk_sms/status": gone, "*": NO_ROWS}
-    answers |= {"nc/requests": PINS % json.dumps([row])}
+    answers = SMSPINS | {"bulk_sms/status": gone, "nc/requests": PINS % json.dumps([row])}
 
     came, _ = asked("smspins", answers, Known(request_id="44444"))
 
@@ -302,8 +302,7 @@ def test_request_that_is_no_check_ends_as_number_change(row, reason):
 
 
 def test_failed_change_does_not_end_a_check_with_its_number():
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
-    answers |= {"bulk_sms/status": check("15682", "STARTED")}
+    answers = SMSPINS | {"bulk_sms/status": check("15682", "STARTED")}
     answers |= {"nc/requests": PINS % '[{"request_id": "15682", "status": "FAILED"}]'}
 
     came, _ = asked("smspins", answers, Known(request_id="15682"))
@@ -319,13 +318,13 @@ def test_failed_change_does_not_end_a_check_with_its_number():
     [
         ([403, '{"title":"BANNED","details":"x","info":{"retry_after_seconds":600}}'], 600.0),
         ('{"title":"BANNED","info":{"retry_after_seconds":600}}', 600.0),
-        # Moscow's, as all its times without an offset.
+        # In Moscow's time, as all its times without an offset.
         ("BANNED:2026-11-30 12:00:00", 3600.0),
         ("BANNED:'2026-11-30 12-00-00'", 3600.0),
         ("BANNED:2026-11-30T12:00:00Z", 14400.0),
         ('{"status": "error", "message": "BANNED:2026-11-30 12:00:00"}', 3600.0),
         ("BANNED:600", 600.0),
-        # No end is said, or it is over: an hour.
+        # Without an end, or with a past one: an hour.
         ("BANNED", 3600.0),
         ("BANNED:2026-11-30 10:00:00", 3600.0),
         ("ACCOUNT_INACTIVE", 3600.0),
@@ -339,7 +338,7 @@ def test_failed_change_does_not_end_a_check_with_its_number():
 )
 @pytest.mark.parametrize("provider", ["herosms", "smsbower"])
 def test_dialect_answer_with_an_end_is_busy_until_then(provider, said, seconds):
-    """Mutant: BANNED read as a bad key, so that nothing is asked until a restart."""
+    """Mutant: BANNED is read as a bad key, so that polling stops until a restart."""
     came, commands = asked(provider, {"*": said}, Known(activation_id="77"))
 
     assert type(came[0]) is Busy
@@ -390,7 +389,7 @@ def test_message_with_an_end_is_busy_until_then(provider, message, seconds):
     assert came[0].retry_after == seconds
 
 
-# Commands that are not there
+# Missing commands
 
 
 @pytest.mark.parametrize(
@@ -408,7 +407,7 @@ def test_message_with_an_end_is_busy_until_then(provider, message, seconds):
     ],
 )
 def test_clone_with_get_status_only_is_polled(missing):
-    """Mutants: asked again in each round; a notice in each."""
+    """Mutants: sent again in each round; a notice in each round."""
     answers = {"getStatus": "STATUS_OK:58213", "*": missing}
     order, memory = Known(activation_id="77"), PollMemory()
 
@@ -425,7 +424,7 @@ def test_clone_with_get_status_only_is_polled(missing):
 
 
 def test_server_without_get_status_is_reported():
-    """`api_url` must be wrong: silence would look like no messages."""
+    """`api_url` must be wrong: without an error it would look like no messages."""
     came, _ = asked("sms_activate", {"*": [404, "<html>"]}, Known(activation_id="77"))
 
     [error] = kinds(came, Unreadable)
@@ -546,7 +545,7 @@ def test_each_listed_activation_and_rental_is_reported():
 
 
 def test_daisysms_is_asked_for_the_text():
-    """Mutant: the text in the key, so that what was found without it is found again."""
+    """Mutant: the text in the key, so that a code without its text is a second event."""
     order = Known(activation_id="77")
     url = []
 
@@ -621,11 +620,19 @@ def test_balance_with_a_wait_or_refused_key_is_raised(said):
 # SMSPins
 
 
+def test_smspins_account_without_telephones_is_polled():
+    """Mutant: the result of `not found` is read as rows, which raises TypeError."""
+    gone = '{"success": false, "message": "Not found", "data": null}'
+
+    came, commands = asked("smspins", SMSPINS | {"bulk_sms/telephones": gone})
+
+    assert (came, commands) == ([], ["bulk_sms/telephones", "nc/requests"])
+
+
 def test_check_of_a_changed_number_is_found():
     """Its subject is the number, as that of `number.changed`. Mutant: dropped without a notice."""
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
-    smses = "Test SMS 4|Test SMS 5"
-    answers |= {"bulk_sms/status": check("11183", "SUCCESS", smses, "9171234567")}
+    status = check("11183", "SUCCESS", "Test SMS 4|Test SMS 5", "9171234567")
+    answers = SMSPINS | {"bulk_sms/status": status}
 
     came, _ = asked("smspins", answers, Known(request_id="11183"))
 
@@ -643,7 +650,7 @@ def test_check_listed_later_is_the_same_event():
     """Mutant: the telephone or the number in every key."""
     status = check("11183", "SUCCESS", "Test SMS 4", "9171234567")
     row = {"request_id": "11183", "smses": "Test SMS 4", "telephone": "9171234567"}
-    alone = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS, "bulk_sms/status": status}
+    alone = SMSPINS | {"bulk_sms/status": status}
     listed = alone | {"bulk_sms/smses_by_tid": PINS % json.dumps([row])}
     order = Known(request_id="11183")
 
@@ -662,7 +669,6 @@ def at(*date):
 def test_auto_check_is_switched_on_after_new_york_midnight():
     """Mutants: each round; by UTC's days; just at midnight, when the provider switches it off."""
     memory = PollMemory()
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     moments = [
         at(2026, 11, 30, 8),
         at(2026, 11, 30, 23),
@@ -673,7 +679,7 @@ def test_auto_check_is_switched_on_after_new_york_midnight():
     ]
 
     sent = [
-        asked("smspins", answers, source={"auto_check": True}, memory=memory, now=moment)[1]
+        asked("smspins", SMSPINS, source={"auto_check": True}, memory=memory, now=moment)[1]
         for moment in moments
     ]
 
@@ -682,32 +688,28 @@ def test_auto_check_is_switched_on_after_new_york_midnight():
 
 
 def test_auto_check_is_only_ever_enabled():
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     polled = source_of("smspins", {"auto_check": True}).poll([], since=SINCE, now=NOW)
 
-    _, asks = driven(polled, lambda ask: ok(answers.get(ask.command, NO_ROWS)))
+    _, asks = driven(polled, lambda ask: ok(SMSPINS.get(ask.command, NO_ROWS)))
 
     assert [shown(ask) for ask in asks if isinstance(ask, Switch)] == ["23354/enable"]
 
 
 def test_auto_check_is_not_switched_on_unless_configured():
     """Mutant: `auto_check` true by default."""
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
-
-    _, commands = asked("smspins", answers)
+    _, commands = asked("smspins", SMSPINS)
 
     assert set(commands) <= BY_TAG["smspins"].polling_api.reads
 
 
 def test_failed_auto_check_is_retried_and_refused_is_not():
     memory = PollMemory()
-    answers = {"bulk_sms/telephones": TELEPHONES, "*": NO_ROWS}
     refused = '{"success": false, "message": "Unable to find Telephone ID", "data": null}'
     source = {"auto_check": True}
 
     sent = []
     for said in ("<html>", refused, refused):
-        said_so = answers | {"bulk_sms/autocheck": said}
+        said_so = SMSPINS | {"bulk_sms/autocheck": said}
         came, commands = asked("smspins", said_so, source=source, memory=memory)
         notices = [one.word for one in kinds(came, Notice) if "refused" in one.word]
         sent.append((commands.count("bulk_sms/autocheck"), notices))

@@ -24,7 +24,7 @@ ORDERS = [Known(activation_id="1"), Known(activation_id="2"), Known(activation_i
 
 
 class Clock:
-    """A clock that moves only when somebody sleeps."""
+    """A clock that moves only during a sleep."""
 
     def __init__(self):
         self.at, self.slept = 1000.0, []
@@ -124,7 +124,7 @@ async def test_interval_separates_all_calls_of_a_source():
 
 
 async def test_simultaneous_polls_share_the_pace():
-    """Mutant: no lock around the wait for one's turn."""
+    """Mutant: no lock around the wait for a turn."""
     async with serving(http(200, "STATUS_WAIT_CODE")) as (provider, clock, url):
         source = source_of("smsbower", api_url=url, min_interval=15.0)
         async with open_client(source, clock=clock, sleep=clock.sleep) as client:
@@ -177,7 +177,7 @@ async def test_wait_of_hours_ends_the_poll_at_once():
 
 
 async def test_bad_key_ends_the_poll_at_once():
-    """Mutant: going on with the next order, until the account is locked."""
+    """Mutant: the poll continues with the next order, until the account is locked."""
     async with serving(http(200, "BAD_KEY")) as (provider, clock, url):
         (summary,) = await polled(url, clock)
 
@@ -269,7 +269,7 @@ async def test_abandoned_poll_ends():
 
 
 async def test_ban_with_an_end_ends_the_poll_until_then():
-    """Mutant: read as a bad key, which is not asked again until a restart."""
+    """Mutant: read as a bad key, so that polling stops until a restart."""
     banned = '{"title":"BANNED","details":"x","info":{"retry_after_seconds":600}}'
     async with serving(http(403, banned)) as (provider, clock, url):
         (summary,) = await polled(url, clock)
@@ -282,7 +282,7 @@ async def test_ban_with_an_end_ends_the_poll_until_then():
 
 
 async def test_missing_command_is_sent_once_by_a_client():
-    """Mutant: what a poll learns is forgotten with it."""
+    """Mutant: a poll does not remember for the next one."""
     answers = [http(200, "BAD_ACTION"), *[http(200, "STATUS_WAIT_CODE")] * 3]
     async with serving(*answers) as (provider, clock, url):
         source = source_of("sms_online", api_url=url)
@@ -338,7 +338,7 @@ class Reading(SmsBower, frozen=True):
 async def test_large_answer_is_read_beside_the_event_loop(size, here):
     """A megabyte of broken JSON takes a second, and a callback would wait.
 
-    Mutant: read in the loop, whatever its size.
+    Mutant: read in the loop, even if it is large.
     """
     async with serving(http(200, "a" * size)) as (_provider, clock, url):
         source = Reading(backfill=Backfill(api_key=Secret(KEY), api_url=url))
@@ -359,7 +359,7 @@ class Writing(SmsBower, frozen=True):
 
 
 async def test_undeclared_command_is_not_sent():
-    """Mutant: the client asks whatever an `Ask` says."""
+    """Mutant: the client sends every `Ask`."""
     async with serving(http(200, "ACCESS_CANCEL")) as (provider, clock, url):
         source = Writing(backfill=Backfill(api_key=Secret(KEY), api_url=url))
         async with open_client(source, clock=clock, sleep=clock.sleep) as client:

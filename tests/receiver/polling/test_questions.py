@@ -65,7 +65,7 @@ def first(tag, body, *, status=200, known=None, **headers):
     return came[0] if came else None
 
 
-# What is asked, and what is found
+# Questions and findings
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.name)
@@ -95,7 +95,7 @@ def test_every_provider_has_recorded_answers():
 
 
 def test_same_answers_later_are_the_same_events():
-    """Mutant: keys with windows of arrival make a row without a time news every two hours."""
+    """Mutant: keys with windows of arrival make an untimed row a new event every two hours."""
     keys = set()
     for hours in (0, 5, 26):
         now = datetime(2026, 11, 21 + hours // 24, hours % 24, tzinfo=UTC)
@@ -148,7 +148,7 @@ def test_growing_check_keeps_the_keys_of_its_messages(parts, tail):
 
 
 def test_rental_pages_are_read_until_one_repeats():
-    """Mutant: ending at the first repeat loses all but the first page where they count from 1."""
+    """Mutant: the end at the first repeat loses pages of providers that count from 1."""
     pages = [[f"text {10 * page + i}" for i in range(10)] for page in range(3)]
 
     def answer_from(begin):
@@ -156,7 +156,7 @@ def test_rental_pages_are_read_until_one_repeats():
             if ask.command != "getRentStatus":
                 return ok("NO_NUMBERS")
             page = dict(part.split("=") for part in shown(ask).split("&")).get("page", str(begin))
-            # Past the end it gives the last one again.
+            # After its last page the provider repeats it.
             texts = pages[min(int(page) - begin, 2)]
             values = {
                 str(i): {"phoneFrom": "1", "text": text, "date": "2026-11-21 10:00:00"}
@@ -201,7 +201,7 @@ MESSAGES = st.fixed_dictionaries(
 
 @given(MESSAGES, st.sampled_from([{"id": "10000001"}, {"ltr_id": "2000001", "first_ltr_id": "1"}]))
 def test_tellabot_sms_has_the_same_key_by_callback_and_poll(message, identity):
-    """Mutant: the request's id in the key; rows do not say it where asked for by number."""
+    """Mutant: the request's id in the key; rows found by number do not have it."""
     more = {"service": "Google", "pin": "1", "price": 1.2}
     row = {**message, "service": "Gmail", "price": 1.20, "pin": ""}
     body = json.dumps({"event": "incoming_message", **message, **more, **identity}).encode()
@@ -267,13 +267,13 @@ def test_activation_message_has_what_identifies_its_copy():
 def test_code_beside_a_wait_is_found():
     """It is the same event as the original, never a second one.
 
-    Mutant: read as nothing, so that a code of an outage is lost once another is asked for.
+    Mutant: read as nothing, so that a code of an outage is lost after the next request.
     """
-    told = first("smsbower", "STATUS_WAIT_RETRY:12345")
+    found = first("smsbower", "STATUS_WAIT_RETRY:12345")
     again = first("smsbower", "STATUS_OK:12345")
 
-    assert told.happening.data.code == "12345"
-    assert (told.happening.keys, told.happening.copy) == (
+    assert found.happening.data.code == "12345"
+    assert (found.happening.keys, found.happening.copy) == (
         again.happening.keys,
         again.happening.copy,
     )
@@ -284,7 +284,7 @@ def test_code_beside_a_wait_is_found():
     [("herosms", "60"), ("herosms", "12345"), ("smsbower", "60"), ("smsbower", "")],
 )
 def test_seconds_beside_wait_retry_are_not_a_code(tag, said):
-    """HeroSMS says how long to wait. Mutant: read as STATUS_OK."""
+    """HeroSMS sends the seconds to wait. Mutant: read as STATUS_OK."""
     assert first(tag, f"STATUS_WAIT_RETRY:{said}") is None
 
 
@@ -299,7 +299,7 @@ def test_error_that_names_a_user_may_not_be_about_the_key():
 
 # Only reading
 
-#: All commands that are ever asked. Whoever adds one to a provider adds it here, too.
+#: All commands that are ever sent. If you add one to a provider, add it here, too.
 READS = {
     "balance",
     "read_sms",
@@ -329,7 +329,7 @@ def test_provider_declares_only_known_reading_commands(tag):
 
 @pytest.mark.parametrize("tag", sorted(BY_TAG))
 def test_url_has_the_declared_reading_command(tag):
-    """Mutant: an Ask takes any command, and one method asks for `setStatus`."""
+    """Mutant: an Ask takes any command, and one method sends `setStatus`."""
 
     def answer(ask):
         listed = {"telephone_id": "23354", "activationId": "1", "id": "12345", "smsCode": "1234"}
@@ -417,7 +417,7 @@ def test_unreadable_answer_is_reported_without_its_content(tag, body):
     came = first(tag, body)
 
     if body.startswith("{") and "status" not in body and tag not in ("tellabot", "smspins"):
-        assert came is None  # an object that tells nothing
+        assert came is None  # an object without anything known
         return
     if tag in ("sms_activate", "herosms", "grizzlysms") and body.startswith('["'):
         assert came is None  # a list without rows
@@ -433,7 +433,7 @@ def test_unreadable_answer_is_reported_without_its_content(tag, body):
         assert came is None
 
 
-# Errors told apart
+# Kinds of errors
 
 
 @pytest.mark.parametrize(
@@ -578,7 +578,7 @@ def test_any_json_has_a_known_outcome(tag, value, more):
         assert not isinstance(one, FoundOne) or msgspec.json.encode(one.happening)
 
 
-# What was meant to be JSON
+# Broken JSON
 
 
 @pytest.mark.parametrize(
@@ -694,7 +694,7 @@ def test_retry_after_is_seconds_or_a_date(headers, seconds):
     ],
 )
 def test_codes_before_the_newest_are_found_at_either_end(listed, newest, older):
-    """Mutants: the last is always the newest; one that is written otherwise is another."""
+    """Mutants: the last is always the newest; a code in another spelling is another code."""
 
     def answer(ask):
         if ask.command == "getActiveActivations":

@@ -44,7 +44,7 @@ def test_path_to_a_missing_index_gives_null(fields):
 
 
 def test_any_case_finds_names_in_any_case():
-    """Mutant: another case found although it was not asked for."""
+    """Mutant: another case is found without `any_case`."""
     fields = {"ID": "7", "Data": {"TEXT": "1234"}}
     source = Generic(fields=Paths(text="data.text"), any_case=True)
 
@@ -127,7 +127,7 @@ def test_times_are_read_as_providers_write_them(time, expected, time_from):
 
 
 def test_message_with_an_id_is_identified_by_it_alone():
-    """Mutants: the time beside it, and a corrected one is another event; the id without subject."""
+    """Mutants: id and time in the key, so that a corrected time is another event; no subject."""
     source = Generic(fields=Paths(message="m"))
     first = happening({**SMS, "m": "42"}, source).keys
 
@@ -181,7 +181,7 @@ def test_event_names_of_the_provider_are_mapped():
 
 @pytest.mark.parametrize("kind", ["sms", "", None, []])
 def test_unmapped_event_is_malformed(kind):
-    """Mutant: what is not mapped is an SMS."""
+    """Mutant: an event that is not mapped is an SMS."""
     assert refusal({**SMS, "e": {"kind": kind}}, KINDS) == "unknown_event"
 
 
@@ -213,7 +213,7 @@ def test_sample_has_its_fields_at_the_paths():
 
 @pytest.mark.parametrize("id_", ["SIM 1", "Vodafone DE", "Pixel 7 (work)", " SIM 1 "])
 def test_identity_may_have_blanks(id_):
-    """Mutant: a phone's name is no identity, and all its messages wait in quarantine."""
+    """Mutant: a phone's name is no identity, and all its messages are quarantined."""
     said = happening({**SMS, "id": id_, "m": "a b"}, Generic(fields=Paths(message="m")))
 
     assert said.subject == f"request/{id_.strip()}"
@@ -246,7 +246,7 @@ def test_identity_may_have_blanks(id_):
     ],
 )
 def test_country_is_read_by_code_or_english_name(country, code):
-    """Mutants: two letters of any kind taken; names in one spelling alone."""
+    """Mutants: any two letters are a country; names in one spelling only."""
     said = happening({**SMS, "country": country})
 
     assert said.data.country == code
@@ -265,7 +265,7 @@ def happenings(fields, source=EACH):
 
 
 def test_each_item_of_a_list_is_an_event_in_its_order():
-    """Mutants: the first item alone; paths of the whole body looked for in the item."""
+    """Mutants: only the first item; paths of the whole body are read in the item."""
     items = [ITEM | {"id": name, "text": f"code {name}111"} for name in "123"]
 
     said = happenings({"to": "18503814729", "results": items})
@@ -316,7 +316,7 @@ def test_body_may_be_the_list(body):
     ],
 )
 def test_one_bad_item_makes_the_callback_malformed(results, reason):
-    """All or none. Mutant: the good items recorded, and the bad one gone."""
+    """All items or no item. Mutant: the good items are recorded, and the bad one is lost."""
     with pytest.raises(Malformed) as refused:
         happenings({"results": results})
     assert refused.value.reason == reason
@@ -328,7 +328,7 @@ def test_list_is_refused_unless_configured():
 
 
 def test_steps_of_reading_a_list_grow_with_its_items():
-    """Mutant: a path of the whole body looked up again for each item."""
+    """Mutant: a path of the whole body is looked up again for each item."""
     steps = {}
     for count in (50, 100, 200, 400):
         top = Counted({"to": "18503814729", "results": [ITEM] * count})
@@ -370,7 +370,7 @@ FIRST = Generic(fields=Paths(id="r.0.id", text="r.0.text", to="r.0.to", service=
 
 
 def test_path_to_the_first_item_loses_no_other():
-    """Mutant: the first message alone, and nobody learns of the others."""
+    """Mutant: only the first message, and the others are lost silently."""
     items = [{"id": "1", "text": "code 1111"}, {"id": "2", "text": "code 2222", "to": "x"}]
 
     said = happenings({"r": items, "service": "Google"}, FIRST)
@@ -381,7 +381,7 @@ def test_path_to_the_first_item_loses_no_other():
 
 
 def test_invalid_item_beside_the_first_is_a_warning():
-    """An attachment must not cost the message. Mutant: the callback in quarantine."""
+    """An attachment must not lose the message. Mutant: the callback is quarantined."""
     [said] = happenings({"r": [{"id": "1", "text": "code 1111"}, {"type": "image"}, 7]}, FIRST)
 
     assert said.data.warnings == ("r",)

@@ -137,7 +137,7 @@ def test_sender_is_a_number_a_short_code_or_a_name(sender, expected):
     ],
 )
 def test_country_is_from_the_providers_table(profile, id_, expected):
-    """Mutant: one table for all: SMSBower's Japan is nowhere."""
+    """Mutant: one table for all, without SMSBower's Japan."""
     said = data({**SMS, "country": id_}, source=profile())
 
     assert said.country == expected
@@ -158,7 +158,7 @@ def test_country_is_from_the_providers_table(profile, id_, expected):
     ],
 )
 def test_service_is_from_the_providers_table(profile, id_, expected):
-    """Mutant: SMSBower's `aws` is told as a shop."""
+    """Mutant: SMSBower's `aws` is reported as a shop."""
     said = data({**SMS, "service": id_}, source=profile())
 
     assert (said.service, said.warnings) == (expected, ())
@@ -273,7 +273,7 @@ def test_one_instant_is_one_key_with_any_offset():
     ],
 )
 def test_message_in_another_spelling_shares_a_key(fields, same):
-    """Mutants: texts and codes stand in keys as sent only; no keys from text and code as read."""
+    """Mutants: keys only from texts and codes as sent; no keys from text and code as read."""
     first, second = ({**SMS, **one} for one in (fields, same))
 
     assert set(keys(first, source=HeroSms())) & set(keys(second, source=HeroSms()))
@@ -295,7 +295,7 @@ def test_rental_message_in_another_spelling_shares_a_key():
     ],
 )
 def test_another_message_has_another_key(other):
-    """Mutant: the activation alone: its second SMS is lost."""
+    """Mutant: the activation alone in the key, so that its second SMS is lost."""
     assert set(keys(SMS)).isdisjoint(keys({**SMS, **other}))
 
 
@@ -321,7 +321,7 @@ def test_key_of_a_rental_sms_has_only_polled_fields():
 
 
 def test_daisysms_message_is_identified_by_its_id():
-    """Mutants: text in the key: a retry whose text is null meanwhile is a second event; time."""
+    """Mutants: text in the key, so that a retry without it is a second event; time in the key."""
     message = {**SMS, "messageId": Number("987")}
     expected = (Key(second=987, parts=("act", "123456", "msg", "987")),)
 
@@ -364,14 +364,14 @@ def test_other_profiles_ignore_message_ids():
 
 
 def test_time_too_far_ahead_is_null_but_keeps_its_key():
-    """The bound moves with our clock. Mutant: asking it for the key splits a chain of retries."""
+    """The bound moves with our clock. Mutant: it is in the key, so that retries have others."""
     ahead = {**SMS, "receivedAt": "2026-11-25T12:00:00Z"}
 
     assert happening(ahead).time is None
     assert keys(ahead) == keys(ahead, received=RECEIVED + timedelta(days=3))
 
 
-# -- what a profile says --------------------------------------------------------------------------
+# -- profiles -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def words(fields, **how):
 
 
 def test_rest_names_are_read_as_webhook_names():
-    """Mutant: `phoneNumber` left out; the only number that this dialect ever sends."""
+    """Mutant: `phoneNumber` left out, the only number that this dialect sends."""
     said = data(REST)
 
     assert (said.text, said.code, said.to) == ("Your code is 12345", "12345", "+447700900123")
@@ -448,7 +448,7 @@ def test_webhook_names_override_rest_names():
 )
 @pytest.mark.parametrize("profile", PROFILES)
 def test_each_message_of_a_list_is_an_event(profile, fields, found):
-    """Mutants: the first alone; a text given the code of another message."""
+    """Mutants: only the first message; a text with the code of another message."""
     fields = {"activationId": "1", "id": "7", "messageId": "8", **fields}
 
     said = several(fields, source=profile())
@@ -467,12 +467,12 @@ def test_each_message_of_a_list_is_an_event(profile, fields, found):
     ],
 )
 def test_list_with_an_empty_item_is_malformed(fields):
-    """The whole callback is kept. Mutant: the other messages recorded, this one gone."""
+    """The whole callback is kept. Mutant: the other messages are recorded, and this one is lost."""
     assert refusal({"activationId": "1", **fields}) == "malformed"
 
 
 def test_longer_list_repeats_no_message():
-    """Mutant: keyed by the time of the callback, which is the newest message's."""
+    """Mutant: the key has the time of the callback, which is the newest message's."""
     first = several({"activationId": "1", "smsCode": ["1111"], "receivedAt": "1795262400"})
     longer = {"activationId": "1", "smsCode": ["1111", "2222"], "receivedAt": "1795262460"}
     again, new = several(longer)
@@ -482,14 +482,14 @@ def test_longer_list_repeats_no_message():
 
 
 def test_list_beside_a_code_keeps_the_former_key():
-    """The first versions read the code alone. Mutant: only the keys of the list."""
+    """The first versions read only the code. Mutant: only the keys of the list."""
     before = keys({**SMS, "text": None})
 
     assert set(before) < set(keys({**SMS, "text": ["Your code is 12345"]}))
 
 
 def test_time_in_milliseconds_keeps_the_former_key():
-    """Mutant: the key of its text gone, and a retry after an upgrade is a new event."""
+    """Mutant: no key with its text, so that a retry after an upgrade is a new event."""
     said = happening({**SMS, "receivedAt": "1795262400123"})
 
     assert (said.time, said.data.time_from) == ("2026-11-21T12:00:00.123Z", "provider")
@@ -499,7 +499,7 @@ def test_time_in_milliseconds_keeps_the_former_key():
 
 @pytest.mark.parametrize("phone", ["+447700900123", "447700900123"])
 def test_form_of_a_rental_has_its_message_in_brackets(phone):
-    """As PHP writes a form. Mutant: `sms` is no object, and the message waits in quarantine."""
+    """PHP writes forms like this. Mutant: `sms` is no object, and the message is quarantined."""
     flat = {"rentId": "7", "phoneNumber": phone, "sms[text]": "2792", "sms[phoneFrom]": "X"}
 
     said = happening(flat)
@@ -508,7 +508,7 @@ def test_form_of_a_rental_has_its_message_in_brackets(phone):
     assert (said.data.text, said.data.to, said.data.from_) == ("2792", "+447700900123", "X")
 
 
-# -- whatever comes -------------------------------------------------------------------------------
+# -- any input ------------------------------------------------------------------------------------
 
 STRANGE = st.dictionaries(
     st.sampled_from([*SMS, *RENT, *RENT_SMS, "id", "messageId"]) | st.text(), VALUES
@@ -522,7 +522,7 @@ STRANGE = st.dictionaries(
     st.none() | STRANGE,
 )
 def test_any_fields_are_an_event_or_malformed(profile, fields, strange, sms):
-    """Mutant: any other exception is a 500; the provider sends the same again and gives up."""
+    """Mutant: any other exception is a 500; the provider retries and gives up."""
     strange = {**fields, **strange, **({"sms": {**RENT_SMS, **sms}} if sms else {})}
     try:
         said = happening(strange, source=profile())

@@ -6,7 +6,7 @@ from contracts.source import NOW, SourceContract
 from receiver.callback import Callback, Malformed
 from receiver.providers import PROVIDERS
 from receiver.providers.sms_activate.profiles import DaisySms
-from receiver.providers.smspins.callbacks import SmsPins
+from receiver.providers.smspins import SmsPins
 
 CALLING = [provider for provider in PROVIDERS if provider.encodings]
 

@@ -58,7 +58,7 @@ happening, data, keys, refusal = READ.happening, READ.data, READ.keys, READ.refu
     ],
 )
 def test_unknown_event_is_malformed(fields):
-    """Mutant: a failed bid (`error`) is told as a number that was assigned."""
+    """Mutant: a failed bid (`error`) is reported as an assigned number."""
     assert refusal(fields) == "unknown_event"
 
 
@@ -80,7 +80,7 @@ def test_unknown_event_is_malformed(fields):
     ],
 )
 def test_missing_identity_is_malformed(fields, name, id_):
-    """Mutant: `0`, which a form sends for none, makes one rental of all."""
+    """Mutant: `0`, which a form sends instead of no id, makes all rentals one."""
     assert refusal({**fields, name: id_}) == "identity"
 
 
@@ -109,7 +109,7 @@ def test_message_without_text_and_code_is_malformed(nothing):
 
 
 def test_billing_entry_is_no_message_and_needs_no_text():
-    """Mutant: what a rental costs is sent to whoever waits for a code."""
+    """Mutant: the price of a rental is sent to a service that waits for a code."""
     billed = happening({**RENTAL_SMS, "from": "Billing", "reply": "", "price": "15.00"})
 
     assert isinstance(billed.data, RentalBilled)
@@ -157,7 +157,7 @@ def test_missing_field_is_null_without_a_warning():
     ],
 )
 def test_invalid_field_is_null_with_a_warning(name, attribute, value):
-    """Mutant: `str(value)` of whatever comes: a sender that is called `True`."""
+    """Mutant: `str(value)` of any value, so that the sender is `True`."""
     said = data({**SMS, name: value})
 
     assert getattr(said, attribute) is None
@@ -271,7 +271,7 @@ def test_labels_and_sample_mark_are_copied():
     ],
 )
 def test_time_is_the_timestamp_or_the_date(timestamp, date_time, time, time_from, warnings):
-    """Mutants: `date_time` first; the doubled hour of autumn told without its abbreviation."""
+    """Mutants: `date_time` first; the repeated hour of autumn without its abbreviation."""
     said = happening({**SMS, "timestamp": timestamp, "date_time": date_time})
 
     assert (said.time, said.data.time_from, said.data.warnings) == (time, time_from, warnings)
@@ -301,7 +301,7 @@ def test_rental_expires_in_new_york_time(expires, expected, warnings):
 
 
 def test_key_of_an_sms_has_only_polled_fields():
-    """Mutant: `id` in the key; polled rows have none, and each SMS is two events."""
+    """Mutant: `id` in the key; polled rows have no id, so that each SMS is two events."""
     expected = (
         Key(
             second=int(TIMESTAMP) - 946684800,
@@ -332,7 +332,7 @@ def test_two_pins_without_a_text_are_two_messages():
 
 
 def test_timestamp_too_far_ahead_keeps_its_key():
-    """The bound moves with our clock. Mutant: asking it for the key splits a chain of retries."""
+    """The bound moves with our clock. Mutant: it is in the key, so that retries have others."""
     ahead = {**SMS, "timestamp": str(int(RECEIVED.timestamp()) + 4 * 86400)}
 
     assert happening(ahead).time is None
@@ -362,7 +362,7 @@ def test_key_without_a_timestamp_has_the_date():
 
 @pytest.mark.parametrize("timestamp", ["", None, "yesterday", "9" * 20])
 def test_sms_without_a_time_is_recognized_for_an_hour(timestamp):
-    """Mutants: no window, and the same text of another day is lost; no request in the key."""
+    """Mutants: no window, so that the same text of another day is lost; no request in the key."""
     sms = {**SMS, "timestamp": timestamp}
     later = RECEIVED + timedelta(minutes=50)
 
@@ -394,7 +394,7 @@ def test_billing_entry_is_one_event_with_any_subject():
 
 
 def test_message_in_another_spelling_shares_a_key():
-    """Mutant: texts and numbers stand in keys as sent only."""
+    """Mutant: keys only from texts and numbers as sent."""
     sent = {**SMS, "reply": "Tom & Ann's code is 1234"}
     polled = {**sent, "reply": "Tom &amp; Ann&#39;s<br>code  is 1234\r\n", "to": "+18503814729"}
 
@@ -404,7 +404,7 @@ def test_message_in_another_spelling_shares_a_key():
 
 
 def test_unescaped_plus_is_part_of_the_number():
-    """Mutant: the blank is dropped, and another country's number comes out."""
+    """Mutant: the blank is dropped, and it is read as another country's number."""
     assert data({**SMS, "to": " 442079460958"}).to == "+442079460958"
     assert set(keys({**SMS, "to": " 442079460958"})) & set(keys({**SMS, "to": "+442079460958"}))
 
@@ -424,14 +424,14 @@ def test_rental_is_renewed_once():
 
 
 def test_failed_renewal_is_a_new_event_tomorrow():
-    """Mutant: without windows a low balance is told once in a rental's life."""
+    """Mutant: no windows, so that a low balance is reported once in a rental's life."""
     assert keys(RENEWAL_FAILED) == (
         Key(parts=("renewal", "error", "2", "Low balance", "w0:249342")),
         Key(parts=("renewal", "error", "2", "Low balance", "w1:249342")),
     )
 
 
-# -- whatever comes -------------------------------------------------------------------------------
+# -- any input ------------------------------------------------------------------------------------
 
 
 @given(
@@ -449,7 +449,7 @@ def test_failed_renewal_is_a_new_event_tomorrow():
     ),
 )
 def test_any_fields_are_an_event_or_malformed(fields, strange):
-    """Mutant: any other exception is a 500; the provider sends the same six times and gives up."""
+    """Mutant: any other exception is a 500; the provider retries six times and gives up."""
     try:
         said = happening({**fields, **strange})
     except Malformed:

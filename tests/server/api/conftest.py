@@ -59,13 +59,13 @@ class Service:
         self.admin = client(admin_app(self.parts))
 
     def behind_the_door(self):
-        """As with `admin_listen: same`."""
+        """The door and the API on one listener, as with `admin_listen: same`."""
         server = msgspec.structs.replace(self.config.server, admin_listen="same")
         config = msgspec.structs.replace(self.config, server=server)
         return client(public_app(msgspec.structs.replace(self.parts, config=config)))
 
     async def ask(self, path, key="admin", *, method="GET", headers=(), **sent_with):
-        """One call; `key` is its name in the configuration, None sends none."""
+        """Make a call. `key` is its name in the configuration; None: no key is sent."""
         sent = dict(headers)
         if key is not None:
             sent["Authorization"] = f"Bearer {self.config.api.keys[key].key.reveal()}"
@@ -77,11 +77,11 @@ class Service:
         return answer.json()["data"]
 
     def named(self, number):
-        """How the delivery of that number is named outside."""
+        """Return the public id of the delivery with that number."""
         return self.identity.delivery_id(int(number))
 
     def numbered(self, data):
-        """The same, with each delivery's number in place of its name."""
+        """Return the answer with the number of each delivery in place of its id."""
 
         def number(name):
             found = self.identity.delivery_number(name[0].strip('"'))
@@ -95,7 +95,7 @@ class Service:
         return (await self.public.post(path, content=body, headers=dict(headers))).json()
 
     async def sms(self, **fields):
-        """A message from TellABot, another each time; its event's id."""
+        """Send another message as TellABot; return the id of its event."""
         self.sent += 1
         sent = {
             "event": "incoming_message",
@@ -112,7 +112,7 @@ class Service:
         return answer["events"][0]
 
     async def hero(self, **fields):
-        """A message from HeroSMS, of no team; its event's id."""
+        """Send a message as HeroSMS, without a team; return the id of its event."""
         self.sent += 1
         sent = {"activationId": 445_000 + self.sent, "service": "go", "text": f"t {self.sent}"}
         body = httpx.Request("POST", "http://x", json=sent | fields).content
@@ -120,7 +120,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def delivering(self, send, sink="log"):
-        """While that sink is open, by `send`."""
+        """Deliver to that sink by `send`, while the context is entered."""
         running = asyncio.create_task(self.workers[sink].run(send))
         try:
             yield
@@ -129,7 +129,7 @@ class Service:
             await asyncio.gather(running, return_exceptions=True)
 
     async def settled(self, send, sink="log"):
-        """What that sink is being sent is sent by `send`; when it is written down."""
+        """Send the due deliveries of that sink by `send`; wait until the outcomes are stored."""
         pending = DeliveryFilter(sink=(sink,), state=(State.PENDING,))
 
         async def is_settled():
@@ -138,7 +138,7 @@ class Service:
 
         async with self.delivering(send, sink):
             await until(is_settled)
-            await self.workers[sink]._idle.wait()  # what follows for the sink is done, too
+            await self.workers[sink]._idle.wait()  # the state of the sink follows
 
     async def became(self, delivery_id, state):
         async def is_so():
@@ -147,7 +147,7 @@ class Service:
         await until(is_so)
 
     async def attempted(self):
-        """Attempt what is owed first, and nothing after it; the sink fails."""
+        """Attempt the first pending delivery only; the sink fails."""
         sent = asyncio.Event()
 
         async def send(_outgoing):
@@ -192,7 +192,7 @@ def options(folder):
 
 @contextlib.asynccontextmanager
 async def running(folder: Path, **changed):
-    """The service on the journal of that folder; `changed` options replace those above."""
+    """Run a service on the journal of that folder; `changed` options replace those above."""
     config = configured(folder, **options(folder) | changed)
     identity = identity_of(config)
     journal = await open_journal(config, identity, now=BEGIN)

@@ -29,7 +29,7 @@ async def test_health_needs_no_key_on_any_listener(listener, method):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_unready_service_says_when_to_ask_again(service, listener, method):
+async def test_unready_service_names_the_time_to_ask_again(service, listener, method):
     service.is_ready = False
 
     ready = await listener.request(method, "/readyz")
@@ -139,13 +139,11 @@ async def test_request_id_unfit_for_a_log_is_replaced(service, sent):
 # Errors
 
 
-async def test_unwritable_journal_answers_503(service, tmp_path):
+async def test_unwritable_journal_answers_503(service, locked):
     """Another process holds the file's lock."""
     kept = (await service.post(b"event=new"))["id"]
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)) as held:
-        held.execute("begin immediate")
+    with locked():
         answer = await service.ask(f"/v1/quarantine/{kept}", method="DELETE")
-        held.execute("rollback")
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["code"] == "unavailable"
@@ -177,7 +175,7 @@ async def test_internal_error_is_logged_once_without_values(service, tmp_path):
         "title": "Internal Server Error",
         "status": 500,
         "code": "internal",
-        "detail": "a fault of ours; the log has its request id",
+        "detail": "internal error; the log has its request id",
         "request_id": "mine",
     }
     where = lines[0].pop("where")

@@ -1,6 +1,4 @@
 import asyncio
-import contextlib
-import sqlite3
 
 
 async def test_stats_include_an_event_at_once(service):
@@ -45,16 +43,14 @@ async def test_rejection_is_listed_at_once(service):
     ]
 
 
-async def test_list_waits_for_rejections_being_written(service, tmp_path):
+async def test_list_waits_for_rejections_being_written(service, locked):
     """Mutant: a list with nothing to write does not wait for another write."""
     await service.post(b"", token="wrong-token-0001")
-    with contextlib.closing(sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)) as held:
-        held.execute("begin immediate")
+    with locked():
         writing = asyncio.create_task(service.rejections.write())
         await asyncio.sleep(0)
         asking = asyncio.create_task(service.data("/v1/rejections"))
         await asyncio.wait([asking], timeout=0.2)
-        held.execute("rollback")
 
     assert [item["count"] for item in await asking] == [1]
     await writing

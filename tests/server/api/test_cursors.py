@@ -13,7 +13,7 @@ async def pages(service, name, **params):
 
 
 async def sms(service, number):
-    """Another message for each number, whatever came before the start."""
+    """Send the message with that number, so that no two are the same."""
     service.sent = 1000 + number
     return await service.sms()
 
@@ -25,7 +25,7 @@ async def answered(service, name, cursor):
 
 @pytest.fixture
 async def before(run, tmp_path):
-    """A copy of the journal with one event, and that event's cursor."""
+    """Return a copy of the journal with one event, and the cursor of that event."""
     async with run(tmp_path) as service:
         await sms(service, 1)
         cursor = (await service.data("/v1/events"))[0]["cursor"]
@@ -151,5 +151,5 @@ async def test_hidden_events_do_not_move_a_cursor(service, order):
 
 
 async def service_cursors(service, places, *, desc):
-    """The cursors of the list of events for those places."""
+    """Return cursors of the list of events for those places."""
     return await Cursors(service.identity, service.journal, "events").at(places, desc=desc)

@@ -12,7 +12,7 @@ from routes.table import Route
 from sinks.file.sink import File
 from sinks.sink import Failed, Receipt, Refused
 
-#: The answer of a sink that repeats the message.
+#: A sink repeats the message in its answer.
 ANSWER = b"no place for 4711\xff"
 
 
@@ -50,7 +50,7 @@ async def every_state(service):
     third = await service.sms()
     await service.settled(fails, "log")
     await service.settled(takes, "crm")
-    fourth = await service.sms()  # nobody sends it
+    fourth = await service.sms()  # no attempt sends it
     events = [event for event in (first, second, third, fourth) for _sink in ("log", "crm")]
     return dict(zip(STATES, events, strict=True))
 
@@ -143,7 +143,7 @@ async def test_answer_of_a_sink_needs_codes_read(service, whole):
 
     answers = {key: (await service.ask(path, key)).json() for key in ("reader", "coder", "admin")}
 
-    told = {
+    shown = {
         key: [
             attempt["answer"]
             for delivery in answer.get("data", [answer])
@@ -153,7 +153,7 @@ async def test_answer_of_a_sink_needs_codes_read(service, whole):
     }
     clear = "no place for 4711\ufffd"
     expected = {"reader": ["***", None], "coder": [clear, None], "admin": [clear, None]}
-    assert told == {key: value[: len(told["reader"])] for key, value in expected.items()}
+    assert shown == {key: value[: len(shown["reader"])] for key, value in expected.items()}
     assert "4711" not in json.dumps(answers["reader"])
 
 
@@ -237,8 +237,8 @@ async def test_pages_go_both_ways(service, order, query):
     ],
 )
 async def test_invalid_delivery_id_is_not_found(service, id_):
-    """Mutants: whatever is a number to Python, or none to SQLite, is asked for; ids are numbers,
-    which tell how many deliveries there are."""
+    """Mutants: texts that only Python reads as numbers; numbers that SQLite cannot store; ids that
+    are numbers, and show how many deliveries there are."""
     await service.sms()
 
     answers = [
@@ -299,7 +299,7 @@ async def test_retried_delivery_is_pending_until_its_sink_takes_it(service, monk
 
 
 async def test_retried_delivery_is_sent_at_once(service):
-    """A worker that sleeps is woken. Mutant: `note` forgotten, and it sleeps on."""
+    """A worker that sleeps is woken. Mutant: without waking, it sleeps on."""
     await service.sms()
     await service.settled(refuses)
 
@@ -459,9 +459,9 @@ async def test_replay_is_sent_at_once_with_the_event_id(service):
 
 
 async def test_replay_goes_to_the_named_sinks(run, tmp_path):
-    """Also one that the event was never owed to; twice the same is one.
+    """Also to a sink without an earlier delivery. A sink that is named twice gets one.
 
-    Mutants: two deliveries; who was sent a replay was owed the event at acceptance.
+    Mutants: two deliveries; a replayed delivery counts as a first one.
     """
     names = ("log", "new")
     sinks = {name: File(path=str(tmp_path / name)) for name in names}
@@ -555,7 +555,7 @@ async def test_missing_event_is_not_replayed(service, event_id):
 
 
 async def test_key_cannot_replay_a_hidden_event(run, tmp_path):
-    """The answer is that for a missing event. Mutant: the `when` of the key is ignored."""
+    """The event seems to be missing. Mutant: the `when` of the key is ignored."""
     async with run(tmp_path) as service:
         seen, hidden = await service.sms(), await service.hero()
         answers = {

@@ -1,9 +1,7 @@
 """The end of orders: clock changes, a failing journal, waking the task."""
 
 import asyncio
-import contextlib
 import json
-import sqlite3
 from datetime import UTC, datetime
 
 import pytest
@@ -15,7 +13,8 @@ from core.secret import Secret
 from journal.reads import EventFilter, Events, OrderById
 from receiver.polling.questions import Ended, ListedOrder
 from receiver.providers.tellabot.callbacks import TellABot
-from server.runtime import orders as module
+from server.runtime import supervisor
+from server.runtime.orders import ENDED_AT_ONCE
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ async def until(check, wanted):
 
 
 async def test_later_order_that_ends_sooner_expires_in_time(watching):
-    """Mutant: the watch sleeps until the end it knew of."""
+    """Mutant: the task sleeps until the end that it knew before."""
     await register(watching, "1", expires="20s")
 
     await register(watching, "2", expires="200ms")
@@ -79,24 +78,21 @@ async def test_changed_end_replaces_the_first(service):
 
 async def test_many_orders_that_end_at_once_all_expire(service):
     """More than one batch. Mutant: only the first hundred end."""
-    for number in range(module.ENDED_AT_ONCE + 5):
+    for number in range(ENDED_AT_ONCE + 5):
         await register(service, str(number + 1), expires="60s")
     service.now += 61
 
     assert await service.orders.end_due()
 
-    assert len(await expired(service)) == module.ENDED_AT_ONCE + 5
+    assert len(await expired(service)) == ENDED_AT_ONCE + 5
 
 
-async def test_failed_write_of_an_end_is_repeated(service, tmp_path):
+async def test_failed_write_of_an_end_is_repeated(service, locked):
     """Mutant: the order never ends."""
     await register(service, "1", expires="60s")
     service.now += 61
 
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
-    ) as other:
-        other.execute("begin immediate")
+    with locked():
         assert not await service.orders.end_due()
 
     assert await service.orders.end_due()
@@ -108,7 +104,7 @@ async def test_order_with_a_copied_sms_is_received(service):
     order_id = await register(service, "10000001", expires="60s")
     order = service.orders._order_book.get(order_id)
     await service.sms(id="10000001")
-    service.orders._order_book.put(order)  # as if nobody had heard of the SMS
+    service.orders._order_book.put(order)  # as if the order book had missed the SMS
     service.now += 61
 
     assert await service.orders.end_due()
@@ -128,7 +124,7 @@ async def clock_set(service, by):
 
 @pytest.mark.parametrize("by", [-7200, 7200])
 async def test_duration_of_an_order_ignores_clock_changes(run, tmp_path, by):
-    """Over a restart too. Mutants: in the book alone; in the journal alone; `created_at` stays."""
+    """Also after a restart. Mutants: only the book, or the journal, moves; `created_at` stays."""
     async with run(tmp_path) as service:
         await register(service, "1", expires="60s")
         await clock_set(service, by)
@@ -180,20 +176,16 @@ async def test_order_ends_in_time_if_the_clock_was_set_back_while_down(run, tmp_
         assert await expired(service) == ["request/1"]
 
 
-async def test_clock_change_during_a_lock_is_corrected(service, tmp_path, monkeypatch):
+async def test_clock_change_during_a_lock_is_corrected(service, locked, monkeypatch):
     """Mutants: forgotten; moved twice."""
-    monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr(supervisor, "_AGAIN", 0.01)
     order_id = await register(service, "1", expires="60s")
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
-    ) as other:
-        other.execute("begin immediate")
+    with locked():
         service.now += 7200
         service.orders.follow_clock(7200)
         await asyncio.sleep(0)
         # It stays locked until the first try has failed.
         await service.journal.ask(OrderById(order_id))
-        other.execute("rollback")
     await asyncio.gather(*service.orders._moving)
 
     kept = (await service.journal.ask(OrderById(order_id))).order
@@ -206,7 +198,7 @@ async def test_clock_change_during_a_lock_is_corrected(service, tmp_path, monkey
 
 
 async def test_unchanged_list_writes_nothing(service):
-    """Mutants: each round writes; a price that is new is not written."""
+    """Mutants: each run writes; a new price is not written."""
     written = []
     submit = service.journal.submit
 
@@ -242,7 +234,7 @@ async def test_listed_price_has_the_currency_of_its_source(run, tmp_path):
 
 
 async def test_silence_watch_counts_listed_orders(service):
-    """Nobody registered it. Mutant: the source is reported silent."""
+    """Only the provider lists it. Mutant: the source is reported silent."""
     await service.orders.add_listed(
         service.sources["tellabot"], ListedOrder(kind="request_id", name="1")
     )
@@ -255,8 +247,8 @@ async def test_silence_watch_counts_listed_orders(service):
     assert service.orders.waiting_since("tellabot") == service.now - 3600
 
 
-async def test_ended_order_is_polled_in_wide_rounds_only(service):
-    """Mutant: every round asks about orders that the provider ended."""
+async def test_ended_order_is_polled_in_wide_runs_only(service):
+    """Mutant: every run asks for orders that the provider ended."""
     await register(service, "1")
     ended = Ended(kind="request_id", name="1", reason="cancelled")
     await service.orders.end_listed(service.sources["tellabot"], ended)
@@ -322,7 +314,7 @@ async def test_order_of_a_removed_source_expires(run, tmp_path):
 
 
 async def test_cancelling_completes_after_a_disconnect(service):
-    """Mutant: the book learns it from the one who waits."""
+    """Mutant: the order book is changed by the caller that waits."""
     order_id = await register(service, "1", expires="60s")
 
     cancelling = asyncio.create_task(service.orders.cancel(order_id))

@@ -20,7 +20,7 @@ async def test_event_is_listed_as_it_is_sent(service):
 
     kept = await service.journal.ask(EventById(event_id))
     listed = answer.json()
-    assert kept.body in answer.content, "spliced, not written anew"
+    assert kept.body in answer.content, "spliced, not encoded again"
     assert listed == {
         "data": [{"cursor": listed["next_cursor"], "event": json.loads(kept.body)}],
         "next_cursor": listed["next_cursor"],
@@ -269,7 +269,7 @@ async def test_since_is_included_and_until_is_not(service):
 
 
 async def pages(service, key="admin", *, meanwhile=None, **params):
-    """All pages, each asked for with the cursor of the one before."""
+    """Return all pages, each read with the cursor of the page before."""
     found = []
     while True:
         answer = (await service.ask("/v1/events", key, params=params)).json()

@@ -73,7 +73,7 @@ WRITERS = ("/replay", "/retry", "/test", "/pause", "/resume")
     ],
 )
 async def test_call_without_a_key_is_401(service, authorization):
-    """Unknown calls too. Mutant: a call outside the guarded router."""
+    """Also for unknown calls. Mutant: a call outside the guarded router."""
     headers = {"X-Request-Id": "same"}
     headers |= {} if authorization is None else {"Authorization": authorization}
 
@@ -82,11 +82,11 @@ async def test_call_without_a_key_is_401(service, authorization):
         for method, path in CALLS + NO_CALLS
     ]
 
-    heard = {
+    answers = {
         (answer.status_code, answer.headers["www-authenticate"], answer.text) for answer in answers
     }
-    assert len(heard) == 1
-    (status, challenge, text), *_ = heard
+    assert len(answers) == 1
+    (status, challenge, text), *_ = answers
     assert (status, challenge) == (401, "Bearer")
     assert '"code":"unauthorized"' in text
     assert "key-0123" not in text
@@ -149,7 +149,7 @@ def expected(method, path):
     if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
         return {"admin": found, "reader": 403, "coder": 403, "writer": found}
     if path.startswith("/v1/orders") and method != "GET":
-        made = 400 if method == "POST" else 404  # nothing is told of it
+        made = 400 if method == "POST" else 404  # the answer shows nothing of it
         return {"admin": made, "reader": 403, "coder": 403, "writer": made}
     reads = 403 if path.startswith(ADMINS) else found
     return {"admin": found, "reader": reads, "coder": reads, "writer": 403}
@@ -182,7 +182,7 @@ async def test_admin_reads_codes(service):
 
 
 async def test_unknown_call_is_404_only_with_a_key(service):
-    """Steps to come answer 404; a method to come, 405."""
+    """Calls of later versions answer 404, and their methods 405."""
     answers = {
         (method, path): await service.ask(path, "writer", method=method)
         for method, path in NO_CALLS
@@ -255,7 +255,7 @@ async def test_calls_about_all_events_refuse_filtered_keys(service):
 
 
 def pages(service, *, desc, limit, wanted=ANY, **bounds):
-    """All pages that the key `growth` sees while it has no index, as places of events."""
+    """Return all pages of the key `growth` while it has no index, as places of events."""
     access = Keys(service.config.api.keys).access([(b"authorization", GROWTH)])
 
     async def rest(after):
@@ -299,9 +299,9 @@ async def test_page_stops_searching_and_returns_a_cursor(service, desc):
 
 
 async def test_page_stops_where_the_journal_stopped(service, monkeypatch):
-    """Where no index helps, the journal looks at so many events a time: one such look a page.
+    """Without an index, the journal searches a limited number of events, once for each page.
 
-    Mutant: 25 looks a page, each at 50,000 events.
+    Mutant: 25 searches for a page, each of 50,000 events.
     """
     monkeypatch.setattr(paging, "WINDOW", 2)
     for _ in range(5):
@@ -362,7 +362,7 @@ async def test_many_hidden_events_do_not_make_a_page(run, tmp_path):
 
 
 async def one_by_one(service, **asked):
-    """Pages of one event that the key `growth` gets, as (event's id, has_more)."""
+    """Return pages of one event for the key `growth`, as (event's id, has_more)."""
     found, more = [], True
     while more:
         page = (await service.ask("/v1/events", "growth", params={"limit": 1, **asked})).json()
@@ -375,7 +375,7 @@ async def one_by_one(service, **asked):
 
 
 async def test_events_are_the_same_before_and_after_indexing(run, tmp_path):
-    """A key that is new finds them by the walk until its index is complete."""
+    """A new key finds them by a search until its index is complete."""
     mine = []
     async with run(tmp_path, api=Api()) as service:
         for _ in range(3):
@@ -398,9 +398,9 @@ async def seen_by_growth(service, event_id):
 
 
 async def test_hidden_event_is_not_read(run, tmp_path):
-    """To read it would take longer than to find nothing, and here it would fail.
+    """Reading it takes longer than finding no event, and in this test it fails.
 
-    Mutant: the event is read, and then the condition asked.
+    Mutant: the condition is checked after the event was read.
     """
     keys = {"team": ApiKey(**{**KEY, "scopes": ("codes:read", "deliveries:write")})}
     async with run(tmp_path, api=Api(keys=keys)) as service:

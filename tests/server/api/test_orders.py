@@ -1,7 +1,5 @@
 import asyncio
-import contextlib
 import json
-import sqlite3
 
 import pytest
 
@@ -201,7 +199,7 @@ async def test_wrong_field_is_refused_by_its_name(service):
 NO_OBJECTS = [b"", b"[]", b"5", b"{", b'{"source": "\xff"}', b"[" * 9999]
 
 
-async def test_body_that_is_no_object_is_refused(service):
+async def test_body_that_is_not_an_object_is_refused(service):
     for body in NO_OBJECTS:
         answer = await service.ask("/v1/orders", method="POST", content=body)
 
@@ -249,12 +247,9 @@ async def test_conflicting_field_is_409(service):
     assert await service.data("/v1/orders") == [first]
 
 
-async def test_order_that_was_not_stored_gets_no_events(service, tmp_path):
+async def test_order_that_was_not_stored_gets_no_events(service, locked):
     """Mutant: the order book keeps an order that the journal does not have."""
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
-    ) as other:
-        other.execute("begin immediate")
+    with locked():
         answer = await register(service, request_id="10000001", reference="signup-1")
 
     event_id = await service.sms(id="10000001")
@@ -264,8 +259,8 @@ async def test_order_that_was_not_stored_gets_no_events(service, tmp_path):
 
 
 @pytest.mark.parametrize("first", ["order", "sms"])
-async def test_sms_during_registration_joins_the_order(service, tmp_path, first):
-    """Both ways. Mutant: the door knows an order only after it is on disk."""
+async def test_sms_during_registration_joins_the_order(service, locked, first):
+    """Before and after it. Mutant: the door knows an order only after it is on disk."""
 
     async def registering():
         return await register(service, request_id="10000001", reference="signup-1")
@@ -273,16 +268,12 @@ async def test_sms_during_registration_joins_the_order(service, tmp_path, first)
     async def coming():
         return await service.sms(id="10000001")
 
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "smshook.db", isolation_level=None)
-    ) as other:
-        other.execute("begin immediate")
+    with locked():
         calls = [registering, coming] if first == "order" else [coming, registering]
         running = []
         for call in calls:
             running.append(asyncio.create_task(call()))
             await asyncio.sleep(0.05)
-        other.execute("rollback")
     await asyncio.gather(*running)
 
     [order] = await service.data("/v1/orders")

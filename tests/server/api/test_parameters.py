@@ -113,7 +113,7 @@ async def test_every_list_refuses_wrong_paging(service):
 
 
 async def test_first_of_several_wrong_parameters_is_named(service):
-    """Mutant: unknown parameters are looked for before any value is read."""
+    """Mutant: unknown parameters are searched before any value is read."""
     queries = {
         "limit=0&limt=5": "limit: write a number from 1 to 1000",
         "order=up&limit=0": "order: write asc or desc",

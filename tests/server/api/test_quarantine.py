@@ -12,12 +12,12 @@ UNDERSTOOD = urlencode(
 
 @pytest.fixture
 async def kept(service):
-    """Put a callback into quarantine; its id."""
+    """Put a callback into quarantine; return its id."""
     return (await service.post(UNKNOWN, headers={"X-Odd": "1"}))["id"]
 
 
 async def refused_once(service):
-    """A callback that came from an address that is not allowed, but would be understood."""
+    """Put a valid callback into quarantine: its address is not allowed."""
     gate = service.sources["tellabot"]
     allowed, gate.allowed = gate.allowed, type(gate.allowed)(("198.51.100.1",), ())
     await service.post(UNDERSTOOD)

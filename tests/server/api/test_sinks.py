@@ -22,7 +22,7 @@ IDLE = {
 
 
 class Sent(list):
-    """A sink that accepts everything, and shows what was sent."""
+    """A sink that accepts everything and keeps the sent events."""
 
     async def __call__(self, outgoing):
         self.append(outgoing)
@@ -75,7 +75,7 @@ async def test_sink_shows_last_success_and_pending_deliveries(service):
     }
 
 
-async def test_failing_sink_shows_since_when_and_why(service):
+async def test_failing_sink_shows_its_time_and_error(service):
     """Mutants: `owed` without waiting deliveries; the last error of another sink."""
     await service.sms()
     await service.settled(fails)
@@ -217,7 +217,7 @@ async def test_test_of_a_sink_records_nothing(service, send):
     assert await service.data("/v1/events") == []
 
 
-async def test_failed_test_of_a_sink_says_why(service):
+async def test_failed_test_of_a_sink_names_the_error(service):
     async with service.delivering(fails):
         answer = (await steered(service, "test", key="admin")).json()
 

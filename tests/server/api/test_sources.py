@@ -131,11 +131,11 @@ async def test_overdue_source_is_silent(run, tmp_path):
         service.now += 50
         await service.post(urlencode(SMS).encode(), token="the-token-of-one-01")
         service.now += 60
-        (heard,) = await service.data("/v1/sources")
+        (listed,) = await service.data("/v1/sources")
         service.now += 1
         (silent,) = await service.data("/v1/sources")
 
-    assert (heard["state"], heard["silent_since"]) == ("receiving", None)
+    assert (listed["state"], listed["silent_since"]) == ("receiving", None)
     assert (silent["state"], silent["silent_since"]) == ("silent", "2026-09-21T14:14:10.250000Z")
 
 

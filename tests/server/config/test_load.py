@@ -11,18 +11,18 @@ from config_files import ENVIRON, SERVER, SINK_TYPES, complaints, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.event import kinds
 from core.secret import Secret
 from core.units import Duration
 from receiver.polling.options import Backfill
 from receiver.providers.generic import Generic, Paths
 from receiver.providers.sms_activate.profiles import HeroSms
-from receiver.providers.smspins.callbacks import SmsPins
+from receiver.providers.smspins import SmsPins
 from receiver.providers.tellabot.callbacks import TellABot
 from receiver.signatures import Basic, HeaderSecret, Hmac, Twilio
 from receiver.source import Reply
 from routes.match import Invalid, compile_when
 from routes.table import Route
-from server.config.clauses import known_types
 from server.config.load import ConfigError, journal_of, load, shown
 from server.config.options import Api, ApiKey, JournalOptions, Options, Server, host_and_port
 from server.config.shapes import Group, MapOf, OneOf
@@ -486,12 +486,13 @@ routes:
 api: {keys: {k: {key: 0123456789abcdef, scopes: ["events:read"], when: {type: number.asigned}}}}
 """,
     )
-    known = ", ".join(known_types())
+    types = [kind.type for kind in kinds()]
+    known = ", ".join(types)
 
     def unknown(place, written, near):
         return f"{place}: no event has the type '{written}'; {near}"
 
-    assert {"sms.received", "rental.billed", "number.assigned", "call.received"} <= {*known_types()}
+    assert {"sms.received", "rental.billed", "number.assigned", "call.received"} <= {*types}
     assert warned(path) == [
         unknown("4: routes.a.when.type", "sms.recieved", "did you mean 'sms.received'?"),
         unknown("5: routes.b.when.type[1]", "rental.bild", "did you mean 'rental.billed'?"),

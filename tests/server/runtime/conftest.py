@@ -1,7 +1,5 @@
 """The parts of a service with one source and one sink, on a journal in a file."""
 
-import contextlib
-import sqlite3
 from datetime import UTC, datetime
 
 import live
@@ -28,20 +26,6 @@ async def parts(tmp_path):
     )
     async with assembled(config, clock_of(NOW.timestamp, ticks=lambda: 0.0)) as parts:
         yield parts
-
-
-@pytest.fixture
-def locked(parts):
-    """Make a context in which no write of the journal succeeds."""
-
-    @contextlib.contextmanager
-    def held():
-        path = parts.config.journal.path
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("begin immediate")
-            yield
-
-    return held
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Accept: planned, recorded and handed over, even if the caller is gone."""
+"""Accepted events are planned, recorded and passed to workers, even if the caller is gone."""
 
 import asyncio
 import contextlib
@@ -46,32 +46,32 @@ async def test_event_has_all_fields_and_both_times(accept, sms, parts):
 
 
 async def test_cancelled_caller_loses_no_event_and_no_delivery(accept, sms, parts):
-    """Mutant: workers hear of a commit where its caller waits."""
-    heard = asyncio.Queue()
-    with parts.journal.listen(heard.put_nowait):
+    """Mutant: the caller notifies the workers after its wait."""
+    commits = asyncio.Queue()
+    with parts.journal.listen(commits.put_nowait):
         accepting = asyncio.create_task(accept(sms()))
         await asyncio.sleep(0)
         accepting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await accepting
-        committed = await asyncio.wait_for(heard.get(), 30)
+        committed = await asyncio.wait_for(commits.get(), 30)
 
     assert accepting.cancelled()
     assert [one.sink for one in committed.deliveries["log"]] == ["log"]
     assert (await parts.journal.ask(JournalStats())).deliveries["pending"] == 1
 
 
-async def test_duplicates_and_failures_are_not_handed_over(accept, sms, parts, locked):
-    """Mutant: planned deliveries handed over, recorded or not."""
-    heard = []
-    with parts.journal.listen(heard.append):
+async def test_duplicates_and_failures_do_not_reach_workers(accept, sms, parts, locked):
+    """Mutant: planned deliveries are passed to workers, recorded or not."""
+    commits = []
+    with parts.journal.listen(commits.append):
         await accept(sms())
         for _ in range(3):
             await accept(sms())
         with locked(), pytest.raises(Unavailable):
             await accept(sms(2))
 
-    assert sum(len(one.deliveries.get("log", ())) for one in heard) == 1
+    assert sum(len(one.deliveries.get("log", ())) for one in commits) == 1
     assert (await parts.journal.ask(JournalStats())).duplicates == 3
 
 

@@ -184,7 +184,7 @@ def shared_bytes(texts):
 
 
 def test_cursors_of_neighbours_look_unrelated(identity):
-    """Mutant: the place in clear beside its tag, so that two differ in one byte of 24."""
+    """Mutant: the place in clear beside its tag, so that two cursors differ in one byte of 24."""
     cursors = [
         base64.urlsafe_b64decode(identity.cursor(JOURNAL, "events", place, MARK))
         for place in range(1000)

@@ -28,7 +28,7 @@ REGISTERED, LISTED = 3600, 2 * 86400
 NUMBERS = ("+18503814729", "+18503814730")
 ALL = {"after": None, "limit": 1000, "desc": False}
 
-#: Mostly one order: then more happens to it.
+#: Mostly one order, so that more happens to it.
 names = st.sampled_from("1112")
 numbers = st.sampled_from([None, *NUMBERS])
 reasons = st.sampled_from(["cancelled", "finished", "expired"])
@@ -70,7 +70,7 @@ class Expected:
         return self.state == "expired" and self.reason is None
 
     def say(self, number, origin):
-        """Whether it is a conflict."""
+        """Set the number; return whether it is a conflict."""
         if number is None or self.number == number:
             if number is not None and origin == "user":
                 self.number_of = "user"
@@ -113,7 +113,7 @@ class Model:
         elif order.state == "waiting" or (
             order.state == "received" and order.reason in (None, "expired")
         ):
-            order.left = REGISTERED  # it is given with each registration
+            order.left = REGISTERED  # each registration has an end
         self.placed(name)
 
     def list(self, name, number):
@@ -162,7 +162,7 @@ class Model:
                     order.announced += 1
 
     def step(self, by):
-        """The clock is set: what waits ends as far from now as before; what ended does not move."""
+        """Set the clock. Waiting orders end in as many seconds as before; others keep their end."""
         for order in self.orders.values():
             if order.state != "waiting":
                 order.left -= by
@@ -208,7 +208,7 @@ class Real:
 
     async def assign(self, name, number):
         body = f"event=priority_request&status=ok&id={name}&mdn={number[1:]}&service=Google"
-        # Once a request: the same event again is a copy, and changes nothing.
+        # Once for each request: the same event again is a duplicate, and changes nothing.
         return await self._accept(body)
 
     async def end(self, name, reason):
@@ -243,7 +243,7 @@ class Real:
         await asyncio.gather(*self.orders._moving)
 
     async def seen(self):
-        """Of each order what the model says, from the journal; and that the book agrees."""
+        """Return each order of the journal as the model has it; the order book must agree."""
         page = await self.journal.ask(KnownOrders(filter=OrderFilter(), **ALL))
         seen = {}
         for _, order in page.items:
@@ -260,7 +260,7 @@ class Real:
         return {name: subjects.count(f"request/{name}") for name in "12"}
 
     async def numbers(self):
-        """The numbers that messages have: they said none themselves."""
+        """Return the numbers of the messages, which were sent without a number."""
         page = await self.journal.ask(Events(filter=EventFilter(type=("sms.received",)), **ALL))
         data = [json.loads(body)["data"] for _, body in page.items]
         return {name: {one["to"] for one in data if one["request_id"] == name} for name in "12"}
@@ -273,7 +273,7 @@ def plain(order):
 @settings(max_examples=50)
 @given(steps)
 def test_orders_follow_the_model(schedule):
-    """Mutants: each rule of `merged`, `_expire`, `lapse` and `_end` broken once."""
+    """Mutants: each rule of `merge`, `_expire`, `LapseOrder` and `_end` broken once."""
     with structlog.testing.capture_logs():
         asyncio.run(played(schedule))
 

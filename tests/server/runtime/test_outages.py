@@ -1,4 +1,4 @@
-"""What starts a backfill: a start, a time of not being ready, a sleep of the machine."""
+"""A backfill starts at a start, after a time of not being ready, after a sleep of the machine."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ BEGIN = 1_790_000_000.0
 
 
 class Asked:
-    """A backfill that notes why it is started, and from which time."""
+    """A backfill that keeps the cause and the time of each start."""
 
     name = "tellabot"
 
@@ -73,7 +73,7 @@ async def journal(tmp_path):
 
 
 async def test_start_asks_from_the_last_sign_of_life(journal):
-    """Mutant: at the start no further back than the last run."""
+    """Mutant: the start asks only back to the last run."""
     await journal.submit(SetMoment("alive", BEGIN - 5000))
     world = World(journal)
     async with world.running():
@@ -85,7 +85,7 @@ async def test_start_asks_from_the_last_sign_of_life(journal):
 
 
 async def test_end_of_an_outage_starts_a_backfill(journal):
-    """Mutants: while it is not ready; from when it was ready again."""
+    """Mutants: started while it is not ready; asks back to the time when it was ready again."""
     world = World(journal)
     async with world.running():
         await world.noted()
@@ -99,7 +99,7 @@ async def test_end_of_an_outage_starts_a_backfill(journal):
 
 
 async def test_sleep_of_the_machine_starts_a_backfill(journal):
-    """Mutant: only readiness looked at."""
+    """Mutant: only readiness counts."""
     world = World(journal)
     async with world.running():
         await world.noted()
@@ -110,7 +110,7 @@ async def test_sleep_of_the_machine_starts_a_backfill(journal):
 
 
 async def test_clock_step_starts_no_backfill(journal):
-    """Mutant: the gap by the wall clock."""
+    """Mutant: the gap is measured by the wall clock."""
     world = World(journal)
     async with world.running():
         await world.noted()
@@ -124,7 +124,7 @@ async def test_clock_step_starts_no_backfill(journal):
     assert started == [(Why.GAP, BEGIN + 3600 - 600)]
 
 
-async def test_without_backfills_no_sign_of_life_is_noted(journal):
+async def test_without_backfills_no_sign_of_life_is_stored(journal):
     await Backfills((), journal=journal, ready=lambda: True, now=lambda: BEGIN).run()
 
     assert await journal.ask(Moment("alive")) is None

@@ -22,7 +22,7 @@ async def test_counts_survive_an_unavailable_journal(parts, locked):
 
 
 async def test_flood_of_wrong_tokens_is_sampled_and_counted(parts):
-    """Mutants: a line for each; what got no line is not counted."""
+    """Mutants: a line for each; only logged ones are counted."""
     with structlog.testing.capture_logs() as logs:
         for _ in range(500):
             parts.rejections.add("token", "tellabot", "192.0.2.1", "r")

@@ -6,7 +6,7 @@ import structlog
 from core.secret import Secret
 from core.units import Duration
 from receiver.polling.options import Backfill
-from receiver.providers.smspins.callbacks import SmsPins
+from receiver.providers.smspins import SmsPins
 from receiver.providers.tellabot.callbacks import TellABot
 from receiver.source_state import SourceState
 from server.runtime.silence import SourceMonitor

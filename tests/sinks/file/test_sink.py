@@ -57,7 +57,7 @@ class TestFile(SinkContract):
 
 
 class Disk:
-    """An fsync that can be held and can fail, and what it was called for."""
+    """An fsync that can be held and can fail. It counts its calls for files and folders."""
 
     def __init__(self):
         self.may_go_on = threading.Event()
@@ -127,7 +127,7 @@ async def test_lines_that_come_while_one_fsync_runs_share_the_next(path, disk):
 
 
 async def test_folder_is_synced_when_the_file_is_made(path, disk):
-    """Mutant: without it a power cut can take the whole file, its lines synced or not."""
+    """Mutant: no fsync of the folder. A power cut can take the whole file with its lines."""
     async with appending(str(path), fsync=disk.fsync) as append:
         await append(WHOLE)
 
@@ -175,7 +175,7 @@ async def test_append_after_close_fails(sink):
 
 
 async def test_unexpected_error_reaches_the_caller(path):
-    """Mutant: the thread ends with the exception, and everybody waits for ever."""
+    """Mutant: the thread ends with the exception, and all callers wait for ever."""
 
     def fsync(_):
         raise ZeroDivisionError
@@ -196,7 +196,7 @@ async def test_new_file_has_mode_0600(sink, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_renamed_file_is_begun_again(sink, path):
+async def test_renamed_file_is_made_again(sink, path):
     async with sink.open() as send:
         await send(outgoing(1))
         path.rename(path.with_name("yesterday"))
@@ -210,7 +210,7 @@ async def test_renamed_file_is_begun_again(sink, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_removed_file_is_begun_again(sink, path, arrived):
+async def test_removed_file_is_made_again(sink, path, arrived):
     async with sink.open() as send:
         await send(outgoing(1))
         path.unlink()
@@ -219,7 +219,7 @@ async def test_removed_file_is_begun_again(sink, path, arrived):
     assert arrived() == [outgoing(2).body]
 
 
-async def test_emptied_file_goes_on_from_its_start(sink, path, arrived):
+async def test_emptied_file_is_written_from_its_start(sink, path, arrived):
     async with sink.open() as send:
         await send(outgoing(1))
         os.truncate(path, 0)
@@ -239,8 +239,8 @@ async def test_symbolic_link_is_not_followed(sink, path):
     assert (word, target.read_bytes()) == ("symlink", b"theirs")
 
 
-async def test_pipe_is_no_file(sink, path):
-    """Mutant: unchecked, the pipe fills and the sink hangs or nobody has the event."""
+async def test_pipe_fails_as_no_file(sink, path):
+    """Mutant: no check. The pipe fills and the sink hangs, or the event is lost."""
     os.mkfifo(path)
 
     async with asyncio.timeout(SOON), sink.open() as send:
@@ -312,7 +312,10 @@ NEXT = OURS.replace(b'"a"', b'"b"').rstrip()
     ids=lambda value: repr(value[:24]) + f" {len(value)}",
 )
 async def test_last_line_cut_short_is_mended_at_start(sink, path, left, mended):
-    """Before anything is sent. Mutant: the next event continues the half line, both are lost."""
+    """It is mended before an event is sent.
+
+    Mutant: the next event continues the half line, and both are lost.
+    """
     path.write_bytes(left)
 
     async with sink.open():
@@ -339,8 +342,8 @@ async def test_last_line_cut_short_is_mended_at_start(sink, path, left, mended):
     ],
     ids=lambda value: repr(value[:24]) + f" {len(value)}",
 )
-async def test_file_of_a_stranger_is_not_touched(sink, path, left):
-    """A wrong `path` names notes, an .env or a picture. Mutant: its end is cut off at start."""
+async def test_file_without_events_is_not_touched(sink, path, left):
+    """A wrong `path` may name notes, an .env or a picture. Mutant: its end is cut off at start."""
     path.write_bytes(left)
 
     async with sink.open() as send:
@@ -350,7 +353,7 @@ async def test_file_of_a_stranger_is_not_touched(sink, path, left):
 
 
 async def test_foreign_unfinished_line_is_ended_while_running(sink, path):
-    """Mutant: only a file that is opened is looked at, and ours is glued to the foreign line."""
+    """Mutant: a file is checked only when it is opened, and our line continues the foreign one."""
     async with sink.open() as send:
         await send(outgoing())
         with path.open("ab") as file:
@@ -388,7 +391,7 @@ async def test_file_without_lines_is_left_alone(sink, path):
 
 
 async def test_mended_line_is_logged_by_its_size(sink, path):
-    """Mutant: silence; or the half line, which holds a message."""
+    """Mutants: no log line; the half line in the log, although it holds a message."""
     path.write_bytes(OURS + b'{"specversion":"s3cret')
     path.chmod(0o600)
 
@@ -413,9 +416,9 @@ async def test_missing_newline_is_mended_silently(sink, path):
     assert (logged, path.read_bytes()) == ([], OURS)
 
 
-@pytest.mark.parametrize(("mode", "told"), [(0o644, 1), (0o604, 1), (0o640, 1), (0o600, 0)])
-async def test_readable_file_is_warned_of_once(sink, path, mode, told):
-    """Mutants: at each time it is opened; its mode changed, which somebody may rely on."""
+@pytest.mark.parametrize(("mode", "warnings"), [(0o644, 1), (0o604, 1), (0o640, 1), (0o600, 0)])
+async def test_readable_file_is_warned_of_once(sink, path, mode, warnings):
+    """Mutants: a warning each time it is opened; its mode changed, although its owner chose it."""
     path.touch()
     path.chmod(mode)
 
@@ -428,7 +431,7 @@ async def test_readable_file_is_warned_of_once(sink, path, mode, told):
             await send(outgoing(2))
 
     warning = {"event": "sink.readable_by_others", "log_level": "warning", "path": str(path)}
-    assert logged == [warning] * told
+    assert logged == [warning] * warnings
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
@@ -452,7 +455,7 @@ def small_disk(folder, size):
 
 
 async def test_full_disk_leaves_no_half_line(tmp_path):
-    """Mutant: without cutting back to the length before, the half line stays in the middle."""
+    """Mutant: the file is not cut back to its old length, and the half line stays inside it."""
     with small_disk(tmp_path / "small", "64k") as folder:
         path, ballast = folder / "out.jsonl", folder / "ballast"
         ballast.write_bytes(bytes(50_000))
@@ -515,7 +518,7 @@ async def test_oldest_file_is_deleted_beyond_keep(path):
 
 
 async def test_oldest_compressed_file_is_deleted_too(path):
-    """Mutant: left beside its successor it is taken for it, and the successor is tidied away."""
+    """Mutant: the old gzip file is taken for that of the next file, which is then removed."""
     path.with_name("out.jsonl.1.gz").write_bytes(gzip.compress(b"older"))
 
     await append_each(path, Rotate(size=Size(1), keep=1), range(2))
@@ -525,7 +528,7 @@ async def test_oldest_compressed_file_is_deleted_too(path):
 
 
 async def test_gap_in_the_numbers_loses_no_file(path):
-    """Mutant: renumbering beyond the gap drops the oldest although there is room."""
+    """Mutant: renumbering beyond the gap deletes the oldest file although there is room."""
     path.with_name("out.jsonl.3").write_bytes(b"oldest")
     path.with_name("out.jsonl.1").write_bytes(b"newest")
 
@@ -605,7 +608,7 @@ async def test_empty_file_does_not_grow_old(path):
 
 
 async def test_age_of_the_first_event_survives_a_restart(path):
-    """Mutant: counted from the start, a service restarted each day never rotates weekly."""
+    """Mutant: the age counts from the start. A service restarted daily never rotates weekly."""
     first = outgoing().body + b"\n"  # recorded 2020-09-14T18:42:37Z
     path.write_bytes(first + line(1))
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from endpoint import endpoint, forward, hang, reply, reset, server_tls
 
-from sinks.http.answer import SinkAnswer
-from sinks.http.client import Tls, confirmed, posting
+from sinks.http.answer import SinkAnswer, confirmed
+from sinks.http.client import Tls, posting
 from sinks.sink import Failed, Receipt, Refused
 
 SOON = 10
@@ -24,7 +24,7 @@ NOW = 1_600_108_957.0  # Mon, 14 Sep 2020 18:42:37 GMT
 
 
 async def failure_of(url, **options):
-    """The failure of one POST there."""
+    """Return the failure of one POST to the URL."""
     async with asyncio.timeout(SOON), posting(url, connections=1, **options) as post:
         with pytest.raises(Failed) as failure:
             await post({}, b"secret body")
@@ -69,7 +69,7 @@ async def test_only_a_kibibyte_of_an_answer_is_kept():
 
 
 async def test_passed_deadline_drops_the_connection():
-    """Mutant: without the client's own deadline the connection lives on for ever."""
+    """Mutant: the client has no deadline, and the connection stays open for ever."""
     async with asyncio.timeout(SOON), endpoint() as end:
         end.says(hang)
         async with posting(end.url, connections=1, within=0.3) as post:
@@ -83,9 +83,7 @@ async def test_passed_deadline_drops_the_connection():
 
 
 async def test_cancellation_at_the_answer_is_kept():
-    """Mutant: an await of pyreqwest without a task of its own loses the cancellation, and a worker
-    that is told to stop goes on for ever.
-    """
+    """Mutant: an await of pyreqwest loses the cancellation, and a cancelled worker continues."""
     async with (
         asyncio.timeout(SOON),
         endpoint() as end,
@@ -125,7 +123,7 @@ async def test_closed_port_has_the_word_refused():
 
 
 async def test_unknown_name_has_the_word_dns():
-    """A label of 64 letters is none, and no resolver is asked for it."""
+    """A label of 64 letters is invalid, so no resolver is asked for it."""
     assert (await failure_of(f"http://{'a' * 64}.example/")).word == "dns"
 
 
@@ -136,7 +134,7 @@ def authority():
 
 @pytest.fixture
 def files(tmp_path, authority):
-    """The authority's certificate, and one of a client with its key."""
+    """Return a folder with the authority's certificate, and a client's certificate and key."""
     client = authority.issue_cert("client@example.com")
     pems = {
         "ca.pem": authority.cert_pem.bytes(),
@@ -198,10 +196,10 @@ async def test_expired_certificate_has_a_word(authority, files, validity):
         assert (await failure_of(end.url, tls=tls_of(files))).word == "tls_expired"
 
 
-@pytest.mark.parametrize("shown", [False, True], ids=["none", "a stranger's"])
+@pytest.mark.parametrize("shown", [False, True], ids=["missing", "untrusted"])
 @pytest.mark.parametrize("engine", ["rustls", "openssl"])
 async def test_refused_client_certificate_has_a_word(authority, tmp_path, shown, engine):
-    """The server sends an alert, as OpenSSL and nginx do. Mutant: all alerts are `tls`."""
+    """The server sends an alert, as OpenSSL and nginx do. Mutant: each alert is `tls`."""
     self_signed(tmp_path, "localhost", is_authority=engine == "openssl")
     stranger = trustme.CA().issue_cert("client@example.com")
     (tmp_path / "client.pem").write_bytes(b"".join(pem.bytes() for pem in stranger.cert_chain_pems))
@@ -225,11 +223,11 @@ async def test_refused_client_certificate_has_a_word(authority, tmp_path, shown,
 
 @contextlib.contextmanager
 def alerting(context):
-    """A server on blocking sockets: asyncio closes before the alert is sent. Its port."""
+    """Run a server on blocking sockets, and yield its port: asyncio closes before the alert."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def refuse(peer):
-            """Close only after the client has: a reset would overtake the alert."""
+            """Close after the client does: a reset would overtake the alert."""
             raw = socket.socket(fileno=os.dup(peer.fileno()))
             raw.settimeout(SOON)
             secure = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
@@ -253,7 +251,7 @@ def alerting(context):
 
 
 def self_signed(folder, name, *, is_authority=True):
-    """Write `cert.pem` and `key.pem`, as `openssl req -x509` makes them."""
+    """Write `cert.pem` and `key.pem` as `openssl req -x509` does. Return a server's context."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -279,13 +277,14 @@ def self_signed(folder, name, *, is_authority=True):
             serialization.NoEncryption(),
         )
     )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
 
 
 @pytest.fixture(params=[True, False], ids=["CA:TRUE", "CA:FALSE"])
 def self_signed_files(tmp_path, request):
-    self_signed(tmp_path, "localhost", is_authority=request.param)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context = self_signed(tmp_path, "localhost", is_authority=request.param)
     return context, Tls(ca_file=f"{tmp_path}/cert.pem")
 
 
@@ -309,7 +308,7 @@ async def test_self_signed_certificate_is_trusted_as_curl_does(self_signed_files
 
 
 async def test_self_signed_certificate_fails_like_others(self_signed_files, tmp_path):
-    """The words and the silence about the URL hold for OpenSSL too."""
+    """OpenSSL's failures have the same words, and do not show the URL either."""
     context, tls = self_signed_files
     async with (
         asyncio.timeout(SOON),
@@ -323,23 +322,21 @@ async def test_self_signed_certificate_fails_like_others(self_signed_files, tmp_
             with pytest.raises(Failed) as failure:
                 await post({"x": "canary"}, b"canary")
             failures.append(failure.value)
-        self_signed(tmp_path, "localhost")  # other files, as after a renewal on one side only
+        self_signed(tmp_path, "localhost")  # other files, as after a renewal on one side
         end.says(reset)
         with pytest.raises(Failed):
             await post({}, b"body")
 
     assert [failure.word for failure in failures] == ["protocol", "timeout"]
     for failure in failures:
-        told = "".join(traceback.format_exception(failure, chain=True))
-        assert "canary" not in told.partition("Failed:")[2]
+        shown = "".join(traceback.format_exception(failure, chain=True))
+        assert "canary" not in shown.partition("Failed:")[2]
         assert (failure.__cause__, failure.__context__) == (None, None)
 
 
 async def test_self_signed_certificate_for_another_name_is_refused(tmp_path):
     """Mutant: `check_hostname` off. 127.0.0.1 is not localhost."""
-    self_signed(tmp_path, "localhost")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context = self_signed(tmp_path, "localhost")
 
     async with endpoint(tls=context) as end:
         url = f"https://127.0.0.1:{end.port}/"
@@ -350,9 +347,7 @@ async def test_self_signed_certificate_for_another_name_is_refused(tmp_path):
 
 async def test_self_signed_certificate_of_another_is_refused(tmp_path):
     """Mutant: a second try that verifies nothing."""
-    self_signed(tmp_path, "localhost")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context = self_signed(tmp_path, "localhost")
     self_signed(tmp_path, "localhost")
 
     async with endpoint(tls=context) as end:
@@ -380,7 +375,7 @@ async def test_mismatch_of_http_and_tls_has_a_word(authority):
 @pytest.mark.parametrize("name", ["ca.pem", "cert.pem", "key.pem"])
 @pytest.mark.parametrize("wrong", [None, b"", b"no certificate", b"\xff"])
 async def test_wrong_certificate_file_fails_until_it_is_right(authority, files, name, wrong):
-    """Mutants: files read when it opens; a client that was made once is kept."""
+    """Mutants: the files are read when the sink opens; a client is made only once."""
     file = files / name
     right = file.read_bytes()
     file.unlink()
@@ -464,7 +459,7 @@ async def test_absent_proxy_has_the_word_refused():
 
 
 async def test_proxy_of_the_environment_is_ignored(monkeypatch):
-    """Mutant: without `no_proxy()` everything goes wherever HTTP_PROXY says."""
+    """Mutant: no `no_proxy()`, and each request goes through HTTP_PROXY."""
     async with endpoint() as proxy, endpoint() as end:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
@@ -493,7 +488,7 @@ async def test_no_proxy_of_the_environment_is_ignored(monkeypatch):
     ],
 )
 async def test_failure_holds_no_url_and_no_body(answer):
-    """Mutants: `raise … from error`, or in the handler: the library's error has the whole URL."""
+    """Mutants: `raise … from error`; a raise in the handler. That error has the whole URL."""
     async with endpoint() as end:
         end.says(answer)
         address = f"http://user:canary@127.0.0.1:{end.port}/canary?canary"
@@ -501,8 +496,8 @@ async def test_failure_holds_no_url_and_no_body(answer):
             with pytest.raises(Failed) as failure:
                 await post({"x": "canary"}, b"canary")
 
-    told = "".join(traceback.format_exception(failure.value, chain=True))
-    assert "canary" not in f"{failure.value!r} {failure.value} {told.partition('Failed:')[2]}"
+    shown = "".join(traceback.format_exception(failure.value, chain=True))
+    assert "canary" not in f"{failure.value!r} {failure.value} {shown.partition('Failed:')[2]}"
     assert (failure.value.__cause__, failure.value.__context__) == (None, None)
     assert failure.value.answer == b""
 
@@ -526,7 +521,7 @@ async def test_post_after_the_end_fails():
 
 
 async def test_connection_is_used_again():
-    """Mutant: an answer that is not read to its end, and so a handshake for each delivery."""
+    """Mutant: an answer is not read to its end, and each delivery needs a handshake."""
     async with endpoint() as end, posting(end.url, connections=1) as post:
         for _ in range(5):
             await post({}, b"body")
@@ -623,7 +618,7 @@ asyncio.run(words())
 
 
 async def test_plain_http_works_without_system_authorities():
-    """As in a slim image. Mutant: a client that cannot be made is a fault, whatever the URL."""
+    """A slim image has none. Mutant: a client without authorities fails for http:// too."""
     nowhere = {"SSL_CERT_FILE": "/nowhere", "SSL_CERT_DIR": "/nowhere"}
 
     async with endpoint() as end:

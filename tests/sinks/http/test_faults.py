@@ -1,6 +1,6 @@
-"""What is wrong at the other end costs one timeout at most, and the next delivery goes through.
+"""A fault of the server costs one timeout at most, and the next delivery succeeds.
 
-Each fault meets a sink through the worker that runs it in the service, one delivery at a time.
+The sink runs in its worker, as in the service, with one delivery at a time.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ from core.units import Duration
 from journal.reads import EventById
 from journal.sqlite.journal import SQLiteJournal
 from sinks.attempt import real_clock
-from sinks.http import client
+from sinks.http import answer
 from sinks.http.client import Tls
 from sinks.http.sink import Http
 from sinks.retry import Retry
 from sinks.worker import Worker
 
-#: Nothing here takes longer, unless it hangs.
+#: A test that takes longer hangs.
 SOON = 20
-#: Of one attempt, in milliseconds: far more than `TIMEOUT`, for a busy machine.
+#: Milliseconds of one attempt: far more than `TIMEOUT`, for a busy machine.
 LONGEST = 10_000
 TIMEOUT = Duration(1.5)
-#: Megabytes that an answer of any size may cost.
+#: The most megabytes of memory for an answer of any size.
 ROOM = 48
 
 
 def to(url, **options):
-    """A sink that tries each delivery once."""
+    """Return a sink that tries each delivery once."""
     once = Retry(schedule=(Duration(0),))
     return Http(url=Secret(url), retry=once, **{"timeout": TIMEOUT, "concurrency": 1} | options)
 
@@ -49,13 +49,13 @@ class Running:
         self.worker, self.journal = worker, journal
 
     async def owe(self):
-        """One more event; its id."""
+        """Record one more event, and return its id."""
         plan = planned(owed=[self.worker.plan_delivery({})], at=time.time())
         await record(self.journal, plan)
         return plan.event.id
 
     async def settled(self, event_id):
-        """Its state, the status and the word of its only attempt."""
+        """Return its state, and the status and word of its only attempt."""
         async with asyncio.timeout(SOON):
             while True:
                 (kept,) = (await self.journal.ask(EventById(event_id))).deliveries
@@ -98,8 +98,8 @@ async def working(name, sink, journal):
 
 @pytest.mark.parametrize(("fault", "expected"), FAULTS.values(), ids=FAULTS)
 async def test_fault_costs_its_own_delivery_and_not_the_next(tmp_path, fault, expected):
-    """Mutants: no deadline in the client; the body read to its end; 2xx that waits for its body;
-    redirects followed.
+    """Mutants: no deadline in the client; the body is read to its end; a 2xx waits for its body;
+    redirects are followed.
     """
     async with endpoint() as end, running(to(end.url), tmp_path) as sink:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -114,7 +114,7 @@ async def test_fault_costs_its_own_delivery_and_not_the_next(tmp_path, fault, ex
         assert grown < ROOM * 1024
 
 
-#: They never end by themselves, and cost their sink its whole timeout, here an hour.
+#: They never end, and cost their sink its whole timeout, here an hour.
 ENDLESS = {
     name: FAULTS[name][0]
     for name in (
@@ -141,7 +141,7 @@ async def test_hostile_sink_delays_no_other(tmp_path, fault):
         bad.says(fault)
         stuck = await hostile.owe()
         async with asyncio.timeout(SOON):
-            while not bad.inside:  # noqa: ASYNC110 - it tells nobody
+            while not bad.inside:  # noqa: ASYNC110 - it has no event for this
                 await asyncio.sleep(0.01)
 
         events = [await other.owe() for _ in range(20)]
@@ -152,8 +152,8 @@ async def test_hostile_sink_delays_no_other(tmp_path, fault):
 
 
 async def test_trickling_body_costs_two_seconds_only(tmp_path, monkeypatch):
-    """Mutant: the whole timeout for the body."""
-    monkeypatch.setattr(client, "BODY_PATIENCE", 0.1)
+    """Mutant: the body may take the whole timeout."""
+    monkeypatch.setattr(answer, "BODY_PATIENCE", 0.1)
     trickle = saying(OK, b"Content-Length: 99\r\n\r\n", after=b"x", every=0.05)
     async with endpoint() as end, running(to(end.url, timeout=Duration(3600)), tmp_path) as sink:
         end.says(trickle)
@@ -174,7 +174,7 @@ async def test_closed_port_fails_as_refused(tmp_path):
 
 
 async def test_connection_never_accepted_times_out(tmp_path):
-    """The queue of a listener that does not accept is full: not even TCP answers."""
+    """The listener does not accept, and its queue is full: not even TCP answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         waiting = [_begun(address) for _ in range(8)]
@@ -191,7 +191,7 @@ async def test_connection_never_accepted_times_out(tmp_path):
 
 
 def _begun(address):
-    """A connection that is begun, and perhaps never made."""
+    """Begin a connection, and do not wait for it."""
     sock = socket.socket()
     sock.setblocking(False)
     with contextlib.suppress(BlockingIOError):
@@ -231,7 +231,7 @@ async def test_broken_handshake_fails_with_tls(tmp_path, said):
 
 @contextlib.asynccontextmanager
 async def silence():
-    """A port where connections are accepted, and nothing is said."""
+    """Accept connections on a port, and send nothing."""
     end = Endpoint()
 
     async def say_nothing(reader, writer):
@@ -250,7 +250,7 @@ async def silence():
 
 
 async def test_unknown_name_fails_as_dns(tmp_path):
-    """A label of 64 letters is none, and no resolver is asked for it."""
+    """A label of 64 letters is invalid, so no resolver is asked for it."""
     async with running(to(f"http://{'a' * 64}.example/"), tmp_path) as sink:
         first, second = await sink.owe(), await sink.owe()
 

@@ -1,10 +1,10 @@
 import json
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
-from contracts.sink import SinkContract, outgoing
+from contracts.sink import SinkContract, always_answering, outgoing
 from endpoint import endpoint, hang, reply
 from standardwebhooks import Webhook
 
@@ -57,25 +57,15 @@ class TestHttp(SinkContract):
 
     @pytest.fixture
     def slow(self, end):
-        return told_to(end, hang)
+        return always_answering(end, hang)
 
     @pytest.fixture
     def refusing(self, end):
-        return told_to(end, reply(410, b"canary"))
-
-
-def told_to(end, answer):
-    @contextmanager
-    def telling():
-        usual, end.usual = end.usual, answer
-        yield
-        end.usual = usual
-
-    return telling
+        return always_answering(end, reply(410, b"canary"))
 
 
 async def sent(end, event=None, **options):
-    """One request, as it came."""
+    """Send one event, and return the request that arrives."""
     async with Http(url=Secret(f"{end.url}/hook"), **options).open() as send:
         receipt = await send(event or outgoing(1))
     assert receipt == Receipt(status=200, answer=b"ok")
@@ -108,7 +98,7 @@ async def test_headers_name_replay_and_attempt(end):
 
 
 async def test_each_secret_signs_the_bytes_that_are_sent(end):
-    """Mutant: the event is signed, and the body that was made of it sent."""
+    """Mutant: the event is signed, not the body that is made of it."""
     event = msgspec.structs.replace(outgoing(1), at=time.time())
 
     request = await sent(end, event, secrets=SECRETS, format="standard")
@@ -148,7 +138,7 @@ async def test_body_has_the_configured_format(end, options, content_type, body):
 
 
 async def test_standard_format_keeps_the_bytes_of_data(end):
-    """Mutant: data decoded and encoded again, its numbers and escapes changed."""
+    """Mutant: data is decoded and encoded again, and its numbers and escapes change."""
     body = (
         b'{"specversion":"1.0","id":"e","source":"s","type":"t","time":"T","data":{"a" : 1.50,"b":'
         b'"\\u00e9"}}'
@@ -162,7 +152,7 @@ async def test_standard_format_keeps_the_bytes_of_data(end):
 
 
 async def test_extra_headers_may_set_the_content_type(end):
-    """Mutant: two fields of the same name."""
+    """Mutant: two header fields with the same name."""
     headers = {"Content-Type": Secret("text/plain"), "X-Key": Secret("a b")}
 
     request = await sent(end, headers=headers)
@@ -210,7 +200,7 @@ def test_files_are_relative_to_the_configuration(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "complaint"),
     [
         ({"url": Secret("canary.example.com")}, "url: not a URL to send to"),
         ({"url": Secret("ftp://canary.example.com")}, "url: not a URL to send to"),
@@ -224,8 +214,8 @@ def test_files_are_relative_to_the_configuration(tmp_path):
         ({"json": {"a": "{data.cod}"}}, "json: a: character 1: no event has 'data.cod'"),
         ({"json": "{"}, "json: character 1: this { is not closed"),
         ({"json": 1, "format": "standard"}, "json and format exclude each other"),
-        ({"headers": {"a b": Secret("x")}}, "headers: 'a b' is no header's name"),
-        ({"headers": {"": Secret("x")}}, "headers: '' is no header's name"),
+        ({"headers": {"a b": Secret("x")}}, "headers: 'a b' is not a header name"),
+        ({"headers": {"": Secret("x")}}, "headers: '' is not a header name"),
         ({"headers": {"Webhook-Id": Secret("x")}}, "headers: Webhook-Id is written by smshook"),
         ({"headers": {"smshook-x": Secret("x")}}, "headers: smshook-x is written by smshook"),
         ({"headers": {"Content-Length": Secret("x")}}, "headers: Content-Length is written"),
@@ -242,9 +232,9 @@ def test_files_are_relative_to_the_configuration(tmp_path):
         ({"timeout": Duration(0)}, "timeout must be longer"),
     ],
 )
-def test_wrong_option_is_reported_without_its_value(options, told):
+def test_wrong_option_is_reported_without_its_value(options, complaint):
     with pytest.raises(ValueError) as refusal:
         Http(**{"url": Secret("http://h"), **options})
 
-    assert str(refusal.value).startswith(told)
+    assert str(refusal.value).startswith(complaint)
     assert "canary" not in str(refusal.value)

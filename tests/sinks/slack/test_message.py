@@ -1,4 +1,4 @@
-"""What an event looks like in Slack, and that nothing in it comes alive there."""
+"""Slack messages of events: their look, and that no value of an event has an effect in them."""
 
 import json
 
@@ -24,7 +24,7 @@ from sinks.redact import mask, masked_paths
 from sinks.slack.message import compile_payload
 
 GOOGLE = Service(id="go", name="Google", key="google")
-#: What every type says.
+#: The fields of every type.
 COMMON = {
     "provider": "tellabot",
     "channel": "callback",
@@ -158,7 +158,7 @@ def test_own_message_is_one_section():
 
 @pytest.mark.parametrize("text", [None, "", " \n ", "\u3000"])
 def test_empty_message_is_replaced(text):
-    """Mutant: an empty text object; Slack answers 400 until the delivery is dead."""
+    """Mutant: an empty text object. Slack answers 400 until the delivery is dead."""
     payload = compile_payload("{data.text}")(sms(text=text))
 
     assert plain_texts(payload) == ["sms.received from tellabot"]
@@ -191,7 +191,7 @@ def test_redacted_fields_stay_masked():
     ],
 )
 def test_long_text_is_cut_at_slacks_limit(text, shown):
-    """Mutant: the cut before the unseen is written out, which makes it longer again."""
+    """Mutant: the text is cut before invisible characters are written out, and grows again."""
     payload = compile_payload("{data.text}")(sms(text=text))
 
     assert plain_texts(payload) == [shown]
@@ -210,7 +210,7 @@ received = st.builds(
     st.sampled_from([None, "", "{data.text}", "{data.service.name}: {data.code} {data.text}"]),
 )
 def test_any_event_makes_a_valid_and_harmless_message(event, message):
-    """Mutants: a `mrkdwn` section; the text in the fallback; no cut; a field that is empty."""
+    """Mutants: a `mrkdwn` section; the text in the fallback; no cut; an empty field."""
     payload = json.loads(json.dumps(compile_payload(message)(event)))
 
     assert faults(payload) == []

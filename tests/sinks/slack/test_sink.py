@@ -1,15 +1,15 @@
-"""Messages to Slack, over a real socket to what stands for it."""
+"""Messages to Slack, over a real socket to a stand-in for Slack."""
 
 import asyncio
 import json
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import awkward
 import msgspec
 import pytest
 import trustme
-from contracts.sink import SinkContract, outgoing
+from contracts.sink import SinkContract, always_answering, outgoing
 from endpoint import endpoint, hang, reply, reset, server_tls
 from slack_rules import faults, plain_texts, without_plain_texts
 
@@ -26,7 +26,7 @@ PATH = "/services/T0000/B0000/s3cret-of-the-webhook"
 
 @pytest.fixture
 async def slack():
-    """What stands for Slack, and says what is wrong with a payload as Slack does."""
+    """A stand-in for Slack. It rejects invalid payloads as Slack does."""
     async with endpoint() as end:
         end.usual = judged
         yield end
@@ -46,7 +46,7 @@ def sink(slack):
 class TestSlack(SinkContract):
     secrets = ("s3cret-of-the-webhook", "T0000")
 
-    def told(self, body):
+    def event_id(self, body):
         headline = plain_texts(json.loads(body))[0]
         return headline.removeprefix("SMS: ")
 
@@ -56,7 +56,7 @@ class TestSlack(SinkContract):
 
     @pytest.fixture
     def broken(self, slack):
-        """It resets what is sent, and has none of it."""
+        """Reset each request, and drop it."""
 
         @asynccontextmanager
         async def broken():
@@ -70,21 +70,11 @@ class TestSlack(SinkContract):
 
     @pytest.fixture
     def slow(self, slack):
-        return told_to(slack, hang)
+        return always_answering(slack, hang)
 
     @pytest.fixture
     def refusing(self, slack):
-        return told_to(slack, reply(410, b"channel_is_archived"))
-
-
-def told_to(slack, answer):
-    @contextmanager
-    def telling():
-        usual, slack.usual = slack.usual, answer
-        yield
-        slack.usual = usual
-
-    return telling
+        return always_answering(slack, reply(410, b"channel_is_archived"))
 
 
 def lost(request):
@@ -170,7 +160,7 @@ def test_place_of_slack_is_its_host():
 
 
 def test_shown_request_masks_the_webhook():
-    """Mutant: the URL as it is."""
+    """Mutant: the whole URL is shown."""
     sink = Slack(
         url=Secret("https://u:pass@hooks.slack.com/services/T0/B0/secret"),
         message="{data.code}",
@@ -213,7 +203,7 @@ URL = {"type": "slack", "url": "https://hooks.slack.com/x"}
         ({"url": "hooks.slack.com/x-secret"}, "url: not a URL to send to"),
         ({"proxy": "x-secret"}, "proxy: not a URL to send to"),
         ({"message": "{code}"}, "message: character 1: no event has 'code'; did you mean"),
-        ({"message": "{data.text!r}"}, "message: character 1: a placeholder is a path"),
+        ({"message": "{data.text!r}"}, "message: character 1: a placeholder is only a path"),
         ({"tls": {"cert_file": "a"}}, "cert_file and key_file go together: give both"),
         ({"timeout": "0s"}, "timeout must be longer than 0s"),
     ],
@@ -230,18 +220,18 @@ def test_repr_does_not_show_the_url():
     assert "B0" not in repr(Slack(url=Secret("https://hooks.slack.com/services/T0/B0/secret")))
 
 
-# What strangers write
+# Hostile texts
 
 
 async def sent(slack, event, message=None):
-    """The payload that arrives."""
+    """Return the payload that arrives."""
     async with Slack(url=Secret(slack.url + PATH), message=message).open() as send:
         await send(awkward.outgoing(event))
     return json.loads(slack.requests.pop().body)
 
 
 def cut(text, limit):
-    """None of the list is written with more than the Basic Multilingual Plane."""
+    """Cut by characters: the texts of the list stay within the Basic Multilingual Plane."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -272,7 +262,7 @@ async def test_hostile_text_stands_in_plain_text_only(slack, case):
     "message", ["{data.text}", "{data.service.name}: {data.code} {data.text}", "{{}} {data}"]
 )
 async def test_hostile_text_in_an_own_message_is_plain(slack, case, message):
-    """Mutant: a value that is filled in once more: `template-jinja` has braces."""
+    """Mutant: a filled value is filled again: `template-jinja` has braces."""
     event = awkward.event_of(case)
     data = event["data"]
 
@@ -292,7 +282,7 @@ async def test_hostile_text_in_an_own_message_is_plain(slack, case, message):
 
 
 async def test_slack_uses_its_proxy(slack):
-    """Mutant: the option is read, and not handed on."""
+    """Mutant: the option is read and not used."""
     async with endpoint() as proxy:
         proxy.usual = judged
         sink = Slack(url=Secret("http://slack.invalid" + PATH), proxy=Secret(proxy.url))
@@ -304,7 +294,7 @@ async def test_slack_uses_its_proxy(slack):
 
 
 async def test_slack_trusts_its_authority(tmp_path):
-    """As where a proxy opens TLS. Mutant: the option is read, and not handed on."""
+    """A proxy may open TLS with its own authority. Mutant: the option is read and not used."""
     authority = trustme.CA()
     file = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(file))

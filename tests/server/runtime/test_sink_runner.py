@@ -3,7 +3,7 @@ from contextlib import asynccontextmanager, suppress
 
 from contracts.sink import outgoing
 
-from server.runtime.delivering import SinkRunner
+from server.runtime.sink_runner import SinkRunner
 from sinks.sink import Failed, Receipt, Sink, Unusable
 
 
@@ -18,7 +18,7 @@ class Ticks:
 
 
 class Faulty(Sink, frozen=True, kw_only=True):
-    """A sink that does what each list says: open, or send."""
+    """A sink that raises the next error of `opens` or `sends`, as long as there is one."""
 
     opens: list
     sends: list
@@ -38,7 +38,7 @@ class Faulty(Sink, frozen=True, kw_only=True):
 
 
 class Sending:
-    """A worker that sends once each 25 s, by the test's clock, as often as it is asked."""
+    """A worker that sends `times` deliveries, one each 25 s by the test's clock."""
 
     name = "s"
 
@@ -56,7 +56,7 @@ class Sending:
 
 
 async def given_up(sends):
-    """How often the runner gave up."""
+    """Return how often the runner gave up."""
     ticks, given_up = Ticks(), []
     worker = Sending(ticks, len(sends))
     runner = SinkRunner(
@@ -79,7 +79,7 @@ async def test_broken_machinery_ends_the_service_after_a_minute():
     assert await given_up([Unusable()] * 4) == 1
 
 
-async def test_failure_with_a_word_shows_that_the_machinery_works():
+async def test_reported_failure_shows_that_the_machinery_works():
     """Mutant: only a delivery resets it, and an outage of the destination ends the service."""
     for answer in (Failed("refused"), None):
         assert await given_up([Unusable(), Unusable(), answer, Unusable(), Unusable()]) == 0
@@ -94,10 +94,9 @@ async def test_two_breakdowns_far_apart_are_two():
         ticks=ticks,
         give_up=lambda: given_up.append(1),
     )
-    broken = runner._watched(_unusable)
     for _ in range(3):
         with suppress(Unusable):
-            await broken(outgoing())
+            await runner._send(_unusable, outgoing())
         ticks.now += 3600
 
     assert given_up == []

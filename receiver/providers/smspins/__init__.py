@@ -1,1 +1,0 @@
-"""SMSPins, which is polled and sends no callbacks."""
