@@ -5,7 +5,7 @@ from services import assembled, clock_of, configured
 from core.secret import Secret
 from receiver.polling.client import Summary, Trouble
 from receiver.polling.options import Backfill
-from receiver.providers.smspins.callbacks import SmsPins
+from receiver.providers.smspins import SmsPins
 from server.runtime.backfill import BackfillRun, Why
 
 
