@@ -50,6 +50,11 @@ def refuse_the_network(event, args):
 
 sys.addaudithook(refuse_the_network)
 
+# Coverage doubles the work of a process. The tests measure what runs in theirs; what they start
+# runs at its own pace.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
 # Each httpx client reads the root certificates: 140 of them take 40 ms of processor time.
 ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the tests run
 ROOTS.write(trustme.CA().cert_pem.bytes())
