@@ -50,6 +50,11 @@ def refuse_the_network(event, args):
 
 sys.addaudithook(refuse_the_network)
 
+# Coverage doubles the work of a process. It counts what runs in the processes of the tests, not
+# what these start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
 # Each httpx client reads the root certificates of the machine, which takes long.
 ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the tests run
 ROOTS.write(trustme.CA().cert_pem.bytes())

@@ -2,14 +2,12 @@
 
 import functools
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import runpy
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 #: What `smshook serve` imports.
 PRELOADED = ["server.cli.serve", "server.process", "multiprocessing.popen_forkserver", "runpy"]
@@ -17,12 +15,8 @@ PRELOADED = ["server.cli.serve", "server.process", "multiprocessing.popen_forkse
 
 @functools.cache
 def forks():
-    """Return the context whose server forks; it and its children measure no coverage."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    kept = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
-    with mock.patch.dict(os.environ, kept, clear=True):
-        multiprocessing.forkserver.ensure_running()
     return context
 
 

@@ -22,8 +22,6 @@ from journal.reads import EventFilter
 
 TOKEN = "t0ken-of-tellabot-0123456789"
 DIALECT_TOKEN = "t0ken-of-the-dialect-0123456789"
-#: Whether services write coverage, which doubles their work: tests/server/conftest.py says True.
-MEASURED = False
 KEY = "k3y-of-the-admin-0123456789"
 SECRET = "a secret of the tests that is long enough, 0123456789"
 
@@ -50,10 +48,9 @@ def command():
 class Live:
     """One folder with a configuration, and the service that runs on it."""
 
-    def __init__(self, folder, config=CONFIG, *, level="info", program=None, covered=None):
+    def __init__(self, folder, config=CONFIG, *, level="info", program=None):
         self.folder = Path(folder)
         self.level, self.program = level, program or [command()]
-        self.covered = MEASURED if covered is None else covered
         self.process = self.url = self.admin_url = None
         self.log = self.folder / "stdout.log"
         self.errors = self.folder / "stderr.log"
@@ -93,7 +90,7 @@ class Live:
 
     def _process(self, stdout):
         arguments = [*self.program, "serve", "--log-level", self.level]
-        if stdout is None and not self.covered and forked.is_script(self.program):
+        if stdout is None and forked.is_script(self.program):
             return forked.Forked(arguments, self.folder, self.environment(), self.log, self.errors)
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
             return subprocess.Popen(
@@ -120,12 +117,7 @@ class Live:
 
     def environment(self):
         # No width of a terminal: a pipe has none.
-        foreign = ("SMSHOOK", "COLUMNS") if self.covered else ("SMSHOOK", "COLUMNS", "COVERAGE")
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not any(word in name for word in foreign)
-        }
+        kept = {n: v for n, v in os.environ.items() if "SMSHOOK" not in n and n != "COLUMNS"}
         return kept | {"PYTHONUNBUFFERED": "1"}
 
     def stop(self, *, within=30.0):

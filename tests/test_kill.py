@@ -96,7 +96,7 @@ class Oracle:
 )
 def test_kills_lose_nothing_and_store_nothing_twice(moments, tmp_path):
     # A killed process writes no coverage; measuring would only slow its start.
-    oracle = Oracle(live.Live(tmp_path, covered=False))
+    oracle = Oracle(live.Live(tmp_path))
 
     for after in moments:
         oracle.kill_under_load(after)

@@ -137,7 +137,7 @@ async def ordered(folder, **named):
         log = "log: {type: file, path: events.jsonl, ordered_by: data.to}"
         retry = f"{{schedule: [0s{', 50ms' * 20}]}}"
         crm = f"crm: {{type: http, url: '{end.url}', ordered_by: data.to, retry: {retry}}}"
-        service = live.Live(folder, config([log, crm]), covered=False, **named)
+        service = live.Live(folder, config([log, crm]), **named)
         try:
             yield Ordered(service, end, random.Random(2026))
         finally:
@@ -186,7 +186,7 @@ class Rotated:
     def __init__(self, folder, *, compress, program=None):
         rotate = f"{{size: 8KiB, keep: 5000, compress: {str(compress).lower()}}}"
         text = config([f"log: {{type: file, path: events.jsonl, rotate: {rotate}}}"])
-        self.service = live.Live(folder, text, covered=False, program=program)
+        self.service = live.Live(folder, text, program=program)
         self.folder, self.chance = folder, random.Random(2026)
         self.answered, self._sent = set(), 0
 

@@ -171,7 +171,7 @@ def test_hanging_disk_does_not_keep_the_port(tmp_path, disk):
 
     Its port and its clients are free nevertheless. Mutant: `journal.close()` without a deadline.
     """
-    service = live.Live(disk, covered=False)
+    service = live.Live(disk)
     service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"
     with service:
         subprocess.run(["fsfreeze", "--freeze", disk], check=True)

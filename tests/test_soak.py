@@ -49,7 +49,7 @@ async def test_hostile_sink_costs_only_its_own_deliveries(tmp_path):
         )
         text = live.CONFIG.replace("sinks:\n", f"sinks:\n  {crm}\n")
         text = text.replace("[log]", "[log, crm]")
-        service = live.Live(tmp_path, text, covered=False)
+        service = live.Live(tmp_path, text)
         try:
             await asyncio.to_thread(service.start)
             await send(service, range(50))
