@@ -50,10 +50,10 @@ def refuse_the_network(event, args):
 
 sys.addaudithook(refuse_the_network)
 
-# Coverage doubles the work of a process. It counts what runs in the processes of the tests, not
-# what these start.
+# Coverage doubles the work of a process: what a test starts is not counted, unless it asks for it.
+COVERAGE = None
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    COVERAGE = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 # Each httpx client reads the root certificates of the machine, which takes long.
 ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the tests run
@@ -90,3 +90,10 @@ def signals_as_before():
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count the coverage of the processes that the test starts."""
+    if COVERAGE is not None:
+        monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", COVERAGE)

@@ -90,7 +90,8 @@ class Live:
 
     def _process(self, stdout):
         arguments = [*self.program, "serve", "--log-level", self.level]
-        if stdout is None and forked.is_script(self.program):
+        counted = "COVERAGE_PROCESS_CONFIG" in os.environ
+        if stdout is None and not counted and forked.is_script(self.program):
             return forked.Forked(arguments, self.folder, self.environment(), self.log, self.errors)
         with self.log.open("ab") as out, self.errors.open("ab") as errors:
             return subprocess.Popen(

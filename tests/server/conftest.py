@@ -26,3 +26,8 @@ def locked(tmp_path):
             yield
 
     return held
+
+
+@pytest.fixture(autouse=True)
+def counted_here(counted):
+    """Count the coverage of the services and commands of all tests of the server."""
