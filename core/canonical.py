@@ -21,7 +21,10 @@ def canonical_code(code: str) -> str:
     A prefix such as the `G-` of `G-804036` is left out: `G-804036`, `804 036` and `٨٠٤٠٣٦` are the
     same code. Empty if the code has no letter and no digit.
     """
-    return _plain(_NOT_ALPHANUMERIC.sub("", _PREFIX.sub("", code.strip())))
+    code = code.strip()
+    if not (code.isascii() and code.isalnum()):  # nearly all are
+        code = _NOT_ALPHANUMERIC.sub("", _PREFIX.sub("", code))
+    return _plain(code)
 
 
 def canonical_text(text: str) -> str:
@@ -66,5 +69,7 @@ def _begins(low: str, runs: list[tuple[int, int]], index: int, wanted: str) -> b
 
 
 def _plain(text: str) -> str:
+    if text.isascii():
+        return text.upper()
     digits = "".join(str(int(char)) if char.isdecimal() else char for char in text)
     return digits.upper()

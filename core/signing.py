@@ -5,7 +5,7 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 import base64
 import binascii
-import hmac
+import hashlib
 from collections.abc import Callable, Iterable
 
 from .secret import Secret
@@ -17,6 +17,9 @@ _WRONG = (
     f"not {_PREFIX} and base64 of {_SHORTEST} to {_LONGEST} bytes: "
     f"echo {_PREFIX}$(openssl rand -base64 32)"
 )
+#: RFC 2104: the bytes of a block, and the translations of a key for the inner and outer hash.
+_BLOCK = 64
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 #: Takes an event's id, the unix seconds of the attempt and the body as it is sent. Returns the
 #: value of the header `webhook-signature`.
 Sign = Callable[[str, int, bytes], str]
@@ -26,14 +29,18 @@ def make_hmac(key: bytes) -> Callable[[bytes], bytes]:
     """Return a function that returns the HMAC-SHA-256 of a message: 32 bytes.
 
     `hmac.digest` would hash the key again for each message and release the interpreter's lock.
-    While another thread is busy, that takes ten times as long as the hash itself.
+    While another thread is busy, that takes ten times as long as the hash itself. A copy of an
+    `hmac.new` costs twice as much as the copies of its two hashes.
     """
-    begun = hmac.new(key, digestmod="sha256")
+    key = hashlib.sha256(key).digest() if len(key) > _BLOCK else key
+    key = key.ljust(_BLOCK, b"\0")
+    inner, outer = hashlib.sha256(key.translate(_INNER)), hashlib.sha256(key.translate(_OUTER))
 
     def digest(message: bytes) -> bytes:
-        this = begun.copy()
-        this.update(message)
-        return this.digest()
+        first, second = inner.copy(), outer.copy()
+        first.update(message)
+        second.update(first.digest())
+        return second.digest()
 
     return digest
 

@@ -24,6 +24,8 @@ _CURSOR, _CURSOR_LENGTH = ">16sQ8s", 64
 _DELIVERY_ID = re.compile("[0-9a-f]{32}")
 #: Random bytes fetched at once.
 _FETCHED = 4096
+#: A random digit with the variant of a UUID in its upper two bits: RFC 9562, 4.1.
+_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 
 
 class Chance:
@@ -33,13 +35,14 @@ class Chance:
     """
 
     def __init__(self, fetch: Callable[[int], bytes] = os.urandom) -> None:
-        self._fetch, self._left = fetch, memoryview(b"")
+        self._fetch, self._fetched, self._used = fetch, b"", 0
 
     def __call__(self, size: int) -> bytes:
-        if len(self._left) < size:
-            self._left = memoryview(self._fetch(max(size, _FETCHED)))
-        taken, self._left = self._left[:size], self._left[size:]
-        return bytes(taken)
+        start = self._used
+        if len(self._fetched) - start < size:
+            self._fetched, start = self._fetch(max(size, _FETCHED)), 0
+        self._used = start + size
+        return self._fetched[start : self._used]
 
 
 class BadCursor(Exception):
@@ -75,10 +78,9 @@ class Identity:
         Its sub-millisecond bits are time too: ids that grow with time keep an index cheap.
         """
         ms, below = divmod(int(at * 1_000_000), 1000)
-        random = int.from_bytes(self._chance(8)) & ((1 << 62) - 1)
-        value = (ms & ((1 << 48) - 1)) << 80 | 7 << 76 | (below * 4096 // 1000) << 64
-        text = f"{value | 2 << 62 | random:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        time, random = f"{ms & 0xFFFFFFFFFFFF:012x}", self._chance(8).hex()
+        first, second = f"{time[:8]}-{time[8:]}", f"7{below * 4096 // 1000:03x}"
+        return f"{first}-{second}-{_VARIANT[random[0]]}{random[1:4]}-{random[4:]}"
 
     def request_id(self) -> str:
         return self._chance(8).hex()
@@ -90,7 +92,7 @@ class Identity:
         """
         parts = [part.encode() for part in key.parts]
         message = b"".join([len(part).to_bytes(4) + part for part in parts])
-        return struct.pack(">I", key.second & 0xFFFFFFFF) + self._dedupe(message)[:_HASH]
+        return (key.second & 0xFFFFFFFF).to_bytes(4) + self._dedupe(message)[:_HASH]
 
     def fingerprint(self, body: bytes) -> bytes:
         """Return a keyed hash of a quarantined body."""
