@@ -24,6 +24,8 @@ LIST = "."
 
 _BLANKS = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
+#: The first bytes of bodies that are empty, or begin with blanks or the BOM.
+_MAY_BE_BLANK = frozenset({b"", b" ", b"\t", b"\r", b"\n", b"\xef"})
 
 
 def decode(
@@ -38,9 +40,9 @@ def decode(
     With `lists`, the body may be a JSON list, which becomes the field LIST. Raises Malformed with
     the reason `encoding`, `empty` or `malformed`.
     """
-    if (content_encoding or "").strip().lower() not in ("", "identity"):
+    if content_encoding and content_encoding.strip().lower() not in ("", "identity"):
         raise Malformed("encoding", "content-encoding: nothing is decompressed here")
-    if not body.strip(_BLANKS):
+    if body[:1] in _MAY_BE_BLANK and not body.strip(_BLANKS):
         raise Malformed("empty", "body: nothing in it")
     encoding = encoding_of(body)
     if encoding not in encodings:
@@ -50,15 +52,8 @@ def decode(
         fields: object = _decode_multipart(body)
     elif encoding == "json":
         fields = json_value(body)
-    # Counted before it is split: 60,000 ampersands must not become 60,000 objects. Twice the
-    # limit leaves room for the empty pairs that clumsy senders produce.
-    elif body.count(b"&") >= 2 * MAX_FIELDS:
-        raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
     else:
-        # Bytes that are not UTF-8 are kept: with the escapes around them they may be.
-        text = body.replace(b"+", b" ").decode("utf-8", "surrogateescape")
-        pairs = [pair.partition("=") for pair in text.split("&") if pair]
-        fields = _unique([(_unescape(name), _unescape(value)) for name, _, value in pairs])
+        fields = _decode_form(body)
     if lists and isinstance(fields, list):
         return {LIST: fields}
     if not isinstance(fields, dict):
@@ -70,7 +65,10 @@ def decode(
 
 def encoding_of(body: bytes) -> str:
     """Return the encoding that the body looks like: `json`, `multipart` or `form`."""
-    if body.removeprefix(_BOM).lstrip(_BLANKS)[:1] in (b"{", b"["):
+    first = body[:1]
+    if first in _MAY_BE_BLANK:
+        first = body.removeprefix(_BOM).lstrip(_BLANKS)[:1]
+    if first in (b"{", b"["):
         return "json"
     if body.startswith(b"--") and b"content-disposition" in body.lower():
         return "multipart"
@@ -87,15 +85,30 @@ def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 # -- application/x-www-form-urlencoded ------------------------------------------------------------
 
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+
+
+def _decode_form(body: bytes) -> dict[str, object]:
+    # Counted before it is split: 60,000 ampersands must not become 60,000 objects. Twice the
+    # limit leaves room for the empty pairs that clumsy senders produce.
+    if body.count(b"&") >= 2 * MAX_FIELDS:
+        raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
+    # Bytes that are not UTF-8 are kept: with the escapes around them they may be.
+    text = body.replace(b"+", b" ").decode("utf-8", "surrogateescape")
+    pairs = []
+    for pair in filter(None, text.split("&")):
+        name, _, value = pair.partition("=")
+        if "%" in pair or not pair.isascii():
+            name, value = _unescape(name), _unescape(value)
+        pairs.append((name, value))
+    return _unique(pairs)
 
 
 def _unescape(text: str) -> str:
-    if "%" not in text and text.isascii():
-        return text
     # For 64 KiB of `%` the standard library's `unquote_to_bytes` takes 20 ms, this takes 2 ms.
-    plain = _ESCAPE.sub(
-        lambda escape: unhexlify(escape[1]), text.encode("utf-8", "surrogateescape")
+    plain = _ESCAPES.sub(
+        lambda escapes: unhexlify(escapes[0].replace(b"%", b"")),
+        text.encode("utf-8", "surrogateescape"),
     )
     return plain.decode("utf-8", "replace")
 
@@ -147,6 +160,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = [0] * 256
 _STEP[ord("[")] = _STEP[ord("{")] = 1
 _STEP[ord("]")] = _STEP[ord("}")] = -1
+_JSON_BLANKS = " \t\r\n"
 #: The digits of 2**64, with a sign; and the most digits that cannot be beyond 64 bits.
 _LONGEST_INTEGER, _CERTAIN_DIGITS = 21, 18
 
@@ -159,11 +173,15 @@ def json_value(body: bytes) -> object:
         if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > MAX_DEPTH:
             raise Malformed("malformed", f"body: nested deeper than {MAX_DEPTH}")
     try:
-        value: object = _DECODER.decode(body.decode("utf-8"))
+        # Half the cost of `decode`, which looks for blanks with regular expressions.
+        text = body.decode("utf-8").strip(_JSON_BLANKS)
+        value, end = _DECODER.raw_decode(text)
     except UnicodeDecodeError:
         raise Malformed("malformed", "body: not UTF-8") from None
     except json.JSONDecodeError:
         raise Malformed("malformed", "body: not JSON") from None
+    if end != len(text):
+        raise Malformed("malformed", "body: not JSON")
     if b"\\u" in body:
         # JSON can escape half a character, which cannot be written anywhere.
         try:
