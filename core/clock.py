@@ -74,12 +74,13 @@ class WallClock:
         return by
 
 
-@lru_cache(maxsize=16)
-def _format_second(at: int) -> str:
+@lru_cache(maxsize=64)
+def format_second(at: int) -> str:
+    """Format whole seconds since the epoch: `2026-09-08T10:15:30`."""
     return datetime.fromtimestamp(at, UTC).isoformat()[: len("2026-09-08T10:15:30")]
 
 
 def rfc3339(at: float) -> str:
     """Format seconds since the epoch: `2026-09-08T10:15:30.000000Z`."""
     second, microsecond = divmod(round(at * 1_000_000), 1_000_000)
-    return f"{_format_second(second)}.{microsecond:06d}Z"
+    return f"{format_second(second)}.{microsecond:06d}Z"

@@ -22,6 +22,8 @@ from .code_words import UNSPACED, KnownWord, find_words, fold, kinds_of
 #: A code as providers write it: groups of letters and digits, joined by one blank or mark.
 _CODE = re.compile(r"[A-Za-z\d]+(?:[ \u00a0._:/-][A-Za-z\d]+){0,7}")
 _LONGEST_CODE = 64
+#: No letter alone is a known word, so these are no sentences.
+_PLAIN_CODE = re.compile(r"(?:[A-Z]-)?[0-9]{1,16}")
 #: A group of letters alone, other than the capitals of a prefix (`FB 12345`).
 _LETTERS = re.compile(r"(?<!\S)(?![A-Z]{1,2}(?!\S))[A-Za-z]+(?!\S)")
 #: Placeholders of programs for a missing code.
@@ -87,6 +89,8 @@ def read_code(code: str | None, text: str | None) -> tuple[str | None, str | Non
     """
     text = text or None
     stripped = "" if code is None else code.strip()
+    if _PLAIN_CODE.fullmatch(stripped):
+        return stripped, text  # nearly all
     if not any(map(str.isalnum, stripped)) or stripped.lower() in _NO_CODE:
         return (find_code(text) if text else None), text
     if not is_sentence(stripped):

@@ -53,7 +53,7 @@ _FOLD = _Fold()
 
 def fold(text: str) -> str:
     """Return the text in lower case, without accents, digits as ASCII; of the same length."""
-    return text.translate(_FOLD)
+    return text.lower() if text.isascii() else text.translate(_FOLD)
 
 
 class _Lexicon(NamedTuple):

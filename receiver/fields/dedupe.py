@@ -9,7 +9,7 @@ from core.canonical import canonical_code, canonical_text
 
 from ..callback import Key
 from .code import read_code
-from .times import FIRST, ProviderTime
+from .times import FIRST_SECOND, ProviderTime
 
 _WINDOW = 7200
 #: The limit of four bytes: February 2136.
@@ -32,29 +32,34 @@ def read_sent_time(time: ProviderTime | None, raw: str) -> SentTime:
 
     Our clock is not used: a retry must get the same key as the first callback.
     """
-    second = -1 if time is None else int((time.clock - FIRST).total_seconds())
+    second = -1 if time is None else time.clock - FIRST_SECOND
     if time is None or not 0 <= second <= _LAST:
-        return SentTime(second=None, text=raw)
+        return SentTime(None, raw)
     # The provider may write another offset tomorrow; the instant stays.
-    if time.zoned:
-        return SentTime(second=second, text=str(int(time.clock.timestamp())))
-    return SentTime(second=second, text=time.as_written())
+    return SentTime(second, str(time.clock) if time.zoned else time.as_written())
 
 
 def all_spellings(
-    make: Callable[[str, str], tuple[Key, ...]], text: str, code: str = ""
+    make: Callable[[str, str], tuple[Key, ...]],
+    text: str,
+    code: str = "",
+    *,
+    read: tuple[str | None, str | None] | None = None,
 ) -> tuple[Key, ...]:
     """Return the keys that `make` returns for a text and a code in three spellings.
 
     The spellings are: as sent, canonical, and as read. As read, the text may be that of the code
-    field, or the code may be found in the text. The keys as sent are first, because stored events
-    have them.
+    field, or the code may be found in the text: pass what `read_code` returned as `read`, if it is
+    known. The keys as sent are first, because stored events have them.
     """
-    read_as, text_as = read_code(code, text)
+    read = read_code(code, text) if read is None else read
+    canonical = canonical_text(text), canonical_code(code)
+    if read == (code, text) == canonical[::-1]:
+        return make(text, code)  # nearly all
     made = (
         *make(text, code),
-        *make(canonical_text(text), canonical_code(code)),
-        *make(canonical_text(text_as or ""), canonical_code(read_as or "")),
+        *make(*canonical),
+        *make(canonical_text(read[1] or ""), canonical_code(read[0] or "")),
     )
     return tuple(dict.fromkeys(made))
 

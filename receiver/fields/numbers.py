@@ -8,8 +8,9 @@ from phonenumbers.phonemetadata import PhoneMetadata
 #: ASCII only, because `phonenumbers` also reads digits of any script, letters of vanity numbers
 #: and extensions. No number is longer.
 _NUMBER = re.compile(r"\+?[0-9 ().-]{1,40}")
-#: A complete number of the North American plan, as nearly all numbers of a US provider are.
-_US = re.compile(r"\+?1([2-9][0-9]{9})|([2-9][0-9]{9})")
+#: A complete number of the North American plan, as nearly all numbers of a US provider are: the
+#: texts before it, and its number of digits.
+_US_PREFIXES, _US_DIGITS = frozenset({"", "1", "+1"}), 10
 _NO_DIGITS = re.compile(r"[^0-9]+")
 #: Shorter ones are short codes.
 SHORTEST = 8
@@ -45,8 +46,11 @@ def e164(text: str, region: str | None) -> str | None:
 
 def as_written(text: str, region: str | None) -> str | None:
     """Return the same as `e164`, but ignore a blank before the digits."""
-    if region == "US" and (match := _US.fullmatch(text)):
-        return f"+1{match[1] or match[2]}"  # 30 times faster; a test compares the results
+    if region == "US" and text[:-_US_DIGITS] in _US_PREFIXES:
+        national = text[-_US_DIGITS:]
+        is_number = len(national) == _US_DIGITS and national.isdecimal() and national.isascii()
+        if is_number and national[0] not in "01":
+            return f"+1{national}"  # 30 times faster; a test compares the results
     if not _NUMBER.fullmatch(text):
         return None
     if region is not None:
@@ -70,6 +74,6 @@ def _possible(text: str, region: str | None) -> str | None:
 
 def sender(text: str, region: str | None) -> str:
     """Return a sender as E.164; a short code or a name as sent."""
-    if len(digits(text)) < SHORTEST:
+    if len(text) < SHORTEST or len(digits(text)) < SHORTEST:
         return text
     return e164(text, region) or text

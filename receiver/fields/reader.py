@@ -1,6 +1,7 @@
 """Reads a callback's fields one by one, and records those that are invalid."""
 
 import re
+from functools import lru_cache
 
 from core.event import Price
 
@@ -13,10 +14,13 @@ _NOT_POSITIVE = re.compile(r"[+-]?0*(\.0*)?|-[0-9.]+")
 _WHOLE = re.compile(r"[0-9]+")
 #: PHP prints up to 30 decimals of a float.
 _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?")
+_LONGEST_AMOUNT = 46
 
 
 class FieldReader:
     """Reads fields. An absent, null or empty one is None; an invalid one is None with a warning."""
+
+    __slots__ = ("_fields", "warnings")
 
     def __init__(self, fields: Fields, warnings: list[str] | None = None) -> None:
         self._fields = fields
@@ -47,11 +51,10 @@ class FieldReader:
     def text(self, name: str) -> str | None:
         """Return a text, or the digits of a JSON number."""
         value = self._fields.get(name)
-        if value is None or value == "":
-            return None
         if isinstance(value, str):
-            return str(value)
-        self.warn(name)
+            return str(value) or None
+        if value is not None:
+            self.warn(name)
         return None
 
     def id(self, name: str, *, blanks: bool = False) -> str | None:
@@ -60,6 +63,16 @@ class FieldReader:
         With `blanks`, the text may have blanks, as names of phones do; blanks around it are cut.
         """
         value = self._fields.get(name)
+        if value is None:
+            return None
+        if (
+            isinstance(value, str)
+            and value.isdecimal()
+            and value.isascii()
+            and value[0] != "0"
+            and len(value) <= _LONGEST_ID
+        ):
+            return str(value)  # nearly all
         if self.text(name) is None:
             return None
         if blanks and isinstance(value, str):
@@ -97,7 +110,13 @@ class FieldReader:
         text = self.text(name)
         if text is None:
             return None
-        if not _AMOUNT.fullmatch(text):
+        price = _read_price(text, currency) if len(text) <= _LONGEST_AMOUNT else None
+        if price is None:
             self.warn(name)
-            return None
-        return Price(amount=text, currency=currency)
+        return price
+
+
+@lru_cache(maxsize=1024)
+def _read_price(text: str, currency: str | None) -> Price | None:
+    """Return a price. An account pays few different ones, so they are cached."""
+    return Price(amount=text, currency=currency) if _AMOUNT.fullmatch(text) else None

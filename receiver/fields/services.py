@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
 
 import msgspec
@@ -10,6 +11,9 @@ from core.event import Service
 from core.services import key_of_slug
 
 from .text import slug
+
+#: The longest name that is cached, to limit the memory that hostile callbacks can use.
+_LONGEST = 80
 
 
 class ListedService(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,4 +55,9 @@ def named_service(name: str | None) -> Service | None:
     """Return the service of a provider that sends names instead of ids."""
     if name is None or name.isspace():
         return None
+    return (_named if len(name) <= _LONGEST else _named.__wrapped__)(name)
+
+
+@lru_cache(maxsize=4096)
+def _named(name: str) -> Service:
     return Service(id=name, name=name, key=key_of_slug(slug(name)) or None)

@@ -68,4 +68,5 @@ def _spans(text: str) -> list[tuple[int, int]]:
 
 def slug(name: str) -> str:
     """Return `google` for `Google,youtube,Gmail`; empty if no letter or digit is left."""
-    return _NOT_IN_A_SLUG.sub("", name.partition(",")[0].lower())
+    first = name.partition(",")[0].lower()
+    return first if first.isascii() and first.isalnum() else _NOT_IN_A_SLUG.sub("", first)

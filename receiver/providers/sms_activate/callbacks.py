@@ -68,14 +68,9 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         zone(self.timezone)
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
-        # Names of the REST interface and PHP's `sms[text]`; a webhook's own names come first.
-        renamed = {name: fields[rest] for rest, name in _REST_NAMES.items() if rest in fields}
-        sms = {
-            name[4:-1]: fields[name] for name in fields if name[:4] == "sms[" and name[-1] == "]"
-        }
-        if sms:
-            renamed["sms"] = sms
-        if renamed:
+        # A webhook's own names come first.
+        if not _REST_NAMES.keys().isdisjoint(fields):
+            renamed = {name: fields[rest] for rest, name in _REST_NAMES.items() if rest in fields}
             fields = {**renamed, **fields}
         reading = FieldReader(fields)
         activation, rental = reading.id("activationId"), reading.id("rentId")
@@ -84,7 +79,7 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
                 return self._read_list(activation, fields, callback)
             return (self._read_activation(activation, reading, callback),)
         if rental is not None:
-            return (self._read_rental(rental, reading, reading.nested("sms"), callback),)
+            return (self._read_rental(rental, reading, _sms_of(fields, reading), callback),)
         raise Malformed(
             "identity", "activationId, rentId: a positive number or a short text is expected"
         )
@@ -139,7 +134,7 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         return Happening(
             subject=f"activation/{activation}",
             time=time.rfc3339(zone(self.timezone)) if time else None,
-            keys=self._keys(activation, message, reading, when, callback),
+            keys=self._keys(activation, message, reading, when, callback, read=(code, text)),
             copy=self.make_copy(text, code, time),
             data=SmsReceived(
                 to=reading.number("phoneNumber", None),
@@ -163,17 +158,20 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
             raise Malformed("malformed", "sms.text: not sent")
         time, when = self.read_time(sms, "date", callback)
         about, date = ("rent", rental, sms.raw("phoneFrom")), sms.raw("date")
+        times, code = _times_in_keys(when, date), find_code(text)
         return Happening(
             subject=f"rental/{rental}",
             time=time.rfc3339(zone(self.timezone)) if time else None,
             keys=all_spellings(
-                lambda text, _code: _timed_keys(about, (text,), when, date, callback), text
+                lambda text, _code: _timed_keys(about, (text,), times, callback),
+                text,
+                read=(code, text),
             ),
             data=SmsReceived(
                 to=reading.number("phoneNumber", None),
                 from_=sms.sender("phoneFrom", None),
                 text=text,
-                code=find_code(text),
+                code=code,
                 urls=links(text),
                 rental_id=rental,
                 **self.common(callback, reading, time_from=time_from(time)),
@@ -187,22 +185,27 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         reading: FieldReader,
         when: SentTime,
         callback: Callback,
+        *,
+        read: tuple[str | None, str | None] | None = None,
     ) -> tuple[Key, ...]:
-        """Return keys with the time, because an activation may receive the same code twice."""
-        raw = reading.raw("receivedAt")
+        """Return keys with the time, because an activation may receive the same code twice.
+
+        `read` is the code and the text as read, if they are known.
+        """
         if message is not None and self.is_message_id_enough:
             grows = int(message) % 2**32 if message.isascii() and message.isdecimal() else 0
             return (Key(second=grows, parts=("act", activation, "msg", message)),)
 
+        times = _times_in_keys(when, reading.raw("receivedAt"))
+        seconds = dict.fromkeys([at.second or 0 for at in times])
+
         def make(text: str, code: str) -> tuple[Key, ...]:
             if message is None:
-                return _timed_keys(("act", activation), (text, code), when, raw, callback)
+                return _timed_keys(("act", activation), (text, code), times, callback)
             parts = ("act", activation, "id", message, text, code)
-            times = (when, read_sent_time(_read_as_before(raw), raw))
-            seconds = dict.fromkeys(at.second or 0 for at in times)
-            return tuple(Key(second=second, parts=parts) for second in seconds)
+            return tuple([Key(second=second, parts=parts) for second in seconds])
 
-        return all_spellings(make, reading.raw("text"), reading.raw("code"))
+        return all_spellings(make, reading.raw("text"), reading.raw("code"), read=read)
 
     def read_time(
         self, reading: FieldReader, name: str, callback: Callback
@@ -277,23 +280,42 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
         return f"{now.astimezone(zone(self.timezone)):%Y-%m-%d %H:%M:%S}"
 
 
+def _sms_of(fields: Fields, reading: FieldReader) -> FieldReader:
+    """Return a reader of the SMS to a rental. A form may have it as PHP writes it: `sms[text]`.
+
+    Raises Malformed without an SMS.
+    """
+    inner = {name[4:-1]: fields[name] for name in fields if name[:4] == "sms[" and name[-1] == "]"}
+    if inner and "sms" not in fields:
+        return FieldReader(inner, reading.warnings)
+    return reading.nested("sms")
+
+
 def _as_list(value: object) -> list[object]:
     if isinstance(value, list):
         return value
     return [] if value is None or value == "" else [value]
 
 
-def _timed_keys(
-    begin: tuple[str, ...], words: tuple[str, ...], when: SentTime, raw: str, callback: Callback
-) -> tuple[Key, ...]:
-    """Return keys over a time and words.
+def _times_in_keys(when: SentTime, raw: str) -> tuple[SentTime, ...]:
+    """Return a time for keys as it is read now, and as earlier versions read it if that differs.
 
-    `raw` is the time as sent. Earlier versions read fewer times, so their keys differ.
+    `raw` is the time as sent.
     """
     before = read_sent_time(_read_as_before(raw), raw)
+    return (when,) if before == when else (when, before)
+
+
+def _timed_keys(
+    begin: tuple[str, ...],
+    words: tuple[str, ...],
+    times: Sequence[SentTime],
+    callback: Callback,
+) -> tuple[Key, ...]:
+    """Return keys over each time and the words."""
     keys = [
         key
-        for one in dict.fromkeys((when, before))
+        for one in times
         for key in make_keys(
             *(*begin, one.text, *words),
             second=one.second,

@@ -18,7 +18,7 @@ from core.event import (
 
 from ...callback import Callback, Fields, Happening, Key, Malformed, Sample
 from ...fields.dedupe import SentTime, make_keys, make_windows, read_sent_time
-from ...fields.numbers import as_written, digits
+from ...fields.numbers import as_written
 from ...fields.reader import FieldReader
 from ...fields.services import named_service
 from ...fields.text import links
@@ -150,7 +150,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
         return Happening(
             subject=subject,
             time=time.rfc3339(_NEW_YORK) if time else None,
-            keys=_message_keys(reading, callback, to, when, subject),
+            keys=_message_keys(reading, callback, to, when, subject, billed=billed),
             data=type_(
                 to=to,
                 from_=reading.sender("from", _US),
@@ -195,7 +195,7 @@ def _read_time(reading: FieldReader, received: datetime) -> tuple[ProviderTime |
 
     If no time can be in a key, the text of the first field is.
     """
-    sent = SentTime(second=None, text="")
+    sent = SentTime(None, "")
     for name, read in _TIMES:
         text = reading.text(name)
         if text is None:
@@ -211,7 +211,13 @@ def _read_time(reading: FieldReader, received: datetime) -> tuple[ProviderTime |
 
 
 def _message_keys(
-    reading: FieldReader, callback: Callback, to: str | None, when: SentTime, subject: str
+    reading: FieldReader,
+    callback: Callback,
+    to: str | None,
+    when: SentTime,
+    subject: str,
+    *,
+    billed: bool,
 ) -> tuple[Key, ...]:
     """Return the keys of a message without service and price, which may be corrected later.
 
@@ -219,8 +225,7 @@ def _message_keys(
     messages with one text. Without a text, the pin replaces it. The first keys are those in
     journals of 0.1: the key of a billing entry had its subject, which may differ in a poll.
     """
-    billed = reading.raw("from") == _BILLING
-    text, pin = reading.raw("reply"), reading.raw("pin")
+    text, pin, sent_to = reading.raw("reply"), reading.raw("pin"), reading.raw("to")
 
     def make(number: str, words: str, *more: str) -> tuple[Key, ...]:
         return make_keys(
@@ -231,10 +236,11 @@ def _message_keys(
             received=callback.received,
         )
 
-    to_as_written = as_written(reading.raw("to"), _US)
+    to_as_written = as_written(sent_to, _US) if sent_to[:1] == " " else to
     named = (subject,) if billed else ()
-    first = make(digits(to_as_written) if to_as_written else reading.raw("to"), text or pin, *named)
+    first = (to_as_written.removeprefix("+") if to_as_written else sent_to, text or pin, *named)
     words = canonical_text(text) if text else canonical_code(pin)
-    number = digits(to) if to else reading.raw("to").strip()
-    plain = make(number, words, *(named if when.second is None else ()))
-    return (*first, *(key for key in plain if key not in first))
+    number = to.removeprefix("+") if to else sent_to.strip()
+    plain = (number, words, *(named if when.second is None else ()))
+    keys = make(*first)
+    return keys if plain == first else (*keys, *(key for key in make(*plain) if key not in keys))

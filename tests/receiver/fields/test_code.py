@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 import unicodedata
 from collections import Counter
 from functools import partial
@@ -17,7 +18,7 @@ from core.canonical import canonical_code
 from receiver.fields import code as codes
 from receiver.fields import code_candidates, code_words
 from receiver.fields import text as texts
-from receiver.fields.code import find_code, read_code
+from receiver.fields.code import find_code, is_sentence, read_code
 
 #: One text a line, with its code or null.
 TEXTS = [
@@ -52,6 +53,19 @@ def test_sentence_in_a_code_field_becomes_the_text(sentence, code):
     assert read_code(sentence, None) == (code, sentence)
     assert read_code(sentence, "") == (code, sentence)
     assert read_code(sentence, "The text itself")[1] == "The text itself"
+
+
+def test_fold_of_ascii_is_its_lower_case():
+    """`fold` takes a shorter way. Mutant: a letter in `_PLAIN` that ASCII has."""
+    ascii_text = "".join(map(chr, range(128)))
+
+    assert code_words.fold(f"{ascii_text}é") == f"{ascii_text.lower()}e"
+
+
+@pytest.mark.parametrize("letter", string.ascii_uppercase)
+def test_letter_before_a_code_makes_no_sentence(letter):
+    """`read_code` takes `G-804036` without `is_sentence`. Mutant: `k` is among the known words."""
+    assert not is_sentence(f"{letter}-4829")
 
 
 @pytest.mark.parametrize("code", [None, "", " ", "null", "None", "***", "-"])

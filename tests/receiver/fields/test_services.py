@@ -104,6 +104,14 @@ def test_sent_name_has_the_key_of_the_tables(name, key):
     assert (found.id, found.name, found.key) == (name, name, key)
 
 
+def test_long_service_name_is_not_cached():
+    """Mutant: any name is, and hostile callbacks fill the memory."""
+    for length, is_cached in ((80, True), (81, False)):
+        one, again = (named_service("x" * length) for _ in range(2))
+        assert one == again
+        assert (one is again) is is_cached
+
+
 def test_service_without_an_id_is_none():
     assert service(None) is None
     assert service(" ") is None
