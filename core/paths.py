@@ -46,9 +46,9 @@ def value_at(event: object, path: Path) -> object:
     """Return the value at a path of an event as plain JSON values; MISSING below null or a text."""
     value = event
     for name in path:
-        if not isinstance(value, dict) or name not in value:
+        if not isinstance(value, dict):
             return MISSING
-        value = value[name]
+        value = value.get(name, MISSING)
     return value
 
 

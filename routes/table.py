@@ -26,11 +26,13 @@ class CompiledRoute(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     to: tuple[str, ...]
     matches: Predicate
+    #: Whether `matches` reads fields below `data`.
+    reads_data: bool
     #: The parts of `matches`, from which `explain` explains its answer.
     when: Part
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True):
     """The sinks that an event is delivered to, and why."""
 
     #: Each once, in the order of the configuration.
@@ -53,18 +55,33 @@ def compile_table(routes: Mapping[str, Route]) -> tuple[CompiledRoute, ...]:
         except Invalid as invalid:
             complaints.extend(invalid.complaints)
         else:
-            matches = when.holds
-            table.append(CompiledRoute(name=name, to=route.to, matches=matches, when=when))
+            table.append(
+                CompiledRoute(
+                    name=name,
+                    to=route.to,
+                    matches=when.holds,
+                    reads_data=_reads_data(when),
+                    when=when,
+                )
+            )
     if complaints:
         raise Invalid(complaints)
     return tuple(table)
 
 
 def plan(table: Sequence[CompiledRoute], event: Mapping[str, object]) -> Plan:
-    """Return the plan of an event, given as plain JSON values."""
+    """Return the plan of an event, given as plain JSON values.
+
+    `data` is only needed if a route reads it.
+    """
     matched = [route for route in table if route.matches(event)]
-    sinks = dict.fromkeys(sink for route in matched for sink in route.to)
-    return Plan(sinks=tuple(sinks), routes=tuple(route.name for route in matched))
+    sinks = dict.fromkeys([sink for route in matched for sink in route.to])
+    return Plan(tuple(sinks), tuple([route.name for route in matched]))
+
+
+def _reads_data(part: Part) -> bool:
+    is_below = part.path is not None and part.path[0] == "data"
+    return is_below or any(map(_reads_data, part.parts))
 
 
 def _default(place: str) -> Part:

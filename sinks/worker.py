@@ -127,6 +127,11 @@ class Worker:
 
     # --- new deliveries -------------------------------------------------------------------
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether `plan_delivery` reads the event."""
+        return self._order is not None
+
     def plan_delivery(self, event: Mapping[str, object]) -> Owed:
         """Plan the delivery of a new event, given as plain JSON values."""
         wait = self._sink.retry.wait(0, self._clock.chance) or 0.0

@@ -51,6 +51,23 @@ def test_event_without_a_route_has_no_sinks():
     assert plan(compile_table({}), SMS) == Plan(sinks=(), routes=())
 
 
+@pytest.mark.parametrize(
+    ("when", "reads_data"),
+    [
+        (None, False),
+        ({"type": "sms.received", "source": {"$startsWith": "a"}}, False),
+        ({"datacontenttype": "application/json"}, False),
+        ({"data": {"$exists": True}}, True),
+        ({"$or": [{"type": "sms.received"}, {"$not": {"data.country": "US"}}]}, True),
+    ],
+)
+def test_route_knows_whether_it_reads_data(when, reads_data):
+    """Mutants: only the outermost part is asked; a path that begins with `data` counts."""
+    [route] = compile_table({"one": Route(to=("log",), when=when)})
+
+    assert route.reads_data is reads_data
+
+
 def test_complaints_of_all_routes_have_their_places():
     routes = {
         "first": Route(to=("log",), when={"data.cod": 1, "data.code": {"$gtt": 1}}),

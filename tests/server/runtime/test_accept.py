@@ -7,10 +7,16 @@ import uuid
 
 import pytest
 import structlog
+from services import assembled, clock_of, configured, identity_of
 
 from core.errors import Unavailable
+from core.secret import Secret
 from journal.reads import EventById, JournalStats
 from receiver.door import read_happenings
+from receiver.providers.tellabot.callbacks import TellABot
+from routes.table import Route, compile_table
+from server.runtime.accept import Planner
+from sinks.file.sink import File
 
 
 @pytest.fixture
@@ -43,6 +49,38 @@ async def test_event_has_all_fields_and_both_times(accept, sms, parts):
         *("specversion", "id", "source", "type", "subject", "time", "recordedtime"),
         *("dedupekey", "datacontenttype", "data"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("when", "ordered_by", "routes", "ordering"),
+    [
+        (None, None, ("only",), None),
+        ({"source": "tellabot"}, "data.from", ("only",), '"22000"'),
+        ({"data.from": "22000"}, None, ("only",), None),
+        ({"data.from": "another"}, "data.from", (), None),
+    ],
+)
+async def test_plan_has_data_if_a_route_or_sink_reads_it(
+    tmp_path, sms, when, ordered_by, routes, ordering
+):
+    """Mutants: only routes are asked whether they read `data`; only sinks are."""
+    config = configured(
+        tmp_path,
+        sources={"tellabot": TellABot(tokens=(Secret("t" * 20),))},
+        sinks={"log": File(path=str(tmp_path / "out.jsonl"), ordered_by=ordered_by)},
+        routes={"only": Route(to=("log",), when=when)},
+    )
+    async with assembled(config, clock_of(lambda: 1.5)) as parts:
+        [happening] = read_happenings(parts.sources["tellabot"], sms())
+        planner = Planner(
+            identity=identity_of(config),
+            routes=compile_table(config.routes),
+            workers=parts.workers,
+        )
+        plan = planner.plan("tellabot", happening, 1.5)
+
+    assert plan.routes == routes
+    assert [owed.ordering for owed in plan.owed] == [ordering] * len(routes)
 
 
 async def test_cancelled_caller_loses_no_event_and_no_delivery(accept, sms, parts):
