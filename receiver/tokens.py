@@ -36,7 +36,7 @@ class Tokens:
         """Return the index of the token, or None. All tokens are compared in either case."""
         sent = digest(candidate)
         same = [hmac.compare_digest(sent, known) for known in self._digests]
-        return same.index(True) if any(same[: self._count]) else None
+        return same.index(True) if True in same[: self._count] else None
 
     def fingerprint(self, index: int) -> str:
         """Return a short text that distinguishes tokens and does not help to guess them."""

@@ -46,11 +46,15 @@ class FieldReader:
     def raw(self, name: str) -> str:
         """Return the text as sent, for a key; empty if it is no text."""
         value = self._fields.get(name)
+        if type(value) is str:
+            return value  # nearly all
         return str(value) if isinstance(value, str) else ""
 
     def text(self, name: str) -> str | None:
         """Return a text, or the digits of a JSON number."""
         value = self._fields.get(name)
+        if type(value) is str:
+            return value or None  # nearly all
         if isinstance(value, str):
             return str(value) or None
         if value is not None:
