@@ -140,7 +140,7 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         compile_redact(self.redact)  # a wrong word or path is an error of the configuration
 
     def open(self) -> AbstractAsyncContextManager[Send]:
-        """Connect, and return a function that sends one event.
+        """Connect, and yield a function that sends one event, inside `async with`.
 
         The function returns when the sink has the event for good. It raises Refused if the sink
         will never take it, and Failed (or any other error) to be called again. Calls may overlap.
