@@ -139,7 +139,7 @@ class Shift(Write[bool], frozen=True):
     if rows are not moved yet, or if the first one failed. Results before it have the old clock.
     """
 
-    #: The jump, counted since the start.
+    #: The number of the jump, counted from the start of the process.
     number: int
     #: Seconds by which the clock went forward.
     by: float

@@ -93,7 +93,7 @@ class PauseAfter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     #: Pause the sink after this long without a success.
     failing_for: Duration
-    #: How often one delivery is tried. Its success resumes the sink.
+    #: The time between two probes of a paused sink. A probe that succeeds resumes it.
     probe_every: Duration = Duration(60)
 
     def __post_init__(self) -> None:

@@ -264,6 +264,7 @@ class Outbox:
             self._note_due(sink, due_at, fresh=not attempts)
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
+        """Return due deliveries. Those of an earlier start get this start as their owner."""
         tried = "attempts = 0" if op.fresh else "attempts > 0"
         where = f"sink = ? and state = 'pending' and {tried} and due_at <= ?"
         values: list[object] = [op.sink, op.now]
