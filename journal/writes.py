@@ -153,7 +153,7 @@ class Clamp(Write[int], frozen=True):
 
     sink: str
     now: float
-    #: The most seconds ahead; `asked`: the limit for times that the sink named itself.
+    #: The longest wait from now, in seconds. `asked`: the same for a time that the sink named.
     longest: float
     asked: float
     endless: ClassVar[bool] = True

@@ -89,7 +89,7 @@ Send = Callable[[Outgoing], Awaitable[Receipt]]
 
 
 class PauseAfter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a failing sink is paused, and how often it is probed."""
+    """When to pause a failing sink, and when to probe it."""
 
     #: Pause the sink after this long without a success.
     failing_for: Duration

@@ -187,7 +187,7 @@ class Live:
 
 
 def sms(number, *, at=None, text=None, to=None, **over):
-    """TellABot's callback of one SMS; another number, another message."""
+    """Return TellABot's callback for an SMS. Each `number` is another message."""
     fields = {
         "event": "incoming_message",
         "id": str(10_000_000 + number),
@@ -232,6 +232,6 @@ def any_event():
 
 
 def holder_of(folder):
-    """Who serves there, once it listens."""
+    """Return the process that serves this folder; None until it listens."""
     found = lock.holder(Path(folder) / "smshook.db")
     return found if found is not None and found.url else None

@@ -37,7 +37,7 @@ _SMSHOOK = Path(sys.executable).with_name("smshook")
 
 
 class Terminal:
-    """A command on a terminal of its own, and what it has printed there."""
+    """A terminal with one command, and the output of the command."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self._parent, child = pty.openpty()

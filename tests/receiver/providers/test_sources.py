@@ -54,7 +54,9 @@ def test_usual_encoding_is_one_of_the_provider(encodings, usual):
 
 
 def test_samples_of_the_sms_activate_dialect_are_json():
-    usual = {provider().usual_encoding for provider in PROVIDERS if issubclass(provider, SmsActivate)}
+    usual = {
+        provider().usual_encoding for provider in PROVIDERS if issubclass(provider, SmsActivate)
+    }
 
     assert usual == {"json"}
 
