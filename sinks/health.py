@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from .sink import PauseAfter
 
-#: Seconds between probes of a failing sink, and for how long it is probed. Most outages are
-#: restarts, and a person may be waiting for the code.
+#: Seconds between two probes of a failing sink, and from its failure to the last probe. Most
+#: outages are restarts, and a person may be waiting for the code.
 PROBE_EVERY = 2.0
 PROBE_FOR = 60.0
 

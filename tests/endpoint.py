@@ -108,7 +108,7 @@ def server_tls(authority, *names, clients=None):
 
 @dataclass
 class Endpoint:
-    """What is at `url`: `requests` came, `open` connections are there now."""
+    """A server at `url`, with the `requests` it got and its `open` connections."""
 
     port: int = 0
     scheme: str = "http"

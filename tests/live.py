@@ -40,7 +40,7 @@ api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 
 
 def command():
-    """The installed command, as a user has it."""
+    """Return the path of the installed command."""
     found = Path(sys.executable).with_name("smshook")
     return str(found) if found.exists() else shutil.which("smshook")
 
@@ -68,7 +68,7 @@ class Live:
             self.process.wait(10)
 
     def start_unready(self):
-        """Start it where it cannot be ready; when it answers."""
+        """Start it where it cannot be ready, and wait until it answers 503."""
         return self.start(expecting=503)
 
     def start(self, *, within=60.0, stdout=None, expecting=200):

@@ -101,7 +101,7 @@ def taken(folder: Path) -> dict[str, tuple[str, str]]:
             _run(folder, *command.split())
         service.wait_for("duplicate")
         service.wait_for("crm failed")
-        # Before the retries of the sink that is down fill the screen.
+        # Take it now: later, retries of the failing sink fill the screen.
         pictures["serve"] = "make run", _as_in_a_clone(service.text)
         for picture, command in (
             ("events", "events list"),

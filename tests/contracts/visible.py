@@ -1,4 +1,4 @@
-"""What every journal owes us about the events that a filter shows."""
+"""The contract of every journal about the events that a filter shows."""
 
 import asyncio
 
