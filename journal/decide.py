@@ -98,7 +98,9 @@ def find_needs(writes: Iterable[Decided]) -> Needs:
 
 
 def _need_plan(needs: Needs, plan: Planned) -> None:
-    needs.keys.update([(plan.event.source, key) for key in plan.keys])
+    source = plan.event.source
+    for key in plan.keys:
+        needs.keys.add((source, key))
     if plan.copy is not None:
         needs.copies.append(plan)
     if plan.order is not None:
@@ -106,7 +108,8 @@ def _need_plan(needs: Needs, plan: Planned) -> None:
     if plan.named_order is not None:
         _need_order(needs, RegisterOrder(plan.named_order, None))
         needs.joined.add(order_name(plan.named_order))
-    _need_orderings(needs, plan.owed)
+    if plan.owed:
+        _need_orderings(needs, plan.owed)
 
 
 def _need_others(needs: Needs, write: Decided) -> None:
@@ -226,12 +229,12 @@ class _Batch:
         """Store the event with its deliveries; add the order that it names to `orders`."""
         event, rows, changes = plan.event, self._rows, self.changes
         source = event.source
-        # A second subject, such as the rental of a request's SMS.
-        also = (
-            f"{kind}/{id_}"
-            for kind, name in SUBJECTS.items()
-            if (id_ := getattr(event.data, name, None)) is not None
-        )
+        also = None
+        for kind, name in SUBJECTS.items():
+            id_ = getattr(event.data, name, None)
+            if id_ is not None and event.subject != (subject := f"{kind}/{id_}"):
+                also = subject  # such as the rental of a request's SMS
+                break
         rows.last_event = seq = rows.last_event + 1
         for key in dict.fromkeys(plan.keys):
             self._keys[source, key] = seq
@@ -242,7 +245,7 @@ class _Batch:
             source=source,
             type=event.type,
             subject=event.subject,
-            also=next((subject for subject in also if subject != event.subject), None),
+            also=also,
             at=plan.at,
             body=plan.body.decode(),
             channel=channel,
@@ -312,9 +315,9 @@ class _Batch:
 
     def _count_use(self, arrival: Arrival) -> None:
         if arrival.channel != POLL:
-            use = self.changes.token_uses.setdefault((arrival.source, arrival.token), [0, 0.0])
-            use[0] += 1
-            use[1] = max(use[1], arrival.at)
+            name = (arrival.source, arrival.token)
+            count, last_at = self.changes.token_uses.get(name, (0, 0.0))
+            self.changes.token_uses[name] = (count + 1, max(last_at, arrival.at))
 
     def _record_without_callback(self, plan: Planned) -> Recorded:
         """Store an event without a callback."""

@@ -143,8 +143,8 @@ class Changes(msgspec.Struct):
     new_rejections: list[Rejection] = []
     #: Counts to add to stored rejections, after the new ones were written.
     rejections: list[Rejection] = []
-    #: By (source, token), as [callbacks, last at]: may exist, then the callbacks are added.
-    token_uses: dict[tuple[str, str], list[float]] = {}
+    #: By (source, token), as (callbacks, last at): may exist, then the callbacks are added.
+    token_uses: dict[tuple[str, str], tuple[int, float]] = {}
     #: By source, and by name: may exist.
     balances: dict[str, AccountBalance] = {}
     moments: dict[str, float] = {}

@@ -62,7 +62,7 @@ def write(conn: sqlite3.Connection, changes: Changes) -> None:
     """Write all rows except the counters, in the transaction of the caller."""
     _write_events(conn, changes)
     if changes.token_uses:
-        uses = [(*name, int(count), at) for name, (count, at) in changes.token_uses.items()]
+        uses = [(*name, count, at) for name, (count, at) in changes.token_uses.items()]
         conn.executemany(_USE, uses)
     if changes.new_orders or changes.orders or changes.links or changes.order_copies:
         new = [order_values(order) for order in changes.new_orders.values()]
