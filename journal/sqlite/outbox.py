@@ -35,6 +35,7 @@ from .bulk import deliver, insert
 from .deliveries import delivery
 
 #: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
+#: Only older versions stored `sending`: today it is a pending delivery with an owner.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
 
 #: With the plus, SQLite uses the partial indexes and does not read all delivered rows.
