@@ -35,8 +35,8 @@ def hide_credentials(
     headers stay as they are. A digest in the headers of a new callback is replaced like any value.
     """
     url = f"/in/{source}/"
-    names, sent = zip(*headers, strict=True) if headers else ((), ())
-    places, values = _secret_places(names, own), "\n".join(sent)
+    places = _secret_places(tuple([name for name, _ in headers]), own)
+    values = "\n".join([value for _, value in headers])
     if not places and "%" not in values and url not in values:
         return headers  # nearly all callbacks
     return tuple(

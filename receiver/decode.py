@@ -85,7 +85,7 @@ def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 # -- application/x-www-form-urlencoded ------------------------------------------------------------
 
-_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def _decode_form(body: bytes) -> dict[str, object]:
@@ -96,19 +96,21 @@ def _decode_form(body: bytes) -> dict[str, object]:
     # Bytes that are not UTF-8 are kept: with the escapes around them they may be.
     text = body.replace(b"+", b" ").decode("utf-8", "surrogateescape")
     pairs = []
-    for pair in filter(None, text.split("&")):
+    for pair in text.split("&"):
         name, _, value = pair.partition("=")
-        if "%" in pair or not pair.isascii():
-            name, value = _unescape(name), _unescape(value)
-        pairs.append((name, value))
+        if "%" in value or not value.isascii():
+            value = _unescape(value)
+        if "%" in name or not name.isascii():
+            name = _unescape(name)
+        if pair:
+            pairs.append((name, value))
     return _unique(pairs)
 
 
 def _unescape(text: str) -> str:
     # For 64 KiB of `%` the standard library's `unquote_to_bytes` takes 20 ms, this takes 2 ms.
-    plain = _ESCAPES.sub(
-        lambda escapes: unhexlify(escapes[0].replace(b"%", b"")),
-        text.encode("utf-8", "surrogateescape"),
+    plain = _ESCAPE.sub(
+        lambda escape: unhexlify(escape[1]), text.encode("utf-8", "surrogateescape")
     )
     return plain.decode("utf-8", "replace")
 
