@@ -30,7 +30,8 @@ def insert(conn: sqlite3.Connection, into: str, rows: Sequence[Row]) -> None:
     A statement for each row, or executemany, is slower.
     """
     for part in _parts(rows):
-        sql = _statement(f"insert into {into} values $rows", len(part[0]), len(part))
+        sql = f"insert into {into} values $rows"  # noqa: S608 - our words
+        sql = _statement(sql, len(part[0]), len(part))
         conn.execute(sql, [*chain.from_iterable(part)])
 
 

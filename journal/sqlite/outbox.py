@@ -172,7 +172,11 @@ class Outbox:
     # --- news -----------------------------------------------------------------------------
 
     def announce(self, changes: Changes) -> None:
-        self._events += [(row.seq, row.body.encode()) for row in changes.events]
+        changed = changes.changed
+        self._events += [
+            (new.seq, changed[new.seq].body.encode() if new.seq in changed else new.plan.body)
+            for new in changes.events
+        ]
         for due in changes.due:
             self._made.setdefault(due.sink, []).append(due)
         for new in changes.deliveries:
