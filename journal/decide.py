@@ -249,16 +249,14 @@ class _Batch:
     ) -> None:
         """Store the event with its deliveries; add the order that it names to `orders`."""
         event, rows, changes = plan.event, self._rows, self.changes
-        source, also = event.source, None
+        also = None
         for kind, name in SUBJECTS.items():
             id_ = getattr(event.data, name, None)
             if id_ is not None and event.subject != (subject := f"{kind}/{id_}"):
                 also = subject  # such as the rental of a request's SMS
                 break
         rows.last_event = seq = rows.last_event + 1
-        for key in dict.fromkeys(plan.keys):
-            self._keys[source, key] = seq
-            changes.keys.append((source, key, seq))
+        self._add_keys(plan, seq)
         changes.events.append(NewEvent(seq, callback, channel, plan, also))
         self._counts["events"] += 1
         if plan.named_order is not None:
@@ -271,18 +269,21 @@ class _Batch:
         if plan.owed:
             self._add_deliveries(seq, event.id, plan.body, plan.at, plan.owed)
 
+    def _add_keys(self, plan: Planned, seq: int) -> None:
+        source = plan.event.source
+        for key in plan.keys:
+            if (source, key) not in self._keys:
+                self._keys[source, key] = seq
+                self.changes.keys.append((source, key, seq))
+
     def _add_callback(self, arrival: Arrival) -> int:
         self._rows.last_callback += 1
         self.changes.callbacks.append((self._rows.last_callback, arrival))
         return self._rows.last_callback
 
     def _add_copy(self, row: EventRow, plan: Planned, arrival: Arrival) -> None:
-        for key in plan.keys:
-            # All keys of a copy lead to the event from now on: retries of copies match, too.
-            name = (row.source, key)
-            if name not in self._keys:
-                self._keys[name] = row.seq
-                self.changes.keys.append((*name, row.seq))
+        # All keys of a copy lead to the event from now on: retries of copies match, too.
+        self._add_keys(plan, row.seq)
         if plan.copy is not None:
             self._add_form(row, plan.copy)
         if plan.copy is not None or plan.event.data.channel == POLL:
