@@ -25,7 +25,7 @@ from .records import (
     Registered,
     Replayed,
 )
-from .rows import Changes, EventRow, LookedUp, Needs, NewDelivery, change_data
+from .rows import Changes, EventRow, LookedUp, Needs, NewDelivery, NewEvent, change_data
 from .writes import (
     CancelOrder,
     CountRejections,
@@ -158,13 +158,33 @@ class _Batch:
         self.changes = Changes()
         self._counts = self.changes.counts
         self._owner = owner
-        self._rows = looked_up
-        self._keys, self._events = looked_up.keys, looked_up.events
-        self.orders = OrderChanges(looked_up, self.changes)
+        self._rows, self._keys = looked_up, looked_up.keys
+        self._orders = OrderChanges(looked_up, self.changes)
         #: The events of a subject, by (source, subject), in ascending order.
         self._of_subject: dict[tuple[str, str], list[EventRow]] = {}
-        for row in self._events.values():
+        for row in looked_up.events.values():
             self._of_subject.setdefault((row.source, row.subject), []).append(row)
+        #: The number of new events that have a row in `looked_up`.
+        self._shown = 0
+
+    @property
+    def events(self) -> dict[int, EventRow]:
+        """The stored events and those of the batch."""
+        self._show_new()
+        return self._rows.events
+
+    @property
+    def orders(self) -> OrderChanges:
+        """The orders. They look at all events."""
+        self._show_new()
+        return self._orders
+
+    def _show_new(self) -> None:
+        """Make rows of the events of the batch so far: few batches need them."""
+        for new in self.changes.events[self._shown :]:
+            self._rows.events[new.seq] = row = new.row()
+            self._of_subject.setdefault((row.source, row.subject), []).append(row)
+        self._shown = len(self.changes.events)
 
     # --- events ---------------------------------------------------------------------------
 
@@ -195,9 +215,10 @@ class _Batch:
         for key in plan.keys:
             seq = self._keys.get((event.source, key))
             if seq is not None:
-                return self._events[seq]
+                return self.events[seq]
         if copy is None:
             return None
+        events = self.events
         rows = [
             row
             for row in self._of_subject.get((event.source, event.subject), ())
@@ -217,7 +238,7 @@ class _Batch:
             said = Copy(form=data.channel, text=data.text, code=data.code, second=second)
             possible.append(PossibleCopy(seq=row.seq, id=row.id, copy=said))
         found = find_copy(copy, possible)
-        return None if found is None else self._events[found.seq]
+        return None if found is None else events[found.seq]
 
     def _add_event(
         self,
@@ -228,7 +249,6 @@ class _Batch:
     ) -> None:
         """Store the event with its deliveries; add the order that it names to `orders`."""
         event, rows, changes = plan.event, self._rows, self.changes
-        source = event.source
         also = None
         for kind, name in SUBJECTS.items():
             id_ = getattr(event.data, name, None)
@@ -236,34 +256,25 @@ class _Batch:
                 also = subject  # such as the rental of a request's SMS
                 break
         rows.last_event = seq = rows.last_event + 1
-        for key in dict.fromkeys(plan.keys):
-            self._keys[source, key] = seq
-            changes.keys.append((source, key, seq))
-        row = EventRow(
-            seq=seq,
-            id=event.id,
-            source=source,
-            type=event.type,
-            subject=event.subject,
-            also=also,
-            at=plan.at,
-            body=plan.body.decode(),
-            channel=channel,
-            reference=event.data.reference,
-            callback=callback,
-            routes=plan.routes,
-        )
-        self._events[seq] = row
-        self._of_subject.setdefault((source, event.subject), []).append(row)
-        changes.events.append(row)
+        self._add_keys(plan, seq)
+        changes.events.append(NewEvent(seq, callback, channel, plan, also))
         self._counts["events"] += 1
         if plan.named_order is not None:
+            row = self.events[seq]
             orders.append(self.orders.register_named(plan.named_order, row, plan.taken))
         elif plan.order is not None:
-            self.orders.link(row, plan.order, plan.taken)
+            self.orders.link(self.events[seq], plan.order, plan.taken)
         if plan.copy is not None:
-            self._add_form(row, plan.copy)
-        self._add_deliveries(row, plan.body, plan.at, plan.owed)
+            self._add_form(self.events[seq], plan.copy)
+        if plan.owed:
+            self._add_deliveries(seq, event.id, plan.body, plan.at, plan.owed)
+
+    def _add_keys(self, plan: Planned, seq: int) -> None:
+        source = plan.event.source
+        for key in plan.keys:
+            if (source, key) not in self._keys:
+                self._keys[source, key] = seq
+                self.changes.keys.append((source, key, seq))
 
     def _add_callback(self, arrival: Arrival) -> int:
         self._rows.last_callback += 1
@@ -271,12 +282,8 @@ class _Batch:
         return self._rows.last_callback
 
     def _add_copy(self, row: EventRow, plan: Planned, arrival: Arrival) -> None:
-        for key in plan.keys:
-            # All keys of a copy lead to the event from now on: retries of copies match, too.
-            name = (row.source, key)
-            if name not in self._keys:
-                self._keys[name] = row.seq
-                self.changes.keys.append((*name, row.seq))
+        # All keys of a copy lead to the event from now on: retries of copies match, too.
+        self._add_keys(plan, row.seq)
         if plan.copy is not None:
             self._add_form(row, plan.copy)
         if plan.copy is not None or plan.event.data.channel == POLL:
@@ -336,15 +343,22 @@ class _Batch:
     # --- deliveries -----------------------------------------------------------------------
 
     def replay(self, write: ReplayEvent) -> Replayed | None:
-        row = next((row for row in self._events.values() if row.id == write.event_id), None)
+        row = next((row for row in self.events.values() if row.id == write.event_id), None)
         if row is None:
             return None
-        first = self._rows.last_delivery + 1
-        self._add_deliveries(row, row.body.encode(), write.at, write.owed, replay=True)
+        first, body = self._rows.last_delivery + 1, row.body.encode()
+        self._add_deliveries(row.seq, row.id, body, write.at, write.owed, replay=True)
         return Replayed(ids=tuple(range(first, self._rows.last_delivery + 1)))
 
     def _add_deliveries(
-        self, row: EventRow, body: bytes, at: float, owed: Sequence[Owed], *, replay: bool = False
+        self,
+        seq: int,
+        event_id: str,
+        body: bytes,
+        at: float,
+        owed: Sequence[Owed],
+        *,
+        replay: bool = False,
     ) -> None:
         """Add a delivery for each sink. A due delivery gets an owner, which sends it at once."""
         for one in owed:
@@ -357,7 +371,7 @@ class _Batch:
             self.changes.deliveries.append(
                 NewDelivery(
                     number,
-                    row.seq,
+                    seq,
                     one.sink,
                     State.PENDING,
                     None if waits else at + one.wait,
@@ -372,7 +386,7 @@ class _Batch:
                 self.changes.due.append(
                     Delivery(
                         id=number,
-                        event_id=row.id,
+                        event_id=event_id,
                         body=body,
                         sink=one.sink,
                         owner=self._owner,

@@ -40,9 +40,33 @@ class EventRow(msgspec.Struct, kw_only=True):
     mention: Mention | None = None
     #: The reference in `body`, if the event is new or changed.
     reference: str | None = None
-    #: Set for new events only.
-    callback: int = 0
-    routes: tuple[str, ...] = ()
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event as it was planned, with its place."""
+
+    seq: int
+    #: The id of its callback, and the channel of that.
+    callback: int
+    channel: str
+    plan: Planned
+    #: A second subject, as in EventRow.
+    also: str | None
+
+    def row(self) -> EventRow:
+        event = self.plan.event
+        return EventRow(
+            seq=self.seq,
+            id=event.id,
+            source=event.source,
+            type=event.type,
+            subject=event.subject,
+            also=self.also,
+            at=self.plan.at,
+            body=self.plan.body.decode(),
+            channel=self.channel,
+            reference=event.data.reference,
+        )
 
 
 class NewDelivery(msgspec.Struct, frozen=True):
@@ -117,10 +141,10 @@ class Changes(msgspec.Struct):
     """Rows to write. `may exist`: the row replaces a stored one, or adds to it."""
 
     callbacks: list[tuple[int, Arrival]] = []
-    events: list[EventRow] = []
+    events: list[NewEvent] = []
     #: (source, key, place).
     keys: list[tuple[str, bytes, int]] = []
-    #: Stored events with another body.
+    #: Events with another body, by place: stored ones, and those of `events`.
     changed: dict[int, EventRow] = {}
     #: (event, n, at, channel, peer).
     duplicates: list[tuple[int, int, float, str, str]] = []
@@ -158,5 +182,4 @@ def change_data(row: EventRow, body: dict[str, Any], news: Mapping[str, Any], to
     row.body = msgspec.json.encode(body).decode()
     row.reference = body["data"].get("reference")
     row.mention = None
-    if not row.callback:
-        to.changed[row.seq] = row
+    to.changed[row.seq] = row

@@ -68,16 +68,23 @@ class Recovery:
         self._feed.look_again()
         log.info("sink.resumed", sink=self._name)
 
-    async def learn(self, attempt: Attempt) -> bool:
-        """Update the sink's health by a settled attempt; True: the attempt paused the sink."""
+    def learn(self, attempt: Attempt) -> bool:
+        """Update the sink's health by a settled attempt; return whether to call `steer`."""
+        if attempt.outcome == "delivered":
+            self._health.record_success()
+            return self._health.paused is Pause.FAILING
+        if attempt.outcome == "failed":
+            self._health.record_failure()
+            return self._health.should_pause
+        return False
+
+    async def steer(self) -> bool:
+        """Resume or pause the sink as its health requires; True: it was paused."""
         try:
-            if attempt.outcome == "delivered":
-                self._health.record_success()
-                if self._health.paused is Pause.FAILING:
-                    await self.resume(by=Pause.FAILING)
-            elif attempt.outcome == "failed":
-                self._health.record_failure()
-                return self._health.should_pause and await self.pause(Pause.FAILING)
+            if self._health.should_pause:
+                return await self.pause(Pause.FAILING)
+            if self._health.paused is Pause.FAILING and not self._health.is_failing:
+                await self.resume(by=Pause.FAILING)
         except Unavailable:
             pass  # the next attempt tries again
         return False

@@ -8,13 +8,14 @@ queue, `recovery.py` pauses and probes, `retry.py` the schedule.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import structlog
 
 from core.bucket import Bucket
 from core.delivery import Attempt, State, WaitsFor
-from core.errors import Broken, InvalidRow, Unavailable
+from core.errors import Broken, InvalidRow
 from core.paths import order_at, parse
 from journal import Journal
 from journal.records import Owed, SinkRecord, StoredDelivery
@@ -87,7 +88,7 @@ class Worker:
         self._busy = 0  # those, and deliveries that are given back
         self._idle = asyncio.Event()
         self._idle.set()
-        self._settling: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
+        self._steering: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
         #: While the sink is open.
         self._send: Send | None = None
 
@@ -367,11 +368,8 @@ class Worker:
     # --- settle ---------------------------------------------------------------------------
 
     def _settle_soon(self, taken: Taken, outcome: Outcome) -> None:
-        # Submitted here and not in the task: the journal works in the order of the calls.
-        task = asyncio.create_task(self._settle(taken, outcome, self._submit(taken, outcome)))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        task.add_done_callback(lambda _done: self._end(taken))
+        # Submitted at once: the journal works in the order of the calls.
+        self._submit(taken, outcome).add_done_callback(partial(self._settled, taken, outcome))
 
     def _submit(self, taken: Taken, outcome: Outcome) -> "asyncio.Future[bool]":
         due_at = outcome.due_at
@@ -390,31 +388,36 @@ class Worker:
             )
         )
 
-    async def _settle(
-        self, taken: Taken, outcome: Outcome, settling: "asyncio.Future[bool]"
-    ) -> None:
-        """Write the outcome down, however long the journal is unavailable; then log it."""
-        while True:
-            try:
-                await settling
-            except Broken:
-                return
-            except (InvalidRow, Unavailable) as exc:
-                self._feed.settling(taken, submitted=False)
-                if isinstance(exc, InvalidRow):
-                    outcome = outcome.without_answer()
-                await asyncio.sleep(PAUSE)
-            else:
-                break
-            settling = self._submit(taken, outcome)
-        delivery, attempt = taken.delivery, outcome.attempt
+    def _settled(self, taken: Taken, outcome: Outcome, settling: "asyncio.Future[bool]") -> None:
+        """Log a stored outcome. Store it again, however long the journal is unavailable."""
+        error = settling.exception()
+        if isinstance(error, Broken):
+            self._end(taken)
+            return
+        if error is not None:
+            self._feed.settling(taken, submitted=False)
+            if isinstance(error, InvalidRow):
+                outcome = outcome.without_answer()
+            asyncio.get_running_loop().call_later(PAUSE, self._settle_soon, taken, outcome)
+            return
         self._feed.forget(taken)
+        if outcome.attempt is not None and self._recovery.learn(outcome.attempt):
+            steering = asyncio.create_task(self._steer(taken))
+            self._steering.add(steering)
+            steering.add_done_callback(self._steering.discard)
+        else:
+            self._end(taken)
         log_outcome(
             taken,
             outcome,
             sink=self.name,
-            delivery_id=self._shown(delivery.id),
+            delivery_id=self._shown(taken.delivery.id),
             jumped=self._clock.jumped(),
         )
-        if attempt is not None and await self._recovery.learn(attempt):
-            self._put_back_queued()
+
+    async def _steer(self, taken: Taken) -> None:
+        try:
+            if await self._recovery.steer():
+                self._put_back_queued()
+        finally:
+            self._end(taken)

@@ -13,13 +13,13 @@ from benchmarks.lab import journals
 
 #: Seconds until the service is ready, whatever the size of the journal.
 READY_WITHIN = 5.0
-#: Undoes m012, so that the journal is of an older version.
+#: Undoes m012 and m013, so that the journal is of an older version.
 UNDO = """
     drop trigger if exists event_fields_stored;
     drop trigger if exists event_fields_changed;
     drop table if exists event_fields;
     delete from meta where name = 'event_fields_missing';
-    delete from _sqlite_migrations where name like 'm012%';
+    delete from _sqlite_migrations where name like 'm012%' or name like 'm013%';
 """
 
 

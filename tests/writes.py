@@ -51,16 +51,7 @@ class Memory:
     def _keep_events(self, changes):
         rows = self.rows
         for event in changes.events:
-            rows.events[event.seq] = msgspec.structs.replace(
-                event,
-                forms={},
-                duplicates=0,
-                polled=False,
-                order=None,
-                taken=(),
-                mention=None,
-                callback=0,
-            )
+            rows.events[event.seq] = event.row()
         for seq, event in changes.changed.items():
             rows.events[seq].body, rows.events[seq].reference = event.body, event.reference
             rows.events[seq].mention = None

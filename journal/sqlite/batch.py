@@ -16,14 +16,14 @@ from .credentials import hide, log_is_in_clear, mark_log_clean
 from .errors import error_name, judged
 from .files import JournalFiles
 from .look_up import look_up
-from .outbox import Outbox, Shifting
+from .outbox import VERBS, Outbox, Shifting
 
 #: Bytes of a page in the write-ahead log (sqlite.org/fileformat2.html, 4.1).
 _FRAME = 4096 + 24
 #: Sizes of the log, in bytes. At the first one it is written back. At the second one its file is
 #: truncated, too; until then SQLite uses its space again. A step later it is tried again.
-CHECKPOINT_AT, TRUNCATE_AT = 2_000 * _FRAME, 4_000 * _FRAME
-CHECKPOINT_STEP = 500 * _FRAME
+CHECKPOINT_AT, TRUNCATE_AT = 500 * _FRAME, 1_000 * _FRAME
+CHECKPOINT_STEP = 125 * _FRAME
 #: Milliseconds that a transaction waits for another process.
 BUSY_MS = 1_000
 
@@ -98,6 +98,8 @@ class BatchWriter:
             result: Any = None
             if type(op) in DECIDED:
                 result = next(decisions)
+            elif type(op) in VERBS:
+                result = VERBS[type(op)](outbox, op)
             elif isinstance(op, Touch):
                 # SQLite does not compare the values: it writes the page.
                 self._conn.execute("update counters set value = value where name = 'events'")
@@ -107,8 +109,6 @@ class BatchWriter:
                     result = self._log_in_clear = log_is_in_clear(self._conn)
             elif isinstance(op, IndexVisible):
                 result = visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
-            else:
-                result = outbox.apply(op)
             results.append(result)
         return results
 

@@ -9,6 +9,7 @@ from msgspec.structs import astuple
 
 from ..rows import Changes
 from .bulk import insert
+from .event_search import FIELDS, fields
 from .orders import COLUMNS, order_values
 from .times import note_times
 
@@ -112,14 +113,15 @@ def _write_events(conn: sqlite3.Connection, changes: Changes) -> None:
     ]
     insert(conn, "callbacks", callbacks)
     note_times(conn, changes.events)
-    events = [
-        (
-            *(row.seq, row.id, row.source, row.type, row.subject, row.also, row.at, row.callback),
-            *(_encode_routes(row.routes), row.body, row.reference),
-        )
-        for row in changes.events
-    ]
+    events, searched = [], []
+    for new in changes.events:
+        plan, event = new.plan, new.plan.event
+        row = (new.seq, event.id, event.source, event.type, event.subject, new.also, plan.at)
+        its = (_encode_routes(plan.routes), plan.body.decode(), event.data.reference)
+        events.append((*row, new.callback, *its))
+        searched.append((new.seq, *fields(event.data)))
     insert(conn, _EVENTS, events)
+    insert(conn, FIELDS, searched)
     insert(conn, "keys", changes.keys)
     insert(conn, _DELIVERIES, [astuple(one) for one in changes.deliveries])
     insert(conn, "duplicates", changes.duplicates)

@@ -1,13 +1,14 @@
 """The search of an events list: its filter as SQL, and the table of searched fields.
 
-`event_fields` has the searched fields of each event. Triggers of the schema write them with the
-event. `fill` adds those of an older version's events; until then the filter reads their JSON.
+`event_fields` has the searched fields of each event. They are inserted with the event; a trigger of
+the schema changes them with it. `fill` adds those of an older version's events; until then the
+filter reads their JSON.
 """
 
 import sqlite3
 from typing import Final, NamedTuple
 
-from core.event import SUBJECTS
+from core.event import SUBJECTS, Data
 
 from ..reads import EventFilter
 from .paging import Condition, any_of
@@ -28,11 +29,20 @@ _JSON: Final = {
     "service_key": "json_extract(body, '$.data.service.key')",
     "has_code": "json_extract(body, '$.data.code') is not null",
 }
+#: The columns of `fields`, after the place of the event.
+FIELDS: Final = f"event_fields (seq, {', '.join(_JSON)})"
 _FILL: Final = (
-    f"insert or ignore into event_fields (seq, {', '.join(_JSON)})"  # noqa: S608 - our words
+    f"insert or ignore into {FIELDS}"  # noqa: S608 - our words
     f" select seq, {', '.join(_JSON.values())} from events"
     " where seq between ? and ? and json_valid(body)"
 )
+
+
+def fields(data: Data) -> tuple[str | None, str | None, str | None, str | None, bool]:
+    """Return the searched fields of an event, as its JSON has them."""
+    service = getattr(data, "service", None)
+    its = (None, None, None) if service is None else (service.id, service.name, service.key)
+    return getattr(data, "to", None), *its, getattr(data, "code", None) is not None
 
 
 class Search(NamedTuple):

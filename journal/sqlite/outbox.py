@@ -29,7 +29,6 @@ from ..writes import (
     Settle,
     Shift,
     Take,
-    Write,
 )
 from .bulk import deliver, insert
 from .deliveries import delivery
@@ -120,7 +119,7 @@ class Outbox:
         #: The clock jumps by number, also the finished ones.
         self.shifts = dict(shifts)
         self._attempts: list[tuple[object, ...]] = []
-        self._results: dict[str, _Results] = {}
+        self._results: dict[str, _Results] = defaultdict(_Results)
         #: Ids that `deliver` settled and that `settle` has not seen yet.
         self._delivered: set[int] = set()
         #: The last start that opened the file; None: not looked up yet.
@@ -132,15 +131,14 @@ class Outbox:
 
     def deliver(self, ops: Sequence[object]) -> None:
         """Settle the successes in one statement, before any operation is applied."""
+        delivered = [op.delivery for op in ops if type(op) is Settle and _is_delivered(op)]
+        if not delivered or not self._is_newest():
+            return
         alike: dict[int, list[int]] = {}
-        for op in ops:
-            if isinstance(op, Settle) and _is_delivered(op) and self._is_newest():
-                alike.setdefault(op.delivery.attempts, []).append(op.delivery.id)
+        for one in delivered:
+            alike.setdefault(one.attempts, []).append(one.id)
         for attempts, ids in alike.items():
             self._delivered |= deliver(self._conn, ids, owner=self._start, attempts=attempts)
-
-    def apply(self, op: Write[Any]) -> Any:
-        return _VERBS[type(op)](self, op)
 
     def flush(self) -> None:
         insert(self._conn, "attempts", self._attempts)
@@ -173,7 +171,11 @@ class Outbox:
     # --- news -----------------------------------------------------------------------------
 
     def announce(self, changes: Changes) -> None:
-        self._events += [(row.seq, row.body.encode()) for row in changes.events]
+        changed = changes.changed
+        self._events += [
+            (new.seq, changed[new.seq].body.encode() if new.seq in changed else new.plan.body)
+            for new in changes.events
+        ]
         for due in changes.due:
             self._made.setdefault(due.sink, []).append(due)
         for new in changes.deliveries:
@@ -209,7 +211,7 @@ class Outbox:
         elif not self._update(op, attempts):
             return False
         if attempt is not None:
-            self._results.setdefault(delivery.sink, _Results()).add(attempt)
+            self._results[delivery.sink].add(attempt)
             row = (
                 *(delivery.id, attempts + bool(attempt.probes)),
                 *(attempt.at, attempt.outcome, attempt.status, attempt.error),
@@ -539,7 +541,7 @@ def _is_delivered(op: Settle) -> bool:
 
 
 #: The method for each kind of write.
-_VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
+VERBS: Mapping[type, Callable[[Outbox, Any], Any]] = {
     Settle: Outbox.settle,
     Take: Outbox.take,
     Probe: Outbox.probe,

@@ -14,6 +14,7 @@ from core.errors import Broken, Unavailable
 
 from .. import Filters
 from .batch import BUSY_MS, checkpoint
+from .bulk import CACHED_STATEMENTS
 from .errors import error_name, judged
 from .hidden_modules import hide_modules
 from .visible import NO_FILTERS, configure
@@ -143,7 +144,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     # Mode 0600 from the first byte: SQLite would let all users read the file.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     conn = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_MS / 1000,
+        cached_statements=CACHED_STATEMENTS,
     )
     with _closed_after(conn):
         # An automatic checkpoint hides a failed fsync (decision 12).

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..rows import EventRow
+from ..rows import NewEvent
 
 #: Seconds by which an event may be older than an earlier one, because clocks are corrected. After
 #: a larger correction, bisection does not work for the places up to that event.
@@ -31,7 +31,7 @@ class Span(NamedTuple):
         return self.first if self.unordered == 0 else 1
 
 
-def note_times(conn: sqlite3.Connection, events: Sequence[EventRow]) -> None:
+def note_times(conn: sqlite3.Connection, events: Sequence[NewEvent]) -> None:
     """Store the last place of these new events where the order of times is broken.
 
     Call it before they are inserted.
@@ -47,14 +47,14 @@ def note_times(conn: sqlite3.Connection, events: Sequence[EventRow]) -> None:
     newest = (0.0 if last is None else last + TOLERATED) if stored is None else float(stored)
     newest = max(newest, last or 0.0)
     unordered = 0
-    for row in events:
-        if row.at < newest - TOLERATED:
-            unordered = row.seq
-        newest = max(newest, row.at)
+    for new in events:
+        if new.plan.at < newest - TOLERATED:
+            unordered = new.seq
+        newest = max(newest, new.plan.at)
     if unordered:
         conn.execute("update meta set value = ? where name = 'unordered_until'", (str(unordered),))
     # The last event is nearly always the newest, and nothing is written.
-    if stored is None or newest > events[-1].at:
+    if stored is None or newest > events[-1].plan.at:
         conn.execute(
             "insert into meta (name, value) values (?, ?)"
             " on conflict do update set value = excluded.value",

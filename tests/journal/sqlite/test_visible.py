@@ -205,7 +205,9 @@ async def test_rows_of_a_former_filter_are_removed_in_steps(path):
 async def test_journal_of_an_earlier_version_is_filled(path, monkeypatch):
     scripts = schema._scripts()
     with monkeypatch.context() as before:
-        before.setattr(schema, "_scripts", lambda: [it for it in scripts if it[0] < "m010"])
+        # Later steps do not depend on this one, and the writer needs their tables.
+        others = [it for it in scripts if not it[0].startswith("m010")]
+        before.setattr(schema, "_scripts", lambda: others)
         before.setattr(schema, "configure", lambda *_: None)
         journal = await opened(path)
         plans = [of_growth(), planned(), of_growth()]

@@ -1,0 +1,32 @@
+"""Statements for many rows."""
+
+import contextlib
+import sqlite3
+
+import pytest
+
+from journal.sqlite import bulk
+
+
+@pytest.fixture
+def conn():
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+        conn.execute("create table pairs (name text, number integer)")
+        yield conn
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, bulk._MOST, bulk._MOST + 1, 3 * bulk._MOST - 1])
+def test_each_number_of_rows_is_inserted_and_found(conn, count):
+    """Mutants: a last part that is not full is lost; its rows are filled up with nulls."""
+    rows = [(f"name {number}" if number else None, number) for number in range(count)]
+
+    bulk.insert(conn, "pairs", rows)
+    found = bulk.search(
+        conn,
+        "wanted(its_number)",
+        "select name, number from wanted cross join pairs on number = its_number",
+        [(number,) for _, number in rows],
+    )
+
+    assert conn.execute("select * from pairs").fetchall() == rows
+    assert found == rows
