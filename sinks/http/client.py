@@ -160,6 +160,8 @@ class _Way:
         within: float,
     ) -> None:
         self._url, self._tls, self._proxy = url, tls or Tls(), proxy
+        #: Parsed once: pyreqwest would parse a text at each post.
+        self._target = Url(url)
         self._connections, self._within = connections, within
         self._client: Client | None = None
         #: In place of `_client`, after it refused a certificate that OpenSSL accepts.
@@ -211,11 +213,9 @@ class _Way:
             if self._client is None:
                 self._client = self._build()
             request = (
-                self._client.post(self._url)
-                .headers(dict(headers))
+                self._client.post(self._target)
+                .headers(headers)
                 .body_bytes(body)
-                # A cancelled task of Python does not end the one in Rust: this deadline does.
-                .timeout(timedelta(seconds=self._within))
                 # 0: the answer is here before its body is.
                 .streamed_read_buffer_limit(0)
                 .build_streamed()
@@ -253,6 +253,8 @@ class _Way:
         builder = (
             ClientBuilder()
             .http1_only()
+            # A cancelled task of Python does not end the one in Rust: this deadline does.
+            .timeout(timedelta(seconds=self._within))
             .http1_lower_case_headers()
             .user_agent("smshook")
             .follow_redirects(enable=False)
