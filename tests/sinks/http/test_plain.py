@@ -6,7 +6,7 @@ import time
 import pytest
 from endpoint import endpoint, hang, reply
 
-from sinks.http import plain
+from sinks.http import answer, plain
 from sinks.http.answer import SinkAnswer
 from sinks.http.client import posting
 from sinks.sink import Failed
@@ -82,11 +82,38 @@ async def test_answer_is_read_to_its_end(parts):
     ids=["until the end", "HTTP/1.0", "close", "another protocol", "two answers"],
 )
 async def test_connection_is_not_used_again(said, status):
-    """Mutants: two answers on a connection are taken for those of two requests."""
+    """Mutants: the second answer is for the next request; 101 is an error in the event loop."""
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, error: errors.append(error))
+
     found, connections = await answers(raw(said, then_close=True), posts=2)
 
     assert [each.status for each in found] == [status, 200]
-    assert connections == 2
+    assert (connections, errors) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        (CHUNKS + b"\r\n", b"10000\r\n" + b"x" * 65536 + b"\r\n"),
+        (CHUNKS + b"\r\n0\r\nx: ", b"x" * 65536),
+    ],
+    ids=["body", "trailer"],
+)
+async def test_end_of_an_answer_is_not_awaited(monkeypatch, begin, again):
+    """Mutants: only the time is limited; the size of the body alone is limited."""
+    monkeypatch.setattr(answer, "BODY_PATIENCE", 3600)
+
+    async def never_end(_request, connection):
+        connection.write(b"HTTP/1.1 200 OK\r\n" + begin)
+        while True:
+            connection.write(again)
+            await connection.drain()
+
+    async with asyncio.timeout(SOON), endpoint() as end, posting(end.url, connections=1) as post:
+        end.says(never_end)
+        assert (await post({}, b"body")).status == 200
+        await end.left()
 
 
 async def test_connection_that_was_closed_after_an_answer_is_not_used():
@@ -211,6 +238,23 @@ async def test_idle_connection_is_closed(monkeypatch):
     assert end.connections == 2
 
 
+async def test_pool_has_its_limit():
+    """Mutant: each connection of a test of the sink stays open, too."""
+    async with asyncio.timeout(SOON), endpoint() as end, posting(end.url, connections=1) as post:
+        end.usual = reply(delay=0.05)
+        await asyncio.gather(*(post({}, b"body") for _ in range(3)))
+        await _only_one(end)
+
+    assert end.connections == 3
+
+
+async def _only_one(end):
+    """Return when the server has one connection left: soon, before the idle ones are closed."""
+    async with asyncio.timeout(2):
+        while end.open != 1:  # noqa: ASYNC110 - it has no event for this
+            await asyncio.sleep(0.001)
+
+
 async def test_close_ends_posts_and_connections():
     async with asyncio.timeout(SOON), endpoint() as end:
         async with posting(end.url, connections=2) as post:
@@ -234,14 +278,16 @@ async def test_address_of_version_6_is_reached():
 
 
 async def test_user_of_the_url_is_a_header():
+    """A header of the sink replaces it. Mutant: both are sent."""
     async with endpoint() as end:
         url = f"http://us%20er:p%40w@127.0.0.1:{end.port}/a"
         async with posting(url, connections=1) as post:
             await post({}, b"body")
             await post({"authorization": "Bearer x"}, b"body")
 
-    sent = [request.headers["authorization"] for request in end.requests]
+    sent = [dict(request.fields)["authorization"] for request in end.requests]
     assert sent == ["Basic dXMgZXI6cEB3", "Bearer x"]
+    assert [len(request.fields) for request in end.requests] == [5, 5]
 
 
 @pytest.fixture
@@ -291,6 +337,38 @@ async def test_next_address_is_tried_if_one_is_silent(resolver):
             sock.close()
 
     assert answer == OK
+
+
+async def test_second_connection_to_a_name_is_closed(resolver, monkeypatch):
+    """Two addresses answer in the same moment. Mutant: one stays open, and nobody uses it."""
+    found, _ = resolver
+    connect, both = plain.PlainClient._connect_to, asyncio.Barrier(2)
+
+    async def connect_together(client, address):
+        connection = await connect(client, address)
+        await both.wait()
+        return connection
+
+    monkeypatch.setattr(plain, "_STAGGER", 0)
+    monkeypatch.setattr(plain.PlainClient, "_connect_to", connect_together)
+    async with asyncio.timeout(SOON), endpoint() as end:
+        found += [("127.0.0.1", end.port)] * 2
+        async with posting("http://sink.example/", connections=2) as post:
+            assert await post({}, b"body") == OK
+            await _only_one(end)
+
+    assert end.connections == 2
+
+
+async def test_each_connection_looks_its_name_up(resolver):
+    """The sink has moved. Mutant: the first addresses stay."""
+    found, _ = resolver
+    async with posting("http://sink.example/", connections=1) as post:
+        for _ in range(2):
+            async with endpoint() as end:
+                found[:] = [("127.0.0.1", end.port)]
+                answer = await post({}, b"body")
+                assert (answer, len(end.requests)) == (OK, 1)
 
 
 async def test_one_look_up_serves_all_posts_that_wait(resolver):
