@@ -36,6 +36,11 @@ class SinkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: str | None
 
 
+def body_until(now: float, until: float) -> float:
+    """Return when to stop reading the body of an answer to an attempt that ends at `until`."""
+    return min(now + BODY_PATIENCE, until - MARGIN)
+
+
 async def read_beginning(
     next_chunk: Callable[[], Awaitable[Any]],
     *,
@@ -46,11 +51,13 @@ async def read_beginning(
     """Return the first 1 KiB of a body, if it comes soon. A body without end is no failure.
 
     `next_chunk` returns bytes or a buffer, None at the end. `size`: the announced length. `until`:
-    when to stop, on the clock of `time.monotonic`. `broken`: the error of a connection that ends
-    too early.
+    when the attempt ends, on the clock of `time.monotonic`. `broken`: the error of a connection
+    that ends too early.
     """
+    if not size:
+        return b""  # without the time limit, which costs as much as reading a short body
     now, body = time.monotonic(), bytearray()
-    until = min(now + BODY_PATIENCE, until)
+    until = body_until(now, until)
     with suppress(TimeoutError, broken):
         async with asyncio.timeout(until - now):
             # Read to the end of a short body: only then is the connection used again. The time

@@ -1,4 +1,7 @@
-"""POST to one URL with pyreqwest. No other module uses it (decision 7)."""
+"""POST to one URL: with pyreqwest over TLS and through proxies, else with a client of our own.
+
+No other module uses pyreqwest (decisions 7 and 23).
+"""
 
 import asyncio
 import os
@@ -6,10 +9,12 @@ import re
 import socket
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 from pyreqwest.client import Client, ClientBuilder
@@ -19,8 +24,9 @@ from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import Response
 
 from ..sink import Failed, Unusable
-from .answer import MARGIN, MOST_READ, SinkAnswer, read_beginning
+from .answer import MOST_READ, SinkAnswer, read_beginning
 from .openssl import OpenSslClient
+from .plain import PlainClient
 
 #: Seconds for which an idle connection is kept.
 _IDLE = 4.0
@@ -125,11 +131,41 @@ async def posting(
     stay open between posts. `within` is the deadline of each post, in seconds. Give the caller's
     own: a cancelled post only stops waiting, and its connection lives on until then.
     """
-    way = _Way(url, tls=tls, proxy=proxy, connections=connections, within=within)
+    way: _Way | PlainClient
+    if is_plain(url) and proxy is None:
+        way = _plain_client(Url(url), connections=connections, within=within)
+    else:
+        way = _Way(url, tls=tls, proxy=proxy, connections=connections, within=within)
     try:
         yield way.post
     finally:
         await way.close()
+
+
+def is_plain(url: str) -> bool:
+    """Return whether no TLS is used with this URL."""
+    return url.lower().startswith("http:")
+
+
+def _plain_client(url: Url, *, connections: int, within: float) -> PlainClient:
+    host = str(url.host_str)
+    fields = {
+        "host": f"{host}:{url.port}" if url.port else host,
+        "user-agent": "smshook",
+        "accept": "*/*",
+    }
+    if url.username or url.password:
+        user = f"{unquote(url.username)}:{unquote(url.password or '')}"
+        fields["authorization"] = f"Basic {b64encode(user.encode()).decode()}"
+    return PlainClient(
+        host.strip("[]"),
+        url.port or 80,
+        url.path + (f"?{url.query_string}" if url.query_string is not None else ""),
+        fields,
+        connections=connections,
+        idle=_IDLE,
+        within=within,
+    )
 
 
 async def start_runtime() -> None:
@@ -142,9 +178,12 @@ async def start_runtime() -> None:
         with suppress(OSError):  # a container may have no loopback
             closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1] or _DISCARD  # no program listens: refused at once
-        async with posting(f"http://127.0.0.1:{port}/", connections=1, within=_START) as post:
+        way = _Way(f"http://127.0.0.1:{port}/", tls=None, proxy=None, connections=1, within=_START)
+        try:
             with suppress(Failed):
-                await post({}, b"")
+                await way.post({}, b"")
+        finally:
+            await way.close()
 
 
 class _Way:
@@ -160,6 +199,8 @@ class _Way:
         within: float,
     ) -> None:
         self._url, self._tls, self._proxy = url, tls or Tls(), proxy
+        #: Parsed once: pyreqwest would parse a text at each post.
+        self._target = Url(url)
         self._connections, self._within = connections, within
         self._client: Client | None = None
         #: In place of `_client`, after it refused a certificate that OpenSSL accepts.
@@ -211,18 +252,15 @@ class _Way:
             if self._client is None:
                 self._client = self._build()
             request = (
-                self._client.post(self._url)
-                .headers(dict(headers))
+                self._client.post(self._target)
+                .headers(headers)
                 .body_bytes(body)
-                # A cancelled task of Python does not end the one in Rust: this deadline does.
-                .timeout(timedelta(seconds=self._within))
                 # 0: the answer is here before its body is.
                 .streamed_read_buffer_limit(0)
                 .build_streamed()
             )
-            until = began + self._within - MARGIN
             async with request as response:
-                answer = await _read(response, until)
+                answer = await _read(response, began + self._within)
         except (PyreqwestError, ValueError) as error:  # an invalid header is a ValueError
             word = _word(error)
         except RuntimeError:
@@ -253,6 +291,8 @@ class _Way:
         builder = (
             ClientBuilder()
             .http1_only()
+            # A cancelled task of Python does not end the one in Rust: this deadline does.
+            .timeout(timedelta(seconds=self._within))
             .http1_lower_case_headers()
             .user_agent("smshook")
             .follow_redirects(enable=False)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import httpx
 
 from ..sink import Failed
-from .answer import MARGIN, SinkAnswer, read_beginning
+from .answer import SinkAnswer, read_beginning
 
 #: X509_V_ERR_* of OpenSSL (openssl-verification-options(1)).
 _VERIFY_WORDS = {9: "tls_expired", 10: "tls_expired", 62: "tls_name", 64: "tls_name"}
@@ -78,7 +78,7 @@ class OpenSslClient:
                 chunks = response.aiter_raw()
                 beginning = await read_beginning(
                     lambda: anext(chunks, None),
-                    until=began + within - MARGIN,
+                    until=began + within,
                     broken=httpx.HTTPError,
                 )
                 return SinkAnswer(

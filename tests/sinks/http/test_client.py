@@ -20,6 +20,7 @@ from sinks.http.client import Tls, posting
 from sinks.sink import Failed, Receipt, Refused
 
 SOON = 10
+each_client = pytest.mark.usefixtures("each_client")
 NOW = 1_600_108_957.0  # Mon, 14 Sep 2020 18:42:37 GMT
 
 
@@ -35,6 +36,7 @@ def answered(status, retry_after=None):
     return SinkAnswer(status=status, beginning=b"body", retry_after=retry_after)
 
 
+@each_client
 async def test_post_arrives_unchanged():
     async with endpoint() as end, posting(f"{end.url}/a?b=c", connections=1) as post:
         answer = await post({"content-type": "text/plain", "x-y": "z"}, b"body")
@@ -52,6 +54,7 @@ async def test_post_arrives_unchanged():
     }
 
 
+@each_client
 async def test_redirect_is_an_answer():
     async with endpoint() as end, posting(f"{end.url}/a", connections=1) as post:
         end.says(reply(307, headers={"Location": f"{end.url}/b"}))
@@ -60,6 +63,7 @@ async def test_redirect_is_an_answer():
     assert (answer.status, len(end.requests)) == (307, 1)
 
 
+@each_client
 async def test_only_a_kibibyte_of_an_answer_is_kept():
     async with endpoint() as end, posting(end.url, connections=1) as post:
         end.says(reply(200, b"x" * 5000))
@@ -68,6 +72,7 @@ async def test_only_a_kibibyte_of_an_answer_is_kept():
     assert answer.beginning == b"x" * 1024
 
 
+@each_client
 async def test_passed_deadline_drops_the_connection():
     """Mutant: the client has no deadline, and the connection stays open for ever."""
     async with asyncio.timeout(SOON), endpoint() as end:
@@ -82,6 +87,7 @@ async def test_passed_deadline_drops_the_connection():
     assert answer.status == 200
 
 
+@each_client
 async def test_cancellation_at_the_answer_is_kept():
     """Mutant: an await of pyreqwest loses the cancellation, and a cancelled worker continues."""
     async with (
@@ -98,6 +104,7 @@ async def test_cancellation_at_the_answer_is_kept():
                 assert task.cancelled()
 
 
+@each_client
 async def test_deadline_that_passed_is_a_timeout():
     async with endpoint() as end:
         end.says(hang)
@@ -106,6 +113,7 @@ async def test_deadline_that_passed_is_a_timeout():
     assert failure.word == "timeout"
 
 
+@each_client
 async def test_reset_has_the_word_protocol():
     async with endpoint() as end:
         end.says(reset)
@@ -115,6 +123,7 @@ async def test_reset_has_the_word_protocol():
     assert (failure.__cause__, failure.__context__) == (None, None)
 
 
+@each_client
 async def test_closed_port_has_the_word_refused():
     async with endpoint() as end:
         pass
@@ -122,6 +131,7 @@ async def test_closed_port_has_the_word_refused():
     assert (await failure_of(end.url)).word == "refused"
 
 
+@each_client
 async def test_unknown_name_has_the_word_dns():
     """A label of 64 letters is invalid, so no resolver is asked for it."""
     assert (await failure_of(f"http://{'a' * 64}.example/")).word == "dns"
@@ -363,6 +373,7 @@ async def test_client_certificate_is_shown_on_request(authority, files):
         assert (await failure_of(end.url, tls=tls_of(files))).word in ("tls", "protocol")
 
 
+@each_client
 async def test_mismatch_of_http_and_tls_has_a_word(authority):
     async with endpoint() as plain, endpoint(tls=server_tls(authority)) as tls:
         plain.greeting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
@@ -458,6 +469,7 @@ async def test_absent_proxy_has_the_word_refused():
     assert (await failure_of("http://h.example/", proxy=proxy.url)).word == "refused"
 
 
+@each_client
 async def test_proxy_of_the_environment_is_ignored(monkeypatch):
     """Mutant: no `no_proxy()`, and each request goes through HTTP_PROXY."""
     async with endpoint() as proxy, endpoint() as end:
@@ -478,6 +490,7 @@ async def test_no_proxy_of_the_environment_is_ignored(monkeypatch):
     assert (answer.status, len(proxy.requests)) == (200, 1)
 
 
+@each_client
 @pytest.mark.parametrize(
     "answer",
     [
@@ -502,6 +515,7 @@ async def test_failure_holds_no_url_and_no_body(answer):
     assert failure.value.answer == b""
 
 
+@each_client
 async def test_failure_repeats_no_invalid_header():
     async with endpoint() as end, posting(end.url, connections=1) as post:
         with pytest.raises(Failed) as failure:
@@ -510,6 +524,7 @@ async def test_failure_repeats_no_invalid_header():
     assert (repr(failure.value), failure.value.__context__) == ("Failed('protocol')", None)
 
 
+@each_client
 async def test_post_after_the_end_fails():
     async with endpoint() as end:
         async with posting(end.url, connections=1) as post:
@@ -520,6 +535,7 @@ async def test_post_after_the_end_fails():
     assert end.requests == []
 
 
+@each_client
 async def test_connection_is_used_again():
     """Mutant: an answer is not read to its end, and each delivery needs a handshake."""
     async with endpoint() as end, posting(end.url, connections=1) as post:
@@ -529,6 +545,7 @@ async def test_connection_is_used_again():
     assert (len(end.requests), end.connections) == (5, 1)
 
 
+@each_client
 @pytest.mark.parametrize("value", ["\xff\xfe", "caf\xe9"])
 async def test_binary_retry_after_is_ignored(value):
     async with endpoint() as end, posting(end.url, connections=1) as post:

@@ -29,6 +29,7 @@ from sinks.worker import Worker
 
 #: A test that takes longer hangs.
 SOON = 20
+each_client = pytest.mark.usefixtures("each_client")
 #: Milliseconds of one attempt: far more than `TIMEOUT`, for a busy machine.
 LONGEST = 10_000
 TIMEOUT = Duration(1.5)
@@ -96,6 +97,7 @@ async def working(name, sink, journal):
             await asyncio.gather(task, return_exceptions=True)
 
 
+@each_client
 @pytest.mark.parametrize(("fault", "expected"), FAULTS.values(), ids=FAULTS)
 async def test_fault_costs_its_own_delivery_and_not_the_next(tmp_path, fault, expected):
     """Mutants: no deadline in the client; the body is read to its end; a 2xx waits for its body;
@@ -125,6 +127,7 @@ ENDLESS = {
 }
 
 
+@each_client
 @pytest.mark.parametrize("fault", ENDLESS.values(), ids=ENDLESS)
 async def test_hostile_sink_delays_no_other(tmp_path, fault):
     """The other sink delivers twenty events while the attempt at the hostile one lasts.
@@ -151,6 +154,7 @@ async def test_hostile_sink_delays_no_other(tmp_path, fault):
         assert (kept.state, kept.owner is None, bad.inside) == (State.PENDING, False, 1)
 
 
+@each_client
 async def test_trickling_body_costs_two_seconds_only(tmp_path, monkeypatch):
     """Mutant: the body may take the whole timeout."""
     monkeypatch.setattr(answer, "BODY_PATIENCE", 0.1)
@@ -163,6 +167,7 @@ async def test_trickling_body_costs_two_seconds_only(tmp_path, monkeypatch):
         assert [await sink.settled(each) for each in (first, second)] == [DELIVERED, DELIVERED]
 
 
+@each_client
 async def test_closed_port_fails_as_refused(tmp_path):
     async with endpoint() as end:
         port = end.port
@@ -173,6 +178,7 @@ async def test_closed_port_fails_as_refused(tmp_path):
             assert await sink.settled(await sink.owe()) == DELIVERED
 
 
+@each_client
 async def test_connection_never_accepted_times_out(tmp_path):
     """The listener does not accept, and its queue is full: not even TCP answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
@@ -249,6 +255,7 @@ async def silence():
         await end.end()
 
 
+@each_client
 async def test_unknown_name_fails_as_dns(tmp_path):
     """A label of 64 letters is invalid, so no resolver is asked for it."""
     async with running(to(f"http://{'a' * 64}.example/"), tmp_path) as sink:

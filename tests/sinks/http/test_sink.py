@@ -26,6 +26,7 @@ async def end():
         yield end
 
 
+@pytest.mark.usefixtures("each_client")
 class TestHttp(SinkContract):
     secrets = ("canary", "127.0.0.1", "Y2FuYXJ5")
 
