@@ -25,7 +25,7 @@ from .feed import PAUSE, Feed
 from .health import Pause, SinkHealth
 from .lanes import Lanes, Taken
 from .outages import Outages, Step
-from .outcome import Outcome, Tested, log_outcome
+from .outcome import Attempted, Outcome, Tested, log_attempted, log_outcome
 from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
@@ -44,6 +44,7 @@ class Worker:
     """The worker of one sink: a slow sink fills no queue but its own.
 
     `record` is the state that the journal kept; `shown` gives a delivery's id for the log.
+    `log_attempted` logs a settled attempt; None: the level hides it.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Worker:
         clock: Clock,
         record: SinkRecord | None = None,
         shown: Callable[[int], str] = str,
+        log_attempted: Callable[[Attempted], None] | None = log_attempted,
     ) -> None:
-        self.name, self._shown = name, shown
+        self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
         record = record or SinkRecord(name=name)
@@ -402,14 +404,14 @@ class Worker:
             else:
                 break
             settling = self._submit(taken, outcome)
-        delivery, attempt = taken.delivery, outcome.attempt
         self._feed.forget(taken)
         log_outcome(
             taken,
             outcome,
             sink=self.name,
-            delivery_id=self._shown(delivery.id),
+            shown=self._shown,
             jumped=self._clock.jumped(),
+            log_attempted=self._log_attempted,
         )
-        if attempt is not None and await self._recovery.learn(attempt):
+        if outcome.attempt is not None and await self._recovery.learn(outcome.attempt):
             self._put_back_queued()
