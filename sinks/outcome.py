@@ -4,12 +4,11 @@ Rules that live here: a probe is shown as an attempt marked `probe`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from core.delivery import Attempt, State
+from core.delivery import Attempt, SettledAttempt, State
 
 from .lanes import Taken
 
@@ -80,32 +79,8 @@ def describe(body: bytes) -> Mapping[str, str | None]:
     return {"type": event.type, "source": event.source, "service": name}
 
 
-class Attempted(NamedTuple):
-    """A settled attempt, as its line in the log shows it."""
-
-    event_id: str
-    #: `describe` of the event.
-    about: Mapping[str, str | None]
-    sink: str
-    #: The id as the API shows it.
-    delivery_id: str
-    #: 1: the first.
-    attempt: int
-    #: True or None.
-    probe: bool | None
-    outcome: str
-    state: str
-    status: int | None
-    error: str | None
-    took_ms: float
-    #: Since the event was accepted.
-    since_ms: float
-    due_at: float | None
-
-
-def log_attempted(attempted: Attempted) -> None:
-    fields = {name: value for name, value in attempted._asdict().items() if name != "about"}
-    log.info("delivery.attempted", event_id=fields.pop("event_id"), **attempted.about, **fields)
+def log_attempted(attempt: SettledAttempt) -> None:
+    log.info("delivery.attempted", **attempt.fields())
 
 
 def log_outcome(
@@ -115,7 +90,7 @@ def log_outcome(
     sink: str,
     shown: Callable[[int], str],
     jumped: float,
-    log_attempted: Callable[[Attempted], None] | None,
+    log_attempted: Callable[[SettledAttempt], None] | None,
 ) -> None:
     """Log a settled outcome.
 
@@ -129,7 +104,7 @@ def log_outcome(
     if attempt is not None and log_attempted is not None:
         since_ms = (attempt.at - taken.accepted_at(jumped)) * 1000 + attempt.took_ms
         log_attempted(
-            Attempted(
+            SettledAttempt(
                 event_id=delivery.event_id,
                 about=about,
                 sink=sink,

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from core.bucket import Bucket
-from core.delivery import Attempt, State, WaitsFor
+from core.delivery import Attempt, SettledAttempt, State, WaitsFor
 from core.errors import Broken, InvalidRow, Unavailable
 from core.paths import order_at, parse
 from journal import Journal
@@ -25,7 +25,7 @@ from .feed import PAUSE, Feed
 from .health import Pause, SinkHealth
 from .lanes import Lanes, Taken
 from .outages import Outages, Step
-from .outcome import Attempted, Outcome, Tested, log_attempted, log_outcome
+from .outcome import Outcome, Tested, log_attempted, log_outcome
 from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
@@ -55,7 +55,7 @@ class Worker:
         clock: Clock,
         record: SinkRecord | None = None,
         shown: Callable[[int], str] = str,
-        log_attempted: Callable[[Attempted], None] | None = log_attempted,
+        log_attempted: Callable[[SettledAttempt], None] | None = log_attempted,
     ) -> None:
         self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._sink, self._journal, self._clock = sink, journal, clock

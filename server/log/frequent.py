@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import structlog
 
+from core.delivery import SettledAttempt
 from core.event import Event
-from sinks.outcome import Attempted, log_attempted
 
 from .fields import event_fields
 from .setup import LEVELS, json_output, json_value
@@ -56,12 +56,11 @@ class FrequentLines:
             return
         self._json(f'callback.duplicate","event_id":"{event_id}"{_of(received)}')
 
-    def attempted(self, attempted: Attempted) -> None:
+    def attempted(self, one: SettledAttempt) -> None:
         """Log a settled attempt."""
         if self._json is None:
-            log_attempted(attempted)
+            self._log.info("delivery.attempted", **one.fields())
             return
-        one = attempted
         self._json(
             f'delivery.attempted","event_id":"{one.event_id}"{_about(*one.about.items())}'
             f',"sink":{json_value(one.sink)},"delivery_id":"{one.delivery_id}"'

@@ -11,16 +11,17 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.delivery import SettledAttempt
 from core.event import Event, Service, SmsReceived
 from server.log.fields import event_fields
 from server.log.frequent import Received, frequent_lines
 from server.log.setup import configure, write_out
-from sinks.outcome import Attempted, log_attempted
+from sinks.outcome import log_attempted
 
 AT = 1_600_108_957.25
 ID = "01931c5e-7b2a-7c3d-9e4f-0123456789ab"
 RECEIVED = Received("5f", "tellabot", "192.0.2.7", 207)
-ATTEMPTED = Attempted(
+ATTEMPTED = SettledAttempt(
     event_id=ID,
     about={"type": "sms.received", "source": "tellabot", "service": "Google"},
     sink="log",
@@ -110,7 +111,7 @@ def test_line_of_a_duplicate_is_that_of_structlog(received):
 
 @given(
     st.builds(
-        Attempted,
+        SettledAttempt,
         event_id=st.just(ID),
         about=st.just({})
         | st.fixed_dictionaries({"type": TEXT, "source": TEXT, "service": st.none() | TEXT}),
