@@ -133,6 +133,7 @@ CASES = (
         units={"retry-storm/copies": "copies"},
         figures=("retry-storm", "retry-storm/copies"),
         run=_storm,
+        quick=False,
         metered=True,
     ),
 )

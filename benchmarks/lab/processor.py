@@ -81,7 +81,7 @@ def spent_between(
         spent[work] += until_now - before.threads.get(thread, 0.0)
     # The kernel updates the time of a running thread at its next tick: never less than nothing.
     spent[OTHERS] += max(0.0, after.whole - before.whole - sum(spent.values()))
-    return {work: seconds for work, seconds in spent.items() if seconds}
+    return {work: seconds for work, seconds in spent.items() if round(seconds, 9)}
 
 
 def python_names(pid: int) -> Mapping[int, str]:
