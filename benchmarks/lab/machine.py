@@ -26,9 +26,8 @@ _SLOW = 5.0
 #: Seconds between two samples of memory.
 _SAMPLE_EVERY = 1.0
 _KINDS_EVERY = 10.0
-#: Kinds of memory, by the name of the mapping. Objects of Python and its libraries without a
-#: mapping of their own are in the first two; threads allocate in the second.
-_KINDS = {"[heap]": "heap", "": "anonymous", "[stack]": "stack"}
+#: glibc aligns the heaps of threads to this (HEAP_MAX_SIZE on 64 bits); nothing else is so far.
+_THREAD_HEAP = 64 * 2**20
 
 
 def described(folder: Path) -> dict[str, str]:
@@ -163,15 +162,18 @@ def mapped(pid: int) -> Mapping[str, float]:
         name, _, rest = line.partition(" ")
         if not name.endswith(":"):
             *_, path = [*line.split(maxsplit=5), ""][:6]
-            kind = _kind(path)
+            kind = kind_of(int(name.partition("-")[0], 16), path)
         elif name == "Rss:":
             found[kind] = found.get(kind, 0.0) + int(rest.split()[0]) * 1024 / 1e6
     return found
 
 
-def _kind(path: str) -> str:
-    if path in _KINDS:
-        return _KINDS[path]
+def kind_of(start: int, path: str) -> str:
+    """Return the kind of a mapping by its address and name."""
+    if not path:
+        return "heaps of threads" if start % _THREAD_HEAP == 0 else "objects of Python"
+    if path == "[heap]":
+        return "heap of the main thread"
     if path.startswith("["):
         return "other"
     return "journal" if ".db" in path else "programs and libraries"

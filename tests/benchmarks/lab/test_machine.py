@@ -66,10 +66,26 @@ def test_mapped_memory_sums_to_the_resident_memory():
 
     found = machine.mapped(os.getpid())
 
-    assert found["anonymous"] + found["heap"] > len(kept) / 1e6
+    assert found["objects of Python"] > len(kept) / 1e6
     assert found["programs and libraries"] > 1
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
     assert sum(found.values()) == pytest.approx(resident, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("start", "path", "kind"),
+    [
+        (0x7F3A_8000_0000, "", "heaps of threads"),
+        (0x7F3A_8010_0000, "", "objects of Python"),
+        (0x5581_0000_0000, "[heap]", "heap of the main thread"),
+        (0x7FFC_0000_0000, "[stack]", "other"),
+        (0x7F3A_8000_0000, "/a/smshook.db-shm", "journal"),
+        (0x7F3A_8000_0000, "/usr/lib/libc.so.6", "programs and libraries"),
+    ],
+)
+def test_mapping_has_a_kind(start, path, kind):
+    """Mutant: what SQLite allocates in its thread counts as objects of Python."""
+    assert machine.kind_of(start, path) == kind
 
 
 def test_error_of_watched_work_is_raised():
