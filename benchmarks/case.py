@@ -43,11 +43,15 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     once: bool = False
     #: Also part of a quick run.
     quick: bool = True
+    #: It also finds the processor time of an event, `processor/NAME`, and the same by thread.
+    metered: bool = False
 
     @property
     def named(self) -> Sequence[str]:
         """The names of its figures, or their beginnings."""
-        return self.figures or (self.name,)
+        own = self.figures or (self.name,)
+        whole = f"processor/{self.name}"
+        return (*own, whole, f"{whole}/") if self.metered else own
 
     def finds(self, figure: str) -> bool:
         """Whether it measures this figure."""
@@ -56,9 +60,14 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def unit_of(self, figure: str) -> str:
+        if figure.startswith("processor/"):
+            return "µs"
         return _find(figure, self.units, self.unit)
 
     def what_of(self, figure: str) -> str:
+        if figure.startswith("processor/"):
+            thread = figure.removeprefix(f"processor/{self.name}").removeprefix("/")
+            return f"processor time of an event, {thread or 'whole process'}: {self.what}"
         return _find(figure, self.whats, self.what)
 
 

@@ -1,6 +1,8 @@
 """Deliveries and their attempts."""
 
 import enum
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -84,3 +86,31 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     #: The number of probes before it was due, this one included; they use up no part of the
     #: schedule. 0: an attempt of the schedule.
     probes: int = 0
+
+
+class SettledAttempt(NamedTuple):
+    """A settled attempt, as a log line shows it."""
+
+    event_id: str
+    #: `type`, `source` and `service` of the event, or nothing.
+    about: Mapping[str, str | None]
+    sink: str
+    #: The id as the API shows it.
+    delivery_id: str
+    #: 1: the first.
+    attempt: int
+    #: True or None.
+    probe: bool | None
+    outcome: str
+    state: str
+    status: int | None
+    error: str | None
+    took_ms: float
+    #: Since the event was accepted.
+    since_ms: float
+    due_at: float | None
+
+    def fields(self) -> Mapping[str, object]:
+        """Return the fields of the line, in order."""
+        rest = {name: value for name, value in self._asdict().items() if name != "about"}
+        return {"event_id": self.event_id, **self.about, **rest}

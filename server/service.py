@@ -34,6 +34,7 @@ from . import __version__
 from .api.app import create_api, create_health
 from .api.auth import key_filters
 from .config.options import Config, host_and_port
+from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
@@ -129,8 +130,17 @@ def assemble(
     now, ticks = clock.now, clock.ticks
     sources = {name: SourceState(name, source, ticks) for name, source in config.sources.items()}
     sink_clock = Clock(now=now, ticks=ticks, chance=chance, jumped=clock.jumped)
+    lines = frequent_lines()
     workers = {
-        name: Worker(name, sink, journal, sink_clock, records.get(name), identity.delivery_id)
+        name: Worker(
+            name,
+            sink,
+            journal,
+            sink_clock,
+            records.get(name),
+            shown=identity.delivery_id,
+            log_attempted=None if lines is None else lines.attempted,
+        )
         for name, sink in config.sinks.items()
     }
     clock.listen(ClockJumps(journal, workers.values()).follow_clock)

@@ -3,12 +3,12 @@
 Rules that live here: a probe is shown as an attempt marked `probe`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
 
-from core.delivery import Attempt, State
+from core.delivery import Attempt, SettledAttempt, State
 
 from .lanes import Taken
 
@@ -79,34 +79,54 @@ def describe(body: bytes) -> Mapping[str, str | None]:
     return {"type": event.type, "source": event.source, "service": name}
 
 
+def log_attempted(attempt: SettledAttempt) -> None:
+    log.info("delivery.attempted", **attempt.fields())
+
+
 def log_outcome(
-    taken: Taken, outcome: Outcome, *, sink: str, delivery_id: str, jumped: float
+    taken: Taken,
+    outcome: Outcome,
+    *,
+    sink: str,
+    shown: Callable[[int], str],
+    jumped: float,
+    log_attempted: Callable[[SettledAttempt], None] | None,
 ) -> None:
-    """Log a settled outcome. `delivery_id`: the id as the API shows it."""
+    """Log a settled outcome.
+
+    `shown` returns a delivery's id as the API shows it; `log_attempted` None: no line for attempts.
+    """
     delivery, attempt = taken.delivery, outcome.attempt
-    fields = {
-        "event_id": delivery.event_id,
-        **describe(delivery.body),
-        "sink": sink,
-        "delivery_id": delivery_id,
-    }
-    if attempt is not None:
-        probe = {"probe": True} if attempt.probes else {}
+    ended = outcome.state is State.DEAD or outcome.state is State.EXPIRED
+    if not ended and (attempt is None or log_attempted is None):
+        return
+    about, delivery_id = describe(delivery.body), shown(delivery.id)
+    if attempt is not None and log_attempted is not None:
         since_ms = (attempt.at - taken.accepted_at(jumped)) * 1000 + attempt.took_ms
-        log.info(
-            "delivery.attempted",
-            **fields,
-            attempt=delivery.attempts + 1,
-            **probe,
-            outcome=attempt.outcome,
-            state=outcome.state.value,
-            status=attempt.status,
-            error=attempt.error,
-            took_ms=attempt.took_ms,
-            since_ms=round(since_ms, 1),
-            due_at=outcome.due_at,
+        log_attempted(
+            SettledAttempt(
+                event_id=delivery.event_id,
+                about=about,
+                sink=sink,
+                delivery_id=delivery_id,
+                attempt=delivery.attempts + 1,
+                probe=True if attempt.probes else None,
+                outcome=attempt.outcome,
+                state=outcome.state.value,
+                status=attempt.status,
+                error=attempt.error,
+                took_ms=attempt.took_ms,
+                since_ms=round(since_ms, 1),
+                due_at=outcome.due_at,
+            )
         )
-    if outcome.state is State.DEAD:
-        log.warning("delivery.dead", **fields, attempt=delivery.attempts + 1)
-    elif outcome.state is State.EXPIRED:
-        log.warning("delivery.expired", **fields, attempt=delivery.attempts)
+    if ended:
+        is_dead = outcome.state is State.DEAD
+        log.warning(
+            "delivery.dead" if is_dead else "delivery.expired",
+            event_id=delivery.event_id,
+            **about,
+            sink=sink,
+            delivery_id=delivery_id,
+            attempt=delivery.attempts + is_dead,
+        )

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from core.bucket import Bucket
-from core.delivery import Attempt, State, WaitsFor
+from core.delivery import Attempt, SettledAttempt, State, WaitsFor
 from core.errors import Broken, InvalidRow
 from core.paths import order_at, parse
 from journal import Journal
@@ -26,7 +26,7 @@ from .feed import PAUSE, Feed
 from .health import Pause, SinkHealth
 from .lanes import Lanes, Taken
 from .outages import Outages, Step
-from .outcome import Outcome, Tested, log_outcome
+from .outcome import Outcome, Tested, log_attempted, log_outcome
 from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
@@ -45,6 +45,7 @@ class Worker:
     """The worker of one sink: a slow sink fills no queue but its own.
 
     `record` is the state that the journal kept; `shown` gives a delivery's id for the log.
+    `log_attempted` logs a settled attempt; None: the level hides it.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Worker:
         clock: Clock,
         record: SinkRecord | None = None,
         shown: Callable[[int], str] = str,
+        log_attempted: Callable[[SettledAttempt], None] | None = log_attempted,
     ) -> None:
-        self.name, self._shown = name, shown
+        self.name, self._shown, self._log_attempted = name, shown, log_attempted
         self._sink, self._journal, self._clock = sink, journal, clock
         self._attempts = Attempts(name, sink, clock)
         record = record or SinkRecord(name=name)
@@ -411,8 +413,9 @@ class Worker:
             taken,
             outcome,
             sink=self.name,
-            delivery_id=self._shown(taken.delivery.id),
+            shown=self._shown,
             jumped=self._clock.jumped(),
+            log_attempted=self._log_attempted,
         )
 
     async def _steer(self, taken: Taken) -> None:

@@ -19,6 +19,13 @@ _STAGES = {
     "whole": 100.16,
     "waiting for the disk": 25.0,
 }
+_PROCESSOR = {
+    "noop/64": 30,
+    "noop/64/event loop": 30,
+    "accept/tellabot/64/1": 140,
+    "accept/tellabot/64/1/event loop": 110,
+    "accept/tellabot/64/1/writing the journal": 30,
+}
 
 
 def example():
@@ -37,6 +44,11 @@ def example():
             Figure(name="fdatasync", unit="ms", what="the disk", values=(0.5, 0.75)),
             Figure(name="bytes/kept/tellabot", unit="B", what="kept an event", values=(610.0,)),
             Figure(name="read/10m/a page/p50", unit="ms", what="a page", values=(1.25,)),
+            *(
+                Figure(name=f"processor/{name}", unit="µs", what=name, values=(float(spell),))
+                for name, spell in _PROCESSOR.items()
+            ),
+            Figure(name="memory/grew/anonymous", unit="KB/min", what="a kind", values=(80.0,)),
             *(
                 Figure(name=f"profile/pipeline/{stage}", unit="µs", what=stage, values=(spell,))
                 for stage, spell in _STAGES.items()
@@ -63,6 +75,7 @@ def example():
                 what="accept / bare",
                 bound="at least",
                 wanted=0.4,
+                aim=0.5,
                 unit="",
                 values=(0.45, 0.44, 0.5),
             ),

@@ -39,7 +39,7 @@ CASES = tuple(
         what=f"{peer.name}: in, and out to one receiver. {peer.durability}",
         seconds=9,
         run=partial(_peer, peer=peer),
-        quick=not peer.name.startswith("webhook"),
+        quick=peer.name in {"mq-bridge", "Node-RED"},  # a goal names them
     )
     for peer in PEERS
 )

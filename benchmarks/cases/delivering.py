@@ -9,6 +9,7 @@ import msgspec
 
 from ..case import Case, Measured
 from ..lab.processes import Bench, Product
+from ..lab.processor import Meter
 from ..lab.receiver import Receiver, receiving
 
 CONNECTIONS = 64
@@ -35,6 +36,7 @@ class SettledLoad(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
     #: Seconds from the load's end until then.
     lag: float
+    events: int
 
 
 def settled(bench: Bench, product: Product, *, sinks: int, first: int = 0) -> SettledLoad:
@@ -46,7 +48,7 @@ def settled(bench: Bench, product: Product, *, sinks: int, first: int = 0) -> Se
     events = product.check(load, connections=CONNECTIONS, before=int(before["events"]))
     delivered = int(before["deliveries"]["delivered"])
     last = product.await_delivered(delivered + sinks * events)
-    return SettledLoad(rate=events / (last - began), lag=max(0.0, last - ended))
+    return SettledLoad(rate=events / (last - began), lag=max(0.0, last - ended), events=events)
 
 
 @contextlib.contextmanager
@@ -61,8 +63,10 @@ def piped(bench: Bench, path: str = "") -> Iterator[tuple[Product, Receiver]]:
 
 def _one(bench: Bench) -> Measured:
     with piped(bench) as (product, _):
+        meter = Meter(product.pid)
         found = settled(bench, product, sinks=1)
-    return Measured(values={"pipeline/http": found.rate, _LAG: found.lag})
+        processor = meter.values("pipeline/http", found.events)
+    return Measured(values={"pipeline/http": found.rate, _LAG: found.lag, **processor})
 
 
 def _three(bench: Bench) -> Measured:
@@ -70,13 +74,19 @@ def _three(bench: Bench) -> Measured:
     with contextlib.ExitStack() as stack:
         urls = {one: stack.enter_context(receiving()).url for one in names}
         product = stack.enter_context(bench.product(sinks=http(urls), routes=to(*names)))
-        return Measured(values={"pipeline/http-3": settled(bench, product, sinks=3).rate})
+        meter = Meter(product.pid)
+        found = settled(bench, product, sinks=3)
+        processor = meter.values("pipeline/http-3", found.events)
+        return Measured(values={"pipeline/http-3": found.rate, **processor})
 
 
 def _file(bench: Bench) -> Measured:
     sinks = "log: {type: file, path: events.jsonl}"
     with bench.product(sinks=sinks, routes=to("log")) as product:
-        return Measured(values={"pipeline/file": settled(bench, product, sinks=1).rate})
+        meter = Meter(product.pid)
+        found = settled(bench, product, sinks=1)
+        processor = meter.values("pipeline/file", found.events)
+        return Measured(values={"pipeline/file": found.rate, **processor})
 
 
 @contextlib.contextmanager
@@ -90,9 +100,10 @@ def two(bench: Bench, *, second: str) -> Iterator[Product]:
 
 def _hanging(bench: Bench, *, name: str, second: str) -> Measured:
     with two(bench, second=second) as product:
+        meter = Meter(product.pid)
         load = bench.load(product.callback(), connections=CONNECTIONS)
-        product.check(load, connections=CONNECTIONS)
-    return Measured(values={name: load.rate})
+        events = product.check(load, connections=CONNECTIONS)
+        return Measured(values={name: load.rate, **meter.values(name, events)})
 
 
 CASES = (
@@ -103,28 +114,33 @@ CASES = (
         units={_LAG: "s"},
         figures=("pipeline/http", _LAG),
         run=_one,
+        metered=True,
     ),
     Case(
         name="pipeline/http-3",
         what="accepted, durable, delivered by three http sinks and settled",
         seconds=7,
         run=_three,
+        metered=True,
         quick=False,
     ),
     Case(
         name="pipeline/file",
         what="accepted, durable, written by a file sink and synced, settled",
         run=_file,
+        metered=True,
         quick=False,
     ),
     Case(
         name="hanging/without",
         what="accepted while two http sinks work",
         run=partial(_hanging, name="hanging/without", second=""),
+        metered=True,
     ),
     Case(
         name="hanging/with",
         what="accepted while one of two http sinks never answers",
         run=partial(_hanging, name="hanging/with", second=HANGS),
+        metered=True,
     ),
 )

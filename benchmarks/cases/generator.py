@@ -2,7 +2,7 @@
 
 from ..case import Case, Measured
 from ..lab.processes import Bench, Load
-from ..lab.profile import used
+from ..lab.processor import used
 from .accepting import IDLE, routes
 from .delivering import CONNECTIONS
 

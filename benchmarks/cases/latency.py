@@ -1,18 +1,22 @@
 """The time from a callback to its answer, and to the arrival of its event."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from ..case import Case, Measured
-from ..lab.machine import fdatasync, watch_memory
+from ..lab.machine import fdatasync, mapped, watch_memory
 from ..lab.openloop import LoadResult, offered
 from ..lab.percentiles import percentile
 from ..lab.processes import Bench, CaseFailed, Product
+from ..lab.processor import Meter
 from ..lab.receiver import Receiver
 from .delivering import CONNECTIONS, HANGS, piped, settled, two
 
 _PERCENTILES = (50, 90, 99, 99.9)
 #: Callbacks a second: so few that none waits for another.
 _IDLE = 10
+#: Half the capacity of smshook in November 2026: versions are compared at the same load.
+_FIXED = 800
 #: The number of the first callback after those that measured the capacity.
 _ELSEWHERE = 5_000_000
 #: Percentiles of the curve that is drawn.
@@ -42,40 +46,40 @@ def _drawn(ordered: list[float]) -> Sequence[tuple[float, float]]:
     return [(wanted, percentile(ordered, wanted)) for wanted in _DRAWN]
 
 
-def _at_half(bench: Bench, product: Product, capacity: float, *, each: int = 1) -> LoadResult:
-    """Offer half of that many events a second."""
-    return offered(
-        product.callback(),
-        rate=capacity / 2,
-        seconds=4 * bench.seconds,
-        each=each,
-        first=_ELSEWHERE,
-    )
-
-
 def _idle(bench: Bench) -> Measured:
     disk = fdatasync(bench.folder)
     with piped(bench, "timed") as (product, receiver):
-        seconds = 5 if bench.quick else 10
+        meter, seconds = Meter(product.pid), 5 if bench.quick else 10
         result = offered(product.callback(), rate=_IDLE, seconds=seconds, first=_ELSEWHERE)
+        found = meter.values("latency/idle", len(result.sent))
         through = _through(result, product, receiver)
-    return Measured(values={"fdatasync": disk, **_percentiles("latency/idle", through)})
+    return Measured(values={"fdatasync": disk, **_percentiles("latency/idle", through), **found})
 
 
-def _half(bench: Bench) -> Measured:
+def _offered(bench: Bench, *, name: str, rate: float | None) -> Measured:
+    """Offer `rate`, or half the capacity, to smshook and then to the bare app."""
+    seconds = (2 if bench.quick else 3) * bench.seconds
     with piped(bench, "timed") as (product, receiver):
-        capacity = settled(bench, product, sinks=1).rate
-        result = _at_half(bench, product, capacity)
-        answers, through = result.latencies, _through(result, product, receiver)
+        if rate is None:
+            rate = settled(bench, product, sinks=1).rate / 2
+        meter = Meter(product.pid)
+        result = offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE)
+        through = _through(result, product, receiver)
+        found = meter.values(name, len(result.sent))
+    with bench.floor() as (url, _):
+        bare = offered(url, rate=rate, seconds=seconds).latencies
     return Measured(
         values={
-            "latency/half/rate": capacity / 2,
-            **_percentiles("latency/half/answer", answers),
-            **_percentiles("latency/half/through", through),
+            f"{name}/rate": rate,
+            **_percentiles(f"{name}/answer", result.latencies),
+            **_percentiles(f"{name}/through", through),
+            **_percentiles(f"{name}/bare", bare),
+            **found,
         },
         series={
-            "latency/half/answer": _drawn(answers),
-            "latency/half/through": _drawn(through),
+            f"{name}/answer": _drawn(result.latencies),
+            f"{name}/through": _drawn(through),
+            f"{name}/bare": _drawn(bare),
         },
     )
 
@@ -83,10 +87,12 @@ def _half(bench: Bench) -> Measured:
 def _storm(bench: Bench) -> Measured:
     """Send each callback eight times: copies must be answered as fast as others."""
     with piped(bench, "timed") as (product, receiver):
-        capacity = settled(bench, product, sinks=1).rate
+        rate = settled(bench, product, sinks=1).rate / 2
         delivered, before = receiver.count, product.at_rest()
-        result = _at_half(bench, product, capacity, each=8)
+        meter, seconds = Meter(product.pid), 4 * bench.seconds
+        result = offered(product.callback(), rate=rate, seconds=seconds, each=8, first=_ELSEWHERE)
         product.await_settled()
+        found = meter.values("latency/storm", len(result.sent))
         distinct = len({one.request_id for one in result.sent})
         growth = product.check_copies(len(result.sent), before=before, in_flight=0)
         if (growth.events, receiver.count - delivered) != (distinct, distinct):
@@ -94,36 +100,40 @@ def _storm(bench: Bench) -> Measured:
                 f"{distinct} callbacks became {growth.events} events, and"
                 f" {receiver.count - delivered} of them were delivered"
             )
-    return Measured(values=_percentiles("latency/storm/answer", result.latencies))
+    return Measured(values={**_percentiles("latency/storm/answer", result.latencies), **found})
 
 
 def _hanging(bench: Bench) -> Measured:
     """One of two sinks never answers; the capacity is that of the other."""
     with two(bench, second=HANGS) as product:
-        capacity = settled(bench, product, sinks=1).rate
+        rate = settled(bench, product, sinks=1).rate / 2
         before = product.at_rest()
-        result = _at_half(bench, product, capacity)
+        meter, seconds = Meter(product.pid), 4 * bench.seconds
+        result = offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE)
+        found = meter.values("latency/hanging", len(result.sent))
         growth = product.check_copies(len(result.sent), before=before, in_flight=0)
     if growth.duplicates:
         raise CaseFailed(f"callbacks sent once became {growth.duplicates} duplicates")
-    return Measured(values=_percentiles("latency/hanging/answer", result.latencies))
+    return Measured(values={**_percentiles("latency/hanging/answer", result.latencies), **found})
 
 
 def _memory(bench: Bench) -> Measured:
     with piped(bench) as (product, _):
-        capacity = settled(bench, product, sinks=1).rate
-        seconds = 20 if bench.quick else 600
+        rate = settled(bench, product, sinks=1).rate / 2
+        meter, seconds = Meter(product.pid), 20 if bench.quick else 600
         memory = watch_memory(
             product.memory,
-            lambda: offered(
-                product.callback(), rate=capacity / 2, seconds=seconds, first=_ELSEWHERE
-            ),
+            lambda: offered(product.callback(), rate=rate, seconds=seconds, first=_ELSEWHERE),
+            kinds=partial(mapped, product.pid),
         )
+        found = meter.values("memory", round(rate * seconds))
     return Measured(
         values={
             "memory/slope": memory.slope,
             "memory/most": memory.most,
-            "memory/rate": capacity / 2,
+            "memory/rate": rate,
+            **{f"memory/grew/{kind}": slope for kind, slope in memory.grew.items()},
+            **found,
         },
         series={"memory": memory.points},
     )
@@ -138,32 +148,44 @@ CASES = (
         whats={"fdatasync": "appending one page to a file on the same disk, and syncing it"},
         unit="ms",
         figures=("fdatasync", *_named("latency/idle")),
+        metered=True,
         seconds=13,
         run=_idle,
     ),
-    Case(
-        name="latency/half",
-        what=f"offered load: half the capacity, measured with {CONNECTIONS} connections",
-        unit="ms",
-        whats={
-            "latency/half/answer": "callback to answer, at half the capacity",
-            "latency/half/through": "callback to delivery, at half the capacity",
-        },
-        units={"latency/half/rate": "1/s"},
-        figures=(
-            "latency/half/rate",
-            *_named("latency/half/answer"),
-            *_named("latency/half/through"),
-        ),
-        axes=_MS,
-        seconds=17,
-        run=_half,
+    *(
+        Case(
+            name=name,
+            what=f"offered load: {words}",
+            unit="ms",
+            whats={
+                f"{name}/answer": f"callback to answer, at {words}",
+                f"{name}/through": f"callback to delivery, at {words}",
+                f"{name}/bare": f"answer of the bare app at the same rate: {words}",
+            },
+            units={f"{name}/rate": "1/s"},
+            figures=(
+                f"{name}/rate",
+                *_named(f"{name}/answer"),
+                *_named(f"{name}/through"),
+                *_named(f"{name}/bare"),
+            ),
+            axes=_MS,
+            metered=True,
+            seconds=seconds,
+            run=partial(_offered, name=name, rate=rate),
+            quick=rate is not None,
+        )
+        for name, words, rate, seconds in (
+            (f"latency/{_FIXED}", f"{_FIXED} callbacks a second", _FIXED, 21),
+            ("latency/half", f"half the capacity with {CONNECTIONS} connections", None, 25),
+        )
     ),
     Case(
         name="latency/storm",
         what="callback to answer, at half the capacity, each callback sent eight times",
         unit="ms",
         figures=_named("latency/storm/answer"),
+        metered=True,
         seconds=17,
         run=_storm,
         once=True,
@@ -174,6 +196,7 @@ CASES = (
         what="callback to answer, at half the capacity, while one of two http sinks never answers",
         unit="ms",
         figures=_named("latency/hanging/answer"),
+        metered=True,
         seconds=17,
         run=_hanging,
         once=True,
@@ -185,11 +208,13 @@ CASES = (
         unit="MB",
         whats={
             "memory/slope": "growth of resident memory, in the second half of ten minutes",
+            "memory/grew/": "growth of one kind of memory, in the second half of ten minutes",
             "memory/rate": "offered load while memory is watched: half the capacity",
         },
-        units={"memory/slope": "KB/min", "memory/rate": "1/s"},
-        figures=("memory/slope", "memory/most", "memory/rate"),
+        units={"memory/slope": "KB/min", "memory/grew/": "KB/min", "memory/rate": "1/s"},
+        figures=("memory/slope", "memory/most", "memory/rate", "memory/grew/"),
         axes=("seconds", "megabytes"),
+        metered=True,
         seconds=612,
         run=_memory,
         once=True,

@@ -11,6 +11,7 @@ from ..case import Case, Measured
 from ..lab import journals
 from ..lab.percentiles import percentile
 from ..lab.processes import Bench, CaseFailed, Form, Product
+from ..lab.processor import Meter
 from ..lab.receiver import receiving
 from ..peers.peer import NotMeasured
 from .accepting import IDLE, routes
@@ -53,8 +54,9 @@ def _pipeline(bench: Bench, *, name: str, events: int) -> Measured:
         # The first reads come from the disk, also with a small journal.
         bench.load(product.callback(), connections=64, seconds=1)
         product.await_settled()
-        rate = settled(bench, product, sinks=1, first=_AFTER_THE_FIRST).rate
-    return Measured(values={name: rate})
+        meter = Meter(product.pid)
+        found = settled(bench, product, sinks=1, first=_AFTER_THE_FIRST)
+        return Measured(values={name: found.rate, **meter.values(name, found.events)})
 
 
 def _start(bench: Bench) -> Measured:
@@ -189,6 +191,7 @@ CASES = (
             what=f"accepted, durable, delivered and settled, on a journal of {words}",
             seconds=9,
             run=partial(_pipeline, name=f"scale/{size}", events=events),
+            metered=True,
             quick=False,
         )
         for size, words, events in (

@@ -7,7 +7,7 @@ import sqlite3
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -25,6 +25,9 @@ _STEPS = 2000
 _SLOW = 5.0
 #: Seconds between two samples of memory.
 _SAMPLE_EVERY = 1.0
+_KINDS_EVERY = 10.0
+#: glibc aligns the heaps of threads to this (HEAP_MAX_SIZE on 64 bits); nothing else is so far.
+_THREAD_HEAP = 64 * 2**20
 
 
 def described(folder: Path) -> dict[str, str]:
@@ -102,9 +105,14 @@ def stalls(took: Sequence[float]) -> Stalls:
     return Stalls(share=lost / sum(took), longest=longest * 1000)
 
 
+Points = tuple[tuple[float, float], ...]
+
+
 class Memory(msgspec.Struct, frozen=True):
     #: Seconds since the beginning, and megabytes.
-    points: tuple[tuple[float, float], ...]
+    points: Points
+    #: The same by kind of memory.
+    kinds: Mapping[str, Points] = {}
 
     @property
     def most(self) -> float:
@@ -114,19 +122,69 @@ class Memory(msgspec.Struct, frozen=True):
     @property
     def slope(self) -> float:
         """Kilobytes a minute over the second half: the first half fills caches."""
-        x, y = zip(*self.points[len(self.points) // 2 :], strict=True)
-        return statistics.linear_regression(x, y).slope * 1000 * 60
+        return _slope(self.points)
+
+    @property
+    def grew(self) -> Mapping[str, float]:
+        """The slope of each kind."""
+        return {kind: _slope(points) for kind, points in self.kinds.items()}
 
 
-def watch_memory(megabytes: Callable[[], float], work: Callable[[], object]) -> Memory:
-    """Call `megabytes` each second while `work` runs."""
+def watch_memory(
+    megabytes: Callable[[], float],
+    work: Callable[[], object],
+    *,
+    kinds: Callable[[], Mapping[str, float]] = dict,
+) -> Memory:
+    """Call `megabytes` each second while `work` runs, and `kinds` every ten seconds.
+
+    `kinds` returns megabytes by kind of memory. It reads all mappings, which halts the process.
+    """
     began = time.monotonic()
-    points = [(0.0, megabytes())]
+    points, found = [(0.0, megabytes())], [(0.0, kinds())]
     with meanwhile(work) as working:
         while not working.done():
             wait([working], _SAMPLE_EVERY)
-            points.append((time.monotonic() - began, megabytes()))
-    return Memory(tuple(points))
+            now = time.monotonic() - began
+            points.append((now, megabytes()))
+            if now - found[-1][0] >= _KINDS_EVERY:
+                found.append((now, kinds()))
+    names = {name for _, one in found for name in one}
+    by_kind = {name: tuple((at, one.get(name, 0.0)) for at, one in found) for name in sorted(names)}
+    return Memory(tuple(points), by_kind)
+
+
+def mapped(pid: int) -> Mapping[str, float]:
+    """Return resident megabytes of a process by kind of mapping: proc(5), /proc/PID/smaps."""
+    found: dict[str, float] = {}
+    kind = ""
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):
+            *_, path = [*line.split(maxsplit=5), ""][:6]
+            kind = kind_of(int(name.partition("-")[0], 16), path)
+        elif name == "Rss:":
+            found[kind] = found.get(kind, 0.0) + int(rest.split()[0]) * 1024 / 1e6
+    return found
+
+
+def kind_of(start: int, path: str) -> str:
+    """Return the kind of a mapping by its address and name."""
+    if not path:
+        return "heaps of threads" if start % _THREAD_HEAP == 0 else "objects of Python"
+    if path == "[heap]":
+        return "heap of the main thread"
+    if path.startswith("["):
+        return "other"
+    return "journal" if ".db" in path else "programs and libraries"
+
+
+def _slope(points: Points) -> float:
+    second_half = points[len(points) // 2 :]
+    if len(second_half) < 2:  # noqa: PLR2004 - a line needs two points
+        return 0.0
+    x, y = zip(*second_half, strict=True)
+    return statistics.linear_regression(x, y).slope * 1000 * 60
 
 
 def _processor() -> str:

@@ -1,7 +1,5 @@
 """Where the processor time of one event goes: a table of stages that sums to the whole."""
 
-import contextlib
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+
+from .processor import Usage, used
 
 #: Samples a second, of each thread.
 RATE = 200
@@ -144,16 +144,6 @@ class ProfileFailed(Exception):
     """The profiler could not run, or saw nothing."""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of processor time that a process has used so far."""
-
-    whole: float
-    #: By the kernel's number of the thread.
-    threads: Mapping[int, float]
-    #: The kernel's name of each thread.
-    names: Mapping[int, str]
-
-
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     #: Events accepted while the time was measured.
     events: int
@@ -191,21 +181,6 @@ def record(pid: int, accepted: Callable[[], int], *, seconds: float) -> Profile:
     )
 
 
-def used(pid: int) -> Usage:
-    """Read from /proc what a process and its threads have used."""
-    threads, names = {}, {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        # A thread may end between being listed and being read.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            nanoseconds = int((task / "schedstat").read_text().split()[0])
-            threads[int(task.name)] = nanoseconds / 1e9
-            names[int(task.name)] = (task / "comm").read_text().strip()
-    # The name in the second field may hold blanks; the fields behind it do not.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    return Usage(whole=ticks / os.sysconf("SC_CLK_TCK"), threads=threads, names=names)
-
-
 def profile(
     seen: Sequence[Stack], before: Usage, after: Usage, *, events: int, while_sampled: int
 ) -> Profile:
@@ -221,8 +196,8 @@ def profile(
         shares = _shares(thread, seen, after.names.get(thread, ""))
         for stage, share in shares.items():
             spent[stage] += share * (until_now - before.threads.get(thread, 0.0))
-    # The kernel counts the process in ticks and threads in nanoseconds. The whole is divided;
-    # the threads give the proportions.
+    # Threads that have ended count in the whole alone: it is divided in the proportions of the
+    # others.
     whole, of_threads = after.whole - before.whole, sum(spent.values())
     if whole <= 0 or of_threads <= 0:
         raise ProfileFailed("the process used no processor while it was recorded")

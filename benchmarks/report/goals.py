@@ -11,7 +11,11 @@ from .results import MISSING, Figure, Goal, ratios
 
 with Path(__file__).with_name("goals.csv").open(encoding="utf-8", newline="") as _file:
     #: Without values: nothing is measured yet.
-    GOALS = msgspec.convert(list(csv.DictReader(_file)), tuple[Goal, ...], strict=False)
+    GOALS = msgspec.convert(
+        [{**row, "aim": row["aim"] or None} for row in csv.DictReader(_file)],
+        tuple[Goal, ...],
+        strict=False,
+    )
 
 
 def judged(goals: Iterable[Goal], figures: Iterable[Figure]) -> tuple[Goal, ...]:
@@ -27,7 +31,8 @@ def judged(goals: Iterable[Goal], figures: Iterable[Figure]) -> tuple[Goal, ...]
 
 
 def summary(goals: Iterable[Goal]) -> str:
-    """Write in a sentence how many goals are met, and which are missed."""
+    """Write how many goals are met, which are missed, and how many aims are reached."""
+    goals = list(goals)
     verdicts = {one.name: one.verdict for one in goals}
     counts = {word: list(verdicts.values()).count(word) for word in ("met", "missed", MISSING)}
     if counts[MISSING] == len(verdicts):
@@ -36,4 +41,6 @@ def summary(goals: Iterable[Goal]) -> str:
     if counts[MISSING]:
         text += f", {counts[MISSING]} {MISSING}"
     missed = [f"`{name}`" for name, verdict in verdicts.items() if verdict == "missed"]
-    return f"{text}; missed: {', '.join(missed)}." if missed else f"{text}."
+    text += f"; missed: {', '.join(missed)}." if missed else "."
+    aims = [one.aimed for one in goals if one.aim is not None]
+    return f"{text} {aims.count('reached')} of {len(aims)} aims are reached." if aims else text

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..cases import CASES
 from ..cases.beside import FIGURES
+from ..lab.processor import THREADS
 from ..lab.profile import DISK, STAGES, WHOLE
 from ..peers import PEERS
 from .goals import GOALS, summary
@@ -42,6 +43,7 @@ def environment(results: Results, drawn: Collection[str] = ()) -> Environment:
     )
     of_run = (find, names_of, median, compared, verdict, missed, contestants, shares, part)
     made.globals |= {one.__name__: partial(one, results) for one in of_run}
+    made.globals |= {one.__name__: partial(one, results) for one in (metered, threads, unmet)}
     made.globals |= {"run": results, "plot": partial(plot, drawn), "summary": summary}
     made.globals |= {"FLOOR": FLOOR, "PIPELINE": PIPELINE}
     made.filters |= {"number": number, "quantity": quantity, "spread": spread}
@@ -90,12 +92,29 @@ def missed(results: Results, *names: str) -> bool:
     return "missed" in [verdict(results, name) for name in names]
 
 
+def unmet(results: Results, *names: str) -> bool:
+    """Whether one of these goals was missed, or its aim not reached."""
+    aims = {one.name: one.aimed for one in results.goals}
+    return missed(results, *names) or "not reached" in [aims.get(name) for name in names]
+
+
 def contestants(results: Results) -> list[tuple[str, str, str]]:
     """List smshook and its peers, the fastest first: name, figure and durability."""
     found = [("**smshook**", PIPELINE, _DURABILITY)]
     found += [(peer.name, FIGURES[peer.name], peer.durability) for peer in PEERS]
     rates = {one.name: one.median for one in results.figures}
     return sorted(found, key=lambda one: -rates.get(one[1], 0.0))
+
+
+def metered(results: Results) -> list[str]:
+    """List the measured cases that have a processor time of an event."""
+    return [one.name for one in CASES if results.figure(f"processor/{one.name}")]
+
+
+def threads(results: Results) -> list[str]:
+    """List the threads that used processor time in a case, in the order of an event's life."""
+    names = [one.name for one in results.figures if one.name.startswith("processor/")]
+    return [thread for thread in THREADS if any(name.endswith(f"/{thread}") for name in names)]
 
 
 def stages(results: Results, profile: str) -> dict[str, float]:

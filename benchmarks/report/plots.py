@@ -31,6 +31,7 @@ _BARS = {
 _LATENCIES = {
     "latency/half/answer": ("callback to answer", _OURS),
     "latency/half/through": ("callback to the sink", _THEIRS),
+    "latency/half/bare": ("bare app, the same load", _BARE),
 }
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 #: Figures of the growth, with the number of events in the journal.
@@ -125,7 +126,8 @@ def _memory(axes: Axes, results: Results) -> bool:
 PLOTS: Mapping[str, Plot] = {
     "throughput": Plot("Callbacks a second of smshook and its peers, as bars", 3.8, _throughput),
     "latency": Plot(
-        "Milliseconds to the answer and to the sink by percentile, at half the capacity",
+        "Milliseconds to the answer and to the sink by percentile, at half the capacity,"
+        " beside a bare app",
         4.0,
         _latency,
     ),

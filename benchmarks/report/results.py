@@ -37,16 +37,26 @@ class Goal(Figure, frozen=True, kw_only=True):
     over: str = ""
     bound: Literal["at least", "at most"]
     wanted: float
+    #: A better value that is worth work. None: there is none.
+    aim: float | None = None
     #: Empty if it was not measured.
     values: tuple[float, ...] = ()
 
     @property
     def verdict(self) -> str:
         """`met` or `missed` by the median, or `not measured`."""
+        return self._compared(self.wanted, "met", "missed")
+
+    @property
+    def aimed(self) -> str:
+        """`reached` or `not reached` by the median, or `not measured`; empty without an aim."""
+        return "" if self.aim is None else self._compared(self.aim, "reached", "not reached")
+
+    def _compared(self, bound: float, good: str, bad: str) -> str:
         if not self.values:
             return MISSING
         sign = 1 if self.bound == "at least" else -1
-        return "met" if sign * (self.median - self.wanted) >= 0 else "missed"
+        return good if sign * (self.median - bound) >= 0 else bad
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):

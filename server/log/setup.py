@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as quote
 from typing import Any, BinaryIO
 
 import structlog
@@ -96,7 +97,8 @@ class _Lines:
     def __init__(self, out: BinaryIO, report: Callable[[int], bytes], buffered: int) -> None:
         self._out, self._report, self._buffered = out, report, buffered
         self._loop: asyncio.AbstractEventLoop | None = None  # it will wake the writer
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # entering it is cheaper than entering the condition
+        self._changed = threading.Condition(self._lock)
         self._lines: deque[bytes] = deque()
         #: Bytes that are not written yet.
         self._size = 0
@@ -113,7 +115,7 @@ class _Lines:
     def msg(self, line: bytes) -> None:
         if not line:
             return
-        with self._changed:
+        with self._lock:
             if self._size + len(line) > self._buffered:
                 self._dropped += 1
                 return
@@ -226,10 +228,10 @@ class _Stamp:
     """Put time, level and name of the event first, and cut long values."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+        self.now = now
 
     def __call__(self, _logger: Any, method: str, fields: Fields) -> Fields:
-        line = {"ts": rfc3339(self._now()), "level": method, "event": fields.pop("event")}
+        line = {"ts": rfc3339(self.now()), "level": method, "event": fields.pop("event")}
         for name, value in fields.items():
             is_long = type(value) is str and len(value) > _LONGEST
             line[name] = f"{value[:_LONGEST]}…" if is_long else value
@@ -249,3 +251,28 @@ class _Encoder(json.JSONEncoder):
 
 
 _encode = _Encoder(separators=(",", ":")).encode
+
+
+def json_output() -> Callable[[str], None] | None:
+    """Return a function that logs a line of JSON with level `info`, or None if JSON is not logged.
+
+    Its argument is the line from the event's name to the last field: `a.b","pid":7`.
+    """
+    config = structlog.get_config()
+    stamp, *_, render = [None, *config["processors"]][-2:]
+    if render is not json_line or not isinstance(stamp, _Stamp):
+        return None
+    now, write = stamp.now, config["logger_factory"]().msg
+
+    def log(fields: str) -> None:
+        line = f'{{"ts":"{rfc3339(now())}","level":"info","event":"{fields}}}\n'
+        write(line.encode())
+
+    return log
+
+
+def json_value(value: object) -> str:
+    """Return a value as a line of JSON has it."""
+    if type(value) is str:
+        return quote(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…")
+    return str(value) if type(value) is int else _encode(value)

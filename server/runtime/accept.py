@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-import structlog
 
 from core.clock import rfc3339
 from core.errors import Unavailable
@@ -28,11 +27,9 @@ from receiver.source_state import SourceState
 from routes.table import CompiledRoute, plan
 from sinks.worker import Worker
 
-from ..log.fields import event_fields
+from ..log.frequent import FrequentLines, Received, frequent_lines
 from .identity import Identity
 from .journal_monitor import JournalMonitor
-
-log = structlog.get_logger()
 
 
 class Planner:
@@ -123,7 +120,7 @@ class Recorder:
         self._journal, self._monitor, self._planner = journal, monitor, planner
         self._identity, self._order_book, self._now = identity, order_book, now
         self._sources = sources
-        self._log = log.bind()  # once: looking it up costs as much as writing a line
+        self._lines = frequent_lines()
 
     async def accept(
         self,
@@ -180,7 +177,8 @@ class Recorder:
             raise
         if any(recorded.new) and callback.channel == "callback" and replaces is None:
             self._sources[caller.source].health.record(callback, happenings)
-        self._log_recorded(caller, callback, plans, recorded)
+        if self._lines is not None:
+            self._log_recorded(self._lines, caller, callback, plans, recorded)
         return recorded
 
     async def record_own(
@@ -249,21 +247,22 @@ class Recorder:
         )
 
     def _log_recorded(
-        self, caller: Caller, callback: Callback, plans: Sequence[Planned], recorded: Recorded
+        self,
+        lines: FrequentLines,
+        caller: Caller,
+        callback: Callback,
+        plans: Sequence[Planned],
+        recorded: Recorded,
     ) -> None:
-        fields = {
-            "request_id": caller.request_id,
-            "source": caller.source,
-            "peer": callback.peer,
-            "bytes": len(callback.body),
-            "channel": None if callback.channel == "callback" else callback.channel,
-        }
+        channel = None if callback.channel == "callback" else callback.channel
+        received = Received(
+            caller.request_id, caller.source, callback.peer, len(callback.body), channel
+        )
         for planned, id_, new in zip(plans, recorded.ids, recorded.new, strict=True):
             if new:
-                new_fields = event_fields(planned.event, [owed.sink for owed in planned.owed])
-                self._log.info("callback.accepted", **new_fields, **fields)
-            elif callback.channel == "callback":  # each poll finds the same messages again
-                self._log.info("callback.duplicate", event_id=id_, **fields)
+                lines.accepted(planned.event, [owed.sink for owed in planned.owed], received)
+            elif channel is None:  # each poll finds the same messages again
+                lines.duplicate(id_, received)
 
 
 def arrival_of(caller: Caller, callback: Callback) -> Arrival:

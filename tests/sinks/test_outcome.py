@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.outcome import describe
+from core.delivery import Attempt, Delivery, State
+from sinks.lanes import Taken
+from sinks.outcome import Outcome, describe, log_outcome
 
 
 def body(**data):
@@ -36,3 +38,24 @@ def test_description_works_without_a_service():
 def test_description_of_other_data_is_empty(data):
     """Mutant: an exception, and the delivery's outcome is not logged."""
     assert describe(data) == {}
+
+
+def unexpected(_number):
+    raise AssertionError("a hidden line costs time")
+
+
+def test_hidden_line_of_a_delivery_costs_no_work():
+    """Mutant: the event is decoded and the id encrypted before the level is known."""
+    delivery = Delivery(
+        id=7, event_id="x", body=body(), sink="log", owner=1, attempts=0, accepted_at=1
+    )
+    delivered = Attempt(at=1.0, outcome="delivered", status=200, took_ms=1.0)
+
+    log_outcome(
+        Taken(delivery, 0.0),
+        Outcome(state=State.DELIVERED, attempt=delivered),
+        sink="log",
+        shown=unexpected,
+        jumped=0.0,
+        log_attempted=None,
+    )

@@ -940,12 +940,12 @@ async def test_failed_probe_is_logged_as_a_probe(world, monkeypatch):
         await world.until(delivered=1)
         await until(lambda: not worker._feed._known)
 
-    said = [(one["attempt"], one.get("probe", False), one["outcome"]) for one in logs]
+    said = [(one["attempt"], one.get("probe"), one["outcome"]) for one in logs]
     assert said == [
-        (1, False, "failed"),
+        (1, None, "failed"),
         (2, True, "failed"),
         (2, True, "failed"),
-        (2, False, "delivered"),
+        (2, None, "delivered"),
     ]
 
 

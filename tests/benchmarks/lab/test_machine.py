@@ -1,6 +1,9 @@
 """Growing memory and pauses of the machine are seen."""
 
+import itertools
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +42,50 @@ def test_memory_is_sampled_while_the_work_runs(monkeypatch):
     assert seen.points[0] == (0.0, 42.0)
     assert seen.points[-1][0] >= 0.2
     assert seen.most == 42.0
+
+
+def test_growth_is_found_by_kind_of_memory(monkeypatch):
+    """Mutants: a kind that comes later is left out; the slope of the first half."""
+    monkeypatch.setattr(machine, "_SAMPLE_EVERY", 0.02)
+    monkeypatch.setattr(machine, "_KINDS_EVERY", 0.0)
+    seconds = itertools.count()
+
+    def kinds():
+        second = next(seconds)
+        return {"heap": 10.0, "anonymous": 5.0 + second} if second else {"heap": 10.0}
+
+    seen = machine.watch_memory(lambda: 42.0, lambda: time.sleep(0.3), kinds=kinds)
+
+    assert seen.grew["heap"] == pytest.approx(0.0)
+    assert seen.grew["anonymous"] > 0
+
+
+def test_mapped_memory_sums_to_the_resident_memory():
+    """Mutant: mappings without a name are left out."""
+    kept = bytearray(50_000_000)
+
+    found = machine.mapped(os.getpid())
+
+    assert found["objects of Python"] > len(kept) / 1e6
+    assert found["programs and libraries"] > 1
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+    assert sum(found.values()) == pytest.approx(resident, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("start", "path", "kind"),
+    [
+        (0x7F3A_8000_0000, "", "heaps of threads"),
+        (0x7F3A_8010_0000, "", "objects of Python"),
+        (0x5581_0000_0000, "[heap]", "heap of the main thread"),
+        (0x7FFC_0000_0000, "[stack]", "other"),
+        (0x7F3A_8000_0000, "/a/smshook.db-shm", "journal"),
+        (0x7F3A_8000_0000, "/usr/lib/libc.so.6", "programs and libraries"),
+    ],
+)
+def test_mapping_has_a_kind(start, path, kind):
+    """Mutant: what SQLite allocates in its thread counts as objects of Python."""
+    assert machine.kind_of(start, path) == kind
 
 
 def test_error_of_watched_work_is_raised():

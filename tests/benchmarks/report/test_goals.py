@@ -50,6 +50,26 @@ def test_goal_is_met_by_the_median(bound, values, verdict):
     assert goal.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("median", "verdict", "aimed"),
+    [(0.3, "missed", "not reached"), (0.4, "met", "not reached"), (0.5, "met", "reached")],
+)
+def test_goal_is_met_before_its_aim_is_reached(median, verdict, aimed):
+    """Mutant: a goal is missed until its aim is reached."""
+    goal = Goal(name="g", what="", bound="at least", wanted=0.4, aim=0.5, values=(median,))
+
+    assert (goal.verdict, goal.aimed) == (verdict, aimed)
+    assert replace(goal, values=()).aimed == "not measured"
+    assert replace(goal, aim=None).aimed == ""
+
+
+def test_aims_are_those_of_the_list_of_goals():
+    """Mutant: an empty aim that is read as 0, and can be reached."""
+    aims = {goal.name: goal.aim for goal in GOALS}
+
+    assert (aims["accept"], aims["copies"], aims["memory-flat"]) == (0.4, None, 0.0)
+
+
 def test_growing_memory_misses_its_goal():
     [flat] = [one for one in GOALS if one.name == "memory-flat"]
     slope = Figure(name="memory/slope", unit="KB/min", what="", values=(101.0,))
@@ -62,7 +82,7 @@ def test_growing_memory_misses_its_goal():
 def test_summary_without_missed_goals_does_not_mention_them():
     [accept, _] = example().goals
 
-    assert summary([accept]) == "1 of 1 goals are met."
+    assert summary([replace(accept, aim=None)]) == "1 of 1 goals are met."
 
 
 def test_summary_counts_goals_that_were_not_measured():
@@ -70,7 +90,7 @@ def test_summary_counts_goals_that_were_not_measured():
     accept, answers = example().goals
     unknown = replace(accept, name="unknown", values=())
 
-    said = "1 of 3 goals are met, 1 not measured; missed: `answers`."
+    said = "1 of 3 goals are met, 1 not measured; missed: `answers`. 0 of 2 aims are reached."
     assert summary([accept, unknown, answers]) == said
     assert summary([unknown]) == summary([]) == "No goal was measured."
 

@@ -29,6 +29,8 @@ def rendered(text, results=None, drawn=()):
         ("verdict('answers')", "missed"),
         ("missed('accept', 'answers')", "True"),
         ("missed('accept')", "False"),
+        ("unmet('accept')", "True"),
+        ("unmet('answers')", "True"),
         ("plot('memory')", f"![{PLOT}](performance/memory.svg)"),
     ],
 )
@@ -46,6 +48,7 @@ def test_expression_shows_the_measurement(expression, text):
         ("part('profile/accept', 'door')", "not measured"),
         ("verdict('memory-flat')", "not measured"),
         ("missed('memory-flat')", "False"),
+        ("unmet('memory-flat')", "False"),
         ("plot('memory')", f"{PLOT}: not measured."),
     ],
 )

@@ -85,11 +85,13 @@ def test_report_shows_each_figure_once():
 
     named = re.findall(r"(?m)^\| `([^`]+)` \|", page("report", run, ()))
 
-    apart = ("peer/", "profile/")
+    apart = ("peer/", "profile/", "processor/")
+    metered = ("noop/64", "accept/tellabot/64/1")  # a row for each case
     assert sorted(named) == sorted(
         [
             *(one.name for one in run.figures if not one.name.startswith(apart)),
             *(one.name for one in (*run.not_measured, *run.goals)),
+            *metered,
         ]
     )
 
@@ -137,25 +139,29 @@ def gaps(made):
     ]
 
 
-def test_reasons_stand_beside_missed_goals_only():
-    """Mutants: a reason beside a goal that is met; memory always called flat."""
-    accept = example().goals[0]
+def test_reasons_stand_beside_missed_goals_and_aims_only():
+    """Mutants: a reason beside a met goal; memory called flat; an aim without its reason."""
+    accept = replace(example().goals[0], aim=None)
     goals = [replace(accept, name=one.name, bound=one.bound, wanted=0.0) for one in GOALS]
     met = tuple(replace(one, bound="at least") for one in goals)
     missed = tuple(replace(one, bound="at most") for one in goals)
     unknown = tuple(replace(one, values=()) for one in goals)
 
-    files = [write.files(replace(example(), goals=judged)) for judged in (met, missed, unknown)]
+    aimed = tuple(replace(one, aim=1.0) for one in met)
+    variants = (met, missed, unknown, aimed)
+
+    files = [write.files(replace(example(), goals=judged)) for judged in variants]
     pages = ["".join(made[path] for path in PAGES) for made in files]
 
-    assert ["was tried:" in text for text in pages] == [False, True, False]
-    assert ["climbs steadily" in text for text in pages] == [False, True, False]
+    assert ["was tried:" in text for text in pages] == [False, True, False, True]
+    assert ["climbs steadily" in text for text in pages] == [False, True, False, False]
     assert [re.findall(r"`memory-flat` \([^)]+\): ([^;]+);", text) for text in pages] == [
         ["met"],
         ["missed"],
         ["not measured"],
+        ["met"],
     ]
-    assert [gaps(made) for made in files] == [[], [], []]
+    assert [gaps(made) for made in files] == [[], [], [], []]
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)

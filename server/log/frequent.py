@@ -1,0 +1,95 @@
+"""Lines of every callback and every delivery attempt, made from templates."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quote
+from typing import NamedTuple
+
+import structlog
+
+from core.delivery import SettledAttempt
+from core.event import Event
+
+from .fields import event_fields
+from .setup import LEVELS, json_output, json_value
+
+
+class Received(NamedTuple):
+    """The request that brought a callback, as log lines show it."""
+
+    request_id: str
+    source: str
+    peer: str
+    #: Length of the body.
+    bytes: int
+    #: None: an ordinary callback.
+    channel: str | None = None
+
+
+class FrequentLines:
+    """Logs what structlog would log, byte for byte, in a fraction of its time.
+
+    Only JSON has templates. structlog makes the lines for people.
+    """
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger().bind()  # once: looking it up costs as much as a line
+        self._json = json_output()
+
+    def accepted(self, event: Event, sinks: Sequence[str], received: Received) -> None:
+        """Log a new event with deliveries to `sinks`."""
+        fields = event_fields(event, sinks)
+        if self._json is None:
+            self._log.info("callback.accepted", **fields, **received._asdict())
+            return
+        names = ",".join([quote(name) for name in sinks])
+        self._json(
+            f'callback.accepted","event_id":"{event.id}","type":"{event.type}"'
+            f"{_field('service', fields['service'])}{_field('to', fields['to'])}"
+            f',"sinks":[{names}]{_of(received)}'
+        )
+
+    def duplicate(self, event_id: str, received: Received) -> None:
+        """Log a further copy of a known event."""
+        if self._json is None:
+            self._log.info("callback.duplicate", event_id=event_id, **received._asdict())
+            return
+        self._json(f'callback.duplicate","event_id":"{event_id}"{_of(received)}')
+
+    def attempted(self, one: SettledAttempt) -> None:
+        """Log a settled attempt."""
+        if self._json is None:
+            self._log.info("delivery.attempted", **one.fields())
+            return
+        self._json(
+            f'delivery.attempted","event_id":"{one.event_id}"{_about(*one.about.items())}'
+            f',"sink":{json_value(one.sink)},"delivery_id":"{one.delivery_id}"'
+            f',"attempt":{one.attempt}{_field("probe", one.probe)}'
+            f',"outcome":"{one.outcome}","state":"{one.state}"'
+            f"{_field('status', one.status)}{_field('error', one.error)}"
+            f',"took_ms":{one.took_ms},"since_ms":{one.since_ms}{_field("due_at", one.due_at)}'
+        )
+
+
+def frequent_lines() -> FrequentLines | None:
+    """Return the lines, or None if the level hides them. Call it after `configure`."""
+    shown = structlog.get_logger().bind().is_enabled_for(LEVELS["info"])
+    return FrequentLines() if shown else None
+
+
+def _of(received: Received) -> str:
+    request_id, source, peer, size, channel = received
+    return (
+        f',"request_id":"{request_id}","source":{json_value(source)},"peer":{json_value(peer)}'
+        f',"bytes":{size}{_field("channel", channel)}'
+    )
+
+
+def _field(name: str, value: object) -> str:
+    """Return a field with its comma, or nothing in place of None."""
+    return "" if value is None else f',"{name}":{json_value(value)}'
+
+
+@lru_cache(maxsize=256)
+def _about(*fields: tuple[str, str | None]) -> str:
+    return "".join([_field(name, value) for name, value in fields])
