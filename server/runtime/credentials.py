@@ -28,6 +28,8 @@ class HeaderCredentials:
         """Return the callback of a configured source with digests in place of its secrets."""
         own = self._sources[source].source.secret_headers
         headers = hide_credentials(callback.headers, source, own, self._digest)
+        if headers is callback.headers:
+            return callback
         return msgspec.structs.replace(callback, headers=headers)
 
     def stored(self, source: str, headers: Headers) -> Headers:

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import json
 import uuid
+from functools import partial
 
 import pytest
 import structlog
 
 from core.errors import Unavailable
+from journal.commit import settle
 from journal.reads import EventById, JournalStats
 from receiver.door import read_happenings
 
@@ -19,7 +21,9 @@ def accept(parts, caller):
 
     async def accepted(callback):
         happenings = read_happenings(parts.sources["tellabot"], callback)
-        return await parts.intake.accept(caller, callback, happenings)
+        done = asyncio.get_running_loop().create_future()
+        parts.intake.accept(caller, callback, happenings, partial(settle, done))
+        return await done
 
     return accepted
 
@@ -32,7 +36,7 @@ def worker(parts):
 async def test_event_has_all_fields_and_both_times(accept, sms, parts):
     accepted = await accept(sms())
 
-    kept = await parts.journal.ask(EventById(accepted.events[0]))
+    kept = await parts.journal.ask(EventById(accepted.ids[0]))
     event = json.loads(kept.body)
     assert uuid.UUID(event["id"]).version == 7
     assert event["time"] == "2026-11-21T12:00:00Z"
