@@ -123,18 +123,17 @@ class Exchange:
         self.body, self.more_body = bytearray(), True
         self.disconnected = self.response_started = self.response_complete = False
 
-    def step(self, answered: Callable[[], None]) -> None:
-        """Have the door admit the head, or take the body once it is complete.
+    def step(self, answered: Callable[[], None], *, late: bool) -> None:
+        """Have the door admit the head, and take the body once it is complete.
 
-        `answered` is called if the answer comes later.
+        `answered` is called when the door has answered a body. `late`: the body is late.
         """
         if self.answer is not None or self._taken or self._door is None or self._head is None:
             return
 
         def answer(answer: Answer) -> None:
-            if self.answer is None:
-                self.answer = answer
-                answered()
+            self.answer = answer
+            answered()
 
         try:
             if self._admission is None:
@@ -143,19 +142,14 @@ class Exchange:
                     self.answer = outcome
                     return
                 self._admission = outcome
-            if len(self.body) > self._admission.max_body:
-                self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            if late or len(self.body) > self._admission.max_body:
+                self.answer = self._door.refuse(self._admission, 408 if late else 413)
             elif not self.more_body:
                 body, self.body, self._taken = bytes(self.body), bytearray(), True
                 self._door.take(self._admission, body, answer)
         except Exception:
             log.exception("")  # the filter writes the line
             self.answer = plain_answer(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    def refuse(self, status: int) -> None:
-        """Refuse an admitted request: its body is too late (408) or too large (413)."""
-        assert self._door is not None  # noqa: S101 - the door admitted it
-        self.answer = self._door.refuse(self._admission, status)
 
     def response(self, answer: Answer) -> bytes:
         """Return the bytes of the answer, after which the exchange is complete."""

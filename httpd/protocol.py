@@ -244,8 +244,7 @@ class DoorProtocol(HttpToolsProtocol):
         elif self._begun and not self._busy():
             self._refuse(408)
         elif isinstance(self._running, Exchange) and self._running.more_body:
-            self._running.refuse(408)
-            self._go_on()
+            self._go_on(late=True)
         elif self._busy():
             self._cycle_transport.close()
         else:
@@ -275,6 +274,8 @@ class DoorProtocol(HttpToolsProtocol):
             if self._without_step > self.max_fields_size + len(self.url) + _LINE_REST:
                 self._refuse(431)
         self._parsing = False
+        # After the bytes of all connections: each handler of a socket takes the interpreter's lock
+        # anew, and may wait for the thread that writes.
         self.loop.call_soon(self._go_on)
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
@@ -400,12 +401,12 @@ class DoorProtocol(HttpToolsProtocol):
         else:
             super()._start_asgi_task(cycle, app)
 
-    def _go_on(self) -> None:
+    def _go_on(self, *, late: bool = False) -> None:
         """Take the next steps of the exchange whose turn it is, but none while the parser runs."""
         it = self._running
         if not isinstance(it, Exchange) or self._parsing or it.response_complete or it.disconnected:
             return
-        it.step(self._go_on)
+        it.step(self._go_on, late=late)
         if it.answer is None and it.more_body:
             if it.expects:
                 self._cycle_transport.write(_CONTINUE)
