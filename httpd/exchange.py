@@ -1,57 +1,176 @@
-"""An ASGI extension that reads a complete request and writes its answer in one piece.
+"""A request that a door answers, without ASGI: one head, one body, one answer."""
 
-Nearly every callback comes in one segment. ASGI's way is to await its body under a deadline, and to
-answer in two messages with every field checked again. This would take as long as all the rest of
-the server.
-"""
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar, Protocol, TypeVar
 
-import weakref
-from collections.abc import Sequence
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+#: The field of an answer after which the connection closes.
+CLOSE = (b"connection", b"close")
 
-#: The name of the extension in `scope["extensions"]`.
-EXCHANGE = "smshook.exchange"
+
+class _ExceptionFilter(logging.Filter):
+    """Logs an exception's type and place only: its text and its locals may contain a secret."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        exc = record.exc_info[1] if record.exc_info else None
+        if isinstance(exc, asyncio.CancelledError):
+            return False  # a listener that ends cancels the tasks that are left
+        if exc is not None:
+            where = traceback.extract_tb(exc.__traceback__)[-1]
+            record.msg = "app.failed %s at %s:%d"
+            record.args = (type(exc).__name__, where.filename, where.lineno or 0)
+            record.exc_info = record.exc_text = None
+        return True
+
+
+log = logging.getLogger(__name__)
+log.addFilter(_ExceptionFilter())
+
+
+class Head(msgspec.Struct, frozen=True):
+    """A request without its body, as it was sent."""
+
+    method: str
+    path: bytes
+    #: Without its `?`.
+    query: bytes
+    #: Names in lower case.
+    headers: list[tuple[bytes, bytes]]
+    #: Address of the client; empty if unknown.
+    client: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response. The fields are written unchecked and must have a content-length."""
+
+    status: int
+    fields: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Admission(Protocol):
+    """A request whose body the door wants to read."""
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of the largest body that it takes."""
+        ...
+
+
+Admitted = TypeVar("Admitted", bound=Admission)
+
+
+class Door(Protocol[Admitted]):
+    """Answers some requests of a connection, each in its turn."""
+
+    def serves(self, path: bytes) -> bool:
+        """Whether requests for that raw path are the door's; all others are the app's."""
+        ...
+
+    def admit(self, head: Head) -> Admitted | Answer:
+        """Decide on a request by its head. An answer ends it, read or not."""
+        ...
+
+    def take(self, admission: Admitted, body: bytes, answer: Callable[[Answer], None]) -> None:
+        """Take the whole body, and call `answer` once, now or later."""
+        ...
+
+    def refuse(self, admission: Admitted, status: int) -> Answer:
+        """Answer a request whose body is too late (408) or too large (413)."""
+        ...
 
 
 class Exchange:
-    """Replaces `receive` and `send` for an app that knows it."""
+    """One request of a connection, in steps. It has the attributes of uvicorn's cycles."""
 
-    __slots__ = ("_cycle",)
+    __slots__ = (
+        "_admission",
+        "_door",
+        "_head",
+        "_taken",
+        "answer",
+        "body",
+        "disconnected",
+        "expects",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "response_started",
+    )
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        # Weak, because the cycle has the scope that has this: only the collector would free them.
-        self._cycle = weakref.ref(cycle)
+    #: uvicorn sets it for each part of a body. Nothing waits for it.
+    message_event: ClassVar = asyncio.Event()
 
-    def body(self) -> bytes | None:
-        """Return the whole body, or None if it is incomplete: use `receive` then."""
-        cycle = self._cycle()
-        if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
-            return None
-        body, cycle.body = bytes(cycle.body), bytearray()
-        cycle.message_event.clear()
-        return body
+    def __init__(
+        self,
+        door: Door[Any] | None = None,
+        head: Head | None = None,
+        *,
+        keep_alive: bool = False,
+        expects: bool = False,
+        answer: Answer | None = None,
+    ) -> None:
+        """`expects`: the client waits for a 100. With an `answer`, no door is asked."""
+        self._door, self._head, self._taken = door, head, False
+        self._admission: Any = None
+        self.keep_alive, self.expects, self.answer = keep_alive, expects, answer
+        self.body, self.more_body = bytearray(), True
+        self.disconnected = self.response_started = self.response_complete = False
 
-    def answer(self, status: int, fields: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Write the whole answer, or return False where it must wait: use `send` then.
+    def step(self, answered: Callable[[], None], *, late: bool) -> None:
+        """Have the door admit the head, and take the body once it is complete.
 
-        The fields are written unchecked and must have a content-length.
+        `answered` is called when the door has answered a body. `late`: the body is late.
         """
-        cycle = self._cycle()
-        if cycle is None or cycle.disconnected:
-            return True
-        if cycle.flow.write_paused or cycle.response_started or cycle.scope["method"] == "HEAD":
-            return False
-        lines = [b"%s: %s\r\n" % field for field in fields]
-        if (b"connection", b"close") in fields:
-            cycle.keep_alive = False
-        elif not cycle.keep_alive:
+        if self.answer is not None or self._taken or self._door is None or self._head is None:
+            return
+
+        def answer(answer: Answer) -> None:
+            self.answer = answer
+            answered()
+
+        try:
+            if self._admission is None:
+                outcome = self._door.admit(self._head)
+                if isinstance(outcome, Answer):
+                    self.answer = outcome
+                    return
+                self._admission = outcome
+            if late or len(self.body) > self._admission.max_body:
+                self.answer = self._door.refuse(self._admission, 408 if late else 413)
+            elif not self.more_body:
+                body, self.body, self._taken = bytes(self.body), bytearray(), True
+                self._door.take(self._admission, body, answer)
+        except Exception:
+            log.exception("")  # the filter writes the line
+            self.answer = plain_answer(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def response(self, answer: Answer) -> bytes:
+        """Return the bytes of the answer, after which the exchange is complete."""
+        self.response_started = self.response_complete = True
+        lines = [b"%s: %s\r\n" % field for field in answer.fields]
+        if CLOSE in answer.fields:
+            self.keep_alive = False
+        elif not self.keep_alive:
             lines.append(b"connection: close\r\n")
-        cycle.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
-        cycle.waiting_for_100_continue = False
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
-        return True
+        body = b"" if self._head is not None and self._head.method == "HEAD" else answer.body
+        return b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", body))
+
+
+def plain_answer(status: int) -> Answer:
+    """Return an answer in plain text, after which the connection closes."""
+    body = f"{status} {HTTPStatus(status).phrase}\n".encode()
+    fields = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        CLOSE,
+    ]
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        fields.append((b"retry-after", b"5"))
+    return Answer(status, fields, body)

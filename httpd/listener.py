@@ -49,17 +49,19 @@ class Listener(uvicorn.Server):
         if self._sock is not None:
             self._sock.close()
 
+    def _busy(self) -> int:
+        """Let busy connections close with their answers; return their number."""
+        open_ = [one for one in self.server_state.connections if isinstance(one, DoorProtocol)]
+        return sum([connection.end_with_answer() for connection in open_])
+
     async def finish(self, deadline: float) -> None:
         """Let running requests end, for `deadline` seconds; then cut them off."""
         self.stop_accepting()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 # While a request runs, idle connections stay: a request on one is still answered.
-                while self.server_state.tasks:
-                    for connection in list(self.server_state.connections):
-                        if isinstance(connection, DoorProtocol):
-                            connection.end_with_answer()
-                    await asyncio.wait(self.server_state.tasks, timeout=0.02)
+                while self._busy() or self.server_state.tasks:  # noqa: ASYNC110 - many answers
+                    await asyncio.sleep(0.02)
                 while self.server_state.connections or self.server_state.tasks:
                     # Again each time: connections that the kernel had accepted appear only now.
                     for connection in list(self.server_state.connections):

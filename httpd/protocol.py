@@ -1,17 +1,14 @@
 """HTTP on the wire: uvicorn's protocol with limits and deadlines.
 
-    data_received -> parser -> on_message_begin .. on_headers_complete -> a cycle runs the app
-                       |                                                        |
-                       fault -> _refuse: a cycle that answers 400, 408, 431     close -> linger
+    data_received -> parser -> on_headers_complete -> the door's exchange, or the app's cycle
+                       |                                                       |
+                       fault -> _refuse: an exchange that answers 400, 431     close -> linger
 
-A refusal is a request cycle like any other. It waits its turn behind the answers to the requests
-before it on the same connection.
+Exchanges and cycles wait their turn behind the answers to the requests before them on the same
+connection.
 """
 
 import asyncio
-import http
-import logging
-import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -20,36 +17,19 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .connections import Connections
-from .exchange import EXCHANGE, Exchange
+from .exchange import Door, Exchange, Head, log, plain_answer
 
 #: Called with the status and the socket's address for each request that was rejected here.
 OnRejected = Callable[[int, str], None]
+_Cycle = RequestResponseCycle | Exchange
 
 _CONNECT = b"CONNECT"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _VERSIONS = ("1.0", "1.1")
 #: Bytes of a request line without its target: method, version, spaces and line ends.
 _LINE_REST = 64
 #: Bytes of a field line without name and value: colon, space and line end.
 _FIELD_REST = 4
-
-
-class _ExceptionFilter(logging.Filter):
-    """Logs an exception's type and place only: its text and its locals may contain a secret."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        exc = record.exc_info[1] if record.exc_info else None
-        if isinstance(exc, asyncio.CancelledError):
-            return False  # a listener that ends cancels the tasks that are left
-        if exc is not None:
-            where = traceback.extract_tb(exc.__traceback__)[-1]
-            record.msg = "app.failed %s at %s:%d"
-            record.args = (type(exc).__name__, where.filename, where.lineno or 0)
-            record.exc_info = record.exc_text = None
-        return True
-
-
-_log = logging.getLogger(__name__)
-_log.addFilter(_ExceptionFilter())
 
 
 class _Broken(Exception):
@@ -93,6 +73,8 @@ class DoorProtocol(HttpToolsProtocol):
 
     #: From the connection, or from the first byte of a later request, to the end of its fields.
     header_deadline = 10.0
+    #: For the whole body of a request for the door, from the end of its fields.
+    body_deadline = 8.0
     #: The time that an idle connection is kept. A client that keeps it for less, as most proxies
     #: do, never sends a request into a connection that is being closed.
     keep_alive = 180.0
@@ -109,6 +91,8 @@ class DoorProtocol(HttpToolsProtocol):
     max_queued = 100
     #: Counts and limits the connections; None: no limit.
     capacity: Connections | None = None
+    #: Answers the requests that it serves; the app answers all others.
+    door: Door[Any] | None = None
 
     @staticmethod
     def on_broken(status: int, peer: str, /) -> None:
@@ -116,12 +100,14 @@ class DoorProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.logger = _log
+        self.logger = log
         self.access_log = False
         self.url = b""
         self._wire: asyncio.Transport
         self._cycle_transport: _CycleTransport
-        self._running: RequestResponseCycle | None = None
+        self._running: _Cycle | None = None
+        #: The parser has bytes that it has not read. Meanwhile nothing is answered.
+        self._parsing = False
         #: The next byte belongs to a request line or header field, or is between requests.
         self._in_head = True
         #: A request has begun and its fields are incomplete.
@@ -175,17 +161,19 @@ class DoorProtocol(HttpToolsProtocol):
         if not self._busy() or self._discarding or not self._in_head or self._begun:
             return None
         self.cycle.keep_alive = False
-        return self.scope["method"] == "POST"
+        return self.parser.get_method() == b"POST"
 
     def shutdown(self) -> None:
         """Close after the current answer, or at once if there is no request."""
         self._lasting = False
         super().shutdown()
 
-    def end_with_answer(self) -> None:
-        """Close after the current answer; without a request, stay open."""
-        if self._busy():
+    def end_with_answer(self) -> bool:
+        """Close after the current answer, and return whether there is one; else stay open."""
+        busy = self._busy()
+        if busy:
             self.shutdown()
+        return busy
 
     def end_idle(self) -> None:
         """Close an idle connection, but go on reading for a moment.
@@ -216,8 +204,14 @@ class DoorProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._busy() and not self._cycle_transport.is_closing():
             self._due = None
+        self._go_on()
 
     # Deadlines: one timer for each connection, which checks `_due` when it fires
+
+    def _expect_nothing(self) -> None:
+        """Lift the deadline, but not that of a client that reads nothing."""
+        if not self.flow.write_paused:
+            self._due = None
 
     def _expect_within(self, seconds: float) -> None:
         self._due = self.loop.time() + seconds
@@ -249,6 +243,8 @@ class DoorProtocol(HttpToolsProtocol):
             self._wire.abort()
         elif self._begun and not self._busy():
             self._refuse(408)
+        elif isinstance(self._running, Exchange) and self._running.more_body:
+            self._go_on(late=True)
         elif self._busy():
             self._cycle_transport.close()
         else:
@@ -260,6 +256,7 @@ class DoorProtocol(HttpToolsProtocol):
         if self._discarding:
             return
         before = self._steps
+        self._parsing = True
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -267,16 +264,19 @@ class DoorProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             if self._fault:
                 self._refuse(self._fault)
-                return
-            # The client sent more requests than we answer: the last answer closes the connection.
-            self._discarding = True
-            self.cycle.keep_alive = False
-            self.flow.pause_reading()
+            else:  # too many requests: the last answer closes the connection
+                self._discarding = True
+                self.cycle.keep_alive = False
+                self.flow.pause_reading()
         else:
             # The parser keeps an unfinished field, of a head or of a trailer, at any length.
             self._without_step = 0 if self._steps != before else self._without_step + len(data)
             if self._without_step > self.max_fields_size + len(self.url) + _LINE_REST:
                 self._refuse(431)
+        self._parsing = False
+        # After the bytes of all connections: each handler of a socket takes the interpreter's lock
+        # anew, and may wait for the thread that writes.
+        self.loop.call_soon(self._go_on)
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Parse a request that offers an upgrade again, without the offer.
@@ -301,7 +301,7 @@ class DoorProtocol(HttpToolsProtocol):
             not self.cycle.keep_alive or len(self.pipeline) >= self.max_queued
         ):
             self._broken(0)
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._begun = True
         if self.capacity is not None:
             self.capacity.busy(self)
@@ -321,7 +321,10 @@ class DoorProtocol(HttpToolsProtocol):
             self._broken(431)
         # uvicorn would add trailers, which follow the body, to the fields that the app has read.
         if self._in_head:
-            super().on_header(name, value)
+            name = name.lower()
+            self.headers.append((name, value))
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         if not self._is_well_framed():
@@ -329,31 +332,39 @@ class DoorProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._steps += 1
-        super().on_headers_complete()
-        self.scope["extensions"] = {EXCHANGE: Exchange(self.cycle)}  # type: ignore[dict-item]
+        url = httptools.parse_url(self.url)
+        if not url.path or not url.path.isascii():
+            self._broken(400)
+        if self.door is not None and self.door.serves(url.path):
+            method, query = self.parser.get_method().decode(), url.query or b""
+            head = Head(method, url.path, query, self.headers, self._peer())
+            lasts = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            expects = self.expect_100_continue
+            self._queue(Exchange(self.door, head, keep_alive=lasts, expects=expects))
+        else:
+            sent = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()  # makes the scope, which only an app needs
+            self.url, self.scope["headers"], self.expect_100_continue = sent
+            super().on_headers_complete()
         self._in_head = self._begun = False
-        self._due = None
+        self._expect_nothing()
         # An answer before the end of the body is the last one: an unread body is not skipped.
         self._lasting = self.cycle.keep_alive
         self.cycle.keep_alive = False
 
     def _is_well_framed(self) -> bool:
         """Whether all servers read this as the same request (RFC 9112, sections 3.2 and 6)."""
-        named: dict[bytes, list[bytes]] = {b"host": [], b"content-length": []}
-        codings: list[bytes] = []
-        for name, value in self.headers:
-            if name == b"transfer-encoding":
-                codings.append(value.strip(b" \t").lower())
-            elif name in named:
-                named[name].append(value)
-        hosts, lengths = len(named[b"host"]), len(named[b"content-length"])
+        names = [name for name, _ in self.headers]
+        hosts, lengths = names.count(b"host"), names.count(b"content-length")
+        codings = names.count(b"transfer-encoding")
+        coding = dict(self.headers)[b"transfer-encoding"] if codings else b""
         version = self.parser.get_http_version()
         return (
             version in _VERSIONS
             and self.parser.get_method() != _CONNECT
             and (hosts == 1 or (hosts == 0 and version == "1.0"))
-            and lengths + len(codings) <= 1
-            and (not codings or (codings == [b"chunked"] and version == "1.1"))
+            and lengths + codings <= 1
+            and (not codings or (coding.strip(b" \t").lower() == b"chunked" and version == "1.1"))
         )
 
     def on_body(self, body: bytes) -> None:
@@ -369,14 +380,45 @@ class DoorProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = self._lasting
         super().on_message_complete()
 
-    # Cycles
+    # Cycles and exchanges
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _queue(self, exchange: Exchange) -> None:
+        """Start an exchange now, or after the requests before it."""
+        self.cycle = exchange  # type: ignore[assignment]
+        if self._running is None or self._running.response_complete:
+            self._running = exchange
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]
+
+    def _start_asgi_task(self, cycle: _Cycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        if isinstance(cycle, Exchange):
+            self.loop.call_soon(self._go_on)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _go_on(self, *, late: bool = False) -> None:
+        """Take the next steps of the exchange whose turn it is, but none while the parser runs."""
+        it = self._running
+        if not isinstance(it, Exchange) or self._parsing or it.response_complete or it.disconnected:
+            return
+        it.step(self._go_on, late=late)
+        if it.answer is None and it.more_body:
+            if it.expects:
+                self._cycle_transport.write(_CONTINUE)
+                it.expects = False
+            if self._due is None:
+                self._expect_within(self.body_deadline)
+            self.flow.resume_reading()
+        elif it.answer is not None and not it.response_complete and not self.flow.write_paused:
+            self._cycle_transport.write(it.response(it.answer))
+            if not it.keep_alive:
+                self._cycle_transport.close()
+            self.on_response_complete()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -385,7 +427,7 @@ class DoorProtocol(HttpToolsProtocol):
             return
         if self._cycle_transport.is_closing():
             return
-        self._due = None
+        self._expect_nothing()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._begun:
@@ -397,7 +439,7 @@ class DoorProtocol(HttpToolsProtocol):
                 self.capacity.idle(self)
         self.flow.resume_reading()
 
-    def _disconnect(self, cycle: RequestResponseCycle | None) -> None:
+    def _disconnect(self, cycle: _Cycle | None) -> None:
         """Report to the app that its client is gone, and discard its answer."""
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
@@ -419,27 +461,8 @@ class DoorProtocol(HttpToolsProtocol):
                 if self.cycle.response_started:
                     self._cycle_transport.close()
                     return
-        self.cycle = self._new_cycle()
-        if self._running is None or self._running.response_complete:
-            self._start_asgi_task(self.cycle, _refusal(status))
-        else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, _refusal(status)))
-
-    def _new_cycle(self) -> RequestResponseCycle:
-        return RequestResponseCycle(
-            scope={"type": "http", "method": "POST"},  # type: ignore[typeddict-item]
-            transport=self._cycle_transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=False,
-            on_response=self.on_response_complete,
-        )
+        self._queue(Exchange(answer=plain_answer(status)))
+        self._go_on()
 
     def _close(self) -> None:
         """Close, but let a client that is still sending read its answer first.
@@ -463,31 +486,8 @@ class DoorProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
 
 
-def make_protocol(
-    rejected: OnRejected,
-    *,
-    keep_alive: float = DoorProtocol.keep_alive,
-    capacity: Connections | None = None,
-) -> type[DoorProtocol]:
-    """Return the class of a protocol that reports its rejections. `keep_alive` is in seconds."""
-    limits = {"keep_alive": keep_alive, "capacity": capacity}
+def make_protocol(rejected: OnRejected, **limits: Any) -> type[DoorProtocol]:
+    """Return a protocol that reports its rejections; `limits` are attributes of its class."""
     return type(
         "ReportingProtocol", (DoorProtocol,), {"on_broken": staticmethod(rejected), **limits}
     )
-
-
-def _refusal(status: int) -> ASGI3Application:
-    body = f"{status} {http.HTTPStatus(status).phrase}\n".encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-        headers.append((b"retry-after", b"5"))
-
-    async def refuse(_scope: Any, _receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    return refuse

@@ -58,6 +58,19 @@ class Journal(Protocol):
         """
         ...
 
+    def put(
+        self,
+        write: Write[Result],
+        answer: Callable[[Result | Exception], None],
+        then: Callable[[Result | Exception], None] | None = None,
+    ) -> None:
+        """Submit a write without a future: `answer` is called once with the outcome.
+
+        `then` is called as for `submit`, before `answer`. Callbacks take this way, because a
+        future needs a task that waits for it.
+        """
+        ...
+
     async def ask(self, read: Read[Answer]) -> Answer:
         """Answer a read from committed data.
 

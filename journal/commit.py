@@ -9,7 +9,10 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from core.errors import Broken, InvalidRow, Unavailable
 
@@ -19,24 +22,16 @@ Done = TypeVar("Done")
 
 #: Seconds that a commit may take before its callers get Unavailable.
 STALLED_AFTER = 5.0
-
-
 #: The reason that callers get while a commit takes too long.
 STALLED = "stalled: the disk does not answer"
 
 
-class _Waiting(Generic[Op, Result]):
-    __slots__ = ("endless", "future", "op", "then")
-
-    def __init__(
-        self,
-        op: Op,
-        future: "asyncio.Future[Result]",
-        then: "Callable[[Result | Exception], None] | None",
-        *,
-        endless: bool,
-    ) -> None:
-        self.op, self.future, self.then, self.endless = op, future, then, endless
+class _Waiting(msgspec.Struct, Generic[Op, Result]):
+    op: Op
+    #: None once it was called.
+    answer: Callable[[Result | Exception], None] | None
+    then: Callable[[Result | Exception], None] | None
+    endless: bool
 
 
 class GroupCommit(Generic[Op, Result]):
@@ -86,6 +81,30 @@ class GroupCommit(Generic[Op, Result]):
         """Operations that are not yet in a transaction."""
         return len(self._queue)
 
+    def put(
+        self,
+        op: Op,
+        answer: Callable[[Result | Exception], None],
+        *,
+        then: Callable[[Result | Exception], None] | None = None,
+        patient: bool = False,
+        endless: bool = False,
+    ) -> None:
+        """Put the operation into the next batch; `answer` is called once, when it is durable.
+
+        `then` is called once with the outcome, before `answer`. A stall makes the answer
+        Unavailable at once, and `then` still gets the true outcome. A patient operation waits up to
+        `patience` seconds for another batch. The result of an endless one must not be lost: its
+        answer waits for the true result, however long the disk takes.
+        """
+        entry: _Waiting[Op, Result] = _Waiting(op, answer, then, endless)
+        if self.broken or self._closed or (self.stalled and not endless):
+            _report(entry, self._refusal())
+            return
+        self._queue.append(entry)
+        self._urgent = self._urgent or not patient
+        self._schedule()
+
     def submit(
         self,
         op: Op,
@@ -94,24 +113,13 @@ class GroupCommit(Generic[Op, Result]):
         patient: bool = False,
         endless: bool = False,
     ) -> "asyncio.Future[Result]":
-        """Put the operation into the next batch; the future is done when it is durable.
+        """Put the operation like `put`; the answer is the result of the future.
 
-        Cancelling the future does not cancel the operation. `then` is called once with the outcome,
-        before the future is done, even if the future was cancelled. A patient operation waits up to
-        `patience` seconds for another batch. The result of an endless one must not be lost: its
-        future waits for the true result, however long the disk takes.
-
-        If a stall made the answer Unavailable, `then` still gets the true outcome.
+        Cancelling the future does not cancel the operation.
         """
-        future = asyncio.get_running_loop().create_future()
-        entry = _Waiting(op, future, then, endless=endless)
-        if self.broken or self._closed or (self.stalled and not endless):
-            _answer(entry, self._refusal())
-            return entry.future
-        self._queue.append(entry)
-        self._urgent = self._urgent or not patient
-        self._schedule()
-        return entry.future
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.put(op, partial(settle, future), then=then, patient=patient, endless=endless)
+        return future
 
     def run(self, work: Callable[[], Done]) -> "asyncio.Future[Done]":
         """Run `work` in the writing thread, between two batches. If it raises Broken, fail."""
@@ -119,7 +127,7 @@ class GroupCommit(Generic[Op, Result]):
         if self.broken or self._closed:
             future.set_exception(self._refusal())
             return future
-        self._chores.append(_Waiting(work, future, None, endless=True))
+        self._chores.append(_Waiting(work, partial(settle, future), None, endless=True))
         self._schedule()
         return future
 
@@ -132,7 +140,7 @@ class GroupCommit(Generic[Op, Result]):
         self._queue.clear()
         self._chores.clear()
         for entry in left:
-            _answer(entry, exc)
+            _report(entry, exc)
         self._on_broken()
 
     async def close(self, last: Callable[[], object] = lambda: None) -> None:
@@ -201,13 +209,13 @@ class GroupCommit(Generic[Op, Result]):
         exc = self._refusal()
         for entry in self._in_flight:
             if not entry.endless:
-                _settle(entry, exc)  # `then` is called when the outcome is known
+                _report(entry, exc, known=False)  # `then` is called when the outcome is known
         waiting, self._queue = self._queue, deque()
         for entry in waiting:
             if entry.endless:
                 self._queue.append(entry)
             else:
-                _answer(entry, exc)
+                _report(entry, exc)
 
     def _finish(self, batch: Sequence[_Waiting[Any, Any]], outcomes: Sequence[Any]) -> None:
         """Answer the callers of a written batch, and begin the next one."""
@@ -218,7 +226,7 @@ class GroupCommit(Generic[Op, Result]):
         if self.failure is not None:  # a reader failed it meanwhile: return no more results
             outcomes = [self.failure] * len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):
-            _answer(entry, outcome)
+            _report(entry, outcome)
         fatal = _fatal(outcomes)
         if fatal is not None:
             self.fail(fatal)
@@ -229,26 +237,29 @@ class GroupCommit(Generic[Op, Result]):
             self._schedule()
 
 
-def _answer(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
-    if entry.then is not None:
+def settle(future: "asyncio.Future[Result]", outcome: Result | Exception) -> None:
+    """Give a future its outcome, unless its caller was cancelled."""
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _report(
+    entry: _Waiting[Op, Result], outcome: Result | Exception, *, known: bool = True
+) -> None:
+    """Call `then` with an outcome that is known, and `answer` if it was not called before."""
+    callbacks = (entry.then if known else None, entry.answer)
+    entry.answer = None
+    for callback in filter(None, callbacks):
         try:
-            entry.then(outcome)
+            callback(outcome)
         except Exception as exc:  # noqa: BLE001 - a faulty callback must not strand the batch
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "a callback of the journal failed", "exception": exc}
             )
-    _settle(entry, outcome)
-
-
-def _settle(entry: _Waiting[Op, Result], outcome: Result | Exception) -> None:
-    # The future of a cancelled caller is done. Setting it would raise, and the rest of the batch
-    # would get no answer.
-    if entry.future.done():
-        return
-    if isinstance(outcome, Exception):
-        entry.future.set_exception(outcome)
-    else:
-        entry.future.set_result(outcome)
 
 
 def _outcomes(

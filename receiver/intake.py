@@ -1,6 +1,6 @@
 """The interface through which the door hands callbacks to the service."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,11 +17,27 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
 
 
+class Stored(Protocol):
+    """The events of a callback that was stored."""
+
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+
+    @property
+    def new(self) -> tuple[bool, ...]:
+        """For each of them, whether this callback brought it."""
+        ...
+
+
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a callback that was stored."""
 
     status: str
     events: tuple[str, ...]
+
+    @classmethod
+    def of(cls, stored: Stored) -> "Accepted":
+        return cls(status="accepted" if any(stored.new) else "duplicate", events=stored.ids)
 
 
 class Intake(Protocol):
@@ -35,14 +51,24 @@ class Intake(Protocol):
         """Whether it is shutting down, so that connections must be closed."""
         ...
 
-    async def accept(
-        self, caller: Caller, callback: Callback, happenings: Sequence[Happening]
-    ) -> Accepted:
-        """Store the happenings as events. Returns when they are durable."""
+    def accept(
+        self,
+        caller: Caller,
+        callback: Callback,
+        happenings: Sequence[Happening],
+        done: Callable[[Stored | Exception], None],
+    ) -> None:
+        """Store the happenings as events; call `done` when they are durable, or with the error."""
         ...
 
-    async def quarantine(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
-        """Store a callback that was not understood; return its id."""
+    def quarantine(
+        self,
+        caller: Caller,
+        callback: Callback,
+        malformed: Malformed,
+        done: Callable[[str | Exception], None],
+    ) -> None:
+        """Store a callback that was not understood; call `done` with its id or the error."""
         ...
 
     def hide_credentials(self, source: str, callback: Callback) -> Callback:

@@ -8,6 +8,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -38,7 +39,15 @@ from .runtime.full_disk import open_when_there_is_room
 from .runtime.identity import Chance, Identity
 from .runtime.parts import Parts
 from .runtime.supervisor import Supervisor
-from .service import admin_app, assemble, open_journal, public_app, restore, run_parts
+from .service import (
+    admin_app,
+    assemble,
+    open_journal,
+    public_app,
+    public_door,
+    restore,
+    run_parts,
+)
 
 #: For these seconds after the first signal the door answers 503, so that a proxy that just chose
 #: this address tries again.
@@ -171,9 +180,10 @@ async def _listen(parts: Parts, sockets: Sequence[socket.socket]) -> list[Listen
             log.warning("connections.full", most=most)
 
     capacity = Connections(most, peer=Peers(server.trusted_proxies).counted_as, full=full)
-    protocol = make_protocol(reject, keep_alive=server.keep_alive, capacity=capacity)
-    apps = [public_app(parts)] if len(sockets) == 1 else [public_app(parts), admin_app(parts)]
-    listeners = [Listener(cast("Any", app), protocol) for app in apps]
+    protocol = partial(make_protocol, reject, keep_alive=server.keep_alive, capacity=capacity)
+    listeners = [Listener(cast("Any", public_app(parts)), protocol(door=public_door(parts)))]
+    if len(sockets) > 1:
+        listeners.append(Listener(cast("Any", admin_app(parts)), protocol()))
     for listener, sock in zip(listeners, sockets, strict=True):
         await listener.start(sock)
     return listeners

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from core.clock import WallClock, boot_ticks
-from httpd.own_host import OwnHost
+from httpd.own_host import App, OwnHost
 from journal import Journal, JournalHealth
 from journal.order_book import OrderBook
 from journal.reads import SinkRecords
@@ -21,7 +21,7 @@ from journal.records import SinkRecord
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import Clamp, IndexVisible, Reorder, ResumeSink
 from receiver.addresses import Peers
-from receiver.door import App, Door
+from receiver.door import Door
 from receiver.samples import SampleSigner
 from receiver.source_state import SourceState
 from routes.table import compile_table
@@ -247,19 +247,23 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
     supervisor.run("orders", end_orders())
 
 
-def public_app(parts: Parts) -> App:
-    """Return the public app: `/in`, health, and the API if `admin_listen` is `same`."""
-    server = parts.config.server
-    same = server.admin_listen == "same"
-    clock = parts.clock
+def public_door(parts: Parts) -> Door:
+    """Return the door of the public listener."""
+    server, clock = parts.config.server, parts.clock
     return Door(
         tuple(parts.sources.values()),
         parts.intake,
         peers=Peers(server.trusted_proxies),
         max_body=server.max_body,
-        behind=admin_app(parts) if same else cast("App", create_health(parts.ready)),
         now=lambda: datetime.fromtimestamp(clock.now(), UTC),
     )
+
+
+def public_app(parts: Parts) -> App:
+    """Return the app behind the door: health, and the API if `admin_listen` is `same`."""
+    if parts.config.server.admin_listen == "same":
+        return admin_app(parts)
+    return cast("App", create_health(parts.ready))
 
 
 def admin_app(parts: Parts) -> App:

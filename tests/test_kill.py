@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import live
 import load
 import pytest
@@ -21,6 +22,7 @@ import pytest
 CHOSEN = [0.02 + 0.03 * step for step in range(12)]
 RANDOM = [random.Random(2026).uniform(0.02, 0.35) for _ in range(100)]
 ANSWER_FIRST = Path(__file__).parent / "mutants" / "answer_first.py"
+KILL_AT = Path(__file__).parent / "failpoints" / "kill_at.py"
 
 
 class Oracle:
@@ -138,3 +140,22 @@ def test_kill_oracle_catches_an_answer_before_the_commit(tmp_path):
             return
 
     pytest.fail("thirty kills of the mutant lost nothing: the oracle sees nothing")
+
+
+@pytest.mark.parametrize(("step", "stored"), [("taken", 0), ("answering", 1)])
+def test_callback_that_was_not_answered_can_be_sent_again(tmp_path, step, stored):
+    """Each step is on the way of a callback: it fires. Mutant: `answer_first` (for `answering`)."""
+    dying = live.Live(tmp_path, program=[sys.executable, str(KILL_AT), step])
+    dying.start()
+    sms = live.sms(1, at=1_700_000_000)
+    with pytest.raises(httpx.TransportError):
+        dying.post(sms)
+    assert dying.process.wait(30) != 0
+
+    with live.Live(tmp_path) as service:
+        events = service.stats()["events"]
+        again = service.post(sms).json()
+        live.eventually(service.delivered)
+
+    assert (events, again["status"]) == (stored, "duplicate" if stored else "accepted")
+    assert len(service.delivered()) == 1

@@ -169,6 +169,14 @@ class SQLiteJournal:
     ) -> "asyncio.Future[Result]":
         return self._commits.submit(write, then=then, patient=write.patient, endless=write.endless)
 
+    def put(
+        self,
+        write: Write[Result],
+        answer: Callable[[Result | Exception], None],
+        then: Callable[[Result | Exception], None] | None = None,
+    ) -> None:
+        self._commits.put(write, answer, then=then, patient=write.patient, endless=write.endless)
+
     def listen(
         self, callback: Callable[[Committed], None]
     ) -> contextlib.AbstractContextManager[None]:

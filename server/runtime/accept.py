@@ -1,6 +1,8 @@
 """Accepts events: assigns them to orders, routes them, records them with their deliveries."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -18,11 +20,12 @@ from core.order import (
     mention_in_data,
 )
 from journal import Journal
+from journal.commit import settle
 from journal.order_book import OrderBook
 from journal.records import Arrival, Planned, Recorded
 from journal.writes import Record, Write
 from receiver.callback import Callback, Happening
-from receiver.intake import Accepted, Caller
+from receiver.intake import Caller
 from receiver.source_state import SourceState
 from routes.table import CompiledRoute, plan
 from sinks.worker import Worker
@@ -122,31 +125,20 @@ class Recorder:
         self._sources = sources
         self._lines = frequent_lines()
 
-    async def accept(
+    def accept(
         self,
         caller: Caller,
         callback: Callback,
         happenings: Sequence[Happening],
+        done: Callable[[Recorded | Exception], None],
         *,
         replaces: str | None = None,
-    ) -> Accepted:
-        """Record the happenings of a callback; return the answer to it.
+    ) -> None:
+        """Record the happenings of a callback; call `done` when they are durable.
 
-        `replaces` is the id of the callback in quarantine. Raises Unavailable or InvalidRow.
+        It gets Unavailable or InvalidRow if they cannot be recorded. `replaces` is the id of the
+        callback in quarantine.
         """
-        recorded = await self.record(caller, callback, happenings, replaces=replaces)
-        status = "accepted" if any(recorded.new) else "duplicate"
-        return Accepted(status=status, events=recorded.ids)
-
-    async def record(
-        self,
-        caller: Caller,
-        callback: Callback,
-        happenings: Sequence[Happening],
-        *,
-        replaces: str | None = None,
-    ) -> Recorded:
-        """Record as `accept` does; return for each happening whether it is new."""
         # As `recordedtime` has it, to the last digit: `since` and `until` are compared with that.
         at = round(self._now(), 6)
         foreseen = [self._foresee(caller.source, happening, at) for happening in happenings]
@@ -160,6 +152,8 @@ class Recorder:
         def then(outcome: Recorded | Exception) -> None:
             for one in filter(None, reversed(foreseen)):
                 self._order_book.take_back(one.order, one.before)
+            if isinstance(outcome, Unavailable):
+                self._monitor.log_error(outcome)
             if isinstance(outcome, Exception):
                 return
             for order in outcome.orders:
@@ -167,19 +161,26 @@ class Recorder:
             for planned, is_new in zip(plans, outcome.new, strict=True):
                 if is_new and planned.order is not None and planned.event.type in AWAITED:
                     self._order_book.received(planned.order)
+            if any(outcome.new) and callback.channel == "callback" and replaces is None:
+                self._sources[caller.source].health.record(callback, happenings)
+            if self._lines is not None:
+                self._log_recorded(self._lines, caller, callback, plans, outcome)
 
-        try:
-            recorded = await self._journal.submit(
-                Record(arrival_of(caller, callback), plans, replaces=replaces), then=then
-            )
-        except Unavailable as exc:
-            self._monitor.log_error(exc)
-            raise
-        if any(recorded.new) and callback.channel == "callback" and replaces is None:
-            self._sources[caller.source].health.record(callback, happenings)
-        if self._lines is not None:
-            self._log_recorded(self._lines, caller, callback, plans, recorded)
-        return recorded
+        record = Record(arrival_of(caller, callback), plans, replaces=replaces)
+        self._journal.put(record, done, then)
+
+    async def record(
+        self,
+        caller: Caller,
+        callback: Callback,
+        happenings: Sequence[Happening],
+        *,
+        replaces: str | None = None,
+    ) -> Recorded:
+        """Wait for `accept`. Raises Unavailable or InvalidRow."""
+        future: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
+        self.accept(caller, callback, happenings, partial(settle, future), replaces=replaces)
+        return await future
 
     async def record_own(
         self,

@@ -35,6 +35,11 @@ class _AbsentJournal:
     def submit(self, _write: object, _then: object = None) -> NoReturn:
         raise Unavailable("the disk is full")
 
+    def put(
+        self, _write: object, answer: Callable[[Unavailable], None], _then: object = None, /
+    ) -> None:
+        answer(Unavailable("the disk is full"))
+
     def listen(self, _callback: object) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 

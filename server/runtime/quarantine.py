@@ -8,7 +8,7 @@ import structlog
 
 from core.errors import Unavailable
 from journal import Journal
-from journal.records import QuarantinedCallback
+from journal.records import Quarantined, QuarantinedCallback
 from journal.writes import QuarantineCallback
 from receiver.callback import Callback, Malformed
 from receiver.door import SAMPLE_HEADER, read_happenings
@@ -45,33 +45,43 @@ class QuarantineKeeper:
         self._signer, self._recorder = signer, recorder
         self._sources, self._now = sources, now
 
-    async def add(self, caller: Caller, callback: Callback, malformed: Malformed) -> str:
-        """Keep the bytes of a callback; return its id. Raises Unavailable or InvalidRow."""
-        try:
-            kept = await self._journal.submit(
-                QuarantineCallback(
-                    arrival_of(caller, callback),
-                    id=self._identity.event_id(self._now()),
-                    fingerprint=self._identity.fingerprint(callback.body),
-                    reason=malformed.reason,
-                    detail=malformed.detail,
-                )
+    def add(
+        self,
+        caller: Caller,
+        callback: Callback,
+        malformed: Malformed,
+        done: Callable[[str | Exception], None],
+    ) -> None:
+        """Keep the bytes of a callback; call `done` with its id, Unavailable or InvalidRow."""
+
+        def answer(outcome: Quarantined | Exception) -> None:
+            done(outcome if isinstance(outcome, Exception) else outcome.id)
+
+        def then(outcome: Quarantined | Exception) -> None:
+            if isinstance(outcome, Unavailable):
+                self._monitor.log_error(outcome)
+            if isinstance(outcome, Exception):
+                return
+            log.warning(
+                "callback.quarantined",
+                request_id=caller.request_id,
+                source=caller.source,
+                peer=callback.peer,
+                bytes=len(callback.body),
+                reason=malformed.reason,
+                detail=malformed.detail,
+                quarantine_id=outcome.id,
+                new=outcome.new,
             )
-        except Unavailable as exc:
-            self._monitor.log_error(exc)
-            raise
-        log.warning(
-            "callback.quarantined",
-            request_id=caller.request_id,
-            source=caller.source,
-            peer=callback.peer,
-            bytes=len(callback.body),
+
+        write = QuarantineCallback(
+            arrival_of(caller, callback),
+            id=self._identity.event_id(self._now()),
+            fingerprint=self._identity.fingerprint(callback.body),
             reason=malformed.reason,
             detail=malformed.detail,
-            quarantine_id=kept.id,
-            new=kept.new,
         )
-        return kept.id
+        self._journal.put(write, answer, then)
 
     async def replay(self, kept: QuarantinedCallback, request_id: str) -> Accepted:
         """Read a callback again. If it is understood now, its events replace it.
@@ -93,4 +103,5 @@ class QuarantineKeeper:
             callback = msgspec.structs.replace(callback, sample=True)
         caller = Caller(source=kept.source, token=kept.token, request_id=request_id)
         happenings = read_happenings(state, callback)
-        return await self._recorder.accept(caller, callback, happenings, replaces=kept.id)
+        recorded = await self._recorder.record(caller, callback, happenings, replaces=kept.id)
+        return Accepted.of(recorded)

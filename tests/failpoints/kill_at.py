@@ -1,7 +1,9 @@
-"""smshook, but it kills itself (kill -9) when a delivery comes to a step.
+"""smshook, but it kills itself (kill -9) when a callback or a delivery comes to a step.
 
 Run `kill_at.py STEP [MUTANT]` with the arguments of the command. The steps, in their order:
 
+taken      the journal has the callback; nothing is on disk
+answering  event and delivery are on disk; no byte of the answer is sent
 recorded   event and delivery are on disk; no worker has the delivery
 begun      an attempt is about to begin
 sent       the sink confirmed it; the outcome is only in memory
@@ -15,7 +17,9 @@ import sys
 from pathlib import Path
 
 from core.delivery import State
+from httpd.exchange import Exchange
 from journal.sqlite.batch import BatchWriter
+from journal.sqlite.journal import SQLiteJournal
 from journal.sqlite.outbox import Outbox
 from journal.writes import Settle
 from server.cli.main import main
@@ -28,7 +32,7 @@ def die(*_args, **_kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-make, flush, write = Attempts.make, Outbox.flush, BatchWriter.write
+make, flush, write, put = Attempts.make, Outbox.flush, BatchWriter.write, SQLiteJournal.put
 
 
 async def die_after(self, *args, **kwargs):
@@ -49,9 +53,9 @@ def die_with_an_outcome_on_disk(self, ops):
     return results
 
 
-def remember_a_settle(self, op, apply=Outbox.apply):
-    self.settles = getattr(self, "settles", False) or isinstance(op, Settle)
-    return apply(self, op)
+def remember_a_settle(self, ops, deliver=Outbox.deliver):
+    self.settles = any(isinstance(op, Settle) for op in ops)
+    deliver(self, ops)
 
 
 def settle_before_it_sends(worker):
@@ -65,13 +69,19 @@ def settle_before_it_sends(worker):
     worker._attempt = attempt
 
 
+def die_after_it_is_taken(self, *args, **kwargs):
+    put(self, *args, **kwargs)
+    die()
+
+
 STEPS = {
+    "taken": lambda: setattr(SQLiteJournal, "put", die_after_it_is_taken),
+    "answering": lambda: setattr(Exchange, "response", die),
     "recorded": lambda: setattr(Feed, "_put", die),
     "begun": lambda: setattr(Attempts, "make", die),
     "sent": lambda: setattr(Attempts, "make", die_after),
     "settling": lambda: (
-        setattr(Outbox, "settles", False),
-        setattr(Outbox, "apply", remember_a_settle),
+        setattr(Outbox, "deliver", remember_a_settle),
         setattr(Outbox, "flush", die_with_an_outcome),
     ),
     "settled": lambda: setattr(BatchWriter, "write", die_with_an_outcome_on_disk),

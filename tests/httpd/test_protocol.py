@@ -4,12 +4,14 @@ import gc
 import logging
 import re
 import socket
+import struct
 
 import pytest
+from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from httpd.connections import Connections
-from httpd.exchange import EXCHANGE
+from httpd.exchange import Answer, Exchange
 from httpd.listener import Listener
 from httpd.protocol import DoorProtocol, make_protocol
 
@@ -19,31 +21,41 @@ PARTS = b"3\r\npin\r\n2;x=y\r\n=1\r\n0\r\n\r\n"
 FIELDS = 16 * 1024
 
 
-@pytest.fixture(autouse=True, params=["messages", "exchange"])
+@pytest.fixture(autouse=True, params=["app", "door"])
 def way(request, monkeypatch):
-    """Run each test with an app that receives messages, and with one that reads the exchange."""
-    monkeypatch.setattr(App, "asks_for_the_whole", request.param == "exchange")
+    """Run each test with an ASGI app, and with a door."""
+    monkeypatch.setattr(App, "is_door", request.param == "door")
     return request.param
 
 
 class App:
-    """Answers 200 with the request's body, and records requests."""
+    """Answers 200 with the request's body after `delay` seconds, and records requests.
 
-    asks_for_the_whole = False
+    It is an ASGI app, and a door that serves everything.
+    """
 
-    def __init__(self, *, max_body=65536):
+    is_door = False
+
+    def __init__(self, *, max_body=65536, delay=0.0):
         self.seen = []
-        self.max_body = max_body
+        self.max_body, self.delay = max_body, delay
         self._news = asyncio.Condition()
 
     async def has_seen(self, count):
         async with asyncio.timeout(5), self._news:
             await self._news.wait_for(lambda: len(self.seen) >= count)
 
+    async def _see(self, request):
+        self.seen.append(request)
+        await self._notify()
+
+    async def _notify(self):
+        async with self._news:
+            self._news.notify_all()
+
     async def __call__(self, scope, receive, send):
-        exchange = scope["extensions"][EXCHANGE] if self.asks_for_the_whole else None
-        body = exchange.body() if exchange else None
-        whole, body = body is not None, body or b""
+        await asyncio.sleep(self.delay)
+        body, whole = b"", False
         while not whole:
             message = await receive()
             body += message.get("body", b"")
@@ -51,22 +63,48 @@ class App:
                 self.seen.append("disconnect")
                 return
             if len(body) > self.max_body:
-                await answer(send, 413, b"too much", exchange)
+                await answer(send, 413, b"too much")
                 return
             whole = not message["more_body"]
-        if len(body) > self.max_body:
-            await answer(send, 413, b"too much", exchange)
+        await self._see((scope["method"], scope["path"], body))
+        await answer(send, 200, body)
+
+    def serves(self, _path):
+        return True
+
+    def admit(self, head):
+        return Admission(head, self.max_body)
+
+    def refuse(self, _admission, status):
+        return answered(status, {413: b"too much", 408: b"too late"}[status])
+
+    def take(self, admission, body, answer):
+        if not self.delay:
+            self.seen.append((admission.head.method, admission.head.path.decode(), body))
+            self.taking = asyncio.create_task(self._notify())
+            answer(answered(200, body))
+            answer(answered(500, b"a second answer"))
             return
-        self.seen.append((scope["method"], scope["path"], body))
-        async with self._news:
-            self._news.notify_all()
-        await answer(send, 200, body, exchange)
+
+        async def take():
+            await asyncio.sleep(self.delay)
+            await self._see((admission.head.method, admission.head.path.decode(), body))
+            answer(answered(200, body))
+
+        self.taking = asyncio.create_task(take())
 
 
-async def answer(send, status, body=b"", exchange=None):
+class Admission(Struct):
+    head: object
+    max_body: int
+
+
+def answered(status, body, *fields):
+    return Answer(status, [(b"content-length", b"%d" % len(body)), *fields], body)
+
+
+async def answer(send, status, body=b""):
     headers = [(b"content-length", b"%d" % len(body))]
-    if exchange is not None and exchange.answer(status, headers, body):
-        return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -77,7 +115,10 @@ class Door:
     def __init__(self, app, protocol=DoorProtocol, **limits):
         self.app = app
         self.rejected = []
-        counted = make_protocol(lambda status, peer: self.rejected.append((status, peer)))
+        counted = make_protocol(
+            lambda status, peer: self.rejected.append((status, peer)),
+            door=app if getattr(app, "is_door", False) else None,
+        )
         self.protocol = type(
             "Limited", (counted if protocol is DoorProtocol else protocol,), dict(limits)
         )
@@ -216,12 +257,7 @@ async def test_expect_100_continue_is_answered_when_the_app_reads():
 async def test_client_that_half_closes_after_its_request_is_answered():
     """Mutant: uvicorn closes at the client's end, and a stored callback is sent again."""
 
-    class Slow(App):
-        async def __call__(self, scope, receive, send):
-            await asyncio.sleep(0.1)
-            await super().__call__(scope, receive, send)
-
-    async with Door(Slow()) as door, door.call() as (reader, writer):
+    async with Door(App(delay=0.1)) as door, door.call() as (reader, writer):
         writer.write(REQUEST)
         writer.write_eof()
         answered = await asyncio.wait_for(reader.read(), 5)
@@ -353,7 +389,7 @@ async def test_broken_http_is_answered_400_and_not_passed_on(name, cut):
     [b"5\r\npin=1XX0\r\n\r\n", b"FFFFFFFFFFFFFFFFF\r\npin=1\r\n", b"-1\r\n", b"5 \r\n", b"\r\n"],
 )
 @pytest.mark.parametrize("pause", [0, 0.05])
-async def test_broken_body_is_answered_400_and_disconnects_the_app(chunks, pause):
+async def test_broken_body_is_answered_400_and_disconnects_the_app(chunks, pause, way):
     """Mutant: without the disconnect the app waits for the rest of the body for ever."""
     async with Door(App()) as door, door.call() as (reader, writer):
         writer.write(CHUNKED + b"\r\n")
@@ -362,7 +398,7 @@ async def test_broken_body_is_answered_400_and_disconnects_the_app(chunks, pause
         answered = await asyncio.wait_for(reader.read(), 5)
 
         assert answered == REFUSED_400
-        assert door.app.seen == ["disconnect"]
+        assert door.app.seen == (["disconnect"] if way == "app" else [])
         assert door.rejected == [(400, "127.0.0.1")]
 
 
@@ -427,13 +463,13 @@ async def test_head_has_limits_whether_it_ends_or_not(request_, status, further,
 @pytest.mark.parametrize(
     "trailer", [b"X: y\r\n" * 101, b"X: " + b"a" * 2 * FIELDS, b"X: y\r\n" * 10_000]
 )
-async def test_trailers_have_the_limits_of_the_head(trailer):
+async def test_trailers_have_the_limits_of_the_head(trailer, way):
     """Mutant: uvicorn's parser keeps an unfinished trailer at any length."""
     async with Door(App()) as door:
         answered = await door.exchange(CHUNKED + b"\r\n0\r\n", trailer)
 
     assert statuses(answered) == [431]
-    assert door.app.seen == ["disconnect"]
+    assert door.app.seen == (["disconnect"] if way == "app" else [])
 
 
 async def test_large_body_does_not_count_as_head():
@@ -694,12 +730,7 @@ async def test_pipelined_requests_are_answered_in_order():
 async def test_broken_request_is_answered_after_those_before_it():
     """Mutant: uvicorn writes its 400 at once, and the client takes it for the first's answer."""
 
-    class Slow(App):
-        async def __call__(self, scope, receive, send):
-            await asyncio.sleep(0.05)
-            await super().__call__(scope, receive, send)
-
-    async with Door(Slow()) as door:
+    async with Door(App(delay=0.05)) as door:
         answered = await door.exchange(REQUEST + REQUEST + BROKEN["two-hosts"] + REQUEST)
 
     assert statuses(answered) == [200, 200, 400]
@@ -707,12 +738,7 @@ async def test_broken_request_is_answered_after_those_before_it():
 
 
 async def test_queued_request_with_a_broken_body_is_not_passed_on():
-    class Slow(App):
-        async def __call__(self, scope, receive, send):
-            await asyncio.sleep(0.1)
-            await super().__call__(scope, receive, send)
-
-    async with Door(Slow()) as door:
+    async with Door(App(delay=0.1)) as door:
         answered = await door.exchange(REQUEST + CHUNKED + b"\r\nXX\r\n")
 
     assert statuses(answered) == [200, 400]
@@ -762,6 +788,255 @@ async def test_disconnect_with_queued_requests_reaches_the_running_one():
         writer.close()
 
         await asyncio.wait_for(gone.wait(), 5)
+
+
+# The door
+
+
+class Gate:
+    """A door for `/in` that knows no `/in/no`. While it is `held`, its answers wait."""
+
+    def __init__(self, *, max_body=65536, held=False):
+        self.max_body, self.held = max_body, held
+        self.admitted, self.taken, self.refused, self.waiting = [], [], [], []
+
+    def serves(self, path):
+        return path.startswith(b"/in")
+
+    def admit(self, head):
+        if head.path == b"/in/no":
+            return answered(404, b"no")
+        self.admitted.append(head)
+        return Admission(head, self.max_body)
+
+    def take(self, _admission, body, answer):
+        self.taken.append(body)
+        if self.held:
+            self.waiting.append(lambda: answer(answered(200, body)))
+        else:
+            answer(answered(200, body))
+
+    def refuse(self, _admission, status):
+        self.refused.append(status)
+        return answered(status, b"", (b"connection", b"close"))
+
+
+def post(body, *fields, target=b"/in"):
+    lines = [b"POST %s HTTP/1.1" % target, b"Host: h", *fields, b"Content-Length: %d" % len(body)]
+    return b"\r\n".join([*lines, b"", body])
+
+
+async def test_callbacks_and_calls_on_one_connection_are_answered_in_order():
+    """Mutants: a callback is answered before the call before it; a call is lost behind one."""
+    gate, call = Gate(), get(b"Host: h\r\n", b"/v1")
+    sent = post(b"a") + call + post(b"b") + post(b"c") + call + post(b"d", b"Connection: close")
+    async with Door(App(delay=0.05), door=gate) as door:
+        answers = await door.exchange(sent)
+
+    assert re.findall(rb"\r\n\r\n(.?)(?=HTTP|$)", answers) == [b"a", b"", b"b", b"c", b"", b"d"]
+    assert gate.taken == [b"a", b"b", b"c", b"d"]
+    assert door.app.seen == [("GET", "/v1", b"")] * 2
+
+
+async def test_head_reaches_the_door_as_it_was_sent():
+    gate = Gate()
+    async with Door(App(), door=gate) as door:
+        await door.exchange(
+            post(b"", b"X-One: \xe9", b"Connection: close", target=b"/in/%73?a=%20")
+        )
+
+    (head,) = gate.admitted
+    assert (head.method, head.path, head.query) == ("POST", b"/in/%73", b"a=%20")
+    assert (b"x-one", b"\xe9") in head.headers
+    assert head.client == "127.0.0.1"
+
+
+async def test_chunked_body_reaches_the_door_whole():
+    gate = Gate()
+    async with Door(App(), door=gate) as door, door.call() as (reader, writer):
+        for part in (CHUNKED, b"\r\n3\r\npi", b"n\r\n2;x=y\r\n=1\r\n", b"0\r\nX: y\r\n\r\n"):
+            writer.write(part)
+            await asyncio.sleep(0.02)
+        answer = await reader.readuntil(b"pin=1")
+
+    assert (statuses(answer), gate.taken) == ([200], [b"pin=1"])
+    assert b"connection: close" not in answer
+
+
+async def test_only_admitted_requests_are_asked_to_continue():
+    """Mutant: the body of a rejected request is asked for."""
+    expect = b"Expect: 100-continue"
+    async with Door(App(), door=Gate()) as door:
+        rejected = await door.exchange(post(b"pin=1", expect, target=b"/in/no")[:-5])
+        async with door.call() as (reader, writer):
+            writer.write(post(b"pin=1", expect)[:-5])
+            first = await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"pin=1")
+            second = await reader.readuntil(b"pin=1")
+
+    assert statuses(rejected) == [404]
+    assert (statuses(first), statuses(second)) == ([100], [200])
+
+
+async def test_unfinished_body_is_408_and_bytes_do_not_extend_its_time():
+    """Mutants: no deadline; each byte begins it anew."""
+    gate = Gate()
+    assert DoorProtocol.body_deadline == 8
+    slow = Door(App(), door=gate, body_deadline=0.3)
+    async with slow as door, door.call() as (reader, writer):
+        writer.write(post(b"a" * 1000)[:-999])
+        for _ in range(500):
+            if gate.refused:
+                break
+            writer.write(b"a")
+            await asyncio.sleep(0.02)
+        assert gate.refused
+        answer = await asyncio.wait_for(reader.read(), 5)
+
+        assert (statuses(answer), gate.refused, gate.taken) == ([408], [408], [])
+        assert await door.has_open_connections(0)
+
+
+async def test_time_of_a_body_begins_in_its_turn():
+    """Mutant: the time that an earlier request takes counts."""
+    gate = Gate()
+    slow = Door(App(delay=0.5), door=gate, body_deadline=0.3)
+    async with slow as door, door.call() as (reader, writer):
+        writer.write(get(b"Host: h\r\n") + post(b"pin=1")[:-2])
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"=1")
+
+        assert statuses(await reader.readuntil(b"pin=1")) == [200]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+async def test_body_that_grows_too_large_is_413(behind):
+    """At once, or in its turn. Mutants: the limit is looked at when the body ends, or never."""
+    gate = Gate(max_body=10)
+    first = get(b"Host: h\r\n") if behind else b""
+    async with Door(App(delay=0.05), door=gate) as door:
+        answers = await door.exchange(first + CHUNKED + b"\r\nb\r\n" + b"a" * 11, b"\r\nb\r\n")
+
+    assert statuses(answers) == [200] * behind + [413]
+    assert (gate.refused, gate.taken) == ([413], [])
+
+
+async def test_client_that_leaves_within_its_body_is_forgotten():
+    """Mutant: the bytes that came are taken for the whole body."""
+    gate = Gate()
+    async with Door(App(), door=gate) as door:
+        async with door.call() as (_, writer):
+            writer.write(post(b"pin=1")[:-1])
+            assert await holds(lambda: gate.admitted)
+        assert await door.has_open_connections(0)
+        await asyncio.wait_for(door.listener.finish(8), 5)
+
+    assert (gate.taken, gate.refused) == ([], [])
+
+
+async def test_client_that_leaves_before_its_answer_is_forgotten():
+    gate = Gate(held=True)
+    async with Door(App(), door=gate) as door:
+        async with door.call() as (_, writer):
+            writer.write(post(b"a"))
+            assert await holds(lambda: gate.taken)
+            reset = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        assert await door.has_open_connections(0)
+        gate.waiting.pop()()
+
+    assert gate.taken == [b"a"]
+
+
+async def test_listener_waits_for_callbacks_in_flight():
+    """Mutants: it waits for tasks only, and cuts idle connections; the connection is kept."""
+    gate = Gate(held=True)
+    async with Door(App(), door=gate) as door, door.call() as (reader, writer), door.call() as idle:
+        writer.write(post(b"a"))
+        assert await holds(lambda: gate.waiting)
+        ending = asyncio.create_task(door.listener.finish(8))
+        await asyncio.sleep(0.2)
+        idle[1].write(post(b"b"))
+        assert await holds(lambda: len(gate.waiting) == 2)
+        ended = ending.done()
+        for answer in gate.waiting:
+            answer()
+        answers = [await reader.read(), await idle[0].read()]
+        await asyncio.wait_for(ending, 5)
+
+    assert not ended
+    assert answers[0].endswith(b"connection: close\r\n\r\na")
+    assert answers[1].endswith(b"\r\n\r\nb")
+
+
+async def test_answers_wait_for_a_client_that_does_not_read():
+    """Mutant: they are written anyway, and the memory of the process grows."""
+    gate, body = Gate(max_body=10**6), b"a" * 60_000
+    async with Door(App(), door=gate) as door, door.call() as (reader, writer):
+        writer.transport.pause_reading()
+        for _ in range(500):
+            writer.write(post(body))
+        assert await holds(lambda: len(gate.taken) > 2)
+        (connection,) = door.listener.server_state.connections
+        assert await holds(lambda: connection.flow.write_paused)
+        await asyncio.sleep(0.3)
+        taken, unsent = len(gate.taken), connection._wire.get_write_buffer_size()
+        writer.transport.resume_reading()
+        for _ in range(500):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            await reader.readexactly(len(body))
+
+    assert taken < 500
+    assert unsent < 500_000
+
+
+async def test_head_has_no_body_and_keeps_the_connection():
+    head = b"HEAD /in/no HTTP/1.1\r\nHost: h\r\n\r\n"
+    async with Door(App(), door=Gate()) as door, door.call() as (reader, writer):
+        for _ in range(2):
+            writer.write(head + post(b"pin=1"))
+            answers = await reader.readuntil(b"pin=1")
+
+            assert answers == (
+                b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n"
+                b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\npin=1"
+            )
+
+
+@pytest.mark.parametrize(("cut", "closes"), [(5, False), (4, True)])
+async def test_rejected_request_keeps_the_connection_if_it_is_whole(cut, closes):
+    """Mutant: it is answered before the rest of its segment is parsed."""
+    request = post(b"pin=1", target=b"/in/no")
+    async with Door(App(), door=Gate()) as door, door.call() as (reader, writer):
+        writer.write(request[: len(request) - 5 + cut])
+        answer = await reader.readuntil(b"\r\n\r\nno")
+
+    assert (b"connection: close" in answer) is closes
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_last_answer_of_a_connection_says_so(version):
+    request = post(b"a", b"Connection: close").replace(b"1.1", version)
+    async with Door(App(), door=Gate()) as door:
+        assert (await door.exchange(request)).endswith(b"connection: close\r\n\r\na")
+
+
+@pytest.mark.parametrize("step", ["admit", "take", "refuse"])
+async def test_fault_in_the_door_is_500_and_logged_without_values(caplog, step):
+    """Mutant: its client waits for ever."""
+
+    def fault(*_args):
+        raise KeyError("hunter2")
+
+    gate = Gate(max_body=4)
+    setattr(gate, step, fault)
+    async with Door(App(), door=gate) as door:
+        answers = await door.exchange(post(b"a" * (5 if step == "refuse" else 4)))
+
+    assert statuses(answers) == [500]
+    assert re.fullmatch(r"app\.failed KeyError at .*test_protocol\.py:\d+\n?", caplog.messages[0])
+    assert "hunter2" not in caplog.text
+    assert door.rejected == []
 
 
 # Logs
@@ -1031,7 +1306,8 @@ async def test_request_leaves_nothing_for_the_collector():
             for _ in range(50):
                 writer.write(REQUEST)
                 await reader.readuntil(b"pin=1")
-            left = [one for one in gc.get_objects() if isinstance(one, RequestResponseCycle)]
+            cycles = (RequestResponseCycle, Exchange)
+            left = [one for one in gc.get_objects() if isinstance(one, cycles)]
         finally:
             gc.enable()
 

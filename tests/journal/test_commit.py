@@ -230,19 +230,21 @@ async def test_cancelled_callers_lose_no_operation_and_block_no_other(commits, d
     await check_cancelled_callers(commits, disk)
 
 
-def naive_answer(entry, outcome):
+def naive_settle(future, outcome):
     """Set the future without a check whether it is done."""
-    if entry.then is not None:
-        entry.then(outcome)
-    if isinstance(outcome, Exception):
-        entry.future.set_exception(outcome)
-    else:
-        entry.future.set_result(outcome)
+    future.set_result(outcome)
+
+
+def naive_report(entry, outcome):
+    """Call the callbacks without a guard."""
+    for callback in filter(None, (entry.then, entry.answer)):
+        callback(outcome)
 
 
 async def test_cancellation_check_detects_the_naive_answer(commits, disk, monkeypatch):
     """In the mutant, `set_result` on a cancelled future raises, and its batch waits for ever."""
-    monkeypatch.setattr(commit, "_answer", naive_answer)
+    monkeypatch.setattr(commit, "settle", naive_settle)
+    monkeypatch.setattr(commit, "_report", naive_report)
     monkeypatch.setitem(globals(), "SOON", 0.3)
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
 
@@ -391,6 +393,34 @@ async def test_failing_then_is_reported_and_blocks_no_other(commits):
     assert (answers, reported) == (["a stored", "b stored"], [fault])
 
 
+# Callers without a future
+
+
+async def test_answer_without_a_future_comes_once_after_then(commits):
+    outcomes = []
+
+    commits.put("a", outcomes.append, then=lambda outcome: outcomes.append(("then", outcome)))
+    await soon(commits.submit("b"))
+
+    assert outcomes == [("then", "a stored"), "a stored"]
+
+
+async def test_failing_answer_is_reported_and_blocks_no_other(commits):
+    """Mutant: the guard covers `then` only."""
+    reported = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
+    fault = ZeroDivisionError("a fault")
+
+    def answer(_outcome):
+        raise fault
+
+    commits.put("a", answer)
+    answers = await all_of(commits.submit("b"), commits.submit("c"))
+
+    assert (answers, reported) == (["b stored", "c stored"], [fault])
+
+
 # Failures
 
 
@@ -504,6 +534,22 @@ async def test_stalled_commit_answers_all_waiting_callers(stalling, disk):
     assert early_outcomes == [early[1], early[2]]
     assert outcomes == [*early_outcomes, "a stored"]
     assert (answer, disk.batches) == ("d stored", [["a"], ["d"]])
+
+
+async def test_stalled_answer_comes_at_once_and_only_once(stalling, disk):
+    """Mutant: a second answer, when the disk has written it after all."""
+    disk.go_on.clear()
+    answers, outcomes = [], []
+    stalling.put("a", answers.append, then=outcomes.append)
+    await disk.writing()
+    await stalled(stalling)
+
+    early = [str(one) for one in answers]
+    disk.go_on.set()
+    await soon(eventually_written(stalling, "b"))
+
+    assert early == [commit.STALLED]
+    assert (len(answers), outcomes) == (1, ["a stored"])
 
 
 async def eventually_written(commits, op):

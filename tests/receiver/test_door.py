@@ -1,4 +1,4 @@
-"""The door over ASGI, with a real intake and a real journal behind it."""
+"""The door without a socket, with a real intake and a real journal behind it."""
 
 import asyncio
 import hmac
@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 import live
 import pytest
+from doors import Answered, ask
 from services import SECRET, assembled, clock_of, configured
 
 from core.secret import Secret
 from core.units import Rate
+from httpd.exchange import Head
 from journal.reads import (
     CallbackOfEvent,
     Events,
@@ -20,7 +22,7 @@ from journal.reads import (
     TokenUses,
 )
 from receiver.addresses import Peers
-from receiver.door import BODY_DEADLINE, Door
+from receiver.door import Door
 from receiver.providers.generic import Generic
 from receiver.providers.sms_activate.profiles import SmsActivate
 from receiver.providers.tellabot.callbacks import TellABot
@@ -31,52 +33,6 @@ from server.runtime.intake import MOST_WAITING
 
 TOKEN = b"a-token-of-sixteen-or-more"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-
-
-class Answer:
-    """The answer of an ASGI app to one request."""
-
-    def __init__(self, status, headers, body):
-        self.status, self.headers, self.body = status, headers, body
-
-    @property
-    def json(self):
-        return json.loads(self.body)
-
-
-async def ask(app, path, *, method="POST", body=b"", headers=(), peer="127.0.0.1", chunks=None):
-    parts = [body] if chunks is None else list(chunks)
-    messages = [
-        {"type": "http.request", "body": part, "more_body": n < len(parts) - 1}
-        for n, part in enumerate(parts)
-    ]
-    sent = []
-
-    async def receive():
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-    async def respond(message):
-        sent.append(message)
-
-    path, _, query = path.partition(b"?")
-    scope = {
-        "type": "http",
-        "method": method,
-        "raw_path": path,
-        "query_string": query,
-        "path": path.decode("latin-1"),
-        "headers": list(headers),
-        "client": (peer, 1234),
-    }
-    await app(scope, receive, respond)
-    if not sent:
-        return None
-    return Answer(sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"])
-
-
-async def behind(_scope, _receive, respond):
-    await respond({"type": "http.response.start", "status": 299, "headers": []})
-    await respond({"type": "http.response.body", "body": b"behind"})
 
 
 SOURCES = {
@@ -122,7 +78,6 @@ def door(parts):
         parts.intake,
         peers=Peers(("10.0.0.1",)),
         max_body=1000,
-        behind=behind,
         now=lambda: NOW,
     )
 
@@ -195,9 +150,13 @@ async def test_former_token_is_accepted_during_a_rotation(door, journal, parts):
     assert (use.source, use.token) == ("tellabot", parts.sources["tellabot"].tokens.fingerprint(1))
 
 
-async def test_other_paths_go_to_the_app_behind(door):
-    assert (await ask(door, b"/inx/tellabot/" + TOKEN)).status == 299
-    assert (await ask(door, b"/in%2Ftellabot%2F" + TOKEN)).status == 299
+def test_door_serves_its_own_paths_only(door):
+    """Mutants: the prefix `/in`; an encoded slash; a segment that is decoded twice."""
+    own = [b"/in", b"/in/", b"/in/tellabot/" + TOKEN, b"/%69n/x", b"/i%6E"]
+    others = [b"/", b"/inx/tellabot/" + TOKEN, b"/in%2Ftellabot%2F" + TOKEN, b"/%2569n/x", b"*"]
+
+    assert [door.serves(path) for path in own] == [True] * 5
+    assert [door.serves(path) for path in others] == [False] * 5
 
 
 @pytest.mark.parametrize("token", [TOKEN, b"wrong"])
@@ -248,41 +207,30 @@ async def test_callback_over_the_rate_is_429_with_a_wait(door):
 
 
 async def test_body_over_the_limit_is_413(door, journal):
-    by_length = await ask(door, url(), headers=[(b"content-length", b"1001")], chunks=[])
-    by_bytes = await ask(door, url(), chunks=[b"a" * 600, b"b" * 401])
+    by_length = await ask(door, url(), headers=[(b"content-length", b"1001")])
+    by_bytes = await ask(door, url(), body=b"a" * 1001)
 
     assert (by_length.status, by_bytes.status) == (413, 413)
-    assert (await ask(door, url(), chunks=[b"a" * 600, b"b" * 400])).status == 200
+    assert (await ask(door, url(), body=b"a" * 1000)).status == 200
     assert (await journal.ask(JournalStats())).quarantine == 1
 
 
-async def test_unfinished_body_is_408(door, monkeypatch):
-    async def never():
-        await asyncio.sleep(3600)
+async def test_late_or_large_body_is_counted_and_closes(door, parts, journal):
+    admission = door.admit(Head("POST", url(), b"", [], "192.0.2.1"))
 
-    assert BODY_DEADLINE == 8
-    monkeypatch.setattr("receiver.door.BODY_DEADLINE", 0.05)
-    sent = []
+    answers = [Answered(door.refuse(admission, status)) for status in (408, 413)]
+    await parts.rejections.write()
+    counted = await journal.ask(Rejections(limit=9))
 
-    async def respond(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "raw_path": url(),
-        "headers": [],
-        "client": ("127.0.0.1", 1),
+    assert [(one.status, one.json["code"]) for one in answers] == [
+        (408, "body_timeout"),
+        (413, "too_large"),
+    ]
+    assert {one.headers[b"connection"] for one in answers} == {b"close"}
+    assert {(r.reason, r.source, r.peer) for _, r in counted} == {
+        ("timeout", "tellabot", "192.0.2.1"),
+        ("too_large", "tellabot", "192.0.2.1"),
     }
-    await door(scope, never, respond)
-
-    assert sent[0]["status"] == 408
-
-
-async def test_disconnected_caller_gets_no_answer(door, journal):
-    assert await ask(door, url(), chunks=[]) is None
-
-    assert (await journal.ask(JournalStats())).events == 0
 
 
 async def test_unlisted_address_is_403_and_quarantined(door, journal):

@@ -15,7 +15,7 @@ from benchmarks.lab import profile as profiles
 from benchmarks.lab.profile import STAGES, Frame, ProfileFailed, Stack, Usage
 
 ROOT = Path(__file__).parents[3]
-DOOR = Frame("Door.__call__", "receiver/door.py")
+DOOR = Frame("Door.take", "receiver/door.py")
 WORKER = Frame("Worker._send_all", "sinks/worker.py")
 SQLITE = Frame("sqlite3_step", "libsqlite3.so.0")
 LOCK = Frame("PyThread_acquire_lock_timed", "libpython3.11.so")
@@ -164,7 +164,7 @@ LOOP = (
     Frame("Loop__run", "loop.c"),
     Frame("RequestResponseCycle.run_asgi", "uvicorn/protocols/http/httptools_impl.py"),
 )
-IN_THE_DOOR = (*LOOP, Frame("Door.__call__", "receiver/door.py"))
+IN_THE_DOOR = (*LOOP, Frame("Door.take", "receiver/door.py"))
 
 
 def sample(*frames, name="MainThread", thread=1, seen=1):
@@ -180,7 +180,7 @@ def inside(*more):
     [
         (sample(*LOOP), "socket and protocol"),
         (inside(), "door"),
-        (inside("Door._body (receiver/door.py:99)", "timeout (asyncio/timeouts.py:9)"), "door"),
+        (inside("Door.admit (receiver/door.py:99)", "timeout (asyncio/timeouts.py:9)"), "door"),
         (inside("decode (receiver/decode.py:40)", "_form (receiver/decode.py:74)"), "decode"),
         (inside("TellABot.normalize (receiver/providers/tellabot/callbacks.py:5)"), "normalize"),
         (inside("Recorder.accept (server/runtime/accept.py:94)"), "plan"),
@@ -202,7 +202,7 @@ def inside(*more):
         ),
         (inside("GroupCommit.submit (journal/commit.py:80)"), "journal, event loop"),
         (
-            inside("Door._respond (receiver/door.py:2)", "_Line.write (httpd/protocol.py:69)"),
+            inside("Door._answer (receiver/door.py:2)", "_Line.write (httpd/protocol.py:69)"),
             "socket and protocol",
         ),
         (sample(*LOOP, Frame("Worker._settle", "sinks/worker.py")), "settle"),

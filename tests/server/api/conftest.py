@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 import pytest
+from doors import in_front_of
 from services import clock_of, configured, identity_of
 
 from core.delivery import State
@@ -19,7 +20,7 @@ from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
 from server.config.options import Api, ApiKey
-from server.service import admin_app, assemble, open_journal, public_app
+from server.service import admin_app, assemble, open_journal, public_app, public_door
 from sinks.file.sink import File
 from sinks.sink import Failed
 
@@ -55,14 +56,15 @@ class Service:
         self.parts = msgspec.structs.replace(parts, ready=lambda: self.is_ready)
         self.sources, self.workers = parts.sources, parts.workers
         self.orders, self.rejections = parts.orders, parts.rejections
-        self.public = client(public_app(self.parts))
+        self.public = client(in_front_of(public_app(self.parts), public_door(self.parts)))
         self.admin = client(admin_app(self.parts))
 
     def behind_the_door(self):
         """The door and the API on one listener, as with `admin_listen: same`."""
         server = msgspec.structs.replace(self.config.server, admin_listen="same")
         config = msgspec.structs.replace(self.config, server=server)
-        return client(public_app(msgspec.structs.replace(self.parts, config=config)))
+        parts = msgspec.structs.replace(self.parts, config=config)
+        return client(in_front_of(public_app(parts), public_door(parts)))
 
     async def ask(self, path, key="admin", *, method="GET", headers=(), **sent_with):
         """Make a call. `key` is its name in the configuration; None: no key is sent."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import uuid
+from functools import partial
 
 import pytest
 import structlog
@@ -11,6 +12,7 @@ from services import assembled, clock_of, configured, identity_of
 
 from core.errors import Unavailable
 from core.secret import Secret
+from journal.commit import settle
 from journal.reads import EventById, JournalStats
 from receiver.door import read_happenings
 from receiver.providers.tellabot.callbacks import TellABot
@@ -25,7 +27,9 @@ def accept(parts, caller):
 
     async def accepted(callback):
         happenings = read_happenings(parts.sources["tellabot"], callback)
-        return await parts.intake.accept(caller, callback, happenings)
+        done = asyncio.get_running_loop().create_future()
+        parts.intake.accept(caller, callback, happenings, partial(settle, done))
+        return await done
 
     return accepted
 
@@ -38,7 +42,7 @@ def worker(parts):
 async def test_event_has_all_fields_and_both_times(accept, sms, parts):
     accepted = await accept(sms())
 
-    kept = await parts.journal.ask(EventById(accepted.events[0]))
+    kept = await parts.journal.ask(EventById(accepted.ids[0]))
     event = json.loads(kept.body)
     assert uuid.UUID(event["id"]).version == 7
     assert event["time"] == "2026-11-21T12:00:00Z"

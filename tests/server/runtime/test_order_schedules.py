@@ -5,6 +5,7 @@ import dataclasses
 import json
 import tempfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -14,6 +15,7 @@ from services import clock_of, configured, identity_of
 
 from core.order import REMEMBERED, Order
 from core.secret import Secret
+from journal.commit import settle
 from journal.reads import EventFilter, Events, KnownOrders, OrderFilter
 from receiver.callback import Callback
 from receiver.door import read_happenings
@@ -230,8 +232,9 @@ class Real:
         callback = Callback(headers=(), body=body.encode(), peer="192.0.2.1", received=received)
         caller = Caller(source="tellabot", token="f", request_id="r")
         happenings = read_happenings(self.source, callback)
-        accepted = await self.parts.intake.accept(caller, callback, happenings)
-        return accepted.status == "accepted"
+        done = asyncio.get_running_loop().create_future()
+        self.parts.intake.accept(caller, callback, happenings, partial(settle, done))
+        return any((await done).new)
 
     async def wait(self, seconds):
         self.now += seconds

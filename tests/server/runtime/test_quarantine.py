@@ -1,5 +1,6 @@
 """Callbacks in quarantine, and their replay."""
 
+import asyncio
 import json
 
 import msgspec
@@ -18,7 +19,10 @@ def quarantined(parts, caller):
 
     async def stored(callback, **changed):
         malformed = Malformed("unknown_event", "event")
-        await parts.quarantine.add(msgspec.structs.replace(caller, **changed), callback, malformed)
+        caller_ = msgspec.structs.replace(caller, **changed)
+        done = asyncio.get_running_loop().create_future()
+        parts.quarantine.add(caller_, callback, malformed, done.set_result)
+        await done
         [kept] = await parts.journal.ask(QuarantinedCallbacks(limit=9))
         return kept
 

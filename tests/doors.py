@@ -1,0 +1,54 @@
+"""A door without a socket: its head, body and answer, as the protocol passes them."""
+
+import asyncio
+import json
+
+from httpd.exchange import Answer, Head
+
+
+class Answered:
+    """The answer of a door to one request."""
+
+    def __init__(self, answer):
+        self.status, self.headers, self.body = answer.status, dict(answer.fields), answer.body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+async def ask(door, target, *, method="POST", body=b"", headers=(), peer="127.0.0.1"):
+    """Make one request of a door, and return its answer."""
+    path, _, query = target.partition(b"?")
+    admission = door.admit(Head(method, path, query, list(headers), peer))
+    if isinstance(admission, Answer):
+        return Answered(admission)
+    if len(body) > admission.max_body:
+        return Answered(door.refuse(admission, 413))
+    answered = asyncio.get_running_loop().create_future()
+    door.take(admission, body, answered.set_result)
+    return Answered(await answered)
+
+
+def in_front_of(app, door):
+    """Return an ASGI app that answers as a listener with that door and that app does."""
+
+    async def both(scope, receive, send):
+        if not door.serves(scope["raw_path"]):
+            await app(scope, receive, send)
+            return
+        body = (await receive())["body"]
+        target = scope["raw_path"] + b"?" + scope["query_string"]
+        answer = await ask(
+            door,
+            target.removesuffix(b"?"),
+            method=scope["method"],
+            body=body,
+            headers=scope["headers"],
+            peer=scope["client"][0],
+        )
+        fields = list(answer.headers.items())
+        await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    return both
