@@ -90,7 +90,7 @@ def test_failed_fsync_of_a_checkpoint_ends_the_process(tmp_path):
         code = service.process.wait(30)
         errors = [line["error"] for line in service.logged() if line["event"] == "journal.error"]
 
-    assert len(answers) > 20
+    assert len(answers) > 5
     assert (code, set(errors)) == (1, {"SQLITE_IOERR_FSYNC"})
     with live.Live(tmp_path) as service:
         # Acknowledged events are still in the WAL: it was not overwritten.
