@@ -39,7 +39,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Bench], Measured]
     #: Approximate seconds of one repetition, until a run has measured them.
     seconds: float = 5.0
-    #: Run once, at the end: it takes minutes, and its figure is compared with no other.
+    #: Run the case once, at the end: it takes minutes, and no figure is compared with its own.
     once: bool = False
     #: Also part of a quick run.
     quick: bool = True

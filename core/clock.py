@@ -22,9 +22,9 @@ def boot_ticks() -> float:
 class WallClock:
     """Counts seconds since the epoch, and steps only in `check`, which notifies listeners.
 
-    Between two checks `now()` follows a clock that only goes forward. A listener can therefore move
-    an instant that was made by adding to `now()` at the moment when `now()` steps. Nothing expires,
-    fires or waits because somebody set the clock. Sleep of the machine is not a step.
+    Between two checks `now()` follows a clock that only goes forward. At a step, a listener can
+    move its instants by the same amount, so nothing expires, fires or waits because somebody set
+    the clock. Sleep of the machine is not a step.
 
     Do not move instants from outside, such as a date in Retry-After or an `expires`.
 

@@ -40,7 +40,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str]
     #: The `reference` of the order that this belongs to. Null without such an order.
     reference: str | None = None
-    #: Whether `smshook send` sent it, proven by its signature.
+    #: True for a test event: from `smshook send`, from `smshook simulate` or from a sink test.
     sample: bool
     #: The origin of `time`: `provider` (sent with its zone, or as seconds since 1970),
     #: `timezone` (sent without a zone: the zone of the source or of its provider was used) or
@@ -238,7 +238,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     #: The type of event: `sms.received`. It determines the fields of `data`.
     type: str
-    #: The thing it happened to, as kind and id: `request/10000001`, `activation/…`, `rental/…`.
+    #: The thing it happened to, as kind and id: `request/10000001`, `activation/…`, `rental/…`,
+    #: `telephone/…`, `number/…` or `account/…`.
     subject: str
     #: When it happened, by the provider's clock: RFC 3339, UTC, fractions as sent.
     time: str

@@ -32,6 +32,6 @@ class LogSampler:
         return self._omitted.pop(kind, 0)
 
     def take_omitted(self) -> dict[str, int]:
-        """Return by kind how many lines were omitted since the last one, and start again at 0."""
+        """Return the number of omitted lines of each kind, and start again at 0."""
         omitted, self._omitted = dict(self._omitted), Counter()
         return omitted

@@ -55,7 +55,7 @@ class Connections:
         peer: Callable[[str], str | None],
         full: Callable[[], None] = lambda: None,
     ) -> None:
-        """`peer` returns the peer that an address counts as; None: it has no limit of its own.
+        """`peer` returns the peer of an address; None: the address has no limit of its own.
 
         `full` is called each time an idle connection is closed for a new one.
         """

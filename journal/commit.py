@@ -1,4 +1,8 @@
-"""Group commit: many callers, one transaction, one fsync."""
+"""Group commit: many callers, one transaction, one fsync.
+
+This module gathers operations and answers their callers. The database writes them: in SQLite,
+`BatchWriter.write` in `sqlite/batch.py` opens and commits the transaction.
+"""
 
 import asyncio
 import contextlib

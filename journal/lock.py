@@ -81,7 +81,7 @@ class Lock:
             os.pwrite(self._fd, msgspec.json.encode(holder).ljust(_LENGTH), 0)
 
     def release(self) -> None:
-        # Overwrite, do not truncate: the next start then works on a full disk.
+        # Overwrite, do not truncate: so the next start succeeds even if the disk is full.
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, b"".ljust(_LENGTH), 0)
         self._close()

@@ -91,7 +91,7 @@ class QuarantinedCallback(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     peer: str
     at: float
-    #: How often these bytes arrived.
+    #: The number of times that these bytes arrived.
     count: int
     last_at: float
     token: str

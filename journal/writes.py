@@ -139,7 +139,7 @@ class Shift(Write[bool], frozen=True):
     if rows are not moved yet, or if the first one failed. Results before it have the old clock.
     """
 
-    #: The jump, counted since the start.
+    #: The number of the jump, counted from the start of the process.
     number: int
     #: Seconds by which the clock went forward.
     by: float
@@ -153,7 +153,7 @@ class Clamp(Write[int], frozen=True):
 
     sink: str
     now: float
-    #: The most seconds ahead; `asked`: the limit for times that the sink named itself.
+    #: The longest wait from now, in seconds. `asked`: the same for a time that the sink named.
     longest: float
     asked: float
     endless: ClassVar[bool] = True

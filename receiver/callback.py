@@ -83,7 +83,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as this provider would send it, for `smshook send`."""
+    """A callback as this provider would send it, for `smshook send` and for sink tests."""
 
     content_type: str
     body: bytes

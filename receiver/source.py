@@ -68,8 +68,6 @@ class Source(
     #: The encodings that the provider may use, of `form`, `multipart` and `json`. Empty: it sends
     #: no callbacks and is only polled.
     encodings: ClassVar[frozenset[str]]
-    #: The encoding of samples, unless another is asked for.
-    usual_encoding: ClassVar[str] = "form"
     #: The provider's API for polling; None: it cannot be polled.
     polling_api: ClassVar[PollingApi | None] = None
     #: The addresses that the provider documents for its callbacks.
@@ -80,6 +78,11 @@ class Source(
     paste_at: ClassVar[str]
     #: The kinds of samples; the first is the default.
     kinds: ClassVar[tuple[str, ...]]
+
+    @property
+    def usual_encoding(self) -> str:
+        """The encoding of samples, unless another is asked for."""
+        return min(self.encodings, default="form")  # form, else json, else multipart
 
     def sends_by_get(self) -> bool:
         """Whether the query of a GET is a callback; its body is then that query."""

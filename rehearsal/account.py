@@ -55,7 +55,7 @@ class SimulatedOrder(msgspec.Struct, frozen=True, kw_only=True):
     is_online: bool = True
     changes_at: _Aware | None = None
     next_online_at: _Aware | None = None
-    #: TellABot: the id of the first rental that this one continues; null: it is the first.
+    #: TellABot: the id of the first rental that this one continues; null: this is the first.
     first_id: str | None = None
 
 

@@ -171,7 +171,7 @@ class Simulation:
         )
 
     def change(self, order_id: str, changes: Mapping[str, Any]) -> SimulatedOrder:
-        """Change the status or number of an order, or when it goes online.
+        """Change the status or number of an order, or the time when it goes online.
 
         Raises UnknownOrder, Impossible, and msgspec.ValidationError for an invalid value.
         """

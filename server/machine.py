@@ -18,7 +18,8 @@ from .log.setup import write_out
 #: reopen its files. A terminal sends the last to a background job that writes (`stty tostop`).
 _IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
-#: Most seconds from the first signal to the end of the process. The log has half a second more.
+#: The longest time from the first signal to the end of the process, in seconds. The log has half a
+#: second more.
 DEADLINE = 9.4
 #: Descriptors that connections never use.
 RESERVED = 128

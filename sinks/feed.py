@@ -43,9 +43,9 @@ class Feed:
         self._awake = asyncio.Event()
         #: Nothing more is begun: the process ends.
         self.closing = False
-        #: The ids of all deliveries that are queued, being sent or being settled; and of those
-        #: with a settling that the journal has already.
+        #: The ids of all deliveries that are queued, being sent or being settled.
         self._known: set[int] = set()
+        #: Those of them with an outcome that was submitted to the journal.
         self._settling: set[int] = set()
 
     @property

@@ -1,6 +1,6 @@
 """The health of one sink: whether it fails, is paused, or asked to be left alone.
 
-Rules that live here: how often and how long a failing sink is probed; when
+Rules that live here: the times between the probes of a failing sink, and their end; when
 `pause_after` pauses it; how long a sink is left alone after a 429, or not probed after a 503.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from .sink import PauseAfter
 
-#: Seconds between probes of a failing sink, and for how long it is probed. Most outages are
-#: restarts, and a person may be waiting for the code.
+#: Seconds between two probes of a failing sink, and from its failure to the last probe. Most
+#: outages are restarts, and a person may be waiting for the code.
 PROBE_EVERY = 2.0
 PROBE_FOR = 60.0
 

@@ -89,11 +89,11 @@ Send = Callable[[Outgoing], Awaitable[Receipt]]
 
 
 class PauseAfter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a failing sink is paused, and how often it is probed."""
+    """When to pause a failing sink, and when to probe it."""
 
     #: Pause the sink after this long without a success.
     failing_for: Duration
-    #: How often one delivery is tried. Its success resumes the sink.
+    #: The time between two probes of a paused sink. A probe that succeeds resumes it.
     probe_every: Duration = Duration(60)
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_u
         compile_redact(self.redact)  # a wrong word or path is an error of the configuration
 
     def open(self) -> AbstractAsyncContextManager[Send]:
-        """Connect, and return a function that sends one event.
+        """Connect, and yield a function that sends one event, inside `async with`.
 
         The function returns when the sink has the event for good. It raises Refused if the sink
         will never take it, and Failed (or any other error) to be called again. Calls may overlap.

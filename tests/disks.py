@@ -45,7 +45,7 @@ class Disk:
         return mounted(self._folder, "-o", "loop", str(self._image))
 
     def cut_power(self):
-        """What was not synced by now is lost."""
+        """Lose everything that is not synced yet."""
         need("xfs_io", "xfsprogs")
         run("xfs_io", "-x", "-c", "shutdown", self._folder)
 

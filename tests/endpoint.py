@@ -27,7 +27,7 @@ class Request:
     #: Names in lower case; the last of two counts.
     headers: dict
     body: bytes
-    #: As they came, for whoever counts them.
+    #: All header fields in the order of the request, also repeated ones.
     fields: tuple = ()
 
 
@@ -78,7 +78,7 @@ async def reset(_request, connection):
 
 
 async def forward(request, connection):
-    """As a proxy does for CONNECT: what comes is passed on, both ways, until one side ends."""
+    """Answer CONNECT as a proxy does: pass bytes on in both directions until one side ends."""
     host, _, port = request.target.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     connection.write(b"HTTP/1.1 200 Connected\r\n\r\n")
@@ -108,7 +108,7 @@ def server_tls(authority, *names, clients=None):
 
 @dataclass
 class Endpoint:
-    """What is at `url`: `requests` came, `open` connections are there now."""
+    """A server at `url`, with the `requests` it got and its `open` connections."""
 
     port: int = 0
     scheme: str = "http"
@@ -198,5 +198,5 @@ async def endpoint(*, tls=None, host="127.0.0.1", port=0):
         await end.end()
         # Those whose handshake failed, too; before Python 3.12 `wait_closed` does not wait.
         async with asyncio.timeout(10):
-            while getattr(server, "_active_count", 0):  # noqa: ASYNC110 - it tells nobody
+            while getattr(server, "_active_count", 0):  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.001)

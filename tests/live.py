@@ -40,7 +40,7 @@ api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 
 
 def command():
-    """The installed command, as a user has it."""
+    """Return the path of the installed command."""
     found = Path(sys.executable).with_name("smshook")
     return str(found) if found.exists() else shutil.which("smshook")
 
@@ -68,7 +68,7 @@ class Live:
             self.process.wait(10)
 
     def start_unready(self):
-        """Start it where it cannot be ready; when it answers."""
+        """Start it where it cannot be ready, and wait until it answers 503."""
         return self.start(expecting=503)
 
     def start(self, *, within=60.0, stdout=None, expecting=200):
@@ -187,7 +187,7 @@ class Live:
 
 
 def sms(number, *, at=None, text=None, to=None, **over):
-    """TellABot's callback of one SMS; another number, another message."""
+    """Return TellABot's callback for an SMS. Each `number` is another message."""
     fields = {
         "event": "incoming_message",
         "id": str(10_000_000 + number),
@@ -232,6 +232,6 @@ def any_event():
 
 
 def holder_of(folder):
-    """Who serves there, once it listens."""
+    """Return the process that serves this folder; None until it listens."""
     found = lock.holder(Path(folder) / "smshook.db")
     return found if found is not None and found.url else None

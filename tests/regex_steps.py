@@ -43,7 +43,7 @@ class Steps:
         return self._walk(list(self.tree), 0, lambda at: at) is not None
 
     def finditer(self) -> Iterator[tuple[int, int]]:
-        """Also `sub`, and `search` to its first."""
+        """Yield all matches. `sub` takes the same steps, and so does `search` up to the first."""
         nodes, at = list(self.tree), 0
         while at <= len(self.text):
             end = self._walk(nodes, at, lambda here: here)
@@ -73,7 +73,7 @@ class Steps:
         return go_on(self._past(op, given, at))
 
     def _past(self, op: Any, given: Any, at: int) -> int | None:
-        """Where a node that has one way to fit ends; None: it does not fit."""
+        """Return the end of a node that can fit in one way only; None: it does not fit."""
         if op in _ONE:
             return at + 1 if at < len(self.text) and self._hits(op, given, self.text[at]) else None
         if op is sre.ATOMIC_GROUP:
@@ -91,7 +91,7 @@ class Steps:
         return self._walk(list(inner), at, closed)
 
     def _look(self, op: Any, given: Any, at: int) -> int | None:
-        """What takes no character, or those of a group before: where to go on."""
+        """Return the end of an assertion or of a reference to a group; None: it does not fit."""
         if op is sre.AT:
             return at if self._is_at(given, at) else None
         if op is sre.GROUPREF:
@@ -127,7 +127,7 @@ class Steps:
         return self._lazy(nodes, ends, (least, most), go)
 
     def _gather(self, nodes: list[Any], ends: list[int], most: Any) -> None:
-        """As often as it can. Inside, the first way that fits is kept, as is enough to count."""
+        """Add an end for each repetition that fits. Inside, the first way to fit is enough."""
         while len(ends) <= most:
             end = self._walk(nodes, ends[-1], lambda here: here)
             if end is None or end == ends[-1]:

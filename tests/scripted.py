@@ -18,7 +18,7 @@ class Scripted:
         self.url = f"http://127.0.0.1:{self._server.server_port}/stubs/handler_api.php"
 
     def rounds(self, command):
-        """How often that command was asked."""
+        """Return the number of times that a command was asked."""
         return self.asked.count(command)
 
 

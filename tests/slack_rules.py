@@ -1,4 +1,4 @@
-"""What Slack takes of an incoming webhook's payload, and what in it could come alive."""
+"""Slack's rules for a payload, and the texts in a payload that Slack could make active."""
 
 import re
 

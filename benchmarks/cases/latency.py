@@ -20,7 +20,7 @@ _DRAWN = (*range(99), 99, 99.5, 99.9)
 
 
 def _through(result: LoadResult, product: Product, receiver: Receiver) -> list[float]:
-    """Milliseconds from when each callback was due until its event arrived, in order."""
+    """Return milliseconds, sorted: from the due time of each callback to its event's arrival."""
     product.await_settled()
     arrivals = receiver.arrivals()
     missing = [one.request_id for one in result.sent if one.request_id not in arrivals]

@@ -21,7 +21,8 @@ _MILLION, _TEN_MILLION = 1_000_000, 10_000_000
 _PENDING = 100_000
 #: Events that are sent again and again. Their bytes are compared after these numbers of copies.
 _DISTINCT, _COUNTED_AT = 200, (150, 300)
-#: Times that each question is asked, after one that does not count; the least number; most seconds.
+#: Each question is asked _ASKED times, after one time that does not count. After _ASKING seconds
+#: it is not asked again, if it was asked _ASKED_AT_LEAST times.
 _ASKED, _ASKED_AT_LEAST, _ASKING = 100, 3, 3.0
 _FORMS: tuple[tuple[Form, str], ...] = (("tellabot", "TellABot"), ("herosms", "HeroSMS"))
 #: The first number of a second load: within one second, the same number is the same callback.

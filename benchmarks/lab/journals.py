@@ -105,7 +105,8 @@ def is_kept(events: int) -> bool:
 def journal(events: int) -> Path:
     """Return a journal of that many delivered events, which opens with any secret.
 
-    A run uses it without a copy and lets it grow a little. After MOST_GROWTH it is filled again.
+    A run writes to the journal itself, not to a copy, so the journal grows a little. After
+    MOST_GROWTH it is filled again.
     Raises NoRoom.
     """
     path = _path(events)

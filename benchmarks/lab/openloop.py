@@ -34,7 +34,7 @@ LATE = 5.0
 #: Seconds after which an idle connection is replaced. Servers close those idle for five, as the
 #: product does, and a request sent at that moment gets no answer.
 IDLE = 4.0
-#: After this part of IDLE it may be replaced.
+#: The part of IDLE after which a connection may be replaced.
 _NEARLY = 0.75
 #: Seconds by which a timer of the loop may be wrong.
 _TICK = 0.001
@@ -251,8 +251,8 @@ class OpenLoad:
     def _replace_idle(self) -> None:
         """Close idle connections before the server does, as careful clients do.
 
-        One that is nearly IDLE old goes each time, so that connections opened together do not
-        expire together. All that are older than IDLE go.
+        It closes all connections that were idle for longer than IDLE, and one that nearly was. So
+        connections that were opened together do not expire together.
         """
         limit = _NEARLY * IDLE
         while self._idle and time.monotonic() - self._idle[0].idle_since > limit:

@@ -51,7 +51,7 @@ class Frame(NamedTuple):
 
 
 class Stack(NamedTuple):
-    """A stack, outermost frame first, and how often it was seen."""
+    """A stack, outermost frame first, and the number of samples that had it."""
 
     #: The kernel's number of the thread.
     thread: int

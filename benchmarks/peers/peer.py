@@ -16,11 +16,11 @@ from typing import Literal, Protocol
 #: The form of callbacks: TellABot's urlencoded one, or SMS-Activate's JSON.
 Form = Literal["tellabot", "sms_activate"]
 
-#: Most seconds of an installation; the registry may be slow.
+#: The longest time for an installation, in seconds. The registry may be slow.
 INSTALL_WITHIN = 300.0
-#: Most seconds until a peer answers. Node-RED needs some on a small machine.
+#: The longest wait for a peer's first answer, in seconds. Node-RED starts slowly.
 READY_WITHIN = 30.0
-#: Most seconds until a signal has ended a process.
+#: The longest wait for the end of a process after a signal, in seconds.
 STOP_WITHIN = 5.0
 #: Signals for a process that has work to finish, and for one that has not.
 POLITELY, AT_ONCE = (signal.SIGTERM, signal.SIGKILL), (signal.SIGKILL,)

@@ -8,7 +8,7 @@ import msgspec
 
 #: After this many seconds without an arrival, no more are expected.
 QUIET = 2.0
-#: Most seconds for a backlog after the end of the load.
+#: The longest time to wait for the backlog after the load, in seconds.
 DRAIN_WITHIN = 60.0
 
 

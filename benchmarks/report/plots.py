@@ -78,7 +78,7 @@ def _throughput(axes: Axes, results: Results) -> bool:
 
 
 def _latency(axes: Axes, results: Results) -> bool:
-    """The x axis is logarithmic in the rest beyond a percentile: it shows the slowest best."""
+    """Draw the latency by percentile. The x axis stretches the last percentiles, the slowest."""
     curves = [curve for name in _LATENCIES if (curve := results.curve(name))]
     for curve in curves:
         label, colour = _LATENCIES[curve.name]

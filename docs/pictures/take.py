@@ -37,7 +37,7 @@ _SMSHOOK = Path(sys.executable).with_name("smshook")
 
 
 class Terminal:
-    """A command on a terminal of its own, and what it has printed there."""
+    """A terminal with one command, and the output of the command."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self._parent, child = pty.openpty()
@@ -101,7 +101,7 @@ def taken(folder: Path) -> dict[str, tuple[str, str]]:
             _run(folder, *command.split())
         service.wait_for("duplicate")
         service.wait_for("crm failed")
-        # Before the retries of the sink that is down fill the screen.
+        # Take it now: later, retries of the failing sink fill the screen.
         pictures["serve"] = "make run", _as_in_a_clone(service.text)
         for picture, command in (
             ("events", "events list"),

@@ -35,6 +35,7 @@ from .bulk import deliver, insert
 from .deliveries import delivery
 
 #: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
+#: Only older versions stored `sending`: today it is a pending delivery with an owner.
 _UNFINISHED = "sink = ? and ordering = ? and state in ('pending', 'sending')"
 
 #: With the plus, SQLite uses the partial indexes and does not read all delivered rows.
@@ -264,6 +265,7 @@ class Outbox:
             self._note_due(sink, due_at, fresh=not attempts)
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
+        """Return due deliveries. Those of an earlier start get this start as their owner."""
         tried = "attempts = 0" if op.fresh else "attempts > 0"
         where = f"sink = ? and state = 'pending' and {tried} and due_at <= ?"
         values: list[object] = [op.sink, op.now]

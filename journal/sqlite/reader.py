@@ -52,7 +52,7 @@ class Reader:
     ) -> T:
         """Answer a question in one of the threads.
 
-        Raises Broken, and Unavailable, also without an answer `within` that many seconds.
+        Raises Broken or Unavailable. `within`: seconds; without an answer by then, Unavailable.
         """
         if self._closed:
             raise Unavailable("the journal is closed")

@@ -27,7 +27,7 @@ class Span(NamedTuple):
 
     @property
     def lowest(self) -> int:
-        """The last place to read, downwards."""
+        """The lowest place that must be read."""
         return self.first if self.unordered == 0 else 1
 
 

@@ -296,7 +296,7 @@ class _Text:
             return True
         if "to" not in hit.kinds:
             return False
-        # `STOP to 89203`: a word before it in the sentence asks to send a text.
+        # An earlier word of the sentence asks the reader to send an SMS: `text STOP to 89203`.
         for verb, before in self._back(hit.start):
             if "send" in verb.kinds or _BREAK.search(before):
                 return _BREAK.search(before) is None

@@ -72,7 +72,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Gone(enum.Enum):
-    """The result of a call about an id that the provider does not know, or no longer."""
+    """The result of a call about an id that the provider does not know, or has forgotten."""
 
     GONE = "gone"
 
@@ -295,7 +295,7 @@ class ErrorTexts(msgspec.Struct, frozen=True, kw_only=True):
     #: The account is banned, not the key. A ban may end, so polling goes on.
     banned: re.Pattern[str]
     bad_key: re.Pattern[str]
-    #: The provider does not know the id, or no longer.
+    #: The provider does not know the id, or has forgotten it.
     gone: re.Pattern[str]
     #: Not an error, although the provider says so.
     nothing: re.Pattern[str]

@@ -48,7 +48,7 @@ def split_row(
     """Yield a row, and the messages in its field of that name.
 
     A row with more than MOST_TOGETHER messages is split into parts, so that a huge row does not
-    become one huge transaction. `join` makes the field's value of the messages of a part.
+    become one huge transaction. `join` turns the messages of a part into the value of the field.
     """
     if len(messages) <= MOST_TOGETHER:
         yield row, messages

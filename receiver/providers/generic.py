@@ -221,7 +221,9 @@ class Generic(Source, tag="generic", frozen=True, kw_only=True):
         return found
 
     def _read_first(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
-        """Read the message at the paths; with a path such as `results.0.text`, all in its list.
+        """Read the message at the paths.
+
+        If a path goes through a list, such as `results.0.text`, read every message of the list.
 
         Without `each: results`, such a path must not lose the second message. An item that is not
         a message adds a warning.

@@ -41,7 +41,8 @@ _US = "US"
 _NEW_YORK = ZoneInfo("America/New_York")
 #: The separator between the messages of a check. A message may contain it, too.
 _BETWEEN = "|"
-#: Covers the difference between the provider's clock and ours, and checks that just ended.
+#: A round looks this much further back: the provider's clock may differ from ours, and a check
+#: may just have ended.
 _OVERLAP = timedelta(hours=1)
 #: The time after midnight by which all auto checks are off.
 _OFF_BY = timedelta(minutes=5)

@@ -12,7 +12,7 @@ from .sms_activate import (
 from .smspins import SimulatedSmsPins
 from .tellabot import SimulatedTellABot
 
-#: The class of each simulated provider, by the name that a source's `provider` has.
+#: The class of each simulated provider, by the value of a source's option `provider`.
 SIMULATED: dict[str, type[Simulated]] = {
     each.name: each
     for each in (

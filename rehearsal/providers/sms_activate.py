@@ -338,7 +338,10 @@ class SimulatedSmsBower(SimulatedSmsActivate):
         self._commands = {"getBalance": self.balance, "getStatus": self.status}
 
     def _status_of(self, order: SimulatedOrder, code: str | None) -> str:
-        """Return a status; while it waits for another code, it does not repeat the last one."""
+        """Return the status of an activation.
+
+        While the activation waits for another code, the status leaves the last code out.
+        """
         waits = order.status == "retry"
         return "STATUS_WAIT_RESEND" if waits else super()._status_of(order, code)
 

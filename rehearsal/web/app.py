@@ -14,7 +14,7 @@ from .page import BEGIN, index
 
 _NOT_FOUND = plain_answer("Not Found", 404)
 _FORM = "application/x-www-form-urlencoded"
-#: The most bytes of a body.
+#: The size of the largest body, in bytes.
 _MOST = 1 << 20
 
 

@@ -97,7 +97,7 @@ def _text(parent: ET.Element, x: float, y: int, words: str, kind: str | None = N
 
 
 def _name(group: FigureGroup) -> str:
-    # XML allows no control character, however it is written.
+    # XML allows no control character but tab, CR and LF, not even as a reference.
     return plain(" / ".join(name or "-" for name in group.of.values()))
 
 

@@ -30,7 +30,7 @@ _HINTS = {
 @click.option(
     "--encoding",
     type=Choice(["form", "multipart", "json"]),
-    help="Encoding of the callback.  Default: form if the provider uses it, else JSON.",
+    help="Encoding of the callback.  Default: the one that the provider usually sends.",
 )
 @click.option(
     "--times", type=click.IntRange(min=1), default=1, help="Send this many different callbacks."

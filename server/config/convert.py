@@ -239,7 +239,7 @@ class Conversion:
     def options(
         self, path: Path, type_: type[msgspec.Struct], value: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the right options. Wrong ones are left out, for their defaults."""
+        """Return the valid options. An invalid one is left out, so it gets its default."""
         known = options_of(type_)
         for key in value:
             if key not in known:

@@ -110,7 +110,7 @@ def _outcome(fields: Mapping[str, Any], now: float) -> str:
 
 
 def _refusal(fields: Mapping[str, Any]) -> str:
-    """Return the reason why a callback is no event, and who sent it."""
+    """Return the reason why a callback is no event, and its sender."""
     source, peer, reason = fields.get("source"), fields.get("peer"), str(fields.get("reason"))
     if fields["event"] == "callback.quarantined":
         address = f"because allow_from does not name {peer}"

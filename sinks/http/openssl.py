@@ -42,8 +42,8 @@ class OpenSslClient:
         `connections` and `idle` (seconds) say how many unused connections are kept, and how long.
         """
         context = ssl.create_default_context()
-        # As curl does: trust each certificate of the file, whatever it may sign. Python 3.13
-        # refuses the certificates that this client is for.
+        # Trust each certificate of the file, as curl does, even if it may not sign others. Python
+        # 3.13 refuses the certificates that this client is for.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_verify_locations(ca_file)
@@ -66,7 +66,7 @@ class OpenSslClient:
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, within: float
     ) -> SinkAnswer:
-        """POST within that many seconds. Raises Failed with one word."""
+        """POST, and return the answer. `within`: the deadline in seconds. Raises Failed."""
         began = time.monotonic()
         try:
             async with (

@@ -19,7 +19,7 @@ from .client import Tls, check_url, host_of, masked_url, posting, start_runtime
 _MASK = "***"
 #: RFC 9110, 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-#: Visible characters, with blanks between them.
+#: Visible ASCII characters. Blanks and tabs only inside, not at the ends.
 _VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OURS = ("webhook-", "smshook-")
 _OF_THE_CONNECTION = frozenset({"content-length", "host", "transfer-encoding", "connection"})

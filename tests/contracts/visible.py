@@ -1,4 +1,4 @@
-"""What every journal owes us about the events that a filter shows."""
+"""The contract of every journal about the events that a filter shows."""
 
 import asyncio
 
@@ -177,7 +177,7 @@ class VisibleContract:
         assert await visible(journal, "new") == ids(before)
 
     async def test_filter_that_was_away_starts_over(self, store, journal):
-        """Mutant: its rows of before are taken for all there are."""
+        """Mutant: the rows from before are taken for the complete index."""
         first, meanwhile = of_growth(), of_growth()
         await record(journal, first)
         journal = await store.start(now=NOW, filters={})

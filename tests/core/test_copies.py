@@ -108,7 +108,7 @@ def journal(tmp_path):
 
 
 def copy(number, *, form="callback", second=100.0, text=TEXT, code="804036", **data):
-    """Return a copy of an activation's message, with the key of its form."""
+    """Return a copy of a message of activation 7. Each form has another key."""
     plan = planned(
         number,
         subject="activation/7",

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 sys.path.insert(0, str(ROOT / "docs" / "pictures"))
-import rooms  # noqa: E402 - beside the pictures, not in a package
+import rooms  # noqa: E402 - this module is beside the pictures, not in a package
 
 
 def test_picture_shows_the_real_imports():

@@ -11,7 +11,7 @@ import yaml
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS / "pictures"))
-import take  # noqa: E402 - beside the pictures, not in a package
+import take  # noqa: E402 - this module is beside the pictures, not in a package
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,12 @@ BY_TAG = {provider.__struct_config__.tag: provider for provider in PROVIDERS}
 
 
 def keys_of_callbacks():
-    """Return, by the callback's name, the keys of each of its events."""
+    """Map the name of each recorded callback to the keys of its events."""
     return {one.name: _hex(_normalized(one)) for one in callbacks.RECORDED}
 
 
 def keys_of_answers():
-    """Return, by the round's name, the keys of each row that became an event."""
+    """Map the name of each recorded round to the keys of the rows that became events."""
     return {one.name: _hex(_polled(one)) for one in answers.RECORDED}
 
 

@@ -180,7 +180,7 @@ def statuses(answers):
 
 
 def fields(size, count=1):
-    """Return header fields of that size on the wire, with `Host`."""
+    """Return header fields, `Host` included, that take `size` bytes on the wire."""
     each, rest = divmod(size - len(b"Host: h\r\n"), count)
     lines = [b"X: " + b"a" * (each - 5) + b"\r\n" for _ in range(count - 1)]
     last = b"X: " + b"a" * (each + rest - 5) + b"\r\n"

@@ -105,7 +105,7 @@ class Proxy:
         return found or pytest.skip(f"{self.program} is not installed")
 
     def written(self):
-        """Return all its logs."""
+        """Return the content of all log files of the proxy."""
         return b"".join(path.read_bytes() for path in sorted(self.folder.glob("*.log")))
 
     def address(self):

@@ -37,7 +37,7 @@ _ENDS = tuple(
         (r"FAIL(?:ED|URE)?", "failed"),
     )
 )
-#: The provider does not know the id, or no longer.
+#: The provider does not know the id, or has forgotten it.
 _GONE = re.compile(
     r"(NO|WRONG|INVALID|BAD|UNKNOWN)_(ACTIVATION|ORDER|RENT|ID|ACTIVATION_ID|ORDER_ID|RENT_ID)"
     r"|((ACTIVATION|ORDER|RENT|ID|PHONE|NUMBER)_)?NOT_(FOUND|ACTIVE|EXIST|EXISTS)"

@@ -44,7 +44,6 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
     timezone: str = "Europe/Moscow"
 
     encodings: ClassVar[frozenset[str]] = frozenset({"json", "form"})
-    usual_encoding: ClassVar[str] = "json"
     kinds: ClassVar[tuple[str, ...]] = ("sms", "rent")
     #: The provider's ids of countries, with ISO 3166-1 alpha-2.
     countries: ClassVar[Mapping[str, str]]
@@ -66,6 +65,10 @@ class SmsActivateDialect(Source, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         zone(self.timezone)
+
+    @property
+    def usual_encoding(self) -> str:
+        return "json"
 
     def normalize(self, fields: Fields, callback: Callback) -> Sequence[Happening]:
         # Names of the REST interface and PHP's `sms[text]`; a webhook's own names come first.

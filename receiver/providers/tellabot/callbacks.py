@@ -113,7 +113,7 @@ class TellABot(Source, tag="tellabot", frozen=True, kw_only=True):
                     **_order(reading),
                     **self.common(callback, reading, time_from="received"),
                 )
-            # The newer documentation has priority, the older one premium.
+            # The newer documentation says `priority`, the older one `premium`.
             case "premium_request" | "priority_request", "ok":
                 request = _required_id(reading, "id")
                 subject, keys = f"request/{request}", (Key(parts=("bid", request)),)

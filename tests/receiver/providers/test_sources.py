@@ -5,8 +5,9 @@ from contracts.source import NOW, SourceContract
 
 from receiver.callback import Callback, Malformed
 from receiver.providers import PROVIDERS
-from receiver.providers.sms_activate.profiles import DaisySms
+from receiver.providers.sms_activate.profiles import DaisySms, SmsActivate
 from receiver.providers.smspins import SmsPins
+from receiver.source import Source
 
 CALLING = [provider for provider in PROVIDERS if provider.encodings]
 
@@ -30,6 +31,34 @@ def test_source_without_callbacks_has_no_sample():
         SmsPins().sample("sms", "json", number=1, now=NOW)
     assert SmsPins().sends_no_callbacks
     assert [provider().sends_no_callbacks for provider in CALLING] == [False] * len(CALLING)
+
+
+@pytest.mark.parametrize(
+    ("encodings", "usual"),
+    [
+        ({"form", "multipart", "json"}, "form"),
+        ({"multipart", "json"}, "json"),
+        ({"multipart"}, "multipart"),
+        (set(), "form"),
+    ],
+)
+def test_usual_encoding_is_one_of_the_provider(encodings, usual):
+    """Mutant: form for every provider. `smshook send` then sends a form to a provider of JSON."""
+
+    class Acme(Source, tag="acme"):
+        pass
+
+    Acme.encodings = frozenset(encodings)
+
+    assert Acme().usual_encoding == usual
+
+
+def test_samples_of_the_sms_activate_dialect_are_json():
+    usual = {
+        provider().usual_encoding for provider in PROVIDERS if issubclass(provider, SmsActivate)
+    }
+
+    assert usual == {"json"}
 
 
 def test_tags_are_unique():

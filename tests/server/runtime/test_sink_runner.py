@@ -56,7 +56,7 @@ class Sending:
 
 
 async def given_up(sends):
-    """Return how often the runner gave up."""
+    """Return the number of times that the runner gave up."""
     ticks, given_up = Ticks(), []
     worker = Sending(ticks, len(sends))
     runner = SinkRunner(
