@@ -264,7 +264,8 @@ class DoorProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             if self._fault:
                 self._refuse(self._fault)
-            else:  # too many requests: the last answer closes the connection
+            else:
+                # The client sent more requests than we answer: the last answer closes the connection.
                 self._discarding = True
                 self.cycle.keep_alive = False
                 self.flow.pause_reading()

@@ -83,8 +83,8 @@ class Journal(Protocol):
     ) -> "contextlib.AbstractContextManager[None]":
         """Call `callback` on the event loop after each commit, while the context is open.
 
-        It is called once for each batch. By then the results of the batch are set, but callers
-        that await them have not continued.
+        It is called once for each batch. By then the results of the batch are set and the answers
+        of `put` were called, but callers that await a result have not continued.
         """
         ...
 
