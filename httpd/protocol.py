@@ -265,7 +265,7 @@ class DoorProtocol(HttpToolsProtocol):
             if self._fault:
                 self._refuse(self._fault)
             else:
-                # The client sent more requests than we answer: the last answer closes the connection.
+                # The client sent too many requests: the last answer closes the connection.
                 self._discarding = True
                 self.cycle.keep_alive = False
                 self.flow.pause_reading()
