@@ -46,7 +46,7 @@ class Head(msgspec.Struct, frozen=True):
     client: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """A response. The fields are written unchecked and must have a content-length."""
 
     status: int
@@ -54,7 +54,7 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Admission(Protocol):
+class AdmittedRequest(Protocol):
     """A request whose body the door wants to read."""
 
     @property
@@ -63,25 +63,25 @@ class Admission(Protocol):
         ...
 
 
-Admitted = TypeVar("Admitted", bound=Admission)
+Admitted = TypeVar("Admitted", bound=AdmittedRequest)
 
 
-class Door(Protocol[Admitted]):
+class RequestHandler(Protocol[Admitted]):
     """Answers some requests of a connection, each in its turn."""
 
     def serves(self, path: bytes) -> bool:
         """Whether requests for that raw path are the door's; all others are the app's."""
         ...
 
-    def admit(self, head: Head) -> Admitted | Answer:
+    def admit(self, head: Head) -> Admitted | Response:
         """Decide on a request by its head. An answer ends it, read or not."""
         ...
 
-    def take(self, admission: Admitted, body: bytes, answer: Callable[[Answer], None]) -> None:
+    def take(self, admission: Admitted, body: bytes, answer: Callable[[Response], None]) -> None:
         """Take the whole body, and call `answer` once, now or later."""
         ...
 
-    def refuse(self, admission: Admitted, status: int) -> Answer:
+    def refuse(self, admission: Admitted, status: int) -> Response:
         """Answer a request whose body is too late (408) or too large (413)."""
         ...
 
@@ -109,12 +109,12 @@ class Exchange:
 
     def __init__(
         self,
-        door: Door[Any] | None = None,
+        door: RequestHandler[Any] | None = None,
         head: Head | None = None,
         *,
         keep_alive: bool = False,
         expects: bool = False,
-        answer: Answer | None = None,
+        answer: Response | None = None,
     ) -> None:
         """`expects`: the client waits for a 100. With an `answer`, no door is asked."""
         self._door, self._head, self._taken = door, head, False
@@ -131,14 +131,14 @@ class Exchange:
         if self.answer is not None or self._taken or self._door is None or self._head is None:
             return
 
-        def answer(answer: Answer) -> None:
+        def answer(answer: Response) -> None:
             self.answer = answer
             answered()
 
         try:
             if self._admission is None:
                 outcome = self._door.admit(self._head)
-                if isinstance(outcome, Answer):
+                if isinstance(outcome, Response):
                     self.answer = outcome
                     return
                 self._admission = outcome
@@ -151,7 +151,7 @@ class Exchange:
             log.exception("")  # the filter writes the line
             self.answer = plain_answer(HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def response(self, answer: Answer) -> bytes:
+    def response(self, answer: Response) -> bytes:
         """Return the bytes of the answer, after which the exchange is complete."""
         self.response_started = self.response_complete = True
         lines = [b"%s: %s\r\n" % field for field in answer.fields]
@@ -163,7 +163,7 @@ class Exchange:
         return b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", body))
 
 
-def plain_answer(status: int) -> Answer:
+def plain_answer(status: int) -> Response:
     """Return an answer in plain text, after which the connection closes."""
     body = f"{status} {HTTPStatus(status).phrase}\n".encode()
     fields = [
@@ -173,4 +173,4 @@ def plain_answer(status: int) -> Answer:
     ]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         fields.append((b"retry-after", b"5"))
-    return Answer(status, fields, body)
+    return Response(status, fields, body)

@@ -17,7 +17,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .connections import Connections
-from .exchange import Door, Exchange, Head, log, plain_answer
+from .exchange import Exchange, Head, RequestHandler, log, plain_answer
 
 #: Called with the status and the socket's address for each request that was rejected here.
 OnRejected = Callable[[int, str], None]
@@ -92,7 +92,7 @@ class DoorProtocol(HttpToolsProtocol):
     #: Counts and limits the connections; None: no limit.
     capacity: Connections | None = None
     #: Answers the requests that it serves; the app answers all others.
-    door: Door[Any] | None = None
+    door: RequestHandler[Any] | None = None
 
     @staticmethod
     def on_broken(status: int, peer: str, /) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from core.errors import Unavailable
 from core.log_sampler import LogSampler
-from httpd.exchange import CLOSE, Answer, Head
+from httpd.exchange import CLOSE, Head, Response
 
 from .addresses import Peers
 from .callback import Callback, Happening, Malformed
@@ -21,7 +21,7 @@ from .source_state import SourceState
 from .tokens import Tokens
 
 _Field = tuple[bytes, bytes]
-Respond = Callable[[Answer], None]
+Respond = Callable[[Response], None]
 
 #: Seconds after which a provider may retry. All providers that retry wait longer anyway.
 RETRY_AFTER = 5
@@ -83,7 +83,7 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class Door:
-    """Answers `/in/...`. See `httpd.exchange.Door`.
+    """Answers `/in/...`. See `httpd.exchange.RequestHandler`.
 
     It is in front of the framework. A route there would cost half the rate, decode paths twice and
     have no limits (docs/decisions/0001-architecture.md).
@@ -108,7 +108,7 @@ class Door:
         first = path[1:].partition(b"/")[0]
         return first == b"in" or (b"%" in first and urllib.parse.unquote_to_bytes(first) == b"in")
 
-    def admit(self, head: Head) -> Admission | Answer:
+    def admit(self, head: Head) -> Admission | Response:
         headers = tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers])
         forwarded = [value for name, value in headers if name == "x-forwarded-for"]
         segments = head.path.split(b"/")[2:]
@@ -130,7 +130,7 @@ class Door:
         except Rejected as exc:
             return self._reject(request, exc)
 
-    def _admitted(self, request: _Request) -> Admission | Answer:
+    def _admitted(self, request: _Request) -> Admission | Response:
         if request.path is None:
             raise _not_found("path")
         head = request.head
@@ -158,7 +158,7 @@ class Door:
         caller = Caller(source=state.name, token=fingerprint, request_id=request.id)
         return Admission(request, state, caller, self._max_body)
 
-    def refuse(self, admission: Admission, status: int) -> Answer:
+    def refuse(self, admission: Admission, status: int) -> Response:
         late = Rejected(408, "body_timeout", reason="timeout", fields=(CLOSE,))
         return self._reject(admission.request, _too_large() if status == 413 else late)  # noqa: PLR2004
 
@@ -222,7 +222,7 @@ class Door:
 
         self._intake.quarantine(admission.caller, callback, malformed, done)
 
-    def _stored(self, admission: Admission, callback: Callback, body: bytes) -> Answer:
+    def _stored(self, admission: Admission, callback: Callback, body: bytes) -> Response:
         """Return our answer to a stored callback, or the one that its source wants."""
         reply = admission.state.source.answer or admission.state.source.default_answer
         if reply is None or callback.sample:
@@ -230,7 +230,7 @@ class Door:
         kind = (b"content-type", reply.content_type.encode())
         return self._answer(admission.request, 200, reply.body.encode(), kind)
 
-    def _reject(self, request: _Request, exc: Rejected) -> Answer:
+    def _reject(self, request: _Request, exc: Rejected) -> Response:
         """Count or log a rejection, and return its answer: a problem (RFC 9457)."""
         name = request.path[0] if request.path else b""
         # Only names of sources are stored: a stranger chooses the path.
@@ -257,7 +257,7 @@ class Door:
         body = msgspec.json.encode(problem)
         return self._answer(request, exc.status, body, _PROBLEM, *exc.fields)
 
-    def _answer(self, request: _Request, status: int, body: bytes, *more: _Field) -> Answer:
+    def _answer(self, request: _Request, status: int, body: bytes, *more: _Field) -> Response:
         fields = [
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request.id.encode()),
@@ -266,7 +266,7 @@ class Door:
         ]
         if self._intake.draining() and CLOSE not in more:
             fields.append(CLOSE)
-        return Answer(status, fields, body)
+        return Response(status, fields, body)
 
 
 def read_happenings(state: SourceState, callback: Callback) -> Sequence[Happening]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from httpd.exchange import Answer, Head
+from httpd.exchange import Head, Response
 
 
 class Answered:
@@ -21,7 +21,7 @@ async def ask(door, target, *, method="POST", body=b"", headers=(), peer="127.0.
     """Make one request of a door, and return its answer."""
     path, _, query = target.partition(b"?")
     admission = door.admit(Head(method, path, query, list(headers), peer))
-    if isinstance(admission, Answer):
+    if isinstance(admission, Response):
         return Answered(admission)
     if len(body) > admission.max_body:
         return Answered(door.refuse(admission, 413))

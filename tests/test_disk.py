@@ -245,6 +245,8 @@ def test_frozen_disk_is_503_and_unready_until_it_thaws(tmp_path):
         service.log, service.errors = tmp_path / "stdout.log", tmp_path / "stderr.log"
         with service:
             assert service.post(live.sms(1, at=AT)).status_code == 200
+            # Otherwise the outcome of this delivery is in the batch that waits for the disk.
+            live.eventually(lambda: service.stats()["deliveries"]["delivered"] == 1)
             with disk.frozen():
                 first = service.post(live.sms(2, at=AT), timeout=15)
                 second = service.post(live.sms(3, at=AT), timeout=15)

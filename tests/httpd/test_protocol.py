@@ -11,7 +11,7 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from httpd.connections import Connections
-from httpd.exchange import Answer, Exchange
+from httpd.exchange import Exchange, Response
 from httpd.listener import Listener
 from httpd.protocol import DoorProtocol, make_protocol
 
@@ -100,7 +100,7 @@ class Admission(Struct):
 
 
 def answered(status, body, *fields):
-    return Answer(status, [(b"content-length", b"%d" % len(body)), *fields], body)
+    return Response(status, [(b"content-length", b"%d" % len(body)), *fields], body)
 
 
 async def answer(send, status, body=b""):
