@@ -26,7 +26,9 @@ def main() -> int:
     found = run.results()
     say(summary(found.goals))
     if asked.output == "json":
-        sys.stdout.buffer.write(results.document(found))
+        # With PYTHONUNBUFFERED, `sys.stdout.buffer` may write a part only, and does not say so.
+        with open(sys.stdout.fileno(), "wb", closefd=False) as out:
+            out.write(results.document(found))
         return int(run.failed)
     # Only a whole run is kept: one with few cases or repetitions is just a look.
     path = _QUICK if asked.quick or asked.only or asked.repeats else _FULL

@@ -290,4 +290,7 @@ def offered(url: str, *, rate: float, seconds: float, each: int = 1, first: int 
 if __name__ == "__main__":
     URL, RATE, SECONDS, EACH, FIRST = sys.argv[1:]
     LOAD = OpenLoad(URL, rate=float(RATE), seconds=float(SECONDS), each=int(EACH), first=int(FIRST))
-    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(LOAD.run())))
+    RESULT = msgspec.json.encode(uvloop.run(LOAD.run()))
+    # With PYTHONUNBUFFERED, `sys.stdout.buffer` may write a part only, and does not say so.
+    with open(sys.stdout.fileno(), "wb", closefd=False) as OUT:
+        OUT.write(RESULT)
