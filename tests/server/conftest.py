@@ -26,8 +26,3 @@ def locked(tmp_path):
             yield
 
     return held
-
-
-@pytest.fixture(autouse=True)
-def counted_here(counted):
-    """Count the coverage of the services and commands of all tests of the server."""

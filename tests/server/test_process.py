@@ -16,6 +16,9 @@ from journal import lock
 from server import __version__
 from server.process import PortTaken, bind
 
+# Only these tests run all of it, from the start to the end of the process.
+pytestmark = pytest.mark.usefixtures("counted")
+
 
 def serve(folder, *arguments, config=live.CONFIG):
     """Run `serve` until it ends."""
