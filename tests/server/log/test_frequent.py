@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import logging
-import threading
 
 import pytest
 import structlog
@@ -159,53 +158,37 @@ def test_level_hides_frequent_lines(level, shown):
     assert (frequent_lines() is not None) == shown
 
 
-class Stuck(io.BytesIO):
-    """A reader that takes nothing until it is released."""
-
-    def __init__(self):
-        super().__init__()
-        self.released = threading.Event()
-        self.writes = 0
-
-    def write(self, data):
-        self.writes += 1
-        assert self.released.wait(60)
-        return super().write(data)
-
-
-async def test_dropped_frequent_lines_are_counted():
+async def test_dropped_frequent_lines_are_counted(stuck):
     """Mutant: lines that go around the bounded buffer."""
-    out = Stuck()
-    configure(out, people=False, level="info", now=lambda: AT, buffered=1000)
+    configure(stuck, people=False, level="info", now=lambda: AT, buffered=1000)
     lines = frequent_lines()
 
     for _ in range(100):
         lines.duplicate(ID, RECEIVED)
         await asyncio.sleep(0)
-    out.released.set()
+    stuck.released.set()
 
     assert write_out(10)
-    said = [json.loads(line) for line in out.getvalue().splitlines()]
+    said = [json.loads(line) for line in stuck.getvalue().splitlines()]
     [dropped] = [line["lines"] for line in said if line["event"] == "log.dropped"]
     kept = sum(line["event"] == "callback.duplicate" for line in said)
     assert 0 < kept < 10
     assert kept + dropped == 100
 
 
-async def test_frequent_lines_of_one_turn_are_one_write():
+async def test_frequent_lines_of_one_turn_are_one_write(stuck):
     """Mutant: a write for each line."""
-    out = Stuck()
-    out.released.set()
-    configure(out, people=False, level="info", now=lambda: AT)
+    stuck.released.set()
+    configure(stuck, people=False, level="info", now=lambda: AT)
     lines = frequent_lines()
 
     for number in range(3):
         lines.duplicate(str(number), RECEIVED)
     structlog.get_logger().info("service.stopping")
-    before = out.writes
+    before = stuck.writes
     await asyncio.sleep(0)
 
     assert await asyncio.to_thread(write_out, 10)
-    said = [json.loads(line) for line in out.getvalue().splitlines()]
+    said = [json.loads(line) for line in stuck.getvalue().splitlines()]
     assert [line.get("event_id") for line in said] == ["0", "1", "2", None]
-    assert (before, out.writes) == (0, 1)
+    assert (before, stuck.writes) == (0, 1)

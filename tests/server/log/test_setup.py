@@ -9,7 +9,6 @@ import logging
 import os
 import pty
 import sys
-import threading
 import unicodedata
 import warnings
 
@@ -440,34 +439,19 @@ def test_torn_line_does_not_spoil_the_next():
     assert said[1]["lines"] == 2
 
 
-class Stuck(io.BytesIO):
-    """A reader that takes nothing until it is released."""
-
-    def __init__(self):
-        super().__init__()
-        self.released = threading.Event()
-        self.writes = 0
-
-    def write(self, data):
-        self.writes += 1
-        assert self.released.wait(60)
-        return super().write(data)
-
-
-async def test_stuck_reader_costs_counted_lines_and_no_time():
+async def test_stuck_reader_costs_counted_lines_and_no_time(stuck):
     """Mutants: a write on the caller's thread, which never ends; a buffer without a limit."""
-    out = Stuck()
-    configure(out, people=False, level="info", now=lambda: AT, buffered=1000)
+    configure(stuck, people=False, level="info", now=lambda: AT, buffered=1000)
     log = structlog.get_logger()
 
     for number in range(100):
         log.info("service.stopping", pid=number)
         await asyncio.sleep(0)
     ended = write_out(0.01)
-    out.released.set()
+    stuck.released.set()
 
     assert not ended
-    said = lines_of(out)
+    said = lines_of(stuck)
     kept = [line["pid"] for line in said if line["event"] == "service.stopping"]
     [dropped] = [line["lines"] for line in said if line["event"] == "log.dropped"]
     assert kept == list(range(len(kept)))
@@ -475,22 +459,21 @@ async def test_stuck_reader_costs_counted_lines_and_no_time():
     assert len(kept) + dropped == 100
 
 
-def test_lines_continue_after_a_stuck_reader_is_back():
+def test_lines_continue_after_a_stuck_reader_is_back(stuck):
     """Mutant: the count is reported again and again, or never reset."""
-    out = Stuck()
-    configure(out, people=True, level="info", now=lambda: AT, buffered=100)
+    configure(stuck, people=True, level="info", now=lambda: AT, buffered=100)
     log = structlog.get_logger()
     for _ in range(50):
         log.warning("callback.rejected", reason="token")
-    out.released.set()
+    stuck.released.set()
     assert write_out(10)
-    before = out.getvalue().decode()
+    before = stuck.getvalue().decode()
 
     log.info("sink.resumed", sink="log")
 
     assert write_out(10)
     assert before.count("lines of this log dropped: nothing read it") == 1
-    assert out.getvalue().decode() == before + "18:42:37 log resumed\n"
+    assert stuck.getvalue().decode() == before + "18:42:37 log resumed\n"
 
 
 @contextlib.contextmanager
@@ -572,20 +555,19 @@ def test_warnings_and_lost_exceptions_are_logged(monkeypatch):
 # Time of writing
 
 
-async def test_lines_of_one_turn_are_written_together_at_its_end():
+async def test_lines_of_one_turn_are_written_together_at_its_end(stuck):
     """Mutants: a write for each line; lines that wait for the next event."""
-    out = Stuck()
-    out.released.set()
-    log = logging_to(out)
+    stuck.released.set()
+    log = logging_to(stuck)
 
     for number in range(3):
         log.info("service.stopping", pid=number)
-    before = out.writes
+    before = stuck.writes
     await asyncio.sleep(0)
-    said = await asyncio.to_thread(lines_of, out)
+    said = await asyncio.to_thread(lines_of, stuck)
 
     pids = [line["pid"] for line in said]
-    assert (before, out.writes, pids) == (0, 1, [0, 1, 2])
+    assert (before, stuck.writes, pids) == (0, 1, [0, 1, 2])
 
 
 async def test_lines_before_a_sudden_end_are_written():
