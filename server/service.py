@@ -25,7 +25,7 @@ from receiver.door import Door
 from receiver.samples import SampleSigner
 from receiver.source_state import SourceState
 from routes.table import compile_table
-from sinks.attempt import Clock
+from sinks.attempt import real_clock
 from sinks.health import Pause
 from sinks.retry import LONGEST_RETRY_AFTER
 from sinks.worker import Worker
@@ -129,7 +129,7 @@ def assemble(
     clock = WallClock(ticks=boot_ticks) if clock is None else clock
     now, ticks = clock.now, clock.ticks
     sources = {name: SourceState(name, source, ticks) for name, source in config.sources.items()}
-    sink_clock = Clock(now=now, ticks=ticks, chance=chance, jumped=clock.jumped)
+    sink_clock = real_clock(chance, clock)
     lines = frequent_lines()
     workers = {
         name: Worker(
