@@ -23,8 +23,8 @@ class WallClock:
     """Counts seconds since the epoch, and steps only in `check`, which notifies listeners.
 
     Between two checks `now()` follows a clock that only goes forward. At a step, a listener can
-    move its instants by the same amount, so nothing expires, fires or waits because somebody set
-    the clock. Sleep of the machine is not a step.
+    move its instants by the same amount, so a corrected clock makes nothing expire, fire or
+    wait. The time that the machine sleeps is not a step.
 
     Do not move instants from outside, such as a date in Retry-After or an `expires`.
 

@@ -55,7 +55,7 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class AdmittedRequest(Protocol):
-    """A request whose body the door wants to read."""
+    """A request that the door admitted: it reads the body."""
 
     @property
     def max_body(self) -> int:
@@ -82,7 +82,7 @@ class RequestHandler(Protocol[Admitted]):
         ...
 
     def refuse(self, admission: Admitted, status: int) -> Response:
-        """Answer a request whose body is too late (408) or too large (413)."""
+        """Answer a request with a body that is too late (408) or too large (413)."""
         ...
 
 

@@ -276,7 +276,7 @@ class DoorProtocol(HttpToolsProtocol):
                 self._refuse(431)
         self._parsing = False
         # After the bytes of all connections: each handler of a socket takes the interpreter's lock
-        # anew, and may wait for the thread that writes.
+        # again, and may wait for the thread that writes.
         self.loop.call_soon(self._go_on)
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
@@ -403,7 +403,7 @@ class DoorProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _go_on(self, *, late: bool = False) -> None:
-        """Take the next steps of the exchange whose turn it is, but none while the parser runs."""
+        """Advance the current exchange, but not while the parser runs."""
         it = self._running
         if not isinstance(it, Exchange) or self._parsing or it.response_complete or it.disconnected:
             return

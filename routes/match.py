@@ -32,7 +32,7 @@ _Compile = Callable[[object, str, _Complain], _Condition]
 
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _DEEPEST = 32
-#: `list | tuple` would be made anew at each test.
+#: `list | tuple` would be built again at each test.
 _LISTS = (list, tuple)
 #: RE2 must not print errors, because they are reported as complaints.
 _RE2_OPTIONS = re2.Options()

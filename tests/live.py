@@ -100,7 +100,7 @@ class Live:
                 stdout=stdout or out,
                 stderr=errors,
                 env=self.environment(),
-                # What wraps the product must not outlive it, nor it that.
+                # A wrapper and the product it starts must end together.
                 start_new_session=True,
             )
 

@@ -89,7 +89,7 @@ def serve(listen: str | None, admin_listen: str | None, log_level: str) -> None:
 def healthcheck(url: str | None) -> None:
     """Exit 0 if the service is ready, else 1.
 
-    For containers, whose images have no curl. It reads only the journal's path from the
+    For containers: their images have no curl. It reads only the journal's path from the
     configuration: a configuration that was broken since the start does not make the service
     unhealthy.
     """

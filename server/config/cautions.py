@@ -148,7 +148,7 @@ def _is_url(at: Place) -> bool:
 
 
 def _weak(found: list[Caution]) -> Iterator[tuple[Place, str]]:
-    """Yield secrets with a blank or a line end, and secrets of ours that can be guessed."""
+    """Yield secrets with a blank or a line end, and our own secrets that are easy to guess."""
     for at, secret, ours in found:
         text = secret.reveal()
         if text != text.strip():

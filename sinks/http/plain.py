@@ -250,7 +250,7 @@ class _Connection(asyncio.Protocol):
     def exchange(self, request: bytes, until: float) -> "asyncio.Future[SinkAnswer]":
         """Send a request, and return its answer to come."""
         self.until = until
-        #: 0: no complete header of an answer that is none of 1xx.
+        #: 0: the header of the final answer (not a 1xx) is not complete yet.
         self._status = self._received = self._body_size = 0
         self._body, self._retry_after = b"", None
         self._is_complete = self._keep = False

@@ -1,4 +1,4 @@
-"""Known hosts are answered; a web page whose name has our address is refused."""
+"""Known hosts are answered. A web page with a name that leads to our address is refused."""
 
 import asyncio
 import ipaddress

@@ -879,7 +879,7 @@ async def test_only_admitted_requests_are_asked_to_continue():
 
 
 async def test_unfinished_body_is_408_and_bytes_do_not_extend_its_time():
-    """Mutants: no deadline; each byte begins it anew."""
+    """Mutants: no deadline; each byte starts it again."""
     gate = Gate()
     assert DoorProtocol.body_deadline == 8
     slow = Door(App(), door=gate, body_deadline=0.3)

@@ -28,7 +28,7 @@ input()
 
 @pytest.fixture
 def busy():
-    """A process whose thread used 0.2 s and ended. At each line it reads, it uses 0.2 s more."""
+    """A process. Its thread used 0.2 s and ended. For each line it reads, it uses 0.2 s more."""
     with subprocess.Popen(
         [sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

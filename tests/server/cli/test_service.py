@@ -443,7 +443,7 @@ def test_running_service_is_ready():
 
 
 class Stranger(http.server.BaseHTTPRequestHandler):
-    """Another server, whose answer depends on the path."""
+    """Another server. Its answer depends on the path."""
 
     def do_GET(self):
         if "slow" in self.path:
