@@ -66,6 +66,13 @@ class Watched:
     def submit(self, write, then=None):
         return self._failure(write) or self._journal.submit(write, then)
 
+    def put(self, write, answer, then=None):
+        failed = self._failure(write)
+        if failed is None:
+            self._journal.put(write, answer, then)
+        else:
+            answer(failed.exception())
+
     def listen(self, callback):
         return self._journal.listen(callback)
 
