@@ -38,6 +38,8 @@ _TITLES = {
     429: "Too Many Requests",
     503: "Service Unavailable",
 }
+#: The answers before the end of a body: it is not read, so the connection closes.
+_UNREAD = (408, 413)
 _JSON = "application/json"
 _UNLISTED = Malformed("address", "the peer is not in allow_from")
 _BY_GET = Malformed("method", "GET: this source expects POST; a replay reads the query")
@@ -49,21 +51,11 @@ class Rejected(Exception):
     """A request is answered with an error."""
 
     def __init__(
-        self,
-        status: int,
-        code: str,
-        *,
-        reason: str | None = None,
-        fields: str = "",
-        close: bool = False,
+        self, status: int, code: str, *, reason: str | None = None, fields: str = ""
     ) -> None:
-        """The request is counted under `reason`; None: it is not counted.
-
-        `fields` are lines of further fields of the answer.
-        """
+        """The request is counted under `reason`; None: it is not counted."""
         super().__init__(code)
-        self.status, self.code, self.reason = status, code, reason
-        self.fields, self.close = fields, close
+        self.status, self.code, self.reason, self.fields = status, code, reason, fields
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -167,7 +159,7 @@ class Door:
         return Admission(request, state, caller, self._max_body)
 
     def refuse(self, admission: Admission, status: int) -> Response:
-        late = Rejected(408, "body_timeout", reason="timeout", close=True)
+        late = Rejected(408, "body_timeout", reason="timeout")
         return self._reject(admission.request, _too_large() if status == 413 else late)  # noqa: PLR2004
 
     def take(self, admission: Admission, body: bytes, answer: Respond) -> None:
@@ -262,8 +254,7 @@ class Door:
         if exc.status != 404:  # noqa: PLR2004 - every 404 has the same bytes, to hide what exists
             problem["request_id"] = request.id
         body = msgspec.json.encode(problem)
-        answer = self._answer(request, exc.status, body, "application/problem+json", exc.fields)
-        return msgspec.structs.replace(answer, close=True) if exc.close else answer
+        return self._answer(request, exc.status, body, "application/problem+json", exc.fields)
 
     def _answer(
         self, request: _Request, status: int, body: bytes, content_type: str, more: str = ""
@@ -272,7 +263,8 @@ class Door:
             f"content-length: {len(body)}\r\nx-request-id: {request.id}\r\n"
             f"cache-control: no-store\r\ncontent-type: {content_type}\r\n{more}"
         )
-        return Response(status, fields.encode(), body, close=self._intake.draining())
+        close = status in _UNREAD or self._intake.draining()
+        return Response(status, fields.encode(), body, close=close)
 
 
 def read_happenings(state: SourceState, callback: Callback) -> Sequence[Happening]:
@@ -315,7 +307,7 @@ def _unlisted() -> Rejected:
 
 
 def _too_large() -> Rejected:
-    return Rejected(413, "too_large", reason="too_large", close=True)
+    return Rejected(413, "too_large", reason="too_large")
 
 
 def _unavailable() -> Rejected:
