@@ -19,6 +19,8 @@ from .routes import routes
 from .sinks import sinks
 from .sources import sources
 from .status import health, stats
+from .stream import stream
+from .wait import wait
 
 
 def create_api(parts: Parts) -> Litestar:
@@ -50,6 +52,8 @@ def create_api(parts: Parts) -> Litestar:
                 states=states,
                 now=now,
             ),
+            stream(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
+            wait(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
             deliveries(
                 journal=journal,
                 cursors=cursors("deliveries"),
