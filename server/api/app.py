@@ -8,6 +8,7 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
 from .auth import Keys, authenticated
+from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
 from .handlers import handlers, stamp
@@ -54,6 +55,13 @@ def create_api(parts: Parts) -> Litestar:
             ),
             stream(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
             wait(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
+            consumers(
+                journal=journal,
+                hub=parts.hub,
+                cursors=cursors("events"),
+                list_cursors=cursors("consumers"),
+                now=now,
+            ),
             deliveries(
                 journal=journal,
                 cursors=cursors("deliveries"),
