@@ -205,7 +205,6 @@ class Follower:
                 self._after = max(self._after, subscription.lost - 1)
                 self._is_live = False
             elif events:
-                self._after = events[-1].place
                 return events
         raise Ended
 
