@@ -1,4 +1,4 @@
-"""Many readers of events: the time until they are answered, their memory, and what the door loses."""
+"""Many readers: their memory, the time until they are answered, and the cost for the door."""
 
 import time
 

@@ -105,9 +105,7 @@ class Readers:
                 client = await self._connect(self._admin.port)
                 query = f"number={self._number(index)}&{path.partition('?')[2]}"
                 head = f"GET {path.partition('?')[0]}?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                client.transport.write(
-                    f"{head}Authorization: Bearer {self._key}\r\n\r\n".encode()
-                )
+                client.transport.write(f"{head}Authorization: Bearer {self._key}\r\n\r\n".encode())
                 to.append(client)
                 if begins:
                     await client.begun
@@ -141,7 +139,8 @@ class Readers:
             sender.transport.write(
                 f"POST {self._callback.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                 "Content-Type: application/x-www-form-urlencoded\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
             )
             stored, committed = await sender.answered
             free.put_nowait(sender)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -10,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import click
-import httpx
 
 from core.event import kinds
 from core.printable import plain

@@ -18,17 +18,16 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Literal, Self
 
 import msgspec
 
 from journal import Journal
 from journal.feed import Committed
 from journal.reads import MarksAt, Page
+from routes.index import Entry, FilterIndex
 from routes.match import Part
 from sinks.redact import mask, masked_paths
-
-T = TypeVar("T")
 
 #: The most places that a subscription holds.
 MOST_PLACES = 1_000
@@ -92,7 +91,7 @@ class Subscription:
         """`owner` has the rights of its key, `name` is the key's name."""
         self._hub, self._filter = hub, filter_
         self.kind, self.owner, self.name = kind, owner, name
-        self._entry: _Entry[Subscription] | None = None
+        self._entry: Entry[Subscription] | None = None
         self._places: list[int] = []
         self._waiting: asyncio.Future[None] | None = None
         #: The first place that it dropped, because there were too many; 0: it dropped no place.
@@ -220,7 +219,7 @@ class Hub:
         self.most_readers = sum(most.values())
         self._counts: Counter[tuple[Kind, str | None]] = Counter()
         self._subscriptions: set[Subscription] = set()
-        self.filters: _Filters[Subscription] = _Filters()
+        self.filters: FilterIndex[Subscription] = FilterIndex()
         #: New events that subscriptions took, by place, the oldest first.
         self.recent: dict[int, PlacedEvent] = {}
         self._bytes = 0
@@ -316,26 +315,3 @@ class Hub:
         while len(self.recent) > MOST_EVENTS or self._bytes > MOST_BYTES:
             oldest = self.recent.pop(next(iter(self.recent)))
             self._bytes -= len(oldest.body)
-
-
-class _Entry(NamedTuple, Generic[T]):
-    holds: Callable[[Mapping[str, object]], bool]
-    value: T
-
-
-class _Filters(Generic[T]):
-    """Filters, each with a value."""
-
-    def __init__(self) -> None:
-        self._entries: dict[int, _Entry[T]] = {}
-
-    def add(self, filter_: Part, value: T) -> _Entry[T]:
-        entry = _Entry(filter_.holds, value)
-        self._entries[id(entry)] = entry
-        return entry
-
-    def remove(self, entry: _Entry[T]) -> None:
-        del self._entries[id(entry)]
-
-    def matching(self, event: Mapping[str, object]) -> Sequence[T]:
-        return [entry.value for entry in self._entries.values() if entry.holds(event)]

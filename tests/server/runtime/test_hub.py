@@ -280,7 +280,7 @@ EVENTS = [
         "source": source,
         "subject": f"request/{number}",
         "recordedtime": f"2026-09-21T14:13:2{number}.000000Z",
-        "data": {"to": to, "service": service} | ({} if kind == "order.expired" else {"code": code}),
+        "data": {"to": to, "service": service, **code},
     }
     for number, (kind, source, to, code, service) in enumerate(
         [
@@ -291,9 +291,9 @@ EVENTS = [
                 "4711",
                 {"id": "go", "name": "Google", "key": "google"},
             ),
-            ("sms.received", "b", "+18503814730", None, None),
+            ("sms.received", "b", "+18503814730", {"code": None}, None),
             ("order.expired", "a", None, None, {"id": "ig", "name": None, "key": "instagram"}),
-            ("system.gap", "smshook", None, None, None),
+            ("system.gap", "smshook", None, {}, None),
         ]
     )
 ]
