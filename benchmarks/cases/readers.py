@@ -5,7 +5,7 @@ import time
 from ..case import Case, Measured
 from ..lab.percentiles import percentile
 from ..lab.processes import Bench, CaseFailed
-from ..lab.processor import Meter
+from ..lab.processor import Meter, used
 from ..lab.readers import reading
 from .accepting import IDLE, routes
 
@@ -14,8 +14,10 @@ WAITS, STREAMS = 5_000, 500
 _RATE = 400
 #: The number of the first reader's phone: beyond those of the load.
 _FIRST = 5_000_000
-#: Seconds within which all waits are waiting.
+#: Seconds until all waits must be waiting.
 _OPENING = 30.0
+#: Seconds between two looks at a process, and the share of a processor of one that does nothing.
+_LOOK, _RESTS = 0.5, 0.05
 _PERCENTILES = (50, 90, 99, 99.9)
 
 
@@ -28,7 +30,7 @@ def _readers(bench: Bench) -> Measured:
         with reading(
             [admin, product.key, product.callback(), WAITS, STREAMS, _FIRST, _RATE]
         ) as readers:
-            time.sleep(1.0)  # the last waits have been sent, but may not wait yet
+            _await_rest(product.pid)  # the last waits have been sent, but may not wait yet
             memory = (product.memory() - before) * 1000 / (WAITS + STREAMS)
             meter = Meter(product.pid)
             load = bench.load(product.callback(), connections=64, first=1_000_000)
@@ -52,6 +54,17 @@ def _readers(bench: Bench) -> Measured:
             **found,
         }
     )
+
+
+def _await_rest(pid: int) -> None:
+    """Wait until a process does nothing. Raises CaseFailed."""
+    until = time.monotonic() + _OPENING
+    while time.monotonic() < until:
+        before = used(pid).whole
+        time.sleep(_LOOK)
+        if used(pid).whole - before < _RESTS * _LOOK:
+            return
+    raise CaseFailed(f"the readers were not open within {_OPENING:.0f} s")
 
 
 _KIND = f"{WAITS:,} waits and {STREAMS} streams"

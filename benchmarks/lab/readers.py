@@ -95,7 +95,7 @@ class Readers:
 
     async def _connect(self, port: int | None) -> _Client:
         loop = asyncio.get_running_loop()
-        return (await loop.create_connection(_Client, "127.0.0.1", port))[1]
+        return (await loop.create_connection(_Client, "127.0.0.1", int(port or 80)))[1]
 
     async def open(self, waits: int, streams: int) -> None:
         slots = asyncio.Semaphore(AT_ONCE)

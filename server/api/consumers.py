@@ -1,7 +1,6 @@
 """Consumers: named readers of events, each with a place that is kept here."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -24,7 +23,7 @@ from .errors import Problem, bad_body, bad_parameter, not_found
 from .events import EventFilters, ListedEvent
 from .paging import Cursors, PageAnswer, Paging
 from .parameters import Limit, NoParameters, Text, Wait, read, read_body
-from .reading import Selection, ended_by
+from .reading import Selection, Watch
 
 #: Consumers of one key.
 MOST = 1000
@@ -189,17 +188,15 @@ async def _read(
     page = await selection.page(place, limit=given.limit)
     if page.items or page.has_more or not given.wait:
         return page
+    ends = asyncio.get_running_loop().time() + given.wait
     await selection.hub.begin()
-    with selection.subscription("wait") as subscription:
-        async with ended_by(receive, subscription):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(given.wait):
-                    while True:
-                        subscription.restart()
-                        page = await selection.page(page.next_seq, limit=given.limit)
-                        if page.items or page.has_more:
-                            break
-                        await subscription.wait()
+    with selection.subscription("wait") as subscription, Watch(receive, subscription):
+        in_time = True
+        while in_time and not (page.items or page.has_more):
+            subscription.restart()
+            page = await selection.page(page.next_seq, limit=given.limit)
+            if not (page.items or page.has_more):
+                in_time = await subscription.wait(ends)
     return page
 
 

@@ -1,8 +1,7 @@
 """The parts that streams, waits and consumers share: what they read, and how they end."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 import msgspec
 from litestar.exceptions import MethodNotAllowedException
@@ -65,20 +64,24 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return is_named or not str(event.fields["type"]).startswith(SYSTEM)
 
 
-@contextlib.asynccontextmanager
-async def ended_by(receive: Receive, subscription: Subscription) -> AsyncIterator[None]:
-    """End the subscription when the client is gone."""
+class Watch:
+    """Ends a subscription when the client is gone, while the context is open."""
 
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
+    __slots__ = ("_receive", "_subscription", "_task")
+
+    def __init__(self, receive: Receive, subscription: Subscription) -> None:
+        self._receive, self._subscription = receive, subscription
+
+    def __enter__(self) -> None:
+        self._task = asyncio.create_task(self._watch())
+
+    def __exit__(self, *_exc: object) -> None:
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        subscription.end()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
+        self._subscription.end()
 
 
 def only_get(scope: HTTPScope) -> None:

@@ -4,6 +4,7 @@ The format is that of the HTML standard, 9.2.6 (html.spec.whatwg.org/#event-stre
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import cast
 
@@ -19,7 +20,7 @@ from .auth import Access, needs
 from .events import EventFilters
 from .paging import Cursors
 from .parameters import Text, read
-from .reading import Selection, begin, ended_by, only_get, write
+from .reading import Selection, Watch, begin, only_get, write
 
 #: Seconds without an event after which a comment shows that the stream is alive.
 HEARTBEAT = 15.0
@@ -65,6 +66,7 @@ def stream(
                 event.frames[codes] = made
             return made
 
+        loop = asyncio.get_running_loop()
         await hub.begin()
         with selection.subscription("stream") as subscription:
             follower = Follower(
@@ -72,16 +74,12 @@ def stream(
             )
             await begin(send, 200, _HEADERS)
             await write(send, _COMMENT, more=True)
-            async with ended_by(receive, subscription):
+            # The client resumes with the last cursor that it got.
+            with Watch(receive, subscription), contextlib.suppress(Ended, Unavailable):
                 while True:
-                    try:
-                        async with asyncio.timeout(HEARTBEAT):
-                            part = b"".join([frame(event) for event in await follower.next()])
-                    except TimeoutError:
-                        part = _COMMENT
-                    except (Ended, Unavailable):
-                        break  # the client resumes with the last cursor it got
-                    await write(send, part, more=True)
+                    events = await follower.next(loop.time() + HEARTBEAT)
+                    part = b"".join([frame(event) for event in events])
+                    await write(send, part or _COMMENT, more=True)
             await write(send, b"")
 
     return streamed

@@ -18,7 +18,7 @@ from .errors import AGAIN, bad_parameter, reader_ended
 from .events import EventFilters, ListedEvent
 from .paging import Cursors
 from .parameters import Text, Wait, read
-from .reading import Selection, begin, ended_by, only_get, write
+from .reading import Selection, Watch, begin, only_get, write
 
 #: Seconds that a call waits by default.
 TIMEOUT = Wait(25)
@@ -65,7 +65,7 @@ def wait(
                 # The newest announced event may be hidden. A cursor that moves would reveal it.
                 seen = given.after or await _newest_seen(selection, cursors)
             try:
-                async with ended_by(receive, subscription):
+                with Watch(receive, subscription):
                     event = await _find(selection, subscription, after, ends)
             except Ended:
                 cursor = seen or _reached(hub, cursors, given.after, after)
@@ -107,13 +107,9 @@ async def _find(
         if newest:
             # One may have come meanwhile.
             events += _taken(subscription, after)
-        is_up = False
-        while not (events or subscription.lost or is_up):
-            try:
-                async with asyncio.timeout_at(ends):
-                    await subscription.wait()
-            except TimeoutError:
-                is_up = True
+        in_time = True
+        while in_time and not (events or subscription.lost):
+            in_time = await subscription.wait(ends)
             events = _taken(subscription, after)
         if events and not newest:
             return events[0]

@@ -83,7 +83,7 @@ class Subscription:
     """The new events of one reader, in order. Use it in `with`."""
 
     __slots__ = (
-        *("_entry", "_filter", "_hub", "_places", "_waiting"),
+        *("_entry", "_filter", "_hub", "_is_late", "_places", "_waiting"),
         *("ended", "kind", "lost", "name", "owner"),
     )
 
@@ -96,7 +96,7 @@ class Subscription:
         self._waiting: asyncio.Future[None] | None = None
         #: The first place that it dropped, because there were too many; 0: it dropped no place.
         self.lost = 0
-        self.ended = False
+        self.ended = self._is_late = False
 
     def __enter__(self) -> Self:
         self._hub.add(self)
@@ -137,16 +137,30 @@ class Subscription:
         self._places = self._places[AT_ONCE:]
         return events
 
-    async def wait(self) -> None:
-        """Wait until there are new events, or until some were lost. Raises Ended."""
-        while not (self._places or self.lost or self.ended):
-            self._waiting = asyncio.get_running_loop().create_future()
-            try:
+    async def wait(self, until: float | None = None) -> bool:
+        """Wait until there are new events, or until some were lost. Raises Ended.
+
+        Return False if the time `until`, in seconds of the event loop, comes first.
+        """
+        loop = asyncio.get_running_loop()
+        self._is_late = False
+        # Not asyncio.timeout: it takes more memory, and may cancel when there are events.
+        timer = None if until is None else loop.call_at(until, self._be_late)
+        try:
+            while not (self._places or self.lost or self.ended or self._is_late):
+                self._waiting = loop.create_future()
                 await self._waiting
-            finally:
-                self._waiting = None
+        finally:
+            self._waiting = None
+            if timer is not None:
+                timer.cancel()
         if self.ended:
             raise Ended
+        return bool(self._places or self.lost)
+
+    def _be_late(self) -> None:
+        self._is_late = True
+        self._wake()
 
     def end(self) -> None:
         """Make the reader end."""
@@ -183,10 +197,11 @@ class Follower:
         self._is_live = after is None
         subscription.restart()
 
-    async def next(self) -> Sequence[PlacedEvent]:
+    async def next(self, until: float | None = None) -> Sequence[PlacedEvent]:
         """Wait for the next events. Raises Ended, and the errors of `read`.
 
-        After it was cancelled, the next call goes on where it was.
+        Return none if the time `until`, in seconds of the event loop, comes first. After it was
+        cancelled, the next call goes on where it was.
         """
         subscription = self._subscription
         while not subscription.ended:
@@ -197,7 +212,8 @@ class Follower:
                 if page.items:
                     return [event for _, event in page.items]
                 continue
-            await subscription.wait()
+            if not await subscription.wait(until):
+                return []
             events = [event for event in subscription.take() if event.place > self._after]
             if subscription.lost:
                 # All before that place were given, so the journal is read from there.

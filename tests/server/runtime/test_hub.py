@@ -288,11 +288,11 @@ EVENTS = [
                 "sms.received",
                 "a",
                 "+18503814729",
-                "4711",
-                {"id": "go", "name": "Google", "key": "google"},
+                {"code": "4711"},
+                GOOGLE,
             ),
             ("sms.received", "b", "+18503814730", {"code": None}, None),
-            ("order.expired", "a", None, None, {"id": "ig", "name": None, "key": "instagram"}),
+            ("order.expired", "a", None, {}, INSTAGRAM),
             ("system.gap", "smshook", None, {}, None),
         ]
     )
