@@ -1,5 +1,6 @@
 """For every test: loopback as the only network, and one Hypothesis profile."""
 
+import contextlib
 import ipaddress
 import os
 import signal
@@ -7,9 +8,11 @@ import sys
 import tempfile
 
 import certifi
+import coverage
 import hypothesis
 import pytest
 import trustme
+import xdist
 
 # Derandomized, so that each run has the same inputs; without a deadline, because the machine may be
 # busy. To search further: pytest --hypothesis-profile=search
@@ -54,6 +57,44 @@ sys.addaudithook(refuse_the_network)
 COVERAGE = None
 if "PYTEST_XDIST_WORKER" in os.environ:
     COVERAGE = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+# Each worker collects all tests, and so runs the same lines: this one counts them.
+COUNTING_WORKER = "gw0"
+
+
+@contextlib.contextmanager
+def uncounted():
+    """Pause the coverage of this process, which doubles its work."""
+    running = coverage.Coverage.current()
+    if running is None:
+        yield
+        return
+    running.stop()
+    try:
+        yield
+    finally:
+        running.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    counts = os.environ.get("PYTEST_XDIST_WORKER", COUNTING_WORKER) == COUNTING_WORKER
+    with contextlib.nullcontext() if counts else uncounted():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session):
+    """Pause the coverage of the process that only hands out the tests."""
+    with uncounted() if xdist.is_xdist_controller(session) else contextlib.nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    with uncounted() if item.get_closest_marker("uncounted") else contextlib.nullcontext():
+        return (yield)
+
 
 # Each httpx client reads the root certificates of the machine, which takes long.
 ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the tests run
