@@ -138,7 +138,7 @@ class SQLiteHistory(JournalHistory):
         assert kept == true
 
 
-TestHistory = SQLiteHistory.TestCase
+TestHistory = pytest.mark.uncounted(SQLiteHistory.TestCase)
 # No shrinking: the histories are short, and each step is an fsync.
 TestHistory.settings = hypothesis.settings(
     max_examples=30, stateful_step_count=25, phases=[hypothesis.Phase.generate]
