@@ -8,11 +8,11 @@ import sys
 import tempfile
 
 import certifi
-import coverage
 import hypothesis
 import pytest
 import trustme
 import xdist
+from counting import uncounted
 
 # Derandomized, so that each run has the same inputs; without a deadline, because the machine may be
 # busy. To search further: pytest --hypothesis-profile=search
@@ -60,20 +60,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # Each worker collects all tests, and so runs the same lines: this one counts them.
 COUNTING_WORKER = "gw0"
-
-
-@contextlib.contextmanager
-def uncounted():
-    """Pause the coverage of this process, which doubles its work."""
-    running = coverage.Coverage.current()
-    if running is None:
-        yield
-        return
-    running.stop()
-    try:
-        yield
-    finally:
-        running.start()
 
 
 @pytest.hookimpl(wrapper=True)
