@@ -10,9 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 import pytest
-from counting import uncounted
 from doors import in_front_of
-from litestar import Litestar, Router
 from services import clock_of, configured, identity_of
 
 from core.delivery import State
@@ -25,10 +23,6 @@ from server.config.options import Api, ApiKey
 from server.service import admin_app, assemble, open_journal, public_app, public_door
 from sinks.file.sink import File
 from sinks.sink import Failed
-
-# Each test has an app of its own. Building it is work of Litestar, with no line that is counted.
-Router.__init__ = uncounted()(Router.__init__)
-Litestar.__init__ = uncounted()(Litestar.__init__)
 
 TOKENS = {"tellabot": "tellabot-token-01", "herosms": "herosms-token-0001"}
 OLD_TOKEN = "tellabot-token-00"
