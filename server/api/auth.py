@@ -36,6 +36,8 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """The rights of a key."""
 
+    #: The key's name: what it makes belongs to this name.
+    name: str
     scopes: frozenset[str]
     #: The filter of the events that it sees; None: it sees all.
     sees: KeyFilter | None
@@ -57,6 +59,7 @@ class Keys:
             (
                 digest_of(key.key),
                 Access(
+                    name=name,
                     scopes=frozenset(
                         included
                         for scope in key.scopes
