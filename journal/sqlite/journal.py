@@ -5,14 +5,14 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from core.errors import Unavailable
 
 from .. import Filters, JournalHealth
-from ..commit import GroupCommit
+from ..commit import GroupCommit, settle
 from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
@@ -65,10 +65,11 @@ class SQLiteJournal:
         path: Path,
         begun: OpenedFile,
         *,
+        thread: WorkThread,
         broken: Callable[[], None],
         beside: Sequence[Path],
     ) -> None:
-        self._conn, self._thread = begun.conn, WorkThread("journal")
+        self._conn, self._thread = begun.conn, thread
         self._writer = BatchWriter(begun.conn, begun.start, JournalFiles(path, beside))
         self._commits: GroupCommit[Write[Any], Any] = GroupCommit(
             self._writer.write, thread=self._thread, broken=broken, tend=self._tend
@@ -103,13 +104,22 @@ class SQLiteJournal:
         until it returns False.
         """
 
-        def opened() -> OpenedFile:
-            with errors_named(path):
-                return begin(path, seal=seal, now=now, version=version, filters=filters)
+        def opened() -> OpenedFile | Exception:
+            try:
+                with errors_named(path):
+                    return begin(path, seal=seal, now=now, version=version, filters=filters)
+            except Exception as exc:  # noqa: BLE001 - the caller gets any error
+                return exc
 
-        with ThreadPoolExecutor(1) as thread:
-            begun = await asyncio.get_running_loop().run_in_executor(thread, opened)
-        journal = SQLiteJournal(path, begun, broken=broken, beside=beside)
+        thread = WorkThread("journal")
+        opening: asyncio.Future[OpenedFile] = asyncio.get_running_loop().create_future()
+        thread.run(opened, partial(settle, opening))
+        try:
+            begun = await opening
+        except BaseException:
+            thread.close()
+            raise
+        journal = SQLiteJournal(path, begun, thread=thread, broken=broken, beside=beside)
         journal._look()
         return journal
 

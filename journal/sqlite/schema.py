@@ -171,7 +171,7 @@ class OpenedFile(NamedTuple):
 def begin(
     path: Path, *, seal: str, now: float, version: str, filters: Filters = NO_FILTERS
 ) -> OpenedFile:
-    """Open the file. Raises WrongJournal for another secret."""
+    """Open the file in the writing thread. Raises WrongJournal for another secret."""
     conn = _connect(path)
     with _closed_after(conn):
         # Refuse another secret before the migration writes.
