@@ -17,6 +17,7 @@ from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
 from .routes import routes
+from .schema import schema
 from .sinks import sinks
 from .sources import sources
 from .status import health, stats
@@ -25,7 +26,7 @@ from .wait import wait
 
 
 def create_api(parts: Parts) -> Litestar:
-    """Return `/v1`, health and the page at `/`.
+    """Return `/v1`, health, the description at `/schema` and the page at `/`.
 
     Each call of `/v1` needs a key and has a guard of its own.
     """
@@ -104,7 +105,7 @@ def create_api(parts: Parts) -> Litestar:
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )
-    return _app([v1, health(parts.ready), index()], keys)
+    return _app([v1, health(parts.ready), schema(), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:

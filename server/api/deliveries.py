@@ -18,7 +18,8 @@ from ..runtime.identity import Identity
 from ..runtime.redelivery import BeingSent, Redelivery
 from .auth import Access, ApiRequest, needs
 from .errors import Problem, not_found
-from .paging import Cursors, PageRequest, Paging, journal_list
+from .operation import Operation
+from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
 from .parameters import NoParameters, Text, read
 
 #: Replaces the answer of a sink for keys without codes:read: it may repeat the message.
@@ -81,8 +82,11 @@ class WholeDelivery(msgspec.Struct, frozen=True, kw_only=True):
 class DeliveryParameters(Paging, frozen=True, kw_only=True):
     """The filter of a list of deliveries."""
 
+    #: States.
     state: tuple[State, ...] = ()
+    #: Names of sinks.
     sink: tuple[Text, ...] = ()
+    #: Ids of events.
     event: tuple[Text, ...] = ()
 
 
@@ -125,10 +129,22 @@ def deliveries(
             Deliveries(filter=wanted, after=asked.after, limit=asked.limit, desc=asked.desc)
         )
 
-    listed = journal_list(cursors, fetch, whole, parameters=DeliveryParameters)
+    listed = journal_list(
+        cursors,
+        fetch,
+        whole,
+        text="List deliveries.",
+        answer=PageAnswer[WholeDelivery],
+        parameters=DeliveryParameters,
+    )
 
-    @get("/{delivery_id:str}", guards=[needs("events:read", whole=True)])
+    @get(
+        "/{delivery_id:str}",
+        guards=[needs("events:read", whole=True)],
+        operation=Operation(),
+    )
     async def one(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
+        """Get a delivery."""
         read(request.scope, NoParameters)
         return whole(await find(delivery_id), request.auth)
 
@@ -136,8 +152,13 @@ def deliveries(
         "/{delivery_id:str}/retry",
         status_code=200,
         guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(errors=("being_sent", "already_delivered")),
     )
     async def retry(request: ApiRequest, delivery_id: FromPath[str]) -> WholeDelivery:
+        """Retry a delivery.
+
+        It is due now, and its schedule begins again.
+        """
         read(request.scope, NoParameters)
         kept = await find(delivery_id)
         try:

@@ -12,6 +12,36 @@ from receiver.door import RETRY_AFTER
 #: The headers of an answer after which the caller may try again.
 AGAIN: Mapping[str, str] = MappingProxyType({"Retry-After": str(RETRY_AFTER)})
 
+#: Each code with its statuses and its meaning. A code never changes.
+CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
+    {
+        "bad_parameter": ((400,), "A parameter is unknown, missing or not valid."),
+        "bad_body": ((400,), "The body is not valid, or a field in it."),
+        "bad_request": ((400,), "The request is not valid for this API."),
+        "unauthorized": ((401,), "No valid key was sent."),
+        "missing_scope": ((403,), "The key does not have the scope."),
+        "key_filtered": ((403,), "The call shows all events, and the key has a `when`."),
+        "not_found": ((404,), "There is no such thing, or the key may not see it."),
+        "method_not_allowed": ((405,), "The call has other methods; see the header Allow."),
+        "already_delivered": ((409,), "The sink has the event. A replay sends it again."),
+        "being_sent": ((409,), "An attempt is under way. Look again in a moment."),
+        "left_alone": ((409,), "The provider accepts no requests until a given time."),
+        "no_source": ((409,), "No configured source has samples."),
+        "not_configured": ((409,), "The source has no `backfill`."),
+        "order_differs": ((409,), "The order is stored with other fields, which cannot change."),
+        "source_gone": ((409,), "The source of the callback is no longer configured."),
+        "too_many_consumers": ((409,), "The key has as many consumers as it may have."),
+        "cursor_gone": ((410,), "The place of the cursor is gone. Begin again without it."),
+        "unknown_sink": ((422,), "No sink has that name."),
+        "unknown_source": ((422,), "No source has that name."),
+        "too_many_streams": ((429, 503), "The key (503: all keys) may open no more streams."),
+        "too_many_waits": ((429, 503), "The key (503: all keys) may open no more waits."),
+        "internal": ((500,), "An internal error; the log has its request id."),
+        "reader_ended": ((503,), "The service stops, or the key is no longer valid."),
+        "unavailable": ((503,), "The journal does not work just now."),
+    }
+)
+
 
 class Problem(Exception):
     """An error to answer with. `detail` names a field and its right form, never the sent value."""

@@ -14,6 +14,7 @@ from journal.reads import MarksAt, Page
 from ..runtime.identity import BadCursor, Identity, StaleCursor
 from .auth import Access, ApiRequest, needs
 from .errors import Problem, bad_parameter
+from .operation import Operation
 from .parameters import Limit, Text, read
 
 T = TypeVar("T")
@@ -22,7 +23,9 @@ T = TypeVar("T")
 class Paging(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of every list."""
 
+    #: The maximum number of items.
     limit: Limit = Limit(100)
+    #: `asc`: the oldest first, or the order of the configuration.
     order: Literal["asc", "desc"] = "asc"
     #: A `next_cursor`.
     after: Text | None = None
@@ -67,12 +70,18 @@ def journal_list(
     fetch: Callable[[P, PageRequest], Awaitable[Page[T]]],
     show: Callable[[T, Access], Any],
     *,
+    text: str,
+    answer: Any,
     parameters: type[P],
     scope: str = "events:read",
 ) -> HTTPRouteHandler:
-    """Declare `GET /` for a list of the journal: `fetch` reads a page, `show` makes its items."""
+    """Declare `GET /` for a list of the journal: `fetch` reads a page, `show` makes its items.
 
-    @get("/", guards=[needs(scope, whole=True)])
+    `text` describes the call, and `answer` is its type: `PageAnswer[…]`.
+    """
+    operation = Operation(text=text, query=parameters, answers={200: answer})
+
+    @get("/", guards=[needs(scope, whole=True)], operation=operation)
     async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, parameters)
         asked = await cursors.asked(given)
@@ -88,11 +97,19 @@ def journal_list(
 
 
 def named_list(
-    cursors: "Cursors", items: Callable[[], Awaitable[Mapping[str, Any]]]
+    cursors: "Cursors",
+    items: Callable[[], Awaitable[Mapping[str, Any]]],
+    *,
+    text: str,
+    answer: Any,
 ) -> HTTPRouteHandler:
-    """Declare `GET /` for a short list, such as routes: `items` returns all items by name."""
+    """Declare `GET /` for a short list, such as routes: `items` returns all items by name.
 
-    @get("/", guards=[needs("events:read", whole=True)])
+    `text` describes the call, and `answer` is its type: `PageAnswer[…]`.
+    """
+    operation = Operation(text=text, query=Paging, answers={200: answer})
+
+    @get("/", guards=[needs("events:read", whole=True)], operation=operation)
     async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, Paging)
         named = await items()

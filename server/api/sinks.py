@@ -18,7 +18,8 @@ from ..runtime.samples import NoSampleSource, SampleEvents
 from .auth import ApiRequest, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
-from .paging import Cursors, named_list
+from .operation import Operation
+from .paging import Cursors, PageAnswer, named_list
 from .parameters import NoParameters, read
 
 
@@ -78,8 +79,17 @@ def sinks(
             found[name] = _sink(record, configured.get(name), workers.get(name), owed.get(name, 0))
         return found
 
-    @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    @post(
+        "/{name:str}/test",
+        status_code=200,
+        guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(errors=("no_source",)),
+    )
     async def test(request: ApiRequest, name: FromPath[str]) -> ShownTest:
+        """Test a sink.
+
+        It gets a sample at once.
+        """
         read(request.scope, NoParameters)
         worker = _known(name)
         try:
@@ -97,14 +107,29 @@ def sinks(
             answer=shown_answer(attempt.answer, request.auth),
         )
 
-    @post("/{name:str}/pause", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    @post(
+        "/{name:str}/pause",
+        status_code=200,
+        guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(),
+    )
     async def pause(request: ApiRequest, name: FromPath[str]) -> ShownSink:
+        """Pause a sink.
+
+        Its deliveries wait.
+        """
         read(request.scope, NoParameters)
         await _known(name).pause(Pause.OPERATOR)
         return (await shown(name))[name]
 
-    @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
+    @post(
+        "/{name:str}/resume",
+        status_code=200,
+        guards=[needs("deliveries:write", whole=True)],
+        operation=Operation(),
+    )
     async def resume(request: ApiRequest, name: FromPath[str]) -> ShownSink:
+        """Resume a sink."""
         read(request.scope, NoParameters)
         await _known(name).resume()
         return (await shown(name))[name]
@@ -114,7 +139,8 @@ def sinks(
             raise not_found("sink")
         return workers[name]
 
-    return Router("/sinks", route_handlers=[named_list(cursors, shown), test, pause, resume])
+    listed = named_list(cursors, shown, text="List sinks.", answer=PageAnswer[ShownSink])
+    return Router("/sinks", route_handlers=[listed, test, pause, resume])
 
 
 def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:

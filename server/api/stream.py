@@ -18,6 +18,7 @@ from journal import Journal
 from ..runtime.hub import AT_ONCE, Ended, Follower, Hub, PlacedEvent
 from .auth import Access, needs
 from .events import EventFilters
+from .operation import Operation
 from .paging import Cursors
 from .parameters import Text, read
 from .reading import Selection, Watch, begin, only_get, write
@@ -48,8 +49,27 @@ def stream(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
-    @asgi("/events/stream", guards=[needs("events:read")], copy_scope=False)
+    @asgi(
+        "/events/stream",
+        guards=[needs("events:read")],
+        copy_scope=False,
+        operation=Operation(
+            query=StreamParameters,
+            headers={"Last-Event-ID": "The cursor of the last event; it comes before `after`."},
+            answers={200: str},
+            media_type="text/event-stream",
+            errors=("too_many_streams", "reader_ended"),
+        ),
+    )
     async def streamed(scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream events.
+
+        The answer is a stream of server-sent events: `id` is the cursor, `event` the type, and
+        `data` the event on one line, as the schema `Event` says. A comment comes every 15 seconds.
+
+        `after=start` begins at the oldest event. Without `after` and `Last-Event-ID`, the stream
+        begins now.
+        """
         request = cast("HTTPScope", scope)
         only_get(request)
         given = read(request, StreamParameters)

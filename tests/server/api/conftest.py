@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 from asgi import Call
+from described import Described
 from doors import in_front_of
 from services import clock_of, configured, identity_of
 
@@ -20,6 +21,8 @@ from journal.reads import Deliveries, DeliveryById, DeliveryFilter
 from receiver.providers.sms_activate.profiles import HeroSms
 from receiver.providers.tellabot.callbacks import TellABot
 from routes.table import Route
+from server.api.app import create_api
+from server.api.openapi import document
 from server.config.options import Api, ApiKey
 from server.service import admin_app, assemble, open_journal, public_app, public_door
 from sinks.file.sink import File
@@ -60,7 +63,7 @@ class Service:
         self.hub = parts.hub
         self.public = client(in_front_of(public_app(self.parts), public_door(self.parts)))
         self.api = admin_app(self.parts)
-        self.admin = client(self.api)
+        self.admin = client(self.api, described(self.parts))
 
     def behind_the_door(self):
         """The door and the API on one listener, as with `admin_listen: same`."""
@@ -189,9 +192,31 @@ async def until(check):
             await asyncio.sleep(0.01)
 
 
-def client(app):
+_DESCRIBED = []
+
+
+def described(parts):
+    """Return the document of the API. It is the same for all services."""
+    if not _DESCRIBED:
+        _DESCRIBED.append(Described(document(create_api(parts))))
+    return _DESCRIBED[0]
+
+
+def client(app, described=None):
+    """Return a client; with a document, it refuses answers that the document does not have."""
+
+    async def check(response):
+        # 500: tests of faults break the service.
+        if response.status_code != 500:
+            path = response.request.url.path
+            body = await response.aread()
+            described.check(
+                response.request.method, path, response.status_code, response.headers, body
+            )
+
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1), raise_app_exceptions=True)
-    return httpx.AsyncClient(transport=transport, base_url="http://smshook")
+    hooks = {} if described is None else {"response": [check]}
+    return httpx.AsyncClient(transport=transport, base_url="http://smshook", event_hooks=hooks)
 
 
 def options(folder):
