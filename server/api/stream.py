@@ -20,7 +20,7 @@ from .auth import Access, needs
 from .events import EventFilters
 from .paging import Cursors
 from .parameters import Text, read
-from .reading import Selection, Watch, begin, only_get, write
+from .reading import Selection, begin, end_with_client, only_get, write
 
 #: Seconds without an event after which a comment shows that the stream is alive.
 HEARTBEAT = 15.0
@@ -48,8 +48,8 @@ def stream(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
-    @asgi("/events/stream", guards=[needs("events:read")], copy_scope=False)
-    async def streamed(scope: Scope, receive: Receive, send: Send) -> None:
+    @asgi("/events/stream", guards=[needs("events:read")], copy_scope=True)
+    async def streamed(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
         request = cast("HTTPScope", scope)
         only_get(request)
         given = read(request, StreamParameters)
@@ -74,8 +74,9 @@ def stream(
             )
             await begin(send, 200, _HEADERS)
             await write(send, _COMMENT, more=True)
+            end_with_client(request, subscription)
             # The client resumes with the last cursor that it got.
-            with Watch(receive, subscription), contextlib.suppress(Ended, Unavailable):
+            with contextlib.suppress(Ended, Unavailable):
                 while True:
                     events = await follower.next(loop.time() + HEARTBEAT)
                     part = b"".join([frame(event) for event in events])

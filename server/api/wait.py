@@ -18,7 +18,7 @@ from .errors import AGAIN, bad_parameter, reader_ended
 from .events import EventFilters, ListedEvent
 from .paging import Cursors
 from .parameters import Text, Wait, read
-from .reading import Selection, Watch, begin, only_get, write
+from .reading import Selection, begin, end_with_client, only_get, write
 
 #: Seconds that a call waits by default.
 TIMEOUT = Wait(25)
@@ -45,8 +45,8 @@ def wait(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
-    @asgi("/events/wait", guards=[needs("events:read")], copy_scope=False)
-    async def waited(scope: Scope, receive: Receive, send: Send) -> None:
+    @asgi("/events/wait", guards=[needs("events:read")], copy_scope=True)
+    async def waited(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
         ends = asyncio.get_running_loop().time()
         request = cast("HTTPScope", scope)
         only_get(request)
@@ -65,8 +65,9 @@ def wait(
                 # The newest announced event may be hidden. A cursor that moves would reveal it.
                 seen = given.after or await _newest_seen(selection, cursors)
             try:
-                with Watch(receive, subscription):
-                    event = await _find(selection, subscription, after, ends)
+                end_with_client(request, subscription)
+                request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
+                event = await _find(selection, subscription, after, ends)
             except Ended:
                 cursor = seen or _reached(hub, cursors, given.after, after)
                 raise reader_ended({**AGAIN, CURSOR: cursor}) from None
