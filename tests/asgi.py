@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+from httpd.protocol import GONE
+
 
 class Call:
     """One GET of an app. Use it in `async with`; leaving it is the client's disconnect."""
@@ -10,7 +12,7 @@ class Call:
     def __init__(self, app, path, *, headers=(), method="GET"):
         path, _, query = path.partition("?")
         fields = {"host": "127.0.0.1"} | dict(headers)
-        self._app = app
+        self._app, self._callbacks = app, []
         self._scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -24,6 +26,7 @@ class Call:
             "headers": [(name.lower().encode(), text.encode()) for name, text in fields.items()],
             "client": ("192.0.2.7", 1),
             "server": ("127.0.0.1", 80),
+            "state": {GONE: self._callbacks.append},
         }
         self._asked = False
         self._gone = asyncio.Event()
@@ -47,6 +50,8 @@ class Call:
     def cut(self):
         """End the call as a client does that is gone."""
         self._gone.set()
+        for callback in self._callbacks:
+            callback()
         self.reads.set()
 
     async def _receive(self):

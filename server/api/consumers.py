@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 from litestar import Router, delete, get, post
 from litestar.params import FromPath
-from litestar.types import Receive
+from litestar.types import HTTPScope
 
 from core.instants import Instant
 from journal import Journal
@@ -24,7 +24,7 @@ from .events import EventFilters, ListedEvent
 from .operation import Operation
 from .paging import Cursors, PageAnswer, Paging
 from .parameters import Limit, NoParameters, Text, Wait, read, read_body
-from .reading import Selection, Watch
+from .reading import Selection, end_with_client
 
 #: Consumers of one key.
 MOST = 1000
@@ -154,7 +154,7 @@ def consumers(
         access = request.auth
         kept = await journal.ask(ConsumerByName(access.name, _checked(name)))
         selection = places.selection(access, given.filter(now()))
-        page = await _read(selection, 0 if kept is None else kept.place, given, request.receive)
+        page = await _read(selection, 0 if kept is None else kept.place, given, request.scope)
         [next_cursor] = await cursors.at([page.next_seq])
         codes = access.may("codes:read")
         return PageAnswer(
@@ -216,7 +216,7 @@ def consumers(
 
 
 async def _read(
-    selection: Selection, place: int, given: ConsumerParameters, receive: Receive
+    selection: Selection, place: int, given: ConsumerParameters, scope: HTTPScope
 ) -> Page[PlacedEvent]:
     """Return the events after a place; wait for the first one if there is none."""
     page = await selection.page(place, limit=given.limit)
@@ -224,7 +224,8 @@ async def _read(
         return page
     ends = asyncio.get_running_loop().time() + given.wait
     await selection.hub.begin()
-    with selection.subscription("wait") as subscription, Watch(receive, subscription):
+    with selection.subscription("wait") as subscription:
+        end_with_client(scope, subscription)
         in_time = True
         while in_time and not (page.items or page.has_more):
             subscription.restart()

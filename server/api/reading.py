@@ -1,6 +1,5 @@
 """The parts that streams, waits and consumers share: what they read, and how they end."""
 
-import asyncio
 from collections.abc import Iterable
 
 import msgspec
@@ -9,10 +8,10 @@ from litestar.types import (
     HTTPResponseBodyEvent,
     HTTPResponseStartEvent,
     HTTPScope,
-    Receive,
     Send,
 )
 
+from httpd.protocol import GONE
 from journal import Journal
 from journal.reads import EventFilter, Page
 
@@ -64,24 +63,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return is_named or not str(event.fields["type"]).startswith(SYSTEM)
 
 
-class Watch:
-    """Ends a subscription when the client is gone, while the context is open."""
-
-    __slots__ = ("_receive", "_subscription", "_task")
-
-    def __init__(self, receive: Receive, subscription: Subscription) -> None:
-        self._receive, self._subscription = receive, subscription
-
-    def __enter__(self) -> None:
-        self._task = asyncio.create_task(self._watch())
-
-    def __exit__(self, *_exc: object) -> None:
-        self._task.cancel()
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._subscription.end()
+def end_with_client(scope: HTTPScope, subscription: Subscription) -> None:
+    """End the subscription if the client goes away."""
+    when_gone = scope["state"].get(GONE)
+    if when_gone is not None:
+        when_gone(subscription.end)
 
 
 def only_get(scope: HTTPScope) -> None:

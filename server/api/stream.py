@@ -21,7 +21,7 @@ from .events import EventFilters
 from .operation import Operation
 from .paging import Cursors
 from .parameters import Text, read
-from .reading import Selection, Watch, begin, only_get, write
+from .reading import Selection, begin, end_with_client, only_get, write
 
 #: Seconds without an event after which a comment shows that the stream is alive.
 HEARTBEAT = 15.0
@@ -49,6 +49,7 @@ def stream(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
+<<<<<<< HEAD
     @asgi(
         "/events/stream",
         guards=[needs("events:read")],
@@ -70,6 +71,10 @@ def stream(
         `after=start` begins at the oldest event. Without `after` and `Last-Event-ID`, the stream
         begins now.
         """
+=======
+    @asgi("/events/stream", guards=[needs("events:read")], copy_scope=True)
+    async def streamed(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
+>>>>>>> hub
         request = cast("HTTPScope", scope)
         only_get(request)
         given = read(request, StreamParameters)
@@ -94,8 +99,9 @@ def stream(
             )
             await begin(send, 200, _HEADERS)
             await write(send, _COMMENT, more=True)
+            end_with_client(request, subscription)
             # The client resumes with the last cursor that it got.
-            with Watch(receive, subscription), contextlib.suppress(Ended, Unavailable):
+            with contextlib.suppress(Ended, Unavailable):
                 while True:
                     events = await follower.next(loop.time() + HEARTBEAT)
                     part = b"".join([frame(event) for event in events])

@@ -19,7 +19,7 @@ from .events import EventFilters, ListedEvent
 from .operation import Operation
 from .paging import Cursors
 from .parameters import Text, Wait, read
-from .reading import Selection, Watch, begin, only_get, write
+from .reading import Selection, begin, end_with_client, only_get, write
 
 #: Seconds that a call waits by default.
 TIMEOUT = Wait(25)
@@ -48,6 +48,7 @@ def wait(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
+<<<<<<< HEAD
     @asgi(
         "/events/wait",
         guards=[needs("events:read")],
@@ -66,6 +67,10 @@ def wait(
         is there, else as soon as it comes. 204: the time is up. One of `since`, `after`, `subject`,
         `request_id`, `activation_id`, `rental_id` and `reference` is required.
         """
+=======
+    @asgi("/events/wait", guards=[needs("events:read")], copy_scope=True)
+    async def waited(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
+>>>>>>> hub
         ends = asyncio.get_running_loop().time()
         request = cast("HTTPScope", scope)
         only_get(request)
@@ -84,8 +89,9 @@ def wait(
                 # The newest announced event may be hidden. A cursor that moves would reveal it.
                 seen = given.after or await _newest_seen(selection, cursors)
             try:
-                with Watch(receive, subscription):
-                    event = await _find(selection, subscription, after, ends)
+                end_with_client(request, subscription)
+                request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
+                event = await _find(selection, subscription, after, ends)
             except Ended:
                 cursor = seen or _reached(hub, cursors, given.after, after)
                 raise reader_ended({**AGAIN, CURSOR: cursor}) from None
