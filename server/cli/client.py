@@ -1,5 +1,6 @@
 """The client of the API that the commands use."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -103,6 +104,39 @@ class ApiClient:
                 return
             # An empty page may not be the last: the service searches a part at a time.
             after = {"after": page.next_cursor}
+
+    def wait(self, path: str, params: Mapping[str, Any]) -> httpx.Response:
+        """Return the answer of a call that waits for an event: 200 or 204."""
+        response = self.send("GET", path, params=params, timeout=TIMEOUT + float(params["timeout"]))
+        _check(response)
+        return response
+
+    def stream(
+        self, path: str, params: Mapping[str, Any], after: str, silent: float
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the (cursor, event) of a stream until it ends.
+
+        Raise Failure if the connection is lost, or if nothing comes for `silent` seconds.
+        """
+        timeout = httpx.Timeout(TIMEOUT, read=silent)
+        url = self.url.rstrip("/") + path
+        asked = {**params, "after": after}
+        try:
+            with self._http.stream("GET", url, params=asked, timeout=timeout) as response:
+                if not response.is_success:
+                    response.read()
+                    _check(response)
+                cursor = ""
+                for line in response.iter_lines():
+                    name, _, value = line.partition(": ")
+                    if name == "id":
+                        cursor = value
+                    elif name == "data":
+                        yield cursor, json.loads(value)
+        except httpx.TransportError:
+            raise Failure(f"lost the connection to {_place(self.url)}") from None
+        except ValueError:
+            raise _garbled(url) from None
 
     def _page(self, path: str, params: Mapping[str, Any]) -> _Page:
         try:
