@@ -1,4 +1,4 @@
-"""The Python client on a server that answers as it is told: retries, cuts, errors, secrets."""
+"""The Python client on a server with scripted answers: retries, cuts, errors, secrets."""
 
 import asyncio
 import inspect

@@ -170,7 +170,7 @@ class _Calls:
     ) -> None:
         """Without `url` and `key`, take `SMSHOOK_URL` and `SMSHOOK_API_KEY`.
 
-        An empty key sends none. `timeout` is for an answer. A GET that failed is sent again
+        An empty key means no key. `timeout` is for an answer. A GET that failed is sent again
         `retries` times. `verify` is a context with the certificates to trust.
         """
         url = os.environ.get("SMSHOOK_URL") if url is None else url
