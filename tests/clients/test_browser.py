@@ -9,7 +9,7 @@ import tools
 from pages import blocks
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 #: What pytest-playwright brings, with Debian's browser.
 PAGE = """
@@ -31,7 +31,7 @@ def browser():
 @pytest.fixture
 def page(browser):
     page = browser.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     yield page
     page.close()
 """
