@@ -22,7 +22,7 @@ from .outbox import VERBS, Outbox, Shifting
 _FRAME = 4096 + 24
 #: Sizes of the log, in bytes. At the first one it is written back. At the second one its file is
 #: truncated, too; until then SQLite uses its space again, and a sync that does not change the size
-#: of the file takes half the processor time. A step later it is tried again.
+#: of the file takes less processor time. A step later it is tried again.
 CHECKPOINT_AT, TRUNCATE_AT = 1_500 * _FRAME, 2_500 * _FRAME
 CHECKPOINT_STEP = 100 * _FRAME
 #: Milliseconds that a transaction waits for another process.
