@@ -49,11 +49,10 @@ def stream(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
-<<<<<<< HEAD
     @asgi(
         "/events/stream",
         guards=[needs("events:read")],
-        copy_scope=False,
+        copy_scope=True,
         operation=Operation(
             query=StreamParameters,
             headers={"Last-Event-ID": "The cursor of the last event; it comes before `after`."},
@@ -62,7 +61,7 @@ def stream(
             errors=("too_many_streams", "reader_ended"),
         ),
     )
-    async def streamed(scope: Scope, receive: Receive, send: Send) -> None:
+    async def streamed(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
         """Stream events.
 
         The answer is a stream of server-sent events: `id` is the cursor, `event` the type, and
@@ -71,10 +70,6 @@ def stream(
         `after=start` begins at the oldest event. Without `after` and `Last-Event-ID`, the stream
         begins now.
         """
-=======
-    @asgi("/events/stream", guards=[needs("events:read")], copy_scope=True)
-    async def streamed(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
->>>>>>> hub
         request = cast("HTTPScope", scope)
         only_get(request)
         given = read(request, StreamParameters)

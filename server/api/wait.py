@@ -48,11 +48,10 @@ def wait(
 ) -> ASGIRouteHandler:
     """Declare the call."""
 
-<<<<<<< HEAD
     @asgi(
         "/events/wait",
         guards=[needs("events:read")],
-        copy_scope=False,
+        copy_scope=True,
         operation=Operation(
             query=WaitParameters,
             answers={200: ListedEvent, 204: None},
@@ -60,17 +59,13 @@ def wait(
             errors=("too_many_waits", "reader_ended"),
         ),
     )
-    async def waited(scope: Scope, receive: Receive, send: Send) -> None:
+    async def waited(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
         """Wait for an event.
 
         The answer is the newest match since `since`, or the first one after `after`: at once if it
         is there, else as soon as it comes. 204: the time is up. One of `since`, `after`, `subject`,
         `request_id`, `activation_id`, `rental_id` and `reference` is required.
         """
-=======
-    @asgi("/events/wait", guards=[needs("events:read")], copy_scope=True)
-    async def waited(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
->>>>>>> hub
         ends = asyncio.get_running_loop().time()
         request = cast("HTTPScope", scope)
         only_get(request)
