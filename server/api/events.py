@@ -176,7 +176,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The sinks that get the event again."""
 
     #: Missing: the sinks of the first deliveries that are still configured.
-    sinks: Sequence[str] | None = None
+    sinks: Annotated[Sequence[str], Meta(extra_json_schema={"minItems": 1})] | None = None
 
 
 class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):

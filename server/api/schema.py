@@ -76,7 +76,7 @@ def schema() -> Router:
     @route("/redoc.js", http_method=["GET", "HEAD"])
     async def script() -> Response[bytes]:
         content = (files(__package__) / "redoc" / "redoc.standalone.js").read_bytes()
-        return Response(content, media_type="text/javascript; charset=utf-8")
+        return Response(content, media_type="text/javascript")
 
     @route("/events", http_method=["GET", "HEAD"])
     async def any_event() -> Response[bytes]:

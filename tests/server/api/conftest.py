@@ -42,6 +42,7 @@ KEYS = {
     "admin": key("admin", "admin"),
     "reader": key("reader", "events:read"),
     "coder": key("coder", "codes:read"),
+    "nothing": key("nothing"),
     "writer": key("writer", "deliveries:write", "subscriptions:write"),
     "growth": key("growth", "codes:read", when={"data.labels.team": "growth"}),
     "guesser": key("guesser", "events:read", when={"data.code": {"$startsWith": "77"}}),
