@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import secrets
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ import pytest
 from asgi import Call
 from described import Described
 from doors import in_front_of
-from services import clock_of, configured, identity_of
+from services import clock_of, configured
 
 from core.delivery import State
 from core.secret import Secret
@@ -24,6 +25,7 @@ from routes.table import Route
 from server.api.app import create_api
 from server.api.openapi import document
 from server.config.options import Api, ApiKey
+from server.runtime.identity import Identity
 from server.service import admin_app, assemble, open_journal, public_app, public_door
 from sinks.file.sink import File
 from sinks.sink import Failed
@@ -64,7 +66,8 @@ class Service:
         self.hub = parts.hub
         self.public = client(in_front_of(public_app(self.parts), public_door(self.parts)))
         self.api = admin_app(self.parts)
-        self.admin = client(self.api, described(self.parts))
+        self.described = described(self.parts)
+        self.admin = client(self.api, self.described)
 
     def behind_the_door(self):
         """The door and the API on one listener, as with `admin_listen: same`."""
@@ -238,10 +241,10 @@ def options(folder):
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, **changed):
+async def running(folder: Path, *, chance=secrets.token_bytes, **changed):
     """Run a service on the journal of that folder; `changed` options replace those above."""
     config = configured(folder, **options(folder) | changed)
-    identity = identity_of(config)
+    identity = Identity(config.server.secret.reveal(), chance)
     journal = await open_journal(config, identity, now=BEGIN)
     try:
         yield Service(config, journal, identity)
