@@ -184,6 +184,12 @@ async def test_page_needs_no_key(service, path, accept, media_type):
     assert (head.status_code, head.content) == (200, b"")
 
 
+async def test_unknown_type_of_event_is_404(service):
+    answer = await service.ask("/schema/events/sms.sent", None)
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
 async def test_reader_runs_its_own_scripts_only(service):
     """Mutant: a policy that allows inline scripts or another host."""
     page = await service.ask("/schema", None, headers={"Accept": "text/html"})
