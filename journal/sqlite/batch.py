@@ -1,16 +1,17 @@
 """Batches of writes, each in one transaction. They run in the one thread that writes."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from core.errors import Broken, InvalidRow, Unavailable
 
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
-from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
+from ..writes import ForgetCalls, HideCredentials, IndexVisible, Shift, Touch, Write
 from . import event_search, visible
 from .bulk import add
+from .calls import Calls, forget
 from .changes import write
 from .credentials import hide, log_is_in_clear, mark_log_clean
 from .errors import error_name, judged
@@ -35,9 +36,15 @@ class BatchWriter:
     """
 
     def __init__(
-        self, conn: sqlite3.Connection, start: int, files: JournalFiles | None = None
+        self,
+        conn: sqlite3.Connection,
+        start: int,
+        files: JournalFiles | None = None,
+        filters: visible.ById | None = None,
     ) -> None:
+        """`filters` are those that `visible.configure` returned; they are changed."""
         self._conn, self._start, self._files = conn, start, files
+        self._filters: visible.ById = {} if filters is None else filters
         self._checkpoint_at = CHECKPOINT_AT
         #: Whether the last batch with changes succeeded.
         self.working = True
@@ -52,6 +59,8 @@ class BatchWriter:
         outbox = Outbox(self._conn, self._start, self._shifts)
         try:
             self._conn.execute("begin immediate")
+            calls = Calls(self._conn, ops)
+            ops = calls.writes
             outbox.deliver(ops)
             results: list[Any] = []
             for end, op in enumerate(ops, 1):
@@ -59,6 +68,7 @@ class BatchWriter:
                 if isinstance(op, Shift) or end == len(ops):
                     results += self._apply(ops[len(results) : end], outbox)
             outbox.flush()
+            calls.store(results)
             # Leave out counters that stay the same: a `Take` without a result costs no fsync.
             add(self._conn, {name: n for name, n in outbox.counts.items() if n})
             self._conn.execute("commit")
@@ -89,6 +99,7 @@ class BatchWriter:
             looked_up = look_up(self._conn, find_needs(decided))
             changes, made = decide(decided, looked_up, owner=self._start)
             write(self._conn, changes)
+            visible.follow(self._conn, self._filters, changes.api_keys)
             outbox.announce(changes)
             for name, count in changes.counts.items():
                 outbox.counts[name] += count
@@ -100,15 +111,12 @@ class BatchWriter:
                 result = next(decisions)
             elif type(op) in VERBS:
                 result = VERBS[type(op)](outbox, op)
-            elif isinstance(op, Touch):
-                # SQLite does not compare the values: it writes the page.
-                self._conn.execute("update counters set value = value where name = 'events'")
+            elif type(op) in _UPKEEP:
+                result = _UPKEEP[type(op)](self._conn, op)
             elif isinstance(op, HideCredentials):
                 result = hide(self._conn, op.hidden, op.limit)
                 if not result:
                     result = self._log_in_clear = log_is_in_clear(self._conn)
-            elif isinstance(op, IndexVisible):
-                result = visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
             results.append(result)
         return results
 
@@ -185,3 +193,16 @@ def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
     finally:
         conn.execute(f"pragma busy_timeout = {BUSY_MS}")
     return bool(not busy and pages == written)
+
+
+def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
+    # SQLite does not compare the values: it writes the page.
+    conn.execute("update counters set value = value where name = 'events'")
+
+
+#: The function for each write that concerns the journal itself.
+_UPKEEP: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
+    Touch: _touch,
+    ForgetCalls: forget,
+    IndexVisible: lambda conn, op: visible.fill(conn, op.limit) or event_search.fill(conn),
+}

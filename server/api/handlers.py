@@ -12,8 +12,10 @@ from litestar.types import ExceptionHandlersMap, Message, Scope
 from core.errors import Unavailable
 from receiver.door import RETRY_AFTER, callers_request_id
 
-from .auth import Keys
+from ..runtime.keys import Keys
+from .auth import authenticate
 from .errors import Problem, not_found, unknown_path
+from .idempotency import AnsweredBefore
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -50,8 +52,12 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         headers = {"Retry-After": str(RETRY_AFTER)}
         return _answer(request, Problem(503, "unavailable", text, headers=headers))
 
+    def answered_before(_request: AnyRequest, exc: AnsweredBefore) -> Response[bytes]:
+        return exc.response
+
     return {
         Problem: _answer,
+        AnsweredBefore: answered_before,
         NotFoundException: no_such_path,
         MethodNotAllowedException: wrong_method,
         HTTPException: refused_by_litestar,
@@ -66,7 +72,7 @@ def _is_api(request: AnyRequest) -> bool:
 
 def _denied(keys: Keys, request: AnyRequest) -> Problem | None:
     try:
-        keys.access(request.scope["headers"])
+        authenticate(keys, request.scope["headers"])
     except Problem as problem:
         return problem
     return None

@@ -31,6 +31,7 @@ _MODULES = {
     "rejections": "quarantine",
     "backfill": "backfill",
     "orders": "orders",
+    "keys": "keys",
     "report": "report",
     "config": "config",
     "healthcheck": "serve",

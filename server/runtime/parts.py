@@ -15,6 +15,7 @@ from .credentials import HeaderCredentials
 from .identity import Identity
 from .intake import CallbackIntake
 from .journal_monitor import JournalMonitor
+from .keys import Keys
 from .orders import Orders
 from .outages import Backfills
 from .quarantine import QuarantineKeeper
@@ -40,6 +41,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     quarantine: QuarantineKeeper
     rejections: RejectionCounter
     credentials: HeaderCredentials
+    keys: Keys
     orders: Orders
     balances: Balances
     backfills: Backfills
