@@ -189,11 +189,11 @@ def sources(
         if since is not None and since < 0:
             raise bad_body("since", "before 1970; write a later time")
         backfiller = backfills.of(name)
-        if backfiller is None and name in names:
-            raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
-        if backfiller is None:
-            raise not_found("source")
         async with calls.begin(request) as call:
+            if backfiller is None and name in names:
+                raise Problem(409, "not_configured", f"sources.{name} has no `backfill`")
+            if backfiller is None:
+                raise not_found("source")
             if backfiller.left_until is not None:
                 until = utc(backfiller.left_until)
                 raise Problem(409, "left_alone", f"the provider accepts no requests until {until}")

@@ -96,7 +96,7 @@ def create_key(
     else:
         click.echo(made["key"])
     click.echo(
-        f"{made['name']} works now; store the key, it is not shown again (id {made['id']})",
+        f"{made['name']} works now. Store the key: it is not shown again. Its id: {made['id']}",
         err=True,
     )
 

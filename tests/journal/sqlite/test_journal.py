@@ -33,6 +33,7 @@ from contracts.journal import (
     stats,
     take,
 )
+from contracts.keys import CallsContract, KeysContract
 from contracts.orders import OrderContract
 from contracts.visible import VisibleContract
 
@@ -121,6 +122,14 @@ class TestOrders(OrderContract):
 
 
 class TestVisible(VisibleContract):
+    pass
+
+
+class TestKeys(KeysContract):
+    pass
+
+
+class TestCalls(CallsContract):
     pass
 
 

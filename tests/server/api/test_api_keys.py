@@ -110,13 +110,15 @@ async def test_readers_of_a_key_end_when_it_is_revoked_or_expires(service):
     with keys.listen(ended.append):
         await service.ask("/v1/keys/two", method="DELETE")
         service.now += 600
-        keys.announce_expired()
-        keys.announce_expired()
+        for _ in range(2):
+            keys.announce_expired()
+        both = list(ended)
         await service.ask("/v1/keys/one", method="DELETE")
     with keys.listen(again.append):
         keys.announce_expired()
 
-    assert [id(access) for access in ended] == [id(access) for access in reversed(accesses)]
+    assert [access.name for access in both] == ["two", "one"]
+    assert both == ended == accesses[::-1], "the same objects, once"
     assert again == []
 
 
