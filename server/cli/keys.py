@@ -43,16 +43,13 @@ keys.add_command(
         example="keys list",
         help="""List the keys of the API, those of the configuration first.
 
-    A key itself is never shown: smshook stores only its digest.
+    A key itself is never shown, because only its digest is stored.
     """,
     )
 )
 
 
-@keys.command(
-    "create",
-    example="""keys create crm --scope codes:read --when '{"data.labels.team": "growth"}'""",
-)
+@keys.command("create", example="keys create crm --scope codes:read --expires 90d")
 @click.argument("name")
 @click.option(
     "--scope",

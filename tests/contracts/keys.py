@@ -46,10 +46,7 @@ class KeysContract:
     """Subclass it as `TestX`; `store.start()` opens the store once more."""
 
     async def test_keys_are_kept_in_the_order_of_their_making(self, store, journal):
-        plain = StoredKey(
-            **msgspec.structs.asdict(named("a"))
-            | {"filter": None, "expires_at": None, "rate": None}
-        )
+        plain = msgspec.structs.replace(named("a"), filter=None, expires_at=None, rate=None)
         made = [await journal.submit(CreateKey(key)) for key in (KEY, plain)]
 
         assert made == [KEY.id, plain.id]

@@ -98,6 +98,8 @@ api:
       scopes:
       - admin
       when: null
+      expires: null
+      rate: null
 """
     )
 
