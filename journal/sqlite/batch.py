@@ -11,7 +11,7 @@ from ..feed import Committed
 from ..writes import ForgetCalls, HideCredentials, IndexVisible, Shift, Touch, Write
 from . import event_search, visible
 from .bulk import add
-from .calls import Calls, forget
+from .calls import CallsOfBatch, forget
 from .changes import write
 from .credentials import hide, log_is_in_clear, mark_log_clean
 from .errors import error_name, judged
@@ -60,7 +60,7 @@ class BatchWriter:
         outbox = Outbox(self._conn, self._start, self._shifts)
         try:
             self._conn.execute("begin immediate")
-            calls = Calls(self._conn, ops)
+            calls = CallsOfBatch(self._conn, ops)
             ops = calls.writes
             outbox.deliver(ops)
             results: list[Any] = []

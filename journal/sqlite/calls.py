@@ -11,7 +11,7 @@ from ..records import Made, MadeCall
 from ..writes import ForgetCalls, KeepCall, Once, Write
 
 
-class Calls:
+class CallsOfBatch:
     """The writes of one batch, without those of calls that are stored already."""
 
     def __init__(self, conn: sqlite3.Connection, ops: Sequence[Write[Any]]) -> None:
