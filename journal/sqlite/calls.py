@@ -30,7 +30,7 @@ class CallsOfBatch:
                 keys.add(op.key)
 
     def store(self, results: list[Any]) -> None:
-        """Store the new calls with what they made. Change the results of the others."""
+        """Store the new calls with their answers. Change the results of the others."""
         for i, op in enumerate(self._ops):
             if not isinstance(op, Once):
                 continue

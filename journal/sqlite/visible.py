@@ -27,7 +27,7 @@ FiltersOf = Callable[[Sequence[StoredKey]], Filters]
 
 
 def no_filters(_keys: Sequence[StoredKey]) -> Filters:
-    """Return no filter, whichever keys are stored."""
+    """Return no filters, for a journal without API keys."""
     return MappingProxyType({})
 
 

@@ -52,8 +52,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Guard:
         """Return a guard for the write of the call.
 
-        `answer` takes its result, and returns what to store: the answer with its ids, without
-        content of messages or secrets. None: the call changed nothing, so store nothing.
+        `answer` takes its result, and returns the answer to store: with its ids, without content
+        of messages or secrets. None: the call changed nothing, so store nothing.
         """
         once = self.once
         if once is None:
@@ -72,12 +72,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     async def keep(self, answer: msgspec.Struct, status: int) -> None:
         """Store the answer of a call that changes nothing in the journal."""
-        guard = self.guard(lambda _: answer, lambda _: status)
-        await self.journal.submit(guard(KeepCall()))
+        if self.once is not None:
+            guard = self.guard(lambda _: answer, lambda _: status)
+            await self.journal.submit(guard(KeepCall()))
 
 
 class MadeId(msgspec.Struct, frozen=True):
-    """The stored answer of a call whose whole answer is read again, or cannot be repeated."""
+    """The stored answer of a call, if the whole answer is read again or cannot be repeated."""
 
     id: str = ""
 

@@ -26,5 +26,5 @@ def write_and_die(self, ops):
 BatchWriter.write = write_and_die
 if sys.argv[1] == "apart":
     del sys.argv[1]
-    journal.sqlite.calls.Calls.store = lambda _self, _results: None
+    journal.sqlite.calls.CallsOfBatch.store = lambda _self, _results: None
 main()

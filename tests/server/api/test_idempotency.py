@@ -23,7 +23,7 @@ async def replays(service, event_id):
     return [one["id"] for one in whole["deliveries"][1:]]
 
 
-def told(answer):
+def result(answer):
     return answer.status_code, answer.json()
 
 
@@ -44,7 +44,7 @@ async def test_repeated_replay_makes_nothing_twice(run, tmp_path):
         later = await call(service, path, "once", **SINKS)
         made = await replays(service, event_id)
 
-    assert told(first) == told(again) == told(later)
+    assert result(first) == result(again) == result(later)
     assert made == [one.json()["deliveries"][0] for one in (first, other, without)]
 
 
@@ -180,6 +180,20 @@ async def test_repeated_test_of_a_sink_sends_nothing(service):
     assert again.json() == {**first.json(), "request": None, "answer": None}
 
 
+async def test_test_of_a_sink_needs_no_journal(service, locked):
+    """Mutant: a call without the header is stored."""
+
+    async def send(_outgoing):
+        return Receipt(status=204)
+
+    async with service.delivering(send):
+        await asyncio.sleep(0)
+        with locked():
+            answer = await call(service, "/v1/sinks/log/test", None)
+
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "delivered")
+
+
 async def test_repeated_order_is_the_same_order(service):
     """With 201 again. Without the key it would be 200."""
     body = {"source": "herosms", "activation_id": "1", "reference": "a"}
@@ -188,7 +202,7 @@ async def test_repeated_order_is_the_same_order(service):
     plain = await call(service, "/v1/orders", None, json=body)
     known = [await call(service, "/v1/orders", "known", json=body) for _ in range(2)]
 
-    assert told(first) == told(again)
+    assert result(first) == result(again)
     assert first.status_code == 201
     assert plain.status_code == 200
     assert [answer.status_code for answer in known] == [200, 200]
@@ -206,7 +220,7 @@ async def test_repeated_replay_of_quarantine_answers_its_events(service):
     first, again = [await call(service, path, "once") for _ in range(2)]
     without = await call(service, path, None)
 
-    assert told(first) == told(again)
+    assert result(first) == result(again)
     assert first.json()["status"] == "accepted"
     assert without.status_code == 404
 
