@@ -46,7 +46,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     #: The id of a key that was made, or the name of a configured one.
     id: str
-    #: The key's name. Its orders, consumers and subscriptions belong to this name.
+    #: The key's name. Its consumers and subscriptions belong to this name.
     name: str
     #: With those that they include.
     scopes: frozenset[str]
