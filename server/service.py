@@ -40,6 +40,7 @@ from .runtime.balances import Balances
 from .runtime.calls import forget_calls
 from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.credentials import HeaderCredentials
+from .runtime.hub import Hub
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
 from .runtime.journal_monitor import JournalMonitor
@@ -191,6 +192,10 @@ def assemble(
     clock.listen(orders.follow_clock)
     balances = Balances(journal=journal, recorder=recorder, identity=identity, now=now)
 
+    keys = Keys(config.api.keys, journal, identity, now=now, ticks=ticks)
+    hub = Hub(journal, most={"stream": config.api.streams, "wait": config.api.waits})
+    keys.listen(hub.end_readers)
+
     def ready() -> bool:
         return journal.health is JournalHealth.WORKING and not intake.draining()
 
@@ -220,7 +225,8 @@ def assemble(
         quarantine=quarantine,
         rejections=rejections,
         credentials=credentials,
-        keys=Keys(config.api.keys, journal, identity, now=now, ticks=ticks),
+        keys=keys,
+        hub=hub,
         orders=orders,
         balances=balances,
         backfills=Backfills(backfillers, journal=journal, ready=ready, now=now, ticks=ticks),

@@ -245,6 +245,7 @@ CASES = (
             figures=(f"{name}/number", f"{name}/median", f"{name}/slowest"),
             seconds=12,
             run=partial(_checkpoints, name=name, rate=rate),
+            once=True,
             quick=False,
         )
         for name, words, rate in (

@@ -18,6 +18,8 @@ from ..reads import (
     Answer,
     CallbackOfEvent,
     CallByKey,
+    ConsumerByName,
+    Consumers,
     Deliveries,
     DeliveryById,
     EventById,
@@ -44,7 +46,7 @@ from ..reads import (
 )
 from ..thread import WorkThread
 from ..writes import Result, Write
-from . import calls, deliveries, keys, orders, paging, queries, visible
+from . import calls, consumers, deliveries, keys, orders, paging, queries, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
@@ -229,6 +231,8 @@ def _ignore(done: "asyncio.Future[Any]") -> None:
 _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     CallByKey: calls.call,
     CallbackOfEvent: queries.callback,
+    ConsumerByName: consumers.consumer,
+    Consumers: consumers.consumers,
     Deliveries: deliveries.deliveries,
     DeliveryById: deliveries.delivery,
     EventById: queries.event,

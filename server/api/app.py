@@ -9,6 +9,7 @@ from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
 from .auth import authenticated
+from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
 from .handlers import handlers, stamp
@@ -23,6 +24,8 @@ from .routes import routes
 from .sinks import sinks
 from .sources import sources
 from .status import health, stats
+from .stream import stream
+from .wait import wait
 
 
 def create_api(parts: Parts) -> Litestar:
@@ -54,6 +57,16 @@ def create_api(parts: Parts) -> Litestar:
                 headers=parts.credentials.stored,
                 identity=identity,
                 states=states,
+                now=now,
+            ),
+            stream(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
+            wait(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
+            consumers(
+                journal=journal,
+                hub=parts.hub,
+                cursors=cursors("events"),
+                list_cursors=cursors("consumers"),
+                calls=calls,
                 now=now,
             ),
             deliveries(

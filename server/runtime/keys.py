@@ -1,10 +1,9 @@
 """API keys: those of the configuration, and those that were made while the service ran."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +17,7 @@ from journal import Filters, Journal
 from journal.reads import KeyUses, StoredKeys
 from journal.records import StoredKey
 from journal.writes import CreateKey, Guard, NoteKeyUses, RevokeKey, unguarded
-from routes.match import Predicate, compile_when
+from routes.match import Part, Predicate, compile_filter
 
 from .. import __version__
 from ..config.options import ApiKey
@@ -39,9 +38,11 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     #: Takes an event as plain JSON values, before anything is masked.
     holds: Predicate
+    #: The same, for an index.
+    part: Part
 
 
-class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     """A key with its rights. Each key has one as long as it is in force."""
 
     #: The id of a key that was made, or the name of a configured one.
@@ -260,22 +261,17 @@ class Keys:
 
     # --- the end of a key -----------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def listen(self, callback: Callable[[Access], None]) -> Iterator[None]:
-        """Call `callback` once for each key that is revoked or expires, while it is entered.
+    def listen(self, callback: Callable[[Access], None]) -> None:
+        """Call `callback` once for each key that is revoked or expires, from now on.
 
         It gets the same object that `find` returned: compare with `is`.
         """
         self._listeners.append(callback)
-        try:
-            yield
-        finally:
-            self._listeners.remove(callback)
 
     def _announce(self, access: Access) -> None:
         if access.id not in self._announced:
             self._announced.add(access.id)
-            for callback in tuple(self._listeners):
+            for callback in self._listeners:
                 callback(access)
 
     def announce_expired(self) -> None:
@@ -348,8 +344,9 @@ def _included(scopes: Sequence[str]) -> frozenset[str]:
 def _filter(when: Mapping[str, Any] | None, where: str) -> KeyFilter | None:
     if when is None:
         return None
+    part = compile_filter(when, where)
     # Another version may read the same `when` differently: services may be renamed.
     written = f"{__version__} {json.dumps(when, sort_keys=True)}"
     return KeyFilter(
-        digest=hashlib.sha256(written.encode()).hexdigest(), holds=compile_when(when, where)
+        digest=hashlib.sha256(written.encode()).hexdigest(), holds=part.holds, part=part
     )
