@@ -1,6 +1,7 @@
 """Keys that are made, expire, are limited and are revoked while the service runs."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 
@@ -117,6 +118,24 @@ async def test_readers_of_a_key_end_when_it_is_revoked_or_expires(service):
 
     assert [access.name for access in both] == ["two", "one"]
     assert both == ended == accesses[::-1], "the same objects, once"
+
+
+async def test_streams_and_waits_of_a_revoked_key_end(service):
+    """Mutant: the hub does not listen to the keys."""
+    headers = {"Authorization": f"Bearer {(await make(service))['key']}"}
+    paths = ("/v1/events/stream", "/v1/events/wait?since=1h")
+
+    async with contextlib.AsyncExitStack() as stack:
+        calls = [
+            await stack.enter_async_context(service.call(path, None, headers=headers))
+            for path in paths
+        ]
+        other = await stack.enter_async_context(service.call(paths[0], "reader"))
+        await service.waiting(3)
+        await service.ask("/v1/keys/crm", method="DELETE")
+        await asyncio.wait([call.task for call in calls], timeout=10)
+
+        assert [call.task.done() for call in (*calls, other)] == [True, True, False]
 
 
 async def test_name_of_another_key_is_409(service):

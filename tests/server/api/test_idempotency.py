@@ -225,6 +225,23 @@ async def test_repeated_replay_of_quarantine_answers_its_events(service):
     assert without.status_code == 404
 
 
+async def test_repeated_seek_does_not_move_a_consumer_again(service):
+    """The consumer has gone on meanwhile."""
+    for _ in range(3):
+        await service.sms()
+    cursor = (await service.data("/v1/events"))[-1]["cursor"]
+    start, end = {"json": {"time": "1h"}}, {"json": {"cursor": cursor}}
+
+    first = await call(service, "/v1/consumers/crm/seek", "once", **start)
+    moved = await call(service, "/v1/consumers/crm/commit", "done", **end)
+    again = await call(service, "/v1/consumers/crm/seek", "once", **start)
+    await call(service, "/v1/consumers/crm/seek", "twice", **start)
+    done = await call(service, "/v1/consumers/crm/commit", "done", **end)
+
+    behind = [answer.json()["behind"] for answer in (first, moved, again, done)]
+    assert behind == [3, 0, 0, 3]
+
+
 async def test_repeated_creation_of_a_key_is_409(service):
     """The key cannot be shown again. Mutant: the second call makes another key."""
     body = {"name": "crm", "scopes": ["events:read"]}
