@@ -19,7 +19,7 @@ from .command import Command, Failure, Named
 from .connection import connect, connection_options
 from .lists import Filter
 from .output import flat, output_option, print_fields, print_json
-from .table import Item, id_cell, width_of
+from .table import id_cell, width_of
 from .terminal import Screen, screen
 
 #: The filters of events, as of `events list`.
@@ -44,11 +44,6 @@ _EVENTS = "/v1/events"
 _CODES = masked_paths("codes")
 #: Seconds between two tries to reach the service.
 _AGAIN = 1.0
-#: Seconds without a heartbeat after which the connection counts as lost.
-_SILENT = 40.0
-#: Seconds of one call that waits.
-_LONGEST_WAIT = 55.0
-_NO_CONTENT = 204
 #: Answers after which another try may succeed.
 _BUSY = frozenset({429, 502, 503, 504})
 #: The width of each column of a line, but the last.
@@ -137,8 +132,9 @@ def wait(
         named = {"subject", "request_id", "activation_id", "rental_id", "reference"} & asked.keys()
         if since is None and after is None and not named:
             since = "0s"
-        asked |= {name: text for name, text in (("since", since), ("after", after)) if text}
-        found = _awaited(client, asked, timeout)
+        if since is not None:
+            asked["since"] = since
+        found = client.wait(asked, after=after, timeout=timeout)
     if found is None:
         raise Failure(f"no event came within {timeout:g} s")
     if field is not None:
@@ -159,25 +155,8 @@ def _asked(client: ApiClient, given: Mapping[str, Any]) -> dict[str, Any]:
         name = each.name.replace("-", "_")
         if given[name]:
             value = each.checked(client, _EVENTS, given[name])
-            asked[name] = "true" if value is True else value
+            asked[name] = value
     return asked
-
-
-def _awaited(client: ApiClient, asked: Mapping[str, Any], timeout: float) -> Item | None:
-    """Return the answer of a wait; ask again until the time is up."""
-    ends = time.monotonic() + timeout
-    params = dict(asked)
-    while True:
-        left = max(0.0, ends - time.monotonic())
-        params["timeout"] = f"{min(left, _LONGEST_WAIT):.3f}"
-        answer = client.wait(f"{_EVENTS}/wait", params)
-        if answer.status_code != _NO_CONTENT:
-            found: Item = answer.json()
-            return found
-        if left <= _LONGEST_WAIT:
-            return None
-        # The next call goes on where this one ended.
-        params["after"] = answer.headers["smshook-cursor"]
 
 
 def _followed(
@@ -193,7 +172,7 @@ def _followed(
     while True:
         try:
             with open_() as client:
-                for cursor, event in client.stream(f"{_EVENTS}/stream", asked, after, _SILENT):
+                for cursor, event in client.stream(asked, after=after):
                     after = cursor
                     yield event
         except ApiProblem as exc:
