@@ -71,7 +71,7 @@ def wait(
             except Ended:
                 event = None
             cursor = seen or _reached(hub, cursors, given.after, after)
-            if subscription.ended:
+            if event is None and subscription.ended:
                 raise reader_ended({**AGAIN, CURSOR: cursor})
             if event is None:
                 await begin(send, 204, [(_CURSOR, cursor.encode())])

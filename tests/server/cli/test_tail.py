@@ -96,7 +96,7 @@ def test_tail_connects_again_while_the_service_stops(monkeypatch):
     begun = []
 
     class Client(ApiClient):
-        def stream(self, _path, _params, after, _silent):
+        def stream(self, _filters, *, after):
             begun.append(after)
             outcome = next(outcomes)
             if isinstance(outcome, Exception):
