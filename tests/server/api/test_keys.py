@@ -19,7 +19,18 @@ ANY = EventFilter()
 GROWTH = b"growth-key-0123456789"
 KEY = {"key": Secret("team-key-0123456789"), "when": {"data.labels.team": "growth"}}
 
+#: Calls of readers, and their answers to a key with the scope.
+READING = {
+    ("GET", "/v1/events/stream?after=no-cursor"): 400,
+    ("GET", "/v1/events/wait"): 400,
+    ("GET", "/v1/consumers"): 200,
+    ("GET", "/v1/consumers/crm/events"): 200,
+    ("POST", "/v1/consumers/crm/commit"): 400,
+    ("POST", "/v1/consumers/crm/seek"): 400,
+    ("DELETE", "/v1/consumers/crm"): 404,
+}
 CALLS = [
+    *READING,
     ("GET", "/v1/events"),
     ("GET", "/v1/events/00000000-0000-7000-8000-000000000000"),
     ("POST", "/v1/events/00000000-0000-7000-8000-000000000000/replay"),
@@ -149,6 +160,8 @@ async def test_key_needs_the_scope_of_the_call(service):
 
 
 def expected(method, path):
+    if (method, path) in READING:
+        return dict.fromkeys(("admin", "reader", "coder"), READING[method, path]) | {"writer": 403}
     found = 404 if "none" in path or "/events/" in path else 200
     if method == "POST" and path.endswith(WRITERS) and not path.startswith(ADMINS):
         return {"admin": found, "reader": 403, "coder": 403, "writer": found}
@@ -252,7 +265,7 @@ async def test_calls_about_all_events_refuse_filtered_keys(service):
     answers = [
         await service.ask(path, "boss", method=method)
         for method, path in CALLS
-        if not path.startswith(("/v1/events", "/v1/me"))
+        if not path.startswith(("/v1/events", "/v1/consumers", "/v1/me"))
     ]
 
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {
