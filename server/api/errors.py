@@ -23,17 +23,24 @@ CODES: Mapping[str, tuple[tuple[int, ...], str]] = MappingProxyType(
         "key_filtered": ((403,), "The call shows all events, and the key has a `when`."),
         "not_found": ((404,), "There is no such thing, or the key may not see it."),
         "method_not_allowed": ((405,), "The call has other methods; see the header Allow."),
+        "bad_idempotency_key": ((400,), "The header Idempotency-Key is not valid."),
         "already_delivered": ((409,), "The sink has the event. A replay sends it again."),
+        "already_made": ((409,), "The same call made it before. `id` names it."),
         "being_sent": ((409,), "An attempt is under way. Look again in a moment."),
+        "configured_key": ((409,), "The key is one of the configuration; remove it there."),
+        "in_progress": ((409,), "The same call is under way. Ask again."),
         "left_alone": ((409,), "The provider accepts no requests until a given time."),
+        "name_taken": ((409,), "Another key has that name."),
         "no_source": ((409,), "No configured source has samples."),
         "not_configured": ((409,), "The source has no `backfill`."),
         "order_differs": ((409,), "The order is stored with other fields, which cannot change."),
         "source_gone": ((409,), "The source of the callback is no longer configured."),
         "too_many_consumers": ((409,), "The key has as many consumers as it may have."),
         "cursor_gone": ((410,), "The place of the cursor is gone. Begin again without it."),
+        "idempotency_key_reused": ((422,), "The Idempotency-Key was used for another request."),
         "unknown_sink": ((422,), "No sink has that name."),
         "unknown_source": ((422,), "No source has that name."),
+        "too_many": ((429,), "More requests than the rate of the key allows."),
         "too_many_streams": ((429, 503), "The key (503: all keys) may open no more streams."),
         "too_many_waits": ((429, 503), "The key (503: all keys) may open no more waits."),
         "internal": ((500,), "An internal error; the log has its request id."),
@@ -47,10 +54,18 @@ class Problem(Exception):
     """An error to answer with. `detail` names a field and its right form, never the sent value."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        id: str | msgspec.UnsetType = msgspec.UNSET,  # noqa: A002 - the field of the document
     ) -> None:
+        """`id` is of the thing that the error is about, for programs."""
         super().__init__(code)
         self.status, self.code, self.detail, self.headers = status, code, detail, headers
+        self.id = id
 
     def response(self, request_id: str) -> Response[bytes]:
         document = Document(
@@ -59,6 +74,7 @@ class Problem(Exception):
             code=self.code,
             detail=self.detail,
             request_id=request_id,
+            id=self.id,
         )
         return _response(document, self.headers)
 
@@ -72,6 +88,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     detail: str | msgspec.UnsetType = msgspec.UNSET
     request_id: str | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def not_found(noun: str) -> Problem:

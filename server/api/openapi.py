@@ -32,6 +32,8 @@ _SECURITY = {
     "scheme": "bearer",
     "description": "An API key. Its scopes are listed with each call.",
 }
+_IDEMPOTENCY = "Idempotency-Key"
+_REPEATS = "A text of your own. For 24 hours, the same call with the same text is done only once."
 _REQUEST_ID = "The id of the request, as in the log."
 _PROBLEM_HEADERS: Mapping[int, Mapping[str, str]] = {
     401: {"WWW-Authenticate": "Always `Bearer`."},
@@ -104,7 +106,8 @@ class _Pages:
         for name, schema in query.items():
             said = {"description": schema.pop("description")} if "description" in schema else {}
             found.append({"name": name, "in": "query", **said, "schema": schema})
-        for name, header in call.operation.headers.items():
+        repeatable = {_IDEMPOTENCY: _REPEATS} if call.needs_key and call.method == "POST" else {}
+        for name, header in {**repeatable, **call.operation.headers}.items():
             found.append({"name": name, "in": "header", "description": header, **text})
         for parameter in found:
             if parameter["name"] in examples:

@@ -87,7 +87,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         operation = self.operation
         codes = set(operation.errors)
         if self.needs_key:
-            codes |= {"bad_parameter", "bad_request", "unauthorized", "unavailable"}
+            codes |= {"bad_parameter", "bad_request", "unauthorized", "too_many", "unavailable"}
+        if self.needs_key and self.method == "POST":
+            codes |= {"bad_idempotency_key", "in_progress", "idempotency_key_reused"}
         if self.guards:
             codes.add("missing_scope")
         if any(guard.whole for guard in self.guards):

@@ -13,6 +13,7 @@ from core.event import Price
 from core.order import KINDS, Order, OrderState
 from journal import Journal
 from journal.reads import KnownOrders, OrderById, OrderFilter, Page
+from journal.records import Registered, StoredOrder
 from receiver.source import Source
 from receiver.source_state import SourceState
 
@@ -22,6 +23,7 @@ from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import Problem, not_found
 from .events import EventJson, shown
+from .idempotency import Calls, MadeId
 from .operation import Operation
 from .order_body import OrderBody, read_order
 from .paging import Cursors, PageAnswer, PageRequest, Paging, journal_list
@@ -92,6 +94,7 @@ def orders(
     orders: Orders,
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     identity: Identity,
     states: Sequence[SourceState],
     now: Callable[[], float],
@@ -138,14 +141,26 @@ def orders(
         and `number` identifies it. The same order again answers 200; new fields are added to it.
         """
         read(request.scope, NoParameters)
-        order, end = read_order(await request.body(), sources, new_id=identity.event_id, now=now())
-        placed = await orders.place(order, end)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is not None:
+                stored = await find(MadeId.of(call.made).id)
+                again = ShownOrder(**_fields(stored.order, sources))
+                return Response(again, status_code=call.made.status)
+            body = await request.body()
+            order, end = read_order(body, sources, new_id=identity.event_id, now=now())
+            placed = await orders.place(order, end, call.guard(_made, _status))
         if placed.conflicts:
             names = ", ".join(placed.conflicts)
             text = "conflicts with the stored order; existing fields cannot be changed"
             raise Problem(409, "order_differs", f"{names}: {text}")
         shown_order = ShownOrder(**_fields(placed.order, sources))
-        return Response(shown_order, status_code=201 if placed.new else 200)
+        return Response(shown_order, status_code=_status(placed))
+
+    async def find(order_id: str) -> StoredOrder:
+        kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
+        if kept is None:
+            raise not_found("order")
+        return kept
 
     @get(
         "/{order_id:str}",
@@ -158,9 +173,7 @@ def orders(
         With its events: the newest hundred.
         """
         read(request.scope, NoParameters)
-        kept = await journal.ask(OrderById(order_id)) if _ID.fullmatch(order_id) else None
-        if kept is None:
-            raise not_found("order")
+        kept = await find(order_id)
         events = [shown(request.auth, body) for body in kept.events]
         return WholeOrder(**_fields(kept.order, sources), events=events)
 
@@ -176,6 +189,14 @@ def orders(
             raise not_found("order")
 
     return Router("/orders", route_handlers=[listed, register, one, cancel])
+
+
+def _status(placed: Registered) -> int:
+    return 201 if placed.new else 200
+
+
+def _made(placed: Registered) -> MadeId | None:
+    return None if placed.conflicts else MadeId(placed.order.id)
 
 
 def _fields(order: Order, sources: Mapping[str, Source]) -> dict[str, Any]:

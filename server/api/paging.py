@@ -12,7 +12,8 @@ from journal import Journal
 from journal.reads import MarksAt, Page
 
 from ..runtime.identity import BadCursor, Identity, StaleCursor
-from .auth import Access, ApiRequest, needs
+from ..runtime.keys import Access
+from .auth import ApiRequest, needs
 from .errors import Problem, bad_parameter
 from .operation import Operation
 from .parameters import Limit, Text, read
@@ -102,6 +103,7 @@ def named_list(
     *,
     text: str,
     answer: Any,
+    scope: str = "events:read",
 ) -> HTTPRouteHandler:
     """Declare `GET /` for a short list, such as routes: `items` returns all items by name.
 
@@ -109,7 +111,7 @@ def named_list(
     """
     operation = Operation(text=text, query=Paging, answers={200: answer})
 
-    @get("/", guards=[needs("events:read", whole=True)], operation=operation)
+    @get("/", guards=[needs(scope, whole=True)], operation=operation)
     async def listed(request: ApiRequest) -> PageAnswer[Any]:
         given = read(request.scope, Paging)
         named = await items()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from litestar import Router, post
@@ -18,6 +19,7 @@ from ..runtime.samples import NoSampleSource, SampleEvents
 from .auth import ApiRequest, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
+from .idempotency import Calls, MadeId
 from .operation import Operation
 from .paging import Cursors, PageAnswer, named_list
 from .parameters import NoParameters, read
@@ -56,8 +58,9 @@ class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     error: str | None
     took_ms: float
-    #: The request; the sink's own secrets are masked.
-    request: str
+    #: The request; the sink's own secrets are masked. Null in the repeated answer to a call with
+    #: the same `Idempotency-Key`.
+    request: str | None
     #: The beginning of the answer, for keys with codes:read.
     answer: str | None
 
@@ -68,6 +71,7 @@ def sinks(
     workers: Mapping[str, Worker],
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     samples: SampleEvents,
 ) -> Router:
     async def shown(*names: str) -> dict[str, ShownSink]:
@@ -91,21 +95,25 @@ def sinks(
         It gets a sample at once.
         """
         read(request.scope, NoParameters)
-        worker = _known(name)
-        try:
-            tested = await worker.test(*samples.make())
-        except NoSampleSource:
-            text = "no configured source has samples; configure one"
-            raise Problem(409, "no_source", text) from None
-        attempt = tested.attempt
-        return ShownTest(
-            outcome=attempt.outcome,
-            status=attempt.status,
-            error=attempt.error,
-            took_ms=attempt.took_ms,
-            request=tested.request,
-            answer=shown_answer(attempt.answer, request.auth),
-        )
+        worker = _known(workers, name)
+        async with calls.begin(request) as call:
+            try:
+                tested = await worker.test(*samples.make())
+            except NoSampleSource:
+                text = "no configured source has samples; configure one"
+                raise Problem(409, "no_source", text) from None
+            attempt = tested.attempt
+            result = ShownTest(
+                outcome=attempt.outcome,
+                status=attempt.status,
+                error=attempt.error,
+                took_ms=attempt.took_ms,
+                request=tested.request,
+                answer=shown_answer(attempt.answer, request.auth),
+            )
+            # The request is a message. The answer of the sink may repeat it.
+            await call.keep(msgspec.structs.replace(result, request=None, answer=None), 200)
+        return result
 
     @post(
         "/{name:str}/pause",
@@ -119,7 +127,10 @@ def sinks(
         Its deliveries wait.
         """
         read(request.scope, NoParameters)
-        await _known(name).pause(Pause.OPERATOR)
+        worker = _known(workers, name)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is None:
+                await worker.pause(Pause.OPERATOR, call.guard(partial(_changed, name)))
         return (await shown(name))[name]
 
     @post(
@@ -131,16 +142,24 @@ def sinks(
     async def resume(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         """Resume a sink."""
         read(request.scope, NoParameters)
-        await _known(name).resume()
+        worker = _known(workers, name)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is None:
+                await worker.resume(guard=call.guard(partial(_changed, name)))
         return (await shown(name))[name]
-
-    def _known(name: str) -> Worker:
-        if name not in workers:
-            raise not_found("sink")
-        return workers[name]
 
     listed = named_list(cursors, shown, text="List sinks.", answer=PageAnswer[ShownSink])
     return Router("/sinks", route_handlers=[listed, test, pause, resume])
+
+
+def _known(workers: Mapping[str, Worker], name: str) -> Worker:
+    if name not in workers:
+        raise not_found("sink")
+    return workers[name]
+
+
+def _changed(name: str, _: object) -> MadeId:
+    return MadeId(name)
 
 
 def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:

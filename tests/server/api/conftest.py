@@ -247,7 +247,9 @@ async def running(folder: Path, *, chance=secrets.token_bytes, **changed):
     identity = Identity(config.server.secret.reveal(), chance)
     journal = await open_journal(config, identity, now=BEGIN)
     try:
-        yield Service(config, journal, identity)
+        service = Service(config, journal, identity)
+        await service.parts.keys.load()
+        yield service
     finally:
         await journal.close()
 

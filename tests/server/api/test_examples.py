@@ -32,6 +32,7 @@ class Recorder:
     async def __call__(self, method, path, body=None):
         sent = {} if body is None else {"json": body}
         answer = await self.service.ask(path, method=method, **sent)
+        assert answer.is_success, answer.text
         query = dict(answer.request.url.params)
         self.keep(method, path.partition("?")[0], query, body, answer.status_code, answer.text)
         return answer.json() if answer.content else None
@@ -76,6 +77,7 @@ async def recorder(run, tmp_path, monkeypatch):
         for path in ("/v1/stats", "/v1/sources", "/v1/routes", "/healthz", "/readyz"):
             await record("GET", path)
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
+        await keys(record)
         yield record
 
 
@@ -158,6 +160,22 @@ async def readers(service, record):
     await record("POST", "/v1/consumers/crm/seek", {"time": "2026-09-21T14:00:00Z"})
     await record("GET", "/v1/consumers")
     await record("DELETE", "/v1/consumers/crm")
+
+
+async def keys(record):
+    await record(
+        "POST",
+        "/v1/keys",
+        {
+            "name": "reporting",
+            "scopes": ["codes:read"],
+            "when": {"data.labels.team": "growth"},
+            "rate": "600/m",
+        },
+    )
+    await record("GET", "/v1/keys")
+    await record("GET", "/v1/me")
+    await record("DELETE", "/v1/keys/reporting")
 
 
 async def test_examples_are_answers_of_the_service(recorder):
