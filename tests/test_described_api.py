@@ -41,7 +41,7 @@ def operations(live):
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.slow
 def test_answers_are_described(live, mode):
-    """Mutants: a code or a field that the document does not have; a fault; a limit of 999."""
+    """Mutants: a code that the document does not have; a limit of three digits is refused."""
     with requests.Session() as session:
         session.trust_env = False
         for operation in operations(live):
