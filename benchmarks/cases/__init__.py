@@ -1,10 +1,11 @@
 """All cases, in the order of each repetition."""
 
-from . import accepting, bare, beside, delivering, generator, latency, profiled, scale
+from . import accepting, bare, beside, delivering, filters, generator, latency, profiled, scale
 
 CASES = (
     *bare.CASES,
     *accepting.CASES,
+    *filters.CASES,
     *generator.CASES,
     *delivering.CASES,
     *beside.CASES,
