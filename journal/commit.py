@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from core.errors import Broken, InvalidRow, Unavailable
+from core.meters import Histogram
 
 Op = TypeVar("Op")
 Result = TypeVar("Result")
@@ -24,6 +25,15 @@ Done = TypeVar("Done")
 STALLED_AFTER = 5.0
 #: The reason that callers get while a commit takes too long.
 STALLED = "stalled: the disk does not answer"
+
+
+class CommitMeters:
+    """The batches that were committed since the start."""
+
+    def __init__(self) -> None:
+        self.commits = self.operations = 0
+        #: From the begin of a transaction to the answer of its callers.
+        self.seconds = Histogram()
 
 
 class _Waiting(msgspec.Struct, Generic[Op, Result]):
@@ -71,6 +81,7 @@ class GroupCommit(Generic[Op, Result]):
         self.failure: Broken | None = None
         #: The current commit takes too long.
         self.stalled = False
+        self.meters = CommitMeters()
 
     @property
     def broken(self) -> bool:
@@ -188,20 +199,23 @@ class GroupCommit(Generic[Op, Result]):
         write: Callable[[Sequence[Any]], Sequence[Any]]
         if self._chores:
             batch, write = [self._chores.popleft()], lambda chores: [chores[0]()]
+            is_commit = False
         elif self._queue:
             batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
-            write = self._write
+            write, is_commit = self._write, True
             if not self._queue:
                 self._urgent = False
         else:
             return
         loop = asyncio.get_running_loop()
-        self._in_flight = batch
+        self._in_flight, began = batch, loop.time()
         self._writing = loop.create_future()
         self._patrol = loop.call_later(self._stalled_after, self._stall)
         loop.run_in_executor(
             self._thread, _outcomes, write, [entry.op for entry in batch]
-        ).add_done_callback(lambda done: self._finish(batch, done.result()))
+        ).add_done_callback(
+            lambda done: self._finish(batch, done.result(), began if is_commit else None)
+        )
 
     def _stall(self) -> None:
         """Answer everything but endless operations: the disk does not respond."""
@@ -217,14 +231,24 @@ class GroupCommit(Generic[Op, Result]):
             else:
                 _report(entry, exc)
 
-    def _finish(self, batch: Sequence[_Waiting[Any, Any]], outcomes: Sequence[Any]) -> None:
-        """Answer the callers of a written batch, and begin the next one."""
+    def _finish(
+        self, batch: Sequence[_Waiting[Any, Any]], outcomes: Sequence[Any], began: float | None
+    ) -> None:
+        """Answer the callers of a written batch, and begin the next one.
+
+        `began` is when its transaction began, by the clock of the loop; None: it had none.
+        """
         assert self._writing is not None  # noqa: S101 - set by _flush, and only one batch is written
         self._patrol.cancel()
         self._writing.set_result(None)
         self._writing, self._in_flight, self.stalled = None, (), False
         if self.failure is not None:  # a reader failed it meanwhile: return no more results
             outcomes = [self.failure] * len(batch)
+        stored = sum(not isinstance(outcome, Exception) for outcome in outcomes)
+        if began is not None and stored:
+            self.meters.commits += 1
+            self.meters.operations += stored
+            self.meters.seconds.add(asyncio.get_running_loop().time() - began)
         for entry, outcome in zip(batch, outcomes, strict=True):
             _report(entry, outcome)
         fatal = _fatal(outcomes)

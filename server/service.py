@@ -176,6 +176,7 @@ def assemble(
         quarantine=quarantine,
         rejections=rejections,
         credentials=credentials,
+        ticks=ticks,
     )
     orders = Orders(
         journal=journal,

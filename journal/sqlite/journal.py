@@ -12,11 +12,12 @@ from typing import Any, cast
 from core.errors import Unavailable
 
 from .. import Filters, JournalHealth
-from ..commit import GroupCommit
+from ..commit import CommitMeters, GroupCommit
 from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
     CallbackOfEvent,
+    Counters,
     Deliveries,
     DeliveryById,
     EventById,
@@ -28,6 +29,7 @@ from ..reads import (
     MarksAt,
     Moment,
     NextDue,
+    OldestPending,
     OpenOrders,
     OrderById,
     PendingBySink,
@@ -153,6 +155,10 @@ class SQLiteJournal:
         return self._commits.waiting
 
     @property
+    def meters(self) -> CommitMeters:
+        return self._commits.meters
+
+    @property
     def health(self) -> JournalHealth:
         if self._commits.broken:
             return JournalHealth.BROKEN
@@ -217,6 +223,7 @@ def _ignore(done: "asyncio.Future[Any]") -> None:
 #: The function that answers each read.
 _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     CallbackOfEvent: queries.callback,
+    Counters: queries.counters,
     Deliveries: deliveries.deliveries,
     DeliveryById: deliveries.delivery,
     EventById: queries.event,
@@ -228,6 +235,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     MarksAt: paging.marks,
     Moment: queries.moment,
     NextDue: deliveries.next_due,
+    OldestPending: deliveries.oldest_pending,
     OpenOrders: orders.open_orders,
     OrderById: orders.order,
     PendingBySink: deliveries.pending_by_sink,

@@ -7,11 +7,12 @@ from litestar import Litestar, Router
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
-from .auth import Keys, authenticated
+from .auth import Keys, authenticated, needs
 from .deliveries import deliveries
 from .events import events
 from .handlers import handlers, stamp
 from .index import index
+from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
@@ -92,7 +93,9 @@ def create_api(parts: Parts) -> Litestar:
             routes(table=config.routes, cursors=cursors("routes")),
         ],
     )
-    return _app([v1, health(parts.ready), index()], keys)
+    is_public = config.server.admin_listen == "same"
+    guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
+    return _app([v1, health(parts.ready), metrics(parts, guards=guards), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:
