@@ -1,6 +1,7 @@
 """The metrics of the service, and their text: Prometheus exposition format 0.0.4."""
 
 import csv
+import functools
 import gc
 import os
 import resource
@@ -83,17 +84,18 @@ def process_figures() -> Mapping[str, float]:
         return figures
     # The second field, the name of the program, may have blanks: proc(5).
     fields = proc.joinpath("stat").read_text().rpartition(")")[2].split()
-    booted = next(
-        float(line.split()[1])
-        for line in Path("/proc/stat").read_text().splitlines()
-        if line.startswith("btime")
-    )
     return figures | {
         "process_virtual_memory_bytes": float(fields[20]),
         "process_resident_memory_bytes": float(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
-        "process_start_time_seconds": booted + float(fields[19]) / os.sysconf("SC_CLK_TCK"),
+        "process_start_time_seconds": _booted_at() + float(fields[19]) / os.sysconf("SC_CLK_TCK"),
         "process_open_fds": sum(1 for _ in proc.joinpath("fd").iterdir()),
     }
+
+
+@functools.cache  # the file is long on a machine with many cores
+def _booted_at() -> float:
+    lines = Path("/proc/stat").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("btime"))
 
 
 def add_process(found: Exposition) -> None:

@@ -1,6 +1,17 @@
 """All cases, in the order of each repetition."""
 
-from . import accepting, bare, beside, delivering, filters, generator, latency, profiled, scale
+from . import (
+    accepting,
+    bare,
+    beside,
+    delivering,
+    filters,
+    generator,
+    latency,
+    profiled,
+    scale,
+    scraping,
+)
 
 CASES = (
     *bare.CASES,
@@ -10,6 +21,7 @@ CASES = (
     *delivering.CASES,
     *beside.CASES,
     *latency.CASES,
+    *scraping.CASES,
     *scale.CASES,
     *profiled.CASES,
 )
