@@ -138,6 +138,7 @@ async def test_states_of_sinks_and_orders_are_shown(service):
     order = {"source": "tellabot", "request_id": "10000001", "number": "+18503814729"}
     made = await service.ask("/v1/orders", method="POST", json=order)
     await service.ask("/v1/orders", method="POST", json=order | {"request_id": "7"})
+    await service.ask("/v1/orders", method="POST", json=order | {"reference": "later"})
     await service.ask(f"/v1/orders/{made.json()['id']}", method="DELETE")
     await service.ask("/v1/sinks/log/pause", method="POST")
     found = samples(await scrape(service))
@@ -151,6 +152,7 @@ async def test_states_of_sinks_and_orders_are_shown(service):
     service.now += 7
     await service.sms(id=7)
     found = samples(await scrape(service))
+    assert found["smshook_orders", "waiting"] == 0
     assert found["smshook_orders", "received"] == 1
     assert found["smshook_orders_total", "tellabot", "received"] == 1
     assert found["smshook_order_code_seconds_bucket", "tellabot", "5"] == 0
@@ -215,10 +217,23 @@ async def test_no_label_comes_from_outside(service):
     for number in range(50):
         await service.post("x", f"source{number}", token="unknown")
         await service.public.request(f"METHOD{number}", "/in/tellabot/token")
-    text = await scrape(service)
+    labels = {label for name in samples(await scrape(service)) for label in name[1:]}
 
+    written = " ".join(labels)
     for outside in ("source1", "METHOD1", "192.0.2", "1850", "4001", "tellabot-token", "unknown"):
-        assert outside not in text
+        assert outside not in written
+
+
+async def test_callback_from_another_address_is_rejected(run, tmp_path):
+    """Mutant: it counts as quarantined too, because it is kept."""
+    source = TellABot(tokens=(Secret("t" * 20),), allow_from=("10.0.0.0/8",))
+    async with run(tmp_path, sources={"tellabot": source}) as service:
+        await service.post("event=incoming_message", token="t" * 20)
+        found = samples(await scrape(service))
+
+    assert found["smshook_callbacks_total", "tellabot", "rejected"] == 1
+    assert found["smshook_callbacks_total", "tellabot", "quarantined"] == 0
+    assert found["smshook_quarantine",] == 1
 
 
 async def test_metrics_of_many_sources_and_sinks_stay_small(run, tmp_path):
