@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .connections import Connections
@@ -22,6 +23,11 @@ from .exchange import Exchange, Head, RequestHandler, log, plain_answer
 #: Called with the status and the socket's address for each request that was rejected here.
 OnRejected = Callable[[int, str], None]
 _Cycle = RequestResponseCycle | Exchange
+
+#: The name in the `state` of a scope: a function that takes a callback without arguments. The
+#: callback is called if the client goes away before its answer is complete. It takes far less
+#: memory than a task that waits for `http.disconnect`.
+GONE = "when_gone"
 
 _CONNECT = b"CONNECT"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -45,7 +51,7 @@ class _CycleTransport(asyncio.Transport):
         self.closing = False
 
     def write(self, data: Any) -> None:
-        if not self.is_closing():
+        if not (self.closing or self._wire.is_closing()):
             self._wire.write(data)
 
     def close(self) -> None:
@@ -66,6 +72,25 @@ class _CycleTransport(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._wire.get_extra_info(name, default)
+
+
+#: The event of connections that were never too slow: it is always set.
+_WRITABLE = asyncio.Event()
+_WRITABLE.set()
+
+
+class _Flow(FlowControl):
+    """The flow of one connection. An event takes memory, and most connections need none."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:  # not uvicorn's, which makes it
+        self._transport = transport
+        self.read_paused = self.write_paused = False
+        self._is_writable_event = _WRITABLE
+
+    def pause_writing(self) -> None:
+        if self._is_writable_event is _WRITABLE:
+            self._is_writable_event = asyncio.Event()
+        super().pause_writing()
 
 
 class DoorProtocol(HttpToolsProtocol):
@@ -104,8 +129,12 @@ class DoorProtocol(HttpToolsProtocol):
         self.access_log = False
         self.url = b""
         self._wire: asyncio.Transport
+        #: The client's address; empty if unknown.
+        self._peer = ""
         self._cycle_transport: _CycleTransport
         self._running: _Cycle | None = None
+        #: The request that wants to know if its client goes away, and its callback.
+        self._gone: tuple[_Cycle | None, Callable[[], None]] | None = None
         #: The parser has bytes that it has not read. Meanwhile nothing is answered.
         self._parsing = False
         #: The next byte belongs to a request line or header field, or is between requests.
@@ -133,12 +162,11 @@ class DoorProtocol(HttpToolsProtocol):
         self._wire = transport
         self._cycle_transport = _CycleTransport(transport, self._close)
         super().connection_made(self._cycle_transport)
+        self._peer = self.client[0] if self.client else ""
+        self.flow = _Flow(self._cycle_transport)
         self._expect_within(self.header_deadline)
-        if self.capacity is not None and not self.capacity.opened(self, self._peer()):
+        if self.capacity is not None and not self.capacity.opened(self, self._peer):
             self._refuse(503)
-
-    def _peer(self) -> str:
-        return self.client[0] if self.client else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.capacity is not None:
@@ -152,6 +180,8 @@ class DoorProtocol(HttpToolsProtocol):
             self._timer.cancel()
         # Otherwise each connection waits for the collector, and most callbacks use a new one.
         self._cycle_transport.release()
+        if self.scope is not None:
+            self.scope["state"].pop(GONE, None)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Return True to keep the connection open for the answer.
@@ -255,7 +285,7 @@ class DoorProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._discarding:
             return
-        before = self._steps
+        before, begun = self._steps, self._begun
         self._parsing = True
         try:
             self.parser.feed_data(data)
@@ -274,6 +304,8 @@ class DoorProtocol(HttpToolsProtocol):
             self._without_step = 0 if self._steps != before else self._without_step + len(data)
             if self._without_step > self.max_fields_size + len(self.url) + _LINE_REST:
                 self._refuse(431)
+            elif self._begun and not begun and self.cycle is not None and not self._busy():
+                self._expect_within(self.header_deadline)
         self._parsing = False
         # After the bytes of all connections: each handler of a socket takes the interpreter's lock
         # again, and may wait for the thread that writes.
@@ -307,11 +339,9 @@ class DoorProtocol(HttpToolsProtocol):
         if self.capacity is not None:
             self.capacity.busy(self)
         self._fields = self._fields_size = 0
-        if self.cycle is not None and not self._busy():
-            self._expect_within(self.header_deadline)
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
+        self.url += url
         if len(self.url) > self.max_target:
             self._broken(414)
 
@@ -328,7 +358,8 @@ class DoorProtocol(HttpToolsProtocol):
                 self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
-        if not self._is_well_framed():
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        if not self._is_well_framed(version, method):
             self._broken(400)
         if self.parser.should_upgrade():
             return
@@ -337,15 +368,15 @@ class DoorProtocol(HttpToolsProtocol):
         if not url.path or not url.path.isascii():
             self._broken(400)
         if self.door is not None and self.door.serves(url.path):
-            method, query = self.parser.get_method().decode(), url.query or b""
-            head = Head(method, url.path, query, self.headers, self._peer())
-            lasts = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            head = Head(method.decode(), url.path, url.query or b"", self.headers, self._peer)
+            lasts = version != "1.0" and self.parser.should_keep_alive()
             expects = self.expect_100_continue
             self._queue(Exchange(self.door, head, keep_alive=lasts, expects=expects))
         else:
             sent = self.url, self.headers, self.expect_100_continue
             super().on_message_begin()  # makes the scope, which only an app needs
             self.url, self.scope["headers"], self.expect_100_continue = sent
+            self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
         self._in_head = self._begun = False
         self._expect_nothing()
@@ -353,16 +384,15 @@ class DoorProtocol(HttpToolsProtocol):
         self._lasting = self.cycle.keep_alive
         self.cycle.keep_alive = False
 
-    def _is_well_framed(self) -> bool:
+    def _is_well_framed(self, version: str, method: bytes) -> bool:
         """Whether all servers read this as the same request (RFC 9112, sections 3.2 and 6)."""
         names = [name for name, _ in self.headers]
         hosts, lengths = names.count(b"host"), names.count(b"content-length")
         codings = names.count(b"transfer-encoding")
         coding = dict(self.headers)[b"transfer-encoding"] if codings else b""
-        version = self.parser.get_http_version()
         return (
             version in _VERSIONS
-            and self.parser.get_method() != _CONNECT
+            and method != _CONNECT
             and (hosts == 1 or (hosts == 0 and version == "1.0"))
             and lengths + codings <= 1
             and (not codings or (coding.strip(b" \t").lower() == b"chunked" and version == "1.1"))
@@ -370,7 +400,12 @@ class DoorProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._steps += 1
-        super().on_body(body)
+        if not isinstance(self.cycle, Exchange):
+            super().on_body(body)
+        elif not self.cycle.response_complete:
+            self.cycle.body += body
+            if len(self.cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         if self._in_head:
@@ -379,7 +414,10 @@ class DoorProtocol(HttpToolsProtocol):
         self._in_head = True
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._lasting
-        super().on_message_complete()
+        if isinstance(self.cycle, Exchange):
+            self.cycle.more_body = False
+        else:
+            super().on_message_complete()
 
     # Cycles and exchanges
 
@@ -407,7 +445,8 @@ class DoorProtocol(HttpToolsProtocol):
         it = self._running
         if not isinstance(it, Exchange) or self._parsing or it.response_complete or it.disconnected:
             return
-        it.step(self._go_on, late=late)
+        if it.answer is None:
+            it.step(self._go_on, late=late)
         if it.answer is None and it.more_body:
             if it.expects:
                 self._cycle_transport.write(_CONTINUE)
@@ -423,13 +462,14 @@ class DoorProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
+        self._gone = None
         if self._ending:
             self._wire.close()
             return
         if self._cycle_transport.is_closing():
             return
-        self._expect_nothing()
         if self.pipeline:
+            self._expect_nothing()
             self._start_asgi_task(*self.pipeline.pop())
         elif self._begun:
             # A request that began behind a long answer gets its whole time from now on.
@@ -440,18 +480,25 @@ class DoorProtocol(HttpToolsProtocol):
                 self.capacity.idle(self)
         self.flow.resume_reading()
 
+    def _notify(self, gone: Callable[[], None]) -> None:
+        # An app runs only while its request is the first of its connection.
+        self._gone = self._running, gone
+
     def _disconnect(self, cycle: _Cycle | None) -> None:
         """Report to the app that its client is gone, and discard its answer."""
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
+            if self._gone is not None and self._gone[0] is cycle:
+                (_, gone), self._gone = self._gone, None
+                gone()
 
     # Ends
 
     def _refuse(self, status: int) -> None:
         self._discarding = True
         self._due = None
-        self.on_broken(status, self._peer())
+        self.on_broken(status, self._peer)
         if not self._in_head:
             # The body is broken: drop its request. An answer that has begun is cut off.
             if self.pipeline and self.pipeline[0][0] is self.cycle:

@@ -9,6 +9,7 @@ from . import (
     generator,
     latency,
     profiled,
+    readers,
     scale,
     scraping,
 )
@@ -22,6 +23,7 @@ CASES = (
     *beside.CASES,
     *latency.CASES,
     *scraping.CASES,
+    *readers.CASES,
     *scale.CASES,
     *profiled.CASES,
 )
