@@ -5,14 +5,18 @@ from collections.abc import Callable, Sequence
 from litestar import Litestar, Router
 
 from ..runtime.delivery_states import DeliveryStates
+from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
-from .auth import Keys, authenticated, needs
+from .auth import authenticated, needs
 from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
 from .handlers import handlers, stamp
+from .idempotency import Calls
 from .index import index
+from .keys import keys as api_keys
+from .keys import me
 from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
@@ -33,9 +37,10 @@ def create_api(parts: Parts) -> Litestar:
     config, journal, identity = parts.config, parts.journal, parts.identity
     now = parts.clock.now
     source_states = tuple(parts.sources.values())
-    keys = Keys(config.api.keys)
+    keys = parts.keys
     redelivery = Redelivery(journal, parts.workers, now)
     states = DeliveryStates(parts.workers)
+    calls = Calls(journal, identity, now)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal, kind)
@@ -47,6 +52,7 @@ def create_api(parts: Parts) -> Litestar:
             events(
                 journal=journal,
                 cursors=cursors("events"),
+                calls=calls,
                 routes=tuple(config.routes),
                 redelivery=redelivery,
                 headers=parts.credentials.stored,
@@ -61,11 +67,13 @@ def create_api(parts: Parts) -> Litestar:
                 hub=parts.hub,
                 cursors=cursors("events"),
                 list_cursors=cursors("consumers"),
+                calls=calls,
                 now=now,
             ),
             deliveries(
                 journal=journal,
                 cursors=cursors("deliveries"),
+                calls=calls,
                 redelivery=redelivery,
                 identity=identity,
                 states=states,
@@ -75,12 +83,14 @@ def create_api(parts: Parts) -> Litestar:
                 workers=parts.workers,
                 journal=journal,
                 cursors=cursors("sinks"),
+                calls=calls,
                 samples=parts.samples,
             ),
             orders(
                 orders=parts.orders,
                 journal=journal,
                 cursors=cursors("orders"),
+                calls=calls,
                 identity=identity,
                 states=source_states,
                 now=now,
@@ -89,6 +99,7 @@ def create_api(parts: Parts) -> Litestar:
             quarantine(
                 journal=journal,
                 cursors=cursors("quarantine"),
+                calls=calls,
                 keeper=parts.quarantine,
                 credentials=parts.credentials,
             ),
@@ -96,6 +107,7 @@ def create_api(parts: Parts) -> Litestar:
             sources(
                 journal=journal,
                 cursors=cursors("sources"),
+                calls=calls,
                 states=source_states,
                 backfills=parts.backfills,
                 balances=parts.balances,
@@ -103,6 +115,8 @@ def create_api(parts: Parts) -> Litestar:
                 now=now,
             ),
             routes(table=config.routes, cursors=cursors("routes")),
+            api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
+            me(keys),
         ],
     )
     is_public = config.server.admin_listen == "same"

@@ -32,6 +32,7 @@ _MODULES = {
     "backfill": "backfill",
     "consumers": "consumers",
     "orders": "orders",
+    "keys": "keys",
     "report": "report",
     "config": "config",
     "healthcheck": "serve",
