@@ -8,7 +8,7 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
-from .auth import authenticated
+from .auth import authenticated, needs
 from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
@@ -17,6 +17,7 @@ from .idempotency import Calls
 from .index import index
 from .keys import keys as api_keys
 from .keys import me
+from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
@@ -119,7 +120,10 @@ def create_api(parts: Parts) -> Litestar:
             me(keys),
         ],
     )
-    return _app([v1, health(parts.ready), schema(), index()], keys)
+    is_public = config.server.admin_listen == "same"
+    guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
+    scrape = metrics(parts, guards=guards)
+    return _app([v1, health(parts.ready), scrape, schema(), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:

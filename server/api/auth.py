@@ -64,7 +64,7 @@ class Needs(msgspec.Struct, frozen=True):
             raise Problem(403, "key_filtered", "it shows all events; this key's `when` hides some")
 
 
-def needs(scope: str, *, whole: bool = False) -> Needs:
+def needs(scope: str, *, whole: bool = False) -> Guard:
     return Needs(scope, whole)
 
 

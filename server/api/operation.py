@@ -50,7 +50,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_key(self) -> bool:
-        return self.path.startswith("/v1/")
+        return self.path.startswith("/v1/") or bool(self.guards)
 
     @property
     def text(self) -> str:

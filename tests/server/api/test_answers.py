@@ -58,12 +58,13 @@ async def test_unknown_path_gets_the_answer_of_the_door(service, listener):
     # The admin listener has pages.
     pages = [
         "/",
+        "/metrics",
         "/schema",
         "/schema/openapi.json",
         "/schema/events",
         "/schema/events/sms.received",
     ]
-    nowhere = ["/metrics", "/console", "/index", "/schema/nothing"]
+    nowhere = ["/console", "/index", "/schema/nothing"]
     answers = [
         await listener.request(method, path)
         for path in ([*pages, *nowhere] if listener is service.public else nowhere)

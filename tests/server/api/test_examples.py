@@ -74,6 +74,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await deliveries(service, record)
         await quarantine(record)
         await readers(service, record)
+        await metrics(service, record)
         for path in ("/v1/stats", "/v1/sources", "/v1/routes", "/healthz", "/readyz"):
             await record("GET", path)
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
@@ -160,6 +161,13 @@ async def readers(service, record):
     await record("POST", "/v1/consumers/crm/seek", {"time": "2026-09-21T14:00:00Z"})
     await record("GET", "/v1/consumers")
     await record("DELETE", "/v1/consumers/crm")
+
+
+async def metrics(service, record):
+    text = (await service.ask("/metrics", None)).text
+    # Other figures are those of the machine.
+    lines = [line for line in text.splitlines(keepends=True) if "smshook_ready" in line]
+    record.keep("GET", "/metrics", {}, None, 200, "".join(lines))
 
 
 async def keys(record):

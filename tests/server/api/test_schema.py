@@ -54,7 +54,11 @@ def test_every_route_is_described(app):
     described = {call.path for call in calls_of(app)}
 
     assert {route.path_format for route in app.routes} - described == UNDESCRIBED
-    assert {call.path for call in calls_of(app) if not call.needs_key} == {"/healthz", "/readyz"}
+    assert {call.path for call in calls_of(app) if not call.needs_key} == {
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
 
 
 def test_every_method_is_described(app):
