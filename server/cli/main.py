@@ -31,6 +31,7 @@ _MODULES = {
     "rejections": "quarantine",
     "backfill": "backfill",
     "consumers": "consumers",
+    "listen": "listen",
     "orders": "orders",
     "keys": "keys",
     "report": "report",
