@@ -32,6 +32,7 @@ _MODULES = {
     "backfill": "backfill",
     "consumers": "consumers",
     "listen": "listen",
+    "mcp": "mcp",
     "orders": "orders",
     "keys": "keys",
     "report": "report",
