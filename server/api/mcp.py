@@ -14,7 +14,7 @@ from ..runtime.keys import Access, Keys
 from .auth import authenticated
 
 if TYPE_CHECKING:
-    from ..mcp.http import McpEndpoint
+    from ..mcp.http import McpApp
 
 #: No GET: its stream is for messages that belong to no request, and there are none.
 _METHODS = ("DELETE", "POST")
@@ -24,9 +24,9 @@ def mcp(keys: Keys) -> Sequence[ASGIRouteHandler]:
     """Declare the call, if the extra `mcp` is installed."""
     if not is_installed():
         return ()
-    starting: list[asyncio.Task[McpEndpoint]] = []
+    starting: list[asyncio.Task[McpApp]] = []
 
-    async def start(api: object) -> "McpEndpoint":
+    async def start(api: object) -> "McpApp":
         endpoint = await asyncio.to_thread(_load)
         return endpoint(api)
 
@@ -43,8 +43,8 @@ def mcp(keys: Keys) -> Sequence[ASGIRouteHandler]:
     return (answered,)
 
 
-def _load() -> "type[McpEndpoint]":
+def _load() -> "type[McpApp]":
     # The SDK takes a second to import, which a service without such calls does not need.
-    from ..mcp.http import McpEndpoint  # noqa: PLC0415
+    from ..mcp.http import McpApp  # noqa: PLC0415
 
-    return McpEndpoint
+    return McpApp

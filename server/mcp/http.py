@@ -39,7 +39,7 @@ class InProcess(AsyncioTransport):
         raise sys.exception() or Unreachable(f"try again in {seconds:.0f} s")
 
 
-class McpEndpoint:
+class McpApp:
     """An ASGI app for requests with a valid key. Use it in one event loop."""
 
     def __init__(self, api: Any) -> None:

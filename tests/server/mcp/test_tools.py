@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import time
 
 import httpx
@@ -42,9 +43,8 @@ async def receive(service, number, code):
 
 async def receive_other(service, number, code):
     """The same of the source that the key `growth` sees."""
-    body = (
-        f'{{"activationId":{number},"service":"go","text":"{code} is your code","code":"{code}"}}'
-    )
+    text = f"{code} is your code"
+    body = json.dumps({"activationId": number, "service": "go", "text": text, "code": code})
     headers = {"Content-Type": "application/json"}
     answer = await asyncio.to_thread(
         service.post, body.encode(), source="smsactivate", headers=headers
@@ -78,27 +78,33 @@ async def test_tools_have_schemas_and_descriptions(service, kind):
 
 async def test_order_gets_its_code_and_the_next_one(service, kind):
     """Mutants: no report while it waits; the first code again after "send again"."""
-    number, reports = next(numbers), []
+    number, reports, waits = next(numbers), [], asyncio.Event()
 
     async def progress(passed, total, _message):
         reports.append((passed, total))
+        if passed > 1:
+            waits.set()
 
     async with tools_of(kind, service) as tools:
         registered = await tools.call(
             "register_order", source="tellabot", request_id=10_000_000 + number, reference="a test"
         )
-        wait = registered["wait"]
+        wait = dict(registered["wait"])
         waiting = asyncio.create_task(tools.call("wait_for_code", progress, **wait, timeout=30))
-        while len(reports) < 2:
-            await asyncio.sleep(0.05)
+        await asyncio.wait_for(waits.wait(), 20)
         id_ = await receive(service, number, "482913")
         first = await waiting
+        waits.clear()
+        wait["after"] = first["cursor"]
+        waiting = asyncio.create_task(tools.call("wait_for_code", progress, **wait, timeout=30))
+        await asyncio.wait_for(waits.wait(), 20)
         await receive(service, number, "771020")
-        second = await tools.call("wait_for_code", **wait, after=first["cursor"], timeout=30)
+        second = await waiting
         why = await tools.call("why", event_id=id_)
 
     assert registered["order"]["reference"] == "a test"
-    assert wait == {"source": "tellabot", "request_id": str(10_000_000 + number)}
+    named = {"source": "tellabot", "request_id": str(10_000_000 + number)}
+    assert registered["wait"] == named
     assert (first["code"], second["code"]) == ("482913", "771020")
     assert (first["event_id"], first["number"]) == (id_, f"+1850{number:07d}")
     assert [report[1] for report in reports[:2]] == [30, 30]
@@ -198,12 +204,16 @@ async def test_wrong_arguments_are_explained_without_their_values(service, kind)
 
     assert errors == [
         "Object contains unknown field `nubmer`",
-        "400 bad_parameter: since: missing; write since or after, unless you name a subject, "
-        "an id or a reference",
+        (
+            "400 bad_parameter: since: missing; write since or after, unless you name a subject, "
+            "an id or a reference"
+        ),
         "400 bad_parameter: number: write a number with its country's code, such as 18503814729",
         "Expected `int` <= 100 - at `$.limit`",
-        "400 bad_body: request_id, activation_id, rental_id, number: missing; give at least one to "
-        "identify the order",
+        (
+            "400 bad_body: request_id, activation_id, rental_id, number: missing; "
+            "give at least one to identify the order"
+        ),
     ]
 
 
