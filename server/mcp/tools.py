@@ -40,7 +40,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return {n: value for n, value in values.items() if value is not UNSET and n not in without}
 
 
-class RegisterOrder(Tool, frozen=True, kw_only=True):
+class OrderTool(Tool, frozen=True, kw_only=True):
     """Register a phone number that was taken at an SMS provider, before a form sends a code to it.
 
     Give the source and exactly one of request_id, activation_id and rental_id, or only the number.
@@ -81,7 +81,7 @@ class RegisterOrder(Tool, frozen=True, kw_only=True):
         return {"order": order.record, "wait": {**order.filters, **after}}
 
 
-class Filters(Tool, frozen=True, kw_only=True):
+class EventTool(Tool, frozen=True, kw_only=True):
     """The filters of events that tools share."""
 
     source: Annotated[Text | UnsetType, Meta(description="Name of a source.")] = UNSET
@@ -111,7 +111,7 @@ class Filters(Tool, frozen=True, kw_only=True):
     ] = UNSET
 
 
-class WaitForCode(Filters, frozen=True, kw_only=True):
+class CodeTool(EventTool, frozen=True, kw_only=True):
     """Wait for an SMS code, and return it as soon as it is there.
 
     The arguments are those in `wait` of register_order. Otherwise name an id, a subject or a
@@ -148,7 +148,7 @@ class WaitForCode(Filters, frozen=True, kw_only=True):
         }
 
 
-class ListEvents(Filters, frozen=True, kw_only=True):
+class ListTool(EventTool, frozen=True, kw_only=True):
     """List events: received SMS, calls, rentals and orders, the newest first.
 
     Texts and codes are masked (***) without the scope codes:read. To continue, pass next_cursor as
@@ -181,7 +181,7 @@ class ListEvents(Filters, frozen=True, kw_only=True):
         }
 
 
-class Why(Tool, frozen=True, kw_only=True):
+class WhyTool(Tool, frozen=True, kw_only=True):
     """Explain what happened to one event: use it when an event did not arrive where it should.
 
     The result has the event, its duplicates, each delivery with its attempts and errors, and the
@@ -218,7 +218,7 @@ async def _reporting(progress: Progress, total: float) -> AsyncIterator[None]:
         reporting.cancel()
 
 
-TOOLS: tuple[type[Tool], ...] = (RegisterOrder, WaitForCode, ListEvents, Why)
+TOOLS: tuple[type[Tool], ...] = (OrderTool, CodeTool, ListTool, WhyTool)
 
 
 def input_schema(tool: type[Tool]) -> dict[str, Any]:
