@@ -9,7 +9,6 @@ ENVIRONMENT = {
     name: name * 5
     for name in (
         "ADMIN_KEY",
-        "BROWSER_KEY",
         "CRM_KEY",
         "HEROSMS_API_KEY",
         "HEROSMS_TOKEN",
