@@ -93,7 +93,7 @@ BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb
 lock: .venv/.dev
 	@$(COMPILE) -o requirements/run.txt pyproject.toml
 	@.venv/bin/python -c '$(BUILD_REQUIRES)' | $(COMPILE) -o requirements/build.txt -
-	@$(COMPILE) --group dev -c requirements/run.txt -c requirements/build.txt \
+	@$(COMPILE) --group dev --all-extras -c requirements/run.txt -c requirements/build.txt \
 		-o requirements/dev.txt pyproject.toml
 	@$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 

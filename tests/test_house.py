@@ -60,6 +60,7 @@ def everything_declared():
     return [
         *PROJECT["build-system"]["requires"],
         *PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"]["mcp"],
         *PROJECT["dependency-groups"]["dev"],
         *PROJECT["dependency-groups"]["bench"],
     ]
@@ -198,7 +199,11 @@ def test_lock_files_include_declared_dependencies():
     asked = {
         "build": PROJECT["build-system"]["requires"],
         "run": PROJECT["project"]["dependencies"],
-        "dev": PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"],
+        "dev": [
+            *PROJECT["project"]["dependencies"],
+            *PROJECT["project"]["optional-dependencies"]["mcp"],
+            *PROJECT["dependency-groups"]["dev"],
+        ],
         "bench": PROJECT["dependency-groups"]["bench"],
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from litestar import Litestar, Router
+from litestar.types import ControllerRouterHandler
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.keys import Keys
@@ -17,6 +18,7 @@ from .idempotency import Calls
 from .index import index
 from .keys import keys as api_keys
 from .keys import me
+from .mcp import mcp
 from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
@@ -123,7 +125,7 @@ def create_api(parts: Parts) -> Litestar:
     is_public = config.server.admin_listen == "same"
     guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
     scrape = metrics(parts, guards=guards)
-    return _app([v1, health(parts.ready), scrape, schema(), index()], keys)
+    return _app([v1, *mcp(keys), health(parts.ready), scrape, schema(), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:
@@ -131,7 +133,7 @@ def create_health(ready: Callable[[], bool]) -> Litestar:
     return _app([health(ready)], None)
 
 
-def _app(routers: Sequence[Router], keys: Keys | None) -> Litestar:
+def _app(routers: Sequence[ControllerRouterHandler], keys: Keys | None) -> Litestar:
     return Litestar(
         list(routers),
         openapi_config=None,

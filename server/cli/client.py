@@ -49,7 +49,7 @@ class ApiClient:
     def __init__(
         self, url: str, key: str | None = None, *, timeout: float = smshook_client.TIMEOUT
     ) -> None:
-        with _failures():
+        with api_failures():
             self._client = smshook_client.Client(url, key or "", timeout=timeout, retries=0)
 
     def __enter__(self) -> Self:
@@ -60,16 +60,16 @@ class ApiClient:
 
     def get(self, path: str, params: Mapping[str, Any] = {}) -> Any:
         """Return the decoded answer."""
-        with _failures():
+        with api_failures():
             return self._client.get(path, params)
 
     def post(self, path: str, **body: Any) -> Any:
         """Send a body as `smshook_client.Client.post` does, and return the decoded answer."""
-        with _failures():
+        with api_failures():
             return self._client.post(path, **body)
 
     def delete(self, path: str) -> None:
-        with _failures():
+        with api_failures():
             self._client.delete(path)
 
     def listing(self, path: str, params: Mapping[str, Any], *, limit: int) -> Listing:
@@ -79,7 +79,7 @@ class ApiClient:
         while True:
             # After the last item, ask for one more: an empty page does not end a list.
             missing = limit - len(items)
-            with _failures():
+            with api_failures():
                 size = min(missing, self.page_size) or 1
                 page = self._client.page(path, {**asked, "limit": size})
             if missing == 0 and page.data:
@@ -91,27 +91,22 @@ class ApiClient:
 
     def pages(self, path: str, params: Mapping[str, Any], *, limit: int) -> Iterator[Any]:
         """Yield the items of a list, at most `limit`."""
-        with _failures():
+        with api_failures():
             yield from self._client.pages(path, params, limit=limit, size=self.page_size)
 
     def wait(self, filters: Mapping[str, Any], *, after: str | None, timeout: float) -> Any | None:
         """Return the cursor and the event of the match; None if no event comes in time."""
-        with _failures():
+        with api_failures():
             try:
                 found = self._client.wait(timeout, after=after, **filters)
             except smshook_client.WaitTimeout:
                 return None
         return {"cursor": found.cursor, "event": found.event.body}
 
-    def stream(self, filters: Mapping[str, Any], *, after: str) -> Iterator[tuple[str, Any]]:
-        """Yield the cursor and the event of each match, until the connection ends."""
-        with _failures():
-            for found in self._client.stream(after, reconnect=False, **filters):
-                yield found.cursor, found.event.body
-
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def api_failures() -> Iterator[None]:
+    """Turn the errors of the client into those of a command."""
     try:
         yield
     except smshook_client.ApiError as exc:

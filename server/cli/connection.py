@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 import httpx
@@ -104,16 +104,31 @@ def settings() -> NamedSettings:
     return NamedSettings(config_path(), environ=os.environ)
 
 
-def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False) -> ApiClient:
-    """Return a client of the API. `whole` skips keys with a `when`.
+class Address(NamedTuple):
+    """Where the API is, and the key to use."""
 
-    The configuration only needs a key and the journal's path.
+    url: str
+    key: str
+
+
+def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False) -> ApiClient:
+    """Return a client of the API. `whole` skips keys with a `when`."""
+    return ApiClient(*find(url, key, scope, whole=whole))
+
+
+def find(
+    url: str | None, key: str | None, scope: str, *, whole: bool = False, noted: bool = True
+) -> Address:
+    """Return the address and the key for a command.
+
+    `whole` skips keys with a `when`; `noted` is that of `running`. The configuration only needs a
+    key and the journal's path.
     """
     key = None if key is None else without_line_end(key)
     if key is not None and not key.isprintable():
         raise Wrong("the API key has a character that no HTTP header may hold")
     if url is not None and key is not None:
-        return ApiClient(url, key)
+        return Address(url, key)
     if url is not None and not config_path().exists():
         raise Wrong(
             f"no API key: there is no {config_path()} to take one from; "
@@ -121,7 +136,7 @@ def connect(url: str | None, key: str | None, scope: str, *, whole: bool = False
         )
     known = settings()
     key = key or known.key(scope, whole=whole)
-    return ApiClient(url or str(running(known.journal).admin_url), key)
+    return Address(url or str(running(known.journal, noted=noted).admin_url), key)
 
 
 def running(journal: Path, *, noted: bool = True) -> Holder:

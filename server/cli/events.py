@@ -12,12 +12,13 @@ from .command import CommandGroup, Failure, unknown
 from .completion import configured_names
 from .connection import connect, connection_options
 from .deliveries import print_attempts, waits_for
+from .following import FILTERS
 from .ids import resolve, typed_id
 from .lists import Filter, list_command, names_of, show_command
 from .output import flat, output_option, print_fields, print_json, print_table
 from .quarantine import print_callback
 from .table import Column, Item, id_cell, state_cell
-from .tail import FILTERS, tail, wait
+from .tail import tail, wait
 from .times import relative
 
 _UNPROCESSABLE = 422

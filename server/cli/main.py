@@ -31,6 +31,8 @@ _MODULES = {
     "rejections": "quarantine",
     "backfill": "backfill",
     "consumers": "consumers",
+    "listen": "listen",
+    "mcp": "mcp",
     "orders": "orders",
     "keys": "keys",
     "report": "report",

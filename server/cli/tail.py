@@ -1,60 +1,29 @@
 """Follow events as they are accepted, and wait for one."""
 
+import asyncio
 import contextlib
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import click
 
-from core.event import kinds
 from core.printable import plain
 from sinks.redact import mask, masked_paths
 
-from .client import ApiClient, ApiProblem
-from .command import Command, Failure, Named
-from .connection import connect, connection_options
-from .lists import Filter
+from .client import ApiClient
+from .command import Command, Failure
+from .connection import connect, connection_options, find
+from .following import asked, filter_options, follow, newest_place
 from .output import flat, output_option, print_fields, print_json
 from .table import id_cell, width_of
 from .terminal import Screen, screen
 
-#: The filters of events, as of `events list`.
-FILTERS = (
-    Filter(
-        "type",
-        "Of this type, such as sms.received.",
-        "TYPE",
-        type=Named("type", [kind.type for kind in kinds()]),
-    ),
-    Filter("source", "From this source.", "NAME", names="sources"),
-    Filter("subject", "About this subject, such as request/10000001.", "TEXT"),
-    Filter("service", "For this service: its key, name or the provider's id.", "TEXT"),
-    Filter("number", "To this phone number, with its country's code.", "NUMBER"),
-    Filter("request-id", "Of this request (TellABot).", "ID"),
-    Filter("activation-id", "Of this activation (SMS-Activate's dialect).", "ID"),
-    Filter("rental-id", "Of this rental.", "ID"),
-    Filter("reference", "Of the order with this reference.", "TEXT"),
-    Filter("code", "With a code.", is_flag=True),
-)
-_EVENTS = "/v1/events"
 _CODES = masked_paths("codes")
-#: Seconds between two tries to reach the service.
-_AGAIN = 1.0
-#: Answers after which another try may succeed.
-_BUSY = frozenset({429, 502, 503, 504})
 #: The width of each column of a line, but the last.
 _WIDTHS = (8, 13, 10, 12, 13)
-
-
-def filter_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each filter of events."""
-    for each in reversed(FILTERS):
-        command = each.option()(command)
-    return command
 
 
 @click.command("tail", cls=Command, example="events tail --service google --reveal")
@@ -81,15 +50,22 @@ def tail(
     Texts and codes are masked. When the service restarts, the command continues where it was: it
     misses no event. With `--output json` each line is one event.
     """
-    open_ = partial(connect, url, key, "codes:read" if reveal else "events:read")
-    with contextlib.suppress(KeyboardInterrupt):
-        on = screen()
-        for event in _followed(open_, given, after):
-            shown = event if reveal else mask(event, _CODES)
+    find_ = partial(find, url, key, "codes:read" if reveal else "events:read")
+    on = screen()
+
+    async def print_all(filters: Mapping[str, Any], after: str) -> None:
+        async for item in follow(find_, filters, after):
+            shown = item.event.body if reveal else mask(dict(item.event.body), _CODES)
             if output == "json":
                 click.echo(json.dumps(shown))  # in ASCII: no character controls the terminal
             else:
                 click.echo(_line(shown, on), color=on.colors or None)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        with ApiClient(*find_()) as client:
+            filters = asked(client, given)
+            begin = after or newest_place(client)
+        asyncio.run(print_all(filters, begin))
 
 
 @click.command("wait", cls=Command, example="events wait --number 18503814729 --field data.code")
@@ -128,13 +104,13 @@ def wait(
     they are masked.
     """
     with connect(url, key, "codes:read" if field else "events:read") as client:
-        asked = _asked(client, given)
-        named = {"subject", "request_id", "activation_id", "rental_id", "reference"} & asked.keys()
-        if since is None and after is None and not named:
+        filters = asked(client, given)
+        ids = {"subject", "request_id", "activation_id", "rental_id", "reference"}
+        if since is None and after is None and not ids & filters.keys():
             since = "0s"
         if since is not None:
-            asked["since"] = since
-        found = client.wait(asked, after=after, timeout=timeout)
+            filters["since"] = since
+        found = client.wait(filters, after=after, timeout=timeout)
     if found is None:
         raise Failure(f"no event came within {timeout:g} s")
     if field is not None:
@@ -146,41 +122,6 @@ def wait(
         print_json(found)
     else:
         print_fields(dict(flat(found["event"])))
-
-
-def _asked(client: ApiClient, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the query parameters of the typed filters."""
-    asked: dict[str, Any] = {}
-    for each in FILTERS:
-        name = each.name.replace("-", "_")
-        if given[name]:
-            value = each.checked(client, _EVENTS, given[name])
-            asked[name] = value
-    return asked
-
-
-def _followed(
-    open_: Callable[[], ApiClient], given: Mapping[str, Any], after: str | None
-) -> Iterator[dict[str, Any]]:
-    """Yield events; connect again whenever the connection is lost."""
-    with open_() as client:
-        asked = _asked(client, given)
-        if after is None:
-            # A place to continue from, even if the service restarts before the first event.
-            newest = client.get(_EVENTS, {"order": "desc", "limit": 1})
-            after = newest["next_cursor"]
-    while True:
-        try:
-            with open_() as client:
-                for cursor, event in client.stream(asked, after=after):
-                    after = cursor
-                    yield event
-        except ApiProblem as exc:
-            if exc.status not in _BUSY:
-                raise
-        except Failure:
-            pass
-        time.sleep(_AGAIN)
 
 
 def _line(event: Mapping[str, Any], on: Screen) -> str:

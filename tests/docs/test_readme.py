@@ -1,13 +1,17 @@
 """The commands of the README run, and print what it shows."""
 
+import asyncio
 import json
 import re
+import signal
 import subprocess
 from pathlib import Path
 
 import live
 import pytest
 import yaml
+from endpoint import endpoint
+from standardwebhooks import Webhook
 
 #: The shell replaces it by the output of the command.
 PRINTED_URL = "$(.venv/bin/smshook sources url tellabot)"
@@ -62,7 +66,7 @@ def test_first_commands_are_in_the_makefile():
 
 def test_install_commands_are_those_of_the_wheel_tests():
     """See tests/packaging/test_wheel.py."""
-    commands = [line.partition("#")[0].strip() for line in blocks("sh")[2].splitlines()]
+    commands = [line.partition("#")[0].strip() for line in blocks("sh")[3].splitlines()]
 
     assert commands == [
         "python3 -m build",
@@ -73,7 +77,7 @@ def test_install_commands_are_those_of_the_wheel_tests():
 
 
 def test_commands_of_the_readme_print_what_it_shows(started):
-    _, send, _, curl, listing, dialect, order = blocks("sh")
+    _, send, _, _, curl, listing, dialect, order = blocks("sh")
     answered, shown = (json.loads(block) for block in blocks("json"))
     folder = started
 
@@ -104,6 +108,30 @@ def test_commands_of_the_readme_print_what_it_shows(started):
     [joined] = [data for data in found if data["activation_id"] == "635468024"]
     assert "+18503814729" in [data["to"] for data in found]
     assert (joined["to"], joined["price"]["amount"]) == ("+6281234567890", "0.20")
+
+
+async def test_events_are_forwarded_in_the_first_minute(started):
+    """Mutant: an option or a key that must be given."""
+    _, send, listen, *_ = blocks("sh")
+    words = listen.split()
+    assert words[-1] == "http://localhost:3000/hook"
+
+    async with endpoint() as end:
+        process = await asyncio.create_subprocess_exec(
+            *words[:-1], f"{end.url}/hook", cwd=started, stdout=asyncio.subprocess.PIPE
+        )
+        head = [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(2)]
+        await asyncio.to_thread(typed, send, started)
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+
+    secret = head[1].decode().removeprefix("signing secret: ").rstrip()
+    [request] = end.requests
+    assert request.target == "/hook"
+    assert Webhook(secret).verify(request.body, request.headers)["type"] == "sms.received"
+    shown = line.decode()
+    assert re.search(r"sms\.received tellabot \S+ \+1850\*\*\*\d{4} → 200 \d+ ms", shown)
 
 
 def test_linked_pages_exist():

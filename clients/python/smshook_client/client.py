@@ -13,7 +13,7 @@ from .api import EVENTS, POLL, Api, query
 from .binding import Blocking, Waiting, call, iteration, opening
 from .errors import ConfigurationError, SmshookError
 from .records import Batch, Code, Event, Filters, Item, Page
-from .transport import AsyncioTransport, BlockingTransport, Verify
+from .transport import AsyncioTransport, BlockingTransport, Transport, Verify
 
 #: Seconds for an answer: the disk of the service may be busy.
 TIMEOUT = 30.0
@@ -56,6 +56,16 @@ class _OrderCalls:
         """The number in E.164, if it is known."""
         number: str | None = self.record["number"]
         return number
+
+    @property
+    def filters(self) -> Mapping[str, Any]:
+        """The filters that select its events."""
+        return self._opened.filters
+
+    @property
+    def cursor(self) -> str | None:
+        """The place of the last code that is not to be returned again."""
+        return self._opened.after
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
@@ -167,11 +177,13 @@ class _Calls:
         timeout: float = TIMEOUT,
         retries: int = 5,
         verify: Verify = True,
+        transport: Transport | None = None,
     ) -> None:
         """Without `url` and `key`, take `SMSHOOK_URL` and `SMSHOOK_API_KEY`.
 
         An empty key means no key. `timeout` is for an answer. A GET that failed is sent again
-        `retries` times. `verify` is a context with the certificates to trust.
+        `retries` times. `verify` is a context with the certificates to trust. `transport` takes the
+        place of the network.
         """
         url = os.environ.get("SMSHOOK_URL") if url is None else url
         key = os.environ.get("SMSHOOK_API_KEY") if key is None else key
@@ -181,7 +193,8 @@ class _Calls:
             raise ConfigurationError("no API key: set SMSHOOK_API_KEY, or give key")
         # A variable that was read from a file may end its line.
         key = key.rstrip("\r\n")
-        self._api = Api(url, key, self._transport(verify), timeout=timeout, retries=retries)
+        transport = transport or self._transport(verify)
+        self._api = Api(url, key, transport, timeout=timeout, retries=retries)
 
     @call
     async def close(self) -> None:

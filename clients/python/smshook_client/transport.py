@@ -65,8 +65,9 @@ class BlockingTransport:
 class AsyncioTransport:
     """A transport for asyncio."""
 
-    def __init__(self, verify: Verify) -> None:
-        self._http = httpx.AsyncHTTPTransport(verify=verify, trust_env=False)
+    def __init__(self, verify: Verify, http: httpx.AsyncBaseTransport | None = None) -> None:
+        """`http` takes the place of the network, such as `httpx.ASGITransport(app)`."""
+        self._http = http or httpx.AsyncHTTPTransport(verify=verify, trust_env=False)
 
     async def send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         response = await self._http.handle_async_request(request)

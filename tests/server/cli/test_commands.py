@@ -51,7 +51,7 @@ SO_FAR = [
     *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
     "rejections",
     "backfill",
-    *("consumers list", "consumers seek", "consumers delete"),
+    *("consumers list", "consumers seek", "consumers delete", "listen", "mcp"),
     *("orders list", "orders show", "orders add", "orders cancel"),
     *("keys list", "keys create", "keys revoke"),
     "report",

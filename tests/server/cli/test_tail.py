@@ -6,11 +6,11 @@ import subprocess
 
 import live
 import pytest
+from endpoint import endpoint, reply, reset
 from prompt import printed, read, run
 
-from server.cli import tail
-from server.cli.client import ApiClient, ApiProblem
-from server.cli.command import Failure
+from server.cli import following
+from server.cli.connection import Address
 
 READER = "reader-key-0123456789"
 CONFIG = live.CONFIG.partition("api:")[0] + (
@@ -89,25 +89,24 @@ def test_tail_continues_after_a_restart_of_the_service(tmp_path):
     assert (seen, ended) == ([first, second, third], None)
 
 
-def test_tail_connects_again_while_the_service_stops(monkeypatch):
-    """Mutant: a 503 ends it."""
-    monkeypatch.setattr(tail, "_AGAIN", 0)
-    outcomes = iter([ApiProblem(503, "reader_ended", ""), Failure("lost"), [("b", {"id": "2"})]])
-    begun = []
+async def test_follower_connects_again_while_the_service_stops(monkeypatch):
+    """Mutants: a 503 ends it; a lost connection ends it."""
+    monkeypatch.setattr(following, "_AGAIN", 0)
+    at = "2026-09-14T18:42:36Z"
+    event = {"id": "2", "source": "s", "type": "t", "time": at, "recordedtime": at, "data": {}}
+    stream = f"id: b\nevent: t\ndata: {json.dumps(event)}\n\n".encode()
+    async with endpoint() as end:
+        end.says(
+            reply(503, b'{"code": "reader_ended"}'),
+            reset,
+            reply(200, stream, headers={"Content-Type": "text/event-stream"}),
+        )
+        followed = following.follow(lambda: Address(end.url, "a key"), {}, "a")
+        item = await anext(followed)
+        await followed.aclose()
 
-    class Client(ApiClient):
-        def stream(self, _filters, *, after):
-            begun.append(after)
-            outcome = next(outcomes)
-            if isinstance(outcome, Exception):
-                raise outcome
-            yield from outcome
-
-    given = {each.name.replace("-", "_"): None for each in tail.FILTERS}
-    followed = tail._followed(lambda: Client("http://127.0.0.1:9"), given, "a")
-
-    assert next(followed) == {"id": "2"}
-    assert begun == ["a", "a", "a"]
+    assert (item.cursor, item.event.body) == ("b", event)
+    assert [request.target for request in end.requests] == ["/v1/events/stream?after=a"] * 3
 
 
 def test_tail_of_an_unknown_cursor_fails(service):

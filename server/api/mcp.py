@@ -1,0 +1,50 @@
+"""`/mcp`: tools for programs that speak the Model Context Protocol, over streamable HTTP."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from litestar import asgi
+from litestar.exceptions import MethodNotAllowedException
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from ..mcp import is_installed
+from ..runtime.keys import Access, Keys
+from .auth import authenticated
+
+if TYPE_CHECKING:
+    from ..mcp.http import McpApp
+
+#: No GET: its stream is for messages that belong to no request, and there are none.
+_METHODS = ("DELETE", "POST")
+
+
+def mcp(keys: Keys) -> Sequence[ASGIRouteHandler]:
+    """Declare the call, if the extra `mcp` is installed."""
+    if not is_installed():
+        return ()
+    starting: list[asyncio.Task[McpApp]] = []
+
+    async def start(api: object) -> "McpApp":
+        endpoint = await asyncio.to_thread(_load)
+        return endpoint(api)
+
+    @asgi("/mcp", guards=[authenticated(keys)], copy_scope=False)
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        request = cast("HTTPScope", scope)
+        if request["method"] not in _METHODS:
+            raise MethodNotAllowedException(headers={"allow": ", ".join(_METHODS)})
+        if not starting:
+            starting.append(asyncio.create_task(start(request["litestar_app"])))
+        endpoint = await asyncio.shield(starting[0])
+        await endpoint(cast("Access", request["auth"]).name, scope, receive, send)
+
+    return (answered,)
+
+
+def _load() -> "type[McpApp]":
+    # The SDK takes a second to import, which a service without such calls does not need.
+    from ..mcp.http import McpApp  # noqa: PLC0415
+
+    return McpApp
