@@ -26,6 +26,7 @@ UNDESCRIBED = {
     "/schema/redoc.js",
     "/schema/events",
     "/schema/events/{event_type}",
+    "/mcp",  # the Model Context Protocol describes its tools to the caller
 }
 #: SHA-512.
 REDOC = (
