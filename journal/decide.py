@@ -24,10 +24,14 @@ from .records import (
     Recorded,
     Registered,
     Replayed,
+    ReplayState,
+    StoredReplay,
 )
 from .rows import Changes, EventRow, LookedUp, Needs, NewDelivery, NewEvent, change_data
 from .writes import (
+    AdvanceReplay,
     CancelOrder,
+    CancelReplay,
     CountRejections,
     DismissQuarantined,
     ExpireOrder,
@@ -39,6 +43,7 @@ from .writes import (
     ReplayEvent,
     SetBalance,
     SetMoment,
+    StartReplay,
 )
 
 Decided = (
@@ -54,8 +59,11 @@ Decided = (
     | MoveOrders
     | SetBalance
     | ReplayEvent
+    | StartReplay
+    | AdvanceReplay
+    | CancelReplay
 )
-Decision = Recorded | Quarantined | Registered | Replayed | Order | bool | None
+Decision = Recorded | Quarantined | Registered | Replayed | StoredReplay | Order | bool | None
 
 CALLBACK, POLL = "callback", "poll"
 #: The stored channel of an event without a callback.
@@ -86,6 +94,9 @@ def find_needs(writes: Iterable[Decided]) -> Needs:
             case ReplayEvent():
                 needs.events.add(write.event_id)
                 _need_orderings(needs, write.owed)
+            case AdvanceReplay():
+                needs.replays.add(write.id)
+                _need_orderings(needs, [one for _, owed in write.owed for one in owed])
             case ExpireOrder():
                 _need_plan(needs, write.plan)
             case SetBalance():
@@ -123,6 +134,8 @@ def _need_others(needs: Needs, write: Decided) -> None:
             needs.orders.update(was.id for was, _ in write.moved)
         case QuarantineCallback():
             needs.fingerprints.add((write.arrival.source, write.fingerprint))
+        case CancelReplay():
+            needs.replays.add(write.id)
         case DismissQuarantined():
             needs.quarantined.add(write.id)
         case CountRejections():
@@ -346,9 +359,42 @@ class _Batch:
         row = next((row for row in self.events.values() if row.id == write.event_id), None)
         if row is None:
             return None
-        first, body = self._rows.last_delivery + 1, row.body.encode()
-        self._add_deliveries(row.seq, row.id, body, write.at, write.owed, replay=True)
+        first = self._rows.last_delivery + 1
+        self._add_deliveries(row.seq, row.id, b"", write.at, write.owed, replay=True)
         return Replayed(ids=tuple(range(first, self._rows.last_delivery + 1)))
+
+    def start_replay(self, write: StartReplay) -> StoredReplay:
+        return self._put_replay(write.replay)
+
+    def advance_replay(self, write: AdvanceReplay) -> StoredReplay | None:
+        known = self._rows.replays.get(write.id)
+        if known is None or (known.state, known.place) != (ReplayState.RUNNING, write.after):
+            return known
+        before = self._rows.last_delivery
+        for seq, owed in write.owed:
+            self._add_deliveries(seq, "", b"", write.at, owed, replay=True)
+        return self._put_replay(
+            msgspec.structs.replace(
+                known,
+                place=write.to,
+                replayed=known.replayed + len(write.owed),
+                created=known.created + self._rows.last_delivery - before,
+                state=ReplayState.DONE if write.ends else ReplayState.RUNNING,
+                ended_at=write.at if write.ends else None,
+            )
+        )
+
+    def cancel_replay(self, write: CancelReplay) -> StoredReplay | None:
+        known = self._rows.replays.get(write.id)
+        if known is None or known.state is not ReplayState.RUNNING:
+            return known
+        return self._put_replay(
+            msgspec.structs.replace(known, state=ReplayState.CANCELLED, ended_at=write.at)
+        )
+
+    def _put_replay(self, replay: StoredReplay) -> StoredReplay:
+        self._rows.replays[replay.id] = self.changes.replays[replay.id] = replay
+        return replay
 
     def _add_deliveries(
         self,
@@ -360,7 +406,10 @@ class _Batch:
         *,
         replay: bool = False,
     ) -> None:
-        """Add a delivery for each sink. A due delivery gets an owner, which sends it at once."""
+        """Add a delivery for each sink. A due delivery gets an owner, which sends it at once.
+
+        Replays are read from the journal: `event_id` and `body` are not used then.
+        """
         for one in owed:
             self._rows.last_delivery = number = self._rows.last_delivery + 1
             waits = False
@@ -382,7 +431,7 @@ class _Batch:
                 )
             )
             self._counts[_PENDING] += 1
-            if is_due:
+            if is_due and not replay:
                 self.changes.due.append(
                     Delivery(
                         id=number,
@@ -463,6 +512,9 @@ _DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
     DismissQuarantined: lambda batch, write: batch.dismiss(write.id),
     CountRejections: _Batch.count_rejections,
     SetMoment: _Batch.set_moment,
+    StartReplay: _Batch.start_replay,
+    AdvanceReplay: _Batch.advance_replay,
+    CancelReplay: _Batch.cancel_replay,
 }
 #: The kinds of writes that are decided here.
 DECIDED = frozenset(_DECISIONS)

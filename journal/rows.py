@@ -9,7 +9,7 @@ import msgspec
 from core.delivery import Delivery, State
 from core.order import Mention, Order
 
-from .records import AccountBalance, Arrival, Planned, Rejection
+from .records import AccountBalance, Arrival, Planned, Rejection, StoredReplay
 from .writes import QuarantineCallback, RegisterOrder
 
 
@@ -107,6 +107,8 @@ class Needs(msgspec.Struct, frozen=True):
     rejections: set[tuple[str, str, str]] = set()
     #: Sources.
     balances: set[str] = set()
+    #: Ids of replays.
+    replays: set[str] = set()
 
 
 class LookedUp(msgspec.Struct, kw_only=True):
@@ -135,6 +137,8 @@ class LookedUp(msgspec.Struct, kw_only=True):
     rejections_kept: int = 0
     #: Sources with a low last balance.
     low: set[str] = set()
+    #: By id.
+    replays: dict[str, StoredReplay] = {}
 
 
 class Changes(msgspec.Struct):
@@ -172,6 +176,8 @@ class Changes(msgspec.Struct):
     #: By source, and by name: may exist.
     balances: dict[str, AccountBalance] = {}
     moments: dict[str, float] = {}
+    #: By id: may exist.
+    replays: dict[str, StoredReplay] = {}
     #: The changes of counters, by name.
     counts: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
 

@@ -32,7 +32,7 @@ from sinks.worker import Worker
 
 from . import __version__
 from .api.app import create_api, create_health
-from .api.auth import key_filters
+from .api.auth import filter_digests, key_filters
 from .config.options import Config, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder
@@ -48,6 +48,7 @@ from .runtime.outages import Backfills
 from .runtime.parts import Parts
 from .runtime.quarantine import QuarantineKeeper
 from .runtime.rejections import RejectionCounter
+from .runtime.replays import Replays
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
 from .runtime.sink_runner import SinkRunner
@@ -110,6 +111,7 @@ async def restore(
     parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
     await parts.orders.load()
     await parts.balances.load()
+    await parts.replays.load()
     return parts
 
 
@@ -217,6 +219,9 @@ def assemble(
         intake=intake,
         quarantine=quarantine,
         rejections=rejections,
+        replays=Replays(
+            journal=journal, workers=workers, sees=filter_digests(config.api.keys), now=now
+        ),
         credentials=credentials,
         orders=orders,
         balances=balances,
@@ -245,6 +250,7 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
     supervisor.run("rejections", parts.rejections.run())
     supervisor.run("sources", parts.source_monitor.run())
     supervisor.run("orders", end_orders())
+    supervisor.run("replays", parts.replays.run())
 
 
 def public_door(parts: Parts) -> Door:

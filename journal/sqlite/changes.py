@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from ..rows import Changes
+from . import replays
 from .bulk import insert
 from .event_search import FIELDS, fields
 from .orders import COLUMNS, order_values
@@ -98,6 +99,8 @@ def write(conn: sqlite3.Connection, changes: Changes) -> None:
         conn.executemany(_REJECTION, again)
     if changes.balances:
         conn.executemany(_BALANCE, [astuple(balance) for balance in changes.balances.values()])
+    if changes.replays:
+        replays.put(conn, changes.replays.values())
     if changes.moments:
         conn.executemany(_MOMENT, changes.moments.items())
 

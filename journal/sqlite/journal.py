@@ -20,7 +20,9 @@ from ..reads import (
     Deliveries,
     DeliveryById,
     EventById,
+    EventCount,
     Events,
+    FirstSinks,
     IsVisible,
     JournalStats,
     KnownOrders,
@@ -35,12 +37,14 @@ from ..reads import (
     QuarantinedCallbacks,
     Read,
     Rejections,
+    ReplayById,
+    RunningReplays,
     SinkRecords,
     TokenUses,
     VisibleEvents,
 )
 from ..writes import Result, Write
-from . import deliveries, orders, paging, queries, visible
+from . import deliveries, orders, paging, queries, replays, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
@@ -220,7 +224,9 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Deliveries: deliveries.deliveries,
     DeliveryById: deliveries.delivery,
     EventById: queries.event,
+    EventCount: replays.count,
     Events: queries.events,
+    FirstSinks: replays.first_sinks,
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
     KnownOrders: orders.orders,
@@ -234,6 +240,8 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     QuarantinedById: queries.quarantined_one,
     QuarantinedCallbacks: queries.quarantined,
     Rejections: queries.rejections,
+    ReplayById: replays.replay,
+    RunningReplays: replays.running,
     SinkRecords: deliveries.sinks,
     TokenUses: queries.token_uses,
     VisibleEvents: queries.visible_events,

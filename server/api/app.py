@@ -15,6 +15,7 @@ from .index import index
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
+from .replays import replays
 from .routes import routes
 from .sinks import sinks
 from .sources import sources
@@ -57,6 +58,7 @@ def create_api(parts: Parts) -> Litestar:
                 identity=identity,
                 states=states,
             ),
+            replays(replays=parts.replays, journal=journal, identity=identity, now=now),
             sinks(
                 configured=config.sinks,
                 workers=parts.workers,

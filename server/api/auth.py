@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from litestar import Request
@@ -91,6 +91,20 @@ def key_filters(keys: Mapping[str, ApiKey]) -> Filters:
     """Return the filters of all keys that have a `when`, by digest."""
     filters = [_filter(name, key) for name, key in keys.items()]
     return {one.digest: one.holds for one in filters if one is not None}
+
+
+def filter_digests(keys: Mapping[str, ApiKey]) -> Callable[[str], str | None]:
+    """Return a function that takes the name of a key, and returns the digest of its filter.
+
+    None: the key sees all events. It raises KeyError if there is no such key.
+    """
+    filters = {name: _filter(name, key) for name, key in keys.items()}
+
+    def digest_of_filter(name: str) -> str | None:
+        its = filters[name]
+        return None if its is None else its.digest
+
+    return digest_of_filter
 
 
 def authenticated(keys: Keys) -> Guard:

@@ -230,11 +230,15 @@ def events(
         try:
             ids = await redelivery.replay(kept, wanted.sinks)
         except UnknownSinks as exc:
-            quoted = ", ".join(repr(name[:NAMED]) for name in exc.names[:NAMED])
-            raise Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}") from None
+            raise unknown_sinks(exc) from None
         return ReplayAnswer(deliveries=[identity.delivery_id(number) for number in ids])
 
     return Router("/events", route_handlers=[listed, one, replay])
+
+
+def unknown_sinks(exc: UnknownSinks) -> Problem:
+    quoted = ", ".join(repr(name[:NAMED]) for name in exc.names[:NAMED])
+    return Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}")
 
 
 async def visible(

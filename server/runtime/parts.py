@@ -19,6 +19,7 @@ from .orders import Orders
 from .outages import Backfills
 from .quarantine import QuarantineKeeper
 from .rejections import RejectionCounter
+from .replays import Replays
 from .samples import SampleEvents
 from .silence import SourceMonitor
 
@@ -39,6 +40,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     intake: CallbackIntake
     quarantine: QuarantineKeeper
     rejections: RejectionCounter
+    replays: Replays
     credentials: HeaderCredentials
     orders: Orders
     balances: Balances

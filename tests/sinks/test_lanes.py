@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from core.delivery import Delivery
+from core.delivery import Delivery, Turn
 from sinks.lanes import Lanes, Taken
 
 
-def taken(id_, attempts=0):
+def taken(id_, attempts=0, *, replay=False):
     delivery = Delivery(
         id=id_,
         event_id=f"e{id_}",
@@ -15,12 +15,13 @@ def taken(id_, attempts=0):
         owner=1,
         attempts=attempts,
         accepted_at=0.0,
+        replay=replay,
     )
     return Taken(delivery, 0.0)
 
 
 def lanes(slots=4):
-    return Lanes(slots, fresh=1000, retried=100)
+    return Lanes(slots, {Turn.FRESH: 1000, Turn.RETRIED: 100, Turn.REPLAYED: 100})
 
 
 def test_first_attempts_go_before_retries():
@@ -85,4 +86,4 @@ def test_retries_have_places_of_their_own():
     for id_ in range(100):
         both.put(taken(id_, 1))
 
-    assert (both.retried.room, both.fresh.room) == (0, 1000)
+    assert (both[Turn.RETRIED].room, both.fresh.room) == (0, 1000)

@@ -26,6 +26,9 @@ CALLS = [
     ("GET", "/v1/deliveries"),
     ("GET", "/v1/deliveries/none"),
     ("POST", "/v1/deliveries/none/retry"),
+    ("POST", "/v1/replays"),
+    ("GET", "/v1/replays/none"),
+    ("DELETE", "/v1/replays/none"),
     ("GET", "/v1/orders"),
     ("POST", "/v1/orders"),
     ("GET", "/v1/orders/none"),
@@ -151,6 +154,10 @@ def expected(method, path):
     if path.startswith("/v1/orders") and method != "GET":
         made = 400 if method == "POST" else 404  # the answer shows nothing of it
         return {"admin": made, "reader": 403, "coder": 403, "writer": made}
+    if path.startswith("/v1/replays"):
+        found = 400 if method == "POST" else 404
+        reads = found if method == "GET" else 403
+        return {"admin": found, "reader": reads, "coder": reads, "writer": found}
     reads = 403 if path.startswith(ADMINS) else found
     return {"admin": found, "reader": reads, "coder": reads, "writer": 403}
 
@@ -246,7 +253,7 @@ async def test_calls_about_all_events_refuse_filtered_keys(service):
     answers = [
         await service.ask(path, "boss", method=method)
         for method, path in CALLS
-        if not path.startswith("/v1/events")
+        if not path.startswith(("/v1/events", "/v1/replays"))
     ]
 
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {
