@@ -15,6 +15,7 @@ from .records import (
     Rejection,
     SinkRecord,
     Stats,
+    StoredConsumer,
     StoredDelivery,
     StoredEvent,
     StoredOrder,
@@ -201,6 +202,19 @@ class FirstSinks(Read[Mapping[int, Sequence[str]]], frozen=True):
     """The sinks of the first deliveries of events, by place; replays do not count."""
 
     places: tuple[int, ...]
+
+
+class ConsumerByName(Read[StoredConsumer | None], frozen=True):
+    """A named reader of a key; None: there is no such reader."""
+
+    key: str
+    name: str
+
+
+class Consumers(Read[Sequence[StoredConsumer]], frozen=True):
+    """The named readers of a key, or of all keys (None), by name."""
+
+    key: str | None = None
 
 
 # --- deliveries ---------------------------------------------------------------------------------

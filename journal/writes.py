@@ -18,6 +18,7 @@ from .records import (
     Registered,
     Rejection,
     Replayed,
+    StoredConsumer,
     StoredDelivery,
     StoredReplay,
 )
@@ -90,6 +91,32 @@ class CancelReplay(Write[StoredReplay | None], frozen=True):
 
     id: str
     at: float
+
+
+# --- consumers ---------------------------------------------------------------------------------
+
+
+class MoveConsumer(Write[StoredConsumer | None], frozen=True):
+    """Set the place of a named reader, which is made if need be; return it.
+
+    None: nothing was changed, because the key has `most` others.
+    """
+
+    #: The name of the key that it belongs to.
+    key: str
+    name: str
+    place: int
+    at: float
+    #: Whether it may go back; else it stays at a later place.
+    back: bool = False
+    most: int = 1000
+
+
+class DropConsumer(Write[bool], frozen=True):
+    """Remove a named reader; False: it was not there."""
+
+    key: str
+    name: str
 
 
 # --- deliveries ---------------------------------------------------------------------------------

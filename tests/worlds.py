@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import json
+from unittest import mock
 
 from contracts.journal import NOW, planned, record
+from virtual import CountedThread
 
 from journal.reads import EventById
 from journal.sqlite.journal import SQLiteJournal
@@ -167,6 +169,10 @@ class VirtualWorld(World):
     @property
     def at(self):
         return self.now()
+
+    async def start(self):
+        with mock.patch("journal.sqlite.journal.WorkThread", CountedThread):
+            return await super().start()
 
 
 def is_idle(worker):

@@ -1,7 +1,7 @@
 """Batches of writes, each in one transaction. They run in the one thread that writes."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from core.errors import Broken, InvalidRow, Unavailable
@@ -9,7 +9,7 @@ from core.errors import Broken, InvalidRow, Unavailable
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
 from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
-from . import event_search, visible
+from . import consumers, event_search, visible
 from .bulk import add
 from .changes import write
 from .credentials import hide, log_is_in_clear, mark_log_clean
@@ -21,9 +21,10 @@ from .outbox import VERBS, Outbox, Shifting
 #: Bytes of a page in the write-ahead log (sqlite.org/fileformat2.html, 4.1).
 _FRAME = 4096 + 24
 #: Sizes of the log, in bytes. At the first one it is written back. At the second one its file is
-#: truncated, too; until then SQLite uses its space again. A step later it is tried again.
-CHECKPOINT_AT, TRUNCATE_AT = 500 * _FRAME, 1_000 * _FRAME
-CHECKPOINT_STEP = 125 * _FRAME
+#: truncated, too; until then SQLite uses its space again, and a sync that does not change the size
+#: of the file takes less processor time. A step later it is tried again.
+CHECKPOINT_AT, TRUNCATE_AT = 1_500 * _FRAME, 2_500 * _FRAME
+CHECKPOINT_STEP = 100 * _FRAME
 #: Milliseconds that a transaction waits for another process.
 BUSY_MS = 1_000
 
@@ -100,15 +101,12 @@ class BatchWriter:
                 result = next(decisions)
             elif type(op) in VERBS:
                 result = VERBS[type(op)](outbox, op)
-            elif isinstance(op, Touch):
-                # SQLite does not compare the values: it writes the page.
-                self._conn.execute("update counters set value = value where name = 'events'")
+            elif type(op) in _UPKEEP:
+                result = _UPKEEP[type(op)](self._conn, op)
             elif isinstance(op, HideCredentials):
                 result = hide(self._conn, op.hidden, op.limit)
                 if not result:
                     result = self._log_in_clear = log_is_in_clear(self._conn)
-            elif isinstance(op, IndexVisible):
-                result = visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
             results.append(result)
         return results
 
@@ -185,3 +183,16 @@ def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
     finally:
         conn.execute(f"pragma busy_timeout = {BUSY_MS}")
     return bool(not busy and pages == written)
+
+
+def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
+    # SQLite does not compare the values: it writes the page.
+    conn.execute("update counters set value = value where name = 'events'")
+
+
+#: The function for each write that concerns the journal itself, or consumers.
+_UPKEEP: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
+    Touch: _touch,
+    IndexVisible: lambda conn, op: visible.fill(conn, op.limit) or event_search.fill(conn),
+    **consumers.VERBS,
+}

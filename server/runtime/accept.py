@@ -1,7 +1,7 @@
 """Accepts events: assigns them to orders, routes them, records them with their deliveries."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from journal.writes import Record, Write
 from receiver.callback import Callback, Happening
 from receiver.intake import Caller
 from receiver.source_state import SourceState
+from routes.index import Entry, FilterIndex
 from routes.table import CompiledRoute, plan
 from sinks.worker import Worker
 
@@ -42,12 +43,26 @@ class Planner:
         self,
         *,
         identity: Identity,
-        routes: Sequence[CompiledRoute],
+        routes: Iterable[CompiledRoute],
         workers: Mapping[str, Worker],
     ) -> None:
-        self._identity, self._routes, self._workers = identity, routes, workers
-        ordered = any(worker.is_ordered for worker in workers.values())
-        self._reads_data = ordered or any(route.reads_data for route in routes)
+        self._identity, self._workers = identity, workers
+        self._routes: FilterIndex[CompiledRoute] = FilterIndex()
+        self._ordered = any(worker.is_ordered for worker in workers.values())
+        #: The number of routes that read `data`.
+        self._readers = 0
+        for route in routes:
+            self.add(route)
+
+    def add(self, route: CompiledRoute) -> Entry[CompiledRoute]:
+        """Plan by a further route from now on. The entry removes it."""
+        self._readers += route.reads_data
+        return self._routes.add(route.when, route)
+
+    def remove(self, entry: Entry[CompiledRoute]) -> None:
+        """Plan without a route that was added."""
+        self._routes.remove(entry)
+        self._readers -= entry.value.reads_data
 
     def plan(
         self,
@@ -77,7 +92,8 @@ class Planner:
             data=happening.data,
         )
         # The attributes alone are a quarter of the work.
-        read = msgspec.to_builtins if self._reads_data else msgspec.structs.asdict
+        whole = self._ordered or self._readers
+        read = msgspec.to_builtins if whole else msgspec.structs.asdict
         fields: Mapping[str, object] = read(event)
         routed = plan(self._routes, fields)
         return Planned(

@@ -22,6 +22,8 @@ from core.event import Event, Service, SmsReceived
 from journal.feed import Committed
 from journal.reads import (
     CallbackOfEvent,
+    ConsumerByName,
+    Consumers,
     Deliveries,
     DeliveryById,
     DeliveryFilter,
@@ -47,6 +49,7 @@ from journal.records import (
     Rejection,
     SinkRecord,
     Stats,
+    StoredConsumer,
     StoredDelivery,
     TokenUse,
 )
@@ -54,7 +57,9 @@ from journal.writes import (
     BringForward,
     CountRejections,
     DismissQuarantined,
+    DropConsumer,
     Hold,
+    MoveConsumer,
     PauseSink,
     Probe,
     QuarantineCallback,
@@ -967,6 +972,37 @@ class JournalContract:
         sinks = await journal.ask(SinkRecords())
         assert (sinks["log"].paused, sinks["log"].paused_at) == ("operator", NOW)
         assert sinks["crm"] == SinkRecord(name="crm")
+
+    # --- consumers ------------------------------------------------------------------------
+
+    async def test_consumer_goes_back_only_if_asked(self, journal):
+        """Mutants: a commit goes back; a seek does not; another key's consumer is moved."""
+        places = []
+        for place, back in ((5, False), (3, False), (2, True), (4, False)):
+            moved = await journal.submit(MoveConsumer("crm", "a", place, NOW + place, back=back))
+            places.append(moved.place)
+        await journal.submit(MoveConsumer("other", "a", 1, NOW))
+
+        kept = await journal.ask(ConsumerByName("crm", "a"))
+        assert places == [5, 5, 2, 4]
+        assert kept == StoredConsumer(
+            key="crm", name="a", place=4, created_at=NOW + 5, moved_at=NOW + 4
+        )
+        assert [one.place for one in await journal.ask(Consumers())] == [4, 1]
+        assert await journal.ask(Consumers("crm")) == [kept]
+
+    async def test_consumers_of_a_key_are_limited_and_dropped(self, journal):
+        """Mutants: the consumers of all keys are counted; a known one counts as new."""
+        moved = [
+            await journal.submit(MoveConsumer(key, name, 1, NOW, most=2))
+            for key, name in (("k", "a"), ("l", "a"), ("k", "b"), ("k", "c"), ("k", "b"))
+        ]
+        dropped = [await journal.submit(DropConsumer("k", "a")) for _ in range(2)]
+        again = await journal.submit(MoveConsumer("k", "c", 1, NOW, most=2))
+
+        assert [one is None for one in moved] == [False, False, False, True, False]
+        assert (dropped, again.name) == ([True, False], "c")
+        assert await journal.ask(ConsumerByName("k", "a")) is None
 
     # --- lists of deliveries --------------------------------------------------------------
 

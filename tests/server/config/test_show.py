@@ -98,6 +98,8 @@ api:
       scopes:
       - admin
       when: null
+  streams: 2000
+  waits: 20000
 """
     )
 
@@ -168,6 +170,8 @@ journal:
   url: sqlite:///smshook.db
 api:
   keys: {{}}
+  streams: 2000
+  waits: 20000
 # smshook.yaml:1: sources: expected a mapping, got a list
 # smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of {SINK_TYPES}
 # smshook.yaml:2: sinks.b: expected a mapping, got nothing
