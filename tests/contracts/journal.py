@@ -30,12 +30,15 @@ from journal.reads import (
     EventById,
     EventFilter,
     Events,
+    FirstSinks,
     JournalStats,
     NextDue,
     PendingBySink,
     QuarantinedById,
     QuarantinedCallbacks,
     Rejections,
+    ReplayById,
+    RunningReplays,
     SinkRecords,
     TokenUses,
 )
@@ -47,14 +50,18 @@ from journal.records import (
     Quarantined,
     Recorded,
     Rejection,
+    ReplayState,
     SinkRecord,
     Stats,
     StoredConsumer,
     StoredDelivery,
+    StoredReplay,
     TokenUse,
 )
 from journal.writes import (
+    AdvanceReplay,
     BringForward,
+    CancelReplay,
     CountRejections,
     DismissQuarantined,
     DropConsumer,
@@ -69,6 +76,7 @@ from journal.writes import (
     ResumeSink,
     RetryDelivery,
     Settle,
+    StartReplay,
     Take,
 )
 
@@ -143,6 +151,15 @@ def attempt(outcome="failed", *, at=NOW, status=500, error="status", took_ms=1.5
 def record(journal, *plans, came=None, replaces=None, then=lambda _outcome: None):
     came = came or arrival(source=plans[0].event.source)
     return journal.submit(Record(came, tuple(plans), replaces=replaces), then=then)
+
+
+def replay(**changed):
+    """A replay that has just started."""
+    plain = {"key": "admin", "state": ReplayState.RUNNING, "until": NOW + 9, "types": ()}
+    plain |= {"since": NOW, "sources": ("tellabot", "herosms"), "sinks": ("log",)}
+    numbers = {"last": 3, "place": 0, "matched": 3, "replayed": 0, "created": 0}
+    ends = {"created_at": NOW, "ended_at": None}
+    return StoredReplay(**{"id": "r"} | plain | numbers | ends | changed)
 
 
 async def handed(journal, *plans):
@@ -832,6 +849,79 @@ class JournalContract:
         )
         assert nothing is None
         assert [one.replay for one in await take(journal, "crm", limit=9, now=NOW + 10)] == [True]
+
+    async def test_replay_of_many_makes_each_delivery_once(self, journal):
+        """A step that is sent twice, or late, makes nothing. Mutant: the place is not compared."""
+        plans = [planned(owed=[owed("log"), owed("crm")]) for _ in range(3)]
+        await record(journal, *plans)
+        await journal.submit(StartReplay(replay()))
+        (one, two, three) = [(seq, (owed("log"),)) for seq in (1, 2, 3)]
+
+        steps = [AdvanceReplay("r", 0, 2, (one, two), NOW), AdvanceReplay("r", 2, 3, (three,), NOW)]
+        answers = await asyncio.gather(*(journal.submit(step) for step in [*steps, *steps]))
+        again = await journal.submit(steps[1])
+        last = await journal.submit(AdvanceReplay("r", 3, 3, (), NOW + 1, ends=True))
+        late = await journal.submit(AdvanceReplay("r", 3, 9, (one,), NOW + 2))
+
+        assert [(kept.place, kept.replayed, kept.created) for kept in answers] == [
+            (2, 2, 2),
+            (3, 3, 3),
+            (3, 3, 3),
+            (3, 3, 3),
+        ]
+        assert again == answers[-1]
+        assert (last.state, last.ended_at) == ("done", NOW + 1)
+        assert late == last == await journal.ask(ReplayById("r"))
+        assert (await journal.ask(JournalStats())).deliveries["pending"] == 9
+        taken = await journal.submit(Take("log", Turn.REPLAYED, 9, NOW))
+        assert [one.event_id for one in taken] == [plan.event.id for plan in plans]
+
+    async def test_replay_keeps_the_order_of_its_sink(self, journal):
+        plans = [planned(owed=[owed(ordering="x")]) for _ in range(2)]
+        ((first,), _) = await handed(journal, plans[0]), await record(journal, plans[1])
+        await journal.submit(StartReplay(replay()))
+        again = tuple((seq, (owed(ordering="x"),)) for seq in (1, 2))
+        await journal.submit(AdvanceReplay("r", 0, 2, again, NOW))
+
+        order, due = [], [first]
+        while due:
+            order += [(one.event_id, one.replay) for one in due]
+            for one in due:
+                done = Settle(one, attempt("delivered"), State.DELIVERED, due_at=None)
+                await journal.submit(done)
+            due = await take(journal, "log", limit=9, now=NOW)
+
+        ids_ = [plan.event.id for plan in plans]
+        assert order == [(id_, again) for again in (False, True) for id_ in ids_]
+
+    async def test_cancelled_replay_is_not_continued(self, journal):
+        await record(journal, planned())
+        one, other = replay(), replay(id="s", sinks=None, since=None)
+        for each in (one, other):
+            await journal.submit(StartReplay(each))
+
+        before = await journal.ask(RunningReplays())
+        cancelled = await journal.submit(CancelReplay("r", NOW + 1))
+        step = await journal.submit(AdvanceReplay("r", 0, 1, ((1, (owed(),)),), NOW + 2))
+        unknown = [
+            await journal.submit(CancelReplay("none", NOW)),
+            await journal.submit(AdvanceReplay("none", 0, 1, (), NOW)),
+            await journal.ask(ReplayById("none")),
+        ]
+
+        assert before == [one, other]
+        assert (cancelled.state, cancelled.ended_at) == ("cancelled", NOW + 1)
+        assert step == cancelled == await journal.submit(CancelReplay("r", NOW + 9))
+        assert await journal.ask(RunningReplays()) == [other]
+        assert unknown == [None, None, None]
+        assert (await journal.ask(JournalStats())).deliveries["pending"] == 0
+
+    async def test_first_sinks_leave_replays_out(self, journal):
+        plan = planned(owed=[owed("log"), owed("crm")])
+        await record(journal, plan, planned())
+        await journal.submit(ReplayEvent(plan.event.id, (owed("team"),), at=NOW))
+
+        assert await journal.ask(FirstSinks((1, 2))) == {1: ["log", "crm"]}
 
     async def test_turns_are_taken_apart(self, journal):
         """Mutant: a replay is taken with fresh deliveries, which then wait for a million of it."""

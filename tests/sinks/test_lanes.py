@@ -52,6 +52,23 @@ def test_retries_leave_one_slot_free(slots, most):
     assert both.has_work()
 
 
+def test_replays_and_retries_take_turns_after_new_events():
+    """Mutants: replays before retries, which then wait for a million of them; after them."""
+    lanes_ = lanes()
+    for id_ in range(3):
+        lanes_.put(taken(id_, replay=True))
+    for id_ in range(3, 6):
+        lanes_.put(taken(id_, 1, replay=id_ == 3))
+    lanes_.put(taken(6))
+
+    order = []
+    while lanes_.has_work():
+        order.append(lanes_.pick())
+        lanes_.done(order[-1])
+
+    assert [one.delivery.id for one in order] == [6, 3, 0, 4, 1, 5, 2]
+
+
 async def test_waiting_sender_wakes_for_work_it_may_take():
     both = lanes(2)
     waiting = [asyncio.create_task(both.ready()) for _ in range(2)]
