@@ -151,7 +151,8 @@ def assemble(
     rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
-    planner = Planner(identity=identity, routes=compile_table(config.routes), workers=workers)
+    routes = compile_table(config.routes)
+    planner = Planner(identity=identity, routes=routes, workers=workers)
     recorder = Recorder(
         journal=journal,
         monitor=monitor,
@@ -216,6 +217,7 @@ def assemble(
         journal=journal,
         journal_monitor=monitor,
         sources=sources,
+        routes=routes,
         workers=workers,
         intake=intake,
         quarantine=quarantine,

@@ -23,6 +23,7 @@ from .sources import sources
 from .status import health, stats
 from .stream import stream
 from .wait import wait
+from .why import why
 
 
 def create_api(parts: Parts) -> Litestar:
@@ -70,6 +71,7 @@ def create_api(parts: Parts) -> Litestar:
                 identity=identity,
                 states=states,
             ),
+            why(journal=journal, routes=parts.routes, states=states, identity=identity),
             replays(replays=parts.replays, journal=journal, identity=identity, now=now),
             sinks(
                 configured=config.sinks,
