@@ -126,7 +126,7 @@ async def test_unknown_event_is_404(service, event_id):
 
 
 async def test_masked_key_learns_no_code(run, tmp_path):
-    """Mutants: the route is explained with the event in clear; hidden clauses are judged."""
+    """Mutant: hidden clauses are judged by their masks."""
     whens = [
         {"data.code": "9999"},
         {"data.code": {"$startsWith": "47"}, "data.country": "GB"},
@@ -159,8 +159,9 @@ SECRETS = st.sampled_from(["1", "1.5", "US", "ab"])
 
 @given(filters(PATHS), SECRETS, SECRETS, st.sampled_from(["US", "1", None]))
 def test_masked_reasons_follow_from_the_masked_event(when, one, other, country):
-    """Two events that differ in their codes have the same answer. Mutant: `leave_out` is not used,
-    or only for the first clause.
+    """Two events that differ in their codes have the same answer.
+
+    Mutant: all clauses are judged with the event in clear.
     """
     table = compile_table({"r": Route(to=(), when=when)})
     answers = []
