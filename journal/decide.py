@@ -33,14 +33,17 @@ from .writes import (
     CancelOrder,
     CancelReplay,
     CountRejections,
+    CreateKey,
     DismissQuarantined,
     ExpireOrder,
     LapseOrder,
     MoveOrders,
+    NoteKeyUses,
     QuarantineCallback,
     Record,
     RegisterOrder,
     ReplayEvent,
+    RevokeKey,
     SetBalance,
     SetMoment,
     StartReplay,
@@ -62,8 +65,11 @@ Decided = (
     | StartReplay
     | AdvanceReplay
     | CancelReplay
+    | CreateKey
+    | RevokeKey
+    | NoteKeyUses
 )
-Decision = Recorded | Quarantined | Registered | Replayed | StoredReplay | Order | bool | None
+Decision = Recorded | Quarantined | Registered | Replayed | StoredReplay | Order | str | bool | None
 
 CALLBACK, POLL = "callback", "poll"
 #: The stored channel of an event without a callback.
@@ -94,9 +100,8 @@ def find_needs(writes: Iterable[Decided]) -> Needs:
             case ReplayEvent():
                 needs.events.add(write.event_id)
                 _need_orderings(needs, write.owed)
-            case AdvanceReplay():
-                needs.replays.add(write.id)
-                _need_orderings(needs, [one for _, owed in write.owed for one in owed])
+            case AdvanceReplay() | CancelReplay():
+                _need_replay(needs, write)
             case ExpireOrder():
                 _need_plan(needs, write.plan)
             case SetBalance():
@@ -134,14 +139,22 @@ def _need_others(needs: Needs, write: Decided) -> None:
             needs.orders.update(was.id for was, _ in write.moved)
         case QuarantineCallback():
             needs.fingerprints.add((write.arrival.source, write.fingerprint))
-        case CancelReplay():
-            needs.replays.add(write.id)
         case DismissQuarantined():
             needs.quarantined.add(write.id)
+        case CreateKey():
+            needs.api_keys.add(write.key.name)
+        case RevokeKey():
+            needs.api_keys.add(write.id)
         case CountRejections():
             for one in write.rejections:
                 needs.rejections.add((one.reason, one.source, one.peer))
                 needs.rejections.add((one.reason, one.source, "*"))
+
+
+def _need_replay(needs: Needs, write: AdvanceReplay | CancelReplay) -> None:
+    needs.replays.add(write.id)
+    if isinstance(write, AdvanceReplay):
+        _need_orderings(needs, [one for _, owed in write.owed for one in owed])
 
 
 def _need_order(needs: Needs, write: RegisterOrder) -> None:
@@ -272,6 +285,9 @@ class _Batch:
         self._add_keys(plan, seq)
         changes.events.append(NewEvent(seq, callback, channel, plan, also))
         self._counts["events"] += 1
+        self._counts[f"events/{event.source}/{event.type}"] += 1
+        if not plan.routes:
+            self._counts[f"unrouted/{event.source}/{event.type}"] += 1
         if plan.named_order is not None:
             row = self.events[seq]
             orders.append(self.orders.register_named(plan.named_order, row, plan.taken))
@@ -431,6 +447,7 @@ class _Batch:
                 )
             )
             self._counts[_PENDING] += 1
+            self._counts[f"pending/{one.sink}"] += 1
             if is_due and not replay:
                 self.changes.due.append(
                     Delivery(
@@ -497,6 +514,22 @@ class _Batch:
     def set_moment(self, write: SetMoment) -> None:
         self.changes.moments[write.name] = write.at
 
+    def create_key(self, write: CreateKey) -> str | None:
+        if write.key.name in self._rows.api_keys.values():
+            return None
+        self._rows.api_keys[write.key.id] = write.key.name
+        self.changes.api_keys.append(write)
+        return write.key.id
+
+    def revoke_key(self, write: RevokeKey) -> bool:
+        if self._rows.api_keys.pop(write.id, None) is None:
+            return False
+        self.changes.api_keys.append(write)
+        return True
+
+    def note_key_uses(self, write: NoteKeyUses) -> None:
+        self.changes.key_uses.update(write.uses)
+
 
 #: The decision on each kind of write.
 _DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
@@ -515,6 +548,9 @@ _DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
     StartReplay: _Batch.start_replay,
     AdvanceReplay: _Batch.advance_replay,
     CancelReplay: _Batch.cancel_replay,
+    CreateKey: _Batch.create_key,
+    RevokeKey: _Batch.revoke_key,
+    NoteKeyUses: _Batch.note_key_uses,
 }
 #: The kinds of writes that are decided here.
 DECIDED = frozenset(_DECISIONS)

@@ -11,6 +11,7 @@ from core.order import Order, OrderState
 from .records import (
     AccountBalance,
     Arrival,
+    MadeCall,
     QuarantinedCallback,
     Rejection,
     SinkRecord,
@@ -18,6 +19,7 @@ from .records import (
     StoredConsumer,
     StoredDelivery,
     StoredEvent,
+    StoredKey,
     StoredOrder,
     StoredReplay,
     TokenUse,
@@ -118,6 +120,21 @@ class MarksAt(Read[Marks], frozen=True):
 
 class JournalStats(Read[Stats], frozen=True):
     """The counters of the journal."""
+
+
+class Counters(Read[Mapping[str, int]], frozen=True):
+    """The counters by source and type of event, and by sink.
+
+    Names are `events/SOURCE/TYPE` and `unrouted/SOURCE/TYPE`, `pending/SINK` (deliveries now), and
+    `delivered/SINK`, `dead/SINK` and `expired/SINK` (each time a delivery ended so). The journal
+    counts them since it was made, or since it was upgraded to the version that has them.
+    """
+
+
+class OldestPending(Read[Mapping[str, float]], frozen=True):
+    """The time of acceptance of the oldest pending delivery, for each of these sinks with one."""
+
+    sinks: tuple[str, ...]
 
 
 class Moment(Read[float | None], frozen=True):
@@ -295,3 +312,23 @@ class Rejections(PageRead[Sequence[tuple[int, Rejection]]], frozen=True):
 
 class TokenUses(Read[Sequence[TokenUse]], frozen=True):
     """The uses of each token of each source."""
+
+
+# --- the API ------------------------------------------------------------------------------------
+
+
+class StoredKeys(Read[Sequence[StoredKey]], frozen=True):
+    """The API keys that were made while the service ran, oldest first."""
+
+
+class KeyUses(Read[Mapping[str, float]], frozen=True):
+    """The stored last use of each API key, by its name."""
+
+
+class CallByKey(Read[MadeCall | None], frozen=True):
+    """The stored call with an `Idempotency-Key`; None: there is no such call."""
+
+    #: The digest of the key.
+    key: bytes
+    #: Older calls are left out.
+    since: float

@@ -10,7 +10,7 @@ from core.delivery import Delivery, State
 from core.order import Mention, Order
 
 from .records import AccountBalance, Arrival, Planned, Rejection, StoredReplay
-from .writes import QuarantineCallback, RegisterOrder
+from .writes import CreateKey, QuarantineCallback, RegisterOrder, RevokeKey
 
 
 class EventRow(msgspec.Struct, kw_only=True):
@@ -109,6 +109,8 @@ class Needs(msgspec.Struct, frozen=True):
     balances: set[str] = set()
     #: Ids of replays.
     replays: set[str] = set()
+    #: Ids and names of API keys.
+    api_keys: set[str] = set()
 
 
 class LookedUp(msgspec.Struct, kw_only=True):
@@ -139,6 +141,8 @@ class LookedUp(msgspec.Struct, kw_only=True):
     low: set[str] = set()
     #: By id.
     replays: dict[str, StoredReplay] = {}
+    #: The name of each API key, by its id.
+    api_keys: dict[str, str] = {}
 
 
 class Changes(msgspec.Struct):
@@ -178,6 +182,10 @@ class Changes(msgspec.Struct):
     moments: dict[str, float] = {}
     #: By id: may exist.
     replays: dict[str, StoredReplay] = {}
+    #: New and removed API keys, in the order of their writes.
+    api_keys: list[CreateKey | RevokeKey] = []
+    #: By name: may exist.
+    key_uses: dict[str, float] = {}
     #: The changes of counters, by name.
     counts: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
 

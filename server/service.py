@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -32,18 +33,19 @@ from sinks.worker import Worker
 
 from . import __version__
 from .api.app import create_api, create_health
-from .api.auth import filter_digests, key_filters
 from .config.options import Config, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder
 from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
+from .runtime.calls import forget_calls
 from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.credentials import HeaderCredentials
 from .runtime.hub import Hub
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
 from .runtime.journal_monitor import JournalMonitor
+from .runtime.keys import Keys, key_filters
 from .runtime.orders import Orders
 from .runtime.outages import Backfills
 from .runtime.parts import Parts
@@ -79,7 +81,7 @@ async def open_journal(
         version=__version__,
         broken=broken,
         beside=beside,
-        filters=key_filters(config.api.keys),
+        filters=lambda stored: key_filters(config.api.keys, stored),
     )
 
 
@@ -91,7 +93,7 @@ async def restore(
     clock: WallClock,
     chance: Callable[[], float] = random.random,
 ) -> Parts:
-    """Put a service together with the sinks, orders and balances of its journal.
+    """Put a service together with the keys, sinks, orders and balances of its journal.
 
     The stored deliveries are adapted to the configured sinks. Raises Unavailable.
     """
@@ -110,6 +112,7 @@ async def restore(
             await journal.submit(ResumeSink(name))
             records[name] = msgspec.structs.replace(record, paused=None)
     parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
+    await parts.keys.load()
     await parts.orders.load()
     await parts.balances.load()
     await parts.replays.load()
@@ -180,6 +183,7 @@ def assemble(
         quarantine=quarantine,
         rejections=rejections,
         credentials=credentials,
+        ticks=time.monotonic,
     )
     orders = Orders(
         journal=journal,
@@ -192,6 +196,10 @@ def assemble(
     )
     clock.listen(orders.follow_clock)
     balances = Balances(journal=journal, recorder=recorder, identity=identity, now=now)
+
+    keys = Keys(config.api.keys, journal, identity, now=now, ticks=ticks)
+    hub = Hub(journal, most={"stream": config.api.streams, "wait": config.api.waits})
+    keys.listen(hub.end_readers)
 
     def ready() -> bool:
         return journal.health is JournalHealth.WORKING and not intake.draining()
@@ -222,11 +230,10 @@ def assemble(
         intake=intake,
         quarantine=quarantine,
         rejections=rejections,
-        replays=Replays(
-            journal=journal, workers=workers, sees=filter_digests(config.api.keys), now=now
-        ),
+        replays=Replays(journal=journal, workers=workers, keys=keys, now=now),
         credentials=credentials,
-        hub=Hub(journal, most={"stream": config.api.streams, "wait": config.api.waits}),
+        keys=keys,
+        hub=hub,
         orders=orders,
         balances=balances,
         backfills=Backfills(backfillers, journal=journal, ready=ready, now=now, ticks=ticks),
@@ -243,12 +250,20 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
         await parts.backfills.first_runs(within=FIRST_RUNS)
         await parts.orders.run()
 
+    async def index_visible() -> None:
+        while True:
+            parts.keys.changed.clear()
+            await finish(lambda: parts.journal.submit(IndexVisible()))
+            await parts.keys.changed.wait()
+
     for name, worker in parts.workers.items():
         part = f"sink {name}"
         give_up = partial(supervisor.give_up, part, "unusable")
         runner = SinkRunner(parts.config.sinks[name], worker, ticks=ticks, give_up=give_up)
         supervisor.run(part, runner.run())
-    supervisor.run("visible events", finish(lambda: parts.journal.submit(IndexVisible())))
+    supervisor.run("visible events", index_visible())
+    supervisor.run("keys", parts.keys.run())
+    supervisor.run("calls", forget_calls(parts.journal, parts.clock.now))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())
     supervisor.run("rejections", parts.rejections.run())

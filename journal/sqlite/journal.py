@@ -11,14 +11,16 @@ from typing import Any, cast
 
 from core.errors import Unavailable
 
-from .. import Filters, JournalHealth
-from ..commit import GroupCommit, settle
+from .. import JournalHealth
+from ..commit import CommitMeters, GroupCommit, settle
 from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
     CallbackOfEvent,
+    CallByKey,
     ConsumerByName,
     Consumers,
+    Counters,
     Deliveries,
     DeliveryById,
     EventById,
@@ -27,11 +29,13 @@ from ..reads import (
     FirstSinks,
     IsVisible,
     JournalStats,
+    KeyUses,
     KnownOrders,
     LastBalances,
     MarksAt,
     Moment,
     NextDue,
+    OldestPending,
     OpenOrders,
     OrderById,
     PendingBySink,
@@ -42,17 +46,18 @@ from ..reads import (
     ReplayById,
     RunningReplays,
     SinkRecords,
+    StoredKeys,
     TokenUses,
     VisibleEvents,
 )
 from ..thread import WorkThread
 from ..writes import Result, Write
-from . import consumers, deliveries, orders, paging, queries, replays, visible
+from . import calls, consumers, deliveries, keys, orders, paging, queries, replays, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
 from .schema import OpenedFile, begin, errors_named
-from .visible import NO_FILTERS
+from .visible import FiltersOf, no_filters
 
 #: Bytes of the write-ahead log at which readers wait for a checkpoint. Another process may read
 #: meanwhile; then the log grows by the second number before they wait again.
@@ -76,7 +81,9 @@ class SQLiteJournal:
         beside: Sequence[Path],
     ) -> None:
         self._conn, self._thread = begun.conn, thread
-        self._writer = BatchWriter(begun.conn, begun.start, JournalFiles(path, beside))
+        self._writer = BatchWriter(
+            begun.conn, begun.start, JournalFiles(path, beside), begun.filters
+        )
         self._commits: GroupCommit[Write[Any], Any] = GroupCommit(
             self._writer.write, thread=self._thread, broken=broken, tend=self._tend
         )
@@ -97,7 +104,7 @@ class SQLiteJournal:
         version: str,
         broken: Callable[[], None] = lambda: None,
         beside: Sequence[Path] = (),
-        filters: Filters = NO_FILTERS,
+        filters: FiltersOf = no_filters,
     ) -> "SQLiteJournal":
         """Open or create the journal, upgrade its schema, and count this start.
 
@@ -106,8 +113,8 @@ class SQLiteJournal:
         full disk). A file that must not be touched again raises Broken.
 
         `broken` is called once, when nothing more may be written. `beside`: more files that must
-        not move while the journal is open. `filters`: those of all API keys; submit `IndexVisible`
-        until it returns False.
+        not move while the journal is open. `filters` takes the stored API keys and returns the
+        filters of all keys; submit `IndexVisible` until it returns False.
         """
 
         def opened() -> OpenedFile | Exception:
@@ -163,6 +170,10 @@ class SQLiteJournal:
     @property
     def waiting(self) -> int:
         return self._commits.waiting
+
+    @property
+    def meters(self) -> CommitMeters:
+        return self._commits.meters
 
     @property
     def health(self) -> JournalHealth:
@@ -228,9 +239,11 @@ def _ignore(done: "asyncio.Future[Any]") -> None:
 
 #: The function that answers each read.
 _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
+    CallByKey: calls.call,
     CallbackOfEvent: queries.callback,
     ConsumerByName: consumers.consumer,
     Consumers: consumers.consumers,
+    Counters: queries.counters,
     Deliveries: deliveries.deliveries,
     DeliveryById: deliveries.delivery,
     EventById: queries.event,
@@ -239,11 +252,13 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     FirstSinks: replays.first_sinks,
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
+    KeyUses: keys.key_uses,
     KnownOrders: orders.orders,
     LastBalances: queries.balances,
     MarksAt: paging.marks,
     Moment: queries.moment,
     NextDue: deliveries.next_due,
+    OldestPending: deliveries.oldest_pending,
     OpenOrders: orders.open_orders,
     OrderById: orders.order,
     PendingBySink: deliveries.pending_by_sink,
@@ -253,6 +268,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     ReplayById: replays.replay,
     RunningReplays: replays.running,
     SinkRecords: deliveries.sinks,
+    StoredKeys: keys.stored_keys,
     TokenUses: queries.token_uses,
     VisibleEvents: queries.visible_events,
 }

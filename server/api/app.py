@@ -5,14 +5,19 @@ from collections.abc import Callable, Sequence
 from litestar import Litestar, Router
 
 from ..runtime.delivery_states import DeliveryStates
+from ..runtime.keys import Keys
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
-from .auth import Keys, authenticated
+from .auth import authenticated, needs
 from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
 from .handlers import handlers, stamp
+from .idempotency import Calls
 from .index import index
+from .keys import keys as api_keys
+from .keys import me
+from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
@@ -34,9 +39,10 @@ def create_api(parts: Parts) -> Litestar:
     config, journal, identity = parts.config, parts.journal, parts.identity
     now = parts.clock.now
     source_states = tuple(parts.sources.values())
-    keys = Keys(config.api.keys)
+    keys = parts.keys
     redelivery = Redelivery(journal, parts.workers, now)
     states = DeliveryStates(parts.workers)
+    calls = Calls(journal, identity, now)
 
     def cursors(kind: str) -> Cursors:
         return Cursors(identity, journal, kind)
@@ -48,6 +54,7 @@ def create_api(parts: Parts) -> Litestar:
             events(
                 journal=journal,
                 cursors=cursors("events"),
+                calls=calls,
                 routes=tuple(config.routes),
                 redelivery=redelivery,
                 headers=parts.credentials.stored,
@@ -62,28 +69,38 @@ def create_api(parts: Parts) -> Litestar:
                 hub=parts.hub,
                 cursors=cursors("events"),
                 list_cursors=cursors("consumers"),
+                calls=calls,
                 now=now,
             ),
             deliveries(
                 journal=journal,
                 cursors=cursors("deliveries"),
+                calls=calls,
                 redelivery=redelivery,
                 identity=identity,
                 states=states,
             ),
             why(journal=journal, routes=parts.routes, states=states, identity=identity),
-            replays(replays=parts.replays, journal=journal, identity=identity, now=now),
+            replays(
+                replays=parts.replays,
+                journal=journal,
+                calls=calls,
+                identity=identity,
+                now=now,
+            ),
             sinks(
                 configured=config.sinks,
                 workers=parts.workers,
                 journal=journal,
                 cursors=cursors("sinks"),
+                calls=calls,
                 samples=parts.samples,
             ),
             orders(
                 orders=parts.orders,
                 journal=journal,
                 cursors=cursors("orders"),
+                calls=calls,
                 identity=identity,
                 states=source_states,
                 now=now,
@@ -92,6 +109,7 @@ def create_api(parts: Parts) -> Litestar:
             quarantine(
                 journal=journal,
                 cursors=cursors("quarantine"),
+                calls=calls,
                 keeper=parts.quarantine,
                 credentials=parts.credentials,
             ),
@@ -99,6 +117,7 @@ def create_api(parts: Parts) -> Litestar:
             sources(
                 journal=journal,
                 cursors=cursors("sources"),
+                calls=calls,
                 states=source_states,
                 backfills=parts.backfills,
                 balances=parts.balances,
@@ -106,9 +125,13 @@ def create_api(parts: Parts) -> Litestar:
                 now=now,
             ),
             routes(table=config.routes, cursors=cursors("routes")),
+            api_keys(keys=keys, cursors=cursors("keys"), calls=calls, now=now),
+            me(keys),
         ],
     )
-    return _app([v1, health(parts.ready), index()], keys)
+    is_public = config.server.admin_listen == "same"
+    guards = [authenticated(keys), needs("events:read", whole=True)] if is_public else []
+    return _app([v1, health(parts.ready), metrics(parts, guards=guards), index()], keys)
 
 
 def create_health(ready: Callable[[], bool]) -> Litestar:

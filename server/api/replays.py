@@ -16,12 +16,14 @@ from journal.reads import EventCount, EventFilter, MarksAt, ReplayById
 from journal.records import ReplayState, StoredReplay
 
 from ..runtime.identity import Identity
+from ..runtime.keys import Access
 from ..runtime.redelivery import UnknownSinks
 from ..runtime.replays import Replays
-from .auth import Access, ApiRequest, missing, needs
+from .auth import ApiRequest, missing, needs
 from .deliveries import utc
 from .errors import bad_body, not_found
 from .events import unknown_sinks, visible
+from .idempotency import Calls
 from .paging import PageRequest
 from .parameters import EventType, Limit, NoParameters, read, read_body
 
@@ -73,22 +75,28 @@ class ShownReplay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replays(
-    *, replays: Replays, journal: Journal, identity: Identity, now: Callable[[], float]
+    *,
+    replays: Replays,
+    journal: Journal,
+    calls: Calls,
+    identity: Identity,
+    now: Callable[[], float],
 ) -> Router:
     @post("/", guards=[needs("deliveries:write")])
     async def start(request: ApiRequest) -> Response[ShownReplay]:
         read(request.scope, NoParameters)
         given = _read(await request.body())
-        asked = _asked(given, request.auth, at=now())
-        try:
-            replays.check(asked.sinks or ())
-            asked = await _counted(journal, request.auth, asked)
-            if given.dry_run:
-                return Response(_shown(asked), status_code=200)
-            asked = msgspec.structs.replace(asked, id=identity.event_id(now()))
-            stored = await replays.start(asked)
-        except UnknownSinks as exc:
-            raise unknown_sinks(exc) from None
+        async with calls.begin(request) as call:
+            asked = _asked(given, request.auth, at=now())
+            try:
+                replays.check(asked.sinks or ())
+                asked = await _counted(journal, request.auth, asked)
+                if given.dry_run:
+                    return Response(_shown(asked), status_code=200)
+                asked = msgspec.structs.replace(asked, id=identity.event_id(now()))
+                stored = await replays.start(asked, call.guard(_shown, lambda _: 202))
+            except UnknownSinks as exc:
+                raise unknown_sinks(exc) from None
         return Response(_shown(stored), status_code=202)
 
     async def find(access: Access, replay_id: str) -> StoredReplay:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from litestar import Router, post
@@ -18,6 +19,7 @@ from ..runtime.samples import NoSampleSource, SampleEvents
 from .auth import ApiRequest, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
+from .idempotency import Calls, MadeId
 from .paging import Cursors, named_list
 from .parameters import NoParameters, read
 
@@ -55,8 +57,9 @@ class ShownTest(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     error: str | None
     took_ms: float
-    #: The request; the sink's own secrets are masked.
-    request: str
+    #: The request; the sink's own secrets are masked. Null in the repeated answer to a call with
+    #: the same `Idempotency-Key`.
+    request: str | None
     #: The beginning of the answer, for keys with codes:read.
     answer: str | None
 
@@ -67,6 +70,7 @@ def sinks(
     workers: Mapping[str, Worker],
     journal: Journal,
     cursors: Cursors,
+    calls: Calls,
     samples: SampleEvents,
 ) -> Router:
     async def shown(*names: str) -> dict[str, ShownSink]:
@@ -81,40 +85,55 @@ def sinks(
     @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def test(request: ApiRequest, name: FromPath[str]) -> ShownTest:
         read(request.scope, NoParameters)
-        worker = _known(name)
-        try:
-            tested = await worker.test(*samples.make())
-        except NoSampleSource:
-            text = "no configured source has samples; configure one"
-            raise Problem(409, "no_source", text) from None
-        attempt = tested.attempt
-        return ShownTest(
-            outcome=attempt.outcome,
-            status=attempt.status,
-            error=attempt.error,
-            took_ms=attempt.took_ms,
-            request=tested.request,
-            answer=shown_answer(attempt.answer, request.auth),
-        )
+        worker = _known(workers, name)
+        async with calls.begin(request) as call:
+            try:
+                tested = await worker.test(*samples.make())
+            except NoSampleSource:
+                text = "no configured source has samples; configure one"
+                raise Problem(409, "no_source", text) from None
+            attempt = tested.attempt
+            result = ShownTest(
+                outcome=attempt.outcome,
+                status=attempt.status,
+                error=attempt.error,
+                took_ms=attempt.took_ms,
+                request=tested.request,
+                answer=shown_answer(attempt.answer, request.auth),
+            )
+            # The request is a message. The answer of the sink may repeat it.
+            await call.keep(msgspec.structs.replace(result, request=None, answer=None), 200)
+        return result
 
     @post("/{name:str}/pause", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def pause(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
-        await _known(name).pause(Pause.OPERATOR)
+        worker = _known(workers, name)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is None:
+                await worker.pause(Pause.OPERATOR, call.guard(partial(_changed, name)))
         return (await shown(name))[name]
 
     @post("/{name:str}/resume", status_code=200, guards=[needs("deliveries:write", whole=True)])
     async def resume(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
-        await _known(name).resume()
+        worker = _known(workers, name)
+        async with calls.begin(request, reread=True) as call:
+            if call.made is None:
+                await worker.resume(guard=call.guard(partial(_changed, name)))
         return (await shown(name))[name]
 
-    def _known(name: str) -> Worker:
-        if name not in workers:
-            raise not_found("sink")
-        return workers[name]
-
     return Router("/sinks", route_handlers=[named_list(cursors, shown), test, pause, resume])
+
+
+def _known(workers: Mapping[str, Worker], name: str) -> Worker:
+    if name not in workers:
+        raise not_found("sink")
+    return workers[name]
+
+
+def _changed(name: str, _: object) -> MadeId:
+    return MadeId(name)
 
 
 def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:

@@ -20,7 +20,8 @@ from sinks.redact import mask, masked_paths
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
-from .auth import Access, ApiRequest, needs
+from ..runtime.keys import Access
+from .auth import ApiRequest, needs
 from .deliveries import ShownAttempt, ShownDelivery, shown_delivery, utc
 from .errors import not_found
 from .events import is_event_id, visible_event

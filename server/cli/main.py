@@ -34,6 +34,7 @@ _MODULES = {
     "why": "why",
     "consumers": "consumers",
     "orders": "orders",
+    "keys": "keys",
     "report": "report",
     "config": "config",
     "healthcheck": "serve",

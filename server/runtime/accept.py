@@ -10,6 +10,7 @@ import msgspec
 from core.clock import rfc3339
 from core.errors import Unavailable
 from core.event import Event, NumberAssigned
+from core.meters import Histogram
 from core.order import (
     AWAITED,
     Order,
@@ -23,7 +24,7 @@ from journal import Journal
 from journal.commit import settle
 from journal.order_book import OrderBook
 from journal.records import Arrival, Planned, Recorded
-from journal.writes import Record, Write
+from journal.writes import Guard, Record, Write, unguarded
 from receiver.callback import Callback, Happening
 from receiver.intake import Caller
 from receiver.source_state import SourceState
@@ -34,6 +35,9 @@ from sinks.worker import Worker
 from ..log.frequent import FrequentLines, Received, frequent_lines
 from .identity import Identity
 from .journal_monitor import JournalMonitor
+
+#: Seconds that a code may take.
+_CODE_SECONDS = (1, 2.5, 5, 10, 15, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
 
 
 class Planner:
@@ -140,6 +144,8 @@ class Recorder:
         self._identity, self._order_book, self._now = identity, order_book, now
         self._sources = sources
         self._lines = frequent_lines()
+        #: Seconds from the registration of an order to its first SMS or call, by source.
+        self.code_seconds: dict[str, Histogram] = {}
 
     def accept(
         self,
@@ -149,6 +155,7 @@ class Recorder:
         done: Callable[[Recorded | Exception], None],
         *,
         replaces: str | None = None,
+        guard: Guard = unguarded,
     ) -> None:
         """Record the happenings of a callback; call `done` when they are durable.
 
@@ -176,14 +183,14 @@ class Recorder:
                 self._order_book.put(order)
             for planned, is_new in zip(plans, outcome.new, strict=True):
                 if is_new and planned.order is not None and planned.event.type in AWAITED:
-                    self._order_book.received(planned.order)
+                    self._measure(self._order_book.received(planned.order), planned.at)
             if any(outcome.new) and callback.channel == "callback" and replaces is None:
                 self._sources[caller.source].health.record(callback, happenings)
             if self._lines is not None:
                 self._log_recorded(self._lines, caller, callback, plans, outcome)
 
         record = Record(arrival_of(caller, callback), plans, replaces=replaces)
-        self._journal.put(record, done, then)
+        self._journal.put(guard(record), done, then)
 
     async def record(
         self,
@@ -192,10 +199,15 @@ class Recorder:
         happenings: Sequence[Happening],
         *,
         replaces: str | None = None,
+        guard: Guard = unguarded,
     ) -> Recorded:
         """Wait for `accept`. Raises Unavailable or InvalidRow."""
         future: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
-        self.accept(caller, callback, happenings, partial(settle, future), replaces=replaces)
+        self.accept(
+            *(caller, callback, happenings, partial(settle, future)),
+            replaces=replaces,
+            guard=guard,
+        )
         return await future
 
     async def record_own(
@@ -246,6 +258,11 @@ class Recorder:
         given = mark_provided(given)
         before = self._order_book.known(given)
         return _Foreseen(given, before, self._order_book.foresee(given, None))
+
+    def _measure(self, received: Order | None, at: float) -> None:
+        if received is not None:
+            histogram = self.code_seconds.setdefault(received.source, Histogram(_CODE_SECONDS))
+            histogram.add(max(0.0, at - received.created_at))
 
     def _plan(
         self, source: str, happening: Happening, at: float, *, named_order: Order | None

@@ -13,6 +13,7 @@ import structlog
 from core.clock import boot_ticks
 from core.errors import InvalidRow, Unavailable
 from core.event import OrderExpired, Price, Service
+from core.meters import Histogram
 from core.order import (
     BY_NUMBER,
     REMEMBERED,
@@ -28,7 +29,15 @@ from journal import Journal
 from journal.order_book import OrderBook
 from journal.reads import OpenOrders, OrderById
 from journal.records import Registered
-from journal.writes import CancelOrder, ExpireOrder, LapseOrder, MoveOrders, RegisterOrder
+from journal.writes import (
+    CancelOrder,
+    ExpireOrder,
+    Guard,
+    LapseOrder,
+    MoveOrders,
+    RegisterOrder,
+    unguarded,
+)
 from receiver.callback import Happening, Key
 from receiver.fields.services import service
 from receiver.polling.questions import Ended, ListedOrder
@@ -130,7 +139,7 @@ class Orders:
                 )
         return False
 
-    async def place(self, order: Order, end: float | None) -> Registered:
+    async def place(self, order: Order, end: float | None, guard: Guard = unguarded) -> Registered:
         """Store an order, or add its details to the stored one.
 
         `end` is the end that the user asked for. Events are assigned to the order from now on,
@@ -144,7 +153,7 @@ class Orders:
             if isinstance(outcome, Registered):
                 self._order_book.put(outcome.order)
 
-        return await self._journal.submit(RegisterOrder(order, end), then=then)
+        return await self._journal.submit(guard(RegisterOrder(order, end)), then=then)
 
     async def cancel(self, order_id: str) -> Order | None:
         """Cancel an order and return it; None: there is no such order."""
@@ -201,6 +210,16 @@ class Orders:
         stored = await self._journal.ask(OrderById(order.id))
         if stored is not None:
             self._order_book.put(stored.order)
+
+    @property
+    def states(self) -> Mapping[OrderState, int]:
+        """The number of orders in memory, by state."""
+        return self._order_book.states
+
+    @property
+    def code_seconds(self) -> Mapping[str, Histogram]:
+        """Seconds from the registration of an order to its first SMS or call, by source."""
+        return self._recorder.code_seconds
 
     def open(
         self, source: str, *, since: float | None = None, wide: bool = True

@@ -17,6 +17,7 @@ from .hub import Hub
 from .identity import Identity
 from .intake import CallbackIntake
 from .journal_monitor import JournalMonitor
+from .keys import Keys
 from .orders import Orders
 from .outages import Backfills
 from .quarantine import QuarantineKeeper
@@ -46,6 +47,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     rejections: RejectionCounter
     replays: Replays
     credentials: HeaderCredentials
+    keys: Keys
     hub: Hub
     orders: Orders
     balances: Balances

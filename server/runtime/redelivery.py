@@ -5,8 +5,8 @@ from collections.abc import Callable, Container, Mapping, Sequence
 import msgspec
 
 from journal import Journal
-from journal.records import StoredDelivery, StoredEvent
-from journal.writes import ReplayEvent, RetryDelivery
+from journal.records import Replayed, StoredDelivery, StoredEvent
+from journal.writes import Guard, ReplayEvent, RetryDelivery, unguarded
 from sinks.worker import Worker
 
 
@@ -36,7 +36,9 @@ class Redelivery:
     ) -> None:
         self._journal, self._workers, self._now = journal, workers, now
 
-    async def replay(self, kept: StoredEvent, sinks: Sequence[str] | None) -> tuple[int, ...]:
+    async def replay(
+        self, kept: StoredEvent, sinks: Sequence[str] | None, guard: Guard = unguarded
+    ) -> Replayed:
         """Create a new delivery of the event to each sink; return the ids of the deliveries.
 
         None: the sinks of the first deliveries, as far as they are still configured. Raises
@@ -49,10 +51,13 @@ class Redelivery:
         check_sinks(names, self._workers)
         event = msgspec.json.decode(kept.body)
         owed = tuple(self._workers[name].plan_delivery(event) for name in names)
-        replayed = await self._journal.submit(ReplayEvent(event["id"], owed, at=self._now()))
-        return replayed.ids if replayed else ()
+        write = ReplayEvent(event["id"], owed, at=self._now())
+        replayed = await self._journal.submit(guard(write))
+        return Replayed(ids=()) if replayed is None else replayed
 
-    async def retry(self, delivery_id: int, sink: str) -> StoredDelivery | None:
+    async def retry(
+        self, delivery_id: int, sink: str, guard: Guard = unguarded
+    ) -> StoredDelivery | None:
         """Make a delivery due now and return it; a delivered one does not change.
 
         Raises BeingSent. Returns None if there is no such delivery.
@@ -63,4 +68,4 @@ class Redelivery:
                 raise BeingSent
             # The worker reads it again, with its schedule from the start.
             worker.put_back(delivery_id)
-        return await self._journal.submit(RetryDelivery(delivery_id, now=self._now()))
+        return await self._journal.submit(guard(RetryDelivery(delivery_id, now=self._now())))

@@ -22,9 +22,10 @@ from journal.reads import (
     VisibleEvents,
 )
 from journal.records import Owed, ReplayState, StoredReplay
-from journal.writes import AdvanceReplay, CancelReplay, StartReplay
+from journal.writes import AdvanceReplay, CancelReplay, Guard, StartReplay, unguarded
 from sinks.worker import Worker
 
+from .keys import KeyFilter, Keys
 from .redelivery import check_sinks
 
 #: Events of one step.
@@ -38,21 +39,17 @@ log = structlog.get_logger()
 
 
 class Replays:
-    """The replays that run. `now`: seconds since the epoch.
-
-    `sees` takes the name of an API key, and returns the digest of the filter of the events that it
-    sees; None: it sees all. It raises KeyError if there is no such key any more.
-    """
+    """The replays that run. `now`: seconds since the epoch."""
 
     def __init__(
         self,
         *,
         journal: Journal,
         workers: Mapping[str, Worker],
-        sees: Callable[[str], str | None],
+        keys: Keys,
         now: Callable[[], float],
     ) -> None:
-        self._journal, self._workers, self._sees, self._now = journal, workers, sees, now
+        self._journal, self._workers, self._keys, self._now = journal, workers, keys, now
         #: Ids, in the order of the next steps.
         self._running: dict[str, None] = {}
         self._changed = asyncio.Event()
@@ -66,10 +63,10 @@ class Replays:
         """Raise UnknownSinks if a sink is not configured."""
         check_sinks(sinks, self._workers)
 
-    async def start(self, replay: StoredReplay) -> StoredReplay:
+    async def start(self, replay: StoredReplay, guard: Guard = unguarded) -> StoredReplay:
         """Store a replay, and begin it. Raises UnknownSinks, or Unavailable."""
         self.check(replay.sinks or ())
-        stored = await self._journal.submit(StartReplay(replay))
+        stored = await self._journal.submit(guard(StartReplay(replay)))
         self._follow(stored)
         return stored
 
@@ -113,10 +110,10 @@ class Replays:
 
     async def _step(self, replay: StoredReplay) -> StoredReplay | None:
         """Make the deliveries of the next events; return the replay as it is then."""
-        try:
-            page = await self._page(replay, self._sees(replay.key))
-        except KeyError:  # nothing more happens for a key that was removed
+        key = self._keys.named(replay.key)
+        if key is None:  # nothing more happens for a key that was removed
             return await self._journal.submit(CancelReplay(replay.id, at=self._now()))
+        page = await self._page(replay, key.sees)
         if page is None:
             return replay
         items = [(seq, body) for seq, body in page.items if seq <= replay.last]
@@ -133,15 +130,15 @@ class Replays:
             )
         )
 
-    async def _page(self, replay: StoredReplay, shown_to: str | None) -> Page[bytes] | None:
+    async def _page(self, replay: StoredReplay, sees: KeyFilter | None) -> Page[bytes] | None:
         """Return the next events; None: the index of the key's events is not complete yet."""
         wanted = EventFilter(
             type=replay.types, source=replay.sources, since=replay.since, until=replay.until
         )
-        if shown_to is None:
+        if sees is None:
             return await self._journal.ask(Events(filter=wanted, after=replay.place, limit=STEP))
         return await self._journal.ask(
-            VisibleEvents(shown_to=shown_to, filter=wanted, after=replay.place, limit=STEP)
+            VisibleEvents(shown_to=sees.digest, filter=wanted, after=replay.place, limit=STEP)
         )
 
     async def _plan(

@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 
 from journal.writes import IndexVisible
 from routes.table import Route, compile_table
-from server.api.auth import Access
 from server.api.why import _reasons
+from server.runtime.keys import Access
 from sinks.redact import mask, masked_paths
 from sinks.sink import Receipt
 
 EVENTS = "/v1/events"
 HIDDEN = masked_paths("codes")
-MASKED = Access(name="reader", scopes=frozenset(("events:read",)), sees=None)
+MASKED = Access(id="reader", name="reader", scopes=frozenset(("events:read",)), sees=None)
 
 
 async def why(service, event_id, key="coder"):
