@@ -203,6 +203,21 @@ async def test_replay_goes_on_after_a_restart(run, tmp_path):
     assert made == [(one, "log") for one in events]
 
 
+async def test_repeated_call_starts_one_replay(service):
+    """Mutant: the write of the replay has no guard."""
+    await service.sms()
+    headers = {"Idempotency-Key": "once"}
+
+    one, two = [
+        await service.ask(PATH, "writer", method="POST", json={}, headers=headers) for _ in range(2)
+    ]
+    done = await ended(service, one)
+
+    assert (one.status_code, two.status_code) == (202, 202)
+    assert two.json() == one.json()
+    assert (done["created"], len(await replayed(service))) == (1, 1)
+
+
 async def test_two_replays_go_on_in_turn(service):
     """Mutant: a large replay holds up a small one."""
     for _ in range(30):
