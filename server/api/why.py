@@ -91,7 +91,7 @@ class ShownProgress(ShownDelivery, frozen=True, kw_only=True):
     last_error: ShownAttempt | None
 
 
-class Why(msgspec.Struct, frozen=True, kw_only=True):
+class ShownWay(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to an event, and why."""
 
     id: str
@@ -119,7 +119,7 @@ def why(
         return shown
 
     @get("/events/{event_id:str}/why", guards=[needs("events:read")])
-    async def answer(request: ApiRequest, event_id: FromPath[str]) -> Why:
+    async def answer(request: ApiRequest, event_id: FromPath[str]) -> ShownWay:
         read(request.scope, NoParameters)
         if not is_event_id(event_id):
             raise not_found("event")
@@ -128,7 +128,7 @@ def why(
         arrival = await journal.ask(CallbackOfEvent(event_id))
         event = msgspec.json.decode(kept.body)
         channel = None if arrival is None else arrival.channel
-        return Why(
+        return ShownWay(
             id=event_id,
             door=None
             if arrival is None
