@@ -33,6 +33,21 @@ class WaitsFor(enum.StrEnum):
     SLOT = "slot"  # all `concurrency` attempts are under way
 
 
+class Turn(enum.StrEnum):
+    """The kind of a delivery's next attempt: it decides which delivery goes first."""
+
+    FRESH = "fresh"  # the first attempt of a new event: before all others
+    RETRIED = "retried"
+    REPLAYED = "replayed"  # the first attempt of a replay: it takes turns with retries
+
+    @classmethod
+    def of(cls, attempts: int, *, replay: bool) -> "Turn":
+        """Return the turn of a delivery with that many attempts so far."""
+        if attempts:
+            return cls.RETRIED
+        return cls.REPLAYED if replay else cls.FRESH
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One event owed to one sink, taken by this start of the process."""
 
@@ -63,6 +78,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     def failures(self) -> int:
         """Return the failed attempts that its schedule counts."""
         return self.attempts - self.begun
+
+    @property
+    def turn(self) -> Turn:
+        return Turn.of(self.attempts, replay=self.replay)
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

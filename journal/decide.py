@@ -24,10 +24,14 @@ from .records import (
     Recorded,
     Registered,
     Replayed,
+    ReplayState,
+    StoredReplay,
 )
 from .rows import Changes, EventRow, LookedUp, Needs, NewDelivery, NewEvent, change_data
 from .writes import (
+    AdvanceReplay,
     CancelOrder,
+    CancelReplay,
     CountRejections,
     CreateKey,
     DismissQuarantined,
@@ -42,6 +46,7 @@ from .writes import (
     RevokeKey,
     SetBalance,
     SetMoment,
+    StartReplay,
 )
 
 Decided = (
@@ -57,11 +62,14 @@ Decided = (
     | MoveOrders
     | SetBalance
     | ReplayEvent
+    | StartReplay
+    | AdvanceReplay
+    | CancelReplay
     | CreateKey
     | RevokeKey
     | NoteKeyUses
 )
-Decision = Recorded | Quarantined | Registered | Replayed | Order | str | bool | None
+Decision = Recorded | Quarantined | Registered | Replayed | StoredReplay | Order | str | bool | None
 
 CALLBACK, POLL = "callback", "poll"
 #: The stored channel of an event without a callback.
@@ -92,6 +100,8 @@ def find_needs(writes: Iterable[Decided]) -> Needs:
             case ReplayEvent():
                 needs.events.add(write.event_id)
                 _need_orderings(needs, write.owed)
+            case AdvanceReplay() | CancelReplay():
+                _need_replay(needs, write)
             case ExpireOrder():
                 _need_plan(needs, write.plan)
             case SetBalance():
@@ -139,6 +149,12 @@ def _need_others(needs: Needs, write: Decided) -> None:
             for one in write.rejections:
                 needs.rejections.add((one.reason, one.source, one.peer))
                 needs.rejections.add((one.reason, one.source, "*"))
+
+
+def _need_replay(needs: Needs, write: AdvanceReplay | CancelReplay) -> None:
+    needs.replays.add(write.id)
+    if isinstance(write, AdvanceReplay):
+        _need_orderings(needs, [one for _, owed in write.owed for one in owed])
 
 
 def _need_order(needs: Needs, write: RegisterOrder) -> None:
@@ -359,9 +375,42 @@ class _Batch:
         row = next((row for row in self.events.values() if row.id == write.event_id), None)
         if row is None:
             return None
-        first, body = self._rows.last_delivery + 1, row.body.encode()
-        self._add_deliveries(row.seq, row.id, body, write.at, write.owed, replay=True)
+        first = self._rows.last_delivery + 1
+        self._add_deliveries(row.seq, row.id, b"", write.at, write.owed, replay=True)
         return Replayed(ids=tuple(range(first, self._rows.last_delivery + 1)))
+
+    def start_replay(self, write: StartReplay) -> StoredReplay:
+        return self._put_replay(write.replay)
+
+    def advance_replay(self, write: AdvanceReplay) -> StoredReplay | None:
+        known = self._rows.replays.get(write.id)
+        if known is None or (known.state, known.place) != (ReplayState.RUNNING, write.after):
+            return known
+        before = self._rows.last_delivery
+        for seq, owed in write.owed:
+            self._add_deliveries(seq, "", b"", write.at, owed, replay=True)
+        return self._put_replay(
+            msgspec.structs.replace(
+                known,
+                place=write.to,
+                replayed=known.replayed + len(write.owed),
+                created=known.created + self._rows.last_delivery - before,
+                state=ReplayState.DONE if write.ends else ReplayState.RUNNING,
+                ended_at=write.at if write.ends else None,
+            )
+        )
+
+    def cancel_replay(self, write: CancelReplay) -> StoredReplay | None:
+        known = self._rows.replays.get(write.id)
+        if known is None or known.state is not ReplayState.RUNNING:
+            return known
+        return self._put_replay(
+            msgspec.structs.replace(known, state=ReplayState.CANCELLED, ended_at=write.at)
+        )
+
+    def _put_replay(self, replay: StoredReplay) -> StoredReplay:
+        self._rows.replays[replay.id] = self.changes.replays[replay.id] = replay
+        return replay
 
     def _add_deliveries(
         self,
@@ -373,7 +422,10 @@ class _Batch:
         *,
         replay: bool = False,
     ) -> None:
-        """Add a delivery for each sink. A due delivery gets an owner, which sends it at once."""
+        """Add a delivery for each sink. A due delivery gets an owner, which sends it at once.
+
+        Replays are read from the journal: `event_id` and `body` are not used then.
+        """
         for one in owed:
             self._rows.last_delivery = number = self._rows.last_delivery + 1
             waits = False
@@ -396,7 +448,7 @@ class _Batch:
             )
             self._counts[_PENDING] += 1
             self._counts[f"pending/{one.sink}"] += 1
-            if is_due:
+            if is_due and not replay:
                 self.changes.due.append(
                     Delivery(
                         id=number,
@@ -493,6 +545,9 @@ _DECISIONS: Mapping[type, Callable[[_Batch, Any], Decision]] = {
     DismissQuarantined: lambda batch, write: batch.dismiss(write.id),
     CountRejections: _Batch.count_rejections,
     SetMoment: _Batch.set_moment,
+    StartReplay: _Batch.start_replay,
+    AdvanceReplay: _Batch.advance_replay,
+    CancelReplay: _Batch.cancel_replay,
     CreateKey: _Batch.create_key,
     RevokeKey: _Batch.revoke_key,
     NoteKeyUses: _Batch.note_key_uses,

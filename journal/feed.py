@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from core.delivery import Delivery
+from core.delivery import Delivery, Turn
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,10 +15,10 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
     #: (place, body) of each new event.
     events: Sequence[tuple[int, bytes]] = ()
     #: New deliveries that are due, by sink, in the order of their ids. Their owner is this start.
+    #: Replays are left out: a million of them must not pass through memory.
     deliveries: Mapping[str, Sequence[Delivery]] = {}
-    #: When the first of the other changed deliveries is due. The key is (sink, whether its next
-    #: attempt is the first one).
-    due: Mapping[tuple[str, bool], float] = {}
+    #: When the first of the other changed deliveries is due.
+    due: Mapping[tuple[str, Turn], float] = {}
     #: The sum of the clock jumps since the start. All these instants include it.
     jumped: float = 0.0
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
-from core.delivery import State
+from core.delivery import State, Turn
 from core.order import Order, OrderState
 
 from .records import (
@@ -21,6 +21,7 @@ from .records import (
     StoredEvent,
     StoredKey,
     StoredOrder,
+    StoredReplay,
     TokenUse,
 )
 
@@ -185,6 +186,41 @@ class CallbackOfEvent(Read[Arrival | None], frozen=True):
     event_id: str
 
 
+# --- replays ------------------------------------------------------------------------------------
+
+
+class EventCount(Read["Counted"], frozen=True, kw_only=True):
+    """The number of matching events after a place and up to another; a part of them is read."""
+
+    after: int
+    upto: int
+    filter: EventFilter = EventFilter()
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a count."""
+
+    count: int
+    #: The place to continue from; None: there are no more events.
+    next_seq: int | None
+
+
+class ReplayById(Read[StoredReplay | None], frozen=True):
+    """A replay; None: there is no such replay."""
+
+    id: str
+
+
+class RunningReplays(Read[Sequence[StoredReplay]], frozen=True):
+    """The replays that are not done or cancelled, oldest first."""
+
+
+class FirstSinks(Read[Mapping[int, Sequence[str]]], frozen=True):
+    """The sinks of the first deliveries of events, by place; replays do not count."""
+
+    places: tuple[int, ...]
+
+
 class ConsumerByName(Read[StoredConsumer | None], frozen=True):
     """A named reader of a key; None: there is no such reader."""
 
@@ -214,11 +250,10 @@ class DeliveryById(Read[StoredDelivery | None], frozen=True):
 
 
 class NextDue(Read[float | None], frozen=True):
-    """The time when the first pending delivery of a sink is due; None: nothing is pending."""
+    """The time when the first pending delivery of a turn is due; None: nothing is pending."""
 
     sink: str
-    #: Look at first attempts only, else at retries only.
-    fresh: bool
+    turn: Turn
     #: Ids of deliveries to leave out.
     known: tuple[int, ...] = ()
 

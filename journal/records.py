@@ -1,5 +1,6 @@
 """Records that the journal keeps and returns."""
 
+import enum
 from collections.abc import Mapping
 
 import msgspec
@@ -73,6 +74,42 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     #: One for each sink, in the requested order.
     ids: tuple[int, ...]
+
+
+class ReplayState(enum.StrEnum):
+    """The state of a replay of many events: running -> done | cancelled."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class StoredReplay(msgspec.Struct, frozen=True, kw_only=True):
+    """A replay of many events. Times are seconds since the epoch."""
+
+    id: str
+    #: The name of the API key that started it.
+    key: str
+    state: ReplayState
+    #: The events to replay: on `recordedtime`; no types or sources means any.
+    since: float | None
+    until: float | None
+    types: tuple[str, ...]
+    sources: tuple[str, ...]
+    #: The sinks to replay to; None: those of each event's first deliveries.
+    sinks: tuple[str, ...] | None
+    #: The place of the newest event when it started: later events are left out.
+    last: int
+    #: The events up to this place are done.
+    place: int
+    #: The number of events when it started.
+    matched: int
+    #: The number of events that are done, and of new deliveries.
+    replayed: int
+    created: int
+    created_at: float
+    #: When it was done or cancelled.
+    ended_at: float | None
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):

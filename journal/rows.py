@@ -9,7 +9,7 @@ import msgspec
 from core.delivery import Delivery, State
 from core.order import Mention, Order
 
-from .records import AccountBalance, Arrival, Planned, Rejection
+from .records import AccountBalance, Arrival, Planned, Rejection, StoredReplay
 from .writes import CreateKey, QuarantineCallback, RegisterOrder, RevokeKey
 
 
@@ -107,6 +107,8 @@ class Needs(msgspec.Struct, frozen=True):
     rejections: set[tuple[str, str, str]] = set()
     #: Sources.
     balances: set[str] = set()
+    #: Ids of replays.
+    replays: set[str] = set()
     #: Ids and names of API keys.
     api_keys: set[str] = set()
 
@@ -137,6 +139,8 @@ class LookedUp(msgspec.Struct, kw_only=True):
     rejections_kept: int = 0
     #: Sources with a low last balance.
     low: set[str] = set()
+    #: By id.
+    replays: dict[str, StoredReplay] = {}
     #: The name of each API key, by its id.
     api_keys: dict[str, str] = {}
 
@@ -176,6 +180,8 @@ class Changes(msgspec.Struct):
     #: By source, and by name: may exist.
     balances: dict[str, AccountBalance] = {}
     moments: dict[str, float] = {}
+    #: By id: may exist.
+    replays: dict[str, StoredReplay] = {}
     #: New and removed API keys, in the order of their writes.
     api_keys: list[CreateKey | RevokeKey] = []
     #: By name: may exist.

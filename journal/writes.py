@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
-from core.delivery import Attempt, Delivery, State
+from core.delivery import Attempt, Delivery, State, Turn
 from core.order import TIME_UP, Order
 
 from .records import (
@@ -22,6 +22,7 @@ from .records import (
     StoredConsumer,
     StoredDelivery,
     StoredKey,
+    StoredReplay,
 )
 
 Result = TypeVar("Result")
@@ -59,6 +60,41 @@ class ReplayEvent(Write[Replayed | None], frozen=True):
     at: float
 
 
+# --- replays ------------------------------------------------------------------------------------
+
+
+class StartReplay(Write[StoredReplay], frozen=True):
+    """Keep a new replay; return it."""
+
+    replay: StoredReplay
+
+
+class AdvanceReplay(Write[StoredReplay | None], frozen=True):
+    """Make the deliveries of the next events of a replay, and move its place.
+
+    Nothing is made if the replay is not running, or is not at the place `after`. Return it as it is
+    now; None: there is no such replay.
+    """
+
+    id: str
+    #: The place that the events follow, and the place of the last of them.
+    after: int
+    to: int
+    #: The place of each event, and its deliveries.
+    owed: tuple[tuple[int, tuple[Owed, ...]], ...]
+    at: float
+    #: No event is left.
+    ends: bool = False
+    patient: ClassVar[bool] = True
+
+
+class CancelReplay(Write[StoredReplay | None], frozen=True):
+    """End a running replay; return it as it is now. None: there is no such replay."""
+
+    id: str
+    at: float
+
+
 # --- consumers ---------------------------------------------------------------------------------
 
 
@@ -92,8 +128,7 @@ class Take(Write[Sequence[Delivery]], frozen=True):
     """Take due deliveries of a sink, oldest first. Deliveries of an earlier start are due."""
 
     sink: str
-    #: Take first attempts only, else retries only.
-    fresh: bool
+    turn: Turn
     limit: int
     now: float
     #: Ids of deliveries that the caller has already.

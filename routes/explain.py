@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from core.paths import value_at
+from core.paths import Path, value_at
 
 from .match import Part, compared_at
 
@@ -31,6 +31,29 @@ def explain(when: Part, event: Mapping[str, object]) -> Finding | None:
     """
     finding = _finding(when, event, event, below=len(when.place) + 1)
     return None if finding.holds else finding
+
+
+def leave_out(when: Part, hidden: Sequence[Path]) -> Part:
+    """Return a filter without its clauses on the hidden fields of an event.
+
+    An `$or` or `$not` with such a clause is left out as a whole. If the rest fails, the filter
+    fails; if the rest holds, the hidden fields decide.
+    """
+    if not _reads(when, hidden):
+        return when
+    parts = [
+        leave_out(part, hidden) if part.join == "$and" and part.path is None else part
+        for part in when.parts
+    ]
+    kept = tuple(part for part in parts if not _reads(part, hidden))
+    return msgspec.structs.replace(when, parts=kept)
+
+
+def _reads(part: Part, hidden: Sequence[Path]) -> bool:
+    path = part.path
+    if path is not None and any(path[: len(each)] == each[: len(path)] for each in hidden):
+        return True
+    return any(_reads(below, hidden) for below in part.parts)
 
 
 def _finding(part: Part, value: object, saw: object, *, below: int) -> Finding:

@@ -51,6 +51,7 @@ from .runtime.outages import Backfills
 from .runtime.parts import Parts
 from .runtime.quarantine import QuarantineKeeper
 from .runtime.rejections import RejectionCounter
+from .runtime.replays import Replays
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
 from .runtime.sink_runner import SinkRunner
@@ -114,6 +115,7 @@ async def restore(
     await parts.keys.load()
     await parts.orders.load()
     await parts.balances.load()
+    await parts.replays.load()
     return parts
 
 
@@ -152,7 +154,8 @@ def assemble(
     rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
-    planner = Planner(identity=identity, routes=compile_table(config.routes), workers=workers)
+    routes = compile_table(config.routes)
+    planner = Planner(identity=identity, routes=routes, workers=workers)
     recorder = Recorder(
         journal=journal,
         monitor=monitor,
@@ -222,10 +225,12 @@ def assemble(
         journal=journal,
         journal_monitor=monitor,
         sources=sources,
+        routes=routes,
         workers=workers,
         intake=intake,
         quarantine=quarantine,
         rejections=rejections,
+        replays=Replays(journal=journal, workers=workers, keys=keys, now=now),
         credentials=credentials,
         keys=keys,
         hub=hub,
@@ -264,6 +269,7 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
     supervisor.run("rejections", parts.rejections.run())
     supervisor.run("sources", parts.source_monitor.run())
     supervisor.run("orders", end_orders())
+    supervisor.run("replays", parts.replays.run())
 
 
 def public_door(parts: Parts) -> Door:

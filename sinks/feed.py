@@ -1,7 +1,7 @@
 """Fill the lanes of one sink with new deliveries and with those that are due again.
 
 Rules that live here: deliveries without room in memory are read from the journal when there is
-room and they are due. First attempts are read before retries. A clock jump moves due times.
+room and they are due. Fresh ones are read first. A clock jump moves due times.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import msgspec
 
-from core.delivery import Delivery
+from core.delivery import Delivery, Turn
 from core.errors import Broken, Unavailable
 from journal import Journal
 from journal.feed import Committed
@@ -78,11 +78,11 @@ class Feed:
             if is_open and fresh.room > 0 and self._wait(fresh):
                 self._put(Taken(due, committed.jumped))
             else:
-                self.wake_at(self._clock.now(), fresh=True)
+                self.wake_at(self._clock.now(), Turn.FRESH)
         for lane in self._lanes:
-            due_at = committed.due.get((self._name, lane.fresh))
+            due_at = committed.due.get((self._name, lane.turn))
             if due_at is not None:
-                self.wake_at(due_at, fresh=lane.fresh)
+                self.wake_at(due_at, lane.turn)
 
     def _put(self, taken: Taken) -> None:
         self._known.add(taken.delivery.id)
@@ -101,19 +101,19 @@ class Feed:
     def put_off(self, taken: Taken) -> None:
         """Remove a queued first attempt. It keeps its owner, and is read again when due."""
         self.forget(taken)
-        self.wake_at(self._clock.now(), fresh=True)
+        self.wake_at(self._clock.now(), taken.delivery.turn)
 
     def refill(self, lane: Lane) -> None:
         """Read the journal if a lane runs low and the journal has more for it."""
         if lane.next_due is not None and lane.is_low:
             self._awake.set()
 
-    def wake_at(self, due_at: float, *, fresh: bool | None = None) -> None:
-        """Read the journal at `due_at`: first attempts, retries, or both (None)."""
-        for lane in self._lanes:
-            if fresh in (None, lane.fresh) and (lane.next_due is None or due_at < lane.next_due):
-                lane.next_due = due_at
-                self._awake.set()
+    def wake_at(self, due_at: float, turn: Turn) -> None:
+        """Read the journal at `due_at` for the deliveries of a turn."""
+        lane = self._lanes[turn]
+        if lane.next_due is None or due_at < lane.next_due:
+            lane.next_due = due_at
+            self._awake.set()
 
     def look_again(self) -> None:
         """Read the journal now: due times in it have changed."""
@@ -135,7 +135,7 @@ class Feed:
                     async with asyncio.timeout(sleep or PAUSE):
                         await self._awake.wait()
                 continue
-            lane = due[0]  # first attempts go first
+            lane = due[0]  # fresh ones go first
             try:
                 await self._read(lane)
             except Broken:
@@ -154,16 +154,14 @@ class Feed:
         limit = min(lane.room, TAKEN_AT_ONCE)
         now = self._clock.now()
         taking = self._journal.submit(
-            Take(self._name, fresh=lane.fresh, limit=limit, now=now, known=self.known)
+            Take(self._name, lane.turn, limit=limit, now=now, known=self.known)
         )
         if len(await self.fill(taking)) < limit:
             # Reset before asking: a `wake_at` during the question must not be overwritten.
             lane.next_due = None
-            due_at = await self._journal.ask(
-                NextDue(self._name, fresh=lane.fresh, known=self.known)
-            )
+            due_at = await self._journal.ask(NextDue(self._name, lane.turn, known=self.known))
             if due_at is not None:
-                self.wake_at(due_at, fresh=lane.fresh)
+                self.wake_at(due_at, lane.turn)
 
     async def fill(
         self, taking: "asyncio.Future[Sequence[Delivery]]", *, probe_of: float | None = None

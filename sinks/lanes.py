@@ -1,15 +1,15 @@
-"""The deliveries of one sink that are held in memory, in two lanes.
+"""The deliveries of one sink that are held in memory, in a lane for each turn.
 
-Rules that live here: fresh before retried. A first attempt waits for no retry, and
-one of several slots is never given to a retry.
+Rules that live here: fresh first. The first attempt of a new event waits for no retry and no
+replay, and one of several slots is never given to these. Retries and replays take turns.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from core.delivery import Delivery
+from core.delivery import Delivery, Turn
 
 
 class Taken:
@@ -26,7 +26,7 @@ class Taken:
         self.stamp = stamp
 
     @property
-    def is_fresh(self) -> bool:
+    def is_first(self) -> bool:
         """Whether the coming attempt is its first."""
         return not self.delivery.attempts
 
@@ -52,8 +52,8 @@ class Lane:
     The rest of it is in the journal; `next_due` says when that is due.
     """
 
-    def __init__(self, *, fresh: bool, capacity: int) -> None:
-        self.fresh, self.capacity = fresh, capacity
+    def __init__(self, turn: Turn, *, capacity: int) -> None:
+        self.turn, self.capacity = turn, capacity
         self.queue: deque[Taken] = deque()
         #: When the next delivery in the journal is due; 0: unknown, None: nothing is due.
         self.next_due: float | None = 0.0
@@ -69,21 +69,25 @@ class Lane:
 
 
 class Lanes:
-    """Both lanes, and the senders that wait for something to send."""
+    """The lanes, and the senders that wait for something to send. `capacities`: in their order."""
 
-    def __init__(self, slots: int, *, fresh: int, retried: int) -> None:
-        self.fresh = Lane(fresh=True, capacity=fresh)
-        self.retried = Lane(fresh=False, capacity=retried)
-        self._most_retried = max(1, slots - 1)
-        self._retrying = 0
+    def __init__(self, slots: int, capacities: Mapping[Turn, int]) -> None:
+        self._lanes = {turn: Lane(turn, capacity=most) for turn, most in capacities.items()}
+        self.fresh = self._lanes[Turn.FRESH]
+        #: Those that leave a slot free; the next one to send is of the first with a queue.
+        self._others = deque(lane for lane in self if lane is not self.fresh)
+        self._most_others = max(1, slots - 1)
+        self._sending_others = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def __iter__(self) -> Iterator[Lane]:
-        yield self.fresh
-        yield self.retried
+        yield from self._lanes.values()
+
+    def __getitem__(self, turn: Turn) -> Lane:
+        return self._lanes[turn]
 
     def of(self, taken: Taken) -> Lane:
-        return self.fresh if taken.is_fresh else self.retried
+        return self._lanes[taken.delivery.turn]
 
     def put(self, taken: Taken) -> None:
         self.of(taken).queue.append(taken)
@@ -91,12 +95,12 @@ class Lanes:
 
     def has_work(self) -> bool:
         """Whether something may be sent now."""
-        return bool(self.fresh.queue or (self.retried.queue and self._may_retry()))
+        return bool(self.fresh.queue) or (self._may_send_others() and self._has_others())
 
     def has_idle_slot(self) -> bool:
         """Whether a retry would be sent at once."""
         waits = any(not one.done() for one in self._waiting)
-        return waits and self._may_retry() and not self.retried.queue
+        return waits and self._may_send_others() and not self._has_others()
 
     async def ready(self) -> None:
         """Wait until `has_work`."""
@@ -114,16 +118,22 @@ class Lanes:
         """Take the next delivery while `has_work`; call `done` when its slot is free again."""
         if self.fresh.queue:
             return self.fresh.queue.popleft()
-        self._retrying += 1
-        return self.retried.queue.popleft()
+        self._sending_others += 1
+        lane = next(lane for lane in self._others if lane.queue)
+        self._others.remove(lane)
+        self._others.append(lane)
+        return lane.queue.popleft()
 
     def done(self, taken: Taken) -> None:
-        if not taken.is_fresh:
-            self._retrying -= 1
+        if self.of(taken) is not self.fresh:
+            self._sending_others -= 1
             self._wake()
 
-    def _may_retry(self) -> bool:
-        return self._retrying < self._most_retried
+    def _may_send_others(self) -> bool:
+        return self._sending_others < self._most_others
+
+    def _has_others(self) -> bool:
+        return any(lane.queue for lane in self._others)
 
     def _wake(self) -> None:
         while self._waiting and self.has_work():

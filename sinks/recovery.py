@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from core.delivery import Attempt
+from core.delivery import Attempt, Turn
 from core.errors import Broken, Unavailable
 from journal import Journal
 from journal.writes import (
@@ -114,15 +114,8 @@ class Recovery:
             try:
                 if not self._health.paused:
                     await self._take_failed(after=0)
-                # Each probe takes another delivery: one alone may be the reason for the pause.
-                elif not await self._take_paused_probe():
-                    # All that failed had their turn: now a newer one, else the first of them again.
-                    now, known = self._clock.now(), self._feed.known
-                    taking = self._journal.submit(
-                        Take(self._name, fresh=True, limit=1, now=now, known=known)
-                    )
-                    if not await self._feed.fill(taking, probe_of=now):
-                        await self._take_paused_probe()
+                else:
+                    await self._probe_paused()
             except Broken:
                 return
             except Unavailable:
@@ -132,6 +125,19 @@ class Recovery:
         found = await self._take_failed(after=self._probed)
         self._probed = found[0] if found else 0
         return bool(found)
+
+    async def _probe_paused(self) -> None:
+        """Take another delivery for each probe: one alone may be the reason for the pause."""
+        if await self._take_paused_probe():
+            return
+        # All that failed had their turn: now a newer one, else the first of them again.
+        if not (await self._take_new(Turn.FRESH) or await self._take_new(Turn.REPLAYED)):
+            await self._take_paused_probe()
+
+    async def _take_new(self, turn: Turn) -> bool:
+        now, known = self._clock.now(), self._feed.known
+        taking = self._journal.submit(Take(self._name, turn, limit=1, now=now, known=known))
+        return bool(await self._feed.fill(taking, probe_of=now))
 
     async def _take_failed(self, *, after: int) -> Sequence[int]:
         probing = self._journal.submit(Probe(self._name, after=after, known=self._feed.known))

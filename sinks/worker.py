@@ -1,6 +1,6 @@
 """Deliver to one sink: take, send, settle.
 
-Rules that live here: `concurrency` slots, `rate` (its tokens go to first attempts
+Rules that live here: `concurrency` slots, `rate` (its tokens go to fresh deliveries
 first), `expire_after`, the states of a delivery and what a pending one waits for. `ordered_by`
 gives a delivery its place in line; the journal keeps the line. `feed.py` has the way into the
 queue, `recovery.py` pauses and probes, `retry.py` the schedule.
@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from core.bucket import Bucket
-from core.delivery import Attempt, SettledAttempt, State, WaitsFor
+from core.delivery import Attempt, SettledAttempt, State, Turn, WaitsFor
 from core.errors import Broken, InvalidRow
 from core.paths import order_at, parse
 from journal import Journal
@@ -32,10 +32,10 @@ from .recovery import Recovery
 from .retry import LONGEST_RETRY_AFTER
 from .sink import Send, Sink
 
-#: First attempts of one sink that are held in memory; further ones wait in the journal.
+#: Fresh deliveries of one sink that are held in memory; further ones wait in the journal.
 CAPACITY = 1000
-#: Retries have their own places, and take no place from first attempts.
-RETRIED = 100
+#: Retries and replays have their own places, and take no place from fresh ones.
+RETRIED = REPLAYED = 100
 #: RFC 6585, 4: Too Many Requests.
 _TOO_MANY = 429
 
@@ -75,7 +75,8 @@ class Worker:
         self._order = None if sink.ordered_by is None else parse(sink.ordered_by)
         self._bucket = None if sink.rate is None else Bucket(sink.rate, clock.ticks)
         self._pace = asyncio.Lock()  # senders wait for the rate in a line
-        self._lanes = lanes = Lanes(sink.concurrency, fresh=CAPACITY, retried=RETRIED)
+        capacities = {Turn.FRESH: CAPACITY, Turn.RETRIED: RETRIED, Turn.REPLAYED: REPLAYED}
+        self._lanes = lanes = Lanes(sink.concurrency, capacities)
         self._feed = feed = Feed(name, journal, clock, lanes, health)
         self._recovery = Recovery(
             name,
@@ -231,7 +232,7 @@ class Worker:
             if outcome.state is State.DELIVERED:
                 step = self._outages.record_success(delivery_id)
             elif outcome.attempt is not None and outcome.attempt.outcome == "failed":
-                step = self._outages.record_failure(delivery_id, first=taken.is_fresh, began=began)
+                step = self._outages.record_failure(delivery_id, first=taken.is_first, began=began)
                 outcome = msgspec.structs.replace(outcome, held=step.held and not outcome.asked)
             else:
                 self._outages.forget(delivery_id)
@@ -286,7 +287,7 @@ class Worker:
     def _put_back(self, taken: Taken) -> None:
         """Make a queued delivery pending again, with the due time that it had."""
         delivery, stamp = taken.delivery, self._clock.jumped()
-        if taken.is_fresh and delivery.due_at is None:
+        if taken.is_first and delivery.due_at is None:
             self._feed.put_off(taken)  # due anyway: this costs no write
             return
         due_at = taken.due_at(stamp)

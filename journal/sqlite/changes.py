@@ -9,7 +9,7 @@ from msgspec.structs import astuple
 
 from ..rows import Changes
 from ..writes import CreateKey
-from . import keys
+from . import keys, replays
 from .bulk import insert
 from .event_search import FIELDS, fields
 from .orders import COLUMNS, order_values
@@ -104,6 +104,7 @@ def write(conn: sqlite3.Connection, changes: Changes) -> None:
         conn.executemany(_REJECTION, again)
     if changes.balances:
         conn.executemany(_BALANCE, [astuple(balance) for balance in changes.balances.values()])
+    replays.put(conn, changes.replays.values())
     if changes.moments:
         conn.executemany(_MOMENT, changes.moments.items())
     if changes.key_uses:

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from core.delivery import Attempt, State
+from core.delivery import Attempt, State, Turn
 
 from ..reads import (
     Deliveries,
@@ -24,6 +24,12 @@ from .paging import Condition, Sought, any_of, page
 
 _EVENT_ID = "(select id from events where seq = deliveries.event)"
 _COLUMNS = f"{_EVENT_ID}, sink, state, replay, accepted_at, due_at, owner"
+#: The condition of each turn on a pending delivery. Each has an index.
+TURNS = {
+    Turn.FRESH: "replay = 0 and attempts = 0",
+    Turn.RETRIED: "attempts > 0",
+    Turn.REPLAYED: "replay = 1 and attempts = 0",
+}
 #: States with few rows. Each has a partial index.
 _FEW = {
     State.PENDING: ("state = 'pending' and attempts = 0", "state = 'pending' and attempts > 0"),
@@ -159,10 +165,10 @@ def oldest_pending(conn: sqlite3.Connection, read: OldestPending) -> Mapping[str
 
 
 def next_due(conn: sqlite3.Connection, read: NextDue) -> float | None:
-    tried = "attempts = 0" if read.fresh else "attempts > 0"
     row = conn.execute(
-        f"select due_at from deliveries where sink = ? and state = 'pending' and {tried}"  # noqa: S608 - our words
-        " and due_at is not null and id not in (select value from json_each(?))"
+        "select due_at from deliveries where sink = ? and state = 'pending'"  # noqa: S608 - our words
+        f" and {TURNS[read.turn]} and due_at is not null"
+        " and id not in (select value from json_each(?))"
         " order by due_at limit 1",
         (read.sink, json.dumps(read.known)),
     ).fetchone()

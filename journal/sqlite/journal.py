@@ -24,7 +24,9 @@ from ..reads import (
     Deliveries,
     DeliveryById,
     EventById,
+    EventCount,
     Events,
+    FirstSinks,
     IsVisible,
     JournalStats,
     KeyUses,
@@ -41,6 +43,8 @@ from ..reads import (
     QuarantinedCallbacks,
     Read,
     Rejections,
+    ReplayById,
+    RunningReplays,
     SinkRecords,
     StoredKeys,
     TokenUses,
@@ -48,7 +52,7 @@ from ..reads import (
 )
 from ..thread import WorkThread
 from ..writes import Result, Write
-from . import calls, consumers, deliveries, keys, orders, paging, queries, visible
+from . import calls, consumers, deliveries, keys, orders, paging, queries, replays, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
@@ -243,7 +247,9 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     Deliveries: deliveries.deliveries,
     DeliveryById: deliveries.delivery,
     EventById: queries.event,
+    EventCount: replays.count,
     Events: queries.events,
+    FirstSinks: replays.first_sinks,
     IsVisible: visible.is_visible,
     JournalStats: queries.stats,
     KeyUses: keys.key_uses,
@@ -259,6 +265,8 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     QuarantinedById: queries.quarantined_one,
     QuarantinedCallbacks: queries.quarantined,
     Rejections: queries.rejections,
+    ReplayById: replays.replay,
+    RunningReplays: replays.running,
     SinkRecords: deliveries.sinks,
     StoredKeys: keys.stored_keys,
     TokenUses: queries.token_uses,

@@ -9,6 +9,7 @@ from core.order import BY_NUMBER, GRACE, RegisteredBy
 from ..decide import ALIKE, COMPARED
 from ..decide_orders import may_change, order_name
 from ..rows import EventRow, LookedUp, Needs
+from . import replays
 from .bulk import Row, search
 from .orders import COLUMNS, FIRST_AWAITED, read_order
 
@@ -117,6 +118,7 @@ def look_up(conn: sqlite3.Connection, needs: Needs) -> LookedUp:
     if needs.orderings:
         columns = "wanted(its_sink, its_ordering)"
         found.unfinished.update(search(conn, columns, _UNFINISHED, needs.orderings))
+    found.replays.update(replays.look_up(conn, needs.replays))
     if needs.fingerprints or needs.quarantined or needs.rejections or needs.balances:
         _look_up_others(conn, needs, found)
     if needs.api_keys:

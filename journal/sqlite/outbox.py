@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from core.delivery import Attempt, Delivery, State
+from core.delivery import Attempt, Delivery, State, Turn
 from core.paths import order_at, parse
 
 from ..feed import Committed
@@ -31,7 +31,7 @@ from ..writes import (
     Take,
 )
 from .bulk import deliver, insert
-from .deliveries import delivery
+from .deliveries import TURNS, delivery
 
 #: Selects the unfinished deliveries of an `ordering`. The partial index has the same condition.
 #: Only older versions stored `sending`: today it is a pending delivery with an owner.
@@ -127,7 +127,7 @@ class Outbox:
         #: News for the listeners: see `Committed`.
         self._events: list[tuple[int, bytes]] = []
         self._made: dict[str, list[Delivery]] = {}
-        self._due: dict[tuple[str, bool], float] = {}
+        self._due: dict[tuple[str, Turn], float] = {}
 
     def deliver(self, ops: Sequence[object]) -> None:
         """Settle the successes in one statement, before any operation is applied."""
@@ -179,8 +179,8 @@ class Outbox:
         for due in changes.due:
             self._made.setdefault(due.sink, []).append(due)
         for new in changes.deliveries:
-            if new.owner is None:
-                self._note_due(new.sink, new.due_at, fresh=True)
+            if new.owner is None or new.replay:
+                self._note_due(new.sink, new.due_at, Turn.of(0, replay=new.replay))
 
     def committed(self) -> Committed | None:
         """Return the news for the listeners, or None."""
@@ -193,9 +193,9 @@ class Outbox:
             jumped=sum(shifting.by for shifting in self.shifts.values()),
         )
 
-    def _note_due(self, sink: str, at: float | None, *, fresh: bool) -> None:
+    def _note_due(self, sink: str, at: float | None, turn: Turn) -> None:
         if at is not None:
-            self._due[sink, fresh] = min(at, self._due.get((sink, fresh), math.inf))
+            self._due[sink, turn] = min(at, self._due.get((sink, turn), math.inf))
 
     # --- take and settle ------------------------------------------------------------------
 
@@ -252,7 +252,8 @@ class Outbox:
             ),
         ).rowcount
         if changed:
-            self._note_due(op.delivery.sink, op.due_at, fresh=not attempts)
+            turn = Turn.of(attempts, replay=op.delivery.replay)
+            self._note_due(op.delivery.sink, op.due_at, turn)
         return bool(changed)
 
     def _advance(self, sink: str, ordering: str) -> None:
@@ -262,17 +263,16 @@ class Outbox:
             update deliveries set due_at = accepted_at
             where state = 'pending' and due_at is null
               and id = (select id from deliveries where {_UNFINISHED} order by id limit 1)
-            returning due_at, attempts
+            returning due_at, attempts, replay
             """,  # noqa: S608 - our words
             (sink, ordering),
         ).fetchall()
-        for due_at, attempts in found:
-            self._note_due(sink, due_at, fresh=not attempts)
+        for due_at, attempts, replay in found:
+            self._note_due(sink, due_at, Turn.of(attempts, replay=replay))
 
     def take(self, op: Take) -> tuple[Delivery, ...]:
         """Return due deliveries. Those of an earlier start get this start as their owner."""
-        tried = "attempts = 0" if op.fresh else "attempts > 0"
-        where = f"sink = ? and state = 'pending' and {tried} and due_at <= ?"
+        where = f"sink = ? and state = 'pending' and {TURNS[op.turn]} and due_at <= ?"
         values: list[object] = [op.sink, op.now]
         for shifting in self.shifts.values():
             if shifting.done < shifting.last:
@@ -358,7 +358,7 @@ class Outbox:
             [(op.now - self._lag(id_), id_) for (id_,) in rows],
         )
         if rows:
-            self._note_due(op.sink, op.now, fresh=False)
+            self._note_due(op.sink, op.now, Turn.RETRIED)
         return tuple(id_ for (id_,) in rows)
 
     def hold(self, op: Hold) -> bool:
@@ -439,13 +439,13 @@ class Outbox:
 
     def retry(self, op: RetryDelivery) -> StoredDelivery | None:
         row = self._conn.execute(
-            "select state, sink, owner, attempts, events.body from deliveries"
+            "select state, sink, owner, attempts, replay, events.body from deliveries"
             " join events on events.seq = deliveries.event where deliveries.id = ?",
             (op.delivery,),
         ).fetchone()
         if row is None:
             return None
-        state, sink, owner, attempts, body = row
+        state, sink, owner, attempts, replay, body = row
         now = op.now - self._lag(op.delivery)
         if owner is not None:
             self._conn.execute(
@@ -465,7 +465,7 @@ class Outbox:
             self.counts[f"deliveries.{state}"] -= 1
             self.counts["deliveries.pending"] += 1
             self.counts[f"pending/{sink}"] += state != State.PENDING
-            self._note_due(sink, op.now, fresh=not attempts)
+            self._note_due(sink, op.now, Turn.of(attempts, replay=replay))
             if ordering is not None:
                 self._line_up(sink, ordering)
         return delivery(self._conn, DeliveryById(op.delivery))

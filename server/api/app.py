@@ -23,6 +23,7 @@ from .metrics import metrics
 from .orders import orders
 from .paging import Cursors
 from .quarantine import quarantine, rejections
+from .replays import replays
 from .routes import routes
 from .schema import schema
 from .sinks import sinks
@@ -30,6 +31,7 @@ from .sources import sources
 from .status import health, stats
 from .stream import stream
 from .wait import wait
+from .why import why
 
 
 def create_api(parts: Parts) -> Litestar:
@@ -80,6 +82,14 @@ def create_api(parts: Parts) -> Litestar:
                 redelivery=redelivery,
                 identity=identity,
                 states=states,
+            ),
+            why(journal=journal, routes=parts.routes, states=states, identity=identity),
+            replays(
+                replays=parts.replays,
+                journal=journal,
+                calls=calls,
+                identity=identity,
+                now=now,
             ),
             sinks(
                 configured=config.sinks,

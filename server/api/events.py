@@ -237,7 +237,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
         With its duplicates, deliveries and routes. `raw=true` adds the callback as it arrived, and
         needs `codes:read`.
         """
-        if not _ID.fullmatch(event_id):
+        if not is_event_id(event_id):
             raise not_found("event")  # a later version may have added this call
         raw = read(request.scope, ShowParameters).raw == "true"
         if raw and not request.auth.may("codes:read"):
@@ -294,8 +294,7 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
             try:
                 replayed = await redelivery.replay(kept, wanted.sinks, guard)
             except UnknownSinks as exc:
-                quoted = ", ".join(repr(name[:NAMED]) for name in exc.names[:NAMED])
-                raise Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}") from None
+                raise unknown_sinks(exc) from None
         return _new_deliveries(identity, replayed)
 
     return Router("/events", route_handlers=[listed, one, replay])
@@ -303,6 +302,15 @@ def events(  # noqa: PLR0913 - one for each part that its calls use
 
 def _new_deliveries(identity: Identity, replayed: Replayed) -> ReplayAnswer:
     return ReplayAnswer(deliveries=[identity.delivery_id(number) for number in replayed.ids])
+
+
+def is_event_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
+def unknown_sinks(exc: UnknownSinks) -> Problem:
+    quoted = ", ".join(repr(name[:NAMED]) for name in exc.names[:NAMED])
+    return Problem(422, "unknown_sink", f"sinks: no sink is named {quoted}")
 
 
 async def visible(

@@ -30,6 +30,8 @@ _MODULES = {
     "quarantine": "quarantine",
     "rejections": "quarantine",
     "backfill": "backfill",
+    "replay": "replay",
+    "why": "why",
     "consumers": "consumers",
     "listen": "listen",
     "mcp": "mcp",

@@ -228,17 +228,17 @@ def _clauses(finding: Finding) -> Iterator[tuple[str, str, str]]:
     if finding.saw is MISSING:
         saw = "nothing there"
     elif finding.saw is not UNSET:
-        saw = _written(finding.saw)
+        saw = written(finding.saw)
     elif all(each.holds for each in finding.below):
         saw = "holds"
     else:
         saw = "none holds" if len(finding.below) > 1 else "does not hold"
-    yield finding.clause, _written(finding.wanted), saw
+    yield finding.clause, written(finding.wanted), saw
     for each in finding.below:
         yield from _clauses(each)
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """Return the value as JSON: `"7"` differs from `7`."""
     return json.dumps(value, ensure_ascii=False)
 

@@ -15,6 +15,7 @@ _WORDS: Mapping[str, str] = {
     "config.warning": "{warning}",
     "connections.full": "{most} connections are open: idle ones are closed for new ones",
     "journal.sqlite_old": "",
+    "replay.finished": "replay {outcome}: {events} events, {deliveries} deliveries",
     "service.gap": "not running since {since}: backfill looks for missed messages",
     "service.started": "",  # the welcome says more
     "service.stopping": "",  # `stopped` follows within seconds

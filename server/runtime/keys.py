@@ -131,6 +131,11 @@ class Keys:
         # The digest hides the key: the time of the search shows nothing of it.
         return self._in_force.get(digest(key))
 
+    def named(self, name: str) -> Access | None:
+        """Return the rights of the key with that name; None: there is no such key in force."""
+        found = (access for access in self._in_force.values() if access.name == name)
+        return next((access for access in found if not self.is_expired(access)), None)
+
     def is_expired(self, access: Access) -> bool:
         return access.expires_at is not None and self._now() >= access.expires_at
 

@@ -1,12 +1,13 @@
 """The parts of a service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from core.clock import WallClock
 from journal import Journal
 from receiver.source_state import SourceState
+from routes.table import CompiledRoute
 from sinks.worker import Worker
 
 from ..config.options import Config
@@ -21,6 +22,7 @@ from .orders import Orders
 from .outages import Backfills
 from .quarantine import QuarantineKeeper
 from .rejections import RejectionCounter
+from .replays import Replays
 from .samples import SampleEvents
 from .silence import SourceMonitor
 
@@ -36,11 +38,14 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     journal_monitor: JournalMonitor
     #: By name, as configured.
     sources: Mapping[str, SourceState]
+    #: As configured.
+    routes: Sequence[CompiledRoute]
     #: By the name of the sink, as configured.
     workers: Mapping[str, Worker]
     intake: CallbackIntake
     quarantine: QuarantineKeeper
     rejections: RejectionCounter
+    replays: Replays
     credentials: HeaderCredentials
     keys: Keys
     hub: Hub

@@ -1,6 +1,6 @@
 """Replays events and retries deliveries when a person asks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,12 @@ class UnknownSinks(Exception):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(", ".join(names))
         self.names = tuple(names)
+
+
+def check_sinks(names: Sequence[str], known: Container[str]) -> None:
+    """Raise UnknownSinks if some of the names are not known."""
+    if unknown := [name for name in names if name not in known]:
+        raise UnknownSinks(unknown)
 
 
 class BeingSent(Exception):
@@ -42,8 +48,7 @@ class Redelivery:
             first = [delivery.sink for delivery in kept.deliveries if not delivery.replay]
             sinks = [name for name in first if name in self._workers]
         names = list(dict.fromkeys(sinks))
-        if unknown := [name for name in names if name not in self._workers]:
-            raise UnknownSinks(unknown)
+        check_sinks(names, self._workers)
         event = msgspec.json.decode(kept.body)
         owed = tuple(self._workers[name].plan_delivery(event) for name in names)
         write = ReplayEvent(event["id"], owed, at=self._now())

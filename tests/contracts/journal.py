@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from core.delivery import Attempt, Delivery, State
+from core.delivery import Attempt, Delivery, State, Turn
 from core.errors import InvalidRow, Unavailable
 from core.event import Event, Service, SmsReceived
 from journal.feed import Committed
@@ -30,12 +30,15 @@ from journal.reads import (
     EventById,
     EventFilter,
     Events,
+    FirstSinks,
     JournalStats,
     NextDue,
     PendingBySink,
     QuarantinedById,
     QuarantinedCallbacks,
     Rejections,
+    ReplayById,
+    RunningReplays,
     SinkRecords,
     TokenUses,
 )
@@ -47,14 +50,18 @@ from journal.records import (
     Quarantined,
     Recorded,
     Rejection,
+    ReplayState,
     SinkRecord,
     Stats,
     StoredConsumer,
     StoredDelivery,
+    StoredReplay,
     TokenUse,
 )
 from journal.writes import (
+    AdvanceReplay,
     BringForward,
+    CancelReplay,
     CountRejections,
     DismissQuarantined,
     DropConsumer,
@@ -69,6 +76,7 @@ from journal.writes import (
     ResumeSink,
     RetryDelivery,
     Settle,
+    StartReplay,
     Take,
 )
 
@@ -145,6 +153,15 @@ def record(journal, *plans, came=None, replaces=None, then=lambda _outcome: None
     return journal.submit(Record(came, tuple(plans), replaces=replaces), then=then)
 
 
+def replay(**changed):
+    """A replay that has just started."""
+    plain = {"key": "admin", "state": ReplayState.RUNNING, "until": NOW + 9, "types": ()}
+    plain |= {"since": NOW, "sources": ("tellabot", "herosms"), "sinks": ("log",)}
+    numbers = {"last": 3, "place": 0, "matched": 3, "replayed": 0, "created": 0}
+    ends = {"created_at": NOW, "ended_at": None}
+    return StoredReplay(**{"id": "r"} | plain | numbers | ends | changed)
+
+
 async def handed(journal, *plans):
     """Record the plans; return the deliveries that the commit hands to workers."""
     found, its = [], set(ids(plans))
@@ -156,20 +173,19 @@ async def handed(journal, *plans):
 
 
 async def take(journal, sink, *, limit, now, known=()):
-    """Take due deliveries, first attempts before retries, without the `known` ones."""
-    known_ids = tuple(one.id for one in known)
-    taken = await journal.submit(Take(sink, fresh=True, limit=limit, now=now, known=known_ids))
-    more = limit - len(taken)
-    if more:
-        retried = Take(sink, fresh=False, limit=more, now=now, known=known_ids)
-        taken = (*taken, *await journal.submit(retried))
+    """Take due deliveries, fresh ones first, without the `known` ones."""
+    known_ids, taken = tuple(one.id for one in known), []
+    for turn in Turn:
+        if more := limit - len(taken):
+            taking = Take(sink, turn, limit=more, now=now, known=known_ids)
+            taken += await journal.submit(taking)
     return tuple(sorted(taken, key=lambda one: one.id))
 
 
 async def next_due(journal, sink, *, known=()):
     its = tuple(one.id for one in known)
-    both = [await journal.ask(NextDue(sink, fresh=fresh, known=its)) for fresh in (True, False)]
-    return min((due_at for due_at in both if due_at is not None), default=None)
+    each = [await journal.ask(NextDue(sink, turn, known=its)) for turn in Turn]
+    return min((due_at for due_at in each if due_at is not None), default=None)
 
 
 def ids(plans):
@@ -248,7 +264,7 @@ class JournalContract:
         assert committed == Committed(
             events=[(kept.seq, plan.body)],
             deliveries={"log": [log]},
-            due={("crm", True): NOW + 5},
+            due={("crm", Turn.FRESH): NOW + 5},
         )
         assert (kept.body, kept.routes, kept.duplicates) == (plan.body, ("everything",), ())
         assert kept.deliveries == (
@@ -335,7 +351,7 @@ class JournalContract:
 
         with journal.listen(announced.append):
             await keep(journal, b"?", new_id="q1")
-            await journal.submit(Take("log", fresh=True, limit=9, now=NOW))
+            await journal.submit(Take("log", Turn.FRESH, limit=9, now=NOW))
 
         assert announced == []
 
@@ -353,9 +369,9 @@ class JournalContract:
             await journal.submit(RetryDelivery(other.id, now=NOW + 9))
 
         assert [one.due for one in announced] == [
-            {("log", True): NOW},
-            {("log", False): NOW + 60},
-            {("log", False): NOW + 9},
+            {("log", Turn.FRESH): NOW},
+            {("log", Turn.RETRIED): NOW + 60},
+            {("log", Turn.RETRIED): NOW + 9},
         ]
 
     # --- once -----------------------------------------------------------------------------
@@ -711,7 +727,7 @@ class JournalContract:
             (NOW + 2, 503, 3),
         ]
         assert kept.due_at == NOW + 60
-        [again] = await journal.submit(Take("log", fresh=False, limit=9, now=NOW + 60))
+        [again] = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=NOW + 60))
         assert again.attempts == 1
 
     async def test_only_deliveries_under_way_are_listed_as_sending(self, journal):
@@ -814,7 +830,7 @@ class JournalContract:
 
     async def test_replay_makes_a_new_delivery_to_each_sink(self, journal):
         plan = planned(owed=[owed("log")])
-        (handed_first,) = await handed(journal, plan)
+        await handed(journal, plan)
         announced = []
 
         again = (owed("log"), owed("crm", wait=1.0))
@@ -825,16 +841,106 @@ class JournalContract:
         first, *made = (await journal.ask(EventById(plan.event.id))).deliveries
         assert [one.replay for one in (first, *made)] == [False, True, True]
         assert replayed.ids == tuple(one.id for one in made)
+        # Their bodies do not pass through memory.
         (committed,) = announced
-        assert committed.deliveries == {
-            "log": [
-                msgspec.structs.replace(
-                    handed_first, id=made[0].id, accepted_at=NOW + 9, replay=True
-                )
-            ]
-        }
+        assert (committed.deliveries, committed.due) == (
+            {},
+            {("log", Turn.REPLAYED): NOW + 9, ("crm", Turn.REPLAYED): NOW + 10},
+        )
         assert nothing is None
         assert [one.replay for one in await take(journal, "crm", limit=9, now=NOW + 10)] == [True]
+
+    async def test_replay_of_many_makes_each_delivery_once(self, journal):
+        """A step that is sent twice, or late, makes nothing. Mutant: the place is not compared."""
+        plans = [planned(owed=[owed("log"), owed("crm")]) for _ in range(3)]
+        await record(journal, *plans)
+        await journal.submit(StartReplay(replay()))
+        (one, two, three) = [(seq, (owed("log"),)) for seq in (1, 2, 3)]
+
+        steps = [AdvanceReplay("r", 0, 2, (one, two), NOW), AdvanceReplay("r", 2, 3, (three,), NOW)]
+        answers = await asyncio.gather(*(journal.submit(step) for step in [*steps, *steps]))
+        again = await journal.submit(steps[1])
+        last = await journal.submit(AdvanceReplay("r", 3, 3, (), NOW + 1, ends=True))
+        late = await journal.submit(AdvanceReplay("r", 3, 9, (one,), NOW + 2))
+
+        assert [(kept.place, kept.replayed, kept.created) for kept in answers] == [
+            (2, 2, 2),
+            (3, 3, 3),
+            (3, 3, 3),
+            (3, 3, 3),
+        ]
+        assert again == answers[-1]
+        assert (last.state, last.ended_at) == ("done", NOW + 1)
+        assert late == last == await journal.ask(ReplayById("r"))
+        assert (await journal.ask(JournalStats())).deliveries["pending"] == 9
+        taken = await journal.submit(Take("log", Turn.REPLAYED, 9, NOW))
+        assert [one.event_id for one in taken] == [plan.event.id for plan in plans]
+
+    async def test_replay_keeps_the_order_of_its_sink(self, journal):
+        plans = [planned(owed=[owed(ordering="x")]) for _ in range(2)]
+        ((first,), _) = await handed(journal, plans[0]), await record(journal, plans[1])
+        await journal.submit(StartReplay(replay()))
+        again = tuple((seq, (owed(ordering="x"),)) for seq in (1, 2))
+        await journal.submit(AdvanceReplay("r", 0, 2, again, NOW))
+
+        order, due = [], [first]
+        while due:
+            order += [(one.event_id, one.replay) for one in due]
+            for one in due:
+                done = Settle(one, attempt("delivered"), State.DELIVERED, due_at=None)
+                await journal.submit(done)
+            due = await take(journal, "log", limit=9, now=NOW)
+
+        ids_ = [plan.event.id for plan in plans]
+        assert order == [(id_, again) for again in (False, True) for id_ in ids_]
+
+    async def test_cancelled_replay_is_not_continued(self, journal):
+        await record(journal, planned())
+        one, other = replay(), replay(id="s", sinks=None, since=None)
+        for each in (one, other):
+            await journal.submit(StartReplay(each))
+
+        before = await journal.ask(RunningReplays())
+        cancelled = await journal.submit(CancelReplay("r", NOW + 1))
+        step = await journal.submit(AdvanceReplay("r", 0, 1, ((1, (owed(),)),), NOW + 2))
+        unknown = [
+            await journal.submit(CancelReplay("none", NOW)),
+            await journal.submit(AdvanceReplay("none", 0, 1, (), NOW)),
+            await journal.ask(ReplayById("none")),
+        ]
+
+        assert before == [one, other]
+        assert (cancelled.state, cancelled.ended_at) == ("cancelled", NOW + 1)
+        assert step == cancelled == await journal.submit(CancelReplay("r", NOW + 9))
+        assert await journal.ask(RunningReplays()) == [other]
+        assert unknown == [None, None, None]
+        assert (await journal.ask(JournalStats())).deliveries["pending"] == 0
+
+    async def test_first_sinks_leave_replays_out(self, journal):
+        plan = planned(owed=[owed("log"), owed("crm")])
+        await record(journal, plan, planned())
+        await journal.submit(ReplayEvent(plan.event.id, (owed("team"),), at=NOW))
+
+        assert await journal.ask(FirstSinks((1, 2))) == {1: ["log", "crm"]}
+
+    async def test_turns_are_taken_apart(self, journal):
+        """Mutant: a replay is taken with fresh deliveries, which then wait for a million of it."""
+        failed, plan = planned(owed=[owed()]), planned(owed=[owed()])
+        (first,) = await handed(journal, failed)
+        (fresh,) = await handed(journal, plan)
+        await journal.submit(Settle(first, attempt(), State.PENDING, due_at=NOW))
+        replayed = await journal.submit(ReplayEvent(failed.event.id, (owed(),), at=NOW))
+
+        taken = {
+            turn: [one.id for one in await journal.submit(Take("log", turn, limit=9, now=NOW))]
+            for turn in Turn
+        }
+
+        assert taken == {
+            Turn.FRESH: [fresh.id],
+            Turn.RETRIED: [first.id],
+            Turn.REPLAYED: list(replayed.ids),
+        }
 
     @pytest.mark.parametrize("state", [State.DEAD, State.EXPIRED, State.PENDING])
     async def test_retried_delivery_restarts_its_schedule(self, journal, state):
@@ -1264,8 +1370,8 @@ class Model:
         self.plan_delivery(plan.event.id, plan.owed, plan.at)
         return plan.event.id, True
 
-    def plan_delivery(self, event_id, owed, at):
-        """Add deliveries; hand those that are due to workers."""
+    def plan_delivery(self, event_id, owed, at, *, replay=False):
+        """Add deliveries; hand those that are due to workers, without replays."""
         for one in owed:
             waits = bool(self._unfinished(one.sink, one.ordering))
             is_due = not waits and not one.wait
@@ -1279,9 +1385,10 @@ class Model:
                     "accepted_at": at,
                     "attempts": 0,
                     "owner": self.start if is_due else None,
+                    "replay": replay,
                 }
             )
-            if is_due:
+            if is_due and not replay:
                 self.handed.append(len(self.deliveries))
 
     def _unfinished(self, sink, ordering):
@@ -1299,13 +1406,13 @@ class Model:
             if first["due_at"] is None:
                 first["due_at"] = first["accepted_at"]
 
-    def take(self, sink, fresh, limit, now, known):
+    def take(self, sink, turn, limit, now, known):
         due = [
             kept
             for number, kept in enumerate(self.deliveries, start=1)
             if kept["sink"] == sink
             and number not in known
-            and (kept["attempts"] == 0) is fresh
+            and Turn.of(kept["attempts"], replay=kept["replay"]) is turn
             and kept["state"] is State.PENDING
             and kept["due_at"] is not None
             and kept["due_at"] <= now
@@ -1472,21 +1579,19 @@ class JournalHistory(RuleBasedStateMachine):
     @rule(
         target=taken,
         sink=_SINKS,
-        fresh=st.booleans(),
+        turn=st.sampled_from(Turn),
         limit=st.integers(1, 4),
         known=st.sets(st.integers(1, 12)),
     )
-    def due_deliveries_are_taken(self, sink, fresh, limit, known):
-        taking = Take(sink, fresh=fresh, limit=limit, now=self.now, known=tuple(known))
+    def due_deliveries_are_taken(self, sink, turn, limit, known):
+        taking = Take(sink, turn, limit=limit, now=self.now, known=tuple(known))
 
         async def taken():
             return await self.journal.submit(taking)
 
         deliveries = self.run(taken)
 
-        assert [one.id for one in deliveries] == self.model.take(
-            sink, fresh, limit, self.now, known
-        )
+        assert [one.id for one in deliveries] == self.model.take(sink, turn, limit, self.now, known)
         return multiple(*((one, self.model.start) for one in deliveries))
 
     @rule(
@@ -1520,7 +1625,7 @@ class JournalHistory(RuleBasedStateMachine):
             assert answer is None
             return multiple()
         before = len(self.model.deliveries)
-        self.model.plan_delivery(event_id, again, self.now)
+        self.model.plan_delivery(event_id, again, self.now, replay=True)
         assert answer.ids == tuple(range(before + 1, len(self.model.deliveries) + 1))
         return self.just_handed()
 

@@ -98,7 +98,7 @@ def test_replay_finds_an_event_of_its_batch():
     )
 
     assert replayed.ids == (1,)
-    assert [one.event_id for one in changes.due] == [plan.event.id]
+    assert [(one.event, one.replay) for one in changes.deliveries] == [(1, True)]
 
 
 def test_same_bytes_are_new_after_they_were_dismissed():

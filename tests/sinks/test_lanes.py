@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from core.delivery import Delivery
+from core.delivery import Delivery, Turn
 from sinks.lanes import Lanes, Taken
 
 
-def taken(id_, attempts=0):
+def taken(id_, attempts=0, *, replay=False):
     delivery = Delivery(
         id=id_,
         event_id=f"e{id_}",
@@ -15,12 +15,13 @@ def taken(id_, attempts=0):
         owner=1,
         attempts=attempts,
         accepted_at=0.0,
+        replay=replay,
     )
     return Taken(delivery, 0.0)
 
 
 def lanes(slots=4):
-    return Lanes(slots, fresh=1000, retried=100)
+    return Lanes(slots, {Turn.FRESH: 1000, Turn.RETRIED: 100, Turn.REPLAYED: 100})
 
 
 def test_first_attempts_go_before_retries():
@@ -49,6 +50,23 @@ def test_retries_leave_one_slot_free(slots, most):
     both.pick()
     both.done(picked[0])
     assert both.has_work()
+
+
+def test_replays_and_retries_take_turns_after_new_events():
+    """Mutants: replays before retries, which then wait for a million of them; after them."""
+    lanes_ = lanes()
+    for id_ in range(3):
+        lanes_.put(taken(id_, replay=True))
+    for id_ in range(3, 6):
+        lanes_.put(taken(id_, 1, replay=id_ == 3))
+    lanes_.put(taken(6))
+
+    order = []
+    while lanes_.has_work():
+        order.append(lanes_.pick())
+        lanes_.done(order[-1])
+
+    assert [one.delivery.id for one in order] == [6, 3, 0, 4, 1, 5, 2]
 
 
 async def test_waiting_sender_wakes_for_work_it_may_take():
@@ -85,4 +103,4 @@ def test_retries_have_places_of_their_own():
     for id_ in range(100):
         both.put(taken(id_, 1))
 
-    assert (both.retried.room, both.fresh.room) == (0, 1000)
+    assert (both[Turn.RETRIED].room, both.fresh.room) == (0, 1000)

@@ -11,12 +11,12 @@ from contracts.journal import NOW, stats
 from worlds import SOON, Destination, Watched, World, is_idle, until
 
 from core.clock import WallClock
-from core.delivery import Attempt, State
+from core.delivery import Attempt, State, Turn
 from core.errors import Broken, Unavailable
 from core.units import Duration, Rate
 from journal.reads import JournalStats, NextDue, SinkRecords
 from journal.records import StoredDelivery
-from journal.writes import BringForward, Probe, Reorder, RetryDelivery, Settle, Take
+from journal.writes import BringForward, Probe, Reorder, ReplayEvent, RetryDelivery, Settle, Take
 from sinks import feed, health, recovery
 from sinks import worker as module
 from sinks.attempt import Clock, real_clock
@@ -114,6 +114,45 @@ async def test_new_delivery_waits_behind_unread_ones(world, monkeypatch):
     assert destination.arrived == accepted
 
 
+async def test_new_event_does_not_wait_for_a_large_replay(world):
+    """A replay fills neither memory nor all slots.
+
+    Mutants: replays are queued as new deliveries; they take all slots; a commit hands them over.
+    """
+    destination = Destination()
+    worker = await world.run(destination, concurrency=2)
+    old = await world.accept(worker)
+    await world.until(delivered=1)
+    destination.open.clear()
+
+    again = (worker.plan_delivery({}),)
+    await asyncio.gather(*(world.journal.submit(ReplayEvent(old, again, NOW)) for _ in range(500)))
+    await until(lambda: worker._lanes[Turn.REPLAYED].next_due is not None and worker.under_way)
+    new = await world.accept(worker)
+    await until(lambda: len(worker.under_way) == 2)
+    held = len(worker._feed._known)
+    destination.open.set()
+    await world.until(delivered=502)
+
+    assert held <= module.REPLAYED + 2
+    assert Counter(destination.arrived) == {old: 501, new: 1}
+    assert destination.arrived.index(new) <= 2
+
+
+async def test_paused_sink_is_probed_by_a_replay(world, monkeypatch):
+    """Mutant: only failed and new deliveries probe, so that nothing ever resumes the sink."""
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.01)
+    destination = Destination()
+    worker = await world.run(destination, pause_after=PauseAfter(failing_for=Duration(60)))
+    old = await world.accept(worker)
+    await world.until(delivered=1)
+    await worker.pause(health.Pause.FAILING)
+
+    await world.journal.submit(ReplayEvent(old, (worker.plan_delivery({}),), NOW))
+    await world.until(delivered=2)
+    await until(lambda: worker.paused is None)
+
+
 async def test_unsettled_delivery_is_not_sent_again(world):
     """Its outcome is not written yet, so the journal still has it as due.
 
@@ -130,7 +169,7 @@ async def test_unsettled_delivery_is_not_sent_again(world):
     await world.until(delivered=1)
 
     assert destination.arrived == [event_id]
-    assert journal.asked.count(Take) == 2
+    assert journal.asked.count(Take) == len(Turn)
 
 
 async def test_duplicate_is_not_handed_to_a_worker(world):

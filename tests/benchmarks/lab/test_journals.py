@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from benchmarks.lab import journals
-from core.delivery import State
+from core.delivery import State, Turn
 from journal.reads import (
     CallbackOfEvent,
     EventById,
@@ -128,7 +128,7 @@ async def test_pending_deliveries_are_made_delivered_again(tmp_path):
     journals.make_pending(path, 100)
     opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")
     owed, stats = await opened.ask(PendingBySink()), await opened.ask(JournalStats())
-    taken = await opened.submit(Take(journals.SINK, fresh=True, limit=10, now=1e10))
+    taken = await opened.submit(Take(journals.SINK, Turn.FRESH, limit=10, now=1e10))
     await opened.close()
     journals.make_delivered(path)
     opened = await SQLiteJournal.open(path, seal="seal", now=0.0, version="0.1.0")

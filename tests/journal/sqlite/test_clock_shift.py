@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from contracts.journal import NOW, attempt, handed, owed, planned, record
 
-from core.delivery import State
+from core.delivery import State, Turn
 from core.errors import Unavailable
 from journal.reads import DeliveryById
 from journal.sqlite.journal import SQLiteJournal
@@ -135,8 +135,8 @@ async def test_date_that_a_sink_named_stays(journal):
     id_ = await failed(journal, due_at=NOW + 7200, asked=True, fixed=True)
 
     await journal.submit(Shift(1, HOUR, limit=9))
-    early = await journal.submit(Take("log", fresh=False, limit=9, now=NOW + 7199))
-    (taken,) = await journal.submit(Take("log", fresh=False, limit=9, now=NOW + 7200))
+    early = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=NOW + 7199))
+    (taken,) = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=NOW + 7200))
 
     assert (early, taken.id, taken.accepted_at) == ((), id_, NOW + HOUR)
 
@@ -149,9 +149,9 @@ async def test_delivery_not_yet_moved_is_not_due_earlier(journal, by):
 
     more = await journal.submit(Shift(1, by, limit=1))
     now = NOW + by
-    early = await journal.submit(Take("log", fresh=False, limit=9, now=now + 59))
+    early = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=now + 59))
     await shift(journal, 1, by)
-    taken = await journal.submit(Take("log", fresh=False, limit=9, now=now + 60))
+    taken = await journal.submit(Take("log", Turn.RETRIED, limit=9, now=now + 60))
 
     assert more
     assert (early, len(taken)) == ((), 3)
@@ -217,7 +217,7 @@ async def test_jump_is_begun_in_the_order_of_results(journal):
 
     (committed,) = announced
     assert committed.jumped == HOUR
-    assert committed.due == {("log", True): NOW + HOUR + 1}
+    assert committed.due == {("log", Turn.FRESH): NOW + HOUR + 1}
     assert [one.accepted_at for one in committed.deliveries["crm"]] == [NOW + HOUR] * 2
     assert order == ["before", "jump", "after"]
     due = [(await journal.ask(DeliveryById(id_))).due_at for id_ in (1, 3)]

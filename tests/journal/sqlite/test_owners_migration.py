@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from contracts.journal import NOW
 
+from core.delivery import Turn
 from journal.reads import JournalStats
 from journal.sqlite.journal import SQLiteJournal
 from journal.writes import Settle, Take
@@ -61,9 +62,7 @@ async def assert_sent(path):
     journal = await SQLiteJournal.open(path, seal="seal", now=NOW, version="1")
     before = (await journal.ask(JournalStats())).deliveries
     taken = [
-        one
-        for fresh in (True, False)
-        for one in await journal.submit(Take("log", fresh=fresh, limit=9, now=NOW))
+        one for turn in Turn for one in await journal.submit(Take("log", turn, limit=9, now=NOW))
     ]
     settled = [await journal.submit(Settle(one, None, "dead", due_at=None)) for one in taken]
     after = (await journal.ask(JournalStats())).deliveries

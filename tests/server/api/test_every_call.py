@@ -57,6 +57,8 @@ class World:
         #: Visible events, in their order.
         self.mine = []
         self.quarantined = ABSENT
+        #: A replay of another key.
+        self.replay = ABSENT
         #: The place of the first visible event.
         self.cursor = None
 
@@ -87,6 +89,8 @@ class World:
         if with_hidden:
             entry = await service.post(b'{"text": "hidden 999000"}', "herosms")
             self.quarantined = entry["id"]
+            started = await service.ask("/v1/replays", method="POST", json={"sinks": ["log"]})
+            self.replay = started.json()["id"]
             await service.post(b"", "herosms", token="wrong-token-0123456789")
 
         page = await service.ask("/v1/events", "growth", params={"limit": 1})
@@ -161,6 +165,20 @@ CALLS = {
         for id_ in world.events
         for body in ({"sinks": ["log"]}, {"sinks": ["none"]}, {"sinks": "999000"})
     ],
+    ("GET", "/v1/events/{event_id}/why"): lambda world: plain(
+        *(f"/v1/events/{id_}/why" for id_ in world.events)
+    ),
+    ("POST", "/v1/replays"): lambda _: [
+        ("/v1/replays", {"json": body})
+        for body in (
+            {},
+            {"sinks": ["log"], "since": "1h"},
+            {"sinks": ["none"]},
+            *({"dry_run": True, "source": source} for source in ("tellabot", "herosms")),
+        )
+    ],
+    ("GET", "/v1/replays/{replay_id}"): lambda world: plain(f"/v1/replays/{world.replay}"),
+    ("DELETE", "/v1/replays/{replay_id}"): lambda world: plain(f"/v1/replays/{world.replay}"),
     ("GET", STREAM): lambda _: plain(STREAM),
     ("GET", "/v1/events/wait"): lambda _: [
         ("/v1/events/wait", {"params": {"since": "1h", **wanted, "timeout": "0"}})

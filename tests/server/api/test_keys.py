@@ -37,6 +37,10 @@ CALLS = [
     ("GET", "/v1/deliveries"),
     ("GET", "/v1/deliveries/none"),
     ("POST", "/v1/deliveries/none/retry"),
+    ("GET", "/v1/events/00000000-0000-7000-8000-000000000000/why"),
+    ("POST", "/v1/replays"),
+    ("GET", "/v1/replays/none"),
+    ("DELETE", "/v1/replays/none"),
     ("GET", "/v1/orders"),
     ("POST", "/v1/orders"),
     ("GET", "/v1/orders/none"),
@@ -168,6 +172,10 @@ def expected(method, path):
     if path.startswith("/v1/orders") and method != "GET":
         made = 400 if method == "POST" else 404  # the answer shows nothing of it
         return {"admin": made, "reader": 403, "coder": 403, "writer": made}
+    if path.startswith("/v1/replays"):
+        found = 400 if method == "POST" else 404
+        reads = found if method == "GET" else 403
+        return {"admin": found, "reader": reads, "coder": reads, "writer": found}
     if (method, path) == ("POST", "/v1/keys"):
         found = 400  # the body is missing
     reads = 403 if path.startswith(ADMINS) else found
@@ -265,7 +273,7 @@ async def test_calls_about_all_events_refuse_filtered_keys(service):
     answers = [
         await service.ask(path, "boss", method=method)
         for method, path in CALLS
-        if not path.startswith(("/v1/events", "/v1/consumers", "/v1/me"))
+        if not path.startswith(("/v1/events", "/v1/consumers", "/v1/me", "/v1/replays"))
     ]
 
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {

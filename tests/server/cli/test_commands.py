@@ -50,7 +50,7 @@ SO_FAR = [
     *("sinks list", "sinks test", "sinks pause", "sinks resume"),
     *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
     "rejections",
-    "backfill",
+    *("backfill", "replay", "why"),
     *("consumers list", "consumers seek", "consumers delete", "listen", "mcp"),
     *("orders list", "orders show", "orders add", "orders cancel"),
     *("keys list", "keys create", "keys revoke"),

@@ -1,0 +1,198 @@
+"""Replays of many events: start, show, cancel."""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Response, Router, delete, get, post
+from litestar.params import FromPath
+from msgspec import Meta
+
+from core.instants import Instant
+from journal import Journal
+from journal.reads import EventCount, EventFilter, MarksAt, ReplayById
+from journal.records import ReplayState, StoredReplay
+
+from ..runtime.identity import Identity
+from ..runtime.keys import Access
+from ..runtime.redelivery import UnknownSinks
+from ..runtime.replays import Replays
+from .auth import ApiRequest, missing, needs
+from .deliveries import utc
+from .errors import bad_body, not_found
+from .events import unknown_sinks, visible
+from .idempotency import Calls
+from .paging import PageRequest
+from .parameters import EventType, Limit, NoParameters, read, read_body
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SINKS = "write a list of names, or leave it out"
+_TYPES = "write a whole type, such as sms.received, or a list of one or more"
+_Source = Annotated[str, Meta(min_length=1, description="write a name, or a list of names")]
+_Type = Annotated[str, Meta(description=_TYPES)]
+_Sink = Annotated[str, Meta(min_length=1, description=_SINKS)]
+#: The state of an answer for which nothing was made.
+DRY_RUN = "dry_run"
+
+
+class ReplayBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The events to replay, and the sinks. A missing field means any."""
+
+    #: On `recordedtime`: `since` is included, `until` is not.
+    since: Instant | None = None
+    until: Instant | None = None
+    source: _Source | tuple[_Source, ...] = ()
+    #: Not EventType: msgspec 0.22 crashes when a union of a text and a list has a pattern.
+    type: _Type | tuple[_Type, ...] = ()
+    #: Missing: the sinks of each event's first deliveries that are still configured.
+    sinks: Annotated[tuple[_Sink, ...], Meta(min_length=1)] | None = None
+    #: Only count the events.
+    dry_run: bool = False
+
+
+class ShownReplay(msgspec.Struct, frozen=True, kw_only=True):
+    """A replay of many events."""
+
+    #: Null for a dry run.
+    id: str | None
+    #: `running`, `done`, `cancelled`, or `dry_run`.
+    state: str
+    #: The number of events to replay.
+    matched: int
+    #: The number of those that are done.
+    replayed: int
+    #: The number of new deliveries so far.
+    created: int
+    since: datetime | None
+    until: datetime | None
+    source: Sequence[str]
+    type: Sequence[str]
+    sinks: Sequence[str] | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+def replays(
+    *,
+    replays: Replays,
+    journal: Journal,
+    calls: Calls,
+    identity: Identity,
+    now: Callable[[], float],
+) -> Router:
+    @post("/", guards=[needs("deliveries:write")])
+    async def start(request: ApiRequest) -> Response[ShownReplay]:
+        read(request.scope, NoParameters)
+        given = _read(await request.body())
+        async with calls.begin(request) as call:
+            asked = _asked(given, request.auth, at=now())
+            try:
+                replays.check(asked.sinks or ())
+                asked = await _counted(journal, request.auth, asked)
+                if given.dry_run:
+                    return Response(_shown(asked), status_code=200)
+                asked = msgspec.structs.replace(asked, id=identity.event_id(now()))
+                stored = await replays.start(asked, call.guard(_shown, lambda _: 202))
+            except UnknownSinks as exc:
+                raise unknown_sinks(exc) from None
+        return Response(_shown(stored), status_code=202)
+
+    async def find(access: Access, replay_id: str) -> StoredReplay:
+        stored = await journal.ask(ReplayById(replay_id)) if _ID.fullmatch(replay_id) else None
+        # The counts of others would show how many events are hidden.
+        is_own = stored is not None and access.name == stored.key
+        if stored is None or not (is_own or access.sees is None):
+            raise not_found("replay")
+        return stored
+
+    @get("/{replay_id:str}")
+    async def one(request: ApiRequest, replay_id: FromPath[str]) -> ShownReplay:
+        # A key that starts replays sees how they go on, although it reads no events.
+        if not (request.auth.may("events:read") or request.auth.may("deliveries:write")):
+            raise missing("events:read")
+        read(request.scope, NoParameters)
+        return _shown(await find(request.auth, replay_id))
+
+    @delete("/{replay_id:str}", guards=[needs("deliveries:write")])
+    async def cancel(request: ApiRequest, replay_id: FromPath[str]) -> None:
+        read(request.scope, NoParameters)
+        await replays.cancel((await find(request.auth, replay_id)).id)
+
+    return Router("/replays", route_handlers=[start, one, cancel])
+
+
+def _read(body: bytes) -> ReplayBody:
+    fields = ", ".join(ReplayBody.__struct_fields__)
+    return read_body(body, ReplayBody, f"a JSON object is expected, with {fields}")
+
+
+def _asked(given: ReplayBody, access: Access, *, at: float) -> StoredReplay:
+    """Return the requested replay, before anything is counted. Raise Problem."""
+    since = None if given.since is None else given.since.at(at)
+    until = None if given.until is None else given.until.at(at)
+    if since is not None and until is not None and until < since:
+        raise bad_body("until", "before since: nothing lies between them")
+    try:
+        types = msgspec.convert(_several(given.type), tuple[EventType, ...])
+    except msgspec.ValidationError:
+        raise bad_body("type", _TYPES) from None
+    return StoredReplay(
+        id="",
+        key=access.name,
+        state=ReplayState.RUNNING,
+        since=since,
+        until=until,
+        types=types,
+        sources=_several(given.source),
+        sinks=None if given.sinks is None else tuple(dict.fromkeys(given.sinks)),
+        last=0,
+        place=0,
+        matched=0,
+        replayed=0,
+        created=0,
+        created_at=at,
+        ended_at=None,
+    )
+
+
+def _several(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+
+
+async def _counted(journal: Journal, access: Access, asked: StoredReplay) -> StoredReplay:
+    """Return the replay with the number of its events that the key may see."""
+    wanted = EventFilter(
+        type=asked.types, source=asked.sources, since=asked.since, until=asked.until
+    )
+    last = (await journal.ask(MarksAt("events", ()))).newest
+    place: int | None = 0
+    matched = 0
+    while place is not None:
+        if access.sees is None:
+            part = await journal.ask(EventCount(after=place, upto=last, filter=wanted))
+            matched, place = matched + part.count, part.next_seq
+        else:
+            request = PageRequest(limit=Limit.MOST, desc=False, after=place)
+            page = await visible(journal, access, wanted, request)
+            matched += sum(seq <= last for seq, _ in page.items)
+            place = page.next_seq if page.has_more and page.next_seq < last else None
+    return msgspec.structs.replace(asked, matched=matched, last=last)
+
+
+def _shown(stored: StoredReplay) -> ShownReplay:
+    return ShownReplay(
+        id=stored.id or None,
+        state=stored.state if stored.id else DRY_RUN,
+        matched=stored.matched,
+        replayed=stored.replayed,
+        created=stored.created,
+        since=utc(stored.since),
+        until=utc(stored.until),
+        source=stored.sources,
+        type=stored.types,
+        sinks=stored.sinks,
+        created_at=utc(stored.created_at),
+        ended_at=utc(stored.ended_at),
+    )

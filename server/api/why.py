@@ -1,0 +1,199 @@
+"""What happened to an event, and why: at the door, in its routes, in its deliveries."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import UNSET
+
+from core.paths import MISSING
+from journal import Journal
+from journal.reads import CallbackOfEvent
+from journal.records import StoredEvent
+from routes.explain import Finding, explain, leave_out
+from routes.table import CompiledRoute
+from sinks.redact import mask, masked_paths
+
+from ..runtime.delivery_states import DeliveryStates
+from ..runtime.identity import Identity
+from ..runtime.keys import Access
+from .auth import ApiRequest, needs
+from .deliveries import ShownAttempt, ShownDelivery, shown_delivery, utc
+from .errors import not_found
+from .events import is_event_id, visible_event
+from .parameters import NoParameters, read
+
+_CODES = masked_paths("codes")
+
+
+class ShownDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """The arrival of the event."""
+
+    at: datetime
+    #: `callback` or `poll`.
+    channel: str
+    peer: str
+    #: The fingerprint of the source's token; null for keys with a `when`.
+    token: str | None
+
+
+class ShownCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """A further arrival of the same message. It made no second event."""
+
+    at: datetime
+    channel: str
+    peer: str
+    #: `duplicate`: the same way again. `copy`: the other way, by callback or by poll.
+    how: str
+
+
+class ShownDedupe(msgspec.Struct, frozen=True, kw_only=True):
+    dedupekey: str
+    copies: Sequence[ShownCopy]
+
+
+class ShownFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A clause of a filter about the event."""
+
+    #: Its place in the `when`: `data.price.amount.$gte`, `$or[1].data.code`, `$not`.
+    clause: str
+    holds: bool
+    wanted: Any
+    #: The event's value; null if there is no such field, or for a clause that joins others.
+    saw: Any
+    missing: bool
+    #: For `$or`, the first failing clause of each branch; for `$not`, the clause that matched.
+    below: Sequence["ShownFinding"]
+
+
+class ShownReason(msgspec.Struct, frozen=True, kw_only=True):
+    """A route, and why it did not match."""
+
+    name: str
+    #: Whether it matched when the event was accepted.
+    matched: bool
+    #: Whether it matches now. Null: it is gone, or fields decide that the key may not see.
+    matches: bool | None
+    #: The first clause that fails now.
+    fails: ShownFinding | None
+
+
+class ShownProgress(ShownDelivery, frozen=True, kw_only=True):
+    """A delivery with its last error."""
+
+    #: Created by a replay, not when the event was accepted.
+    replay: bool
+    #: The last attempt that failed or was refused.
+    last_error: ShownAttempt | None
+
+
+class ShownWay(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to an event, and why."""
+
+    id: str
+    #: Null for an event that no callback or poll brought, such as `order.expired`.
+    door: ShownDoor | None
+    dedupe: ShownDedupe
+    routes: Sequence[ShownReason]
+    deliveries: Sequence[ShownProgress]
+
+
+def why(
+    *,
+    journal: Journal,
+    routes: Sequence[CompiledRoute],
+    states: DeliveryStates,
+    identity: Identity,
+) -> HTTPRouteHandler:
+    def progress(kept: StoredEvent) -> Sequence[ShownProgress]:
+        shown = []
+        for delivery in kept.deliveries:
+            fields = msgspec.structs.asdict(shown_delivery(delivery, states, identity))
+            failed = [one for one in fields["attempts"] if one.outcome != "delivered"]
+            last = failed[-1] if failed else None
+            shown.append(ShownProgress(**fields, replay=delivery.replay, last_error=last))
+        return shown
+
+    @get("/events/{event_id:str}/why", guards=[needs("events:read")])
+    async def answer(request: ApiRequest, event_id: FromPath[str]) -> ShownWay:
+        read(request.scope, NoParameters)
+        if not is_event_id(event_id):
+            raise not_found("event")
+        access = request.auth
+        kept = await visible_event(journal, access, event_id)
+        arrival = await journal.ask(CallbackOfEvent(event_id))
+        event = msgspec.json.decode(kept.body)
+        channel = None if arrival is None else arrival.channel
+        return ShownWay(
+            id=event_id,
+            door=None
+            if arrival is None
+            else ShownDoor(
+                at=utc(arrival.at),
+                channel=arrival.channel,
+                peer=arrival.peer,
+                token=arrival.token if access.sees is None else None,
+            ),
+            dedupe=ShownDedupe(
+                dedupekey=event["dedupekey"],
+                copies=[
+                    ShownCopy(
+                        at=utc(one.at),
+                        channel=one.channel,
+                        peer=one.peer,
+                        how="duplicate" if one.channel == channel else "copy",
+                    )
+                    for one in kept.duplicates
+                ],
+            ),
+            routes=_reasons(routes, kept.routes, event, access),
+            deliveries=progress(kept),
+        )
+
+    return answer
+
+
+def _reasons(
+    routes: Sequence[CompiledRoute],
+    matched: Sequence[str],
+    event: dict[str, object],
+    access: Access,
+) -> Sequence[ShownReason]:
+    """Return the configured routes, then those that matched and are gone."""
+    filters = {route.name: route.when for route in routes}
+    # The `when` of a route may hide nothing from a key that sees all events, and only from it.
+    judged = {name: None if access.sees else when for name, when in filters.items()}
+    shown = []
+    for name in dict.fromkeys((*filters, *matched)):
+        when, matches, finding = judged.get(name), None, None
+        if when is not None:
+            clear = access.may("codes:read")
+            # A masked key sees what follows from the masked event, and nothing else.
+            seen = when if clear else leave_out(when, _CODES)
+            finding = explain(seen, event if clear else mask(event, _CODES))
+            matches = False if finding else (True if seen is when else None)
+        shown.append(
+            ShownReason(
+                name=name,
+                matched=name in matched,
+                matches=matches,
+                fails=None if finding is None else _shown(finding),
+            )
+        )
+    return shown
+
+
+def _shown(finding: Finding) -> ShownFinding:
+    saw = finding.saw
+    return ShownFinding(
+        clause=finding.clause,
+        holds=finding.holds,
+        wanted=finding.wanted,
+        saw=None if saw is UNSET or saw is MISSING else saw,
+        missing=saw is MISSING,
+        below=[_shown(below) for below in finding.below],
+    )
