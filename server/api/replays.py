@@ -19,11 +19,12 @@ from ..runtime.identity import Identity
 from ..runtime.keys import Access
 from ..runtime.redelivery import UnknownSinks
 from ..runtime.replays import Replays
-from .auth import ApiRequest, missing, needs
+from .auth import ApiRequest, needs
 from .deliveries import utc
 from .errors import bad_body, not_found
 from .events import unknown_sinks, visible
 from .idempotency import Calls
+from .operation import Operation
 from .paging import PageRequest
 from .parameters import EventType, Limit, NoParameters, read, read_body
 
@@ -82,8 +83,21 @@ def replays(
     identity: Identity,
     now: Callable[[], float],
 ) -> Router:
-    @post("/", guards=[needs("deliveries:write")])
+    @post(
+        "/",
+        guards=[needs("deliveries:write")],
+        operation=Operation(
+            body=ReplayBody,
+            answers={200: ShownReplay, 202: ShownReplay},
+            errors=("unknown_sink",),
+        ),
+    )
     async def start(request: ApiRequest) -> Response[ShownReplay]:
+        """Start a replay.
+
+        Each event that matches gets a new delivery to each sink. It answers 202, and the replay
+        goes on after a restart. With `dry_run` it answers 200, and only counts the events.
+        """
         read(request.scope, NoParameters)
         given = _read(await request.body())
         async with calls.begin(request) as call:
@@ -107,16 +121,18 @@ def replays(
             raise not_found("replay")
         return stored
 
-    @get("/{replay_id:str}")
+    @get("/{replay_id:str}", guards=[needs("events:read")], operation=Operation())
     async def one(request: ApiRequest, replay_id: FromPath[str]) -> ShownReplay:
-        # A key that starts replays sees how they go on, although it reads no events.
-        if not (request.auth.may("events:read") or request.auth.may("deliveries:write")):
-            raise missing("events:read")
+        """Get a replay."""
         read(request.scope, NoParameters)
         return _shown(await find(request.auth, replay_id))
 
-    @delete("/{replay_id:str}", guards=[needs("deliveries:write")])
+    @delete("/{replay_id:str}", guards=[needs("deliveries:write")], operation=Operation())
     async def cancel(request: ApiRequest, replay_id: FromPath[str]) -> None:
+        """Cancel a replay.
+
+        The deliveries that it made stay.
+        """
         read(request.scope, NoParameters)
         await replays.cancel((await find(request.auth, replay_id)).id)
 

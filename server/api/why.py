@@ -25,6 +25,7 @@ from .auth import ApiRequest, needs
 from .deliveries import ShownAttempt, ShownDelivery, shown_delivery, utc
 from .errors import not_found
 from .events import is_event_id, visible_event
+from .operation import Operation
 from .parameters import NoParameters, read
 
 _CODES = masked_paths("codes")
@@ -118,8 +119,17 @@ def why(
             shown.append(ShownProgress(**fields, replay=delivery.replay, last_error=last))
         return shown
 
-    @get("/events/{event_id:str}/why", guards=[needs("events:read")])
+    @get(
+        "/events/{event_id:str}/why",
+        guards=[needs("events:read")],
+        operation=Operation(),
+    )
     async def answer(request: ApiRequest, event_id: FromPath[str]) -> ShownWay:
+        """Explain an event.
+
+        What the door and the search for duplicates found, why each route matched or not, and what
+        its deliveries wait for.
+        """
         read(request.scope, NoParameters)
         if not is_event_id(event_id):
             raise not_found("event")

@@ -75,6 +75,7 @@ async def recorder(run, tmp_path, monkeypatch):
         await quarantine(record)
         await readers(service, record)
         await metrics(service, record)
+        await replays(record)
         for path in ("/v1/stats", "/v1/sources", "/v1/routes", "/healthz", "/readyz"):
             await record("GET", path)
         await record("POST", "/v1/sources/tellabot/backfill", {"since": "2h"})
@@ -161,6 +162,15 @@ async def readers(service, record):
     await record("POST", "/v1/consumers/crm/seek", {"time": "2026-09-21T14:00:00Z"})
     await record("GET", "/v1/consumers")
     await record("DELETE", "/v1/consumers/crm")
+
+
+async def replays(record):
+    wanted = {"since": "1h", "type": "sms.received", "sinks": ["log"]}
+    await record("GET", f"/v1/events/{record.event}/why")
+    await record("POST", "/v1/replays", wanted | {"dry_run": True})
+    replay = await record("POST", "/v1/replays", wanted)
+    await record("GET", f"/v1/replays/{replay['id']}")
+    await record("DELETE", f"/v1/replays/{replay['id']}")
 
 
 async def metrics(service, record):

@@ -174,8 +174,8 @@ def expected(method, path):
         return {"admin": made, "reader": 403, "coder": 403, "writer": made}
     if path.startswith("/v1/replays"):
         found = 400 if method == "POST" else 404
-        reads = found if method == "GET" else 403
-        return {"admin": found, "reader": reads, "coder": reads, "writer": found}
+        reads, writes = (found, 403) if method == "GET" else (403, found)
+        return {"admin": found, "reader": reads, "coder": reads, "writer": writes}
     if (method, path) == ("POST", "/v1/keys"):
         found = 400  # the body is missing
     reads = 403 if path.startswith(ADMINS) else found
