@@ -66,8 +66,8 @@ class Watched:
     def submit(self, write, then=None):
         return self._failure(write) or self._journal.submit(write, then)
 
-    def listen(self, callback):
-        return self._journal.listen(callback)
+    def listen(self, callback, *, sink=None):
+        return self._journal.listen(callback, sink=sink)
 
     def ask(self, read):
         return self._failure(read) or self._journal.ask(read)

@@ -1,7 +1,7 @@
 """Batches of writes, each in one transaction. They run in the one thread that writes."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from core.errors import Broken, InvalidRow, Unavailable
@@ -9,7 +9,7 @@ from core.errors import Broken, InvalidRow, Unavailable
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
 from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
-from . import event_search, visible
+from . import event_search, subscriptions, visible
 from .bulk import add
 from .changes import write
 from .credentials import hide, log_is_in_clear, mark_log_clean
@@ -26,6 +26,19 @@ CHECKPOINT_AT, TRUNCATE_AT = 500 * _FRAME, 1_000 * _FRAME
 CHECKPOINT_STEP = 125 * _FRAME
 #: Milliseconds that a transaction waits for another process.
 BUSY_MS = 1_000
+
+
+def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
+    # SQLite does not compare the values: it writes the page.
+    conn.execute("update counters set value = value where name = 'events'")
+
+
+#: The function for each kind of write that needs nothing but the connection.
+_OTHERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
+    **subscriptions.VERBS,
+    Touch: _touch,
+    IndexVisible: lambda conn, op: visible.fill(conn, op.limit) or event_search.fill(conn),
+}
 
 
 class BatchWriter:
@@ -100,15 +113,12 @@ class BatchWriter:
                 result = next(decisions)
             elif type(op) in VERBS:
                 result = VERBS[type(op)](outbox, op)
-            elif isinstance(op, Touch):
-                # SQLite does not compare the values: it writes the page.
-                self._conn.execute("update counters set value = value where name = 'events'")
+            elif type(op) in _OTHERS:
+                result = _OTHERS[type(op)](self._conn, op)
             elif isinstance(op, HideCredentials):
                 result = hide(self._conn, op.hidden, op.limit)
                 if not result:
                     result = self._log_in_clear = log_is_in_clear(self._conn)
-            elif isinstance(op, IndexVisible):
-                result = visible.fill(self._conn, op.limit) or event_search.fill(self._conn)
             results.append(result)
         return results
 

@@ -36,11 +36,12 @@ from ..reads import (
     Read,
     Rejections,
     SinkRecords,
+    Subscriptions,
     TokenUses,
     VisibleEvents,
 )
 from ..writes import Result, Write
-from . import deliveries, orders, paging, queries, visible
+from . import deliveries, orders, paging, queries, subscriptions, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
@@ -178,9 +179,9 @@ class SQLiteJournal:
         self._commits.put(write, answer, then=then, patient=write.patient, endless=write.endless)
 
     def listen(
-        self, callback: Callable[[Committed], None]
+        self, callback: Callable[[Committed], None], *, sink: str | None = None
     ) -> contextlib.AbstractContextManager[None]:
-        return self._feed.listen(callback)
+        return self._feed.listen(callback, sink=sink)
 
     async def ask(self, read: Read[Answer]) -> Answer:
         answer = _ANSWERS[type(read)]
@@ -235,6 +236,7 @@ _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     QuarantinedCallbacks: queries.quarantined,
     Rejections: queries.rejections,
     SinkRecords: deliveries.sinks,
+    Subscriptions: subscriptions.subscriptions,
     TokenUses: queries.token_uses,
     VisibleEvents: queries.visible_events,
 }
