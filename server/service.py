@@ -27,12 +27,14 @@ from receiver.source_state import SourceState
 from routes.table import compile_table
 from sinks.attempt import real_clock
 from sinks.health import Pause
+from sinks.http.guard import Guard
 from sinks.retry import LONGEST_RETRY_AFTER
+from sinks.sink import Sink
 from sinks.worker import Worker
 
 from . import __version__
 from .api.app import create_api, create_health
-from .api.auth import key_filters
+from .api.auth import Keys, key_filters
 from .config.options import Config, host_and_port
 from .log.frequent import frequent_lines
 from .runtime.accept import Planner, Recorder
@@ -51,6 +53,7 @@ from .runtime.rejections import RejectionCounter
 from .runtime.samples import SampleEvents
 from .runtime.silence import SourceMonitor
 from .runtime.sink_runner import SinkRunner
+from .runtime.subscriptions import LiveSubscriptions
 from .runtime.supervisor import Supervisor, finish
 
 #: After a start, orders end only after the first backfills, which may bring their SMS. These are
@@ -108,6 +111,7 @@ async def restore(
             await journal.submit(ResumeSink(name))
             records[name] = msgspec.structs.replace(record, paused=None)
     parts = assemble(config, journal, identity, clock=clock, chance=chance, records=records)
+    await parts.subscriptions.load(records)
     await parts.orders.load()
     await parts.balances.load()
     return parts
@@ -131,24 +135,42 @@ def assemble(
     sources = {name: SourceState(name, source, ticks) for name, source in config.sources.items()}
     sink_clock = real_clock(chance, clock)
     lines = frequent_lines()
-    workers = {
-        name: Worker(
+
+    def make_worker(name: str, sink: Sink, record: SinkRecord | None) -> Worker:
+        return Worker(
             name,
             sink,
             journal,
             sink_clock,
-            records.get(name),
+            record,
             shown=identity.delivery_id,
             log_attempted=None if lines is None else lines.attempted,
         )
-        for name, sink in config.sinks.items()
+
+    workers = {
+        name: make_worker(name, sink, records.get(name)) for name, sink in config.sinks.items()
     }
-    clock.listen(ClockJumps(journal, workers.values()).follow_clock)
+    clock.listen(ClockJumps(journal, workers).follow_clock)
+    subscriptions = LiveSubscriptions(
+        journal=journal,
+        identity=identity,
+        guard=Guard(config.subscriptions.allow_networks),
+        rights=Keys(config.api.keys).rights,
+        workers=workers,
+        make_worker=make_worker,
+        clock=sink_clock,
+        limit=config.subscriptions.per_key,
+    )
     monitor = JournalMonitor(journal, ticks=ticks)
     rejections = RejectionCounter(journal, now=now, ticks=ticks)
     credentials = HeaderCredentials(sources, identity)
     order_book = OrderBook()
-    planner = Planner(identity=identity, routes=compile_table(config.routes), workers=workers)
+    planner = Planner(
+        identity=identity,
+        routes=compile_table(config.routes),
+        workers=workers,
+        subscriptions=subscriptions,
+    )
     recorder = Recorder(
         journal=journal,
         monitor=monitor,
@@ -214,6 +236,7 @@ def assemble(
         journal_monitor=monitor,
         sources=sources,
         workers=workers,
+        subscriptions=subscriptions,
         intake=intake,
         quarantine=quarantine,
         rejections=rejections,
@@ -234,11 +257,13 @@ def run_parts(parts: Parts, supervisor: Supervisor, *, ticks: Callable[[], float
         await parts.backfills.first_runs(within=FIRST_RUNS)
         await parts.orders.run()
 
-    for name, worker in parts.workers.items():
+    for name, sink in parts.config.sinks.items():
         part = f"sink {name}"
         give_up = partial(supervisor.give_up, part, "unusable")
-        runner = SinkRunner(parts.config.sinks[name], worker, ticks=ticks, give_up=give_up)
+        runner = SinkRunner(sink, parts.workers[name], ticks=ticks, give_up=give_up)
         supervisor.run(part, runner.run())
+    give_up = partial(supervisor.give_up, "subscriptions", "unusable")
+    supervisor.run("subscriptions", parts.subscriptions.run(give_up))
     supervisor.run("visible events", finish(lambda: parts.journal.submit(IndexVisible())))
     supervisor.run("clock", watch_clock(parts.clock))
     supervisor.run("journal", parts.journal_monitor.run())

@@ -19,6 +19,7 @@ from .routes import routes
 from .sinks import sinks
 from .sources import sources
 from .status import health, stats
+from .subscriptions import subscriptions
 
 
 def create_api(parts: Parts) -> Litestar:
@@ -30,7 +31,7 @@ def create_api(parts: Parts) -> Litestar:
     now = parts.clock.now
     source_states = tuple(parts.sources.values())
     keys = Keys(config.api.keys)
-    redelivery = Redelivery(journal, parts.workers, now)
+    redelivery = Redelivery(journal, parts.workers, parts.subscriptions, now)
     states = DeliveryStates(parts.workers)
 
     def cursors(kind: str) -> Cursors:
@@ -60,6 +61,7 @@ def create_api(parts: Parts) -> Litestar:
             sinks(
                 configured=config.sinks,
                 workers=parts.workers,
+                subscriptions=parts.subscriptions,
                 journal=journal,
                 cursors=cursors("sinks"),
                 samples=parts.samples,
@@ -71,6 +73,11 @@ def create_api(parts: Parts) -> Litestar:
                 identity=identity,
                 states=source_states,
                 now=now,
+            ),
+            subscriptions(
+                subscriptions=parts.subscriptions,
+                journal=journal,
+                cursors=cursors("subscriptions"),
             ),
             stats(journal=journal, states=states),
             quarantine(

@@ -18,6 +18,7 @@ from routes.match import Predicate, compile_when
 
 from .. import __version__
 from ..config.options import ApiKey
+from ..runtime.subscriptions import KeyRights
 from .errors import Problem
 
 #: The scopes that a scope includes; `admin` includes all.
@@ -70,6 +71,7 @@ class Keys:
             )
             for name, key in keys.items()
         )
+        self._named = {access.name: access for _, access in self._known}
 
     def access(self, headers: Iterable[tuple[bytes, bytes]]) -> Access:
         """Return the rights of the key that was sent. Raise Problem if there is no such key."""
@@ -85,6 +87,17 @@ class Keys:
         if not found:
             raise _unauthorized("unknown key")
         return found[0]
+
+    def rights(self, name: str) -> KeyRights | None:
+        """Return the rights that a subscription has from its key.
+
+        None: no key has that name, or it may not subscribe.
+        """
+        access = self._named.get(name)
+        if access is None or not access.may("subscriptions:write"):
+            return None
+        sees = None if access.sees is None else access.sees.holds
+        return KeyRights(sees=sees, reads_codes=access.may("codes:read"))
 
 
 def key_filters(keys: Mapping[str, ApiKey]) -> Filters:

@@ -15,7 +15,7 @@ from journal.records import StoredDelivery
 
 from ..runtime.delivery_states import DeliveryStates
 from ..runtime.identity import Identity
-from ..runtime.redelivery import BeingSent, Redelivery
+from ..runtime.redelivery import BeingSent, Redelivery, Unsubscribed
 from .auth import Access, ApiRequest, needs
 from .errors import Problem, not_found
 from .paging import Cursors, PageRequest, Paging, journal_list
@@ -23,6 +23,12 @@ from .parameters import NoParameters, Text, read
 
 #: Replaces the answer of a sink for keys without codes:read: it may repeat the message.
 _MASK = "***"
+
+
+_NO_RETRY = {
+    BeingSent: ("being_sent", "it is being sent just now; look again in a moment"),
+    Unsubscribed: ("unsubscribed", "its subscription was deleted; nothing can be sent to it"),
+}
 
 
 class ShownAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,9 +148,9 @@ def deliveries(
         kept = await find(delivery_id)
         try:
             then = await redelivery.retry(kept.id, kept.sink)
-        except BeingSent:
-            text = "it is being sent just now; look again in a moment"
-            raise Problem(409, "being_sent", text) from None
+        except (BeingSent, Unsubscribed) as error:
+            code, text = _NO_RETRY[type(error)]
+            raise Problem(409, code, text) from None
         if then is None:
             raise not_found("delivery")
         if then.state is State.DELIVERED:

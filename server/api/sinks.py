@@ -15,6 +15,7 @@ from sinks.sink import Sink
 from sinks.worker import Worker
 
 from ..runtime.samples import NoSampleSource, SampleEvents
+from ..runtime.subscriptions import PREFIX, LiveSubscriptions
 from .auth import ApiRequest, needs
 from .deliveries import shown_answer, utc
 from .errors import Problem, not_found
@@ -38,7 +39,7 @@ class ShownSink(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None
     #: `active`, `failing` (nothing succeeded since its last failure), `paused`, or `gone`.
     state: str
-    #: `operator`, or `failing`: by its own `pause_after`.
+    #: `operator`, or `failing`: by its own `pause_after`. Subscriptions also: `gone` and `key`.
     paused_by: str | None
     paused_at: datetime | None
     #: Deliveries that are pending or being sent.
@@ -65,17 +66,20 @@ def sinks(
     *,
     configured: Mapping[str, Sink],
     workers: Mapping[str, Worker],
+    subscriptions: LiveSubscriptions,
     journal: Journal,
     cursors: Cursors,
     samples: SampleEvents,
 ) -> Router:
     async def shown(*names: str) -> dict[str, ShownSink]:
         records, owed = await journal.ask(SinkRecords()), await journal.ask(PendingBySink())
-        gone = [name for name in owed if name not in configured]
+        types = {name: str(sink.__struct_config__.tag) for name, sink in configured.items()}
+        types |= {live.name: "subscription" for live in subscriptions}
+        gone = [name for name in owed if name not in types]
         found = {}
-        for name in names or (*configured, *gone):
+        for name in names or (*types, *gone):
             record = records.get(name) or SinkRecord(name=name)
-            found[name] = _sink(record, configured.get(name), workers.get(name), owed.get(name, 0))
+            found[name] = _sink(record, types.get(name), workers.get(name), owed.get(name, 0))
         return found
 
     @post("/{name:str}/test", status_code=200, guards=[needs("deliveries:write", whole=True)])
@@ -83,10 +87,15 @@ def sinks(
         read(request.scope, NoParameters)
         worker = _known(name)
         try:
-            tested = await worker.test(*samples.make())
+            event_id, body = samples.make()
         except NoSampleSource:
             text = "no configured source has samples; configure one"
             raise Problem(409, "no_source", text) from None
+        live = subscriptions.get(name.removeprefix(PREFIX))
+        if live is None:
+            tested = await worker.test(event_id, body)
+        else:
+            tested = await subscriptions.test(live, event_id, body)
         attempt = tested.attempt
         return ShownTest(
             outcome=attempt.outcome,
@@ -107,6 +116,7 @@ def sinks(
     async def resume(request: ApiRequest, name: FromPath[str]) -> ShownSink:
         read(request.scope, NoParameters)
         await _known(name).resume()
+        subscriptions.wake(name)
         return (await shown(name))[name]
 
     def _known(name: str) -> Worker:
@@ -117,24 +127,31 @@ def sinks(
     return Router("/sinks", route_handlers=[named_list(cursors, shown), test, pause, resume])
 
 
-def _sink(record: SinkRecord, sink: Sink | None, worker: Worker | None, owed: int) -> ShownSink:
+def state_of(worker: Worker | None) -> str:
+    """Return the state of a sink; None: it has no worker, as it is not configured."""
     if worker is None:
-        state = "gone"
-    elif worker.paused:
-        state = "paused"
-    else:
-        state = "failing" if worker.is_failing else "active"
-    error_at = utc(record.last_error_at)
+        return "gone"
+    if worker.paused:
+        return "paused"
+    return "failing" if worker.is_failing else "active"
+
+
+def last_error_of(record: SinkRecord) -> ShownError | None:
+    if record.last_error_at is None:
+        return None
+    at = utc(record.last_error_at)
+    return ShownError(at=at, error=record.last_error, status=record.last_status)
+
+
+def _sink(record: SinkRecord, type_: str | None, worker: Worker | None, owed: int) -> ShownSink:
     return ShownSink(
         name=record.name,
-        type=None if sink is None else str(sink.__struct_config__.tag),
-        state=state,
+        type=type_,
+        state=state_of(worker),
         paused_by=record.paused,
         paused_at=utc(record.paused_at),
         owed=owed,
         failing_since=utc(record.failing_since),
         last_success_at=utc(record.last_success_at),
-        last_error=None
-        if error_at is None
-        else ShownError(at=error_at, error=record.last_error, status=record.last_status),
+        last_error=last_error_of(record),
     )

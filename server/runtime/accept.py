@@ -33,6 +33,7 @@ from sinks.worker import Worker
 from ..log.frequent import FrequentLines, Received, frequent_lines
 from .identity import Identity
 from .journal_monitor import JournalMonitor
+from .subscriptions import LiveSubscriptions
 
 
 class Planner:
@@ -44,8 +45,10 @@ class Planner:
         identity: Identity,
         routes: Sequence[CompiledRoute],
         workers: Mapping[str, Worker],
+        subscriptions: LiveSubscriptions,
     ) -> None:
         self._identity, self._routes, self._workers = identity, routes, workers
+        self._subscriptions = subscriptions
         ordered = any(worker.is_ordered for worker in workers.values())
         self._reads_data = ordered or any(route.reads_data for route in routes)
 
@@ -77,9 +80,13 @@ class Planner:
             data=happening.data,
         )
         # The attributes alone are a quarter of the work.
-        read = msgspec.to_builtins if self._reads_data else msgspec.structs.asdict
+        reads_data = self._reads_data or self._subscriptions
+        read = msgspec.to_builtins if reads_data else msgspec.structs.asdict
         fields: Mapping[str, object] = read(event)
         routed = plan(self._routes, fields)
+        owed = [self._workers[name].plan_delivery(fields) for name in routed.sinks]
+        if self._subscriptions:
+            owed += self._subscriptions.plan(fields)
         return Planned(
             event=event,
             at=at,
@@ -90,7 +97,7 @@ class Planner:
             taken=taken,
             named_order=named_order,
             routes=routed.routes,
-            owed=tuple([self._workers[name].plan_delivery(fields) for name in routed.sinks]),
+            owed=tuple(owed),
         )
 
 

@@ -21,6 +21,7 @@ from .quarantine import QuarantineKeeper
 from .rejections import RejectionCounter
 from .samples import SampleEvents
 from .silence import SourceMonitor
+from .subscriptions import LiveSubscriptions
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -34,8 +35,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     journal_monitor: JournalMonitor
     #: By name, as configured.
     sources: Mapping[str, SourceState]
-    #: By the name of the sink, as configured.
+    #: By the name of the sink: the configured ones, then those of subscriptions.
     workers: Mapping[str, Worker]
+    subscriptions: LiveSubscriptions
     intake: CallbackIntake
     quarantine: QuarantineKeeper
     rejections: RejectionCounter

@@ -9,6 +9,8 @@ from journal.records import StoredDelivery, StoredEvent
 from journal.writes import ReplayEvent, RetryDelivery
 from sinks.worker import Worker
 
+from .subscriptions import PREFIX, LiveSubscriptions
+
 
 class UnknownSinks(Exception):
     """Some of the named sinks are not configured."""
@@ -16,6 +18,10 @@ class UnknownSinks(Exception):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(", ".join(names))
         self.names = tuple(names)
+
+
+class Unsubscribed(Exception):
+    """The subscription of the delivery was deleted."""
 
 
 class BeingSent(Exception):
@@ -26,9 +32,14 @@ class Redelivery:
     """Creates new deliveries of old events, and makes old deliveries due."""
 
     def __init__(
-        self, journal: Journal, workers: Mapping[str, Worker], now: Callable[[], float]
+        self,
+        journal: Journal,
+        workers: Mapping[str, Worker],
+        subscriptions: LiveSubscriptions,
+        now: Callable[[], float],
     ) -> None:
         self._journal, self._workers, self._now = journal, workers, now
+        self._subscriptions = subscriptions
 
     async def replay(self, kept: StoredEvent, sinks: Sequence[str] | None) -> tuple[int, ...]:
         """Create a new delivery of the event to each sink; return the ids of the deliveries.
@@ -36,13 +47,17 @@ class Redelivery:
         None: the sinks of the first deliveries, as far as they are still configured. Raises
         UnknownSinks, and creates nothing.
         """
+        event = msgspec.json.decode(kept.body)
+
+        def may_get(name: str) -> bool:
+            return name in self._workers and self._subscriptions.sees(name, event)
+
         if sinks is None:
             first = [delivery.sink for delivery in kept.deliveries if not delivery.replay]
-            sinks = [name for name in first if name in self._workers]
+            sinks = list(filter(may_get, first))
         names = list(dict.fromkeys(sinks))
-        if unknown := [name for name in names if name not in self._workers]:
+        if unknown := [name for name in names if not may_get(name)]:
             raise UnknownSinks(unknown)
-        event = msgspec.json.decode(kept.body)
         owed = tuple(self._workers[name].plan_delivery(event) for name in names)
         replayed = await self._journal.submit(ReplayEvent(event["id"], owed, at=self._now()))
         return replayed.ids if replayed else ()
@@ -50,9 +65,11 @@ class Redelivery:
     async def retry(self, delivery_id: int, sink: str) -> StoredDelivery | None:
         """Make a delivery due now and return it; a delivered one does not change.
 
-        Raises BeingSent. Returns None if there is no such delivery.
+        Raises BeingSent and Unsubscribed. Returns None if there is no such delivery.
         """
         worker = self._workers.get(sink)
+        if worker is None and sink.startswith(PREFIX):
+            raise Unsubscribed
         if worker is not None:
             if worker.is_under_way(delivery_id):
                 raise BeingSent

@@ -80,6 +80,7 @@ async def test_plan_has_data_if_a_route_or_sink_reads_it(
             identity=identity_of(config),
             routes=compile_table(config.routes),
             workers=parts.workers,
+            subscriptions=parts.subscriptions,
         )
         plan = planner.plan("tellabot", happening, 1.5)
 

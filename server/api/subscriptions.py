@@ -1,0 +1,292 @@
+"""Subscriptions: list, add, show, change, rotate, resume, delete."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Router, delete, get, patch, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import UNSET, Meta, UnsetType
+
+from journal import Journal
+from journal.reads import PendingBySink, SinkRecords
+from journal.records import SinkRecord
+from routes.match import Invalid, compile_filter
+from sinks.health import Pause
+from sinks.http.subscription import ChallengeFailed, check_subscribed_url
+from sinks.sink import Failed
+
+from ..runtime.subscriptions import (
+    CodesHidden,
+    KeyEnded,
+    Live,
+    LiveSubscriptions,
+    TooMany,
+)
+from .auth import Access, ApiRequest, needs
+from .deliveries import utc
+from .errors import Problem, bad_body, not_found
+from .paging import Cursors, PageAnswer, Paging, first_page
+from .parameters import NoParameters, Text, read, read_body
+from .sinks import ShownError, last_error_of, state_of
+
+#: Bytes of a `when` as JSON.
+LONGEST_WHEN = 4096
+_SCOPE = "subscriptions:write"
+_EXPECTED = "a JSON object is expected, with url, and when and format if need be"
+
+Format = Literal["json", "cloudevents", "standard"]
+When = Annotated[Mapping[str, Any], Meta(title="write paths and conditions, as in a route")]
+
+
+class SubscriptionBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a subscription that a client may send."""
+
+    url: Text | None = None
+    #: Conditions as in routes. Missing: as a route without `when`.
+    when: When | None = None
+    format: Format | None = None
+
+
+class ShownSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription as it is listed. Its secret is not shown."""
+
+    id: str
+    #: The name of its sink in deliveries and logs.
+    sink: str
+    #: The name of the API key that made it.
+    key: str
+    url: str
+    when: msgspec.Raw | None
+    format: str
+    #: Whether text, code and urls are masked, because the key does not have codes:read.
+    masked: bool
+    #: Whether its filter is tested for every event, as it names no value to look up.
+    tested_always: bool
+    #: `active`, `failing` (nothing succeeded since its last failure) or `paused`.
+    state: str
+    #: `failing` (for five days), `gone` (it answered 410), `key` (its API key ended) or `operator`.
+    paused_by: str | None
+    paused_at: datetime | None
+    #: Deliveries that are pending or being sent.
+    owed: int
+    failing_since: datetime | None
+    last_success_at: datetime | None
+    last_error: ShownError | None
+    created_at: datetime
+
+
+class ShownSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """The secret that signs, which is shown this once."""
+
+    id: str
+    secret: str
+
+
+def subscriptions(
+    *, subscriptions: LiveSubscriptions, journal: Journal, cursors: Cursors
+) -> Router:
+    views = _Views(subscriptions, journal)
+    handlers = [*_reading(views, cursors), *_making(views), *_steering(views)]
+    return Router("/subscriptions", route_handlers=handlers)
+
+
+class _Views:
+    """The subscriptions as a key sees them: its own, with `admin` all."""
+
+    def __init__(self, subscriptions: LiveSubscriptions, journal: Journal) -> None:
+        self.all, self._journal = subscriptions, journal
+
+    def owned(self, access: Access) -> list[Live]:
+        return [live for live in self.all if _owns(access, live)]
+
+    def find(self, access: Access, id_: str) -> Live:
+        """Return a subscription. Raise Problem if it does not exist or is another key's."""
+        live = self.all.get(id_)
+        if live is None or not _owns(access, live):
+            raise not_found("subscription")
+        return live
+
+    async def shown(self, found: Iterable[Live]) -> Sequence[ShownSubscription]:
+        records = await self._journal.ask(SinkRecords())
+        owed = await self._journal.ask(PendingBySink())
+        return [
+            _shown(live, records.get(live.name) or SinkRecord(name=live.name), owed)
+            for live in found
+        ]
+
+    async def one(self, live: Live) -> ShownSubscription:
+        [item] = await self.shown([live])
+        return item
+
+
+def _reading(views: _Views, cursors: Cursors) -> list[HTTPRouteHandler]:
+    @get("/", guards=[needs(_SCOPE)])
+    async def listed(request: ApiRequest) -> PageAnswer[ShownSubscription]:
+        asked = await cursors.asked(read(request.scope, Paging))
+        rows = [(live.place, live) for live in views.owned(request.auth)]
+        if asked.desc:
+            rows.reverse()
+        if asked.after is not None:
+            after, sign = asked.after, -1 if asked.desc else 1
+            rows = [row for row in rows if sign * (row[0] - after) > 0]
+        page = first_page(rows, asked)
+        [next_cursor] = await cursors.at([page.next_seq], desc=asked.desc)
+        return PageAnswer(
+            data=await views.shown(live for _, live in page.items),
+            next_cursor=next_cursor,
+            has_more=page.has_more,
+        )
+
+    @get("/{subscription_id:str}", guards=[needs(_SCOPE)])
+    async def one(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
+        read(request.scope, NoParameters)
+        return await views.one(views.find(request.auth, subscription_id))
+
+    return [listed, one]
+
+
+def _making(views: _Views) -> list[HTTPRouteHandler]:
+    @post("/", guards=[needs(_SCOPE)])
+    async def create(request: ApiRequest) -> ShownSecret:
+        read(request.scope, NoParameters)
+        given = _read(await request.body())
+        if given.url is None:
+            raise bad_body("url", "missing; write the URL that events are sent to")
+        with _problems():
+            id_, secret = await views.all.create(
+                request.auth.name, given.url, given.when, given.format or "json"
+            )
+        return ShownSecret(id=id_, secret=secret.reveal())
+
+    @patch("/{subscription_id:str}", guards=[needs(_SCOPE)])
+    async def change(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
+        read(request.scope, NoParameters)
+        live, body = views.find(request.auth, subscription_id), await request.body()
+        given = _read(body)
+        # For other fields, null is the same as missing.
+        written = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get("when")
+        when: Mapping[str, Any] | UnsetType | None = UNSET if written is None else given.when
+        with _problems():
+            await views.all.change(live, url=given.url, when=when, format_=given.format)
+        return await views.one(views.find(request.auth, subscription_id))
+
+    @delete("/{subscription_id:str}", guards=[needs(_SCOPE)])
+    async def remove(request: ApiRequest, subscription_id: FromPath[str]) -> None:
+        read(request.scope, NoParameters)
+        await views.all.delete(views.find(request.auth, subscription_id))
+
+    return [create, change, remove]
+
+
+def _steering(views: _Views) -> list[HTTPRouteHandler]:
+    @post("/{subscription_id:str}/rotate", status_code=200, guards=[needs(_SCOPE)])
+    async def rotate(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSecret:
+        read(request.scope, NoParameters)
+        live = views.find(request.auth, subscription_id)
+        try:
+            secret = await views.all.rotate(live)
+        except TooMany:
+            text = "four secrets sign already; wait until the oldest ends, a day after its rotation"
+            raise Problem(409, "too_many_secrets", text) from None
+        return ShownSecret(id=live.stored.id, secret=secret.reveal())
+
+    @post("/{subscription_id:str}/resume", status_code=200, guards=[needs(_SCOPE)])
+    async def resume(request: ApiRequest, subscription_id: FromPath[str]) -> ShownSubscription:
+        read(request.scope, NoParameters)
+        live = views.find(request.auth, subscription_id)
+        by_operator = live.worker.paused is Pause.OPERATOR
+        if by_operator and not request.auth.may("deliveries:write"):
+            text = "the operator paused it; a key with deliveries:write resumes it"
+            raise Problem(409, "paused_by_operator", text)
+        with _problems():
+            await views.all.resume(live)
+        return await views.one(live)
+
+    return [rotate, resume]
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Turn the errors of a change into answers."""
+    try:
+        yield
+    except TooMany:
+        text = "the key has as many subscriptions as subscriptions.per_key allows; delete one"
+        raise Problem(409, "too_many", text) from None
+    except KeyEnded:
+        text = "the key that made it is gone, or may no longer filter as it does"
+        raise Problem(409, "key_ended", text) from None
+    except CodesHidden:
+        text = "when: a filter on text, code or urls needs a key with codes:read"
+        raise Problem(403, "missing_scope", text) from None
+    except Failed:
+        text = "url: its host has an address that is not public; subscriptions.allow_networks"
+        raise Problem(422, "url_blocked", f"{text} may allow a private one") from None
+    except ChallengeFailed as error:
+        raise Problem(422, "challenge_failed", f"url: {_reason(error)}") from None
+
+
+def _reason(error: ChallengeFailed) -> str:
+    match error.word:
+        case "dns":
+            return "its host has no address"
+        case "timeout":
+            return "no whole answer within 5 seconds"
+        case "status":
+            return f"answered {error.status}; answer 200 with the challenge in the body"
+        case "challenge":
+            return "the body of its answer does not hold the challenge; return it as it was sent"
+    return f"the challenge could not be sent: {error.word}"
+
+
+def _read(body: bytes) -> SubscriptionBody:
+    given = read_body(body, SubscriptionBody, _EXPECTED)
+    if given.url is not None:
+        try:
+            check_subscribed_url(given.url)
+        except ValueError as error:
+            raise bad_body("url", str(error)) from None
+    if given.when is not None:
+        try:
+            compile_filter(given.when, "when")
+            size = len(msgspec.json.encode(given.when))
+        except Invalid as invalid:
+            place, text = invalid.complaints[0]
+            raise bad_body(place, text) from None
+        except (ValueError, OverflowError):
+            raise bad_body("when", "has a number that is too large") from None
+        if size > LONGEST_WHEN:
+            raise bad_body("when", f"longer than {LONGEST_WHEN} bytes")
+    return given
+
+
+def _owns(access: Access, live: Live) -> bool:
+    """Return whether the key made it, or sees the subscriptions of all keys."""
+    sees_all = "admin" in access.scopes and access.sees is None
+    return sees_all or access.name == live.stored.key
+
+
+def _shown(live: Live, record: SinkRecord, owed: Mapping[str, int]) -> ShownSubscription:
+    stored = live.stored
+    return ShownSubscription(
+        id=stored.id,
+        sink=live.name,
+        key=stored.key,
+        url=stored.url,
+        when=None if stored.filter is None else msgspec.Raw(stored.filter.encode()),
+        format=stored.format,
+        masked=live.sink.redact is not None,
+        tested_always=True,
+        state=state_of(live.worker),
+        paused_by=record.paused,
+        paused_at=utc(record.paused_at),
+        owed=owed.get(live.name, 0),
+        failing_since=utc(record.failing_since),
+        last_success_at=utc(record.last_success_at),
+        last_error=last_error_of(record),
+        created_at=utc(stored.created_at),
+    )
