@@ -7,9 +7,10 @@ translated and tunnelled addresses that lead to a private network.
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 
 from ..sink import Failed
-from .names import Addresses, look_up, numeric
+from .names import look_up
 
 #: smshook's word for an address that may not be reached.
 BLOCKED = "blocked"
@@ -71,11 +72,9 @@ _PUBLIC_V6 = ipaddress.ip_network("2000::/3")
 
 async def resolve(host: str, port: int) -> Sequence[str]:
     """Return the addresses of a host by the system's resolver. Raises Unusable."""
-    found: Addresses
-    try:
-        found = numeric(host, port)
-    except OSError:  # it is a name
-        found = await look_up(host, port)
+    with suppress(ValueError):  # it is a name
+        return (str(ipaddress.ip_address(host)),)
+    found = await look_up(host, port)
     return tuple(dict.fromkeys(str(where[0]) for *_, where in found))
 
 

@@ -1,5 +1,6 @@
 """The sink of a subscription: an endpoint that a service added by the API."""
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from .sink import Http
 CHALLENGE_WITHIN: Final = 5.0
 #: Seconds without a success after which a subscription is paused: five days, as Svix does.
 _FAILING_FOR: Final = Duration(5 * 86400)
+#: The characters after the host and port of a URL: `\` as browsers read it.
+_AUTHORITY_ENDS = re.compile(r"[/?#\\]")
 #: The longest URL.
 _LONGEST_URL = 2048
 
@@ -83,10 +86,10 @@ def check_subscribed_url(text: str) -> None:
         raise ValueError(f"longer than {_LONGEST_URL} characters")
     check_url(text)
     url = Url(text)
-    if url.username or url.password is not None or "@" in text.split("/", 3)[2]:
+    if "@" in _AUTHORITY_ENDS.split(text.partition("://")[2])[0]:
         raise ValueError("has a user or password; deliveries are signed, so leave them out")
-    if "#" in text:
-        raise ValueError("has a fragment, which no request has; leave out # and what follows")
+    if "#" in text or "\\" in text:
+        raise ValueError("has # or a backslash; a request has no fragment, so leave them out")
     if not is_port_allowed(port_of(url)):
         raise ValueError("has a port below 1024 other than 80 and 443; use another")
 
