@@ -257,8 +257,6 @@ def _read(body: bytes) -> SubscriptionBody:
         except Invalid as invalid:
             place, text = invalid.complaints[0]
             raise bad_body(place, text) from None
-        except (ValueError, OverflowError):
-            raise bad_body("when", "has a number that is too large") from None
         if size > LONGEST_WHEN:
             raise bad_body("when", f"longer than {LONGEST_WHEN} bytes")
     return given
