@@ -31,6 +31,7 @@ _MODULES = {
     "rejections": "quarantine",
     "backfill": "backfill",
     "orders": "orders",
+    "subscriptions": "subscriptions",
     "report": "report",
     "config": "config",
     "healthcheck": "serve",

@@ -51,6 +51,8 @@ SO_FAR = [
     "rejections",
     "backfill",
     *("orders list", "orders show", "orders add", "orders cancel"),
+    *("subscriptions list", "subscriptions show", "subscriptions create"),
+    *("subscriptions rotate", "subscriptions resume", "subscriptions delete"),
     "report",
     *("config show", "config schema", "healthcheck", "migrate", "version"),
 ]
