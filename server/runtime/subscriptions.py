@@ -406,9 +406,11 @@ class LiveSubscriptions:
                 await live.worker.pause(Pause.KEY)
             if live.task is None or not live.worker.is_idle:
                 live.idle_since = None
-            elif live.idle_since is None:
+                continue
+            if live.idle_since is None:
                 live.idle_since = now
-            elif now - live.idle_since >= IDLE_FOR and not live.changing.locked():
+            is_over = live.worker.paused is not None or now - live.idle_since >= IDLE_FOR
+            if is_over and not live.changing.locked():
                 async with live.changing:
                     await self._stop(live)
 

@@ -14,6 +14,7 @@ from journal.reads import SinkRecords, Subscriptions
 from server.config.options import Api, ApiKey, Subscribing
 from server.config.shapes import NAME
 from server.runtime import subscriptions as module
+from sinks import recovery
 
 DAY = 86400.0
 
@@ -410,8 +411,10 @@ async def test_410_pauses_at_once_until_it_is_resumed(service, receiver):
     assert (await receiver.got(2))[1]["id"] == kept
 
 
-async def test_five_days_of_failures_pause_it(service, receiver):
+async def test_five_days_of_failures_pause_it(service, receiver, monkeypatch):
     """No probe resumes it. Mutant: it is probed like a configured sink."""
+    monkeypatch.setattr(recovery, "PROBE_EVERY", 0.001)
+    monkeypatch.setattr(module, "LOOK_EVERY", 3600.0)  # its worker runs on
     made = await subscribed(service, receiver)
     receiver.status = 500
     await service.sms()
@@ -424,7 +427,7 @@ async def test_five_days_of_failures_pause_it(service, receiver):
 
     tried, receiver.status = len(receiver.events), 200
     service.now += DAY
-    await asyncio.sleep(0.1)  # ten looks at it
+    await asyncio.sleep(0.1)  # a hundred probes of a configured sink
     assert len(receiver.events) == tried
     path = f"/v1/subscriptions/{made['id']}/resume"
     await service.ask(path, "coder", method="POST")
