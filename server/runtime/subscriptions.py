@@ -382,6 +382,7 @@ class LiveSubscriptions:
             return
         live.is_woken, live.idle_since = True, None
         if live.task is None:
+            live.worker.look_again()  # it is not idle before it has read the journal
             runner = SinkRunner(live.sink, live.worker, ticks=self._ticks, give_up=self._give_up)
             live.task = self._tasks.create_task(runner.run())
 
