@@ -59,8 +59,8 @@ subscriptions.add_command(
         example="subscriptions list",
         help="""List the subscriptions that the key made; with the scope admin, those of all keys.
 
-    The filter of a subscription costs time for each event that it is tested for. A condition such
-    as data.to: "+18503814729" lets smshook look it up instead.
+    The filter of a subscription costs time for each event that it is tested for. With a condition
+    such as data.to: "+18503814729", these are few.
     """,
     )
 )
@@ -86,7 +86,7 @@ def show(item: Item) -> None:
 
 @subscriptions.command(
     "create",
-    example="""subscriptions create https://app.example.com/hook --when '{"data.country": "US"}'""",
+    example="subscriptions create https://app.example.com/hook --format standard",
 )
 @click.argument("endpoint", metavar="URL")
 @click.option("--when", metavar="JSON", help="Conditions as in a route.  Default: as a route.")

@@ -206,7 +206,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: `SMSHOOK_API_KEY`.
     key: Annotated[Secret, Check(_api_key)]
     #: `events:read` (texts and codes masked), `codes:read` (in clear), `deliveries:write` (retry,
-    #: replay, pause), `subscriptions:write` and `admin` (all). Grant as little as possible.
+    #: replay, pause), `subscriptions:write` (orders and subscriptions) and `admin` (all). Grant as
+    #: little as possible.
     scopes: Annotated[
         tuple[Scope, ...],
         _one_or_more("empty, so the key allows nothing; name a scope, or leave the key out"),

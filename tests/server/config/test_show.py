@@ -98,6 +98,9 @@ api:
       scopes:
       - admin
       when: null
+subscriptions:
+  allow_networks: []
+  per_key: 100
 """
     )
 
@@ -168,6 +171,9 @@ journal:
   url: sqlite:///smshook.db
 api:
   keys: {{}}
+subscriptions:
+  allow_networks: []
+  per_key: 100
 # smshook.yaml:1: sources: expected a mapping, got a list
 # smshook.yaml:2: sinks.a.type: 'a-token-0123456789' is not one of {SINK_TYPES}
 # smshook.yaml:2: sinks.b: expected a mapping, got nothing
