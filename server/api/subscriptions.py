@@ -35,6 +35,8 @@ from .sinks import ShownError, last_error_of, state_of
 
 #: Bytes of a `when` as JSON.
 LONGEST_WHEN = 4096
+#: Regular expressions in one `when`. Each takes memory, as much as some megabytes.
+MOST_PATTERNS = 4
 _SCOPE = "subscriptions:write"
 _EXPECTED = "a JSON object is expected, with url, and when and format if need be"
 
@@ -253,12 +255,14 @@ def _read(body: bytes) -> SubscriptionBody:
     if given.when is not None:
         try:
             compile_filter(given.when, "when")
-            size = len(msgspec.json.encode(given.when))
+            written = msgspec.json.encode(given.when)
         except Invalid as invalid:
             place, text = invalid.complaints[0]
             raise bad_body(place, text) from None
-        if size > LONGEST_WHEN:
+        if len(written) > LONGEST_WHEN:
             raise bad_body("when", f"longer than {LONGEST_WHEN} bytes")
+        if written.count(b'"$regex"') > MOST_PATTERNS:
+            raise bad_body("when", f"more than {MOST_PATTERNS} of $regex")
     return given
 
 
