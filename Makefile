@@ -45,10 +45,12 @@ run: .venv/.project
 	@exec .venv/bin/smshook serve $(if $(LISTEN),--listen '$(LISTEN)') \
 		$(if $(ADMIN_LISTEN),--admin-listen '$(ADMIN_LISTEN)')
 
-# The checks run beside the tests. Their output comes after that of the tests.
+# The checks run beside the tests. Their output comes after that of the tests. The first pytest
+# compiles each module once. Without it, each worker would compile all of them.
 test: .venv/.dev
 	@.venv/bin/coverage erase
 	@$(MAKE) check > .venv/check.log 2>&1 & checking=$$!; failed=0; \
+	.venv/bin/python -m pytest --quiet --collect-only $(ARGS) > .venv/collect.log; \
 	.venv/bin/coverage run -m pytest --quiet -n $(WORKERS) --dist worksteal $(ARGS) || failed=$$?; \
 	wait $$checking || failed=$$?; cat .venv/check.log; exit $$failed
 	@.venv/bin/coverage combine --quiet

@@ -14,9 +14,10 @@ def boot_ticks() -> float:
 
     CLOCK_BOOTTIME (clock_gettime(2), Linux); where it is missing, the monotonic clock.
     """
-    if hasattr(time, "CLOCK_BOOTTIME"):
+    try:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    except AttributeError:
+        return time.monotonic()
 
 
 class WallClock:
@@ -75,9 +76,14 @@ class WallClock:
 
 
 @lru_cache(maxsize=64)
+def _format_minute(at: int) -> str:
+    return datetime.fromtimestamp(at * 60, UTC).isoformat()[: len("2026-09-08T10:15")]
+
+
 def format_second(at: int) -> str:
     """Format whole seconds since the epoch: `2026-09-08T10:15:30`."""
-    return datetime.fromtimestamp(at, UTC).isoformat()[: len("2026-09-08T10:15:30")]
+    minute, second = divmod(at, 60)
+    return f"{_format_minute(minute)}:{second:02d}"
 
 
 def rfc3339(at: float) -> str:

@@ -3,15 +3,12 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
-#: The field of an answer after which the connection closes.
-CLOSE = (b"connection", b"close")
 
 
 class _ExceptionFilter(logging.Filter):
@@ -47,11 +44,15 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A response. The fields are written unchecked and must have a content-length."""
+    """A response, after which the connection closes if `close`.
+
+    The lines of its fields are written unchecked and must have a content-length.
+    """
 
     status: int
-    fields: Sequence[tuple[bytes, bytes]]
+    fields: bytes
     body: bytes
+    close: bool = False
 
 
 class AdmittedRequest(Protocol):
@@ -128,13 +129,8 @@ class Exchange:
 
         `answered` is called when the door has answered a body. `late`: the body is late.
         """
-        if self.answer is not None or self._taken or self._door is None or self._head is None:
+        if self._taken or self._door is None or self._head is None:
             return
-
-        def answer(answer: Response) -> None:
-            self.answer = answer
-            answered()
-
         try:
             if self._admission is None:
                 outcome = self._door.admit(self._head)
@@ -145,7 +141,14 @@ class Exchange:
             if late or len(self.body) > self._admission.max_body:
                 self.answer = self._door.refuse(self._admission, 408 if late else 413)
             elif not self.more_body:
-                body, self.body, self._taken = bytes(self.body), bytearray(), True
+                self._taken = True
+                body = bytes(self.body)
+                self.body.clear()
+
+                def answer(answer: Response) -> None:
+                    self.answer = answer
+                    answered()
+
                 self._door.take(self._admission, body, answer)
         except Exception:
             log.exception("")  # the filter writes the line
@@ -154,23 +157,16 @@ class Exchange:
     def response(self, answer: Response) -> bytes:
         """Return the bytes of the answer, after which the exchange is complete."""
         self.response_started = self.response_complete = True
-        lines = [b"%s: %s\r\n" % field for field in answer.fields]
-        if CLOSE in answer.fields:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+        self.keep_alive = self.keep_alive and not answer.close
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         body = b"" if self._head is not None and self._head.method == "HEAD" else answer.body
-        return b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", body))
+        return b"".join((STATUS_LINE[answer.status], answer.fields, end, body))
 
 
 def plain_answer(status: int) -> Response:
     """Return an answer in plain text, after which the connection closes."""
     body = f"{status} {HTTPStatus(status).phrase}\n".encode()
-    fields = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        CLOSE,
-    ]
+    fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        fields.append((b"retry-after", b"5"))
-    return Response(status, fields, body)
+        fields += b"retry-after: 5\r\n"
+    return Response(status, fields, body, close=True)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .connections import Connections
@@ -45,7 +46,7 @@ class _CycleTransport(asyncio.Transport):
         self.closing = False
 
     def write(self, data: Any) -> None:
-        if not self.is_closing():
+        if not (self.closing or self._wire.is_closing()):
             self._wire.write(data)
 
     def close(self) -> None:
@@ -104,6 +105,8 @@ class DoorProtocol(HttpToolsProtocol):
         self.access_log = False
         self.url = b""
         self._wire: asyncio.Transport
+        #: The client's address; empty if unknown.
+        self._peer = ""
         self._cycle_transport: _CycleTransport
         self._running: _Cycle | None = None
         #: The parser has bytes that it has not read. Meanwhile nothing is answered.
@@ -133,12 +136,10 @@ class DoorProtocol(HttpToolsProtocol):
         self._wire = transport
         self._cycle_transport = _CycleTransport(transport, self._close)
         super().connection_made(self._cycle_transport)
+        self._peer = self.client[0] if self.client else ""
         self._expect_within(self.header_deadline)
-        if self.capacity is not None and not self.capacity.opened(self, self._peer()):
+        if self.capacity is not None and not self.capacity.opened(self, self._peer):
             self._refuse(503)
-
-    def _peer(self) -> str:
-        return self.client[0] if self.client else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.capacity is not None:
@@ -255,7 +256,7 @@ class DoorProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._discarding:
             return
-        before = self._steps
+        before, begun = self._steps, self._begun
         self._parsing = True
         try:
             self.parser.feed_data(data)
@@ -274,6 +275,8 @@ class DoorProtocol(HttpToolsProtocol):
             self._without_step = 0 if self._steps != before else self._without_step + len(data)
             if self._without_step > self.max_fields_size + len(self.url) + _LINE_REST:
                 self._refuse(431)
+            elif self._begun and not begun and self.cycle is not None and not self._busy():
+                self._expect_within(self.header_deadline)
         self._parsing = False
         # After the bytes of all connections: each handler of a socket takes the interpreter's lock
         # again, and may wait for the thread that writes.
@@ -307,11 +310,9 @@ class DoorProtocol(HttpToolsProtocol):
         if self.capacity is not None:
             self.capacity.busy(self)
         self._fields = self._fields_size = 0
-        if self.cycle is not None and not self._busy():
-            self._expect_within(self.header_deadline)
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
+        self.url += url
         if len(self.url) > self.max_target:
             self._broken(414)
 
@@ -328,7 +329,8 @@ class DoorProtocol(HttpToolsProtocol):
                 self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
-        if not self._is_well_framed():
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        if not self._is_well_framed(version, method):
             self._broken(400)
         if self.parser.should_upgrade():
             return
@@ -337,9 +339,8 @@ class DoorProtocol(HttpToolsProtocol):
         if not url.path or not url.path.isascii():
             self._broken(400)
         if self.door is not None and self.door.serves(url.path):
-            method, query = self.parser.get_method().decode(), url.query or b""
-            head = Head(method, url.path, query, self.headers, self._peer())
-            lasts = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            head = Head(method.decode(), url.path, url.query or b"", self.headers, self._peer)
+            lasts = version != "1.0" and self.parser.should_keep_alive()
             expects = self.expect_100_continue
             self._queue(Exchange(self.door, head, keep_alive=lasts, expects=expects))
         else:
@@ -353,16 +354,15 @@ class DoorProtocol(HttpToolsProtocol):
         self._lasting = self.cycle.keep_alive
         self.cycle.keep_alive = False
 
-    def _is_well_framed(self) -> bool:
+    def _is_well_framed(self, version: str, method: bytes) -> bool:
         """Whether all servers read this as the same request (RFC 9112, sections 3.2 and 6)."""
         names = [name for name, _ in self.headers]
         hosts, lengths = names.count(b"host"), names.count(b"content-length")
         codings = names.count(b"transfer-encoding")
         coding = dict(self.headers)[b"transfer-encoding"] if codings else b""
-        version = self.parser.get_http_version()
         return (
             version in _VERSIONS
-            and self.parser.get_method() != _CONNECT
+            and method != _CONNECT
             and (hosts == 1 or (hosts == 0 and version == "1.0"))
             and lengths + codings <= 1
             and (not codings or (coding.strip(b" \t").lower() == b"chunked" and version == "1.1"))
@@ -370,7 +370,12 @@ class DoorProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._steps += 1
-        super().on_body(body)
+        if not isinstance(self.cycle, Exchange):
+            super().on_body(body)
+        elif not self.cycle.response_complete:
+            self.cycle.body += body
+            if len(self.cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         if self._in_head:
@@ -379,7 +384,10 @@ class DoorProtocol(HttpToolsProtocol):
         self._in_head = True
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._lasting
-        super().on_message_complete()
+        if isinstance(self.cycle, Exchange):
+            self.cycle.more_body = False
+        else:
+            super().on_message_complete()
 
     # Cycles and exchanges
 
@@ -407,7 +415,8 @@ class DoorProtocol(HttpToolsProtocol):
         it = self._running
         if not isinstance(it, Exchange) or self._parsing or it.response_complete or it.disconnected:
             return
-        it.step(self._go_on, late=late)
+        if it.answer is None:
+            it.step(self._go_on, late=late)
         if it.answer is None and it.more_body:
             if it.expects:
                 self._cycle_transport.write(_CONTINUE)
@@ -428,8 +437,8 @@ class DoorProtocol(HttpToolsProtocol):
             return
         if self._cycle_transport.is_closing():
             return
-        self._expect_nothing()
         if self.pipeline:
+            self._expect_nothing()
             self._start_asgi_task(*self.pipeline.pop())
         elif self._begun:
             # A request that began behind a long answer gets its whole time from now on.
@@ -451,7 +460,7 @@ class DoorProtocol(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         self._discarding = True
         self._due = None
-        self.on_broken(status, self._peer())
+        self.on_broken(status, self._peer)
         if not self._in_head:
             # The body is broken: drop its request. An answer that has begun is cut off.
             if self.pipeline and self.pipeline[0][0] is self.cycle:

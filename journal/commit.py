@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from core.errors import Broken, InvalidRow, Unavailable
+
+from .thread import WorkThread
 
 Op = TypeVar("Op")
 Result = TypeVar("Result")
@@ -38,16 +39,16 @@ class GroupCommit(Generic[Op, Result]):
     """Write operations in batches, one batch at a time.
 
     While a batch is written, the next one gathers. At low load a caller pays one fsync. Under load
-    the batch grows. `write` runs in `thread`, a pool of one. It returns one result for each
-    operation once they are durable. Or it stores nothing of the batch, and raises InvalidRow,
-    Unavailable or Broken. `tend` is called after each batch.
+    the batch grows. `write` runs in `thread`. It returns one result for each operation once they
+    are durable. Or it stores nothing of the batch, and raises InvalidRow, Unavailable or Broken.
+    `tend` is called after each batch.
     """
 
     def __init__(
         self,
         write: Callable[[Sequence[Op]], Sequence[Result]],
         *,
-        thread: ThreadPoolExecutor,
+        thread: WorkThread,
         broken: Callable[[], None],
         tend: Callable[[], None] = lambda: None,
         most: int = 512,
@@ -61,10 +62,10 @@ class GroupCommit(Generic[Op, Result]):
         #: Work for the thread outside a transaction. Each entry has its function as operation.
         self._chores: deque[_Waiting[Callable[[], Any], Any]] = deque()
         self._in_flight: Sequence[_Waiting[Any, Any]] = ()
+        self._ended: asyncio.Future[None] | None = None  # `close` waits for the batch
         self._urgent = False  # an operation in the queue is not patient
-        self._writing: asyncio.Future[None] | None = None
         self._timer: asyncio.Handle | None = None
-        self._patrol: asyncio.TimerHandle  # set with `_writing`
+        self._patrol: asyncio.TimerHandle  # set with `_in_flight`
         self._hurried = False  # the timer does not wait for patient operations
         self._closed = False
         #: The error after which nothing may be written; None: writing is possible.
@@ -151,10 +152,11 @@ class GroupCommit(Generic[Op, Result]):
         self._closed = True
 
     async def _written(self) -> None:
-        while self._writing is not None or ((self._queue or self._chores) and not self.broken):
+        while self._in_flight or ((self._queue or self._chores) and not self.broken):
             self._flush()
-            if self._writing is not None:
-                await asyncio.wait([self._writing])
+            if self._in_flight:
+                self._ended = asyncio.get_running_loop().create_future()
+                await self._ended
 
     def _refusal(self) -> Unavailable:
         if self.failure is not None:
@@ -164,7 +166,7 @@ class GroupCommit(Generic[Op, Result]):
         return Unavailable("the journal is closed")
 
     def _schedule(self) -> None:
-        if self._writing is not None:
+        if self._in_flight:
             return  # the next batch begins when this one ends
         urgent = self._urgent or bool(self._chores)
         if self._timer is not None:
@@ -182,7 +184,7 @@ class GroupCommit(Generic[Op, Result]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._writing is not None or self.broken:
+        if self._in_flight or self.broken:
             return
         batch: Sequence[_Waiting[Any, Any]]
         write: Callable[[Sequence[Any]], Sequence[Any]]
@@ -195,13 +197,10 @@ class GroupCommit(Generic[Op, Result]):
                 self._urgent = False
         else:
             return
-        loop = asyncio.get_running_loop()
         self._in_flight = batch
-        self._writing = loop.create_future()
-        self._patrol = loop.call_later(self._stalled_after, self._stall)
-        loop.run_in_executor(
-            self._thread, _outcomes, write, [entry.op for entry in batch]
-        ).add_done_callback(lambda done: self._finish(batch, done.result()))
+        self._patrol = asyncio.get_running_loop().call_later(self._stalled_after, self._stall)
+        ops = [entry.op for entry in batch]
+        self._thread.run(partial(_outcomes, write, ops), self._finish)
 
     def _stall(self) -> None:
         """Answer everything but endless operations: the disk does not respond."""
@@ -217,12 +216,12 @@ class GroupCommit(Generic[Op, Result]):
             else:
                 _report(entry, exc)
 
-    def _finish(self, batch: Sequence[_Waiting[Any, Any]], outcomes: Sequence[Any]) -> None:
-        """Answer the callers of a written batch, and begin the next one."""
-        assert self._writing is not None  # noqa: S101 - set by _flush, and only one batch is written
+    def _finish(self, outcomes: Sequence[Any]) -> None:
+        """Answer the callers of the written batch, and begin the next one."""
         self._patrol.cancel()
-        self._writing.set_result(None)
-        self._writing, self._in_flight, self.stalled = None, (), False
+        batch, self._in_flight, self.stalled = self._in_flight, (), False
+        if self._ended is not None:
+            settle(self._ended, None)
         if self.failure is not None:  # a reader failed it meanwhile: return no more results
             outcomes = [self.failure] * len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):

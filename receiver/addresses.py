@@ -25,7 +25,7 @@ class Peers:
         """Raises ValueError for a text that is neither an address nor a network."""
         self._trusted = _networks(trusted)
 
-    def peer(self, client: str, forwarded_for: Sequence[str]) -> str:
+    def peer(self, client: str, forwarded_for: Iterable[str]) -> str:
         """Return the address that a request came from.
 
         `client` is the socket's; `forwarded_for` are the X-Forwarded-For fields in order. They are

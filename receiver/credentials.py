@@ -35,9 +35,9 @@ def hide_credentials(
     headers stay as they are. A digest in the headers of a new callback is replaced like any value.
     """
     url = f"/in/{source}/"
-    places = _secret_places(tuple([name for name, _ in headers]), own)
-    values = "\n".join([value for _, value in headers])
-    if not places and "%" not in values and url not in values:
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    places, joined = _secret_places(names, own), "\n".join(values)
+    if not places and "%" not in joined and url not in joined:
         return headers  # nearly all callbacks
     return tuple(
         [

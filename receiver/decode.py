@@ -95,19 +95,15 @@ def _decode_form(body: bytes) -> dict[str, object]:
         raise Malformed("malformed", f"more than {MAX_FIELDS} fields")
     # Bytes that are not UTF-8 are kept: with the escapes around them they may be.
     text = body.replace(b"+", b" ").decode("utf-8", "surrogateescape")
-    pairs = []
-    for pair in text.split("&"):
-        name, _, value = pair.partition("=")
-        if "%" in value or not value.isascii():
-            value = _unescape(value)
-        if "%" in name or not name.isascii():
-            name = _unescape(name)
-        if pair:
-            pairs.append((name, value))
+    pairs = [pair.partition("=")[::2] for pair in text.split("&") if pair]
+    if "%" in text or not text.isascii():
+        pairs = [(_unescape(name), _unescape(value)) for name, value in pairs]
     return _unique(pairs)
 
 
 def _unescape(text: str) -> str:
+    if "%" not in text and text.isascii():
+        return text
     # For 64 KiB of `%` the standard library's `unquote_to_bytes` takes 20 ms, this takes 2 ms.
     plain = _ESCAPE.sub(
         lambda escape: unhexlify(escape[1]), text.encode("utf-8", "surrogateescape")

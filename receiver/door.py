@@ -11,7 +11,7 @@ import structlog
 
 from core.errors import Unavailable
 from core.log_sampler import LogSampler
-from httpd.exchange import CLOSE, Head, Response
+from httpd.exchange import Head, Response
 
 from .addresses import Peers
 from .callback import Callback, Happening, Malformed
@@ -20,7 +20,6 @@ from .intake import Accepted, Caller, Intake, Stored
 from .source_state import SourceState
 from .tokens import Tokens
 
-_Field = tuple[bytes, bytes]
 Respond = Callable[[Response], None]
 
 #: Seconds after which a provider may retry. All providers that retry wait longer anyway.
@@ -39,8 +38,9 @@ _TITLES = {
     429: "Too Many Requests",
     503: "Service Unavailable",
 }
-_JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", b"application/problem+json")
+#: The answers before the end of a body: it is not read, so the connection closes.
+_UNREAD = (408, 413)
+_JSON = "application/json"
 _UNLISTED = Malformed("address", "the peer is not in allow_from")
 _BY_GET = Malformed("method", "GET: this source expects POST; a replay reads the query")
 
@@ -51,7 +51,7 @@ class Rejected(Exception):
     """A request is answered with an error."""
 
     def __init__(
-        self, status: int, code: str, *, reason: str | None = None, fields: tuple[_Field, ...] = ()
+        self, status: int, code: str, *, reason: str | None = None, fields: str = ""
     ) -> None:
         """The request is counted under `reason`; None: it is not counted."""
         super().__init__(code)
@@ -110,7 +110,7 @@ class Door:
 
     def admit(self, head: Head) -> Admission | Response:
         headers = tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers])
-        forwarded = [value for name, value in headers if name == "x-forwarded-for"]
+        forwarded = (value for name, value in headers if name == "x-forwarded-for")
         segments = head.path.split(b"/")[2:]
         if b"%" in head.path:
             segments = [urllib.parse.unquote_to_bytes(segment) for segment in segments]
@@ -135,7 +135,7 @@ class Door:
             raise _not_found("path")
         head = request.head
         if head.method not in ("GET", "HEAD", "POST"):
-            allow = ((b"allow", b"GET, HEAD, POST"),)
+            allow = "allow: GET, HEAD, POST\r\n"
             raise Rejected(405, "method_not_allowed", reason="method", fields=allow)
         name, token = request.path
         state = self._states.get(name)
@@ -149,7 +149,7 @@ class Door:
         if self._intake.closed():
             raise _unavailable()
         if wait := state.wait():
-            retry_after = ((b"retry-after", str(int(wait) + 1).encode()),)
+            retry_after = f"retry-after: {int(wait) + 1}\r\n"
             raise Rejected(429, "too_many", reason="rate", fields=retry_after)
         length = int(dict(head.headers).get(b"content-length", 0))
         if max(length, 0 if head.method == "POST" else len(head.query)) > self._max_body:
@@ -159,7 +159,7 @@ class Door:
         return Admission(request, state, caller, self._max_body)
 
     def refuse(self, admission: Admission, status: int) -> Response:
-        late = Rejected(408, "body_timeout", reason="timeout", fields=(CLOSE,))
+        late = Rejected(408, "body_timeout", reason="timeout")
         return self._reject(admission.request, _too_large() if status == 413 else late)  # noqa: PLR2004
 
     def take(self, admission: Admission, body: bytes, answer: Respond) -> None:
@@ -227,8 +227,7 @@ class Door:
         reply = admission.state.source.answer or admission.state.source.default_answer
         if reply is None or callback.sample:
             return self._answer(admission.request, 200, body, _JSON)
-        kind = (b"content-type", reply.content_type.encode())
-        return self._answer(admission.request, 200, reply.body.encode(), kind)
+        return self._answer(admission.request, 200, reply.body.encode(), reply.content_type)
 
     def _reject(self, request: _Request, exc: Rejected) -> Response:
         """Count or log a rejection, and return its answer: a problem (RFC 9457)."""
@@ -255,18 +254,17 @@ class Door:
         if exc.status != 404:  # noqa: PLR2004 - every 404 has the same bytes, to hide what exists
             problem["request_id"] = request.id
         body = msgspec.json.encode(problem)
-        return self._answer(request, exc.status, body, _PROBLEM, *exc.fields)
+        return self._answer(request, exc.status, body, "application/problem+json", exc.fields)
 
-    def _answer(self, request: _Request, status: int, body: bytes, *more: _Field) -> Response:
-        fields = [
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request.id.encode()),
-            (b"cache-control", b"no-store"),
-            *more,
-        ]
-        if self._intake.draining() and CLOSE not in more:
-            fields.append(CLOSE)
-        return Response(status, fields, body)
+    def _answer(
+        self, request: _Request, status: int, body: bytes, content_type: str, more: str = ""
+    ) -> Response:
+        fields = (
+            f"content-length: {len(body)}\r\nx-request-id: {request.id}\r\n"
+            f"cache-control: no-store\r\ncontent-type: {content_type}\r\n{more}"
+        )
+        close = status in _UNREAD or self._intake.draining()
+        return Response(status, fields.encode(), body, close=close)
 
 
 def read_happenings(state: SourceState, callback: Callback) -> Sequence[Happening]:
@@ -309,8 +307,8 @@ def _unlisted() -> Rejected:
 
 
 def _too_large() -> Rejected:
-    return Rejected(413, "too_large", reason="too_large", fields=(CLOSE,))
+    return Rejected(413, "too_large", reason="too_large")
 
 
 def _unavailable() -> Rejected:
-    return Rejected(503, "unavailable", fields=((b"retry-after", b"%d" % RETRY_AFTER),))
+    return Rejected(503, "unavailable", fields=f"retry-after: {RETRY_AFTER}\r\n")

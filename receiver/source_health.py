@@ -71,11 +71,10 @@ class SourceHealth:
         """Count a callback with new happenings from the provider itself."""
         if callback.sample:
             return
-        at, ticks = callback.received.timestamp(), self._ticks()
-        self._last_at = ticks
+        self._last_at = ticks = self._ticks()
         if ticks - self._measured_last < INTERVAL:
             return
-        self._measured_last = ticks
+        self._measured_last, at = ticks, callback.received.timestamp()
         ahead, self._ahead = self._ahead, at - ticks
         if ahead is not None and abs(self._ahead - ahead) > _STEP:
             # Our clock was set: earlier offsets cannot show a wrong zone.

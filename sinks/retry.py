@@ -60,14 +60,14 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         `failures` counts the failed attempts, 0 before the first; `chance` returns a number of [0,
         1).
         """
+        if failures == 0 and self.schedule is None:
+            return 0.0  # at once
         attempts = len(_DEFAULT) if self.attempts is None else self.attempts
         waits = _DEFAULT if self.schedule is None else self.schedule
         if failures >= (attempts if self._doubles else len(waits)):
             return None
         if not self._doubles:
             scheduled = float(waits[failures])
-        elif failures == 0:
-            scheduled = 0.0
         else:
             doublings = min(failures - 1, 64)  # 2.0**1024 overflows
             scheduled = min(self._max_wait, self._first_wait * 2.0**doublings)

@@ -391,33 +391,28 @@ class Worker:
     # --- settle ---------------------------------------------------------------------------
 
     def _settle_soon(self, taken: Taken, outcome: Outcome) -> None:
-        # Submitted at once: the journal works in the order of the calls.
-        self._submit(taken, outcome).add_done_callback(partial(self._settled, taken, outcome))
-
-    def _submit(self, taken: Taken, outcome: Outcome) -> "asyncio.Future[bool]":
         due_at = outcome.due_at
         if due_at is not None and not outcome.fixed:
             due_at += self._clock.jumped() - outcome.stamp
         self._feed.settling(taken, submitted=True)
-        return self._journal.submit(
-            Settle(
-                taken.delivery,
-                outcome.attempt,
-                outcome.state,
-                due_at=due_at,
-                asked=outcome.asked,
-                fixed=outcome.fixed,
-                held=outcome.held,
-            )
+        settle = Settle(
+            taken.delivery,
+            outcome.attempt,
+            outcome.state,
+            due_at=due_at,
+            asked=outcome.asked,
+            fixed=outcome.fixed,
+            held=outcome.held,
         )
+        # Put at once: the journal works in the order of the calls.
+        self._journal.put(settle, partial(self._settled, taken, outcome))
 
-    def _settled(self, taken: Taken, outcome: Outcome, settling: "asyncio.Future[bool]") -> None:
+    def _settled(self, taken: Taken, outcome: Outcome, error: bool | Exception) -> None:  # noqa: FBT001 - `put` passes the outcome
         """Log a stored outcome. Store it again, however long the journal is unavailable."""
-        error = settling.exception()
         if isinstance(error, Broken):
             self._end(taken)
             return
-        if error is not None:
+        if isinstance(error, Exception):
             self._feed.settling(taken, submitted=False)
             if isinstance(error, InvalidRow):
                 outcome = outcome.without_answer()

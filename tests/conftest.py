@@ -1,5 +1,6 @@
 """For every test: loopback as the only network, and one Hypothesis profile."""
 
+import contextlib
 import ipaddress
 import os
 import signal
@@ -10,6 +11,8 @@ import certifi
 import hypothesis
 import pytest
 import trustme
+import xdist
+from counting import uncounted
 
 # Derandomized, so that each run has the same inputs; without a deadline, because the machine may be
 # busy. To search further: pytest --hypothesis-profile=search
@@ -54,6 +57,30 @@ sys.addaudithook(refuse_the_network)
 COVERAGE = None
 if "PYTEST_XDIST_WORKER" in os.environ:
     COVERAGE = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+# Each worker collects all tests, and so runs the same lines: this one counts them.
+COUNTING_WORKER = "gw0"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    counts = os.environ.get("PYTEST_XDIST_WORKER", COUNTING_WORKER) == COUNTING_WORKER
+    with contextlib.nullcontext() if counts else uncounted():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session):
+    """Pause the coverage of the process that only hands out the tests."""
+    with uncounted() if xdist.is_xdist_controller(session) else contextlib.nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    with uncounted() if item.get_closest_marker("uncounted") else contextlib.nullcontext():
+        return (yield)
+
 
 # Each httpx client reads the root certificates of the machine, which takes long.
 ROOTS = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the tests run

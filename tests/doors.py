@@ -10,7 +10,9 @@ class Answered:
     """The answer of a door to one request."""
 
     def __init__(self, answer):
-        self.status, self.headers, self.body = answer.status, dict(answer.fields), answer.body
+        lines = answer.fields.splitlines() + [b"connection: close"] * answer.close
+        self.status, self.body = answer.status, answer.body
+        self.headers = dict(line.split(b": ", 1) for line in lines)
 
     @property
     def json(self):

@@ -3,6 +3,8 @@
 import asyncio
 import selectors
 
+from journal.thread import WorkThread
+
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Its clock jumps to the next scheduled call, but never while a thread works.
@@ -17,13 +19,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self):
         return self._passed
 
-    def run_in_executor(self, executor, func, *args):
+    def begin(self):
         self._jobs += 1
+
+    def run_in_executor(self, executor, func, *args):
+        self.begin()
         future = super().run_in_executor(executor, func, *args)
-        future.add_done_callback(self._ended)
+        future.add_done_callback(self.end)
         return future
 
-    def _ended(self, _future):
+    def end(self, _result=None):
         self._jobs -= 1
 
 
@@ -39,3 +44,17 @@ class _Selector(selectors.DefaultSelector):
             return super().select(0 if waits else 5.0)
         self._loop._passed += timeout
         return super().select(0)
+
+
+class CountedThread(WorkThread):
+    """Makes a virtual loop wait for its work."""
+
+    def run(self, work, done):
+        loop = asyncio.get_running_loop()
+
+        def ended(result):
+            loop.end()
+            done(result)
+
+        loop.begin()
+        super().run(work, ended)

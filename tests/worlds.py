@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import json
+from unittest import mock
 
 from contracts.journal import NOW, planned, record
+from virtual import CountedThread
 
 from journal.reads import EventById
 from journal.sqlite.journal import SQLiteJournal
@@ -65,6 +67,13 @@ class Watched:
 
     def submit(self, write, then=None):
         return self._failure(write) or self._journal.submit(write, then)
+
+    def put(self, write, answer, then=None):
+        failed = self._failure(write)
+        if failed is None:
+            self._journal.put(write, answer, then)
+        else:
+            answer(failed.exception())
 
     def listen(self, callback, *, sink=None):
         return self._journal.listen(callback, sink=sink)
@@ -160,6 +169,10 @@ class VirtualWorld(World):
     @property
     def at(self):
         return self.now()
+
+    async def start(self):
+        with mock.patch("journal.sqlite.journal.WorkThread", CountedThread):
+            return await super().start()
 
 
 def is_idle(worker):

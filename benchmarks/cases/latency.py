@@ -1,16 +1,18 @@
 """The time from a callback to its answer, and to the arrival of its event."""
 
+import statistics
 from collections.abc import Sequence
 from functools import partial
 
 from ..case import Case, Measured
+from ..lab.checkpoints import NOTES
 from ..lab.machine import fdatasync, mapped, watch_memory
 from ..lab.openloop import LoadResult, offered
 from ..lab.percentiles import percentile
 from ..lab.processes import Bench, CaseFailed, Product
 from ..lab.processor import Meter
-from ..lab.receiver import Receiver
-from .delivering import CONNECTIONS, HANGS, piped, settled, two
+from ..lab.receiver import Receiver, receiving
+from .delivering import CONNECTIONS, HANGS, http, piped, settled, to, two
 
 _PERCENTILES = (50, 90, 99, 99.9)
 #: Callbacks a second: so few that none waits for another.
@@ -117,6 +119,37 @@ def _hanging(bench: Bench) -> Measured:
     return Measured(values={**_percentiles("latency/hanging/answer", result.latencies), **found})
 
 
+def _checkpoints(bench: Bench, *, name: str, rate: float | None) -> Measured:
+    """Offer `rate`, or as much as is answered, and note how long each checkpoint takes."""
+    with (
+        receiving() as receiver,
+        bench.product(
+            sinks=http({"app": receiver.url}),
+            routes=to("app"),
+            module="benchmarks.lab.checkpoints",
+        ) as product,
+    ):
+        if rate is None:
+            load = bench.load(
+                product.callback(), connections=CONNECTIONS, seconds=4 * bench.seconds
+            )
+            product.check(load, connections=CONNECTIONS)
+        else:
+            offered(product.callback(), rate=rate, seconds=4 * bench.seconds)
+        product.await_settled()
+        notes = product.folder / NOTES
+        held = [float(line) for line in notes.read_text().split()] if notes.exists() else []
+    if not held:
+        raise CaseFailed("the load was too short for a checkpoint")
+    return Measured(
+        values={
+            f"{name}/number": len(held),
+            f"{name}/median": statistics.median(held),
+            f"{name}/slowest": max(held),
+        }
+    )
+
+
 def _memory(bench: Bench) -> Measured:
     with piped(bench) as (product, _):
         rate = settled(bench, product, sinks=1).rate / 2
@@ -201,6 +234,24 @@ CASES = (
         run=_hanging,
         once=True,
         quick=False,
+    ),
+    *(
+        Case(
+            name=name,
+            what=f"a commit and the checkpoint before it, {words}",
+            unit="ms",
+            whats={f"{name}/number": f"checkpoints, {words}"},
+            units={f"{name}/number": "checkpoints"},
+            figures=(f"{name}/number", f"{name}/median", f"{name}/slowest"),
+            seconds=12,
+            run=partial(_checkpoints, name=name, rate=rate),
+            once=True,
+            quick=False,
+        )
+        for name, words, rate in (
+            ("checkpoint/full", f"at full load with {CONNECTIONS} connections", None),
+            (f"checkpoint/{_FIXED}", f"at {_FIXED} callbacks a second", _FIXED),
+        )
     ),
     Case(
         name="memory",

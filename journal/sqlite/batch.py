@@ -21,9 +21,10 @@ from .outbox import VERBS, Outbox, Shifting
 #: Bytes of a page in the write-ahead log (sqlite.org/fileformat2.html, 4.1).
 _FRAME = 4096 + 24
 #: Sizes of the log, in bytes. At the first one it is written back. At the second one its file is
-#: truncated, too; until then SQLite uses its space again. A step later it is tried again.
-CHECKPOINT_AT, TRUNCATE_AT = 500 * _FRAME, 1_000 * _FRAME
-CHECKPOINT_STEP = 125 * _FRAME
+#: truncated, too; until then SQLite uses its space again, and a sync that does not change the size
+#: of the file takes less processor time. A step later it is tried again.
+CHECKPOINT_AT, TRUNCATE_AT = 1_500 * _FRAME, 2_500 * _FRAME
+CHECKPOINT_STEP = 100 * _FRAME
 #: Milliseconds that a transaction waits for another process.
 BUSY_MS = 1_000
 

@@ -1,6 +1,7 @@
 """The files of an open journal. They must stay the files that were opened."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,15 +35,16 @@ class JournalFiles:
     ) -> None:
         """`beside`: more files that must stay where they are, such as the lock."""
         real = journal.resolve()
-        self._log = real.with_name(f"{real.name}-wal")
+        self._log = str(real.with_name(f"{real.name}-wal"))
         shared = real.with_name(f"{real.name}-shm")
         self._sleep = sleep
-        #: Device and inode by path; None: the file was not there.
-        self._known: dict[Path, tuple[int, int] | None] = {}
-        for path in (journal, self._log, shared, *beside):
+        #: Device and inode by path; None: the file was not there. Paths as text: every batch looks
+        #: at all files, and a Path takes longer than the system.
+        self._known: dict[str, tuple[int, int] | None] = {}
+        for path in map(str, (journal, self._log, shared, *beside)):
             self._known[path] = None
             with contextlib.suppress(OSError):
-                found = path.stat()
+                found = os.stat(path)  # noqa: PTH116 - see above
                 self._known[path] = (found.st_dev, found.st_ino)
         #: Bytes of the write-ahead log at the last check.
         self.log_size = 0
@@ -54,12 +56,12 @@ class JournalFiles:
         self._sleep(AGAIN)
         path = self._differing()
         if path is not None:
-            raise Moved(path)
+            raise Moved(Path(path))
 
-    def _differing(self) -> Path | None:
+    def _differing(self) -> str | None:
         for path, known in self._known.items():
             try:
-                found = path.stat()
+                found = os.stat(path)  # noqa: PTH116 - see above
             except (FileNotFoundError, NotADirectoryError):
                 if known is not None:
                     return path

@@ -5,14 +5,14 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from core.errors import Unavailable
 
 from .. import Filters, JournalHealth
-from ..commit import GroupCommit
+from ..commit import GroupCommit, settle
 from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
@@ -40,6 +40,7 @@ from ..reads import (
     TokenUses,
     VisibleEvents,
 )
+from ..thread import WorkThread
 from ..writes import Result, Write
 from . import deliveries, orders, paging, queries, subscriptions, visible
 from .batch import BatchWriter
@@ -65,14 +66,14 @@ class SQLiteJournal:
         path: Path,
         begun: OpenedFile,
         *,
-        thread: ThreadPoolExecutor,
+        thread: WorkThread,
         broken: Callable[[], None],
         beside: Sequence[Path],
     ) -> None:
         self._conn, self._thread = begun.conn, thread
         self._writer = BatchWriter(begun.conn, begun.start, JournalFiles(path, beside))
         self._commits: GroupCommit[Write[Any], Any] = GroupCommit(
-            self._writer.write, thread=thread, broken=broken, tend=self._tend
+            self._writer.write, thread=self._thread, broken=broken, tend=self._tend
         )
         self._feed = CommitFeed()
         self._reader = Reader(path, failed=self._commits.fail)
@@ -103,16 +104,21 @@ class SQLiteJournal:
         not move while the journal is open. `filters`: those of all API keys; submit `IndexVisible`
         until it returns False.
         """
-        thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
-        def opened() -> OpenedFile:
-            with errors_named(path):
-                return begin(path, seal=seal, now=now, version=version, filters=filters)
+        def opened() -> OpenedFile | Exception:
+            try:
+                with errors_named(path):
+                    return begin(path, seal=seal, now=now, version=version, filters=filters)
+            except Exception as exc:  # noqa: BLE001 - the caller gets any error
+                return exc
 
+        thread = WorkThread("journal")
+        opening: asyncio.Future[OpenedFile] = asyncio.get_running_loop().create_future()
+        thread.run(opened, partial(settle, opening))
         try:
-            begun = await asyncio.get_running_loop().run_in_executor(thread, opened)
+            begun = await opening
         except BaseException:
-            thread.shutdown()
+            thread.close()
             raise
         journal = SQLiteJournal(path, begun, thread=thread, broken=broken, beside=beside)
         journal._look()
@@ -205,8 +211,8 @@ class SQLiteJournal:
         # Closing the connection would checkpoint, too, but not report a failed fsync.
         await self._commits.close(self._writer.write_back)
         if not self._commits.broken:
-            await loop.run_in_executor(self._thread, self._conn.close)
-        self._thread.shutdown()
+            await loop.run_in_executor(None, self._conn.close)
+        self._thread.close()
 
 
 def _ignore(done: "asyncio.Future[Any]") -> None:

@@ -42,11 +42,10 @@ class FrequentLines:
         if self._json is None:
             self._log.info("callback.accepted", **fields, **received._asdict())
             return
-        names = ",".join([quote(name) for name in sinks])
         self._json(
             f'callback.accepted","event_id":"{event.id}","type":"{event.type}"'
             f"{_field('service', fields['service'])}{_field('to', fields['to'])}"
-            f',"sinks":[{names}]{_of(received)}'
+            f',"sinks":[{_names(*sinks)}]{_of(received)}'
         )
 
     def duplicate(self, event_id: str, received: Received) -> None:
@@ -80,9 +79,14 @@ def frequent_lines() -> FrequentLines | None:
 def _of(received: Received) -> str:
     request_id, source, peer, size, channel = received
     return (
-        f',"request_id":"{request_id}","source":{json_value(source)},"peer":{json_value(peer)}'
+        f',"request_id":"{request_id}"{_about(("source", source), ("peer", peer))}'
         f',"bytes":{size}{_field("channel", channel)}'
     )
+
+
+@lru_cache(maxsize=256)
+def _names(*sinks: str) -> str:
+    return ",".join([quote(name) for name in sinks])
 
 
 def _field(name: str, value: object) -> str:

@@ -25,8 +25,8 @@ _CURSOR, _CURSOR_LENGTH = ">16sQ8s", 64
 _DELIVERY_ID = re.compile("[0-9a-f]{32}")
 #: Random bytes fetched at once.
 _FETCHED = 4096
-#: A random digit with the variant of a UUID in its upper two bits: RFC 9562, 4.1.
-_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
+#: The random bits in the second half of a UUID, and the bits of its variant: RFC 9562, 4.1.
+_RANDOM, _VARIANT = (1 << 62) - 1, 1 << 63
 
 
 class Chance:
@@ -80,9 +80,10 @@ class Identity:
         Its sub-millisecond bits are time too: ids that grow with time keep an index cheap.
         """
         ms, below = divmod(int(at * 1_000_000), 1000)
-        time, random = f"{ms & 0xFFFFFFFFFFFF:012x}", self._chance(8).hex()
-        first, second = f"{time[:8]}-{time[8:]}", f"7{below * 4096 // 1000:03x}"
-        return f"{first}-{second}-{_VARIANT[random[0]]}{random[1:4]}-{random[4:]}"
+        head = (ms & 0xFFFFFFFFFFFF) << 16 | 0x7000 | below * 4096 // 1000
+        tail = int.from_bytes(self._chance(8)) & _RANDOM | _VARIANT
+        digits = f"{head:016x}{tail:016x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def request_id(self) -> str:
         return self._chance(8).hex()
@@ -92,8 +93,10 @@ class Identity:
 
         A hash without a key would reveal a code: there are few codes to try.
         """
-        parts = [part.encode() for part in key.parts]
-        message = b"".join([len(part).to_bytes(4) + part for part in parts])
+        message = b""
+        for text in key.parts:
+            part = text.encode()
+            message += len(part).to_bytes(4) + part
         return (key.second & 0xFFFFFFFF).to_bytes(4) + self._dedupe(message)[:_HASH]
 
     def fingerprint(self, body: bytes) -> bytes:

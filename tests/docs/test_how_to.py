@@ -16,6 +16,8 @@ from server.config.load import load
 from sinks.http.sink import Http
 from sinks.sink import Failed
 
+pytestmark = pytest.mark.uncounted
+
 #: Page and block -> the API, and its answer's status.
 EXAMPLES = {
     ("telegram.md", 0): (receiving_apis.telegram, 200),

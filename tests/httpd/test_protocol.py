@@ -100,7 +100,8 @@ class Admission(Struct):
 
 
 def answered(status, body, *fields):
-    return Response(status, [(b"content-length", b"%d" % len(body)), *fields], body)
+    lines = [b"%s: %s\r\n" % field for field in ((b"content-length", b"%d" % len(body)), *fields)]
+    return Response(status, b"".join(lines), body)
 
 
 async def answer(send, status, body=b""):
@@ -1080,8 +1081,8 @@ REFUSED_503 = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"content-type: text/plain; charset=utf-8\r\n"
     b"content-length: 24\r\n"
-    b"connection: close\r\n"
     b"retry-after: 5\r\n"
+    b"connection: close\r\n"
     b"\r\n"
     b"503 Service Unavailable\n"
 )

@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvloop
@@ -11,6 +10,7 @@ from sqlite_utils import Database
 from core.errors import Broken, InvalidRow, Unavailable
 from journal import commit
 from journal.commit import GroupCommit
+from journal.thread import WorkThread
 
 #: Nothing here takes longer, unless it hangs.
 SOON = 10
@@ -57,7 +57,7 @@ def disk():
 
 @pytest.fixture
 def thread():
-    with ThreadPoolExecutor(1) as thread:
+    with contextlib.closing(WorkThread("journal")) as thread:
         yield thread
 
 
@@ -289,7 +289,7 @@ class Grouped:
     """Writes like the journal: plain transactions in the one thread with the connection."""
 
     def __init__(self, file):
-        self._file, self._thread = file, ThreadPoolExecutor(1)
+        self._file, self._thread = file, WorkThread("journal")
         self._commits = GroupCommit(self._write, thread=self._thread, broken=lambda: None)
 
     async def record(self, value):
@@ -303,7 +303,7 @@ class Grouped:
         return values
 
     def close(self):
-        self._thread.shutdown()
+        self._thread.close()
 
 
 class Locked:
@@ -666,6 +666,6 @@ def test_end_of_the_loop_does_not_fail_the_writing_thread(disk, thread, caplog):
 
     asyncio.run(left_alone())
     disk.go_on.set()
-    thread.shutdown()
+    thread.close()
 
     assert (disk.stored, caplog.text) == (["a"], "")

@@ -2,6 +2,7 @@
 
 import hypothesis
 import msgspec
+import pytest
 import writes
 from contracts.journal import NOW, arrival, key, owed, planned
 from contracts.orders import order, sms
@@ -120,6 +121,7 @@ def test_needs_of_a_plain_callback_are_its_keys():
     assert wanted == {"keys": {("tellabot", key(1)), ("tellabot", key(2))}}
 
 
+@pytest.mark.uncounted
 @given(writes.batches())
 @hypothesis.settings(max_examples=150, deadline=None)
 def test_batch_equals_the_same_writes_one_by_one(batches):

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from proxies.servers import CALLER, HOST, PROXIES, Proxy, authority, blocks, free_port
 
+pytestmark = pytest.mark.uncounted
+
 TOKEN = live.TOKEN
 PATH = f"/in/tellabot/{TOKEN}"
 #: A token with unusual characters, and its path in the printed URL.

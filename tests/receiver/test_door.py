@@ -184,6 +184,7 @@ async def test_draining_door_answers_503_and_closes(door, parts):
     assert answer.headers[b"connection"] == b"close"
 
 
+@pytest.mark.uncounted
 async def test_door_with_too_many_waiting_answers_503(door, journal):
     """Mutant: no limit, and a stalled disk fills the memory."""
     waiting = [

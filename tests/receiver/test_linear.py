@@ -106,6 +106,7 @@ def as_text(pattern):
     return re.compile(pattern.pattern.decode("latin-1"), pattern.flags | re.ASCII)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize(("pattern", "how"), list(uses()))
 @pytest.mark.parametrize("before", ["", "{", '"sms":"[', "STATUS_OK", "+"])
 def test_steps_of_a_pattern_grow_with_the_text(pattern, how, before):
@@ -192,6 +193,7 @@ def test_row_with_several_messages_is_stored_once(index):
     assert len(one.happenings) == count
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("index", range(3))
 def test_stored_bytes_grow_with_a_huge_row(index):
     """Mutants: each part has the whole row; one transaction has all parts."""
@@ -207,6 +209,7 @@ def test_stored_bytes_grow_with_a_huge_row(index):
     assert stored[1] <= 2 * len(json.dumps(answers))
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("provider", sorted(BY_TAG))
 def test_hostile_answers_of_a_megabyte_are_read(provider):
     """Each of them once took minutes to hours, or raised a RecursionError."""

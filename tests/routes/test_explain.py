@@ -251,6 +251,7 @@ EVENTS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.uncounted
 @given(when=FILTERS, event=EVENTS)
 @example(when={"$not": {}}, event={"type": "x"})
 @example(when={"$not": {"$not": {}}}, event={"type": "x"})
@@ -264,6 +265,7 @@ def test_explanation_exists_only_without_a_match(when, event):
     assert finding is None or (finding.clause != "" and not finding.holds)
 
 
+@pytest.mark.uncounted
 @given(when=FILTERS, event=EVENTS)
 def test_explained_clause_is_in_the_filter(when, event):
     """Mutant: places counted from the configuration's root, or an operand of a neighbour."""

@@ -16,8 +16,8 @@ from journal import lock
 from server import __version__
 from server.process import PortTaken, bind
 
-# Only these tests run all of it, from the start to the end of the process.
-pytestmark = pytest.mark.usefixtures("counted")
+# These tests run all of it, from the start to the end of the process.
+counted = pytest.mark.usefixtures("counted")
 
 
 def serve(folder, *arguments, config=live.CONFIG):
@@ -57,6 +57,7 @@ def taken():
         yield f"127.0.0.1:{sock.getsockname()[1]}"
 
 
+@counted
 @pytest.mark.parametrize("flag", ["--listen", "--admin-listen"])
 def test_port_in_use_is_named(folders, taken, flag):
     """Mutant: a retry, another port, or a traceback."""
@@ -78,6 +79,7 @@ def test_one_of_two_simultaneous_starts_gets_the_port():
             bind(address)
 
 
+@counted
 def test_unknown_host_is_named(folders):
     code, out, errors = serve(folders, "--listen", "no-such-host.invalid:0")
 
@@ -86,6 +88,7 @@ def test_unknown_host_is_named(folders):
     assert errors.count("\n") == 1
 
 
+@counted
 def test_second_process_on_one_journal_is_refused(service):
     """The first one continues. Mutant: two writers, or a lock that the second takes away."""
     code, out, errors = serve(service.folder)
@@ -105,6 +108,7 @@ def test_migrate_is_refused_while_a_service_runs(service):
     assert f"process {service.process.pid};" in result.stderr
 
 
+@counted
 def test_changed_secret_is_a_configuration_error(service):
     """Mutant: a start after which each retry is a new event."""
     assert service.stop() == 0
@@ -117,6 +121,7 @@ def test_changed_secret_is_a_configuration_error(service):
     assert other not in errors
 
 
+@counted
 def test_missing_journal_folder_is_one_line(folders):
     config = live.CONFIG.replace("sqlite:///", "sqlite:///missing/")
 
@@ -127,6 +132,7 @@ def test_missing_journal_folder_is_one_line(folders):
     assert f"journal.url: there is no folder {folders}/missing; make it " in errors
 
 
+@counted
 def test_configuration_warnings_are_log_lines(tmp_path):
     with live.Live(tmp_path / "first") as service:
         service.stop()
@@ -218,6 +224,7 @@ def test_admin_listener_has_a_page(service):
         assert word in page.text
 
 
+@counted
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_first_signal_ends_it_with_0_and_frees_the_lock(service, number):
     service.process.send_signal(number)

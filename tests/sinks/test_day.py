@@ -95,6 +95,7 @@ def gaps(attempts):
     return [b.at - a.at for a, b in itertools.pairwise(attempts)]
 
 
+@pytest.mark.uncounted
 def test_probes_use_up_no_attempt_of_the_schedule(live):
     """Mutants: a probe counts; a wait is shorter than in the schedule."""
 
@@ -216,6 +217,7 @@ def test_failing_sink_is_paused_and_resumed_by_a_probe(live):
     assert (delivered, still) == (owed, None)
 
 
+@pytest.mark.uncounted
 def test_sink_down_for_a_day_gets_everything(live):
     """It gets them at its rate. Mutants: one queue for all sinks; a backlog ignores the rate."""
 

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from virtual import VirtualLoop
@@ -184,6 +185,7 @@ def is_probed(at, tried):
     return outages(before)[1] is not None
 
 
+@pytest.mark.uncounted
 def test_each_event_is_delivered_once_in_the_longest_history():
     """The sink is up and down for an hour, with a backlog. Mutant: a lane loses a delivery."""
     history = History(

@@ -86,6 +86,7 @@ async def test_delivery_without_room_is_read_later(world, monkeypatch):
     assert destination.most_inside == 2
 
 
+@pytest.mark.uncounted
 async def test_ten_thousand_events_arrive_once_each(world):
     destination = Destination()
     worker = await world.run(destination)

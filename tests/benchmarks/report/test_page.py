@@ -6,6 +6,8 @@ from measured import example
 
 from benchmarks.report.page import UnknownName, environment
 
+pytestmark = pytest.mark.uncounted
+
 PLOT = "Megabytes of the process over time, at half the capacity"
 
 

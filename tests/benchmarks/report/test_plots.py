@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from benchmarks.report.plots import PLOTS, plots
 
+pytestmark = pytest.mark.uncounted
+
 
 @pytest.fixture(scope="module")
 def drawn():

@@ -12,6 +12,8 @@ from benchmarks.report import results, write
 from benchmarks.report.goals import GOALS
 from benchmarks.report.page import page
 
+pytestmark = pytest.mark.uncounted
+
 ROOT = Path(__file__).parents[3]
 TEMPLATES = [ROOT / "benchmarks" / "report" / f"{name}.md.jinja" for name in write.PAGES]
 PAGES = [*write.PAGES.values()]

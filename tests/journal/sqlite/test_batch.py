@@ -36,6 +36,7 @@ def shown(result):
     return result
 
 
+@pytest.mark.uncounted
 @given(writes.batches())
 @hypothesis.settings(max_examples=150, deadline=None)
 def test_sqlite_finds_everything_a_batch_needs(template, batches):

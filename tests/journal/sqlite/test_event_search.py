@@ -105,6 +105,7 @@ def matches(plan, wanted):
     )
 
 
+@pytest.mark.uncounted
 @given(
     said=st.lists(SAID, min_size=1, max_size=14),
     more=st.lists(SAID, max_size=4),

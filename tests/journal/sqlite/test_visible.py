@@ -253,6 +253,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.uncounted
 @settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
 @example(steps=[("sms", "5", TEAM), ("order", "5", {"team": "other"})])

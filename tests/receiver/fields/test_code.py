@@ -215,6 +215,7 @@ PATTERNS = {
 }
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("name", PATTERNS)
 def test_pattern_steps_grow_with_the_text(name):
     """Mutant: a run of digits that may begin anywhere, `[0-9]+(?:[.,][0-9]+)+`: four times."""

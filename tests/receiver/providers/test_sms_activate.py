@@ -515,6 +515,7 @@ STRANGE = st.dictionaries(
 )
 
 
+@pytest.mark.uncounted
 @given(
     st.sampled_from(PROFILES),
     st.sampled_from([SMS, RENT, {"rentId": "1"}]),

@@ -434,6 +434,7 @@ def test_failed_renewal_is_a_new_event_tomorrow():
 # -- any input ------------------------------------------------------------------------------------
 
 
+@pytest.mark.uncounted
 @given(
     st.sampled_from([SMS, RENTAL_SMS, RENEWED, RENEWAL_FAILED, ASSIGNED]),
     st.dictionaries(

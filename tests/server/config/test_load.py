@@ -954,6 +954,7 @@ def _part(tree: dict, place: tuple) -> dict:
     return {"server": {"secret": tree["server"]["secret"]}, place[0]: section}
 
 
+@pytest.mark.uncounted
 # Most examples are parts, as JSON: they are read in a tenth of the time of the whole.
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -273,6 +274,7 @@ def plain(order):
     return (order.origin, order.state, order.reason, order.number)
 
 
+@pytest.mark.uncounted
 @settings(max_examples=50)
 @given(steps)
 def test_orders_follow_the_model(schedule):

@@ -205,6 +205,7 @@ received = st.builds(
 )
 
 
+@pytest.mark.uncounted
 @given(
     received,
     st.sampled_from([None, "", "{data.text}", "{data.service.name}: {data.code} {data.text}"]),
@@ -218,6 +219,7 @@ def test_any_event_makes_a_valid_and_harmless_message(event, message):
     assert [char for char in shown if is_unseen(char)] == []
 
 
+@pytest.mark.uncounted
 @given(received, received)
 def test_events_differ_in_plain_texts_only(one, other):
     """Mutant: the service in the fallback text."""
