@@ -991,7 +991,9 @@ class JournalContract:
         places = [await journal.submit(CreateSubscription(one)) for one in (first, second)]
         await journal.submit(PauseSink("sub:s0", by="gone", at=NOW))
         changed = msgspec.structs.replace(
-            first, filter=None, secrets=(SealedSecret(sealed="b"), SealedSecret(sealed="a", until=9))
+            first,
+            filter=None,
+            secrets=(SealedSecret(sealed="b"), SealedSecret(sealed="a", until=9)),
         )
         done = [
             await journal.submit(ChangeSubscription(changed)),
