@@ -11,7 +11,7 @@ import httpcore
 from pyreqwest.http import Url
 
 from ..sink import ANSWER_KEPT, Failed
-from .answer import SinkAnswer, read_beginning
+from .answer import MOST_READ, SinkAnswer, read_beginning
 from .guard import Guard
 from .openssl import error_word
 
@@ -19,6 +19,9 @@ from .openssl import error_word
 _IDLE = 4.0
 #: Seconds until the next address of a name is tried, if more are left.
 _NEXT_ADDRESS = 3.0
+#: Bytes of a whole answer, with headers, interim answers and chunk sizes; and of one read.
+_MOST_RECEIVED = 2 * MOST_READ
+_PIECE = 4096
 _PORTS = {"http": 80, "https": 443}
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
@@ -30,7 +33,7 @@ def port_of(url: Url) -> int:
 
 @cache
 def system_trust() -> ssl.SSLContext:
-    """Return the context that trusts the system's authorities. Reading them takes time."""
+    """Return the context that trusts the system's authorities."""
     return ssl.create_default_context()
 
 
@@ -83,6 +86,9 @@ class GuardedClient:
         began = time.monotonic()
         try:
             async with asyncio.timeout(within):
+                if self._trust is None and self._url.scheme == b"https":
+                    # Reading the authorities would hold up callbacks.
+                    self._trust = await asyncio.to_thread(system_trust)
                 pool = self._pool_for(await self._addresses())
                 async with pool:
                     return await self._post(pool.http, headers, body, began + within, keep)
@@ -138,7 +144,7 @@ class GuardedClient:
             if self._pool is not None:
                 self._pool.retire()
             http = httpcore.AsyncConnectionPool(
-                ssl_context=self._trust or system_trust(),
+                ssl_context=self._trust,
                 max_connections=None,
                 max_keepalive_connections=self._connections,
                 keepalive_expiry=_IDLE,
@@ -173,6 +179,43 @@ class _Pool:
             self._closing = asyncio.create_task(self.http.aclose())
 
 
+class _LimitedStream(httpcore.AsyncNetworkStream):
+    """A connection that ends if an answer is too long.
+
+    A server could send interim answers or tiny chunks without end. Reading them costs time, in
+    which callbacks wait.
+    """
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream, self._left = stream, _MOST_RECEIVED
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
+        if self._left <= 0:
+            raise httpcore.RemoteProtocolError("a long answer")
+        data = await self._stream.read(min(max_bytes, _PIECE), timeout)
+        self._left -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - see above
+        self._left = _MOST_RECEIVED  # the next request
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - see above
+    ) -> httpcore.AsyncNetworkStream:
+        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return _LimitedStream(stream)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
 class _PinnedBackend(httpcore.AsyncNetworkBackend):
     """Connects to vetted addresses only, whatever name it is given."""
 
@@ -190,12 +233,15 @@ class _PinnedBackend(httpcore.AsyncNetworkBackend):
         *others, last = self._addresses
         for address in others:
             try:
-                return await self._network.connect_tcp(
+                stream = await self._network.connect_tcp(
                     address, port, _NEXT_ADDRESS, local_address, socket_options
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
+            return _LimitedStream(stream)
+        return _LimitedStream(
+            await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
+        )
 
     async def sleep(self, seconds: float) -> None:
         await self._network.sleep(seconds)

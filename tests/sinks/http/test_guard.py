@@ -217,6 +217,24 @@ async def test_proxy_of_the_environment_is_ignored(monkeypatch):
     assert proxy.connections == 0
 
 
+async def test_endless_interim_answers_end_the_attempt():
+    """Mutant: they are read until the deadline, and callbacks wait meanwhile."""
+    sent = 0
+
+    async def flood(_request, connection):
+        nonlocal sent
+        while not connection.writer.is_closing():
+            connection.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
+            sent += 1
+            await connection.drain()
+
+    async with endpoint() as end:
+        end.says(flood)
+        assert await word_of(end.url, Guard(["127.0.0.1"])) == "protocol"
+        assert (await post(end.url, Guard(["127.0.0.1"]))).status == 200
+    assert sent < 10_000
+
+
 async def test_connection_is_kept_for_the_same_addresses():
     async with endpoint() as end:
         client = GuardedClient(end.url, Guard(["127.0.0.1"]), connections=2)
