@@ -31,6 +31,7 @@ RUN python3 -m venv /opt/build \
         --require-hashes --only-binary :all: --no-deps -r requirements/run.txt
 
 COPY LICENSE README.md pyproject.toml ./
+COPY clients/python/smshook_client clients/python/smshook_client/
 COPY core core/
 COPY httpd httpd/
 COPY journal journal/

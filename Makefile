@@ -1,7 +1,7 @@
 # make run · make test · make nightly · make check · make bench · make docs · make lock · make clean
 #
-# Everything is installed in .venv. Its stamp files (.venv/.made, .run, .project, .dev, .bench) record which
-# lock files were installed, so that nothing is installed twice.
+# Everything is installed in .venv, and npm packages of the tests in tests/javascript. The stamp files in .venv (.made,
+# .run, .project, .dev, .npm, .bench) record which lock files were installed, so that nothing is installed twice.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -47,7 +47,7 @@ run: .venv/.project
 
 # The checks run beside the tests. Their output comes after that of the tests. The first pytest
 # compiles each module once. Without it, each worker would compile all of them.
-test: .venv/.dev
+test: .venv/.dev .venv/.npm
 	@.venv/bin/coverage erase
 	@$(MAKE) check > .venv/check.log 2>&1 & checking=$$!; failed=0; \
 	.venv/bin/python -m pytest --quiet --collect-only $(ARGS) > .venv/collect.log; \
@@ -57,7 +57,7 @@ test: .venv/.dev
 	@.venv/bin/coverage report
 
 # Without coverage: some of these tests fill the machine with connections or processes.
-nightly: .venv/.dev
+nightly: .venv/.dev .venv/.npm
 	@.venv/bin/python -m pytest --quiet -m nightly -n $(WORKERS) --dist worksteal $(ARGS)
 	@.venv/bin/python -m pytest --quiet -n $(WORKERS) --dist worksteal \
 		--hypothesis-profile=search tests/core tests/receiver tests/routes tests/journal
@@ -99,6 +99,7 @@ lock: .venv/.dev
 clean:
 	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache
+	rm -rf tests/javascript/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment has absolute paths and belongs to one Python. If the folder was moved or
@@ -143,6 +144,13 @@ MADE_HERE := $(shell test -x .venv/bin/python && \
 	@echo 'installing what the tests need'
 	@$(INSTALL) -r requirements/dev.txt
 	@touch $@
+
+# Without npm, the tests that need it are skipped. npm checks the hashes of the lock file.
+.venv/.npm: .venv/.made tests/javascript/package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo 'installing the npm packages of the tests'; \
+		npm --prefix tests/javascript ci --ignore-scripts --no-audit --no-fund --silent && touch $@; \
+	fi
 
 # The measured service runs in its own environment, as users have it. It would import numpy if it
 # found it there.

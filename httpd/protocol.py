@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .connections import Connections
@@ -23,6 +23,11 @@ from .exchange import Exchange, Head, RequestHandler, log, plain_answer
 #: Called with the status and the socket's address for each request that was rejected here.
 OnRejected = Callable[[int, str], None]
 _Cycle = RequestResponseCycle | Exchange
+
+#: The name in the `state` of a scope: a function that takes a callback without arguments. The
+#: callback is called if the client goes away before its answer is complete. It takes far less
+#: memory than a task that waits for `http.disconnect`.
+GONE = "when_gone"
 
 _CONNECT = b"CONNECT"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -69,6 +74,25 @@ class _CycleTransport(asyncio.Transport):
         return self._wire.get_extra_info(name, default)
 
 
+#: The event of connections that were never too slow: it is always set.
+_WRITABLE = asyncio.Event()
+_WRITABLE.set()
+
+
+class _Flow(FlowControl):
+    """The flow of one connection. An event takes memory, and most connections need none."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:  # not uvicorn's, which makes it
+        self._transport = transport
+        self.read_paused = self.write_paused = False
+        self._is_writable_event = _WRITABLE
+
+    def pause_writing(self) -> None:
+        if self._is_writable_event is _WRITABLE:
+            self._is_writable_event = asyncio.Event()
+        super().pause_writing()
+
+
 class DoorProtocol(HttpToolsProtocol):
     """One connection. All limits are class attributes; durations are seconds."""
 
@@ -109,6 +133,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._peer = ""
         self._cycle_transport: _CycleTransport
         self._running: _Cycle | None = None
+        #: The request that wants to know if its client goes away, and its callback.
+        self._gone: tuple[_Cycle | None, Callable[[], None]] | None = None
         #: The parser has bytes that it has not read. Meanwhile nothing is answered.
         self._parsing = False
         #: The next byte belongs to a request line or header field, or is between requests.
@@ -137,6 +163,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._cycle_transport = _CycleTransport(transport, self._close)
         super().connection_made(self._cycle_transport)
         self._peer = self.client[0] if self.client else ""
+        self.flow = _Flow(self._cycle_transport)
         self._expect_within(self.header_deadline)
         if self.capacity is not None and not self.capacity.opened(self, self._peer):
             self._refuse(503)
@@ -153,6 +180,8 @@ class DoorProtocol(HttpToolsProtocol):
             self._timer.cancel()
         # Otherwise each connection waits for the collector, and most callbacks use a new one.
         self._cycle_transport.release()
+        if self.scope is not None:
+            self.scope["state"].pop(GONE, None)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Return True to keep the connection open for the answer.
@@ -347,6 +376,7 @@ class DoorProtocol(HttpToolsProtocol):
             sent = self.url, self.headers, self.expect_100_continue
             super().on_message_begin()  # makes the scope, which only an app needs
             self.url, self.scope["headers"], self.expect_100_continue = sent
+            self.scope["state"][GONE] = self._notify
             super().on_headers_complete()
         self._in_head = self._begun = False
         self._expect_nothing()
@@ -432,6 +462,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
+        self._gone = None
         if self._ending:
             self._wire.close()
             return
@@ -449,11 +480,18 @@ class DoorProtocol(HttpToolsProtocol):
                 self.capacity.idle(self)
         self.flow.resume_reading()
 
+    def _notify(self, gone: Callable[[], None]) -> None:
+        # An app runs only while its request is the first of its connection.
+        self._gone = self._running, gone
+
     def _disconnect(self, cycle: _Cycle | None) -> None:
         """Report to the app that its client is gone, and discard its answer."""
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
+            if self._gone is not None and self._gone[0] is cycle:
+                (_, gone), self._gone = self._gone, None
+                gone()
 
     # Ends
 

@@ -15,6 +15,7 @@ from .records import (
     Rejection,
     SinkRecord,
     Stats,
+    StoredConsumer,
     StoredDelivery,
     StoredEvent,
     StoredOrder,
@@ -166,6 +167,19 @@ class CallbackOfEvent(Read[Arrival | None], frozen=True):
     """The callback of an event, as it arrived; None: there is no callback."""
 
     event_id: str
+
+
+class ConsumerByName(Read[StoredConsumer | None], frozen=True):
+    """A named reader of a key; None: there is no such reader."""
+
+    key: str
+    name: str
+
+
+class Consumers(Read[Sequence[StoredConsumer]], frozen=True):
+    """The named readers of a key, or of all keys (None), by name."""
+
+    key: str | None = None
 
 
 # --- deliveries ---------------------------------------------------------------------------------

@@ -224,6 +224,19 @@ class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
     low: bool
 
 
+class StoredConsumer(msgspec.Struct, frozen=True, kw_only=True):
+    """A named reader of the API. Times are seconds since the epoch."""
+
+    #: The name of the key that it belongs to.
+    key: str
+    name: str
+    #: It has read the events up to this place; 0: it begins at the oldest.
+    place: int
+    created_at: float
+    #: When its place was last set.
+    moved_at: float
+
+
 class TokenUse(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     token: str

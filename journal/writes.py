@@ -18,6 +18,7 @@ from .records import (
     Registered,
     Rejection,
     Replayed,
+    StoredConsumer,
     StoredDelivery,
     StoredSubscription,
 )
@@ -55,6 +56,32 @@ class ReplayEvent(Write[Replayed | None], frozen=True):
     event_id: str
     owed: tuple[Owed, ...]
     at: float
+
+
+# --- consumers ---------------------------------------------------------------------------------
+
+
+class MoveConsumer(Write[StoredConsumer | None], frozen=True):
+    """Set the place of a named reader, which is made if need be; return it.
+
+    None: nothing was changed, because the key has `most` others.
+    """
+
+    #: The name of the key that it belongs to.
+    key: str
+    name: str
+    place: int
+    at: float
+    #: Whether it may go back; else it stays at a later place.
+    back: bool = False
+    most: int = 1000
+
+
+class DropConsumer(Write[bool], frozen=True):
+    """Remove a named reader; False: it was not there."""
+
+    key: str
+    name: str
 
 
 # --- deliveries ---------------------------------------------------------------------------------

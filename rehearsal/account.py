@@ -136,6 +136,10 @@ class Account:
         self.messages.append(message)
         return message
 
+    def add_fault(self, fault: Fault) -> Fault:
+        self.faults.append(fault)
+        return fault
+
     def received(self, order_id: str) -> list[Message]:
         """Return the messages of an order, oldest first."""
         return sorted((it for it in self.messages if it.order_id == order_id), key=lambda it: it.at)

@@ -21,6 +21,9 @@ from core.services import SPELLED_PATHS, spellings_at
 #: Tests an event as plain JSON values: dict, list, str, int, float, bool and None.
 Predicate = Callable[[Mapping[str, object]], bool]
 
+#: A text or a number of a filter, as `keys_of` gives it for a value of an event.
+Key = str | Decimal
+
 #: Tests the value at a path: a value, a list of values, or MISSING.
 _Condition = Callable[[object], bool]
 #: Tests one value.
@@ -61,6 +64,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple["Part", ...] = ()
     #: Its parts test the value at this path; None: they test what this part tests.
     path: Path | None = None
+    #: It holds only for values with one of these keys; None: for others too.
+    keys: tuple[Key, ...] | None = None
 
 
 def compile_when(when: Mapping[str, object], where: str) -> Predicate:
@@ -140,6 +145,19 @@ def compared_at(event: object, path: Path) -> object:
     return spellings_at(path, value_at(event, path))
 
 
+def keys_of(value: object, *, numbers: bool) -> Iterator[Key]:
+    """Yield the keys of an event's value, or of each item if it is a list.
+
+    With `numbers`, a text that is a number has the key of that number too.
+    """
+    for item in value if isinstance(value, _LISTS) else (value,):
+        if isinstance(item, str):
+            yield item
+        number = _number(item) if numbers else None
+        if number is not None:
+            yield number
+
+
 def _join(join: str, parts: Sequence[Part], place: str, wanted: object) -> Part:
     """Join parts; for `$not` there is one."""
     # The bare functions, because events are tested more often than explained.
@@ -157,7 +175,12 @@ def _join(join: str, parts: Sequence[Part], place: str, wanted: object) -> Part:
 def _compile_condition(given: object, place: str, path: str, complain: _Complain) -> Part:
     if not isinstance(given, Mapping):
         compiled = _in if isinstance(given, list | tuple) else _compile_value
-        return Part(place=place, wanted=given, holds=compiled(given, place, complain))
+        return Part(
+            place=place,
+            wanted=given,
+            holds=compiled(given, place, complain),
+            keys=_keys("$in" if compiled is _in else "$eq", given),
+        )
     if not given:
         complain(place, f"names no operator; operators: {', '.join(_ALL)}")
     conditions = [
@@ -178,7 +201,12 @@ def _compile_operator(
         return _join(str(key), conditions, place, operand)
     if key in _OPERATORS:
         compiled = _OPERATORS[key]
-        return Part(place=place, wanted=operand, holds=compiled(operand, place, complain))
+        return Part(
+            place=place,
+            wanted=operand,
+            holds=compiled(operand, place, complain),
+            keys=_keys(key, operand),
+        )
     text = _unknown_operator(str(key), _ALL)
     below = "" if str(key).startswith("$") else f"; for a field below it write {path}.{key}: ..."
     complain(place, text + below)
@@ -234,6 +262,19 @@ def _in(operand: object, place: str, complain: _Complain) -> _Condition:
         return _never
     tests = [_equal(item, f"{place}[{i}]", complain) for i, item in enumerate(operand)]
     return _for_any(lambda value: any(test(value) for test in tests))
+
+
+def _keys(operator: object, operand: object) -> tuple[Key, ...] | None:
+    """Return the keys of a condition that is an equality, else None.
+
+    Null, true and false are no keys, because most events have them.
+    """
+    is_list = isinstance(operand, list | tuple)
+    if operator != ("$in" if is_list else "$eq"):
+        return None
+    wanted = operand if isinstance(operand, list | tuple) else (operand,)
+    keys = [item if isinstance(item, str) else _as_number(item) for item in wanted]
+    return None if None in keys else tuple([key for key in keys if key is not None])
 
 
 def _negate(compile_: _Compile) -> _Compile:

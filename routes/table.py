@@ -1,10 +1,11 @@
 """Plans which sinks an event is delivered to. Pure: the same event has the same plan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from .index import FilterIndex
 from .match import Invalid, Part, Predicate, compile_filter
 
 #: The types of events that a route without `when` takes. An expired order reports that nothing
@@ -71,12 +72,12 @@ def compile_table(routes: Mapping[str, Route]) -> tuple[CompiledRoute, ...]:
     return tuple(table)
 
 
-def plan(table: Sequence[CompiledRoute], event: Mapping[str, object]) -> Plan:
+def plan(table: FilterIndex[CompiledRoute], event: Mapping[str, object]) -> Plan:
     """Return the plan of an event, given as plain JSON values.
 
     `data` is only needed if a route reads it.
     """
-    matched = [route for route in table if route.matches(event)]
+    matched = table.matching(event)
     sinks = dict.fromkeys([sink for route in matched for sink in route.to])
     return Plan(tuple(sinks), tuple([route.name for route in matched]))
 

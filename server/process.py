@@ -173,6 +173,8 @@ async def _listen(parts: Parts, sockets: Sequence[socket.socket]) -> list[Listen
 
     server = parts.config.server
     most = most_connections(server.connections, descriptor_limit(), descriptors_in_use())
+    # Each reader holds a connection, and callbacks need some, too.
+    parts.hub.most_readers = max(1, most * 3 // 4)
     sampled = LogSampler(time.monotonic, Rate(count=1, per=60))
 
     def full() -> None:
@@ -200,6 +202,7 @@ async def _stop(
 
     loop = asyncio.get_running_loop()
     parts.intake.drain()
+    parts.hub.close()
     if _log_failure(parts.journal):
         await asyncio.gather(*(listener.finish(LAST_WORDS) for listener in listeners))
         return 1

@@ -42,6 +42,7 @@ from .runtime.backfill import Backfiller
 from .runtime.balances import Balances
 from .runtime.clock_jumps import ClockJumps, watch_clock
 from .runtime.credentials import HeaderCredentials
+from .runtime.hub import Hub
 from .runtime.identity import Identity
 from .runtime.intake import CallbackIntake
 from .runtime.journal_monitor import JournalMonitor
@@ -241,6 +242,7 @@ def assemble(
         quarantine=quarantine,
         rejections=rejections,
         credentials=credentials,
+        hub=Hub(journal, most={"stream": config.api.streams, "wait": config.api.waits}),
         orders=orders,
         balances=balances,
         backfills=Backfills(backfillers, journal=journal, ready=ready, now=now, ticks=ticks),

@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import importlib.util
+import json
 import re
 import socket
 import tomllib
@@ -19,13 +20,22 @@ pytestmark = pytest.mark.uncounted
 ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(PYPROJECT)
-PACKAGES = ["core", "httpd", "journal", "receiver", "rehearsal", "routes", "server", "sinks"]
+CLIENT = "smshook_client"
+PACKAGES = [
+    *("core", "httpd", "journal", "receiver", "rehearsal", "routes", "server", "sinks"),
+    CLIENT,
+]
+FOLDERS = {name: ROOT / name for name in PACKAGES} | {CLIENT: ROOT / "clients/python" / CLIENT}
 #: Checked like the product, but not part of the wheel and of the coverage. The glossary does not
 #: apply to it: other programs have their own words.
 BENCHMARKS = "benchmarks"
-MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MODULES = sorted(path for package in PACKAGES for path in FOLDERS[package].rglob("*.py"))
 ALL_MODULES = [*MODULES, *sorted((ROOT / BENCHMARKS).rglob("*.py"))]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(
+    path
+    for folder in ("", "docs/**", "clients/python")
+    for path in ROOT.glob(f"{folder}/*.md".lstrip("/"))
+)
 LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("build", "run", "dev", "bench")}
 
 #: Older versions have these vulnerabilities. The advisories were last read on READ_ON.
@@ -66,14 +76,19 @@ def locked(name):
 
 def test_every_tool_covers_all_packages():
     """Mutant: a folder of modules that import-linter, mypy, coverage or the wheel leave out."""
-    in_the_tree = sorted({path.parent.name for path in ROOT.glob("[!.]*/*.py")} - {"tests"})
+    folders = {
+        path.parent for found in ("[!.]*", "clients/*/*") for path in ROOT.glob(f"{found}/*.py")
+    }
+    in_the_tree = sorted({path.name for path in folders} - {"tests"})
     tool = PROJECT["tool"]
 
     watched = {
         "coverage": sorted(tool["coverage"]["run"]["source"]),
         "import-linter": sorted(tool["importlinter"]["root_packages"]),
         "mypy": sorted(tool["mypy"]["packages"]),
-        "wheel": sorted(tool["hatch"]["build"]["targets"]["wheel"]["packages"]),
+        "wheel": sorted(
+            Path(name).name for name in tool["hatch"]["build"]["targets"]["wheel"]["packages"]
+        ),
     }
 
     assert sorted([*PACKAGES, BENCHMARKS]) == in_the_tree
@@ -88,7 +103,7 @@ def test_top_level_name_belongs_to_smshook_only(package):
 
     assert set(owners) <= {"smshook"}
     assert spec is not None
-    assert ROOT / package == Path(spec.origin).parent
+    assert FOLDERS[package] == Path(spec.origin).parent
 
 
 # Modules
@@ -164,6 +179,20 @@ def test_lock_file_pins_hashes_and_names_no_index(name):
     assert [] == places
 
 
+def test_npm_lock_file_pins_hashes_and_names_no_registry():
+    """Mutant: `npm install` without `omit-lockfile-registry-resolved`."""
+    folder = ROOT / "tests/javascript"
+    asked = json.loads((folder / "package.json").read_text())["dependencies"]
+    text = (folder / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+
+    locked = {name.rpartition("node_modules/")[2]: it for name, it in packages.items() if name}
+
+    assert asked == {name: locked[name]["version"] for name in asked}
+    assert all(it["integrity"].startswith("sha512-") for it in locked.values())
+    assert "://" not in text
+
+
 def test_lock_files_include_declared_dependencies():
     """Mutant: a dependency added to pyproject.toml without `make lock`."""
     asked = {
@@ -206,6 +235,17 @@ def test_each_dependency_has_a_reason_in_the_decision():
     explained = set(re.findall(r"(?m)^\* \*\*([\w.-]+)\*\*", reasons))
 
     assert declared(everything_declared()) == explained
+
+
+def test_client_needs_httpx_only():
+    """Mutant: a dependency of the service in the client, which has its own distribution."""
+    client = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
+
+    assert {"httpx"} == declared(client["dependencies"])
+    assert client["version"] == PROJECT["project"]["version"]
+    assert client["requires-python"] == PROJECT["project"]["requires-python"]
+    assert "smshook-client" not in declared(everything_declared())
+    assert (ROOT / "clients/python/LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 # Documents

@@ -1,6 +1,6 @@
 """All cases, in the order of each repetition."""
 
-from . import accepting, bare, beside, delivering, generator, latency, profiled, scale
+from . import accepting, bare, beside, delivering, generator, latency, profiled, readers, scale
 
 CASES = (
     *bare.CASES,
@@ -9,6 +9,7 @@ CASES = (
     *delivering.CASES,
     *beside.CASES,
     *latency.CASES,
+    *readers.CASES,
     *scale.CASES,
     *profiled.CASES,
 )

@@ -9,7 +9,7 @@ from core.errors import Broken, InvalidRow, Unavailable
 from ..decide import DECIDED, Decided, decide, find_needs
 from ..feed import Committed
 from ..writes import HideCredentials, IndexVisible, Shift, Touch, Write
-from . import event_search, subscriptions, visible
+from . import consumers, event_search, subscriptions, visible
 from .bulk import add
 from .changes import write
 from .credentials import hide, log_is_in_clear, mark_log_clean
@@ -27,19 +27,6 @@ CHECKPOINT_AT, TRUNCATE_AT = 1_500 * _FRAME, 2_500 * _FRAME
 CHECKPOINT_STEP = 100 * _FRAME
 #: Milliseconds that a transaction waits for another process.
 BUSY_MS = 1_000
-
-
-def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
-    # SQLite does not compare the values: it writes the page.
-    conn.execute("update counters set value = value where name = 'events'")
-
-
-#: The function for each kind of write that needs nothing but the connection.
-_OTHERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
-    **subscriptions.VERBS,
-    Touch: _touch,
-    IndexVisible: lambda conn, op: visible.fill(conn, op.limit) or event_search.fill(conn),
-}
 
 
 class BatchWriter:
@@ -114,8 +101,8 @@ class BatchWriter:
                 result = next(decisions)
             elif type(op) in VERBS:
                 result = VERBS[type(op)](outbox, op)
-            elif type(op) in _OTHERS:
-                result = _OTHERS[type(op)](self._conn, op)
+            elif type(op) in _UPKEEP:
+                result = _UPKEEP[type(op)](self._conn, op)
             elif isinstance(op, HideCredentials):
                 result = hide(self._conn, op.hidden, op.limit)
                 if not result:
@@ -196,3 +183,17 @@ def checkpoint(conn: sqlite3.Connection, mode: str) -> bool:
     finally:
         conn.execute(f"pragma busy_timeout = {BUSY_MS}")
     return bool(not busy and pages == written)
+
+
+def _touch(conn: sqlite3.Connection, _op: Touch) -> None:
+    # SQLite does not compare the values: it writes the page.
+    conn.execute("update counters set value = value where name = 'events'")
+
+
+#: The function for each write that concerns the journal itself, consumers or subscriptions.
+_UPKEEP: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
+    Touch: _touch,
+    IndexVisible: lambda conn, op: visible.fill(conn, op.limit) or event_search.fill(conn),
+    **consumers.VERBS,
+    **subscriptions.VERBS,
+}

@@ -17,6 +17,8 @@ from ..feed import CommitFeed, Committed
 from ..reads import (
     Answer,
     CallbackOfEvent,
+    ConsumerByName,
+    Consumers,
     Deliveries,
     DeliveryById,
     EventById,
@@ -42,7 +44,7 @@ from ..reads import (
 )
 from ..thread import WorkThread
 from ..writes import Result, Write
-from . import deliveries, orders, paging, queries, subscriptions, visible
+from . import consumers, deliveries, orders, paging, queries, subscriptions, visible
 from .batch import BatchWriter
 from .files import JournalFiles
 from .reader import Reader
@@ -224,6 +226,8 @@ def _ignore(done: "asyncio.Future[Any]") -> None:
 #: The function that answers each read.
 _ANSWERS: Mapping[type, Callable[[sqlite3.Connection, Any], Any]] = {
     CallbackOfEvent: queries.callback,
+    ConsumerByName: consumers.consumer,
+    Consumers: consumers.consumers,
     Deliveries: deliveries.deliveries,
     DeliveryById: deliveries.delivery,
     EventById: queries.event,

@@ -12,6 +12,7 @@ from ..simulation import (
     NewMessage,
     NewOrder,
     NumberChange,
+    NumberMessage,
     Renewal,
     Simulation,
     UnknownOrder,
@@ -54,6 +55,11 @@ def _show(simulation: Simulation, what: str) -> Answer:
 
 
 def _act(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
+    additions: dict[str, tuple[type, Callable[[Any], Any]]] = {
+        "faults": (Fault, simulation.account.add_fault),
+        "messages": (NumberMessage, simulation.receive_at_number),
+        "orders": (NewOrder, simulation.order),
+    }
     actions: dict[str, tuple[type, Callable[[str, Any], Any]]] = {
         "messages": (NewMessage, simulation.receive),
         "renewal": (Renewal, simulation.renew),
@@ -61,16 +67,12 @@ def _act(simulation: Simulation, request: Request, parts: list[str]) -> Answer:
     }
     body = request.body or b"{}"
     match request.method, parts:
-        case "POST", ["faults"]:
-            fault = msgspec.json.decode(body, type=Fault)
-            simulation.account.faults.append(fault)
-            return json_answer(fault, 201)
+        case "POST", [what] if what in additions:
+            added_type, add = additions[what]
+            return json_answer(add(msgspec.json.decode(body, type=added_type)), 201)
         case "DELETE", ["faults"]:
             simulation.account.faults.clear()
             return json_answer([])
-        case "POST", ["orders"]:
-            new = msgspec.json.decode(body, type=NewOrder)
-            return json_answer(simulation.order(new), 201)
         case "POST", ["orders", order_id]:
             changes = msgspec.json.decode(body, type=dict[str, Any])
             return json_answer(simulation.change(order_id, changes))

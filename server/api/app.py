@@ -8,6 +8,7 @@ from ..runtime.delivery_states import DeliveryStates
 from ..runtime.parts import Parts
 from ..runtime.redelivery import Redelivery
 from .auth import Keys, authenticated
+from .consumers import consumers
 from .deliveries import deliveries
 from .events import events
 from .handlers import handlers, stamp
@@ -19,7 +20,9 @@ from .routes import routes
 from .sinks import sinks
 from .sources import sources
 from .status import health, stats
+from .stream import stream
 from .subscriptions import subscriptions
+from .wait import wait
 
 
 def create_api(parts: Parts) -> Litestar:
@@ -49,6 +52,15 @@ def create_api(parts: Parts) -> Litestar:
                 headers=parts.credentials.stored,
                 identity=identity,
                 states=states,
+                now=now,
+            ),
+            stream(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
+            wait(journal=journal, hub=parts.hub, cursors=cursors("events"), now=now),
+            consumers(
+                journal=journal,
+                hub=parts.hub,
+                cursors=cursors("events"),
+                list_cursors=cursors("consumers"),
                 now=now,
             ),
             deliveries(

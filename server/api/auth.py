@@ -14,7 +14,7 @@ from litestar.types import Guard
 
 from core.secret import digest, digest_of
 from journal import Filters
-from routes.match import Predicate, compile_when
+from routes.match import Part, Predicate, compile_filter
 
 from .. import __version__
 from ..config.options import ApiKey
@@ -32,6 +32,8 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     #: Takes an event as plain JSON values, before anything is masked.
     holds: Predicate
+    #: The same, for an index.
+    part: Part
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,10 +137,12 @@ def missing(scope: str) -> Problem:
 def _filter(name: str, key: ApiKey) -> KeyFilter | None:
     if key.when is None:
         return None
-    holds = compile_when(key.when, f"api.keys.{name}.when")
+    part = compile_filter(key.when, f"api.keys.{name}.when")
     # Another version may read the same `when` differently: services may be renamed.
     written = f"{__version__} {json.dumps(key.when, sort_keys=True)}"
-    return KeyFilter(digest=hashlib.sha256(written.encode()).hexdigest(), holds=holds)
+    return KeyFilter(
+        digest=hashlib.sha256(written.encode()).hexdigest(), holds=part.holds, part=part
+    )
 
 
 def _unauthorized(detail: str) -> Problem:

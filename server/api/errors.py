@@ -2,9 +2,15 @@
 
 import http
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 from litestar import Response
+
+from receiver.door import RETRY_AFTER
+
+#: The headers of an answer after which the caller may try again.
+AGAIN: Mapping[str, str] = MappingProxyType({"Retry-After": str(RETRY_AFTER)})
 
 
 class Problem(Exception):
@@ -49,6 +55,12 @@ def bad_parameter(name: str, why: str) -> Problem:
 
 def bad_body(field: str, why: str) -> Problem:
     return Problem(400, "bad_body", f"{field}: {why}")
+
+
+def reader_ended(headers: Mapping[str, str] = AGAIN) -> Problem:
+    """Return the answer to a call that waited when the service stopped or its key was revoked."""
+    text = "the service stops, or the key is no longer valid; try again"
+    return Problem(503, "reader_ended", text, headers=headers)
 
 
 def unknown_path() -> Response[bytes]:

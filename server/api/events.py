@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 from litestar import Router, get, post
@@ -30,11 +31,12 @@ from ..runtime.redelivery import Redelivery, UnknownSinks
 from .auth import Access, ApiRequest, missing, needs
 from .deliveries import ShownDelivery, shown_delivery, utc
 from .errors import Problem, bad_parameter, not_found
-from .paging import Cursors, PageAnswer, PageRequest, Paging
+from .paging import Cursors, PageAnswer, PageRequest
 from .parameters import (
     NAMED,
     EventType,
     Flag,
+    Limit,
     NoParameters,
     PhoneNumber,
     Text,
@@ -51,8 +53,8 @@ MOST = 5_000
 _CODES = masked_paths("codes")
 
 
-class EventParameters(Paging, frozen=True, kw_only=True):
-    """The filter of a list of events."""
+class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
+    """The filters of events."""
 
     type: tuple[EventType, ...] = ()
     source: tuple[Text, ...] = ()
@@ -89,6 +91,14 @@ class EventParameters(Paging, frozen=True, kw_only=True):
             since=since,
             until=until,
         )
+
+
+class EventParameters(EventFilters, frozen=True, kw_only=True):
+    """The parameters of a list of events."""
+
+    limit: Limit = Limit(100)
+    order: Literal["asc", "desc"] = "asc"
+    after: Text | None = None
 
 
 class ShowParameters(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,11 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import ExceptionHandlersMap, Message, Scope
 
 from core.errors import Unavailable
-from receiver.door import RETRY_AFTER, callers_request_id
+from receiver.door import callers_request_id
 
+from ..runtime.hub import Ended, TooMany
 from .auth import Keys
-from .errors import Problem, not_found, unknown_path
+from .errors import AGAIN, Problem, not_found, reader_ended, unknown_path
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -47,8 +48,15 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
 
     def unavailable(request: AnyRequest, _exc: Unavailable) -> Response[bytes]:
         text = "the journal does not work just now; the change may or may not be stored"
-        headers = {"Retry-After": str(RETRY_AFTER)}
-        return _answer(request, Problem(503, "unavailable", text, headers=headers))
+        return _answer(request, Problem(503, "unavailable", text, headers=AGAIN))
+
+    def ended(request: AnyRequest, _exc: Ended) -> Response[bytes]:
+        return _answer(request, reader_ended())
+
+    def too_many(request: AnyRequest, exc: TooMany) -> Response[bytes]:
+        status, whose = (429, "of this key") if exc.own else (503, "of all keys")
+        text = f"{exc.most} {exc.kind}s {whose} are open, and there may be no more"
+        return _answer(request, Problem(status, f"too_many_{exc.kind}s", text, headers=AGAIN))
 
     return {
         Problem: _answer,
@@ -56,6 +64,8 @@ def handlers(keys: Keys | None) -> ExceptionHandlersMap:
         MethodNotAllowedException: wrong_method,
         HTTPException: refused_by_litestar,
         Unavailable: unavailable,
+        Ended: ended,
+        TooMany: too_many,
         Exception: _fault,
     }
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 from litestar import get
@@ -29,6 +29,19 @@ class Paging(msgspec.Struct, frozen=True, kw_only=True):
 
 
 P = TypeVar("P", bound=Paging)
+
+
+class AskedPage(Protocol):
+    """The parameters of a page, of any list."""
+
+    @property
+    def limit(self) -> Limit: ...
+
+    @property
+    def order(self) -> Literal["asc", "desc"]: ...
+
+    @property
+    def after(self) -> str | None: ...
 
 
 class PageAnswer(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -104,21 +117,28 @@ class Cursors:
     def __init__(self, identity: Identity, journal: Journal, kind: str) -> None:
         self._identity, self._journal, self._kind = identity, journal, kind
 
-    async def asked(self, given: Paging, *, names: Sequence[str] | None = None) -> PageRequest:
+    async def asked(self, given: AskedPage, *, names: Sequence[str] | None = None) -> PageRequest:
         """Return the page to read. Raise Problem for an invalid or foreign cursor.
 
         `names` are all names of a list that `sliced` shows, in its order.
         """
-        limit, desc = int(given.limit), given.order == "desc"
-        if given.after is None:
-            return PageRequest(limit=limit, desc=desc, after=None)
+        after = None if given.after is None else await self.place(given.after, names=names)
+        return PageRequest(limit=int(given.limit), desc=given.order == "desc", after=after)
+
+    async def place(
+        self, cursor: str, name: str = "after", *, names: Sequence[str] | None = None
+    ) -> int:
+        """Return the place of a cursor. Raise Problem for an invalid or foreign one.
+
+        `name` is that of its parameter; `names` are as for `asked`.
+        """
         try:
-            place, piece = self._identity.place(self._journal.identity, self._kind, given.after)
+            place, piece = self._identity.place(self._journal.identity, self._kind, cursor)
         except BadCursor:
             text = "no cursor of this list; use a next_cursor as it came"
-            raise bad_parameter("after", text) from None
+            raise bad_parameter(name, text) from None
         except StaleCursor:
-            raise _gone() from None
+            raise _gone(name) from None
         # Is the row still there that was there when the cursor was made?
         if place == 0:
             is_there = True
@@ -131,15 +151,15 @@ class Cursors:
             left = self._kind in ("quarantine", "subscriptions") and place <= marks.newest
             is_there = _piece(mark) == piece if found == place else left
         if not is_there:
-            raise _gone()
-        return PageRequest(limit=limit, desc=desc, after=place)
+            raise _gone(name)
+        return place
 
     async def at(self, places: Iterable[int], *, desc: bool = False) -> list[str]:
         """Return the cursors of places; an empty place gets the cursor of the row before it."""
         wanted = list(places)
         marks = await self._journal.ask(MarksAt(self._kind, tuple(wanted), desc=desc))
         beside = {**marks.beside, 0: (0, "")}  # the beginning is before all, in both orders
-        return [self._cursor(*beside.get(place, (0, ""))) for place in wanted]
+        return [self.of(*beside.get(place, (0, ""))) for place in wanted]
 
     def sliced(self, asked: PageRequest, items: Mapping[str, T]) -> PageAnswer[T]:
         """Return a page of a short list, given as all its items by name."""
@@ -156,11 +176,12 @@ class Cursors:
             place, name = begin, list(items)[begin - 1] if begin else ""
         return PageAnswer(
             data=[item for _, (_, item) in page],
-            next_cursor=self._cursor(place, name),
+            next_cursor=self.of(place, name),
             has_more=len(rows) > asked.limit,
         )
 
-    def _cursor(self, place: int, mark: str) -> str:
+    def of(self, place: int, mark: str) -> str:
+        """Return the cursor of a place; `mark` is the text of `MarksAt` of the row there."""
         return self._identity.cursor(self._journal.identity, self._kind, place, _piece(mark))
 
 
@@ -168,6 +189,8 @@ def _piece(mark: str) -> bytes:
     return hashlib.blake2b(mark.encode(), digest_size=8).digest()
 
 
-def _gone() -> Problem:
-    text = "after: the place of this cursor is gone, or in another journal; begin again without it"
+def _gone(name: str) -> Problem:
+    text = (
+        f"{name}: the place of this cursor is gone, or in another journal; begin again without it"
+    )
     return Problem(410, "cursor_gone", text)

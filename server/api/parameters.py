@@ -58,6 +58,18 @@ class Limit(int):
         return cls(text)
 
 
+class Wait(float):
+    """Seconds that a call waits for an event."""
+
+    MOST = 55
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text) or float(text) > cls.MOST:
+            raise ValueError(f"write seconds from 0 to {cls.MOST}")
+        return cls(text)
+
+
 class NoParameters(msgspec.Struct, frozen=True):
     """No parameters: any parameter is refused."""
 
@@ -129,8 +141,8 @@ def e164(written: str) -> str:
 
 
 def _parse(type_: Any, value: Any) -> Any:
-    """Convert a Limit or an Instant, which msgspec does not know."""
-    if isinstance(value, str) and issubclass(type_, Limit | Instant):
+    """Convert a Limit, a Wait or an Instant, which msgspec does not know."""
+    if isinstance(value, str) and issubclass(type_, Limit | Wait | Instant):
         return type_.parse(value)
     raise ValueError(_OTHER_TYPE)
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from journal import Journal
 from journal.reads import PendingBySink, SinkRecords
 from journal.records import SinkRecord
+from routes.index import is_tried_always
 from routes.match import Invalid, compile_filter
 from sinks.health import Pause
 from sinks.http.subscription import ChallengeFailed, check_subscribed_url
@@ -66,8 +67,8 @@ class ShownSubscription(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     #: Whether text, code and urls are masked, because the key does not have codes:read.
     masked: bool
-    #: Whether its filter is tested for every event, as it names no value to look up.
-    tested_always: bool
+    #: Whether its filter is tried for every event, as it names no value to look up.
+    tried_always: bool
     #: `active`, `failing` (nothing succeeded since its last failure) or `paused`.
     state: str
     #: `failing` (for five days), `gone` (it answered 410), `key` (its API key ended) or `operator`.
@@ -282,7 +283,7 @@ def _shown(live: Live, record: SinkRecord, owed: Mapping[str, int]) -> ShownSubs
         when=None if stored.filter is None else msgspec.Raw(stored.filter.encode()),
         format=stored.format,
         masked=live.sink.redact is not None,
-        tested_always=True,
+        tried_always=is_tried_always(live.filter),
         state=state_of(live.worker),
         paused_by=record.paused,
         paused_at=utc(record.paused_at),

@@ -1,15 +1,14 @@
-"""The client of the API that the commands use."""
+"""The client of the API that the commands use. Its errors end a command."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
-import httpx
-import msgspec
+import smshook_client
 
 from .command import Failure
 
-#: Seconds for a whole answer: the disk of the service may be busy.
-TIMEOUT = 30.0
+_BAD_REQUEST = 400
 
 
 class ApiProblem(Failure):
@@ -28,14 +27,6 @@ class BadRequest(ApiProblem):
     exit_code = 2
 
 
-class _Page(msgspec.Struct, frozen=True):
-    """A page of any list of the API."""
-
-    data: list[Any]
-    next_cursor: str
-    has_more: bool
-
-
 class Listing(NamedTuple):
     """The beginning of a list of the API."""
 
@@ -46,45 +37,51 @@ class Listing(NamedTuple):
 
 
 class ApiClient:
-    """A client with one connection; use it in `with`."""
+    """A client with one connection; use it in `with`.
+
+    Its methods raise Failure, or ApiProblem for an error of the API. It never tries again: a person
+    does.
+    """
 
     #: Items of a page: as many as the API gives.
     page_size = 1000
 
-    def __init__(self, url: str, key: str | None = None, *, timeout: float = TIMEOUT) -> None:
-        # UTF-8, as the service hashes keys; httpx only accepts ASCII.
-        headers = {b"authorization": b"Bearer " + key.encode()} if key else {}
-        self.url = url
-        # No proxy of the environment may see the key and the messages.
-        self._http = httpx.Client(headers=headers, timeout=timeout, trust_env=False)
+    def __init__(
+        self, url: str, key: str | None = None, *, timeout: float = smshook_client.TIMEOUT
+    ) -> None:
+        with _failures():
+            self._client = smshook_client.Client(url, key or "", timeout=timeout, retries=0)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._http.close()
+        self._client.close()
 
     def get(self, path: str, params: Mapping[str, Any] = {}) -> Any:
-        """Return the decoded answer. Raise Failure, or ApiProblem for an error of the API."""
-        return _decoded(self.send("GET", path, params=params))
+        """Return the decoded answer."""
+        with _failures():
+            return self._client.get(path, params)
 
-    def post(self, path: str, **request: Any) -> Any:
-        return _decoded(self.send("POST", path, **request))
+    def post(self, path: str, **body: Any) -> Any:
+        """Send a body as `smshook_client.Client.post` does, and return the decoded answer."""
+        with _failures():
+            return self._client.post(path, **body)
 
     def delete(self, path: str) -> None:
-        _check(self.send("DELETE", path))
+        with _failures():
+            self._client.delete(path)
 
     def listing(self, path: str, params: Mapping[str, Any], *, limit: int) -> Listing:
-        """Return the first `limit` items of a list, and the cursor to continue from.
-
-        Raise Failure, or ApiProblem for an error of the API.
-        """
+        """Return the first `limit` items of a list, and the cursor to continue from."""
         items: list[Any] = []
         asked = dict(params)
         while True:
             # After the last item, ask for one more: an empty page does not end a list.
             missing = limit - len(items)
-            page = self._page(path, {**asked, "limit": min(missing, self.page_size) or 1})
+            with _failures():
+                size = min(missing, self.page_size) or 1
+                page = self._client.page(path, {**asked, "limit": size})
             if missing == 0 and page.data:
                 return Listing(items, str(asked["after"]), more=True)
             items += page.data
@@ -94,59 +91,31 @@ class ApiClient:
 
     def pages(self, path: str, params: Mapping[str, Any], *, limit: int) -> Iterator[Any]:
         """Yield the items of a list, at most `limit`."""
-        after: Mapping[str, Any] = {}
-        while limit > 0:
-            page = self._page(path, {**params, **after, "limit": min(limit, self.page_size)})
-            yield from page.data
-            limit -= len(page.data)
-            if not page.has_more:
-                return
-            # An empty page may not be the last: the service searches a part at a time.
-            after = {"after": page.next_cursor}
+        with _failures():
+            yield from self._client.pages(path, params, limit=limit, size=self.page_size)
 
-    def _page(self, path: str, params: Mapping[str, Any]) -> _Page:
-        try:
-            return msgspec.convert(self.get(path, params), _Page)
-        except msgspec.ValidationError:
-            raise _garbled(self.url) from None
+    def wait(self, filters: Mapping[str, Any], *, after: str | None, timeout: float) -> Any | None:
+        """Return the cursor and the event of the match; None if no event comes in time."""
+        with _failures():
+            try:
+                found = self._client.wait(timeout, after=after, **filters)
+            except smshook_client.WaitTimeout:
+                return None
+        return {"cursor": found.cursor, "event": found.event.body}
 
-    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Return the answer, with any status. Raise Failure if there is no answer."""
-        try:
-            return self._http.request(method, self.url.rstrip("/") + path, **request)
-        except httpx.TimeoutException:
-            raise Failure(f"no answer from {_place(self.url)} in time") from None
-        except httpx.TransportError:
-            # The library's message may quote a header, and the key in it.
-            raise Failure(f"cannot connect to {_place(self.url)}") from None
+    def stream(self, filters: Mapping[str, Any], *, after: str) -> Iterator[tuple[str, Any]]:
+        """Yield the cursor and the event of each match, until the connection ends."""
+        with _failures():
+            for found in self._client.stream(after, reconnect=False, **filters):
+                yield found.cursor, found.event.body
 
 
-def _decoded(response: httpx.Response) -> Any:
-    _check(response)
+@contextmanager
+def _failures() -> Iterator[None]:
     try:
-        return response.json()
-    except ValueError:
-        raise _garbled(str(response.url)) from None
-
-
-def _garbled(url: str) -> Failure:
-    return Failure(f"the server at {_place(url)} is not the API of smshook")
-
-
-def _check(response: httpx.Response) -> None:
-    """Raise the problem described by an error response."""
-    if response.is_success:
-        return
-    try:
-        problem = response.json()
-        code, detail = str(problem["code"]), str(problem.get("detail") or "")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        code, detail = response.reason_phrase, ""
-    error = BadRequest if response.status_code == httpx.codes.BAD_REQUEST else ApiProblem
-    raise error(response.status_code, code, detail)
-
-
-def _place(url: str) -> str:
-    """Return the scheme, host and port of a URL: its path or its user may be secret."""
-    parts = httpx.URL(url)
-    return f"{parts.scheme}://{parts.netloc.decode()}"
+        yield
+    except smshook_client.ApiError as exc:
+        error = BadRequest if exc.status == _BAD_REQUEST else ApiProblem
+        raise error(exc.status, exc.code, exc.detail) from None
+    except smshook_client.SmshookError as exc:
+        raise Failure(str(exc)) from None

@@ -1,15 +1,14 @@
-"""List, show and replay events."""
+"""List, show, replay and follow events."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from core.event import kinds
 from core.printable import plain
 
 from .client import ApiProblem
-from .command import CommandGroup, Failure, Named, unknown
+from .command import CommandGroup, Failure, unknown
 from .completion import configured_names
 from .connection import connect, connection_options
 from .deliveries import print_attempts, waits_for
@@ -18,6 +17,7 @@ from .lists import Filter, list_command, names_of, show_command
 from .output import flat, output_option, print_fields, print_json, print_table
 from .quarantine import print_callback
 from .table import Column, Item, id_cell, state_cell
+from .tail import FILTERS, tail, wait
 from .times import relative
 
 _UNPROCESSABLE = 422
@@ -35,21 +35,7 @@ events.add_command(
         whole=False,
         none="no events",
         filters=(
-            Filter(
-                "type",
-                "Of this type, such as sms.received.",
-                "TYPE",
-                type=Named("type", [kind.type for kind in kinds()]),
-            ),
-            Filter("source", "From this source.", "NAME", names="sources"),
-            Filter("subject", "About this subject, such as request/10000001.", "TEXT"),
-            Filter("service", "For this service: its key, name or the provider's id.", "TEXT"),
-            Filter("number", "To this phone number, with its country's code.", "NUMBER"),
-            Filter("request-id", "Of this request (TellABot).", "ID"),
-            Filter("activation-id", "Of this activation (SMS-Activate's dialect).", "ID"),
-            Filter("rental-id", "Of this rental.", "ID"),
-            Filter("reference", "Of the order with this reference.", "TEXT"),
-            Filter("code", "With a code.", is_flag=True),
+            *FILTERS,
             Filter(
                 "since",
                 "Accepted since: RFC 3339, or a duration ago such as 10m.",
@@ -171,3 +157,7 @@ def replay(
             click.echo(plain(f"delivery {delivery_id}"))
     if not answer["deliveries"]:
         raise Failure("no sink of this event is still configured; name one with --sink")
+
+
+events.add_command(tail)
+events.add_command(wait)

@@ -30,6 +30,7 @@ _MODULES = {
     "quarantine": "quarantine",
     "rejections": "quarantine",
     "backfill": "backfill",
+    "consumers": "consumers",
     "orders": "orders",
     "subscriptions": "subscriptions",
     "report": "report",

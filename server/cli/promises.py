@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from journal.reads import PendingBySink
 from journal.sqlite.deliveries import pending_by_sink
+from routes.index import is_tried_always
+from routes.match import compile_filter
 from routes.table import Route
 from sinks.redact import CODES, masked_paths
 from sinks.sink import Sink
@@ -30,7 +32,8 @@ def promises(config: Config) -> Iterator[str]:
         yield f"  {name}: {tag_of(type(source))}; {tokens}, {addresses}{rate}"
     yield "routes" if config.routes else "routes: none, so events are kept and go nowhere"
     for name, route in config.routes.items():
-        yield f"  {name}: {_route(route, config.sinks)}"
+        costs = "; tried for every event" if _is_tried_always(name, route) else ""
+        yield f"  {name}: {_route(route, config.sinks)}{costs}"
     yield "sinks" if config.sinks else "sinks: none"
     for name, sink in config.sinks.items():
         masked = {".".join(path) for path in masked_paths(sink.redact)}
@@ -63,6 +66,13 @@ def forgotten(config: Config) -> Iterator[str]:
                 f"{path.name}: {deliveries} pending for {name!r}, which is no longer a sink; "
                 "they wait until a sink has that name"
             )
+
+
+def _is_tried_always(name: str, route: Route) -> bool:
+    """Return whether a route has conditions, but no equality clause."""
+    if route.when is None:
+        return False
+    return is_tried_always(compile_filter(route.when, f"routes.{name}.when"))
 
 
 def _route(route: Route, sinks: Mapping[str, Sink]) -> str:

@@ -14,7 +14,7 @@ from sinks.sink import Unusable
 from ..config.load import journal_of, load
 from ..log.setup import LEVELS, configure, forward_stderr, say
 from ..machine import become_service
-from .client import ApiClient
+from .client import ApiClient, ApiProblem
 from .command import Choice, Command, Failure, config_path
 from .connection import http_url, running
 from .welcome import program, welcome
@@ -95,7 +95,8 @@ def healthcheck(url: str | None) -> None:
     """
     where = url or str(running(journal_of(config_path(), os.environ), noted=False).url)
     with ApiClient(where, timeout=_READY_TIMEOUT) as client:
-        response = client.send("GET", "/readyz")
-    if not response.is_success:
-        raise Failure(f"not ready: {response.status_code}")
+        try:
+            client.get("/readyz")
+        except ApiProblem as exc:
+            raise Failure(f"not ready: {exc.status}") from None
     click.echo("ready")

@@ -41,11 +41,11 @@ subscriptions.add_command(
                 ),
             ),
             Column("pending", field="owed"),
-            # A filter without an equality is tested for every event.
+            # A filter without an equality is tried for every event.
             Column(
-                "tested for",
+                "tried for",
                 rank=4,
-                value=lambda item: "every event" if item["tested_always"] else "its values",
+                value=lambda item: "every event" if item["tried_always"] else "its values",
             ),
             Column("last success", rank=2, field="last_success_at", value=relative),
             Column(
@@ -59,7 +59,7 @@ subscriptions.add_command(
         example="subscriptions list",
         help="""List the subscriptions that the key made; with the scope admin, those of all keys.
 
-    The filter of a subscription costs time for each event that it is tested for. With a condition
+    The filter of a subscription costs time for each event that it is tried for. With a condition
     such as data.to: "+18503814729", these are few.
     """,
     )

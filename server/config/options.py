@@ -219,6 +219,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Keys by name. Without a key the API refuses every request.
     keys: Mapping[str, ApiKey] = {}
+    #: Limit of open event streams. One key may have half of them. Streams and waits together take
+    #: at most three quarters of `server.connections`: callbacks need the rest.
+    streams: Annotated[int, _one_or_more("write 1 or more")] = 2000
+    #: Limit of calls that wait for an event at the same time. One key may have half of them.
+    waits: Annotated[int, _one_or_more("write 1 or more")] = 20_000
 
 
 def private_network(text: str) -> str:

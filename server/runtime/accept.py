@@ -27,6 +27,7 @@ from journal.writes import Record, Write
 from receiver.callback import Callback, Happening
 from receiver.intake import Caller
 from receiver.source_state import SourceState
+from routes.index import FilterIndex
 from routes.table import CompiledRoute, plan
 from sinks.worker import Worker
 
@@ -47,8 +48,8 @@ class Planner:
         workers: Mapping[str, Worker],
         subscriptions: LiveSubscriptions,
     ) -> None:
-        self._identity, self._routes, self._workers = identity, routes, workers
-        self._subscriptions = subscriptions
+        self._identity, self._workers, self._subscriptions = identity, workers, subscriptions
+        self._routes = FilterIndex((route.when, route) for route in routes)
         ordered = any(worker.is_ordered for worker in workers.values())
         self._reads_data = ordered or any(route.reads_data for route in routes)
 
@@ -80,8 +81,8 @@ class Planner:
             data=happening.data,
         )
         # The attributes alone are a quarter of the work.
-        reads_data = self._reads_data or self._subscriptions
-        read = msgspec.to_builtins if reads_data else msgspec.structs.asdict
+        whole = self._reads_data or self._subscriptions
+        read = msgspec.to_builtins if whole else msgspec.structs.asdict
         fields: Mapping[str, object] = read(event)
         routed = plan(self._routes, fields)
         owed = [self._workers[name].plan_delivery(fields) for name in routed.sinks]

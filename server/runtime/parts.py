@@ -12,6 +12,7 @@ from sinks.worker import Worker
 from ..config.options import Config
 from .balances import Balances
 from .credentials import HeaderCredentials
+from .hub import Hub
 from .identity import Identity
 from .intake import CallbackIntake
 from .journal_monitor import JournalMonitor
@@ -42,6 +43,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     quarantine: QuarantineKeeper
     rejections: RejectionCounter
     credentials: HeaderCredentials
+    hub: Hub
     orders: Orders
     balances: Balances
     backfills: Backfills

@@ -28,6 +28,7 @@ from journal.writes import (
     DeleteSubscription,
     EndDeliveries,
 )
+from routes.index import Entry, FilterIndex
 from routes.match import Part, Predicate, compile_filter
 from routes.table import default_filter
 from sinks.attempt import Clock
@@ -88,6 +89,8 @@ class Live:
         self.name = f"{PREFIX}{stored.id}"
         self.filter = _compile(stored.filter)
         self.worker: Worker
+        #: Its filter in the index.
+        self.entry: Entry[Live]
         self.task: asyncio.Task[None] | None = None
         #: A commit or a person asked for the worker since it was last stopped.
         self.is_woken = False
@@ -124,6 +127,7 @@ class LiveSubscriptions:
         self._rights, self._workers, self._make_worker = rights, workers, make_worker
         self._now, self._ticks, self._limit = clock.now, clock.ticks, limit
         self._by_id: dict[str, Live] = {}
+        self._index: FilterIndex[Live] = FilterIndex()
         #: Creations under way, by key: they count for the limit.
         self._creating: Counter[str] = Counter()
         self._tasks: asyncio.TaskGroup | None = None
@@ -162,6 +166,7 @@ class LiveSubscriptions:
         live = Live(place, stored, self._sink(stored))
         live.worker = self._make_worker(live.name, live.sink, record)
         self._by_id[stored.id] = live
+        live.entry = self._index.add(live.filter, live)
         self._workers[live.name] = live.worker
         return live
 
@@ -186,8 +191,8 @@ class LiveSubscriptions:
         seen: dict[str, bool] = {}
         return [
             live.worker.plan_delivery(event)
-            for live in self._by_id.values()
-            if live.filter.holds(event) and self._sees(live, event, seen)
+            for live in self._index.matching(event)
+            if self._sees(live, event, seen)
         ]
 
     def sees(self, sink: str, event: Mapping[str, object]) -> bool:
@@ -311,6 +316,7 @@ class LiveSubscriptions:
                 self.wake(live.name)
                 raise
             del self._by_id[live.stored.id]
+            self._index.remove(live.entry)
             del self._workers[live.name]
         # Events of the time before the commit may have added deliveries: they are ended, too.
         ended = await self._end_deliveries(live.name)
@@ -332,6 +338,8 @@ class LiveSubscriptions:
         if not await self._journal.submit(ChangeSubscription(stored)):
             return  # it was deleted meanwhile
         live.stored, live.filter = stored, _compile(stored.filter)
+        self._index.remove(live.entry)
+        live.entry = self._index.add(live.filter, live)
         was_running = live.task is not None
         await self._stop(live)
         live.sink = self._sink(stored)

@@ -22,6 +22,8 @@ from core.event import Event, Service, SmsReceived
 from journal.feed import Committed
 from journal.reads import (
     CallbackOfEvent,
+    ConsumerByName,
+    Consumers,
     Deliveries,
     DeliveryById,
     DeliveryFilter,
@@ -49,6 +51,7 @@ from journal.records import (
     SealedSecret,
     SinkRecord,
     Stats,
+    StoredConsumer,
     StoredDelivery,
     StoredSubscription,
     TokenUse,
@@ -60,8 +63,10 @@ from journal.writes import (
     CreateSubscription,
     DeleteSubscription,
     DismissQuarantined,
+    DropConsumer,
     EndDeliveries,
     Hold,
+    MoveConsumer,
     PauseSink,
     Probe,
     QuarantineCallback,
@@ -1039,6 +1044,37 @@ class JournalContract:
         assert {each.attempts[-1].error for each in kept} == {"unsubscribed"}
         counts = (await journal.ask(JournalStats())).deliveries
         assert (counts["dead"], counts["pending"]) == (3, 3)
+
+    # --- consumers ------------------------------------------------------------------------
+
+    async def test_consumer_goes_back_only_if_asked(self, journal):
+        """Mutants: a commit goes back; a seek does not; another key's consumer is moved."""
+        places = []
+        for place, back in ((5, False), (3, False), (2, True), (4, False)):
+            moved = await journal.submit(MoveConsumer("crm", "a", place, NOW + place, back=back))
+            places.append(moved.place)
+        await journal.submit(MoveConsumer("other", "a", 1, NOW))
+
+        kept = await journal.ask(ConsumerByName("crm", "a"))
+        assert places == [5, 5, 2, 4]
+        assert kept == StoredConsumer(
+            key="crm", name="a", place=4, created_at=NOW + 5, moved_at=NOW + 4
+        )
+        assert [one.place for one in await journal.ask(Consumers())] == [4, 1]
+        assert await journal.ask(Consumers("crm")) == [kept]
+
+    async def test_consumers_of_a_key_are_limited_and_dropped(self, journal):
+        """Mutants: the consumers of all keys are counted; a known one counts as new."""
+        moved = [
+            await journal.submit(MoveConsumer(key, name, 1, NOW, most=2))
+            for key, name in (("k", "a"), ("l", "a"), ("k", "b"), ("k", "c"), ("k", "b"))
+        ]
+        dropped = [await journal.submit(DropConsumer("k", "a")) for _ in range(2)]
+        again = await journal.submit(MoveConsumer("k", "c", 1, NOW, most=2))
+
+        assert [one is None for one in moved] == [False, False, False, True, False]
+        assert (dropped, again.name) == ([True, False], "c")
+        assert await journal.ask(ConsumerByName("k", "a")) is None
 
     # --- lists of deliveries --------------------------------------------------------------
 

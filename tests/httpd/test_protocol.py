@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from httpd.connections import Connections
 from httpd.exchange import Exchange, Response
 from httpd.listener import Listener
-from httpd.protocol import DoorProtocol, make_protocol
+from httpd.protocol import GONE, DoorProtocol, make_protocol
 
 REQUEST = b"POST /in HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\npin=1"
 LAST = b"Connection: close\r\nHost"
@@ -643,6 +643,57 @@ async def test_answer_that_waited_for_its_reader_has_no_deadline():
         rest = await asyncio.wait_for(reader.read(), 5)
 
     assert rest.endswith(b"3\r\nend\r\n0\r\n\r\n")
+
+
+async def test_stream_lives_beyond_every_deadline_and_ends_if_not_read():
+    """Mutants: a live stream counts as idle; a reader that stalls keeps its stream for ever."""
+    more, gone = asyncio.Event(), asyncio.Event()
+
+    async def stream(scope, _receive, send):
+        scope["state"][GONE](gone.set)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await asyncio.sleep(0.5)
+        await send({"type": "http.response.body", "body": b"b", "more_body": True})
+        await more.wait()
+        while not gone.is_set():
+            await send({"type": "http.response.body", "body": b"c" * 100_000, "more_body": True})
+
+    limits = {"stall": 0.3, "keep_alive": 0.1, "header_deadline": 0.1, "body_deadline": 0.1}
+    async with Door(stream, **limits) as door, door.call() as (reader, writer):
+        writer.write(get(b"Host: h\r\n"))
+        head = await asyncio.wait_for(reader.readuntil(b"1\r\nb\r\n"), 5)
+        writer.transport.pause_reading()
+        more.set()
+        await asyncio.wait_for(gone.wait(), 5)
+
+        assert b"transfer-encoding: chunked" in head
+        assert await door.has_open_connections(0)
+
+
+@pytest.mark.parametrize("queued", [0, 1])
+async def test_app_is_notified_when_its_client_is_gone(queued):
+    """Mutants: not if another request waits behind it; also after a whole answer."""
+    notified = []
+
+    async def app(scope, receive, send):
+        name = scope["path"]
+        scope["state"][GONE](lambda: notified.append(name))
+        if name == "/waits":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        await answer(send, 200, b"")
+
+    async with Door(app) as door:
+        async with door.call() as (reader, writer):
+            writer.write(get(b"Host: h\r\n"))
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(get(b"Host: h\r\n", b"/waits") + get(b"Host: h\r\n") * queued)
+            assert await door.has_tasks(1)
+            await asyncio.sleep(0.05)
+        assert await holds(lambda: notified == ["/waits"])
+        assert await door.has_tasks(0)
+    assert notified == ["/waits"]
 
 
 # Unread bodies

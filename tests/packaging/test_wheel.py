@@ -18,7 +18,10 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+FOLDERS = [
+    ROOT / name for name in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+]
+PACKAGES = [folder.name for folder in FOLDERS]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -79,9 +82,9 @@ def smshook(wheel, tmp_path_factory):
 def test_wheel_holds_all_files_of_the_packages_only(wheel):
     """Mutant: `*.sql` or `*.csv` left out of the wheel."""
     ours = {
-        path.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
+        path.relative_to(folder.parent).as_posix()
+        for folder in FOLDERS
+        for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 

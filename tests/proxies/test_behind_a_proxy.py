@@ -288,6 +288,27 @@ def test_api_on_the_same_port_cannot_be_reached(untrusting):
     assert answers == [404] * len(AROUND)
 
 
+def test_stream_passes_at_once(kind, service, tmp_path):
+    """The snippet, with the path of the API. Mutant: without X-Accel-Buffering nginx keeps it."""
+    admin = service.admin_url.removeprefix("http://")
+    proxy = kind(tmp_path, admin, edit=lambda snippet: snippet.replace("/in/", "/v1/"))
+    with proxy, proxy.connect() as stream:
+        stream.sendall(
+            f"GET /v1/events/stream HTTP/1.1\r\nHost: {HOST}\r\n"
+            f"Authorization: Bearer {live.KEY}\r\n\r\n".encode()
+        )
+        received = b""
+        while b"\n:\n\n" not in received:
+            received += stream.recv(65536)
+        [event_id] = service.post(a_message()).json()["events"]
+        while b"data: " not in received:
+            received += stream.recv(65536)
+
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"text/event-stream" in head
+    assert event_id.encode() in body
+
+
 def test_prefix_is_the_only_change_of_the_path(prefixed):
     """Mutants: `proxy_pass http://smshook/in/` decodes `%2F`, `handle_path` merges slashes; without
     `location = /hooks/in` nginx redirects.

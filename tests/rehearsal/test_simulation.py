@@ -57,6 +57,31 @@ async def test_wrong_key_is_answered_in_the_providers_words(provider):
     )
 
 
+@pytest.mark.parametrize(
+    ("provider", "number"),
+    [
+        ("tellabot", "+18505550123"),
+        ("herosms", "447700900123"),
+        ("smspins", "+1 (212) 555-0123"),
+    ],
+)
+async def test_message_to_a_number_goes_to_its_newest_order(provider, number):
+    """Applications send SMS to numbers. Mutants: the oldest order; digits compared as written."""
+    written = re.sub(r"\D", "", number)[1 if provider == "smspins" else 0 :]
+    async with running(provider) as (_, client):
+        for id_ in ("1", "2"):
+            await posted(client, "orders", id=id_, number=written)
+        await posted(client, "orders", id="3", number=f"{written[:-1]}9")
+        await posted(client, "orders", id="4", number="")
+
+        message = await posted(client, "messages", to=number, text="Your code is 4711")
+        unknown = await client.post("/rehearsal/messages", json={"to": "+15550100"})
+
+    fields = ("order_id", "to", "text", "code")
+    assert [message[name] for name in fields] == ["2", written, "Your code is 4711", "4711"]
+    assert (unknown.status_code, unknown.json()) == (400, {"error": "to: no order has this number"})
+
+
 async def test_writing_command_is_recorded_without_the_key():
     """Mutants: an unknown command counts as reading; the key is among the parameters."""
     commands = ("read_sms", "request", "reject", "nobody_knows")

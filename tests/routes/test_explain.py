@@ -1,6 +1,7 @@
 """The explanation of a filter names the clause that fails."""
 
 import pytest
+from filters import JSON, filters
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -194,55 +195,7 @@ def test_route_without_a_filter_fails_on_the_type():
 
 # It agrees with the filter
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US", "ab"]),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "a"]), inner)
-    ),
-    max_leaves=4,
-)
-PATHS = st.sampled_from(["type", "data.code", "data.service", "data.service.id", "data.urls"])
-VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US"])
-BOUNDS = st.integers(-3, 3) | st.sampled_from(["", "1", "1.5", "US"])
-TEXTS = st.sampled_from(["", "1", "U", "S"])
-LISTS = st.lists(VALUES, min_size=1, max_size=3)
-OPERATORS = {
-    **dict.fromkeys(("$eq", "$ne"), VALUES | LISTS),
-    **dict.fromkeys(("$gt", "$gte", "$lt", "$lte"), BOUNDS),
-    **dict.fromkeys(("$in", "$nin"), LISTS | TEXTS),
-    **dict.fromkeys(("$startsWith", "$endsWith", "$regex"), TEXTS),
-    "$exists": st.booleans(),
-}
-
-
-def joined(inner):
-    """Return the joins of a filter or condition, as more keys of a mapping."""
-    several = st.lists(inner, min_size=1, max_size=3)
-    return {"$and": several, "$or": several, "$not": inner}
-
-
-def some_of(keys):
-    """Return a mapping with one to three of these keys."""
-    names = st.lists(st.sampled_from(sorted(keys)), min_size=1, max_size=3, unique=True)
-    return names.flatmap(
-        lambda chosen: st.fixed_dictionaries({name: keys[name] for name in chosen})
-    )
-
-
-CONDITIONS = st.recursive(
-    VALUES | LISTS | some_of(OPERATORS),
-    lambda inner: some_of({**OPERATORS, **joined(inner)}),
-    max_leaves=4,
-)
-FILTERS = st.recursive(
-    st.dictionaries(PATHS, CONDITIONS, max_size=3),
-    lambda inner: st.builds(
-        lambda clauses, joins: {**clauses, **joins},
-        st.dictionaries(PATHS, CONDITIONS, max_size=2),
-        some_of(joined(inner)),
-    ),
-    max_leaves=6,
-)
+FILTERS = filters(["type", "data.code", "data.service", "data.service.id", "data.urls"])
 EVENTS = st.fixed_dictionaries(
     {"type": st.sampled_from(["sms.received", "US", "1"])},
     optional={

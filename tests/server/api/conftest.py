@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 import pytest
+from asgi import Call
 from doors import in_front_of
 from services import clock_of, configured, identity_of
 
@@ -56,8 +57,10 @@ class Service:
         self.parts = msgspec.structs.replace(parts, ready=lambda: self.is_ready)
         self.sources, self.workers = parts.sources, parts.workers
         self.orders, self.rejections = parts.orders, parts.rejections
+        self.hub = parts.hub
         self.public = client(in_front_of(public_app(self.parts), public_door(self.parts)))
-        self.admin = client(admin_app(self.parts))
+        self.api = admin_app(self.parts)
+        self.admin = client(self.api)
 
     def behind_the_door(self):
         """The door and the API on one listener, as with `admin_listen: same`."""
@@ -72,6 +75,22 @@ class Service:
         if key is not None:
             sent["Authorization"] = f"Bearer {self.config.api.keys[key].key.reveal()}"
         return await self.admin.request(method, path, headers=sent, **sent_with)
+
+    def call(self, path, key="admin", *, headers=(), method="GET"):
+        """Make a call that lasts: `async with service.call("/v1/events/stream") as call`."""
+        sent = dict(headers)
+        if key is not None:
+            sent["Authorization"] = f"Bearer {self.config.api.keys[key].key.reveal()}"
+        return Call(self.api, path, headers=sent, method=method)
+
+    async def waiting(self, count=1):
+        """Wait until that many readers have read the journal, and wait for new events."""
+
+        async def are_live():
+            live = [one for one in self.hub._subscriptions if one._waiting is not None]
+            return len(live) >= count
+
+        await until(are_live)
 
     async def data(self, path, key="admin", **params):
         answer = await self.ask(path, key, params=params or None)

@@ -98,6 +98,25 @@ def test_check_says_whether_a_sink_sees_codes(folder, redact, said):
     assert line(result, "log") == f"file events.jsonl; {said}"
 
 
+@pytest.mark.parametrize(
+    ("when", "always"),
+    [
+        ("{data.service.key: google}", False),
+        ("{type: sms.received, data.text: {$regex: code}}", False),
+        ("{data.text: {$regex: code}}", True),
+        ("{data.service.key: {$ne: google}}", True),
+    ],
+)
+def test_check_names_routes_tried_for_every_event(folder, when, always):
+    """Mutant: a clause that is no equality counts."""
+    routes = f"routes: {{some: {{to: [log], when: {when}}}, everything: {{to: [log]}}}}\n"
+
+    result = check(folder, SERVER + SINKS % "" + routes)
+
+    assert line(result, "some").endswith("; tried for every event") is always
+    assert not line(result, "everything").endswith("; tried for every event")
+
+
 def test_different_sinks_of_a_route_are_explained_each(folder):
     sinks = (
         "sinks: {a: {type: file, path: /tmp/a.jsonl}, "

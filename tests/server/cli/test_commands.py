@@ -44,12 +44,14 @@ api: {{keys: {{admin: {{key: "{KEY}", scopes: [admin]}}}}}}
 
 SO_FAR = [
     *("init", "check", "serve", "send", "simulate", "dev"),
-    *("sources list", "sources url", "events list", "events show", "events replay", "routes test"),
+    *("sources list", "sources url", "events list", "events show", "events replay"),
+    *("events tail", "events wait", "routes test"),
     *("deliveries list", "deliveries show", "deliveries retry"),
     *("sinks list", "sinks test", "sinks pause", "sinks resume"),
     *("quarantine list", "quarantine show", "quarantine replay", "quarantine delete"),
     "rejections",
     "backfill",
+    *("consumers list", "consumers seek", "consumers delete"),
     *("orders list", "orders show", "orders add", "orders cancel"),
     *("subscriptions list", "subscriptions show", "subscriptions create"),
     *("subscriptions rotate", "subscriptions resume", "subscriptions delete"),

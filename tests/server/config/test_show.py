@@ -98,6 +98,8 @@ api:
       scopes:
       - admin
       when: null
+  streams: 2000
+  waits: 20000
 subscriptions:
   allow_networks: []
   per_key: 100
@@ -171,6 +173,8 @@ journal:
   url: sqlite:///smshook.db
 api:
   keys: {{}}
+  streams: 2000
+  waits: 20000
 subscriptions:
   allow_networks: []
   per_key: 100

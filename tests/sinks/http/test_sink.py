@@ -1,9 +1,12 @@
+import asyncio
 import json
 import time
+from base64 import b64encode
 from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+import tools
 from contracts.sink import SinkContract, always_answering, outgoing
 from endpoint import endpoint, hang, reply
 from standardwebhooks import Webhook
@@ -106,6 +109,30 @@ async def test_each_secret_signs_the_bytes_that_are_sent(end):
 
     for secret in SECRETS:
         Webhook(secret.reveal()).verify(request.body, request.headers)
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=["first", "second"])
+async def test_javascript_library_verifies_each_secret(end, secret):
+    """Mutants: a signature of the decoded JSON; only the first secret signs."""
+    tools.require(tools.missing_for_javascript("standardwebhooks"))
+    event = msgspec.structs.replace(outgoing(1), at=time.time(), body=b'{"a":"\xc3\xa9 \\u00e9"}')
+
+    request = await sent(end, event, secrets=SECRETS)
+    given = {"secret": secret.reveal(), "headers": request.headers}
+    right = await javascript(given | {"body": b64encode(request.body).decode()})
+    wrong = await javascript(given | {"body": b64encode(request.body + b" ").decode()})
+
+    assert right == (0, {"a": "\xe9 \xe9"})
+    assert wrong[0] == 1
+
+
+async def javascript(given):
+    """Return the exit code and what the JavaScript library makes of a delivery."""
+    node = await asyncio.create_subprocess_exec(
+        "node", tools.JAVASCRIPT / "verify.js", stdin=-1, stdout=-1, stderr=-1
+    )
+    out, _ = await node.communicate(json.dumps(given).encode())
+    return node.returncode, json.loads(out or b"null")
 
 
 async def test_no_secret_means_no_signature(end):

@@ -1,0 +1,96 @@
+"""Many readers: their memory, the time until they are answered, and the cost for the door."""
+
+import time
+
+from ..case import Case, Measured
+from ..lab.percentiles import percentile
+from ..lab.processes import Bench, CaseFailed
+from ..lab.processor import Meter, used
+from ..lab.readers import reading
+from .accepting import IDLE, routes
+
+WAITS, STREAMS = 5_000, 500
+#: Callbacks a second that waits are waiting for.
+_RATE = 400
+#: The number of the first reader's phone: beyond those of the load.
+_FIRST = 5_000_000
+#: Seconds until all waits must be waiting.
+_OPENING = 30.0
+#: Seconds between two looks at a process, and the share of a processor of one that does nothing.
+_LOOK, _RESTS = 0.5, 0.05
+_PERCENTILES = (50, 90, 99, 99.9)
+
+
+def _readers(bench: Bench) -> Measured:
+    with bench.product(sinks=IDLE, routes=routes(1)) as product:
+        # The first load warms the process up, so that its memory counts to no reader.
+        bench.load(product.callback(), connections=64, seconds=1)
+        before, stored = product.memory(), int(product.at_rest()["events"])
+        admin = f"http://127.0.0.1:{product.admin_port}"
+        with reading(
+            [admin, product.key, product.callback(), WAITS, STREAMS, _FIRST, _RATE]
+        ) as readers:
+            _await_rest(product.pid)  # the last waits have been sent, but may not wait yet
+            memory = (product.memory() - before) * 1000 / (WAITS + STREAMS)
+            meter = Meter(product.pid)
+            load = bench.load(product.callback(), connections=64, first=1_000_000)
+            events = product.check(load, connections=64, before=stored)
+            found = meter.values("readers/accept", events)
+            result = readers.measure()
+    if (len(result.whole), result.streamed) != (WAITS, STREAMS):
+        raise CaseFailed(f"{len(result.whole)} waits and {result.streamed} streams got an event")
+    return Measured(
+        values={
+            "readers/accept": load.rate,
+            "readers/memory": memory,
+            **{
+                f"readers/answer/p{wanted:g}": percentile(list(result.after_commit), wanted)
+                for wanted in _PERCENTILES
+            },
+            **{
+                f"readers/whole/p{wanted:g}": percentile(list(result.whole), wanted)
+                for wanted in _PERCENTILES
+            },
+            **found,
+        }
+    )
+
+
+def _await_rest(pid: int) -> None:
+    """Wait until a process does nothing. Raises CaseFailed."""
+    until = time.monotonic() + _OPENING
+    while time.monotonic() < until:
+        before = used(pid).whole
+        time.sleep(_LOOK)
+        if used(pid).whole - before < _RESTS * _LOOK:
+            return
+    raise CaseFailed(f"the readers were not open within {_OPENING:.0f} s")
+
+
+_KIND = f"{WAITS:,} waits and {STREAMS} streams"
+
+CASES = (
+    Case(
+        name="readers/accept",
+        what=f"TellABot's form accepted and durable beside {_KIND}, 64 connections, 1 route",
+        whats={
+            "readers/memory": f"resident memory of a reader, of {_KIND}",
+            "readers/answer": f"answer to a callback to the answer of its wait, of {_KIND}",
+            "readers/whole": f"callback to the answer of its wait, of {_KIND}",
+        },
+        units={"readers/memory": "KB", "readers/answer": "ms", "readers/whole": "ms"},
+        figures=(
+            "readers/accept",
+            "readers/memory",
+            *(
+                f"readers/{kind}/p{wanted:g}"
+                for kind in ("answer", "whole")
+                for wanted in _PERCENTILES
+            ),
+        ),
+        run=_readers,
+        seconds=35,
+        quick=False,
+        metered=True,
+    ),
+)

@@ -1,0 +1,60 @@
+"""Errors of the client. No message holds a key, a text, a code or a phone number.
+
+SmshookError
+├── ConfigurationError    no URL or no usable key
+├── Unreachable           no connection, or no answer in time
+├── InvalidAnswer         the answer is not one of smshook
+├── WaitTimeout           no event came in time
+└── ApiError              smshook answered with an error
+"""
+
+
+class SmshookError(Exception):
+    """Any error of this client."""
+
+    #: Whether the same call may succeed later.
+    is_temporary = False
+    #: Seconds to wait before the next try, if the service said so.
+    retry_after: float | None = None
+    #: The place where a wait was cut off.
+    cursor: str | None = None
+
+
+class ConfigurationError(SmshookError, ValueError):
+    """There is no URL, or no usable key."""
+
+
+class Unreachable(SmshookError):
+    """There is no connection, or no answer in time."""
+
+    is_temporary = True
+
+
+class InvalidAnswer(SmshookError):
+    """The server is not the API of smshook."""
+
+
+class WaitTimeout(SmshookError, TimeoutError):
+    """No matching event came in time."""
+
+
+class ApiError(SmshookError):
+    """smshook answered with an error (RFC 9457)."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str = "",
+        *,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        cursor: str | None = None,
+    ) -> None:
+        """`code` is stable, such as `not_found`; `detail` explains it to people."""
+        super().__init__(f"{status} {code}: {detail}" if detail else f"{status} {code}")
+        self.status, self.code, self.detail = status, code, detail
+        #: Find it in the log of the service.
+        self.request_id = request_id
+        self.retry_after, self.cursor = retry_after, cursor
+        self.is_temporary = status in (429, 502, 503, 504)

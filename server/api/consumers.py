@@ -1,0 +1,219 @@
+"""Consumers: named readers of events, each with a place that is kept here."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+from litestar import Router, delete, get, post
+from litestar.params import FromPath
+from litestar.types import HTTPScope
+
+from core.instants import Instant
+from journal import Journal
+from journal.reads import ConsumerByName, Consumers, EventFilter, Page
+from journal.records import StoredConsumer
+from journal.writes import DropConsumer, MoveConsumer
+
+from ..config.shapes import NAME
+from ..runtime.hub import Hub, PlacedEvent
+from .auth import Access, ApiRequest, needs
+from .deliveries import utc
+from .errors import Problem, bad_body, bad_parameter, not_found
+from .events import EventFilters, ListedEvent
+from .paging import Cursors, PageAnswer, Paging
+from .parameters import Limit, NoParameters, Text, Wait, read, read_body
+from .reading import Selection, end_with_client
+
+#: Consumers of one key.
+MOST = 1000
+
+
+class ConsumerParameters(EventFilters, frozen=True, kw_only=True):
+    """The parameters of a read."""
+
+    limit: Limit = Limit(100)
+    #: How long to wait for an event if there is none.
+    wait: Wait = Wait(0)
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """The place up to which the events are done."""
+
+    cursor: Text | None = None
+
+
+class Seek(msgspec.Struct, frozen=True, kw_only=True):
+    """The place to go on from: a cursor, or before the first event since a time."""
+
+    cursor: Text | None = None
+    time: Instant | None = None
+
+
+class ShownConsumer(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer and its place."""
+
+    name: str
+    #: The place up to which its events are done.
+    cursor: str
+    #: The number of events after its place. Null for a key with a `when`.
+    behind: int | None
+    created_at: datetime
+    #: When its place was last set.
+    moved_at: datetime
+
+
+class _Places:
+    """Shows consumers and moves them."""
+
+    def __init__(
+        self, journal: Journal, hub: Hub, cursors: Cursors, now: Callable[[], float]
+    ) -> None:
+        self._journal, self._hub, self._cursors, self._now = journal, hub, cursors, now
+
+    def selection(self, access: Access, wanted: EventFilter) -> Selection:
+        return Selection(journal=self._journal, hub=self._hub, access=access, wanted=wanted)
+
+    async def shown(self, access: Access, kept: StoredConsumer) -> ShownConsumer:
+        await self._hub.begin()
+        [cursor] = await self._cursors.at([kept.place])
+        return ShownConsumer(
+            name=kept.name,
+            cursor=cursor,
+            behind=None if access.sees is not None else max(0, self._hub.newest[0] - kept.place),
+            created_at=utc(kept.created_at),
+            moved_at=utc(kept.moved_at),
+        )
+
+    async def sought(self, access: Access, body: Seek) -> int:
+        """Return the place of a Seek. Raise Problem for a bad cursor."""
+        expected = 'write {"cursor": "CURSOR"} or {"time": "2026-09-14T18:42:36Z"}'
+        if body.cursor is not None and body.time is None:
+            return await self._cursors.place(body.cursor, "cursor")
+        if body.cursor is not None or body.time is None:
+            raise bad_body("cursor", f"one of both is needed: {expected}")
+        every = self.selection(access, EventFilter())
+        return await _place_before(every, body.time.at(self._now()))
+
+    async def move(
+        self, access: Access, name: str, place: int, *, back: bool = False
+    ) -> ShownConsumer:
+        moved = await self._journal.submit(
+            MoveConsumer(access.name, _checked(name), place, self._now(), back=back, most=MOST)
+        )
+        if moved is None:
+            text = f"the key has {MOST} consumers, the most that it may have; delete one"
+            raise Problem(409, "too_many_consumers", text)
+        return await self.shown(access, moved)
+
+
+def consumers(
+    *,
+    journal: Journal,
+    hub: Hub,
+    cursors: Cursors,
+    list_cursors: Cursors,
+    now: Callable[[], float],
+) -> Router:
+    """Return the calls. `cursors` are those of events, `list_cursors` those of the list."""
+    places = _Places(journal, hub, cursors, now)
+
+    @get("/")
+    async def listed(request: ApiRequest) -> PageAnswer[ShownConsumer]:
+        given = read(request.scope, Paging)
+        kept = await journal.ask(Consumers(request.auth.name))
+        named = {one.name: one for one in kept}
+        asked = await list_cursors.asked(given, names=tuple(named))
+        page = list_cursors.sliced(asked, named)
+        return PageAnswer(
+            data=[await places.shown(request.auth, one) for one in page.data],
+            next_cursor=page.next_cursor,
+            has_more=page.has_more,
+        )
+
+    @get("/{name:str}/events")
+    async def events(request: ApiRequest, name: FromPath[str]) -> PageAnswer[ListedEvent]:
+        given = read(request.scope, ConsumerParameters)
+        access = request.auth
+        kept = await journal.ask(ConsumerByName(access.name, _checked(name)))
+        selection = places.selection(access, given.filter(now()))
+        page = await _read(selection, 0 if kept is None else kept.place, given, request.scope)
+        [next_cursor] = await cursors.at([page.next_seq])
+        codes = access.may("codes:read")
+        return PageAnswer(
+            data=[
+                ListedEvent(
+                    cursor=cursors.of(place, event.fields["id"]),
+                    event=msgspec.Raw(event.shown(codes=codes)),
+                )
+                for place, event in page.items
+            ],
+            next_cursor=next_cursor,
+            has_more=page.has_more,
+        )
+
+    @post("/{name:str}/commit", status_code=200)
+    async def commit(request: ApiRequest, name: FromPath[str]) -> ShownConsumer:
+        read(request.scope, NoParameters)
+        body = read_body(await request.body(), Commit, 'write {"cursor": "CURSOR"}')
+        if body.cursor is None:
+            raise bad_body("cursor", "missing; write the cursor of the last event that is done")
+        place = await cursors.place(body.cursor, "cursor")
+        return await places.move(request.auth, name, place)
+
+    @post("/{name:str}/seek", status_code=200)
+    async def seek(request: ApiRequest, name: FromPath[str]) -> ShownConsumer:
+        read(request.scope, NoParameters)
+        body = read_body(await request.body(), Seek, 'write {"cursor": "CURSOR"}, or a time')
+        place = await places.sought(request.auth, body)
+        return await places.move(request.auth, name, place, back=True)
+
+    @delete("/{name:str}")
+    async def drop(request: ApiRequest, name: FromPath[str]) -> None:
+        read(request.scope, NoParameters)
+        if not await journal.submit(DropConsumer(request.auth.name, name)):
+            raise not_found("consumer")
+
+    return Router(
+        "/consumers",
+        route_handlers=[listed, events, commit, seek, drop],
+        guards=[needs("events:read")],
+    )
+
+
+async def _read(
+    selection: Selection, place: int, given: ConsumerParameters, scope: HTTPScope
+) -> Page[PlacedEvent]:
+    """Return the events after a place; wait for the first one if there is none."""
+    page = await selection.page(place, limit=given.limit)
+    if page.items or page.has_more or not given.wait:
+        return page
+    ends = asyncio.get_running_loop().time() + given.wait
+    await selection.hub.begin()
+    with selection.subscription("wait") as subscription:
+        end_with_client(scope, subscription)
+        in_time = True
+        while in_time and not (page.items or page.has_more):
+            subscription.restart()
+            page = await selection.page(page.next_seq, limit=given.limit)
+            if not (page.items or page.has_more):
+                in_time = await subscription.wait(ends)
+    return page
+
+
+async def _place_before(every: Selection, at: float) -> int:
+    """Return the place of the last event that the key sees before the first one since a time.
+
+    The place of another event would reveal that there are hidden ones.
+    """
+    since = msgspec.structs.replace(every, wanted=EventFilter(since=at))
+    first = await since.first(None)
+    last = await every.first(None if first is None else first.place, desc=True)
+    return 0 if last is None else last.place
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        text = "write at most 63 of a-z, 0-9, _ and -, with a letter or digit at the beginning"
+        raise bad_parameter("name", text)
+    return name

@@ -1,0 +1,86 @@
+"""The parts that streams, waits and consumers share: what they read, and how they end."""
+
+from collections.abc import Iterable
+
+import msgspec
+from litestar.exceptions import MethodNotAllowedException
+from litestar.types import (
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
+    HTTPScope,
+    Send,
+)
+
+from httpd.protocol import GONE
+from journal import Journal
+from journal.reads import EventFilter, Page
+
+from ..runtime.hub import Hub, Kind, PlacedEvent, Subscription
+from ..runtime.live_filter import SYSTEM, live_filter
+from .auth import Access
+from .events import visible
+from .paging import PageRequest
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """The events that a reader wants and its key may see, in the journal and from the hub."""
+
+    journal: Journal
+    hub: Hub
+    access: Access
+    wanted: EventFilter
+
+    async def page(self, after: int | None, *, limit: int, desc: bool = False) -> Page[PlacedEvent]:
+        """Return a page of the journal after a place."""
+        asked = PageRequest(limit=limit, desc=desc, after=after)
+        page = await visible(self.journal, self.access, self.wanted, asked)
+        placed = [(place, PlacedEvent(place, body)) for place, body in page.items]
+        return Page(
+            items=tuple([item for item in placed if self._takes(item[1])]),
+            next_seq=page.next_seq,
+            has_more=page.has_more,
+        )
+
+    async def first(self, after: int | None, *, desc: bool = False) -> PlacedEvent | None:
+        """Return the first event of the journal after a place; None: there is none."""
+        while True:
+            page = await self.page(after, limit=1, desc=desc)
+            if page.items:
+                return page.items[0][1]
+            if not page.has_more:
+                return None
+            after = page.next_seq
+
+    def subscription(self, kind: Kind) -> Subscription:
+        """Return a subscription to the new events. Entering it raises TooMany and Ended."""
+        access = self.access
+        sees = None if access.sees is None else access.sees.part
+        return Subscription(self.hub, kind, access, access.name, live_filter(self.wanted, sees))
+
+    def _takes(self, event: PlacedEvent) -> bool:
+        """Whether the reader may get it: `system.*` events only if it names a type."""
+        is_named = bool(self.wanted.type) and self.access.sees is None
+        return is_named or not str(event.fields["type"]).startswith(SYSTEM)
+
+
+def end_with_client(scope: HTTPScope, subscription: Subscription) -> None:
+    """End the subscription if the client goes away."""
+    when_gone = scope["state"].get(GONE)
+    if when_gone is not None:
+        when_gone(subscription.end)
+
+
+def only_get(scope: HTTPScope) -> None:
+    """Refuse other methods: Litestar leaves that to a handler of ASGI."""
+    if scope["method"] != "GET":
+        raise MethodNotAllowedException(headers={"allow": "GET"})
+
+
+async def begin(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Send the head of an answer."""
+    await send(HTTPResponseStartEvent(type="http.response.start", status=status, headers=headers))
+
+
+async def write(send: Send, body: bytes, *, more: bool = False) -> None:
+    """Send a part of an answer; `more`: it is not the last one."""
+    await send(HTTPResponseBodyEvent(type="http.response.body", body=body, more_body=more))

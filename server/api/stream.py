@@ -1,0 +1,101 @@
+"""`GET /v1/events/stream`: events as server-sent events, as soon as they are accepted.
+
+The format is that of the HTML standard, 9.2.6 (html.spec.whatwg.org/#event-stream-interpretation).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import cast
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from core.errors import Unavailable
+from journal import Journal
+
+from ..runtime.hub import AT_ONCE, Ended, Follower, Hub, PlacedEvent
+from .auth import Access, needs
+from .events import EventFilters
+from .paging import Cursors
+from .parameters import Text, read
+from .reading import Selection, begin, end_with_client, only_get, write
+
+#: Seconds without an event after which a comment shows that the stream is alive.
+HEARTBEAT = 15.0
+#: The place before the oldest event, in place of a cursor.
+START = "start"
+
+_COMMENT = b":\n\n"
+_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    # Without it, nginx holds events back until its buffer is full.
+    (b"x-accel-buffering", b"no"),
+)
+_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
+
+
+class StreamParameters(EventFilters, frozen=True, kw_only=True):
+    """The parameters of a stream."""
+
+    #: A cursor, or `start`. The header `Last-Event-ID` comes before it.
+    after: Text | None = None
+
+
+def stream(
+    *, journal: Journal, hub: Hub, cursors: Cursors, now: Callable[[], float]
+) -> ASGIRouteHandler:
+    """Declare the call."""
+
+    @asgi("/events/stream", guards=[needs("events:read")], copy_scope=True)
+    async def streamed(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
+        request = cast("HTTPScope", scope)
+        only_get(request)
+        given = read(request, StreamParameters)
+        access = cast("Access", request["auth"])
+        codes = access.may("codes:read")
+        after = await _place(request, given, cursors)
+        selection = Selection(journal=journal, hub=hub, access=access, wanted=given.filter(now()))
+
+        def frame(event: PlacedEvent) -> bytes:
+            made = event.frames.get(codes)
+            if made is None:
+                cursor = cursors.of(event.place, event.fields["id"])
+                made = encode(cursor, event.fields["type"], event.shown(codes=codes))
+                event.frames[codes] = made
+            return made
+
+        loop = asyncio.get_running_loop()
+        await hub.begin()
+        with selection.subscription("stream") as subscription:
+            follower = Follower(
+                subscription, lambda place: selection.page(place, limit=AT_ONCE), after
+            )
+            await begin(send, 200, _HEADERS)
+            await write(send, _COMMENT, more=True)
+            end_with_client(request, subscription)
+            # The client resumes with the last cursor that it got.
+            with contextlib.suppress(Ended, Unavailable):
+                while True:
+                    events = await follower.next(loop.time() + HEARTBEAT)
+                    part = b"".join([frame(event) for event in events])
+                    await write(send, part or _COMMENT, more=True)
+            await write(send, b"")
+
+    return streamed
+
+
+async def _place(request: HTTPScope, given: StreamParameters, cursors: Cursors) -> int | None:
+    """Return the place to begin after; None: at the next event. Raise Problem for a bad cursor."""
+    last = dict(request["headers"]).get(b"last-event-id", b"").decode("latin-1")
+    name, cursor = ("Last-Event-ID", last) if last else ("after", given.after)
+    if cursor is None:
+        return None
+    return 0 if cursor == START else await cursors.place(cursor, name)
+
+
+def encode(cursor: str, type_: str, body: bytes) -> bytes:
+    """Return an event in the format of a stream; its JSON has no line ends but white space."""
+    line = body.translate(_LINE_ENDS) if b"\n" in body or b"\r" in body else body
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), type_.encode(), line)

@@ -1,0 +1,138 @@
+"""`GET /v1/events/wait`: the newest event that matches, now or as soon as it comes."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from journal import Journal
+from journal.reads import EventFilter
+
+from ..runtime.hub import Ended, Hub, PlacedEvent, Subscription
+from .auth import Access, needs
+from .errors import AGAIN, bad_parameter, reader_ended
+from .events import EventFilters, ListedEvent
+from .paging import Cursors
+from .parameters import Text, Wait, read
+from .reading import Selection, begin, end_with_client, only_get, write
+
+#: Seconds that a call waits by default.
+TIMEOUT = Wait(25)
+#: The header with the cursor to go on from.
+CURSOR = "Smshook-Cursor"
+_CURSOR = CURSOR.lower().encode()
+
+
+class WaitParameters(EventFilters, frozen=True, kw_only=True):
+    """The parameters of a wait."""
+
+    after: Text | None = None
+    timeout: Wait = TIMEOUT
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the answer cannot be an old event by mistake."""
+        named = self.subject, self.request_id, self.activation_id, self.rental_id, self.reference
+        return self.since is not None or self.after is not None or any(named)
+
+
+def wait(
+    *, journal: Journal, hub: Hub, cursors: Cursors, now: Callable[[], float]
+) -> ASGIRouteHandler:
+    """Declare the call."""
+
+    @asgi("/events/wait", guards=[needs("events:read")], copy_scope=True)
+    async def waited(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar's names
+        ends = asyncio.get_running_loop().time()
+        request = cast("HTTPScope", scope)
+        only_get(request)
+        given = read(request, WaitParameters)
+        if not given.is_bounded:
+            text = "missing; write since or after, unless you name a subject, an id or a reference"
+            raise bad_parameter("since", text)
+        ends += given.timeout
+        access = cast("Access", request["auth"])
+        after = None if given.after is None else await cursors.place(given.after)
+        selection = Selection(journal=journal, hub=hub, access=access, wanted=given.filter(now()))
+        await hub.begin()
+        with selection.subscription("wait") as subscription:
+            seen = None
+            if access.sees is not None:
+                # The newest announced event may be hidden. A cursor that moves would reveal it.
+                seen = given.after or await _newest_seen(selection, cursors)
+            try:
+                end_with_client(request, subscription)
+                request.clear()  # type: ignore[attr-defined]  # Litestar's copy, which takes memory
+                event = await _find(selection, subscription, after, ends)
+            except Ended:
+                cursor = seen or _reached(hub, cursors, given.after, after)
+                raise reader_ended({**AGAIN, CURSOR: cursor}) from None
+            if event is None:
+                cursor = seen or _reached(hub, cursors, given.after, after)
+                await begin(send, 204, [(_CURSOR, cursor.encode())])
+                await write(send, b"")
+                return
+        cursor = cursors.of(event.place, event.fields["id"])
+        body = msgspec.json.encode(
+            ListedEvent(
+                cursor=cursor, event=msgspec.Raw(event.shown(codes=access.may("codes:read")))
+            )
+        )
+        head = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (_CURSOR, cursor.encode()),
+        ]
+        await begin(send, 200, head)
+        await write(send, body)
+
+    return waited
+
+
+async def _find(
+    selection: Selection, subscription: Subscription, after: int | None, ends: float
+) -> PlacedEvent | None:
+    """Return the newest match, or the first one after a place; None: the time is up.
+
+    `ends` is in seconds of the event loop. The journal is searched even if it is over.
+    """
+    newest = after is None
+    while True:
+        subscription.restart()
+        found = await selection.first(after, desc=newest)
+        events = [] if found is None else [found]
+        if newest:
+            # One may have come meanwhile.
+            events += _taken(subscription, after)
+        in_time = True
+        while in_time and not (events or subscription.lost):
+            in_time = await subscription.wait(ends)
+            events = _taken(subscription, after)
+        if events and not newest:
+            return events[0]
+        if not subscription.lost:
+            return max(events, key=lambda event: event.place, default=None)
+
+
+def _taken(subscription: Subscription, after: int | None) -> list[PlacedEvent]:
+    events: list[PlacedEvent] = []
+    while more := subscription.take():
+        events += more
+    return [event for event in events if event.place > (after or 0)]
+
+
+def _reached(hub: Hub, cursors: Cursors, given: str | None, after: int | None) -> str:
+    """Return the cursor of the last event that was compared: all that were announced were."""
+    place, id_ = hub.newest
+    return given if given is not None and (after or 0) >= place else cursors.of(place, id_)
+
+
+async def _newest_seen(selection: Selection, cursors: Cursors) -> str:
+    """Return the cursor of the newest event that the key sees."""
+    every = msgspec.structs.replace(selection, wanted=EventFilter())
+    event = await every.first(None, desc=True)
+    return cursors.of(0, "") if event is None else cursors.of(event.place, event.fields["id"])

@@ -1,0 +1,333 @@
+"""New events for the readers that wait for them: streams, waits and consumers.
+
+A reader has a place: it was given each matching event up to there. A `Follower` moves it on.
+
+1. Its subscription starts over: it takes each matching event that is announced from now on.
+2. A page of the journal is read after its place. An event is committed before it is announced, and
+   the journal answers from committed data.
+3. After the last page, each further matching event is in that page or will be in the subscription.
+   An event that is in both is left out by its place. The reader is live.
+4. If the subscription gets more than it may hold, it drops all, and the reader goes on with 1.
+
+So a reader misses and repeats nothing, and holds few events, however slowly it reads.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import msgspec
+
+from journal import Journal
+from journal.feed import Committed
+from journal.reads import MarksAt, Page
+from routes.index import Entry, FilterIndex
+from routes.match import Part
+from sinks.redact import mask, masked_paths
+
+#: The most places that a subscription holds.
+MOST_PLACES = 1_000
+#: The most new events that the hub keeps for its subscriptions, and the bytes of their bodies.
+MOST_EVENTS, MOST_BYTES = 2_000, 16 << 20
+#: The most events that a reader takes at once.
+AT_ONCE = 50
+
+Kind = Literal["stream", "wait"]
+
+_CODES = masked_paths("codes")
+#: A place after all events.
+_END = (1 << 63) - 1
+
+
+class Ended(Exception):
+    """The reader must end: its client is gone, its key is revoked, or the service stops."""
+
+
+class TooMany(Exception):
+    """There are too many readers of a kind."""
+
+    def __init__(self, kind: Kind, most: int, *, own: bool) -> None:
+        """`own`: the key has too many, else all keys together."""
+        super().__init__(kind)
+        self.kind, self.most, self.own = kind, most, own
+
+
+class PlacedEvent:
+    """An event and its place. Readers share its forms, and each form is made once."""
+
+    def __init__(self, place: int, body: bytes) -> None:
+        self.place, self.body = place, body
+        #: The event on the wire of a stream, by whether codes are shown. Streams make it.
+        self.frames: dict[bool, bytes] = {}
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The event as plain JSON values."""
+        fields: dict[str, Any] = msgspec.json.decode(self.body)
+        return fields
+
+    @cached_property
+    def _masked(self) -> bytes:
+        return msgspec.json.encode(mask(self.fields, _CODES))
+
+    def shown(self, *, codes: bool) -> bytes:
+        """Return the event byte for byte as stored, or with its codes masked."""
+        return self.body if codes else self._masked
+
+
+class Subscription:
+    """The new events of one reader, in order. Use it in `with`."""
+
+    __slots__ = (
+        *("_entry", "_filter", "_hub", "_is_late", "_places", "_waiting"),
+        *("ended", "kind", "lost", "name", "owner"),
+    )
+
+    def __init__(self, hub: "Hub", kind: Kind, owner: object, name: str, filter_: Part) -> None:
+        """`owner` has the rights of its key, `name` is the key's name."""
+        self._hub, self._filter = hub, filter_
+        self.kind, self.owner, self.name = kind, owner, name
+        self._entry: Entry[Subscription] | None = None
+        self._places: list[int] = []
+        self._waiting: asyncio.Future[None] | None = None
+        #: The first place that it dropped, because there were too many; 0: it dropped no place.
+        self.lost = 0
+        self.ended = self._is_late = False
+
+    def __enter__(self) -> Self:
+        self._hub.add(self)
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _exc: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+        self._hub.remove(self)
+
+    def restart(self) -> None:
+        """Drop its places, and take each event that is announced from now on."""
+        self._places, self.lost = [], 0
+        if self._entry is None and not self.ended:
+            self._entry = self._hub.filters.add(self._filter, self)
+
+    def put(self, place: int) -> None:
+        """Add the place of a new event, which the hub keeps."""
+        if len(self._places) < MOST_PLACES:
+            self._places.append(place)
+        else:
+            self._drop()
+        self._wake()
+
+    def take(self) -> Sequence[PlacedEvent]:
+        """Remove and return its next events: at most AT_ONCE; empty if it lost some."""
+        if self.lost:
+            return []
+        found = [self._hub.recent.get(place) for place in self._places[:AT_ONCE]]
+        events = [event for event in found if event is not None]
+        if len(events) < len(found):
+            self._drop()
+            return []
+        self._places = self._places[AT_ONCE:]
+        return events
+
+    async def wait(self, until: float | None = None) -> bool:
+        """Wait until there are new events, or until some were lost. Raises Ended.
+
+        Return False if the time `until`, in seconds of the event loop, comes first.
+        """
+        loop = asyncio.get_running_loop()
+        self._is_late = False
+        # Not asyncio.timeout: it takes more memory, and may cancel when there are events.
+        timer = None if until is None else loop.call_at(until, self._be_late)
+        try:
+            while not (self._places or self.lost or self.ended or self._is_late):
+                self._waiting = loop.create_future()
+                await self._waiting
+        finally:
+            self._waiting = None
+            if timer is not None:
+                timer.cancel()
+        if self.ended:
+            raise Ended
+        return bool(self._places or self.lost)
+
+    def _be_late(self) -> None:
+        self._is_late = True
+        self._wake()
+
+    def end(self) -> None:
+        """Make the reader end."""
+        self._stop()
+        self.ended = True
+        self._wake()
+
+    def _drop(self) -> None:
+        self._stop()
+        self.lost, self._places = self._places[0], []
+
+    def _stop(self) -> None:
+        if self._entry is not None:
+            self._hub.filters.remove(self._entry)
+            self._entry = None
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class Follower:
+    """Gives a reader all matching events after a place, each once and in order."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        read: Callable[[int], Awaitable[Page[PlacedEvent]]],
+        after: int | None,
+    ) -> None:
+        """`read` returns the page after a place; `after` None: new events only."""
+        self._subscription, self._read = subscription, read
+        self._after = after or 0
+        self._is_live = after is None
+        subscription.restart()
+
+    async def next(self, until: float | None = None) -> Sequence[PlacedEvent]:
+        """Wait for the next events. Raises Ended, and the errors of `read`.
+
+        Return none if the time `until`, in seconds of the event loop, comes first. After it was
+        cancelled, the next call goes on where it was.
+        """
+        subscription = self._subscription
+        while not subscription.ended:
+            if not self._is_live:
+                subscription.restart()
+                page = await self._read(self._after)
+                self._after, self._is_live = page.next_seq, not page.has_more
+                if page.items:
+                    return [event for _, event in page.items]
+                continue
+            if not await subscription.wait(until):
+                return []
+            events = [event for event in subscription.take() if event.place > self._after]
+            if subscription.lost:
+                # All before that place were given, so the journal is read from there.
+                self._after = max(self._after, subscription.lost - 1)
+                self._is_live = False
+            elif events:
+                return events
+        raise Ended
+
+
+class Hub:
+    """Listens to the commits of a journal, and gives new events to its subscriptions."""
+
+    def __init__(self, journal: Journal, *, most: Mapping[Kind, int]) -> None:
+        """`most` limits the readers of each kind; a key may have half of them."""
+        self._journal = journal
+        self._most = dict(most)
+        #: The limit of readers of all kinds. Each has a connection, which callbacks need, too.
+        self.most_readers = sum(most.values())
+        self._counts: Counter[tuple[Kind, str | None]] = Counter()
+        self._subscriptions: set[Subscription] = set()
+        self.filters: FilterIndex[Subscription] = FilterIndex()
+        #: New events that subscriptions took, by place, the oldest first.
+        self.recent: dict[int, PlacedEvent] = {}
+        self._bytes = 0
+        self._newest = PlacedEvent(0, b"{}")
+        self._listening = contextlib.ExitStack()
+        self._beginning = asyncio.Lock()
+        self._has_begun = self._closed = False
+
+    @property
+    def streams(self) -> int:
+        """The number of open streams."""
+        return self._counts["stream", None]
+
+    @property
+    def waits(self) -> int:
+        """The number of calls that wait for an event."""
+        return self._counts["wait", None]
+
+    @property
+    def newest(self) -> tuple[int, str]:
+        """Place and id of the newest announced event; place 0 if there is no event."""
+        return self._newest.place, str(self._newest.fields.get("id", ""))
+
+    async def begin(self) -> None:
+        """Begin to listen, before the first reader subscribes. Raises Unavailable."""
+        async with self._beginning:
+            if self._has_begun:
+                return
+            self._listening.close()
+            self._listening.enter_context(self._journal.listen(self._announce))
+            marks = await self._journal.ask(MarksAt("events", (_END,)))
+            place, id_ = marks.beside.get(_END, (0, ""))
+            if place > self._newest.place:
+                self._newest = PlacedEvent(place, msgspec.json.encode({"id": id_}))
+            self._has_begun = True
+
+    def add(self, subscription: Subscription) -> None:
+        """Count a reader. Raises TooMany, and Ended once the service stops."""
+        kind, name = subscription.kind, subscription.name
+        most = self._most[kind]
+        if self._closed:
+            raise Ended
+        if self._counts[kind, name] >= max(1, most // 2):
+            raise TooMany(kind, max(1, most // 2), own=True)
+        if self._counts[kind, None] >= most or len(self._subscriptions) >= self.most_readers:
+            raise TooMany(kind, min(most, self.most_readers), own=False)
+        self._counts[kind, None] += 1
+        self._counts[kind, name] += 1
+        self._subscriptions.add(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Forget a reader that `add` counted."""
+        kind, name = subscription.kind, subscription.name
+        self._counts[kind, None] -= 1
+        self._counts[kind, name] -= 1
+        if not self._counts[kind, name]:
+            del self._counts[kind, name]
+        self._subscriptions.discard(subscription)
+        if not self._subscriptions:
+            self.recent.clear()
+            self._bytes = 0
+
+    def end_readers(self, owner: object) -> None:
+        """End all readers of a key, because it was revoked or has expired."""
+        for subscription in tuple(self._subscriptions):
+            if subscription.owner is owner:
+                subscription.end()
+
+    def close(self) -> None:
+        """End all readers, and take no more."""
+        self._closed = True
+        self._listening.close()
+        for subscription in tuple(self._subscriptions):
+            subscription.end()
+
+    def _announce(self, committed: Committed) -> None:
+        if not committed.events:
+            return
+        for place, body in committed.events if self._subscriptions else ():
+            event = PlacedEvent(place, body)
+            takers = self.filters.matching(event.fields)
+            if takers:
+                self._keep(event)
+            for subscription in takers:
+                subscription.put(place)
+        place, body = committed.events[-1]
+        if place > self._newest.place:
+            self._newest = PlacedEvent(place, body)
+
+    def _keep(self, event: PlacedEvent) -> None:
+        self.recent[event.place] = event
+        self._bytes += len(event.body)
+        while len(self.recent) > MOST_EVENTS or self._bytes > MOST_BYTES:
+            oldest = self.recent.pop(next(iter(self.recent)))
+            self._bytes -= len(oldest.body)

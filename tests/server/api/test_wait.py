@@ -1,0 +1,132 @@
+"""`GET /v1/events/wait`."""
+
+import pytest
+
+
+async def test_wait_answers_when_the_event_comes(service):
+    async with service.call("/v1/events/wait?since=1s&service=google") as call:
+        await service.waiting()
+        event_id = await service.sms()
+        status, answer = await call.answer()
+
+    listed = (await service.ask("/v1/events")).json()["data"]
+    assert (status, answer) == (200, listed[0])
+    assert answer["event"]["id"] == event_id
+    assert call.headers["smshook-cursor"] == answer["cursor"]
+    assert call.headers["cache-control"] == "no-store"
+    assert service.hub.waits == 0
+
+
+async def test_resend_gets_the_second_code(service):
+    """Mutant: the oldest match is answered."""
+    await service.sms(id=7, pin="1111")
+    path = "/v1/events/wait?request_id=7"
+    first = (await service.ask(path)).json()
+    second = await service.sms(id=7, pin="2222", reply="again")
+    third = await service.sms(id=7, pin="3333", reply="and again")
+
+    newest = (await service.ask(path)).json()["event"]["id"]
+    after = (await service.ask(f"{path}&after={first['cursor']}")).json()["event"]["id"]
+
+    assert (after, newest) == (second, third)
+
+
+async def test_second_wait_waits_for_the_second_code(service):
+    await service.sms(id=7, pin="1111")
+    path = "/v1/events/wait?request_id=7"
+    first = (await service.ask(path)).json()
+    async with service.call(f"{path}&after={first['cursor']}") as call:
+        await service.waiting()
+        await service.sms(id=8, pin="9999")
+        second = await service.sms(id=7, pin="2222", reply="again")
+        _, answer = await call.answer()
+
+    assert answer["event"]["id"] == second
+
+
+@pytest.mark.parametrize("query", ["", "?service=google", "?type=sms.received&code=true"])
+async def test_wait_needs_a_bound(service, query):
+    answer = await service.ask(f"/v1/events/wait{query}")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
+
+
+async def test_wait_ends_without_an_event(service):
+    await service.sms()
+    newest = (await service.ask("/v1/events")).json()["next_cursor"]
+
+    answer = await service.ask("/v1/events/wait?subject=request/1&timeout=0.05")
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["smshook-cursor"] == newest
+
+
+async def test_wait_of_a_filtered_key_shows_nothing_of_hidden_events(service):
+    """Mutants: the cursor is that of the newest event; the `when` is not used for new events."""
+    path = "/v1/events/wait?since=1h&timeout=0.05&code=true&service=whatsapp"
+    await service.sms()
+    before = await service.ask(path, "growth")
+    await service.hero(service="wa", code="4711")
+    after = await service.ask(path, "growth")
+    service.now += 60
+    async with service.call("/v1/events/wait?since=0s", "growth") as call:
+        await service.waiting()
+        await service.hero()
+        shown = await service.sms()
+        _, answer = await call.answer()
+
+    listed = await service.ask("/v1/events", "growth")
+    assert (before.status_code, after.status_code) == (204, 204)
+    assert before.headers["smshook-cursor"] == after.headers["smshook-cursor"]
+    assert answer == listed.json()["data"][-1]
+    assert answer["event"]["id"] == shown
+
+
+async def test_waits_in_a_row_miss_nothing(service):
+    """Each goes on from the header of the one before."""
+    await service.sms()
+    path = "/v1/events/wait?source=herosms&timeout=0.02"
+    first = await service.ask(f"{path}&since=1h")
+    await service.sms()
+    second = await service.ask(f"{path}&after={first.headers['smshook-cursor']}")
+    event_id = await service.hero()
+    third = await service.ask(f"{path}&after={second.headers['smshook-cursor']}")
+
+    assert (first.status_code, second.status_code) == (204, 204)
+    assert third.json()["event"]["id"] == event_id
+
+
+async def test_wait_ends_with_its_client(service):
+    async with service.call("/v1/events/wait?since=1h") as call:
+        await service.waiting()
+        call.cut()
+        await call.task
+
+    assert (service.hub.waits, service.hub._subscriptions) == (0, set())
+
+
+async def test_more_waits_than_allowed_are_refused(service):
+    """Mutant: a refused wait is counted."""
+    service.hub._most["wait"] = 2
+    path = "/v1/events/wait?since=1h"
+    async with service.call(path), service.call(path, "coder"):
+        await service.waiting(2)
+        own, all_ = await service.ask(path), await service.ask(path, "reader")
+    again = await service.ask(f"{path}&timeout=0")
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in (own, all_)] == [
+        (429, "too_many_waits"),
+        (503, "too_many_waits"),
+    ]
+    assert own.headers["retry-after"] == all_.headers["retry-after"] == "5"
+    assert again.status_code == 204
+
+
+@pytest.mark.parametrize("seconds", ["56", "-1", "1e1", "", "ten", "5.0001"])
+async def test_senseless_timeout_is_refused(service, seconds):
+    answer = await service.ask("/v1/events/wait", params={"since": "1h", "timeout": seconds})
+
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "timeout: write seconds from 0 to 55",
+    )

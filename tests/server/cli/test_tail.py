@@ -1,0 +1,141 @@
+"""`events tail` and `events wait`, and `consumers`, at a real service."""
+
+import json
+import re
+import subprocess
+
+import live
+import pytest
+from prompt import printed, read, run
+
+READER = "reader-key-0123456789"
+CONFIG = live.CONFIG.partition("api:")[0] + (
+    f'api: {{keys: {{reader: {{key: "{READER}", scopes: ["events:read"]}}, '
+    f'admin: {{key: "{live.KEY}", scopes: [admin]}}}}}}\n'
+)
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+class Tail:
+    """A running `smshook events tail`."""
+
+    def __init__(self, service, *arguments):
+        self.process = subprocess.Popen(
+            [live.command(), "events", "tail", *arguments],
+            cwd=service.folder,
+            env=service.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        self.process.kill()
+        self.process.communicate()
+
+    def line(self):
+        return self.process.stdout.readline().rstrip("\n")
+
+
+def posted(service, number, **fields):
+    return service.post(live.sms(number, **fields)).json()["events"][0]
+
+
+def test_tail_follows_events_and_masks_codes(service):
+    """Mutant: codes are masked only if the key has no codes:read."""
+    posted(service, 1)
+    start = read("events", "list")[-1]["cursor"]
+    with Tail(service, "--after", start, "--service", "Google") as tail:
+        event_id = posted(service, 2)
+        line = tail.line()
+
+    clock, *cells, end = line.split()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", clock)
+    assert cells == ["sms.received", "tellabot", "Google", "+18500000002", "***"]
+    assert end == event_id[-8:]
+
+
+def test_tail_reveals_codes_as_lines_of_json(service):
+    start = read("events", "list")[-1]["cursor"]
+    with Tail(service, "--after", start, "--reveal", "--output", "json") as tail:
+        event_id = posted(service, 3)
+        event = json.loads(tail.line())
+
+    assert (event["id"], event["data"]["code"]) == (event_id, "G-000003")
+
+
+def test_tail_continues_after_a_restart_of_the_service(tmp_path):
+    """Mutants: it ends with the stream; it begins at the newest event after the restart."""
+    with (
+        live.Live(tmp_path) as service,
+        Tail(service, "--output", "json", "--after", "start") as tail,
+    ):
+        first = posted(service, 1)
+        seen = [json.loads(tail.line())["id"]]
+        service.kill()
+        service.start()
+        second, third = posted(service, 2), posted(service, 3)
+        seen += [json.loads(tail.line())["id"] for _ in range(2)]
+        ended = tail.process.poll()
+
+    assert (seen, ended) == ([first, second, third], None)
+
+
+def test_tail_of_an_unknown_cursor_fails(service):
+    result = run("events", "tail", "--after", "nonsense")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("400 bad_parameter: after: no cursor of this list")
+    assert service.process.poll() is None
+
+
+def test_wait_prints_the_code_alone(service):
+    posted(service, 4)
+
+    assert printed("events", "wait", "--request-id", "10000004", "--field", "data.code") == (
+        "G-000004\n"
+    )
+
+
+def test_wait_without_an_event_fails():
+    result = run("events", "wait", "--number", "18509999999", "--timeout", "0.1")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "no event came within 0.1 s\n"
+
+
+def test_wait_gets_the_first_event_after_a_cursor(service):
+    ids = [posted(service, number) for number in (5, 6, 7)]
+    cursor = next(
+        item["cursor"] for item in read("events", "list") if item["event"]["id"] == ids[0]
+    )
+
+    assert read("events", "wait", "--after", cursor)["event"]["id"] == ids[1]
+
+
+def test_consumers_are_listed_moved_and_deleted(service):
+    posted(service, 8)
+    newest = read("events", "list")[-1]["cursor"]
+
+    assert printed("consumers", "list", stderr="no consumers\n") == ""
+    assert printed("consumers", "seek", "crm", "--cursor", newest) == "crm moved, 0 events behind\n"
+    moved = read("consumers", "seek", "crm", "--time", "1h")
+    [listed] = read("consumers", "list")
+    assert moved["behind"] == listed["behind"] > 0
+    assert printed("consumers", "delete", "crm") == "crm deleted\n"
+    missing = run("consumers", "delete", "crm")
+    assert (missing.exit_code, missing.stderr) == (
+        2,
+        "no consumer is named 'crm'; there are no consumers\n",
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("--time", "1h", "--cursor", "x")])
+def test_seek_needs_a_cursor_or_a_time(arguments):
+    result = run("consumers", "seek", "crm", *arguments)
+
+    assert (result.exit_code, result.stderr) == (2, "write --cursor or --time\n")

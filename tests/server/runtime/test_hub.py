@@ -1,0 +1,334 @@
+"""The hub gives each reader every matching event once and in order, whatever comes when."""
+
+import asyncio
+import contextlib
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from journal.feed import Committed
+from journal.reads import EventFilter, Marks, Page
+from routes.match import compile_filter
+from server.runtime import hub as module
+from server.runtime.hub import Ended, Follower, Hub, PlacedEvent, Subscription, TooMany
+from server.runtime.live_filter import live_filter
+
+EVERY = compile_filter({}, "t")
+WANTED = compile_filter({"type": "sms.received"}, "t")
+
+
+def event(place, *, wanted=True):
+    kind = b"sms.received" if wanted else b"rental.billed"
+    return place, b'{"id":"%d","type":"%b"}' % (place, kind)
+
+
+class MemoryJournal:
+    """Events that are committed, and announced later. Reads are answered when the test says so."""
+
+    def __init__(self):
+        self.committed, self.announced = [], 0
+        self.listeners = []
+        self.reads = []
+
+    @contextlib.contextmanager
+    def listen(self, callback):
+        self.listeners.append(callback)
+        yield
+        self.listeners.remove(callback)
+
+    async def ask(self, read):
+        [place] = read.places
+        newest = len(self.committed)
+        return Marks(beside={place: (newest, str(newest))} if newest else {}, newest=newest)
+
+    def commit(self, *wanted):
+        for one in wanted:
+            self.committed.append(event(len(self.committed) + 1, wanted=one))
+
+    def announce(self):
+        news = self.committed[self.announced :]
+        self.announced = len(self.committed)
+        for listener in tuple(self.listeners):
+            listener(Committed(events=news))
+
+    async def read(self, after, limit=2):
+        """Wait until the test answers, then answer from what is committed by then."""
+        answer = asyncio.get_running_loop().create_future()
+        self.reads.append(answer)
+        await answer
+        found = [(place, body) for place, body in self.committed if place > after]
+        matching = [(place, body) for place, body in found if b"sms" in body]
+        items = tuple((place, PlacedEvent(place, body)) for place, body in matching[:limit])
+        more = len(matching) > limit
+        end = items[-1][0] if more else max(after, len(self.committed))
+        page = Page(items=items, next_seq=end, has_more=more)
+        # The answer travels from the reading thread to the loop.
+        later = asyncio.get_running_loop().create_future()
+        self.reads.append(later)
+        await later
+        return page
+
+    def answer(self):
+        if self.reads:
+            read = self.reads.pop(0)
+            if not read.done():
+                read.set_result(None)
+
+
+def hub_of(journal, streams=100, waits=100):
+    return Hub(journal, most={"stream": streams, "wait": waits})
+
+
+def subscription(hub, kind="stream", *, owner=None, name="key", filter_=WANTED):
+    return Subscription(hub, kind, owner, name, filter_)
+
+
+async def turns(count=6):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("commit"), st.lists(st.booleans(), min_size=1, max_size=4)),
+        st.sampled_from([("announce",), ("answer",), ("cancel",), ("read",)]),
+    ),
+    max_size=60,
+)
+
+
+#: The place to begin after; None: new events only.
+AFTER = st.none() | st.integers(0, 4)
+
+
+@hypothesis.settings(max_examples=400, deadline=None)
+@hypothesis.given(steps=STEPS, before=st.lists(st.booleans(), max_size=4), after=AFTER)
+def test_reader_sees_each_event_once_and_in_order(steps, before, after):
+    """Mutants: it goes live before it has caught up (restarts after the read); an event that is in
+    the page and in the subscription is given twice; lost places are forgotten; the place does not
+    move with live events; a cancelled read moves it."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Small, so that it overflows.
+        patch.setattr(module, "MOST_PLACES", 3)
+        patch.setattr(module, "MOST_EVENTS", 4)
+        patch.setattr(module, "AT_ONCE", 2)
+        asyncio.run(follow(steps, before, after if after is None else min(after, len(before))))
+
+
+class Reading:
+    """A reader, and the steps of its world."""
+
+    def __init__(self, journal, follower):
+        self.journal, self.follower = journal, follower
+        self.seen, self.running = [], None
+
+    async def commit(self, wanted):
+        self.journal.commit(*wanted)
+
+    async def announce(self):
+        self.journal.announce()
+
+    async def answer(self):
+        self.journal.answer()
+
+    async def cancel(self):
+        if self.running is not None and not self.running.done():
+            self.running.cancel()
+            await asyncio.wait([self.running])
+            self.running = None
+
+    async def read(self):
+        if self.running is not None and self.running.done():
+            self.seen += [one.place for one in self.running.result()]
+            self.running = None
+        if self.running is None:
+            self.running = asyncio.create_task(self.follower.next())
+
+    async def finish(self):
+        """Announce and answer everything, until the reader waits for a new event."""
+        self.journal.announce()
+        for _ in range(400):
+            await self.answer()
+            await self.read()
+            await turns(4)
+            if not self.running.done() and not self.journal.reads:
+                break
+        await self.cancel()
+
+
+async def follow(steps, before, after):
+    journal = MemoryJournal()
+    journal.commit(*before)
+    hub = hub_of(journal)
+    await hub.begin()
+    journal.announce()
+    with subscription(hub) as its, subscription(hub, filter_=EVERY) as other:
+        other.restart()  # it takes nothing, so that the hub must let go
+        reading = Reading(journal, Follower(its, journal.read, after))
+        for name, *arguments in steps:
+            await getattr(reading, name)(*arguments)
+            await turns(2)
+        await reading.finish()
+    assert reading.seen == [
+        place
+        for place, body in journal.committed
+        if place > (len(before) if after is None else after) and b"sms" in body
+    ]
+    assert (hub.recent, hub.streams) == ({}, 0)
+
+
+async def test_slow_reader_holds_few_events():
+    """Mutants: the places are not limited; the hub keeps every event for it."""
+    journal = MemoryJournal()
+    hub = hub_of(journal)
+    await hub.begin()
+    with subscription(hub) as slow, subscription(hub) as fast:
+        Follower(slow, journal.read, None)
+        follower = Follower(fast, journal.read, None)
+        for _ in range(5):
+            journal.commit(*[True] * 1_000)
+            journal.announce()
+            for _ in range(1_000 // module.AT_ONCE):
+                await follower.next()
+
+        assert len(slow._places) <= module.MOST_PLACES
+        assert slow.lost == 1
+        assert len(hub.recent) <= module.MOST_EVENTS
+    assert hub.recent == {}
+
+
+async def test_kept_events_are_limited_by_their_bytes(monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 300)
+    journal = MemoryJournal()
+    hub = hub_of(journal)
+    await hub.begin()
+    with subscription(hub) as its:
+        its.restart()
+        journal.commit(*[True] * 100)
+        journal.announce()
+
+        assert sum(len(one.body) for one in hub.recent.values()) <= 300
+        assert its.take() == []
+        assert its.lost == 1
+
+
+async def test_reader_of_new_events_only_gets_no_old_one():
+    journal = MemoryJournal()
+    journal.commit(True)
+    hub = hub_of(journal)
+    await hub.begin()
+    journal.announce()
+    with subscription(hub) as its:
+        follower = Follower(its, journal.read, None)
+        journal.commit(True, False, True)
+        journal.announce()
+
+        assert [one.place for one in await follower.next()] == [2, 4]
+
+
+async def test_readers_of_a_key_end_at_once():
+    """Mutant: keys are compared by their name."""
+    hub = hub_of(MemoryJournal())
+    await hub.begin()
+    revoked, other = object(), object()
+    with subscription(hub, owner=revoked) as first, subscription(hub, owner=other) as second:
+        waiting = [asyncio.create_task(one.wait()) for one in (first, second)]
+        await turns()
+        hub.end_readers(revoked)
+        await turns()
+
+        assert isinstance(waiting[0].exception(), Ended)
+        assert not waiting[1].done()
+        hub.close()
+        await turns()
+        assert isinstance(waiting[1].exception(), Ended)
+    with pytest.raises(Ended), subscription(hub):
+        pass
+
+
+async def test_readers_are_limited_by_kind_key_and_connections():
+    """Mutants: a key may have all; a refused reader is counted; no limit of both kinds."""
+    hub = hub_of(MemoryJournal(), streams=4, waits=4)
+    hub.most_readers = 5
+    with contextlib.ExitStack() as open_:
+
+        def enter(kind, name):
+            try:
+                open_.enter_context(subscription(hub, kind, name=name))
+            except TooMany as exc:
+                return exc.own
+            return None
+
+        found = [enter("stream", "a") for _ in range(3)]
+        found += [enter("stream", name) for name in ("b", "c", "d")]
+        found += [enter("wait", name) for name in ("a", "b")]
+    assert found == [None, None, True, None, None, False, None, False]
+    assert (hub.streams, hub.waits) == (0, 0)
+    assert enter("stream", "a") is None
+
+
+# The filter of new events
+
+
+GOOGLE = {"id": "go", "name": "Google", "key": "google"}
+INSTAGRAM = {"id": "ig", "name": None, "key": "instagram"}
+EVENTS = [
+    {
+        "id": str(number),
+        "type": kind,
+        "source": source,
+        "subject": f"request/{number}",
+        "recordedtime": f"2026-09-21T14:13:2{number}.000000Z",
+        "data": {"to": to, "service": service, **code},
+    }
+    for number, (kind, source, to, code, service) in enumerate(
+        [
+            (
+                "sms.received",
+                "a",
+                "+18503814729",
+                {"code": "4711"},
+                GOOGLE,
+            ),
+            ("sms.received", "b", "+18503814730", {"code": None}, None),
+            ("order.expired", "a", None, {}, INSTAGRAM),
+            ("system.gap", "smshook", None, {}, None),
+        ]
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, "012"),
+        ({"type": ("system.gap",)}, "3"),
+        ({"type": ("sms.received", "order.expired")}, "012"),
+        ({"source": ("a",)}, "02"),
+        ({"service": ("Google", "ig")}, "02"),
+        ({"number": ("+18503814730",)}, "1"),
+        ({"code": True}, "0"),
+        ({"code": False}, "12"),
+        ({"subject": ("request/1",), "source": ("a",)}, ""),
+        ({"since": 1_790_000_001.0}, "12"),
+        ({"until": 1_790_000_001.0}, "0"),
+        ({"since": -1e12, "until": 1e12}, "012"),
+    ],
+)
+def test_live_filter_takes_the_events_of_a_list(wanted, found):
+    """Mutants: system events come unasked; a missing code counts as a code."""
+    filter_ = live_filter(EventFilter(**wanted), None)
+
+    assert "".join(one["id"] for one in EVENTS if filter_.holds(one)) == found
+
+
+def test_key_with_a_filter_never_sees_system_events():
+    key = compile_filter({"source": ["a", "smshook"]}, "t")
+
+    filters = [live_filter(EventFilter(type=kinds), key) for kinds in ((), ("system.gap",))]
+
+    assert [[one["id"] for one in EVENTS if each.holds(one)] for each in filters] == [
+        ["0", "2"],
+        [],
+    ]
